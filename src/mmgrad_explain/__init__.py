@@ -1,0 +1,88 @@
+"""Text-conditioned gradient attention maps for vision-language models.
+
+The names below are loaded when first used: importing the package takes milliseconds and does not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from mmgrad_explain._version import __version__
+
+if TYPE_CHECKING:
+    from mmgrad_explain.attention import (
+        Capture,
+        Explanation,
+        Layout,
+        MMGrad,
+        MultiModalGradAttention,
+        PairScore,
+        Similarity,
+        TextShift,
+        candidate_layers,
+    )
+    from mmgrad_explain.composers.base import Composer
+    from mmgrad_explain.composers.load import load_composer
+    from mmgrad_explain.errors import (
+        CaptureError,
+        GradientError,
+        InputError,
+        MMGradError,
+        MMGradWarning,
+        OutputExistsError,
+    )
+    from mmgrad_explain.explaining import explain
+
+_HOMES = {
+    "attention": (
+        "Capture",
+        "Explanation",
+        "Layout",
+        "MMGrad",
+        "MultiModalGradAttention",
+        "PairScore",
+        "Similarity",
+        "TextShift",
+        "candidate_layers",
+    ),
+    "composers.base": ("Composer",),
+    "composers.load": ("load_composer",),
+    "errors": ("CaptureError", "GradientError", "InputError", "MMGradError", "MMGradWarning", "OutputExistsError"),
+    "explaining": ("explain",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Capture",
+    "CaptureError",
+    "Composer",
+    "Explanation",
+    "GradientError",
+    "InputError",
+    "Layout",
+    "MMGrad",
+    "MMGradError",
+    "MMGradWarning",
+    "MultiModalGradAttention",
+    "OutputExistsError",
+    "PairScore",
+    "Similarity",
+    "TextShift",
+    "__version__",
+    "candidate_layers",
+    "explain",
+    "load_composer",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

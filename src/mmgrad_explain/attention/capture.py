@@ -1,0 +1,208 @@
+"""Record what target layers give during a forward, in a form that a gradient can be taken of.
+
+The hooks live only as long as a block. Each keeps the layer's output and hands on a clone of it, so that operations in
+place after the layer leave the record alone.
+"""
+
+import contextlib
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from mmgrad_explain.attention.guard import eager
+from mmgrad_explain.attention.modules import lineage
+from mmgrad_explain.attention.structures import image_size, map_tensors, tensors_in
+from mmgrad_explain.errors import CaptureError, GradientError
+
+if TYPE_CHECKING:
+    import weakref
+
+_REENTRANT = (
+    "reentrant activation checkpointing hides what happens inside from gradients: pass use_reentrant=False to "
+    "torch.utils.checkpoint, or switch checkpointing off"
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one call of one layer gave.
+
+    Attributes:
+        activation: The layer's output tensor, part of the graph that the score is computed on.
+        image_size: (H, W) in pixels of the picture that this call worked on; None where none was seen.
+        version: The activation's version counter when it was recorded; a later change in place raises it.
+        severed: Gradients were off when the layer ran, so that nothing after it is connected to the activation.
+    """
+
+    activation: Tensor
+    image_size: tuple[int, int] | None
+    version: int
+    severed: bool
+
+
+class Capture:
+    """The outputs of target layers during one block.
+
+    Made by :meth:`MultiModalGradAttention.capture`. It is a context manager that can be entered once; what it recorded
+    stays readable afterwards and is freed with it. Calls of the model in other threads are left alone.
+
+    Attributes:
+        records: Layer name to one :class:`Record` a call, in the order of the calls.
+        order: The names of the layers in the order in which their calls ended, once for each call.
+        math_attention: Whether attention was computed so that it can be differentiated twice.
+    """
+
+    def __init__(
+        self,
+        root: nn.Module,
+        layers: Mapping[str, nn.Module],
+        *,
+        force_grad: bool = False,
+        math_attention: bool = False,
+    ) -> None:
+        """Prepare to record; nothing is touched before the block is entered.
+
+        Args:
+            root: The unwrapped model.
+            layers: Name to module, of the layers to record.
+            force_grad: Turn gradients on at the layer, also inside a ``no_grad`` block of the model's own.
+            math_attention: Have scaled-dot-product attention computed by plain matrix products, the one backend that
+                can be differentiated twice.
+        """
+        self.records: dict[str, list[Record]] = {name: [] for name in layers}
+        self.order: list[str] = []
+        self.math_attention = math_attention
+        self._root = root
+        self._layers = dict(layers)
+        self._force_grad = force_grad
+        self._thread = 0
+        self._entered = False
+        self._recording = False
+        self._stack = contextlib.ExitStack()
+        self._image_size: tuple[int, int] | None = None
+        self._elsewhere: set[str] = set()
+        self._unusable: dict[str, str] = {}
+        self.owner: weakref.ref[nn.Module] | None = None  # the model that was recorded
+
+    def __enter__(self) -> Self:
+        if self._entered:
+            raise CaptureError("this Capture has recorded its block already: call capture() again for the next one")
+        self._entered = self._recording = True
+        self._thread = threading.get_ident()
+        with contextlib.ExitStack() as stack:  # closed again should anything below fail
+            stack.enter_context(eager())
+            if self.math_attention:
+                from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: PLC0415
+
+                stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            for handle in self._register():
+                stack.callback(handle.remove)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._recording = False
+        self._stack.close()
+        self._layers = {}
+
+    def stop(self) -> None:
+        """Record nothing more; the hooks stay, so that a recomputation (checkpointing) meets the same operations."""
+        self._recording = False
+
+    def calls(self, layer: str) -> list[Record]:
+        """Give the records of a layer, one a call.
+
+        Raises:
+            CaptureError: the layer never ran, or gave nothing that a map could be made of.
+        """
+        if self.records[layer]:
+            return self.records[layer]
+        if layer in self._unusable:
+            raise CaptureError(
+                f"layer {layer!r} returned {self._unusable[layer]}: a map needs a floating tensor with at least 3 "
+                "dimensions, so choose another layer"
+            )
+        if layer in self._elsewhere:
+            raise CaptureError(
+                f"layer {layer!r} ran only in another thread than the one that captures: run the model in the same "
+                "thread"
+            )
+        raise CaptureError(
+            f"layer {layer!r} never ran in this forward: the model does not call it for these inputs, calls a part of "
+            "it directly, or ran outside the block; choose a layer that the forward calls"
+        )
+
+    def _register(self) -> list[RemovableHandle]:
+        watched = {id(module): module for layer in self._layers.values() for module in lineage(self._root, layer)}
+        handles = [m.register_forward_pre_hook(self._before, with_kwargs=True) for m in watched.values()]
+        return handles + [m.register_forward_hook(self._hook_for(name)) for name, m in self._layers.items()]
+
+    def _hook_for(self, name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+            return self._after(name, output)
+
+        return hook
+
+    def _before(self, _module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Note the picture that the next layers work on: the latest one handed to a module around them."""
+        if self._recording and threading.get_ident() == self._thread:
+            self._image_size = image_size((args, kwargs)) or self._image_size
+            self._ensure_grad(None)
+
+    def _after(self, name: str, output: Any) -> Any:
+        recomputing = torch._C._current_graph_task_id() != -1  # noqa: SLF001  (what checkpointing itself asks)
+        if not recomputing and threading.get_ident() != self._thread:
+            self._elsewhere.add(name)
+            return None
+        tensor = next((t for t in tensors_in(output) if t.is_floating_point() and t.ndim >= 3), None)
+        if tensor is None:
+            self._unusable[name] = _describe(output)
+            return None
+        self._ensure_grad(name)
+        severed = not torch.is_grad_enabled()
+        activation = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+        if self._recording and not recomputing:
+            version = activation._version  # noqa: SLF001  (the documented counter of changes in place)
+            self.records[name].append(Record(activation, self._image_size, version, severed))
+            self.order.append(name)
+        handed_on = activation.clone()
+        return map_tensors(output, lambda other: handed_on if other is tensor else other)
+
+    def _ensure_grad(self, name: str | None) -> None:
+        where = f"layer {name!r} runs" if name else "the target layer runs"
+        if torch.is_inference_mode_enabled():
+            if name is None:
+                return  # the block may end before the layer
+            raise GradientError(
+                f"{where} inside a torch.inference_mode() block of the model's own, which cannot be undone from "
+                "outside: use torch.no_grad() there"
+            )
+        if torch.is_grad_enabled():
+            return
+        if _inside_reentrant_checkpoint():
+            raise GradientError(f"{where} inside a checkpoint; {_REENTRANT}")
+        if self._force_grad:
+            torch.set_grad_enabled(True)  # until the model's own no_grad block ends and puts back what was before it
+
+
+def _inside_reentrant_checkpoint() -> bool:
+    frame = sys._getframe()  # noqa: SLF001  (there is no other way to tell)
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code.co_name == "forward" and frame.f_globals.get("__name__") == "torch.utils.checkpoint":
+            return True
+    return False
+
+
+def _describe(output: Any) -> str:
+    shapes = [f"{str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}" for t in tensors_in(output)]
+    return f"{type(output).__name__} with {', '.join(shapes) if shapes else 'no tensor'}"

@@ -1,0 +1,380 @@
+"""The result: maps, what they are maps of, and where they came from."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmgrad_explain.attention.fusing import resize_maps
+from mmgrad_explain.attention.region import Region, brightest_region
+from mmgrad_explain.errors import InputError, OutputExistsError
+from mmgrad_explain.writing import atomic_file
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from mmgrad_explain.images import Placement
+
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation:
+    """Where a model looked, for each sample of a batch.
+
+    Attributes:
+        calls: The maps of each call of the target layer, (B, h, w) float32, at least 0; where one tower takes a
+            reference and a target, the first is the reference's and the second the target's.
+        score: (B,) float32, what was explained.
+        score_name: Name of the score.
+        weighting: Name of the weighting.
+        layers: Layer name to its own maps, one a call, each on its own grid.
+        signed: The same before negative values were cut off.
+        layouts: Layer name to how its output was read, one a call.
+        flat: (B,) bool, the map has one value everywhere and says nothing.
+        clipped: (B,) bool, all of the map was negative and cut off.
+        notes: What a reader should know.
+        input_size: (H, W) in pixels of the model's input, where it is known.
+        versions: Package, torch and Python.
+        model: Name of the model.
+        texts: The text of each sample.
+        images: The original pictures.
+        placements: How each picture lies in the model's input.
+        targets: The original target pictures.
+        target_placements: How each of these lies in the model's input.
+    """
+
+    calls: tuple[Tensor, ...]
+    score: Tensor
+    score_name: str
+    weighting: str
+    layers: dict[str, list[Tensor]]
+    signed: dict[str, list[Tensor]]
+    layouts: dict[str, tuple[str, ...]]
+    flat: Tensor
+    clipped: Tensor
+    notes: tuple[str, ...] = ()
+    input_size: tuple[int, int] | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    model: str = ""
+    texts: tuple[str, ...] | None = None
+    images: tuple[Image.Image, ...] | None = None
+    placements: tuple[Placement, ...] | None = None
+    targets: tuple[Image.Image, ...] | None = None
+    target_placements: tuple[Placement, ...] | None = None
+
+    @property
+    def maps(self) -> Tensor:
+        """(B, h, w) float32, at least 0: the maps of the first call."""
+        return self.calls[0]
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Dotted names of the target layers."""
+        return tuple(self.layers)
+
+    @property
+    def grids(self) -> dict[str, tuple[int, int]]:
+        """Layer name to the (h, w) of its own maps."""
+        return {name: (calls[0].shape[1], calls[0].shape[2]) for name, calls in self.layers.items()}
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.maps.shape))
+        calls = f", {len(self.calls)} calls" if len(self.calls) > 1 else ""
+        notes = "".join(f"; note: {note}" for note in self.notes)
+        return f"Explanation({shape}{calls}; {self.weighting} of {self.score_name} at {', '.join(self.layers)}{notes})"
+
+    def to(self, device: torch.device | str) -> Explanation:
+        """Give the same explanation with all tensors on ``device``."""
+
+        def moved(layers: dict[str, list[Tensor]]) -> dict[str, list[Tensor]]:
+            return {name: [one.to(device) for one in calls] for name, calls in layers.items()}
+
+        return replace(
+            self,
+            calls=tuple(one.to(device) for one in self.calls),
+            score=self.score.to(device),
+            layers=moved(self.layers),
+            signed=moved(self.signed),
+            flat=self.flat.to(device),
+            clipped=self.clipped.to(device),
+        )
+
+    def resize(self, size: tuple[int, int] | int) -> Tensor:
+        """Resize the maps bilinearly.
+
+        Args:
+            size: (H, W), or one side of a square.
+
+        Returns:
+            (B, H, W) float32.
+        """
+        return resize_maps(self.maps, (size, size) if isinstance(size, int) else (size[0], size[1]))
+
+    def heatmap(self, index: int = 0, *, target: bool = False, normalize: bool = True) -> NDArray[np.float32]:
+        """Give one map on the original picture's own pixels.
+
+        Args:
+            index: Which sample.
+            target: The target's map (the second call) instead of the reference's.
+            normalize: Divide by the largest value. A flat map becomes zeros.
+
+        Returns:
+            (H, W) float32, in [0, 1] when normalized: the original picture's size where its placement is known, else
+            the model input's, else the map's own.
+
+        Raises:
+            InputError: no such sample, or no map of a target.
+        """
+        grid = self._map(index, target=target)
+        placements = self.target_placements if target else self.placements
+        if placements is not None:
+            heat = placements[index].to_original(grid.cpu().numpy())
+        else:
+            heat = resize_maps(grid[None], self.input_size or (grid.shape[0], grid.shape[1]))[0].cpu().numpy()
+        if not normalize:
+            return heat
+        largest = float(heat.max())
+        if bool(grid.max() <= grid.min()) or largest <= 0:
+            return np.zeros_like(heat)
+        return np.asarray(np.clip(heat / largest, 0, 1), dtype=np.float32)
+
+    def peak(self, index: int = 0, *, target: bool = False) -> tuple[int, int]:
+        """Give (y, x) of the brightest pixel of :meth:`heatmap`, in original pixels.
+
+        Raises:
+            InputError: the map is flat, so that no pixel is the brightest; or as :meth:`heatmap`.
+        """
+        heat = self.heatmap(index, target=target)
+        if heat.max() <= 0:
+            raise InputError(f"the map of sample {index} is flat: it has no peak")
+        y, x = np.unravel_index(int(heat.argmax()), heat.shape)
+        return int(y), int(x)
+
+    def brightest_region(self, index: int = 0, *, target: bool = False) -> Region | None:
+        """Give the connected part around the peak that is at least half as bright, on the picture's own pixels.
+
+        Args:
+            index: Which sample.
+            target: The target's map.
+
+        Returns:
+            Its share of the map and its box; None for an empty map.
+
+        Raises:
+            InputError: as :meth:`heatmap`.
+        """
+        return brightest_region(self.heatmap(index, target=target))
+
+    def concentration(self, index: int = 0, fraction: float = 0.1, *, target: bool = False) -> float:
+        """Give the share of the map that lies in its brightest pixels.
+
+        Args:
+            index: Which sample.
+            fraction: How large a part of all pixels counts as the brightest, in (0, 1].
+            target: The target's map.
+
+        Returns:
+            In [0, 1]; about ``fraction`` for a map that is spread out evenly, 0 for an empty one.
+
+        Raises:
+            InputError: ``fraction`` is not in (0, 1]; or as :meth:`heatmap`.
+        """
+        if not 0 < fraction <= 1:
+            raise InputError(f"fraction must be in (0, 1], not {fraction}")
+        heat = np.sort(self.heatmap(index, target=target), axis=None)[::-1].astype(np.float64)
+        total = heat.sum()
+        return float(heat[: max(1, round(fraction * heat.size))].sum() / total) if total > 0 else 0.0
+
+    def overlay(
+        self,
+        index: int = 0,
+        *,
+        image: Any = None,
+        alpha: float = 0.5,
+        colormap: str = "turbo",
+        contour: bool = False,
+        target: Any = None,
+    ) -> Image.Image:
+        """Draw the picture beside itself with the map over it, and the target likewise where there is one.
+
+        Args:
+            index: Which sample.
+            image: The picture, where the explanation does not know it: anything ``open_image`` takes.
+            alpha: How strongly the map covers the picture, in [0, 1].
+            colormap: Name of the colours.
+            contour: Draw the line around the brightest part too.
+            target: The target picture, where the explanation does not know it; False leaves the target out.
+
+        Raises:
+            InputError: no picture is known, or as :meth:`heatmap`.
+        """
+        from mmgrad_explain import overlay as draw  # noqa: PLC0415
+        from mmgrad_explain.images import open_image  # noqa: PLC0415
+
+        tiles: list[Any] = []
+        captions: list[str] = []
+        pairs = [(image, self.images, False)]
+        if target is not False and len(self.calls) > 1 and (target is not None or self.targets is not None):
+            pairs.append((target, self.targets, True))
+        for given, known, of_target in pairs:
+            heat = self.heatmap(index, target=of_target)
+            if given is None and known is None:
+                raise InputError("image: the explanation does not know its picture, so pass image=")
+            picture = open_image(given) if given is not None or known is None else known[index]
+            if heat.shape != (picture.height, picture.width):
+                resized = resize_maps(torch.from_numpy(heat)[None], (picture.height, picture.width))
+                heat = resized[0].numpy()
+            drawn: Any = draw.blend(picture, heat, alpha=alpha, colormap=colormap)
+            drawn = draw.contour(drawn, heat) if contour else drawn
+            tiles += [picture, drawn]
+            captions += ["target" if of_target else "reference", self._caption(index, of_target=of_target)]
+        return draw.panel(tiles, captions=captions)
+
+    def show(self, index: int = 0, **options: Any) -> None:
+        """Open :meth:`overlay` in the system's picture viewer."""
+        self.overlay(index, **options).show()
+
+    def _repr_png_(self) -> bytes | None:
+        if self.images is None:
+            return None
+        buffer = io.BytesIO()
+        self.overlay().save(buffer, format="png")
+        return buffer.getvalue()
+
+    def save(self, folder: str | os.PathLike[str], overwrite: bool = False) -> Path:  # noqa: FBT001, FBT002
+        """Write ``maps.npz``, one picture a sample and ``manifest.json`` into a new folder, all or nothing.
+
+        Args:
+            folder: Where; the folders above it must exist.
+            overwrite: Replace an explanation that was saved there; until the new one is complete the old one stays.
+
+        Returns:
+            The folder.
+
+        Raises:
+            OutputExistsError: something is there and ``overwrite`` is off, or it is not a saved explanation.
+            InputError: the folder cannot be written.
+        """
+        goal = Path(folder)
+        _refuse_existing(goal, overwrite=overwrite)
+        try:
+            work = Path(tempfile.mkdtemp(prefix=f".{goal.name}-", dir=goal.parent))
+        except OSError as error:
+            raise InputError(f"folder: {goal} cannot be written ({error.strerror})") from error
+        try:
+            self._write(work)
+            work.chmod(0o755)
+            _put(work, goal)
+        except OSError as error:
+            raise InputError(f"folder: {goal} cannot be written ({error.strerror or error})") from error
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        return goal
+
+    def save_arrays(self, path: str | os.PathLike[str], index: int = 0, *, overwrite: bool = False) -> None:
+        """Write one sample's maps as arrays into an ``.npz`` file, all or nothing.
+
+        The file holds ``heatmap`` (H, W) on the picture's pixels in [0, 1], ``map`` (h, w) on the layer's grid, ``score``
+        (), and ``target_heatmap`` and ``target_map`` where there is a target.
+
+        Raises:
+            OutputExistsError: the file is there and ``overwrite`` is off.
+            InputError: it cannot be written, or as :meth:`heatmap`.
+        """
+        arrays: dict[str, Any] = {"score": self.score[index].cpu().numpy()}
+        for target in (False, True)[: len(self.calls)]:
+            prefix = "target_" if target else ""
+            arrays[prefix + "heatmap"] = self.heatmap(index, target=target)
+            arrays[prefix + "map"] = self._map(index, target=target).cpu().numpy()
+        with atomic_file(Path(path), overwrite=overwrite) as stream:
+            np.savez_compressed(stream, **arrays)
+
+    def manifest(self) -> dict[str, Any]:
+        """Give everything but tensors and pictures, ready for JSON."""
+        return {
+            "format": "mmgrad_explain.explanation/1",
+            "model": self.model,
+            "score_name": self.score_name,
+            "score": self.score.tolist(),
+            "weighting": self.weighting,
+            "layers": {name: [list(one.shape) for one in calls] for name, calls in self.layers.items()},
+            "layouts": {name: list(of_calls) for name, of_calls in self.layouts.items()},
+            "maps": [list(one.shape) for one in self.calls],
+            "flat": self.flat.tolist(),
+            "clipped": self.clipped.tolist(),
+            "notes": list(self.notes),
+            "input_size": None if self.input_size is None else list(self.input_size),
+            "texts": None if self.texts is None else list(self.texts),
+            "placements": None if self.placements is None else [one.to_dict() for one in self.placements],
+            "target_placements": (
+                None if self.target_placements is None else [one.to_dict() for one in self.target_placements]
+            ),
+            "versions": dict(self.versions),
+        }
+
+    def _write(self, folder: Path) -> None:
+        from mmgrad_explain.images import safe_save  # noqa: PLC0415
+
+        arrays: dict[str, Any] = {"score": self.score, "flat": self.flat, "clipped": self.clipped}
+        arrays |= {("maps" if index == 0 else f"maps_call{index}"): one for index, one in enumerate(self.calls)}
+        arrays |= {f"signed/{name}/{i}": one for name, calls in self.signed.items() for i, one in enumerate(calls)}
+        np.savez_compressed(folder / "maps.npz", **{name: one.cpu().numpy() for name, one in arrays.items()})
+        if self.images is not None:
+            for index in range(len(self)):
+                safe_save(self.overlay(index), folder / f"overlay_{index:04d}.png")
+        text = json.dumps(self.manifest(), indent=2, ensure_ascii=False, allow_nan=False)
+        (folder / _MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+    def _map(self, index: int, *, target: bool) -> Tensor:
+        if target and len(self.calls) < 2:
+            raise InputError("target: the layer ran once, so there is no map of a target; hand the model a target too")
+        maps = self.calls[1 if target else 0]
+        if not -len(maps) <= index < len(maps):
+            raise InputError(f"index must be below {len(maps)}, the number of samples, not {index}")
+        return maps[index]
+
+    def _caption(self, index: int, *, of_target: bool) -> str:
+        if self.texts is not None and not of_target:
+            return self.texts[index]
+        return f"{self.score_name} = {float(self.score[index]):.3g}" if not of_target else ""
+
+
+def _refuse_existing(goal: Path, *, overwrite: bool) -> None:
+    if not goal.exists() and not goal.is_symlink():
+        return
+    if not overwrite:
+        raise OutputExistsError(f"folder: {goal} exists; choose another one or pass overwrite=True")
+    if not (goal / _MANIFEST).is_file() and not (goal.is_dir() and not any(goal.iterdir())):
+        raise OutputExistsError(f"folder: {goal} holds something else than a saved explanation and is not replaced")
+
+
+def _put(work: Path, goal: Path) -> None:
+    """Move a finished folder to its place; what is there makes way only then, and comes back should that fail."""
+    if not goal.exists():
+        work.replace(goal)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{goal.name}-old-", dir=goal.parent)) / goal.name
+    goal.replace(aside)
+    try:
+        work.replace(goal)
+    except OSError:
+        aside.replace(goal)
+        raise
+    finally:
+        shutil.rmtree(aside.parent, ignore_errors=True)

@@ -1,0 +1,188 @@
+"""From a score to maps: the gradient at every record, each checked, laid on its grid and weighed."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmgrad_explain.attention.capture import Capture, Record
+from mmgrad_explain.attention.layout import Layout, infer_layout, to_grid
+from mmgrad_explain.attention.modules import find_layers, previous_block
+from mmgrad_explain.attention.weighting import Weighting
+from mmgrad_explain.errors import CaptureError, GradientError, InputError
+
+AnyLayout = Layout | Callable[[Tensor], Tensor]
+
+MATH_ATTENTION = (
+    "run the model's forward inside mmgrad.capture(math_attention=True) or "
+    "torch.nn.attention.sdpa_kernel(SDPBackend.MATH), or build it with attn_implementation='eager'"
+)
+
+# Gradients of averaged half-precision activations are about as small as that format gets.
+_HALF_SCALE = 256.0
+
+
+def take_gradients(
+    score: Tensor, seen: Capture, *, create_graph: bool = False, retain_graph: bool | None = None
+) -> dict[str, list[Tensor | None]]:
+    """Take the gradient of the scores' sum with respect to every recorded activation.
+
+    ``.grad`` of parameters and inputs stays as it is.
+
+    Args:
+        score: (B,) or any shape; its sum is differentiated, so that each sample's gradient is its own.
+        seen: What was recorded on the way to the score.
+        create_graph: Make the gradients differentiable.
+        retain_graph: Keep the graph for another gradient; None keeps it just when ``create_graph``.
+
+    Returns:
+        Layer to one gradient a call, float32 (float64 for float64 activations), in the shape of the activation; None
+        for a call that the score does not depend on.
+
+    Raises:
+        CaptureError: a layer has no record, or its record was changed in place.
+        GradientError: the score does not depend on a layer at all, or autograd cannot take the gradient.
+    """
+    records = {name: seen.calls(name) for name in seen.records}
+    for name, calls in records.items():
+        _check_unchanged(name, calls)
+    names = ", ".join(map(repr, records))
+    if not score.requires_grad:
+        severed = any(record.severed for calls in records.values() for record in calls)
+        why = "gradients were off (torch.no_grad) when the layer ran" if severed else _CUT_OFF
+        raise GradientError(f"the score does not depend on layer {names}: {why}")
+    activations = [record.activation for calls in records.values() for record in calls]
+    scale = _HALF_SCALE if any(activation.dtype == torch.float16 for activation in activations) else 1.0
+    total = (score if score.dtype == torch.float64 else score.float()).sum() * scale
+    try:
+        taken = torch.autograd.grad(
+            total, activations, create_graph=create_graph, retain_graph=retain_graph, allow_unused=True
+        )
+    except RuntimeError as error:
+        raise GradientError(_explain(str(error))) from error
+    gradients: Iterator[Tensor | None] = iter([None if one is None else full(one) / scale for one in taken])
+    found = {name: [next(gradients) for _ in calls] for name, calls in records.items()}
+    for name, of_calls in found.items():
+        if all(gradient is None for gradient in of_calls):
+            raise GradientError(f"the score does not depend on layer {name!r}: {_CUT_OFF}")
+    return found
+
+
+_CUT_OFF = (
+    "nothing the layer gave went into it, or a .detach(), torch.no_grad() or .data lies between; choose another layer "
+    "or another score"
+)
+
+
+def full(value: Tensor) -> Tensor:
+    """Give ``value`` in float32; float64 stays as it is."""
+    return value if value.dtype == torch.float64 else value.float()
+
+
+def _check_unchanged(name: str, calls: Sequence[Record]) -> None:
+    if any(record.activation._version != record.version for record in calls):  # noqa: SLF001  (a documented counter)
+        raise CaptureError(
+            f"the output of layer {name!r} was changed in place after it was recorded (what the layer returned is a "
+            "tensor that the model goes on using): choose the layer before or after it"
+        )
+
+
+def _explain(message: str) -> str:
+    first = message.strip().partition("\n")[0]
+    if "is not implemented" in message and "derivative for" in message:
+        return f"the gradient of fused attention cannot be differentiated again: {MATH_ATTENTION} ({first})"
+    if "second time" in message:
+        return (
+            f"the graph of this forward was freed already: attend before loss.backward(), or retain it there ({first})"
+        )
+    if "use_reentrant" in message or "checkpoint" in message:
+        return f"pass use_reentrant=False to torch.utils.checkpoint, or switch checkpointing off ({first})"
+    return f"the gradient cannot be taken: {first}"
+
+
+def check_twice_differentiable(gradients: Collection[Tensor | None]) -> None:
+    """Raise GradientError where a gradient that should be differentiable hangs on an operation that is not.
+
+    Fused attention kernels have a first derivative and no second one, which would come up only in ``loss.backward()``.
+    """
+    todo = [gradient.grad_fn for gradient in gradients if gradient is not None]
+    met = set(todo)
+    while todo:
+        node = todo.pop()
+        if node is None:
+            continue
+        if node.name().endswith("NotImplemented"):
+            raise GradientError(f"the gradient of fused attention cannot be differentiated again: {MATH_ATTENTION}")
+        fresh = [following for following, _ in node.next_functions if following not in met]
+        met.update(fresh)
+        todo.extend(fresh)
+
+
+def check_grid_reached(name: str, layout: AnyLayout, gradients: Sequence[Tensor | None], root: nn.Module) -> None:
+    """Raise GradientError where only the prefix tokens (class token, registers) of a layer move the score.
+
+    That is so in the last block of a vision transformer that is read at its class token.
+    """
+    if not isinstance(layout, Layout) or layout.kind != "tokens":
+        return
+    reached = [gradient.detach() for gradient in gradients if gradient is not None]
+    if any(bool(to_grid(gradient, layout).count_nonzero()) for gradient in reached):
+        return
+    if any(bool(gradient.count_nonzero()) for gradient in reached):
+        before = previous_block(root, name)
+        advice = f"take the block before it, {before!r}" if before else "take an earlier layer"
+        raise GradientError(
+            f"the score's gradient is zero on every patch of layer {name!r}: what follows it reads only the class "
+            f"token, so {advice}"
+        )
+
+
+def layouts_of(seen: Capture, given: AnyLayout | None, root: nn.Module) -> dict[str, list[AnyLayout]]:
+    """Find the layout of every record.
+
+    Raises:
+        InputError: one cannot be told, or the given one does not fit.
+    """
+    if given is not None and not isinstance(given, Layout):
+        return {name: [given] * len(seen.calls(name)) for name in seen.records}
+    found: dict[str, list[AnyLayout]] = {}
+    for name in seen.records:
+        module = find_layers(root, name)[name]
+        try:
+            found[name] = [
+                infer_layout(record.activation, module=module, model=root, image_size=record.image_size, given=given)
+                for record in seen.calls(name)
+            ]
+        except InputError as error:
+            raise InputError(f"layer {name!r}: {error}") from None
+    return found
+
+
+def batches_of(seen: Capture, layouts: dict[str, list[AnyLayout]]) -> list[int]:
+    """Give the batch size of every record, layer by layer."""
+    return [
+        to_grid(record.activation.detach(), layout).shape[0]
+        for name, of_calls in layouts.items()
+        for record, layout in zip(seen.calls(name), of_calls, strict=True)
+    ]
+
+
+def weigh(record: Record, gradient: Tensor | None, layout: AnyLayout, weighting: Weighting, *, graph: bool) -> Tensor:
+    """Make the signed map (B, h, w) of one record.
+
+    Args:
+        record: The activation.
+        gradient: As :func:`take_gradients` gives it; None makes a map of zeros.
+        layout: The complete layout of both.
+        weighting: Combines the two.
+        graph: Keep the map differentiable with respect to what the activation came from.
+
+    Returns:
+        (B, h, w) float32, or float64 for a float64 activation; autocast has no say.
+    """
+    activation = record.activation if graph else record.activation.detach()
+    with torch.autocast(activation.device.type, enabled=False):
+        grid = full(to_grid(activation, layout))
+        if gradient is None:
+            return grid.new_zeros((grid.shape[0], *grid.shape[2:]))
+        return weighting(grid, to_grid(gradient, layout).to(grid.dtype))

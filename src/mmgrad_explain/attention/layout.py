@@ -1,0 +1,274 @@
+"""Where on the picture each part of a layer's output lies: any layer's output to a grid (B, K, h, w)."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from mmgrad_explain.attention.modules import lineage
+from mmgrad_explain.errors import InputError
+
+Kind = Literal["nchw", "nhwc", "tokens"]
+
+# How many tokens may stand before the patches where the model does not say: class token, distillation, registers.
+_USUAL_PREFIXES = (1, 0, 2, 5, 4, 3, 9, 8)
+_MOST_PREFIX = 32
+_SPATIAL = ("Conv2d", "BatchNorm2d", "InstanceNorm2d", "Pool2d", "GroupNorm", "Upsample", "PixelShuffle", "Norm2d")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a layer's output lies on the picture.
+
+    Attributes:
+        kind: ``"nchw"`` (B, K, h, w), ``"nhwc"`` (B, h, w, K) or ``"tokens"`` (B, N, K), patches row by row.
+        grid: (h, w) of the patches; only for tokens. None has it found.
+        prefix: How many tokens stand before the patches (class, distillation, registers, text); only for tokens. None
+            has it found. Tokens after the patches are left out.
+    """
+
+    kind: Kind
+    grid: tuple[int, int] | None = None
+    prefix: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in {"nchw", "nhwc", "tokens"}:
+            raise InputError(f"layout: kind must be 'nchw', 'nhwc' or 'tokens', not {self.kind!r}")
+        if self.grid is not None and (len(self.grid) != 2 or min(self.grid) < 1):
+            raise InputError(f"layout: grid must be (h, w), both at least 1, not {self.grid!r}")
+        if self.prefix is not None and self.prefix < 0:
+            raise InputError(f"layout: prefix must not be negative, got {self.prefix}")
+
+
+LayoutLike = str | Layout | Callable[[Tensor], Tensor]
+
+
+def ensure_layout(layout: LayoutLike | None) -> "Layout | Callable[[Tensor], Tensor] | None":
+    """Check a layout as people write it.
+
+    Args:
+        layout: ``"nchw"``, ``"nhwc"``, ``"tokens"``, a :class:`Layout`, a callable that makes (B, K, h, w) of the
+            layer's output (it must be linear and keep gradients: permutes, slices, reshapes), or None.
+
+    Raises:
+        TypeError: none of these.
+        InputError: no layout of that name.
+    """
+    if isinstance(layout, str):
+        if layout not in {"nchw", "nhwc", "tokens"}:
+            raise InputError(f"layout: there is no {layout!r}; known: nchw, nhwc, tokens, a Layout or any callable")
+        return Layout(layout)  # type: ignore[arg-type]  # checked above
+    if layout is None or isinstance(layout, Layout) or callable(layout):
+        return layout
+    raise TypeError(f"layout must be a name, a Layout or a callable, not {type(layout).__name__}")
+
+
+def to_grid(x: Tensor, layout: "Layout | Callable[[Tensor], Tensor]") -> Tensor:
+    """Rearrange a layer's output, or a gradient of the same shape, to (B, K, h, w).
+
+    Args:
+        x: The output.
+        layout: A complete :class:`Layout` (for tokens, with grid and prefix), or a callable.
+
+    Raises:
+        InputError: the layout does not fit the tensor.
+    """
+    if not isinstance(layout, Layout):
+        made = layout(x)
+        if not isinstance(made, Tensor) or made.ndim != 4:
+            got = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+            raise InputError(f"layout: the callable must give (B, K, h, w), not {got}, of {tuple(x.shape)}")
+        return made
+    if x.ndim != (3 if layout.kind == "tokens" else 4):
+        raise InputError(f"layout: {layout.kind!r} does not fit an output of shape {tuple(x.shape)}")
+    if layout.kind == "nchw":
+        return x
+    if layout.kind == "nhwc":
+        return x.permute(0, 3, 1, 2)
+    if layout.grid is None or layout.prefix is None:
+        raise InputError("layout: tokens need both grid and prefix; infer_layout finds them")
+    (height, width), first = layout.grid, layout.prefix
+    if first + height * width > x.shape[1]:
+        raise InputError(
+            f"layout: {first} prefix tokens and a grid of {height} x {width} are more than the {x.shape[1]} tokens of "
+            f"an output of shape {tuple(x.shape)}"
+        )
+    return x[:, first : first + height * width].transpose(1, 2).reshape(x.shape[0], x.shape[2], height, width)
+
+
+def infer_layout(
+    activation: Tensor,
+    *,
+    module: nn.Module | None = None,
+    model: nn.Module | None = None,
+    image_size: tuple[int, int] | None = None,
+    given: Layout | None = None,
+) -> Layout:
+    """Find out how a layer's output lies on the picture.
+
+    Four dimensions are read as NCHW or NHWC: by the kind of module where that says it, else whichever has the picture's
+    aspect ratio. Three dimensions are tokens: their grid is the picture's size over the model's patch size where both
+    are known, else the model's own ``grid_size``, else the grid of the picture's aspect ratio that leaves a usual
+    number of prefix tokens.
+
+    Args:
+        activation: The layer's output, (B, K, h, w), (B, h, w, K) or (B, N, K).
+        module: The layer.
+        model: The model around it.
+        image_size: (H, W) in pixels of the picture it worked on.
+        given: What is known already; only the rest is looked for.
+
+    Returns:
+        A complete layout.
+
+    Raises:
+        InputError: the output does not look like a grid, or not like one only.
+    """
+    shape = tuple(activation.shape)
+    around = lineage(model, module) if model is not None and module is not None else [m for m in (module, model) if m]
+    if given is not None and given.kind != "tokens":
+        return given
+    if len(shape) == 4 and given is None:
+        kind = _kind_of(shape, module, around, image_size)
+        if kind is not None:
+            return Layout(kind)
+    if len(shape) == 3:
+        asked = given or Layout("tokens")
+        for grid, prefix in _token_grids(shape[1], around, image_size, asked):
+            return replace(asked, grid=grid, prefix=prefix)
+    seen = f" for pictures of {image_size[0]} x {image_size[1]} pixels" if image_size else ""
+    raise InputError(
+        f"layout: cannot tell how an output of shape {shape}{seen} lies on a grid; say so with layout='nchw', "
+        "layout='nhwc', layout=Layout('tokens', grid=(h, w), prefix=k), or a callable that gives (B, K, h, w)"
+    )
+
+
+def _kind_of(
+    shape: Sequence[int], module: nn.Module | None, around: list[nn.Module], image_size: tuple[int, int] | None
+) -> Kind | None:
+    by_module = _kind_by_module(shape, module)
+    if by_module is not None:
+        return by_module
+    first, last = _fits(shape[2:], image_size), _fits(shape[1:3], image_size)
+    if first and last:
+        hinted = next((fmt for m in around if (fmt := getattr(m, "output_fmt", None)) is not None), "")
+        return "nhwc" if str(getattr(hinted, "value", hinted)).upper() == "NHWC" else "nchw"
+    if first or last:
+        return "nchw" if first else "nhwc"
+    return None
+
+
+def _kind_by_module(shape: Sequence[int], module: nn.Module | None) -> Kind | None:
+    name = type(module).__name__
+    channels: Any = None
+    if isinstance(module, nn.Linear):
+        channels = module.out_features
+    elif name.endswith(_SPATIAL):
+        return "nchw"
+    elif isinstance(module, nn.LayerNorm):
+        channels = module.normalized_shape[-1]
+    if channels is None or (shape[1] == channels) == (shape[3] == channels):
+        return None
+    return "nhwc" if shape[3] == channels else "nchw"
+
+
+def _fits(grid: Sequence[int], image_size: tuple[int, int] | None) -> bool:
+    """Say whether a grid can be a picture divided by one stride, either side rounded by less than one cell."""
+    height, width = grid
+    if image_size is None:
+        return height == width
+    tall, wide = image_size
+    if height > tall or width > wide:
+        return False
+    return abs(height - width * tall / wide) < 1 or abs(width - height * wide / tall) < 1
+
+
+def _divides(grid: tuple[int, int], image_size: tuple[int, int] | None) -> bool:
+    """Say whether a grid can be a picture cut into square patches of whole pixels, what is left over dropped."""
+    height, width = grid
+    if image_size is None:
+        return height == width
+    tall, wide = image_size
+    return max(tall // (height + 1), wide // (width + 1)) < min(tall // height, wide // width)
+
+
+def _token_grids(
+    tokens: int, around: list[nn.Module], image_size: tuple[int, int] | None, asked: Layout
+) -> Iterator[tuple[tuple[int, int], int]]:
+    """Yield the (grid, prefix) readings of so many tokens, the surest first."""
+    known = asked.prefix if asked.prefix is not None else _hinted_prefix(around)
+    if asked.grid is not None:
+        cells = math.prod(asked.grid)
+        if asked.prefix is not None:
+            yield asked.grid, asked.prefix
+        elif 0 <= tokens - cells <= _MOST_PREFIX:
+            yield asked.grid, tokens - cells
+        return
+    for grid in _hinted_grids(around, image_size):
+        prefix = tokens - math.prod(grid)
+        if prefix == known or (asked.prefix is None and 0 <= prefix <= _MOST_PREFIX):
+            yield grid, prefix
+    prefixes = [asked.prefix] if asked.prefix is not None else [known, *_USUAL_PREFIXES]
+    for prefix in dict.fromkeys(p for p in prefixes if p is not None):
+        for grid in _factor_pairs(tokens - prefix):
+            if min(grid) > 1 and _divides(grid, image_size):
+                yield grid, prefix
+
+
+def _factor_pairs(cells: int) -> list[tuple[int, int]]:
+    pairs = [(h, cells // h) for h in range(1, max(cells, 0) + 1) if cells % h == 0]
+    return sorted(pairs, key=lambda pair: abs(math.log(pair[0] / pair[1])))
+
+
+def _hinted_prefix(around: list[nn.Module]) -> int | None:
+    for module in around:
+        prefix = getattr(module, "num_prefix_tokens", None)
+        if isinstance(prefix, int):
+            return prefix
+        if isinstance(registers := _setting(module, "num_register_tokens"), int):
+            return 1 + registers
+    return None
+
+
+def _hinted_grids(around: list[nn.Module], image_size: tuple[int, int] | None) -> Iterator[tuple[int, int]]:
+    """Yield the grids that the modules around a layer speak of, the innermost first."""
+    for module in around:
+        embed = getattr(module, "patch_embed", None)
+        sizes = [_pair(getattr(embed, "patch_size", None)), _pair(_setting(module, "patch_size"))]
+        sizes += [_pair(getattr(module, "patch_size", None)), _first_patch_convolution(module)]
+        trained = _pair(_setting(module, "image_size"))
+        for patch in filter(None, sizes):
+            if image_size is not None:
+                yield image_size[0] // patch[0], image_size[1] // patch[1]
+                yield math.ceil(image_size[0] / patch[0]), math.ceil(image_size[1] / patch[1])
+            elif trained is not None:
+                yield trained[0] // patch[0], trained[1] // patch[1]
+        grid = _pair(getattr(embed, "grid_size", None))
+        if grid is not None and image_size is None:
+            yield grid
+
+
+def _setting(module: nn.Module, name: str) -> Any:
+    config = getattr(module, "config", None)
+    for part in (config, getattr(config, "vision_config", None)):
+        if (value := getattr(part, name, None)) is not None:
+            return value
+    return None
+
+
+def _first_patch_convolution(module: nn.Module) -> tuple[int, int] | None:
+    for child in module.modules():
+        if isinstance(child, nn.Conv2d):
+            whole = child.kernel_size == child.stride and min(child.stride) > 1
+            return _pair(child.kernel_size) if whole else None
+    return None
+
+
+def _pair(value: Any) -> tuple[int, int] | None:
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value, value
+    if isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(v, int) and v > 0 for v in value):
+        return value[0], value[1]
+    return None

@@ -1,0 +1,353 @@
+"""MultiModalGradAttention: where a model looks in an image because of a text."""
+
+from __future__ import annotations
+
+import platform
+import warnings
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mmgrad_explain._version import __version__
+from mmgrad_explain.attention.candidates import probe, resolve_score
+from mmgrad_explain.attention.capture import Capture
+from mmgrad_explain.attention.explanation import Explanation
+from mmgrad_explain.attention.fusing import Fuse, ensure_fuse, fuse_maps
+from mmgrad_explain.attention.gradient import (
+    AnyLayout,
+    batches_of,
+    check_grid_reached,
+    check_twice_differentiable,
+    layouts_of,
+    take_gradients,
+    weigh,
+)
+from mmgrad_explain.attention.guard import own_inputs, undisturbed
+from mmgrad_explain.attention.layout import LayoutLike, ensure_layout
+from mmgrad_explain.attention.modules import find_layers, unwrap
+from mmgrad_explain.attention.scores import check_finite, check_score, ensure_score
+from mmgrad_explain.attention.structures import image_size
+from mmgrad_explain.attention.weighting import Weighting, ensure_weighting
+from mmgrad_explain.errors import GradientError, InputError, MMGradWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+
+class MultiModalGradAttention:
+    """Gradient attention maps of any model, conditioned on all of its inputs.
+
+    The score, one number a sample made of the model's output, depends on image and text; its gradient at a layer with a
+    spatial grid says which places the score hangs on. Source: Udhayanan et al., Learning with Multi-modal Gradient
+    Attention for Explainable Composed Image Retrieval, arXiv 2308.16649; Grad-CAM, arXiv 1610.02391.
+
+    Two faces. For looking, ``explanation = mmgrad(*anything, **the_model_takes)`` runs the model itself and leaves it
+    exactly as it was. For training, ``with mmgrad.capture() as seen:`` around your own forward records your own graph,
+    and :meth:`attend` gives maps that a loss can be made of.
+
+    Attributes:
+        model: The model, as it was handed in.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        target_layers: nn.Module | str | Sequence[nn.Module | str] | None = None,
+        score: str | Callable[[Any], Any] | None = None,
+        weighting: str | Weighting = "gradcam",
+        layout: LayoutLike | None = None,
+        *,
+        fuse: str | Fuse = "mean",
+    ) -> None:
+        """Remember what to do; the model is not touched.
+
+        Args:
+            model: Any module; compiled, or wrapped for distributed training, too.
+            target_layers: Module, dotted name, or a list of them. None takes the model's own ``target_layer`` (a name),
+                or else finds the last layer with a grid that the score's gradient reaches, before text is mixed in
+                where that can be told; see :func:`candidate_layers`.
+            score: A name (``"shift"``, ``"similarity"``, ``"pair"``, ``"pair-different"``) or a callable of the model's
+                output that gives (B,). None takes the model's own ``default_score``, or else what the output suggests:
+                itself where it is one number a sample, the cosine of ``image_embeds`` and ``text_embeds``, the diagonal
+                of a square ``logits_per_image``.
+            weighting: ``"gradcam"``, ``"gradcam++"``, ``"xgradcam"``, ``"layercam"``, ``"hirescam"``, or a callable of
+                activation and gradient (B, K, h, w) that gives (B, h, w).
+            layout: ``"nchw"``, ``"nhwc"``, ``"tokens"``, a :class:`Layout`, or a callable that makes (B, K, h, w) of
+                the layer's output. None has it found.
+            fuse: How several layers make one map: ``"mean"``, ``"max"``, ``"product"``, or a callable of (L, B, h, w).
+
+        Raises:
+            TypeError: an argument is of the wrong type.
+            InputError: an unknown name, a layer that is not in the model, or an ``nn.DataParallel``.
+        """
+        self.model = model
+        self._root = unwrap(model)
+        self._score = None if score is None else ensure_score(score)
+        self._weighting_name, self._weighting = ensure_weighting(weighting)
+        self._layout = ensure_layout(layout)
+        self._fuse = ensure_fuse(fuse)
+        own = getattr(self._root, "target_layer", None)
+        wanted = target_layers if target_layers is not None or not isinstance(own, str) else own
+        self._layers = None if wanted is None else find_layers(self._root, wanted)
+        self._verified: set[str] = set()
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The dotted names of the target layers; empty as long as they have still to be found."""
+        return tuple(self._layers or ())
+
+    def __repr__(self) -> str:
+        layers = ", ".join(self.layer_names) or "to be found"
+        score = self._score.name if self._score else "default"
+        return f"{type(self).__name__}({type(self._root).__name__}, {layers}; {score}, {self._weighting_name})"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Explanation:
+        """Run the model on these arguments and explain its score.
+
+        The model is called once (twice the first time, if the layer has to be found). Its training flags,
+        ``requires_grad``, ``.grad``, buffers and hooks, and the random number generators, are afterwards as they were.
+        Works in any grad mode of the caller's. One call at a time runs in a process.
+
+        Args:
+            *args: What the model takes.
+            **kwargs: What the model takes by name.
+
+        Returns:
+            The maps, on the model's device.
+
+        Raises:
+            InputError: the score is not one number a sample, or the layer's layout cannot be told.
+            CaptureError: a target layer never ran or gave nothing usable.
+            GradientError: the gradient does not reach the layer, or is not finite.
+        """
+        with undisturbed(self._root, (args, kwargs)):
+            args, kwargs = own_inputs((args, kwargs))
+            if self._layers is None:
+                self._layers = self._find(args, kwargs)
+            with Capture(self._root, self._layers, force_grad=True) as seen:
+                try:
+                    output = self._root(*args, **kwargs)
+                except RuntimeError as error:
+                    if "Inference tensors cannot be saved for backward" not in str(error):
+                        raise
+                    raise GradientError(
+                        "a part of the model runs inside a torch.inference_mode() block of its own, which cannot be "
+                        "undone from outside: use torch.no_grad() there"
+                    ) from error
+                seen.stop()
+                scorer = resolve_score(self._root, self._score, output)
+                layouts = layouts_of(seen, self._layout, self._root)
+                score = check_score(scorer(output), batches_of(seen, layouts))
+                check_finite(score.detach())
+                gradients = take_gradients(score, seen)
+            signed = self._weigh_all(seen, gradients, layouts, self._weighting, graph=False)
+            signed = {name: [one.float() for one in calls] for name, calls in signed.items()}
+            return self._explanation(signed, score.detach().float(), scorer.name, layouts, image_size((args, kwargs)))
+
+    def capture(self, *, math_attention: bool = True) -> AbstractContextManager[Capture]:
+        """Record the target layers of your own forward, in your own graph.
+
+        Nothing is switched: the model trains or evaluates as you have it, and the gradient mode is yours. The layers'
+        outputs are cloned, compiled code runs eagerly inside the block.
+
+        Args:
+            math_attention: Have scaled-dot-product attention computed by plain matrix products inside the block. The
+                fused kernels have no second derivative, which ``create_graph=True`` needs.
+
+        Returns:
+            A context manager for one block; it gives the :class:`Capture` to hand to :meth:`attend`.
+
+        Raises:
+            InputError: no target layer is known yet: name one, or call ``mmgrad(...)`` once to have it found.
+        """
+        if self._layers is None:
+            raise InputError(
+                "target_layers: none was named, and capture() cannot look for one: name it, or call mmgrad(...) once, "
+                "which finds and remembers it"
+            )
+        seen = Capture(self._root, self._layers, math_attention=math_attention)
+        seen.owner = weakref.ref(self._root)
+        return seen
+
+    def attend(
+        self,
+        score: Tensor,
+        seen: Capture,
+        *,
+        create_graph: bool = False,
+        retain_graph: bool | None = None,
+        call: int = 0,
+        weighting: str | Weighting | Sequence[str | Weighting] | None = None,
+        relu: bool = True,
+    ) -> Tensor:
+        """Make maps of a recorded forward.
+
+        Args:
+            score: (B,), computed from that forward; or what your own function made of it.
+            seen: What :meth:`capture` recorded.
+            create_graph: Keep the maps differentiable, for a loss.
+            retain_graph: Keep the forward's graph, for your own ``loss.backward()``. None keeps it.
+            call: Which call of the layer, where the forward calls it several times (reference 0, target 1).
+            weighting: Another than the constructor's; a list of them shares one gradient.
+            relu: Cut off negative values.
+
+        Returns:
+            (B, h, w) float32 (float64 for float64 activations), of several layers fused; (W, B, h, w) for a list of W
+            weightings.
+
+        Raises:
+            TypeError: ``score`` is no floating tensor, or ``seen`` no Capture.
+            InputError: the score is not one number a sample, or there is no such call.
+            CaptureError: nothing was recorded.
+            GradientError: the score does not depend on the layer or that call, or cannot be differentiated.
+        """
+        several = isinstance(weighting, list | tuple)
+        weightings = list(weighting) if isinstance(weighting, list | tuple) else [weighting]
+        if not weightings:
+            raise InputError("weighting: the list is empty; name at least one")
+        every, reached = self._signed(score, seen, create_graph, retain_graph, weightings)
+        for name, hits in reached.items():
+            if not isinstance(call, int) or not 0 <= call < len(hits):
+                raise InputError(
+                    f"call: layer {name!r} ran {len(hits)} time(s): call must be 0 to {len(hits) - 1}, not {call!r}"
+                )
+            if not hits[call]:
+                others = [index for index, hit in enumerate(hits) if hit]
+                raise GradientError(
+                    f"the score does not depend on call {call} of layer {name!r}; it depends on {others} (call=...)"
+                )
+        maps = [
+            fuse_maps([calls[call].relu() if relu else calls[call] for calls in signed.values()], self._fuse)
+            for signed in every
+        ]
+        return torch.stack(maps) if several else maps[0]
+
+    def attend_all(
+        self,
+        score: Tensor,
+        seen: Capture,
+        *,
+        create_graph: bool = False,
+        retain_graph: bool | None = None,
+        weighting: str | Weighting | None = None,
+        relu: bool = True,
+    ) -> dict[str, list[Tensor]]:
+        """Make the maps of every layer and call, each on its own grid.
+
+        Args and raises as :meth:`attend`.
+
+        Returns:
+            Layer name to one (B, h, w) a call; zeros for a call that the score does not depend on.
+        """
+        (signed,), _ = self._signed(score, seen, create_graph, retain_graph, [weighting])
+        return {name: [one.relu() if relu else one for one in calls] for name, calls in signed.items()}
+
+    def _signed(
+        self,
+        score: Tensor,
+        seen: Capture,
+        create_graph: bool,  # noqa: FBT001  (handed on)
+        retain_graph: bool | None,  # noqa: FBT001
+        weightings: Sequence[str | Weighting | None],
+    ) -> tuple[list[dict[str, list[Tensor]]], dict[str, list[bool]]]:
+        if not isinstance(seen, Capture):
+            raise TypeError(f"seen must be what capture() gave, not {type(seen).__name__}")
+        if seen.owner is None or seen.owner() is not self._root:
+            raise InputError("seen was recorded for another model: use the capture() of the same MMGrad")
+        chosen = [self._weighting if one is None else ensure_weighting(one)[1] for one in weightings]
+        layouts = layouts_of(seen, self._layout, self._root)
+        score = check_score(score, batches_of(seen, layouts))
+        keep = True if retain_graph is None else retain_graph
+        gradients = take_gradients(score, seen, create_graph=create_graph, retain_graph=keep)
+        signed = [self._weigh_all(seen, gradients, layouts, one, graph=create_graph) for one in chosen]
+        return signed, {name: [gradient is not None for gradient in calls] for name, calls in gradients.items()}
+
+    def _weigh_all(
+        self,
+        seen: Capture,
+        gradients: dict[str, list[Tensor | None]],
+        layouts: dict[str, list[AnyLayout]],
+        weighting: Weighting,
+        *,
+        graph: bool,
+    ) -> dict[str, list[Tensor]]:
+        for name, of_calls in gradients.items():
+            if graph and name in self._verified:  # looking at values stops a GPU; once is enough in a training
+                continue
+            check_grid_reached(name, layouts[name][0], of_calls, self._root)
+            if graph:
+                check_twice_differentiable(of_calls)
+                self._verified.add(name)
+        return {
+            name: [
+                weigh(record, gradient, layout, weighting, graph=graph)
+                for record, gradient, layout in zip(seen.calls(name), gradients[name], layouts[name], strict=True)
+            ]
+            for name in gradients
+        }
+
+    def _find(self, args: Any, kwargs: dict[str, Any]) -> dict[str, nn.Module]:
+        chosen = next((one.name for one in probe(self._root, args, kwargs, self._score) if one.chosen), None)
+        if chosen is None:
+            raise GradientError(
+                "target_layers: no layer of the model has both a spatial grid and a gradient from the score; name one "
+                "(and its layout=, if its output is not a grid by itself)"
+            )
+        return find_layers(self._root, chosen)
+
+    def _explanation(
+        self,
+        signed: dict[str, list[Tensor]],
+        score: Tensor,
+        score_name: str,
+        layouts: dict[str, list[AnyLayout]],
+        size: tuple[int, int] | None,
+    ) -> Explanation:
+        if not all(bool(one.isfinite().all()) for calls in signed.values() for one in calls):
+            raise GradientError("the map is not finite: the activations or gradients overflow; try bfloat16 or float32")
+        layers = {name: [one.relu() for one in calls] for name, calls in signed.items()}
+        count = max(len(calls) for calls in layers.values())
+        by_call = [[calls[index] for calls in layers.values() if index < len(calls)] for index in range(count)]
+        calls = tuple(fuse_maps(maps, self._fuse) for maps in by_call)
+        flat = calls[0].amax((1, 2)) <= calls[0].amin((1, 2))
+        below = torch.stack([(one[0].amin((1, 2)) < 0) & (one[0].amax((1, 2)) <= 0) for one in signed.values()])
+        clipped = flat & below.any(0)
+        notes = _notes(flat, clipped)
+        for note in notes:
+            warnings.warn(note, MMGradWarning, stacklevel=3)
+        return Explanation(
+            calls=calls,
+            score=score,
+            score_name=score_name,
+            weighting=self._weighting_name,
+            layers=layers,
+            signed=signed,
+            layouts={name: tuple(map(str, of_calls)) for name, of_calls in layouts.items()},
+            flat=flat,
+            clipped=clipped,
+            notes=notes,
+            input_size=size,
+            versions={"mmgrad_explain": __version__, "torch": torch.__version__, "python": platform.python_version()},
+            model=type(self._root).__name__,
+        )
+
+
+def _notes(flat: Tensor, clipped: Tensor) -> tuple[str, ...]:
+    notes = []
+    if bool(clipped.any()):
+        notes.append(
+            f"the map of samples {clipped.nonzero().flatten().tolist()} is empty: the score falls with the "
+            "activation everywhere in it, and the ReLU removed all of it"
+        )
+    only_flat = flat & ~clipped
+    if bool(only_flat.any()):
+        notes.append(
+            f"the map of samples {only_flat.nonzero().flatten().tolist()} is flat: no place counts more than another"
+        )
+    return tuple(notes)
+
+
+MMGrad = MultiModalGradAttention

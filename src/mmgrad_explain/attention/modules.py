@@ -1,0 +1,153 @@
+"""Find modules by name inside models as people have them: wrapped by DDP, compiled, sharded, or bare."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch import nn
+
+from mmgrad_explain.errors import InputError
+
+# Names that wrappers (torch.compile, FSDP, checkpoint_wrapper) put between a module and its parent.
+_WRAPPER_PARTS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Give the module to run: what torch.compile and DistributedDataParallel wrap, however they are nested.
+
+    Other wrappers, such as FSDP's, do work of their own in a forward and are kept.
+
+    Raises:
+        TypeError: ``model`` is not a module.
+        InputError: ``model`` is an ``nn.DataParallel``, whose replicas in threads cannot be looked into.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+    while True:
+        if isinstance(model, nn.DataParallel):
+            raise InputError(
+                "model is an nn.DataParallel, whose replicas run in threads of their own: hand in model.module, or use "
+                "DistributedDataParallel (one process a GPU)"
+            )
+        inner: Any = getattr(model, "_orig_mod", None)
+        if inner is None and isinstance(model, nn.parallel.DistributedDataParallel):
+            inner = model.module
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def plain_name(name: str) -> str:
+    """Drop what wrappers add to a dotted name: ``trunk._orig_mod.layer4`` becomes ``trunk.layer4``."""
+    return ".".join(part for part in name.split(".") if part not in _WRAPPER_PARTS)
+
+
+def plain_modules(root: nn.Module) -> dict[str, nn.Module]:
+    """List the modules below ``root`` by dotted name, without what wrappers add to names (the innermost one counts)."""
+    return {plain_name(name): module for name, module in root.named_modules() if plain_name(name)}
+
+
+def find_layers(root: nn.Module, wanted: "nn.Module | str | Sequence[nn.Module | str]") -> dict[str, nn.Module]:
+    """Find target layers inside a model.
+
+    Args:
+        root: An unwrapped model.
+        wanted: A module, a dotted name, or a sequence of them.
+
+    Returns:
+        Dotted name to module, in the order given.
+
+    Raises:
+        TypeError: something in ``wanted`` is neither a module nor a name.
+        InputError: no such layer, nothing wanted, or a layer whose hooks never run.
+    """
+    if isinstance(wanted, (str, nn.Module)) and not isinstance(wanted, (nn.ModuleList, nn.ModuleDict)):
+        wanted = [wanted]
+    elif isinstance(wanted, (nn.ModuleList, nn.ModuleDict)):
+        raise InputError(
+            f"target_layers is a {type(wanted).__name__}, which is never called itself: name one of its members"
+        )
+    elif not isinstance(wanted, Sequence):
+        raise TypeError(f"target_layers must be a module, a dotted name or a list of them, not {type(wanted).__name__}")
+    if not wanted:
+        raise InputError("target_layers is empty: name at least one layer, or leave it None to have one found")
+    found = dict(_find_layer(root, item) for item in wanted)
+    for name, module in found.items():
+        _refuse_unseen(root, name, module)
+    return found
+
+
+def _find_layer(root: nn.Module, wanted: nn.Module | str) -> tuple[str, nn.Module]:
+    if isinstance(wanted, str):
+        return _find_by_name(root, wanted)
+    if not isinstance(wanted, nn.Module):
+        raise TypeError(f"target_layers must hold modules or dotted names, not {type(wanted).__name__}")
+    bare = unwrap(wanted)
+    for name, module in root.named_modules():
+        if module is bare:
+            return plain_name(name), module
+    raise InputError(f"target_layers: this {type(bare).__name__} is not a part of the model {type(root).__name__}")
+
+
+def _find_by_name(root: nn.Module, wanted: str) -> tuple[str, nn.Module]:
+    names = plain_modules(root)
+    for name in (wanted, plain_name(wanted), wanted.removeprefix("module."), f"module.{wanted}"):
+        if name in names:
+            return name, names[name]
+    try:  # a second name of a shared module is not in named_modules()
+        return wanted, unwrap(root.get_submodule(wanted)) if wanted else root
+    except AttributeError:
+        pass
+    near = difflib.get_close_matches(wanted, list(names), n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise InputError(f"target_layers: {type(root).__name__} has no layer {wanted!r}{hint}") from None
+
+
+def _refuse_unseen(root: nn.Module, name: str, module: nn.Module) -> None:
+    for owner in root.modules():
+        if isinstance(owner, nn.MultiheadAttention) and owner.out_proj is module:
+            attention = name.rpartition(".")[0]
+            raise InputError(
+                f"target_layers: {name!r} is the out_proj of an nn.MultiheadAttention, which reads its weights and "
+                f"never calls it: take the attention itself ({attention!r}) or the layer around it"
+            )
+
+
+def lineage(root: nn.Module, module: nn.Module) -> list[nn.Module]:
+    """List ``module`` and the modules it lies in, the innermost first, ``root`` last."""
+    for name, candidate in root.named_modules(remove_duplicate=False):
+        if candidate is module:
+            parts = name.split(".") if name else []
+            return [root.get_submodule(".".join(parts[:depth])) for depth in range(len(parts), -1, -1)]
+    return [module, root]
+
+
+def previous_block(root: nn.Module, name: str) -> str | None:
+    """Name the block before the layer ``name``: ``blocks.10`` for ``blocks.11`` and for what follows the last block.
+
+    Returns:
+        A dotted name, or None where no numbered block comes before.
+    """
+    parts = name.split(".")
+    for depth in range(len(parts), 0, -1):
+        part, parent = parts[depth - 1], ".".join(parts[: depth - 1])
+        if part.isdigit():
+            before = f"{parent}.{int(part) - 1}" if parent else str(int(part) - 1)
+            return before if before in plain_modules(root) else None
+        numbered = None
+        for sibling in _child_names(root, parent):
+            if sibling == part:
+                break
+            inside = f"{parent}.{sibling}" if parent else sibling
+            count = sum(child.isdigit() for child in _child_names(root, inside))
+            numbered = f"{inside}.{count - 2}" if count > 1 else numbered
+        if numbered:
+            return numbered
+    return None
+
+
+def _child_names(root: nn.Module, parent: str) -> Iterator[str]:
+    depth = parent.count(".") + 1 if parent else 0
+    for name in plain_modules(root):
+        if name.count(".") == depth and (not parent or name.startswith(f"{parent}.")):
+            yield name.rpartition(".")[2]

@@ -1,0 +1,352 @@
+"""What the gradient is taken of: one number a sample, made of the model's output.
+
+Each score is a callable ``score(output) -> (B,)``, computed in float32 (float64 stays float64). Which to choose:
+
+- ``"shift"`` (:class:`TextShift`) asks what the text changes. It needs no target.
+- ``"similarity"`` (:class:`Similarity`) asks what makes the output like one target embedding.
+- ``"pair"`` and ``"pair-different"`` (:class:`PairScore`) compare reference and target, both composed with the text.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from mmgrad_explain.errors import GradientError, InputError
+
+
+@runtime_checkable
+class Score(Protocol):
+    """A named score: ``score(output)`` gives one number a sample."""
+
+    @property
+    def name(self) -> str:
+        """What the result calls this score."""
+
+    def __call__(self, output: Any) -> Tensor:
+        """Give (B,), differentiable with respect to the output."""
+
+
+_TENSOR_FIELDS = ("pooler_output", "image_embeds", "embedding", "last_hidden_state")
+
+
+def field(output: Any, name: str) -> Any:
+    """Give ``output.name`` or ``output["name"]``, or None where there is neither."""
+    if isinstance(output, Mapping) and name in output:
+        return output[name]
+    return None if isinstance(output, Mapping) and not hasattr(output, name) else getattr(output, name, None)
+
+
+def as_tensor(output: Any) -> Tensor:
+    """Find the embedding in what a model gives.
+
+    Args:
+        output: A tensor; a tuple or list (its first tensor counts); an object or mapping with ``pooler_output``,
+            ``image_embeds``, ``embedding`` or ``last_hidden_state``, in this order (transformers gives the projected
+            embedding as ``pooler_output`` in version 5 and as a tensor in version 4).
+
+    Returns:
+        The tensor, as it is.
+
+    Raises:
+        TypeError: there is no tensor in any of these places.
+    """
+    if isinstance(output, Tensor):
+        return output
+    for name in _TENSOR_FIELDS:
+        value = field(output, name)
+        if isinstance(value, Tensor):
+            return value
+    if isinstance(output, (tuple, list)):
+        for item in output:
+            if item is not None:
+                return as_tensor(item)
+    raise TypeError(
+        f"the model's output is a {type(output).__name__} without a tensor as {', '.join(_TENSOR_FIELDS)}: give score= "
+        "a callable that makes one number a sample of it"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """The cosine between the output embedding and a target embedding: ``s = <f, t> / (|f| |t|)``, in [-1, 1].
+
+    Attributes:
+        target: (D,) or (B, D), held constant. None takes the ``target`` that the model's output carries, with its
+            gradient, so that a target picture gets a map of its own.
+    """
+
+    target: Tensor | None = None
+
+    @property
+    def name(self) -> str:
+        """``similarity``."""
+        return "similarity"
+
+    def __call__(self, output: Any) -> Tensor:
+        """Give (B,) cosines.
+
+        Raises:
+            InputError: no target, or one of another size.
+        """
+        embedding = _embedding(as_tensor(output), "the output embedding")
+        target = self.target.detach() if self.target is not None else field(output, "target")
+        if not isinstance(target, Tensor):
+            raise InputError(
+                "score 'similarity' needs a target embedding: pass Similarity(target=...) or a target image to the "
+                "model, or use score='shift', which needs none"
+            )
+        target = target.to(embedding)
+        if target.shape not in {embedding.shape, embedding.shape[1:], (1, embedding.shape[1])}:
+            raise InputError(
+                f"score 'similarity': the target has shape {tuple(target.shape)}, the output embedding "
+                f"{tuple(embedding.shape)}; give (D,) or (B, D)"
+            )
+        return (unit(embedding) * unit(target)).sum(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class TextShift:
+    """What the text changes in the composed embedding: ``s = <d, stop_gradient(d)>``.
+
+    ``d`` is the output's ``shift`` where the model gives one, else ``embedding - stop_gradient(empty)``, with ``empty``
+    the embedding of the same image composed with an empty text. The value of s is ``|d|^2``; its gradient points along
+    the change that this text makes and no other. Where the output also has a ``target_shift``, the same of a target
+    picture is added: ``s = <d_r, stop_gradient(d_r)> + <d_t, stop_gradient(d_t)>``. Each picture's map comes from its own
+    term, so that a target does not change the reference's map.
+
+    Attributes:
+        empty: (D,) or (B, D). None takes the ``empty`` that the model's output carries.
+    """
+
+    empty: Tensor | None = None
+
+    @property
+    def name(self) -> str:
+        """``shift``."""
+        return "shift"
+
+    def __call__(self, output: Any) -> Tensor:
+        """Give (B,) squared lengths.
+
+        Raises:
+            InputError: the output has neither ``shift`` nor ``empty`` and none was given.
+        """
+        shift = field(output, "shift")
+        if self.empty is None and isinstance(shift, Tensor):
+            change = _embedding(shift, "the output's shift")
+        else:
+            empty = self.empty if self.empty is not None else field(output, "empty")
+            if not isinstance(empty, Tensor):
+                raise InputError(
+                    "score 'shift' needs an output with .shift or .empty (the embedding for an empty text), or "
+                    "TextShift(empty=...)"
+                )
+            embedding = _embedding(as_tensor(output), "the output embedding")
+            empty = empty.detach().to(embedding)
+            if empty.shape not in {embedding.shape, embedding.shape[1:], (1, embedding.shape[1])}:
+                raise InputError(
+                    f"score 'shift': empty has shape {tuple(empty.shape)}, the output embedding "
+                    f"{tuple(embedding.shape)}; give (D,) or (B, D)"
+                )
+            change = embedding - empty
+        score = (change * change.detach()).sum(-1)
+        of_target = field(output, "target_shift")
+        if self.empty is None and isinstance(of_target, Tensor):
+            of_target = _embedding(of_target, "the output's target_shift")
+            score = score + (of_target * of_target.detach()).sum(-1)
+        return score
+
+
+@dataclass(frozen=True)
+class PairScore:
+    """Reference and target, both composed with the text, compared channel by channel.
+
+    ``s = <w, f_r> + <w, f_t>`` with the unit vectors ``f_r = embedding`` and ``f_t = target_composed``, and
+    ``w = stop_gradient(1 - |f_r - f_t|)`` (alike) or ``w = stop_gradient(|f_r - f_t|)`` (different). One gradient
+    serves both maps: the reference's comes through f_r, the target's through f_t.
+
+    Source: the channel weights are those of Zheng et al., Visual Similarity Attention, arXiv 1911.07381, for positive
+    and negative pairs; Udhayanan et al., arXiv 2308.16649, take them to composed image retrieval.
+
+    Attributes:
+        mode: ``"alike"`` weighs channels in which the two agree, ``"different"`` those in which they differ.
+    """
+
+    mode: Literal["alike", "different"] = "alike"
+
+    def __post_init__(self) -> None:
+        if self.mode not in {"alike", "different"}:
+            raise InputError(f"PairScore: mode must be 'alike' or 'different', not {self.mode!r}")
+
+    @property
+    def name(self) -> str:
+        """``pair`` or ``pair-different``."""
+        return "pair" if self.mode == "alike" else "pair-different"
+
+    def __call__(self, output: Any) -> Tensor:
+        """Give (B,).
+
+        Args:
+            output: Something with ``embedding`` and ``target_composed``, or a pair of tensors, each (B, D).
+
+        Raises:
+            InputError: there is no second embedding, or it has another shape.
+        """
+        reference, target = field(output, "embedding"), field(output, "target_composed")
+        if isinstance(output, (tuple, list)) and len(output) == 2 and not isinstance(target, Tensor):
+            reference, target = output
+        if not isinstance(reference, Tensor) or not isinstance(target, Tensor):
+            raise InputError(
+                f"score {self.name!r} needs both the reference and the target composed with the text: an output with "
+                ".embedding and .target_composed, or two tensors; hand the model a target, or use score='shift'"
+            )
+        first, second = _embedding(reference, "embedding"), _embedding(target, "target_composed")
+        if first.shape != second.shape:
+            raise InputError(
+                f"score {self.name!r}: the two embeddings have shapes {tuple(first.shape)} and {tuple(second.shape)}"
+            )
+        first, second = unit(first), unit(second)
+        apart = (first - second).abs().detach()
+        weights = apart if self.mode == "different" else 1 - apart
+        return (weights * first).sum(-1) + (weights * second).sum(-1)
+
+
+@dataclass(frozen=True)
+class CallableScore:
+    """Any function of the output, with a name.
+
+    Attributes:
+        function: Gives (B,) of the model's output.
+        name: What the result calls it.
+    """
+
+    function: Callable[[Any], Any]
+    name: str
+
+    def __call__(self, output: Any) -> Tensor:
+        """Give what the function gives.
+
+        Raises:
+            TypeError: that is not a tensor.
+        """
+        value = self.function(output)
+        if not isinstance(value, Tensor):
+            raise TypeError(f"score must return a tensor with one number a sample, not {type(value).__name__}")
+        return value
+
+
+SCORES: dict[str, Callable[[], Score]] = {
+    "similarity": Similarity,
+    "shift": TextShift,
+    "pair": PairScore,
+    "pair-different": lambda: PairScore("different"),
+}
+
+
+def ensure_score(score: "str | Callable[[Any], Any]") -> Score:
+    """Give a score object for a name or a callable.
+
+    Args:
+        score: A name from ``SCORES``, one of this module's objects, or any callable of the model's output.
+
+    Raises:
+        TypeError: neither a name nor a callable.
+        InputError: no score of that name.
+    """
+    if isinstance(score, str):
+        if score in SCORES:
+            return SCORES[score]()
+        near = difflib.get_close_matches(score.lower(), SCORES, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise InputError(f"score: there is no {score!r}; {hint}Known: {', '.join(SCORES)}, or any callable")
+    if isinstance(score, torch.nn.Module) or not isinstance(score, Score):
+        if not callable(score):
+            raise TypeError(f"score must be a name or a callable of the model's output, not {type(score).__name__}")
+        return CallableScore(score, str(getattr(score, "__name__", type(score).__name__)))
+    return score
+
+
+def default_score(output: Any) -> Score:
+    """Choose a score for an output when nobody named one.
+
+    An output that is one number a sample is taken as it is; one with ``image_embeds`` and ``text_embeds`` of equal
+    batch gives the cosine of each image with its text; a square ``logits_per_image`` gives its diagonal.
+
+    Raises:
+        InputError: the output is none of these.
+    """
+    if isinstance(output, Tensor) and (output.ndim == 1 or (output.ndim == 2 and output.shape[1] == 1)):
+        return CallableScore(_itself, "output")
+    image, text = field(output, "image_embeds"), field(output, "text_embeds")
+    if isinstance(image, Tensor) and isinstance(text, Tensor) and image.ndim == 2 and image.shape == text.shape:
+        return CallableScore(_matched_cosine, "image-text cosine")
+    logits = field(output, "logits_per_image")
+    if isinstance(logits, Tensor) and logits.ndim == 2 and logits.shape[0] == logits.shape[1]:
+        return CallableScore(_diagonal, "logits_per_image")
+    shape = f" of shape {tuple(output.shape)}" if isinstance(output, Tensor) else ""
+    raise InputError(
+        f"score: the model's output, a {type(output).__name__}{shape}, does not say by itself what to explain; pass "
+        f"score= one of {', '.join(map(repr, SCORES))}, Similarity(target=embedding), or a callable that gives one "
+        "number a sample, such as lambda output: output[:, class_index]"
+    )
+
+
+def check_score(value: Tensor, batches: Sequence[int] | None = None) -> Tensor:
+    """Give a score as (B,), or say why it is none.
+
+    Args:
+        value: (B,), (B, 1), or a single number when B is 1.
+        batches: What B may be: the samples in each call of the target layer. None takes what the score has.
+
+    Raises:
+        TypeError: ``value`` is not a floating tensor.
+        InputError: it does not hold one number a sample.
+    """
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        kind = str(value.dtype) if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"score must be a floating tensor with one number a sample, not {kind}")
+    batch = value.numel() if batches is None or value.numel() in batches else batches[0]
+    if value.numel() != batch or value.shape not in {(batch,), (batch, 1), ()}:
+        raise InputError(
+            f"score must have one number a sample, shape ({batch},): it has shape {tuple(value.shape)} while the "
+            f"target layer saw a batch of {batch}. Do not average over the batch; repeat the image for several texts"
+        )
+    return value.reshape(batch)
+
+
+def check_finite(score: Tensor) -> None:
+    """Raise GradientError where a score is NaN or infinite, naming the samples."""
+    bad = (~score.isfinite()).nonzero().flatten().tolist()
+    if bad:
+        raise GradientError(
+            f"the score is not finite for samples {bad}: check the inputs; in half precision try bfloat16 or float32"
+        )
+
+
+def unit(vector: Tensor) -> Tensor:
+    """Scale (..., D) to length 1; the zero vector stays zero, with finite first and second derivatives."""
+    eps = torch.finfo(vector.dtype).eps
+    return vector * (vector.square().sum(-1, keepdim=True) + eps * eps).rsqrt()
+
+
+def _embedding(value: Tensor, what: str) -> Tensor:
+    if value.ndim != 2:
+        raise InputError(f"score: {what} must have shape (B, D), not {tuple(value.shape)}")
+    return value if value.dtype == torch.float64 else value.float()
+
+
+def _itself(output: Tensor) -> Tensor:
+    return output.reshape(output.shape[0])
+
+
+def _matched_cosine(output: Any) -> Tensor:
+    image, text = _embedding(field(output, "image_embeds"), "image_embeds"), field(output, "text_embeds").float()
+    return (unit(image) * unit(text.to(image))).sum(-1)
+
+
+def _diagonal(output: Any) -> Tensor:
+    return torch.diagonal(field(output, "logits_per_image")).float()

@@ -1,0 +1,81 @@
+"""Walk the nested things that models take and give: tuples, lists, mappings, dataclasses, alone or in one another."""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield every tensor inside ``value``, in the order a reader would meet them.
+
+    Args:
+        value: A tensor, a tuple, list, mapping or dataclass of such, or anything else (which holds none).
+    """
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from tensors_in(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from tensors_in(getattr(value, field.name, None))
+
+
+def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:  # noqa: PLR0911  (one a kind of container)
+    """Give ``value`` with every tensor replaced by ``change(tensor)``; what holds no changed tensor is the same object.
+
+    Containers that hold a changed tensor are copied, with their type and all they carry besides (a transformers
+    ``ModelOutput`` stays one, a named tuple too); the original is left alone.
+
+    Args:
+        value: As in :func:`tensors_in`.
+        change: Called once for each tensor; returning the same tensor leaves it in place.
+    """
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        items = {key: map_tensors(item, change) for key, item in value.items()}
+        if all(items[key] is item for key, item in value.items()):
+            return value
+        fresh: Any = copy.copy(value)
+        for key, item in items.items():
+            fresh[key] = item
+        return fresh
+    if isinstance(value, (list, tuple)):
+        changed = [map_tensors(item, change) for item in value]
+        if all(new is old for new, old in zip(changed, value, strict=True)):
+            return value
+        kind: Any = type(value)
+        return kind(*changed) if hasattr(value, "_fields") else kind(changed)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+        differing = {name: new for name, old in fields.items() if (new := map_tensors(old, change)) is not old}
+        if not differing:
+            return value
+        fresh = copy.copy(value)
+        for name, item in differing.items():
+            object.__setattr__(fresh, name, item)
+        return fresh
+    return value
+
+
+def image_size(value: Any) -> tuple[int, int] | None:
+    """Find the height and width, in pixels, of the largest picture batch inside ``value``.
+
+    A picture batch is a floating tensor (B, 1 or 3, H, W) of more than one pixel a side.
+
+    Returns:
+        (H, W), or None where there is no such tensor.
+    """
+    sizes = [
+        (tensor.shape[2], tensor.shape[3])
+        for tensor in tensors_in(value)
+        if tensor.ndim == 4 and tensor.is_floating_point() and tensor.shape[1] in {1, 3} and min(tensor.shape[2:]) > 1
+    ]
+    return max(sizes, key=lambda size: size[0] * size[1], default=None)

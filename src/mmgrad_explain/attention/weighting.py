@@ -1,0 +1,128 @@
+"""How gradients weigh activations: each function makes a signed map (B, h, w) of two tensors (B, K, h, w).
+
+Negative values are kept here; the caller cuts them off (ReLU). All are differentiable, computed in the dtype they get,
+and every division is kept away from zero by the machine epsilon of that dtype.
+"""
+
+import difflib
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mmgrad_explain.errors import InputError
+
+Weighting = Callable[[Tensor, Tensor], Tensor]
+
+
+def gradcam(activation: Tensor, gradient: Tensor) -> Tensor:
+    """Weigh each channel by the mean of its gradient: ``sum_k mean_xy(g_k) a_k``.
+
+    Source: Selvaraju et al., Grad-CAM, arXiv 1610.02391, equations 1 and 2 (before the ReLU).
+
+    Args:
+        activation: (B, K, h, w), the layer's output as a grid.
+        gradient: (B, K, h, w), the score's gradient with respect to it.
+
+    Returns:
+        (B, h, w), signed.
+    """
+    return (gradient.mean((2, 3), keepdim=True) * activation).sum(1)
+
+
+def gradcam_plus_plus(activation: Tensor, gradient: Tensor) -> Tensor:
+    """Weigh each channel by its positive gradients, places with a steady response counting more.
+
+    ``w_k = sum_xy alpha relu(g)`` with ``alpha = g^2 / (2 g^2 + g^3 sum_xy a)``, which is ``1 / (2 + g sum_xy a)``
+    where g is not 0; elsewhere alpha is 0. That second form is computed, because it does not depend on the scale of g.
+
+    Source: Chattopadhay et al., Grad-CAM++, arXiv 1710.11063, equations 10 and 19.
+
+    Args and returns as :func:`gradcam`.
+    """
+    total = activation.sum((2, 3), keepdim=True)
+    alpha = torch.where(gradient != 0, 1 / _off_zero(2 + gradient * total), torch.zeros_like(gradient))
+    weights = (alpha * gradient.relu()).sum((2, 3), keepdim=True)
+    return (weights * activation).sum(1)
+
+
+def xgradcam(activation: Tensor, gradient: Tensor) -> Tensor:
+    """Weigh each channel by the mean of its gradient over its own activation: ``w_k = sum_xy(g a) / sum_xy(a)``.
+
+    Source: Fu et al., Axiom-based Grad-CAM, arXiv 2008.02312, equation 8.
+
+    Args and returns as :func:`gradcam`.
+    """
+    total = activation.sum((2, 3), keepdim=True)
+    weights = (gradient * activation).sum((2, 3), keepdim=True) / _off_zero(total)
+    return (weights * activation).sum(1)
+
+
+def layercam(activation: Tensor, gradient: Tensor) -> Tensor:
+    """Weigh every place by its own positive gradient: ``sum_k relu(g) a``.
+
+    Source: Jiang et al., LayerCAM, IEEE TIP 2021, doi 10.1109/TIP.2021.3089943, equations 5 and 6.
+
+    Args and returns as :func:`gradcam`.
+    """
+    return (gradient.relu() * activation).sum(1)
+
+
+def hirescam(activation: Tensor, gradient: Tensor) -> Tensor:
+    """Weigh every place by its own gradient: ``sum_k g a``.
+
+    Source: Draelos and Carin, HiResCAM, arXiv 2011.08891, equation 5.
+
+    Args and returns as :func:`gradcam`.
+    """
+    return (gradient * activation).sum(1)
+
+
+WEIGHTINGS: dict[str, Weighting] = {
+    "gradcam": gradcam,
+    "gradcam++": gradcam_plus_plus,
+    "xgradcam": xgradcam,
+    "layercam": layercam,
+    "hirescam": hirescam,
+}
+
+
+def ensure_weighting(weighting: "str | Weighting") -> tuple[str, Weighting]:
+    """Give the name and the function of a weighting.
+
+    Args:
+        weighting: A name from ``WEIGHTINGS``, or a callable of activation and gradient, both (B, K, h, w), giving
+            (B, h, w).
+
+    Returns:
+        Its name and a callable that checks the shape of what it gives.
+
+    Raises:
+        TypeError: neither a name nor a callable.
+        InputError: no weighting of that name.
+    """
+    if isinstance(weighting, str):
+        if weighting in WEIGHTINGS:
+            return weighting, WEIGHTINGS[weighting]
+        near = difflib.get_close_matches(weighting.lower(), WEIGHTINGS, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise InputError(f"weighting: there is no {weighting!r}; {hint}Known: {', '.join(WEIGHTINGS)}, or any callable")
+    if not callable(weighting):
+        raise TypeError(f"weighting must be a name or a callable, not {type(weighting).__name__}")
+    own = weighting
+
+    def checked(activation: Tensor, gradient: Tensor) -> Tensor:
+        made = own(activation, gradient)
+        if not isinstance(made, Tensor):
+            raise TypeError(f"weighting must return a tensor, not {type(made).__name__}")
+        wanted = (activation.shape[0], *activation.shape[2:])
+        if made.shape != wanted:
+            raise InputError(f"weighting must return a map of shape (B, h, w) = {wanted}, not {tuple(made.shape)}")
+        return made
+
+    return str(getattr(own, "__name__", type(own).__name__)), checked
+
+
+def _off_zero(value: Tensor) -> Tensor:
+    eps = torch.finfo(value.dtype).eps
+    return value + torch.where(value < 0, -eps, eps).to(value.dtype)

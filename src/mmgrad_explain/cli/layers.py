@@ -1,0 +1,68 @@
+"""``mmgrad-explain layers``: which layers of a model can be explained."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mmgrad_explain.attention import Candidate
+
+_DETAILS = """\
+Runs the model once on a grey picture and a sentence, and lists every layer whose output lies on a spatial grid. The
+layer marked * is the one explained by default; give another to `overlay --layer`.
+
+Examples:
+  mmgrad-explain layers
+  mmgrad-explain layers --model ./my-model --json
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "layers", help="list a model's layers that can be explained", details=_DETAILS,
+        description="List a model's candidate layers with their grids.",
+    )  # fmt: skip
+    parser.add_argument("--model", default="reference", help="bundled name, folder or hub id (default: %(default)s)")
+    parser.add_argument("--text", default="make it red", help="the sentence to run it with (default: %(default)r)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """List the layers."""
+    from dataclasses import asdict
+
+    from PIL import Image
+
+    from mmgrad_explain.attention import candidate_layers
+    from mmgrad_explain.composers.load import load_composer
+
+    composer = load_composer(options.model)
+    inputs = composer.preprocess([Image.effect_noise((64, 64), 64).convert("RGB")], [options.text])
+    found = candidate_layers(composer, **inputs.tensors)
+    if options.json:
+        rows = [{**asdict(candidate), "layout": str(candidate.layout)} for candidate in found]
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+    else:
+        sys.stdout.write(_table(found) + "\n")
+    return 0
+
+
+def _table(found: Sequence[Candidate]) -> str:
+    rows = [("", "layer", "type", "grid", "channels", "layout", "text mixed in", "gradient")]
+    known = {True: "yes", False: "no", None: "?"}
+    rows += [
+        (
+            "*" if c.chosen else "", c.name, c.type, f"{c.grid[0]}x{c.grid[1]}", str(c.channels), c.layout.kind,
+            known[c.mixes_text], known[c.gradient_reaches],
+        )
+        for c in found
+    ]  # fmt: skip
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)

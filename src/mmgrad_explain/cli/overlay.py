@@ -1,0 +1,193 @@
+"""``mmgrad-explain overlay``: pictures of where the model looks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from mmgrad_explain.attention import Explanation
+
+FORMATS = ("png", "jpg", "npz")
+_CHUNK = 16  # pictures that go through the model together
+
+_DETAILS = """\
+The picture shows the reference beside its heat map; with --target the target and its map too. A map says which places
+of the picture the score depends on, through the chosen layer. It does not say that the model is right.
+
+TEXT says what should change. Scores:
+  shift           what the text changes in the composed embedding; needs no target (default)
+  similarity      cosine of the composed embedding and the target's embedding; needs --target
+  pair            reference and target both composed with the text, alike channels count; needs --target
+  pair-different  the same, channels that differ count; needs --target
+
+Weightings: gradcam (default), gradcam++, xgradcam, layercam, hirescam.
+
+Examples:
+  mmgrad-explain overlay query.jpg "make it red"
+  mmgrad-explain overlay query.jpg "remove the star" --target target.jpg --contour --out where.png
+  mmgrad-explain overlay a.jpg b.jpg c.jpg "make it larger" --out maps/
+  cat query.jpg | mmgrad-explain overlay - "make it red" --json
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "overlay", help="draw where the model looks because of a text", details=_DETAILS,
+        description="Draw where a model looks in a picture because of a text.",
+    )  # fmt: skip
+    add = parser.add_argument
+    add("images", nargs="+", metavar="IMAGE", help="one picture or several; - reads one from standard input")
+    add("text", metavar="TEXT", help='what should change, for example "make it red"')
+    add("--target", metavar="IMAGE", help="the picture the change should lead to; gets a map too")
+    add("--out", "-o", metavar="PATH", help="file to write, or folder for several (default: IMAGE_TEXT.png here)")
+    add("--overwrite", action="store_true", help="replace a file that is there already")
+    add("--model", default="reference", help="bundled name, model folder or hub id (default: %(default)s)")
+    add("--layer", action="append", metavar="NAME", help="layer to explain, may be repeated (see mmgrad-explain layers)")
+    add("--score", metavar="NAME", help="shift, similarity, pair or pair-different (default: the model's own)")
+    add("--weighting", default="gradcam", metavar="NAME", help="how gradients weigh activations (default: %(default)s)")
+    add("--alpha", type=float, default=0.6, help="opacity of the heat map, 0 to 1 (default: %(default)s)")
+    add("--colormap", default="turbo", metavar="NAME", help="turbo, jet, viridis, magma ... (default: %(default)s)")
+    add("--contour", action="store_true", help="outline the brightest region")
+    add("--format", choices=FORMATS, help="png, jpg, or npz with the maps as arrays (default: by --out, else png)")
+    add("--device", help="cpu, cuda, cuda:N or mps (default: cpu)")
+    add("--json", action="store_true", help="print JSON instead of text")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Draw the maps; every input is checked before anything is written."""
+    from mmgrad_explain.images import open_image
+
+    if not options.text.strip():
+        raise InputError('the text is empty: say what should change, for example "make it red"')
+    if not 0 <= options.alpha <= 1:
+        raise InputError(f"--alpha must be between 0 and 1, got {options.alpha}")
+    if options.images.count("-") + (options.target == "-") > 1:
+        raise InputError("standard input (-) can be read only once")
+    names = [Path(name).stem if name != "-" else "stdin" for name in options.images]
+    images = [open_image(_source(name)) for name in options.images]
+    target = None if options.target is None else open_image(_source(options.target))
+    files = _outputs(options, names)
+
+    from mmgrad_explain.composers.load import load_composer  # torch is needed from here on
+    from mmgrad_explain.explaining import explain
+
+    composer = load_composer(options.model)
+    results = []
+    for start in range(0, len(images), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        explanation = explain(
+            images[part], options.text, target=target, model=composer, layer=options.layer, score=options.score,
+            weighting=options.weighting, device=options.device,
+        )  # fmt: skip
+        for index, file in enumerate(files[part]):
+            _write(explanation, index, file, options)
+            results.append(_result(explanation, index, file, options.images[start + index]))
+        for note in dict.fromkeys(explanation.notes):
+            sys.stderr.write(f"note: {note}\n")
+    if options.json:
+        sys.stdout.write(json.dumps(results, indent=2) + "\n")
+    else:
+        sys.stdout.write("\n".join(map(_text, results)) + "\n")
+    return 0
+
+
+def _source(name: str) -> str | bytes:
+    if name != "-":
+        return name
+    data = sys.stdin.buffer.read()
+    if not data:
+        raise InputError("standard input is empty: pipe a picture into it, or name a file instead of -")
+    return data
+
+
+def _outputs(options: argparse.Namespace, names: list[str]) -> list[Path]:
+    """Where each result goes; refuses what exists or cannot be written, before any work is done."""
+    out = None if options.out is None else Path(options.out).expanduser()
+    kind = options.format
+    many = len(names) > 1 or (out is not None and (out.is_dir() or str(options.out).endswith("/")))
+    if out is not None and not many:
+        suffix = out.suffix.lower().lstrip(".").replace("jpeg", "jpg")
+        if kind is None and suffix not in FORMATS:
+            raise InputError(f"--out {out} must end in .png, .jpg or .npz, or say --format")
+        if kind is not None and suffix in FORMATS and suffix != kind:
+            raise InputError(f"--out {out} and --format {kind} disagree")
+        files = [out]
+    else:
+        words = re.sub(r"[^a-z0-9]+", "-", options.text.lower()).strip("-")[:40].strip("-") or "map"
+        folder = out or Path()
+        taken: set[Path] = set()
+        files = []
+        for name in names:
+            file = folder / f"{name}_{words}.{kind or 'png'}"
+            number = 2
+            while file in taken or (out is None and not options.overwrite and file.exists()):
+                file = folder / f"{name}_{words}-{number}.{kind or 'png'}"
+                number += 1
+            taken.add(file)
+            files.append(file)
+    from mmgrad_explain.writing import check_writable
+
+    for file in files:
+        check_writable(file, overwrite=options.overwrite)
+    return files
+
+
+def _write(explanation: Explanation, index: int, file: Path, options: argparse.Namespace) -> None:
+    if file.suffix == ".npz" or options.format == "npz":
+        explanation.save_arrays(file, index=index, overwrite=options.overwrite)
+        return
+    from mmgrad_explain.images import safe_save
+
+    picture: Image.Image = explanation.overlay(
+        index, alpha=options.alpha, colormap=options.colormap, contour=options.contour
+    )
+    safe_save(picture, file, format=options.format, overwrite=options.overwrite)
+
+
+def _result(explanation: Explanation, index: int, file: Path, image: str) -> dict[str, Any]:
+    region = explanation.brightest_region(index)
+    return {
+        "image": image,
+        "file": str(file),
+        "text": None if explanation.texts is None else explanation.texts[index],
+        "model": explanation.model,
+        "layers": list(explanation.layer_names),
+        "grid": list(explanation.maps.shape[1:]),
+        "weighting": explanation.weighting,
+        "score_name": explanation.score_name,
+        "score": float(explanation.score[index]),
+        "brightest_region": None if region is None else {"share": region.share, "box": list(region.box)},
+        "flat": bool(explanation.flat[index]),
+        "clipped": bool(explanation.clipped[index]),
+        "notes": list(explanation.notes),
+        "versions": dict(explanation.versions),
+    }
+
+
+def _text(result: dict[str, Any]) -> str:
+    grid = "x".join(map(str, result["grid"]))
+    lines = [
+        result["file"],
+        f"  score   {result['score_name']} = {result['score']:.4g}",
+        f"  map     {result['weighting']} at {', '.join(result['layers'])}, {grid} cells, model {result['model']}",
+    ]
+    region = result["brightest_region"]
+    if region is None:
+        why = "no part of the picture raises the score" if result["clipped"] else "the score does not depend on it"
+        lines.append(f"  region  none: the map is empty ({why})")
+    else:
+        left, top, right, bottom = region["box"]
+        where = f"x {left} to {right}, y {top} to {bottom} of the picture"
+        lines.append(f"  region  {region['share']:.0%} of the map lies in its brightest region: {where}")
+    return "\n".join(lines)

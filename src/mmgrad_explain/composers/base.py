@@ -1,0 +1,63 @@
+"""The small interface every composer offers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL import Image
+
+    from mmgrad_explain.images import Placement
+
+
+@dataclass(frozen=True)
+class ComposerInputs:
+    """What a composer's ``forward`` takes, and how to find the way back to the pictures.
+
+    Attributes:
+        tensors: Keyword arguments for the composer's ``forward``.
+        placements: Where each reference lies in the model's input.
+        target_placements: Likewise for the targets; None without targets.
+        notices: What the user should know, for example that a text was cut.
+    """
+
+    tensors: dict[str, Tensor]
+    placements: list[Placement]
+    target_placements: list[Placement] | None = None
+    notices: list[str] = field(default_factory=list)
+
+
+class Composer(nn.Module, ABC):
+    """A vision-language model that takes pictures and texts as people have them.
+
+    ``forward(**inputs.tensors)`` gives an output with ``embedding`` (B, D): the picture composed with the text. With
+    ``shift``, ``target``, ``target_shift`` and ``target_composed`` where it can
+    (:class:`~mmgrad_explain.composers.network.ComposedOutput`) more scores can be used.
+
+    Attributes:
+        name: What the model is called.
+        target_layer: Dotted name of the layer that is explained by default.
+        default_score: Name of the score used by default.
+    """
+
+    name: str = "composer"
+    target_layer: str | None = None
+    default_score: ClassVar[str | None] = None
+
+    @abstractmethod
+    def preprocess(
+        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
+    ) -> ComposerInputs:
+        """Pictures and texts, one text a picture, to tensors.
+
+        Args:
+            images: Reference pictures, RGB.
+            texts: Modifier texts, one a picture, not empty.
+            targets: Target pictures, one a reference.
+        """

@@ -1,0 +1,74 @@
+"""A name, a folder or a hub id in, a composer out."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from mmgrad_explain.composers.base import Composer
+
+BUNDLED = ("reference",)
+"""Names of the models that ship with the package."""
+
+_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "pytorch_model.bin"]
+
+
+def load_composer(model: str | Path) -> Composer:
+    """Load a composer.
+
+    Args:
+        model: A bundled name (:data:`BUNDLED`), a local folder, or a hub id ``owner/name``. In this order: what exists
+            as a folder is never looked for on the hub.
+
+    Returns:
+        The composer, on the CPU, in eval mode.
+
+    Raises:
+        InputError: If there is no such model, it cannot be fetched, or it is of a kind that is not supported.
+    """
+    text = os.fspath(model)
+    if text in BUNDLED:
+        return _from_folder(Path(str(resources.files("mmgrad_explain") / "models" / text)), text)
+    folder = Path(text).expanduser()
+    if folder.is_dir():
+        return _from_folder(folder, folder.name)
+    if folder.exists():
+        raise InputError(f"{text} is a file, not a model folder: give the folder that holds config.json")
+    if text.count("/") == 1 and not text.startswith((".", "/", "~")):
+        return _from_folder(_fetch(text), text)
+    near = difflib.get_close_matches(text, BUNDLED, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    names = ", ".join(BUNDLED)
+    raise InputError(f"no model {text!r}: {hint}give a bundled name ({names}), a folder, or a hub id owner/name")
+
+
+def _from_folder(folder: Path, name: str) -> Composer:
+    from mmgrad_explain.composers.files import read_config
+    from mmgrad_explain.composers.reference_composer import MODEL_TYPE, ReferenceComposer
+
+    kind = read_config(folder).get("model_type")
+    if kind != MODEL_TYPE:
+        raise InputError(f"{name} is a {kind!r} model; models of type {MODEL_TYPE!r} can be loaded by name or folder")
+    return ReferenceComposer.from_pretrained(folder, name)
+
+
+def _fetch(hub_id: str) -> Path:
+    """The local folder of a hub model, downloaded if it is not there yet."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=_HUB_FILES))
+    except LocalEntryNotFoundError as error:
+        message = f"the model hub cannot be reached for {hub_id!r}, and the model is not in the local cache"
+        raise InputError(f"{message}: check the network, or give a bundled name or a local folder") from error
+    except HfHubHTTPError as error:
+        raise InputError(f"the model hub does not give {hub_id!r}: {str(error).splitlines()[0]}") from error
+    except (HFValidationError, OSError, ValueError) as error:
+        raise InputError(f"{hub_id!r} cannot be fetched from the model hub: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,139 @@
+"""Pictures and words to tensors for the reference composer; needs neither transformers nor timm."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mmgrad_explain.composers.base import ComposerInputs
+from mmgrad_explain.composers.words import PAD, UNKNOWN
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.images import fit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL import Image
+    from tokenizers import Tokenizer
+    from torch import Tensor
+
+    from mmgrad_explain.images import Placement
+
+CONFIG_FILE, TOKENIZER_FILE = "preprocessor_config.json", "tokenizer.json"
+
+
+class ReferenceProcessor:
+    """Letterboxes pictures to a square, normalises them, and looks words up.
+
+    Args:
+        tokenizer: A ``tokenizers.Tokenizer`` with padding id 0.
+        image_size: Side of the model's input, pixels.
+        max_words: Longest text, words.
+        mean: Subtracted from every channel in [0, 1].
+        std: Every channel is divided by it.
+        fill: Grey level of the letterbox bars, 0 to 255.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        image_size: int = 96,
+        max_words: int = 24,
+        mean: float = 0.5,
+        std: float = 0.25,
+        fill: int = 127,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.image_size = image_size
+        self.max_words = max_words
+        self.mean = mean
+        self.std = std
+        self.fill = fill
+
+    def __call__(
+        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
+    ) -> ComposerInputs:
+        """Prepare a batch.
+
+        Args:
+            images: Reference pictures, RGB, any size.
+            texts: One text a picture. Longer ones are cut, with a notice; words the model does not know are noted.
+            targets: Target pictures, one a reference.
+
+        Returns:
+            ``pixel_values`` (B, 3, S, S) float32, ``input_ids`` and ``attention_mask`` (B, L) int64, with targets
+            ``target_pixel_values`` too; placements; notices.
+
+        Raises:
+            InputError: If the numbers of pictures, texts and targets differ.
+        """
+        if len(images) != len(texts) or (targets is not None and len(targets) != len(images)):
+            counts = f"{len(images)} images, {len(texts)} texts" + (f", {len(targets)} targets" if targets else "")
+            raise InputError(f"a batch needs one text (and one target, if any) for each image, got {counts}")
+        notices: list[str] = []
+        pixel_values, placements = self.encode_images(images)
+        input_ids, attention_mask = self.encode_texts(texts, notices)
+        tensors = {"pixel_values": pixel_values, "input_ids": input_ids, "attention_mask": attention_mask}
+        target_placements = None
+        if targets is not None:
+            tensors["target_pixel_values"], target_placements = self.encode_images(targets)
+        return ComposerInputs(tensors, placements, target_placements, notices)
+
+    def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
+        """RGB pictures to ``(B, 3, S, S)`` float32 and their placements."""
+        fitted = [fit(image, self.image_size, mode="letterbox", fill=(self.fill,) * 3) for image in images]
+        return self.normalise(np.stack([np.asarray(picture) for picture, _ in fitted])), [p for _, p in fitted]
+
+    def normalise(self, pictures: np.ndarray) -> Tensor:
+        """``(B, S, S, 3)`` uint8 to ``(B, 3, S, S)`` float32."""
+        return ((torch.from_numpy(pictures).float() / 255 - self.mean) / self.std).permute(0, 3, 1, 2).contiguous()
+
+    def encode_texts(self, texts: Sequence[str], notices: list[str] | None = None) -> tuple[Tensor, Tensor]:
+        """Texts to ids and mask ``(B, L)`` int64; what was cut or unknown is added to ``notices``."""
+        rows = []
+        for text in texts:
+            encoding = self.tokenizer.encode(text)
+            unknown = [text[a:b] for t, (a, b) in zip(encoding.tokens, encoding.offsets, strict=True) if t == UNKNOWN]
+            if notices is not None and unknown:
+                words = ", ".join(repr(word) for word in dict.fromkeys(unknown))
+                notices.append(f"{text!r}: the model does not know {words}; left out")
+            known = [i for i, token in zip(encoding.ids, encoding.tokens, strict=True) if token != UNKNOWN]
+            if notices is not None and len(known) > self.max_words:
+                notices.append(f"the text has {len(known)} known words, the model takes {self.max_words}: the rest was cut")
+            rows.append(known[: self.max_words])
+        ids = torch.full((len(rows), max(1, *map(len, rows))), self.tokenizer.token_to_id(PAD), dtype=torch.long)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+        return ids, (ids != self.tokenizer.token_to_id(PAD)).long()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write ``preprocessor_config.json`` and ``tokenizer.json`` into a folder, made if needed."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        options = {key: value for key, value in vars(self).items() if key != "tokenizer"}
+        (folder / CONFIG_FILE).write_text(json.dumps({"processor_class": type(self).__name__, **options}, indent=2) + "\n")
+        self.tokenizer.save(str(folder / TOKENIZER_FILE))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> ReferenceProcessor:
+        """Read what :meth:`save_pretrained` wrote.
+
+        Raises:
+            InputError: If a file is missing or cannot be read.
+        """
+        from tokenizers import Tokenizer
+
+        folder = Path(folder)
+        try:
+            options: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text())
+            tokenizer = Tokenizer.from_str((folder / TOKENIZER_FILE).read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{folder} holds no usable processor: {error}") from error
+        except Exception as error:  # the tokenizers library raises bare Exception for a file it cannot parse
+            raise InputError(f"{folder / TOKENIZER_FILE} is not a tokenizer: {error}") from error
+        options.pop("processor_class", None)
+        return cls(tokenizer, **options)

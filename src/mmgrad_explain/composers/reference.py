@@ -1,0 +1,86 @@
+"""The reference CIR model as a transformers model.
+
+This is the face for training and sharing: ``save_pretrained``, ``from_pretrained``, any timm backbone. For explaining,
+:class:`~mmgrad_explain.composers.reference_composer.ReferenceComposer` reads the same folders and starts faster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from transformers import PretrainedConfig, PreTrainedModel
+
+from mmgrad_explain.composers.network import ComposedOutput, NetworkConfig, ReferenceNetwork
+from mmgrad_explain.composers.processor import ReferenceProcessor
+from mmgrad_explain.composers.reference_composer import MODEL_TYPE, network_config
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["ReferenceConfig", "ReferenceModel", "ReferenceProcessor", "timm_backbone"]
+
+
+def timm_backbone(config: NetworkConfig) -> tuple[nn.Module, list[int]]:
+    """The timm model a config names, giving maps at strides 4, 8 and 16, and their channels.
+
+    Raises:
+        InputError: If timm has no such model, or it offers no maps at these strides.
+    """
+    import timm
+    from timm.layers import GroupNorm
+
+    options: dict[str, Any] = dict(config.backbone_options)
+    groups = options.pop("groups", None)
+    if groups is not None:
+        options["norm_layer"] = partial(GroupNorm, num_groups=groups)
+    try:
+        strides = timm.create_model(config.backbone, features_only=True, **options).feature_info.reduction()
+        indices = tuple(strides.index(stride) for stride in (4, 8, 16))
+        visual = timm.create_model(config.backbone, features_only=True, out_indices=indices, **options)
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        message = f"timm backbone {config.backbone!r} cannot be used: it must give feature maps at strides 4, 8 and 16"
+        raise InputError(f"{message} ({error})") from error
+    return visual, list(visual.feature_info.channels())
+
+
+class ReferenceConfig(PretrainedConfig):  # type: ignore[misc]
+    """Config of :class:`ReferenceModel`; see :class:`~mmgrad_explain.composers.network.NetworkConfig` for the fields."""
+
+    model_type = MODEL_TYPE
+
+    def __init__(self, **kwargs: Any) -> None:
+        defaults = asdict(NetworkConfig())
+        for name in defaults:
+            setattr(self, name, kwargs.pop(name, defaults[name]))
+        super().__init__(**kwargs)
+
+
+class ReferenceModel(PreTrainedModel):  # type: ignore[misc]
+    """The reference CIR network with a timm backbone.
+
+    Args:
+        config: Sizes and backbone.
+    """
+
+    config_class = ReferenceConfig
+    base_model_prefix = "network"
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: ReferenceConfig) -> None:
+        super().__init__(config)
+        sizes = network_config(config.to_dict())
+        visual, channels = timm_backbone(sizes)
+        self.network = ReferenceNetwork(sizes, visual, channels)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Keep torch's and timm's own initialisation."""
+
+    def forward(
+        self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
+    ) -> ComposedOutput:
+        """See :meth:`mmgrad_explain.composers.network.ReferenceNetwork.forward`."""
+        return self.network(pixel_values, input_ids, attention_mask, target_pixel_values)  # type: ignore[no-any-return]

@@ -1,0 +1,92 @@
+"""The reference CIR model as a composer, read from a folder without importing transformers or timm."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from mmgrad_explain.composers.base import Composer, ComposerInputs
+from mmgrad_explain.composers.files import read_config, read_weights
+from mmgrad_explain.composers.network import ComposedOutput, NetworkConfig, PlainResNet, ReferenceNetwork
+from mmgrad_explain.composers.processor import ReferenceProcessor
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from PIL import Image
+    from torch import Tensor, nn
+
+MODEL_TYPE = "mmgrad_reference"
+PREFIX = "network."
+"""Of every weight in the file: there the network is a part of ``ReferenceModel``."""
+
+
+def network_config(values: Mapping[str, object]) -> NetworkConfig:
+    """The sizes in a ``config.json``."""
+    return NetworkConfig(**{f.name: values[f.name] for f in fields(NetworkConfig) if f.name in values})  # type: ignore[arg-type]
+
+
+def build_network(config: NetworkConfig) -> ReferenceNetwork:
+    """The network a config describes, with random weights.
+
+    The default backbone is built from plain torch; any other comes from timm, by name.
+    """
+    if config.backbone == NetworkConfig.backbone and "groups" in config.backbone_options:
+        visual: nn.Module = PlainResNet(**config.backbone_options)
+        return ReferenceNetwork(config, visual, config.backbone_options["channels"][:3])
+    from mmgrad_explain.composers.reference import timm_backbone
+
+    visual, channels = timm_backbone(config)
+    return ReferenceNetwork(config, visual, channels)
+
+
+class ReferenceComposer(Composer):
+    """The reference CIR network with its processor.
+
+    The map is taken at ``network.features``, the feature grid before any text is mixed in; the default score is the
+    text shift, which needs no target.
+    """
+
+    target_layer = "network.features"
+    default_score: ClassVar[str | None] = "shift"
+
+    def __init__(self, network: ReferenceNetwork, processor: ReferenceProcessor, name: str = "reference") -> None:
+        super().__init__()
+        self.network = network
+        self.processor = processor
+        self.name = name
+
+    def preprocess(
+        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
+    ) -> ComposerInputs:
+        """See :class:`~mmgrad_explain.composers.processor.ReferenceProcessor`."""
+        return self.processor(images, texts, targets)
+
+    def forward(
+        self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
+    ) -> ComposedOutput:
+        """See :class:`~mmgrad_explain.composers.network.ReferenceNetwork`."""
+        return self.network(pixel_values, input_ids, attention_mask, target_pixel_values)  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, name: str | None = None) -> ReferenceComposer:
+        """Read a folder that ``ReferenceModel.save_pretrained`` and the processor's wrote.
+
+        Raises:
+            InputError: If the folder holds no reference model, or its weights do not fit its config.
+        """
+        folder = Path(folder)
+        config = read_config(folder)
+        if config.get("model_type") != MODEL_TYPE:
+            raise InputError(f"{folder} holds a {config.get('model_type')!r} model, not a {MODEL_TYPE!r} one")
+        try:
+            network = build_network(network_config(config))
+            weights = {key.removeprefix(PREFIX): value for key, value in read_weights(folder).items()}
+            network.load_state_dict(weights)
+        except (TypeError, KeyError, ValueError, RuntimeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"the weights in {folder} do not fit its config.json: {str(error).splitlines()[0]}") from error
+        return cls(network, ReferenceProcessor.from_pretrained(folder), name or folder.name).eval()

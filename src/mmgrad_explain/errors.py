@@ -1,0 +1,30 @@
+"""What can go wrong, by name.
+
+Wrong types raise plain :class:`TypeError`. Everything else that a caller can put right raises one of the classes here;
+each message names the argument and says what to do. The command line turns any :class:`MMGradError` into one line and
+exit code 2.
+"""
+
+
+class MMGradError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class InputError(MMGradError, ValueError):
+    """A value that was handed in cannot be used: a picture, a text, a name, a shape, an option."""
+
+
+class CaptureError(MMGradError, RuntimeError):
+    """A target layer did not give a usable activation: it never ran, or returned nothing to explain."""
+
+
+class GradientError(MMGradError, RuntimeError):
+    """The score's gradient does not reach the target layer, or cannot be taken."""
+
+
+class OutputExistsError(MMGradError, FileExistsError):
+    """The place to write to holds something already, and overwriting was not asked for."""
+
+
+class MMGradWarning(UserWarning):
+    """Base of every warning this package gives."""

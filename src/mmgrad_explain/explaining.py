@@ -1,0 +1,144 @@
+"""Files and words in, an :class:`~mmgrad_explain.attention.Explanation` out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from mmgrad_explain.attention import MultiModalGradAttention
+from mmgrad_explain.composers.base import Composer
+from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.images import open_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from mmgrad_explain.attention import Explanation
+
+T = TypeVar("T")
+
+
+def explain(
+    image: Any,
+    text: str | Sequence[str],
+    target: Any = None,
+    model: str | Path | Composer = "reference",
+    *,
+    layer: str | Sequence[str] | None = None,
+    score: str | Callable[..., torch.Tensor] | None = None,
+    weighting: str | Callable[..., torch.Tensor] = "gradcam",
+    device: str | torch.device | None = None,
+) -> Explanation:
+    """Where a model looks in a picture because of a text.
+
+    Args:
+        image: A picture in any form :func:`~mmgrad_explain.images.open_image` takes (path, bytes, PIL image, array,
+            tensor), or a list of them.
+        text: What should change, for example ``"make it red"``; one for all pictures, or one each. One picture with
+            several texts is explained for each of them.
+        target: The picture the change should lead to, or a list, one a picture. Scores that compare need it; with it
+            the target gets a map too.
+        model: A bundled name, a model folder, a hub id, or a loaded composer.
+        layer: Dotted name of the layer to explain, or several; the composer's own when None.
+        score: What the gradient is taken of: ``"shift"``, ``"similarity"``, ``"pair"``, ``"pair-different"`` or any
+            callable of the composer's output giving ``(B,)``; the composer's own default when None.
+        weighting: ``"gradcam"``, ``"gradcam++"``, ``"xgradcam"``, ``"layercam"``, ``"hirescam"`` or a callable.
+        device: Where to run, for example ``"cuda"``; where the composer is when None. A composer that is handed in
+            goes back to its own device afterwards.
+
+    Returns:
+        The maps with pictures, texts and the way back to the pictures' own pixels.
+
+    Raises:
+        InputError: If a picture, text, model, layer, score, weighting or device cannot be used.
+        TypeError: If an argument is of a wrong type.
+    """
+    texts = _texts(text)
+    images = [open_image(item) for item in _items(image)]
+    targets = None if target is None else [open_image(item) for item in _items(target)]
+    count = max(len(images), len(texts))
+    images, texts = _spread("image", images, count), _spread("text", texts, count)
+    if targets is not None:
+        targets = _spread("target", targets, count)
+    composer = model if isinstance(model, Composer) else load_composer(model)
+    inputs = composer.preprocess(images, texts, targets)
+    with _on_device(composer, device) as place:
+        mmgrad = MultiModalGradAttention(composer, layer, score, weighting)
+        explanation = mmgrad(**{name: tensor.to(place) for name, tensor in inputs.tensors.items()})
+    return replace(
+        explanation,
+        texts=tuple(texts),
+        images=tuple(images),
+        placements=tuple(inputs.placements),
+        targets=None if targets is None else tuple(targets),
+        target_placements=None if inputs.target_placements is None else tuple(inputs.target_placements),
+        model=composer.name,
+        notes=(*explanation.notes, *inputs.notices),
+    )
+
+
+def _texts(text: str | Sequence[str]) -> list[str]:
+    texts = [text] if isinstance(text, str) else list(text)
+    for item in texts:
+        if not isinstance(item, str):
+            raise TypeError(f"text must be a string or a list of strings, got {type(item).__name__}")
+        if not item.strip():
+            raise InputError('text is empty: say what should change, for example "make it red"')
+    if not texts:
+        raise InputError("text is an empty list: give at least one text")
+    return texts
+
+
+def _items(image: Any) -> list[Any]:
+    if not isinstance(image, list | tuple):
+        return [image]
+    if not image:
+        raise InputError("image is an empty list: give at least one picture")
+    return list(image)
+
+
+def _spread(name: str, items: list[T], count: int) -> list[T]:
+    if len(items) not in (1, count):
+        raise InputError(f"{len(items)} {name}s for {count} samples: give one for all, or one each")
+    return items * count if len(items) == 1 else items
+
+
+@contextmanager
+def _on_device(composer: Composer, device: str | torch.device | None) -> Iterator[torch.device]:
+    """The composer on a device for a while; gives the device."""
+    home = next((p.device for p in composer.parameters()), torch.device("cpu"))
+    place = home if device is None else usable_device(device)
+    if place == home:
+        yield home
+        return
+    composer.to(place)
+    try:
+        yield place
+    finally:
+        composer.to(home)
+
+
+def usable_device(device: str | torch.device) -> torch.device:
+    """The device by name, if this machine has it.
+
+    Raises:
+        InputError: If the name is unknown or there is no such device here.
+    """
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"device {str(device)!r} is unknown: use cpu, cuda, cuda:N or mps") from error
+    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise InputError(f"device {str(device)!r} is not there: {found} CUDA devices found; use cpu")
+    if place.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError("device 'mps' is not there: use cpu")
+    if place.type not in ("cpu", "cuda", "mps"):
+        raise InputError(f"device {str(device)!r} is not supported: use cpu, cuda, cuda:N or mps")
+    return place

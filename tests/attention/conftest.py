@@ -1,0 +1,218 @@
+"""Tiny models and the checks that many tests of the method share."""
+
+import contextlib
+import copy
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+torch.set_num_threads(1)
+
+
+class CNN(nn.Module):
+    """Pictures to logits; ``late`` is the last grid, at a quarter of the picture's size."""
+
+    def __init__(self, channels=6, classes=5):
+        super().__init__()
+        self.early = nn.Conv2d(3, channels, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(channels)
+        self.late = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        self.drop = nn.Dropout(0.5)
+        self.head = nn.Linear(channels, classes)
+
+    def features(self, x):
+        return self.late(functional.gelu(self.norm(self.early(x))))
+
+    def forward(self, x):
+        return self.head(self.drop(functional.gelu(self.features(x)).mean((2, 3))))
+
+
+@dataclass
+class Composed:
+    """What a composed-image-retrieval model gives."""
+
+    embedding: torch.Tensor
+    shift: torch.Tensor | None = None
+    empty: torch.Tensor | None = None
+    target: torch.Tensor | None = None
+    target_composed: torch.Tensor | None = None
+
+
+class Tower(nn.Module):
+    """Pictures to a feature grid."""
+
+    def __init__(self, width=8):
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 3, stride=2, padding=1)
+        self.body = nn.Conv2d(width, width, 3, stride=2, padding=1)
+
+    def forward(self, x):
+        return self.body(functional.gelu(self.stem(x)))
+
+
+class Words(nn.Module):
+    """Words to a vector; positions come from an embedding too."""
+
+    def __init__(self, width=8, vocabulary=20):
+        super().__init__()
+        self.tokens = nn.Embedding(vocabulary, width)
+        self.positions = nn.Embedding(16, width)
+        self.mix = nn.Linear(width, width)
+
+    def forward(self, ids):
+        places = torch.arange(ids.shape[1], device=ids.device)[None].expand(ids.shape)
+        return torch.tanh(self.mix(self.tokens(ids) + self.positions(places))).mean(1)
+
+
+class TwoInput(nn.Module):
+    """Image and text (and target image), one tower for both images, text mixed into the grid by ``fusion``."""
+
+    def __init__(self, width=8):
+        super().__init__()
+        self.tower = Tower(width)
+        self.words = Words(width)
+        self.gate = nn.Linear(width, width)
+        self.fusion = nn.Conv2d(width, width, 1)
+        self.out = nn.Linear(width, width)
+
+    def compose(self, grid, text):
+        gate = torch.sigmoid(self.gate(text))[:, :, None, None]
+        return self.out(functional.gelu(self.fusion(grid * gate)).mean((2, 3)))
+
+    def forward(self, image, ids, target=None):
+        text = self.words(ids)
+        embedding = self.compose(self.tower(image), text)
+        if target is None:
+            return Composed(embedding)
+        grid = self.tower(target)
+        plain = self.out(functional.gelu(self.fusion(grid)).mean((2, 3)))
+        return Composed(embedding, target=plain, target_composed=self.compose(grid, text))
+
+
+class Block(nn.Module):
+    """A transformer block on fused attention."""
+
+    def __init__(self, width=8, heads=2):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.heads = heads
+
+    def attend(self, x):
+        b, n, c = x.shape
+        q, k, v = self.qkv(x).view(b, n, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        return self.proj(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, c))
+
+    def forward(self, x):
+        x = x + self.attend(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class ViT(nn.Module):
+    """A vision transformer read at its class token (``pool="token"``) or at the mean of its patches."""
+
+    def __init__(self, width=8, depth=3, *, patch=8, size=(16, 24), prefix=1, pool="token", classes=5):
+        super().__init__()
+        self.embed = nn.Conv2d(3, width, patch, stride=patch)
+        self.prefix = nn.Parameter(torch.randn(1, prefix, width)) if prefix else None
+        self.place = nn.Parameter(torch.randn(1, prefix + (size[0] // patch) * (size[1] // patch), width) * 0.1)
+        self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, classes)
+        self.pool = pool
+
+    def forward(self, x):
+        x = self.embed(x).flatten(2).transpose(1, 2)
+        if self.prefix is not None:
+            x = torch.cat([self.prefix.expand(len(x), -1, -1), x], 1)
+        x = x + self.place
+        for block in self.blocks:
+            x = block(x)
+        x = self.norm(x)
+        return self.head(x[:, 0] if self.pool == "token" else x.mean(1))
+
+
+def build(kind, *args, seed=0, **kwargs):
+    """A model with fixed random weights, in evaluation mode."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        return kind(*args, **kwargs).eval()
+
+
+def pictures(batch=2, size=(16, 24), seed=1):
+    return torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(seed))
+
+
+def ids(batch=2, words=4, seed=2):
+    return torch.randint(0, 20, (batch, words), generator=torch.Generator().manual_seed(seed))
+
+
+def class_score(index=1):
+    return lambda output: output[:, index]
+
+
+def scaled(maps):
+    """Min-max of each map, the common ground of all comparisons."""
+    maps = maps.detach().double()
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return (maps - low) / (high - low)
+
+
+def grad_cam(activation, gradient):
+    """The textbook formula, written out for NCHW."""
+    return torch.einsum("bk,bkhw->bhw", gradient.mean((2, 3)), activation).relu()
+
+
+def state(model):
+    """All that a call must leave alone."""
+    return {
+        "training": [module.training for module in model.modules()],
+        "requires_grad": [parameter.requires_grad for parameter in model.parameters()],
+        "grad": [None if p.grad is None else (id(p.grad), p.grad.clone()) for p in model.parameters()],
+        "hooks": [
+            (len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks), len(m._backward_pre_hooks))
+            for m in model.modules()
+        ],
+        "values": copy.deepcopy(model.state_dict()),
+        "attributes": [sorted(vars(module)) for module in model.modules()],
+        "rng": torch.get_rng_state(),
+        "mode": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
+        "sdpa": (torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.mem_efficient_sdp_enabled()),
+    }
+
+
+def same(first, second):
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, (list, tuple)):
+        return len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
+    return first == second
+
+
+@contextlib.contextmanager
+def leaves_alone(model):
+    """Fail if the block changes anything about the model or the process."""
+    before = state(model)
+    try:
+        yield
+    finally:
+        after = state(model)
+        for key, value in before.items():
+            assert same(value, after[key]), f"{key} changed"
+
+
+@pytest.fixture(scope="session")
+def zoo():
+    """The tiny models and helpers of this file, by name."""
+    helpers = (build, pictures, ids, class_score, scaled, grad_cam, state, leaves_alone)
+    classes = (CNN, Composed, Tower, Words, TwoInput, Block, ViT)
+    return SimpleNamespace(**{thing.__name__: thing for thing in (*classes, *helpers)})

@@ -1,0 +1,362 @@
+"""The inference face: what the call gives, by sample, by layer and by call of a layer."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from mmgrad_explain.attention import MMGrad, MultiModalGradAttention, PairScore, Similarity, TextShift
+from mmgrad_explain.errors import CaptureError, GradientError, InputError, MMGradWarning
+
+
+@pytest.fixture
+def cnn(zoo):
+    return zoo.build(zoo.CNN)
+
+
+@pytest.fixture
+def model(zoo):
+    return zoo.build(zoo.TwoInput)
+
+
+@pytest.fixture
+def x(zoo):
+    return zoo.pictures()
+
+
+def first(output):
+    return output.embedding[:, 0]
+
+
+def by_hand(zoo, model, inputs, score, target=None):
+    """Grad-CAM at ``tower.body`` of the two-input model for reference and target, without hooks."""
+    image, ids = inputs
+    grids = [model.tower(picture).detach().requires_grad_() for picture in (image, target) if picture is not None]
+    text = model.words(ids)
+    output = zoo.Composed(model.compose(grids[0], text))
+    if target is not None:
+        plain = model.out(functional.gelu(model.fusion(grids[1])).mean((2, 3)))
+        output = zoo.Composed(output.embedding, target=plain, target_composed=model.compose(grids[1], text))
+    gradients = torch.autograd.grad(score(output).sum(), grids, allow_unused=True)
+    return [
+        torch.zeros_like(grid[:, 0]) if gradient is None else zoo.grad_cam(grid, gradient).detach()
+        for grid, gradient in zip(grids, gradients, strict=True)
+    ]
+
+
+def test_the_alias():
+    assert MMGrad is MultiModalGradAttention
+
+
+class TestOneCall:
+    def test_everything_the_result_says(self, zoo, model, x):
+        made = MMGrad(model, "tower.body", first)(x, zoo.ids())
+        assert torch.allclose(made.maps, by_hand(zoo, model, (x, zoo.ids()), first)[0], atol=1e-6)
+        assert made.maps.dtype == torch.float32
+        assert made.maps.shape == (2, 4, 6)
+        assert made.maps.min() >= 0
+        assert torch.allclose(made.score, model(x, zoo.ids()).embedding[:, 0])
+        assert not made.score.requires_grad
+        assert (made.score_name, made.weighting, made.layer_names) == ("first", "gradcam", ("tower.body",))
+        assert made.grids == {"tower.body": (4, 6)}
+        assert made.input_size == (16, 24)
+        assert made.versions["torch"] == torch.__version__
+        assert made.model == "TwoInput"
+        assert made.notes == ()
+
+    def test_arguments_are_handed_on_as_they_are(self, zoo, x):
+        seen = []
+
+        class Picky(zoo.CNN):
+            def forward(self, x, /, *more, flag, **rest):
+                seen.append((more, flag, rest))
+                return super().forward(x)
+
+        marker = object()
+        MMGrad(zoo.build(Picky), "late", zoo.class_score())(x, "a", marker, flag=True, option=[marker])
+        assert seen == [(("a", marker), True, {"option": [marker]})]
+
+    def test_the_text_changes_the_map(self, zoo, model):
+        """The same picture with two texts: the maps differ; with the same text twice: they do not."""
+        picture = zoo.pictures(1).expand(3, -1, -1, -1)
+        texts = torch.tensor([[1, 2, 3], [15, 4, 11], [1, 2, 3]])
+        maps = zoo.scaled(MMGrad(model, "tower.body", first, "layercam")(picture, texts).maps)
+        assert torch.allclose(maps[0], maps[2], atol=1e-6)
+        assert (maps[0] - maps[1]).abs().max() > 0.01
+
+    @pytest.mark.parametrize("weighting", ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam"])
+    def test_a_batch_is_a_loop_of_singles(self, zoo, model, weighting):
+        x, ids, target = zoo.pictures(4), zoo.ids(4), zoo.pictures(4, seed=8)
+        mmgrad = MMGrad(model.train(), "tower.body", PairScore(), weighting)
+        together = mmgrad(x, ids, target)
+        for index in range(4):
+            part = slice(index, index + 1)
+            alone = mmgrad(x[part], ids[part], target[part])
+            assert torch.allclose(alone.score, together.score[part], atol=1e-6)
+            for one, other in zip(alone.calls, together.calls, strict=True):
+                assert torch.allclose(one, other[part], rtol=1e-4, atol=1e-6)
+
+    def test_twice_is_the_same(self, zoo, cnn, x):
+        mmgrad = MMGrad(cnn.train(), "late", zoo.class_score())
+        assert torch.equal(mmgrad(x).maps, mmgrad(x).maps)
+
+    def test_repr(self, zoo, cnn, x):
+        mmgrad = MMGrad(cnn, score=zoo.class_score())
+        assert repr(mmgrad) == "MultiModalGradAttention(CNN, to be found; <lambda>, gradcam)"
+        mmgrad(x)
+        assert repr(MMGrad(cnn, "late")) == "MultiModalGradAttention(CNN, late; default, gradcam)"
+
+
+class TestScores:
+    @pytest.mark.parametrize("score", ["pair", "pair-different", PairScore("different")])
+    def test_pair_maps_both_pictures(self, zoo, model, x, score):
+        target = zoo.pictures(seed=7)
+        made = MMGrad(model, "tower.body", score)(x, zoo.ids(), target=target)
+        different = score != "pair"
+
+        def formula(output):
+            a, b = (functional.normalize(v) for v in (output.embedding, output.target_composed))
+            weights = ((a - b).abs() if different else 1 - (a - b).abs()).detach()
+            return (weights * a).sum(1) + (weights * b).sum(1)
+
+        for made_map, expected in zip(made.calls, by_hand(zoo, model, (x, zoo.ids()), formula, target), strict=True):
+            assert torch.allclose(made_map, expected, atol=1e-6)
+        assert made.score_name == ("pair-different" if different else "pair")
+
+    def test_similarity_to_the_target_in_the_output(self, zoo, model, x):
+        """A tool that keeps only the last call of a shared tower gives the target's map for the reference's."""
+        target = zoo.pictures(seed=7)
+        made = MMGrad(model, "tower.body", "similarity")(x, zoo.ids(), target)
+
+        def cosine(output):
+            return functional.cosine_similarity(output.embedding, output.target)
+
+        reference, of_target = by_hand(zoo, model, (x, zoo.ids()), cosine, target)
+        assert torch.allclose(made.maps, reference, atol=1e-6)
+        assert torch.allclose(made.calls[1], of_target, atol=1e-6)
+        assert not torch.allclose(reference, of_target, atol=1e-4)
+
+    def test_shift_against_an_empty_text(self, zoo, model, x):
+        with torch.no_grad():
+            empty = model(x, torch.zeros(2, 4, dtype=torch.int64)).embedding
+        made = MMGrad(model, "tower.body", TextShift(empty))(x, zoo.ids())
+
+        def formula(output):
+            change = output.embedding - empty
+            return (change * change.detach()).sum(1)
+
+        assert torch.allclose(made.maps, by_hand(zoo, model, (x, zoo.ids()), formula)[0], atol=1e-6)
+
+    def test_the_models_own_default(self, zoo, model, x):
+        model.default_score = "similarity"
+        model.target_layer = "tower.stem"
+        mmgrad = MMGrad(model)
+        assert mmgrad.layer_names == ("tower.stem",)
+        assert mmgrad(x, zoo.ids(), x.flip(3)).score_name == "similarity"
+        assert MMGrad(model, "tower.body", first)(x, zoo.ids()).score_name == "first"
+
+    def test_attributes_that_mean_something_else(self, zoo, model, x):
+        """A model may have such a name for its own use."""
+        model.target_layer = 3
+        model.default_score = 0.5
+        assert MMGrad(model, score=first)(x, zoo.ids()).layer_names
+        with pytest.raises(InputError, match="does not say by itself what to explain"):
+            MMGrad(model, "tower.body")(x, zoo.ids())
+
+    def test_outputs_that_say_it_themselves(self, zoo, cnn, x):
+        class Single(zoo.CNN):
+            def forward(self, x):
+                return super().forward(x)[:, 1:2]
+
+        made = MMGrad(zoo.build(Single), "late")(x)
+        assert torch.equal(made.maps, MMGrad(cnn, "late", zoo.class_score())(x).maps)
+        assert made.score_name == "output"
+
+    @pytest.mark.parametrize("score", [lambda o: o, lambda o: o.sum(), lambda o: o[:, :1].T])
+    def test_not_one_number_a_sample(self, zoo, cnn, x, score):
+        with pytest.raises(InputError, match=r"score must have one number a sample, shape \(2,\)"):
+            MMGrad(cnn, "late", score)(x)
+
+    @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+    def test_not_finite(self, cnn, x, bad):
+        factor = torch.tensor([1.0, bad])
+        with pytest.raises(GradientError, match=r"score is not finite for samples \[1\]"):
+            MMGrad(cnn, "late", lambda output: output[:, 0] * factor)(x)
+
+    def test_gradient_not_finite(self, cnn, x):
+        with pytest.raises(GradientError, match="the map is not finite"):
+            MMGrad(cnn, "late", lambda output: (output[:, 0] - output[:, 0].detach()).abs().sqrt())(x)
+
+
+class TestSeveral:
+    def test_calls_of_one_tower(self, zoo, model, x):
+        made = MMGrad(model, "tower.body", first)(x, zoo.ids(), zoo.pictures(seed=7))
+        assert len(made.calls) == len(made.layers["tower.body"]) == 2
+        assert made.maps is made.calls[0]
+
+    @pytest.mark.parametrize("fuse", ["mean", "max", "product", lambda maps: maps.amin(0)])
+    def test_layers(self, zoo, cnn, x, fuse):
+        made = MMGrad(cnn, ["late", "early"], zoo.class_score(), fuse=fuse)(x)
+        assert made.grids == {"late": (4, 6), "early": (8, 12)}
+        alone = [MMGrad(cnn, layer, zoo.class_score())(x).maps for layer in ("late", "early")]
+        assert torch.allclose(made.layers["late"][0], alone[0], atol=1e-7)
+        assert torch.allclose(made.layers["early"][0], alone[1], atol=1e-7)
+        stack = []
+        for one in alone:
+            equal = one / one.amax((1, 2), keepdim=True)
+            stack.append(functional.interpolate(equal[:, None], (8, 12), mode="bilinear", align_corners=False)[:, 0])
+        stack = torch.stack(stack)
+        expected = {"mean": stack.mean(0), "max": stack.amax(0), "product": stack.prod(0)}
+        expected = expected[fuse] if isinstance(fuse, str) else stack.amin(0)
+        assert torch.allclose(made.maps, expected, atol=1e-6)
+
+    def test_layers_run_a_different_number_of_times(self, zoo, model, x):
+        made = MMGrad(model, ["tower.body", "words.mix"], lambda o: o.embedding[:, 0], layout=None)
+        with pytest.raises(InputError, match=r"layer 'words.mix': layout: cannot tell"):
+            made(x, zoo.ids(), x)
+
+        class Extra(zoo.TwoInput):
+            def forward(self, image, ids, target):
+                output = super().forward(image, ids, target)
+                output.embedding = output.embedding + self.tower.stem(image).mean((1, 2, 3))[:, None]
+                return output
+
+        made = MMGrad(zoo.build(Extra), ["tower.body", "tower.stem"], lambda o: o.embedding[:, 0])(x, zoo.ids(), x)
+        assert [len(calls) for calls in made.layers.values()] == [2, 3]
+        assert [tuple(one.shape) for one in made.calls] == [(2, 8, 12)] * 3
+
+    def test_layers_with_different_batches(self, zoo, x):
+        class Uneven(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first, self.second = zoo.build(zoo.Tower), zoo.build(zoo.Tower)
+
+            def forward(self, x):
+                return self.first(x).mean((1, 2, 3)) + self.second(x[:1]).mean()
+
+        with pytest.raises(InputError, match=r"fuse: the layers' batches differ: \[2, 1\]"):
+            MMGrad(Uneven(), ["first", "second"])(x)
+
+    def test_fuse_is_checked(self, zoo, cnn, x):
+        with pytest.raises(InputError, match="fuse: there is no 'men'; did you mean 'mean'"):
+            MMGrad(cnn, fuse="men")
+        with pytest.raises(TypeError, match="fuse must be a name or a callable, not int"):
+            MMGrad(cnn, fuse=1)
+        with pytest.raises(InputError, match=r"fuse must return a map of shape \(2, 8, 12\), not \(2, 2, 8, 12\)"):
+            MMGrad(cnn, ["late", "early"], zoo.class_score(), fuse=lambda maps: maps)(x)
+
+
+class TestFlatMaps:
+    """Blank maps are zeros with a flag and a warning, and never NaN."""
+
+    class Brightness(nn.Module):
+        def __init__(self, sign):
+            super().__init__()
+            self.layer = nn.Identity()
+            self.sign = sign
+
+        def forward(self, x):
+            return self.layer(x).mean((1, 2, 3)) * self.sign
+
+    def test_all_clipped(self, zoo):
+        x = zoo.pictures(2).abs()
+        x[1] = -x[1]
+        with pytest.warns(
+            MMGradWarning, match=r"map of samples \[0\] is empty: .* the ReLU removed all of it"
+        ) as caught:
+            made = MMGrad(self.Brightness(-1.0), "layer")(x)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+        assert made.clipped.tolist() == made.flat.tolist() == [True, False]
+        assert made.maps[0].abs().max() == 0
+        assert made.signed["layer"][0][0].max() < 0
+        assert "note: the map of samples [0] is empty" in repr(made)
+        for layer in (made.heatmap(0), made.resize(5)[0].numpy()):
+            assert (layer == 0).all()
+
+    def test_flat(self):
+        with pytest.warns(MMGradWarning, match=r"map of samples \[0, 1\] is flat: no place counts more than another"):
+            made = MMGrad(self.Brightness(1.0), "layer")(torch.ones(2, 3, 4, 6))
+        assert made.flat.all()
+        assert not made.clipped.any()
+        assert (made.heatmap(0) == 0).all()
+
+    def test_no_gradient_anywhere(self, zoo, cnn, x):
+        with pytest.warns(MMGradWarning, match=r"map of samples \[0, 1\] is flat"):
+            made = MMGrad(cnn, "late", lambda output: output[:, 0] * 0)(x)
+        assert made.maps.abs().max() == 0
+
+    def test_a_fused_map_may_be_flat_without_being_clipped(self):
+        with pytest.warns(MMGradWarning, match="is flat"):
+            made = MMGrad(self.Brightness(1.0), "layer", fuse="product")(torch.zeros(1, 3, 4, 6))
+        assert made.maps.isfinite().all()
+
+
+class TestVisionTransformers:
+    @pytest.mark.parametrize(
+        ("layer", "before"), [("blocks.2", "blocks.1"), ("norm", "blocks.1"), ("blocks.2.mlp", "blocks.1")]
+    )
+    def test_the_last_block_of_a_class_token(self, zoo, x, layer, before):
+        model = zoo.build(zoo.ViT)
+        with (
+            zoo.leaves_alone(model),
+            pytest.raises(
+                GradientError,
+                match=rf"gradient is zero on every patch of layer '{layer}'.*take the block before it, '{before}'",
+            ),
+        ):
+            MMGrad(model, layer, zoo.class_score())(x)
+
+    @pytest.mark.parametrize(
+        ("layer", "pool"), [("blocks.1", "token"), ("blocks.2.norm1", "token"), ("blocks.2", "mean")]
+    )
+    def test_the_layers_that_do(self, zoo, x, layer, pool):
+        made = MMGrad(zoo.build(zoo.ViT, pool=pool), layer, zoo.class_score(), "layercam")(x)
+        assert made.maps.shape == (2, 2, 3)
+        assert made.signed[layer][0].abs().amax((1, 2)).min() > 0
+
+
+class TestHalfPrecision:
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    @pytest.mark.parametrize("weighting", ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam"])
+    def test_close_to_float32(self, zoo, x, dtype, weighting):
+        model = zoo.build(zoo.CNN)
+        expected = zoo.scaled(MMGrad(model, "late", zoo.class_score(), weighting)(x).maps)
+        made = MMGrad(model.to(dtype), "late", zoo.class_score(), weighting)(x.to(dtype))
+        assert made.maps.dtype == made.score.dtype == torch.float32
+        assert (zoo.scaled(made.maps) - expected).abs().max() < (0.15 if dtype == torch.bfloat16 else 0.02)
+        assert made.heatmap(0).dtype == "float32"
+
+    def test_small_gradients_do_not_vanish(self, zoo, x):
+        """The mean over many places makes gradients as small as half precision gets."""
+        model = zoo.build(zoo.CNN)
+        expected = zoo.scaled(MMGrad(model, "late", lambda o: o[:, 1] * 1e-4)(x).maps)
+        made = MMGrad(model.half(), "late", lambda o: o[:, 1].float() * 1e-4)(x.half())
+        assert (zoo.scaled(made.maps) - expected).abs().max() < 0.05
+
+    def test_float64_gives_float32(self, zoo, cnn, x):
+        made = MMGrad(cnn.double(), "late", zoo.class_score())(x.double())
+        assert made.maps.dtype == made.score.dtype == made.signed["late"][0].dtype == torch.float32
+
+
+class TestErrors:
+    def test_a_layer_that_is_not_called(self, zoo, x):
+        model = zoo.build(zoo.CNN)
+        model.spare = nn.Conv2d(3, 3, 1)
+        with zoo.leaves_alone(model), pytest.raises(CaptureError, match="layer 'spare' never ran in this forward"):
+            MMGrad(model, "spare", zoo.class_score())(x)
+
+    def test_the_models_own_errors_come_through(self, cnn):
+        with pytest.raises(TypeError, match="conv2d"):
+            MMGrad(cnn, "late")("words")
+
+    def test_the_constructors_arguments(self, cnn):
+        for name, value in itertools.product(("score", "weighting", "layout"), (3, "x")):
+            with pytest.raises(InputError if value == "x" else TypeError, match=name):
+                MMGrad(cnn, **{name: value})
+
+    def test_similarity_to_a_target_of_one(self, zoo, model, x):
+        made = MMGrad(model, "tower.body", Similarity(torch.ones(8)))(x, zoo.ids())
+        assert made.score.abs().max() <= 1

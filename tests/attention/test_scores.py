@@ -1,0 +1,262 @@
+"""Scores: the formulas against references written out in float64, and what they say about outputs that do not fit."""
+
+import math
+from collections import OrderedDict
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.nn import functional
+
+from mmgrad_explain.attention.scores import (
+    SCORES,
+    PairScore,
+    Score,
+    Similarity,
+    TextShift,
+    as_tensor,
+    check_finite,
+    check_score,
+    default_score,
+    ensure_score,
+    unit,
+)
+from mmgrad_explain.errors import GradientError, InputError
+
+
+def vectors(batch=3, width=4, seed=0):
+    return torch.randn(batch, width, generator=torch.Generator().manual_seed(seed)).double()
+
+
+def length(row):
+    return math.sqrt(math.fsum(float(v) ** 2 for v in row))
+
+
+class TestSimilarity:
+    def test_is_the_cosine(self):
+        embedding, target = vectors(seed=0), vectors(seed=1)
+        for given, rows in (
+            (target, target),
+            (target[0], target[:1].expand(3, -1)),
+            (target[:1], target[:1].expand(3, -1)),
+        ):
+            made = Similarity(given)(embedding)
+            for value, e, t in zip(made, embedding, rows, strict=True):
+                assert float(value) == pytest.approx(float(e @ t) / length(e) / length(t), abs=1e-12)
+
+    def test_takes_the_outputs_own_target(self):
+        output = SimpleNamespace(embedding=vectors(seed=0), target=vectors(seed=1))
+        assert torch.equal(Similarity()(output), Similarity(output.target)(output.embedding))
+        mapping = {"embedding": output.embedding, "target": output.target}
+        assert torch.equal(Similarity()(mapping), Similarity()(output))
+
+    def test_a_given_target_is_held_constant_and_the_models_own_is_not(self):
+        embedding, target = vectors().requires_grad_(), vectors(seed=1).requires_grad_()
+        score = Similarity(target)(embedding).sum()
+        assert torch.autograd.grad(score, [embedding, target], allow_unused=True)[1] is None
+        score = Similarity()(SimpleNamespace(embedding=embedding, target=target)).sum()
+        assert torch.autograd.grad(score, target)[0].abs().max() > 0
+
+    def test_says_what_is_missing(self):
+        with pytest.raises(InputError, match=r"needs a target embedding.*or use score='shift'"):
+            Similarity()(vectors())
+        with pytest.raises(InputError, match=r"target has shape \(2, 4\), the output embedding \(3, 4\)"):
+            Similarity(vectors(2))(vectors())
+        with pytest.raises(InputError, match=r"output embedding must have shape \(B, D\), not \(3, 2, 4\)"):
+            Similarity(vectors())(torch.zeros(3, 2, 4))
+
+    def test_float32_from_half_and_zero_vector(self):
+        score = Similarity(vectors())(vectors().half())
+        assert score.dtype == torch.float32
+        assert Similarity(vectors())(torch.zeros(3, 4)).abs().max() == 0
+
+
+class TestTextShift:
+    def test_value_and_gradient_by_hand(self):
+        embedding, empty = vectors().requires_grad_(), vectors(seed=1).requires_grad_()
+        score = TextShift()(SimpleNamespace(embedding=embedding, empty=empty))
+        for value, e, o in zip(score, embedding, empty, strict=True):
+            assert float(value) == pytest.approx(sum((float(a) - float(b)) ** 2 for a, b in zip(e, o, strict=True)))
+        gradient, of_empty = torch.autograd.grad(score.sum(), [embedding, empty], allow_unused=True)
+        assert torch.allclose(gradient, (embedding - empty).detach()), "the direction is held constant: d, not 2 d"
+        assert of_empty is None
+
+    def test_the_models_own_shift_comes_first(self):
+        shift = vectors(seed=2)
+        output = SimpleNamespace(embedding=vectors(), empty=vectors(seed=1), shift=shift)
+        assert torch.allclose(TextShift()(output), shift.square().sum(-1))
+        assert torch.allclose(TextShift(empty=torch.zeros(4))(output), vectors().square().sum(-1))
+
+    def test_a_targets_own_shift_is_added_and_leaves_the_references_gradient_alone(self):
+        shift, of_target = vectors(seed=2).requires_grad_(), vectors(seed=3).requires_grad_()
+        score = TextShift()(SimpleNamespace(embedding=vectors(), shift=shift, target_shift=of_target))
+        assert torch.allclose(score, shift.square().sum(-1) + of_target.square().sum(-1))
+        for gradient, value in zip(
+            torch.autograd.grad(score.sum(), [shift, of_target]), (shift, of_target), strict=True
+        ):
+            assert torch.equal(gradient, value)
+
+    def test_says_what_is_missing(self):
+        with pytest.raises(InputError, match=r"needs an output with .shift or .empty"):
+            TextShift()(vectors())
+        with pytest.raises(InputError, match=r"empty has shape \(5,\)"):
+            TextShift(empty=torch.zeros(5))(vectors())
+
+
+def pair_by_hand(reference, target, mode):
+    """The weights and the score of one pair, in plain Python."""
+    first = [float(v) / length(reference) for v in reference]
+    second = [float(v) / length(target) for v in target]
+    weights = [abs(a - b) if mode == "different" else 1 - abs(a - b) for a, b in zip(first, second, strict=True)]
+    score = math.fsum(w * a for w, a in zip(weights, first, strict=True))
+    score += math.fsum(w * b for w, b in zip(weights, second, strict=True))
+    # d score / d reference: w through the normalization (I - f f^T) / |reference|, the weights held constant
+    along = math.fsum(w * a for w, a in zip(weights, first, strict=True))
+    gradient = [(w - along * a) / length(reference) for w, a in zip(weights, first, strict=True)]
+    return score, gradient
+
+
+class TestPairScore:
+    @pytest.mark.parametrize("mode", ["alike", "different"])
+    def test_value_and_gradient_by_hand(self, mode):
+        reference, target = vectors(seed=0).requires_grad_(), vectors(seed=1).requires_grad_()
+        made = PairScore(mode)(SimpleNamespace(embedding=reference, target_composed=target))
+        gradient, other = torch.autograd.grad(made.sum(), [reference, target])
+        for row in range(3):
+            score, slope = pair_by_hand(reference[row].detach(), target[row].detach(), mode)
+            assert float(made[row]) == pytest.approx(score, abs=1e-12)
+            assert gradient[row].tolist() == pytest.approx(slope, abs=1e-12)
+            assert other[row].tolist() == pytest.approx(
+                pair_by_hand(target[row].detach(), reference[row].detach(), mode)[1]
+            )
+
+    def test_a_pair_of_tensors(self):
+        first, second = vectors(seed=0), vectors(seed=1)
+        output = SimpleNamespace(embedding=first, target_composed=second)
+        assert torch.equal(PairScore()((first, second)), PairScore()(output))
+
+    def test_says_what_is_missing(self):
+        with pytest.raises(InputError, match=r"score 'pair' needs both the reference and the target"):
+            PairScore()(SimpleNamespace(embedding=vectors(), target_composed=None))
+        with pytest.raises(InputError, match=r"shapes \(3, 4\) and \(2, 4\)"):
+            PairScore()((vectors(3), vectors(2)))
+        with pytest.raises(InputError, match="mode must be 'alike' or 'different', not 'same'"):
+            PairScore("same")
+
+
+class TestAsTensor:
+    value = torch.zeros(2, 3)
+
+    @pytest.mark.parametrize("name", ["pooler_output", "image_embeds", "embedding", "last_hidden_state"])
+    def test_fields(self, name):
+        assert as_tensor(SimpleNamespace(**{name: self.value})) is self.value
+        assert as_tensor({name: self.value}) is self.value
+        assert as_tensor(OrderedDict([("other", None), (name, self.value)])) is self.value
+
+    def test_transformers_4_and_5(self):
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        assert as_tensor(self.value) is self.value  # get_image_features in version 4
+        hidden = torch.zeros(2, 5, 3)
+        five = BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=self.value)
+        assert as_tensor(five) is self.value
+        assert as_tensor(five.to_tuple()) is hidden
+
+    def test_sequences(self):
+        assert as_tensor((self.value, None)) is self.value
+        assert as_tensor([None, SimpleNamespace(embedding=self.value)]) is self.value
+
+    @pytest.mark.parametrize("output", ["words", None, {"logits": 1}, SimpleNamespace(logits=torch.zeros(1)), ()])
+    def test_names_the_type_it_saw(self, output):
+        with pytest.raises(TypeError, match=f"model's output is a {type(output).__name__} without a tensor"):
+            as_tensor(output)
+
+
+class TestEnsureScore:
+    def test_names(self):
+        assert {name: ensure_score(name).name for name in SCORES} == {name: name for name in SCORES}
+        assert list(SCORES) == ["similarity", "shift", "pair", "pair-different"]
+
+    def test_objects_and_functions(self):
+        score = PairScore("different")
+        assert ensure_score(score) is score
+        assert isinstance(score, Score)
+
+        def brightness(output):
+            return output.mean(1)
+
+        assert ensure_score(brightness).name == "brightness"
+        assert ensure_score(torch.nn.Flatten(0)).name == "Flatten"
+
+    def test_errors(self):
+        with pytest.raises(InputError, match="there is no 'similar'; did you mean 'similarity'"):
+            ensure_score("similar")
+        with pytest.raises(TypeError, match="score must be a name or a callable of the model's output, not int"):
+            ensure_score(1)
+        with pytest.raises(TypeError, match="score must return a tensor with one number a sample, not float"):
+            ensure_score(lambda output: 1.0)(vectors())
+
+
+class TestDefaultScore:
+    def test_one_number_a_sample(self):
+        for output in (torch.arange(3.0), torch.arange(3.0)[:, None]):
+            score = default_score(output)
+            assert score.name == "output"
+            assert score(output).tolist() == [0, 1, 2]
+
+    def test_matched_embeddings(self):
+        image, text = vectors(seed=0).float(), vectors(seed=1).float()
+        output = SimpleNamespace(image_embeds=image, text_embeds=text, logits_per_image=torch.zeros(3, 3))
+        score = default_score(output)
+        assert score.name == "image-text cosine"
+        assert torch.allclose(score(output), functional.cosine_similarity(image, text), atol=1e-6)
+
+    def test_diagonal_of_the_logits(self):
+        output = SimpleNamespace(logits_per_image=torch.arange(9.0).view(3, 3))
+        score = default_score(output)
+        assert score.name == "logits_per_image"
+        assert score(output).tolist() == [0, 4, 8]
+
+    @pytest.mark.parametrize("output", [torch.zeros(2, 5), SimpleNamespace(logits_per_image=torch.zeros(2, 3)), (1, 2)])
+    def test_lists_the_options(self, output):
+        with pytest.raises(
+            InputError, match="does not say by itself what to explain; pass score= one of 'similarity', "
+        ):
+            default_score(output)
+
+
+class TestCheckScore:
+    def test_shapes(self):
+        assert check_score(torch.zeros(2, 1), [2]).shape == (2,)
+        assert check_score(torch.tensor(1.0), [1]).shape == (1,)
+        assert check_score(torch.zeros(3), [2, 3]).shape == (3,)
+
+    @pytest.mark.parametrize("shape", [(), (3,), (2, 2), (1, 2), (2, 1, 1)])
+    def test_not_one_number_a_sample(self, shape):
+        with pytest.raises(
+            InputError,
+            match=r"one number a sample, shape \(2,\): it has shape "
+            + str(shape).replace("(", r"\(").replace(")", r"\)"),
+        ):
+            check_score(torch.zeros(shape), [2])
+
+    @pytest.mark.parametrize(("value", "what"), [(1.0, "float"), (torch.zeros(2, dtype=torch.int64), "torch.int64")])
+    def test_not_a_floating_tensor(self, value, what):
+        with pytest.raises(TypeError, match=f"score must be a floating tensor with one number a sample, not {what}"):
+            check_score(value, [2])
+
+    @pytest.mark.parametrize("bad", [math.nan, math.inf])
+    def test_finite(self, bad):
+        check_finite(torch.zeros(3))
+        with pytest.raises(GradientError, match=r"not finite for samples \[1\]"):
+            check_finite(torch.tensor([0.0, bad, 1.0]))
+
+
+def test_unit_is_smooth_at_zero():
+    zero = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(unit(zero).sum(), zero, create_graph=True)
+    (curve,) = torch.autograd.grad(slope.sum(), zero)
+    assert slope.isfinite().all()
+    assert curve.isfinite().all()
+    vector = vectors()
+    assert torch.allclose(unit(vector), functional.normalize(vector), atol=1e-12)

@@ -1,0 +1,270 @@
+"""``mmgrad-explain overlay`` from the shell's side: files, lines, exit codes."""
+
+import io
+import json
+import struct
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmgrad_explain.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def run(capsys):
+    def call(*arguments):
+        code = None
+        try:
+            code = main([str(a) for a in arguments])
+        except SystemExit as stop:
+            code = stop.code
+        done = capsys.readouterr()
+        return code, done.out, done.err
+
+    return call
+
+
+def failed(result, *parts):
+    """Exit code 2, one line that says all the parts, no traceback, nothing on stdout."""
+    code, out, err = result
+    assert code == 2
+    assert out == ""
+    assert err.startswith("mmgrad-explain")
+    assert err.count("\n") == 1
+    for part in parts:
+        assert part in err
+
+
+def written(folder):
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_main_job(run, picture_file, in_an_empty_folder):
+    code, out, err = run("overlay", picture_file, "make it red")
+    assert code == 0
+    assert err == ""
+    lines = out.splitlines()
+    assert lines[0] == "query_make-it-red.png"
+    assert "score   shift = " in lines[1]
+    assert "gradcam at network.features, 24x24 cells, model reference" in lines[2]
+    assert "% of the map lies in its brightest region: x " in lines[3]
+    with Image.open(in_an_empty_folder / lines[0]) as picture:
+        assert picture.width > 2 * picture.height * 0.9  # reference | map, of a 60x40 picture
+    assert written(in_an_empty_folder) == [lines[0]]
+
+
+def test_a_second_run_keeps_the_first_picture(run, picture_file, in_an_empty_folder):
+    for _ in range(2):
+        assert run("overlay", picture_file, "make it red")[0] == 0
+    assert written(in_an_empty_folder) == ["query_make-it-red-2.png", "query_make-it-red.png"]
+
+
+def test_a_target_makes_the_picture_wider(run, picture_file):
+    run("overlay", picture_file, "make it red", "--out", "one.png")
+    assert run("overlay", picture_file, "make it red", "--target", picture_file, "--out", "two.png")[0] == 0
+    with Image.open("one.png") as one, Image.open("two.png") as two:
+        assert two.width > 1.8 * one.width
+
+
+@pytest.mark.parametrize("score", ["similarity", "pair", "pair-different", "shift"])
+@pytest.mark.parametrize("weighting", ["gradcam", "hirescam"])
+def test_scores_and_weightings(run, picture_file, score, weighting):
+    code, out, _ = run("overlay", picture_file, "make it red", "--target", picture_file, "--score", score, "--weighting", weighting)  # fmt: skip
+    assert code == 0
+    assert f"score   {score} = " in out
+    assert f"{weighting} at" in out
+
+
+def test_json(run, picture_file):
+    code, out, _ = run("overlay", picture_file, "make it red", "--json")
+    (result,) = json.loads(out)
+    assert code == 0
+    assert result["image"] == str(picture_file)
+    assert result["file"] == "query_make-it-red.png"
+    assert result["grid"] == [24, 24]
+    assert 0 < result["brightest_region"]["share"] <= 1
+    left, top, right, bottom = result["brightest_region"]["box"]
+    assert 0 <= left < right <= 60
+    assert 0 <= top < bottom <= 40
+    assert set(result["versions"]) >= {"mmgrad_explain", "torch"}
+
+
+def test_arrays(run, picture_file):
+    assert run("overlay", picture_file, "make it red", "--target", picture_file, "--format", "npz")[0] == 0
+    with np.load("query_make-it-red.npz") as arrays:
+        assert arrays["heatmap"].shape == (40, 60)
+        assert arrays["map"].shape == (24, 24)
+        assert arrays["target_heatmap"].shape == (40, 60)
+        assert arrays["heatmap"].dtype == np.float32
+        assert arrays["score"].shape == ()
+
+
+def test_jpg_by_suffix_and_by_format(run, picture_file):
+    assert run("overlay", picture_file, "make it red", "--out", "a.jpeg")[0] == 0
+    assert run("overlay", picture_file, "make it red", "--format", "jpg", "--out", "b")[0] == 0
+    for name in ("a.jpeg", "b"):
+        with Image.open(name) as picture:
+            assert picture.format == "JPEG"
+
+
+def test_several_pictures_into_a_folder(run, picture, tmp_path, in_an_empty_folder):
+    for name in ("a.png", "b.png"):
+        picture.save(tmp_path / name)
+    (tmp_path / "other").mkdir()
+    picture.save(tmp_path / "other" / "a.png")
+    code, out, _ = run("overlay", tmp_path / "a.png", tmp_path / "b.png", tmp_path / "other" / "a.png", "remove it", "--out", "maps/")  # fmt: skip
+    assert code == 0
+    assert written(in_an_empty_folder) == ["a_remove-it-2.png", "a_remove-it.png", "b_remove-it.png"]
+    assert out.count("score   shift") == 3
+
+
+def test_standard_input(run, picture, monkeypatch):
+    buffer = io.BytesIO()
+    picture.save(buffer, "png")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(buffer.getvalue())))
+    code, out, _ = run("overlay", "-", "make it red")
+    assert code == 0
+    assert out.startswith("stdin_make-it-red.png")
+
+
+def test_options_change_the_picture(run, picture_file, in_an_empty_folder):
+    seen = set()
+    for number, options in enumerate(([], ["--alpha", "0.1"], ["--colormap", "magma"], ["--contour"], ["--layer", "network.visual.layer3"])):  # fmt: skip
+        assert run("overlay", picture_file, "make it red", "--out", f"{number}.png", *options)[0] == 0
+        seen.add((in_an_empty_folder / f"{number}.png").read_bytes())
+    assert len(seen) == 5
+
+
+def test_a_model_folder(run, picture_file, tiny_folder):
+    code, out, _ = run("overlay", picture_file, "make it red", "--model", tiny_folder)
+    assert code == 0
+    assert "8x8 cells" in out
+
+
+def test_long_and_unknown_words_are_noted(run, picture_file):
+    code, _, err = run("overlay", picture_file, "make the dress " + "red " * 30)
+    assert code == 0
+    assert "note: 'make the dress red red" in err
+    assert "the model takes 24: the rest was cut" in err
+
+
+def test_a_map_of_nothing_is_said(run, picture_file):
+    code, out, err = run("overlay", picture_file, "abracadabra")
+    assert code == 0
+    assert "region  none: the map is empty" in out
+    assert "does not know 'abracadabra'" in err
+
+
+# ------------------------------------------------------------------------------------------------- bad input
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+@pytest.fixture
+def bad_files(picture_file, tmp_path):
+    whole = picture_file.read_bytes()
+    files = {
+        "empty.png": b"",
+        "text.jpg": b"this is no picture",
+        "cut.png": whole[: len(whole) // 2],
+        "bomb.png": b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)) + chunk(b"IDAT", b""),
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("quary.png", ["no such file", "query.png"]),
+        (".", ["folder"]),
+        ("empty.png", ["empty"]),
+        ("text.jpg", ["not a picture"]),
+        ("cut.png", ["truncated or damaged"]),
+        ("bomb.png", ["60000", "pixels"]),
+    ],
+)
+def test_bad_pictures(run, bad_files, in_an_empty_folder, name, parts):
+    failed(run("overlay", bad_files / name, "make it red"), *parts)
+    failed(run("overlay", bad_files / "query.png", "make it red", "--target", bad_files / name), *parts)
+    failed(run("overlay", bad_files / "query.png", bad_files / name, "make it red"), *parts)
+    assert written(in_an_empty_folder) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (["--model", "referense"], ["did you mean 'reference'"]),
+        (["--model", "."], ["not a model folder", "config.json"]),
+        (["--layer", "network.feature"], ["network.features"]),
+        (["--score", "shft"], ["shift"]),
+        (["--score", "similarity"], ["target"]),
+        (["--weighting", "gradcan"], ["gradcam"]),
+        (["--colormap", "turbos"], ["turbo"]),
+        (["--alpha", "1.5"], ["--alpha must be between 0 and 1"]),
+        (["--device", "cuda:99"], ["cuda:99", "use cpu"]),
+        (["--device", "toaster"], ["toaster", "use cpu"]),
+        (["--out", "map.bmp"], ["must end in .png, .jpg or .npz"]),
+        (["--out", "map.png", "--format", "jpg"], ["disagree"]),
+        (["--format", "gif"], ["invalid choice: 'gif'"]),
+        (["--target", "-"], ["standard input is empty"]),
+        (["--nonsense"], ["unrecognized arguments: --nonsense"]),
+    ],
+)
+def test_bad_options(run, picture_file, in_an_empty_folder, monkeypatch, options, parts):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    failed(run("overlay", picture_file, "make it red", *options), *parts)
+    assert written(in_an_empty_folder) == []
+
+
+def test_a_hub_model_without_network(run, picture_file, monkeypatch):
+    import huggingface_hub.constants as constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    failed(run("overlay", picture_file, "make it red", "--model", "someone/model"), "hub cannot be reached", "local folder")
+
+
+@pytest.mark.parametrize("text", ["", "   "])
+def test_an_empty_text(run, picture_file, text):
+    failed(run("overlay", picture_file, text), "the text is empty", "make it red")
+
+
+def test_a_missing_text(run, picture_file):
+    failed(run("overlay", picture_file), "required: TEXT")
+
+
+def test_outputs_that_cannot_be_written(run, picture_file, in_an_empty_folder):
+    (in_an_empty_folder / "file").write_text("mine")
+    failed(run("overlay", picture_file, "make it red", "--out", "file/map.png"), "is not a folder")
+    (in_an_empty_folder / "map.png").write_text("mine")
+    failed(run("overlay", picture_file, "make it red", "--out", "map.png"), "is there already")
+    assert (in_an_empty_folder / "map.png").read_text() == "mine"
+    assert run("overlay", picture_file, "make it red", "--out", "map.png", "--overwrite")[0] == 0
+    Image.open(in_an_empty_folder / "map.png").close()
+
+
+def test_standard_input_only_once(run):
+    failed(run("overlay", "-", "-", "make it red"), "only once")
+
+
+def test_ctrl_c_is_quiet(run, picture_file, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mmgrad_explain.explaining.explain", stop)
+    code, out, err = run("overlay", picture_file, "make it red")
+    assert (code, out, err) == (130, "", "mmgrad-explain: stopped\n")

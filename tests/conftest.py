@@ -1,0 +1,75 @@
+"""What all tests share: small pictures and a small random reference model in a folder."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+torch.set_num_threads(1)
+
+SIZES = {
+    "image_size": 32,
+    "text_width": 16,
+    "text_layers": 1,
+    "heads": 2,
+    "feature_width": 16,
+    "embed_dim": 8,
+    "backbone_options": {"layers": [1, 1, 1, 1], "channels": [8, 16, 16, 16], "stem_width": 8, "groups": 2},
+}
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    from mmgrad_explain.composers.words import build_tokenizer
+    from mmgrad_explain.data.scene_text import VOCABULARY
+
+    return build_tokenizer(VOCABULARY)
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tokenizer):
+    from mmgrad_explain.composers.network import NetworkConfig
+
+    return NetworkConfig(vocab_size=tokenizer.get_vocab_size(), **SIZES)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory, tokenizer, tiny_config):
+    """A random reference model, saved as a user would save one."""
+    import json
+    from dataclasses import asdict
+
+    from safetensors.torch import save_file
+
+    from mmgrad_explain.composers.processor import ReferenceProcessor
+    from mmgrad_explain.composers.reference_composer import MODEL_TYPE, PREFIX, build_network
+
+    folder = tmp_path_factory.mktemp("tiny")
+    torch.manual_seed(0)
+    network = build_network(tiny_config)
+    save_file({PREFIX + key: value for key, value in network.state_dict().items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"model_type": MODEL_TYPE, **asdict(tiny_config)}))
+    ReferenceProcessor(tokenizer, image_size=tiny_config.image_size).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny(tiny_folder):
+    from mmgrad_explain.composers.load import load_composer
+
+    return load_composer(tiny_folder)
+
+
+@pytest.fixture
+def picture():
+    """A 60x40 picture with a red square on grey noise."""
+    pixels = np.random.default_rng(0).integers(90, 160, (40, 60, 3), dtype=np.uint8)
+    pixels[8:20, 30:44] = (220, 20, 20)
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture
+def picture_file(picture, tmp_path):
+    path = tmp_path / "query.png"
+    picture.save(path)
+    return path

@@ -1,0 +1,822 @@
+"""Pictures as people have them, and the way from a model's input back to their pixels."""
+
+import contextlib
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import threading
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+
+from mmgrad_explain import images
+from mmgrad_explain.errors import InputError, OutputExistsError
+from mmgrad_explain.images import MAX_PIXELS, Placement, as_array, fit, open_image, safe_save
+
+MODES = ["stretch", "crop", "letterbox"]
+
+
+def _quadrants(height=24, width=36):
+    """Four colours, one a quadrant: tells every turn and mirror apart, and survives JPEG."""
+    array = np.zeros((height, width, 3), np.uint8)
+    array[: height // 2, : width // 2] = (220, 30, 30)
+    array[: height // 2, width // 2 :] = (30, 200, 30)
+    array[height // 2 :, : width // 2] = (30, 30, 210)
+    array[height // 2 :, width // 2 :] = (240, 240, 60)
+    return array
+
+
+def _ramp16():
+    return np.linspace(0, 65535, 64 * 48).round().astype(np.uint16).reshape(48, 64)
+
+
+def _bytes(image, kind, **options):
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def _png(width, height, depth=8, color=2, rows=b""):
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def _assert_close(image, expected, tolerance=0):
+    assert image.mode == "RGB"
+    assert image.size == (expected.shape[1], expected.shape[0])
+    assert np.abs(np.asarray(image).astype(int) - expected).max() <= tolerance
+
+
+# Where it comes from.
+
+
+@pytest.mark.parametrize("how", ["str", "path", "bytes", "bytearray", "memoryview", "file", "stream at its end", "pil"])
+def test_every_source_gives_the_same_picture(tmp_path, how):
+    array = _quadrants()
+    path = tmp_path / "a.png"
+    Image.fromarray(array).save(path)
+    data = path.read_bytes()
+    at_its_end = io.BytesIO(data)
+    at_its_end.seek(0, io.SEEK_END)
+    source = {
+        "str": lambda: str(path),
+        "path": lambda: path,
+        "bytes": lambda: data,
+        "bytearray": lambda: bytearray(data),
+        "memoryview": lambda: memoryview(data),
+        "file": lambda: path.open("rb"),
+        "stream at its end": lambda: at_its_end,
+        "pil": lambda: Image.open(io.BytesIO(data)),
+    }[how]()
+    _assert_close(open_image(source), array)
+    if how in ("file", "stream at its end"):
+        assert not source.closed
+        source.close()
+
+
+def test_stream_that_cannot_seek(tmp_path):
+    data = _bytes(Image.fromarray(_quadrants()), "PNG")
+    read_end, write_end = os.pipe()
+    with os.fdopen(write_end, "wb") as writer:
+        writer.write(data)
+    with os.fdopen(read_end, "rb") as reader:
+        _assert_close(open_image(reader), _quadrants())
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    writer = threading.Thread(target=fifo.write_bytes, args=(data,))
+    writer.start()
+    _assert_close(open_image(fifo), _quadrants())
+    writer.join()
+
+
+def test_result_is_new_and_has_no_metadata():
+    image = Image.fromarray(_quadrants())
+    image.info["exif"] = b"Exif\0\0"
+    opened = open_image(image)
+    assert opened is not image
+    assert opened.info == {}
+    opened.putpixel((0, 0), (1, 2, 3))
+    assert image.getpixel((0, 0)) == (220, 30, 30)
+    assert image.info == {"exif": b"Exif\0\0"}
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "bool", "int64", "float32", "float64", "float16", "[0, 255]"])
+@pytest.mark.parametrize("layout", ["HW", "HW1", "1HW", "HWC", "CHW"])
+@pytest.mark.parametrize("kind", ["array", "tensor"])
+def test_arrays_and_tensors(dtype, layout, kind):
+    gray = _quadrants()[..., 0] // 128 * 255 if dtype == "bool" else _quadrants()[..., 0]
+    color = np.stack([gray, 255 - gray, gray], -1)
+    values, expected = {
+        "HW": (gray, np.stack([gray] * 3, -1)),
+        "HW1": (gray[..., None], np.stack([gray] * 3, -1)),
+        "1HW": (gray[None], np.stack([gray] * 3, -1)),
+        "HWC": (color, color),
+        "CHW": (color.transpose(2, 0, 1), color),
+    }[layout]
+    values = {
+        "uint8": lambda v: v,
+        "uint16": lambda v: v.astype(np.uint16) * 257,
+        "bool": lambda v: v > 127,
+        "int64": lambda v: v.astype(np.int64),
+        "[0, 255]": lambda v: v.astype(np.float32),
+    }.get(dtype, lambda v: (v / 255).astype(dtype))(values)
+    source = torch.from_numpy(np.ascontiguousarray(values)) if kind == "tensor" else values
+    _assert_close(open_image(source), expected)
+
+
+def test_bfloat16_and_gradients():
+    tensor = torch.rand(3, 8, 9, dtype=torch.bfloat16, requires_grad=True)
+    expected = (tensor.detach().float() * 255).round().permute(1, 2, 0).numpy()
+    _assert_close(open_image(tensor), expected)
+
+
+def test_ambiguous_shapes_follow_the_kind():
+    values = np.arange(3 * 5 * 3, dtype=np.uint8).reshape(3, 5, 3)
+    _assert_close(open_image(values), values)
+    _assert_close(open_image(torch.from_numpy(values)), values.transpose(1, 2, 0))
+
+
+def test_rgba_array_is_laid_on_white():
+    rgba = np.zeros((4, 6, 4), np.uint8)
+    rgba[:, :3, 3] = 255
+    image = np.asarray(open_image(rgba))
+    assert (image[:, :3] == 0).all()
+    assert (image[:, 3:] == 255).all()
+
+
+def test_slight_overshoot_of_a_resize_is_clipped():
+    values = np.array([[-0.05, 0.5, 1.08]])
+    assert np.asarray(open_image(values))[0, :, 0].tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.full((4, 4), np.nan), "the picture holds NaN or infinite values"),
+        (np.full((4, 4), np.inf), "the picture holds NaN or infinite values"),
+        (
+            np.array([[-2.1, 2.6]]),
+            r"values from -2.1 to 2.6: give floats in \[0, 1\] or .* \(undo a model's normalization",
+        ),
+        (np.array([[0.0, 300.0]]), "values from 0 to 300"),
+        (np.array([[-1, 3]]), "values from -1 to 3"),
+        (np.zeros((2, 3, 8, 8)), r"shape \(H, W\), \(H, W, 1\|3\|4\) or \(1\|3\|4, H, W\), not \(2, 3, 8, 8\)"),
+        (np.zeros((8, 8, 2)), r"not \(8, 8, 2\)"),
+        (np.zeros(5), r"not \(5,\)"),
+        (np.zeros((0, 5, 3)), r"the picture is empty: shape \(0, 5, 3\)"),
+        (torch.zeros(3, 0, 4), r"the picture is empty: shape \(3, 0, 4\)"),
+    ],
+)
+def test_arrays_that_are_no_picture(values, message):
+    with pytest.raises(InputError, match=message):
+        open_image(values)
+
+
+@pytest.mark.parametrize("source", [None, 3, [[1, 2]], {"image": 1}, np.array([["a"]]), np.zeros((2, 2), complex)])
+def test_wrong_types(source):
+    with pytest.raises(TypeError, match="a picture"):
+        open_image(source)
+
+
+def test_text_stream_is_a_wrong_type():
+    with pytest.raises(TypeError, match=r"opened in binary mode \('rb'\)"):
+        open_image(io.StringIO("hello"))
+
+
+def test_messages_name_the_stream_where_it_has_a_name(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_text("no picture")
+    with path.open("rb") as stream:
+        assert _message(stream).startswith(f"{path} is not a picture")
+    assert _message(io.BytesIO(b"no picture")).startswith("the picture is not a picture")
+    with os.fdopen(os.open(path, os.O_RDONLY), "rb") as stream:  # its name is a number
+        assert _message(stream).startswith("the picture is not a picture")
+
+
+def test_as_array():
+    assert as_array(torch.ones(2, dtype=torch.bfloat16, requires_grad=True)).dtype == np.float32
+    assert as_array(torch.ones(2, dtype=torch.int32)).dtype == np.int32
+    assert as_array(Image.new("L", (3, 2))).shape == (2, 3)
+    with pytest.raises(TypeError, match="expected an array, a tensor or a PIL image, not list"):
+        as_array([1])
+
+
+# Photo kinds.
+
+_UNDONE_BY = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # how to store an upright picture, by orientation
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_exif_orientation(orientation, kind):
+    array = _quadrants()
+    image = Image.fromarray(array)
+    if _UNDONE_BY[orientation] is not None:
+        image = image.transpose(Image.Transpose(_UNDONE_BY[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if kind == "WEBP" else {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
+    data = _bytes(image, kind, exif=exif, **options)
+    for source in (data, Image.open(io.BytesIO(data))):
+        opened = open_image(source)
+        _assert_close(opened, array, 40 if kind == "JPEG" else 0)
+        _assert_close(open_image(opened), np.asarray(opened))  # turned once, not twice
+
+
+@pytest.mark.parametrize("filters", ["ignore", "error"])
+def test_damaged_exif_is_ignored(filters):
+    data = _bytes(Image.fromarray(_quadrants()), "PNG", exif=b"Exif\0\0II*\0garbage")
+    with warnings.catch_warnings():
+        warnings.simplefilter(filters)
+        _assert_close(open_image(data), _quadrants())
+
+
+def test_orientation_survives_conversion_of_16_bit():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = _bytes(Image.fromarray(_ramp16()).transpose(Image.Transpose.ROTATE_90), "PNG", exif=exif)
+    _assert_close(open_image(data), np.repeat(((_ramp16().astype(int) + 128) // 257)[..., None], 3, -1))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM", "mode I", "mode F", "big endian"])
+def test_16_bit_gray_is_scaled(kind):
+    ramp = _ramp16()
+    if kind == "mode I":
+        source = Image.fromarray(ramp.astype(np.int32))
+    elif kind == "mode F":
+        source = Image.fromarray((ramp / 65535).astype(np.float32))
+    elif kind == "big endian":
+        source = ramp.astype(">u2")
+    else:
+        source = _bytes(Image.fromarray(ramp), kind)
+    _assert_close(open_image(source), np.repeat((ramp / 257).round()[..., None], 3, -1))
+
+
+def test_dark_16_bit_stays_dark():
+    for source in (np.full((4, 4), 200, np.uint16), Image.fromarray(np.full((4, 4), 200, np.uint16))):
+        assert np.asarray(open_image(source)).max() == 1
+
+
+def test_mode_i_of_8_bit_and_of_32_bit_values():
+    assert np.asarray(open_image(Image.fromarray(np.array([[0, 200]], np.int32))))[0, 1, 0] == 200
+    wide = Image.fromarray(np.array([[0, 200_000, 1_000_000]], np.int32))
+    assert np.asarray(open_image(wide))[0, :, 0].tolist() == [0, 51, 255]
+
+
+def test_16_bit_rgb():
+    values = np.stack([_ramp16(), _ramp16()[::-1], _ramp16()[:, ::-1]], -1)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    _assert_close(open_image(_png(64, 48, depth=16, rows=rows)), values / 257, tolerance=1)
+
+
+def test_cmyk():
+    cmyk = Image.fromarray(_quadrants()).convert("CMYK")
+    _assert_close(open_image(_bytes(cmyk, "JPEG", quality=100)), _quadrants(), 40)
+    _assert_close(open_image(cmyk), _quadrants(), 2)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGBX", "YCbCr", "HSV"])
+def test_other_modes_look_as_pillow_shows_them(mode):
+    image = Image.fromarray(_quadrants()).convert(mode)
+    _assert_close(open_image(image), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "PA", "RGB key", "L key", "RGBa"])
+def test_transparency_is_laid_on_white(mode):
+    color = (200, 200, 200) if "L" in mode else (220, 30, 40)
+    rgba = np.zeros((20, 30, 4), np.uint8)
+    rgba[..., :3] = color
+    rgba[:, :15, 3] = 255
+    image = Image.fromarray(rgba)
+    if mode.endswith("key"):  # one colour stands for transparent
+        flat = np.where(rgba[..., 3:] > 0, rgba[..., :3], np.uint8(7))
+        image = Image.fromarray(flat).convert(mode.split()[0])
+        key = 7 if mode == "L key" else (7, 7, 7)
+        source = _bytes(image, "PNG", transparency=key)
+    elif mode == "P":
+        source = _bytes(image.quantize(8), "PNG")
+    elif mode == "PA":
+        image = image.convert("RGB").quantize(2).convert("PA")
+        image.putalpha(Image.fromarray(np.ascontiguousarray(rgba[..., 3])))
+        source = image
+    elif mode == "RGBa":
+        source = image.convert("RGBa")
+    else:
+        source = _bytes(image.convert(mode), "PNG")
+    opened = np.asarray(open_image(source)).astype(int)
+    assert np.abs(opened[:, :15] - color).max() <= 4
+    assert (opened[:, 15:] == 255).all()
+
+
+def test_half_transparency_mixes():
+    assert open_image(Image.new("RGBA", (2, 2), (0, 0, 0, 128))).getpixel((0, 0)) == (127, 127, 127)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_first_frame_of_an_animation(kind):
+    first, second = Image.new("RGB", (20, 10), (200, 0, 0)), Image.new("RGB", (20, 10), (0, 0, 200))
+    data = _bytes(first, kind, save_all=True, append_images=[second], duration=100)
+    _assert_close(open_image(data), np.asarray(first), 3)
+
+
+def _profile(primaries, gamma=2.2, space=b"RGB "):
+    """A minimal ICC profile: three primaries (XYZ under D50) and one gamma."""
+
+    def s15(*values):
+        return b"".join(struct.pack(">i", round(v * 65536)) for v in values)
+
+    curve = b"curv\0\0\0\0" + struct.pack(">IHH", 1, round(gamma * 256), 0)
+    tags = {b"wtpt": b"XYZ \0\0\0\0" + s15(0.9642, 1.0, 0.8249)}
+    tags |= {
+        name + b"XYZ": b"XYZ \0\0\0\0" + s15(*xyz) for name, xyz in zip((b"r", b"g", b"b"), primaries, strict=True)
+    }
+    tags |= {name + b"TRC": curve for name in (b"r", b"g", b"b")}
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, data in tags.items():
+        table += name + struct.pack(">II", 128 + 4 + 12 * len(tags) + len(body), len(data))
+        body += data
+    header = struct.pack(
+        ">I4sI4s4s4s", 132 + 12 * len(tags) + len(body), b"\0\0\0\0", 0x02400000, b"mntr", space, b"XYZ "
+    )
+    header += bytes(12) + b"acsp" + bytes(28) + s15(0.9642, 1.0, 0.8249) + bytes(48)
+    return header + table + body
+
+
+_P3 = [(0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407)]
+_SRGB = [(0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.7141)]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "with alpha"])
+def test_colour_profile_is_brought_to_srgb(kind):
+    color = np.array([180, 110, 70])
+    linear = np.linalg.inv(np.array(_SRGB).T) @ np.array(_P3).T @ (color / 255) ** 2.2
+    expected = 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    assert np.abs(expected - color).max() > 8
+    image = Image.new("RGB", (16, 16), tuple(color.tolist()))
+    if kind == "with alpha":
+        image.putalpha(255)
+    data = _bytes(image, kind if kind == "JPEG" else "PNG", icc_profile=_profile(_P3))
+    assert np.abs(np.array(open_image(data).getpixel((8, 8))) - expected).max() <= 3
+
+
+def test_srgb_profile_changes_nothing():
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    _assert_close(open_image(_bytes(Image.fromarray(_quadrants()), "PNG", icc_profile=srgb)), _quadrants())
+
+
+@pytest.mark.parametrize("profile", [b"nonsense", b"", _profile(_P3, space=b"CMYK")])
+def test_profile_that_does_not_belong_is_ignored(profile):
+    _assert_close(open_image(_bytes(Image.fromarray(_quadrants()), "PNG", icc_profile=profile)), _quadrants())
+
+
+def test_without_littlecms_profiles_are_ignored(monkeypatch):
+    def missing(*args, **kwargs):
+        raise ImportError("no LittleCMS")
+
+    monkeypatch.setattr(images.ImageCms, "createProfile", missing)
+    data = _bytes(Image.fromarray(_quadrants()), "PNG", icc_profile=_profile(_P3))
+    _assert_close(open_image(data), _quadrants())
+
+
+# What cannot be read.
+
+
+def _message(source, **options):
+    with pytest.raises(InputError) as caught:
+        open_image(source, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_no_such_file(tmp_path):
+    for name in ("holiday.JPG", "dog.png", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    wanted = tmp_path / "holyday.jpg"
+    assert _message(wanted) == f"no such file: {wanted}. Did you mean 'holiday.JPG'?"
+    assert _message(tmp_path / "zzzzzzzz") == f"no such file: {tmp_path / 'zzzzzzzz'}"
+    assert _message(tmp_path / "no" / "a.png") == (
+        f"no such file: {tmp_path / 'no' / 'a.png'} (its folder: No such file or directory)"
+    )
+    assert _message("") == ". is a folder: name one picture in it"
+
+
+def test_a_folder(tmp_path):
+    assert _message(tmp_path) == f"{tmp_path} is a folder: name one picture in it"
+
+
+def test_paths_the_system_refuses(tmp_path):
+    assert _message("a\0b.png") == r"'a\x00b.png' cannot be opened: embedded null byte"
+    assert _message(tmp_path / ("a" * 300)).endswith("cannot be opened: File name too long")
+
+
+def test_empty_file(tmp_path):
+    path = tmp_path / "a.png"
+    path.touch()
+    assert _message(path) == f"{path} is empty (0 bytes)"
+    assert _message(b"") == "the picture is empty (0 bytes)"
+
+
+def test_not_a_picture(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("hello, this is no picture")
+    assert _message(path) == f"{path} is not a picture of a known format (convert HEIC to JPEG first)"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"])
+def test_truncated(tmp_path, kind):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    path = tmp_path / f"a.{kind.lower()}"
+    path.write_bytes(_bytes(Image.fromarray(noise), kind)[:2000])
+    assert _message(path).startswith(f"{path} is truncated or damaged: ")
+
+
+def test_truncated_in_the_header_and_in_a_pil_image():
+    data = _bytes(Image.fromarray(_quadrants(200, 200)), "JPEG")
+    for head in (data[:30], _bytes(Image.fromarray(_quadrants()), "TIFF")[:6]):
+        message = _message(head)
+        assert message.startswith("the picture is truncated or damaged: ")
+        assert "<" not in message
+    assert _message(Image.open(io.BytesIO(data[:700]))).startswith("the picture is truncated or damaged: image file is")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "ICO"])
+def test_random_damage_is_an_input_error_or_a_picture(kind):
+    generator = np.random.default_rng(5)
+    whole = np.frombuffer(_bytes(Image.fromarray(_quadrants()), kind), np.uint8)
+    for _ in range(40):
+        data = whole.copy()
+        data[generator.integers(0, min(300, len(data)), 6)] = generator.integers(0, 256, 6)
+        with warnings.catch_warnings(), contextlib.suppress(InputError):
+            warnings.simplefilter("ignore")
+            assert open_image(data.tobytes(), max_pixels=1_000_000).mode == "RGB"
+
+
+@pytest.mark.parametrize("filters", ["error", "ignore", "always"])
+@pytest.mark.parametrize("side", [13_378, 20_000, 60_000])
+def test_decompression_bomb_is_refused_by_its_header(tmp_path, filters, side):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(_png(side, side))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter(filters)
+        message = _message(path)
+    assert message.startswith(f"{path} is too large to decode: ")
+    assert str(side) in message or str(side * side) in message
+    assert not seen
+
+
+def test_max_pixels():
+    data = _bytes(Image.new("RGB", (30, 20)), "PNG")
+    assert MAX_PIXELS == 178_956_970
+    assert open_image(data, max_pixels=600).size == (30, 20)
+    expected = "the picture is too large to decode: 30 x 20 pixels. Shrink it, or raise max_pixels (599)"
+    assert _message(data, max_pixels=599) == expected
+    assert _message(Image.open(io.BytesIO(data)), max_pixels=599) == expected
+
+
+@pytest.mark.parametrize("filters", ["error", "always"])
+def test_pillows_own_warning_is_never_seen(monkeypatch, filters):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter(filters)
+        before = list(warnings.filters)
+        assert open_image(_bytes(Image.new("RGB", (30, 20)), "PNG")).size == (30, 20)
+        assert warnings.filters == before
+    assert not seen
+    assert "(PIL.Image.MAX_IMAGE_PIXELS)" in _message(_bytes(Image.new("RGB", (60, 20)), "PNG"))
+
+
+def test_zero_size():
+    assert _message(Image.new("RGB", (0, 5))) == "the picture is empty: 0 x 5 pixels"
+    assert _message(_png(0, 5)).startswith("the picture is")
+
+
+# Fit and its way back.
+
+
+@st.composite
+def _pictures(draw):
+    height = draw(st.integers(1, 900))
+    width = draw(st.integers(1, 900))
+    size = (draw(st.integers(8, 96)), draw(st.integers(8, 96)))
+    grid = tuple(draw(st.integers(1, side // 4)) for side in size)  # cells larger than the bright patch
+    at = (draw(st.floats(0, 1)), draw(st.floats(0, 1)))
+    return height, width, size, grid, at, draw(st.sampled_from(MODES)), draw(st.sampled_from(["bicubic", "bilinear"]))
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(_pictures())
+def test_a_bright_patch_comes_back_to_where_it_was(picture):
+    height, width, size, grid, at, mode, resample = picture
+    placement = fit(Image.new("RGB", (width, height)), size, mode)[1]
+    seen = [np.flatnonzero(placement.seen().any(axis=1 - axis)) for axis in (0, 1)]
+    assume(all(len(axis) for axis in seen))
+    center = [int(axis[round(part * (len(axis) - 1))]) for axis, part in zip(seen, at, strict=True)]
+    # A patch about as large as three input pixels, whole inside what the model sees.
+    reach = [int(1.5 / scale) for scale in placement.scale]
+    patch = [slice(c - r, c + r + 1) for c, r in zip(center, reach, strict=True)]
+    assume(all(p.start >= axis[0] and p.stop - 1 <= axis[-1] for p, axis in zip(patch, seen, strict=True)))
+    array = np.zeros((height, width, 3), np.uint8)
+    array[patch[0], patch[1]] = 255
+    given_to_model, placement = fit(Image.fromarray(array), size, mode, fill=(0, 0, 0), resample=resample)
+    assert given_to_model.size == size[::-1]
+    assert placement.original == (height, width)
+    found = Placement(size, size, (1.0, 1.0), (0.0, 0.0)).to_input(np.asarray(given_to_model)[..., 0], grid)
+    peak = np.unravel_index(found.argmax(), grid)
+    one_hot = np.zeros(grid, np.float32)
+    one_hot[peak] = 1
+    back = placement.to_original(one_hot)
+    highest = np.argwhere(back >= back.max() - 1e-6)
+    for axis in (0, 1):
+        cell = size[axis] / grid[axis] / placement.scale[axis]  # in original pixels
+        assert np.abs(highest[:, axis] - center[axis]).min() <= cell / 2 + max(1, 0.51 / placement.scale[axis])
+
+
+@settings(max_examples=80, deadline=None)
+@given(_pictures())
+def test_a_linear_ramp_is_reproduced(picture):
+    height, width, size, grid, _, mode, _ = picture
+    placement = fit(Image.new("RGB", (width, height)), size, mode)[1]
+    centers = [
+        ((np.arange(grid[axis]) + 0.5) * size[axis] / grid[axis] - placement.offset[axis])
+        / placement.scale[axis]
+        / placement.original[axis]
+        for axis in (0, 1)
+    ]
+    pixels = [(np.arange(n) + 0.5) / n for n in placement.original]
+    back = placement.to_original((centers[0][:, None] + 2 * centers[1]).astype(np.float32))
+    inner = np.ix_(*((p >= c[0]) & (p <= c[-1]) for p, c in zip(pixels, centers, strict=True)))
+    span = 1 + max(np.abs(c).max() for c in centers)
+    assert np.abs(back - (pixels[0][:, None] + 2 * pixels[1]))[inner].max(initial=0) <= 1e-5 * span
+
+
+@settings(max_examples=80, deadline=None)
+@given(_pictures())
+def test_unseen_is_zero_and_a_constant_is_constant(picture):
+    height, width, size, grid, _, mode, _ = picture
+    placement = fit(Image.new("RGB", (width, height)), size, mode)[1]
+    seen = placement.seen()
+    assert seen.shape == (height, width)
+    back = placement.to_original(np.full(grid, 0.3, np.float32))
+    assert (back[seen] == np.float32(0.3)).all()
+    assert (back[~seen] == 0).all()
+    if mode != "crop":
+        assert seen.all()
+
+
+def test_identity_is_lossless():
+    values = np.random.default_rng(0).random((37, 53), dtype=np.float32)
+    placement = fit(Image.new("RGB", (53, 37)), (37, 53), "stretch")[1]
+    assert (placement.to_original(values) == values).all()
+    assert (placement.to_input(values) == values).all()
+    image = Image.fromarray(_quadrants())
+    for mode in MODES:
+        _assert_close(fit(image, (24, 36), mode)[0], _quadrants())
+
+
+def test_agrees_with_torch_interpolate():
+    values = torch.rand(7, 5)
+    expected = torch.nn.functional.interpolate(values[None, None], (60, 81), mode="bilinear", align_corners=False)
+    placement = fit(Image.new("RGB", (81, 60)), 64, "stretch")[1]
+    np.testing.assert_allclose(placement.to_original(values.numpy()), expected[0, 0].numpy(), atol=1e-5)
+    assert (placement.to_original(values) == placement.to_original(values.numpy())).all()
+
+
+def test_to_original_replicates_at_the_inputs_border():
+    placement = Placement((100, 100), (10, 10), (0.1, 0.1), (0.0, 0.0))
+    back = placement.to_original(np.array([[1.0, 3.0]]))
+    assert (back[:, :25] == 1).all()
+    assert (back[:, 75:] == 3).all()
+
+
+def test_a_huge_picture_and_back():
+    placement = fit(Image.new("RGB", (4000, 3000)), 224)[1]
+    back = placement.to_original(np.eye(24, dtype=np.float32))
+    assert back.shape == (3000, 4000)
+    assert back.dtype == np.float32
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("shape", [(1, 1), (3, 4000), (4000, 3), (2, 1), (500, 1), (224, 224), (225, 223)])
+def test_extreme_shapes(mode, shape):
+    image, placement = fit(Image.new("RGB", shape[::-1], (9, 99, 199)), (224, 200), mode)
+    assert image.size == (200, 224)
+    assert (np.asarray(image)[110:114, 98:102] == (9, 99, 199)).all(-1).any()
+    back = placement.to_original(np.ones((7, 7)))
+    assert back.shape == shape
+    assert back[shape[0] // 2, shape[1] // 2] == 1
+    assert placement.to_input(np.ones(shape)).max() == pytest.approx(1, abs=1e-5)
+
+
+def test_crop_is_resize_and_cut():
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 200, 3), dtype=np.uint8))
+    cropped, placement = fit(image, 45, "crop")
+    by_hand = image.resize((100, 45), Image.Resampling.BICUBIC).crop((27, 0, 72, 45))
+    left = -placement.offset[1]
+    assert left == 28
+    _assert_close(cropped, np.asarray(image.resize((100, 45), Image.Resampling.BICUBIC).crop((28, 0, 73, 45))), 1)
+    assert np.abs(np.asarray(by_hand).astype(int) - np.asarray(cropped)).max() > 1
+
+
+def test_letterbox_shows_all_and_pads_evenly():
+    image, placement = fit(Image.new("RGB", (200, 100), "red"), 64, fill=(1, 2, 3))
+    array = np.asarray(image)
+    assert (array[:16] == (1, 2, 3)).all()
+    assert (array[16:48] == (255, 0, 0)).all()
+    assert (array[48:] == (1, 2, 3)).all()
+    assert placement == Placement((100, 200), (64, 64), (0.32, 0.32), (16.0, 0.0))
+
+
+def test_to_input_averages_areas_and_counts_padding_as_zero():
+    _, placement = fit(Image.new("RGB", (200, 100)), 64)
+    mask = np.zeros((100, 200), bool)
+    mask[:, :100] = True
+    np.testing.assert_allclose(placement.to_input(mask, (2, 2)), [[0.5, 0.0], [0.5, 0.0]], atol=1e-6)
+    full = placement.to_input(mask)
+    assert full.shape == (64, 64)
+    np.testing.assert_allclose(full[16:48, :32], 1, atol=1e-6)
+    assert full.sum() == pytest.approx(mask.sum() * 0.32**2, rel=1e-5)
+    np.testing.assert_allclose(placement.to_input(torch.from_numpy(mask)), full)
+
+
+@settings(max_examples=40, deadline=None)
+@given(_pictures())
+def test_to_input_undoes_to_original_on_the_cells(picture):
+    height, width, size, _, _, mode, _ = picture
+    placement = fit(Image.new("RGB", (width, height)), size, mode)[1]
+    mask = np.random.default_rng(0).random((height, width)).astype(np.float32)
+    share = np.prod(placement.scale) / np.prod(size)
+    averaged = placement.to_input(mask, (3, 5))
+    if mode != "crop":  # nothing of the picture's mass is lost
+        assert averaged.mean() == pytest.approx(mask.sum() * share, rel=1e-3)
+    assert averaged.max() <= 1 + 1e-5
+
+
+def test_to_input_of_to_original_is_nearly_the_map():
+    y, x = np.mgrid[:16, :16] / 15
+    values = np.sin(3 * y) * np.cos(2 * x)
+    placement = fit(Image.new("RGB", (800, 600)), 224, "stretch")[1]
+    assert np.abs(placement.to_input(placement.to_original(values), (16, 16)) - values).max() < 0.03
+
+
+def test_placement_by_way_of_json():
+    placement = fit(Image.new("RGB", (333, 77)), (224, 192), "crop")[1]
+    assert Placement.from_dict(json.loads(json.dumps(placement.to_dict()))) == placement
+    with pytest.raises(InputError, match=r"needs the pairs original, input, scale and offset: KeyError\('offset'\)"):
+        Placement.from_dict({"original": [1, 2], "input": [1, 2], "scale": [1, 1]})
+    with pytest.raises(InputError, match="needs the pairs"):
+        Placement.from_dict({"original": 3})
+    with pytest.raises(InputError, match="needs the pairs"):
+        Placement.from_dict({"original": ["a", "b"], "input": [1, 2], "scale": [1, 1], "offset": [0, 0]})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"original": (0, 5)},
+        {"input": (5,)},
+        {"scale": (1.0, 0.0)},
+        {"scale": (1.0, float("nan"))},
+        {"offset": (0.0, float("inf"))},
+    ],
+)
+def test_placement_refuses_nonsense(fields):
+    good = {"original": (4, 5), "input": (4, 5), "scale": (1.0, 1.0), "offset": (0.0, -1.0)}
+    Placement(**good)
+    with pytest.raises(InputError, match=f"a placement's {next(iter(fields))} is a pair of finite numbers"):
+        Placement(**(good | fields))
+
+
+def test_placement_checks_maps():
+    placement = Placement((4, 5), (4, 5), (1.0, 1.0), (0.0, 0.0))
+    with pytest.raises(InputError, match=r"a map has shape \(height, width\) and is not empty, not \(1, 2, 3\)"):
+        placement.to_original(np.zeros((1, 2, 3)))
+    with pytest.raises(InputError, match="is not empty"):
+        placement.to_original(np.zeros((0, 3)))
+    with pytest.raises(InputError, match=r"expected shape \(4, 5\) and a positive size, not \(5, 4\) and None"):
+        placement.to_input(np.zeros((5, 4)))
+    with pytest.raises(InputError, match=r"not \(4, 5\) and \(0, 3\)"):
+        placement.to_input(np.zeros((4, 5)), (0, 3))
+
+
+def test_fit_refuses_what_it_does_not_know():
+    image = Image.new("RGB", (4, 4))
+    with pytest.raises(InputError, match="mode must be 'stretch', 'crop' or 'letterbox', not 'squash'"):
+        fit(image, 8, "squash")
+    with pytest.raises(InputError, match="resample must be 'bicubic' or 'bilinear', not 'nearest'"):
+        fit(image, 8, resample="nearest")
+    with pytest.raises(InputError, match="size must be positive, not 0"):
+        fit(image, 0)
+    with pytest.raises(TypeError, match="not int"):
+        fit(3, 8)
+
+
+def test_fit_reads_other_modes():
+    _assert_close(fit(Image.new("RGBA", (6, 6), (0, 0, 0, 0)), 6)[0], np.full((6, 6, 3), 255))
+
+
+# Safe_save.
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "webp", "PNG"])
+def test_save_by_suffix(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    safe_save(Image.fromarray(_quadrants()), path)
+    difference = np.abs(np.asarray(open_image(path)).astype(int) - _quadrants())
+    assert difference.mean() <= (0 if suffix.lower() == "png" else 6)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask():
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def test_save_format_array_and_quality(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    safe_save(noise, tmp_path / "picture", format="png")
+    _assert_close(open_image(tmp_path / "picture"), noise)
+    safe_save(noise, tmp_path / "low.jpg", quality=20)
+    safe_save(noise, str(tmp_path / "high.jpg"))
+    assert (tmp_path / "low.jpg").stat().st_size < (tmp_path / "high.jpg").stat().st_size
+    safe_save(Image.new("RGBA", (4, 4), (0, 0, 0, 0)), tmp_path / "clear.jpg")
+    assert open_image(tmp_path / "clear.jpg").getpixel((1, 1)) == (255, 255, 255)
+
+
+def test_save_refuses_to_overwrite(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_text("mine")
+    with pytest.raises(OutputExistsError) as caught:
+        safe_save(Image.new("RGB", (2, 2)), path)
+    assert str(caught.value) == f"{path} is there already: choose another name or ask to overwrite"
+    assert path.read_text() == "mine"
+    safe_save(Image.new("RGB", (2, 2)), path, overwrite=True)
+    assert open_image(path).size == (2, 2)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.tiff", None), ("a", None), ("a.png", "gif")])
+def test_save_unknown_format(tmp_path, name, kind):
+    with pytest.raises(InputError) as caught:
+        safe_save(Image.new("RGB", (2, 2)), tmp_path / name, format=kind)
+    assert str(caught.value) == f"cannot tell the picture format of {tmp_path / name}: use one of png, jpg, webp"
+
+
+def test_save_into_a_missing_folder_or_onto_one(tmp_path):
+    safe_save(Image.new("RGB", (2, 2)), tmp_path / "new" / "a.png")
+    assert open_image(tmp_path / "new" / "a.png").size == (2, 2)
+    (tmp_path / "b.png").mkdir()
+    with pytest.raises(InputError, match=r"cannot write .*b\.png: it is a folder"):
+        safe_save(Image.new("RGB", (2, 2)), tmp_path / "b.png", overwrite=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b.png", "new"]
+
+
+def test_save_into_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(images.Path, "open", refuse)
+    with pytest.raises(InputError) as caught:
+        safe_save(Image.new("RGB", (2, 2)), tmp_path / "a.png")
+    assert str(caught.value) == f"cannot write {tmp_path / 'a.png'}: Permission denied"
+
+
+def test_failed_save_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    path.write_text("mine")
+
+    def half(self, stream, *args, **kwargs):
+        stream.write(b"half a picture")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", half)
+    with pytest.raises(InputError, match="No space left on device"):
+        safe_save(Image.new("RGB", (2, 2)), path, overwrite=True)
+    assert path.read_text() == "mine"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_import_is_light():
+    code = "import sys, mmgrad_explain.images as i; print(sorted({'torch', 'matplotlib', 'cv2'} & set(sys.modules)))"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert run.stdout.strip() == "[]"
+
+
+def test_a_picture_that_is_a_program_is_refused(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "script.eps")
+    with pytest.raises(InputError, match="is an EPS file, which another program would have to run: convert it to PNG"):
+        open_image(tmp_path / "script.eps")

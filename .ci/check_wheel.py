@@ -27,7 +27,7 @@ def main(wheel: str) -> int:
             [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder + "/site", wheel], check=True
         )
         code = "import mmgrad_explain, sys; from mmgrad_explain.cli.main import main; print(mmgrad_explain.__file__); sys.exit(main())"
-        arguments = ["overlay", str(query), "make the cross blue", "--out", "where.png"]
+        arguments = ["overlay", str(query), "make the green cross red", "--out", "where.png"]
         environment = {**os.environ, "PYTHONPATH": folder + "/site"}
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments], cwd=folder, env=environment, check=True, capture_output=True, text=True

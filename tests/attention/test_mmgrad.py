@@ -309,6 +309,7 @@ class TestVisionTransformers:
         ):
             MMGrad(model, layer, zoo.class_score())(x)
 
+    @pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
     @pytest.mark.parametrize(
         ("layer", "pool"), [("blocks.1", "token"), ("blocks.2.norm1", "token"), ("blocks.2", "mean")]
     )

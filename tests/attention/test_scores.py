@@ -75,7 +75,7 @@ class TestTextShift:
     def test_value_and_gradient_by_hand(self):
         embedding, empty = vectors().requires_grad_(), vectors(seed=1).requires_grad_()
         score = TextShift()(SimpleNamespace(embedding=embedding, empty=empty))
-        for value, e, o in zip(score, embedding, empty, strict=True):
+        for value, e, o in zip(score.detach(), embedding.detach(), empty.detach(), strict=True):
             assert float(value) == pytest.approx(sum((float(a) - float(b)) ** 2 for a, b in zip(e, o, strict=True)))
         gradient, of_empty = torch.autograd.grad(score.sum(), [embedding, empty], allow_unused=True)
         assert torch.allclose(gradient, (embedding - empty).detach()), "the direction is held constant: d, not 2 d"

@@ -31,7 +31,7 @@ class Candidate:
         calls: How often the forward called the layer.
         gradient_reaches: The score's gradient is not zero everywhere on the grid.
         mixes_text: Text has been mixed into the output; None where no text input could be told.
-        chosen: This is the layer that ``target_layers=None`` takes.
+        chosen: This is the layer that ``target_layers=None`` takes: the model's own ``target_layer`` where it names one.
     """
 
     name: str
@@ -104,7 +104,8 @@ def probe(
             seen.stop()
             values = check_score(resolve_score(root, score, output)(output))
             found = _judge(root, modules, seen, values, _reach(seen, pictures, words))
-    best = _best(found)
+    own = getattr(root, "target_layer", None)
+    best = next((candidate for candidate in found if candidate.name == own), None) or _best(found)
     return [replace(candidate, chosen=candidate is best) for candidate in found]
 
 

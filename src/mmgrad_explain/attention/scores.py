@@ -115,8 +115,8 @@ class TextShift:
     ``d`` is the output's ``shift`` where the model gives one, else ``embedding - stop_gradient(empty)``, with ``empty``
     the embedding of the same image composed with an empty text. The value of s is ``|d|^2``; its gradient points along
     the change that this text makes and no other. Where the output also has a ``target_shift``, the same of a target
-    picture is added: ``s = <d_r, stop_gradient(d_r)> + <d_t, stop_gradient(d_t)>``. Each picture's map comes from its own
-    term, so that a target does not change the reference's map.
+    picture is added: ``s = <d_r, stop_gradient(d_r)> + <d_t, stop_gradient(d_t)>``. Each picture's map comes from its
+    own term, so that a target does not change the reference's map.
 
     Attributes:
         empty: (D,) or (B, D). None takes the ``empty`` that the model's output carries.

@@ -26,15 +26,24 @@ def main(wheel: str) -> int:
         subprocess.run(
             [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder + "/site", wheel], check=True
         )
-        code = "import mmgrad_explain, sys; from mmgrad_explain.cli.main import main; print(mmgrad_explain.__file__); sys.exit(main())"
+        code = (
+            "import mmgrad_explain, sys; from mmgrad_explain.cli.main import main; "
+            "print(mmgrad_explain.__file__); sys.exit(main())"
+        )
         arguments = ["overlay", str(query), "make the green cross red", "--out", "where.png"]
         environment = {**os.environ, "PYTHONPATH": folder + "/site"}
         done = subprocess.run(
-            [sys.executable, "-c", code, *arguments], cwd=folder, env=environment, check=True, capture_output=True, text=True
+            [sys.executable, "-c", code, *arguments],
+            cwd=folder,
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
         )
         if not done.stdout.startswith(folder) or not (Path(folder) / "where.png").stat().st_size:
             sys.exit(f"the wheel did not do the main job: {done.stdout}{done.stderr}")
-    print(f"{Path(wheel).name}: {sum(names.values()) / 1e6:.1f} MB unpacked, weights {names[weights] / 1e6:.1f} MB, main job works")
+    size, of_weights = sum(names.values()) / 1e6, names[weights] / 1e6
+    print(f"{Path(wheel).name}: {size:.1f} MB unpacked, weights {of_weights:.1f} MB, main job works")
     return 0
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/grounding.py                 # the two checkpoints in this repository
     python benchmarks/grounding.py --train runs    # train both again first (hours on a CPU), then compare
-    python benchmarks/grounding.py --quick         # train both for a few steps; the figures mean nothing, the path is tried
+    python benchmarks/grounding.py --quick         # a few steps and scenes: tries the path, the figures mean nothing
 
 Prints a Markdown table. Both models have the same architecture, seed, initial weights, batches and number of steps.
 """

@@ -36,7 +36,8 @@ sheet.save(here / "overlay.png")
 
 for index, text in enumerate(texts):
     region = explanation.brightest_region(index)
-    print(f"{text}: {region.share:.0%} of the map in x {region.box[0]}..{region.box[2]}, y {region.box[1]}..{region.box[3]}")
+    left, top, right, bottom = region.box
+    print(f"{text}: {region.share:.0%} of the map in x {left}..{right}, y {top}..{bottom}")
 
 # %%
 # With a target picture, the target gets a map too.

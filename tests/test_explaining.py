@@ -102,7 +102,9 @@ def test_a_text_the_model_knows_nothing_of_is_said_and_gives_no_map(picture, tin
 
 
 def test_other_layers_and_weightings(picture, tiny):
-    several = explain(picture, "remove it", model=tiny, layer=["network.visual.layer2", "network.features"], weighting="hirescam")
+    several = explain(
+        picture, "remove it", model=tiny, layer=["network.visual.layer2", "network.features"], weighting="hirescam"
+    )
     assert several.layer_names == ("network.visual.layer2", "network.features")
     assert several.weighting == "hirescam"
     with pytest.raises(InputError, match=r"network\.features"):
@@ -125,7 +127,11 @@ def test_the_composer_comes_back_as_it_was(picture, tiny):
 
 @pytest.mark.parametrize(
     ("device", "message"),
-    [("cuda:99", r"device 'cuda:99' is not there: \d+ CUDA devices found; use cpu"), ("gpu", "unknown"), ("meta", "not supported")],
+    [
+        ("cuda:99", r"device 'cuda:99' is not there: \d+ CUDA devices found; use cpu"),
+        ("gpu", "unknown"),
+        ("meta", "not supported"),
+    ],
 )
 def test_devices_that_are_not_there(picture, tiny, device, message):
     with pytest.raises(InputError, match=message):

@@ -34,7 +34,10 @@ def test_second_derivatives():
     peak = maps.detach().amax((1, 2), keepdim=True)
 
     def shape_only(x):  # the peak is held constant, so vary everything else
-        return dice_loss(torch.cat([peak.flatten(1), x.flatten(1)], 1)[:, None], torch.cat([torch.ones(2, 1), mask.flatten(1)], 1)[:, None])  # fmt: skip
+        return dice_loss(
+            torch.cat([peak.flatten(1), x.flatten(1)], 1)[:, None],
+            torch.cat([torch.ones(2, 1), mask.flatten(1)], 1)[:, None],
+        )
 
     x = (maps.detach() * 0.5).requires_grad_()
     assert torch.autograd.gradcheck(shape_only, x)

@@ -818,5 +818,5 @@ def test_import_is_light():
 
 def test_a_picture_that_is_a_program_is_refused(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "script.eps")
-    with pytest.raises(InputError, match="is an EPS file, which another program would have to run: convert it to PNG"):
+    with pytest.raises(InputError, match="is an EPS file, which another program must run: convert it to PNG"):
         open_image(tmp_path / "script.eps")

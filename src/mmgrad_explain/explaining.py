@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +15,7 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from collections.abc import Callable, Iterator
     from pathlib import Path
 

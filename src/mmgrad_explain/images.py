@@ -130,7 +130,7 @@ def _decode(stream: Any, name: str, max_pixels: int) -> Image.Image:
         raise InputError(f"{name} is truncated or damaged: {_reason(error)}") from error
     with image:
         if image.format in _SCRIPTS:
-            raise InputError(f"{name} is an {image.format} file, which another program would have to run: convert it to PNG")
+            raise InputError(f"{name} is an {image.format} file, which another program must run: convert it to PNG")
         return _upright_rgb(image, name, max_pixels)
 
 

@@ -65,7 +65,7 @@ _TILE_HEIGHT = (320, 1024)  # a panel's tiles are not shown smaller or larger, i
 def _cv2() -> Any:
     """OpenCV, or None where it is missing, half uninstalled, or without the system libraries it wants."""
     try:
-        import cv2  # noqa: PLC0415
+        import cv2
     except (ImportError, OSError):
         return None
     return cv2 if hasattr(cv2, "applyColorMap") else None
@@ -91,7 +91,7 @@ def _table(colormap: str) -> Pixels:
 def _matplotlib_colors(colormap: str) -> npt.NDArray[np.float64]:
     known = [*_ANCHORS, *_RAMPS]
     try:
-        import matplotlib as mpl  # noqa: PLC0415
+        import matplotlib as mpl
 
         if colormap in mpl.colormaps:
             return np.asarray(mpl.colormaps[colormap](np.linspace(0, 1, 256))[:, :3])

@@ -81,7 +81,8 @@ def test_importing_the_package_is_quick_and_imports_nothing_heavy():
     code = (
         "import sys, time; t = time.perf_counter(); import mmgrad_explain; "
         "t = time.perf_counter() - t; dir(mmgrad_explain); "
-        "heavy = {'torch', 'numpy', 'PIL', 'cv2', 'transformers', 'timm', 'matplotlib'} & set(sys.modules); print(t, heavy)"
+        "heavy = {'torch', 'numpy', 'PIL', 'cv2', 'transformers', 'timm', 'matplotlib'} & set(sys.modules); "
+        "print(t, heavy)"
     )
     done = python(code)
     seconds, heavy = done.stdout.split(maxsplit=1)
@@ -110,7 +111,9 @@ def test_overlay_imports_only_what_it_needs(picture_file, tmp_path):
 
 
 def test_overlay_works_where_cv2_cannot_be_imported(picture_file, tmp_path):
-    code = "import sys; sys.modules['cv2'] = None; from mmgrad_explain.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    code = (
+        "import sys; sys.modules['cv2'] = None; from mmgrad_explain.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
     done = python(code, "overlay", str(picture_file), "make it red", "--contour", "--out", str(tmp_path / "map.png"))
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "map.png").stat().st_size > 1000

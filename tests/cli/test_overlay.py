@@ -80,7 +80,9 @@ def test_a_target_makes_the_picture_wider(run, picture_file):
 @pytest.mark.parametrize("score", ["similarity", "pair", "pair-different", "shift"])
 @pytest.mark.parametrize("weighting", ["gradcam", "hirescam"])
 def test_scores_and_weightings(run, picture_file, score, weighting):
-    code, out, _ = run("overlay", picture_file, "make it red", "--target", picture_file, "--score", score, "--weighting", weighting)  # fmt: skip
+    code, out, _ = run(
+        "overlay", picture_file, "make it red", "--target", picture_file, "--score", score, "--weighting", weighting
+    )
     assert code == 0
     assert f"score   {score} = " in out
     assert f"{weighting} at" in out
@@ -123,7 +125,9 @@ def test_several_pictures_into_a_folder(run, picture, tmp_path, in_an_empty_fold
         picture.save(tmp_path / name)
     (tmp_path / "other").mkdir()
     picture.save(tmp_path / "other" / "a.png")
-    code, out, _ = run("overlay", tmp_path / "a.png", tmp_path / "b.png", tmp_path / "other" / "a.png", "remove it", "--out", "maps/")  # fmt: skip
+    code, out, _ = run(
+        "overlay", tmp_path / "a.png", tmp_path / "b.png", tmp_path / "other" / "a.png", "remove it", "--out", "maps/"
+    )
     assert code == 0
     assert written(in_an_empty_folder) == ["a_remove-it-2.png", "a_remove-it.png", "b_remove-it.png"]
     assert out.count("score   shift") == 3
@@ -140,7 +144,9 @@ def test_standard_input(run, picture, monkeypatch):
 
 def test_options_change_the_picture(run, picture_file, in_an_empty_folder):
     seen = set()
-    for number, options in enumerate(([], ["--alpha", "0.1"], ["--colormap", "magma"], ["--contour"], ["--layer", "network.visual.layer3"])):  # fmt: skip
+    for number, options in enumerate(
+        ([], ["--alpha", "0.1"], ["--colormap", "magma"], ["--contour"], ["--layer", "network.visual.layer3"])
+    ):
         assert run("overlay", picture_file, "make it red", "--out", f"{number}.png", *options)[0] == 0
         seen.add((in_an_empty_folder / f"{number}.png").read_bytes())
     assert len(seen) == 5
@@ -180,7 +186,9 @@ def bad_files(picture_file, tmp_path):
         "empty.png": b"",
         "text.jpg": b"this is no picture",
         "cut.png": whole[: len(whole) // 2],
-        "bomb.png": b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)) + chunk(b"IDAT", b""),
+        "bomb.png": b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", b""),
     }
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
@@ -232,10 +240,12 @@ def test_bad_options(run, picture_file, in_an_empty_folder, monkeypatch, options
 
 
 def test_a_hub_model_without_network(run, picture_file, monkeypatch):
-    import huggingface_hub.constants as constants
+    from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    failed(run("overlay", picture_file, "make it red", "--model", "someone/model"), "hub cannot be reached", "local folder")
+    failed(
+        run("overlay", picture_file, "make it red", "--model", "someone/model"), "hub cannot be reached", "local folder"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "   "])

@@ -97,7 +97,10 @@ class Attack:
 def test_code_in_a_weights_file_is_not_run(folder, tmp_path):
     marker = tmp_path / "ran"
     (folder / "model.safetensors").unlink()
-    for write in (lambda p: torch.save({"w": Attack(marker)}, p), lambda p: p.write_bytes(pickle.dumps(Attack(marker)))):
+    for write in (
+        lambda p: torch.save({"w": Attack(marker)}, p),
+        lambda p: p.write_bytes(pickle.dumps(Attack(marker))),
+    ):
         write(folder / "pytorch_model.bin")
         with pytest.raises(InputError, match="code is never run"):
             load_composer(folder)
@@ -112,7 +115,7 @@ def test_a_torch_file_that_is_no_state_dict(folder):
 
 
 def test_a_hub_id_without_network(monkeypatch, tmp_path):
-    import huggingface_hub.constants as constants
+    from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match=r"the model hub cannot be reached for 'someone/model'"):

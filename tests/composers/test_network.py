@@ -16,7 +16,13 @@ def inputs(config, batch=3, words=5):
     return pixels, ids, torch.ones_like(ids)
 
 
-@pytest.mark.parametrize("options", [NetworkConfig().backbone_options, {"layers": [2, 1, 1, 1], "channels": [8, 8, 24, 8], "stem_width": 8, "groups": 2}])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        NetworkConfig().backbone_options,
+        {"layers": [2, 1, 1, 1], "channels": [8, 8, 24, 8], "stem_width": 8, "groups": 2},
+    ],
+)
 def test_plain_resnet_is_timms(options):
     config = NetworkConfig(backbone_options=options)
     timm_model, channels = timm_backbone(config)
@@ -31,7 +37,9 @@ def test_plain_resnet_is_timms(options):
 def test_another_timm_backbone(tiny_config):
     from dataclasses import replace
 
-    config = replace(tiny_config, backbone="convnext_atto", backbone_options={"depths": [1, 1, 1, 1], "dims": [8, 8, 16, 8]})
+    config = replace(
+        tiny_config, backbone="convnext_atto", backbone_options={"depths": [1, 1, 1, 1], "dims": [8, 8, 16, 8]}
+    )
     network = build_network(config)
     assert not isinstance(network.visual, PlainResNet)
     assert network(*inputs(config)).embedding.shape == (3, config.embed_dim)

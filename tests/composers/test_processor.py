@@ -41,7 +41,7 @@ def test_a_long_text_is_cut_and_said(processor):
     notices = []
     ids, _ = processor.encode_texts(["red " * 9], notices)
     assert ids.shape == (1, 6)
-    assert notices == ["the text has 9 known words, the model takes 6: the rest was cut"]
+    assert notices == ["the text has 9 words, the model takes 6: the rest was cut"]
 
 
 def test_pictures_are_letterboxed_and_normalised(processor):
@@ -64,7 +64,7 @@ def test_targets_have_their_own_placement(processor):
 
 def test_counts_must_agree(processor):
     picture = Image.new("RGB", (8, 8))
-    with pytest.raises(InputError, match="one text .* for each image, got 2 images, 1 texts"):
+    with pytest.raises(InputError, match=r"one text .* for each image, got 2 images, 1 texts"):
         processor([picture, picture], ["make it red"])
     with pytest.raises(InputError, match="1 images, 1 texts, 2 targets"):
         processor([picture], ["make it red"], [picture, picture])

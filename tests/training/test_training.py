@@ -71,7 +71,9 @@ def test_a_run_is_not_overwritten_nor_mixed(run, tiny_config):
 
 def test_the_command_line(tmp_path, tiny_config, monkeypatch):
     seen = {}
-    monkeypatch.setattr(reference, "train", lambda config, out, resume: seen.update(config=config, out=out, resume=resume))
+    monkeypatch.setattr(
+        reference, "train", lambda config, out, resume: seen.update(config=config, out=out, resume=resume)
+    )
     assert main(["--out", str(tmp_path), "--steps", "7", "--grounding-weight", "0", "--resume"]) == 0
     assert seen == {"config": TrainingConfig(steps=7, grounding_weight=0.0), "out": tmp_path, "resume": True}
 
@@ -156,4 +158,6 @@ def test_evaluation_does_not_depend_on_the_batch(tiny):
     all_at_once = evaluate_scenes(tiny, seed=9, scenes=4, edits=2, batch=4)
     assert one.edits == all_at_once.edits
     torch.testing.assert_close(one.recall, all_at_once.recall)
-    torch.testing.assert_close(one.maps["gradcam"]["energy"], all_at_once.maps["gradcam"]["energy"], rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(
+        one.maps["gradcam"]["energy"], all_at_once.maps["gradcam"]["energy"], rtol=1e-3, atol=1e-5
+    )

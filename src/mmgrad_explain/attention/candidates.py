@@ -31,7 +31,7 @@ class Candidate:
         calls: How often the forward called the layer.
         gradient_reaches: The score's gradient is not zero everywhere on the grid.
         mixes_text: Text has been mixed into the output; None where no text input could be told.
-        chosen: This is the layer that ``target_layers=None`` takes: the model's own ``target_layer`` where it names one.
+        chosen: The layer that ``target_layers=None`` takes: the model's own ``target_layer`` where it names one.
     """
 
     name: str

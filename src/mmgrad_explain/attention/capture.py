@@ -99,7 +99,7 @@ class Capture:
         with contextlib.ExitStack() as stack:  # closed again should anything below fail
             stack.enter_context(eager())
             if self.math_attention:
-                from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: PLC0415
+                from torch.nn.attention import SDPBackend, sdpa_kernel
 
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             for handle in self._register():

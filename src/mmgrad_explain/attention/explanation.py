@@ -224,8 +224,8 @@ class Explanation:
         Raises:
             InputError: no picture is known, or as :meth:`heatmap`.
         """
-        from mmgrad_explain import overlay as draw  # noqa: PLC0415
-        from mmgrad_explain.images import open_image  # noqa: PLC0415
+        from mmgrad_explain import overlay as draw
+        from mmgrad_explain.images import open_image
 
         tiles: list[Any] = []
         captions: list[str] = []
@@ -290,8 +290,8 @@ class Explanation:
     def save_arrays(self, path: str | os.PathLike[str], index: int = 0, *, overwrite: bool = False) -> None:
         """Write one sample's maps as arrays into an ``.npz`` file, all or nothing.
 
-        The file holds ``heatmap`` (H, W) on the picture's pixels in [0, 1], ``map`` (h, w) on the layer's grid, ``score``
-        (), and ``target_heatmap`` and ``target_map`` where there is a target.
+        The file holds ``heatmap`` (H, W) on the picture's pixels in [0, 1], ``map`` (h, w) on the layer's grid,
+        ``score`` (), and ``target_heatmap`` and ``target_map`` where there is a target.
 
         Raises:
             OutputExistsError: the file is there and ``overwrite`` is off.
@@ -329,7 +329,7 @@ class Explanation:
         }
 
     def _write(self, folder: Path) -> None:
-        from mmgrad_explain.images import safe_save  # noqa: PLC0415
+        from mmgrad_explain.images import safe_save
 
         arrays: dict[str, Any] = {"score": self.score, "flat": self.flat, "clipped": self.clipped}
         arrays |= {("maps" if index == 0 else f"maps_call{index}"): one for index, one in enumerate(self.calls)}

@@ -204,8 +204,8 @@ class MultiModalGradAttention:
             CaptureError: nothing was recorded.
             GradientError: the score does not depend on the layer or that call, or cannot be differentiated.
         """
-        several = isinstance(weighting, list | tuple)
-        weightings = list(weighting) if isinstance(weighting, list | tuple) else [weighting]
+        several = weighting is not None and not isinstance(weighting, str) and not callable(weighting)
+        weightings: list[Any] = list(weighting) if several else [weighting]  # type: ignore[arg-type]
         if not weightings:
             raise InputError("weighting: the list is empty; name at least one")
         every, reached = self._signed(score, seen, create_graph, retain_graph, weightings)

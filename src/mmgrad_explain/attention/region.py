@@ -53,7 +53,7 @@ def _connected(bright: NDArray[np.bool_], seed: tuple[np.intp, ...]) -> NDArray[
         before = int(inside.sum())
         for order in (range(len(bright)), range(len(bright) - 1, -1, -1)):
             for y in order:
-                touched = inside[max(0, y - 1) : y + 2].any(0)
+                touched: NDArray[np.bool_] = np.asarray(inside[max(0, y - 1) : y + 2].any(0))
                 if touched.any():
                     inside[y] |= _filled_runs(bright[y], _widened(touched))
         if int(inside.sum()) == before:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from mmgrad_explain.attention import Candidate
@@ -45,7 +45,8 @@ def run(options: argparse.Namespace) -> int:
 
     composer = load_composer(options.model)
     inputs = composer.preprocess([Image.effect_noise((64, 64), 64).convert("RGB")], [options.text])
-    found = candidate_layers(composer, **inputs.tensors)
+    tensors: dict[str, Any] = {**inputs.tensors}
+    found = candidate_layers(composer, **tensors)
     if options.json:
         rows = [{**asdict(candidate), "layout": str(candidate.layout)} for candidate in found]
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mmgrad_explain import __version__
 from mmgrad_explain.cli import layers, overlay
@@ -29,9 +29,9 @@ Exit codes: 0 done, 2 something you can put right (one line says what), 130 stop
 class HelpfulParser(argparse.ArgumentParser):
     """``-h`` lists the options; ``--help`` adds explanation and examples. Errors are one line."""
 
-    def __init__(self, *args: object, details: str = "", **kwargs: object) -> None:
-        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(*args, add_help=False, allow_abbrev=False, **kwargs)  # type: ignore[arg-type]
+    def __init__(self, *, details: str = "", **options: Any) -> None:
+        plain = {"add_help": False, "allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
+        super().__init__(**{**options, **plain})
         self.details = details
         self.add_argument("-h", action=_Help, long=False, help="list the options and exit")
         self.add_argument("--help", action=_Help, long=True, help="explain everything, with examples, and exit")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
+    import argparse
     from PIL import Image
 
     from mmgrad_explain.attention import Explanation
@@ -52,7 +52,12 @@ def add_parser(commands: Any) -> None:
     add("--out", "-o", metavar="PATH", help="file to write, or folder for several (default: IMAGE_TEXT.png here)")
     add("--overwrite", action="store_true", help="replace a file that is there already")
     add("--model", default="reference", help="bundled name, model folder or hub id (default: %(default)s)")
-    add("--layer", action="append", metavar="NAME", help="layer to explain, may be repeated (see mmgrad-explain layers)")
+    add(
+        "--layer",
+        action="append",
+        metavar="NAME",
+        help="layer to explain, may be repeated (see: mmgrad-explain layers)",
+    )
     add("--score", metavar="NAME", help="shift, similarity, pair or pair-different (default: the model's own)")
     add("--weighting", default="gradcam", metavar="NAME", help="how gradients weigh activations (default: %(default)s)")
     add("--alpha", type=float, default=0.6, help="opacity of the heat map, 0 to 1 (default: %(default)s)")

@@ -156,7 +156,7 @@ class Attention(nn.Module):
         logits = query @ key.transpose(-1, -2) * split[-1] ** -0.5
         logits = logits.masked_fill(~mask[:, None, None, :], torch.finfo(logits.dtype).min)
         mixed = logits.softmax(-1) @ value
-        return self.out(mixed.transpose(1, 2).reshape(batch, -1, width))
+        return self.out(mixed.transpose(1, 2).reshape(batch, -1, width))  # type: ignore[no-any-return]
 
 
 class TextBlock(nn.Module):
@@ -173,7 +173,7 @@ class TextBlock(nn.Module):
         """``(B, L, W) -> (B, L, W)``."""
         y = self.norm1(x)
         x = x + self.attention(y, y, mask)
-        return x + self.mlp(self.norm2(x))
+        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
 
 
 class TextEncoder(nn.Module):
@@ -231,9 +231,7 @@ class ShiftComposer(nn.Module):
         self.gate_key = nn.Linear(width, width)
         self.gate_query = nn.Linear(width, width)
         self.value = nn.Linear(width, width)
-        self.mlp = nn.Sequential(
-            nn.Linear(2 * width, 4 * width), nn.GELU(), nn.Linear(4 * width, config.embed_dim)
-        )
+        self.mlp = nn.Sequential(nn.Linear(2 * width, 4 * width), nn.GELU(), nn.Linear(4 * width, config.embed_dim))
 
     def forward(self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor) -> Tensor:
         """Features ``(B, C, g, g)``, words ``(B, L, W)``, sentence ``(B, W)``, mask ``(B, L)`` to ``(B, D)``."""

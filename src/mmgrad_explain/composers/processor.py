@@ -103,19 +103,21 @@ class ReferenceProcessor:
                 notices.append(f"{text!r}: the model does not know {words}; left out")
             known = [i for i, token in zip(encoding.ids, encoding.tokens, strict=True) if token != UNKNOWN]
             if notices is not None and len(known) > self.max_words:
-                notices.append(f"the text has {len(known)} known words, the model takes {self.max_words}: the rest was cut")
+                notices.append(f"the text has {len(known)} words, the model takes {self.max_words}: the rest was cut")
             rows.append(known[: self.max_words])
-        ids = torch.full((len(rows), max(1, *map(len, rows))), self.tokenizer.token_to_id(PAD), dtype=torch.long)
+        padding = int(self.tokenizer.token_to_id(PAD) or 0)
+        ids = torch.full((len(rows), max(1, *map(len, rows))), padding, dtype=torch.long)
         for i, row in enumerate(rows):
             ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
-        return ids, (ids != self.tokenizer.token_to_id(PAD)).long()
+        return ids, ids.ne(padding).long()
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``preprocessor_config.json`` and ``tokenizer.json`` into a folder, made if needed."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         options = {key: value for key, value in vars(self).items() if key != "tokenizer"}
-        (folder / CONFIG_FILE).write_text(json.dumps({"processor_class": type(self).__name__, **options}, indent=2) + "\n")
+        options = {"processor_class": type(self).__name__, **options}
+        (folder / CONFIG_FILE).write_text(json.dumps(options, indent=2) + "\n", encoding="utf-8")
         self.tokenizer.save(str(folder / TOKENIZER_FILE))
 
     @classmethod

@@ -47,7 +47,7 @@ def timm_backbone(config: NetworkConfig) -> tuple[nn.Module, list[int]]:
 
 
 class ReferenceConfig(PretrainedConfig):  # type: ignore[misc]
-    """Config of :class:`ReferenceModel`; see :class:`~mmgrad_explain.composers.network.NetworkConfig` for the fields."""
+    """Config of :class:`ReferenceModel`; the fields are those of ``NetworkConfig`` in ``composers/network.py``."""
 
     model_type = MODEL_TYPE
 

@@ -88,5 +88,6 @@ class ReferenceComposer(Composer):
         except (TypeError, KeyError, ValueError, RuntimeError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"the weights in {folder} do not fit its config.json: {str(error).splitlines()[0]}") from error
+            reason = str(error).splitlines()[0]
+            raise InputError(f"the weights in {folder} do not fit its config.json: {reason}") from error
         return cls(network, ReferenceProcessor.from_pretrained(folder), name or folder.name).eval()

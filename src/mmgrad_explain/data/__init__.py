@@ -1,0 +1,1 @@
+"""Triplets to train and measure with."""

@@ -209,9 +209,7 @@ def _rate(step: int, config: TrainingConfig) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - config.lr_warmup) / max(1, config.steps - config.lr_warmup)))
 
 
-def _restore(
-    saved: Path, network: ReferenceNetwork, optimizer: torch.optim.Optimizer, config: TrainingConfig
-) -> int:
+def _restore(saved: Path, network: ReferenceNetwork, optimizer: torch.optim.Optimizer, config: TrainingConfig) -> int:
     state = torch.load(saved, weights_only=True)
     options = state.get("config", asdict(config))
     changed = [name for name, value in asdict(config).items() if options[name] != value]

@@ -72,9 +72,7 @@ def evaluate_scenes(
     for start in range(0, scenes, batch):
         count = min(batch, scenes - start)
         size, words = composer.processor.image_size, composer.processor.max_words
-        part = scene_batch(
-            seed, start, count, composer.processor.tokenizer, size=size, edits=edits, max_words=words
-        )
+        part = scene_batch(seed, start, count, composer.processor.tokenizer, size=size, edits=edits, max_words=words)
         seen = part.references[part.scene]
         text = {"input_ids": part.input_ids, "attention_mask": part.attention_mask}
         with torch.inference_mode():
@@ -110,9 +108,12 @@ def _figures(
     for weighting in weightings:
         explanation = MultiModalGradAttention(composer, weighting=weighting)(pixels, **text)
         maps = F.interpolate(explanation.maps[:, None], size=masks.shape[-2:], mode="bilinear")[:, 0]
-        yield weighting, {
-            "pointing": pointing_game(maps, masks),
-            "energy": energy_inside(maps, masks),
-            "iou": intersection_over_union(maps, masks),
-            "dead": (explanation.flat | explanation.clipped).float(),
-        }
+        yield (
+            weighting,
+            {
+                "pointing": pointing_game(maps, masks),
+                "energy": energy_inside(maps, masks),
+                "iou": intersection_over_union(maps, masks),
+                "dead": (explanation.flat | explanation.clipped).float(),
+            },
+        )

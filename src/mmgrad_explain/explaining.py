@@ -15,8 +15,7 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from mmgrad_explain.attention import Explanation

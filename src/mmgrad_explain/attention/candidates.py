@@ -93,7 +93,7 @@ def probe(
         return pictures[-1].clone()
 
     args, kwargs = map_tensors((tuple(args), kwargs), follow)
-    modules = plain_modules(root)
+    modules = {name: module for name, module in plain_modules(root).items() if not _does_nothing(module)}
     with contextlib.ExitStack() as stack:
         for module in modules.values():
             if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
@@ -107,6 +107,11 @@ def probe(
     own = getattr(root, "target_layer", None)
     best = next((candidate for candidate in found if candidate.name == own), None) or _best(found)
     return [replace(candidate, chosen=candidate is best) for candidate in found]
+
+
+def _does_nothing(module: nn.Module) -> bool:
+    """Say whether a module hands on what it gets, in evaluation mode at least; its input is a candidate already."""
+    return isinstance(module, nn.Identity) or type(module).__name__.startswith(("Dropout", "DropPath"))
 
 
 def _is_picture(tensor: Tensor) -> bool:

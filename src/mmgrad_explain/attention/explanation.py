@@ -40,6 +40,7 @@ class Explanation:
         score: (B,) float32, what was explained.
         score_name: Name of the score.
         weighting: Name of the weighting.
+        fuse: How several layers' maps were made one.
         layers: Layer name to its own maps, one a call, each on its own grid.
         signed: The same before negative values were cut off.
         layouts: Layer name to how its output was read, one a call.
@@ -65,6 +66,7 @@ class Explanation:
     layouts: dict[str, tuple[str, ...]]
     flat: Tensor
     clipped: Tensor
+    fuse: str = "mean"
     notes: tuple[str, ...] = ()
     input_size: tuple[int, int] | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -313,6 +315,7 @@ class Explanation:
             "score_name": self.score_name,
             "score": self.score.tolist(),
             "weighting": self.weighting,
+            "fuse": self.fuse,
             "layers": {name: [list(one.shape) for one in calls] for name, calls in self.layers.items()},
             "layouts": {name: list(of_calls) for name, of_calls in self.layouts.items()},
             "maps": [list(one.shape) for one in self.calls],

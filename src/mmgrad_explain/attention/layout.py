@@ -65,6 +65,15 @@ def ensure_layout(layout: LayoutLike | None) -> "Layout | Callable[[Tensor], Ten
     raise TypeError(f"layout must be a name, a Layout or a callable, not {type(layout).__name__}")
 
 
+def describe_layout(layout: "Layout | Callable[[Tensor], Tensor]") -> str:
+    """Say a layout in one line, such as ``tokens 14 x 14 after 1``."""
+    if not isinstance(layout, Layout):
+        return str(getattr(layout, "__name__", type(layout).__name__))
+    if layout.grid is None:
+        return layout.kind
+    return f"{layout.kind} {layout.grid[0]} x {layout.grid[1]} after {layout.prefix}"
+
+
 def to_grid(x: Tensor, layout: "Layout | Callable[[Tensor], Tensor]") -> Tensor:
     """Rearrange a layer's output, or a gradient of the same shape, to (B, K, h, w).
 

@@ -25,11 +25,11 @@ from mmgrad_explain.attention.gradient import (
     weigh,
 )
 from mmgrad_explain.attention.guard import own_inputs, undisturbed
-from mmgrad_explain.attention.layout import LayoutLike, ensure_layout
+from mmgrad_explain.attention.layout import LayoutLike, describe_layout, ensure_layout
 from mmgrad_explain.attention.modules import find_layers, unwrap
 from mmgrad_explain.attention.scores import check_finite, check_score, ensure_score
 from mmgrad_explain.attention.structures import image_size
-from mmgrad_explain.attention.weighting import Weighting, ensure_weighting
+from mmgrad_explain.attention.weighting import Weighting, ensure_weighting, name_of
 from mmgrad_explain.errors import GradientError, InputError, MMGradWarning
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class MultiModalGradAttention:
         self._weighting_name, self._weighting = ensure_weighting(weighting)
         self._layout = ensure_layout(layout)
         self._fuse = ensure_fuse(fuse)
+        self._fuse_name = fuse if isinstance(fuse, str) else name_of(fuse)
         own = getattr(self._root, "target_layer", None)
         wanted = target_layers if target_layers is not None or not isinstance(own, str) else own
         self._layers = None if wanted is None else find_layers(self._root, wanted)
@@ -312,42 +313,56 @@ class MultiModalGradAttention:
         count = max(len(calls) for calls in layers.values())
         by_call = [[calls[index] for calls in layers.values() if index < len(calls)] for index in range(count)]
         calls = tuple(fuse_maps(maps, self._fuse) for maps in by_call)
-        flat = calls[0].amax((1, 2)) <= calls[0].amin((1, 2))
+        flat = _flat(calls[0])
         below = torch.stack([(one[0].amin((1, 2)) < 0) & (one[0].amax((1, 2)) <= 0) for one in signed.values()])
         clipped = flat & below.any(0)
-        notes = _notes(flat, clipped)
+        notes = _notes(calls, flat, clipped)
         for note in notes:
             warnings.warn(note, MMGradWarning, stacklevel=3)
+        notes += [
+            f"the map of samples {_which(_flat(maps))} in call {index} is flat"
+            for index, maps in enumerate(calls)
+            if index and bool(_flat(maps).any())
+        ]
         return Explanation(
             calls=calls,
             score=score,
             score_name=score_name,
             weighting=self._weighting_name,
+            fuse=self._fuse_name,
             layers=layers,
             signed=signed,
-            layouts={name: tuple(map(str, of_calls)) for name, of_calls in layouts.items()},
+            layouts={name: tuple(map(describe_layout, of_calls)) for name, of_calls in layouts.items()},
             flat=flat,
             clipped=clipped,
-            notes=notes,
+            notes=tuple(notes),
             input_size=size,
             versions={"mmgrad_explain": __version__, "torch": torch.__version__, "python": platform.python_version()},
             model=type(self._root).__name__,
         )
 
 
-def _notes(flat: Tensor, clipped: Tensor) -> tuple[str, ...]:
+def _flat(maps: Tensor) -> Tensor:
+    return maps.amax((1, 2)) <= maps.amin((1, 2))
+
+
+def _notes(calls: Sequence[Tensor], flat: Tensor, clipped: Tensor) -> list[str]:
+    """Say what is wrong with the maps of the first call, in words."""
+    elsewhere = [index for index, maps in enumerate(calls) if index and not bool(_flat(maps).all())]
+    hint = f" (the maps of call {elsewhere[0]} are not)" if elsewhere and bool(flat.all()) else ""
     notes = []
     if bool(clipped.any()):
         notes.append(
-            f"the map of samples {clipped.nonzero().flatten().tolist()} is empty: the score falls with the "
-            "activation everywhere in it, and the ReLU removed all of it"
+            f"the map of samples {_which(clipped)} is empty: the score falls with the activation everywhere in it, and "
+            f"the ReLU removed all of it{hint}"
         )
-    only_flat = flat & ~clipped
-    if bool(only_flat.any()):
-        notes.append(
-            f"the map of samples {only_flat.nonzero().flatten().tolist()} is flat: no place counts more than another"
-        )
-    return tuple(notes)
+    if bool((flat & ~clipped).any()):
+        notes.append(f"the map of samples {_which(flat & ~clipped)} is flat: no place counts more than another{hint}")
+    return notes
+
+
+def _which(mask: Tensor) -> list[int]:
+    return [int(index) for index in mask.nonzero().flatten().tolist()]
 
 
 MMGrad = MultiModalGradAttention

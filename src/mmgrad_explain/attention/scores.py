@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from mmgrad_explain.attention.weighting import name_of
 from mmgrad_explain.errors import GradientError, InputError
 
 
@@ -266,7 +267,7 @@ def ensure_score(score: "str | Callable[[Any], Any]") -> Score:
     if isinstance(score, torch.nn.Module) or not isinstance(score, Score):
         if not callable(score):
             raise TypeError(f"score must be a name or a callable of the model's output, not {type(score).__name__}")
-        return CallableScore(score, str(getattr(score, "__name__", type(score).__name__)))
+        return CallableScore(score, name_of(score))
     return score
 
 

@@ -120,7 +120,12 @@ def ensure_weighting(weighting: "str | Weighting") -> tuple[str, Weighting]:
             raise InputError(f"weighting must return a map of shape (B, h, w) = {wanted}, not {tuple(made.shape)}")
         return made
 
-    return str(getattr(own, "__name__", type(own).__name__)), checked
+    return name_of(own), checked
+
+
+def name_of(function: object) -> str:
+    """Give the name of a function, or of the class of any other callable."""
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def _off_zero(value: Tensor) -> Tensor:

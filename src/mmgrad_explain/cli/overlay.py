@@ -12,6 +12,7 @@ from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
+
     from PIL import Image
 
     from mmgrad_explain.attention import Explanation

@@ -1,0 +1,236 @@
+"""Architectures as timm and transformers build them: their layouts, outputs and attention, small and random."""
+
+import copy
+
+import pytest
+import timm
+import torch
+
+from mmgrad_explain.attention import MMGrad, as_tensor, candidate_layers
+from mmgrad_explain.errors import GradientError
+
+pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
+
+
+VIT = {"embed_dim": 12, "depth": 2, "num_heads": 2}
+SWIN = {"embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)}
+
+
+def create(name, **options):
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        return timm.create_model(name, num_classes=4, **options).eval()
+
+
+@pytest.fixture(scope="module")
+def clip():
+    from transformers import CLIPConfig, CLIPModel
+
+    common = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = CLIPConfig(
+        text_config={**common, "vocab_size": 40, "max_position_embeddings": 8, "eos_token_id": 39, "bos_token_id": 38},
+        vision_config={**common, "image_size": 32, "patch_size": 8},
+        projection_dim=8,
+    )
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        return CLIPModel(config).eval()
+
+
+@pytest.fixture(scope="module")
+def words():
+    ids = torch.randint(1, 38, (2, 6), generator=torch.Generator().manual_seed(3))
+    ids[:, -1] = 39
+    return ids
+
+
+class TestTimm:
+    @pytest.mark.parametrize(
+        ("name", "options", "layer", "size", "grid", "layout"),
+        [
+            (
+                "vit_tiny_patch16_224",
+                VIT | {"img_size": (48, 80)},
+                "blocks.0",
+                (48, 80),
+                (3, 5),
+                "tokens 3 x 5 after 1",
+            ),
+            (
+                "vit_tiny_patch16_224",
+                VIT | {"reg_tokens": 4, "dynamic_img_size": True},
+                "blocks.0",
+                (64, 32),
+                (4, 2),
+                "tokens 4 x 2 after 5",
+            ),
+            (
+                "vit_base_patch16_siglip_224",
+                VIT | {"img_size": (32, 48), "mlp_ratio": 2},
+                "blocks.1",
+                (32, 48),
+                (2, 3),
+                "tokens 2 x 3 after 0",
+            ),
+            (
+                "swin_tiny_patch4_window7_224",
+                {
+                    "img_size": (56, 112),
+                    "embed_dim": 8,
+                    "depths": (1, 1, 1, 1),
+                    "num_heads": (1, 1, 2, 2),
+                    "window_size": 7,
+                },
+                "layers.2",
+                (56, 112),
+                (4, 7),
+                "nhwc",
+            ),
+            ("convnext_atto", {"depths": (1, 1, 1, 1), "dims": (4, 8, 8, 16)}, "stages.2", (64, 96), (4, 6), "nchw"),
+            (
+                "convnext_atto",
+                {"depths": (1, 1, 1, 1), "dims": (4, 8, 8, 16)},
+                "stages.2.blocks.0.norm",
+                (64, 96),
+                (4, 6),
+                None,
+            ),
+            ("resnet10t", {}, "layer3", (64, 96), (4, 6), "nchw"),
+        ],
+    )
+    def test_layouts(self, zoo, name, options, layer, size, grid, layout):
+        model = create(name, **options)
+        x = zoo.pictures(2, size)
+        made = MMGrad(model, layer, zoo.class_score())(x)
+        assert made.maps.shape == (2, *grid)
+        assert layout is None or made.layouts[layer] == (layout,)
+        assert made.signed[layer][0].abs().amax((1, 2)).min() > 0
+
+    @pytest.mark.parametrize(
+        ("name", "options", "size", "chosen"),
+        [
+            ("vit_tiny_patch16_224", VIT | {"img_size": 64}, 64, "blocks.1.norm1"),
+            ("vit_tiny_patch16_224", VIT | {"img_size": 64, "global_pool": "avg"}, 64, "blocks"),
+            ("convnext_atto", {"depths": (1, 1, 1, 1), "dims": (4, 8, 8, 16)}, 128, "stages"),
+            ("resnet10t", {"zero_init_last": False}, 128, "layer4"),
+            ("swin_tiny_patch4_window7_224", SWIN | {"img_size": 128, "window_size": 4}, 128, "norm"),
+        ],
+    )
+    def test_the_layer_that_is_found(self, zoo, name, options, size, chosen):
+        model = create(name, **options)
+        with zoo.leaves_alone(model):
+            found = candidate_layers(model, zoo.pictures(1, (size, size)), score=zoo.class_score())
+        assert [c.name for c in found if c.chosen] == [chosen]
+
+    def test_the_last_block_of_a_class_token(self, zoo):
+        model = create("vit_tiny_patch16_224", img_size=32, embed_dim=12, depth=3, num_heads=2)
+        with pytest.raises(
+            GradientError, match=r"zero on every patch of layer 'blocks.2'.*the block before it, 'blocks.1'"
+        ):
+            MMGrad(model, model.blocks[-1], zoo.class_score())(zoo.pictures(1, (32, 32)))
+
+    def test_fused_attention_twice(self, zoo):
+        model = create("vit_tiny_patch16_224", img_size=32, embed_dim=12, depth=2, num_heads=2)
+        assert model.blocks[0].attn.fused_attn
+        mmgrad = MMGrad(model, "blocks.0")
+        with mmgrad.capture() as seen:
+            output = model(zoo.pictures(2, (32, 32)))
+        mmgrad.attend(output[:, 1], seen, create_graph=True).sum().backward()
+        assert model.patch_embed.proj.weight.grad.isfinite().all()
+
+    @pytest.mark.parametrize("reentrant", [False, True])
+    @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+    def test_checkpointing(self, zoo, reentrant, monkeypatch):
+        model = create("vit_tiny_patch16_224", img_size=32, embed_dim=12, depth=3, num_heads=2)
+        x = zoo.pictures(2, (32, 32))
+        expected = MMGrad(model, "blocks.1", zoo.class_score())(x)
+        monkeypatch.setattr("timm.models._manipulate.use_reentrant_ckpt", lambda: reentrant)
+        model.set_grad_checkpointing()
+        mmgrad = MMGrad(model, "blocks.1", zoo.class_score())
+        if reentrant:
+            with pytest.raises(GradientError, match="use_reentrant=False"):
+                mmgrad(x)
+        else:
+            assert torch.allclose(mmgrad(x).maps, expected.maps, atol=1e-7)
+
+
+class TestClip:
+    LAYER = "vision_model.encoder.layers.0"
+
+    def test_the_score_of_matched_pairs(self, zoo, clip, words):
+        x = zoo.pictures(2, (32, 32))
+        with zoo.leaves_alone(clip):
+            made = MMGrad(clip, self.LAYER)(input_ids=words, pixel_values=x)
+        output = clip(input_ids=words, pixel_values=x)
+        cosine = torch.nn.functional.cosine_similarity(output.image_embeds, output.text_embeds)
+        assert torch.allclose(made.score, cosine.detach(), atol=1e-6)
+        assert made.score_name == "image-text cosine"
+        assert made.layouts == {self.LAYER: ("tokens 4 x 4 after 1",)}
+
+    def test_the_layer_that_is_found(self, zoo, clip, words):
+        found = candidate_layers(clip, input_ids=words, pixel_values=zoo.pictures(2, (32, 32)))
+        assert [c.name for c in found if c.chosen] == ["vision_model.encoder.layers.1.layer_norm1"]
+        assert {c.mixes_text for c in found} == {False}
+        assert not any(c.name.startswith("text_model") for c in found)
+
+    def test_the_map_equals_plain_autograd(self, zoo, clip, words):
+        x = zoo.pictures(2, (32, 32))
+        states = clip.vision_model(x, output_hidden_states=True).hidden_states
+        grid = states[1].detach().requires_grad_()
+        last = clip.vision_model.encoder.layers[1](grid, attention_mask=None)
+        last = last[0] if isinstance(last, tuple) else last
+        image = clip.visual_projection(clip.vision_model.post_layernorm(last[:, 0]))
+        text = clip(input_ids=words, pixel_values=x).text_embeds.detach()
+        score = torch.nn.functional.cosine_similarity(image, text)
+        gradient = torch.autograd.grad(score.sum(), grid)[0]
+        lay = lambda t: t[:, 1:].transpose(1, 2).unflatten(2, (4, 4))  # noqa: E731
+        expected = zoo.grad_cam(lay(grid), lay(gradient))
+        made = MMGrad(clip, self.LAYER)(input_ids=words, pixel_values=x).maps
+        assert torch.allclose(made, expected, atol=1e-7)
+
+    def test_embeddings_of_either_transformers_version(self, zoo, clip):
+        x = zoo.pictures(2, (32, 32))
+
+        class Image(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.clip = clip
+
+            def forward(self, x):
+                return self.clip.get_image_features(pixel_values=x)
+
+        made = MMGrad(Image(), f"clip.{self.LAYER}", lambda output: as_tensor(output).square().sum(-1))(x)
+        assert made.maps.shape == (2, 4, 4)
+
+    def test_twice_through_fused_attention(self, zoo, clip, words):
+        assert clip.config._attn_implementation == "sdpa"
+        mmgrad = MMGrad(clip, self.LAYER)
+        with mmgrad.capture() as seen:
+            output = clip(input_ids=words, pixel_values=zoo.pictures(2, (32, 32)))
+        score = (output.image_embeds * output.text_embeds).sum(-1)
+        maps = mmgrad.attend(score, seen, create_graph=True)
+        slopes = torch.autograd.grad(maps.sum(), clip.vision_model.encoder.layers[0].mlp.fc1.weight)
+        assert slopes[0].isfinite().all()
+
+    @pytest.mark.parametrize("layer", [LAYER, "vision_model.encoder.layers.1.layer_norm1"])
+    def test_bfloat16(self, zoo, clip, words, layer):
+        x = zoo.pictures(2, (32, 32))
+        full = MMGrad(clip, layer)(input_ids=words, pixel_values=x).signed[layer][0]
+        half = copy.deepcopy(clip).bfloat16()
+        made = MMGrad(half, layer)(input_ids=words, pixel_values=x.bfloat16()).signed[layer][0]
+        assert made.dtype == torch.float32
+        assert torch.corrcoef(torch.stack([made.flatten(), full.flatten()]))[0, 1] > 0.99
+
+
+def test_hirescam_says_nothing_before_a_normalization(zoo):
+    """A score that sees a layer only through a LayerNorm does not change with its scale: sum_k g_k a_k = 0 (Euler).
+
+    So it is with every patch of the block before the last, where the class token is read.
+    """
+    model = create("vit_tiny_patch16_224", **VIT | {"img_size": 32}).double()
+    x = zoo.pictures(2, (32, 32)).double()
+    sizes = {}
+    for layer in ("blocks.0", "blocks.1.norm1"):
+        signed = {w: MMGrad(model, layer, zoo.class_score(), w)(x).signed[layer][0] for w in ("hirescam", "gradcam")}
+        sizes[layer] = float(signed["hirescam"].abs().max() / signed["gradcam"].abs().max())
+    assert sizes["blocks.0"] < 1e-3 < 1e-1 < sizes["blocks.1.norm1"]

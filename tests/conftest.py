@@ -41,8 +41,8 @@ def tiny_folder(tmp_path_factory, tokenizer, tiny_config):
 
     from safetensors.torch import save_file
 
+    from mmgrad_explain.composers.build import MODEL_TYPE, PREFIX, build_network
     from mmgrad_explain.composers.processor import ReferenceProcessor
-    from mmgrad_explain.composers.reference_composer import MODEL_TYPE, PREFIX, build_network
 
     folder = tmp_path_factory.mktemp("tiny")
     torch.manual_seed(0)

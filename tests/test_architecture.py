@@ -7,6 +7,7 @@ import mmgrad_explain
 
 ROOT = Path(mmgrad_explain.__file__).parent
 FLOORS = {
+    "__main__": 5,
     "cli": 4,
     "training": 3, "explaining": 3,
     "data": 2, "attention": 2, "composers": 2,

@@ -1,11 +1,12 @@
 """The reference network: its timm twin, the empty text, batches, second derivatives."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from mmgrad_explain.composers.build import build_network, timm_backbone
 from mmgrad_explain.composers.network import NetworkConfig, PlainResNet, ReferenceNetwork
-from mmgrad_explain.composers.reference import timm_backbone
-from mmgrad_explain.composers.reference_composer import build_network
 from mmgrad_explain.errors import InputError
 
 
@@ -35,8 +36,6 @@ def test_plain_resnet_is_timms(options):
 
 
 def test_another_timm_backbone(tiny_config):
-    from dataclasses import replace
-
     config = replace(
         tiny_config, backbone="convnext_atto", backbone_options={"depths": [1, 1, 1, 1], "dims": [8, 8, 16, 8]}
     )
@@ -47,10 +46,22 @@ def test_another_timm_backbone(tiny_config):
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "no_such_model"])
 def test_a_backbone_without_the_three_strides_is_refused(tiny_config, name):
-    from dataclasses import replace
-
     with pytest.raises(InputError, match=r"strides 4, 8 and 16"):
         build_network(replace(tiny_config, backbone=name, backbone_options={}))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet18", {"checkpoint_path": "weights.pth"}),
+        ("resnet18", {"pretrained": True}),
+        ("resnet18", {"pretrained_cfg_overlay": {"file": "weights.pth"}}),
+        ("hf-hub:someone/model", {}),
+    ],
+)
+def test_a_config_loads_nothing_from_elsewhere(tiny_config, name, options):
+    with pytest.raises(InputError, match="must not load weights from elsewhere"):
+        build_network(replace(tiny_config, backbone=name, backbone_options=options))
 
 
 def test_shapes_and_the_empty_text(tiny_config):

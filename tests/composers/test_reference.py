@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from mmgrad_explain.composers.build import network_config
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.reference import ReferenceConfig, ReferenceModel, ReferenceProcessor
-from mmgrad_explain.composers.reference_composer import ReferenceComposer, network_config
+from mmgrad_explain.composers.reference_composer import ReferenceComposer
 
 
 @pytest.fixture(scope="module")

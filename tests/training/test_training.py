@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from mmgrad_explain.composers.build import build_network
 from mmgrad_explain.composers.load import load_composer
-from mmgrad_explain.composers.reference_composer import build_network
 from mmgrad_explain.errors import InputError, OutputExistsError
 from mmgrad_explain.grounding import dice_loss
 from mmgrad_explain.training import reference

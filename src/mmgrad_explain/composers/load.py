@@ -49,8 +49,9 @@ def load_composer(model: str | Path) -> Composer:
 
 
 def _from_folder(folder: Path, name: str) -> Composer:
+    from mmgrad_explain.composers.build import MODEL_TYPE
     from mmgrad_explain.composers.files import read_config
-    from mmgrad_explain.composers.reference_composer import MODEL_TYPE, ReferenceComposer
+    from mmgrad_explain.composers.reference_composer import ReferenceComposer
 
     kind = read_config(folder).get("model_type")
     if kind != MODEL_TYPE:

@@ -7,43 +7,18 @@ This is the face for training and sharing: ``save_pretrained``, ``from_pretraine
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from transformers import PretrainedConfig, PreTrainedModel
 
+from mmgrad_explain.composers.build import MODEL_TYPE, network_config, timm_backbone
 from mmgrad_explain.composers.network import ComposedOutput, NetworkConfig, ReferenceNetwork
 from mmgrad_explain.composers.processor import ReferenceProcessor
-from mmgrad_explain.composers.reference_composer import MODEL_TYPE, network_config
-from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["ReferenceConfig", "ReferenceModel", "ReferenceProcessor", "timm_backbone"]
-
-
-def timm_backbone(config: NetworkConfig) -> tuple[nn.Module, list[int]]:
-    """The timm model a config names, giving maps at strides 4, 8 and 16, and their channels.
-
-    Raises:
-        InputError: If timm has no such model, or it offers no maps at these strides.
-    """
-    import timm
-    from timm.layers import GroupNorm
-
-    options: dict[str, Any] = dict(config.backbone_options)
-    groups = options.pop("groups", None)
-    if groups is not None:
-        options["norm_layer"] = partial(GroupNorm, num_groups=groups)
-    try:
-        strides = timm.create_model(config.backbone, features_only=True, **options).feature_info.reduction()
-        indices = tuple(strides.index(stride) for stride in (4, 8, 16))
-        visual = timm.create_model(config.backbone, features_only=True, out_indices=indices, **options)
-    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-        message = f"timm backbone {config.backbone!r} cannot be used: it must give feature maps at strides 4, 8 and 16"
-        raise InputError(f"{message} ({error})") from error
-    return visual, list(visual.feature_info.channels())
+__all__ = ["ReferenceConfig", "ReferenceModel", "ReferenceProcessor"]
 
 
 class ReferenceConfig(PretrainedConfig):  # type: ignore[misc]

@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from mmgrad_explain.composers.base import Composer, ComposerInputs
+from mmgrad_explain.composers.build import MODEL_TYPE, PREFIX, build_network, network_config
 from mmgrad_explain.composers.files import read_config, read_weights
-from mmgrad_explain.composers.network import ComposedOutput, NetworkConfig, PlainResNet, ReferenceNetwork
 from mmgrad_explain.composers.processor import ReferenceProcessor
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from PIL import Image
-    from torch import Tensor, nn
+    from torch import Tensor
 
-MODEL_TYPE = "mmgrad_reference"
-PREFIX = "network."
-"""Of every weight in the file: there the network is a part of ``ReferenceModel``."""
-
-
-def network_config(values: Mapping[str, object]) -> NetworkConfig:
-    """The sizes in a ``config.json``."""
-    return NetworkConfig(**{f.name: values[f.name] for f in fields(NetworkConfig) if f.name in values})  # type: ignore[arg-type]
-
-
-def build_network(config: NetworkConfig) -> ReferenceNetwork:
-    """The network a config describes, with random weights.
-
-    The default backbone is built from plain torch; any other comes from timm, by name.
-    """
-    if config.backbone == NetworkConfig.backbone and "groups" in config.backbone_options:
-        visual: nn.Module = PlainResNet(**config.backbone_options)
-        return ReferenceNetwork(config, visual, config.backbone_options["channels"][:3])
-    from mmgrad_explain.composers.reference import timm_backbone
-
-    visual, channels = timm_backbone(config)
-    return ReferenceNetwork(config, visual, channels)
+    from mmgrad_explain.composers.network import ComposedOutput, ReferenceNetwork
 
 
 class ReferenceComposer(Composer):

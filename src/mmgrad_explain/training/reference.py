@@ -27,9 +27,9 @@ import torch
 from torch.nn import functional as F
 
 from mmgrad_explain.attention import MultiModalGradAttention
+from mmgrad_explain.composers.build import build_network
 from mmgrad_explain.composers.network import NetworkConfig
 from mmgrad_explain.composers.processor import ReferenceProcessor
-from mmgrad_explain.composers.reference_composer import build_network
 from mmgrad_explain.composers.words import build_tokenizer
 from mmgrad_explain.data.scene_text import VOCABULARY
 from mmgrad_explain.errors import InputError, OutputExistsError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmgrad_explain.attention import MultiModalGradAttention
+from mmgrad_explain.errors import MMGradWarning
 from mmgrad_explain.evaluation.localization import energy_inside, intersection_over_union, pointing_game
 from mmgrad_explain.evaluation.retrieval import recall_at, target_rank
 from mmgrad_explain.training.scene_batches import scene_batch
@@ -106,7 +108,9 @@ def _figures(
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """The localization figures of a batch, one weighting after the other."""
     for weighting in weightings:
-        explanation = MultiModalGradAttention(composer, weighting=weighting)(pixels, **text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MMGradWarning)  # dead maps are counted below
+            explanation = MultiModalGradAttention(composer, weighting=weighting)(pixels, **text)
         maps = F.interpolate(explanation.maps[:, None], size=masks.shape[-2:], mode="bilinear")[:, 0]
         yield (
             weighting,

@@ -210,6 +210,12 @@ def leaves_alone(model):
             assert same(value, after[key]), f"{key} changed"
 
 
+@pytest.fixture(autouse=True)
+def seed():
+    """Dropout and noise are the same whichever tests ran before."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def zoo():
     """The tiny models and helpers of this file, by name."""

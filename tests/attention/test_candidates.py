@@ -245,3 +245,9 @@ class TestUse:
     def test_no_score(self, zoo, x):
         with pytest.raises(InputError, match="does not say by itself what to explain"):
             candidate_layers(zoo.build(zoo.CNN), x)
+
+
+def test_the_models_own_target_layer_wins_even_if_it_does_nothing(tiny, picture):
+    """The reference composer names an Identity: a place to hook, before the features are pooled for the fusion."""
+    tensors = tiny.preprocess([picture], ["make it red"]).tensors
+    assert [one.name for one in candidate_layers(tiny, **tensors) if one.chosen] == ["network.features"]

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -390,6 +391,23 @@ class TestCheckpointing:
             assert len(seen.records["late"]) == 1
         assert torch.allclose(maps, by_hand(zoo, zoo.build(zoo.CNN), x), atol=1e-6)
 
+    def test_non_reentrant_around_a_frozen_layer_in_a_training(self, zoo, x):
+        """The recomputation must meet the hooks that the forward met."""
+        model = self.model(zoo, use_reentrant=False)
+        model.late.requires_grad_(False)
+        model.early.requires_grad_(False)
+        model.norm.requires_grad_(False)
+        mmgrad = MMGrad(model, "late")
+        with mmgrad.capture() as seen:
+            score = model(x)[:, 1]
+        with pytest.raises(GradientError, match=r"attend and call backward inside the capture\(\) block"):
+            mmgrad.attend(score, seen)
+        with mmgrad.capture() as seen:
+            score = model(x)[:, 1]
+            maps = mmgrad.attend(score, seen, create_graph=True)
+            maps.sum().backward()
+        assert torch.allclose(maps, by_hand(zoo, zoo.build(zoo.CNN), x), atol=1e-6)
+
     @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
     @pytest.mark.parametrize("training_face", [False, True])
     def test_reentrant(self, zoo, x, training_face):
@@ -475,6 +493,20 @@ class TestThreads:
         assert len(seen.records["late"]) == 1
         assert torch.allclose(mmgrad.attend(score, seen), by_hand(zoo, cnn, x), atol=1e-6)
 
+    def test_pictures_of_other_threads_are_left_alone(self, zoo, x):
+        class Interrupted(zoo.CNN):
+            def forward(self, x):
+                if threading.current_thread() is threading.main_thread():
+                    thread = threading.Thread(target=self, args=(zoo.pictures(1, (64, 64)),))
+                    thread.start()
+                    thread.join()
+                return super().forward(x)
+
+        model = zoo.build(Interrupted)
+        with MMGrad(model, "late").capture() as seen:
+            model(x)
+        assert [record.image_size for record in seen.records["late"]] == [(16, 24)]
+
     def test_explanations_wait_for_one_another(self, zoo, x):
         """Parameters' flags belong to the model: a second call must not restore what the first still needs."""
         inside, most = [], []
@@ -483,6 +515,7 @@ class TestThreads:
             def forward(self, x):
                 inside.append(1)
                 most.append((len(inside), any(p.requires_grad for p in self.parameters())))
+                time.sleep(0.002)  # let the others in, if they can
                 result = super().forward(x)
                 inside.pop()
                 return result

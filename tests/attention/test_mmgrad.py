@@ -288,10 +288,32 @@ class TestFlatMaps:
             made = MMGrad(cnn, "late", lambda output: output[:, 0] * 0)(x)
         assert made.maps.abs().max() == 0
 
-    def test_a_fused_map_may_be_flat_without_being_clipped(self):
-        with pytest.warns(MMGradWarning, match="is flat"):
-            made = MMGrad(self.Brightness(1.0), "layer", fuse="product")(torch.zeros(1, 3, 4, 6))
-        assert made.maps.isfinite().all()
+    @pytest.mark.parametrize("fuse", ["mean", "max", "product"])
+    def test_one_empty_map_among_several_layers(self, zoo, fuse):
+        """It takes part as zeros; nothing is divided by its largest value."""
+
+        class Halves(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.rising, self.falling = nn.Identity(), nn.Identity()
+
+            def forward(self, x):
+                return self.rising(x).mean((1, 2, 3)) - self.falling(x * 2).mean((1, 2, 3))
+
+        x = zoo.pictures().abs()
+        mmgrad = MMGrad(Halves(), ["rising", "falling"], fuse=fuse)
+        if fuse == "product":
+            with pytest.warns(MMGradWarning, match=r"map of samples \[0, 1\] is empty"):
+                made = mmgrad(x)
+        else:
+            made = mmgrad(x)
+        brightest = x.mean(1) / x.mean(1).amax((1, 2), keepdim=True)
+        expected = {"mean": brightest / 2, "max": brightest, "product": brightest * 0}[fuse]
+        assert torch.allclose(made.maps, expected, atol=1e-6)
+        with mmgrad.capture() as seen:
+            score = mmgrad.model(x.requires_grad_())
+        maps = mmgrad.attend(score, seen, create_graph=True)
+        assert torch.autograd.grad(maps.sum(), x)[0].isfinite().all()
 
 
 class TestVisionTransformers:
@@ -333,8 +355,8 @@ class TestHalfPrecision:
     def test_small_gradients_do_not_vanish(self, zoo, x):
         """The mean over many places makes gradients as small as half precision gets."""
         model = zoo.build(zoo.CNN)
-        expected = zoo.scaled(MMGrad(model, "late", lambda o: o[:, 1] * 1e-4)(x).maps)
-        made = MMGrad(model.half(), "late", lambda o: o[:, 1].float() * 1e-4)(x.half())
+        expected = zoo.scaled(MMGrad(model, "late", lambda o: o[:, 1] * 1e-6)(x).maps)
+        made = MMGrad(model.half(), "late", lambda o: o[:, 1].float() * 1e-6)(x.half())
         assert (zoo.scaled(made.maps) - expected).abs().max() < 0.05
 
     def test_float64_gives_float32(self, zoo, cnn, x):
@@ -361,3 +383,38 @@ class TestErrors:
     def test_similarity_to_a_target_of_one(self, zoo, model, x):
         made = MMGrad(model, "tower.body", Similarity(torch.ones(8)))(x, zoo.ids())
         assert made.score.abs().max() <= 1
+
+
+@pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
+class TestPrefixOnly:
+    """Two calls of one transformer, on pictures of different sizes: each is judged on its own grid."""
+
+    class Tower(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.block = nn.Conv2d(3, 4, 8, stride=8), nn.Identity()
+
+        def forward(self, image, reads):
+            grid = self.embed(image).flatten(2).transpose(1, 2)
+            out = self.block(torch.cat([grid.mean(1, keepdim=True), grid], 1))
+            return out[:, 0] if reads == "class" else out.mean(1)
+
+    class Twice(nn.Module):
+        def __init__(self, first, second):
+            super().__init__()
+            self.tower, self.reads = TestPrefixOnly.Tower(), (first, second)
+
+        def forward(self, x, y):
+            return (self.tower(x, self.reads[0]) * self.tower(y, self.reads[1])).sum(1)
+
+    @pytest.mark.parametrize("reads", [("class", "class"), ("class", "mean"), ("mean", "class")])
+    def test_each_call(self, zoo, reads):
+        mmgrad = MMGrad(self.Twice(*reads), "tower.block")
+        x, y = zoo.pictures(2, (32, 16)), zoo.pictures(2, (16, 24))
+        if "mean" in reads:
+            assert [tuple(one.shape) for one in mmgrad(x, y).calls] == [(2, 4, 2), (2, 2, 3)]
+        else:
+            with pytest.raises(
+                GradientError, match=r"zero on every patch of layer 'tower.block'.*take an earlier layer"
+            ):
+                mmgrad(x, y)

@@ -233,4 +233,5 @@ def test_hirescam_says_nothing_before_a_normalization(zoo):
     for layer in ("blocks.0", "blocks.1.norm1"):
         signed = {w: MMGrad(model, layer, zoo.class_score(), w)(x).signed[layer][0] for w in ("hirescam", "gradcam")}
         sizes[layer] = float(signed["hirescam"].abs().max() / signed["gradcam"].abs().max())
-    assert sizes["blocks.0"] < 1e-3 < 1e-1 < sizes["blocks.1.norm1"]
+    assert sizes["blocks.0"] < 1e-3
+    assert sizes["blocks.1.norm1"] > 1e-1

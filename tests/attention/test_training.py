@@ -328,6 +328,17 @@ class TestSeveralCallsAndLayers:
         maps.sum().backward()
         assert cnn.early.weight.grad.isfinite().all()
 
+    def test_several_weightings_share_one_gradient(self, cnn, x):
+        mmgrad = MMGrad(cnn, ["early", "late"])
+        output, seen = captured(mmgrad, cnn, x)
+        names = ["layercam", "gradcam", lambda a, g: a.mean(1)]
+        together = mmgrad.attend(output[:, 1], seen, weighting=names, create_graph=True)
+        assert together.shape == (3, 2, 8, 12)
+        for made, name in zip(together, names, strict=True):
+            assert torch.equal(made, mmgrad.attend(output[:, 1], seen, weighting=name))
+        with pytest.raises(InputError, match="weighting: the list is empty"):
+            mmgrad.attend(output[:, 1], seen, weighting=[])
+
     def test_signed_maps(self, cnn, x):
         mmgrad = MMGrad(cnn, "late")
         output, seen = captured(mmgrad, cnn, x)

@@ -68,13 +68,15 @@ def test_tiny_gradients_do_not_change_the_shape_of_gradcam_plus_plus(pair, scale
 
 
 @pytest.mark.parametrize("name", WEIGHTINGS)
-@pytest.mark.parametrize("what", ["zero activation", "zero gradient", "cancelling sum"])
+@pytest.mark.parametrize("what", ["zero activation", "zero gradient", "cancelling sum", "almost cancelling sum"])
 def test_no_division_by_zero(name, what):
     activation, gradient = torch.ones(1, 2, 2, 2), torch.ones(1, 2, 2, 2)
     if what == "zero activation":
         activation.zero_()
     elif what == "zero gradient":
         gradient.zero_()
+    elif what == "almost cancelling sum":
+        activation.zero_()[:, :, 0, 0] = -torch.finfo(torch.float32).eps
     else:  # xgradcam: the activations cancel out; gradcam++: 2 + g * sum(a) = 0
         activation[:, 0] = torch.tensor([[1.0, -1.0], [1.0, -1.0]])
         activation[:, 1] = -0.5

@@ -99,7 +99,7 @@ def test_the_grounding_loss_is_the_formula(tiny_config, tokenizer):
     hirescam = (gradient * looked).sum(1).relu()
     expected = (dice_loss(gradcam, where).mean() + dice_loss(hirescam, where).mean()) / 2
     torch.testing.assert_close(grounding.detach(), expected.detach(), rtol=1e-3, atol=1e-4)
-    assert figures["dice"] == pytest.approx(float(grounding))
+    assert figures["dice"] == pytest.approx(grounding.item())
 
 
 def test_the_grounding_loss_trains_every_part(tiny_config, tokenizer):
@@ -127,16 +127,18 @@ def test_a_few_steps_on_one_batch_learn_it(tiny_config, tokenizer):
     torch.manual_seed(0)
     network = build_network(tiny_config)
     batch = scene_batch(3, 0, 4, tokenizer, size=32, edits=2)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
     history = []
-    for _ in range(40):
+    for _ in range(150):
         retrieval, grounding, figures = losses(network, batch, np.random.default_rng(0), ground=True)
         optimizer.zero_grad()
         (retrieval + 2 * grounding).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         history.append((figures["retrieval"], figures["dice"]))
-    assert history[-1][0] < 0.5 * history[0][0]
-    assert history[-1][1] < history[0][1] - 0.1
+    first, last = history[0], np.mean(history[-5:], axis=0)
+    assert last[0] < 0.5 * first[0], history[::10]
+    assert last[1] < first[1] - 0.1, history[::10]
 
 
 def test_evaluation(tiny):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgrad_explain.attention.capture import Capture
-from mmgrad_explain.attention.gradient import AnyLayout
+from mmgrad_explain.attention.gradient import AnyLayout, differentiate
 from mmgrad_explain.attention.guard import own_inputs, undisturbed
 from mmgrad_explain.attention.layout import Layout, infer_layout, to_grid
 from mmgrad_explain.attention.modules import plain_modules, unwrap
@@ -93,7 +93,8 @@ def probe(
         return pictures[-1].clone()
 
     args, kwargs = map_tensors((tuple(args), kwargs), follow)
-    modules = {name: module for name, module in plain_modules(root).items() if not _does_nothing(module)}
+    own = getattr(root, "target_layer", None)
+    modules = {name: module for name, module in plain_modules(root).items() if name == own or not _does_nothing(module)}
     with contextlib.ExitStack() as stack:
         for module in modules.values():
             if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
@@ -104,7 +105,6 @@ def probe(
             seen.stop()
             values = check_score(resolve_score(root, score, output)(output))
             found = _judge(root, modules, seen, values, _reach(seen, pictures, words))
-    own = getattr(root, "target_layer", None)
     best = next((candidate for candidate in found if candidate.name == own), None) or _best(found)
     return [replace(candidate, chosen=candidate is best) for candidate in found]
 
@@ -151,7 +151,7 @@ def _judge(
             "the score depends on no layer with at least three dimensions: name target_layers, or check that the score "
             "is computed from the model's output without .detach() or torch.no_grad()"
         )
-    gradients = iter(torch.autograd.grad(values.float().sum(), activations, allow_unused=True))
+    gradients = iter(differentiate(values, activations))
     of_layer = {name: [next(gradients) for _ in seen.records[name]] for name in names}
     follow_pictures = any(from_picture for from_picture, _ in reached.values())
     found = []

@@ -7,22 +7,18 @@ place after the layer leave the record alone.
 import contextlib
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from mmgrad_explain.attention.guard import eager
 from mmgrad_explain.attention.modules import lineage
 from mmgrad_explain.attention.structures import image_size, map_tensors, tensors_in
 from mmgrad_explain.errors import CaptureError, GradientError
-
-if TYPE_CHECKING:
-    import weakref
 
 _REENTRANT = (
     "reentrant activation checkpointing hides what happens inside from gradients: pass use_reentrant=False to "
@@ -54,6 +50,8 @@ class Capture:
     stays readable afterwards and is freed with it. Calls of the model in other threads are left alone.
 
     Attributes:
+        root: The model, unwrapped.
+        layers: Name to module.
         records: Layer name to one :class:`Record` a call, in the order of the calls.
         order: The names of the layers in the order in which their calls ended, once for each call.
         math_attention: Whether attention was computed so that it can be differentiated twice.
@@ -79,8 +77,8 @@ class Capture:
         self.records: dict[str, list[Record]] = {name: [] for name in layers}
         self.order: list[str] = []
         self.math_attention = math_attention
-        self._root = root
-        self._layers = dict(layers)
+        self.root = root
+        self.layers = dict(layers)
         self._force_grad = force_grad
         self._thread = 0
         self._entered = False
@@ -89,7 +87,6 @@ class Capture:
         self._image_size: tuple[int, int] | None = None
         self._elsewhere: set[str] = set()
         self._unusable: dict[str, str] = {}
-        self.owner: weakref.ref[nn.Module] | None = None  # the model that was recorded
 
     def __enter__(self) -> Self:
         if self._entered:
@@ -97,7 +94,7 @@ class Capture:
         self._entered = self._recording = True
         self._thread = threading.get_ident()
         with contextlib.ExitStack() as stack:  # closed again should anything below fail
-            stack.enter_context(eager())
+            stack.enter_context(_eager())
             if self.math_attention:
                 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -112,7 +109,6 @@ class Capture:
     ) -> None:
         self._recording = False
         self._stack.close()
-        self._layers = {}
 
     def stop(self) -> None:
         """Record nothing more; the hooks stay, so that a recomputation (checkpointing) meets the same operations."""
@@ -142,9 +138,9 @@ class Capture:
         )
 
     def _register(self) -> list[RemovableHandle]:
-        watched = {id(module): module for layer in self._layers.values() for module in lineage(self._root, layer)}
+        watched = {id(module): module for layer in self.layers.values() for module in lineage(self.root, layer)}
         handles = [m.register_forward_pre_hook(self._before, with_kwargs=True) for m in watched.values()]
-        return handles + [m.register_forward_hook(self._hook_for(name)) for name, m in self._layers.items()]
+        return handles + [m.register_forward_hook(self._hook_for(name)) for name, m in self.layers.items()]
 
     def _hook_for(self, name: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
@@ -192,6 +188,16 @@ class Capture:
             raise GradientError(f"{where} inside a checkpoint; {_REENTRANT}")
         if self._force_grad:
             torch.set_grad_enabled(True)  # until the model's own no_grad block ends and puts back what was before it
+
+
+@contextlib.contextmanager
+def _eager() -> Iterator[None]:
+    """Run what torch.compile has compiled as plain Python: hooks added after the compilation fire only so."""
+    if "torch._dynamo" not in sys.modules:  # nothing can have been compiled, and importing it takes a second
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
 
 
 def _inside_reentrant_checkpoint() -> bool:

@@ -1,13 +1,13 @@
 """From a score to maps: the gradient at every record, each checked, laid on its grid and weighed."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from mmgrad_explain.attention.capture import Capture, Record
 from mmgrad_explain.attention.layout import Layout, infer_layout, to_grid
-from mmgrad_explain.attention.modules import find_layers, previous_block
+from mmgrad_explain.attention.modules import previous_block
 from mmgrad_explain.attention.weighting import Weighting
 from mmgrad_explain.errors import CaptureError, GradientError, InputError
 
@@ -52,20 +52,37 @@ def take_gradients(
         why = "gradients were off (torch.no_grad) when the layer ran" if severed else _CUT_OFF
         raise GradientError(f"the score does not depend on layer {names}: {why}")
     activations = [record.activation for calls in records.values() for record in calls]
-    scale = _HALF_SCALE if any(activation.dtype == torch.float16 for activation in activations) else 1.0
-    total = (score if score.dtype == torch.float64 else score.float()).sum() * scale
-    try:
-        taken = torch.autograd.grad(
-            total, activations, create_graph=create_graph, retain_graph=retain_graph, allow_unused=True
-        )
-    except RuntimeError as error:
-        raise GradientError(_explain(str(error))) from error
-    gradients: Iterator[Tensor | None] = iter([None if one is None else full(one) / scale for one in taken])
+    gradients = iter(differentiate(score, activations, create_graph=create_graph, retain_graph=retain_graph))
     found = {name: [next(gradients) for _ in calls] for name, calls in records.items()}
     for name, of_calls in found.items():
         if all(gradient is None for gradient in of_calls):
             raise GradientError(f"the score does not depend on layer {name!r}: {_CUT_OFF}")
     return found
+
+
+def differentiate(
+    score: Tensor, activations: Sequence[Tensor], *, create_graph: bool = False, retain_graph: bool | None = None
+) -> list[Tensor | None]:
+    """Take the gradient of the scores' sum with respect to each activation.
+
+    Returns:
+        One gradient an activation, float32 (float64 stays); None for one that the score does not depend on.
+
+    Raises:
+        GradientError: autograd cannot take it.
+    """
+    scale = _HALF_SCALE if any(activation.dtype == torch.float16 for activation in activations) else 1.0
+    try:
+        taken = torch.autograd.grad(
+            full(score).sum() * scale,
+            activations,
+            create_graph=create_graph,
+            retain_graph=retain_graph,
+            allow_unused=True,
+        )
+    except RuntimeError as error:
+        raise GradientError(_explain(str(error))) from error
+    return [None if one is None else full(one) / scale for one in taken]
 
 
 _CUT_OFF = (
@@ -95,8 +112,13 @@ def _explain(message: str) -> str:
         return (
             f"the graph of this forward was freed already: attend before loss.backward(), or retain it there ({first})"
         )
-    if "use_reentrant" in message or "checkpoint" in message:
+    if "use_reentrant=True" in message:
         return f"pass use_reentrant=False to torch.utils.checkpoint, or switch checkpointing off ({first})"
+    if "recomput" in message:
+        return (
+            "activation checkpointing recomputed a frozen layer without the capture's hooks: attend and call backward "
+            f"inside the capture() block, or switch checkpointing off ({first})"
+        )
     return f"the gradient cannot be taken: {first}"
 
 
@@ -118,17 +140,22 @@ def check_twice_differentiable(gradients: Collection[Tensor | None]) -> None:
         todo.extend(fresh)
 
 
-def check_grid_reached(name: str, layout: AnyLayout, gradients: Sequence[Tensor | None], root: nn.Module) -> None:
+def check_grid_reached(
+    name: str, layouts: Sequence[AnyLayout], gradients: Sequence[Tensor | None], root: nn.Module
+) -> None:
     """Raise GradientError where only the prefix tokens (class token, registers) of a layer move the score.
 
     That is so in the last block of a vision transformer that is read at its class token.
     """
-    if not isinstance(layout, Layout) or layout.kind != "tokens":
-        return
-    reached = [gradient.detach() for gradient in gradients if gradient is not None]
-    if any(bool(to_grid(gradient, layout).count_nonzero()) for gradient in reached):
-        return
-    if any(bool(gradient.count_nonzero()) for gradient in reached):
+    prefix_only = False
+    for layout, gradient in zip(layouts, gradients, strict=True):
+        if gradient is None:
+            continue
+        if bool(to_grid(gradient.detach(), layout).count_nonzero()):
+            return
+        tokens = isinstance(layout, Layout) and layout.kind == "tokens"
+        prefix_only = prefix_only or (tokens and bool(gradient.detach().count_nonzero()))
+    if prefix_only:
         before = previous_block(root, name)
         advice = f"take the block before it, {before!r}" if before else "take an earlier layer"
         raise GradientError(
@@ -146,8 +173,7 @@ def layouts_of(seen: Capture, given: AnyLayout | None, root: nn.Module) -> dict[
     if given is not None and not isinstance(given, Layout):
         return {name: [given] * len(seen.calls(name)) for name in seen.records}
     found: dict[str, list[AnyLayout]] = {}
-    for name in seen.records:
-        module = find_layers(root, name)[name]
+    for name, module in seen.layers.items():
         try:
             found[name] = [
                 infer_layout(record.activation, module=module, model=root, image_size=record.image_size, given=given)

@@ -1,7 +1,6 @@
 """Run somebody's model with gradients on and leave no trace on it, nor on the random number generators."""
 
 import contextlib
-import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -22,8 +21,8 @@ def undisturbed(model: nn.Module, inputs: Any) -> Iterator[None]:
     """Make ``model`` ready to be explained inside the block, and put everything back after it.
 
     Inside: parameters need no gradient, every module is in evaluation mode, gradients are on whatever the caller had
-    switched off, compiled code runs eagerly, and random numbers are drawn from a copy of the generators. One block runs
-    at a time in a process, because the switches are the model's.
+    switched off, and random numbers are drawn from a copy of the generators. One block runs at a time in a process,
+    because the switches are the model's.
 
     Args:
         model: An unwrapped model.
@@ -38,9 +37,7 @@ def undisturbed(model: nn.Module, inputs: Any) -> Iterator[None]:
                 "the model's parameters were made under torch.inference_mode(), so that no gradient can pass them: "
                 "build or load the model outside that block"
             )
-        stack.enter_context(eager())
-        stack.enter_context(torch.inference_mode(mode=False))
-        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.inference_mode(mode=False))  # which turns gradients on under no_grad too
         for kind, devices in _accelerators(model, inputs).items():
             stack.enter_context(torch.random.fork_rng(devices, device_type=kind))
         stack.enter_context(torch.random.fork_rng([]))
@@ -73,16 +70,6 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-@contextlib.contextmanager
-def eager() -> Iterator[None]:
-    """Run what torch.compile has compiled as plain Python: hooks added after the compilation fire only so."""
-    if "torch._dynamo" not in sys.modules:  # nothing can have been compiled, and importing it takes a second
-        yield
-        return
-    with torch.compiler.set_stance("force_eager"):
-        yield
 
 
 def _accelerators(model: nn.Module, inputs: Any) -> dict[str, list[int]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import warnings
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -169,9 +168,7 @@ class MultiModalGradAttention:
                 "target_layers: none was named, and capture() cannot look for one: name it, or call mmgrad(...) once, "
                 "which finds and remembers it"
             )
-        seen = Capture(self._root, self._layers, math_attention=math_attention)
-        seen.owner = weakref.ref(self._root)
-        return seen
+        return Capture(self._root, self._layers, math_attention=math_attention)
 
     def attend(
         self,
@@ -256,7 +253,7 @@ class MultiModalGradAttention:
     ) -> tuple[list[dict[str, list[Tensor]]], dict[str, list[bool]]]:
         if not isinstance(seen, Capture):
             raise TypeError(f"seen must be what capture() gave, not {type(seen).__name__}")
-        if seen.owner is None or seen.owner() is not self._root:
+        if seen.root is not self._root:
             raise InputError("seen was recorded for another model: use the capture() of the same MMGrad")
         chosen = [self._weighting if one is None else ensure_weighting(one)[1] for one in weightings]
         layouts = layouts_of(seen, self._layout, self._root)
@@ -278,7 +275,7 @@ class MultiModalGradAttention:
         for name, of_calls in gradients.items():
             if graph and name in self._verified:  # looking at values stops a GPU; once is enough in a training
                 continue
-            check_grid_reached(name, layouts[name][0], of_calls, self._root)
+            check_grid_reached(name, layouts[name], of_calls, self._root)
             if graph:
                 check_twice_differentiable(of_calls)
                 self._verified.add(name)

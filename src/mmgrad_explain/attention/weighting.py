@@ -71,6 +71,9 @@ def layercam(activation: Tensor, gradient: Tensor) -> Tensor:
 def hirescam(activation: Tensor, gradient: Tensor) -> Tensor:
     """Weigh every place by its own gradient: ``sum_k g a``.
 
+    It says nothing at a layer that the score sees only through a normalization, such as the blocks of a vision
+    transformer: there ``sum_k g a`` is 0 whatever the layer holds. Take the normalization's own output instead.
+
     Source: Draelos and Carin, HiResCAM, arXiv 2011.08891, equation 5.
 
     Args and returns as :func:`gradcam`.

@@ -64,8 +64,8 @@ def test_a_run_is_not_overwritten_nor_mixed(run, tiny_config):
     before = weights(run)
     with pytest.raises(OutputExistsError, match="pass --resume"):
         train(SHORT, run, sizes=tiny_config)
-    with pytest.raises(InputError, match=r"made with other options \(lr, seed\)"):
-        train(replace(SHORT, lr=1.0, seed=5), run, sizes=tiny_config, resume=True)
+    with pytest.raises(InputError, match="made with another seed, scenes: use the same, or another --out"):
+        train(replace(SHORT, lr=1.0, seed=5, scenes=3), run, sizes=tiny_config, resume=True)
     assert all(torch.equal(value, before[name]) for name, value in weights(run).items())
 
 

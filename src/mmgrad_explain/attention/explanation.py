@@ -208,7 +208,7 @@ class Explanation:
         index: int = 0,
         *,
         image: Any = None,
-        alpha: float = 0.5,
+        alpha: float = 0.7,
         colormap: str = "turbo",
         contour: bool = False,
         target: Any = None,

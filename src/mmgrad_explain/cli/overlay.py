@@ -61,7 +61,7 @@ def add_parser(commands: Any) -> None:
     )
     add("--score", metavar="NAME", help="shift, similarity, pair or pair-different (default: the model's own)")
     add("--weighting", default="gradcam", metavar="NAME", help="how gradients weigh activations (default: %(default)s)")
-    add("--alpha", type=float, default=0.6, help="opacity of the heat map, 0 to 1 (default: %(default)s)")
+    add("--alpha", type=float, default=0.7, help="opacity of the heat map, 0 to 1 (default: %(default)s)")
     add("--colormap", default="turbo", metavar="NAME", help="turbo, jet, viridis, magma ... (default: %(default)s)")
     add("--contour", action="store_true", help="outline the brightest region")
     add("--format", choices=FORMATS, help="png, jpg, or npz with the maps as arrays (default: by --out, else png)")

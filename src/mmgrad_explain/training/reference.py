@@ -86,14 +86,15 @@ def train(config: TrainingConfig, out: Path, *, sizes: NetworkConfig | None = No
         config: Options.
         out: Run folder, made if needed.
         sizes: Sizes of the network; the vocabulary's is filled in. The default network when None.
-        resume: Go on from the folder's checkpoint, if there is one.
+        resume: Go on from the folder's checkpoint, if there is one. Steps, rates and weights may be others than before;
+            seed, scenes and edits decide which batches have been seen and must be the same.
 
     Returns:
         ``out``, a model folder now.
 
     Raises:
         OutputExistsError: If the folder holds a run and ``resume`` is false.
-        InputError: If the checkpoint was made with other options.
+        InputError: If the checkpoint was made with another seed or batch.
     """
     saved = out / CHECKPOINT
     if saved.exists() and not resume:
@@ -212,9 +213,9 @@ def _rate(step: int, config: TrainingConfig) -> float:
 def _restore(saved: Path, network: ReferenceNetwork, optimizer: torch.optim.Optimizer, config: TrainingConfig) -> int:
     state = torch.load(saved, weights_only=True)
     options = state.get("config", asdict(config))
-    changed = [name for name, value in asdict(config).items() if options[name] != value]
+    changed = [name for name in ("seed", "scenes", "edits") if options[name] != getattr(config, name)]
     if changed:
-        raise InputError(f"{saved} was made with other options ({', '.join(changed)}): use the same, or another --out")
+        raise InputError(f"{saved} was made with another {', '.join(changed)}: use the same, or another --out")
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"])

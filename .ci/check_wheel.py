@@ -30,7 +30,7 @@ def main(wheel: str) -> int:
             "import mmgrad_explain, sys; from mmgrad_explain.cli.main import main; "
             "print(mmgrad_explain.__file__); sys.exit(main())"
         )
-        arguments = ["overlay", str(query), "make the green cross red", "--out", "where.png"]
+        arguments = ["overlay", str(query), "make the blue crescent red", "--out", "where.png"]
         environment = {**os.environ, "PYTHONPATH": folder + "/site"}
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments],

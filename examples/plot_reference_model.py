@@ -4,9 +4,9 @@ Where does the model look?
 
 One picture, three sentences: the map goes to the object that the sentence is about. Then a query with its target.
 
-The picture is scene 3 of the procedural series 777, which the model was not trained on::
+The picture is scene 2 of the procedural series 777, which the model was not trained on::
 
-    next(scenes(777, 1, size=480, start=3)).reference
+    next(scenes(777, 1, size=480, start=2)).reference
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ query = here / "query.jpg"
 # %%
 # One call, several texts.
 
-texts = ["make the green cross red", "remove the star", "make the pink circle bigger"]
+texts = ["make the blue crescent red", "remove the green ring", "make the small cyan ring bigger"]
 explanation = explain(query, texts)
 picture = open_image(query)
 tiles = [picture] + [blend(picture, explanation.heatmap(i), alpha=0.75) for i in range(len(texts))]
@@ -40,10 +40,11 @@ for index, text in enumerate(texts):
     print(f"{text}: {region.share:.0%} of the map in x {left}..{right}, y {top}..{bottom}")
 
 # %%
-# With a target picture, the target gets a map too.
+# With a target picture, the target gets a map too. What is added can only be found there: the reference's map has no place
+# of its own to go to.
 
-scene = next(scenes(777, 1, size=480, start=3))
-triplet = scene.triplets[0]
+scene = next(scenes(777, 1, size=480, start=11))
+triplet = scene.triplets[1]
 pair = explain(np.asarray(scene.reference), triplet.text, target=triplet.target)
 print(f"{triplet.text}: reference peak {pair.peak()}, target peak {pair.peak(target=True)}")
 pair.overlay(contour=True).save(here / "pair.png")

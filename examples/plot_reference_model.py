@@ -40,8 +40,7 @@ for index, text in enumerate(texts):
     print(f"{text}: {region.share:.0%} of the map in x {left}..{right}, y {top}..{bottom}")
 
 # %%
-# With a target picture, the target gets a map too. What is added can only be found there: the reference's map has no place
-# of its own to go to.
+# With a target picture, the target gets a map too. What is added can only be found there.
 
 scene = next(scenes(777, 1, size=480, start=11))
 triplet = scene.triplets[1]

@@ -353,9 +353,8 @@ class Explanation:
         return maps[index]
 
     def _caption(self, index: int, *, of_target: bool) -> str:
-        if self.texts is not None and not of_target:
-            return self.texts[index]
-        return f"{self.score_name} = {float(self.score[index]):.3g}" if not of_target else ""
+        what = self.texts[index] if self.texts is not None else f"{self.score_name} = {float(self.score[index]):.3g}"
+        return f"{what} (on the target)" if of_target else what
 
 
 def _refuse_existing(goal: Path, *, overwrite: bool) -> None:

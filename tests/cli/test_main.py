@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -48,6 +49,12 @@ def test_help_names_what_there_is():
 
     for name in (*SCORES, *WEIGHTINGS):
         assert name in overlay._DETAILS
+
+
+def test_the_callers_warning_filters_stay(capsys):
+    before = list(warnings.filters)
+    run(capsys, "layers", "--model", "referense")
+    assert warnings.filters == before
 
 
 def test_layers(capsys):

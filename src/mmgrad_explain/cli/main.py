@@ -73,9 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 for what the user can put right, 130 for Ctrl-C.
     """
     options = build_parser().parse_args(argv)
-    warnings.filterwarnings("ignore")  # what concerns the user is in the explanation's notes, and printed as such
     try:
-        return int(options.run(options))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what concerns the user is in the explanation's notes, and printed as such
+            return int(options.run(options))
     except MMGradError as error:
         sys.stderr.write(f"mmgrad-explain: {' '.join(str(error).split())}\n")
         return 2

@@ -5,6 +5,9 @@ each message names the argument and says what to do. The command line turns any 
 exit code 2.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class MMGradError(Exception):
     """Base of every error this package raises on purpose."""
@@ -28,3 +31,9 @@ class OutputExistsError(MMGradError, FileExistsError):
 
 class MMGradWarning(UserWarning):
     """Base of every warning this package gives."""
+
+
+def did_you_mean(wanted: str, known: Iterable[str]) -> str:
+    """``"did you mean 'gradcam'? "`` for a name that is nearly one of the known ones, else an empty string."""
+    near = difflib.get_close_matches(wanted.lower(), list(known), n=1, cutoff=0.4)
+    return f"did you mean {near[0]!r}? " if near else ""

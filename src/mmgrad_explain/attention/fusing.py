@@ -1,13 +1,12 @@
 """Several layers' maps into one."""
 
-import difflib
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmgrad_explain.errors import InputError
+from mmgrad_explain.errors import InputError, did_you_mean
 
 Fuse = Callable[[Tensor], Tensor]
 
@@ -40,8 +39,7 @@ def ensure_fuse(fuse: "str | Fuse") -> Fuse:
     if isinstance(fuse, str):
         if fuse in FUSES:
             return FUSES[fuse]
-        near = difflib.get_close_matches(fuse.lower(), FUSES, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = did_you_mean(fuse, FUSES)
         raise InputError(f"fuse: there is no {fuse!r}; {hint}Known: {', '.join(FUSES)}, or any callable")
     if not callable(fuse):
         raise TypeError(f"fuse must be a name or a callable, not {type(fuse).__name__}")

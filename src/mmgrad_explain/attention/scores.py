@@ -7,7 +7,6 @@ Each score is a callable ``score(output) -> (B,)``, computed in float32 (float64
 - ``"pair"`` and ``"pair-different"`` (:class:`PairScore`) compare reference and target, both composed with the text.
 """
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.attention.weighting import name_of
-from mmgrad_explain.errors import GradientError, InputError
+from mmgrad_explain.errors import GradientError, InputError, did_you_mean
 
 
 @runtime_checkable
@@ -261,8 +260,7 @@ def ensure_score(score: "str | Callable[[Any], Any]") -> Score:
     if isinstance(score, str):
         if score in SCORES:
             return SCORES[score]()
-        near = difflib.get_close_matches(score.lower(), SCORES, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = did_you_mean(score, SCORES)
         raise InputError(f"score: there is no {score!r}; {hint}Known: {', '.join(SCORES)}, or any callable")
     if isinstance(score, torch.nn.Module) or not isinstance(score, Score):
         if not callable(score):

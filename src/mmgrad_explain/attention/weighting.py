@@ -4,13 +4,12 @@ Negative values are kept here; the caller cuts them off (ReLU). All are differen
 and every division is kept away from zero by the machine epsilon of that dtype.
 """
 
-import difflib
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from mmgrad_explain.errors import InputError
+from mmgrad_explain.errors import InputError, did_you_mean
 
 Weighting = Callable[[Tensor, Tensor], Tensor]
 
@@ -107,8 +106,7 @@ def ensure_weighting(weighting: "str | Weighting") -> tuple[str, Weighting]:
     if isinstance(weighting, str):
         if weighting in WEIGHTINGS:
             return weighting, WEIGHTINGS[weighting]
-        near = difflib.get_close_matches(weighting.lower(), WEIGHTINGS, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = did_you_mean(weighting, WEIGHTINGS)
         raise InputError(f"weighting: there is no {weighting!r}; {hint}Known: {', '.join(WEIGHTINGS)}, or any callable")
     if not callable(weighting):
         raise TypeError(f"weighting must be a name or a callable, not {type(weighting).__name__}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmgrad_explain.errors import InputError
+from mmgrad_explain.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer
@@ -42,8 +41,7 @@ def load_composer(model: str | Path) -> Composer:
         raise InputError(f"{text} is a file, not a model folder: give the folder that holds config.json")
     if text.count("/") == 1 and not text.startswith((".", "/", "~")):
         return _from_folder(_fetch(text), text)
-    near = difflib.get_close_matches(text, BUNDLED, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = did_you_mean(text, BUNDLED)
     names = ", ".join(BUNDLED)
     raise InputError(f"no model {text!r}: {hint}give a bundled name ({names}), a folder, or a hub id owner/name")
 

@@ -65,10 +65,14 @@ def main(argv: list[str] | None = None) -> int:
     for name, figures in results.items():
         for weighting in WEIGHTINGS:
             print(row(name, weighting, figures))
-    print("\nPointing by edit (gradcam; for add on the target picture):")
-    for name, figures in results.items():
-        shares = figures.by_edit(figures.maps["gradcam"]["pointing"])
-        print(f"- {name}: " + ", ".join(f"{edit} {value:.2f}" for edit, value in shares.items()))
+    for title, group in (
+        ("edit; add on the target picture", SceneFigures.by_edit),
+        ("what names the object", SceneFigures.by_name),
+    ):
+        print(f"\nPointing by {title} (gradcam):")
+        for name, figures in results.items():
+            shares = group(figures, figures.maps["gradcam"]["pointing"])
+            print(f"- {name}: " + "; ".join(f"{kind} {value:.2f}" for kind, value in shares.items()))
     return 0
 
 

@@ -15,7 +15,7 @@ from mmgrad_explain.grounding import dice_loss
 from mmgrad_explain.training import reference
 from mmgrad_explain.training.reference import TrainingConfig, losses, main, train
 from mmgrad_explain.training.scene_batches import scene_batch
-from mmgrad_explain.training.scene_evaluation import FIGURES, evaluate_scenes
+from mmgrad_explain.training.scene_evaluation import FIGURES, evaluate_scenes, named_by
 
 SHORT = TrainingConfig(steps=4, scenes=2, edits=2, lr_warmup=1, warm_start=0.5)
 
@@ -152,7 +152,26 @@ def test_evaluation(tiny):
         assert ((values >= 0) & (values <= 1)).all()
     assert set(figures.maps["gradcam"]) == set(FIGURES)
     assert set(figures.by_edit(figures.recall)) == set(figures.edits)
+    pointing = figures.maps["gradcam"]["pointing"]
+    assert figures.by_edit(pointing)["remove"] == pytest.approx(
+        float(pointing[[edit == "remove" for edit in figures.edits]].mean())
+    )
+    assert "add" not in figures.by_name(pointing)
     assert (figures.sibling_recall >= figures.recall).all()
+
+
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [
+        ("it", "it"),
+        ("the red one", "color"),
+        ("the small star", "size, shape"),
+        ("the leftmost big violet disc", "size, color, shape, place"),
+        ("the thing at the top", "place"),
+    ],
+)
+def test_what_names_an_object(subject, expected):
+    assert named_by(subject) == expected
 
 
 def test_evaluation_does_not_depend_on_the_batch(tiny):

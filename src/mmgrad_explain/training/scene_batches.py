@@ -31,6 +31,7 @@ class SceneBatch:
         attention_mask: ``(N, L)``.
         edits: Kind of each edit.
         texts: Each text.
+        subjects: How each text names the object that is edited.
         scene: Index of each triplet's scene in this batch, ``(N,)``.
     """
 
@@ -42,6 +43,7 @@ class SceneBatch:
     attention_mask: Tensor
     edits: list[str]
     texts: list[str]
+    subjects: list[str]
     scene: Tensor
 
 
@@ -69,5 +71,6 @@ def scene_batch(
         attention_mask=(ids != 0).long(),
         edits=[t.edit for t in triplets],
         texts=[t.text for t in triplets],
+        subjects=[t.subject for t in triplets],
         scene=torch.arange(count).repeat_interleave(edits),
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmgrad_explain.attention import MultiModalGradAttention
+from mmgrad_explain.data.scene_text import COLOR_WORDS, SHAPE_WORDS, SIDES, SIZE_WORDS
 from mmgrad_explain.errors import MMGradWarning
 from mmgrad_explain.evaluation.localization import energy_inside, intersection_over_union, pointing_game
 from mmgrad_explain.evaluation.retrieval import recall_at, target_rank
@@ -30,6 +31,7 @@ class SceneFigures:
 
     Attributes:
         edits: Kind of each edit.
+        named_by: What names the edited object in each text, for example ``"size, shape"``.
         recall: R@1 against all targets and references, ``(N,)``.
         sibling_recall: R@1 against the scene's own targets and reference, ``(N,)``.
         maps: For every weighting: :data:`FIGURES` by name, each ``(N,)``. The map of an ``add`` is judged on the
@@ -38,6 +40,7 @@ class SceneFigures:
     """
 
     edits: list[str]
+    named_by: list[str]
     recall: Tensor
     sibling_recall: Tensor
     maps: dict[str, dict[str, Tensor]]
@@ -45,8 +48,27 @@ class SceneFigures:
 
     def by_edit(self, values: Tensor) -> dict[str, float]:
         """Mean of per-triplet values for each kind of edit."""
-        kinds = sorted(set(self.edits))
-        return {kind: float(values[[e == kind for e in self.edits]].mean()) for kind in kinds}
+        return _means(values, self.edits)
+
+    def by_name(self, values: Tensor) -> dict[str, float]:
+        """Mean of per-triplet values for each way of naming the object; without ``add``, whose object is not there yet."""
+        keep = [i for i, edit in enumerate(self.edits) if edit != "add"]
+        return _means(values[keep], [self.named_by[i] for i in keep])
+
+
+def _means(values: Tensor, kinds: list[str]) -> dict[str, float]:
+    return {kind: float(values[[k == kind for k in kinds]].mean()) for kind in sorted(set(kinds))}
+
+
+def named_by(subject: str) -> str:
+    """What names an object in a description: any of size, color, shape, place, or nothing but ``it``."""
+    words = set(subject.split())
+    kinds = {"size": SIZE_WORDS.values(), "color": COLOR_WORDS.values(), "shape": SHAPE_WORDS.values()}
+    found = [kind for kind, tables in kinds.items() if any(words & set(table) for table in tables)]
+    places = {word for _, _, phrases in SIDES.values() for phrase in phrases for word in phrase.split()}
+    if words & (places - {"the", "{noun}", "on", "at"}):
+        found.append("place")
+    return ", ".join(found) or "it"
 
 
 def evaluate_scenes(
@@ -69,6 +91,7 @@ def evaluate_scenes(
         batch: Scenes that go through the model together.
     """
     kinds: list[str] = []
+    names: list[str] = []
     queries, targets, references, scene_of = [], [], [], []
     maps: dict[str, dict[str, list[Tensor]]] = {w: {f: [] for f in FIGURES} for w in weightings}
     for start in range(0, scenes, batch):
@@ -89,6 +112,7 @@ def evaluate_scenes(
             for name, values in figures.items():
                 maps[weighting][name].append(values)
         kinds += part.edits
+        names += map(named_by, part.subjects)
         scene_of.append(part.scene + start)
     query, gallery = torch.cat(queries), torch.cat(targets + references)
     truth, scene = torch.arange(len(query)), torch.cat(scene_of)
@@ -96,6 +120,7 @@ def evaluate_scenes(
     siblings = scene[:, None] == torch.cat([scene, torch.arange(scenes)])[None]
     return SceneFigures(
         edits=kinds,
+        named_by=names,
         recall=recall_at(target_rank(similarity, truth), 1),
         sibling_recall=recall_at(target_rank(similarity, truth, siblings), 1),
         maps={w: {name: torch.cat(values) for name, values in figures.items()} for w, figures in maps.items()},

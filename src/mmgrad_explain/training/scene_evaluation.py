@@ -51,7 +51,7 @@ class SceneFigures:
         return _means(values, self.edits)
 
     def by_name(self, values: Tensor) -> dict[str, float]:
-        """Mean of per-triplet values for each way of naming the object; without ``add``, whose object is not there yet."""
+        """Mean of per-triplet values for each way of naming the object, without ``add``, whose object is new."""
         keep = [i for i, edit in enumerate(self.edits) if edit != "add"]
         return _means(values[keep], [self.named_by[i] for i in keep])
 

@@ -14,7 +14,7 @@ from mmgrad_explain.attention.guard import own_inputs, undisturbed
 from mmgrad_explain.attention.layout import Layout, infer_layout, to_grid
 from mmgrad_explain.attention.modules import plain_modules, unwrap
 from mmgrad_explain.attention.scores import Score, check_score, default_score, ensure_score
-from mmgrad_explain.attention.structures import map_tensors, tensors_in
+from mmgrad_explain.attention.structures import is_picture, map_tensors, tensors_in
 from mmgrad_explain.errors import GradientError, InputError
 
 
@@ -87,7 +87,7 @@ def probe(
     numbers = [t for t in tensors_in((args, kwargs)) if not t.is_floating_point() and not t.is_complex()]
 
     def follow(tensor: Tensor) -> Tensor:
-        if not _is_picture(tensor):
+        if not is_picture(tensor):
             return tensor
         pictures.append(tensor.detach().requires_grad_())
         return pictures[-1].clone()
@@ -112,10 +112,6 @@ def probe(
 def _does_nothing(module: nn.Module) -> bool:
     """Say whether a module hands on what it gets, in evaluation mode at least; its input is a candidate already."""
     return isinstance(module, nn.Identity) or type(module).__name__.startswith(("Dropout", "DropPath"))
-
-
-def _is_picture(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and tensor.ndim == 4 and tensor.shape[1] in {1, 3} and min(tensor.shape[2:]) > 1
 
 
 def _follow_words(numbers: list[Tensor], words: list[Tensor]) -> Callable[..., Any]:

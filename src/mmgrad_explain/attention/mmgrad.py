@@ -143,7 +143,8 @@ class MultiModalGradAttention:
                 score = check_score(scorer(output), batches_of(seen, layouts))
                 check_finite(score.detach())
                 gradients = take_gradients(score, seen)
-            signed = self._weigh_all(seen, gradients, layouts, self._weighting, graph=False)
+            self._check(gradients, layouts, graph=False)
+            signed = _weigh_all(seen, gradients, layouts, self._weighting, graph=False)
             signed = {name: [one.float() for one in calls] for name, calls in signed.items()}
             return self._explanation(signed, score.detach().float(), scorer.name, layouts, image_size((args, kwargs)))
 
@@ -260,18 +261,13 @@ class MultiModalGradAttention:
         score = check_score(score, batches_of(seen, layouts))
         keep = True if retain_graph is None else retain_graph
         gradients = take_gradients(score, seen, create_graph=create_graph, retain_graph=keep)
-        signed = [self._weigh_all(seen, gradients, layouts, one, graph=create_graph) for one in chosen]
+        self._check(gradients, layouts, graph=create_graph)
+        signed = [_weigh_all(seen, gradients, layouts, one, graph=create_graph) for one in chosen]
         return signed, {name: [gradient is not None for gradient in calls] for name, calls in gradients.items()}
 
-    def _weigh_all(
-        self,
-        seen: Capture,
-        gradients: dict[str, list[Tensor | None]],
-        layouts: dict[str, list[AnyLayout]],
-        weighting: Weighting,
-        *,
-        graph: bool,
-    ) -> dict[str, list[Tensor]]:
+    def _check(
+        self, gradients: dict[str, list[Tensor | None]], layouts: dict[str, list[AnyLayout]], *, graph: bool
+    ) -> None:
         for name, of_calls in gradients.items():
             if graph and name in self._verified:  # looking at values stops a GPU; once is enough in a training
                 continue
@@ -279,13 +275,6 @@ class MultiModalGradAttention:
             if graph:
                 check_twice_differentiable(of_calls)
                 self._verified.add(name)
-        return {
-            name: [
-                weigh(record, gradient, layout, weighting, graph=graph)
-                for record, gradient, layout in zip(seen.calls(name), gradients[name], layouts[name], strict=True)
-            ]
-            for name in gradients
-        }
 
     def _find(self, args: Any, kwargs: dict[str, Any]) -> dict[str, nn.Module]:
         chosen = next((one.name for one in probe(self._root, args, kwargs, self._score) if one.chosen), None)
@@ -337,6 +326,23 @@ class MultiModalGradAttention:
             versions={"mmgrad_explain": __version__, "torch": torch.__version__, "python": platform.python_version()},
             model=type(self._root).__name__,
         )
+
+
+def _weigh_all(
+    seen: Capture,
+    gradients: dict[str, list[Tensor | None]],
+    layouts: dict[str, list[AnyLayout]],
+    weighting: Weighting,
+    *,
+    graph: bool,
+) -> dict[str, list[Tensor]]:
+    return {
+        name: [
+            weigh(record, gradient, layout, weighting, graph=graph)
+            for record, gradient, layout in zip(seen.calls(name), of_calls, layouts[name], strict=True)
+        ]
+        for name, of_calls in gradients.items()
+    }
 
 
 def _flat(maps: Tensor) -> Tensor:

@@ -99,12 +99,7 @@ class Similarity:
                 "score 'similarity' needs a target embedding: pass Similarity(target=...) or a target image to the "
                 "model, or use score='shift', which needs none"
             )
-        target = target.to(embedding)
-        if target.shape not in {embedding.shape, embedding.shape[1:], (1, embedding.shape[1])}:
-            raise InputError(
-                f"score 'similarity': the target has shape {tuple(target.shape)}, the output embedding "
-                f"{tuple(embedding.shape)}; give (D,) or (B, D)"
-            )
+        target = _alongside(embedding, target, "score 'similarity': the target")
         return (unit(embedding) * unit(target)).sum(-1)
 
 
@@ -146,13 +141,7 @@ class TextShift:
                     "TextShift(empty=...)"
                 )
             embedding = _embedding(as_tensor(output), "the output embedding")
-            empty = empty.detach().to(embedding)
-            if empty.shape not in {embedding.shape, embedding.shape[1:], (1, embedding.shape[1])}:
-                raise InputError(
-                    f"score 'shift': empty has shape {tuple(empty.shape)}, the output embedding "
-                    f"{tuple(embedding.shape)}; give (D,) or (B, D)"
-                )
-            change = embedding - empty
+            change = embedding - _alongside(embedding, empty.detach(), "score 'shift': empty")
         score = (change * change.detach()).sum(-1)
         of_target = field(output, "target_shift")
         if self.empty is None and isinstance(of_target, Tensor):
@@ -336,6 +325,15 @@ def _embedding(value: Tensor, what: str) -> Tensor:
     if value.ndim != 2:
         raise InputError(f"score: {what} must have shape (B, D), not {tuple(value.shape)}")
     return value if value.dtype == torch.float64 else value.float()
+
+
+def _alongside(embedding: Tensor, other: Tensor, what: str) -> Tensor:
+    """Bring another embedding, (D,) or (B, D), to the dtype and device of (B, D); InputError where it does not fit."""
+    if other.shape not in {embedding.shape, embedding.shape[1:], (1, embedding.shape[1])}:
+        raise InputError(
+            f"{what} has shape {tuple(other.shape)}, the output embedding {tuple(embedding.shape)}; give (D,) or (B, D)"
+        )
+    return other.to(embedding)
 
 
 def _itself(output: Tensor) -> Tensor:

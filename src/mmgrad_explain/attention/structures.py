@@ -65,17 +65,16 @@ def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:  # noqa:
     return value
 
 
+def is_picture(tensor: Tensor) -> bool:
+    """Say whether a tensor looks like a picture batch: floating, (B, 1 or 3, H, W), more than one pixel a side."""
+    return tensor.is_floating_point() and tensor.ndim == 4 and tensor.shape[1] in {1, 3} and min(tensor.shape[2:]) > 1
+
+
 def image_size(value: Any) -> tuple[int, int] | None:
     """Find the height and width, in pixels, of the largest picture batch inside ``value``.
-
-    A picture batch is a floating tensor (B, 1 or 3, H, W) of more than one pixel a side.
 
     Returns:
         (H, W), or None where there is no such tensor.
     """
-    sizes = [
-        (tensor.shape[2], tensor.shape[3])
-        for tensor in tensors_in(value)
-        if tensor.ndim == 4 and tensor.is_floating_point() and tensor.shape[1] in {1, 3} and min(tensor.shape[2:]) > 1
-    ]
+    sizes = [(tensor.shape[2], tensor.shape[3]) for tensor in tensors_in(value) if is_picture(tensor)]
     return max(sizes, key=lambda size: size[0] * size[1], default=None)

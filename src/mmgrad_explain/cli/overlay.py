@@ -150,7 +150,7 @@ def _outputs(options: argparse.Namespace, names: list[str]) -> list[Path]:
 
 
 def _write(explanation: Explanation, index: int, file: Path, options: argparse.Namespace) -> None:
-    if file.suffix == ".npz" or options.format == "npz":
+    if file.suffix.lower() == ".npz" or options.format == "npz":
         explanation.save_arrays(file, index=index, overwrite=options.overwrite)
         return
     from mmgrad_explain.images import safe_save

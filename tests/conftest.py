@@ -34,7 +34,14 @@ def tiny_config(tokenizer):
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory, tokenizer, tiny_config):
+def tiny_processor(tokenizer, tiny_config):
+    from mmgrad_explain.composers.processor import ReferenceProcessor
+
+    return ReferenceProcessor(tokenizer, image_size=tiny_config.image_size)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory, tiny_processor, tiny_config):
     """A random reference model, saved as a user would save one."""
     import json
     from dataclasses import asdict
@@ -42,14 +49,13 @@ def tiny_folder(tmp_path_factory, tokenizer, tiny_config):
     from safetensors.torch import save_file
 
     from mmgrad_explain.composers.build import MODEL_TYPE, PREFIX, build_network
-    from mmgrad_explain.composers.processor import ReferenceProcessor
 
     folder = tmp_path_factory.mktemp("tiny")
     torch.manual_seed(0)
     network = build_network(tiny_config)
     save_file({PREFIX + key: value for key, value in network.state_dict().items()}, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"model_type": MODEL_TYPE, **asdict(tiny_config)}))
-    ReferenceProcessor(tokenizer, image_size=tiny_config.image_size).save_pretrained(folder)
+    tiny_processor.save_pretrained(folder)
     return folder
 
 

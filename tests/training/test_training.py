@@ -78,11 +78,11 @@ def test_the_command_line(tmp_path, tiny_config, monkeypatch):
     assert seen == {"config": TrainingConfig(steps=7, grounding_weight=0.0), "out": tmp_path, "resume": True}
 
 
-def test_the_grounding_loss_is_the_formula(tiny_config, tokenizer):
+def test_the_grounding_loss_is_the_formula(tiny_config, tiny_processor):
     """Dice of Grad-CAM and HiResCAM of <d, sg(d)>, written out with autograd."""
     torch.manual_seed(0)
     network = build_network(tiny_config)
-    batch = scene_batch(3, 0, 2, tokenizer, size=32, edits=2)
+    batch = scene_batch(3, 0, 2, tiny_processor, edits=2)
     rng = np.random.default_rng(0)
     _, grounding, figures = losses(network, batch, rng, ground=True)
     on_target = np.random.default_rng(0).random(4) < [reference.TARGET_SIDE[e] for e in batch.edits]
@@ -102,10 +102,10 @@ def test_the_grounding_loss_is_the_formula(tiny_config, tokenizer):
     assert figures["dice"] == pytest.approx(grounding.item())
 
 
-def test_the_grounding_loss_trains_every_part(tiny_config, tokenizer):
+def test_the_grounding_loss_trains_every_part(tiny_config, tiny_processor):
     torch.manual_seed(0)
     network = build_network(tiny_config)
-    batch = scene_batch(3, 0, 2, tokenizer, size=32, edits=2)
+    batch = scene_batch(3, 0, 2, tiny_processor, edits=2)
     _, grounding, _ = losses(network, batch, np.random.default_rng(0), ground=True)
     grounding.backward()
     for part in ("visual", "neck", "text", "shift"):
@@ -113,20 +113,20 @@ def test_the_grounding_loss_trains_every_part(tiny_config, tokenizer):
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
 
 
-def test_without_grounding_there_is_no_second_order_work(tiny_config, tokenizer):
+def test_without_grounding_there_is_no_second_order_work(tiny_config, tiny_processor):
     network = build_network(tiny_config)
-    batch = scene_batch(3, 0, 2, tokenizer, size=32, edits=2)
+    batch = scene_batch(3, 0, 2, tiny_processor, edits=2)
     _, grounding, figures = losses(network, batch, np.random.default_rng(0), ground=False)
     assert grounding.item() == 0
     assert not grounding.requires_grad
     assert "dice" not in figures
 
 
-def test_a_few_steps_on_one_batch_learn_it(tiny_config, tokenizer):
+def test_a_few_steps_on_one_batch_learn_it(tiny_config, tiny_processor):
     """Both losses fall: the script trains."""
     torch.manual_seed(0)
     network = build_network(tiny_config)
-    batch = scene_batch(3, 0, 4, tokenizer, size=32, edits=2)
+    batch = scene_batch(3, 0, 4, tiny_processor, edits=2)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
     history = []
     for _ in range(150):

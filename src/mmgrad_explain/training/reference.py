@@ -104,16 +104,14 @@ def train(config: TrainingConfig, out: Path, *, sizes: NetworkConfig | None = No
     values = {**asdict(sizes or NetworkConfig()), "vocab_size": tokenizer.get_vocab_size()}
     torch.manual_seed(config.seed)
     network = build_network(NetworkConfig(**values))
+    processor = ReferenceProcessor(tokenizer, network.config.image_size, network.config.max_words)
     optimizer = _optimizer(network, config)
     step = _restore(saved, network, optimizer, config) if saved.exists() else 0
     ground_from = int(config.warm_start * config.steps) if config.grounding_weight else config.steps
     began = time.monotonic()
     with (out / LOG).open("a", encoding="utf-8") as log:
         while step < config.steps:
-            batch = scene_batch(
-                config.seed, step * config.scenes, config.scenes, tokenizer,
-                size=network.config.image_size, edits=config.edits, max_words=network.config.max_words,
-            )  # fmt: skip
+            batch = scene_batch(config.seed, step * config.scenes, config.scenes, processor, edits=config.edits)
             rng = np.random.default_rng([config.seed, 1, step])
             retrieval, grounding, figures = losses(network, batch, rng, ground=step >= ground_from)
             for group in optimizer.param_groups:
@@ -130,19 +128,17 @@ def train(config: TrainingConfig, out: Path, *, sizes: NetworkConfig | None = No
                 state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
                 with atomic_file(saved, overwrite=True) as stream:
                     torch.save({**state, "config": asdict(config)}, stream)
-    save_model(network, out)
+    _save_model(network, processor, out)
     return out
 
 
-def save_model(network: ReferenceNetwork, folder: Path) -> None:
+def _save_model(network: ReferenceNetwork, processor: ReferenceProcessor, folder: Path) -> None:
     """Write a network as a transformers model with its processor."""
     from mmgrad_explain.composers.reference import ReferenceConfig, ReferenceModel
 
     model = ReferenceModel(ReferenceConfig(**asdict(network.config)))
     model.network.load_state_dict(network.state_dict())
     model.save_pretrained(folder)
-    sizes = network.config
-    processor = ReferenceProcessor(build_tokenizer(VOCABULARY), sizes.image_size, sizes.max_words)
     processor.save_pretrained(folder)
 
 

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mmgrad_explain.data.scenes import scenes
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from torch import Tensor
 
-MEAN, STD = 0.5, 0.25
-"""Of every channel; the model's input is ``(pixel / 255 - MEAN) / STD``."""
+    from mmgrad_explain.composers.processor import ReferenceProcessor
 
 
 @dataclass(frozen=True)
@@ -47,28 +45,18 @@ class SceneBatch:
     scene: Tensor
 
 
-def pixels_to_tensor(pictures: np.ndarray) -> Tensor:
-    """``(B, H, W, 3)`` uint8 to ``(B, 3, H, W)`` float32, normalised."""
-    return ((torch.from_numpy(pictures).float() / 255 - MEAN) / STD).permute(0, 3, 1, 2).contiguous()
-
-
-def scene_batch(
-    seed: int, start: int, count: int, tokenizer: Tokenizer, *, size: int = 96, edits: int = 4, max_words: int = 24
-) -> SceneBatch:
-    """Scenes ``start`` to ``start + count - 1`` of the series ``seed``."""
-    items = list(scenes(seed, count, size=size, edits=edits, start=start))
+def scene_batch(seed: int, start: int, count: int, processor: ReferenceProcessor, *, edits: int = 4) -> SceneBatch:
+    """Scenes ``start`` to ``start + count - 1`` of the series ``seed``, drawn and encoded as ``processor`` has it."""
+    items = list(scenes(seed, count, size=processor.image_size, edits=edits, start=start))
     triplets = [triplet for scene in items for triplet in scene.triplets]
-    encoded = [tokenizer.encode(t.text).ids[:max_words] for t in triplets]
-    ids = torch.zeros(len(triplets), max(map(len, encoded)), dtype=torch.long)
-    for row, words in zip(ids, encoded, strict=True):
-        row[: len(words)] = torch.tensor(words)
+    input_ids, attention_mask = processor.encode_texts([t.text for t in triplets])
     return SceneBatch(
-        references=pixels_to_tensor(np.stack([scene.reference for scene in items])),
-        targets=pixels_to_tensor(np.stack([t.target for t in triplets])),
+        references=processor.normalise(np.stack([scene.reference for scene in items])),
+        targets=processor.normalise(np.stack([t.target for t in triplets])),
         reference_masks=torch.from_numpy(np.stack([t.reference_mask for t in triplets])),
         target_masks=torch.from_numpy(np.stack([t.target_mask for t in triplets])),
-        input_ids=ids,
-        attention_mask=(ids != 0).long(),
+        input_ids=input_ids,
+        attention_mask=attention_mask,
         edits=[t.edit for t in triplets],
         texts=[t.text for t in triplets],
         subjects=[t.subject for t in triplets],

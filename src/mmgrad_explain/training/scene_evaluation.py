@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmgrad_explain.attention import MultiModalGradAttention
+from mmgrad_explain.attention import MultiModalGradAttention, TextShift
 from mmgrad_explain.data.scene_text import COLOR_WORDS, SHAPE_WORDS, SIDES, SIZE_WORDS
-from mmgrad_explain.errors import MMGradWarning
 from mmgrad_explain.evaluation.localization import energy_inside, intersection_over_union, pointing_game
 from mmgrad_explain.evaluation.retrieval import recall_at, target_rank
 from mmgrad_explain.training.scene_batches import scene_batch
@@ -96,8 +94,7 @@ def evaluate_scenes(
     maps: dict[str, dict[str, list[Tensor]]] = {w: {f: [] for f in FIGURES} for w in weightings}
     for start in range(0, scenes, batch):
         count = min(batch, scenes - start)
-        size, words = composer.processor.image_size, composer.processor.max_words
-        part = scene_batch(seed, start, count, composer.processor.tokenizer, size=size, edits=edits, max_words=words)
+        part = scene_batch(seed, start, count, composer.processor, edits=edits)
         seen = part.references[part.scene]
         text = {"input_ids": part.input_ids, "attention_mask": part.attention_mask}
         with torch.inference_mode():
@@ -131,18 +128,19 @@ def evaluate_scenes(
 def _figures(
     composer: ReferenceComposer, pixels: Tensor, text: dict[str, Tensor], masks: Tensor, weightings: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """The localization figures of a batch, one weighting after the other."""
-    for weighting in weightings:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", MMGradWarning)  # dead maps are counted below
-            explanation = MultiModalGradAttention(composer, weighting=weighting)(pixels, **text)
-        maps = F.interpolate(explanation.maps[:, None], size=masks.shape[-2:], mode="bilinear")[:, 0]
+    """The localization figures of a batch for each weighting, all from one gradient."""
+    mmgrad = MultiModalGradAttention(composer)
+    with mmgrad.capture(math_attention=False) as seen:
+        output = composer(pixels, **text)
+    every = mmgrad.attend(TextShift()(output), seen, retain_graph=False, weighting=list(weightings)).detach()
+    for weighting, grids in zip(weightings, every, strict=True):
+        maps = F.interpolate(grids[:, None], size=masks.shape[-2:], mode="bilinear")[:, 0]
         yield (
             weighting,
             {
                 "pointing": pointing_game(maps, masks),
                 "energy": energy_inside(maps, masks),
                 "iou": intersection_over_union(maps, masks),
-                "dead": (explanation.flat | explanation.clipped).float(),
+                "dead": (grids.amax((1, 2)) <= grids.amin((1, 2))).float(),
             },
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -39,8 +41,6 @@ def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
         ``(B,)`` float in [0, 1].
     """
     _check(maps, masks)
-    import torch
-
     total = maps.sum((1, 2))
     return (maps * masks.bool()).sum((1, 2)) / total.clamp(min=torch.finfo(maps.dtype).tiny)
 
@@ -61,6 +61,65 @@ def intersection_over_union(maps: Tensor, masks: Tensor, threshold: float = 0.5)
     bright, inside = (maps >= threshold * peak) & (peak > 0), masks.bool()
     union = (bright | inside).sum((1, 2)).clamp(min=1)
     return (bright & inside).sum((1, 2)) / union
+
+
+def contrast_accuracy(maps: Tensor, masks: Tensor, others: Tensor) -> Tensor:
+    """Whether the map lies rather on its own region than on that of another text about the same picture.
+
+    Right (1) where the map's mean over its own region is above its mean over the other text's region, wrong (0) where
+    it is below, 0.5 where both are exactly equal. A flat or dead map tells nothing apart and is wrong. Means, not sums:
+    a large region has no advantage. Counted over both orders of a pair, a map that ignores the text is right in one
+    order and wrong in the other, so that the floor is 0.5 by construction. Pixels in both regions count for neither.
+
+    Args:
+        maps: Each text's map, ``(B, H, W)``, at the masks' resolution.
+        masks: The region this text is about, ``(B, H, W)``, true inside.
+        others: The region the other text is about, ``(B, H, W)``.
+
+    Returns:
+        ``(B,)`` float: 0, 0.5 or 1.
+
+    Raises:
+        ValueError: If the shapes differ, or a region has no pixel of its own.
+    """
+    _check(maps, masks)
+    _check(maps, others)
+    masks, others = masks.bool(), others.bool()
+    own, other = masks & ~others, others & ~masks
+    sizes = own.sum((1, 2)), other.sum((1, 2))
+    if any(bool((size == 0).any()) for size in sizes):
+        raise ValueError("contrast_accuracy needs two regions with pixels of their own; leave such pairs out")
+    own_mean, other_mean = (
+        (maps * region).sum((1, 2), dtype=torch.float64) / size
+        for region, size in zip((own, other), sizes, strict=True)
+    )
+    alive = maps.amax((1, 2)) > maps.amin((1, 2))
+    right = (own_mean > other_mean).float() + 0.5 * (own_mean == other_mean).float()
+    return right * alive
+
+
+def roc_auc(maps: Tensor, masks: Tensor) -> Tensor:
+    """Chance that a pixel inside the mask is brighter than one outside; ties count half, so a flat map has 0.5.
+
+    The area under the ROC curve of the map as a classifier of pixels (Mann-Whitney's statistic).
+
+    Args:
+        maps: ``(B, H, W)``, at the masks' resolution.
+        masks: ``(B, H, W)``, true inside.
+
+    Returns:
+        ``(B,)`` float in [0, 1]; NaN where the mask is empty or covers everything.
+    """
+    _check(maps, masks)
+    values, inside = maps.flatten(1).double(), masks.flatten(1).bool()
+    aucs = []
+    for row, hits in zip(values, inside, strict=True):
+        bright, dark = row[hits].sort().values, row[~hits].sort().values
+        below = torch.searchsorted(dark, bright, side="left")
+        tied = torch.searchsorted(dark, bright, side="right") - below
+        pairs = len(bright) * len(dark)
+        aucs.append((below.sum() + 0.5 * tied.sum()) / pairs if pairs else row.new_tensor(float("nan")))
+    return torch.stack(aucs).float()
 
 
 def _check(maps: Tensor, masks: Tensor) -> None:

@@ -292,6 +292,19 @@ def background(rng: np.random.Generator, size: int) -> Floats:
     return out
 
 
+def cut(rng: np.random.Generator, picture: NDArray[np.uint8], size: int) -> Floats:
+    """Cuts a random square out of a picture, at least half as wide as the picture is, and scales it to ``size``."""
+    from PIL import Image
+
+    height, width = picture.shape[:2]
+    side = max(1, round(min(height, width) * (0.5 + 0.5 * rng.random())))
+    x, y = int(rng.random() * (width - side + 1)), int(rng.random() * (height - side + 1))
+    part = Image.fromarray(np.ascontiguousarray(picture[y : y + side, x : x + side]))
+    return np.asarray(
+        part.resize((size, size), Image.Resampling.BOX if side > size else Image.Resampling.BILINEAR), dtype=np.float32
+    )
+
+
 def distinct(backdrop: Floats) -> tuple[str, ...]:
     """The colours that stand out from every part of the background; never fewer than five."""
     step = max(1, len(backdrop) // 6)

@@ -6,167 +6,62 @@ made of, so it cannot miss a word.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
+
+from mmgrad_explain.data.scene_templates import HELD_OUT_TEMPLATES, SENTENCES, TEMPLATES
+from mmgrad_explain.data.scene_words import (
+    COLOR_WORDS,
+    DIRECTIONS,
+    MARGIN,
+    NEAR,
+    NEARER,
+    NOUNS,
+    PLACES,
+    RELATIONS,
+    SHAPE_WORDS,
+    SIDES,
+    SIZE_WORDS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
 
+__all__ = [
+    "COLOR_WORDS",
+    "DIRECTIONS",
+    "HELD_OUT_TEMPLATES",
+    "MARGIN",
+    "NOUNS",
+    "PLACES",
+    "RELATIONS",
+    "SENTENCES",
+    "SHAPE_WORDS",
+    "SIDES",
+    "SIZE_WORDS",
+    "TEMPLATES",
+    "VOCABULARY",
+    "SceneObject",
+    "describe",
+    "name",
+    "named_by",
+    "pick",
+    "sentence",
+    "with_article",
+    "word",
+]
+
+RELATION_SHARE = 0.12
+"""How many of the descriptions place the object by another one, where that is possible."""
+
+_PLACE_SHARE = 0.3
+_POLITE_SHARE = 0.05
+
 _T = TypeVar("_T")
-
-# The first word is the usual one.
-COLOR_WORDS: dict[str, tuple[str, ...]] = {
-    "red": ("red",),
-    "green": ("green",),
-    "blue": ("blue",),
-    "yellow": ("yellow",),
-    "purple": ("purple", "violet"),
-    "orange": ("orange",),
-    "pink": ("pink",),
-    "cyan": ("cyan", "turquoise"),
-}
-SHAPE_WORDS: dict[str, tuple[str, ...]] = {
-    "circle": ("circle", "disc", "ball"),
-    "square": ("square", "box"),
-    "triangle": ("triangle",),
-    "star": ("star",),
-    "heart": ("heart",),
-    "cross": ("cross", "plus"),
-    "ring": ("ring",),
-    "crescent": ("crescent", "moon"),
-}
-SIZE_WORDS: dict[str, tuple[str, ...]] = {"small": ("small", "little"), "large": ("large", "big")}
-NOUNS = ("one", "shape", "object", "thing")
-
-# Side -> (axis, sign, how an object on that side is told from its like).
-SIDES: dict[str, tuple[int, int, tuple[str, ...]]] = {
-    "left": (0, -1, ("the left {noun}", "the {noun} on the left", "the leftmost {noun}")),
-    "right": (0, 1, ("the right {noun}", "the {noun} on the right", "the rightmost {noun}")),
-    "top": (1, -1, ("the top {noun}", "the {noun} at the top", "the upper {noun}")),
-    "bottom": (1, 1, ("the bottom {noun}", "the {noun} at the bottom", "the lower {noun}")),
-}
-MARGIN = 0.12
-"""How much farther out than its like an object must be, as a share of the picture, to be called by its side."""
-
-# Place -> (where something is added, where something is moved).
-_CORNERS = {
-    f"{vertical} {side}": (
-        (
-            f"at the {vertical} {side}",
-            f"in the {vertical} {side}",
-            f"in the {vertical} {side} corner",
-            f"in the {other} {side} corner",
-        ),
-        (f"to the {vertical} {side}", f"to the {vertical} {side} corner", f"to the {other} {side} corner"),
-    )
-    for vertical, other in (("top", "upper"), ("bottom", "lower"))
-    for side in ("left", "right")
-}
-PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "left": (("on the left", "on the left side", "at the left"), ("to the left", "to the left side")),
-    "right": (("on the right", "on the right side", "at the right"), ("to the right", "to the right side")),
-    "top": (("at the top", "near the top"), ("to the top",)),
-    "bottom": (("at the bottom", "near the bottom"), ("to the bottom",)),
-    "center": (("in the center", "in the middle", "at the center"), ("to the center", "to the middle")),
-    **_CORNERS,
-}
-DIRECTIONS = {"left": "left", "right": "right", "top": "up", "bottom": "down"}
-
-TEMPLATES: dict[str, tuple[str, ...]] = {
-    "recolour": (
-        "make {subject} {color}",
-        "make {subject} {color}",
-        "change {subject} to {color}",
-        "change {subject} into {color}",
-        "turn {subject} {color}",
-        "paint {subject} {color}",
-        "color {subject} {color}",
-        "colour {subject} {color}",
-        "recolor {subject} to {color}",
-        "recolour {subject} {color}",
-        "{subject} should be {color}",
-        "{subject} is now {color}",
-        "change the color of {subject} to {color}",
-        "change the colour of {subject} to {color}",
-        "make {subject} {color} instead of {old}",
-        "change {subject} from {old} to {color}",
-    ),
-    "reshape": (
-        "make {subject} {shape}",
-        "turn {subject} into {shape}",
-        "change {subject} to {shape}",
-        "change {subject} into {shape}",
-        "replace {subject} with {shape}",
-        "swap {subject} for {shape}",
-        "transform {subject} into {shape}",
-        "{subject} should be {shape}",
-        "{subject} is now {shape}",
-        "change the shape of {subject} to {shape}",
-    ),
-    "larger": (
-        "make {subject} bigger",
-        "make {subject} larger",
-        "make {subject} big",
-        "make {subject} large",
-        "enlarge {subject}",
-        "grow {subject}",
-        "scale up {subject}",
-        "increase the size of {subject}",
-        "{subject} should be bigger",
-        "{subject} should be larger",
-    ),
-    "smaller": (
-        "make {subject} smaller",
-        "make {subject} smaller",
-        "make {subject} small",
-        "make {subject} little",
-        "shrink {subject}",
-        "scale down {subject}",
-        "reduce the size of {subject}",
-        "decrease the size of {subject}",
-        "{subject} should be smaller",
-    ),
-    "remove": (
-        "remove {subject}",
-        "remove {subject}",
-        "delete {subject}",
-        "erase {subject}",
-        "take away {subject}",
-        "take {subject} away",
-        "take out {subject}",
-        "get rid of {subject}",
-        "without {subject}",
-        "the same without {subject}",
-    ),
-    "move to": (
-        "move {subject} {place}",
-        "move {subject} {place}",
-        "shift {subject} {place}",
-        "put {subject} {where}",
-        "place {subject} {where}",
-        "{subject} should be {where}",
-    ),
-    "move along": (
-        "move {subject} {direction}",
-        "shift {subject} {direction}",
-        "push {subject} {direction}",
-        "slide {subject} {direction}",
-    ),
-    "add": (
-        "add {thing} {where}",
-        "add {thing} {where}",
-        "put {thing} {where}",
-        "place {thing} {where}",
-        "draw {thing} {where}",
-        "insert {thing} {where}",
-        "with {thing} {where}",
-        "there should be {thing} {where}",
-        "{where} add {thing}",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -216,13 +111,13 @@ def name(rng: np.random.Generator, thing: SceneObject, attributes: Iterable[str]
 
 
 _KINDS: tuple[tuple[float, tuple[str, ...]], ...] = (
-    (1.0, ("color",)),
+    (0.8, ("color",)),
     (1.0, ("shape",)),
     (1.4, ("color", "shape")),
-    (0.7, ("size", "shape")),
-    (0.5, ("size", "color")),
-    (0.4, ("size",)),
-    (0.25, ("size", "color", "shape")),
+    (0.9, ("size", "shape")),
+    (0.7, ("size", "color")),
+    (0.5, ("size",)),
+    (0.3, ("size", "color", "shape")),
 )
 _FILTERS: tuple[tuple[str, ...], ...] = ((), ("shape",), ("color",), ("color", "shape"), ("size",))
 
@@ -244,24 +139,46 @@ def _by_place(rng: np.random.Generator, objects: Sequence[SceneObject], thing: S
     return pick(rng, pick(rng, sides)).format(noun=name(rng, thing, attributes))
 
 
-def describe(rng: np.random.Generator, objects: Sequence[SceneObject], index: int) -> str:
-    """Describes one object so that no other object of the scene fits.
+def _related(relation: str, thing: SceneObject, anchor: SceneObject) -> bool | None:
+    """Whether the relation holds; None where one could argue."""
+    du, dv = thing.u - anchor.u, thing.v - anchor.v
+    axis, sign, _ = RELATIONS[relation]
+    along, across = sign * (du, dv)[axis], abs((dv, du)[axis])
+    if along <= 0:
+        return False
+    return True if along > MARGIN and across < along else None
 
-    Args:
-        rng: The source of variety.
-        objects: All objects of the scene; no two may share shape, colour and size.
-        index: The object to describe.
 
-    Returns:
-        A noun phrase, such as ``"the small star"``; ``"it"`` only where the object is alone.
-    """
-    thing = objects[index]
-    if len(objects) == 1 and rng.random() < 0.6:
-        return "it"
-    if rng.random() < 0.3:
-        placed = _by_place(rng, objects, thing)
-        if placed is not None:
-            return placed
+def _close(thing: SceneObject, anchor: SceneObject, rivals: Sequence[SceneObject]) -> bool:
+    """Whether the object, and it alone among its rivals, is next to the anchor."""
+    reach = math.hypot(thing.u - anchor.u, thing.v - anchor.v)
+    others = [math.hypot(o.u - anchor.u, o.v - anchor.v) for o in rivals if o is not anchor]
+    return reach < NEAR and all(other > NEARER * reach for other in others)
+
+
+def _by_relation(rng: np.random.Generator, objects: Sequence[SceneObject], thing: SceneObject) -> str | None:
+    """Places the object by another one; None unless that tells it from others that would fit otherwise."""
+    anchors = [other for other in objects if other is not thing]
+    found: list[tuple[tuple[str, ...], SceneObject, tuple[str, ...]]] = []
+    for attributes in _FILTERS:
+        rivals = [other for other in _alike(objects, thing, attributes) if other is not thing]
+        for anchor in anchors if rivals else ():
+            for relation, (_, sign, forms) in RELATIONS.items():
+                if sign:
+                    holds = _related(relation, thing, anchor) is True and not any(
+                        _related(relation, rival, anchor) is not False for rival in rivals if rival is not anchor
+                    )
+                else:
+                    holds = rivals != [anchor] and _close(thing, anchor, rivals)
+                if holds:
+                    found.append((attributes, anchor, forms))
+    if not found:
+        return None
+    attributes, anchor, forms = pick(rng, found)
+    return f"the {name(rng, thing, attributes)} {word(rng, forms, 0.4)} {_by_looks(rng, objects, anchor)}"
+
+
+def _by_looks(rng: np.random.Generator, objects: Sequence[SceneObject], thing: SceneObject) -> str:
     kinds = [(weight, kind) for weight, kind in _KINDS if len(_alike(objects, thing, kind)) == 1]
     left = rng.random() * sum(weight for weight, _ in kinds)
     for weight, kind in kinds:
@@ -271,20 +188,64 @@ def describe(rng: np.random.Generator, objects: Sequence[SceneObject], index: in
     return "the " + name(rng, thing, kinds[-1][1])
 
 
+def describe(rng: np.random.Generator, objects: Sequence[SceneObject], index: int, *, relations: bool = True) -> str:
+    """Describes one object so that no other object of the scene fits.
+
+    Args:
+        rng: The source of variety.
+        objects: All objects of the scene; no two may share shape, colour and size.
+        index: The object to describe.
+        relations: Whether another object may be called in, as in ``"the star left of the ring"``.
+
+    Returns:
+        A noun phrase, such as ``"the small star"``; ``"it"`` only where the object is alone.
+    """
+    thing = objects[index]
+    if len(objects) == 1 and rng.random() < 0.6:
+        return "it"
+    kind = rng.random()
+    phrase = None
+    if kind < RELATION_SHARE and relations:
+        phrase = _by_relation(rng, objects, thing)
+    elif kind > 1 - _PLACE_SHARE:
+        phrase = _by_place(rng, objects, thing)
+    return phrase or _by_looks(rng, objects, thing)
+
+
+def named_by(subject: str) -> str:
+    """What names the object in a description.
+
+    Returns:
+        ``"two"`` for two objects, ``"relation"`` for one that is placed by another, else any of size, color, shape,
+        place, as in ``"size, shape"``; ``"it"`` where nothing names it.
+    """
+    if " and " in subject:
+        return "two"
+    if any(f" {form} the " in subject for _, _, forms in RELATIONS.values() for form in forms):
+        return "relation"
+    words = set(subject.split())
+    kinds = {"size": SIZE_WORDS.values(), "color": COLOR_WORDS.values(), "shape": SHAPE_WORDS.values()}
+    found = [kind for kind, tables in kinds.items() if any(words & set(table) for table in tables)]
+    places = {word for _, _, phrases in SIDES.values() for phrase in phrases for word in phrase.split()}
+    if words & (places - {"the", "{noun}", "on", "at"}):
+        found.append("place")
+    return ", ".join(found) or "it"
+
+
 def sentence(rng: np.random.Generator, templates: Sequence[str], values: Mapping[str, str]) -> str:
     """Fills one of the templates; now and then politely."""
     text = pick(rng, templates).format_map(values)
     text = re.sub(r"\bthe (colou?r|size|shape) of it\b", r"its \1", text)
     text = re.sub(r"\b(take|scale) (away|out|up|down) it\b", r"\1 it \2", text)
-    return f"please {text}" if rng.random() < 0.05 else text
+    return f"please {text}" if rng.random() < _POLITE_SHARE else text
 
 
 def _vocabulary() -> tuple[str, ...]:
-    texts: list[str] = ["please it its the a an", *NOUNS, *DIRECTIONS.values()]
+    texts: list[str] = ["please it its the a an and are", *NOUNS, *DIRECTIONS.values()]
     for table in (COLOR_WORDS, SHAPE_WORDS, SIZE_WORDS, TEMPLATES):
         for entry in table.values():
             texts.extend(entry)
-    for _, _, forms in SIDES.values():
+    for _, _, forms in (*SIDES.values(), *RELATIONS.values()):
         texts.extend(forms)
     for where, place in PLACES.values():
         texts.extend(where + place)

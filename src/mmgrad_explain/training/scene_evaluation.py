@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmgrad_explain.attention import MultiModalGradAttention, TextShift
-from mmgrad_explain.data.scene_text import COLOR_WORDS, SHAPE_WORDS, SIDES, SIZE_WORDS
+from mmgrad_explain.data.scene_text import named_by
 from mmgrad_explain.evaluation.localization import energy_inside, intersection_over_union, pointing_game
 from mmgrad_explain.evaluation.retrieval import recall_at, target_rank
 from mmgrad_explain.training.scene_batches import scene_batch
@@ -56,17 +56,6 @@ class SceneFigures:
 
 def _means(values: Tensor, kinds: list[str]) -> dict[str, float]:
     return {kind: float(values[[k == kind for k in kinds]].mean()) for kind in sorted(set(kinds))}
-
-
-def named_by(subject: str) -> str:
-    """What names an object in a description: any of size, color, shape, place, or nothing but ``it``."""
-    words = set(subject.split())
-    kinds = {"size": SIZE_WORDS.values(), "color": COLOR_WORDS.values(), "shape": SHAPE_WORDS.values()}
-    found = [kind for kind, tables in kinds.items() if any(words & set(table) for table in tables)]
-    places = {word for _, _, phrases in SIDES.values() for phrase in phrases for word in phrase.split()}
-    if words & (places - {"the", "{noun}", "on", "at"}):
-        found.append("place")
-    return ", ".join(found) or "it"
 
 
 def evaluate_scenes(

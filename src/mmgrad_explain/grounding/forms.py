@@ -1,0 +1,184 @@
+"""How far a map is from a mask: each form takes maps and masks ``(B, h, w)`` and gives one loss a sample, ``(B,)``.
+
+``p`` is the rectified map divided by its maximum, ``z`` the signed map divided by its spread, ``t`` the mask divided by
+its sum; maximum, mean and spread are held constant, so that a loss cannot be lowered by moving them. A dead map has the
+worst value of its form: one that no live map exceeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmgrad_explain.errors import InputError, did_you_mean
+from mmgrad_explain.grounding.maps import (
+    check_pair,
+    dead_is_worst,
+    full_precision,
+    rectified,
+    share_of,
+    spread_of,
+)
+
+Form = Callable[[Tensor, Tensor], Tensor]
+
+SMOOTHING = 0.01
+"""How far :func:`bce_loss` and :func:`kl_loss` keep probabilities from 0, as a share of a map's maximum."""
+
+
+@full_precision
+def dice_loss(maps: Tensor, masks: Tensor) -> Tensor:
+    r"""Soft Dice distance.
+
+    .. math:: \ell = 1 - \frac{2 \sum_x p(x)\, m(x)}{\sum_x p(x)^2 + \sum_x m(x)^2}
+
+    Args:
+        maps: ``(B, h, w)``, differentiable; signed maps are rectified here.
+        masks: Where the maps should lie, ``(B, h, w)``, values in [0, 1], not empty.
+
+    Returns:
+        One loss a sample, ``(B,)``, in [0, 1]; 1 for a dead map. The gradient flows to ``maps`` and is finite.
+
+    Raises:
+        TypeError: If the maps are no floating tensor.
+        InputError: If the shapes differ.
+
+    Source: Milletari et al., V-Net (arXiv 1606.04797), section 3, on max-normalised maps.
+    """
+    masks = check_pair(maps, masks)
+    p = rectified(maps)
+    total = p.square().sum((1, 2)) + masks.square().sum((1, 2))
+    loss = 1 - 2 * (p * masks).sum((1, 2)) / total.clamp(min=torch.finfo(maps.dtype).eps)
+    return dead_is_worst(loss, 1.0, maps, masks)
+
+
+@full_precision
+def bce_loss(maps: Tensor, masks: Tensor) -> Tensor:
+    r"""Binary cross-entropy of every cell, averaged over the cells.
+
+    .. math:: \ell = -\frac1N \sum_x m(x) \log p'(x) + (1 - m(x)) \log (1 - p'(x)), \quad p' = \delta + (1 - 2\delta) p
+
+    with ``delta`` = :data:`SMOOTHING`, so that a cell that is wholly wrong keeps its gradient.
+
+    Args and raises as :func:`dice_loss`.
+
+    Returns:
+        ``(B,)``, at most ``-log(delta)``.
+    """
+    masks = check_pair(maps, masks)
+    p = SMOOTHING + (1 - 2 * SMOOTHING) * rectified(maps)
+    loss = -(masks * p.log() + (1 - masks) * (1 - p).log()).mean((1, 2))
+    larger = torch.maximum(masks, 1 - masks)
+    worst = -(larger * math.log(SMOOTHING) + (1 - larger) * math.log(1 - SMOOTHING)).mean((1, 2))
+    return dead_is_worst(loss, worst, maps, masks)
+
+
+@full_precision
+def softmax_loss(maps: Tensor, masks: Tensor) -> Tensor:
+    r"""Cross-entropy of the mask with a softmax over all cells of the signed, standardized map.
+
+    .. math:: \ell = -\sum_x t(x) \log \operatorname{softmax}_x\left(\frac{M - \operatorname{mean} M}{\operatorname{std} M}\right)
+
+    Give it maps that were not rectified (``attend(..., relu=False)``): it reaches cells below zero, too.
+
+    Args and raises as :func:`dice_loss`.
+
+    Returns:
+        ``(B,)``, at most ``log N + sqrt(2 N)`` for ``N`` cells.
+    """  # noqa: E501
+    masks = check_pair(maps, masks)
+    centre, spread = spread_of(maps, centred=True)
+    log_share = ((maps - centre) / spread).flatten(1).log_softmax(1)
+    loss = -(share_of(masks).flatten(1) * log_share).sum(1)
+    cells = maps[0].numel()
+    return dead_is_worst(loss, math.log(cells) + math.sqrt(2 * cells), maps, masks)
+
+
+@full_precision
+def softplus_loss(maps: Tensor, masks: Tensor) -> Tensor:
+    r"""Negative log of the share of the map's mass that lies in the mask, with softplus in place of the ReLU.
+
+    .. math:: \ell = -\log \frac{\sum_x m(x) \operatorname{softplus}(z(x))}{\sum_x \operatorname{softplus}(z(x))},
+        \quad z = M / \operatorname{rms} M
+
+    Give it maps that were not rectified (``attend(..., relu=False)``).
+
+    Args and raises as :func:`dice_loss`.
+
+    Returns:
+        ``(B,)``, at most ``sqrt N + log(2.5 N / sum(m))`` for ``N`` cells.
+    """
+    masks = check_pair(maps, masks)
+    _, spread = spread_of(maps, centred=False)
+    mass = F.softplus(maps / spread)
+    tiny = torch.finfo(maps.dtype).tiny
+    loss = mass.sum((1, 2)).log() - ((mass * masks).sum((1, 2)) + tiny).log()
+    cells = maps[0].numel()
+    worst = math.sqrt(cells) + (2.5 * cells / masks.sum((1, 2)).clamp(min=torch.finfo(maps.dtype).eps)).log()
+    return dead_is_worst(loss, worst, maps, masks)
+
+
+@full_precision
+def kl_loss(maps: Tensor, masks: Tensor) -> Tensor:
+    r"""Kullback-Leibler divergence of the mask, as a distribution, from the rectified map as one.
+
+    .. math:: \ell = \sum_x t(x) \log \frac{t(x)}{q(x)}, \quad q = \frac{p + \delta}{\sum_x (p(x) + \delta)}
+
+    with ``delta`` = :data:`SMOOTHING`.
+
+    Args and raises as :func:`dice_loss`.
+
+    Returns:
+        ``(B,)``, at most ``log(N (1 + delta) / delta)`` for ``N`` cells.
+    """
+    masks = check_pair(maps, masks)
+    p = rectified(maps) + SMOOTHING
+    log_share = p.log() - p.sum((1, 2), keepdim=True).log()
+    t = share_of(masks)
+    loss = (torch.xlogy(t, t) - t * log_share).sum((1, 2))
+    worst = math.log(maps[0].numel() * (1 + SMOOTHING) / SMOOTHING)
+    return dead_is_worst(loss, worst, maps, masks)
+
+
+FORMS: dict[str, Form] = {
+    "dice": dice_loss,
+    "bce": bce_loss,
+    "softmax": softmax_loss,
+    "softplus": softplus_loss,
+    "kl": kl_loss,
+}
+
+
+def ensure_form(form: str | Form) -> tuple[str, Form]:
+    """Give the name and the function of a form.
+
+    Args:
+        form: A name from :data:`FORMS`, or a callable of maps and masks, both ``(B, h, w)``, giving ``(B,)``. A
+            callable has to give dead maps a bad value by itself.
+
+    Raises:
+        TypeError: neither a name nor a callable.
+        InputError: no form of that name.
+    """
+    if isinstance(form, str):
+        if form in FORMS:
+            return form, FORMS[form]
+        hint = did_you_mean(form, FORMS)
+        raise InputError(f"form: there is no {form!r}; {hint}Known: {', '.join(FORMS)}, or any callable")
+    if not callable(form):
+        raise TypeError(f"form must be a name or a callable of maps and masks, not {type(form).__name__}")
+    own = form
+
+    def checked(maps: Tensor, masks: Tensor) -> Tensor:
+        made = own(maps, masks)
+        if not isinstance(made, Tensor):
+            raise TypeError(f"form must return a tensor, not {type(made).__name__}")
+        if made.shape != maps.shape[:1]:
+            raise InputError(f"form must return one loss a sample, shape ({len(maps)},), not {tuple(made.shape)}")
+        return made
+
+    return str(getattr(form, "__name__", type(form).__name__)), checked

@@ -1,0 +1,262 @@
+"""What maps should lie on: masks, boxes and points of a batch, laid on the maps' grid.
+
+Everything is measured against the picture as the model saw it. A cell's value is the share of it that is covered,
+scaled so that the brightest cell of a mask is as bright as the mask itself: what is smaller than a cell stays visible.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.grounding.maps import full
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+UNITS = ("fraction", "pixel")
+_SLACK = 0.05  # how far outside the picture a fraction may lie: detectors round, and boxes reach over the edge
+
+
+class GroundingTargets(NamedTuple):
+    """Where the maps of a batch should lie.
+
+    Attributes:
+        masks: ``(B, h, w)`` float, values in [0, 1]; zeros where there is no supervision.
+        supervised: ``(B,)`` bool.
+    """
+
+    masks: Tensor
+    supervised: Tensor
+
+
+def grounding_targets(
+    grid: tuple[int, int],
+    *,
+    masks: Tensor | Sequence[Tensor | None] | None = None,
+    boxes: Sequence[Any] | None = None,
+    points: Sequence[Any] | None = None,
+    supervised: Tensor | Sequence[bool] | None = None,
+    units: str = "fraction",
+    image_size: tuple[int, int] | Sequence[tuple[int, int]] | None = None,
+    point_sigma: float = 0.7,
+    device: torch.device | str | None = None,
+    validate: bool = True,
+) -> GroundingTargets:
+    """Lay a batch's targets on the grid of its maps.
+
+    Each sample may have a mask, boxes, points, several of these (the brighter one counts in every cell), or nothing:
+    None, an empty list, or a mask of zeros mean that its map is not supervised.
+
+    Args:
+        grid: ``(h, w)`` of the maps.
+        masks: ``(B, H, W)`` or ``(B, 1, H, W)`` of any resolution, values in [0, 1]; or for each sample ``(H, W)``, of
+            its own resolution, or None.
+        boxes: For each sample any number of ``(x0, y0, x1, y1)`` (a list or ``(K, 4)``), or None.
+        points: For each sample any number of ``(x, y)`` (a list or ``(K, 2)``), or None.
+        supervised: ``(B,)`` bool; False takes a sample out.
+        units: Of boxes and points: ``"fraction"`` of the picture's width and height, or ``"pixel"``.
+        image_size: ``(H, W)`` of the pictures in pixels, or one a sample; needed for pixels alone.
+        point_sigma: Standard deviation of the Gaussian that a point is drawn as, in cells; 0 draws the one cell.
+        device: Where to put the result; None takes the masks' device, or the CPU.
+        validate: Look at the masks' values; on an accelerator this waits for it.
+
+    Raises:
+        TypeError: If a mask is no tensor.
+        InputError: If shapes or lengths do not fit, or masks, boxes or points hold values out of range.
+    """
+    height, width = grid
+    if height < 1 or width < 1:
+        raise InputError(f"grid must be (h, w), each at least 1, got {grid}")
+    if not point_sigma >= 0:
+        raise InputError(f"point_sigma must be 0 (the cell) or above, in cells; got {point_sigma}")
+    count = _batch_size(masks=masks, boxes=boxes, points=points)
+    layers = []
+    if masks is not None:
+        layers.append(_from_masks(masks, grid, device, validate=validate))
+        device = layers[0].device
+    if boxes is not None or points is not None:
+        sizes = _sizes(units, image_size, count)
+        for name, values, numbers in (("boxes", boxes, 4), ("points", points, 2)):
+            if values is not None:
+                made = [_fractions(name, i, one, numbers, sizes[i]) for i, one in enumerate(values)]
+                draw = _draw_boxes if numbers == 4 else _point_drawer(point_sigma)
+                layers.append(torch.stack([draw(one, grid) for one in made]).to(device or "cpu"))
+    drawn = torch.stack([layer.to(layers[0].dtype) for layer in layers]).amax(0)
+    return GroundingTargets(drawn, supervised_among(drawn.amax((1, 2)) > 0, supervised))
+
+
+def partner_masks(masks: Tensor, groups: Tensor) -> Tensor:
+    """For each sample the union of the masks of the other samples with the same picture.
+
+    Args:
+        masks: ``(B, h, w)``.
+        groups: Which picture each sample's text is about, ``(B,)`` integers.
+
+    Returns:
+        ``(B, h, w)``; zeros for a sample that is alone.
+
+    Raises:
+        InputError: If the shapes do not fit.
+    """
+    if groups.shape != masks.shape[:1]:
+        raise InputError(f"groups must have shape ({len(masks)},), one picture a sample, not {tuple(groups.shape)}")
+    same = groups[:, None] == groups[None]
+    same.fill_diagonal_(fill_value=False)
+    return torch.stack([(masks * row[:, None, None]).amax(0) for row in same])
+
+
+def lay_on_grid(masks: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Masks ``(B, H, W)`` averaged over each cell's exact area, ``(B, h, w)``; each keeps its maximum."""
+    values = full(masks)
+    high, wide = (
+        _coverage(torch.arange(n + 1, dtype=torch.float64) / n, cells)
+        for n, cells in zip(values.shape[1:], grid, strict=True)
+    )
+    small = high.to(values).T @ values @ wide.to(values)
+    peak, was = small.amax((1, 2), keepdim=True), values.amax((1, 2), keepdim=True)
+    return (small * torch.where(peak > 0, was / torch.where(peak > 0, peak, 1), 0)).clamp(max=1)
+
+
+def _coverage(edges: Tensor, cells: int) -> Tensor:
+    """Which share of each cell lies between neighbouring edges, ``(edges - 1, cells)``; the picture has length 1."""
+    low, high = edges[:-1, None].double(), edges[1:, None].double()
+    left = torch.arange(cells, dtype=torch.float64)[None] / cells
+    overlap = torch.minimum(high, left + 1 / cells) - torch.maximum(low, left)
+    return overlap.clamp(min=0) * cells
+
+
+def _batch_size(**given: Tensor | Sequence[Any] | None) -> int:
+    counts = {name: len(values) for name, values in given.items() if values is not None}
+    if not counts:
+        raise InputError("targets: give masks=, boxes= or points=")
+    if len(set(counts.values())) > 1:
+        raise InputError(f"targets: {', '.join(counts)} must be of one batch, got lengths {list(counts.values())}")
+    return next(iter(counts.values()))
+
+
+def _from_masks(
+    masks: Tensor | Sequence[Tensor | None], grid: tuple[int, int], device: torch.device | str | None, *, validate: bool
+) -> Tensor:
+    if isinstance(masks, Tensor):
+        if masks.dim() == 4 and masks.shape[1] == 1:
+            masks = masks[:, 0]
+        if masks.dim() != 3 or 0 in masks.shape[1:]:
+            raise InputError(f"masks must be (B, H, W) or (B, 1, H, W), got {tuple(masks.shape)}")
+        masks = masks if device is None else masks.to(device)
+        if validate:
+            _check_values(masks)
+        return lay_on_grid(masks, grid)
+    rows: list[Tensor | None] = []
+    for index, mask in enumerate(masks):
+        if mask is None:
+            rows.append(None)
+            continue
+        if not isinstance(mask, Tensor):
+            raise TypeError(f"masks: sample {index} must be a tensor (H, W) or None, not {type(mask).__name__}")
+        if mask.dim() != 2 or 0 in mask.shape:
+            raise InputError(f"masks: sample {index} must be (H, W), got {tuple(mask.shape)}")
+        rows.append(_from_masks(mask[None], grid, device, validate=validate)[0])
+    like = next((row for row in rows if row is not None), torch.zeros(grid, device=device))
+    return torch.stack([torch.zeros_like(like) if row is None else row.to(like) for row in rows])
+
+
+def _check_values(masks: Tensor) -> None:
+    if masks.dtype == torch.bool or masks.numel() == 0:
+        return
+    low, high = (float(bound) for bound in torch.aminmax(masks))
+    if not (low >= 0 and high <= 1):  # not true of NaN
+        hint = "divide a mask of 0 to 255 by 255" if high == high else "it holds NaN"  # noqa: PLR0124
+        raise InputError(f"masks must lie in [0, 1], got {low:g} to {high:g}: {hint}")
+
+
+def _sizes(
+    units: str, image_size: tuple[int, int] | Sequence[tuple[int, int]] | None, count: int
+) -> list[tuple[float, float] | None]:
+    """What coordinates are divided by, ``(W, H)`` a sample; None for fractions."""
+    if units not in UNITS:
+        raise InputError(f"units must be 'fraction' or 'pixel', not {units!r}")
+    if units == "fraction":
+        return [None] * count
+    if image_size is None:
+        raise InputError("image_size: boxes and points in pixels need the pictures' size (H, W), or one a sample")
+    every: list[Any] = [image_size] * count if isinstance(image_size[0], int | float) else list(image_size)
+    if len(every) != count or any(len(size) != 2 or min(size) <= 0 for size in every):
+        raise InputError(f"image_size must be (H, W) in pixels, or {count} of these, one a sample")
+    return [(float(width), float(height)) for height, width in every]
+
+
+def _fractions(name: str, index: int, values: Any, numbers: int, size: tuple[float, float] | None) -> Tensor:
+    """One sample's boxes or points, ``(K, 4)`` or ``(K, 2)``, as fractions of the picture, within it."""
+    rows = torch.as_tensor([] if values is None else values, dtype=torch.float64).cpu()
+    if rows.numel() == 0:
+        return rows.new_zeros((0, numbers))
+    if rows.dim() == 1 and len(rows) == numbers:
+        rows = rows[None]
+    what = "(x0, y0, x1, y1)" if numbers == 4 else "(x, y)"
+    if rows.dim() != 2 or rows.shape[1] != numbers:
+        raise InputError(f"{name}: sample {index} must be rows of {what}, got shape {tuple(rows.shape)}")
+    if not bool(rows.isfinite().all()):
+        raise InputError(f"{name}: sample {index} holds values that are not finite")
+    if size is not None:
+        rows = rows / torch.tensor(size * (numbers // 2), dtype=torch.float64)
+    elif bool((rows < -_SLACK).any()) or bool((rows > 1 + _SLACK).any()):
+        raise InputError(
+            f"{name}: sample {index} reaches outside the picture ({rows.min():g} to {rows.max():g}, in fractions of "
+            "it); for pixels pass units='pixel' and image_size=(H, W)"
+        )
+    if numbers == 4:
+        inside = rows.clamp(0, 1)
+        if bool((inside[:, 2:] <= inside[:, :2]).any()):
+            raise InputError(
+                f"boxes: sample {index} holds a box with nothing in the picture; (x0, y0, x1, y1), x0 < x1"
+            )
+        return inside
+    if bool((rows < -_SLACK).any()) or bool((rows > 1 + _SLACK).any()):
+        raise InputError(f"points: sample {index} holds a point outside the picture")
+    return rows.clamp(0, 1)
+
+
+def _draw_boxes(boxes: Tensor, grid: tuple[int, int]) -> Tensor:
+    drawn = [torch.zeros(grid)]
+    for x0, y0, x1, y1 in boxes:
+        rows, columns = _coverage(torch.stack([y0, y1]), grid[0])[0], _coverage(torch.stack([x0, x1]), grid[1])[0]
+        drawn.append((rows[:, None] * columns[None] / (rows.amax() * columns.amax())).float())
+    return torch.stack(drawn).amax(0)
+
+
+def _point_drawer(sigma: float) -> Callable[[Tensor, tuple[int, int]], Tensor]:
+    def draw(points: Tensor, grid: tuple[int, int]) -> Tensor:
+        drawn = [torch.zeros(grid)]
+        for x, y in points:
+            place = [value * cells for value, cells in zip((y, x), grid, strict=True)]
+            if sigma == 0:
+                one = torch.zeros(grid)
+                row, column = (min(int(at), cells - 1) for at, cells in zip(place, grid, strict=True))
+                one[row, column] = 1
+            else:
+                rows, columns = ((torch.arange(n) + 0.5 - at) / sigma for n, at in zip(grid, place, strict=True))
+                far = rows.square()[:, None] + columns.square()[None]
+                one = (-(far - far.min()) / 2).exp().float()
+            drawn.append(one)
+        return torch.stack(drawn).amax(0)
+
+    return draw
+
+
+def supervised_among(found: Tensor, given: Tensor | Sequence[bool] | None) -> Tensor:
+    """Which samples are supervised: those that have a mask, ``found`` (B,), and were not taken out.
+
+    Raises:
+        InputError: If ``given`` is not ``(B,)`` bool.
+    """
+    if given is None:
+        return found
+    wanted = torch.as_tensor(given, device=found.device)
+    if wanted.shape != found.shape or wanted.dtype != torch.bool:
+        kind = str(wanted.dtype).removeprefix("torch.")
+        raise InputError(f"supervised must be ({len(found)},) bool, got {tuple(wanted.shape)} {kind}")
+    return found & wanted

@@ -1,0 +1,127 @@
+"""What else can be asked of maps, beside lying on their mask. One loss a sample, ``(B,)``, each in [0, 1].
+
+``p`` is the rectified map divided by its maximum, which is held constant. A dead map has the loss 1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.grounding.maps import check_pair, dead_is_worst, dead_maps, full, full_precision, rectified
+
+SLACK = 0.01
+"""Brightness, as a share of a map's maximum, below which :func:`contrast_loss` sees no difference."""
+
+
+def foreign_regions(masks: Tensor, other_masks: Tensor) -> Tensor:
+    """Where another text's map belongs and this one's does not: ``max_k(other) * (1 - mask)``, ``(B, h, w)``.
+
+    Args:
+        masks: ``(B, h, w)``, values in [0, 1].
+        other_masks: ``(B, h, w)``, or ``(B, K, h, w)`` for several partners, zeros where there are fewer.
+
+    Raises:
+        InputError: If the shapes do not fit.
+    """
+    if other_masks.dim() == 4 and other_masks.shape[1] > 0:
+        other_masks = other_masks.amax(1)
+    if other_masks.shape != masks.shape:
+        raise InputError(
+            f"other_masks must be (B, h, w) or (B, K, h, w) with masks of {tuple(masks.shape)}, "
+            f"got {tuple(other_masks.shape)}"
+        )
+    return other_masks.to(masks) * (1 - masks)
+
+
+@full_precision
+def contrast_loss(maps: Tensor, masks: Tensor, other_masks: Tensor) -> Tensor:
+    r"""How much of the light falls on what another text of the same picture is about.
+
+    .. math:: \ell = \frac{b + \delta}{a + b + 2 \delta}, \quad
+        a = \frac{\sum_x p(x)\, m(x)}{\sum_x m(x)}, \quad b = \frac{\sum_x p(x)\, r(x)}{\sum_x r(x)}
+
+    ``r`` is the partners' mask without one's own, ``delta`` = :data:`SLACK`. One half: both are lit alike, or neither.
+
+    Args:
+        maps: ``(B, h, w)``, differentiable; signed maps are rectified here.
+        masks: Where each map should lie, ``(B, h, w)``, values in [0, 1].
+        other_masks: Where the maps of the other texts should lie, ``(B, h, w)`` or ``(B, K, h, w)``;
+            :func:`partner_masks` makes them of a batch that has several texts for a picture.
+
+    Returns:
+        ``(B,)`` in [0, 1]. It means nothing where ``r`` is empty: leave these samples out.
+
+    Raises:
+        TypeError: If the maps are no floating tensor.
+        InputError: If the shapes differ.
+    """
+    masks = check_pair(maps, masks)
+    foreign = foreign_regions(masks, other_masks)
+    p = rectified(maps)
+    own, other = _mean_in(p, masks), _mean_in(p, foreign)
+    return dead_is_worst((other + SLACK) / (own + other + 2 * SLACK), 1.0, maps, masks)
+
+
+@full_precision
+def margin_loss(maps: Tensor, masks: Tensor, margin: float = 0.5) -> Tensor:
+    r"""How far the brightest place inside fails to stand out from the brightest place outside.
+
+    .. math:: \ell = \frac{1}{1 + \mu} \max\left(0, \mu - \max_x p(x)\, m(x) + \max_x p(x) (1 - m(x))\right)
+
+    Args:
+        maps: ``(B, h, w)``, differentiable; signed maps are rectified here.
+        masks: Where each map should lie, ``(B, h, w)``, values in [0, 1].
+        margin: ``mu``, as a share of the map's maximum, in (0, 1].
+
+    Returns:
+        ``(B,)`` in [0, 1]: 0 where the margin is kept.
+
+    Raises:
+        TypeError: If the maps are no floating tensor.
+        InputError: If the shapes differ, or the margin is out of its range.
+    """
+    masks = check_pair(maps, masks)
+    if not 0 < margin <= 1:
+        raise InputError(f"margin must be above 0 and at most 1, the map's maximum; got {margin}")
+    p = rectified(maps)
+    inside, outside = (p * masks).amax((1, 2)), (p * (1 - masks)).amax((1, 2))
+    return dead_is_worst((margin - inside + outside).relu() / (1 + margin), 1.0, maps, masks)
+
+
+@full_precision
+def consistency_loss(maps: Tensor, paired_maps: Tensor, excluded: Tensor | None = None) -> Tensor:
+    r"""How differently the maps of a triplet's reference and target lie: one minus their cosine.
+
+    .. math:: \ell = 1 - \frac{\sum_x k\, p\, p'}{\sqrt{\sum_x k\, p^2 \sum_x k\, p'^2}}, \quad k = 1 - \text{excluded}
+
+    It asks for the same place in both pictures. Leave out the samples whose object moves.
+
+    Args:
+        maps: Of the references, ``(B, h, w)``, differentiable; signed maps are rectified here.
+        paired_maps: Of the targets with the same texts, ``(B, h, w)``, differentiable.
+        excluded: Cells to leave out, 1, such as letterbox bars or what one picture alone shows; ``(B, h, w)`` in
+            [0, 1]. None leaves out nothing.
+
+    Returns:
+        ``(B,)`` in [0, 1]: 1 where either map is dead or dark on the cells that count.
+
+    Raises:
+        TypeError: If the maps are no floating tensor.
+        InputError: If the shapes differ.
+    """
+    paired = check_pair(maps, full(paired_maps), "maps and paired_maps")
+    first, second = rectified(maps), rectified(paired)
+    if excluded is not None:
+        keep = 1 - check_pair(maps, excluded, "maps and excluded")
+        first, second = first * keep.sqrt(), second * keep.sqrt()
+    squares = first.square().sum((1, 2)) * second.square().sum((1, 2))
+    bright = squares > torch.finfo(maps.dtype).eps ** 2
+    length = torch.where(bright, squares, torch.ones_like(squares)).sqrt()
+    loss = 1 - torch.where(bright, (first * second).sum((1, 2)) / length, torch.zeros_like(length))
+    return torch.where(dead_maps(maps) | dead_maps(paired), 1 + (loss - loss.detach()), loss)
+
+
+def _mean_in(values: Tensor, region: Tensor) -> Tensor:
+    return (values * region).sum((1, 2)) / region.sum((1, 2)).clamp(min=torch.finfo(region.dtype).eps)

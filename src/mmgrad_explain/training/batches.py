@@ -1,0 +1,195 @@
+"""What a step is trained on: pictures with their edits as arrays, and the same as tensors for a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+IGNORE = 255
+"""In a label map: nothing is known about this pixel."""
+
+
+@dataclass(frozen=True)
+class PictureBatch:
+    """``S`` reference pictures with ``N`` edits of them, as arrays; what a source gives for a step.
+
+    Attributes:
+        references: ``(S, H, W, 3)`` uint8.
+        targets: ``(N, H, W, 3)`` uint8.
+        reference_masks: The edited region in the reference, ``(N, H, W)`` bool.
+        target_masks: The edited region in the target, ``(N, H, W)`` bool.
+        texts: What is asked for, ``N``.
+        edits: Kind of each edit, ``N``.
+        picture: Which reference each edit belongs to, ``(N,)`` int64.
+        partner: Another edit of the same picture whose region is apart from this one's, ``(N,)`` int64; -1 where there
+            is none.
+        supervised: Whether the region of an edit is known, ``(N,)`` bool.
+        reference_labels: Label maps ``(S, H, W)`` uint8 by name: 0 is background, :data:`IGNORE` unknown.
+        target_labels: Likewise ``(N, H, W)``.
+    """
+
+    references: npt.NDArray[np.uint8]
+    targets: npt.NDArray[np.uint8]
+    reference_masks: npt.NDArray[np.bool_]
+    target_masks: npt.NDArray[np.bool_]
+    texts: list[str]
+    edits: list[str]
+    picture: npt.NDArray[np.int64]
+    partner: npt.NDArray[np.int64]
+    supervised: npt.NDArray[np.bool_]
+    reference_labels: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    target_labels: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TripletBatch:
+    """A :class:`PictureBatch` as a model takes it.
+
+    Attributes:
+        references: ``(S, 3, H, W)`` float32, normalised.
+        targets: ``(N, 3, H, W)`` float32, normalised.
+        reference_masks: ``(N, H, W)`` bool.
+        target_masks: ``(N, H, W)`` bool.
+        input_ids: ``(N, L)``.
+        attention_mask: ``(N, L)``.
+        texts: ``N``.
+        edits: ``N``.
+        picture: ``(N,)``.
+        partner: ``(N,)``.
+        supervised: ``(N,)`` bool.
+        reference_labels: Name to ``(S, H, W)`` uint8.
+        target_labels: Name to ``(N, H, W)`` uint8.
+    """
+
+    references: Tensor
+    targets: Tensor
+    reference_masks: Tensor
+    target_masks: Tensor
+    input_ids: Tensor
+    attention_mask: Tensor
+    texts: list[str]
+    edits: list[str]
+    picture: Tensor
+    partner: Tensor
+    supervised: Tensor
+    reference_labels: dict[str, Tensor] = field(default_factory=dict)
+    target_labels: dict[str, Tensor] = field(default_factory=dict)
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> TripletBatch:
+        """The same on another device."""
+
+        def moved(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value.to(device, non_blocking=non_blocking)
+            return {name: moved(one) for name, one in value.items()} if isinstance(value, dict) else value
+
+        return replace(self, **{f.name: moved(getattr(self, f.name)) for f in fields(self)})
+
+    def pin_memory(self) -> TripletBatch:
+        """The same in page-locked memory; data loaders ask for it."""
+        pinned: dict[str, Any] = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, Tensor):
+                pinned[each.name] = value.pin_memory()
+        return replace(self, **pinned)
+
+
+class Encoder(Protocol):
+    """What makes tensors of pictures and texts, as a composer's processor does."""
+
+    def normalise(self, pictures: npt.NDArray[np.uint8]) -> Tensor:
+        """``(B, H, W, 3)`` uint8 to ``(B, 3, H, W)`` float32."""
+
+    def encode_texts(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Texts to ids and mask, ``(B, L)``."""
+
+
+def encode(batch: PictureBatch, encoder: Encoder) -> TripletBatch:
+    """Make the tensors of a batch."""
+    input_ids, attention_mask = encoder.encode_texts(batch.texts)
+    return TripletBatch(
+        references=encoder.normalise(batch.references),
+        targets=encoder.normalise(batch.targets),
+        reference_masks=torch.from_numpy(batch.reference_masks),
+        target_masks=torch.from_numpy(batch.target_masks),
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        texts=batch.texts,
+        edits=batch.edits,
+        picture=torch.from_numpy(batch.picture),
+        partner=torch.from_numpy(batch.partner),
+        supervised=torch.from_numpy(batch.supervised),
+        reference_labels={name: torch.from_numpy(one) for name, one in batch.reference_labels.items()},
+        target_labels={name: torch.from_numpy(one) for name, one in batch.target_labels.items()},
+    )
+
+
+def join(batches: Sequence[PictureBatch]) -> PictureBatch:
+    """One batch of several; label maps that a part does not have are unknown there.
+
+    Raises:
+        InputError: If the pictures differ in size.
+    """
+    if len(batches) == 1:
+        return batches[0]
+    sizes = {batch.references.shape[1:3] for batch in batches}
+    if len(sizes) > 1:
+        raise InputError(f"sources must give pictures of one size to be mixed in a batch, not {sorted(sizes)}")
+    pictures = np.cumsum([0, *(len(batch.references) for batch in batches)])
+    edits = np.cumsum([0, *(len(batch.texts) for batch in batches)])
+    names = sorted({name for batch in batches for name in batch.reference_labels})
+    return PictureBatch(
+        references=np.concatenate([batch.references for batch in batches]),
+        targets=np.concatenate([batch.targets for batch in batches]),
+        reference_masks=np.concatenate([batch.reference_masks for batch in batches]),
+        target_masks=np.concatenate([batch.target_masks for batch in batches]),
+        texts=[text for batch in batches for text in batch.texts],
+        edits=[edit for batch in batches for edit in batch.edits],
+        picture=np.concatenate([b.picture + start for b, start in zip(batches, pictures, strict=False)]),
+        partner=np.concatenate(
+            [np.where(b.partner < 0, -1, b.partner + start) for b, start in zip(batches, edits, strict=False)]
+        ),
+        supervised=np.concatenate([batch.supervised for batch in batches]),
+        reference_labels={n: _labels([(b.reference_labels, b.references) for b in batches], n) for n in names},
+        target_labels={n: _labels([(b.target_labels, b.targets) for b in batches], n) for n in names},
+    )
+
+
+def _labels(
+    parts: Sequence[tuple[dict[str, npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]], name: str
+) -> npt.NDArray[np.uint8]:
+    unknown = [np.full(pictures.shape[:3], IGNORE, np.uint8) for _, pictures in parts]
+    return np.concatenate([labels.get(name, none) for (labels, _), none in zip(parts, unknown, strict=True)])
+
+
+def partners(masks: npt.NDArray[np.bool_], picture: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """For each edit another one of the same picture whose mask does not touch its own.
+
+    Args:
+        masks: ``(N, H, W)`` bool.
+        picture: ``(N,)``, which picture each belongs to.
+
+    Returns:
+        ``(N,)`` int64, the next such edit in turn, -1 where there is none.
+    """
+    flat = masks.reshape(len(masks), -1)
+    found = np.full(len(masks), -1, np.int64)
+    for i in range(len(masks)):
+        same = np.flatnonzero(picture == picture[i])
+        for j in np.roll(same, -1 - int(np.flatnonzero(same == i)[0])):
+            if j != i and flat[i].any() and flat[j].any() and not (flat[i] & flat[j]).any():
+                found[i] = j
+                break
+    return found

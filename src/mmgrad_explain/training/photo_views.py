@@ -1,0 +1,81 @@
+"""Views of a photograph: crops that may reach beyond it, letterboxed, under other light."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+from PIL.Image import Resampling
+
+from mmgrad_explain.images import fit
+from mmgrad_explain.training.batches import IGNORE
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    _Pixels = npt.NDArray[np.uint8]
+    _Mask = npt.NDArray[np.bool_]
+
+_FILL = 127  # grey of the letterbox bars
+
+
+def crop(
+    photo: _Pixels, labels: _Pixels, box: tuple[int, int, int, int], rng: np.random.Generator
+) -> tuple[_Pixels, _Pixels]:
+    """A window of a photograph; what lies beyond it is plain, in a shade of the photograph's own border."""
+    left, top, width, height = box
+    rows, columns = labels.shape
+    inside = (slice(max(top, 0), min(top + height, rows)), slice(max(left, 0), min(left + width, columns)))
+    if (height, width) == (inside[0].stop - inside[0].start, inside[1].stop - inside[1].start):
+        return photo[inside], labels[inside]
+    border = np.concatenate([photo[[0, -1]].reshape(-1, 3), photo[:, [0, -1]].reshape(-1, 3)])
+    canvas = np.empty((height, width, 3), np.uint8)
+    canvas[:] = border[int(rng.integers(len(border)))]
+    ground = np.zeros((height, width), np.uint8)
+    place = (slice(max(-top, 0), max(-top, 0) + inside[0].stop - inside[0].start),
+             slice(max(-left, 0), max(-left, 0) + inside[1].stop - inside[1].start))  # fmt: skip
+    canvas[place], ground[place] = photo[inside], labels[inside]
+    return canvas, ground
+
+
+def letterbox(photo: _Pixels, labels: _Pixels, size: int) -> tuple[_Pixels, _Pixels]:
+    """Both on a square, as the model's input is made: pictures antialiased, labels by their nearest pixel.
+
+    The bars are :data:`IGNORE` among the labels.
+    """
+    fitted, placement = fit(Image.fromarray(photo), size, fill=(_FILL,) * 3)
+    height, width = (min(size, max(1, round(n * s))) for n, s in zip(labels.shape, placement.scale, strict=True))
+    top, left = (max(0, round(o)) for o in placement.offset)
+    square = np.full((size, size), IGNORE, np.uint8)
+    square[top : top + height, left : left + width] = np.asarray(
+        Image.fromarray(labels).resize((width, height), Resampling.NEAREST)
+    )
+    return np.asarray(fitted), square
+
+
+def lit(pictures: list[_Pixels], bars: _Mask, strength: float, rng: np.random.Generator) -> list[_Pixels]:
+    """All pictures of one photograph under one other light, each with a sensor noise of its own; bars stay as is."""
+    if strength == 0:
+        return pictures
+    gain = 2 ** (strength * rng.uniform(-0.5, 0.4)) * (1 + strength * rng.uniform(-0.08, 0.08, 3))
+    gamma = 2 ** (strength * rng.uniform(-0.3, 0.3))
+    table = np.clip(255 * ((np.arange(256) / 255)[:, None] ** gamma) * gain, 0, 255).astype(np.float32)
+    sigma = np.float32(strength * rng.uniform(0, 2.5))
+    noise = _noise()
+    made = []
+    for picture in pictures:
+        shown = np.stack([table[picture[..., channel], channel] for channel in range(3)], -1)
+        start = int(rng.integers(len(noise)))
+        grain = np.take(noise, np.arange(start, start + picture.size), mode="wrap").reshape(picture.shape)
+        shown = np.clip(shown + sigma * grain + 0.5, 0, 255).astype(np.uint8)
+        shown[bars] = _FILL
+        made.append(shown)
+    return made
+
+
+@functools.cache
+def _noise() -> npt.NDArray[np.float32]:
+    """Sensor noise to take pieces of: drawing it anew takes longer than everything else."""
+    return np.random.default_rng(0).standard_normal(1 << 18, np.float32)

@@ -1,26 +1,38 @@
-"""Retrieval and localization of a composer on fresh procedural scenes."""
+"""Retrieval, localization and faithfulness of a composer on fresh procedural scenes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmgrad_explain.attention import MultiModalGradAttention, TextShift
 from mmgrad_explain.data.scene_text import named_by
-from mmgrad_explain.evaluation.localization import energy_inside, intersection_over_union, pointing_game
+from mmgrad_explain.evaluation.localization import contrast_accuracy
 from mmgrad_explain.evaluation.retrieval import recall_at, target_rank
+from mmgrad_explain.training.map_evaluation import (
+    FIGURES,
+    Faithfulness,
+    MapKind,
+    default_kind,
+    disjoint_pairs,
+    draw_maps,
+    faithfulness,
+    judge,
+    resized,
+)
 from mmgrad_explain.training.scene_batches import scene_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from mmgrad_explain.composers.reference_composer import ReferenceComposer
+    from mmgrad_explain.data.scene_options import SceneOptions
+    from mmgrad_explain.training.scene_batches import SceneBatch
 
-FIGURES = ("pointing", "energy", "iou", "dead")
+__all__ = ["FIGURES", "SceneFigures", "evaluate_scenes", "scene_faithfulness"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +44,13 @@ class SceneFigures:
         named_by: What names the edited object in each text, for example ``"size, shape"``.
         recall: R@1 against all targets and references, ``(N,)``.
         sibling_recall: R@1 against the scene's own targets and reference, ``(N,)``.
-        maps: For every weighting: :data:`FIGURES` by name, each ``(N,)``. The map of an ``add`` is judged on the
-            target picture, where the new object is; all others on the reference.
+        maps: :data:`FIGURES` by name, each ``(N,)``, for every map: by the name of its weighting where the score is the
+            composer's own, else by score and weighting. The map of an ``add`` is judged on the target picture, where
+            the new object is; all others on the reference.
         gallery: Number of gallery pictures.
+        contrast: For every map, whether it tells the texts of two disjoint regions of one scene apart: ``(P,)`` over
+            ordered pairs, without ``add``; the floor is 0.5.
+        contrast_of: Which triplet the first text of each pair belongs to, ``(P,)``.
     """
 
     edits: list[str]
@@ -43,6 +59,8 @@ class SceneFigures:
     sibling_recall: Tensor
     maps: dict[str, dict[str, Tensor]]
     gallery: int
+    contrast: dict[str, Tensor] = field(default_factory=dict)
+    contrast_of: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
 
     def by_edit(self, values: Tensor) -> dict[str, float]:
         """Mean of per-triplet values for each kind of edit."""
@@ -52,6 +70,10 @@ class SceneFigures:
         """Mean of per-triplet values for each way of naming the object, without ``add``, whose object is new."""
         keep = [i for i, edit in enumerate(self.edits) if edit != "add"]
         return _means(values[keep], [self.named_by[i] for i in keep])
+
+    def contrast_by_edit(self, values: Tensor) -> dict[str, float]:
+        """Mean of per-pair values for each kind of edit of the first text."""
+        return _means(values, [self.edits[i] for i in self.contrast_of.tolist()])
 
 
 def _means(values: Tensor, kinds: list[str]) -> dict[str, float]:
@@ -64,7 +86,9 @@ def evaluate_scenes(
     seed: int,
     scenes: int,
     edits: int = 4,
-    weightings: Sequence[str] = ("gradcam",),
+    weightings: Sequence[str] | None = None,
+    others: Sequence[MapKind] = (),
+    options: SceneOptions | None = None,
     batch: int = 25,
 ) -> SceneFigures:
     """Evaluate on ``scenes`` scenes of the series ``seed``.
@@ -74,62 +98,99 @@ def evaluate_scenes(
         seed: Scene series; take one that was never trained on.
         scenes: Number of scenes.
         edits: Edits of each scene; they are one another's hard negatives.
-        weightings: Names of the weightings to draw maps with.
+        weightings: Names of the weightings to draw maps of the composer's own score with; its own when None.
+        others: Further maps, of other scores.
+        options: Which scenes; those of training when None.
         batch: Scenes that go through the model together.
     """
-    kinds: list[str] = []
+    own = default_kind(composer)
+    kinds = {name: MapKind(own.score, name) for name in weightings or (own.weighting,)}
+    kinds.update({kind.name: kind for kind in others})
     names: list[str] = []
-    queries, targets, references, scene_of = [], [], [], []
-    maps: dict[str, dict[str, list[Tensor]]] = {w: {f: [] for f in FIGURES} for w in weightings}
+    edit_kinds: list[str] = []
+    queries, targets, references, scene_of, pairs_of = [], [], [], [], []
+    maps: dict[str, dict[str, list[Tensor]]] = {name: {figure: [] for figure in FIGURES} for name in kinds}
+    contrast: dict[str, list[Tensor]] = {name: [] for name in kinds}
     for start in range(0, scenes, batch):
         count = min(batch, scenes - start)
-        part = scene_batch(seed, start, count, composer.processor, edits=edits)
-        seen = part.references[part.scene]
-        text = {"input_ids": part.input_ids, "attention_mask": part.attention_mask}
-        with torch.inference_mode():
-            output = composer(seen, target_pixel_values=part.targets, **text)
-            queries.append(F.normalize(output.embedding, dim=-1))
-            targets.append(F.normalize(output.target, dim=-1))
-            references.append(F.normalize(output.embedding - output.shift, dim=-1)[::edits])
+        part = scene_batch(seed, start, count, composer.processor, edits=edits, options=options)
         on_target = torch.tensor([edit == "add" for edit in part.edits])
-        looked = torch.where(on_target[:, None, None, None], part.targets, seen)
         masks = torch.where(on_target[:, None, None], part.target_masks, part.reference_masks)
-        for weighting, figures in _figures(composer, looked, text, masks, weightings):
-            for name, values in figures.items():
-                maps[weighting][name].append(values)
-        kinds += part.edits
-        names += map(named_by, part.subjects)
+        grids, output = draw_maps(composer, model_inputs(part), on_target, list(kinds.values()))
+        pairs = disjoint_pairs(masks, part.scene, ~on_target)
+        for name, kind in kinds.items():
+            drawn = resized(grids[kind], (masks.shape[1], masks.shape[2]))
+            for figure, values in judge(drawn, masks).items():
+                maps[name][figure].append(values)
+            contrast[name].append(contrast_accuracy(drawn[pairs[:, 0]], masks[pairs[:, 0]], masks[pairs[:, 1]]))
+        query, of_targets, of_references = embeddings(output)
+        queries.append(query)
+        targets.append(of_targets)
+        references.append(of_references[::edits])
+        pairs_of.append(pairs[:, 0] + start * edits)
         scene_of.append(part.scene + start)
-    query, gallery = torch.cat(queries), torch.cat(targets + references)
-    truth, scene = torch.arange(len(query)), torch.cat(scene_of)
-    similarity = query @ gallery.T
+        edit_kinds += part.edits
+        names += map(named_by, part.subjects)
+    gallery = torch.cat(targets + references)
+    scene = torch.cat(scene_of)
+    similarity, truth = torch.cat(queries) @ gallery.T, torch.arange(len(scene))
     siblings = scene[:, None] == torch.cat([scene, torch.arange(scenes)])[None]
     return SceneFigures(
-        edits=kinds,
+        edits=edit_kinds,
         named_by=names,
         recall=recall_at(target_rank(similarity, truth), 1),
         sibling_recall=recall_at(target_rank(similarity, truth, siblings), 1),
-        maps={w: {name: torch.cat(values) for name, values in figures.items()} for w, figures in maps.items()},
+        maps={name: {figure: torch.cat(values) for figure, values in of.items()} for name, of in maps.items()},
         gallery=len(gallery),
+        contrast={name: torch.cat(values) for name, values in contrast.items()},
+        contrast_of=torch.cat(pairs_of),
     )
 
 
-def _figures(
-    composer: ReferenceComposer, pixels: Tensor, text: dict[str, Tensor], masks: Tensor, weightings: Sequence[str]
-) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """The localization figures of a batch for each weighting, all from one gradient."""
-    mmgrad = MultiModalGradAttention(composer)
-    with mmgrad.capture(math_attention=False) as seen:
-        output = composer(pixels, **text)
-    every = mmgrad.attend(TextShift()(output), seen, retain_graph=False, weighting=list(weightings)).detach()
-    for weighting, grids in zip(weightings, every, strict=True):
-        maps = F.interpolate(grids[:, None], size=masks.shape[-2:], mode="bilinear")[:, 0]
-        yield (
-            weighting,
-            {
-                "pointing": pointing_game(maps, masks),
-                "energy": energy_inside(maps, masks),
-                "iou": intersection_over_union(maps, masks),
-                "dead": (grids.amax((1, 2)) <= grids.amin((1, 2))).float(),
-            },
-        )
+def scene_faithfulness(
+    composer: ReferenceComposer,
+    *,
+    seed: int,
+    scenes: int,
+    edits: int = 4,
+    kinds: Sequence[MapKind] | None = None,
+    steps: int = 10,
+) -> dict[MapKind, Faithfulness]:
+    """Faithfulness of maps on ``scenes`` scenes of the series ``seed``, without ``add``.
+
+    Args:
+        composer: The model.
+        seed: Scene series; take one that was never trained on.
+        scenes: Number of scenes; about ``scenes * edits * steps * 4`` forwards a map are made.
+        edits: Edits of each scene; a query chooses among their targets and the reference.
+        kinds: Which maps; the composer's own when None.
+        steps: Steps of the curves.
+    """
+    part = scene_batch(seed, 0, scenes, composer.processor, edits=edits)
+    tensors = model_inputs(part)
+    with torch.no_grad():
+        _, targets, references = embeddings(composer(**tensors))
+    rows = torch.tensor([i for i, edit in enumerate(part.edits) if edit != "add"])
+    own = torch.arange(len(part.edits)).view(scenes, edits)
+    candidates = []
+    for row in rows.tolist():
+        wrong = [i for i in own[part.scene[row]].tolist() if i != row]
+        candidates.append(torch.stack([targets[row], *targets[wrong], references[row]]))
+    chosen = {name: value[rows] for name, value in tensors.items()}
+    return faithfulness(composer, chosen, kinds or [default_kind(composer)], torch.stack(candidates), steps=steps)
+
+
+def model_inputs(part: SceneBatch) -> dict[str, Tensor]:
+    """What a composer's ``forward`` takes, one sample a triplet."""
+    return {
+        "pixel_values": part.references[part.scene],
+        "input_ids": part.input_ids,
+        "attention_mask": part.attention_mask,
+        "target_pixel_values": part.targets,
+    }
+
+
+def embeddings(output: object) -> tuple[Tensor, Tensor, Tensor]:
+    """Unit embeddings ``(B, D)`` of queries, target pictures and reference pictures."""
+    query, shift, target = (getattr(output, name) for name in ("embedding", "shift", "target"))
+    return F.normalize(query, dim=-1), F.normalize(target, dim=-1), F.normalize(query - shift, dim=-1)

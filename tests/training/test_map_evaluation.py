@@ -1,0 +1,130 @@
+"""Maps drawn for an evaluation: the same as explaining gives, judged on the right side, from a model left alone."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mmgrad_explain.attention import MultiModalGradAttention
+from mmgrad_explain.composers.network import ComposedOutput
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.training.map_evaluation import (
+    FIGURES,
+    IMAGE_ONLY,
+    MapKind,
+    default_kind,
+    disjoint_pairs,
+    draw_maps,
+    faithfulness,
+    image_only,
+    judge,
+    resized,
+)
+from mmgrad_explain.training.scene_batches import scene_batch
+from mmgrad_explain.training.scene_evaluation import embeddings, model_inputs
+
+KINDS = [
+    MapKind("shift", "gradcam"),
+    MapKind("shift", "hirescam"),
+    MapKind("similarity", "gradcam"),
+    MapKind("pair", "layercam"),
+    MapKind(IMAGE_ONLY, "gradcam"),
+]
+
+
+@pytest.fixture
+def tensors(tiny):
+    return model_inputs(scene_batch(3, 0, 2, tiny.processor, edits=3))
+
+
+def test_maps_are_those_of_explaining(tiny, tensors):
+    """One forward and one gradient a score give what a call of its own gives, on either picture."""
+    sides = torch.tensor([False, True, False, False, True, False])
+    grids, output = draw_maps(tiny, tensors, sides, KINDS)
+    assert list(grids) == KINDS
+    assert not output.embedding.requires_grad
+    for kind in KINDS:
+        score = image_only if kind.score == IMAGE_ONLY else kind.score
+        alone = MultiModalGradAttention(tiny, score=score, weighting=kind.weighting)(**tensors)
+        expected = torch.where(sides[:, None, None], alone.calls[1], alone.calls[0])
+        torch.testing.assert_close(grids[kind], expected, rtol=1e-3, atol=1e-6)
+
+
+def test_all_on_one_side(tiny, tensors):
+    kind = KINDS[0]
+    mixed = {side: draw_maps(tiny, tensors, torch.full((6,), side), [kind])[0][kind] for side in (False, True)}
+    swapped = {**tensors, "pixel_values": tensors["target_pixel_values"]}
+    torch.testing.assert_close(
+        mixed[True], draw_maps(tiny, swapped, torch.zeros(6, dtype=torch.bool), [kind])[0][kind], rtol=1e-3, atol=1e-6
+    )
+    assert not torch.equal(mixed[True], mixed[False])
+
+
+def test_the_image_only_map_does_not_hear_the_text(tiny, tensors):
+    kind, here = KINDS[-1], torch.zeros(6, dtype=torch.bool)
+    plain = draw_maps(tiny, tensors, here, [kind])[0][kind]
+    other = {**tensors, **{name: tensors[name].roll(1, 0) for name in ("input_ids", "attention_mask")}}
+    torch.testing.assert_close(plain, draw_maps(tiny, other, here, [kind])[0][kind], rtol=1e-2, atol=1e-6)
+    shift = KINDS[0]
+    assert not torch.allclose(*(draw_maps(tiny, one, here, [shift])[0][shift] for one in (tensors, other)))
+
+
+def test_the_image_only_score_needs_to_know_what_the_text_did():
+    with pytest.raises(InputError, match=r"score 'image only' needs an output with \.shift"):
+        image_only(ComposedOutput(torch.ones(2, 3), None))
+    alone = image_only(ComposedOutput(torch.full((2, 3), 3.0), torch.ones(2, 3)))
+    assert alone.tolist() == [12.0, 12.0]
+
+
+def test_the_model_comes_back_as_it_was(tiny, tensors):
+    tiny.train()
+    draw_maps(tiny, tensors, torch.zeros(6, dtype=torch.bool), KINDS)
+    assert tiny.training
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in tiny.parameters())
+
+
+def test_default_kind(tiny):
+    assert default_kind(tiny) == MapKind("shift", getattr(tiny, "default_weighting", "gradcam"))
+    tiny.default_weighting = "layercam"
+    assert default_kind(tiny).name == "shift, layercam"
+
+
+def test_judging_and_resizing():
+    grid = torch.tensor([[[0.0, 0.0], [0.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    maps = resized(grid, (8, 8))
+    masks = torch.zeros(2, 8, 8, dtype=torch.bool)
+    masks[:, 4:, 4:] = True
+    found = judge(maps, masks)
+    assert tuple(found) == FIGURES
+    assert found["pointing"].tolist() == [1.0, 0.0]
+    assert found["dead"].tolist() == [0.0, 1.0]
+
+
+def test_pairs_are_disjoint_and_of_one_picture():
+    masks = torch.zeros(6, 4, 4, dtype=torch.bool)
+    masks[0, 0], masks[1, 1], masks[2, 1:3], masks[3, 3], masks[4, 0] = True, True, True, True, True  # 5 is empty
+    group = torch.tensor([0, 0, 0, 0, 1, 0])
+    usable = torch.tensor([True, True, True, False, True, True])
+    assert disjoint_pairs(masks, group, usable).tolist() == [[0, 1], [0, 2], [1, 0], [2, 0]]
+
+
+def test_faithfulness_of_a_model(tiny, tensors):
+    with torch.no_grad():
+        output = tiny(**tensors)
+    _, targets, references = embeddings(output)
+    candidates = torch.stack([targets, references], 1)
+    before = {name: value.clone() for name, value in tiny.state_dict().items()}
+    found = faithfulness(tiny, tensors, KINDS[:2], candidates, steps=3, batch=5)
+    assert list(found) == KINDS[:2]
+    one = found[KINDS[0]]
+    assert one.areas["deletion"].shape == one.areas["insertion"].shape == (6, 2)
+    assert one.shift["deletion"].shape == one.retrieval["insertion"].shape == one.randomized.shape == (6,)
+    assert ((one.areas["deletion"][:, 1] >= 0) & (one.areas["deletion"][:, 1] <= 1)).all()
+    assert all(torch.equal(value, before[name]) for name, value in tiny.state_dict().items())
+    # With the whole picture, the shift is along itself: both curves have an end at 1.
+    sharp = faithfulness(tiny, tensors, KINDS[:1], candidates, steps=1)[KINDS[0]]
+    blurred = 2 * sharp.areas["deletion"][:, 0] - 1
+    torch.testing.assert_close(sharp.areas["insertion"][:, 0], (1 + blurred) / 2)
+    near = (F.normalize(output.embedding, dim=-1)[:, None] * candidates).sum(-1)
+    right = (near[:, 0] > near[:, 1]).double()
+    rest = 2 * sharp.areas["deletion"][:, 1] - right  # what is found without the picture: yes or no
+    assert ((rest.abs() < 1e-6) | ((rest - 1).abs() < 1e-6)).all()

@@ -1,4 +1,4 @@
-"""Drawing for generated scenes: shapes from a table of distances, backgrounds from a bank of noise.
+"""Drawing for generated scenes: objects of coloured shapes, from a table of distances.
 
 Pictures are float32 sRGB, 0 to 255, height by width by channel.
 """
@@ -13,9 +13,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgrad_explain.data.scene_text import SceneObject, pick
+from mmgrad_explain.data.scene_text import SceneObject
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
+Box: TypeAlias = tuple[slice, slice]
+"""Rows and columns."""
+Sprite: TypeAlias = tuple[Box, Floats, Floats]
+"""Where something goes, its opacity ``(h, w, 1)`` and its colours ``(h, w, 3)``."""
 
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross", "ring", "crescent")
 COLORS: dict[str, tuple[int, int, int]] = {
@@ -90,29 +94,32 @@ def _distances() -> Floats:
     return np.stack([table[shape] for shape in SHAPES]).astype(np.float32)
 
 
-def sprite(thing: DrawnObject, size: int) -> tuple[tuple[slice, slice], Floats, Floats]:
-    """Draws one object: where it goes, its opacity ``(h, w, 1)`` and its colours ``(h, w, 3)``."""
+def sprite(thing: DrawnObject, size: int) -> Sprite:
+    """Draws one object on its own."""
     reach = thing.radius + 1.5
     x0, x1 = max(0, math.floor(thing.x - reach)), min(size, math.ceil(thing.x + reach))
     y0, y1 = max(0, math.floor(thing.y - reach)), min(size, math.ceil(thing.y + reach))
     dx = ((np.arange(x0, x1, dtype=np.float32) + (0.5 - thing.x)) / thing.radius)[None, :]
     dy = ((np.arange(y0, y1, dtype=np.float32) + (0.5 - thing.y)) / thing.radius)[:, None]
-    c, s = math.cos(thing.angle), math.sin(thing.angle)
     scale = _GRID / 2 / _REACH
-    column = np.clip((c * dx + s * dy) * scale + _GRID / 2, 0, _GRID - 1).astype(np.intp)
-    row = np.clip((c * dy - s * dx) * scale + _GRID / 2, 0, _GRID - 1).astype(np.intp)
-    distance = _distances()[SHAPES.index(thing.shape)][row, column] * np.float32(thing.radius)
-    alpha = np.clip(0.5 - distance, 0, 1)
+    c, s = math.cos(thing.angle) * scale, math.sin(thing.angle) * scale
+    column, row = c * dx + (s * dy + _GRID / 2), c * dy - (s * dx - _GRID / 2)
+    for index in (column, row):
+        np.minimum(np.maximum(index, 0, out=index), _GRID - 1, out=index)
+    table = _distances()[SHAPES.index(thing.shape)]
+    distance = table[row.astype(np.intp), column.astype(np.intp)] * thing.radius
+    alpha = np.minimum(np.maximum(0.5 - distance, 0), 1)
     light = (1 + thing.shade[0] * dx) + thing.shade[1] * dy
+    rim = np.minimum(np.maximum(0.5 + 0.08 * thing.radius + distance, 0), 1) if thing.outline else distance
     if thing.outline < 0:
-        light = light * (1 + thing.outline * np.clip(0.5 + 0.08 * thing.radius + distance, 0, 1))
+        light = light * (1 + thing.outline * rim)
     color = light[..., None] * np.array(thing.rgb, dtype=np.float32)
     if thing.highlight or thing.outline > 0:
         white = np.exp(-9 * ((dx + 0.3) ** 2 + (dy + 0.35) ** 2)) * thing.highlight
         if thing.outline > 0:
-            white = np.maximum(white, thing.outline * np.clip(0.5 + 0.08 * thing.radius + distance, 0, 1))
+            white = np.maximum(white, thing.outline * rim)
         color += white[..., None] * (255 - color)
-    return (slice(y0, y1), slice(x0, x1)), alpha[..., None].astype(np.float32), color.astype(np.float32)
+    return (slice(y0, y1), slice(x0, x1)), alpha[..., None], color
 
 
 def shown_color(rng: np.random.Generator, color: str) -> tuple[float, float, float]:
@@ -146,195 +153,3 @@ def make_object(rng: np.random.Generator, shape: str, color: str, size: str, sid
         shade=(shaded * (rng.random() - 0.5), shaded * (rng.random() - 0.5)),
         highlight=0.3 + 0.4 * rng.random() if rng.random() < 0.2 else 0.0,
     )
-
-
-# ---------------------------------------------------------------------------------------------------- backgrounds
-
-
-def blur(pictures: Floats, weight: float) -> Floats:
-    """Blurs a batch of pictures once by ``[w, 1 - 2w, w]`` along both axes; edges repeat."""
-    for axis in (1, 2):
-        first, last = ((slice(None),) * axis + (s,) for s in (slice(None, -1), slice(1, None)))
-        out = pictures * np.float32(1 - 2 * weight)
-        side = pictures * np.float32(weight)
-        out[first] += side[last]
-        out[last] += side[first]
-        edge = [(slice(None),) * axis + (s,) for s in (slice(0, 1), slice(-1, None))]
-        for part in edge:
-            out[part] += side[part]
-        pictures = out
-    return pictures
-
-
-@cache
-def bank(size: int) -> dict[str, Floats]:
-    """Noise, drawn once per picture size; scenes cut windows out of it."""
-    rng = np.random.default_rng(20240229)
-    side = min(2 * size, size + 128)
-    fields = []
-    for index in range(30):
-        total = np.zeros((side, side))
-        decay = (0.35, 0.55, 0.8)[index % 3]
-        cells, weight = 3, 1.0
-        while cells < side // 2:
-            at = np.linspace(0, cells - 1.001, side)
-            low = at.astype(int)
-            t = at - low
-            t = t * t * (3 - 2 * t)
-            mix = np.zeros((side, cells))
-            mix[np.arange(side), low] = 1 - t
-            mix[np.arange(side), low + 1] = t
-            total += weight * (mix @ rng.standard_normal((cells, cells)) @ mix.T)
-            cells, weight = cells * 2, weight * decay
-        fields.append((total - total.mean()) / total.std())
-    smooth = np.stack(fields).astype(np.float32)
-    labels = np.stack([np.argmax(smooth[i : i + 18 : 3], axis=0) for i in range(12)]).astype(np.float32)
-    grain = min(2 * side, side + 192)
-    white = rng.standard_normal((grain, grain, 3)).astype(np.float32)
-    return {"smooth": smooth, "labels": labels, "white": white}
-
-
-def window(rng: np.random.Generator, field: Floats, size: int) -> Floats:
-    """Cuts a square window at a random place, randomly mirrored."""
-    y, x = (int(rng.random() * (n - size + 1)) for n in field.shape[:2])
-    out = field[y : y + size, x : x + size]
-    flips = int(rng.random() * 4)
-    return out[:: -1 if flips & 1 else 1, :: -1 if flips & 2 else 1]
-
-
-def smooth(rng: np.random.Generator, size: int) -> Floats:
-    """One channel of smooth noise with unit deviation, ``(size, size, 1)``."""
-    return window(rng, pick(rng, bank(size)["smooth"]), size)[..., None]  # type: ignore[arg-type]
-
-
-def _tone(rng: np.random.Generator, low: float = 30, high: float = 225, chroma: float = 45) -> Floats:
-    """A rather muted colour."""
-    out: Floats = np.clip(low + rng.random() * (high - low) + chroma * (2 * rng.random(3) - 1), 8, 247)
-    return out.astype(np.float32)
-
-
-def ramp(size: int, angle: float) -> Floats:
-    """A ramp from 0 to 1 along a direction, ``(size, size, 1)``."""
-    t = np.linspace(-0.5, 0.5, size, dtype=np.float32)
-    across = t[None, :] * math.cos(angle) + t[:, None] * math.sin(angle)
-    span = 1 / (abs(math.cos(angle)) + abs(math.sin(angle)))
-    out: Floats = (across * span + 0.5)[..., None]
-    return out
-
-
-def _textured(rng: np.random.Generator, size: int, base: Floats, amount: float) -> Floats:
-    return base + amount * smooth(rng, size) * (0.6 + 0.8 * rng.random(3, dtype=np.float32))
-
-
-def _plain(rng: np.random.Generator, size: int) -> Floats:
-    kind = rng.random()
-    tone = _tone(rng) if kind < 0.5 else _tone(rng, 228, 247, 8) if kind < 0.8 else _tone(rng, 10, 30, 8)
-    return tone + np.zeros((size, size, 3), dtype=np.float32)
-
-
-def _gradient(rng: np.random.Generator, size: int) -> Floats:
-    start, end = _tone(rng), _tone(rng)
-    return start + ramp(size, rng.random() * 2 * math.pi) * (end - start)
-
-
-def _grain(rng: np.random.Generator, size: int) -> Floats:
-    return _tone(rng) + (6 + 16 * rng.random()) * window(rng, bank(size)["white"], size)
-
-
-def _clouds(rng: np.random.Generator, size: int) -> Floats:
-    common, own = 6 + 18 * rng.random(), 4 + 16 * rng.random()
-    channels = np.concatenate([smooth(rng, size) for _ in range(3)], axis=2)
-    return _tone(rng, 50, 205) + common * smooth(rng, size) + own * channels
-
-
-def _clutter(rng: np.random.Generator, size: int) -> Floats:
-    middle = _tone(rng, 60, 195, 30)
-    palette = np.stack([middle + 38 * (2 * rng.random(3, dtype=np.float32) - 1) for _ in range(6)])
-    labels = window(rng, pick(rng, bank(size)["labels"]), size)  # type: ignore[arg-type]
-    out: Floats = palette[labels.astype(np.intp)]
-    for _ in range(1 + int(rng.random() * 4)):
-        out = blur(out[None], 0.3)[0]
-    return out
-
-
-def _pattern(rng: np.random.Generator, size: int) -> Floats:
-    angle = rng.random() * math.pi
-    count = (4 + 8 * rng.random()) * math.pi
-    wave = np.sin(ramp(size, angle) * count)
-    if rng.random() < 0.5:
-        wave = wave * np.sin(ramp(size, angle + math.pi / 2) * count)
-    if rng.random() < 0.5:
-        wave = np.clip(4 * wave, -1, 1)
-    out: Floats = _tone(rng, 45, 210) + wave * (6 + 10 * rng.random(3, dtype=np.float32))
-    return out
-
-
-def _landscape(rng: np.random.Generator, size: int) -> Floats:
-    down = np.linspace(0, 1, size, dtype=np.float32)[:, None, None]
-    zenith = np.array([95, 145, 205], dtype=np.float32) + 30 * (rng.random(3, dtype=np.float32) - 0.5)
-    haze = np.array([205, 215, 225], dtype=np.float32) + 30 * (rng.random(3, dtype=np.float32) - 0.5)
-    horizon = 0.25 + 1.1 * rng.random()
-    sky = zenith + np.minimum(down / horizon, 1) * (haze - zenith)
-    sky = sky + np.maximum(smooth(rng, size), 0) * (25 * rng.random())
-    soil = np.array(pick(rng, ((88, 118, 58), (120, 128, 74), (150, 132, 96), (196, 180, 140))), dtype=np.float32)
-    ground = _textured(rng, size, soil + 24 * (rng.random(3, dtype=np.float32) - 0.5), 6 + 10 * rng.random())
-    edge = np.clip((down - horizon) * size / 3 + 0.6 * smooth(rng, size), 0, 1)
-    out: Floats = sky + edge * (ground - sky)
-    return out
-
-
-_BACKGROUNDS = (_plain, _plain, _gradient, _grain, _clouds, _clouds, _clutter, _clutter, _pattern, _landscape)
-
-
-def background(rng: np.random.Generator, size: int) -> Floats:
-    """Draws a background: plain, gradient, noise, clutter, pattern or landscape."""
-    out: Floats = np.clip(pick(rng, _BACKGROUNDS)(rng, size), 4, 251).astype(np.float32)
-    return out
-
-
-def cut(rng: np.random.Generator, picture: NDArray[np.uint8], size: int) -> Floats:
-    """Cuts a random square out of a picture, at least half as wide as the picture is, and scales it to ``size``."""
-    from PIL import Image
-
-    height, width = picture.shape[:2]
-    side = max(1, round(min(height, width) * (0.5 + 0.5 * rng.random())))
-    x, y = int(rng.random() * (width - side + 1)), int(rng.random() * (height - side + 1))
-    part = Image.fromarray(np.ascontiguousarray(picture[y : y + side, x : x + side]))
-    return np.asarray(
-        part.resize((size, size), Image.Resampling.BOX if side > size else Image.Resampling.BILINEAR), dtype=np.float32
-    )
-
-
-def distinct(backdrop: Floats) -> tuple[str, ...]:
-    """The colours that stand out from every part of the background; never fewer than five."""
-    step = max(1, len(backdrop) // 6)
-    parts = backdrop[step // 2 :: step, step // 2 :: step].reshape(-1, 1, 3)
-    far = np.sqrt(((parts - np.array(list(COLORS.values()), dtype=np.float32)) ** 2).sum(2)).min(0)
-    order = sorted(zip(far.tolist(), COLORS, strict=True), reverse=True)
-    return tuple(color for rank, (distance, color) in enumerate(order) if rank < 5 or distance > 75)
-
-
-# ----------------------------------------------------------------------------------------------------- photograph
-
-
-def photograph(rng: np.random.Generator, pictures: Floats, *, noise: bool) -> NDArray[np.uint8]:
-    """Blur, light, contrast and cast alike for all pictures, sensor noise for each of its own."""
-    size = pictures.shape[1]
-    for _ in range(int(rng.random() * 2.2) if size < 128 else int(rng.random() * 4)):
-        pictures = blur(pictures, 0.08 + 0.17 * rng.random())
-    if rng.random() < 0.6:
-        contrast = 0.75 + 0.4 * rng.random()
-        gain = (contrast * (1 + 0.12 * (rng.random(3) - 0.5))).astype(np.float32)
-        pictures = (pictures - 127) * gain + np.float32(127 + 44 * (rng.random() - 0.5))
-    if rng.random() < 0.4:
-        light = ramp(size, rng.random() * 2 * math.pi) - 0.5
-        if rng.random() < 0.5:
-            light = np.clip(smooth(rng, size), -2, 2) / 4
-        pictures = pictures * (1 + light * np.float32(0.4 * rng.random()))
-    strength = 9 * rng.random() ** 2
-    if noise and strength > 0.5:
-        field = bank(size)["white"]
-        for index in range(len(pictures)):
-            pictures[index] += window(rng, field, size) * np.float32(strength)
-    out: NDArray[np.uint8] = np.clip(pictures + np.float32(0.5), 0, 255).astype(np.uint8)
-    return out

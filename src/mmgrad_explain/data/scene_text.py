@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from mmgrad_explain.data.scene_templates import HELD_OUT_TEMPLATES, SENTENCES, TEMPLATES
@@ -27,7 +28,7 @@ from mmgrad_explain.data.scene_words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import numpy as np
 
@@ -122,8 +123,16 @@ _KINDS: tuple[tuple[float, tuple[str, ...]], ...] = (
 _FILTERS: tuple[tuple[str, ...], ...] = ((), ("shape",), ("color",), ("color", "shape"), ("size",))
 
 
-def _alike(objects: Sequence[SceneObject], thing: SceneObject, attributes: Sequence[str]) -> list[SceneObject]:
-    return [other for other in objects if all(getattr(other, a) == getattr(thing, a) for a in attributes)]
+_LOOKS: dict[tuple[str, ...], Callable[[SceneObject], object]] = {
+    attributes: attrgetter(*attributes) if attributes else lambda _: None
+    for attributes in (*_FILTERS, *(kind for _, kind in _KINDS))
+}
+
+
+def _alike(objects: Sequence[SceneObject], thing: SceneObject, attributes: tuple[str, ...]) -> list[SceneObject]:
+    look = _LOOKS[attributes]
+    wanted = look(thing)
+    return [other for other in objects if look(other) == wanted]
 
 
 def _by_place(rng: np.random.Generator, objects: Sequence[SceneObject], thing: SceneObject) -> str | None:

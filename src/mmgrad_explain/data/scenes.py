@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmgrad_explain.data.scene_drawing import COLORS, SHAPES, background, cut, distinct, photograph, sprite
+from mmgrad_explain.data.scene_backgrounds import background, cut, distinct
+from mmgrad_explain.data.scene_camera import photograph
+from mmgrad_explain.data.scene_drawing import COLORS, SHAPES, sprite
 from mmgrad_explain.data.scene_edits import EDITS, make_stage, plan
 from mmgrad_explain.data.scene_options import HELD_OUT_PAIRS, SceneOptions
 from mmgrad_explain.data.scene_text import SIZE_WORDS, VOCABULARY, pick
@@ -21,7 +23,7 @@ from mmgrad_explain.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mmgrad_explain.data.scene_drawing import DrawnObject, Floats
+    from mmgrad_explain.data.scene_drawing import Box, DrawnObject, Floats, Sprite
     from mmgrad_explain.data.scene_edits import Change, Stage
 
 __all__ = [
@@ -83,25 +85,54 @@ class Scene:
     labels: np.ndarray | None = None
 
 
-def _draw(thing: DrawnObject, picture: Floats, mask: np.ndarray, labels: np.ndarray | None) -> None:
-    """Draws an object, adds its place to the mask, and says in the labels what it is."""
-    where, alpha, color = sprite(thing, len(picture))
-    picture[where] += alpha * (color - picture[where])
-    solid = alpha[..., 0] >= 0.5
-    mask[where] |= solid
-    if labels is not None:
-        for channel, (attribute, names) in zip(labels, LABELS.items(), strict=True):
-            channel[where][solid] = 1 + names.index(getattr(thing, attribute))
+class _Canvas:
+    """A picture under way: what is drawn on it, which pixels that is, and what they show.
 
+    Attributes:
+        picture: ``(S, S, 3)``.
+        labels: ``(3, S, S)`` or None.
+    """
 
-def _erase(thing: DrawnObject, picture: Floats, backdrop: Floats, mask: np.ndarray, labels: np.ndarray | None) -> None:
-    """Puts the backdrop where the object was."""
-    where, alpha, _ = sprite(thing, len(picture))
-    picture[where] += (alpha > 0) * (backdrop[where] - picture[where])
-    solid = alpha[..., 0] >= 0.5
-    mask[where] |= solid
-    if labels is not None:
-        labels[(slice(None), *where)][:, solid] = 0
+    def __init__(self, picture: Floats, labels: np.ndarray | None) -> None:
+        self.picture = picture
+        self.labels = labels
+        self._boxes: list[Box] = []
+
+    def copy(self) -> _Canvas:
+        return _Canvas(self.picture.copy(), None if self.labels is None else self.labels.copy())
+
+    def draw(self, thing: DrawnObject, drawn: Sprite, mask: np.ndarray) -> None:
+        """Draws an object and marks its place in the mask."""
+        where, alpha, color = drawn
+        part = self.picture[where]
+        part += alpha * (color - part)
+        solid = self._mark(where, alpha, mask)
+        if self.labels is not None:
+            for channel, (attribute, names) in zip(self.labels, LABELS.items(), strict=True):
+                channel[where][solid] = 1 + names.index(getattr(thing, attribute))
+
+    def erase(self, drawn: Sprite, backdrop: Floats, mask: np.ndarray) -> None:
+        """Puts the backdrop where an object was drawn, and marks its place in the mask."""
+        where, alpha, _ = drawn
+        np.copyto(self.picture[where], backdrop[where], where=alpha > 0)
+        solid = self._mark(where, alpha, mask)
+        if self.labels is not None:
+            self.labels[(slice(None), *where)][:, solid] = 0
+
+    def _mark(self, where: Box, alpha: Floats, mask: np.ndarray) -> np.ndarray:
+        self._boxes.append(where)
+        solid: np.ndarray = alpha[..., 0] >= 0.5
+        mask[where] |= solid
+        return solid
+
+    @property
+    def box(self) -> Box:
+        """The smallest box around all that was drawn and erased."""
+        rows, columns = (
+            slice(min(box[axis].start for box in self._boxes), max(box[axis].stop for box in self._boxes))
+            for axis in (0, 1)
+        )
+        return rows, columns
 
 
 def _render(
@@ -109,31 +140,31 @@ def _render(
 ) -> Scene:
     """Draws the reference and all targets under the same conditions."""
     size = stage.size
-    plain = backdrop.copy()
-    seen = np.zeros((3, size, size), dtype=np.uint8) if labels else None
-    unused = np.zeros((size, size), dtype=bool)
-    for thing in stage.objects:
-        _draw(thing, plain, unused, seen)
-    pictures = np.repeat(plain[None], 1 + len(changes), axis=0)
+    sprites = {thing: sprite(thing, size) for thing in stage.objects}
+    reference = _Canvas(backdrop.copy(), np.zeros((3, size, size), dtype=np.uint8) if labels else None)
+    occupied = np.zeros((size, size), dtype=bool)
+    for thing, drawn in sprites.items():
+        reference.draw(thing, drawn, occupied)
     masks: list[tuple[np.ndarray, np.ndarray]] = []
-    maps: list[np.ndarray | None] = []
-    for picture, change in zip(pictures[1:], changes, strict=True):
+    targets: list[_Canvas] = []
+    for change in changes:
         before, after = np.zeros((2, size, size), dtype=bool)
-        shown = None if seen is None else seen.copy()
+        target = reference.copy()
         for thing in change.before:
-            _erase(thing, picture, backdrop, before, shown)
+            target.erase(sprites[thing], backdrop, before)
         for thing in change.after:
-            _draw(thing, picture, after, shown)
+            target.draw(thing, sprite(thing, size), after)
         masks.append((before if change.before else after, after if change.after else before))
-        maps.append(shown)
-    taken = photograph(rng, pictures, noise=stage.options.noise)
+        targets.append(target)
+    edited = [(target.picture, target.box) for target in targets]
+    taken = photograph(rng, reference.picture, edited, noise=stage.options.noise)
     left, top, right, bottom = stage.visible
     taken[:, :top], taken[:, bottom:], taken[:, :, :left], taken[:, :, right:] = _BAR, _BAR, _BAR, _BAR
     triplets = tuple(
-        SceneTriplet(change.edit, change.text, picture, *pair, change.subject, shown)
-        for change, picture, pair, shown in zip(changes, taken[1:], masks, maps, strict=True)
+        SceneTriplet(change.edit, change.text, picture, *pair, change.subject, target.labels)
+        for change, picture, pair, target in zip(changes, taken[1:], masks, targets, strict=True)
     )
-    return Scene(taken[0], triplets, seen)
+    return Scene(taken[0], triplets, reference.labels)
 
 
 def _check(size: int, edits: int) -> None:

@@ -188,9 +188,10 @@ def _by_relation(rng: np.random.Generator, objects: Sequence[SceneObject], thing
 
 
 def _by_looks(rng: np.random.Generator, objects: Sequence[SceneObject], thing: SceneObject) -> str:
+    """Names the object by as few of its looks as tell it from all others, or some more."""
     kinds = [(weight, kind) for weight, kind in _KINDS if len(_alike(objects, thing, kind)) == 1]
     left = rng.random() * sum(weight for weight, _ in kinds)
-    for weight, kind in kinds:
+    for weight, kind in kinds[:-1]:
         left -= weight
         if left <= 0:
             return "the " + name(rng, thing, kind)
@@ -242,11 +243,13 @@ def named_by(subject: str) -> str:
 
 
 def sentence(rng: np.random.Generator, templates: Sequence[str], values: Mapping[str, str]) -> str:
-    """Fills one of the templates; now and then politely."""
-    text = pick(rng, templates).format_map(values)
+    """Fills one of the templates; now and then politely, where it begins with what is to be done."""
+    template = pick(rng, templates)
+    text = template.format_map(values)
     text = re.sub(r"\bthe (colou?r|size|shape) of it\b", r"its \1", text)
     text = re.sub(r"\b(take|scale) (away|out|up|down) it\b", r"\1 it \2", text)
-    return f"please {text}" if rng.random() < _POLITE_SHARE else text
+    polite = rng.random() < _POLITE_SHARE and not template.startswith(("{", "with", "the"))
+    return f"please {text}" if polite else text
 
 
 def _vocabulary() -> tuple[str, ...]:

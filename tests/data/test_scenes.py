@@ -62,6 +62,9 @@ def test_shapes_and_types(size, edits):
                 assert mask.any()
             assert triplet.labels is None
         assert scene.labels is None
+        assert 1 <= len(scene.objects) <= 6
+        added = [t.objects for t in scene.triplets if t.edit == "add"]
+        assert all(len(new) == 1 and not set(new) & set(scene.objects) for new in added)
 
 
 def test_labels_say_what_is_where(many):
@@ -222,6 +225,7 @@ def test_subject_means_exactly_the_edited_objects(many):
                 assert len(fitting) == 1, t.text
                 things += fitting
             assert _covers(t.reference_mask, things), t.text
+            assert t.objects == tuple(things)
     assert named["relation"] > 60
     assert named["two"] > 100
     assert sum(count for name, count in named.items() if "place" in name) > 60

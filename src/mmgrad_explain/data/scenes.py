@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.data.scene_drawing import Box, DrawnObject, Floats, Sprite
     from mmgrad_explain.data.scene_edits import Change, Stage
+    from mmgrad_explain.data.scene_text import SceneObject
 
 __all__ = [
     "COLORS",
@@ -59,6 +60,7 @@ class SceneTriplet:
         target_mask: The edited objects in the target; for ``remove`` the places they left.
         subject: How the objects are described, for example ``"the small star"``, or ``"the small star and the ring"``.
         labels: What the target shows where, ``(3, S, S)`` uint8 (see :data:`LABELS`); None unless asked for.
+        objects: The edited objects as they are in the reference; for ``add`` the new one.
     """
 
     edit: str
@@ -68,6 +70,7 @@ class SceneTriplet:
     target_mask: np.ndarray
     subject: str
     labels: np.ndarray | None = None
+    objects: tuple[SceneObject, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,13 @@ class Scene:
         reference: ``(S, S, 3)`` uint8.
         triplets: The edits.
         labels: What the reference shows where, ``(3, S, S)`` uint8 (see :data:`LABELS`); None unless asked for.
+        objects: The objects of the reference.
     """
 
     reference: np.ndarray
     triplets: tuple[SceneTriplet, ...]
     labels: np.ndarray | None = None
+    objects: tuple[SceneObject, ...] = ()
 
 
 class _Canvas:
@@ -161,10 +166,12 @@ def _render(
     left, top, right, bottom = stage.visible
     taken[:, :top], taken[:, bottom:], taken[:, :, :left], taken[:, :, right:] = _BAR, _BAR, _BAR, _BAR
     triplets = tuple(
-        SceneTriplet(change.edit, change.text, picture, *pair, change.subject, target.labels)
+        SceneTriplet(
+            change.edit, change.text, picture, *pair, change.subject, target.labels, change.before or change.after
+        )
         for change, picture, pair, target in zip(changes, taken[1:], masks, targets, strict=True)
     )
-    return Scene(taken[0], triplets, reference.labels)
+    return Scene(taken[0], triplets, reference.labels, stage.objects)
 
 
 def _check(size: int, edits: int) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from mmgrad_explain.data.scene_contrast import contrast_partners
 from mmgrad_explain.data.scenes import SceneOptions, scenes
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mmgrad_explain.composers.processor import ReferenceProcessor
+
+__all__ = ["SceneBatch", "contrast_partners", "scene_batch"]
 
 
 @dataclass(frozen=True)
@@ -53,35 +56,6 @@ class SceneBatch:
     partner: Tensor
     reference_labels: Tensor | None = None
     target_labels: Tensor | None = None
-
-
-def contrast_partners(reference_masks: np.ndarray, target_masks: np.ndarray, edits: Sequence[str]) -> list[int]:
-    """For each triplet of a scene, another one that means a different place.
-
-    The places of both, in reference and target together and widened by two pixels, must be disjoint. ``add`` has no
-    partner and is none: what it means is not in the reference yet.
-
-    Args:
-        reference_masks: ``(E, H, W)`` bool.
-        target_masks: ``(E, H, W)`` bool.
-        edits: The kinds of edit.
-
-    Returns:
-        For each triplet the index of the next one after it, in a circle, that fits; -1 where none does.
-    """
-    places = reference_masks | target_masks
-    wide = np.pad(places, ((0, 0), (2, 2), (2, 2)))
-    for axis in (1, 2):
-        slices = [(slice(None),) * axis + (slice(i, wide.shape[axis] - 4 + i),) for i in range(5)]
-        wide = np.logical_or.reduce([wide[part] for part in slices])
-    count = len(edits)
-    shared = wide.reshape(count, -1).astype(np.float32) @ places.reshape(count, -1).T.astype(np.float32)
-    partners = []
-    for index, edit in enumerate(edits):
-        others = [(index + step) % count for step in range(1, count)]
-        fits = (other for other in others if edit != "add" and edits[other] != "add" and not shared[index, other])
-        partners.append(next(fits, -1))
-    return partners
 
 
 def scene_batch(

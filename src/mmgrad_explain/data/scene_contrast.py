@@ -1,0 +1,53 @@
+"""Which texts of a scene mean different places of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def apart(reference_masks: np.ndarray, target_masks: np.ndarray, edits: Sequence[str]) -> np.ndarray:
+    """Which pairs of a scene's triplets mean different places.
+
+    The places of both, in reference and target together and the one widened by two pixels, must be disjoint. ``add`` is
+    in no pair: what it means is not in the reference yet.
+
+    Args:
+        reference_masks: ``(E, H, W)`` bool.
+        target_masks: ``(E, H, W)`` bool.
+        edits: The kinds of edit.
+
+    Returns:
+        ``(E, E)`` bool, symmetric.
+    """
+    places = reference_masks | target_masks
+    wide = np.pad(places, ((0, 0), (2, 2), (2, 2)))
+    for axis in (1, 2):
+        parts = [(slice(None),) * axis + (slice(i, wide.shape[axis] - 4 + i),) for i in range(5)]
+        wide = np.logical_or.reduce([wide[part] for part in parts])
+    count = len(edits)
+    shared = wide.reshape(count, -1).astype(np.float32) @ places.reshape(count, -1).T.astype(np.float32)
+    there = np.array([edit != "add" for edit in edits])
+    out: np.ndarray = (shared == 0) & there[:, None] & there[None]
+    return out
+
+
+def contrast_partners(reference_masks: np.ndarray, target_masks: np.ndarray, edits: Sequence[str]) -> list[int]:
+    """For each triplet of a scene, another one that means a different place (see :func:`apart`).
+
+    Args:
+        reference_masks: ``(E, H, W)`` bool.
+        target_masks: ``(E, H, W)`` bool.
+        edits: The kinds of edit.
+
+    Returns:
+        For each triplet the index of the next one after it, in a circle, that fits; -1 where none does.
+    """
+    count = len(edits)
+    fits = apart(reference_masks, target_masks, edits)
+    circles = [[(index + step) % count for step in range(1, count)] for index in range(count)]
+    return [next((other for other in circle if fits[index, other]), -1) for index, circle in enumerate(circles)]

@@ -162,7 +162,7 @@ def test_picked_details_make_a_difference():
 def test_margin_grows_with_the_object():
     small, large = np.zeros((300, 300), bool), np.ones((300, 300), bool)
     small[:5, :5] = True
-    assert (removal_margin(small), removal_margin(large)) == (2, 6)
+    assert (removal_margin(small), removal_margin(large)) == (2, 8)
     assert (grown(small, 0) == small).all()
 
 

@@ -3,19 +3,17 @@
 Everything works on arrays in memory and touches only the mask's surroundings, so an edit of a small picture takes
 about a millisecond. Pixels outside the mask (for ``remove`` and ``add``: outside the grown mask) stay as they were, bit
 for bit; within the mask a bool mask's edge is softened over one pixel.
-
-Colours are CIE Lab (D65), where lightness is 0 to 100. A colour word allows a range of lightness: an object moves into
-that range by the shortest way and keeps its shading, so that a black coat made white is light, and a white one made
-black is dark, with the folds still to be seen.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from mmgrad_explain.data.edit_colours import COLOURS, Colour, lab_distances, lab_to_rgb, mean_lab, rgb_to_lab, wear
+from mmgrad_explain.data.edit_masks import grown, opacity, removal_margin, samples, window
 from mmgrad_explain.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -28,38 +26,21 @@ if TYPE_CHECKING:
     _Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 
-class Colour(NamedTuple):
-    """What a colour word stands for.
+__all__ = [
+    "COLOURS",
+    "EDIT_KINDS",
+    "PATTERNS",
+    "apply_edit",
+    "grown",
+    "lab_distances",
+    "mean_lab",
+    "pick_detail",
+    "removal_margin",
+]
 
-    Attributes:
-        light: The range of CIE lightness that goes by this name.
-        a: Green (negative) to red, at the middle of the range.
-        b: Blue (negative) to yellow.
-    """
-
-    light: tuple[float, float]
-    a: float
-    b: float
-
-
-COLOURS: dict[str, Colour] = {
-    "red": Colour((36, 50), 62, 42),
-    "orange": Colour((60, 70), 40, 66),
-    "yellow": Colour((76, 88), 2, 76),
-    "green": Colour((36, 62), -48, 38),
-    "blue": Colour((30, 50), 18, -58),
-    "purple": Colour((28, 46), 46, -46),
-    "pink": Colour((66, 80), 42, -4),
-    "brown": Colour((24, 38), 17, 27),
-    "black": Colour((10, 16), 0, -1),
-    "gray": Colour((44, 62), 0, 0),
-    "white": Colour((86, 93), 0, 1),
-}
 PATTERNS = ("stripes", "polka dots", "checks")
 EDIT_KINDS = ("recolour", "darken", "brighten", "gray", "pattern", "blur", "remove", "add", "swap")
 """Every kind of edit. ``add`` is ``remove`` the other way round."""
-
-_MOST_SAMPLES = 2000  # pixels that a statistic looks at
 
 
 def apply_edit(
@@ -93,45 +74,10 @@ def apply_edit(
         raise TypeError("image must be a uint8 array")
     if image.ndim != 3 or image.shape[2] != 3:
         raise InputError(f"image must have shape (height, width, 3), not {image.shape}")
-    alpha = _opacity(mask, image.shape[:2], "mask")
+    alpha = opacity(mask, image.shape[:2], "mask")
     if rng is None:
         rng = np.random.default_rng(0)
     return _EDITORS[kind](image, alpha, detail, rng)
-
-
-def grown(mask: npt.NDArray[np.bool_], pixels: int) -> npt.NDArray[np.bool_]:
-    """Grow a mask by a disc.
-
-    Args:
-        mask: (H, W) bool.
-        pixels: The disc's radius; 0 changes nothing.
-    """
-    import cv2
-
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), disc), bool)
-
-
-def removal_margin(mask: npt.NDArray[np.bool_]) -> int:
-    """How far ``remove`` and ``add`` reach beyond the mask, in pixels: 2 to 6, more for large objects."""
-    return int(np.clip(round(math.sqrt(np.count_nonzero(mask)) / 24), 2, 6))
-
-
-def mean_lab(image: _Pixels, mask: _Mask) -> _Floats:
-    """Give an object's typical colour: the median of lightness (0 to 100), a and b over the mask, (3,) float32."""
-    import cv2
-
-    pixels = _samples(image, _opacity(mask, image.shape[:2], "mask") >= 0.5)
-    return np.asarray(np.median(_units(cv2.cvtColor(pixels[None], cv2.COLOR_RGB2LAB))[0], 0), np.float32)
-
-
-def lab_distances(image: _Pixels, mask: _Mask) -> dict[str, float]:
-    """Tell how far an object is from each colour word, in CIE76 units; 0 within the word's range of lightness."""
-    light, a, b = (float(v) for v in mean_lab(image, mask))
-    return {
-        word: math.hypot(light - min(max(light, colour.light[0]), colour.light[1]), a - colour.a, b - colour.b)
-        for word, colour in COLOURS.items()
-    }
 
 
 def pick_detail(
@@ -160,87 +106,12 @@ def pick_detail(
     return far[int(rng.random() * len(far))]
 
 
-# ------------------------------------------------------------------------------------------------------ foundations
-
-
-def _opacity(mask: object, shape: tuple[int, ...], name: str) -> _Floats:
-    """Checks a mask and gives its opacities; a bool mask gets a soft edge within itself."""
-    import cv2
-
-    if not isinstance(mask, np.ndarray) or (mask.dtype != np.bool_ and mask.dtype.kind != "f"):
-        raise TypeError(f"{name} must be a bool or float array")
-    if mask.shape != shape:
-        raise InputError(f"{name} must have the picture's shape {shape}, not {mask.shape}")
-    if mask.dtype == np.bool_:
-        hard = mask.astype(np.float32)
-        alpha = cv2.GaussianBlur(hard, (3, 3), 0.6, borderType=cv2.BORDER_REPLICATE) * hard
-    else:
-        alpha = np.clip(np.nan_to_num(mask), 0, 1).astype(np.float32)
-    if not (alpha >= 0.5).any():
-        raise InputError(f"{name} is empty: no pixel belongs to the object")
-    return np.asarray(alpha, np.float32)
-
-
-def _window(alpha: _Floats, margin: int = 0) -> tuple[slice, slice]:
-    """The rows and columns that a mask takes up, and some more around."""
-    rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
-    return (
-        slice(max(int(rows[0]) - margin, 0), int(rows[-1]) + 1 + margin),
-        slice(max(int(columns[0]) - margin, 0), int(columns[-1]) + 1 + margin),
-    )
-
-
-def _samples(values: npt.NDArray[Any], inside: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-    """The values inside a mask; of a large mask, evenly some of them."""
-    where = np.flatnonzero(inside)
-    where = where[:: max(1, len(where) // _MOST_SAMPLES)]
-    return np.ascontiguousarray(values.reshape(-1, *values.shape[2:])[where])
-
-
-def _units(lab: _Pixels) -> _Floats:
-    """OpenCV's 8-bit Lab in CIE units."""
-    return np.asarray(lab * np.array([100 / 255, 1, 1], np.float32) - np.array([0, 128, 128], np.float32), np.float32)
-
-
-def _rgb(lab: _Floats) -> _Pixels:
-    import cv2
-
-    levels = lab * np.array([2.55, 1, 1], np.float32) + np.array([0.5, 128.5, 128.5], np.float32)
-    return np.asarray(cv2.cvtColor(np.clip(levels, 0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB))
-
-
-def _lab(image: _Pixels) -> _Floats:
-    import cv2
-
-    return _units(np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2LAB)))
-
-
 def _laid(image: _Pixels, where: tuple[slice, slice], new: npt.NDArray[Any], alpha: _Floats) -> _Pixels:
     """A copy of the picture with a new window laid over it; where alpha is 0 the old pixels stay, bit for bit."""
     result = image.copy()
     old = image[where].astype(np.float32)
     result[where] = old + alpha[..., None] * (new - old) + np.float32(0.5)
     return result
-
-
-def _wear(lab: _Floats, alpha: _Floats, colour: Colour, rng: np.random.Generator) -> _Floats:
-    """The window as if the object had a colour: its lightness moved into the colour's range, its shading kept."""
-    light = lab[..., 0]
-    low, middle, high = (float(v) for v in np.percentile(_samples(light, alpha >= 0.5), (10, 50, 90)))
-    base = min(max(middle, colour.light[0]), colour.light[1])
-    contrast = max(high - low, 1.0)
-    # Weak shading, as on black cloth, is raised; strong contrasts, as on prints, are lowered.
-    gain = np.float32(min(16 / contrast, 1.8) if contrast < 16 else min(max(36 / contrast, 0.6), 1.0))
-    up, down = np.float32(min(98.0 - base, 22.0)), np.float32(min(base - 3.0, 36.0))
-    away = gain * (light - np.float32(middle))
-    room = np.where(away > 0, up, down)
-    shade = np.float32(base) + room * np.tanh(away / room)
-    # Less colour where light is lost, and towards white in highlights.
-    strength = np.where(shade < base, shade / base, 1 - 0.6 * (shade - base) / (100 - base))
-    turn, vivid = (rng.random() - 0.5) * 0.16, 0.88 + 0.2 * rng.random()  # a hue has about nine degrees of play
-    cos, sin = vivid * math.cos(turn), vivid * math.sin(turn)
-    a, b = np.float32(colour.a * cos - colour.b * sin), np.float32(colour.a * sin + colour.b * cos)
-    return np.stack([shade, strength * a, strength * b], -1)
 
 
 # ------------------------------------------------------------------------------------------------------------ edits
@@ -255,36 +126,36 @@ def _word(detail: object, known: tuple[str, ...], what: str) -> str:
 
 def _recolour(image: _Pixels, alpha: _Floats, detail: object, rng: np.random.Generator) -> _Pixels:
     colour = COLOURS[_word(detail, tuple(COLOURS), "colour word")]
-    where = _window(alpha)
+    where = window(alpha)
     alpha = alpha[where]
-    return _laid(image, where, _rgb(_wear(_lab(image[where]), alpha, colour, rng)), alpha)
+    return _laid(image, where, lab_to_rgb(wear(rgb_to_lab(image[where]), alpha, colour, rng)), alpha)
 
 
 def _darken(image: _Pixels, alpha: _Floats, _: object, rng: np.random.Generator) -> _Pixels:
-    where = _window(alpha)
+    where = window(alpha)
     return _laid(image, where, image[where] * np.float32(0.3 + 0.2 * rng.random()), alpha[where])
 
 
 def _brighten(image: _Pixels, alpha: _Floats, _: object, rng: np.random.Generator) -> _Pixels:
-    where = _window(alpha)
-    lab = _lab(image[where])
+    where = window(alpha)
+    lab = rgb_to_lab(image[where])
     lab[..., 0] = 100 * (lab[..., 0] / 100) ** np.float32(0.4 + 0.15 * rng.random())
-    return _laid(image, where, _rgb(lab), alpha[where])
+    return _laid(image, where, lab_to_rgb(lab), alpha[where])
 
 
 def _gray(image: _Pixels, alpha: _Floats, _: object, rng: np.random.Generator) -> _Pixels:  # noqa: ARG001
-    where = _window(alpha)
-    lab = _lab(image[where])
+    where = window(alpha)
+    lab = rgb_to_lab(image[where])
     lab[..., 1:] = 0
-    return _laid(image, where, _rgb(lab), alpha[where])
+    return _laid(image, where, lab_to_rgb(lab), alpha[where])
 
 
 def _pattern(image: _Pixels, alpha: _Floats, detail: object, rng: np.random.Generator) -> _Pixels:
     name = _word(detail, PATTERNS, "pattern")
-    where = _window(alpha)
+    where = window(alpha)
     alpha = alpha[where]
-    lab = _lab(image[where])
-    typical = np.median(_samples(lab, alpha >= 0.5), 0)
+    lab = rgb_to_lab(image[where])
+    typical = np.median(samples(lab, alpha >= 0.5), 0)
     ink = "white" if typical[0] < 55 else "black"
     if rng.random() < 0.4:  # a coloured ink, if one stands out
         word = tuple(COLOURS)[int(rng.random() * len(COLOURS))]
@@ -292,7 +163,7 @@ def _pattern(image: _Pixels, alpha: _Floats, detail: object, rng: np.random.Gene
             ink = word
     period = min(max(math.sqrt(float(alpha.sum())) / (3.5 + 2.5 * rng.random()), 6.0), 60.0)
     cover = _cover(name, alpha.shape, period, rng)
-    return _laid(image, where, _rgb(_wear(lab, alpha, COLOURS[ink], rng)), alpha * cover)
+    return _laid(image, where, lab_to_rgb(wear(lab, alpha, COLOURS[ink], rng)), alpha * cover)
 
 
 def _cover(name: str, shape: tuple[int, ...], period: float, rng: np.random.Generator) -> _Floats:
@@ -320,7 +191,7 @@ def _blur(image: _Pixels, alpha: _Floats, _: object, rng: np.random.Generator) -
     """Only the object's own pixels are mixed, so that nothing bleeds in from around it."""
     import cv2
 
-    where = _window(alpha)
+    where = window(alpha)
     alpha = alpha[where]
     sigma = min(max(math.sqrt(float(alpha.sum())) * (0.07 + 0.04 * rng.random()), 2.0), 16.0)
     inside = (alpha > 0).astype(np.float32)
@@ -335,15 +206,15 @@ def _remove(image: _Pixels, alpha: _Floats, _: object, rng: np.random.Generator)
 
     solid = alpha >= 0.5
     margin = removal_margin(solid)
-    where = _window(alpha, margin + 24)
+    where = window(alpha, margin + 24)
     hole = grown(solid[where], margin)
-    window = np.ascontiguousarray(image[where])
+    part = np.ascontiguousarray(image[where])
     if hole.all():
         raise InputError("mask covers the whole picture: nothing is left to fill it from")
-    filled = cv2.inpaint(window, hole.astype(np.uint8), 5, cv2.INPAINT_TELEA).astype(np.float32)
+    filled = cv2.inpaint(part, hole.astype(np.uint8), 5, cv2.INPAINT_TELEA).astype(np.float32)
     ring = grown(hole, 8) & ~hole
-    smooth = cv2.GaussianBlur(window, (0, 0), 1.2).astype(np.float32)
-    grain = float(np.std((window - smooth)[ring])) if ring.any() else 0.0
+    smooth = cv2.GaussianBlur(part, (0, 0), 1.2).astype(np.float32)
+    grain = float(np.std((part - smooth)[ring])) if ring.any() else 0.0
     noise = rng.standard_normal((*hole.shape, 1), np.float32) * np.float32(min(grain, 6.0))
     soft = cv2.GaussianBlur(hole.astype(np.float32), (3, 3), 0.6) * hole
     return _laid(image, where, np.clip(filled + noise, 0, 255), np.asarray(soft, np.float32))
@@ -355,13 +226,13 @@ def _swap(image: _Pixels, alpha: _Floats, detail: object, rng: np.random.Generat
 
     if detail is None or isinstance(detail, str):
         raise InputError("detail must be the mask of the object whose look is taken")
-    giver = _opacity(detail, image.shape[:2], "detail") >= 0.5
-    where = _window(alpha)
+    giver = opacity(detail, image.shape[:2], "detail") >= 0.5
+    where = window(alpha)
     alpha = alpha[where]
-    lab, other = _lab(image[where]), _lab(image)
-    typical = np.median(_samples(other, giver), 0).astype(np.float32)
+    lab, other = rgb_to_lab(image[where]), rgb_to_lab(image)
+    typical = np.median(samples(other, giver), 0).astype(np.float32)
     low, high = max(typical[0], 10), min(typical[0], 93)
-    worn = _wear(lab, alpha, Colour((min(low, high), min(low, high)), 0, 0), rng)
+    worn = wear(lab, alpha, Colour((min(low, high), min(low, high)), 0, 0), rng)
     worn[..., 1:] = typical[1:]
     # The largest square within the giver, tiled with mirrored copies, brings its texture along.
     depth = cv2.distanceTransform(cv2.copyMakeBorder(giver.astype(np.uint8), 1, 1, 1, 1, 0), cv2.DIST_L2, 3)[1:-1, 1:-1]
@@ -372,7 +243,7 @@ def _swap(image: _Pixels, alpha: _Floats, detail: object, rng: np.random.Generat
         patch = patch - np.median(patch.reshape(-1, 3), 0).astype(np.float32)
         tiles = [_mirrored(size, len(patch)) for size in alpha.shape]
         worn += patch[np.ix_(*tiles)] * np.array([0.8, 1, 1], np.float32)
-    return _laid(image, where, _rgb(worn), alpha)
+    return _laid(image, where, lab_to_rgb(worn), alpha)
 
 
 def _mirrored(length: int, period: int) -> npt.NDArray[np.intp]:

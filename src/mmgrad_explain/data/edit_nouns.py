@@ -1,0 +1,60 @@
+"""Nouns as they are said: class names, plurals, articles."""
+
+from __future__ import annotations
+
+import re
+
+_IRREGULAR = {
+    "person": "people", "man": "men", "woman": "women", "child": "children", "foot": "feet", "tooth": "teeth",
+    "mouse": "mice", "goose": "geese", "knife": "knives", "leaf": "leaves", "shelf": "shelves", "scarf": "scarves",
+    "sheep": "sheep", "fish": "fish", "deer": "deer", "skis": "skis", "aircraft": "aircraft",
+}  # fmt: skip
+_PLURALS = {*_IRREGULAR.values(), "police", "cattle"}
+_SINGULAR_ENDINGS = ("ss", "us", "is", "gas", "lens", "canvas", "atlas")
+_TURNED = re.compile(r"^(floor|wall)-(\w+)$")  # "wall-brick" is a brick wall
+
+
+_UNCOUNTED = {
+    "hair", "skin", "grass", "sand", "snow", "water", "dirt", "gravel", "mud", "ice", "fog", "food", "rice", "broccoli",
+    "cheese", "bread", "fruit", "furniture", "luggage", "clothing", "footwear", "swimwear", "underwear", "eyewear",
+    "jewelry", "paper", "cardboard", "plastic", "wood", "metal", "stone", "moss", "straw", "hay",
+}  # fmt: skip
+
+
+def is_plural(noun: str) -> bool:
+    """Tell whether a noun stands in the plural by its form: shoes, pants, glasses; not dress, bus or grass."""
+    last = words_of(noun)[-1:]
+    return bool(last) and (last[0] in _PLURALS or (last[0].endswith("s") and not last[0].endswith(_SINGULAR_ENDINGS)))
+
+
+def takes_article(noun: str) -> bool:
+    """Tell whether one says "a" before a noun: a dress, but shoes and hair."""
+    last = words_of(noun)[-1:]
+    return not is_plural(noun) and not (last and last[0] in _UNCOUNTED)
+
+
+def plural_of(noun: str) -> str:
+    """Give a noun's plural: dog to dogs, bus to buses, person to people; a plural stays as it is."""
+    head, _, last = noun.rpartition(" ")
+    if last in _IRREGULAR:
+        last = _IRREGULAR[last]
+    elif is_plural(last):
+        pass
+    elif re.search(r"(s|x|z|ch|sh)$", last):
+        last += "es"
+    elif re.search(r"[^aeiou]y$", last):
+        last = last[:-1] + "ies"
+    else:
+        last += "s"
+    return f"{head} {last}".strip()
+
+
+def spoken(class_name: str) -> str:
+    """Give a class name as it is said: ``sky-other-merged`` is sky, ``wall-brick`` brick wall, ``Hot_dog`` hot dog."""
+    name = _TURNED.sub(r"\2 \1", re.sub(r"-(other|merged|stuff)\b", "", class_name.strip().lower()))
+    return " ".join(re.sub(r"[_\s]+", " ", name).split())
+
+
+def words_of(text: str) -> list[str]:
+    """Split a text as a word-level tokenizer does: lower case, punctuation gone."""
+    return re.sub(r"[^\w\s]+", " ", text.lower()).split()

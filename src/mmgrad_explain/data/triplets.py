@@ -1,0 +1,212 @@
+"""Triplet sets on disk: a folder with ``triplets.jsonl``, one record a line, and the pictures it names.
+
+A record has the keys ``id``, ``reference``, ``text``, ``target``, ``mask`` (paths below the folder), ``class``,
+``edit`` and what else the builder knows; unknown keys are kept. Pictures are read when asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.images import open_image
+from mmgrad_explain.writing import atomic_file
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping
+
+    import numpy.typing as npt
+
+FILE = "triplets.jsonl"
+
+_RENAMED = {"class_name": "class", "is_thing": "isthing", "licence": "license", "licence_url": "license_url"}
+_NEEDED = ("id", "reference", "text", "target", "mask", "class", "edit")
+
+
+@dataclass(frozen=True)
+class Triplet:
+    """A reference picture, what is asked for in words, the picture that answers, and where the edit is.
+
+    Attributes:
+        id: Unique in its set.
+        reference: Path of the reference picture, below :attr:`folder`.
+        text: What should change.
+        target: Path of the target picture.
+        mask: Path of the mask (PNG, 0 or 255): the edited region, in the reference's pixels. Pictures and mask are of
+            one size.
+        class_name: What kind of object is edited (``class`` in the file).
+        edit: One of :data:`mmgrad_explain.data.edit_ops.EDIT_KINDS`.
+        detail: Colour, pattern or the like; empty where there is none.
+        phrase: How the object is named in the text.
+        qualifier: Why the phrase is unambiguous: ``only``, ``all``, a side, or a size.
+        n_instances: How many objects of the class the photograph has.
+        is_thing: Whether they can be counted (``isthing`` in the file).
+        area_frac: The mask's share of the picture, 0 to 1.
+        bbox: Of the mask: left, top, width, height, in pixels.
+        width: Of the pictures, in pixels.
+        height: Of the pictures, in pixels.
+        dilate_px: How far beyond the mask the pictures may differ.
+        mask_object_in: Which picture shows the object: ``both``, ``reference`` (of remove) or ``target`` (of add).
+        source: The data set.
+        source_image: The photograph's file name there.
+        fold: The part of the set; photographs never share two.
+        licence: The photograph's, by name (``license`` in the file).
+        licence_url: And where it can be read (``license_url``).
+        attribution: Whom or where the photograph is from.
+        de_in: Mean colour difference inside the mask, CIE76.
+        changed_in: Share of the mask's pixels that differ by more than 5.
+        de_out: Mean colour difference outside the mask grown by ``dilate_px``.
+        mean_shift: Difference of the mean colours inside the mask.
+        contrast_ids: Triplets of the same photograph with another text and a mask that does not meet this one.
+        other: Whatever else the file holds.
+        folder: Where the paths start; no part of the record.
+    """
+
+    id: str
+    reference: str
+    text: str
+    target: str
+    mask: str
+    class_name: str
+    edit: str
+    detail: str = ""
+    phrase: str = ""
+    qualifier: str = "only"
+    n_instances: int = 1
+    is_thing: bool = True
+    area_frac: float = 0.0
+    bbox: tuple[int, int, int, int] = (0, 0, 0, 0)
+    width: int = 0
+    height: int = 0
+    dilate_px: int = 0
+    mask_object_in: str = "both"
+    source: str = ""
+    source_image: str = ""
+    fold: int = 0
+    licence: str = ""
+    licence_url: str = ""
+    attribution: str = ""
+    de_in: float = 0.0
+    changed_in: float = 0.0
+    de_out: float = 0.0
+    mean_shift: float = 0.0
+    contrast_ids: tuple[str, ...] = ()
+    other: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path = field(default=Path(), compare=False, repr=False)
+
+    def pictures(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """Read the files.
+
+        Returns:
+            Reference and target, (H, W, 3) uint8 RGB, and the mask, (H, W) bool.
+
+        Raises:
+            InputError: A file is missing or damaged, or the three are not of one size.
+        """
+        reference, target = (np.asarray(open_image(self.folder / path)) for path in (self.reference, self.target))
+        mask = np.asarray(open_image(self.folder / self.mask))[..., 0] >= 128
+        if not reference.shape == target.shape == (*mask.shape, 3):
+            sizes = ", ".join(f"{array.shape[1]} x {array.shape[0]}" for array in (reference, target, mask))
+            raise InputError(f"triplet {self.id}: reference, target and mask have different sizes ({sizes})")
+        return reference, target, mask
+
+    def to_record(self) -> dict[str, Any]:
+        """Give the record as it stands in the file."""
+        record = {
+            _RENAMED.get(f.name, f.name): getattr(self, f.name)
+            for f in fields(self)
+            if f.name not in ("other", "folder")
+        }
+        return {**record, "bbox": list(self.bbox), "contrast_ids": list(self.contrast_ids), **self.other}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], folder: Path = Path()) -> Triplet:
+        """Read a record.
+
+        Args:
+            record: What :meth:`to_record` gives, or at least the first seven keys of it.
+            folder: Where the paths start.
+
+        Raises:
+            InputError: One of these keys is missing or no text, or a value is of the wrong kind.
+        """
+        absent = [key for key in _NEEDED if not isinstance(record.get(key), str)]
+        if absent:
+            raise InputError(f"a triplet needs the texts {', '.join(_NEEDED)}: {absent[0]} is not there")
+        values: dict[str, Any] = {"folder": folder}
+        rest = dict(record)
+        for f in fields(cls):
+            key = _RENAMED.get(f.name, f.name)
+            if key in rest and f.name not in ("other", "folder"):
+                values[f.name] = rest.pop(key)
+        try:
+            values["bbox"] = tuple(int(v) for v in values.get("bbox", (0, 0, 0, 0)))
+            values["contrast_ids"] = tuple(str(v) for v in values.get("contrast_ids", ()))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"triplet {record['id']}: bbox or contrast_ids are no lists") from error
+        for name in ("detail", "licence", "licence_url", "attribution"):
+            values[name] = values.get(name) or ""
+        return cls(**values, other=rest)
+
+
+def read_triplets(folder: str | os.PathLike[str], *, fold: int | None = None) -> list[Triplet]:
+    """Read a triplet set, or one part of it.
+
+    Args:
+        folder: Holds ``triplets.jsonl``.
+        fold: Only the triplets of this fold; all when None.
+
+    Returns:
+        In the file's order.
+
+    Raises:
+        InputError: There is no such set, a line of it is damaged, an id occurs twice, or the fold is empty.
+    """
+    file = Path(folder) / FILE
+    try:
+        lines = file.read_text("utf-8").splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{folder} is not a triplet set: it holds no {FILE}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} cannot be read: {error}") from error
+    triplets: list[Triplet] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{file}, line {number} is damaged: {error}") from error
+        if not isinstance(record, dict):
+            raise InputError(f"{file}, line {number} is not a record")
+        try:
+            triplets.append(Triplet.from_record(record, Path(folder)))
+        except InputError as error:
+            raise InputError(f"{file}, line {number}: {error}") from error
+    seen: set[str] = set()
+    for triplet in triplets:
+        if triplet.id in seen:
+            raise InputError(f"{file} holds the id {triplet.id} twice")
+        seen.add(triplet.id)
+    chosen = [triplet for triplet in triplets if fold is None or triplet.fold == fold]
+    if fold is not None and not chosen:
+        raise InputError(f"{file} has no fold {fold}: it has {sorted({t.fold for t in triplets})}")
+    return chosen
+
+
+def write_triplets(triplets: Iterable[Triplet], folder: Path, *, overwrite: bool = False) -> None:
+    """Write ``triplets.jsonl``, whole or not at all; the pictures are not touched.
+
+    Raises:
+        OutputExistsError: It is there and ``overwrite`` is false.
+        InputError: The folder cannot be written to.
+    """
+    with atomic_file(folder / FILE, overwrite=overwrite) as stream:
+        for triplet in triplets:
+            stream.write(json.dumps(triplet.to_record(), ensure_ascii=False).encode() + b"\n")

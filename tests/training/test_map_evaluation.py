@@ -14,13 +14,15 @@ from mmgrad_explain.training.map_evaluation import (
     default_kind,
     disjoint_pairs,
     draw_maps,
+    embeddings,
     faithfulness,
     image_only,
     judge,
     resized,
+    sibling_candidates,
 )
 from mmgrad_explain.training.scene_batches import scene_batch
-from mmgrad_explain.training.scene_evaluation import embeddings, model_inputs
+from mmgrad_explain.training.scene_evaluation import model_inputs
 
 KINDS = [
     MapKind("shift", "gradcam"),
@@ -128,3 +130,26 @@ def test_faithfulness_of_a_model(tiny, tensors):
     right = (near[:, 0] > near[:, 1]).double()
     rest = 2 * sharp.areas["deletion"][:, 1] - right  # what is found without the picture: yes or no
     assert ((rest.abs() < 1e-6) | ((rest - 1).abs() < 1e-6)).all()
+
+
+def test_candidates_have_the_right_one_first_and_are_filled_up():
+    targets, references = torch.eye(4), -torch.eye(4)
+    found = sibling_candidates(targets, references, torch.tensor([0, 0, 1, 0]))
+    assert found.shape == (4, 4, 4)
+    for i, expected in enumerate(
+        [
+            [targets[0], targets[1], targets[3], references[0]],
+            [targets[1], targets[0], targets[3], references[1]],
+            [targets[2], references[2], references[2], references[2]],
+            [targets[3], targets[0], targets[1], references[3]],
+        ]
+    ):
+        assert torch.equal(found[i], torch.stack(expected))
+
+
+def test_embeddings_need_all_three(tiny, tensors):
+    with torch.no_grad():
+        output = tiny(**tensors)
+    assert all(torch.allclose(one.norm(dim=-1), torch.ones(6)) for one in embeddings(output))
+    with pytest.raises(InputError, match=r"output has \.shift and \.target"):
+        embeddings(ComposedOutput(output.embedding, output.shift))

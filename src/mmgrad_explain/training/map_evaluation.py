@@ -135,6 +135,37 @@ def kept_words(tensors: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
     return {name: value[rows] for name, value in tensors.items() if not name.endswith("pixel_values")}
 
 
+def embeddings(output: ComposedOutput) -> tuple[Tensor, Tensor, Tensor]:
+    """Unit embeddings ``(B, D)`` of queries, target pictures and reference pictures.
+
+    Raises:
+        InputError: If the output has no ``shift`` or no ``target``.
+    """
+    if output.shift is None or output.target is None:
+        raise InputError("an evaluation needs a composer whose output has .shift and .target")
+    own = output.embedding - output.shift
+    return tuple(F.normalize(one, dim=-1) for one in (output.embedding, output.target, own))  # type: ignore[return-value]
+
+
+def sibling_candidates(targets: Tensor, references: Tensor, group: Tensor) -> Tensor:
+    """What each query chooses among: its own target first, then the picture's other targets, and the picture itself.
+
+    Args:
+        targets: ``(N, D)``.
+        references: ``(N, D)``.
+        group: Which picture each query belongs to, ``(N,)``.
+
+    Returns:
+        ``(N, G, D)``; where a picture has fewer targets than others, itself is there several times.
+    """
+    rows = []
+    for i in range(len(targets)):
+        siblings = ((group == group[i]) & (torch.arange(len(group), device=group.device) != i)).nonzero()[:, 0]
+        rows.append(torch.cat([targets[i : i + 1], targets[siblings], references[i : i + 1]]))
+    longest = max(map(len, rows))
+    return torch.stack([torch.cat([row, row[-1:].expand(longest - len(row), -1)]) for row in rows])
+
+
 @dataclass(frozen=True)
 class Faithfulness:
     """Whether maps say what the model depends on, on ``n`` samples; see ``evaluation/faithfulness.py``.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mmgrad_explain.data.scene_text import named_by
 from mmgrad_explain.evaluation.localization import contrast_accuracy
@@ -19,9 +18,11 @@ from mmgrad_explain.training.map_evaluation import (
     default_kind,
     disjoint_pairs,
     draw_maps,
+    embeddings,
     faithfulness,
     judge,
     resized,
+    sibling_candidates,
 )
 from mmgrad_explain.training.scene_batches import scene_batch
 
@@ -171,13 +172,9 @@ def scene_faithfulness(
     with torch.no_grad():
         _, targets, references = embeddings(composer(**tensors))
     rows = torch.tensor([i for i, edit in enumerate(part.edits) if edit != "add"])
-    own = torch.arange(len(part.edits)).view(scenes, edits)
-    candidates = []
-    for row in rows.tolist():
-        wrong = [i for i in own[part.scene[row]].tolist() if i != row]
-        candidates.append(torch.stack([targets[row], *targets[wrong], references[row]]))
+    candidates = sibling_candidates(targets, references, part.scene)[rows]
     chosen = {name: value[rows] for name, value in tensors.items()}
-    return faithfulness(composer, chosen, kinds or [default_kind(composer)], torch.stack(candidates), steps=steps)
+    return faithfulness(composer, chosen, list(kinds or [default_kind(composer)]), candidates, steps=steps)
 
 
 def model_inputs(part: SceneBatch) -> dict[str, Tensor]:
@@ -188,9 +185,3 @@ def model_inputs(part: SceneBatch) -> dict[str, Tensor]:
         "attention_mask": part.attention_mask,
         "target_pixel_values": part.targets,
     }
-
-
-def embeddings(output: object) -> tuple[Tensor, Tensor, Tensor]:
-    """Unit embeddings ``(B, D)`` of queries, target pictures and reference pictures."""
-    query, shift, target = (getattr(output, name) for name in ("embedding", "shift", "target"))
-    return F.normalize(query, dim=-1), F.normalize(target, dim=-1), F.normalize(query - shift, dim=-1)

@@ -166,9 +166,9 @@ class AttentionGroundingLoss(nn.Module):
                 counted[self.form_name] = known
                 values[self.form_name] = _each(self._form, every, known, masks)
             if self.weights["contrast"] and other_masks is not None:
-                foreign = foreign_regions(masks, self._others(every, other_masks))
-                counted["contrast"] = known & (foreign.amax((1, 2)) > 0)
-                values["contrast"] = _each(contrast_loss, every, counted["contrast"], masks, foreign)
+                others = self._others(every, other_masks)
+                counted["contrast"] = known & (foreign_regions(masks, others).amax((1, 2)) > 0)
+                values["contrast"] = _each(contrast_loss, every, counted["contrast"], masks, others)
             if self.weights["margin"]:
                 counted["margin"] = known
                 values["margin"] = _each(margin_loss, every, known, masks, self.margin)

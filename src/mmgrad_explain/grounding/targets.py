@@ -161,7 +161,7 @@ def _from_masks(
             raise InputError(f"masks: sample {index} must be (H, W), got {tuple(mask.shape)}")
         rows.append(_from_masks(mask[None], grid, device, validate=validate)[0])
     like = next((row for row in rows if row is not None), torch.zeros(grid, device=device))
-    return torch.stack([torch.zeros_like(like) if row is None else row.to(like) for row in rows])
+    return torch.stack([torch.zeros_like(like) if row is None else row.to(like) for row in (*rows, like)])[:-1]
 
 
 def _check_values(masks: Tensor) -> None:

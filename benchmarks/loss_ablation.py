@@ -1,0 +1,252 @@
+"""Which grounding loss: forms, weights and extra terms, all trained on from one common start.
+
+    python benchmarks/loss_ablation.py            # the table in docs/grounding.md, some minutes of one core
+    python benchmarks/loss_ablation.py --quick    # a few steps: tries the path, the figures mean nothing
+
+A small reference network learns retrieval alone on procedural scenes; from these weights every variant goes on with the
+same batches, rates and number of steps, once for each seed of the batches. Prints a Markdown table of what each does on
+scenes that none has seen: mean and standard deviation over the seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmgrad_explain.attention import MultiModalGradAttention
+from mmgrad_explain.composers.build import build_network
+from mmgrad_explain.composers.network import NetworkConfig, ReferenceNetwork
+from mmgrad_explain.composers.processor import ReferenceProcessor
+from mmgrad_explain.composers.words import build_tokenizer
+from mmgrad_explain.data.scene_text import VOCABULARY
+from mmgrad_explain.data.scenes import SceneOptions
+from mmgrad_explain.evaluation.localization import (
+    contrast_accuracy,
+    energy_inside,
+    intersection_over_union,
+    pointing_game,
+)
+from mmgrad_explain.evaluation.report import environment_line, markdown_table, mean_and_spread
+from mmgrad_explain.grounding import AttentionGroundingLoss, dead_maps, grounding_targets, partner_masks
+from mmgrad_explain.training.scene_batches import SceneBatch, scene_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+EDITS = 4
+SCENES = SceneOptions(objects=(1, 4))  # few objects: a small network learns which one is meant in minutes
+STAYS = ("recolour", "reshape", "resize")  # edits after which the object is where it was
+SMALL = {
+    "text_width": 64,
+    "text_layers": 1,
+    "heads": 4,
+    "feature_width": 64,
+    "embed_dim": 64,
+    "backbone_options": {"layers": [1, 1, 1, 1], "channels": [32, 48, 64, 64], "stem_width": 16, "groups": 4},
+}
+FIGURES = ("retrieval", "pointing", "energy", "IoU", "contrast", "dead")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row: a form, its weight, extra terms, and whether the loss sees signed maps."""
+
+    form: str = "dice"
+    weight: float = 2.0
+    extra: dict[str, float] = field(default_factory=dict)
+    signed: bool = True
+
+    @property
+    def name(self) -> str:
+        """What the row is called."""
+        if not self.weight:
+            return "without the loss"
+        terms = [f"{self.form} {self.weight:g}", *(f"{name} {value:g}" for name, value in self.extra.items())]
+        return " + ".join(terms) + ("" if self.signed else ", rectified maps")
+
+    def loss(self) -> AttentionGroundingLoss:
+        """The loss module."""
+        return AttentionGroundingLoss(self.form, weights={"form": self.weight, **self.extra})
+
+
+VARIANTS = (
+    Variant(weight=0.0),
+    Variant("dice", 2.0),
+    Variant("dice", 2.0, signed=False),
+    Variant("bce", 2.0),
+    Variant("softmax", 1.0),
+    Variant("softplus", 1.0),
+    Variant("kl", 1.0),
+    Variant("dice", 2.0, {"contrast": 1.0}),
+    Variant("dice", 2.0, {"margin": 1.0}),
+    Variant("dice", 2.0, {"consistency": 0.5}),
+    Variant("dice", 4.0),
+    Variant("softmax", 0.3),
+)
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Logits ``(N, G)`` and, where asked for, the maps of the picture that shows the object and of the other one."""
+
+    logits: Tensor
+    maps: Tensor | None = None
+    paired: Tensor | None = None
+
+
+def run(network: ReferenceNetwork, batch: SceneBatch, *, graph: bool = False, relu: bool = True) -> Forward:
+    """One forward and, from one gradient of the text shifts, the Grad-CAM maps of reference and target."""
+    pictures = torch.cat([batch.references, batch.targets]).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(pictures.device.type, torch.bfloat16):
+        features = network.encode_image(pictures)
+    features = features.float()
+    count, mask = len(batch.references), batch.attention_mask.bool()
+    seen, targets = features[:count][batch.scene], features[count:]
+    words, sentence = network.text(batch.input_ids, mask)
+    if network.training and not graph:
+        identity, shift = network.compose(seen, words, sentence, mask)
+        return Forward(_logits(identity + shift, network.embed(targets), identity))
+    mmgrad = MultiModalGradAttention(network, "features")
+    with mmgrad.capture() as record:
+        identity, shift = network.compose(
+            torch.cat([seen, targets]), *(torch.cat([part, part]) for part in (words, sentence, mask))
+        )
+    (own, other), (changed, _) = identity.chunk(2), shift.chunk(2)
+    maps = mmgrad.attend((shift * shift.detach()).sum(-1), record, create_graph=graph, relu=relu)
+    reference, target = maps.chunk(2)
+    there = on_target(batch)[:, None, None]
+    shown, paired = torch.where(there, target, reference), torch.where(there, reference, target)
+    return Forward(_logits(own + changed, other, own), shown, paired)
+
+
+def _logits(query: Tensor, targets: Tensor, references: Tensor) -> Tensor:
+    """Cosines of the queries with all targets and with every scene's reference once."""
+    gallery = torch.cat([targets, references[::EDITS]])
+    return F.normalize(query, dim=-1) @ F.normalize(gallery, dim=-1).T
+
+
+def on_target(batch: SceneBatch) -> Tensor:
+    """Which objects only the target picture shows, ``(N,)``."""
+    return torch.tensor([edit == "add" for edit in batch.edits])
+
+
+def masks_of(batch: SceneBatch) -> Tensor:
+    """Where each map belongs, ``(N, size, size)``."""
+    return torch.where(on_target(batch)[:, None, None], batch.target_masks, batch.reference_masks)
+
+
+def train(
+    network: ReferenceNetwork, batches: Iterable[SceneBatch], rates: list[float], variant: Variant | None = None
+) -> None:
+    """Train in place, one step a batch; ``variant`` None is retrieval alone."""
+    grounding = variant.loss() if variant and variant.weight else None
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
+    network.train()
+    for batch, rate in zip(batches, rates, strict=True):
+        done = run(network, batch, graph=grounding is not None, relu=not (variant and variant.signed))
+        scale = network.logit_scale.exp().clamp(max=100)
+        loss = F.cross_entropy(done.logits * scale, torch.arange(len(done.logits)))
+        if grounding is not None and done.maps is not None:
+            targets = grounding_targets(tuple(done.maps.shape[1:]), masks=masks_of(batch))
+            places = torch.where(on_target(batch), -1 - torch.arange(len(batch.scene)), batch.scene)
+            stays = torch.tensor([edit in STAYS for edit in batch.edits])
+            loss = loss + grounding(
+                done.maps,
+                targets,
+                other_masks=partner_masks(targets.masks, places),
+                paired_maps=done.paired,
+                paired_valid=stays,
+            )
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+
+
+def evaluate(network: ReferenceNetwork, batches: list[SceneBatch]) -> dict[str, float]:
+    """The row's figures: retrieval in a batch's own gallery, the rest on Grad-CAM maps."""
+    network.eval()
+    found: dict[str, list[Tensor]] = {name: [] for name in FIGURES}
+    for batch in batches:
+        done = run(network, batch)
+        grids = done.maps.detach()
+        masks = masks_of(batch)
+        maps = F.interpolate(grids[:, None], size=masks.shape[-2:], mode="bilinear")[:, 0]
+        found["retrieval"].append((done.logits.argmax(1) == torch.arange(len(masks))).float())
+        found["pointing"].append(pointing_game(maps, masks))
+        found["energy"].append(energy_inside(maps, masks))
+        found["IoU"].append(intersection_over_union(maps, masks))
+        found["dead"].append(dead_maps(grids).float())
+        pairs = (batch.partner >= 0).nonzero()[:, 0]
+        others = batch.reference_masks[pairs - pairs % EDITS + batch.partner[pairs]]
+        found["contrast"].append(contrast_accuracy(maps[pairs], batch.reference_masks[pairs], others))
+    return {name: float(torch.cat(values).mean()) for name, values in found.items()}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train every variant for every seed, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=50, help="of every variant (default: %(default)s)")
+    parser.add_argument("--warm", type=int, default=600, help="retrieval-only steps before (default: %(default)s)")
+    parser.add_argument("--scenes", type=int, default=12, help="scenes in a batch, four edits each")
+    parser.add_argument("--size", type=int, default=64, help="side of the pictures, pixels")
+    parser.add_argument("--seeds", type=int, default=2, help="number of seeds of the batches, from 0")
+    parser.add_argument("--held-out", type=int, default=6, help="batches to evaluate on, of 24 scenes")
+    parser.add_argument("--quick", action="store_true", help="a few steps, to try the whole path")
+    options = parser.parse_args(argv)
+    per_batch = 24
+    if options.quick:
+        options.steps, options.warm, options.scenes, options.size, options.seeds = 1, 1, 2, 32, 1
+        options.held_out, per_batch = 1, 2
+    tokenizer = build_tokenizer(VOCABULARY)
+    processor = ReferenceProcessor(tokenizer, options.size)
+    sizes = {**SMALL, "image_size": options.size, "vocab_size": tokenizer.get_vocab_size()}
+    config = NetworkConfig(**{**asdict(NetworkConfig()), **sizes})
+    rows: dict[str, list[dict[str, float]]] = {"the start": [], **{variant.name: [] for variant in VARIANTS}}
+    began = time.process_time()
+
+    def draw(seed: int, batches: int, scenes: int) -> Iterator[SceneBatch]:
+        return (scene_batch(seed, i * scenes, scenes, processor, edits=EDITS, options=SCENES) for i in range(batches))
+
+    held_out = list(draw(10_000, options.held_out, per_batch))
+    torch.manual_seed(0)
+    start = build_network(config).to(memory_format=torch.channels_last)
+    train(
+        start, draw(100, options.warm, options.scenes), [1.5e-3 * min(1.0, (i + 1) / 100) for i in range(options.warm)]
+    )
+    rows["the start"].append(evaluate(start, held_out))
+    rates = [1e-3 * min(1.0, 2 * (1 - step / options.steps)) for step in range(options.steps)]
+    for seed in range(options.seeds):
+        drawn = list(draw(seed, options.steps, options.scenes))
+        for variant in VARIANTS:
+            network = copy.deepcopy(start)
+            train(network, drawn, rates, variant)
+            rows[variant.name].append(evaluate(network, held_out))
+            sys.stderr.write(f"seed {seed}: {variant.name}: {rows[variant.name][-1]}\n")
+    print(
+        f"one start of {options.warm} steps of retrieval alone; {options.seeds} seed(s) from 0 of {options.steps} "
+        f"steps of {options.scenes * EDITS} triplets at {options.size} px, grid {config.grid}x{config.grid}; "
+        f"{options.held_out * per_batch * EDITS} held-out triplets of seed 10000, galleries of "
+        f"{per_batch * (EDITS + 1)}; {(time.process_time() - began) / 60:.0f} min of one core;"
+    )
+    print(environment_line() + "\n")
+    table = [
+        [name, *(mean_and_spread([one[figure] for one in figures]) for figure in FIGURES)]
+        for name, figures in rows.items()
+    ]
+    print(markdown_table(["loss", *FIGURES], table))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,6 +14,7 @@ import numpy as np
 
 from mmgrad_explain.data.edit_colours import COLOURS, Colour, lab_distances, lab_to_rgb, mean_lab, rgb_to_lab, wear
 from mmgrad_explain.data.edit_masks import grown, opacity, removal_margin, samples, window
+from mmgrad_explain.data.edit_options import EDIT_KINDS
 from mmgrad_explain.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -39,8 +40,6 @@ __all__ = [
 ]
 
 PATTERNS = ("stripes", "polka dots", "checks")
-EDIT_KINDS = ("recolour", "darken", "brighten", "gray", "pattern", "blur", "remove", "add", "swap")
-"""Every kind of edit. ``add`` is ``remove`` the other way round."""
 
 
 def apply_edit(

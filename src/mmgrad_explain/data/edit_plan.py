@@ -11,7 +11,6 @@ import numpy as np
 
 from mmgrad_explain.data.edit_objects import find_objects, fitted
 from mmgrad_explain.data.edit_ops import (
-    EDIT_KINDS,
     apply_edit,
     grown,
     lab_distances,
@@ -20,7 +19,6 @@ from mmgrad_explain.data.edit_ops import (
     removal_margin,
 )
 from mmgrad_explain.data.edit_text import SIDES, edit_sentence, is_plural
-from mmgrad_explain.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmgrad_explain.data.edit_objects import EditObject
+    from mmgrad_explain.data.edit_options import EditOptions
     from mmgrad_explain.data.instance_masks import Mask
     from mmgrad_explain.data.instances import Instance
 
@@ -45,47 +44,6 @@ _MOST_REMOVED = 0.08  # of the picture
 _MOST_CONTACT = 0.2  # of an object's outline may meet other objects, or the picture's edge, if it is to be removed
 _SWAP_DISTANCE = 25.0  # CIE76 between the colours of two objects of which one takes the other's look
 _ATTEMPTS = 6  # for each edit
-
-
-@dataclass(frozen=True)
-class EditOptions:
-    """What edits are made of a photograph.
-
-    Attributes:
-        seed: Together with the photograph's name it decides everything.
-        size: Longest side of the pictures, in pixels; smaller photographs stay as they are.
-        edits_per_image: At most so many triplets of a photograph.
-        kinds: Of :data:`~mmgrad_explain.data.edit_ops.EDIT_KINDS`.
-        min_area: Smallest share of the picture that an object takes up.
-        max_area: Largest share.
-        min_change: Least mean colour difference inside the mask, CIE76; for ``blur`` and ``pattern`` 0.6 of it.
-    """
-
-    seed: int = 0
-    size: int = 384
-    edits_per_image: int = 4
-    kinds: tuple[str, ...] = EDIT_KINDS
-    min_area: float = 0.008
-    max_area: float = 0.6
-    min_change: float = 10.0
-
-    def __post_init__(self) -> None:
-        for kind in self.kinds:
-            if kind not in EDIT_KINDS:
-                hint = did_you_mean(kind, EDIT_KINDS)
-                raise InputError(f"kinds: there is no edit {kind!r}: {hint}use {', '.join(EDIT_KINDS)}")
-        if not self.kinds:
-            raise InputError("kinds is empty: name at least one edit")
-        if self.seed < 0:
-            raise InputError(f"seed must not be negative, got {self.seed}")
-        if not 32 <= self.size <= 4096:
-            raise InputError(f"size must be between 32 and 4096 pixels, got {self.size}")
-        if not 1 <= self.edits_per_image <= 32:
-            raise InputError(f"edits_per_image must be between 1 and 32, got {self.edits_per_image}")
-        if not 0 <= self.min_area < self.max_area <= 1:
-            raise InputError(f"areas must be 0 <= min_area < max_area <= 1, got {self.min_area} and {self.max_area}")
-        if not 0 <= self.min_change <= 60:
-            raise InputError(f"min_change must be between 0 and 60, got {self.min_change}")
 
 
 class Change(NamedTuple):

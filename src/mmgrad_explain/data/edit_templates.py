@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmgrad_explain.data.edit_ops import COLOURS
+from mmgrad_explain.data.edit_colours import COLOURS
 
 # The first word is the usual one.
 COLOUR_WORDS: dict[str, tuple[str, ...]] = {

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from mmgrad_explain.data.edit_nouns import is_plural, plural_of, spoken, takes_article, words_of
-from mmgrad_explain.data.edit_ops import EDIT_KINDS
+from mmgrad_explain.data.edit_options import EDIT_KINDS
 from mmgrad_explain.data.edit_templates import (
     ADD_PLACED,
     COLOUR_WORDS,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmgrad_explain.data.edit_plan import make_edits, measure_change
+from mmgrad_explain.data.instances import Licence
 from mmgrad_explain.data.triplets import Triplet
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
@@ -21,27 +22,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from mmgrad_explain.data.edit_plan import Edit, EditOptions
-    from mmgrad_explain.data.instances import Licence, Photo
+    from mmgrad_explain.data.edit_options import EditOptions, Making
+    from mmgrad_explain.data.edit_plan import Edit
+    from mmgrad_explain.data.instances import Photo
 
 _QUALITY = 95
-
-
-@dataclass(frozen=True)
-class Making:
-    """How triplets become files, besides :class:`~mmgrad_explain.data.edit_plan.EditOptions`.
-
-    Attributes:
-        format: ``"jpg"`` or ``"png"``.
-        folds: Into how many parts the photographs are dealt.
-        source: The data set's name, for the records.
-        licence: Of photographs whose data set does not say.
-    """
-
-    format: str = "jpg"
-    folds: int = 5
-    source: str = ""
-    licence: Licence | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +95,7 @@ def _files(photo: Photo, key: str, edits: list[Edit], making: Making) -> tuple[l
         f"{key}_{i}_{edit.kind}_{re.sub(r'[^a-z0-9]+', '-', edit.class_name.lower())}" for i, edit in enumerate(edits)
     ]
     plain = f"references/{key}.{making.format}"  # the photograph as it is
-    licence = photo.licence or making.licence
+    licence = photo.licence or Licence(making.licence)
     files: dict[str, bytes] = {}
     records = []
     for name, edit in zip(ids, edits, strict=True):
@@ -134,8 +119,8 @@ def _files(photo: Photo, key: str, edits: list[Edit], making: Making) -> tuple[l
             width=edit.mask.shape[1], height=edit.mask.shape[0], dilate_px=edit.dilate,
             mask_object_in={"add": "target", "remove": "reference"}.get(edit.kind, "both"),
             source=making.source, source_image=photo.name, fold=photo_number(photo.name) % making.folds,
-            licence=licence.name if licence else "", licence_url=licence.url if licence else "",
-            attribution=licence.attribution if licence else "",
+            licence=licence.name, licence_url=licence.url,
+            attribution=licence.attribution,
             de_in=round(change.de_in, 2), changed_in=round(change.changed_in, 3), de_out=round(change.de_out, 3),
             mean_shift=round(change.mean_shift, 2),
             contrast_ids=tuple(

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.data.edit_manifest import licences_text, manifest_of
-from mmgrad_explain.data.edit_plan import EditOptions
-from mmgrad_explain.data.edit_worker import Made, Making, make_triplets, photo_keys, photo_number, prepare_worker
+from mmgrad_explain.data.edit_options import EditOptions, Making
+from mmgrad_explain.data.edit_worker import Made, make_triplets, photo_keys, photo_number, prepare_worker
 from mmgrad_explain.data.triplets import FILE, Triplet, read_triplets, write_triplets
 from mmgrad_explain.errors import InputError, OutputExistsError
 from mmgrad_explain.writing import atomic_file, check_writable
@@ -79,11 +79,11 @@ def build_edits(
             or not one triplet could be made.
     """
     options = options or EditOptions()
-    making = replace(making or Making(), source=(making and making.source) or source.description)
-    _check(count, workers, making)
+    making = making or Making()
+    making = replace(making, source=making.source or source.description)
+    _check(count, workers)
     out = Path(out)
-    described = {**asdict(options), **asdict(making), "licence": making.licence and making.licence._asdict()}
-    described = json.loads(json.dumps(described))  # as it will be read again
+    described = json.loads(json.dumps({**asdict(options), **asdict(making)}))  # as it will be read again
     order = sorted(source.photos, key=lambda p: (photo_number(f"{options.seed} {p.name}"), p.name))
     done = _enter(out, described, order, overwrite=overwrite, resume=resume)
     total = sum(len(made.records) for made in done)
@@ -101,15 +101,11 @@ def build_edits(
     return _finish(source, out, done, described, count)
 
 
-def _check(count: int | None, workers: int, making: Making) -> None:
+def _check(count: int | None, workers: int) -> None:
     if count is not None and count < 1:
         raise InputError(f"count must be at least 1, got {count}")
     if not 1 <= workers <= 256:
         raise InputError(f"workers must be between 1 and 256, got {workers}")
-    if making.folds < 1:
-        raise InputError(f"folds must be at least 1, got {making.folds}")
-    if making.format not in ("jpg", "png"):
-        raise InputError(f"format must be 'jpg' or 'png', not {making.format!r}")
 
 
 # --------------------------------------------------------------------------------------------------- the folder's state

@@ -1,0 +1,28 @@
+"""``mmgrad-explain data``: triplets to train and measure with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmgrad_explain.cli import data_edits, data_scenes
+
+_DETAILS = """\
+A triplet is a reference picture, a text that says what should change, the target picture that shows it, and a mask of
+the place that changes. Both commands write the same kind of folder: triplets.jsonl, references/, targets/, masks/,
+manifest.json.
+
+Examples:
+  mmgrad-explain data edits train2017/ --annotations instances_train2017.json --out edits/ --count 10000
+  mmgrad-explain data scenes --help
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command and its sub-commands to the parser."""
+    parser = commands.add_parser(
+        "data", help="build triplet sets with exact masks", details=_DETAILS,
+        description="Build triplet sets whose masks of what changes are exact.",
+    )  # fmt: skip
+    subcommands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    data_edits.add_parser(subcommands)
+    data_scenes.add_parser(subcommands)

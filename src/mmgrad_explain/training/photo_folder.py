@@ -47,7 +47,7 @@ class PhotoFolder:
         self.folder = Path(folder).expanduser()
         self.names = _read_names(self.folder)
         every = _pairs(self.folder)
-        self._pairs = [pair for pair in every if (_share(pair[0].stem) < holdout) == held_out]
+        self._pairs = [pair for pair in every if (share_of_name(pair[0].stem) < holdout) == held_out]
         if not self._pairs:
             part = "held out" if held_out else "left to train on"
             raise InputError(f"{self.folder}: none of {len(every)} photographs is {part}; choose another holdout")
@@ -79,7 +79,16 @@ class PhotoFolder:
         return self._cache[index]
 
 
-def _share(stem: str) -> float:
+def shuffled(count: int, seed: int, step: int, wanted: int) -> list[int]:
+    """The ``step``-th ``wanted`` of an endless series of indices below ``count``, in a new order every round."""
+    places = range(step * wanted, (step + 1) * wanted)
+    rounds = {
+        number: np.random.default_rng([seed, 1, number]).permutation(count) for number in {i // count for i in places}
+    }
+    return [int(rounds[i // count][i % count]) for i in places]
+
+
+def share_of_name(stem: str) -> float:
     """A number in [0, 1) that depends on the name alone."""
     return int.from_bytes(hashlib.sha256(stem.encode()).digest()[:6], "big") / 2**48
 

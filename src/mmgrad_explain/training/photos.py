@@ -16,7 +16,7 @@ from mmgrad_explain.data.edit_ops import apply_edit, mean_lab, pick_detail
 from mmgrad_explain.data.edit_text import edit_sentence, edit_vocabulary, spoken
 from mmgrad_explain.errors import InputError, did_you_mean
 from mmgrad_explain.training.batches import IGNORE, PictureBatch, partners
-from mmgrad_explain.training.photo_folder import PhotoFolder
+from mmgrad_explain.training.photo_folder import PhotoFolder, shuffled
 from mmgrad_explain.training.photo_views import crop, letterbox, lit
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class PhotoSource:
         """
         options = self.options
         rng = np.random.default_rng([seed, step])
-        made = [self._edited(index, rng) for index in self._order(seed, step)]
+        made = [self._edited(index, rng) for index in shuffled(len(self), seed, step, options.pictures)]
         masks = np.stack([one for shown in made for one in shown.masks])
         picture = np.arange(len(made)).repeat(options.edits)
         return PictureBatch(
@@ -131,11 +131,6 @@ class PhotoSource:
             reference_labels={"object": np.stack([shown.labels for shown in made])},
             target_labels={"object": np.stack([shown.labels for shown in made])[picture]},
         )
-
-    def _order(self, seed: int, step: int) -> list[int]:
-        wanted = np.arange(step * self.options.pictures, (step + 1) * self.options.pictures)
-        rounds = {number: _shuffled(len(self), seed, number) for number in set((wanted // len(self)).tolist())}
-        return [int(rounds[int(i) // len(self)][int(i) % len(self)]) for i in wanted]
 
     def _edited(self, index: int, rng: np.random.Generator) -> _Edited:
         """A view of a photograph and its edits; of the next photograph that has something to edit."""
@@ -259,7 +254,3 @@ def _visible(kind: str, image: _Pixels, mask: _Mask) -> bool:
     """Whether an edit changes anything to speak of: what is black cannot be darkened, what is gray not be grayed."""
     light, a, b = mean_lab(image, mask)
     return {"darken": light > 22, "brighten": light < 78, "gray": np.hypot(a, b) > 18}.get(kind, True)  # type: ignore[no-any-return]
-
-
-def _shuffled(count: int, seed: int, round_number: int) -> npt.NDArray[np.int64]:
-    return np.random.default_rng([seed, 1, round_number]).permutation(count)

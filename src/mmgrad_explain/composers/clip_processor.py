@@ -1,0 +1,183 @@
+"""Pictures and texts to tensors for a CLIP model, with the exact way back to the pictures' own pixels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mmgrad_explain.composers.base import ComposerInputs
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.images import fit as fit_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL import Image
+    from torch import Tensor
+
+    from mmgrad_explain.images import Placement
+
+CONFIG_FILE, TOKENIZER_FILE = "preprocessor_config.json", "tokenizer.json"
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+"""Of CLIP's training pictures (Radford et al., arXiv 2103.00020, its published preprocessing)."""
+
+FITS = ("letterbox", "crop")
+_FILL = 127  # grey of the letterbox bars
+
+
+class ClipProcessor:
+    """Brings pictures to CLIP's square and normalises them; looks tokens up.
+
+    Args:
+        tokenizer: A ``tokenizers.Tokenizer`` that adds CLIP's start and end.
+        image_size: Side of the model's input, pixels.
+        max_words: Longest text, tokens with start and end.
+        pad: Id that texts are filled up with.
+        end: Id that ends a text.
+        mean: Of each channel, in [0, 1].
+        std: Of each channel.
+        fit: ``letterbox`` shows the whole picture between gray bars, ``crop`` fills the square and cuts, as CLIP does.
+
+    Raises:
+        InputError: If ``fit`` is unknown.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        image_size: int = 224,
+        max_words: int = 77,
+        pad: int = 49407,
+        end: int = 49407,
+        mean: Sequence[float] = MEAN,
+        std: Sequence[float] = STD,
+        fit: str = "letterbox",
+    ) -> None:
+        if fit not in FITS:
+            raise InputError(f"fit must be 'letterbox' or 'crop', not {fit!r}")
+        self.tokenizer = tokenizer
+        self.image_size = image_size
+        self.max_words = max_words
+        self.pad = pad
+        self.end = end
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+        self.fit = fit
+
+    def __call__(
+        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
+    ) -> ComposerInputs:
+        """Prepare a batch.
+
+        Args:
+            images: Reference pictures, RGB, any size.
+            texts: One text a picture; longer ones are cut, with a notice.
+            targets: Target pictures, one a reference.
+
+        Returns:
+            ``pixel_values`` (B, 3, S, S) float32, ``input_ids`` and ``attention_mask`` (B, L) int64, with targets
+            ``target_pixel_values`` too; placements; notices.
+
+        Raises:
+            InputError: If the numbers of pictures, texts and targets differ.
+        """
+        if len(images) != len(texts) or (targets is not None and len(targets) != len(images)):
+            counts = f"{len(images)} images, {len(texts)} texts" + (f", {len(targets)} targets" if targets else "")
+            raise InputError(f"a batch needs one text (and one target, if any) for each image, got {counts}")
+        notices: list[str] = []
+        pixel_values, placements = self.encode_images(images)
+        input_ids, attention_mask = self.encode_texts(texts, notices)
+        tensors = {"pixel_values": pixel_values, "input_ids": input_ids, "attention_mask": attention_mask}
+        target_placements = None
+        if targets is not None:
+            tensors["target_pixel_values"], target_placements = self.encode_images(targets)
+        return ComposerInputs(tensors, placements, target_placements, notices)
+
+    def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
+        """RGB pictures to ``(B, 3, S, S)`` float32 and their placements."""
+        fitted = [fit_picture(image, self.image_size, mode=self.fit, fill=(_FILL,) * 3) for image in images]  # type: ignore[arg-type]
+        return self.normalise(np.stack([np.asarray(picture) for picture, _ in fitted])), [p for _, p in fitted]
+
+    def normalise(self, pictures: np.ndarray) -> Tensor:
+        """``(B, S, S, 3)`` uint8 to ``(B, 3, S, S)`` float32."""
+        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
+        return ((torch.from_numpy(pictures).float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
+
+    def encode_texts(self, texts: Sequence[str], notices: list[str] | None = None) -> tuple[Tensor, Tensor]:
+        """Texts to ids and mask ``(B, L)`` int64; what was cut is added to ``notices``. An empty text has no mask."""
+        rows = []
+        for text in texts:
+            ids = list(self.tokenizer.encode(text).ids)
+            if len(ids) > self.max_words:
+                if notices is not None:
+                    notices.append(f"the text has {len(ids)} tokens, CLIP takes {self.max_words}: the rest was cut")
+                ids = [*ids[: self.max_words - 1], self.end]
+            rows.append(ids)
+        ids_of_all = torch.full((len(rows), max(1, *map(len, rows))), self.pad, dtype=torch.long)
+        mask = torch.zeros_like(ids_of_all)
+        for i, (row, text) in enumerate(zip(rows, texts, strict=True)):
+            ids_of_all[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+            mask[i, : len(row)] = int(bool(text.strip()))
+        return ids_of_all, mask
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write ``preprocessor_config.json`` and ``tokenizer.json`` into a folder, made if needed."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        options = {key: value for key, value in vars(self).items() if key != "tokenizer"}
+        options = {"processor_class": type(self).__name__, **options}
+        (folder / CONFIG_FILE).write_text(json.dumps(options, indent=2) + "\n", encoding="utf-8")
+        self.tokenizer.save(str(folder / TOKENIZER_FILE))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> ClipProcessor:
+        """Read what :meth:`save_pretrained` wrote.
+
+        Raises:
+            InputError: If a file is missing or cannot be read.
+        """
+        from tokenizers import Tokenizer
+
+        folder = Path(folder)
+        try:
+            options: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+            tokenizer = Tokenizer.from_str((folder / TOKENIZER_FILE).read_text(encoding="utf-8"))
+            options.pop("processor_class", None)
+            return cls(tokenizer, **options)
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"{folder} holds no usable processor: {error}") from error
+        except Exception as error:  # the tokenizers library raises bare Exception for a file it cannot parse
+            raise InputError(f"{folder / TOKENIZER_FILE} is not a tokenizer: {error}") from error
+
+    @classmethod
+    def from_clip(cls, model: str, config: Any, fit: str) -> ClipProcessor:
+        """The processor of a transformers CLIP model.
+
+        Args:
+            model: Its folder or hub id.
+            config: Its ``CLIPConfig``.
+            fit: As in the constructor.
+        """
+        from transformers import AutoTokenizer
+        from transformers.utils import cached_file
+
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        found = cached_file(model, CONFIG_FILE, _raise_exceptions_for_missing_entries=False)
+        own = json.loads(Path(found).read_text(encoding="utf-8")) if found else {}
+        inner = tokenizer.backend_tokenizer
+        inner.no_padding()
+        inner.no_truncation()
+        return cls(
+            inner,
+            image_size=config.vision_config.image_size,
+            max_words=config.text_config.max_position_embeddings,
+            pad=tokenizer.pad_token_id,
+            end=tokenizer.eos_token_id,
+            mean=own.get("image_mean", MEAN),
+            std=own.get("image_std", STD),
+            fit=fit,
+        )

@@ -1,0 +1,212 @@
+"""From YAML to a :class:`~mmgrad_explain.training.config.TrainingConfig` and back; every key and value is checked."""
+
+from __future__ import annotations
+
+import types
+import typing
+from dataclasses import asdict, fields, is_dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from mmgrad_explain.errors import InputError, did_you_mean
+from mmgrad_explain.training.config import SOURCES, TrainingConfig
+
+EXTENDS = "extends"
+_SUFFIX = ".yaml"
+
+
+def config_names() -> tuple[str, ...]:
+    """Names of the configs that ship with the package."""
+    folder = resources.files("mmgrad_explain") / "training" / "configs"
+    return tuple(sorted(file.name.removesuffix(_SUFFIX) for file in folder.iterdir() if file.name.endswith(_SUFFIX)))
+
+
+def load_config(source: str | Path, changes: typing.Sequence[str] = ()) -> TrainingConfig:
+    """Read a config.
+
+    Args:
+        source: A YAML file, or the name of a config in the package. A file may say ``extends: NAME`` (or another file,
+            by a path from its own folder) and gives only what is different.
+        changes: ``key=value``, with dots for keys inside others (``grounding.weight=0``); values as in YAML.
+
+    Raises:
+        InputError: If there is no such config, it is no YAML, or a key or a value is wrong.
+    """
+    values = _read(source, ())
+    for change in changes:
+        _set(values, change)
+    return config_from(values)
+
+
+def config_from(values: typing.Mapping[str, Any]) -> TrainingConfig:
+    """Make a config of plain values, such as :func:`config_values` gives.
+
+    Raises:
+        InputError: If a key or a value is wrong.
+    """
+    return typing.cast("TrainingConfig", _build(TrainingConfig, dict(values), ""))
+
+
+def config_values(config: TrainingConfig) -> dict[str, Any]:
+    """All options as plain values, ready for YAML."""
+    values = _plain(asdict(config))
+    for name, options in config.sources.items():
+        kind = next(kind for kind, cls in SOURCES.items() if type(options) is cls)
+        if kind != name:
+            values["sources"][name]["kind"] = kind
+    return typing.cast("dict[str, Any]", values)
+
+
+def dump_config(config: TrainingConfig) -> str:
+    """A config as YAML."""
+    import yaml
+
+    return str(yaml.safe_dump(config_values(config), sort_keys=False, allow_unicode=True))
+
+
+# ---------------------------------------------------------------------------------------------------------- reading
+
+
+def _read(source: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
+    """A file's values, with those of the config it extends under them."""
+    import yaml
+
+    name = str(source)
+    path: Any = Path(name).expanduser()
+    if not path.is_file():
+        if name not in config_names():
+            hint = did_you_mean(name, config_names())
+            raise InputError(f"no config {name!r}: {hint}give a YAML file or one of {', '.join(config_names())}")
+        path = resources.files("mmgrad_explain") / "training" / "configs" / f"{name}{_SUFFIX}"
+    if str(path) in seen:
+        raise InputError(f"{name}: it extends itself by way of {' and '.join(seen)}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{name} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{name} is no YAML: {' '.join(str(error).split())}") from error
+    values = {} if values is None else values
+    if not isinstance(values, dict):
+        raise InputError(f"{name} must hold keys and values, not a {type(values).__name__}")
+    parent = values.pop(EXTENDS, None)
+    if parent is None:
+        return values
+    beside = Path(str(path)).parent / str(parent)
+    return _merged(_read(beside if beside.is_file() else str(parent), (*seen, str(path))), values)
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """One mapping over another."""
+    result = dict(under)
+    for key, value in over.items():
+        below = result.get(key)
+        result[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return result
+
+
+def _set(values: dict[str, Any], change: str) -> None:
+    import yaml
+
+    key, equals, text = change.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set takes KEY=VALUE, for example grounding.weight=0, not {change!r}")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {change}: the value is no YAML: {' '.join(str(error).split())}") from error
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        below = values.get(parent)
+        if below is not None and not isinstance(below, dict):
+            raise InputError(f"--set {change}: {parent!r} has a value and no keys")
+        values[parent] = values = {} if below is None else below
+    values[last] = value
+
+
+# ---------------------------------------------------------------------------------------------------------- checking
+
+
+def _build(cls: type, values: Any, where: str) -> Any:
+    """A dataclass of a mapping."""
+    if not isinstance(values, dict):
+        raise InputError(f"{where} must hold keys and values, not {values!r}")
+    hints = typing.get_type_hints(cls)
+    known = [each.name for each in fields(cls)]
+    unknown = [key for key in values if key not in known]
+    if unknown:
+        key = _join(where, str(unknown[0]))
+        raise InputError(f"unknown key {key!r}: {did_you_mean(str(unknown[0]), known)}known: {', '.join(known)}")
+    made = {}
+    for key, value in values.items():
+        if cls is TrainingConfig and key == "sources":
+            made[key] = _sources(value)
+        else:
+            made[key] = _value(hints[key], value, _join(where, key))
+    return cls(**made)
+
+
+def _sources(values: Any) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise InputError(f"sources must be names with their options, such as scenes: {{}}, not {values!r}")
+    made = {}
+    for name, given in values.items():
+        if given is None:
+            continue
+        options = dict(given) if isinstance(given, dict) else given
+        kind = options.pop("kind", name) if isinstance(options, dict) else name
+        if kind not in SOURCES:
+            hint = did_you_mean(str(kind), SOURCES)
+            raise InputError(f"sources.{name}: there is no kind {kind!r}: {hint}say kind: one of {', '.join(SOURCES)}")
+        made[str(name)] = _build(SOURCES[kind], options, f"sources.{name}")
+    return made
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    """A value as its annotation wants it."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if is_dataclass(hint):
+        return _build(typing.cast("type", hint), {} if value is None else value, where)
+    if origin in {types.UnionType, typing.Union}:
+        return None if value is None else _value(next(one for one in arguments if one is not type(None)), value, where)
+    if origin is tuple:
+        return _tuple(arguments, value, where)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise InputError(f"{where} must hold keys and values, not {value!r}")
+        return {str(key): _value(arguments[1], one, _join(where, str(key))) for key, one in value.items()}
+    return value if hint is Any else _scalar(hint, value, where)
+
+
+def _tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise InputError(f"{where} must be a list, not {value!r}")
+    endless = arguments[-1] is Ellipsis
+    if not endless and len(value) != len(arguments):
+        raise InputError(f"{where} must be a list of {len(arguments)}, not {value!r}")
+    hints = [arguments[0]] * len(value) if endless else arguments
+    return tuple(_value(hint, one, f"{where}[{i}]") for i, (hint, one) in enumerate(zip(hints, value, strict=True)))
+
+
+def _scalar(hint: Any, value: Any, where: str) -> Any:
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    if hint is float and isinstance(value, str):  # YAML reads 1e-3 as a text
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    fits = isinstance(value, (int, float) if hint is float else hint) and (hint is bool or not isinstance(value, bool))
+    if not fits:
+        raise InputError(f"{where} must be {names[hint]}, not {value!r}")
+    return float(value) if hint is float else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key

@@ -1,0 +1,94 @@
+"""Figures of a composer on held-out batches of any source, during training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmgrad_explain.evaluation.localization import contrast_accuracy
+from mmgrad_explain.evaluation.retrieval import recall_at, target_rank
+from mmgrad_explain.training.map_evaluation import default_kind, disjoint_pairs, draw_maps, judge, resized
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mmgrad_explain.composers.base import Composer
+    from mmgrad_explain.training.batches import TripletBatch
+
+
+def evaluate_batches(composer: Composer, batches: Iterable[TripletBatch]) -> dict[str, float]:
+    """Retrieval and localization on some batches, which make one gallery.
+
+    Args:
+        composer: The model; comes back as it was.
+        batches: On the composer's device.
+
+    Returns:
+        ``r1`` and ``sibling_r1`` (against all targets and references, and against the picture's own), ``pointing``,
+        ``energy``, ``iou``, ``dead`` and ``contrast`` of the composer's own maps, by name, all in [0, 1]; the map of an
+        ``add`` is judged on the target. ``pointing_EDIT`` for each kind of edit. What cannot be measured is left out.
+    """
+    kind = default_kind(composer)
+    queries, targets, references, of_target, of_reference = [], [], [], [], []
+    judged: dict[str, list[Tensor]] = {}
+    edits: list[str] = []
+    contrast: list[Tensor] = []
+    pictures = 0
+    for batch in batches:
+        on_target = torch.tensor([edit == "add" for edit in batch.edits], device=batch.picture.device)
+        masks = torch.where(on_target[:, None, None], batch.target_masks, batch.reference_masks)
+        grids, output = draw_maps(composer, inputs_of(batch), on_target, [kind])
+        maps = resized(grids[kind], (masks.shape[1], masks.shape[2]))
+        known = batch.supervised
+        for name, values in judge(maps, masks).items():
+            judged.setdefault(name, []).append(values[known].cpu())
+        edits += [edit for edit, one in zip(batch.edits, known.tolist(), strict=True) if one]
+        pairs = disjoint_pairs(masks, batch.picture, ~on_target & known)
+        if len(pairs):
+            own, other = masks[pairs[:, 0]], masks[pairs[:, 1]]
+            contrast.append(contrast_accuracy(maps[pairs[:, 0]], own, other).cpu())
+        first = torch.from_numpy(np.unique(batch.picture.cpu().numpy(), return_index=True)[1])
+        queries.append(F.normalize(output.embedding, dim=-1).cpu())
+        targets.append(F.normalize(output.target, dim=-1).cpu())  # type: ignore[arg-type]
+        references.append(F.normalize(output.embedding - output.shift, dim=-1).cpu()[first])
+        of_target.append(batch.picture.cpu() + pictures)
+        of_reference.append(batch.picture.cpu()[first] + pictures)
+        pictures += len(batch.references)
+    similarity, truth = torch.cat(queries) @ torch.cat(targets + references).T, torch.arange(len(torch.cat(queries)))
+    own_picture = torch.cat(of_target)
+    siblings = own_picture[:, None] == torch.cat(of_target + of_reference)[None]
+    figures = {
+        "r1": float(recall_at(target_rank(similarity, truth), 1).mean()),
+        "sibling_r1": float(recall_at(target_rank(similarity, truth, siblings), 1).mean()),
+    }
+    if edits:
+        every = {name: torch.cat(values) for name, values in judged.items()}
+        figures.update({name: float(values.mean()) for name, values in every.items()})
+        for edit in sorted(set(edits)):
+            figures[f"pointing_{edit}"] = float(every["pointing"][[one == edit for one in edits]].mean())
+    if contrast:
+        figures["contrast"] = float(torch.cat(contrast).mean())
+    return figures
+
+
+def sample_maps(composer: Composer, batch: TripletBatch, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps of some triplets of a batch, with the side they are of: ``(n, h, w)`` on the CPU, ``(n,)`` bool."""
+    on_target = torch.tensor([edit == "add" for edit in batch.edits], device=batch.picture.device)
+    chosen = {name: value[rows] for name, value in inputs_of(batch).items()}
+    kind = default_kind(composer)
+    grids, _ = draw_maps(composer, chosen, on_target[rows], [kind])
+    return grids[kind].cpu(), on_target[rows].cpu()
+
+
+def inputs_of(batch: TripletBatch) -> dict[str, Tensor]:
+    """What a composer's ``forward`` takes, one sample a triplet."""
+    return {
+        "pixel_values": batch.references[batch.picture],
+        "input_ids": batch.input_ids,
+        "attention_mask": batch.attention_mask,
+        "target_pixel_values": batch.targets,
+    }

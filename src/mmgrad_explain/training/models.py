@@ -1,0 +1,184 @@
+"""The composer that a run starts from, and writing the one it ends with."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import uuid
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmgrad_explain.composers.build import PREFIX, build_network
+from mmgrad_explain.composers.files import SAFETENSORS
+from mmgrad_explain.composers.load import BUNDLED, load_composer
+from mmgrad_explain.composers.network import NetworkConfig
+from mmgrad_explain.composers.processor import ReferenceProcessor
+from mmgrad_explain.composers.reference_composer import ReferenceComposer
+from mmgrad_explain.composers.words import build_tokenizer
+from mmgrad_explain.errors import InputError, did_you_mean
+from mmgrad_explain.training.lora import add_adapters, merge_adapters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mmgrad_explain.composers.base import Composer
+    from mmgrad_explain.training.config import ModelOptions
+
+
+def image_size_of(options: ModelOptions) -> int | None:
+    """The side of the pictures of a new network, in pixels; None where a model that is there decides it."""
+    return None if options.path is not None else network_sizes(options, 2).image_size
+
+
+def network_sizes(options: ModelOptions, words: int) -> NetworkConfig:
+    """Sizes of a new reference network that knows ``words`` words.
+
+    Raises:
+        InputError: If a size is unknown, or one does not fit.
+    """
+    known = [each.name for each in fields(NetworkConfig) if each.name != "vocab_size"]
+    for name in options.sizes:
+        if name not in known:
+            raise InputError(f"unknown key 'model.sizes.{name}': {did_you_mean(name, known)}known: {', '.join(known)}")
+    try:
+        return NetworkConfig(**{**options.sizes, "vocab_size": words})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"model.sizes: {error}") from error
+
+
+def starting_composer(options: ModelOptions, vocabulary: Sequence[str]) -> Composer:
+    """The composer a run starts from, in training mode, with frozen parts and adapters as the options say.
+
+    Args:
+        options: See :class:`~mmgrad_explain.training.config.ModelOptions`.
+        vocabulary: The words that a new network has to know.
+
+    Raises:
+        InputError: If there is no such model, or an option does not fit it.
+    """
+    composer = _new_network(options, vocabulary) if options.path is None else _from_path(options.path, options)
+    freeze(composer, options.freeze)
+    if options.lora.rank:
+        add_adapters(composer, options.lora)
+    return composer.train()
+
+
+def freeze(composer: Composer, names: Sequence[str]) -> None:
+    """Take parts out of training.
+
+    Raises:
+        InputError: If a part is not in the model, or nothing is left to train.
+    """
+    parts = dict(composer.named_modules())
+    for name in names:
+        if not name or name not in parts:
+            hint = did_you_mean(name, parts)
+            raise InputError(f"model.freeze: the model has no part {name!r}: {hint}use dotted names of its modules")
+        parts[name].requires_grad_(requires_grad=False)
+    if not any(parameter.requires_grad for parameter in composer.parameters()):
+        raise InputError("model.freeze: nothing is left to train")
+
+
+def save_composer(composer: Composer, folder: Path) -> None:
+    """Write a composer as a model folder that ``load_composer`` reads; adapters are merged into a copy.
+
+    The folder is whole or not there; one that is there already is replaced.
+    """
+    composer = merge_adapters(copy.deepcopy(composer).cpu()).eval()
+    with _whole_folder(folder) as temporary:
+        if isinstance(composer, ReferenceComposer):
+            _save_reference(composer, temporary)
+        else:
+            composer.save_pretrained(temporary)  # type: ignore[operator]
+
+
+@contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    except OSError as error:
+        raise InputError(f"cannot write {folder}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _save_reference(composer: ReferenceComposer, folder: Path) -> None:
+    """Written as ``ReferenceModel.save_pretrained`` writes it."""
+    from safetensors.torch import save_file
+
+    from mmgrad_explain.composers.reference import ReferenceConfig
+
+    config = ReferenceConfig(**asdict(composer.network.config))
+    config.architectures = ["ReferenceModel"]
+    config.save_pretrained(folder)
+    weights = {PREFIX + name: value.contiguous() for name, value in composer.network.state_dict().items()}
+    save_file(weights, folder / SAFETENSORS, {"format": "pt"})
+    composer.processor.save_pretrained(folder)
+
+
+def _new_network(options: ModelOptions, vocabulary: Sequence[str]) -> ReferenceComposer:
+    if not vocabulary:
+        raise InputError("sources: a new network needs to know the words of their texts, and there are none")
+    tokenizer = build_tokenizer(vocabulary)
+    sizes = network_sizes(options, tokenizer.get_vocab_size())
+    try:
+        network = build_network(sizes)
+    except (TypeError, ValueError, KeyError, RuntimeError, AssertionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"model.sizes do not fit together: {str(error).splitlines()[0]}") from error
+    if options.backbone_weights is not None:
+        _load_backbone(network.visual, sizes, options.backbone_weights)
+    composer = ReferenceComposer(network, ReferenceProcessor(tokenizer, sizes.image_size, sizes.max_words))
+    composer.backbone = ("network.visual",) if options.backbone_weights is not None else ()  # type: ignore[assignment]
+    return composer
+
+
+def _load_backbone(visual: Any, sizes: NetworkConfig, weights: str) -> None:
+    """Put weights of a timm model into the backbone; what the backbone does not have, such as a classifier, is left."""
+    if weights == "pretrained":
+        import timm
+
+        try:
+            state = timm.create_model(sizes.backbone, pretrained=True).state_dict()
+        except (RuntimeError, OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"model.backbone_weights: no pretrained {sizes.backbone!r} could be had: {reason}"
+            ) from error
+    else:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            state = load_file(os.path.expanduser(weights))  # noqa: PTH111  (safetensors takes a str)
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"model.backbone_weights: {weights} cannot be read: {error}") from error
+    own = visual.state_dict()
+    fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    missing = sorted(set(own) - set(fitting))
+    if missing:
+        raise InputError(
+            f"model.backbone_weights: {weights} does not fit {sizes.backbone!r}: no {missing[0]!r} of its shape"
+        )
+    visual.load_state_dict(fitting)
+
+
+def _from_path(path: str, options: ModelOptions) -> Composer:
+    """A saved composer, or a CLIP model with a new combiner."""
+    folder = Path(path).expanduser()
+    if path not in BUNDLED and (folder.is_dir() or not folder.exists()):
+        from mmgrad_explain.composers.clip_composer import ClipComposer, is_clip
+
+        if is_clip(path):
+            return ClipComposer.from_clip(path, width=options.combiner_width, fit=options.fit)
+    composer: Composer = load_composer(path)
+    return composer

@@ -1,0 +1,136 @@
+"""What is asked of a model in training, and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmgrad_explain.attention.weighting import ensure_weighting
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.grounding import ensure_form
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+TARGET_SIDE = {"add": 0.5, "recolour": 0.2, "reshape": 0.2, "resize": 0.2, "move": 0.3, "remove": 0.0}
+"""How often an edit's map is supervised on the target picture instead of the reference."""
+
+
+@dataclass(frozen=True)
+class GroundingOptions:
+    """The grounding loss.
+
+    Attributes:
+        weight: Of the form; 0 leaves it out.
+        form: How far a map is from its mask: ``dice``, ``bce``, ``softmax``, ``softplus`` or ``kl``.
+        contrast: Weight of the contrast term: not to light what another text of the picture is about.
+        margin: Weight of the margin between inside and outside.
+        consistency: Weight of the likeness of the maps of reference and target.
+        pooling: Weight of asking the composer's own attention pooling to look at the region, where it has one
+            (``pooling_layer``): a first-order help that comes in from the start.
+        score: What the maps explain. ``shift`` is the quick one; others need the composer's whole forward.
+        weightings: The maps that are supervised, all from one gradient.
+        share: Share of a batch's triplets that get a map.
+        warm_start: Share of the steps before the loss comes in.
+        ramp: Share of the steps during which it grows to its weight.
+        anneal: Share of the steps, at the end, during which it goes to ``final``.
+        final: Factor of the weights at the very end; read where ``anneal`` is above 0.
+        target_side: How often a kind of edit is supervised on the target picture; kinds that are not named keep
+            :data:`TARGET_SIDE`, or 0.2.
+    """
+
+    weight: float = 2.0
+    form: str = "dice"
+    contrast: float = 0.0
+    margin: float = 0.0
+    consistency: float = 0.0
+    pooling: float = 0.0
+    score: str = "shift"
+    weightings: tuple[str, ...] = ("gradcam", "hirescam")
+    share: float = 1.0
+    warm_start: float = 0.25
+    ramp: float = 0.0
+    anneal: float = 0.0
+    final: float = 1.0
+    target_side: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        ensure_form(self.form)
+        if not self.weightings:
+            raise InputError("grounding.weightings: name at least one")
+        for name in self.weightings:
+            ensure_weighting(name)
+        for name in ("weight", "contrast", "margin", "consistency", "pooling", "final"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"grounding.{name} must be at least 0, got {getattr(self, name)}")
+        for name in ("warm_start", "ramp", "anneal"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"grounding.{name} is a share of the steps, 0 to 1, got {getattr(self, name)}")
+        if not 0 < self.share <= 1:
+            raise InputError(f"grounding.share must be above 0 and at most 1, got {self.share}")
+        for edit, share in self.target_side.items():
+            if not 0 <= share <= 1:
+                raise InputError(f"grounding.target_side.{edit} must be between 0 and 1, got {share}")
+
+    def schedule(self, step: int, steps: int) -> float:
+        """Factor of the weights at a step: 0 during the warm start, then rising, then 1, then going to ``final``."""
+        done = step / steps
+        if done < self.warm_start:
+            return 0.0
+        factor = 1.0
+        if self.ramp:
+            factor = min(1.0, (step + 1 - self.warm_start * steps) / (self.ramp * steps))
+        if self.anneal and done > 1 - self.anneal:
+            factor *= 1 + (self.final - 1) * (done - (1 - self.anneal)) / self.anneal
+        return factor
+
+    def target_shares(self, edits: Sequence[str]) -> npt.NDArray[np.float64]:
+        """How often each edit is supervised on the target picture, ``(N,)``."""
+        shares = {**TARGET_SIDE, **self.target_side}
+        return np.array([shares.get(edit, 0.2) for edit in edits])
+
+
+@dataclass(frozen=True)
+class DenseOptions:
+    """Labels on the feature grid.
+
+    Attributes:
+        weight: Of the loss; 0 leaves it out.
+        first: Share of the steps, at the start, in which nothing else is trained.
+    """
+
+    weight: float = 0.0
+    first: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.weight >= 0:
+            raise InputError(f"dense.weight must be at least 0, got {self.weight}")
+        if not 0 <= self.first < 1:
+            raise InputError(f"dense.first is a share of the steps, at least 0 and below 1, got {self.first}")
+        if self.first and not self.weight:
+            raise InputError("dense.first: there is nothing to train first while dense.weight is 0")
+
+
+@dataclass(frozen=True)
+class ObjectiveOptions:
+    """All of it.
+
+    Attributes:
+        grounding: The grounding loss.
+        dense: Labels on the feature grid.
+        precision: ``bf16``: the model runs in bfloat16 (autocast), maps and losses in float32. ``float32``: all of it.
+        gradient_checkpointing: Compute the encoder's activations anew in the backward pass instead of keeping them.
+    """
+
+    grounding: GroundingOptions = field(default_factory=GroundingOptions)
+    dense: DenseOptions = field(default_factory=DenseOptions)
+    precision: str = "bf16"
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        if self.precision not in {"bf16", "float32"}:
+            raise InputError(f"precision must be 'bf16' or 'float32', not {self.precision!r}")

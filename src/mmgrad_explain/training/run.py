@@ -1,0 +1,189 @@
+"""A training run from a config to a model folder.
+
+A run folder holds ``config.yaml`` (all options), ``versions.json``, ``metrics.jsonl``, ``maps.png`` (maps of a few
+held-out samples over time; the arrays in ``maps.npz``), ``tensorboard/``, ``checkpoints/`` to go on from, and at the
+end ``model/``, which ``mmgrad-explain overlay --model RUN/model`` takes.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.training.config import PhotoSourceOptions
+from mmgrad_explain.training.models import image_size_of, save_composer, starting_composer
+from mmgrad_explain.training.needs import need
+from mmgrad_explain.training.objective_options import ObjectiveOptions
+from mmgrad_explain.training.photos import PhotoSource
+from mmgrad_explain.training.run_folder import (
+    BEST,
+    CHECKPOINTS,
+    EMA_FILE,
+    MAPS_ARRAYS,
+    MAPS_PICTURE,
+    METRICS,
+    MODEL,
+    TENSORBOARD,
+    check_folder,
+    last_checkpoint,
+    load_best,
+    write_description,
+)
+from mmgrad_explain.training.sources import Mixture, SceneSource, SceneSourceOptions
+from mmgrad_explain.training.triplet_source import TripletSource
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mmgrad_explain.composers.base import Composer
+    from mmgrad_explain.training.config import TrainingConfig
+    from mmgrad_explain.training.map_grid import MapGrid
+    from mmgrad_explain.training.sources import Source
+    from mmgrad_explain.training.trainer import GroundedTrainer
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run came to.
+
+    Attributes:
+        folder: The run folder.
+        model: The model folder in it.
+        step: The step whose weights the model has.
+        figures: The last figures on held-out data, by name.
+    """
+
+    folder: Path
+    model: Path
+    step: int
+    figures: dict[str, float]
+
+
+def train(config: TrainingConfig, out: Path, *, resume: bool = False) -> TrainingResult:
+    """Train a composer as a config says.
+
+    Args:
+        config: See :class:`~mmgrad_explain.training.config.TrainingConfig`.
+        out: Run folder, made if needed.
+        resume: Go on from the folder's last checkpoint; a run without one starts anew. Stopped and resumed, a run gives
+            the same weights as in one go. Seed, model and sources must be the same as before; steps, rates and weights
+            of losses may be others.
+
+    Raises:
+        OutputExistsError: If the folder holds a run and ``resume`` is false.
+        InputError: If an option is wrong, or the folder's run was made with another seed, model or sources.
+    """
+    need("accelerate", "training")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # data workers are forked
+    check_folder(config, out, resume=resume)
+    torch.manual_seed(config.seed)
+    size = image_size_of(config.model)
+    vocabulary = () if size is None else build_source(config, size).vocabulary
+    composer = starting_composer(config.model, vocabulary)
+    size = int(composer.processor.image_size)  # type: ignore[union-attr, arg-type]
+    source, held_out = build_source(config, size), build_source(config, size, held_out=True)
+    trainer, start = _trainer(composer, config, source, held_out, out, resume=resume)
+    trainer.train(resume_from_checkpoint=None if start is None else str(start))
+    figures = _last_figures(trainer)
+    step = _write_model(trainer, out)
+    return TrainingResult(out, out / MODEL, step, figures)
+
+
+def build_source(config: TrainingConfig, size: int, *, held_out: bool = False) -> Mixture:
+    """The sources of a config, for training or, other pictures, for evaluation.
+
+    Args:
+        config: See :class:`~mmgrad_explain.training.config.TrainingConfig`.
+        size: Side of the pictures, pixels.
+        held_out: What is evaluated on.
+
+    Raises:
+        InputError: If a folder is missing or not what it should be.
+    """
+    sources: dict[str, Source] = {}
+    for name, options in config.sources.items():
+        if isinstance(options, SceneSourceOptions):
+            sources[name] = SceneSource(size, options, labels=config.dense.weight > 0)
+            continue
+        if not options.folder:
+            raise InputError(f"sources.{name}.folder is missing: say where it is, --set sources.{name}.folder=FOLDER")
+        kind: Any = PhotoSource if isinstance(options, PhotoSourceOptions) else TripletSource
+        sources[name] = kind(options.folder, size, options, held_out=held_out)
+    weights = [options.weight for options in config.sources.values()]
+    return Mixture(sources, weights, "batch" if held_out and len(sources) > 1 else config.mix)
+
+
+def _trainer(
+    composer: Composer, config: TrainingConfig, source: Mixture, held_out: Mixture, out: Path, *, resume: bool
+) -> tuple[GroundedTrainer, Path | None]:
+    """The trainer, and the checkpoint to go on from."""
+    from mmgrad_explain.training.callbacks import GridFile, MetricsFile, Progress
+    from mmgrad_explain.training.objective import GroundedObjective
+    from mmgrad_explain.training.trainer import GroundedTrainer, training_arguments
+
+    options = ObjectiveOptions(config.grounding, config.dense, config.precision, config.model.gradient_checkpointing)
+    objective = GroundedObjective(composer, options, source.label_classes)
+    start = last_checkpoint(out / CHECKPOINTS, average=bool(config.ema)) if resume else None
+    step = 0 if start is None else int(start.name.rpartition("-")[2])
+    write_description(config, out)
+    callbacks: list[Any] = [MetricsFile(out / METRICS, until=step), Progress()]
+    if config.tensorboard and find_spec("tensorboard") is not None:
+        callbacks.append(_tensorboard(out / TENSORBOARD))
+    grid = None
+    if config.evaluation.maps:
+        grid = _map_grid(held_out, config)
+        grid.load(out / MAPS_ARRAYS, until=step)
+        callbacks.append(GridFile(grid, out / MAPS_PICTURE, out / MAPS_ARRAYS))
+    arguments = training_arguments(config, out / CHECKPOINTS)
+    trainer = GroundedTrainer(objective, config, source, held_out, arguments, grid=grid, callbacks=callbacks)
+    if start is not None and trainer.average is not None:
+        trainer.average.load(start / EMA_FILE)
+    return trainer, start
+
+
+def _map_grid(held_out: Mixture, config: TrainingConfig) -> MapGrid:
+    """The picture of maps for the first held-out samples."""
+    from mmgrad_explain.training.map_grid import MapGrid
+    from mmgrad_explain.training.trainer import grid_rows
+
+    first = held_out.batch(config.evaluation.seed, 0)
+    rows = grid_rows(first.picture.tolist(), config.evaluation.maps)
+    on_target = [first.edits[row] == "add" for row in rows]
+    pictures = [
+        first.targets[row] if there else first.references[first.picture[row]]
+        for row, there in zip(rows, on_target, strict=True)
+    ]
+    return MapGrid(np.stack(pictures), [first.texts[row] for row in rows])
+
+
+def _tensorboard(folder: Path) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+    from transformers.integrations import TensorBoardCallback
+
+    return TensorBoardCallback(SummaryWriter(str(folder)))
+
+
+def _last_figures(trainer: GroundedTrainer) -> dict[str, float]:
+    """The figures of the last step; measured now where that step was not evaluated."""
+    last = next((line for line in reversed(trainer.state.log_history) if "eval_r1" in line), None)
+    if last is None or last["step"] != trainer.state.global_step:
+        last = trainer.evaluate()
+    return {name.removeprefix("eval_"): value for name, value in last.items() if name.startswith("eval_")}
+
+
+def _write_model(trainer: GroundedTrainer, out: Path) -> int:
+    """Write the best weights, where such are kept, else the last ones; gives their step."""
+    composer = trainer.model.composer
+    best = load_best(out / CHECKPOINTS / BEST, composer) if trainer.config.evaluation.best else None
+    if not trainer.is_world_process_zero():
+        return trainer.state.global_step if best is None else best
+    with trainer.average.applied() if trainer.average and best is None else nullcontext():
+        save_composer(composer, out / MODEL)
+    return trainer.state.global_step if best is None else best

@@ -1,0 +1,122 @@
+"""What a run folder holds, and going on from it."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from mmgrad_explain._version import __version__
+from mmgrad_explain.errors import InputError, OutputExistsError
+from mmgrad_explain.training.config_file import config_from, config_values, dump_config
+from mmgrad_explain.writing import atomic_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mmgrad_explain.training.config import TrainingConfig
+
+CONFIG, VERSIONS, METRICS = "config.yaml", "versions.json", "metrics.jsonl"
+MAPS_PICTURE, MAPS_ARRAYS = "maps.png", "maps.npz"
+CHECKPOINTS, MODEL, TENSORBOARD = "checkpoints", "model", "tensorboard"
+BEST, EMA_FILE = "best.safetensors", "ema.safetensors"
+
+_FIXED = ("seed", "model", "sources", "mix", "ema")
+"""What must be the same when a run goes on."""
+
+_PACKAGES = ("torch", "transformers", "accelerate", "peft", "timm", "numpy", "pillow", "safetensors")
+
+
+def check_folder(config: TrainingConfig, out: Path, *, resume: bool) -> None:
+    """Find out, before anything is written, whether a run can be made in a folder.
+
+    Raises:
+        OutputExistsError: If it holds a run and ``resume`` is false.
+        InputError: If it is a file, or its run was made with another seed, model or sources.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: name a folder for the run")
+    saved = out / CONFIG
+    if not saved.exists():
+        return
+    if not resume:
+        raise OutputExistsError(f"{out} holds a run already: pass --resume to go on with it, or choose another folder")
+    import yaml
+
+    try:
+        before = config_values(config_from(yaml.safe_load(saved.read_text(encoding="utf-8"))))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
+        raise InputError(f"{saved} cannot be read: {' '.join(str(error).split())}") from error
+    now = config_values(config)
+    changed = [name for name in _FIXED if before[name] != now[name]]
+    if changed:
+        raise InputError(f"{out} holds a run with another {', '.join(changed)}: use the same, or another --out")
+
+
+def write_description(config: TrainingConfig, out: Path) -> None:
+    """Write the options and the versions, into a folder that is made if needed."""
+    with atomic_file(out / CONFIG, overwrite=True) as stream:
+        stream.write(dump_config(config).encode())
+    with atomic_file(out / VERSIONS, overwrite=True) as stream:
+        stream.write((json.dumps({"seed": config.seed, **versions()}, indent=2) + "\n").encode())
+
+
+def versions() -> dict[str, str]:
+    """What a run was made with."""
+    import torch
+
+    found = {"mmgrad_explain": __version__, "python": platform.python_version(), "machine": platform.platform()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    if torch.cuda.is_available():
+        found["device"] = torch.cuda.get_device_name()
+    return found
+
+
+def last_checkpoint(folder: Path, *, average: bool) -> Path | None:
+    """The last whole checkpoint; newer ones that an interruption left unfinished are taken away.
+
+    Args:
+        folder: Holds the checkpoints.
+        average: Whether a whole checkpoint has a moving average.
+    """
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    for path in found:
+        if _whole(path) and (not average or (path / EMA_FILE).is_file()):
+            return path
+        shutil.rmtree(path)
+    return None
+
+
+def _whole(checkpoint: Path) -> bool:
+    """The trainer's state is what is written last."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def load_best(path: Path, composer: Any) -> int | None:
+    """Put the best weights into a composer; gives their step, or None where none were kept.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
+    if not path.exists():
+        return None
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
+            step = int(file.metadata()["step"])
+        composer.load_state_dict(weights)
+    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    return step

@@ -1,0 +1,299 @@
+"""The trainer: transformers' loop around a :class:`~mmgrad_explain.training.objective.GroundedObjective`."""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from transformers import PrinterCallback, ProgressCallback, Trainer, TrainingArguments
+
+from mmgrad_explain.training.batches import encode
+from mmgrad_explain.training.callbacks import AverageWeights
+from mmgrad_explain.training.ema import MovingAverage
+from mmgrad_explain.training.held_out import evaluate_batches, sample_maps
+from mmgrad_explain.training.run_folder import BEST
+from mmgrad_explain.writing import atomic_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+
+    from mmgrad_explain.training.batches import Encoder, TripletBatch
+    from mmgrad_explain.training.config import TrainingConfig
+    from mmgrad_explain.training.map_grid import MapGrid
+    from mmgrad_explain.training.objective import GroundedObjective
+    from mmgrad_explain.training.sources import Source
+
+LOWER_IS_BETTER = ("dead",)
+
+
+class StepDataset(Dataset):  # type: ignore[type-arg]
+    """The batches of a run: item ``i`` is all of step ``i``.
+
+    Args:
+        source: Where they come from.
+        encoder: What makes tensors of them; a composer's processor.
+        seed: Of the source.
+        steps: Number of items.
+    """
+
+    def __init__(self, source: Source, encoder: Encoder, seed: int, steps: int) -> None:
+        self.source = source
+        self.encoder = encoder
+        self.seed = seed
+        self.steps = steps
+
+    def __len__(self) -> int:
+        """Number of steps."""
+        return self.steps
+
+    def __getitem__(self, step: int) -> dict[str, Any]:
+        """The batch of a step, and its number."""
+        return {"batch": encode(self.source.batch(self.seed, step), self.encoder), "step": torch.tensor(step)}
+
+
+def _only(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return items[0]
+
+
+def training_arguments(config: TrainingConfig, folder: Path, **changes: Any) -> TrainingArguments:
+    """What transformers' loop has to know of a config; ``folder`` is for the checkpoints."""
+    values: dict[str, Any] = {
+        "output_dir": str(folder),
+        "max_steps": config.steps,
+        "per_device_train_batch_size": 1,
+        "learning_rate": config.optimizer.lr,
+        "weight_decay": config.optimizer.weight_decay,
+        "max_grad_norm": config.optimizer.clip,
+        "logging_steps": config.log_every,
+        "save_strategy": "steps",
+        "save_steps": config.save_every,
+        "save_total_limit": config.keep,
+        "eval_strategy": "steps" if config.evaluation.every else "no",
+        "eval_steps": config.evaluation.every or None,
+        "dataloader_num_workers": config.workers,
+        "dataloader_pin_memory": False,
+        "remove_unused_columns": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": config.device == "cpu",
+        "seed": config.seed,
+    }
+    return TrainingArguments(**{**values, **changes})
+
+
+class GroundedTrainer(Trainer):  # type: ignore[misc]
+    """A :class:`transformers.Trainer` that trains a composer to retrieve and to look at the right place.
+
+    Everything of transformers' Trainer is there: callbacks, checkpoints, resuming, several GPUs by ``torchrun``.
+
+    Attributes:
+        config: The run's options.
+        average: The moving average of the weights; None without.
+    """
+
+    optimizer: Any
+    lr_scheduler: Any
+    control: Any
+
+    def __init__(
+        self,
+        objective: GroundedObjective,
+        config: TrainingConfig,
+        source: Source,
+        held_out: Source,
+        args: TrainingArguments,
+        *,
+        grid: MapGrid | None = None,
+        callbacks: Sequence[Any] = (),
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            objective: The composer with its losses.
+            config: See :class:`~mmgrad_explain.training.config.TrainingConfig`.
+            source: What is trained on.
+            held_out: What is evaluated on.
+            args: Of transformers; :func:`training_arguments` makes them.
+            grid: Collects the maps of the first held-out samples at every evaluation.
+            callbacks: Of transformers.
+        """
+        encoder: Any = objective.composer.processor
+        super().__init__(
+            model=objective,
+            args=args,
+            train_dataset=StepDataset(source, encoder, config.seed, args.max_steps),
+            eval_dataset=StepDataset(held_out, encoder, config.evaluation.seed, config.evaluation.batches),
+            data_collator=_only,
+        )
+        self.args._n_gpu = min(1, self.args.n_gpu)  # noqa: SLF001  (several GPUs need torchrun: replicas cannot be hooked)
+        for kind in (PrinterCallback, ProgressCallback):
+            self.remove_callback(kind)
+        self.config = config
+        self.grid = grid
+        self.average = MovingAverage(objective.composer, config.ema) if config.ema else None
+        for callback in [*([AverageWeights(self.average)] if self.average else []), *callbacks]:
+            self.add_callback(callback)
+        self._figures: dict[str, list[Tensor]] = {}
+        self._fixed: TripletBatch | None = None
+
+    # ----------------------------------------------------------------------------------------------------------- steps
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """The steps in order."""
+        workers = self.args.dataloader_num_workers
+        loader = DataLoader(
+            self.train_dataset,
+            batch_size=1,
+            shuffle=False,
+            collate_fn=_only,
+            num_workers=workers,
+            worker_init_fn=_one_thread,
+            prefetch_factor=4 if workers else None,
+        )
+        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,  # noqa: FBT001, FBT002  (transformers' signature)
+        num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002
+    ) -> Any:
+        """The loss of a step: see :class:`~mmgrad_explain.training.objective.GroundedObjective`."""
+        batch = inputs["batch"].to(self.args.device)
+        step = int(inputs["step"])
+        schedule = self.config.grounding.schedule(step, self.args.max_steps)
+        rng = np.random.default_rng([self.config.seed, 1, step])
+        losses = model(batch, rng, schedule, dense_only=step < self.config.dense.first * self.args.max_steps)
+        for name, value in losses.figures.items():
+            self._figures.setdefault(name, []).append(value)
+        return (losses.total, losses) if return_outputs else losses.total
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW: no decay for vectors, a rate of its own for what was trained before."""
+        if self.optimizer is None:
+            options = self.config.optimizer
+            objective = self.model if model is None else model
+            backbone = tuple(f"composer.{name}." for name in getattr(objective.composer, "backbone", ()))
+            groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+            for name, parameter in objective.named_parameters():
+                if parameter.requires_grad:
+                    before = bool(backbone) and name.startswith(backbone) and "lora_" not in name
+                    groups.setdefault((before, parameter.dim() > 1), []).append(parameter)
+            self.optimizer = torch.optim.AdamW(
+                [
+                    {
+                        "params": parameters,
+                        "lr": options.lr * (options.backbone_lr if before else 1.0),
+                        "weight_decay": options.weight_decay if matrix else 0.0,
+                    }
+                    for (before, matrix), parameters in groups.items()
+                ],
+                lr=options.lr,
+            )
+        return self.optimizer  # type: ignore[no-any-return]
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """Linear warm-up, then half a cosine down to 0."""
+        if self.lr_scheduler is None:
+            warmup = self.config.optimizer.warmup
+
+            def rate(step: int) -> float:
+                return learning_rate(step, num_training_steps, warmup)
+
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, rate)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler  # type: ignore[no-any-return]
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """With the means of the steps' own figures since the last line."""
+        if "loss" in logs:
+            logs = {**logs, **{name: float(torch.stack(values).mean()) for name, values in self._figures.items()}}
+            self._figures.clear()
+        super().log(logs, start_time)
+
+    # ------------------------------------------------------------------------------------------------------ evaluation
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Figures on held-out data, of the moving average where there is one; keeps the best weights.
+
+        Args:
+            eval_dataset: A :class:`StepDataset`; the trainer's own when None.
+            ignore_keys: Not used.
+            metric_key_prefix: Before every name.
+        """
+        del ignore_keys
+        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
+        composer = self.model.composer
+        with self.average.applied() if self.average else nullcontext():
+            figures = evaluate_batches(composer, self._batches(dataset))
+            if metric_key_prefix == "eval":
+                self._keep_best(figures)
+                self._add_maps()
+        named = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
+        self.log(dict(named))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, named)
+        return named
+
+    def _batches(self, dataset: StepDataset) -> Iterator[TripletBatch]:
+        for index in range(len(dataset)):
+            yield dataset[index]["batch"].to(self.args.device)
+
+    def _keep_best(self, figures: dict[str, float]) -> None:
+        name = self.config.evaluation.best
+        if name is None or name not in figures or not self.is_world_process_zero():
+            return
+        sign = -1 if name in LOWER_IS_BETTER else 1
+        if self.state.best_metric is None or sign * figures[name] > sign * self.state.best_metric:
+            self.state.best_metric = figures[name]
+            save_best(
+                Path(self.args.output_dir) / BEST, self.model.composer, self.state.global_step, name, figures[name]
+            )
+
+    def _add_maps(self) -> None:
+        if self.grid is None or not self.is_world_process_zero():
+            return
+        if self._fixed is None:
+            self._fixed = self.eval_dataset[0]["batch"].to(self.args.device)
+        rows = grid_rows(self._fixed.picture.tolist(), len(self.grid.captions))
+        maps, _ = sample_maps(self.model.composer, self._fixed, torch.tensor(rows, device=self.args.device))
+        self.grid.add(self.state.global_step, maps.numpy())
+
+
+def grid_rows(picture: Sequence[int], count: int) -> list[int]:
+    """Which triplets of a batch the picture of maps shows: two of each reference, so that two texts can be compared."""
+    rows = [i for i in range(len(picture)) if picture[:i].count(picture[i]) < 2]
+    return rows[:count]
+
+
+def learning_rate(step: int, steps: int, warmup: int) -> float:
+    """Learning rate as a share of the highest."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+
+
+def save_best(path: Path, composer: torch.nn.Module, step: int, metric: str, value: float) -> None:
+    """Write a composer's weights with the figure they were kept for; the file is whole or not there."""
+    from safetensors.torch import save
+
+    weights = {name: one.detach().cpu().contiguous() for name, one in composer.state_dict().items()}
+    note = {"step": str(step), "metric": metric, "value": json.dumps(value)}
+    with atomic_file(path, overwrite=True) as stream:
+        stream.write(save(weights, note))
+
+
+def _one_thread(_worker: int) -> None:
+    torch.set_num_threads(1)

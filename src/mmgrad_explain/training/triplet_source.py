@@ -1,0 +1,153 @@
+"""A folder of triplets, as ``mmgrad-explain data edits`` writes it, as a source of batches."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from mmgrad_explain.data.triplets import read_triplets
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.images import fit
+from mmgrad_explain.training.batches import PictureBatch, partners
+from mmgrad_explain.training.photo_folder import share_of_name, shuffled
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from mmgrad_explain.data.triplets import Triplet
+
+    _Pixels = npt.NDArray[np.uint8]
+    _Mask = npt.NDArray[np.bool_]
+    _Sample = tuple[_Pixels, _Pixels, _Mask]
+
+_CACHE_BYTES = 512 * 2**20  # of pictures that were brought to size, in each process
+_SIDES = {"left", "right", "leftmost", "rightmost"}
+
+
+@dataclass(frozen=True)
+class TripletSourceOptions:
+    """A folder of triplets as ``mmgrad-explain data`` writes them.
+
+    Attributes:
+        folder: Where they are.
+        weight: How often the source is drawn, relative to the others.
+        pictures: Reference pictures in a batch.
+        edits: Triplets of each, at most.
+        flip: How often a picture is mirrored, where no text speaks of left or right.
+        holdout: Share of the reference pictures kept from training, for evaluation.
+    """
+
+    folder: str = ""
+    weight: float = 1.0
+    pictures: int = 24
+    edits: int = 4
+    flip: float = 0.5
+    holdout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.pictures < 1 or self.edits < 1:
+            raise InputError("triplets: pictures and edits must be at least 1")
+
+
+class TripletSource:
+    """Batches of triplets from a folder; those of one reference picture are one another's hard negatives.
+
+    Args:
+        folder: Holds ``triplets.jsonl``.
+        size: Side of the square pictures, pixels.
+        options: See :class:`TripletSourceOptions`.
+        held_out: Give the photographs kept from training, never mirrored, instead of the others.
+
+    Raises:
+        InputError: If the folder holds no triplets, or none of this part.
+    """
+
+    def __init__(
+        self, folder: str | Path, size: int, options: TripletSourceOptions | None = None, *, held_out: bool = False
+    ) -> None:
+        self.size = size
+        self.options = options or TripletSourceOptions()
+        self.held_out = held_out
+        every = read_triplets(folder)
+        self.vocabulary = tuple(sorted({word for triplet in every for word in _words(triplet.text)}))
+        self._groups: dict[str, list[Triplet]] = {}
+        for triplet in every:
+            photograph = triplet.source_image or triplet.reference
+            if (share_of_name(photograph) < self.options.holdout) == held_out:
+                self._groups.setdefault(triplet.reference, []).append(triplet)
+        if not self._groups:
+            part = "held out" if held_out else "left to train on"
+            raise InputError(f"{folder}: none of {len(every)} triplets is {part}; choose another holdout")
+        self._names = sorted(self._groups)
+        self._cache: OrderedDict[str, _Sample] = OrderedDict()
+
+    @property
+    def label_classes(self) -> dict[str, int]:
+        """A folder of triplets has no label maps."""
+        return {}
+
+    def __len__(self) -> int:
+        """Number of reference pictures."""
+        return len(self._names)
+
+    def batch(self, seed: int, step: int) -> PictureBatch:
+        """The batch of a step; equal seeds and steps give equal batches.
+
+        Reference pictures come in a new order every time all have been seen. A batch has fewer triplets where a picture
+        has fewer than ``edits``.
+        """
+        rng = np.random.default_rng([seed, step])
+        references, samples, chosen, picture = [], [], [], []
+        for number, index in enumerate(shuffled(len(self), seed, step, min(self.options.pictures, len(self)))):
+            group = self._groups[self._names[index]]
+            own = [group[int(i)] for i in rng.permutation(len(group))[: self.options.edits]]
+            mirrored = not self.held_out and rng.random() < self.options.flip
+            mirrored = mirrored and not any(_SIDES & set(_words(triplet.text)) for triplet in own)
+            read = [_mirrored(self._read(triplet)) if mirrored else self._read(triplet) for triplet in own]
+            references.append(read[0][0])
+            samples += read
+            chosen += own
+            picture += [number] * len(own)
+        masks = np.stack([mask for _, _, mask in samples])
+        of_picture = np.array(picture, np.int64)
+        return PictureBatch(
+            references=np.stack(references),
+            targets=np.stack([target for _, target, _ in samples]),
+            reference_masks=masks,
+            target_masks=masks,
+            texts=[triplet.text for triplet in chosen],
+            edits=[triplet.edit for triplet in chosen],
+            picture=of_picture,
+            partner=partners(masks, of_picture),
+            supervised=np.asarray(masks.any((1, 2)), bool),
+        )
+
+    def _read(self, triplet: Triplet) -> _Sample:
+        """Pictures and mask as the model's input is made of them, from memory where they were read lately."""
+        if triplet.id in self._cache:
+            self._cache.move_to_end(triplet.id)
+            return self._cache[triplet.id]
+        reference, target, mask = triplet.pictures()
+        before, placement = fit(Image.fromarray(reference), self.size)
+        after, _ = fit(Image.fromarray(target), self.size)
+        sample = np.asarray(before), np.asarray(after), placement.to_input(mask) >= 0.5
+        self._cache[triplet.id] = sample
+        if len(self._cache) * 7 * self.size**2 > _CACHE_BYTES:
+            self._cache.popitem(last=False)
+        return sample
+
+
+def _mirrored(sample: _Sample) -> _Sample:
+    reference, target, mask = sample
+    return reference[:, ::-1], target[:, ::-1], mask[:, ::-1]
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())

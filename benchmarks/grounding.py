@@ -1,78 +1,337 @@
 """What the grounding loss does: the same model trained with and without it, on scenes neither has seen.
 
-    python benchmarks/grounding.py                 # the two checkpoints in this repository
-    python benchmarks/grounding.py --train runs    # train both again first (hours on a CPU), then compare
-    python benchmarks/grounding.py --quick         # a few steps and scenes: tries the path, the figures mean nothing
+    python benchmarks/grounding.py                      # trains what is missing into runs/grounding, then measures
+    python benchmarks/grounding.py --runs FOLDER        # goes on with, or uses, the runs in FOLDER
+    python benchmarks/grounding.py --steps 800          # the same at a smaller budget, in another folder
+    python benchmarks/grounding.py --no-train           # the shipped model alone
+    python benchmarks/grounding.py --quick              # tiny models, a few steps: the figures mean nothing
 
-Prints a Markdown table. Both models have the same architecture, seed, initial weights, batches and number of steps.
+Prints Markdown tables and writes the same figures as JSON: retrieval, localization, contrast and faithfulness of both,
+mean and spread over training seeds; then the shipped model on fresh scenes, by kind of edit and by what names the
+object; and transfer to scenes that training never shows. A pair of runs shares seed, initial weights, batches, schedule
+and number of steps. Everything can be stopped and started again: finished runs and measured figures are kept.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
+import hashlib
+import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
-import mmgrad_explain
+from mmgrad_explain.attention import WEIGHTINGS
 from mmgrad_explain.composers.load import load_composer
-from mmgrad_explain.training.reference import TrainingConfig, train
-from mmgrad_explain.training.scene_evaluation import SceneFigures, evaluate_scenes
+from mmgrad_explain.data.scene_options import SceneOptions
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.evaluation.report import (
+    environment,
+    environment_line,
+    interval,
+    markdown_table,
+    mean_and_spread,
+    mean_of,
+    number,
+)
+from mmgrad_explain.training.map_evaluation import IMAGE_ONLY, MapKind, default_kind
+from mmgrad_explain.training.scene_evaluation import evaluate_scenes, scene_faithfulness
+from mmgrad_explain.writing import atomic_file
 
-UNGROUNDED = Path(__file__).parent / "models" / "ungrounded"
-WEIGHTINGS = ("gradcam", "gradcam++", "xgradcam", "layercam", "hirescam")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mmgrad_explain.composers.reference_composer import ReferenceComposer
+
+WITH, WITHOUT = "with the loss", "without"
+CONFIGS = {WITH: "reference", WITHOUT: "reference-no-grounding"}
+SCENES_OF = {"table": 0, "faithfulness": 1, "transfer": 2, "shipped": 3}  # added to --seed: series of their own
+COLUMNS = {"pointing": "pointing", "energy": "energy", "iou": "IoU", "contrast": "contrast", "dead": "dead maps"}
+TEXT_SCORES = ("similarity", "pair", "pair-different")
 
 
-def row(name: str, weighting: str, figures: SceneFigures) -> str:
-    """One line of the table."""
-    maps = figures.maps[weighting]
-    cells = [figures.recall, figures.sibling_recall, maps["pointing"], maps["energy"], maps["iou"], maps["dead"]]
-    return f"| {name} | {weighting} | " + " | ".join(f"{float(c.mean()):.3f}" for c in cells) + " |"
+# ----------------------------------------------------------------------------------------------------- training
+
+
+def run_folder(options: argparse.Namespace, name: str, seed: int) -> Path:
+    """Where a run is."""
+    return Path(options.runs) / f"{'grounded' if name == WITH else 'ungrounded'}-{seed}"
+
+
+def trained(options: argparse.Namespace, name: str, seed: int) -> Path:
+    """The model folder of a run; trained now if it is not finished."""
+    from mmgrad_explain.training.config_file import dump_config, load_config
+    from mmgrad_explain.training.run import train
+
+    changes = [f"seed={seed}", *([f"steps={options.steps}"] if options.steps else []), *options.set]
+    if options.quick:
+        config = load_config("tiny", [*changes, f"grounding.weight={2.0 if name == WITH else 0.0}"])
+    else:
+        config = load_config(CONFIGS[name], changes)
+    folder = run_folder(options, name, seed)
+    model, asked = folder / "model", folder / "benchmark.yaml"
+    if asked.exists() and asked.read_text() != dump_config(config):
+        raise InputError(f"{folder} holds a run with other options ({asked}): choose another --runs")
+    if not (model / "config.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        asked.write_text(dump_config(config))
+        print(f"training {name}, seed {seed}: {config.steps} steps into {folder}", file=sys.stderr, flush=True)
+        train(config, folder, resume=True)
+    return model
+
+
+# ---------------------------------------------------------------------------------------------------- measuring
+
+
+def photographs(folder: Path | None) -> tuple[np.ndarray, ...]:
+    """Pictures to lay shapes on: those of a folder, else the portrait in the public domain that matplotlib ships."""
+    from mmgrad_explain.images import open_image
+
+    if folder is None:
+        import matplotlib as mpl
+
+        return (np.asarray(open_image(Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg")),)
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"})
+    if not files:
+        raise InputError(f"--photographs {folder} holds no pictures")
+    return tuple(np.asarray(open_image(path)) for path in files)
+
+
+def variants(options: argparse.Namespace) -> dict[str, SceneOptions]:
+    """Scenes as in training, and such as training never shows."""
+    return {
+        "as in training": SceneOptions(),
+        "on photographs": SceneOptions(backdrops=photographs(options.photographs)),
+        "unseen pairs of colour and shape": SceneOptions(pairs="held-out"),
+        "unseen sentences": SceneOptions(templates="held-out"),
+        "7 to 10 objects": SceneOptions(objects=(7, 10)),
+    }
+
+
+def measured_run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """All figures of one trained model; kept beside it."""
+    weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    asked = {
+        "weights": weights, "seed": options.seed, "scenes": options.scenes, "transfer": options.transfer_scenes,
+        "faithfulness": options.faithfulness_scenes, "photographs": str(options.photographs),
+    }  # fmt: skip
+    kept = folder.parent / "figures.json"
+    if kept.exists() and (known := json.loads(kept.read_text()))["asked"] == asked:
+        return known  # type: ignore[no-any-return]
+    print(f"measuring {folder}", file=sys.stderr, flush=True)
+    composer: ReferenceComposer = load_composer(folder)  # type: ignore[assignment]
+    found = {"asked": asked, **measured(composer, options)}
+    with atomic_file(kept, overwrite=True) as stream:
+        stream.write(json.dumps(found, indent=1).encode())
+    return found
+
+
+def measured(composer: ReferenceComposer, options: argparse.Namespace) -> dict[str, Any]:
+    """Retrieval, maps of all scores and weightings, faithfulness, transfer: means, by name."""
+    own = default_kind(composer)
+    others = [MapKind(score, "gradcam") for score in (IMAGE_ONLY, *TEXT_SCORES)]
+    weightings = [own.weighting, *(name for name in WEIGHTINGS if name != own.weighting)]
+    seed = options.seed
+    figures = evaluate_scenes(
+        composer, seed=seed + SCENES_OF["table"], scenes=options.scenes, weightings=weightings, others=others
+    )
+    faithful = scene_faithfulness(
+        composer, seed=seed + SCENES_OF["faithfulness"], scenes=options.faithfulness_scenes,
+        kinds=[own, MapKind(IMAGE_ONLY, "gradcam")],
+    )  # fmt: skip
+    transfer = {}
+    for name, kind in variants(options).items():
+        of = evaluate_scenes(composer, seed=seed + SCENES_OF["transfer"], scenes=options.transfer_scenes, options=kind)
+        transfer[name] = {"R@1": mean_of(of.recall), "siblings": mean_of(of.sibling_recall), **of.means(own.weighting)}
+    maps = {f"{own.score}, {name}" if name in WEIGHTINGS else name: figures.means(name) for name in figures.maps}
+    return {
+        "own": own.name,
+        "R@1": mean_of(figures.recall),
+        "siblings": mean_of(figures.sibling_recall),
+        "gallery": figures.gallery,
+        "covered": mean_of(figures.covered),
+        "maps": maps,
+        "faithfulness": {
+            kind.name: {
+                "retrieval deletion": mean_of(of.retrieval["deletion"]),
+                "retrieval insertion": mean_of(of.retrieval["insertion"]),
+                "shift deletion": mean_of(of.shift["deletion"]),
+                "shift insertion": mean_of(of.shift["insertion"]),
+                "randomized": mean_of(of.randomized),
+            }
+            for kind, of in faithful.items()
+        },
+        "transfer": transfer,
+    }
+
+
+def shipped(options: argparse.Namespace) -> dict[str, Any]:
+    """The shipped model on fresh scenes, by kind of edit and by what names the object, and its transfer."""
+    composer: ReferenceComposer = load_composer(options.model)  # type: ignore[assignment]
+    own = default_kind(composer)
+    figures = evaluate_scenes(
+        composer, seed=options.seed + SCENES_OF["shipped"], scenes=options.shipped_scenes, weightings=[own.weighting]
+    )
+    maps, contrast = figures.maps[own.weighting], figures.contrast[own.weighting]
+    values = {"R@1": figures.recall, "siblings": figures.sibling_recall, **{c: maps[c] for c in COLUMNS if c in maps}}
+    every = {name: mean_of(value) for name, value in values.items()} | {"contrast": mean_of(contrast)}
+    by_edit = {edit: {"count": figures.edits.count(edit)} for edit in sorted(set(figures.edits))}
+    for name, value in values.items():
+        for edit, mean in figures.by_edit(value).items():
+            by_edit[edit][name] = mean
+    for edit, mean in figures.contrast_by_edit(contrast).items():
+        by_edit[edit]["contrast"] = mean
+    by_name = {name: {"pointing": mean} for name, mean in figures.by_name(maps["pointing"]).items()}
+    for name, mean in figures.by_name(maps["energy"]).items():
+        by_name[name]["energy"] = mean
+    kept = [name for name, edit in zip(figures.named_by, figures.edits, strict=True) if edit != "add"]
+    for name, of in by_name.items():
+        of["count"] = kept.count(name)
+    transfer = {}
+    for name, kind in variants(options).items():
+        of_kind = evaluate_scenes(
+            composer, seed=options.seed + SCENES_OF["transfer"], scenes=options.transfer_scenes, options=kind
+        )
+        retrieval = {"R@1": mean_of(of_kind.recall), "siblings": mean_of(of_kind.sibling_recall)}
+        transfer[name] = {**retrieval, **of_kind.means(own.weighting)}
+    return {
+        "model": composer.name, "own": own.name, "series": options.seed + SCENES_OF["shipped"],
+        "queries": len(figures.edits), "gallery": figures.gallery, "pairs": len(contrast),
+        "covered": mean_of(figures.covered), "all": every, "interval": {n: interval(v) for n, v in values.items()},
+        "by_edit": by_edit, "by_name": by_name, "transfer": transfer,
+    }  # fmt: skip
+
+
+# ----------------------------------------------------------------------------------------------------- printing
+
+
+def over_seeds(runs: Sequence[dict[str, Any]], *path: str) -> str:
+    """Mean and spread of one figure."""
+    values = []
+    for run in runs:
+        value: Any = run
+        for key in path:
+            value = value[key]
+        values.append(float(value))
+    return mean_and_spread(values)
+
+
+def print_runs(runs: dict[str, list[dict[str, Any]]]) -> None:
+    """The table of both, and what stands beside it."""
+    own = runs[WITH][0]["own"]
+    first = [own, f"{IMAGE_ONLY}, gradcam"]
+    rest = [name for name in runs[WITH][0]["maps"] if name not in first]
+    for title, names in (("The composer's own maps and text-agnostic Grad-CAM", first), ("Other maps", rest)):
+        print(f"\n{title}:\n")
+        rows = []
+        for loss, of in runs.items():
+            for name in names:
+                cells = [over_seeds(of, "maps", name, column) for column in COLUMNS]
+                rows.append([loss, name, over_seeds(of, "R@1"), over_seeds(of, "siblings"), *cells])
+        print(markdown_table(["grounding loss", "map", "R@1", "R@1 among siblings", *COLUMNS.values()], rows))
+    both = zip(runs[WITH], runs[WITHOUT], strict=True)
+    print(f"\nR@1 with the loss minus without, seed by seed: {mean_and_spread([a['R@1'] - b['R@1'] for a, b in both])}")
+    print(
+        "\nFaithfulness: gain over the same map with its cells shuffled, and rank correlation of the maps with those of"
+    )
+    print("the same network with random weights:\n")
+    names = list(runs[WITH][0]["faithfulness"][own])
+    rows = [
+        [loss, kind, *(over_seeds(of, "faithfulness", kind, name) for name in names)]
+        for loss, of in runs.items()
+        for kind in of[0]["faithfulness"]
+    ]
+    print(markdown_table(["grounding loss", "map", *names], rows))
+    print("\nTransfer:\n")
+    columns = ("R@1", "siblings", "pointing", "contrast", "dead")
+    rows = [
+        [variant, loss, *(over_seeds(of, "transfer", variant, name) for name in columns)]
+        for variant in runs[WITH][0]["transfer"]
+        for loss, of in runs.items()
+    ]
+    print(markdown_table(["scenes", "grounding loss", *columns], rows))
+
+
+def print_shipped(of: dict[str, Any]) -> None:
+    """The shipped model's own tables."""
+    columns = ("R@1", "siblings", *COLUMNS)
+    print(f"\n{of['model']}, maps {of['own']}: {of['queries']} queries of series {of['series']},")
+    print(f"gallery of {of['gallery']}, {of['pairs']} contrast pairs; a random pixel lies on the object in")
+    print(f"{of['covered']:.3f} of the maps;")
+    intervals = ", ".join(
+        f"{name} ±{value:.3f}" for name, value in of["interval"].items() if name in ("R@1", "pointing")
+    )
+    print(f"half the 95 % interval: {intervals}. The map of an add is judged on the target.\n")
+    nan = float("nan")
+    rows = [["all", str(of["queries"]), *(number(of["all"][name]) for name in columns)]]
+    for edit, values in of["by_edit"].items():
+        rows.append([edit, str(values["count"]), *(number(values.get(name, nan)) for name in columns)])
+    print(markdown_table(["edit", "queries", *columns], rows))
+    print("\nBy what names the object:\n")
+    rows = [[n, str(v["count"]), number(v["pointing"]), number(v["energy"])] for n, v in of["by_name"].items()]
+    print(markdown_table(["named by", "queries", "pointing", "energy"], rows))
+    print("\nTransfer:\n")
+    rows = [[name, *(number(v[c]) for c in columns)] for name, v in of["transfer"].items()]
+    print(markdown_table(["scenes", *columns], rows))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = made.add_argument
+    add(
+        "--runs", type=Path, default=Path("runs/grounding"), metavar="FOLDER", help="run folders (default: %(default)s)"
+    )
+    add("--seeds", type=int, default=3, metavar="N", help="training seeds 0 to N - 1 (default: %(default)s)")
+    add("--steps", type=int, metavar="N", help="steps of each run (default: the configs' own)")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="change an option of both configs; repeatable")
+    add("--no-train", action="store_true", help="neither train nor compare: the shipped model alone")
+    add("--model", default="reference", help="the model that is measured by itself (default: %(default)s)")
+    add("--seed", type=int, default=40_000, help="scene series; none was trained on (default: %(default)s)")
+    add("--scenes", type=int, default=500, help="of each run's table, 4 edits each (default: %(default)s)")
+    add("--shipped-scenes", type=int, default=2000, help="of the shipped model's table (default: %(default)s)")
+    add("--faithfulness-scenes", type=int, default=40, help="default: %(default)s")
+    add("--transfer-scenes", type=int, default=250, help="default: %(default)s")
+    add("--photographs", type=Path, metavar="FOLDER", help="pictures to lay shapes on (default: one of matplotlib's)")
+    add("--json", type=Path, metavar="FILE", help="default: grounding.json in --runs")
+    add("--quick", action="store_true", help="tiny models, a few steps and scenes, to try the whole path")
+    return made
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train if asked, evaluate, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--grounded", default="reference", help="model trained with the loss")
-    parser.add_argument("--ungrounded", default=str(UNGROUNDED), help="model trained without it")
-    parser.add_argument("--train", type=Path, metavar="FOLDER", help="train both into this folder first; resumes")
-    parser.add_argument("--steps", type=int, default=TrainingConfig().steps)
-    parser.add_argument("--scenes", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=20_000, help="scene series; training uses 0")
-    parser.add_argument("--quick", action="store_true", help="a few steps and scenes, to try the whole path")
-    options = parser.parse_args(argv)
+    """Train what is missing, measure, print."""
+    options = parser().parse_args(argv)
+    torch.set_num_threads(max(1, torch.get_num_threads()))
     if options.quick:
-        options.train, options.steps, options.scenes = Path(tempfile.mkdtemp()), 8, 8
-    if options.train:
-        options.grounded, options.ungrounded = str(options.train / "grounded"), str(options.train / "ungrounded")
-        scenes = 4 if options.quick else TrainingConfig().scenes
-        train(TrainingConfig(steps=options.steps, scenes=scenes), Path(options.grounded), resume=True)
-        without = TrainingConfig(steps=options.steps, scenes=scenes, grounding_weight=0.0)
-        train(without, Path(options.ungrounded), resume=True)
-    results = {}
-    for name, folder in (("with the loss", options.grounded), ("without", options.ungrounded)):
-        results[name] = evaluate_scenes(
-            load_composer(folder), seed=options.seed, scenes=options.scenes, weightings=WEIGHTINGS
+        options.runs, options.seeds, options.steps = Path(tempfile.mkdtemp()), 2, 3
+        options.set += ["sources.scenes.pictures=4", "evaluation.batches=1", "evaluation.every=0", "tensorboard=false"]
+        options.scenes, options.shipped_scenes, options.faithfulness_scenes, options.transfer_scenes = 4, 8, 2, 3
+    print(f"{environment_line()}\n")
+    result: dict[str, Any] = {"environment": environment(), "seed": options.seed, "runs": {}}
+    if not options.no_train:
+        runs: dict[str, list[dict[str, Any]]] = {WITH: [], WITHOUT: []}
+        for seed in range(options.seeds):
+            for name, of in runs.items():
+                of.append(measured_run(trained(options, name, seed), options))
+        result["runs"] = runs
+        budget = f"{options.steps} steps" if options.steps else "the configs' own number of steps"
+        first = runs[WITH][0]
+        print(f"Training seeds 0 to {options.seeds - 1}, {budget}; mean ± standard deviation over training seeds.")
+        print(
+            f"{options.scenes} scenes of series {options.seed}, 4 edits each, gallery of {first['gallery']}; a random"
         )
-    first = results["with the loss"]
-    print(f"{len(first.edits)} queries, {options.scenes} scenes of seed {options.seed}, gallery of {first.gallery};")
-    print(f"mmgrad-explain {mmgrad_explain.__version__}, torch {torch.__version__}, {platform.machine()} CPU\n")
-    print("| grounding loss | weighting | R@1 | R@1 among siblings | pointing | energy | IoU | dead maps |")
-    print("|---|---|---|---|---|---|---|---|")
-    for name, figures in results.items():
-        for weighting in WEIGHTINGS:
-            print(row(name, weighting, figures))
-    for title, group in (
-        ("edit; add on the target picture", SceneFigures.by_edit),
-        ("what names the object", SceneFigures.by_name),
-    ):
-        print(f"\nPointing by {title} (gradcam):")
-        for name, figures in results.items():
-            shares = group(figures, figures.maps["gradcam"]["pointing"])
-            print(f"- {name}: " + "; ".join(f"{kind} {value:.2f}" for kind, value in shares.items()))
+        print(f"pixel lies on the object in {first['covered']:.3f} of the maps.")
+        print_runs(runs)
+    result["shipped"] = shipped(options)
+    print_shipped(result["shipped"])
+    file = options.json or options.runs / "grounding.json"
+    with atomic_file(file, overwrite=True) as stream:
+        stream.write(json.dumps(result, indent=1).encode())
+    print(f"\nwritten: {file}", file=sys.stderr)
     return 0
 
 

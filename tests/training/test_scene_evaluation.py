@@ -23,6 +23,8 @@ def test_one_value_a_triplet(figures):
     assert figures.gallery == 20
     assert figures.recall.shape == figures.sibling_recall.shape == (15,)
     assert (figures.sibling_recall >= figures.recall).all()
+    assert figures.covered.shape == (15,)
+    assert 0.001 < float(figures.covered.mean()) < 0.2
     assert list(figures.maps) == ["gradcam", "hirescam", "image only, gradcam"]
     for of in figures.maps.values():
         assert tuple(of) == FIGURES
@@ -37,6 +39,13 @@ def test_groups(figures):
     assert figures.by_edit(pointing)[edit] == pytest.approx(expected)
     added = {name for name, edit in zip(figures.named_by, figures.edits, strict=True) if edit != "add"}
     assert set(figures.by_name(pointing)) == added
+
+
+def test_means(figures):
+    means = figures.means("hirescam")
+    assert set(means) == {*FIGURES, "contrast"}
+    assert means["energy"] == pytest.approx(float(figures.maps["hirescam"]["energy"].mean()))
+    assert means["contrast"] == pytest.approx(float(figures.contrast["hirescam"].mean()))
 
 
 def test_contrast_is_over_ordered_pairs_and_blind_maps_are_at_the_floor(figures):

@@ -1,6 +1,7 @@
 """Figures on triplets of pictures: folders, floors by hand, and a model with the right answer."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -107,6 +108,9 @@ def test_a_model_that_looks_right(triplets):
     assert sum(found.contrast["image only, gradcam"].tolist()) == 1.0
     assert found.on_target.tolist() == [False, False, True]
     assert found.by_edit(right["pointing"]) == {"add": 1.0, "recolour": 1.0}
+    assert found.means("shift, gradcam")["contrast"] == 1.0
+    assert math.isnan(found.means("shift, gradcam", found.on_target)["contrast"])
+    assert found.means("shift, gradcam", found.on_target)["pointing"] == 1.0
     assert found.gallery == 5
     assert found.notices == ["seen"]
     assert found.recall.shape == found.sibling_recall.shape == (3,)

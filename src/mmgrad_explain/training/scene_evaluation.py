@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmgrad_explain.data.scene_text import named_by
 from mmgrad_explain.evaluation.localization import contrast_accuracy
+from mmgrad_explain.evaluation.report import mean_of
 from mmgrad_explain.evaluation.retrieval import recall_at, target_rank
 from mmgrad_explain.training.map_evaluation import (
     FIGURES,
@@ -49,6 +50,7 @@ class SceneFigures:
             composer's own, else by score and weighting. The map of an ``add`` is judged on the target picture, where
             the new object is; all others on the reference.
         gallery: Number of gallery pictures.
+        covered: Share of the picture that each mask covers, ``(N,)``: pointing of a random pixel, energy of a flat map.
         contrast: For every map, whether it tells the texts of two disjoint regions of one scene apart: ``(P,)`` over
             ordered pairs, without ``add``; the floor is 0.5.
         contrast_of: Which triplet the first text of each pair belongs to, ``(P,)``.
@@ -60,8 +62,14 @@ class SceneFigures:
     sibling_recall: Tensor
     maps: dict[str, dict[str, Tensor]]
     gallery: int
+    covered: Tensor
     contrast: dict[str, Tensor] = field(default_factory=dict)
     contrast_of: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+
+    def means(self, name: str) -> dict[str, float]:
+        """Means of one map's figures, contrast among them."""
+        means = {figure: mean_of(values) for figure, values in self.maps[name].items()}
+        return {**means, "contrast": mean_of(self.contrast[name])}
 
     def by_edit(self, values: Tensor) -> dict[str, float]:
         """Mean of per-triplet values for each kind of edit."""
@@ -109,7 +117,7 @@ def evaluate_scenes(
     kinds.update({kind.name: kind for kind in others})
     names: list[str] = []
     edit_kinds: list[str] = []
-    queries, targets, references, scene_of, pairs_of = [], [], [], [], []
+    queries, targets, references, scene_of, pairs_of, covered = [], [], [], [], [], []
     maps: dict[str, dict[str, list[Tensor]]] = {name: {figure: [] for figure in FIGURES} for name in kinds}
     contrast: dict[str, list[Tensor]] = {name: [] for name in kinds}
     for start in range(0, scenes, batch):
@@ -130,6 +138,7 @@ def evaluate_scenes(
         references.append(of_references[::edits])
         pairs_of.append(pairs[:, 0] + start * edits)
         scene_of.append(part.scene + start)
+        covered.append(masks.float().mean((1, 2)))
         edit_kinds += part.edits
         names += map(named_by, part.subjects)
     gallery = torch.cat(targets + references)
@@ -143,6 +152,7 @@ def evaluate_scenes(
         sibling_recall=recall_at(target_rank(similarity, truth, siblings), 1),
         maps={name: {figure: torch.cat(values) for figure, values in of.items()} for name, of in maps.items()},
         gallery=len(gallery),
+        covered=torch.cat(covered),
         contrast={name: torch.cat(values) for name, values in contrast.items()},
         contrast_of=torch.cat(pairs_of),
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.floors import best_fixed_point, centre_gaussian, chance, image_centre
 from mmgrad_explain.evaluation.localization import contrast_accuracy, roc_auc
+from mmgrad_explain.evaluation.report import mean_of
 from mmgrad_explain.evaluation.retrieval import recall_at, target_rank
 from mmgrad_explain.images import open_image
 from mmgrad_explain.training.map_evaluation import (
@@ -66,6 +67,12 @@ class TripletFigures:
     sibling_recall: Tensor | None = None
     gallery: int = 0
     notices: list[str] = field(default_factory=list)
+
+    def means(self, name: str, rows: Tensor | None = None) -> dict[str, float]:
+        """Means of one map's figures, contrast among them, over some triplets (``(N,)`` bool) or all."""
+        rows = torch.ones(len(self.edits), dtype=torch.bool) if rows is None else rows
+        means = {figure: mean_of(values[rows]) for figure, values in self.maps[name].items()}
+        return {**means, "contrast": mean_of(self.contrast[name][rows[self.contrast_of]])}
 
     def by_edit(self, values: Tensor) -> dict[str, float]:
         """Mean of per-triplet values for each kind of edit."""

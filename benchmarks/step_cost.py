@@ -1,0 +1,208 @@
+"""What the grounding loss costs in a training step, against the same step without it.
+
+    python benchmarks/step_cost.py                       # TIRG-ResNet-50, CLIP ViT-B/32, the reference model
+    python benchmarks/step_cost.py --models reference
+    python benchmarks/step_cost.py --quick               # tiny models: the figures mean nothing
+
+A step is forward and backward of the retrieval loss; what an optimizer does comes on top, the same for all, so that
+the ratio of whole steps is lower. *With the loss* takes maps from the same forward graph, differentiable, at the last
+stage, and adds a Dice loss. *Second forward* runs the model once more to make the same maps, as one does where a map
+method cannot use the training's own graph. Steps are timed in turns, in rounds: the ratio of a round compares
+neighbours in time. Random weights; times do not depend on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmgrad_explain import MMGrad
+from mmgrad_explain.evaluation.report import environment_line, markdown_table
+from mmgrad_explain.grounding import dice_loss
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Step = Callable[[], None]
+
+TARGETS = {"TIRG-ResNet-50": 1.10, "CLIP ViT-B/32": 1.10, "reference": 1.40}
+
+
+class Tirg(nn.Module):
+    """A ResNet whose last feature grid the text gates and changes (TIRG, arXiv 1812.07119, at the last convolution)."""
+
+    def __init__(self, backbone: str, width: int) -> None:
+        super().__init__()
+        import timm
+
+        self.visual = timm.create_model(backbone, num_classes=0, global_pool="")
+        channels, both = self.visual.num_features, self.visual.num_features + width
+        self.words = nn.EmbeddingBag(1000, width)
+        self.gate = nn.Sequential(nn.BatchNorm2d(both), nn.ReLU(), nn.Conv2d(both, channels, 1))
+        self.change = nn.Sequential(nn.BatchNorm2d(both), nn.ReLU(), nn.Conv2d(both, channels, 1))
+        self.out = nn.Linear(channels, width)
+
+    def image(self, pixels: Tensor) -> Tensor:
+        """Embedding of a picture alone."""
+        return self.out(self.visual(pixels).mean((2, 3)))  # type: ignore[no-any-return]
+
+    def forward(self, pixels: Tensor, words: Tensor) -> Tensor:
+        """Embedding of a picture with a text."""
+        grid = self.visual(pixels)
+        both = torch.cat([grid, self.words(words)[:, :, None, None].expand(-1, -1, *grid.shape[2:])], 1)
+        mixed = self.gate(both).sigmoid() * grid + self.change(both)
+        return self.out(mixed.mean((2, 3)))  # type: ignore[no-any-return]
+
+
+class ClipCombiner(nn.Module):
+    """CLIP's two towers with an MLP on both embeddings."""
+
+    def __init__(self, sizes: dict[str, Any]) -> None:
+        super().__init__()
+        from transformers import CLIPConfig, CLIPModel
+
+        self.clip = CLIPModel(CLIPConfig(**sizes))
+        width = self.clip.config.projection_dim
+        self.combine = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, width))
+
+    def image(self, pixels: Tensor) -> Tensor:
+        """Embedding of a picture alone."""
+        return self.clip.visual_projection(self.clip.vision_model(pixels).pooler_output)  # type: ignore[no-any-return]
+
+    def forward(self, pixels: Tensor, words: Tensor) -> Tensor:
+        """Embedding of a picture with a text."""
+        own = self.image(pixels)
+        text = self.clip.text_projection(self.clip.text_model(words).pooler_output)
+        return own + self.combine(torch.cat([own, text], 1))  # type: ignore[no-any-return]
+
+
+def steps_of(model: Any, layer: str, pixels: int, words: int, length: int, batch: int) -> dict[str, Step]:
+    """The three kinds of step of a model."""
+    model.train()
+    mmgrad = MMGrad(model, layer)
+    generator = torch.Generator().manual_seed(0)
+    pictures, targets = (torch.randn(batch, 3, pixels, pixels, generator=generator) for _ in range(2))
+    text = torch.randint(1, words, (batch, length), generator=generator)
+    truth = torch.arange(batch)
+
+    def ground(query: Tensor, target: Tensor, seen: Any) -> Tensor:
+        maps = mmgrad.attend((query * target).sum(-1), seen, create_graph=True)
+        masks = torch.zeros_like(maps)
+        masks[:, : maps.shape[1] // 2] = 1
+        return dice_loss(maps, masks).mean()
+
+    def step(kind: str) -> None:
+        model.zero_grad(set_to_none=True)
+        target = F.normalize(model.image(targets), dim=-1)
+        if kind == "with the loss":
+            with mmgrad.capture() as seen:
+                query = F.normalize(model(pictures, text), dim=-1)
+        else:
+            query = F.normalize(model(pictures, text), dim=-1)
+        loss = F.cross_entropy(query @ target.T * 20, truth)
+        if kind == "with the loss":
+            loss = loss + ground(query, target.detach(), seen)
+        elif kind == "second forward":
+            with mmgrad.capture() as seen:
+                again = F.normalize(model(pictures, text), dim=-1)
+            loss = loss + ground(again, target.detach(), seen)
+        loss.backward()
+
+    return {kind: lambda kind=kind: step(kind) for kind in ("without", "with the loss", "second forward")}  # type: ignore[misc]
+
+
+def tirg(options: argparse.Namespace) -> dict[str, Step]:
+    """TIRG on ResNet-50 at 224 pixels; map at the last stage, before the text is mixed in."""
+    if options.quick:
+        return steps_of(Tirg("resnet10t", 16), "visual.layer4", 64, 1000, 6, 2)
+    return steps_of(Tirg("resnet50", 512), "visual.layer4", 224, 1000, 8, options.batch)
+
+
+def clip(options: argparse.Namespace) -> dict[str, Step]:
+    """CLIP of the size of ViT-B/32 with a combiner; map at the first norm of the last block."""
+    if options.quick:
+        small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+        text = {**small, "vocab_size": 100, "max_position_embeddings": 8, "eos_token_id": 99}
+        vision = {**small, "image_size": 64, "patch_size": 16}
+        sizes = {"text_config": text, "vision_config": vision, "projection_dim": 16}
+        return steps_of(ClipCombiner(sizes), "clip.vision_model.encoder.layers.1.layer_norm1", 64, 100, 8, 2)
+    model = ClipCombiner({})  # transformers' defaults are ViT-B/32
+    return steps_of(model, "clip.vision_model.encoder.layers.11.layer_norm1", 224, 49_000, 16, options.batch)
+
+
+def reference(options: argparse.Namespace) -> dict[str, Step]:
+    """The reference model with the losses of its own training, on a batch of scenes."""
+    from mmgrad_explain.training.batches import encode
+    from mmgrad_explain.training.config_file import load_config
+    from mmgrad_explain.training.models import image_size_of, starting_composer
+    from mmgrad_explain.training.objective import GroundedObjective
+    from mmgrad_explain.training.objective_options import ObjectiveOptions
+    from mmgrad_explain.training.run import build_source
+
+    changes = [f"sources.scenes.pictures={2 if options.quick else options.scenes}", *options.set]
+    config = load_config("tiny" if options.quick else "reference", changes)
+    source = build_source(config, image_size_of(config.model) or 224)
+    composer: Any = starting_composer(config.model, source.vocabulary)
+    batch = encode(source.batch(0, 0), composer.processor)
+    settings = ObjectiveOptions(config.grounding, config.dense, config.precision, config.model.gradient_checkpointing)
+    objective = GroundedObjective(composer, settings, source.label_classes).train()
+
+    def step(schedule: float) -> None:
+        objective.zero_grad(set_to_none=True)
+        objective(batch, np.random.default_rng(0), schedule).total.backward()
+
+    return {"without": lambda: step(0.0), "with the loss": lambda: step(1.0)}
+
+
+MODELS = {"TIRG-ResNet-50": tirg, "CLIP ViT-B/32": clip, "reference": reference}
+
+
+def paired(steps: dict[str, Step], rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:
+    """Seconds of every kind of step in every round, after one round to warm up; the order turns."""
+    kinds = list(steps)
+    seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for turn in range(rounds + 1):
+        for kind in kinds[turn % len(kinds) :] + kinds[: turn % len(kinds)]:
+            began = clock()
+            steps[kind]()
+            if turn:
+                seconds[kind].append(clock() - began)
+    return seconds
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), metavar="NAME")
+    parser.add_argument("--batch", type=int, default=8, help="samples of the large models (default: %(default)s)")
+    parser.add_argument("--scenes", type=int, default=24, help="scenes of the reference model (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=9, help="paired rounds (default: %(default)s)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the reference config")
+    parser.add_argument("--cpu-time", action="store_true", help="count processor seconds: for a busy machine")
+    parser.add_argument("--quick", action="store_true", help="tiny models, to try the whole path")
+    options = parser.parse_args(argv)
+    rounds = 2 if options.quick else options.rounds
+    print(f"{environment_line()}; {rounds} paired rounds, {'processor' if options.cpu_time else 'wall'} seconds\n")
+    rows = []
+    for name in options.models:
+        torch.manual_seed(0)
+        seconds = paired(MODELS[name](options), rounds, time.process_time if options.cpu_time else time.perf_counter)
+        base = np.array(seconds["without"])
+        for kind, values in seconds.items():
+            ratios = np.array(values) / base
+            low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+            target = f"<= {TARGETS[name]:.2f}" if kind == "with the loss" else ""
+            rows.append([name, kind, f"{np.median(values):.3f}", f"{middle:.2f}", f"{low:.2f} to {high:.2f}", target])
+    print(markdown_table(["model", "step", "median seconds", "ratio", "middle half of the rounds", "target"], rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

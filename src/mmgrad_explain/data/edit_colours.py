@@ -106,7 +106,8 @@ def wear(lab: _Floats, alpha: _Floats, colour: Colour, rng: np.random.Generator)
     contrast = max(high - low, 1.0)
     # Weak shading, as on black cloth, is raised; strong contrasts, as on prints, are lowered.
     gain = np.float32(min(16 / contrast, 1.8) if contrast < 16 else min(max(36 / contrast, 0.6), 1.0))
-    up, down = np.float32(min(98.0 - base, 22.0)), np.float32(min(base - 3.0, 36.0))
+    pale = math.hypot(colour.a, colour.b) < 20  # a colour that is lifted too far goes by another name
+    up, down = np.float32(min(98.0 - base, 22.0 if pale else 15.0)), np.float32(min(base - 3.0, 36.0))
     away = gain * (light - np.float32(middle))
     room = np.where(away > 0, up, down)
     shade = np.float32(base) + room * np.tanh(away / room)

@@ -27,10 +27,10 @@ def is_plural(noun: str) -> bool:
     return bool(last) and (last[0] in _PLURALS or (last[0].endswith("s") and not last[0].endswith(_SINGULAR_ENDINGS)))
 
 
-def takes_article(noun: str) -> bool:
-    """Tell whether one says "a" before a noun: a dress, but shoes and hair."""
+def is_uncounted(noun: str) -> bool:
+    """Tell whether a singular stands without "a": hair and grass, not dress."""
     last = words_of(noun)[-1:]
-    return not is_plural(noun) and not (last and last[0] in _UNCOUNTED)
+    return bool(last) and last[0] in _UNCOUNTED
 
 
 def plural_of(noun: str) -> str:

@@ -119,13 +119,14 @@ def make_edits(
     image, masks = fitted(image, instances, options.size)
     objects = find_objects(instances, masks, skipped, min_area=options.min_area, max_area=options.max_area)
     order = [objects[i] for i in rng.permutation(len(objects))]
+    order[1:] = sorted(order[1:], key=lambda other: bool((other.mask & order[0].mask).any()))  # partners come first
     edits: list[Edit] = []
     done: set[tuple[str, str, str]] = set()
     twins = rng.random() < 0.5
     for turn in range(options.edits_per_image if order else 0):
         for attempt in range(_ATTEMPTS):
             thing = order[(turn + (attempt >= _ATTEMPTS // 2)) % len(order)]
-            like = edits[0] if twins and len(edits) == 1 and attempt == 0 else None
+            like = edits[0] if twins and len(edits) == 1 and attempt < 2 else None
             edit = _attempt(image, thing, objects, options, rng, like, skipped)
             if edit is not None and (edit.kind, edit.detail, edit.phrase) not in done:
                 done.add((edit.kind, edit.detail, edit.phrase))
@@ -178,7 +179,7 @@ def _attempt(
             return None
         given, said = giver
     if kind == "add":
-        said = _place(rng, thing)
+        said = _place(rng, thing, qualifier)
     edited = apply_edit(kind, image, thing.mask, given, rng)
     dilate = removal_margin(thing.mask) if kind in ("remove", "add") else 0
     reason = _invisible(kind, image, edited, thing.mask, dilate, said, options)
@@ -212,10 +213,12 @@ def _giver(
     return None if named is None else (other.mask, named[0])
 
 
-def _place(rng: np.random.Generator, thing: EditObject) -> str:
-    """Where an added object is said to be; half of the time nothing is said."""
+def _place(rng: np.random.Generator, thing: EditObject, qualifier: str) -> str:
+    """Where an added object is said to be, on the side that tells it from others; half of the time nothing is said."""
     spot = thing.spots[thing.index or 0]
     sides = [side for side, (axis, sign, _, _) in SIDES.items() if sign * (spot[axis] - 0.5) > 0.15]
+    if qualifier in SIDES:
+        sides = [qualifier]
     if not sides or rng.random() < 0.5:
         return ""
     return SIDES[sides[int(rng.random() * len(sides))]][3]

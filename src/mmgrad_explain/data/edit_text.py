@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from mmgrad_explain.data.edit_nouns import is_plural, plural_of, spoken, takes_article, words_of
+from mmgrad_explain.data.edit_nouns import is_plural, is_uncounted, plural_of, spoken, words_of
 from mmgrad_explain.data.edit_options import EDIT_KINDS
 from mmgrad_explain.data.edit_templates import (
     ADD_PLACED,
@@ -137,7 +137,7 @@ def edit_sentence(
     text = template.format(
         subject=phrase,
         noun=noun,
-        one="a" if not plural and takes_article(noun) else "",
+        one="" if plural or is_uncounted(noun) else "a",
         thing=_thing(phrase, noun, plural=plural),
         be="are" if plural else "is",
         place=place,
@@ -191,7 +191,7 @@ def _bare(phrase: str) -> str:
 def _thing(phrase: str, noun: str, *, plural: bool) -> str:
     """What is added: ``a dog``, ``shoes``; ``another dog`` where the phrase tells it from others."""
     if noun:
-        return f"a {noun}" if not plural and takes_article(noun) else noun
+        return noun if plural or is_uncounted(noun) else f"a {noun}"
     words = re.sub(r" (on|at) the \w+$", "", phrase)
     words = re.sub(_QUALIFIED, "", words).removeprefix("the ").removeprefix("all ").removeprefix("both ")
     words = words.removeprefix("the ")

@@ -56,7 +56,7 @@ def decompress_counts(text: str | bytes) -> list[int]:
     counts: list[int] = []
     value = shift = 0
     more = False
-    for code in text.encode("ascii", "replace") if isinstance(text, str) else text:
+    for code in text.encode() if isinstance(text, str) else text:
         if not _FIRST_CHARACTER <= code <= _LAST_CHARACTER:
             raise InputError(f"its run lengths hold the character {chr(code)!r}")
         bits = code - _FIRST_CHARACTER

@@ -166,7 +166,7 @@ class ClipComposer(Composer):
         """The patches' tokens on their grid, ``(B, W, h, w)``."""
         patches = features[:, 1:].transpose(1, 2)
         side = round(patches.shape[2] ** 0.5)
-        return patches.unflatten(2, (side, side))
+        return patches.reshape(*patches.shape[:2], side, side)
 
     def gradient_checkpointing_enable(self) -> None:
         """Compute each block's activations anew in the backward pass instead of keeping them."""

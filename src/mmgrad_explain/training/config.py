@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmgrad_explain.errors import InputError, did_you_mean
-from mmgrad_explain.training.objective_options import DenseOptions, GroundingOptions
+from mmgrad_explain.training.objective_options import DenseOptions, GroundingOptions, check_precision
 from mmgrad_explain.training.photos import PhotoOptions
 from mmgrad_explain.training.sources import SceneSourceOptions
 from mmgrad_explain.training.triplet_source import TripletSourceOptions
@@ -44,6 +44,7 @@ class ModelOptions:
         path: A bundled name, a model folder or a hub id to start from; a CLIP model gets a new combiner. Null builds a
             new reference network.
         sizes: Of a new reference network: fields of ``NetworkConfig``.
+        words: That a new network knows beside those of its sources.
         backbone_weights: Of a new reference network with a timm backbone: ``pretrained``, or a safetensors file.
         combiner_width: Of a new combiner on CLIP.
         fit: How pictures are brought to CLIP's square: ``letterbox`` shows all of them, ``crop`` cuts their sides.
@@ -54,6 +55,7 @@ class ModelOptions:
 
     path: str | None = None
     sizes: dict[str, Any] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
     backbone_weights: str | None = None
     combiner_width: int = 512
     fit: str = "letterbox"
@@ -85,29 +87,35 @@ SOURCES = {"scenes": SceneSourceOptions, "photos": PhotoSourceOptions, "triplets
 
 @dataclass(frozen=True)
 class OptimizerOptions:
-    """AdamW with linear warm-up and half a cosine down to 0.
+    """AdamW with linear warm-up and half a cosine down.
 
     Attributes:
         lr: Highest learning rate.
         backbone_lr: Of parts that were trained before (``Composer.backbone``), as a share of ``lr``.
         weight_decay: Of matrices; vectors have none.
+        betas: Of AdamW.
         warmup: Steps of warm-up.
+        final: Learning rate at the end, as a share of the highest.
         clip: Longest gradient.
     """
 
     lr: float = 1e-3
     backbone_lr: float = 1.0
     weight_decay: float = 0.02
+    betas: tuple[float, float] = (0.9, 0.999)
     warmup: int = 150
+    final: float = 0.0
     clip: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("lr", "clip"):
             if not getattr(self, name) > 0:
                 raise InputError(f"optimizer.{name} must be above 0, got {getattr(self, name)}")
-        for name in ("backbone_lr", "weight_decay", "warmup"):
+        for name in ("backbone_lr", "weight_decay", "warmup", "final"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"optimizer.{name} must be at least 0, got {getattr(self, name)}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(f"optimizer.betas must be at least 0 and below 1, got {list(self.betas)}")
 
 
 @dataclass(frozen=True)
@@ -146,7 +154,8 @@ class TrainingConfig:
     Attributes:
         seed: Of the initial weights and the data.
         steps: Optimizer steps.
-        precision: ``bf16``: the backbone runs in bfloat16, maps and losses in float32. ``float32``: all of it.
+        precision: ``bf16``: the backbone runs in bfloat16, all else in float32. ``bf16-composer``: text encoder and
+            composer in bfloat16, too; maps and losses in float32. ``float32``: all of it.
         ema: Decay of the moving average of the weights, which is evaluated and saved then; 0 has none.
         workers: Processes that prepare data; 0 prepares them in between.
         device: ``auto`` takes an accelerator where there is one, ``cpu`` never does.
@@ -192,8 +201,7 @@ class TrainingConfig:
             raise InputError(f"ema must be at least 0 and below 1, got {self.ema}")
         if self.device not in {"auto", "cpu"}:
             raise InputError(f"device must be 'auto' or 'cpu', not {self.device!r}")
-        if self.precision not in {"bf16", "float32"}:
-            raise InputError(f"precision must be 'bf16' or 'float32', not {self.precision!r}")
+        check_precision(self.precision)
         if self.mix not in {"step", "batch"}:
             raise InputError(
                 f"mix must be 'step' (each step shows one source) or 'batch' (all of them), not {self.mix!r}"

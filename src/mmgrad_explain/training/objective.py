@@ -9,10 +9,9 @@ training.
 
 from __future__ import annotations
 
-import math
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +22,13 @@ from mmgrad_explain.attention import MultiModalGradAttention, ensure_score
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding import AttentionGroundingLoss
 from mmgrad_explain.training.dense import LabelHeads
-from mmgrad_explain.training.stages import check_trainable, logit_scale_of, stages_of
+from mmgrad_explain.training.held_out import inputs_of
+from mmgrad_explain.training.objective_options import TARGET_ONLY
+from mmgrad_explain.training.objective_terms import figures_of, ground, masks_of, missed_by_pooling, stays
+from mmgrad_explain.training.stages import check_trainable, logit_scale_of, pooling_layer_of, stages_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
 
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.training.objective_options import ObjectiveOptions
     from mmgrad_explain.training.stages import Stages, Text
 
-_FLOOR = 1e-4  # of a mask, so that no place is worth infinitely little
 _CHUNK = 32  # pictures that are encoded together where their activations are not kept
 
 
@@ -58,18 +59,24 @@ class Losses:
     figures: dict[str, Tensor] = field(default_factory=dict)
 
 
+class Rows(NamedTuple):
+    """Which triplets get a supervised map: on the reference, and on the target; indices, in order."""
+
+    reference: Tensor
+    target: Tensor
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return len(self.reference) + len(self.target) > 0
+
+
 @dataclass(frozen=True)
 class _Seen:
-    """Embeddings of a batch, and signed maps ``(W, G, h, w)`` of some of its triplets.
-
-    ``pooling`` are the attention logits of the same triplets, ``(G, heads, tokens)``.
-    """
+    """Embeddings of a batch, and what was seen of the rows: signed maps ``(W, R, h, w)``, pooling ``(R, H, n)``."""
 
     query: Tensor
     gallery: Tensor
     maps: Tensor | None = None
-    paired: Tensor | None = None
-    features: Tensor | None = None
     pooling: Tensor | None = None
 
 
@@ -90,8 +97,6 @@ class GroundedObjective(nn.Module):
     ) -> None:
         super().__init__()
         check_trainable(composer)
-        if options.grounding.pooling and composer.pooling_layer is None:
-            raise InputError("grounding.pooling: this composer has no attention pooling to supervise; set it to 0")
         self.composer = composer
         self.options = options
         own = logit_scale_of(composer)
@@ -103,8 +108,8 @@ class GroundedObjective(nn.Module):
         self.grounding = AttentionGroundingLoss(
             grounding.form, weights={"form": grounding.weight, **weights}, validate=False
         )
+        self.pooling_layer = pooling_layer_of(composer) if grounding.pooling else None
         self._score = ensure_score(grounding.score)
-        self._fast = grounding.score == "shift"
         self._checkpointing = options.gradient_checkpointing
         if self._checkpointing and hasattr(composer, "gradient_checkpointing_enable"):
             composer.gradient_checkpointing_enable()  # type: ignore[operator]
@@ -119,214 +124,148 @@ class GroundedObjective(nn.Module):
             batch: ``S`` pictures, ``N`` triplets.
             rng: Chooses which maps are supervised, and on which side.
             schedule: Factor of the grounding loss's weights; at 0 no map is made.
-            dense_only: Train the encoder on labels and nothing else.
+            dense_only: Compute nothing but the loss of the label heads.
         """
-        if dense_only:
-            return self._labels_alone(batch)
-        options = self.options.grounding
-        on_target = torch.from_numpy(rng.random(len(batch.edits)) < options.target_shares(batch.edits))
-        wanted = schedule > 0 and any(self.grounding.weights.values())
-        supervised = wanted or options.pooling > 0
-        rows = _drawn(batch, options.share, rng) if supervised else torch.zeros(0, dtype=torch.long)
         stages = stages_of(self.composer)
-        if stages is not None and (self._fast or not wanted):
-            seen = self._in_stages(stages, batch, rows, on_target, maps=wanted)
+        if dense_only and stages is not None:
+            dense, figures = self._dense(stages, batch, self._encode(stages, batch))
+            return Losses(self.options.dense.weight * dense, dense.new_zeros(()), dense.new_zeros(()), dense, figures)
+        maps = schedule > 0 and any(self.grounding.weights.values())
+        rows = self.rows(batch, rng) if maps or self.pooling_layer else Rows(*torch.zeros(2, 0, dtype=torch.long))
+        rows = Rows(*(part.to(batch.references.device) for part in rows))
+        features = None
+        if stages is not None and (self._score.name == "shift" or not maps):
+            features = self._encode(stages, batch)
+            seen = self._in_stages(stages, batch, features, rows, maps=maps)
         else:
-            seen = self._as_a_whole(batch, rows, on_target)
+            seen = self._as_a_whole(batch, rows, maps=maps)
         truth = torch.arange(len(seen.query), device=seen.query.device)
         logits = seen.query @ seen.gallery.T * self.temperature()
         retrieval = F.cross_entropy(logits, truth)
         figures = {"retrieval": retrieval.detach(), "accuracy": (logits.detach().argmax(1) == truth).float().mean()}
-        total, grounding, dense = retrieval, retrieval.new_zeros(()), retrieval.new_zeros(())
+        grounding, dense = retrieval.new_zeros(()), retrieval.new_zeros(())
         if seen.maps is not None:
-            grounding = self._ground(seen.maps, seen.paired, batch, rows, on_target)
-            total = total + schedule * grounding
-            figures.update(self._grounding_figures())
+            grounding = schedule * ground(self.grounding, seen.maps, batch, rows)
+            figures.update(figures_of(self.grounding))
         if seen.pooling is not None:
-            masks, _ = _supervision(batch, rows, on_target)
-            pooling = pooling_loss(seen.pooling, masks, batch.supervised[rows])
-            grounding = grounding + options.pooling * pooling
-            total = total + options.pooling * pooling
-            figures["pooling"] = pooling.detach()
-        if self.heads is not None and seen.features is not None and stages is not None:
-            dense = self.heads(stages.feature_grid(seen.features), batch.reference_labels, batch.target_labels)
-            total = total + self.options.dense.weight * dense
-            figures["dense"] = dense.detach()
+            missed = missed_by_pooling(seen.pooling, masks_of(batch, rows), self.options.grounding.pooling_heads)
+            grounding = grounding + self.options.grounding.pooling * missed
+            figures["pooling"] = missed.detach()
+        if self.heads is not None and stages is not None and features is not None:
+            dense, found = self._dense(stages, batch, features)
+            figures.update(found)
+        total = retrieval + grounding + self.options.dense.weight * dense
         return Losses(total, retrieval, grounding, dense, figures)
-
-    def _labels_alone(self, batch: TripletBatch) -> Losses:
-        stages = stages_of(self.composer)
-        if self.heads is None or stages is None:
-            raise InputError("dense.first: there are no labels to train on first; set dense.weight")
-        features = self._encode(stages, torch.cat([batch.references, batch.targets]))
-        dense = self.heads(stages.feature_grid(features), batch.reference_labels, batch.target_labels)
-        zero = dense.new_zeros(())
-        return Losses(self.options.dense.weight * dense, zero, zero, dense, {"dense": dense.detach()})
 
     def temperature(self) -> Tensor:
         """What similarities are multiplied by, at most 100."""
         scale = self.logit_scale if self.logit_scale is not None else logit_scale_of(self.composer)
         return scale.exp().clamp(max=100)  # type: ignore[union-attr]
 
+    def rows(self, batch: TripletBatch, rng: np.random.Generator) -> Rows:
+        """Draw the maps that are supervised: every edit's where it is to be seen, some on the target as well."""
+        options = self.options.grounding
+        on_target = torch.from_numpy(rng.random(len(batch.edits)) < options.target_shares(batch.edits))
+        on_reference = torch.tensor([edit not in TARGET_ONLY for edit in batch.edits])
+        if options.consistency:  # it compares the two sides
+            on_target = on_target | stays(batch).cpu()
+        known = batch.supervised.cpu()
+        both = torch.cat([on_reference & known, on_target & known]).nonzero()[:, 0]
+        if options.share < 1:
+            kept = rng.permutation(len(both))[: max(1, round(options.share * len(both)))]
+            both = both[torch.from_numpy(kept).sort().values]
+        count = len(batch.edits)
+        return Rows(both[both < count], both[both >= count] - count)
+
     # ------------------------------------------------------------------------------------------------ two ways forward
 
-    def _in_stages(self, stages: Stages, batch: TripletBatch, rows: Tensor, on_target: Tensor, *, maps: bool) -> _Seen:
+    def _in_stages(self, stages: Stages, batch: TripletBatch, features: Tensor, rows: Rows, *, maps: bool) -> _Seen:
         """Each picture is encoded once; the maps hang on the features, which are in the graph of both losses."""
         count = len(batch.references)
-        features = self._encode(stages, torch.cat([batch.references, batch.targets]))
-        with self._autocast(features.device):
+        targets = count + torch.arange(len(batch.texts), device=features.device)
+        with self._autocast(features.device, "bf16-composer"):
             text = stages.encode_text(batch.input_ids, batch.attention_mask)
-            own = stages.embed(features).float()
-        references, targets = batch.picture, count + torch.arange(len(batch.texts), device=features.device)
-        if not len(rows):
-            query = own[references] + self._shift(stages, features[references], text)
-            return _Seen(*_unit(query, torch.cat([own[count:], own[:count]])), features=features)
-        rows, on_target = rows.to(features.device), on_target.to(features.device)
-        pictures = torch.where(on_target, targets, references)[rows]
-        both = self.options.grounding.consistency > 0
-        if both:
-            pictures = torch.cat([pictures, torch.where(on_target, references, targets)[rows]])
-        composed = rows.repeat(2) if both else rows
-        grids, shift, pooling = self._maps_in_stages(stages, features[pictures], _at(text, composed), maps=maps)
-        here = pictures == references[composed]  # the shift of a reference serves the query, too
-        done, rest = composed[here], _others(composed[here], len(references))
-        shifts = features.new_zeros(len(references), shift.shape[1]).index_put((done,), shift[here].to(features.dtype))
+            own = stages.embed(features)
+        references = batch.picture
+        pictures = torch.cat([references[rows.reference], targets[rows.target]])
+        rest = _others(rows.reference, len(references))
+        shifts = own.new_zeros(len(references), own.shape[1], dtype=torch.float32)
+        drawn = pooling = None
+        if rows:
+            drawn, shift, pooling = self._look(stages, features[pictures], _at(text, torch.cat(rows)), maps=maps)
+            shifts = shifts.index_put((rows.reference,), shift[: len(rows.reference)])
         if len(rest):
-            shifts = shifts.index_put((rest,), self._shift(stages, features[references[rest]], _at(text, rest)))
-        query, gallery = _unit(own[references] + shifts, torch.cat([own[count:], own[:count]]))
-        pooling = None if pooling is None else pooling[: len(rows)]
-        if grids is None:
-            return _Seen(query, gallery, features=features, pooling=pooling)
-        first, second = (grids[:, : len(rows)], grids[:, len(rows) :]) if both else (grids, None)
-        return _Seen(query, gallery, first, second, features, pooling)
+            with self._autocast(features.device, "bf16-composer"):
+                shift = stages.shift(features[references[rest]], _at(text, rest))
+            shifts = shifts.index_put((rest,), shift.float())
+        query, gallery = _unit(own[references].float() + shifts, torch.cat([own[count:], own[:count]]))
+        return _Seen(query, gallery, drawn, pooling)
 
-    def _maps_in_stages(
+    def _look(
         self, stages: Stages, features: Tensor, text: Text, *, maps: bool
     ) -> tuple[Tensor | None, Tensor, Tensor | None]:
-        """Maps (None unless wanted), shift, and the pooling's logits (None unless they have a weight)."""
-        looked: list[Tensor] = []
-        with ExitStack() as stack:
-            if self.options.grounding.pooling and self.composer.pooling_layer is not None:
-                layer = self.composer.get_submodule(self.composer.pooling_layer)
-                handle = layer.register_forward_hook(lambda _layer, _inputs, logits: looked.append(logits))
-                stack.callback(handle.remove)
-            if not maps:
-                return None, self._shift(stages, features, text), looked[0] if looked else None
-            mmgrad = MultiModalGradAttention(self.composer)
-            record = stack.enter_context(mmgrad.capture())
-            stack.enter_context(self._autocast(features.device))
+        """Compose some pictures with their texts: maps, shifts, and the logits of the composer's own pooling."""
+        mmgrad = MultiModalGradAttention(self.composer)
+        with mmgrad.capture() as record, self._autocast(features.device, "bf16-composer"), self._pooling() as logits:
             _, shift = stages.compose(features, text)
         shift = shift.float()
         score = (shift * shift.detach()).sum(-1)
-        return self._attend(mmgrad, score, record, 0), shift, looked[0] if looked else None
+        return self._attend(mmgrad, score, record, 0) if maps else None, shift, logits[0] if logits else None
 
-    def _shift(self, stages: Stages, features: Tensor, text: Text) -> Tensor:
-        with self._autocast(features.device):
-            return stages.shift(features, text).float()
-
-    def _as_a_whole(self, batch: TripletBatch, rows: Tensor, on_target: Tensor) -> _Seen:
+    def _as_a_whole(self, batch: TripletBatch, rows: Rows, *, maps: bool) -> _Seen:
         """Any composer, by its forward alone; the maps hang on the same graph as the retrieval loss."""
-        tensors = {"pixel_values": batch.references[batch.picture], "input_ids": batch.input_ids,
-                   "attention_mask": batch.attention_mask, "target_pixel_values": batch.targets}  # fmt: skip
         mmgrad = MultiModalGradAttention(self.composer)
-        with mmgrad.capture() as record, self._autocast(batch.references.device):
-            output = self.composer(**tensors)
+        with mmgrad.capture() as record, self._autocast(batch.references.device), self._pooling() as logits:
+            output = self.composer(**inputs_of(batch))
         embedding, target, shift = (getattr(output, name).float() for name in ("embedding", "target", "shift"))
         first = torch.arange(len(batch.references), device=embedding.device)
         first = (batch.picture[None] == first[:, None]).int().argmax(1)  # of each picture its first triplet
         query, gallery = _unit(embedding, torch.cat([target, (embedding - shift)[first]]))
-        if not len(rows):
-            return _Seen(query, gallery)
-        with torch.autocast(embedding.device.type, enabled=False):
-            score = self._score(output)
-        rows, on_target = rows.to(embedding.device), on_target.to(embedding.device)
-        both = self.options.grounding.consistency > 0
-        sides = [self._attend(mmgrad, score, record, call) for call in ((0, 1) if both or on_target.any() else (0,))]
-        if len(sides) == 1:
-            return _Seen(query, gallery, sides[0][:, rows])
-        chosen = on_target[None, :, None, None]
-        maps, paired = torch.where(chosen, sides[1], sides[0]), torch.where(chosen, sides[0], sides[1])
-        return _Seen(query, gallery, maps[:, rows], paired[:, rows] if both else None)
+        drawn = None
+        if rows and maps:
+            with torch.autocast(embedding.device.type, enabled=False):
+                score = self._score(output)
+            sides = [self._attend(mmgrad, score, record, call)[:, own] for call, own in enumerate(rows) if len(own)]
+            drawn = torch.cat(sides, dim=1)
+        pooling = torch.cat([one[own] for one, own in zip(logits, rows, strict=False)]) if rows and logits else None
+        return _Seen(query, gallery, drawn, pooling)
 
     def _attend(self, mmgrad: MultiModalGradAttention, score: Tensor, record: Any, call: int) -> Tensor:
         weightings = list(self.options.grounding.weightings)
         return mmgrad.attend(score, record, create_graph=True, call=call, weighting=weightings, relu=False)
 
-    def _encode(self, stages: Stages, pixels: Tensor) -> Tensor:
+    def _encode(self, stages: Stages, batch: TripletBatch) -> Tensor:
+        """The features of the references, then of the targets, float32."""
+        pixels = torch.cat([batch.references, batch.targets])
         with self._autocast(pixels.device):
             if not (self._checkpointing and torch.is_grad_enabled()):
                 return stages.encode_image(pixels).float()
             parts = [checkpoint(stages.encode_image, part, use_reentrant=False) for part in torch.split(pixels, _CHUNK)]
         return torch.cat(parts).float()
 
-    def _autocast(self, device: torch.device) -> torch.autocast:
-        return torch.autocast(device.type, torch.bfloat16, enabled=self.options.precision == "bf16")
+    def _dense(self, stages: Stages, batch: TripletBatch, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.heads is None:
+            raise InputError("dense.weight is 0: there are no label heads to train alone")
+        dense = self.heads(stages.feature_grid(features), batch.reference_labels, batch.target_labels)
+        return dense, {"dense": dense.detach()}
 
-    # -------------------------------------------------------------------------------------------------- grounding loss
+    def _autocast(self, device: torch.device, least: str = "bf16") -> torch.autocast:
+        precision = self.options.precision
+        return torch.autocast(device.type, torch.bfloat16, enabled=precision in {least, "bf16-composer"})
 
-    def _ground(
-        self, maps: Tensor, paired: Tensor | None, batch: TripletBatch, rows: Tensor, on_target: Tensor
-    ) -> Tensor:
-        rows, on_target = rows.to(maps.device), on_target.to(maps.device)
-        masks, there = _supervision(batch, rows, on_target)
-        partner = batch.partner[rows]
-        others = batch.reference_masks[partner.clamp(min=0)] & (partner >= 0)[:, None, None]
-        others &= ~there[:, None, None]  # the partner's place is known in the reference alone
-        options = self.options.grounding
-        return self.grounding(  # type: ignore[no-any-return]
-            maps,
-            masks,
-            supervised=batch.supervised[rows],
-            other_masks=others if options.contrast else None,
-            paired_maps=paired,
-            paired_valid=None if paired is None else _stays(batch)[rows],
-        )
-
-    def _grounding_figures(self) -> dict[str, Tensor]:
-        report = self.grounding.report
-        return {} if report is None else {**report.terms, "dead": report.dead}
-
-
-def pooling_loss(logits: Tensor, masks: Tensor, supervised: Tensor) -> Tensor:
-    """How little of an attention pooling's weight lies in the mask: ``-log sum_x softmax(l)(x) m(x)``.
-
-    The first half of the heads is asked; the others are free to look at what else a sentence speaks of.
-
-    Args:
-        logits: ``(G, heads, tokens)``, tokens on a square grid.
-        masks: ``(G, H, W)``; brought to the grid by their area, the fullest cell of each counts as 1.
-        supervised: ``(G,)`` bool.
-
-    Returns:
-        The mean over supervised samples; 0 without any.
-    """
-    side = math.isqrt(logits.shape[2])
-    inside = F.adaptive_avg_pool2d(masks[:, None].float(), side).flatten(1)
-    inside = inside / inside.amax(1, keepdim=True).clamp(min=torch.finfo(inside.dtype).eps)
-    asked = logits[:, : max(1, logits.shape[1] // 2)].float().log_softmax(-1)
-    each = -torch.logsumexp(asked + (inside + _FLOOR).log()[:, None], -1).mean(1)
-    return (each * supervised).sum() / supervised.sum().clamp(min=1)
-
-
-def _supervision(batch: TripletBatch, rows: Tensor, on_target: Tensor) -> tuple[Tensor, Tensor]:
-    """The masks of chosen triplets, each on its side, and which side that is."""
-    there = on_target.to(rows.device)[rows]
-    return torch.where(there[:, None, None], batch.target_masks[rows], batch.reference_masks[rows]), there
-
-
-def _drawn(batch: TripletBatch, share: float, rng: np.random.Generator) -> Tensor:
-    """Which triplets get a map: a share of all, in order."""
-    count = len(batch.texts)
-    chosen = max(1, round(share * count))
-    return torch.from_numpy(rng.permutation(count)[:chosen]).sort().values if chosen < count else torch.arange(count)
-
-
-def _stays(batch: TripletBatch) -> Tensor:
-    """Whose object is in the same place in both pictures, ``(N,)`` bool: intersection over union above one half."""
-    both = (batch.reference_masks & batch.target_masks).sum((1, 2))
-    either = (batch.reference_masks | batch.target_masks).sum((1, 2))
-    moved = torch.tensor([edit in {"add", "remove"} for edit in batch.edits], device=both.device)
-    return (2 * both > either) & batch.supervised & ~moved
+    @contextmanager
+    def _pooling(self) -> Iterator[list[Tensor]]:
+        """Collects the logits of the composer's pooling in the block, one ``(B, heads, tokens)`` a call."""
+        logits: list[Tensor] = []
+        if self.pooling_layer is None:
+            yield logits
+            return
+        layer = self.composer.get_submodule(self.pooling_layer)
+        handle = layer.register_forward_hook(lambda _module, _inputs, output: logits.append(output))
+        try:
+            yield logits
+        finally:
+            handle.remove()
 
 
 def _unit(query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-TARGET_SIDE = {"add": 0.5, "recolour": 0.2, "reshape": 0.2, "resize": 0.2, "move": 0.3, "remove": 0.0}
-"""How often an edit's map is supervised on the target picture instead of the reference."""
+TARGET_SIDE = {"add": 1.0, "recolour": 0.1, "reshape": 0.1, "resize": 0.1, "move": 0.15, "swap": 0.1}
+"""How often an edit's map is supervised on the target picture, too."""
+
+TARGET_ONLY = ("add",)
+"""Edits whose object is not in the reference yet."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +33,18 @@ class GroundingOptions:
         contrast: Weight of the contrast term: not to light what another text of the picture is about.
         margin: Weight of the margin between inside and outside.
         consistency: Weight of the likeness of the maps of reference and target.
-        pooling: Weight of asking the composer's own attention pooling to look at the region, where it has one
-            (``pooling_layer``): a first-order help that comes in from the start.
         score: What the maps explain. ``shift`` is the quick one; others need the composer's whole forward.
         weightings: The maps that are supervised, all from one gradient.
-        share: Share of a batch's triplets that get a map.
+        pooling: Weight of the share of the composer's own attention pooling that misses the region, where it names a
+            ``pooling_layer``; from the first step on that has retrieval, without warm start.
+        pooling_heads: How many heads of the pooling are asked for it.
+        share: Share of the maps that are supervised.
         warm_start: Share of the steps before the loss comes in.
         ramp: Share of the steps during which it grows to its weight.
         anneal: Share of the steps, at the end, during which it goes to ``final``.
         final: Factor of the weights at the very end; read where ``anneal`` is above 0.
-        target_side: How often a kind of edit is supervised on the target picture; kinds that are not named keep
-            :data:`TARGET_SIDE`, or 0.2.
+        target_side: How often a kind of edit is supervised on the target picture, too; kinds that are not named keep
+            :data:`TARGET_SIDE`, or 0. ``add`` is supervised on the target alone.
     """
 
     weight: float = 2.0
@@ -48,9 +52,10 @@ class GroundingOptions:
     contrast: float = 0.0
     margin: float = 0.0
     consistency: float = 0.0
-    pooling: float = 0.0
     score: str = "shift"
     weightings: tuple[str, ...] = ("gradcam", "hirescam")
+    pooling: float = 0.0
+    pooling_heads: int = 2
     share: float = 1.0
     warm_start: float = 0.25
     ramp: float = 0.0
@@ -70,6 +75,8 @@ class GroundingOptions:
         for name in ("warm_start", "ramp", "anneal"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"grounding.{name} is a share of the steps, 0 to 1, got {getattr(self, name)}")
+        if self.pooling_heads < 1:
+            raise InputError(f"grounding.pooling_heads must be at least 1, got {self.pooling_heads}")
         if not 0 < self.share <= 1:
             raise InputError(f"grounding.share must be above 0 and at most 1, got {self.share}")
         for edit, share in self.target_side.items():
@@ -91,7 +98,7 @@ class GroundingOptions:
     def target_shares(self, edits: Sequence[str]) -> npt.NDArray[np.float64]:
         """How often each edit is supervised on the target picture, ``(N,)``."""
         shares = {**TARGET_SIDE, **self.target_side}
-        return np.array([shares.get(edit, 0.2) for edit in edits])
+        return np.array([shares.get(edit, 0.0) for edit in edits])
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,15 @@ class DenseOptions:
             raise InputError("dense.first: there is nothing to train first while dense.weight is 0")
 
 
+PRECISIONS = ("bf16", "bf16-composer", "float32")
+
+
+def check_precision(name: str) -> None:
+    """Raise InputError where there is no such precision."""
+    if name not in PRECISIONS:
+        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, not {name!r}")
+
+
 @dataclass(frozen=True)
 class ObjectiveOptions:
     """All of it.
@@ -132,5 +148,4 @@ class ObjectiveOptions:
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        if self.precision not in {"bf16", "float32"}:
-            raise InputError(f"precision must be 'bf16' or 'float32', not {self.precision!r}")
+        check_precision(self.precision)

@@ -86,6 +86,7 @@ def train(config: TrainingConfig, out: Path, *, resume: bool = False) -> Trainin
     torch.manual_seed(config.seed)
     size = image_size_of(config.model)
     vocabulary = () if size is None else build_source(config, size).vocabulary
+    vocabulary = tuple(dict.fromkeys((*vocabulary, *config.model.words)))
     composer = starting_composer(config.model, vocabulary)
     size = int(composer.processor.image_size)  # type: ignore[union-attr, arg-type]
     source, held_out = build_source(config, size), build_source(config, size, held_out=True)

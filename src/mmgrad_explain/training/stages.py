@@ -109,6 +109,18 @@ def logit_scale_of(composer: nn.Module) -> nn.Parameter | None:
     return None
 
 
+def pooling_layer_of(composer: Composer) -> str:
+    """The name of the layer that gives the logits of the composer's attention pooling.
+
+    Raises:
+        InputError: If the composer names none.
+    """
+    name = getattr(composer, "pooling_layer", None)
+    if not isinstance(name, str):
+        raise InputError(f"grounding.pooling: {type(composer).__name__} names no pooling_layer; set it to 0")
+    return name
+
+
 def check_trainable(composer: Composer) -> None:
     """Find out whether a composer offers what training needs.
 

@@ -198,18 +198,19 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
                     for (before, matrix), parameters in groups.items()
                 ],
                 lr=options.lr,
+                betas=options.betas,
             )
         return self.optimizer  # type: ignore[no-any-return]
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> torch.optim.lr_scheduler.LRScheduler:
-        """Linear warm-up, then half a cosine down to 0."""
+        """Linear warm-up, then half a cosine down."""
         if self.lr_scheduler is None:
-            warmup = self.config.optimizer.warmup
+            options = self.config.optimizer
 
             def rate(step: int) -> float:
-                return learning_rate(step, num_training_steps, warmup)
+                return learning_rate(step, num_training_steps, options.warmup, options.final)
 
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, rate)
             self._created_lr_scheduler = True
@@ -278,11 +279,12 @@ def grid_rows(picture: Sequence[int], count: int) -> list[int]:
     return rows[:count]
 
 
-def learning_rate(step: int, steps: int, warmup: int) -> float:
+def learning_rate(step: int, steps: int, warmup: int, final: float = 0.0) -> float:
     """Learning rate as a share of the highest."""
     if step < warmup:
         return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+    return final + (1 - final) * cosine
 
 
 def save_best(path: Path, composer: torch.nn.Module, step: int, metric: str, value: float) -> None:

@@ -1,0 +1,71 @@
+"""The grounding terms of a batch: which mask belongs to which map, and what the loss makes of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mmgrad_explain.grounding import grounding_targets
+
+if TYPE_CHECKING:
+    from mmgrad_explain.grounding import AttentionGroundingLoss
+    from mmgrad_explain.training.batches import TripletBatch
+    from mmgrad_explain.training.objective import Rows
+
+
+def masks_of(batch: TripletBatch, rows: Rows) -> Tensor:
+    """Where the maps of the rows should lie, references first, ``(R, H, W)`` bool."""
+    return torch.cat([batch.reference_masks[rows.reference], batch.target_masks[rows.target]])
+
+
+def ground(loss: AttentionGroundingLoss, maps: Tensor, batch: TripletBatch, rows: Rows) -> Tensor:
+    """The grounding loss of signed maps ``(W, R, h, w)``, references first, with the terms that have a weight.
+
+    The contrast term knows a partner's place in the reference alone. Of a triplet with maps on both sides, the
+    reference's is compared with the target's.
+    """
+    others = paired = valid = None
+    if loss.weights["contrast"]:
+        partner = batch.partner[rows.reference]
+        others = batch.reference_masks[partner.clamp(min=0)] & (partner >= 0)[:, None, None]
+        others = torch.cat([others, torch.zeros_like(batch.target_masks[rows.target])])
+    if loss.weights["consistency"]:
+        pair = rows.reference[:, None] == rows.target[None]
+        place = len(rows.reference) + pair.int().argmax(1) if len(rows.target) else torch.zeros_like(rows.reference)
+        itself = len(rows.reference) + torch.arange(len(rows.target), device=place.device)
+        paired = maps[:, torch.cat([place, itself])]
+        valid = torch.cat([pair.any(1) & stays(batch)[rows.reference], torch.zeros_like(itself, dtype=torch.bool)])
+    return loss(maps, masks_of(batch, rows), other_masks=others, paired_maps=paired, paired_valid=valid)  # type: ignore[no-any-return]
+
+
+def figures_of(loss: AttentionGroundingLoss) -> dict[str, Tensor]:
+    """What to log of the loss's last call."""
+    report = loss.report
+    return {} if report is None else {**report.terms, "dead": report.dead}
+
+
+def stays(batch: TripletBatch) -> Tensor:
+    """Whose object is in the same place in both pictures, ``(N,)`` bool: intersection over union above one half."""
+    both = (batch.reference_masks & batch.target_masks).sum((1, 2))
+    either = (batch.reference_masks | batch.target_masks).sum((1, 2))
+    gone = torch.tensor([edit in {"add", "remove"} for edit in batch.edits], device=both.device)
+    return (2 * both > either) & batch.supervised & ~gone
+
+
+def missed_by_pooling(logits: Tensor, masks: Tensor, heads: int) -> Tensor:
+    r"""How much of an attention pooling misses the region: ``-log sum_x a(x) m(x)``, mean over heads and samples.
+
+    ``m`` is the mask on the tokens' grid, its maximum 1, not below 1e-4; ``a`` the pooling's attention.
+
+    Args:
+        logits: Of the attention, ``(R, H, n)``, tokens on a square grid.
+        masks: ``(R, H, W)`` bool.
+        heads: How many heads count, the first ones.
+    """
+    side = round(logits.shape[2] ** 0.5)
+    laid = grounding_targets((side, side), masks=masks, validate=False)
+    log_share = logits[:, :heads].float().log_softmax(-1) + (laid.masks.flatten(1) + 1e-4).log()[:, None]
+    missed = -log_share.logsumexp(-1).mean(1)
+    return (missed * laid.supervised).sum() / laid.supervised.sum().clamp(min=1)

@@ -259,7 +259,7 @@ def test_coco_panoptic(tmp_path):
     assert [(i.class_name, i.is_thing, i.editable, int(i.mask.sum())) for i in instances] == [
         ("dog", True, False, 3 * W), ("grass-merged", False, True, 3 * W), ("dog", True, False, 2 * W),
     ]  # fmt: skip
-    with pytest.raises(InputError, match="its mask b.png has 7 x 4 pixels, not 7 x 9"):
+    with pytest.raises(InputError, match=r"its mask b.png has 7 x 4 pixels, not 7 x 9"):
         found.photos[1].instances(H, W)
     (tmp_path / "panoptic").rename(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="panoptic is not there: say where it is with --segments"):
@@ -337,7 +337,7 @@ def test_photographs_and_masks_that_miss_each_other_are_said(tmp_path):
     found = read_index_masks(photos, labels)
     assert found.problems == {"photograph without a mask": ["a.jpg"], "mask without a photograph": ["z.png"]}
     (labels / "sub" / "b.png").unlink()
-    with pytest.raises(InputError, match="no photograph in .* has a mask of the same name in"):
+    with pytest.raises(InputError, match=r"no photograph in .* has a mask of the same name in"):
         read_index_masks(photos, labels)
 
 
@@ -345,13 +345,13 @@ def test_damaged_masks_are_said(tmp_path):
     photos, labels = index_set(tmp_path)
     (first, second) = read_index_masks(photos, labels).photos
     (labels / "a.png").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="its mask a.png is damaged"):
+    with pytest.raises(InputError, match=r"its mask a.png is damaged"):
         first.instances(H, W)
     (labels / "a.png").unlink()
-    with pytest.raises(InputError, match="its mask a.png is not there"):
+    with pytest.raises(InputError, match=r"its mask a.png is not there"):
         first.instances(H, W)
     save(labels / "sub" / "b.png", np.zeros((H, W, 3), np.uint8))
-    with pytest.raises(InputError, match="its mask b.png is a colour picture, not one of class numbers"):
+    with pytest.raises(InputError, match=r"its mask b.png is a colour picture, not one of class numbers"):
         second.instances(H, W)
 
 
@@ -368,8 +368,8 @@ def test_other_refusals(tmp_path):
     with pytest.raises(InputError, match="ignore: 'skn' is not a class of this data set: did you mean 'skin'"):
         read_index_masks(photos, labels, ignore=["skn"])
     (tmp_path / "names.txt").write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(InputError, match="class names .* cannot be read"):
+    with pytest.raises(InputError, match=r"class names .* cannot be read"):
         read_index_masks(photos, labels, names=tmp_path / "names.txt")
     (tmp_path / "labels.json").write_text(json.dumps([f"class {i}" for i in range(20)]))
-    with pytest.raises(InputError, match="class 0, class 1, .* and 12 more"):
+    with pytest.raises(InputError, match=r"class 0, class 1, .* and 12 more"):
         read_index_masks(photos, labels, ignore=["skn"])

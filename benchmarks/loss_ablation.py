@@ -202,6 +202,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=64, help="side of the pictures, pixels")
     parser.add_argument("--seeds", type=int, default=2, help="number of seeds of the batches, from 0")
     parser.add_argument("--held-out", type=int, default=6, help="batches to evaluate on, of 24 scenes")
+    parser.add_argument("--only", metavar="FORM", help="the variants of this form alone")
     parser.add_argument("--quick", action="store_true", help="a few steps, to try the whole path")
     options = parser.parse_args(argv)
     per_batch = 24
@@ -212,7 +213,8 @@ def main(argv: list[str] | None = None) -> int:
     processor = ReferenceProcessor(tokenizer, options.size)
     sizes = {**SMALL, "image_size": options.size, "vocab_size": tokenizer.get_vocab_size()}
     config = NetworkConfig(**{**asdict(NetworkConfig()), **sizes})
-    rows: dict[str, list[dict[str, float]]] = {"the start": [], **{variant.name: [] for variant in VARIANTS}}
+    variants = [variant for variant in VARIANTS if options.only in (None, variant.form)]
+    rows: dict[str, list[dict[str, float]]] = {"the start": [], **{variant.name: [] for variant in variants}}
     began = time.process_time()
 
     def draw(seed: int, batches: int, scenes: int) -> Iterator[SceneBatch]:
@@ -228,7 +230,7 @@ def main(argv: list[str] | None = None) -> int:
     rates = [1e-3 * min(1.0, 2 * (1 - step / options.steps)) for step in range(options.steps)]
     for seed in range(options.seeds):
         drawn = list(draw(seed, options.steps, options.scenes))
-        for variant in VARIANTS:
+        for variant in variants:
             network = copy.deepcopy(start)
             train(network, drawn, rates, variant)
             rows[variant.name].append(evaluate(network, held_out))

@@ -28,10 +28,12 @@ def held_constant(monkeypatch):
         def nearest(x):
             return min(frozen, key=lambda one: float((one.relu() - x.detach().relu()).abs().max()))
 
+        spreads = {(one.data_ptr(), centred): spread_of(one, centred=centred) for one in frozen for centred in (0, 1)}
         with monkeypatch.context() as patch:
             patch.setattr(maps, "peak_of", lambda x: peak_of(nearest(x).relu()))
+            patch.setattr(forms, "reach_of", lambda x: peak_of(nearest(x).abs()))
             for module in (maps, forms):
-                patch.setattr(module, "spread_of", lambda x, *, centred: spread_of(nearest(x), centred=centred))
+                patch.setattr(module, "spread_of", lambda x, *, centred: spreads[nearest(x).data_ptr(), centred])
             yield
 
     return freeze

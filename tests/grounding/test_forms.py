@@ -10,7 +10,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding import FORMS, dead_maps, dice_loss, ensure_form
-from mmgrad_explain.grounding.forms import SMOOTHING
+from mmgrad_explain.grounding.forms import SOFTNESS
 
 every_form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 
@@ -43,9 +43,10 @@ class TestHandValues:
         assert FORMS["softplus"](maps, mask).item() == pytest.approx(-math.log(inside / (inside + outside)), rel=1e-5)
 
     def test_kl(self):
-        maps, mask = torch.tensor([[[2.0, 1.0, -1.0]]]), torch.tensor([[[1.0, 1.0, 0.0]]])
-        total = 1.5 + 3 * SMOOTHING
-        expected = 0.5 * math.log(0.5 * total / (1 + SMOOTHING)) + 0.5 * math.log(0.5 * total / (0.5 + SMOOTHING))
+        maps, mask = torch.tensor([[[2.0, 1.0, -2.0]]]), torch.tensor([[[1.0, 0.0, 1.0]]])
+        lit, half, dark = 1 + SOFTNESS, 0.5 + SOFTNESS, SOFTNESS * math.exp(-1 / SOFTNESS)
+        total = lit + half + dark
+        expected = 0.5 * math.log(0.5 * total / lit) + 0.5 * math.log(0.5 * total / dark)
         assert FORMS["kl"](maps, mask).item() == pytest.approx(expected, rel=1e-5)
 
     @every_form

@@ -19,6 +19,7 @@ from mmgrad_explain.grounding.maps import (
     check_pair,
     dead_is_worst,
     full_precision,
+    reach_of,
     rectified,
     share_of,
     spread_of,
@@ -27,7 +28,10 @@ from mmgrad_explain.grounding.maps import (
 Form = Callable[[Tensor, Tensor], Tensor]
 
 SMOOTHING = 0.01
-"""How far :func:`bce_loss` and :func:`kl_loss` keep probabilities from 0, as a share of a map's maximum."""
+"""How far :func:`bce_loss` keeps probabilities from 0 and 1."""
+
+SOFTNESS = 0.1
+"""How far below zero, as a share of a map's largest magnitude, :func:`kl_loss` still sees light."""
 
 
 @full_precision
@@ -124,23 +128,27 @@ def softplus_loss(maps: Tensor, masks: Tensor) -> Tensor:
 
 @full_precision
 def kl_loss(maps: Tensor, masks: Tensor) -> Tensor:
-    r"""Kullback-Leibler divergence of the mask, as a distribution, from the rectified map as one.
+    r"""Kullback-Leibler divergence of the mask, as a distribution, from the map as one.
 
-    .. math:: \ell = \sum_x t(x) \log \frac{t(x)}{q(x)}, \quad q = \frac{p + \delta}{\sum_x (p(x) + \delta)}
+    .. math:: \ell = \sum_x t(x) \log \frac{t(x)}{q(x)}, \quad q = \frac{g(y)}{\sum_x g(y(x))}, \quad y = M / \max |M|,
+        \quad g(y) = y + \gamma \text{ for } y \ge 0, \quad \gamma e^{y / \gamma} \text{ below}
 
-    with ``delta`` = :data:`SMOOTHING`.
+    with ``gamma`` = :data:`SOFTNESS`. A plain ReLU in place of ``g`` kills maps: cells of the mask that are below zero
+    get no gradient, while all lit cells outside are pushed down. Give it maps that were not rectified.
 
     Args and raises as :func:`dice_loss`.
 
     Returns:
-        ``(B,)``, at most ``log(N (1 + delta) / delta)`` for ``N`` cells.
+        ``(B,)``, at most ``log(N (1 + gamma) / gamma) + 1 / gamma`` for ``N`` cells.
     """
     masks = check_pair(maps, masks)
-    p = rectified(maps) + SMOOTHING
-    log_share = p.log() - p.sum((1, 2), keepdim=True).log()
+    y = maps / reach_of(maps)
+    below = y.clamp(max=0) / SOFTNESS
+    log_g = torch.where(y >= 0, (y.relu() + SOFTNESS).log(), below + math.log(SOFTNESS))
+    log_share = log_g - log_g.exp().sum((1, 2), keepdim=True).log()
     t = share_of(masks)
     loss = (torch.xlogy(t, t) - t * log_share).sum((1, 2))
-    worst = math.log(maps[0].numel() * (1 + SMOOTHING) / SMOOTHING)
+    worst = math.log(maps[0].numel() * (1 + SOFTNESS) / SOFTNESS) + 1 / SOFTNESS
     return dead_is_worst(loss, worst, maps, masks)
 
 

@@ -57,6 +57,11 @@ def peak_of(maps: Tensor) -> Tensor:
     return torch.where(peak > floor_of(maps), peak, torch.ones_like(peak))
 
 
+def reach_of(maps: Tensor) -> Tensor:
+    """Each map's largest magnitude, ``(B, 1, 1)``, held constant; 1 where there is nothing to divide by."""
+    return peak_of(maps.abs())
+
+
 def spread_of(maps: Tensor, *, centred: bool) -> tuple[Tensor, Tensor]:
     """Each map's centre and spread, ``(B, 1, 1)`` each, held constant.
 
@@ -68,8 +73,7 @@ def spread_of(maps: Tensor, *, centred: bool) -> tuple[Tensor, Tensor]:
     centre = still.mean((1, 2), keepdim=True)
     if not centred:
         centre = torch.zeros_like(centre)
-    largest = (still - centre).abs().amax((1, 2), keepdim=True)  # so that squares neither overflow nor vanish
-    largest = torch.where(largest > floor_of(maps), largest, torch.ones_like(largest))
+    largest = reach_of(still - centre)  # so that squares neither overflow nor vanish
     spread = largest * ((still - centre) / largest).square().mean((1, 2), keepdim=True).sqrt()
     return centre, torch.where(spread > floor_of(maps), spread, torch.ones_like(spread))
 

@@ -98,13 +98,14 @@ def run(options: argparse.Namespace) -> int:
 
         sheet = built.folder / SHEET
         safe_save(contact_sheet(spread(read_triplets(built.folder), options.sheet)), sheet, overwrite=True)
-    rate = built.made / seconds
+    rate, drawn = built.made / seconds, built.made * workers / max(built.drawing, 1e-9)
     result = {
         "folder": str(built.folder),
         "triplets": built.manifest["count"],
         "made": built.made,
         "seconds": round(seconds, 3),
         "triplets_per_second": round(rate, 1),
+        "drawn_per_second": round(drawn, 1),
         "sheet": None if sheet is None else str(sheet),
         **{key: built.manifest[key] for key in ("scenes", "edits", "named by", "with contrast partners")},
     }
@@ -115,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
         str(built.folder),
         f"  triplets  {result['triplets']} of {result['scenes']} scenes",
         f"  edits     {', '.join(f'{kind} {count}' for kind, count in built.manifest['edits'].items())}",
-        f"  made      {built.made} in {seconds:.1f} s, {rate:.0f} triplets/s",
+        f"  made      {built.made} in {seconds:.1f} s, {rate:.0f} triplets/s (drawing alone {drawn:.0f} triplets/s)",
         *([] if sheet is None else [f"  sheet     {sheet}"]),
     ]
     sys.stdout.write("\n".join(lines) + "\n")

@@ -39,11 +39,19 @@ _Part = tuple[int, int]  # the first scene, and the one after the last
 
 @dataclass(frozen=True)
 class BuiltScenes:
-    """A finished set: its folder, what ``manifest.json`` says, and how many triplets this run made."""
+    """A finished set.
+
+    Attributes:
+        folder: Where it is.
+        manifest: What ``manifest.json`` says.
+        made: How many triplets this run made.
+        drawing: How many seconds of that were drawing, all workers together; the rest is files.
+    """
 
     folder: Path
     manifest: dict[str, Any]
     made: int
+    drawing: float
 
 
 def build_scenes(
@@ -84,19 +92,20 @@ def build_scenes(
     parts = [(start, min(start + _CHUNK, scenes)) for start in range(0, scenes, _CHUNK)]
     done = _enter(out, described, parts, count, overwrite=overwrite, resume=resume)
     missing = [part for part in parts if part not in done]
-    made = 0
+    made, drawing = 0, 0.0
     with _open_journal(out) as journal:
-        for part, line in _results(out, options, missing, workers):
+        for part, line, seconds in _results(out, options, missing, workers):
             try:
                 done[part] = journal.tell()
                 journal.write(line)
                 journal.flush()
             except OSError as error:
                 raise InputError(f"cannot write to {out}: {error.strerror}; make room, then --resume") from error
+            drawing += seconds
             made += options.edits * (part[1] - part[0])
             if progress is not None:
                 progress(min(count, options.edits * sum(last - first for first, last in done)))
-    return BuiltScenes(out, _finish(out, [done[part] for part in parts], count, described), min(made, count))
+    return BuiltScenes(out, _finish(out, [done[part] for part in parts], count, described), min(made, count), drawing)
 
 
 def _enter(
@@ -164,10 +173,10 @@ def _open_journal(out: Path) -> BinaryIO:
 
 def _results(
     out: Path, options: SceneSetOptions, parts: Sequence[_Part], workers: int
-) -> Iterator[tuple[_Part, bytes]]:
-    """Each part's line for the journal, in order."""
+) -> Iterator[tuple[_Part, bytes, float]]:
+    """Each part's line for the journal, in order, and the seconds that drawing took."""
     if workers == 1 or len(parts) < 2:
-        yield from ((part, write_scenes(out, options, *part)) for part in parts)
+        yield from ((part, *write_scenes(out, options, *part)) for part in parts)
         return
     queue = iter(parts)
     pool = ProcessPoolExecutor(min(workers, len(parts)), get_context("spawn"), prepare_worker)
@@ -177,9 +186,9 @@ def _results(
         )
         while waiting:
             part, future = waiting.popleft()
-            line = future.result()
+            line, seconds = future.result()
             waiting.extend((new, pool.submit(write_scenes, out, options, *new)) for new in itertools.islice(queue, 1))
-            yield part, line
+            yield part, line, seconds
     except BrokenProcessPool as error:
         raise InputError("a worker was killed, maybe for memory: go on with --resume and fewer --workers") from error
     finally:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.training.photo_triplets import PhotoTriplet
     from mmgrad_explain.training.triplet_evaluation import TripletFigures
 
+SIDES = ("deletion", "insertion")
 COLUMNS = {
     "pointing": "pointing",
     "energy": "energy",

@@ -37,6 +37,14 @@ def test_all_are_shown(triplets):
     assert sheet.height == 3 * wide.height
 
 
+def test_wide_pictures_are_shown_whole_in_less_height(triplets):
+    folder = triplets[0].folder
+    for name in ("reference", "target", "mask"):
+        with Image.open(folder / f"{name}.png") as image:
+            image.resize((400, 40)).save(folder / f"{name}.png")
+    assert contact_sheet(triplets[:1], height=64).width < 3 * 64 * 1.2 + 30
+
+
 def test_spread_takes_from_all_over(triplets):
     assert [t.id for t in spread(triplets, 2)] == ["0", "2"]
     assert spread(triplets, 9) == triplets

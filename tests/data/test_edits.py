@@ -305,3 +305,34 @@ def test_damaged_annotations_are_said(source, tmp_path):
     assert built.manifest["problems"]["damaged"] == {
         "count": 1, "first": ["0.jpg: dog: a polygon is not a list of at least three points x, y"],
     }  # fmt: skip
+
+
+def test_a_worker_leaves_ctrl_c_to_the_main_process():
+    import signal
+
+    import cv2
+
+    from mmgrad_explain.data.edit_worker import prepare_worker
+
+    before, threads = signal.getsignal(signal.SIGINT), cv2.getNumThreads()
+    try:
+        prepare_worker()
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        assert cv2.getNumThreads() == 1
+    finally:
+        signal.signal(signal.SIGINT, before)
+        cv2.setNumThreads(threads)
+
+
+def test_packages_that_are_not_there_are_left_out(monkeypatch):
+    from importlib.metadata import PackageNotFoundError
+
+    from mmgrad_explain.data import edit_manifest
+
+    def version(package):
+        if package.startswith("opencv"):
+            raise PackageNotFoundError(package)
+        return "1.2"
+
+    monkeypatch.setattr(edit_manifest, "version", version)
+    assert edit_manifest._versions().keys() == {"mmgrad_explain", "python", "numpy", "pillow"}

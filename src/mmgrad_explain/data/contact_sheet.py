@@ -21,6 +21,7 @@ _GROUND, _INK, _PALE = (250, 250, 250), (20, 20, 20), (110, 110, 110)
 _OUTLINE = (255, 0, 220)
 _GAP = 4  # pixels between pictures
 _LINES = 2  # of text
+_WIDEST = 1.2  # a picture's width, in heights of a row
 
 
 def contact_sheet(triplets: Sequence[Triplet], *, columns: int = 3, height: int = 160) -> Image.Image:
@@ -85,8 +86,11 @@ def _tile(triplet: Triplet, height: int) -> Image.Image:
 
 
 def _scaled(pixels: npt.NDArray[np.uint8], height: int) -> Image.Image:
+    """The picture, as high as the row unless that made it too wide."""
     image = Image.fromarray(pixels)
-    return image.resize((max(1, round(image.width * height / image.height)), height), Image.Resampling.LANCZOS)
+    scale = min(height / image.height, _WIDEST * height / image.width)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def _wrapped(

@@ -64,7 +64,7 @@ def removal_margin(mask: npt.NDArray[np.bool_]) -> int:
     return int(np.clip(round(math.sqrt(np.count_nonzero(mask)) / 14), 2, 8))
 
 
-def window(alpha: _Floats, margin: int = 0) -> tuple[slice, slice]:
+def window(alpha: _Floats | npt.NDArray[np.bool_], margin: int = 0) -> tuple[slice, slice]:
     """Give the rows and columns that a mask takes up, and some more around."""
     rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
     return (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mmgrad_explain.data.edit_masks import window
 from mmgrad_explain.data.edit_objects import find_objects, fitted
 from mmgrad_explain.data.edit_ops import (
     apply_edit,
@@ -88,7 +89,7 @@ def measure_change(reference: _Pixels, target: _Pixels, mask: Mask, dilate: int 
         cv2.cvtColor(np.ascontiguousarray(p), cv2.COLOR_RGB2LAB).astype(np.float32) for p in (reference, target)
     )
     step = (new - old) * np.array([100 / 255, 1, 1], np.float32)
-    distance = np.sqrt((step * step).sum(2))
+    distance = cv2.magnitude(cv2.magnitude(step[..., 0], step[..., 1]), step[..., 2])
     inside = distance[mask]
     outside = distance[~(grown(mask, dilate) if dilate else mask)]
     return Change(
@@ -227,7 +228,8 @@ def _place(rng: np.random.Generator, thing: EditObject, qualifier: str) -> str:
 def _invisible(
     kind: str, old: _Pixels, new: _Pixels, mask: Mask, dilate: int, detail: str, options: EditOptions
 ) -> str:
-    change = measure_change(old, new, mask, dilate)
+    where = window(mask, dilate)  # outside, nothing changes
+    change = measure_change(old[where], new[where], mask[where], dilate)
     least = options.min_change * (0.6 if kind in ("blur", "pattern") else 1)
     if change.de_in < least or change.changed_in < _LEAST_SHARE.get(kind, 0.5):
         return f"{kind}: not visible enough"

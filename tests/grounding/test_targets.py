@@ -133,6 +133,15 @@ class TestBoxes:
         same = grounding_targets((2, 2), boxes=[[(0, 0, 20, 10)]], units="pixel", image_size=(20, 40)).masks
         assert torch.equal(same[0], masks[0])
 
+    def test_a_list_of_tensors(self):
+        one, two = torch.tensor([0, 0, 0.5, 0.5]), torch.tensor([0.5, 0.5, 1, 1])
+        assert torch.equal(grounding_targets((2, 2), boxes=[[one, two]]).masks[0], torch.eye(2))
+
+    def test_a_batch_of_none(self):
+        masks, supervised = grounding_targets((2, 3), boxes=[], points=[])
+        assert masks.shape == (0, 2, 3)
+        assert supervised.shape == (0,)
+
     def test_over_the_edge(self):
         masks = grounding_targets((2, 2), boxes=[[(-0.01, -0.01, 0.5, 1.03)]]).masks
         assert torch.equal(masks[0], torch.tensor([[1.0, 0], [1, 0]]))
@@ -148,6 +157,8 @@ class TestBoxes:
             ([None, [(0.5, 0.2, 0.4, 0.3)]], {}, "boxes: sample 1 holds a box with nothing in the picture"),
             ([[(30, 0, 40, 9)]], {"units": "pixel", "image_size": (9, 20)}, "nothing in the picture"),
             ([[(0, 0, 1)]], {}, r"boxes: sample 0 must be rows of \(x0, y0, x1, y1\), got shape \(1, 3\)"),
+            ([[(0, 0, 1), (0, 0, 1, 1)]], {}, r"boxes: sample 0 must be rows of \(x0, y0, x1, y1\): expected sequence"),
+            ([["left"]], {}, r"boxes: sample 0 must be rows of \(x0, y0, x1, y1\): "),
             ([[(0, 0, 1, math.nan)]], {}, "boxes: sample 0 holds values that are not finite"),
             ([None], {"units": "cells"}, "units must be 'fraction' or 'pixel', not 'cells'"),
             ([None], {"units": "pixel"}, r"image_size: boxes and points in pixels need the pictures' size \(H, W\)"),

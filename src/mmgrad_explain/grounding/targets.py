@@ -84,9 +84,10 @@ def grounding_targets(
             if values is not None:
                 made = [_fractions(name, i, one, numbers, sizes[i]) for i, one in enumerate(values)]
                 draw = _draw_boxes if numbers == 4 else _point_drawer(point_sigma)
-                layers.append(torch.stack([draw(one, grid) for one in made]).to(device or "cpu"))
-    drawn = torch.stack([layer.to(layers[0].dtype) for layer in layers]).amax(0)
-    return GroundingTargets(drawn, supervised_among(drawn.amax((1, 2)) > 0, supervised))
+                drawn = [*(draw(one, grid) for one in made), torch.zeros(grid)]  # one more, for a batch of none
+                layers.append(torch.stack(drawn)[:-1].to(device or "cpu"))
+    brightest = torch.stack([layer.to(layers[0].dtype) for layer in layers]).amax(0)
+    return GroundingTargets(brightest, supervised_among(brightest.amax((1, 2)) > 0, supervised))
 
 
 def partner_masks(masks: Tensor, groups: Tensor) -> Tensor:
@@ -191,12 +192,18 @@ def _sizes(
 
 def _fractions(name: str, index: int, values: Any, numbers: int, size: tuple[float, float] | None) -> Tensor:
     """One sample's boxes or points, ``(K, 4)`` or ``(K, 2)``, as fractions of the picture, within it."""
-    rows = torch.as_tensor([] if values is None else values, dtype=torch.float64).cpu()
+    what = "(x0, y0, x1, y1)" if numbers == 4 else "(x, y)"
+    given = [] if values is None else values
+    if isinstance(given, list | tuple):
+        given = [one.tolist() if isinstance(one, Tensor) else one for one in given]
+    try:
+        rows = torch.as_tensor(given, dtype=torch.float64).cpu()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: sample {index} must be rows of {what}: {error}") from error
     if rows.numel() == 0:
         return rows.new_zeros((0, numbers))
     if rows.dim() == 1 and len(rows) == numbers:
         rows = rows[None]
-    what = "(x0, y0, x1, y1)" if numbers == 4 else "(x, y)"
     if rows.dim() != 2 or rows.shape[1] != numbers:
         raise InputError(f"{name}: sample {index} must be rows of {what}, got shape {tuple(rows.shape)}")
     if not bool(rows.isfinite().all()):

@@ -37,7 +37,7 @@ def test_the_main_job(run, tmp_path):
     assert lines[1] == "  triplets  10 of 3 scenes"
     assert lines[2].startswith("  edits     ")
     assert lines[3].startswith("  made      10 in ")
-    assert re.search(r", \d+ triplets/s \(drawing alone \d+ triplets/s\)$", lines[3])
+    assert re.search(r", \d+ triplets/s \(drawing alone, with a core a worker: \d+\)$", lines[3])
     assert lines[4] == "  sheet     set/contact_sheet.png"
     assert len(lines) == 5
     assert len(read_triplets(tmp_path / "set")) == 10

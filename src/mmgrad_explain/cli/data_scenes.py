@@ -116,7 +116,8 @@ def run(options: argparse.Namespace) -> int:
         str(built.folder),
         f"  triplets  {result['triplets']} of {result['scenes']} scenes",
         f"  edits     {', '.join(f'{kind} {count}' for kind, count in built.manifest['edits'].items())}",
-        f"  made      {built.made} in {seconds:.1f} s, {rate:.0f} triplets/s (drawing alone {drawn:.0f} triplets/s)",
+        f"  made      {built.made} in {seconds:.1f} s, {rate:.0f} triplets/s "
+        f"(drawing alone, with a core a worker: {drawn:.0f})",
         *([] if sheet is None else [f"  sheet     {sheet}"]),
     ]
     sys.stdout.write("\n".join(lines) + "\n")

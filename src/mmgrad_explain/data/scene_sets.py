@@ -45,7 +45,7 @@ class BuiltScenes:
         folder: Where it is.
         manifest: What ``manifest.json`` says.
         made: How many triplets this run made.
-        drawing: How many seconds of that were drawing, all workers together; the rest is files.
+        drawing: How many CPU seconds drawing took, all workers together; the rest is files, and waiting for a core.
     """
 
     folder: Path
@@ -174,7 +174,7 @@ def _open_journal(out: Path) -> BinaryIO:
 def _results(
     out: Path, options: SceneSetOptions, parts: Sequence[_Part], workers: int
 ) -> Iterator[tuple[_Part, bytes, float]]:
-    """Each part's line for the journal, in order, and the seconds that drawing took."""
+    """Each part's line for the journal, in order, and the CPU seconds that drawing took."""
     if workers == 1 or len(parts) < 2:
         yield from ((part, *write_scenes(out, options, *part)) for part in parts)
         return

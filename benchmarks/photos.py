@@ -56,11 +56,13 @@ def edited_photographs(options: argparse.Namespace, folder: Path) -> list[PhotoT
     """Photographs that training keeps out, each with some edits; equal seeds give equal triplets."""
     from dataclasses import replace
 
-    from mmgrad_explain.training.photos import PhotoOptions, PhotoSource
+    from mmgrad_explain.training.config_file import load_config
+    from mmgrad_explain.training.photos import PhotoSource
 
-    settings = PhotoOptions(pictures=options.pictures, edits=options.edits, holdout=options.holdout)
-    source = PhotoSource(folder, options.size, settings, held_out=True)
-    count = min(options.pictures, len(source))
+    settings = replace(load_config(options.config).sources["photos"], edits=options.edits)
+    if options.holdout is not None:
+        settings = replace(settings, holdout=options.holdout)
+    count = min(options.pictures, len(PhotoSource(folder, options.size, settings, held_out=True)))
     source = PhotoSource(folder, options.size, replace(settings, pictures=count), held_out=True)
     return batch_triplets(source.batch(options.seed, 0))
 
@@ -122,7 +124,8 @@ def parser() -> argparse.ArgumentParser:
     add("--pictures", type=int, default=80, help="photographs of --labels (default: %(default)s)")
     add("--edits", type=int, default=4, help="edits of each (default: %(default)s)")
     add("--size", type=int, default=256, help="their side, pixels (default: %(default)s)")
-    add("--holdout", type=float, default=0.15, help="share of them that training keeps out (default: %(default)s)")
+    add("--config", default="clothing", help="what it was trained by: says what is held out (default: %(default)s)")
+    add("--holdout", type=float, metavar="SHARE", help="of the photographs (default: the config's)")
     add("--seed", type=int, default=40_000, help="of the edits (default: %(default)s)")
     add("--faithfulness", type=int, default=0, metavar="N", help="test faithfulness on N triplets (default: 0)")
     add("--json", type=Path, metavar="FILE", help="write the figures there too")

@@ -82,7 +82,7 @@ def test_phrases_mean_the_mask(many):
 def test_all_kinds_occur_and_no_edit_twice(many):
     assert {edit.kind for _, edits, _ in many for edit in edits} == set(EDIT_KINDS)
     for _, edits, _ in many:
-        keys = [(edit.kind, edit.detail, edit.phrase) for edit in edits]
+        keys = [(edit.kind.replace("gray", "recolour"), edit.detail, edit.mask.tobytes()) for edit in edits]
         assert len(set(keys)) == len(keys)
 
 
@@ -105,6 +105,14 @@ def test_kinds_can_be_chosen():
     edits, _ = make_edits(image, instances, EditOptions(kinds=("darken",)), np.random.default_rng(0))
     assert {edit.kind for edit in edits} == {"darken"}
     assert {edit.detail for edit in edits} == {"darker"}
+
+
+def test_gray_is_asked_of_an_object_only_once():
+    image, instances = scene()
+    options = EditOptions(kinds=("gray", "recolour"), edits_per_image=32)
+    edits, _ = make_edits(image, instances[2:], options, np.random.default_rng(0))
+    assert len(edits) > 5
+    assert sum(edit.detail == "gray" for edit in edits) == 1
 
 
 def test_what_cannot_be_seen_is_dropped_and_counted():

@@ -191,6 +191,12 @@ def test_coco_instances(tmp_path):
     assert problems == []
 
 
+def test_a_photograph_of_another_size_than_its_annotations_is_refused(tmp_path):
+    photo = read_coco(*coco(tmp_path)).photos[0]
+    with pytest.raises(InputError, match="it is 9 x 7 pixels, but its annotations are for 7 x 9"):
+        photo.instances(W, H)
+
+
 def test_coco_classes_that_are_not_to_be_edited_stay(tmp_path):
     found = read_coco(*coco(tmp_path), ignore=["cat"])
     assert found.class_names == ("dog",)

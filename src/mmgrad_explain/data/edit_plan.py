@@ -38,6 +38,7 @@ _WEIGHTS = {
     "add": 1.0, "swap": 1.0,
 }  # fmt: skip
 _NAMED_DETAILS = {"darken": "darker", "brighten": "brighter", "gray": "gray", "blur": "blurry"}
+_SAME = {"gray": "recolour"}  # "make it gray" can ask for either, so one object gets only one of them
 _CHANGED = 5.0  # CIE76 from which a pixel counts as changed
 _LEAST_SHARE = {"pattern": 0.15, "blur": 0.25}  # of the mask's pixels that must change; half for other kinds
 _LEAST_PATTERN_PIXELS = 900
@@ -122,15 +123,18 @@ def make_edits(
     order = [objects[i] for i in rng.permutation(len(objects))]
     order[1:] = sorted(order[1:], key=lambda other: bool((other.mask & order[0].mask).any()))  # partners come first
     edits: list[Edit] = []
-    done: set[tuple[str, str, str]] = set()
+    done: set[tuple[object, ...]] = set()
     twins = rng.random() < 0.5
     for turn in range(options.edits_per_image if order else 0):
         for attempt in range(_ATTEMPTS):
             thing = order[(turn + (attempt >= _ATTEMPTS // 2)) % len(order)]
             like = edits[0] if twins and len(edits) == 1 and attempt < 2 else None
             edit = _attempt(image, thing, objects, options, rng, like, skipped)
-            if edit is not None and (edit.kind, edit.detail, edit.phrase) not in done:
-                done.add((edit.kind, edit.detail, edit.phrase))
+            if edit is None:
+                continue
+            meaning = (_SAME.get(edit.kind, edit.kind), edit.detail, thing.noun, thing.index)
+            if meaning not in done:
+                done.add(meaning)
                 edits.append(edit)
                 break
     return edits, skipped

@@ -68,7 +68,8 @@ def read_coco(
             licence = _licence(entry, licences)
             picture = None if folder is None else folder / pictures[key]
             kind: Literal["panoptic", "coco"] = "panoptic" if panoptic else "coco"
-            photos.append(Photo(name, images / name, tuple(labels[key]), kind, picture, licence))
+            size = (entry["height"], entry["width"]) if "height" in entry and "width" in entry else None
+            photos.append(Photo(name, images / name, tuple(labels[key]), kind, picture, licence, size=size))
     if not photos:
         example = next(iter(problems.get("photograph missing", ["none is named"])))
         raise InputError(

@@ -74,6 +74,7 @@ class Photo:
         licence: What is known of it.
         split_components: Whether each connected part of a class is an object of its own.
         unlabelled: Values of an index mask that mean no object.
+        size: Height and width in pixels that the annotations are for, or None where they do not say.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Photo:
     licence: Licence | None = None
     split_components: bool = False
     unlabelled: tuple[int, ...] = ()
+    size: tuple[int, int] | None = None
 
     def instances(self, height: int, width: int) -> tuple[list[Instance], list[str]]:
         """Decode the masks.
@@ -96,8 +98,13 @@ class Photo:
             The objects, and what was wrong with those that could not be decoded.
 
         Raises:
-            InputError: The picture that holds the masks is missing, damaged, or of another size.
+            InputError: The photograph has another size than its annotations, or the picture that holds the masks is
+                missing, damaged, or of another size.
         """
+        if self.size not in (None, (height, width)):
+            raise InputError(
+                f"it is {width} x {height} pixels, but its annotations are for {self.size[1]} x {self.size[0]}"
+            )
         ids = None if self.segments is None else _read_ids(self.segments, (height, width), self.kind)
         labels, problems = self.labels, list[str]()
         if self.kind == "index":  # the labels are all classes of the data set; most are not in the picture

@@ -1,4 +1,4 @@
-"""A folder of small labelled photographs."""
+"""Small stand-ins: labelled photographs, a CLIP, a folder of triplets, options of a short run."""
 
 import json
 
@@ -33,3 +33,100 @@ def photo_folder(tmp_path_factory):
         Image.fromarray(pixels).save(folder / "photos" / f"{number:03}.png")
         Image.fromarray(labels).save(folder / "labels" / f"{number:03}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory):
+    """A random CLIP of two layers with a word tokenizer, saved as transformers saves one."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("clip")
+    words = ["<unk>", "<start>", "<end>", "make", "the", "it", "red", "blue", "coat", "bag", "star"]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<start> $A <end>", special_tokens=[("<start>", 1), ("<end>", 2)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<start>", eos_token="<end>", pad_token="<end>", unk_token="<unk>"
+    ).save_pretrained(folder)
+    small = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
+    torch.manual_seed(0)
+    config = CLIPConfig(
+        text_config={**small, **ids, "vocab_size": len(words), "max_position_embeddings": 12},
+        vision_config={**small, "image_size": 32, "patch_size": 8},
+        projection_dim=16,
+    )
+    CLIPModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def triplet_folder(tmp_path_factory):
+    """Six reference pictures, 40x30, with three edits each, as ``data edits`` writes them."""
+    from mmgrad_explain.data.triplets import Triplet, write_triplets
+
+    folder = tmp_path_factory.mktemp("triplets")
+    rng = np.random.default_rng(1)
+    triplets = []
+    for photo in range(6):
+        reference = rng.integers(100, 160, (30, 40, 3), dtype=np.uint8)
+        Image.fromarray(reference).save(folder / f"{photo}.png")
+        for number, left in enumerate((2, 16, 30)):
+            mask = np.zeros((30, 40), np.uint8)
+            mask[6:22, left : left + 8] = 255
+            target = reference.copy()
+            target[mask > 0] = (200, 30, 30)
+            name = f"{photo}-{number}"
+            Image.fromarray(target).save(folder / f"{name}.png")
+            Image.fromarray(mask).save(folder / f"{name}-mask.png")
+            text = "make the left bag red" if photo == 0 else f"make the {('coat', 'bag', 'star')[number]} red"
+            triplets.append(
+                Triplet(
+                    id=name, reference=f"{photo}.png", text=text, target=f"{name}.png", mask=f"{name}-mask.png",
+                    class_name="bag", edit="recolour", source_image=f"{photo}",
+                )
+            )  # fmt: skip
+    write_triplets(triplets, folder)
+    return folder
+
+
+@pytest.fixture
+def micro():
+    """Options of the shortest run."""
+    from mmgrad_explain.training.config_file import config_from
+
+    sizes = {
+        "image_size": 32,
+        "text_width": 16,
+        "text_layers": 1,
+        "heads": 2,
+        "feature_width": 16,
+        "embed_dim": 8,
+        "backbone_options": {"layers": [1, 1, 1, 1], "channels": [8, 16, 16, 16], "stem_width": 8, "groups": 2},
+    }
+
+    def make(**changes):
+        values = {
+            "steps": 4,
+            "workers": 0,
+            "log_every": 2,
+            "save_every": 2,
+            "tensorboard": False,
+            "precision": "float32",
+            "device": "cpu",
+            "model": {"sizes": sizes},
+            "sources": {"scenes": {"pictures": 3, "edits": 2}},
+            "optimizer": {"warmup": 1},
+            "grounding": {"warm_start": 0.25},
+            "evaluation": {"every": 2, "batches": 1, "maps": 2},
+        }
+        for name, value in changes.items():
+            values[name] = {**values.get(name, {}), **value} if isinstance(value, dict) and name != "sources" else value
+        return config_from(values)
+
+    return make

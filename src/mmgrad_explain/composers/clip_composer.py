@@ -14,6 +14,8 @@ that they get a gradient; at the last block's own output only the class token ha
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from mmgrad_explain.composers.base import Composer, ComposerInputs
 from mmgrad_explain.composers.clip_processor import ClipProcessor
@@ -29,7 +32,7 @@ from mmgrad_explain.composers.network import ComposedOutput
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from PIL import Image
 
@@ -98,6 +101,7 @@ class ClipComposer(Composer):
         self.combiner = combiner
         self.processor = processor
         self.name = name
+        self.checkpointing = False
         self.feature_width: int = clip.config.vision_config.hidden_size
         self.target_layer = f"clip.vision_model.encoder.layers.{len(self._blocks) - 1}.layer_norm1"
 
@@ -136,7 +140,10 @@ class ClipComposer(Composer):
         vision = self.clip.vision_model
         tokens = vision.pre_layrnorm(vision.embeddings(pixel_values))
         for block in self._blocks[:-1]:
-            tokens = _run(block, tokens)
+            if self.checkpointing and torch.is_grad_enabled():
+                tokens = checkpoint(_run, block, tokens, use_reentrant=False)
+            else:
+                tokens = _run(block, tokens)
         return tokens  # type: ignore[no-any-return]
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
@@ -169,8 +176,8 @@ class ClipComposer(Composer):
         return patches.reshape(*patches.shape[:2], side, side)
 
     def gradient_checkpointing_enable(self) -> None:
-        """Compute each block's activations anew in the backward pass instead of keeping them."""
-        self.clip.gradient_checkpointing_enable({"use_reentrant": False})
+        """Compute the activations of all blocks but the last anew in the backward pass instead of keeping them."""
+        self.checkpointing = True
 
     # ----------------------------------------------------------------------------------------------------------- files
 
@@ -232,7 +239,8 @@ class ClipComposer(Composer):
         from transformers import CLIPModel
 
         try:
-            clip = CLIPModel.from_pretrained(str(model), use_safetensors=True)
+            with _quiet():
+                clip = CLIPModel.from_pretrained(str(model), use_safetensors=True)
             processor = ClipProcessor.from_clip(str(model), clip.config, fit)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             if isinstance(error, InputError):
@@ -254,6 +262,21 @@ def is_clip(model: str) -> bool:
     except (OSError, ValueError):
         return False
     return bool(config.get("model_type") == "clip")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars of transformers' own inside the block, where standard error is no terminal."""
+    from transformers.utils import logging
+
+    if sys.stderr.isatty() or not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
 
 
 def _run(block: nn.Module, tokens: Tensor) -> Tensor:

@@ -125,7 +125,7 @@ class EvaluationOptions:
     Attributes:
         every: Steps between evaluations; 0 evaluates at the end alone.
         batches: Batches that are looked at, of the size of training batches.
-        seed: Of held-out scenes and edits; never trained on, where it is not the run's seed.
+        seed: Of held-out scenes and edits; another than the run's.
         best: Which of the figures decides what is kept as the model: r1, sibling_r1, pointing, energy, iou, contrast
             or dead. Null keeps the last weights.
         maps: How many held-out samples are drawn in the picture of maps over time.
@@ -197,6 +197,8 @@ class TrainingConfig:
         for name in ("seed", "workers"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if self.seed == self.evaluation.seed:
+            raise InputError("seed and evaluation.seed must differ: held-out scenes must not be trained on")
         if not 0 <= self.ema < 1:
             raise InputError(f"ema must be at least 0 and below 1, got {self.ema}")
         if self.device not in {"auto", "cpu"}:

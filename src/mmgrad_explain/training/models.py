@@ -11,6 +11,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from mmgrad_explain.composers.build import PREFIX, build_network
 from mmgrad_explain.composers.files import SAFETENSORS
 from mmgrad_explain.composers.load import BUNDLED, load_composer
@@ -131,6 +133,9 @@ def _new_network(options: ModelOptions, vocabulary: Sequence[str]) -> ReferenceC
     sizes = network_sizes(options, tokenizer.get_vocab_size())
     try:
         network = build_network(sizes)
+        with torch.no_grad():  # some sizes come to blows only when the network runs
+            words = torch.ones(1, 1, dtype=torch.long)
+            network(torch.zeros(1, 3, sizes.image_size, sizes.image_size), words, words)
     except (TypeError, ValueError, KeyError, RuntimeError, AssertionError) as error:
         if isinstance(error, InputError):
             raise

@@ -1,0 +1,161 @@
+"""Config files: every key, every value, and the documentation of both."""
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import pytest
+
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.training.config import SOURCES, TrainingConfig
+from mmgrad_explain.training.config_file import config_from, config_names, config_values, dump_config, load_config
+from mmgrad_explain.training.photos import PhotoOptions
+
+DOCS = Path(__file__).parents[2] / "docs" / "training.md"
+
+
+def test_the_configs_of_the_package():
+    assert config_names() == ("clip", "clothing", "reference", "reference-no-grounding", "tiny")
+    for name in config_names():
+        config = load_config(name)
+        assert config_from(config_values(config)) == config
+    with_loss, without = load_config("reference"), load_config("reference-no-grounding")
+    same = [f.name for f in fields(with_loss) if getattr(with_loss, f.name) == getattr(without, f.name)]
+    assert {f.name for f in fields(with_loss)} - set(same) == {"grounding"}
+    assert without.grounding.weight == without.grounding.pooling == 0
+
+
+def test_a_file_extends_another(tmp_path):
+    (tmp_path / "base.yaml").write_text("extends: tiny\nsteps: 7\noptimizer: {lr: 1e-4}\n")
+    (tmp_path / "mine.yaml").write_text("extends: base.yaml\nseed: 3\nsources: {scenes: {edits: 2}}\n")
+    config = load_config(tmp_path / "mine.yaml", ["sources.scenes.pictures=5", "model.freeze=[network.text]"])
+    assert (config.steps, config.seed, config.optimizer.lr, config.optimizer.warmup) == (7, 3, 1e-4, 20)
+    assert (config.sources["scenes"].edits, config.sources["scenes"].pictures) == (2, 5)
+    assert config.model.freeze == ("network.text",)
+
+
+def test_a_dumped_config_is_read_again(tmp_path):
+    path = tmp_path / "config.yaml"
+    changes = [
+        "sources.street.kind=photos",
+        "sources.street.folder=x",
+        "sources.street.zoom=[0.5, 1]",
+        "sources.scenes=",
+    ]
+    config = load_config("tiny", changes)
+    assert isinstance(config.sources["street"], PhotoOptions)
+    assert list(config.sources) == ["street"]
+    path.write_text(dump_config(config))
+    assert load_config(path) == config
+
+
+def test_an_empty_file_is_the_defaults(tmp_path):
+    (tmp_path / "c.yaml").write_text("")
+    assert load_config(tmp_path / "c.yaml") == TrainingConfig()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["stepz=3"], "unknown key 'stepz': did you mean 'steps'? known: seed, steps"),
+        (["grounding.wieght=1"], "unknown key 'grounding.wieght': did you mean 'weight'?"),
+        (["steps=many"], "steps must be a whole number, not 'many'"),
+        (["steps=0"], "steps must be at least 1, got 0"),
+        (["seed=1000003"], "seed and evaluation.seed must differ: held-out scenes must not be trained on"),
+        (["seed=-1"], "seed must be at least 0, got -1"),
+        (["workers=true"], "workers must be a whole number, not True"),
+        (["ema=1"], "ema must be at least 0 and below 1, got 1.0"),
+        (["ema=abc"], "ema must be a number, not 'abc'"),
+        (["device=tpu"], "device must be 'auto' or 'cpu', not 'tpu'"),
+        (["precision=fp16"], "precision must be one of bf16, bf16-composer, float32, not 'fp16'"),
+        (["mix=epoch"], "mix must be 'step' (each step shows one source) or 'batch' (all of them), not 'epoch'"),
+        (["tensorboard=maybe"], "tensorboard must be true or false, not 'maybe'"),
+        (["model=3"], "model must hold keys and values, not 3"),
+        (["model.path=a", "model.sizes.heads=2"], "model.sizes and model.backbone_weights are for a new network"),
+        (["model.lora.rank=-1"], "lora: rank must be at least 0 and dropout in [0, 1), got -1, 0.0"),
+        (["model.freeze=network"], "model.freeze must be a list, not 'network'"),
+        (["model.sizes=3"], "model.sizes must hold keys and values, not 3"),
+        (["sources=scenes"], "sources must be names with their options"),
+        (
+            ["sources.photo.folder=x"],
+            "sources.photo: there is no kind 'photo': did you mean 'photos'? say kind: one of",
+        ),
+        (["sources.scenes=3"], "sources.scenes must hold keys and values, not 3"),
+        (["sources.scenes.objects=[1]"], "sources.scenes.objects must be a list of 2, not [1]"),
+        (["sources.scenes.objects=[1, a]"], "sources.scenes.objects[1] must be a whole number, not 'a'"),
+        (["grounding.form=dise"], "form: there is no 'dise'; did you mean 'dice'?"),
+        (["grounding.weightings=[]"], "grounding.weightings: name at least one"),
+        (["grounding.weightings=[gradcm]"], "did you mean 'gradcam'?"),
+        (["grounding.weight=-1"], "grounding.weight must be at least 0, got -1.0"),
+        (["grounding.ramp=2"], "grounding.ramp is a share of the steps, 0 to 1, got 2.0"),
+        (["grounding.share=0"], "grounding.share must be above 0 and at most 1, got 0.0"),
+        (["grounding.pooling_heads=0"], "grounding.pooling_heads must be at least 1, got 0"),
+        (["grounding.target_side.add=2"], "grounding.target_side.add must be between 0 and 1, got 2.0"),
+        (["dense.weight=-1"], "dense.weight must be at least 0, got -1.0"),
+        (["dense.first=1"], "dense.first is a share of the steps, at least 0 and below 1, got 1.0"),
+        (["dense.weight=0", "dense.first=0.1"], "dense.first: there is nothing to train first while dense.weight is 0"),
+        (["optimizer.lr=0"], "optimizer.lr must be above 0, got 0.0"),
+        (["optimizer.warmup=-1"], "optimizer.warmup must be at least 0, got -1"),
+        (["optimizer.betas=[0.9, 1]"], "optimizer.betas must be at least 0 and below 1, got [0.9, 1.0]"),
+        (["evaluation.best=pointng"], "evaluation.best: there is no figure 'pointng': did you mean 'pointing'?"),
+        (["evaluation.batches=0"], "evaluation: every and maps must be at least 0, batches at least 1"),
+        (["evaluation.best=r1", "evaluation.every=0"], "evaluation.best needs evaluation.every above 0"),
+        (["steps"], "--set takes KEY=VALUE, for example grounding.weight=0, not 'steps'"),
+        (["steps=[1"], "--set steps=[1: the value is no YAML"),
+        (["steps.much=1"], "--set steps.much=1: 'steps' has a value and no keys"),
+    ],
+)
+def test_wrong_values_are_one_line_that_says_which(changes, message):
+    with pytest.raises(InputError) as caught:
+        load_config("tiny", changes)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("steps: [1", "is no YAML"),
+        ("- 1\n", "must hold keys and values, not a list"),
+        ("!!python/object:os.system {}", "is no YAML"),
+        ("extends: c.yaml\n", "it extends itself"),
+        ("extends: refrence\n", "no config 'refrence': did you mean 'reference'? give a YAML file or one of clip"),
+    ],
+)
+def test_wrong_files(tmp_path, text, message):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"c.yaml|refrence") as caught:
+        load_config(tmp_path / "c.yaml")
+    assert message in str(caught.value)
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_config(tmp_path / "c.yaml")
+
+
+def keys(cls, prefix=""):
+    for each in fields(cls):
+        name = prefix + each.name
+        if name == "sources":
+            for kind, options in SOURCES.items():
+                yield from keys(options, f"sources.{kind}.")
+            continue
+        default = each.default_factory() if callable(each.default_factory) else each.default
+        if is_dataclass(default):
+            yield from keys(type(default), f"{name}.")
+        else:
+            yield name, default
+
+
+def test_every_key_is_documented_with_its_default():
+    rows = {}
+    for line in DOCS.read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| `") and len(cells) == 3:
+            rows[cells[0].strip("`")] = cells[1].strip("`")
+    wanted = {name: str(list(value) if isinstance(value, tuple) else value) for name, value in keys(TrainingConfig)}
+    shown = {"None": "null", "True": "true", "False": "false"}
+    wanted = {name: shown.get(value, value) for name, value in wanted.items()}
+    assert rows.keys() == wanted.keys()
+    assert rows == wanted

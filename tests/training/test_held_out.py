@@ -1,0 +1,46 @@
+"""Figures on held-out batches: the same as the evaluation of scenes gives."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mmgrad_explain.training.batches import encode
+from mmgrad_explain.training.held_out import evaluate_batches, sample_maps
+from mmgrad_explain.training.scene_evaluation import evaluate_scenes
+from mmgrad_explain.training.sources import SceneSource, SceneSourceOptions
+
+SOURCE = SceneSource(32, SceneSourceOptions(pictures=3, edits=3))
+
+
+@pytest.fixture
+def batches(tiny):
+    return [encode(SOURCE.batch(9, step), tiny.processor) for step in range(2)]
+
+
+def test_scenes_are_judged_as_by_their_own_evaluation(tiny, batches):
+    figures = evaluate_batches(tiny, batches)
+    expected = evaluate_scenes(tiny, seed=9, scenes=6, edits=3)
+    (maps,) = expected.maps.values()
+    assert figures["r1"] == pytest.approx(float(expected.recall.mean()))
+    assert figures["sibling_r1"] == pytest.approx(float(expected.sibling_recall.mean()))
+    for name, values in maps.items():
+        assert figures[name] == pytest.approx(float(values.mean()), abs=1e-5), name
+    (contrast,) = expected.contrast.values()
+    assert figures["contrast"] == pytest.approx(float(contrast.mean()))
+    by_edit = expected.by_edit(maps["pointing"])
+    assert {name: figures[f"pointing_{name}"] for name in by_edit} == pytest.approx(by_edit)
+
+
+def test_what_is_not_known_is_left_out(tiny, batches):
+    blind = [replace(batch, supervised=torch.zeros_like(batch.supervised)) for batch in batches]
+    assert set(evaluate_batches(tiny, blind)) == {"r1", "sibling_r1"}
+
+
+def test_maps_of_some_samples(tiny, batches):
+    batch = replace(batches[0], edits=["add", *batches[0].edits[1:]])
+    maps, on_target = sample_maps(tiny, batch, torch.tensor([0, 4]))
+    assert maps.shape == (2, 8, 8)
+    assert on_target.tolist() == [True, batch.edits[4] == "add"]
+    again, _ = sample_maps(tiny, batch, torch.tensor([4]))
+    torch.testing.assert_close(maps[1:], again, rtol=1e-3, atol=1e-5)

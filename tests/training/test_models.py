@@ -1,0 +1,192 @@
+"""The composer a run starts from, and the folder it ends as."""
+
+import sys
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mmgrad_explain.composers.clip_composer import ClipComposer
+from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.composers.reference import ReferenceModel
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.training import models as module
+from mmgrad_explain.training import needs
+from mmgrad_explain.training.config import LoraOptions, ModelOptions
+from mmgrad_explain.training.models import image_size_of, save_composer, starting_composer
+from mmgrad_explain.training.objective import GroundedObjective
+from mmgrad_explain.training.objective_options import ObjectiveOptions
+
+WORDS = ("make", "the", "red", "coat")
+SIZES = {
+    "image_size": 32,
+    "text_width": 16,
+    "text_layers": 1,
+    "heads": 2,
+    "feature_width": 16,
+    "embed_dim": 8,
+    "backbone_options": {"layers": [1, 1, 1, 1], "channels": [8, 16, 16, 16], "stem_width": 8, "groups": 2},
+}
+LORA = LoraOptions(rank=2)
+
+
+def parameters_trained(composer):
+    return {name for name, parameter in composer.named_parameters() if parameter.requires_grad}
+
+
+def test_a_new_network_knows_the_words():
+    options = ModelOptions(sizes=SIZES)
+    composer = starting_composer(options, WORDS)
+    assert composer.training
+    assert composer.network.config.vocab_size == 6
+    assert composer.processor.image_size == image_size_of(options) == 32
+    assert composer.processor.encode_texts(["make the coat red"])[1].sum() == 4
+    assert image_size_of(ModelOptions(path="reference")) is None
+
+
+def test_a_saved_reference_is_read_by_both_faces(tmp_path):
+    composer = starting_composer(ModelOptions(sizes=SIZES), WORDS)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "old").write_text("gone")
+    save_composer(composer, tmp_path / "model")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "config.json", "model", "model.safetensors", "preprocessor_config.json", "tokenizer.json",
+    ]  # fmt: skip
+    read = load_composer(tmp_path / "model")
+    model = ReferenceModel.from_pretrained(tmp_path / "model")
+    for name, value in composer.network.state_dict().items():
+        assert torch.equal(read.network.state_dict()[name], value)
+        assert torch.equal(model.network.state_dict()[name], value)
+    assert composer.training
+    assert starting_composer(ModelOptions(path=str(tmp_path / "model")), ()).training
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot write .*model: Not a directory"):
+        save_composer(starting_composer(ModelOptions(sizes=SIZES), WORDS), tmp_path / "file" / "model")
+
+
+def test_freezing():
+    composer = starting_composer(ModelOptions(sizes=SIZES, freeze=("network.visual", "network.text")), WORDS)
+    parts = {name.split(".")[1] for name in parameters_trained(composer)}
+    assert parts == {"neck", "identity", "identity_out", "shift", "logit_scale"}
+    with pytest.raises(InputError, match=r"no part 'network.visula': did you mean 'network.visual'"):
+        starting_composer(ModelOptions(sizes=SIZES, freeze=("network.visula",)), WORDS)
+    with pytest.raises(InputError, match="nothing is left to train"):
+        starting_composer(ModelOptions(sizes=SIZES, freeze=("network",)), WORDS)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"image_sice": 32}, "unknown key 'model.sizes.image_sice': did you mean 'image_size'?"),
+        ({**SIZES, "heads": 3}, "model.sizes do not fit together"),
+        ({**SIZES, "backbone": "resnet10tt"}, "timm backbone 'resnet10tt' cannot be used"),
+    ],
+)
+def test_sizes_that_do_not_fit(sizes, message):
+    with pytest.raises(InputError, match=message.replace("?", r"\?")):
+        starting_composer(ModelOptions(sizes=sizes), WORDS)
+    with pytest.raises(InputError, match="needs to know the words"):
+        starting_composer(ModelOptions(sizes=SIZES), ())
+
+
+# ------------------------------------------------------------------------------------------------ pretrained backbones
+
+
+def test_a_backbone_from_a_file(tmp_path):
+    other = starting_composer(ModelOptions(sizes=SIZES), WORDS).network.visual
+    save_file({**other.state_dict(), "fc.weight": torch.zeros(2, 2)}, tmp_path / "weights.safetensors")
+    options = ModelOptions(sizes=SIZES, backbone_weights=str(tmp_path / "weights.safetensors"))
+    composer = starting_composer(options, WORDS)
+    assert composer.backbone == ("network.visual",)
+    for name, value in other.state_dict().items():
+        assert torch.equal(composer.network.visual.state_dict()[name], value)
+
+
+def test_a_pretrained_timm_backbone(monkeypatch):
+    """Its own weights are fetched by timm; a stand-in of the same shape here."""
+    import timm
+
+    real = timm.create_model
+
+    def stand_in(name, pretrained=False, **options):
+        return real(name, features_only=True, out_indices=(1, 2, 3)) if pretrained else real(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", stand_in)
+    sizes = {**SIZES, "backbone": "resnet10t", "backbone_options": {}}
+    assert starting_composer(ModelOptions(sizes=sizes, backbone_weights="pretrained"), WORDS).backbone
+
+    def offline(name, pretrained=False, **options):
+        if pretrained:
+            raise RuntimeError("no pretrained weights\nat all")
+        return real(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(InputError, match=r"no pretrained 'resnet10t' could be had: no pretrained weights$"):
+        starting_composer(ModelOptions(sizes=sizes, backbone_weights="pretrained"), WORDS)
+
+
+def test_backbone_weights_that_do_not_fit(tmp_path):
+    save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"no")
+    for name, message in (("other", "does not fit 'resnet10t': no 'bn1.bias'"), ("broken", "cannot be read"),
+                          ("missing", "cannot be read")):  # fmt: skip
+        with pytest.raises(InputError, match=message):
+            starting_composer(ModelOptions(sizes=SIZES, backbone_weights=str(tmp_path / f"{name}.safetensors")), WORDS)
+
+
+# ---------------------------------------------------------------------------------------------------------------- CLIP
+
+
+def test_clip_gets_a_combiner(clip_folder, tmp_path):
+    composer = starting_composer(ModelOptions(path=str(clip_folder), combiner_width=16, fit="crop"), ())
+    assert isinstance(composer, ClipComposer)
+    assert composer.combiner.config.width == 16
+    assert composer.processor.fit == "crop"
+    save_composer(composer, tmp_path / "model")
+    again = starting_composer(ModelOptions(path=str(tmp_path / "model")), ())
+    assert isinstance(again, ClipComposer)
+    assert again.name == "model"
+
+
+def test_adapters_are_trained_and_merged(clip_folder, tmp_path):
+    composer = starting_composer(ModelOptions(path=str(clip_folder), combiner_width=16, lora=LORA), ())
+    trained = parameters_trained(composer)
+    assert any("vision_model" in name and "lora_" in name for name in trained)
+    assert any("text_model" in name and "lora_" in name for name in trained)
+    assert all("lora_" in name or name.startswith("combiner.") for name in trained)
+    GroundedObjective(composer, ObjectiveOptions())
+    composer.get_submodule(composer.target_layer)
+    for name, parameter in composer.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    inputs = {
+        "pixel_values": torch.randn(2, 3, 32, 32),
+        "input_ids": torch.tensor([[1, 3, 2], [1, 4, 2]]),
+        "attention_mask": torch.ones(2, 3, dtype=torch.long),
+    }
+    expected = composer.eval()(**inputs).embedding
+    save_composer(composer, tmp_path / "model")
+    read = load_composer(tmp_path / "model")
+    torch.testing.assert_close(read(**inputs).embedding, expected, rtol=1e-4, atol=1e-5)
+    assert parameters_trained(composer) == trained
+
+
+def test_adapters_that_do_not_fit(clip_folder, monkeypatch):
+    with pytest.raises(InputError, match="no part that was trained before; set it to 0"):
+        starting_composer(ModelOptions(sizes=SIZES, lora=LORA), WORDS)
+    with pytest.raises(InputError, match=r"lora.targets: clip has no layer qkv"):
+        starting_composer(ModelOptions(path=str(clip_folder), lora=LoraOptions(rank=2, targets=("qkv",))), ())
+    monkeypatch.setattr(needs, "find_spec", lambda name: None)
+    with pytest.raises(
+        InputError, match=r"lora.rank needs peft, which is not installed: pip install 'mmgrad-explain\[train\]'"
+    ):
+        starting_composer(ModelOptions(path=str(clip_folder), lora=LORA), ())
+
+
+def test_without_peft_there_is_nothing_to_merge(tmp_path, monkeypatch):
+    composer = starting_composer(ModelOptions(sizes=SIZES), WORDS)
+    monkeypatch.delitem(sys.modules, "peft", raising=False)
+    assert module.merge_adapters(composer) is composer

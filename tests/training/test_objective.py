@@ -1,0 +1,360 @@
+"""The objective: the formula, what it trains, the two ways forward, any composer."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mmgrad_explain.attention.scores import CallableScore, TextShift
+from mmgrad_explain.composers.base import Composer
+from mmgrad_explain.composers.build import build_network
+from mmgrad_explain.composers.clip_composer import ClipComposer
+from mmgrad_explain.composers.reference_composer import ReferenceComposer
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.grounding import dice_loss, grounding_targets
+from mmgrad_explain.training.batches import encode
+from mmgrad_explain.training.dense import LabelHeads, at_cells
+from mmgrad_explain.training.objective import GroundedObjective, Rows
+from mmgrad_explain.training.objective_options import DenseOptions, GroundingOptions, ObjectiveOptions
+from mmgrad_explain.training.objective_terms import missed_by_pooling
+from mmgrad_explain.training.sources import SceneSource, SceneSourceOptions
+from mmgrad_explain.training.stages import stages_of
+
+SOURCE = SceneSource(32, SceneSourceOptions(pictures=2, edits=3), labels=True)
+
+
+@pytest.fixture
+def batch(tiny_processor):
+    return encode(SOURCE.batch(3, 0), tiny_processor)
+
+
+@pytest.fixture
+def composer(tiny_config, tiny_processor):
+    torch.manual_seed(0)
+    return ReferenceComposer(build_network(tiny_config), tiny_processor)
+
+
+def objective(composer, dense=0.0, precision="float32", checkpointing=False, **grounding):
+    options = ObjectiveOptions(GroundingOptions(**grounding), DenseOptions(dense), precision, checkpointing)
+    return GroundedObjective(composer, options, SOURCE.label_classes)
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_retrieval_is_infonce_against_targets_and_references(composer, batch):
+    losses = objective(composer, weight=0)(batch, rng())
+    output = composer(
+        batch.references[batch.picture], batch.input_ids, batch.attention_mask, target_pixel_values=batch.targets
+    )
+    references = (output.embedding - output.shift)[[0, 3]]
+    gallery = F.normalize(torch.cat([output.target, references]), dim=-1)
+    logits = F.normalize(output.embedding, dim=-1) @ gallery.T * composer.network.logit_scale.exp()
+    torch.testing.assert_close(losses.retrieval, F.cross_entropy(logits, torch.arange(6)), rtol=1e-4, atol=1e-5)
+    assert losses.total is losses.retrieval or losses.total.item() == losses.retrieval.item()
+
+
+def test_the_grounding_loss_is_the_formula(composer, batch):
+    """Dice of Grad-CAM and HiResCAM of <d, sg(d)>, written out with autograd."""
+    made = objective(composer, weight=2.0)
+    losses = made(batch, rng(), 0.5)
+    rows = made.rows(batch, rng())
+    network = composer.network
+    features = network.encode_image(
+        torch.cat([batch.references[batch.picture[rows.reference]], batch.targets[rows.target]])
+    )
+    looked = features.detach().requires_grad_()
+    chosen = torch.cat(rows)
+    mask = batch.attention_mask[chosen].bool()
+    shift = network.shift(looked, *network.text(batch.input_ids[chosen], mask), mask)
+    (gradient,) = torch.autograd.grad((shift * shift.detach()).sum(), looked)
+    masks = torch.cat([batch.reference_masks[rows.reference], batch.target_masks[rows.target]])
+    where = grounding_targets((8, 8), masks=masks).masks
+    gradcam = (gradient.mean((2, 3), keepdim=True) * looked).sum(1)
+    hirescam = (gradient * looked).sum(1)
+    expected = (dice_loss(gradcam, where).mean() + dice_loss(hirescam, where).mean()) / 2
+    torch.testing.assert_close(losses.grounding.detach(), 0.5 * 2 * expected.detach(), rtol=1e-3, atol=1e-4)
+    assert losses.figures["dice"].item() == pytest.approx(expected.item(), abs=1e-4)
+    assert losses.total.item() == pytest.approx((losses.retrieval + losses.grounding).item())
+
+
+def test_add_is_supervised_on_the_target_alone(composer, batch):
+    batch = replace(batch, edits=["add", "remove", "recolour"] * 2)
+    rows = objective(composer, target_side={"recolour": 1.0}).rows(batch, rng())
+    assert rows.reference.tolist() == [1, 2, 4, 5]
+    assert rows.target.tolist() == [0, 2, 3, 5]
+    unknown = replace(batch, supervised=torch.tensor([False, False, True] * 2))
+    rows = objective(composer, target_side={"recolour": 0.0}).rows(unknown, rng())
+    assert (rows.reference.tolist(), rows.target.tolist()) == ([2, 5], [])
+    assert rows
+    assert not Rows(torch.zeros(0), torch.zeros(0))
+    fewer = objective(composer, share=0.5, target_side={"recolour": 1.0}).rows(batch, rng())
+    assert len(torch.cat(fewer)) == 4
+
+
+def test_the_grounding_loss_trains_every_part(composer, batch):
+    losses = objective(composer)(batch, rng())
+    losses.grounding.backward()
+    for part in ("visual", "neck", "text", "shift"):
+        gradients = [p.grad for p in getattr(composer.network, part).parameters()]
+        assert any(g is not None and g.abs().sum() > 0 for g in gradients), part
+    assert all(p.grad is None or p.grad.isfinite().all() for p in composer.parameters())
+
+
+@pytest.mark.parametrize("schedule", [0.0, 1.0])
+def test_without_grounding_there_is_no_second_order_work(composer, batch, schedule, monkeypatch):
+    from mmgrad_explain.attention import MultiModalGradAttention
+
+    monkeypatch.setattr(MultiModalGradAttention, "attend", None)
+    losses = objective(composer, weight=float(schedule == 0))(batch, rng(), schedule)
+    assert losses.grounding.item() == 0
+    assert not losses.grounding.requires_grad
+    assert set(losses.figures) == {"retrieval", "accuracy"}
+
+
+@pytest.mark.parametrize(
+    "terms", [{}, {"contrast": 1.0, "margin": 1.0, "consistency": 1.0, "pooling": 0.5, "share": 0.7}]
+)
+def test_both_ways_forward_are_the_same(composer, batch, terms):
+    """Each picture encoded once, or the composer's whole forward: equal losses and gradients."""
+    one = objective(composer, **terms)
+    other = objective(composer, **terms)
+    other._score = CallableScore(TextShift(), "the same by another name")
+    made = []
+    for each in (one, other):
+        composer.zero_grad()
+        losses = each(batch, rng())
+        losses.total.backward()
+        made.append((losses, [p.grad.clone() for p in composer.parameters() if p.grad is not None]))
+    (first, gradients), (second, others) = made
+    assert first.figures.keys() == second.figures.keys()
+    torch.testing.assert_close(first.total, second.total, rtol=1e-4, atol=1e-5)
+    for a, b in zip(gradients, others, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-4)
+
+
+def test_terms_have_their_weights(composer, batch):
+    losses = objective(composer, weight=2.0, contrast=0.5, margin=0.25, consistency=3.0, pooling=0.1)(batch, rng())
+    figures = losses.figures
+    parts = {"dice": 2.0, "contrast": 0.5, "margin": 0.25, "consistency": 3.0, "pooling": 0.1}
+    assert set(figures) == {"retrieval", "accuracy", "dead", *parts}
+    total = sum(weight * figures[name] for name, weight in parts.items())
+    assert losses.grounding.item() == pytest.approx(total.item(), rel=1e-4)
+    assert all(not value.requires_grad for value in figures.values())
+
+
+def test_pooling_alone_needs_no_map(composer, batch):
+    losses = objective(composer, weight=0, pooling=0.5)(batch, rng())
+    assert set(losses.figures) == {"retrieval", "accuracy", "pooling"}
+    losses.grounding.backward()
+    assert composer.network.shift.pooling.query.weight.grad.abs().sum() > 0
+
+
+def test_what_pooling_misses():
+    masks = torch.zeros(2, 4, 4, dtype=torch.bool)
+    masks[0, :2, :2] = True
+    logits = torch.zeros(2, 3, 4)
+    logits[0, 0, 0] = 20
+    assert missed_by_pooling(logits, masks, 1).item() == pytest.approx(0, abs=1e-3)
+    assert missed_by_pooling(logits, masks, 2).item() == pytest.approx(np.log(4) / 2, abs=1e-3)
+    assert missed_by_pooling(logits[1:], masks[1:], 2).item() == 0
+
+
+def test_precisions_agree(composer, batch):
+    exact = objective(composer)(batch, rng())
+    for precision in ("bf16", "bf16-composer"):
+        losses = objective(composer, precision=precision)(batch, rng())
+        assert losses.total.dtype == torch.float32
+        assert losses.total.item() == pytest.approx(exact.total.item(), abs=0.15)
+        losses.total.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in composer.parameters())
+
+
+def test_checkpointing_changes_nothing_but_memory(composer, batch, monkeypatch):
+    from mmgrad_explain.training import objective as module
+
+    monkeypatch.setattr(module, "_CHUNK", 3)
+    made = []
+    for checkpointing in (False, True):
+        composer.zero_grad()
+        losses = objective(composer, checkpointing=checkpointing)(batch, rng())
+        losses.total.backward()
+        made.append((losses.total.item(), composer.network.visual.conv1[0].weight.grad.clone()))
+    assert made[0][0] == pytest.approx(made[1][0], rel=1e-5)
+    torch.testing.assert_close(made[0][1], made[1][1], rtol=1e-3, atol=1e-5)
+
+
+def test_a_few_steps_on_one_batch_learn_it(composer, tiny_processor):
+    """Both losses fall: the objective trains."""
+    batch = encode(SceneSource(32, SceneSourceOptions(pictures=3, edits=2)).batch(3, 0), tiny_processor)
+    made = objective(composer)
+    optimizer = torch.optim.AdamW(made.parameters(), lr=3e-3)
+    history = []
+    for _ in range(60):
+        losses = made(batch, rng())
+        optimizer.zero_grad()
+        losses.total.backward()
+        torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
+        optimizer.step()
+        history.append((float(losses.retrieval.detach()), float(losses.figures["dice"])))
+    first, last = history[0], np.mean(history[-5:], axis=0)
+    assert last[0] < 0.8 * first[0], history[::10]
+    assert last[1] < first[1] - 0.1, history[::10]
+
+
+# --------------------------------------------------------------------------------------------------------- label heads
+
+
+def test_labels_are_a_help_of_their_own(composer, batch):
+    made = objective(composer, dense=0.5)
+    losses = made(batch, rng())
+    assert losses.total.item() == pytest.approx((losses.retrieval + losses.grounding + 0.5 * losses.dense).item())
+    alone = made(batch, rng(), dense_only=True)
+    assert alone.total.item() == pytest.approx(0.5 * alone.dense.item())
+    assert set(alone.figures) == {"dense"}
+    alone.total.backward()
+    assert composer.network.neck.project[2].weight.grad.abs().sum() > 0
+    assert not any("heads." in name for name in composer.state_dict())
+
+
+def test_the_heads_weigh_things_and_ground_alike():
+    heads = LabelHeads(2, {"thing": 3, "other": 2})
+    grid = torch.randn(2, 2, 2, 2)
+    labels = torch.tensor([[[1, 0], [0, 0]], [[2, 255], [0, 0]]], dtype=torch.uint8)
+    each = F.cross_entropy(heads.heads["thing"](grid), labels.long(), ignore_index=255, reduction="none")
+    expected = (each[[0, 1], 0, 0].mean() + each[labels == 0].mean()) / 2
+    torch.testing.assert_close(heads(grid, {"thing": labels[:1]}, {"thing": labels[1:]}), expected)
+    assert heads(grid, {}, {}).item() == 0
+
+
+def test_labels_are_looked_up_at_the_cells_centres():
+    labels = torch.arange(36).view(1, 6, 6)
+    assert at_cells(labels, (2, 3)).tolist() == [[[7, 9, 11], [25, 27, 29]]]
+
+
+def test_what_cannot_be_trained_says_so(composer, tiny_processor, batch):
+    with pytest.raises(InputError, match=r"dense.weight: none of the sources has label maps"):
+        GroundedObjective(composer, ObjectiveOptions(dense=DenseOptions(1.0)))
+    with pytest.raises(InputError, match=r"Plain cannot be trained: it has no processor.image_size, .*save_pretrained"):
+        objective(Plain(None))
+    with pytest.raises(InputError, match=r"dense.weight: this composer offers no feature grid by itself"):
+        objective(Tiled(tiny_processor), dense=1.0)
+    with pytest.raises(InputError, match=r"grounding.pooling: Tiled names no pooling_layer; set it to 0"):
+        objective(Tiled(tiny_processor), pooling=1.0)
+    with pytest.raises(InputError, match="there are no label heads to train alone"):
+        objective(composer)(batch, rng(), dense_only=True)
+    with pytest.raises(InputError, match="precision must be one of"):
+        ObjectiveOptions(precision="fp8")
+
+
+# -------------------------------------------------------------------------------------------------------- any composer
+
+
+class Output(NamedTuple):
+    embedding: torch.Tensor
+    shift: torch.Tensor
+    target: torch.Tensor | None = None
+    target_shift: torch.Tensor | None = None
+
+
+class Plain(Composer):
+    def __init__(self, processor):
+        super().__init__()
+        self.processor = processor
+
+    def preprocess(self, images, texts, targets=None):
+        return self.processor(images, texts, targets)
+
+
+class Tiled(Plain):
+    """A composer that offers nothing but a forward, gated by the mean of its words."""
+
+    target_layer = "grid"
+
+    def __init__(self, processor):
+        super().__init__(processor)
+        self.grid = nn.Sequential(nn.Conv2d(3, 8, 8, 8), nn.ReLU())
+        self.words = nn.Embedding(processor.tokenizer.get_vocab_size(), 8)
+        self.out = nn.Linear(8, 8)
+
+    def save_pretrained(self, folder):
+        torch.save(self.state_dict(), folder / "weights.pt")
+
+    def forward(self, pixel_values, input_ids, attention_mask, target_pixel_values=None):
+        gate = self.words(input_ids).mean(1)
+        one, shift = self.side(pixel_values, gate)
+        if target_pixel_values is None:
+            return Output(one + shift, shift)
+        two, other = self.side(target_pixel_values, gate)
+        return Output(one + shift, shift, two, other)
+
+    def side(self, pixels, gate):
+        pooled = self.grid(pixels).square().mean((2, 3))
+        return self.out(pooled), self.out(pooled * gate)
+
+
+def test_any_composer_with_a_forward_is_trained(tiny_processor, batch):
+    torch.manual_seed(0)
+    composer = Tiled(tiny_processor)
+    made = objective(composer)
+    assert stages_of(composer) is None
+    assert made.logit_scale is not None
+    losses = made(batch, rng())
+    losses.total.backward()
+    assert losses.figures["dice"] > 0
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in made.parameters())
+
+
+def test_clip_is_trained_in_stages(clip_folder):
+    composer = ClipComposer.from_clip(clip_folder, width=16)
+    assert stages_of(composer) is composer
+    batch = encode(SOURCE.batch(3, 0), composer.processor)
+    made = objective(composer.eval(), dense=0.5)
+    assert made.logit_scale is None
+    losses = made(batch, rng())
+    losses.total.backward()
+    blocks = composer.clip.vision_model.encoder.layers
+    assert blocks[0].mlp.fc1.weight.grad.abs().sum() > 0
+    assert composer.combiner.mix[0].weight.grad.abs().sum() > 0
+    other = objective(composer, dense=0.5)
+    other._score = CallableScore(TextShift(), "the same by another name")
+    whole = other(batch, rng())
+    torch.testing.assert_close(losses.grounding, whole.grounding, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(losses.retrieval, whole.retrieval, rtol=1e-3, atol=1e-4)
+
+
+def test_clip_checkpoints_its_own_blocks(clip_folder):
+    composer = ClipComposer.from_clip(clip_folder, width=16).eval()
+    batch = encode(SOURCE.batch(3, 0), composer.processor)
+    totals, gradients = [], []
+    for checkpointing in (False, True):
+        made = objective(composer, checkpointing=checkpointing)
+        assert composer.checkpointing == checkpointing
+        assert not made._checkpointing
+        composer.zero_grad()
+        losses = made(batch, rng())
+        losses.total.backward()
+        totals.append(losses.total.item())
+        gradients.append(composer.clip.vision_model.encoder.layers[0].mlp.fc1.weight.grad.clone())
+    assert totals[0] == pytest.approx(totals[1], rel=1e-5)
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------------------ schedule
+
+
+def test_the_schedule():
+    options = GroundingOptions(warm_start=0.2, ramp=0.2, anneal=0.4, final=0.5)
+    factors = [options.schedule(step, 10) for step in range(10)]
+    assert factors == pytest.approx([0, 0, 0.5, 1, 1, 1, 1, 0.875, 0.75, 0.625])
+    assert [GroundingOptions().schedule(step, 4) for step in range(4)] == [0, 1, 1, 1]
+
+
+def test_sides_of_edits():
+    shares = GroundingOptions(target_side={"move": 0.7}).target_shares(["add", "move", "recolour", "blur"])
+    assert shares.tolist() == [1.0, 0.7, 0.1, 0.0]

@@ -1,0 +1,234 @@
+"""Whole runs: what they leave, going on, the best weights, every kind of source and start."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+import yaml
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.errors import InputError, OutputExistsError
+from mmgrad_explain.training import needs
+from mmgrad_explain.training.config_file import config_from, config_values
+from mmgrad_explain.training.run import build_source, train
+from mmgrad_explain.training.run_folder import last_checkpoint, load_best, versions
+from mmgrad_explain.training.trainer import GroundedTrainer, grid_rows, learning_rate
+
+
+def weights(folder):
+    return load_file(folder / "model" / "model.safetensors")
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture
+def whole(made, micro):
+    """A run in one go, made once."""
+    folder = made / "whole"
+    config = micro(ema=0.9, grounding={"pooling": 0.1}, dense={"weight": 0.2, "first": 0.25})
+    if not folder.exists():
+        train(config, folder)
+    return config, folder
+
+
+def test_what_a_run_leaves(whole, picture):
+    config, folder = whole
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"config.yaml", "versions.json", "metrics.jsonl", "maps.png", "maps.npz", "checkpoints", "model"}
+    assert config_from(yaml.safe_load((folder / "config.yaml").read_text())) == config
+    assert json.loads((folder / "versions.json").read_text()).keys() >= {"seed", "torch", "python", "machine"}
+    kept = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert kept == ["checkpoint-2", "checkpoint-4"]
+    steps = [line["step"] for line in lines(folder)]
+    assert steps == sorted(steps)
+    first, *_ = lines(folder)
+    assert first.keys() >= {"loss", "learning_rate", "grad_norm", "retrieval", "dense", "pooling", "dice"}
+    assert [line["step"] for line in lines(folder) if "eval_r1" in line] == [2, 4]
+    composer = load_composer(folder / "model")
+    assert composer(**composer.preprocess([picture], ["make it red"]).tensors).embedding.isfinite().all()
+
+
+def test_resuming_gives_the_same_weights(whole, tmp_path, monkeypatch):
+    """Stopped in the third step and taken up again: equal to the run in one go."""
+    config, folder = whole
+    real = GroundedTrainer.compute_loss
+
+    def stop_at_third(self, model, inputs, **options):
+        if int(inputs["step"]) == 2:
+            raise KeyboardInterrupt
+        return real(self, model, inputs, **options)
+
+    monkeypatch.setattr(GroundedTrainer, "compute_loss", stop_at_third)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path)
+    monkeypatch.undo()
+    assert not (tmp_path / "model").exists()
+    (tmp_path / "checkpoints" / "checkpoint-3").mkdir()  # as if it had been stopped while writing
+    train(config, tmp_path, resume=True)
+    for name, value in weights(tmp_path).items():
+        torch.testing.assert_close(value, weights(folder)[name], rtol=1e-4, atol=1e-6)
+    assert [line["step"] for line in lines(tmp_path)] == [line["step"] for line in lines(folder)]
+    assert lines(tmp_path)[1]["eval_r1"] == lines(folder)[1]["eval_r1"]
+
+
+def test_a_run_is_not_overwritten_nor_mixed(whole, made):
+    config, folder = whole
+    before = weights(folder)
+    with pytest.raises(OutputExistsError, match="pass --resume to go on with it"):
+        train(config, folder)
+    other = config_from({**config_values(config), "seed": 5, "sources": {"scenes": {"pictures": 2}}})
+    with pytest.raises(InputError, match="holds a run with another seed, sources: use the same, or another --out"):
+        train(other, folder, resume=True)
+    assert all(torch.equal(value, before[name]) for name, value in weights(folder).items())
+    (made / "file").write_text("")
+    with pytest.raises(InputError, match="is a file: name a folder for the run"):
+        train(config, made / "file")
+
+
+def test_a_damaged_config_is_said(tmp_path, micro):
+    (tmp_path / "config.yaml").write_text("- 1")
+    with pytest.raises(InputError, match=r"config.yaml cannot be read"):
+        train(micro(), tmp_path, resume=True)
+
+
+def test_the_best_weights_are_kept(tmp_path, micro, monkeypatch):
+    from mmgrad_explain.training import trainer as module
+
+    values = iter([0.3, 0.9, 0.5])
+    real = module.evaluate_batches
+    monkeypatch.setattr(module, "evaluate_batches", lambda *a: {**real(*a), "dead": next(values)})
+    result = train(micro(steps=6, evaluation={"best": "dead", "maps": 0}, optimizer={"lr": 0.1}), tmp_path)
+    assert result.step == 2
+    assert result.figures["dead"] == 0.5
+    with safe_open(tmp_path / "checkpoints" / "best.safetensors", "pt") as file:
+        assert file.metadata() == {"step": "2", "metric": "dead", "value": "0.3"}
+        best = file.get_tensor("network.logit_scale")
+    assert torch.equal(weights(tmp_path)["network.logit_scale"], best)
+    assert not (tmp_path / "maps.png").exists()
+
+
+def test_photographs_with_labels(tmp_path, micro, photo_folder):
+    source = {"photos": {"folder": str(photo_folder), "pictures": 2, "edits": 2, "holdout": 0.3}}
+    config = micro(steps=2, sources=source, dense={"weight": 0.5}, workers=1, evaluation={"every": 0})
+    result = train(config, tmp_path)
+    assert {"r1", "pointing", "contrast"} <= set(result.figures)
+    assert "coat" in load_composer(result.model).processor.tokenizer.get_vocab()
+
+
+def test_clip_with_adapters_on_triplets_and_scenes(tmp_path, micro, clip_folder, triplet_folder):
+    config = config_from({
+        **config_values(micro(steps=2, mix="batch", evaluation={"every": 2, "best": "r1"})),
+        "model": {"path": str(clip_folder), "combiner_width": 16, "lora": {"rank": 2}},
+        "sources": {
+            "mine": {"kind": "triplets", "folder": str(triplet_folder), "pictures": 2, "edits": 2, "holdout": 0.4},
+            "scenes": {"pictures": 1, "edits": 2},
+        },
+    })  # fmt: skip
+    result = train(config, tmp_path)
+    composer = load_composer(result.model)
+    assert type(composer).__name__ == "ClipComposer"
+    assert not any("lora" in name for name in composer.state_dict())
+    assert result.step == 2
+
+
+def test_tensorboard(tmp_path, micro):
+    train(micro(steps=1, tensorboard=True, evaluation={"maps": 0}), tmp_path)
+    assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+def test_what_is_missing_is_said(tmp_path, micro, monkeypatch):
+    with pytest.raises(InputError, match=r"sources.photos.folder is missing: say where it is, --set sources.photos"):
+        train(micro(sources={"photos": {}}), tmp_path / "run")
+    monkeypatch.setattr(needs, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"training needs accelerate, .*pip install 'mmgrad-explain\[train\]'"):
+        train(micro(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_held_out_sources_are_shown_together(micro, photo_folder):
+    photos = {"folder": str(photo_folder), "pictures": 1, "edits": 2, "holdout": 0.3}
+    config = micro(sources={"photos": photos, "scenes": {"pictures": 2, "edits": 2}})
+    assert build_source(config, 32).mix == "step"
+    held_out = build_source(config, 32, held_out=True)
+    assert held_out.mix == "batch"
+    assert held_out.sources["photos"].held_out
+
+
+# ------------------------------------------------------------------------------------------------------ smaller things
+
+
+def test_the_learning_rate():
+    rates = [learning_rate(step, 12, 2, 0.1) for step in range(12)]
+    assert rates[:3] == [0.5, 1.0, 1.0]
+    assert rates == [*rates[:2], *sorted(rates[2:], reverse=True)]
+    assert 0.1 < rates[-1] < 0.15
+    assert learning_rate(12, 12, 2, 0.1) == pytest.approx(0.1)
+    assert learning_rate(0, 4, 0) == 1.0
+
+
+def test_the_picture_of_maps_shows_two_texts_of_each_picture():
+    assert grid_rows([0, 0, 0, 1, 1, 1, 2], 5) == [0, 1, 3, 4, 6]
+    assert grid_rows([0, 0, 0, 1, 1, 1, 2], 3) == [0, 1, 3]
+
+
+def test_only_whole_checkpoints_are_gone_on_from(tmp_path):
+    for step, files in ((2, ["trainer_state.json", "ema.safetensors"]), (10, ["trainer_state.json"]), (20, [])):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        for name in files:
+            (folder / name).write_text("{}")
+    assert last_checkpoint(tmp_path, average=False).name == "checkpoint-10"
+    assert not (tmp_path / "checkpoint-20").exists()
+    assert last_checkpoint(tmp_path, average=True).name == "checkpoint-2"
+    (tmp_path / "checkpoint-2" / "trainer_state.json").write_text("{")
+    assert last_checkpoint(tmp_path, average=False) is None
+
+
+def test_the_best_weights_may_be_missing_or_damaged(tmp_path):
+    layer = torch.nn.Linear(1, 1)
+    assert load_best(tmp_path / "best.safetensors", layer) is None
+    (tmp_path / "best.safetensors").write_bytes(b"no")
+    with pytest.raises(InputError, match=r"best.safetensors cannot be read"):
+        load_best(tmp_path / "best.safetensors", layer)
+
+
+def test_versions_leave_out_what_is_not_installed(monkeypatch):
+    from mmgrad_explain.training import run_folder
+
+    monkeypatch.setattr(run_folder, "_PACKAGES", ("torch", "surely-not-installed"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    found = versions()
+    assert "surely-not-installed" not in found
+    assert found["device"] == "a GPU"
+
+
+def test_parts_that_were_trained_before_have_their_own_rate(micro, clip_folder, tmp_path):
+    from mmgrad_explain.composers.clip_composer import ClipComposer
+    from mmgrad_explain.training.objective import GroundedObjective
+    from mmgrad_explain.training.objective_options import ObjectiveOptions
+    from mmgrad_explain.training.trainer import training_arguments
+
+    config = replace(micro(optimizer={"lr": 1e-2, "backbone_lr": 0.1, "weight_decay": 0.5}), steps=2)
+    objective = GroundedObjective(ClipComposer.from_clip(clip_folder, width=16), ObjectiveOptions())
+    source = build_source(config, 32)
+    trainer = GroundedTrainer(objective, config, source, source, training_arguments(config, tmp_path))
+    groups = {(g["lr"], g["weight_decay"]): len(g["params"]) for g in trainer.create_optimizer().param_groups}
+    assert set(groups) == {(1e-3, 0.5), (1e-3, 0.0), (1e-2, 0.5), (1e-2, 0.0)}
+    assert sum(groups.values()) == len(list(objective.parameters()))
+    assert trainer.create_optimizer() is trainer.optimizer
+    loss, losses = trainer.compute_loss(objective, trainer.train_dataset[1], return_outputs=True)
+    assert loss is losses.total
+    other = trainer.evaluate(trainer.eval_dataset, metric_key_prefix="other")
+    assert "other_r1" in other
+    assert trainer.state.best_metric is None

@@ -112,12 +112,12 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
         return 0
+    speed = f"{rate:.0f} triplets/s (drawing alone, with a core a worker: {drawn:.0f})"
     lines = [
         str(built.folder),
         f"  triplets  {result['triplets']} of {result['scenes']} scenes",
         f"  edits     {', '.join(f'{kind} {count}' for kind, count in built.manifest['edits'].items())}",
-        f"  made      {built.made} in {seconds:.1f} s, {rate:.0f} triplets/s "
-        f"(drawing alone, with a core a worker: {drawn:.0f})",
+        f"  made      {built.made} in {seconds:.1f} s, {speed}",
         *([] if sheet is None else [f"  sheet     {sheet}"]),
     ]
     sys.stdout.write("\n".join(lines) + "\n")

@@ -199,9 +199,7 @@ def test_a_small_recolour_is_quick():
     image = rng.integers(0, 255, (192, 192, 3), dtype=np.uint8)
     mask = np.zeros((192, 192), bool)
     mask[40:120, 50:100] = True
-    times = []
-    for _ in range(20):
-        start = time.perf_counter()
+    start = time.process_time()
+    for _ in range(50):
         apply_edit("recolour", image, mask, "red", rng)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.004  # seconds; about 0.0006 on one quiet core
+    assert (time.process_time() - start) / 50 < 0.004  # seconds; a core that is free takes a fifth of it

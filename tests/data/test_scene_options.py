@@ -98,6 +98,21 @@ def test_shapes_on_pictures():
         assert np.abs(values - np.median(values, 0)).mean() < 25  # one tone, but for light and blurred edges
 
 
+def test_how_objects_are_told_apart_can_be_chosen():
+    def kinds(**shares):
+        found = Counter()
+        for scene, _ in _many(60, objects=(3, 6), **shares):
+            found.update(scene_text.named_by(one.subject) for one in scene.triplets if one.edit not in ("add", "move"))
+        total = sum(found.values())
+        return found["relation"] / total, sum(n for name, n in found.items() if "place" in name) / total
+
+    assert kinds(relations=0.0, places=0.0) == (0.0, 0.0)
+    often = kinds(relations=0.5, places=0.5)
+    usual = kinds()
+    assert often[0] > 2 * usual[0] > 0
+    assert often[1] > usual[1] > 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -106,6 +121,8 @@ def test_shapes_on_pictures():
         ({"objects": (0, 3)}, r"objects must be two numbers between 1 and 12 in order, got \(0, 3\)"),
         ({"objects": (4, 3)}, r"objects must be two numbers"),
         ({"objects": (4, 13)}, r"objects must be two numbers"),
+        ({"relations": -0.1}, r"relations and places are shares of the descriptions"),
+        ({"relations": 0.6, "places": 0.5}, r"at most 1 together, got 0.6 and 0.5"),
         ({"backdrops": (np.zeros((4, 4), dtype=np.uint8),)}, r"shape \(H, W, 3\), got uint8 \(4, 4\)"),
         ({"backdrops": (np.zeros((4, 4, 3)),)}, r"got float64 \(4, 4, 3\)"),
         ({"backdrops": (np.zeros((0, 4, 3), dtype=np.uint8),)}, r"got uint8 \(0, 4, 3\)"),

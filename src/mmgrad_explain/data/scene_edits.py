@@ -213,8 +213,9 @@ def _say(
 ) -> tuple[str, str]:
     """The sentence, and the description of the objects in it."""
     # "move the star above the ring" could be read in two ways, and so could "the star above the ring and the heart"
-    relations = len(things) == 1 and not templates.startswith("move")
-    subjects = [describe(rng, stage.objects, stage.objects.index(o), relations=relations) for o in things]
+    clear = len(things) == 1 and not templates.startswith("move")
+    shares = {"relations": stage.options.relations if clear else 0.0, "places": stage.options.places}
+    subjects = [describe(rng, stage.objects, stage.objects.index(o), **shares) for o in things]
     values |= {"subject": " and ".join(subjects), "first": subjects[0], "second": subjects[-1]}
     if len(things) == 2 and templates != "swap":
         templates += " two"

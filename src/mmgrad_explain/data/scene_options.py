@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmgrad_explain.data.scene_text import PLACE_SHARE, RELATION_SHARE
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class SceneOptions:
             evenly.
         backdrops: Pictures to lay the shapes on instead of drawn backgrounds, each ``(H, W, 3)`` uint8; a scene cuts
             a random square out of one.
+        relations: How often an object is placed by another one ("the star left of the ring"), where that is possible.
+        places: How often it is told by its side ("the left star"), where that is possible.
         noise: Whether every picture gets sensor noise of its own.
 
     Raises:
@@ -52,6 +55,8 @@ class SceneOptions:
     templates: str = "training"
     objects: tuple[int, int] = (1, 6)
     backdrops: tuple[np.ndarray, ...] = ()
+    relations: float = RELATION_SHARE
+    places: float = PLACE_SHARE
     noise: bool = True
 
     def __post_init__(self) -> None:
@@ -62,6 +67,9 @@ class SceneOptions:
         low, high = self.objects
         if not 1 <= low <= high <= MOST_OBJECTS:
             raise InputError(f"objects must be two numbers between 1 and {MOST_OBJECTS} in order, got ({low}, {high})")
+        if not (self.relations >= 0 and self.places >= 0 and self.relations + self.places <= 1):
+            got = f"{self.relations} and {self.places}"
+            raise InputError(f"relations and places are shares of the descriptions and at most 1 together, got {got}")
         for picture in self.backdrops:
             if not isinstance(picture, np.ndarray):
                 raise TypeError(f"backdrops must be arrays, got {type(picture).__name__}")

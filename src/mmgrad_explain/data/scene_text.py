@@ -59,7 +59,9 @@ __all__ = [
 RELATION_SHARE = 0.12
 """How many of the descriptions place the object by another one, where that is possible."""
 
-_PLACE_SHARE = 0.3
+PLACE_SHARE = 0.3
+"""How many say on which side the object is, where that tells it from others."""
+
 _POLITE_SHARE = 0.05
 
 _T = TypeVar("_T")
@@ -198,14 +200,22 @@ def _by_looks(rng: np.random.Generator, objects: Sequence[SceneObject], thing: S
     return "the " + name(rng, thing, kinds[-1][1])
 
 
-def describe(rng: np.random.Generator, objects: Sequence[SceneObject], index: int, *, relations: bool = True) -> str:
+def describe(
+    rng: np.random.Generator,
+    objects: Sequence[SceneObject],
+    index: int,
+    *,
+    relations: float = RELATION_SHARE,
+    places: float = PLACE_SHARE,
+) -> str:
     """Describes one object so that no other object of the scene fits.
 
     Args:
         rng: The source of variety.
         objects: All objects of the scene; no two may share shape, colour and size.
         index: The object to describe.
-        relations: Whether another object may be called in, as in ``"the star left of the ring"``.
+        relations: How often another object is called in, as in ``"the star left of the ring"``, where that is possible.
+        places: How often a side is named, as in ``"the left star"``, where that is possible.
 
     Returns:
         A noun phrase, such as ``"the small star"``; ``"it"`` only where the object is alone.
@@ -215,9 +225,9 @@ def describe(rng: np.random.Generator, objects: Sequence[SceneObject], index: in
         return "it"
     kind = rng.random()
     phrase = None
-    if kind < RELATION_SHARE and relations:
+    if kind < relations:
         phrase = _by_relation(rng, objects, thing)
-    elif kind > 1 - _PLACE_SHARE:
+    elif kind > 1 - places:
         phrase = _by_place(rng, objects, thing)
     return phrase or _by_looks(rng, objects, thing)
 

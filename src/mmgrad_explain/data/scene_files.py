@@ -72,7 +72,9 @@ class SceneSetOptions:
         """The generator's options; pictures are read once a process."""
         if self.backdrops not in _loaded:
             _loaded[self.backdrops] = tuple(np.asarray(open_image(file)) for file in self.backdrops)
-        return SceneOptions(self.pairs, self.templates, self.objects, _loaded[self.backdrops])
+        return SceneOptions(
+            pairs=self.pairs, templates=self.templates, objects=self.objects, backdrops=_loaded[self.backdrops]
+        )
 
 
 def prepare_worker() -> None:

@@ -19,6 +19,7 @@ import hashlib
 import json
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,9 @@ from mmgrad_explain.training.scene_evaluation import evaluate_scenes, scene_fait
 from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.composers.reference_composer import ReferenceComposer
 
 WITH, WITHOUT = "with the loss", "without"
@@ -112,22 +114,24 @@ def variants(options: argparse.Namespace) -> dict[str, SceneOptions]:
     }
 
 
-def measured_run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """All figures of one trained model; kept beside it."""
-    weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    asked = {
-        "weights": weights, "seed": options.seed, "scenes": options.scenes, "transfer": options.transfer_scenes,
-        "faithfulness": options.faithfulness_scenes, "photographs": str(options.photographs),
-    }  # fmt: skip
-    kept = folder.parent / "figures.json"
-    if kept.exists() and (known := json.loads(kept.read_text()))["asked"] == asked:
+def kept(file: Path, asked: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Figures from a file if they are what is asked for; else measured now and written there."""
+    if file.exists() and (known := json.loads(file.read_text()))["asked"] == asked:
         return known  # type: ignore[no-any-return]
-    print(f"measuring {folder}", file=sys.stderr, flush=True)
-    composer: ReferenceComposer = load_composer(folder)  # type: ignore[assignment]
-    found = {"asked": asked, **measured(composer, options)}
-    with atomic_file(kept, overwrite=True) as stream:
+    print(f"measuring for {file}", file=sys.stderr, flush=True)
+    found = {"asked": asked, **measure()}
+    with atomic_file(file, overwrite=True) as stream:
         stream.write(json.dumps(found, indent=1).encode())
     return found
+
+
+def asked_of(composer: Composer, options: argparse.Namespace) -> dict[str, Any]:
+    """What figures depend on."""
+    weights = hashlib.sha256()
+    for value in composer.state_dict().values():
+        weights.update(value.contiguous().numpy().tobytes())
+    names = ("seed", "scenes", "shipped_scenes", "transfer_scenes", "faithfulness_scenes", "photographs")
+    return {"weights": weights.hexdigest(), **{name: str(getattr(options, name)) for name in names}}
 
 
 def measured(composer: ReferenceComposer, options: argparse.Namespace) -> dict[str, Any]:
@@ -169,9 +173,8 @@ def measured(composer: ReferenceComposer, options: argparse.Namespace) -> dict[s
     }
 
 
-def shipped(options: argparse.Namespace) -> dict[str, Any]:
+def shipped(composer: ReferenceComposer, options: argparse.Namespace) -> dict[str, Any]:
     """The shipped model on fresh scenes, by kind of edit and by what names the object, and its transfer."""
-    composer: ReferenceComposer = load_composer(options.model)  # type: ignore[assignment]
     own = default_kind(composer)
     figures = evaluate_scenes(
         composer, seed=options.seed + SCENES_OF["shipped"], scenes=options.shipped_scenes, weightings=[own.weighting]
@@ -283,9 +286,7 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = made.add_argument
-    add(
-        "--runs", type=Path, default=Path("runs/grounding"), metavar="FOLDER", help="run folders (default: %(default)s)"
-    )
+    add("--runs", type=Path, metavar="FOLDER", help="default: runs/grounding; with --quick a temporary folder")
     add("--seeds", type=int, default=3, metavar="N", help="training seeds 0 to N - 1 (default: %(default)s)")
     add("--steps", type=int, metavar="N", help="steps of each run (default: the configs' own)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="change an option of both configs; repeatable")
@@ -307,16 +308,19 @@ def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
     torch.set_num_threads(max(1, torch.get_num_threads()))
     if options.quick:
-        options.runs, options.seeds, options.steps = Path(tempfile.mkdtemp()), 2, 3
+        options.runs, options.seeds, options.steps = options.runs or Path(tempfile.mkdtemp()), 2, 3
         options.set += ["sources.scenes.pictures=4", "evaluation.batches=1", "evaluation.every=0", "tensorboard=false"]
         options.scenes, options.shipped_scenes, options.faithfulness_scenes, options.transfer_scenes = 4, 8, 2, 3
+    options.runs = options.runs or Path("runs/grounding")
     print(f"{environment_line()}\n")
     result: dict[str, Any] = {"environment": environment(), "seed": options.seed, "runs": {}}
     if not options.no_train:
         runs: dict[str, list[dict[str, Any]]] = {WITH: [], WITHOUT: []}
         for seed in range(options.seeds):
             for name, of in runs.items():
-                of.append(measured_run(trained(options, name, seed), options))
+                composer = load_composer(trained(options, name, seed))
+                file = run_folder(options, name, seed) / "figures.json"
+                of.append(kept(file, asked_of(composer, options), partial(measured, composer, options)))
         result["runs"] = runs
         budget = f"{options.steps} steps" if options.steps else "the configs' own number of steps"
         first = runs[WITH][0]
@@ -326,7 +330,9 @@ def main(argv: list[str] | None = None) -> int:
         )
         print(f"pixel lies on the object in {first['covered']:.3f} of the maps.")
         print_runs(runs)
-    result["shipped"] = shipped(options)
+    composer = load_composer(options.model)
+    file = options.runs / f"{Path(composer.name).name}.json"
+    result["shipped"] = kept(file, asked_of(composer, options), partial(shipped, composer, options))
     print_shipped(result["shipped"])
     file = options.json or options.runs / "grounding.json"
     with atomic_file(file, overwrite=True) as stream:

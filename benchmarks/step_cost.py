@@ -30,6 +30,8 @@ from mmgrad_explain.grounding import dice_loss
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mmgrad_explain.training.config import TrainingConfig
+
     Step = Callable[[], None]
 
 TARGETS = {"TIRG-ResNet-50": 1.10, "CLIP ViT-B/32": 1.10, "reference": 1.40}
@@ -147,18 +149,24 @@ def reference(options: argparse.Namespace) -> dict[str, Step]:
     from mmgrad_explain.training.run import build_source
 
     changes = [f"sources.scenes.pictures={2 if options.quick else options.scenes}", *options.set]
+    off = ["grounding.weight=0", "grounding.pooling=0"]
     config = load_config("tiny" if options.quick else "reference", changes)
+    plain = load_config("tiny", [*changes, *off]) if options.quick else load_config("reference-no-grounding", changes)
     source = build_source(config, image_size_of(config.model) or 224)
     composer: Any = starting_composer(config.model, source.vocabulary)
     batch = encode(source.batch(0, 0), composer.processor)
-    settings = ObjectiveOptions(config.grounding, config.dense, config.precision, config.model.gradient_checkpointing)
-    objective = GroundedObjective(composer, settings, source.label_classes).train()
 
-    def step(schedule: float) -> None:
-        objective.zero_grad(set_to_none=True)
-        objective(batch, np.random.default_rng(0), schedule).total.backward()
+    def stepping(of: TrainingConfig) -> Step:
+        settings = ObjectiveOptions(of.grounding, of.dense, of.precision, of.model.gradient_checkpointing)
+        objective = GroundedObjective(composer, settings, source.label_classes).train()
 
-    return {"without": lambda: step(0.0), "with the loss": lambda: step(1.0)}
+        def step() -> None:
+            objective.zero_grad(set_to_none=True)
+            objective(batch, np.random.default_rng(0)).total.backward()
+
+        return step
+
+    return {"without": stepping(plain), "with the loss": stepping(config)}
 
 
 MODELS = {"TIRG-ResNet-50": tirg, "CLIP ViT-B/32": clip, "reference": reference}
@@ -192,6 +200,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{environment_line()}; {rounds} paired rounds, {'processor' if options.cpu_time else 'wall'} seconds\n")
     rows = []
     for name in options.models:
+        print(f"timing {name}", file=sys.stderr, flush=True)
         torch.manual_seed(0)
         seconds = paired(MODELS[name](options), rounds, time.process_time if options.cpu_time else time.perf_counter)
         base = np.array(seconds["without"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
+from transformers import CLIPConfig, CLIPModel, PretrainedConfig, PreTrainedTokenizerFast
 
 from mmgrad_explain.attention import MMGrad, candidate_layers
 from mmgrad_explain.composers.clip_composer import ClipComposer, _quiet, _run, is_clip
@@ -139,10 +139,15 @@ def test_folders_that_are_none(clip_folder, composer, tmp_path):
         ClipComposer.from_pretrained(tmp_path)
 
 
+def unreachable(name):
+    raise OSError(name)
+
+
 def test_what_cannot_be_clip(clip_folder, tmp_path, monkeypatch):
     assert is_clip(str(clip_folder))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert not is_clip("surely/not-in-the-cache")
+    with monkeypatch.context() as patch:
+        patch.setattr(PretrainedConfig, "get_config_dict", unreachable)
+        assert not is_clip("someone/clip")
     with pytest.raises(InputError, match="cannot be loaded as CLIP"):
         ClipComposer.from_clip(tmp_path)
     pickled = tmp_path / "pickled"
@@ -157,8 +162,6 @@ def test_what_cannot_be_clip(clip_folder, tmp_path, monkeypatch):
 
 
 def test_a_hub_id_is_told_by_its_config(monkeypatch):
-    from transformers import PretrainedConfig
-
     monkeypatch.setattr(PretrainedConfig, "get_config_dict", lambda name: ({"model_type": "clip"}, {}))
     assert is_clip("someone/clip")
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.callbacks import MetricsFile, Progress
+from mmgrad_explain.training.callbacks import AverageWeights, GridFile, MetricsFile, Progress
 
 
 def state(step, steps=40, first=True):
@@ -41,6 +41,13 @@ def test_going_on_takes_back_what_is_trained_again(tmp_path):
     path.write_text('{"stop": 2}\n')
     with pytest.raises(InputError, match=r"metrics.jsonl cannot be read"):
         MetricsFile(path)
+
+
+def test_one_process_writes(tmp_path):
+    average = SimpleNamespace(save=None)
+    AverageWeights(average).on_save(None, state(1, first=False), None)
+    grid = SimpleNamespace(steps=[1], save=None)
+    GridFile(grid, tmp_path / "a.png", tmp_path / "a.npz").on_evaluate(None, state(1, first=False), None)
 
 
 def test_plain_lines_now_and_then(monkeypatch):

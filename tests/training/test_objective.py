@@ -308,6 +308,8 @@ def test_any_composer_with_a_forward_is_trained(tiny_processor, batch):
     losses.total.backward()
     assert losses.figures["dice"] > 0
     assert all(p.grad is not None and p.grad.isfinite().all() for p in made.parameters())
+    plain = objective(composer, weight=0)(batch, rng())
+    torch.testing.assert_close(plain.total, losses.retrieval)
 
 
 def test_clip_is_trained_in_stages(clip_folder):

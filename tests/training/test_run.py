@@ -181,6 +181,28 @@ def test_the_picture_of_maps_shows_two_texts_of_each_picture():
     assert grid_rows([0, 0, 0, 1, 1, 1, 2], 3) == [0, 1, 3]
 
 
+def test_data_workers_take_one_thread(monkeypatch):
+    from mmgrad_explain.training import trainer as module
+
+    asked = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    module._one_thread(3)
+    assert asked == [1]
+
+
+def test_one_process_writes_the_model(tmp_path, micro):
+    from types import SimpleNamespace
+
+    from mmgrad_explain.training import run as module
+
+    trainer = SimpleNamespace(
+        model=SimpleNamespace(composer=None), config=micro(), is_world_process_zero=lambda: False,
+        state=SimpleNamespace(global_step=4),
+    )  # fmt: skip
+    assert module._write_model(trainer, tmp_path) == 4
+    assert not (tmp_path / "model").exists()
+
+
 def test_only_whole_checkpoints_are_gone_on_from(tmp_path):
     for step, files in ((2, ["trainer_state.json", "ema.safetensors"]), (10, ["trainer_state.json"]), (20, [])):
         folder = tmp_path / f"checkpoint-{step}"
@@ -227,6 +249,7 @@ def test_parts_that_were_trained_before_have_their_own_rate(micro, clip_folder, 
     assert set(groups) == {(1e-3, 0.5), (1e-3, 0.0), (1e-2, 0.5), (1e-2, 0.0)}
     assert sum(groups.values()) == len(list(objective.parameters()))
     assert trainer.create_optimizer() is trainer.optimizer
+    assert trainer.create_scheduler(2) is trainer.create_scheduler(2) is trainer.lr_scheduler
     loss, losses = trainer.compute_loss(objective, trainer.train_dataset[1], return_outputs=True)
     assert loss is losses.total
     other = trainer.evaluate(trainer.eval_dataset, metric_key_prefix="other")

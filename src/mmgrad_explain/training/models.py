@@ -39,16 +39,13 @@ def network_sizes(options: ModelOptions, words: int) -> NetworkConfig:
     """Sizes of a new reference network that knows ``words`` words.
 
     Raises:
-        InputError: If a size is unknown, or one does not fit.
+        InputError: If a size is unknown.
     """
     known = [each.name for each in fields(NetworkConfig) if each.name != "vocab_size"]
     for name in options.sizes:
         if name not in known:
             raise InputError(f"unknown key 'model.sizes.{name}': {did_you_mean(name, known)}known: {', '.join(known)}")
-    try:
-        return NetworkConfig(**{**options.sizes, "vocab_size": words})
-    except (TypeError, ValueError) as error:
-        raise InputError(f"model.sizes: {error}") from error
+    return NetworkConfig(**{**options.sizes, "vocab_size": words})
 
 
 def starting_composer(options: ModelOptions, vocabulary: Sequence[str]) -> Composer:

@@ -16,8 +16,8 @@ from mmgrad_explain.composers.clip_composer import ClipComposer
 from mmgrad_explain.composers.reference_composer import ReferenceComposer
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding import dice_loss, grounding_targets
-from mmgrad_explain.training.batches import encode
-from mmgrad_explain.training.dense import LabelHeads, at_cells
+from mmgrad_explain.training.batches import encode, join
+from mmgrad_explain.training.dense import EmbeddingReader, LabelHeads, at_cells
 from mmgrad_explain.training.objective import GroundedObjective, Rows
 from mmgrad_explain.training.objective_options import DenseOptions, GroundingOptions, ObjectiveOptions
 from mmgrad_explain.training.objective_terms import missed_by_pooling
@@ -360,3 +360,65 @@ def test_the_schedule():
 def test_sides_of_edits():
     shares = GroundingOptions(target_side={"move": 0.7}).target_shares(["add", "move", "recolour", "blur"])
     assert shares.tolist() == [1.0, 0.7, 0.1, 0.0]
+
+
+RELATED = SceneSource(
+    32, SceneSourceOptions(pictures=4, edits=3, objects=(3, 5), relations=1.0, places=0.0), labels=True
+)
+
+
+def test_the_context_is_what_else_a_text_speaks_of(composer, tiny_processor):
+    """Asked where the ring is in "the star left of the ring", in the references alone."""
+    batch = encode(RELATED.batch(3, 0), tiny_processor)
+    assert batch.context_masks.any((1, 2)).sum() > 2
+    looked = []
+    handle = composer.network.shift.context.where.register_forward_hook(lambda *call: looked.append(call[2]))
+    losses = objective(composer, weight=0, context=0.5)(batch, rng())
+    handle.remove()
+    rows = Rows(*objective(composer, weight=0, context=0.5).rows(batch, rng()))
+    masks = torch.cat([batch.context_masks[rows.reference], torch.zeros_like(batch.target_masks[rows.target])])
+    expected = missed_by_pooling(looked[0], masks, 2)
+    torch.testing.assert_close(losses.figures["context"], expected)
+    torch.testing.assert_close(losses.grounding, 0.5 * expected)
+    losses.grounding.backward()
+    assert composer.network.shift.context.query.weight.grad.abs().sum() > 0
+    assert not composer.network.shift.context.where._forward_hooks
+
+
+def test_a_source_that_never_says_what_else_is_meant(composer, batch):
+    losses = objective(composer, weight=0, context=0.5)(replace(batch, context_masks=None), rng())
+    assert losses.figures["context"] == 0
+
+
+def test_contexts_are_mixed_with_batches_that_have_none():
+    with_context = RELATED.batch(3, 0)
+    without = replace(SOURCE.batch(3, 0), context_masks=None)
+    both = join([with_context, without]).context_masks
+    assert (both[: len(with_context.texts)] == with_context.context_masks).all()
+    assert not both[len(with_context.texts) :].any()
+    assert join([without, without]).context_masks is None
+
+
+def test_what_is_where_is_read_off_the_embedding(composer, batch):
+    options = ObjectiveOptions(GroundingOptions(weight=0), DenseOptions(0.5, embedding=0.2), "float32")
+    trained = GroundedObjective(composer, options, SOURCE.label_classes)
+    losses = trained(batch, rng())
+    own = composer.network.embed(composer.network.encode_image(torch.cat([batch.references, batch.targets])))
+    standard = (own - own.mean(1, keepdim=True)) / (own.var(1, keepdim=True, correction=0) + 1e-5).sqrt()
+    expected = 0.0
+    for name, count in SOURCE.label_classes.items():
+        labels = torch.cat([batch.reference_labels[name], batch.target_labels[name]])
+        shares = torch.stack([F.adaptive_avg_pool2d((labels == v).float(), 3) for v in range(1, count)], 1).flatten(1)
+        expected = expected + (trained.reader.heads[name](standard) - shares.sqrt()).square().sum(1).mean()
+    torch.testing.assert_close(losses.figures["embedding"], expected.detach(), rtol=1e-4, atol=1e-5)
+    alone = trained(batch, rng(), dense_only=True).dense
+    torch.testing.assert_close(losses.dense, alone + 0.2 * expected, rtol=1e-4, atol=1e-5)
+
+
+def test_reading_the_embedding_needs_labels_and_stages(composer):
+    options = ObjectiveOptions(dense=DenseOptions(0.0, embedding=0.2))
+    with pytest.raises(InputError, match=r"dense\.embedding needs a composer with stages and a source with label maps"):
+        GroundedObjective(composer, options, {})
+    with pytest.raises(InputError, match=r"dense\.embedding must be at least 0"):
+        DenseOptions(embedding=-1.0)
+    assert EmbeddingReader(4, {"a": 3})(torch.ones(2, 4), {}, {}) == 0

@@ -103,6 +103,7 @@ class ClipComposer(Composer):
         self.name = name
         self.checkpointing = False
         self.feature_width: int = clip.config.vision_config.hidden_size
+        self.embed_dim: int = clip.config.projection_dim
         self.target_layer = f"clip.vision_model.encoder.layers.{len(self._blocks) - 1}.layer_norm1"
 
     @property

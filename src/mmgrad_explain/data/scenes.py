@@ -87,7 +87,7 @@ class Scene:
     reference: np.ndarray
     triplets: tuple[SceneTriplet, ...]
     labels: np.ndarray | None = None
-    objects: tuple[SceneObject, ...] = ()
+    objects: tuple[DrawnObject, ...] = ()
 
 
 class _Canvas:

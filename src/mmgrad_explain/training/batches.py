@@ -37,6 +37,8 @@ class PictureBatch:
         supervised: Whether the region of an edit is known, ``(N,)`` bool.
         reference_labels: Label maps ``(S, H, W)`` uint8 by name: 0 is background, :data:`IGNORE` unknown.
         target_labels: Likewise ``(N, H, W)``.
+        context_masks: What else a text speaks of, in the reference, ``(N, H, W)`` bool: in "the star left of the ring"
+            the ring. Empty where there is nothing, None where a source never says.
     """
 
     references: npt.NDArray[np.uint8]
@@ -50,6 +52,7 @@ class PictureBatch:
     supervised: npt.NDArray[np.bool_]
     reference_labels: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     target_labels: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    context_masks: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class TripletBatch:
         supervised: ``(N,)`` bool.
         reference_labels: Name to ``(S, H, W)`` uint8.
         target_labels: Name to ``(N, H, W)`` uint8.
+        context_masks: ``(N, H, W)`` bool, or None.
     """
 
     references: Tensor
@@ -85,6 +89,7 @@ class TripletBatch:
     supervised: Tensor
     reference_labels: dict[str, Tensor] = field(default_factory=dict)
     target_labels: dict[str, Tensor] = field(default_factory=dict)
+    context_masks: Tensor | None = None
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> TripletBatch:
         """The same on another device."""
@@ -133,6 +138,7 @@ def encode(batch: PictureBatch, encoder: Encoder) -> TripletBatch:
         supervised=torch.from_numpy(batch.supervised),
         reference_labels={name: torch.from_numpy(one) for name, one in batch.reference_labels.items()},
         target_labels={name: torch.from_numpy(one) for name, one in batch.target_labels.items()},
+        context_masks=None if batch.context_masks is None else torch.from_numpy(batch.context_masks),
     )
 
 
@@ -164,6 +170,15 @@ def join(batches: Sequence[PictureBatch]) -> PictureBatch:
         supervised=np.concatenate([batch.supervised for batch in batches]),
         reference_labels={n: _labels([(b.reference_labels, b.references) for b in batches], n) for n in names},
         target_labels={n: _labels([(b.target_labels, b.targets) for b in batches], n) for n in names},
+        context_masks=_context(batches),
+    )
+
+
+def _context(batches: Sequence[PictureBatch]) -> npt.NDArray[np.bool_] | None:
+    if all(batch.context_masks is None for batch in batches):
+        return None
+    return np.concatenate(
+        [np.zeros_like(b.reference_masks) if b.context_masks is None else b.context_masks for b in batches]
     )
 
 

@@ -9,7 +9,7 @@ training.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,11 +21,11 @@ from torch.utils.checkpoint import checkpoint
 from mmgrad_explain.attention import MultiModalGradAttention, ensure_score
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding import AttentionGroundingLoss
-from mmgrad_explain.training.dense import LabelHeads
+from mmgrad_explain.training.dense import EmbeddingReader, LabelHeads
 from mmgrad_explain.training.held_out import inputs_of
 from mmgrad_explain.training.objective_options import TARGET_ONLY
-from mmgrad_explain.training.objective_terms import figures_of, ground, masks_of, missed_by_pooling, stays
-from mmgrad_explain.training.stages import check_trainable, logit_scale_of, pooling_layer_of, stages_of
+from mmgrad_explain.training.objective_terms import context_of, figures_of, ground, masks_of, missed_by_pooling, stays
+from mmgrad_explain.training.stages import check_trainable, logit_scale_of, look_layer_of, stages_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -72,12 +72,16 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True)
 class _Seen:
-    """Embeddings of a batch, and what was seen of the rows: signed maps ``(W, R, h, w)``, pooling ``(R, H, n)``."""
+    """Embeddings of a batch, and what was seen of the rows: signed maps ``(W, R, h, w)``, attention ``(R, H, n)``.
+
+    The pictures' own embeddings ``own``, references first, are not normalised.
+    """
 
     query: Tensor
     gallery: Tensor
     maps: Tensor | None = None
-    pooling: Tensor | None = None
+    looks: dict[str, Tensor] = field(default_factory=dict)
+    own: Tensor | None = None
 
 
 class GroundedObjective(nn.Module):
@@ -103,12 +107,15 @@ class GroundedObjective(nn.Module):
         self.logit_scale = None if own is not None else nn.Parameter(torch.tensor(2.66))
         stages = stages_of(composer)
         self.heads = LabelHeads.of(stages, label_classes or {}) if options.dense.weight else None
+        self.reader = EmbeddingReader.of(stages, label_classes or {}) if options.dense.embedding else None
         grounding = options.grounding
         weights = {name: getattr(grounding, name) for name in ("contrast", "margin", "consistency")}
         self.grounding = AttentionGroundingLoss(
             grounding.form, weights={"form": grounding.weight, **weights}, validate=False
         )
-        self.pooling_layer = pooling_layer_of(composer) if grounding.pooling else None
+        self.look_layers = {
+            kind: look_layer_of(composer, kind) for kind in ("pooling", "context") if getattr(grounding, kind)
+        }
         self._score = ensure_score(grounding.score)
         self._checkpointing = options.gradient_checkpointing
         if self._checkpointing and hasattr(composer, "gradient_checkpointing_enable"):
@@ -131,7 +138,7 @@ class GroundedObjective(nn.Module):
             dense, figures = self._dense(stages, batch, self._encode(stages, batch))
             return Losses(self.options.dense.weight * dense, dense.new_zeros(()), dense.new_zeros(()), dense, figures)
         maps = schedule > 0 and any(self.grounding.weights.values())
-        rows = self.rows(batch, rng) if maps or self.pooling_layer else Rows(*torch.zeros(2, 0, dtype=torch.long))
+        rows = self.rows(batch, rng) if maps or self.look_layers else Rows(*torch.zeros(2, 0, dtype=torch.long))
         rows = Rows(*(part.to(batch.references.device) for part in rows))
         features = None
         if stages is not None and (self._score.name == "shift" or not maps):
@@ -140,19 +147,20 @@ class GroundedObjective(nn.Module):
         else:
             seen = self._as_a_whole(batch, rows, maps=maps)
         truth = torch.arange(len(seen.query), device=seen.query.device)
-        logits = seen.query @ seen.gallery.T * self.temperature()
-        retrieval = F.cross_entropy(logits, truth)
-        figures = {"retrieval": retrieval.detach(), "accuracy": (logits.detach().argmax(1) == truth).float().mean()}
+        similar = seen.query @ seen.gallery.T * self.temperature()
+        retrieval = F.cross_entropy(similar, truth)
+        figures = {"retrieval": retrieval.detach(), "accuracy": (similar.detach().argmax(1) == truth).float().mean()}
         grounding, dense = retrieval.new_zeros(()), retrieval.new_zeros(())
         if seen.maps is not None:
             grounding = schedule * ground(self.grounding, seen.maps, batch, rows)
             figures.update(figures_of(self.grounding))
-        if seen.pooling is not None:
-            missed = missed_by_pooling(seen.pooling, masks_of(batch, rows), self.options.grounding.pooling_heads)
-            grounding = grounding + self.options.grounding.pooling * missed
-            figures["pooling"] = missed.detach()
+        for kind, logits in seen.looks.items():
+            masks = masks_of(batch, rows) if kind == "pooling" else context_of(batch, rows)
+            missed = missed_by_pooling(logits, masks, self.options.grounding.pooling_heads)
+            grounding = grounding + getattr(self.options.grounding, kind) * missed
+            figures[kind] = missed.detach()
         if self.heads is not None and stages is not None and features is not None:
-            dense, found = self._dense(stages, batch, features)
+            dense, found = self._dense(stages, batch, features, seen.own)
             figures.update(found)
         total = retrieval + grounding + self.options.dense.weight * dense
         return Losses(total, retrieval, grounding, dense, figures)
@@ -190,32 +198,34 @@ class GroundedObjective(nn.Module):
         pictures = torch.cat([references[rows.reference], targets[rows.target]])
         rest = _others(rows.reference, len(references))
         shifts = own.new_zeros(len(references), own.shape[1], dtype=torch.float32)
-        drawn = pooling = None
+        drawn: Tensor | None = None
+        looks: dict[str, Tensor] = {}
         if rows:
-            drawn, shift, pooling = self._look(stages, features[pictures], _at(text, torch.cat(rows)), maps=maps)
+            drawn, shift, looks = self._look(stages, features[pictures], _at(text, torch.cat(rows)), maps=maps)
             shifts = shifts.index_put((rows.reference,), shift[: len(rows.reference)])
         if len(rest):
             with self._autocast(features.device, "bf16-composer"):
                 shift = stages.shift(features[references[rest]], _at(text, rest))
             shifts = shifts.index_put((rest,), shift.float())
         query, gallery = _unit(own[references].float() + shifts, torch.cat([own[count:], own[:count]]))
-        return _Seen(query, gallery, drawn, pooling)
+        return _Seen(query, gallery, drawn, looks, own.float())
 
     def _look(
         self, stages: Stages, features: Tensor, text: Text, *, maps: bool
-    ) -> tuple[Tensor | None, Tensor, Tensor | None]:
-        """Compose some pictures with their texts: maps, shifts, and the logits of the composer's own pooling."""
+    ) -> tuple[Tensor | None, Tensor, dict[str, Tensor]]:
+        """Compose some pictures with their texts: maps, shifts, and the logits of the composer's own attention."""
         mmgrad = MultiModalGradAttention(self.composer)
-        with mmgrad.capture() as record, self._autocast(features.device, "bf16-composer"), self._pooling() as logits:
+        with mmgrad.capture() as record, self._autocast(features.device, "bf16-composer"), self._looks() as looks:
             _, shift = stages.compose(features, text)
         shift = shift.float()
         score = (shift * shift.detach()).sum(-1)
-        return self._attend(mmgrad, score, record, 0) if maps else None, shift, logits[0] if logits else None
+        drawn = self._attend(mmgrad, score, record, 0) if maps else None
+        return drawn, shift, {kind: logits[0] for kind, logits in looks.items()}
 
     def _as_a_whole(self, batch: TripletBatch, rows: Rows, *, maps: bool) -> _Seen:
         """Any composer, by its forward alone; the maps hang on the same graph as the retrieval loss."""
         mmgrad = MultiModalGradAttention(self.composer)
-        with mmgrad.capture() as record, self._autocast(batch.references.device), self._pooling() as logits:
+        with mmgrad.capture() as record, self._autocast(batch.references.device), self._looks() as looks:
             output = self.composer(**inputs_of(batch))
         embedding, target, shift = (getattr(output, name).float() for name in ("embedding", "target", "shift"))
         first = torch.arange(len(batch.references), device=embedding.device)
@@ -227,8 +237,12 @@ class GroundedObjective(nn.Module):
                 score = self._score(output)
             sides = [self._attend(mmgrad, score, record, call)[:, own] for call, own in enumerate(rows) if len(own)]
             drawn = torch.cat(sides, dim=1)
-        pooling = torch.cat([one[own] for one, own in zip(logits, rows, strict=False)]) if rows and logits else None
-        return _Seen(query, gallery, drawn, pooling)
+        seen = {
+            kind: torch.cat([one[own] for one, own in zip(logits, rows, strict=False)])
+            for kind, logits in looks.items()
+            if rows
+        }
+        return _Seen(query, gallery, drawn, seen)
 
     def _attend(self, mmgrad: MultiModalGradAttention, score: Tensor, record: Any, call: int) -> Tensor:
         weightings = list(self.options.grounding.weightings)
@@ -243,29 +257,34 @@ class GroundedObjective(nn.Module):
             parts = [checkpoint(stages.encode_image, part, use_reentrant=False) for part in torch.split(pixels, _CHUNK)]
         return torch.cat(parts).float()
 
-    def _dense(self, stages: Stages, batch: TripletBatch, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _dense(
+        self, stages: Stages, batch: TripletBatch, features: Tensor, own: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         if self.heads is None:
             raise InputError("dense.weight is 0: there are no label heads to train alone")
         dense = self.heads(stages.feature_grid(features), batch.reference_labels, batch.target_labels)
-        return dense, {"dense": dense.detach()}
+        figures = {"dense": dense.detach()}
+        if self.reader is not None and own is not None:
+            read = self.reader(own, batch.reference_labels, batch.target_labels)
+            figures["embedding"] = read.detach()
+            dense = dense + self.options.dense.embedding * read
+        return dense, figures
 
     def _autocast(self, device: torch.device, least: str = "bf16") -> torch.autocast:
         precision = self.options.precision
         return torch.autocast(device.type, torch.bfloat16, enabled=precision in {least, "bf16-composer"})
 
     @contextmanager
-    def _pooling(self) -> Iterator[list[Tensor]]:
-        """Collects the logits of the composer's pooling in the block, one ``(B, heads, tokens)`` a call."""
-        logits: list[Tensor] = []
-        if self.pooling_layer is None:
-            yield logits
-            return
-        layer = self.composer.get_submodule(self.pooling_layer)
-        handle = layer.register_forward_hook(lambda _module, _inputs, output: logits.append(output))
-        try:
-            yield logits
-        finally:
-            handle.remove()
+    def _looks(self) -> Iterator[dict[str, list[Tensor]]]:
+        """Collects the logits of the composer's attention in the block, one ``(B, heads, tokens)`` a call, by kind."""
+        found: dict[str, list[Tensor]] = {kind: [] for kind in self.look_layers}
+        with ExitStack() as stack:
+            for kind, name in self.look_layers.items():
+                keep = found[kind].append
+                layer = self.composer.get_submodule(name)
+                handle = layer.register_forward_hook(lambda _module, _inputs, output, keep=keep: keep(output))
+                stack.callback(handle.remove)
+            yield found
 
 
 def _unit(query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,9 @@ class GroundingOptions:
         weightings: The maps that are supervised, all from one gradient.
         pooling: Weight of the share of the composer's own attention pooling that misses the region, where it names a
             ``pooling_layer``; from the first step on that has retrieval, without warm start.
-        pooling_heads: How many heads of the pooling are asked for it.
+        context: Weight of the share of the composer's attention to the context (``context_layer``) that misses what
+            else a text speaks of, where a source says what that is; from the same step on.
+        pooling_heads: How many heads of the poolings are asked for it.
         share: Share of the maps that are supervised.
         warm_start: Share of the steps before the loss comes in.
         ramp: Share of the steps during which it grows to its weight.
@@ -55,6 +57,7 @@ class GroundingOptions:
     score: str = "shift"
     weightings: tuple[str, ...] = ("gradcam", "hirescam")
     pooling: float = 0.0
+    context: float = 0.0
     pooling_heads: int = 2
     share: float = 1.0
     warm_start: float = 0.25
@@ -69,7 +72,7 @@ class GroundingOptions:
             raise InputError("grounding.weightings: name at least one")
         for name in self.weightings:
             ensure_weighting(name)
-        for name in ("weight", "contrast", "margin", "consistency", "pooling", "final"):
+        for name in ("weight", "contrast", "margin", "consistency", "pooling", "context", "final"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"grounding.{name} must be at least 0, got {getattr(self, name)}")
         for name in ("warm_start", "ramp", "anneal"):
@@ -107,15 +110,20 @@ class DenseOptions:
 
     Attributes:
         weight: Of the loss; 0 leaves it out.
+        embedding: Of a second one, relative to it: which label is in which of 3x3 parts of the picture, read off the
+            picture's embedding, so that retrieval can tell pictures apart that differ in one small object.
         first: Share of the steps, at the start, in which nothing else is trained.
     """
 
     weight: float = 0.0
+    embedding: float = 0.0
     first: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.weight >= 0:
             raise InputError(f"dense.weight must be at least 0, got {self.weight}")
+        if not self.embedding >= 0:
+            raise InputError(f"dense.embedding must be at least 0, got {self.embedding}")
         if not 0 <= self.first < 1:
             raise InputError(f"dense.first is a share of the steps, at least 0 and below 1, got {self.first}")
         if self.first and not self.weight:

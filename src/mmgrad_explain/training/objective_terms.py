@@ -20,6 +20,14 @@ def masks_of(batch: TripletBatch, rows: Rows) -> Tensor:
     return torch.cat([batch.reference_masks[rows.reference], batch.target_masks[rows.target]])
 
 
+def context_of(batch: TripletBatch, rows: Rows) -> Tensor:
+    """What else the texts of the rows speak of, like :func:`masks_of`; known in the references alone."""
+    nothing = torch.zeros_like(batch.target_masks[rows.target])
+    if batch.context_masks is None:
+        return torch.cat([torch.zeros_like(batch.reference_masks[rows.reference]), nothing])
+    return torch.cat([batch.context_masks[rows.reference], nothing])
+
+
 def ground(loss: AttentionGroundingLoss, maps: Tensor, batch: TripletBatch, rows: Rows) -> Tensor:
     """The grounding loss of signed maps ``(W, R, h, w)``, references first, with the terms that have a weight.
 

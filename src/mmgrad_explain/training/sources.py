@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from mmgrad_explain.data.scene_context import context_mask
 from mmgrad_explain.data.scenes import LABELS, VOCABULARY, SceneOptions, scenes
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.batches import PictureBatch, join
@@ -42,6 +43,8 @@ class SceneSourceOptions:
         objects: Fewest and most objects of a scene.
         pairs: Which shapes in which colours: ``training``, ``held-out`` or ``all``.
         templates: Which sentences: ``training`` or ``held-out``.
+        relations: How often an object is placed by another one, where that is possible.
+        places: How often it is told by its side, where that is possible.
     """
 
     weight: float = 1.0
@@ -50,6 +53,8 @@ class SceneSourceOptions:
     objects: tuple[int, int] = (1, 6)
     pairs: str = "training"
     templates: str = "training"
+    relations: float = SceneOptions.relations
+    places: float = SceneOptions.places
 
 
 class SceneSource:
@@ -65,9 +70,8 @@ class SceneSource:
         self.size = size
         self.options = options or SceneSourceOptions()
         self.labels = labels
-        self._scenes = SceneOptions(
-            pairs=self.options.pairs, templates=self.options.templates, objects=self.options.objects
-        )
+        names = ("pairs", "templates", "objects", "relations", "places")
+        self._scenes = SceneOptions(**{name: getattr(self.options, name) for name in names})
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
@@ -110,6 +114,9 @@ class SceneSource:
             supervised=np.ones(len(triplets), bool),
             reference_labels={name: np.stack([labels[i] for labels in shown]) for i, name in enumerate(names)},
             target_labels={name: np.stack([labels[i] for labels in wanted]) for i, name in enumerate(names)},
+            context_masks=np.stack(
+                [context_mask(one.subject, scene.objects, self.size) for scene in drawn for one in scene.triplets]
+            ),
         )
 
 

@@ -35,9 +35,11 @@ class Stages(Protocol):
 
     Attributes:
         feature_width: Channels of the feature grid.
+        embed_dim: Length of the embeddings.
     """
 
     feature_width: int
+    embed_dim: int
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Pixels ``(B, 3, H, W)`` to features, all that :meth:`compose` needs of a picture; batch first."""
@@ -64,6 +66,7 @@ class ReferenceStages:
     def __init__(self, network: ReferenceNetwork) -> None:
         self._network = network
         self.feature_width = network.config.feature_width
+        self.embed_dim = network.config.embed_dim
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """See :class:`Stages`."""
@@ -109,15 +112,19 @@ def logit_scale_of(composer: nn.Module) -> nn.Parameter | None:
     return None
 
 
-def pooling_layer_of(composer: Composer) -> str:
-    """The name of the layer that gives the logits of the composer's attention pooling.
+def look_layer_of(composer: Composer, kind: str) -> str:
+    """The name of the layer that gives the logits of one of the composer's attention poolings.
+
+    Args:
+        composer: The model.
+        kind: ``"pooling"`` or ``"context"``.
 
     Raises:
         InputError: If the composer names none.
     """
-    name = getattr(composer, "pooling_layer", None)
+    name = getattr(composer, f"{kind}_layer", None)
     if not isinstance(name, str):
-        raise InputError(f"grounding.pooling: {type(composer).__name__} names no pooling_layer; set it to 0")
+        raise InputError(f"grounding.{kind}: {type(composer).__name__} names no {kind}_layer; set it to 0")
     return name
 
 

@@ -29,9 +29,9 @@ class TestHandValues:
         assert dice_loss(half, mask).item() == pytest.approx(1 - 2 / 3, abs=1e-6)
 
     def test_bce(self):
-        maps, mask = torch.tensor([[[4.0, 2.0, -1.0]]]), torch.tensor([[[1.0, 0.0, 0.0]]])
-        expected = -(math.log(0.99) + math.log(0.5) + math.log(0.99)) / 3
-        assert FORMS["bce"](maps, mask).item() == pytest.approx(expected, rel=1e-5)
+        maps, mask = torch.tensor([[[1.0, -1.0, 1.0]]]), torch.tensor([[[1.0, 0.0, 0.0]]])  # of root mean square 1
+        right, wrong = math.log(1 + 1 / math.e), math.log(1 + math.e)
+        assert FORMS["bce"](maps, mask).item() == pytest.approx(right / 2 + (right + wrong) / 4, rel=1e-5)
 
     def test_softmax(self):
         maps, mask = torch.tensor([[[5.0, 3.0]]]), torch.tensor([[[1.0, 0.0]]])  # standardized: 1 and -1

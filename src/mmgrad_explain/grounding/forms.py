@@ -27,9 +27,6 @@ from mmgrad_explain.grounding.maps import (
 
 Form = Callable[[Tensor, Tensor], Tensor]
 
-SMOOTHING = 0.01
-"""How far :func:`bce_loss` keeps probabilities from 0 and 1."""
-
 SOFTNESS = 0.1
 """How far below zero, as a share of a map's largest magnitude, :func:`kl_loss` still sees light."""
 
@@ -62,23 +59,24 @@ def dice_loss(maps: Tensor, masks: Tensor) -> Tensor:
 
 @full_precision
 def bce_loss(maps: Tensor, masks: Tensor) -> Tensor:
-    r"""Binary cross-entropy of every cell, averaged over the cells.
+    r"""Binary cross-entropy with the signed map as logits, inside and outside weighing the same.
 
-    .. math:: \ell = -\frac1N \sum_x m(x) \log p'(x) + (1 - m(x)) \log (1 - p'(x)), \quad p' = \delta + (1 - 2\delta) p
+    .. math:: \ell = \frac12 \sum_x t(x) \operatorname{softplus}(-z(x))
+        + \frac12 \sum_x \bar t(x) \operatorname{softplus}(z(x)), \quad z = M / \operatorname{rms} M
 
-    with ``delta`` = :data:`SMOOTHING`, so that a cell that is wholly wrong keeps its gradient.
+    with the mask's complement ``1 - m`` divided by its sum as ``t`` with a bar. On rectified maps, or averaged over all
+    cells, it kills maps: nearly all cells lie outside and push down. Give it maps that were not rectified.
 
     Args and raises as :func:`dice_loss`.
 
     Returns:
-        ``(B,)``, at most ``-log(delta)``.
+        ``(B,)``, at most ``sqrt N + log 2`` for ``N`` cells.
     """
     masks = check_pair(maps, masks)
-    p = SMOOTHING + (1 - 2 * SMOOTHING) * rectified(maps)
-    loss = -(masks * p.log() + (1 - masks) * (1 - p).log()).mean((1, 2))
-    larger = torch.maximum(masks, 1 - masks)
-    worst = -(larger * math.log(SMOOTHING) + (1 - larger) * math.log(1 - SMOOTHING)).mean((1, 2))
-    return dead_is_worst(loss, worst, maps, masks)
+    _, spread = spread_of(maps, centred=False)
+    z = maps / spread
+    loss = (share_of(masks) * F.softplus(-z) + share_of(1 - masks) * F.softplus(z)).sum((1, 2)) / 2
+    return dead_is_worst(loss, math.sqrt(maps[0].numel()) + math.log(2), maps, masks)
 
 
 @full_precision

@@ -81,12 +81,12 @@ class TestReference:
         lesson.check(before=["visual", "neck"], after=["text", "shift"])
 
     def test_under_autocast(self, network):
-        lesson = Lesson(network, "features", self.score, size=32, autocast=True)
+        lesson = Lesson(network, "features", self.score, size=32, rate=1e-3, autocast=True)
         lesson.check(before=["visual", "neck"], after=["text", "shift"])
 
     def test_a_frozen_backbone(self, network):
         network.visual.requires_grad_(False)
-        Lesson(network, "features", self.score, size=32).check(before=["neck"], after=["text", "shift"])
+        Lesson(network, "features", self.score, size=32, rate=1e-3).check(before=["neck"], after=["text", "shift"])
 
     def test_autocast_hardly_changes_the_gradient(self, network):
         """The loss is computed in float32; what bfloat16 changes is the model's own arithmetic."""

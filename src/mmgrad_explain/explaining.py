@@ -10,7 +10,8 @@ import torch
 
 from mmgrad_explain.attention import MultiModalGradAttention
 from mmgrad_explain.composers.base import Composer
-from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.composers.familiarity import grids_seen, unfamiliar
+from mmgrad_explain.composers.load import bundled_for, load_composer
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
 
@@ -27,7 +28,7 @@ def explain(
     image: Any,
     text: str | Sequence[str],
     target: Any = None,
-    model: str | Path | Composer = "reference",
+    model: str | Path | Composer | None = None,
     *,
     layer: str | Sequence[str] | None = None,
     score: str | Callable[..., torch.Tensor] | None = None,
@@ -43,7 +44,8 @@ def explain(
             several texts is explained for each of them.
         target: The picture the change should lead to, or a list, one a picture. Scores that compare need it; with it
             the target gets a map too.
-        model: A bundled name, a model folder, a hub id, or a loaded composer.
+        model: A bundled name, a model folder, a hub id, or a loaded composer. None takes the bundled model that knows
+            the most words of the texts.
         layer: Dotted name of the layer to explain, or several; the composer's own when None.
         score: What the gradient is taken of: ``"shift"``, ``"similarity"``, ``"pair"``, ``"pair-different"`` or any
             callable of the composer's output giving ``(B,)``; the composer's own default when None.
@@ -65,11 +67,15 @@ def explain(
     images, texts = _spread("image", images, count), _spread("text", texts, count)
     if targets is not None:
         targets = _spread("target", targets, count)
+    if model is None:
+        model = bundled_for(texts)
     composer = model if isinstance(model, Composer) else load_composer(model)
     inputs = composer.preprocess(images, texts, targets)
     with _on_device(composer, device) as place:
         mmgrad = MultiModalGradAttention(composer, layer, score, weighting)
-        explanation = mmgrad(**{name: tensor.to(place) for name, tensor in inputs.tensors.items()})
+        with grids_seen(composer) as grids:
+            explanation = mmgrad(**{name: tensor.to(place) for name, tensor in inputs.tensors.items()})
+    strange = unfamiliar(composer, grids)
     return replace(
         explanation,
         texts=tuple(texts),
@@ -78,7 +84,7 @@ def explain(
         targets=None if targets is None else tuple(targets),
         target_placements=None if inputs.target_placements is None else tuple(inputs.target_placements),
         model=composer.name,
-        notes=(*explanation.notes, *inputs.notices),
+        notes=(*explanation.notes, *inputs.notices, *([strange] if strange else [])),
     )
 
 

@@ -159,9 +159,9 @@ def test_a_model_folder(run, picture_file, tiny_folder):
 
 
 def test_long_and_unknown_words_are_noted(run, picture_file):
-    code, _, err = run("overlay", picture_file, "make the dress " + "red " * 30)
+    code, _, err = run("overlay", picture_file, "make the zeppelin " + "red " * 30)
     assert code == 0
-    assert "note: 'make the dress red red" in err
+    assert "note: 'make the zeppelin red red" in err
     assert "the model takes 24: the rest was cut" in err
 
 

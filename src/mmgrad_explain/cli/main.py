@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mmgrad_explain import __version__
-from mmgrad_explain.cli import layers, overlay
+from mmgrad_explain.cli import data, layers, overlay, train
 from mmgrad_explain.errors import MMGradError
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ Examples:
   mmgrad-explain overlay query.jpg "make it red"
   mmgrad-explain overlay query.jpg "remove the small star" --target target.jpg --out where.png
   mmgrad-explain layers
+  mmgrad-explain data scenes --out scenes/ --count 10000
+  mmgrad-explain train tiny
 
 Exit codes: 0 done, 2 something you can put right (one line says what), 130 stopped by Ctrl-C.
 `mmgrad-explain COMMAND --help` tells all about a command, `-h` just lists its options.
@@ -60,6 +62,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     overlay.add_parser(commands)
     layers.add_parser(commands)
+    data.add_parser(commands)
+    train.add_parser(commands)
     return parser
 
 

@@ -52,7 +52,7 @@ def add_parser(commands: Any) -> None:
     add("--target", metavar="IMAGE", help="the picture the change should lead to; gets a map too")
     add("--out", "-o", metavar="PATH", help="file to write, or folder for several (default: IMAGE_TEXT.png here)")
     add("--overwrite", action="store_true", help="replace a file that is there already")
-    add("--model", default="reference", help="bundled name, model folder or hub id (default: %(default)s)")
+    add("--model", help="bundled name, model folder or hub id (default: the bundled one that knows TEXT's words best)")
     add(
         "--layer",
         action="append",
@@ -85,10 +85,10 @@ def run(options: argparse.Namespace) -> int:
     target = None if options.target is None else open_image(_source(options.target))
     files = _outputs(options, names)
 
-    from mmgrad_explain.composers.load import load_composer  # torch is needed from here on
+    from mmgrad_explain.composers.load import bundled_for, load_composer  # torch is needed from here on
     from mmgrad_explain.explaining import explain
 
-    composer = load_composer(options.model)
+    composer = load_composer(bundled_for([options.text]) if options.model is None else options.model)
     results = []
     for start in range(0, len(images), _CHUNK):
         part = slice(start, start + _CHUNK)

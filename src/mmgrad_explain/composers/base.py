@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+    from mmgrad_explain.composers.familiarity import Familiarity
     from mmgrad_explain.images import Placement
 
 
@@ -43,11 +44,18 @@ class Composer(nn.Module, ABC):
     Attributes:
         name: What the model is called.
         target_layer: Dotted name of the layer that is explained by default.
+        pooling_layer: Dotted name of a module that gives the logits of the attention pooling that the shift is read
+            through, ``(B, heads, tokens)`` over a square grid; None where there is none. Training can supervise it.
+        context_layer: Likewise of the attention to what else a text speaks of.
+        familiarity: What the training pictures look like to the model, where its folder says so.
         default_score: Name of the score used by default.
     """
 
     name: str = "composer"
     target_layer: str | None = None
+    pooling_layer: str | None = None
+    context_layer: str | None = None
+    familiarity: Familiarity | None = None
     default_score: ClassVar[str | None] = None
 
     @abstractmethod

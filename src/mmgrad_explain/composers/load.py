@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from mmgrad_explain.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mmgrad_explain.composers.base import Composer
 
-BUNDLED = ("reference",)
+BUNDLED = ("reference", "clothing")
 """Names of the models that ship with the package."""
 
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "pytorch_model.bin"]
@@ -33,7 +35,7 @@ def load_composer(model: str | Path) -> Composer:
     """
     text = os.fspath(model)
     if text in BUNDLED:
-        return _from_folder(Path(str(resources.files("mmgrad_explain") / "models" / text)), text)
+        return _from_folder(_bundled_folder(text), text)
     folder = Path(text).expanduser()
     if folder.is_dir():
         return _from_folder(folder, folder.name)
@@ -46,12 +48,35 @@ def load_composer(model: str | Path) -> Composer:
     raise InputError(f"no model {text!r}: {hint}give a bundled name ({names}), a folder, or a hub id owner/name")
 
 
+def bundled_for(texts: Sequence[str]) -> str:
+    """The bundled model that knows the most words of some texts; the first of those that know equally many.
+
+    Args:
+        texts: What is asked.
+
+    Returns:
+        A name in :data:`BUNDLED`.
+    """
+    from mmgrad_explain.composers.processor import ReferenceProcessor
+
+    unknown = {name: ReferenceProcessor.from_pretrained(_bundled_folder(name)).unknown_words(texts) for name in BUNDLED}
+    return min(BUNDLED, key=lambda name: len(unknown[name]))
+
+
+def _bundled_folder(name: str) -> Path:
+    return Path(str(resources.files("mmgrad_explain") / "models" / name))
+
+
 def _from_folder(folder: Path, name: str) -> Composer:
     from mmgrad_explain.composers.build import MODEL_TYPE
     from mmgrad_explain.composers.files import read_config
     from mmgrad_explain.composers.reference_composer import ReferenceComposer
 
     kind = read_config(folder).get("model_type")
+    if kind == "mmgrad_clip_composer":
+        from mmgrad_explain.composers.clip_composer import ClipComposer
+
+        return ClipComposer.from_pretrained(folder, name)
     if kind != MODEL_TYPE:
         raise InputError(f"{name} is a {kind!r} model; models of type {MODEL_TYPE!r} can be loaded by name or folder")
     return ReferenceComposer.from_pretrained(folder, name)

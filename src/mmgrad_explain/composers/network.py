@@ -13,12 +13,15 @@ the bundled weights run on :class:`PlainResNet`, the same layers under the same 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+_PARTS = 3  # along each side, of a picture whose features are averaged for its embedding
 
 
 @dataclass(frozen=True)
@@ -201,7 +204,8 @@ class Neck(nn.Module):
 
     def __init__(self, channels: list[int], width: int, grid: int, groups: int = 8) -> None:
         super().__init__()
-        self.positions = nn.Parameter(torch.randn(width, grid // 2, grid // 2) * 0.02)
+        mix = 0.1 * torch.randn(width, PLACE_CODES)
+        self.positions = nn.Parameter((mix @ place_codes(grid // 2, mix).T).view(width, grid // 2, grid // 2))
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
         self.smooth = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 3, 1, 1))
         self.project = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 1), nn.ReLU())
@@ -213,36 +217,96 @@ class Neck(nn.Module):
         return self.project(fine + F.interpolate(middle, size=fine.shape[-2:], mode="bilinear"))  # type: ignore[no-any-return]
 
 
+PLACE_CODES = 10
+
+
+def place_codes(side: int, like: Tensor) -> Tensor:
+    """Where the tokens of a square grid lie: row and column, and two waves of each, ``(side * side, PLACE_CODES)``.
+
+    Args:
+        side: Tokens in a row.
+        like: Gives the type and the device.
+    """
+    axis = (torch.arange(side, dtype=like.dtype, device=like.device) + 0.5) / side * 2 - 1
+    waves = [axis, *(wave(math.pi * n * axis) for n in (1, 2) for wave in (torch.sin, torch.cos))]
+    return torch.cat([torch.stack(torch.meshgrid(wave, wave, indexing="ij")).flatten(1) for wave in waves]).T
+
+
+class Places(nn.Module):
+    """Tells every token of a square grid where it lies.
+
+    Args:
+        width: Of the tokens.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(PLACE_CODES, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """``(B, side * side, W) -> (B, side * side, W)``."""
+        return tokens + self.project(place_codes(math.isqrt(tokens.shape[1]), tokens))  # type: ignore[no-any-return]
+
+
+class Pooling(nn.Module):
+    """Attention pooling whose query is the sentence: where to look, and what is seen there.
+
+    Attributes:
+        where: An ``Identity`` that the attention's logits go through, ``(B, heads, tokens)``: a named place to hook.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.where = nn.Identity()
+
+    def forward(self, x: Tensor, sentence: Tensor) -> Tensor:
+        """Tokens ``(B, N, W)`` and a sentence ``(B, W)`` to what is seen, ``(B, W)``."""
+        split = (*x.shape[:2], self.heads, -1)
+        query = self.query(sentence).view(x.shape[0], 1, self.heads, -1)
+        attention = self.where((self.key(x).view(split) * query).sum(-1).transpose(1, 2)).softmax(-1)
+        return (attention[..., None] * self.value(x).view(split).transpose(1, 2)).sum(2).flatten(1)  # type: ignore[no-any-return]
+
+
 class ShiftComposer(nn.Module):
     """``D(A, T)``: what a text changes in a picture's embedding.
 
-    Image tokens (the features, 2x2 averaged) look at the words (one cross-attention), a text-gated attention pools
-    them, an MLP on the pooled vector and the text gives the shift.
+    Image tokens (the features, 2x2 averaged) look at the words (one cross-attention). A first pooling finds what else
+    the sentence speaks of, each token hears of it ("left of the ring": where is the ring?), and a second pooling looks
+    at what is changed. An MLP on what it sees and the sentence gives the shift.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         width = config.text_width
-        self.heads = config.heads
+        self.places = Places(config.feature_width)
         self.project = nn.Linear(config.feature_width, width)
         self.norm1 = nn.LayerNorm(width)
         self.attention = Attention(width, config.heads)
         self.norm2 = nn.LayerNorm(width)
-        self.gate_key = nn.Linear(width, width)
-        self.gate_query = nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(2 * width, 4 * width), nn.GELU(), nn.Linear(4 * width, config.embed_dim))
+        self.context = Pooling(width, config.heads)
+        self.hear = nn.Linear(2 * width, 2 * width)
+        self.token = nn.Linear(width, 2 * width)
+        self.update = nn.Linear(2 * width, width)
+        self.norm3 = nn.LayerNorm(width)
+        self.pooling = Pooling(width, config.heads)
+        self.mlp = nn.Sequential(
+            nn.Linear(2 * width, 4 * width), nn.GELU(),
+            nn.Linear(4 * width, 4 * width), nn.GELU(),
+            nn.Linear(4 * width, config.embed_dim),
+        )  # fmt: skip
 
     def forward(self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor) -> Tensor:
         """Features ``(B, C, g, g)``, words ``(B, L, W)``, sentence ``(B, W)``, mask ``(B, L)`` to ``(B, D)``."""
-        x = self.project(F.avg_pool2d(features, 2).flatten(2).transpose(1, 2))
+        x = self.project(self.places(F.avg_pool2d(features, 2).flatten(2).transpose(1, 2)))
         x = self.norm2(x + self.attention(self.norm1(x), words, mask))
-        batch, tokens, _ = x.shape
-        split = (batch, tokens, self.heads, -1)
-        query = self.gate_query(sentence).view(batch, 1, self.heads, -1)
-        gate = (self.gate_key(x).view(split) * query).sum(-1).softmax(dim=1)
-        pooled = (gate[..., None] * self.value(x).view(split)).sum(1).flatten(1)
-        return self.mlp(torch.cat([pooled, sentence], dim=-1)) * mask.any(1, keepdim=True)  # type: ignore[no-any-return]
+        heard = self.hear(torch.cat([self.context(x, sentence), sentence], dim=-1))
+        x = self.norm3(x + self.update(F.gelu(self.token(x) + heard[:, None])))
+        shift = self.mlp(torch.cat([self.pooling(x, sentence), sentence], dim=-1))
+        return shift * mask.any(1, keepdim=True)  # type: ignore[no-any-return]
 
 
 class ReferenceNetwork(nn.Module):
@@ -260,11 +324,15 @@ class ReferenceNetwork(nn.Module):
         self.visual = visual
         self.neck = Neck(visual_channels, config.feature_width, config.grid)
         self.features = nn.Identity()
-        self.identity = nn.Sequential(nn.Linear(config.feature_width, 256), nn.GELU())
+        self.places = Places(config.feature_width)
+        self.identity = nn.Sequential(
+            nn.Linear(config.feature_width, 256), nn.GELU(), nn.Linear(256, 256), nn.GELU()
+        )  # fmt: skip
         self.identity_out = nn.Linear(256, config.embed_dim)
+        self.parts = nn.Linear(_PARTS**2 * config.feature_width, config.embed_dim)
         self.text = TextEncoder(config)
         self.shift = ShiftComposer(config)
-        self.logit_scale = nn.Parameter(torch.tensor(2.66))
+        self.logit_scale = nn.Parameter(torch.tensor(3.8))
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Pixels ``(B, 3, S, S)``, normalised, to the feature grid ``(B, C, S / 4, S / 4)``."""
@@ -277,8 +345,9 @@ class ReferenceNetwork(nn.Module):
 
     def embed(self, features: Tensor) -> Tensor:
         """``z_id``: the embedding of a picture alone, ``(B, D)``."""
-        x = F.avg_pool2d(features, 2)
-        return self.identity_out(self.identity(x.flatten(2).transpose(1, 2)).mean(1))  # type: ignore[no-any-return]
+        tokens = self.places(F.avg_pool2d(features, 2).flatten(2).transpose(1, 2))
+        parts = F.adaptive_avg_pool2d(features, _PARTS).flatten(1)
+        return self.identity_out(self.identity(tokens).mean(1)) + self.parts(parts)  # type: ignore[no-any-return]
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None

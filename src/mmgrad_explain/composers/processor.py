@@ -97,8 +97,7 @@ class ReferenceProcessor:
         rows = []
         for text in texts:
             encoding = self.tokenizer.encode(text)
-            unknown = [text[a:b] for t, (a, b) in zip(encoding.tokens, encoding.offsets, strict=True) if t == UNKNOWN]
-            if notices is not None and unknown:
+            if notices is not None and (unknown := self.unknown_words([text])):
                 words = ", ".join(repr(word) for word in dict.fromkeys(unknown))
                 notices.append(f"{text!r}: the model does not know {words}; left out")
             known = [i for i, token in zip(encoding.ids, encoding.tokens, strict=True) if token != UNKNOWN]
@@ -110,6 +109,16 @@ class ReferenceProcessor:
         for i, row in enumerate(rows):
             ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
         return ids, ids.ne(padding).long()
+
+    def unknown_words(self, texts: Sequence[str]) -> list[str]:
+        """The words of some texts that the tokenizer does not know, as they were written, each time they occur."""
+        encodings = ((text, self.tokenizer.encode(text)) for text in texts)
+        return [
+            text[start:end]
+            for text, encoding in encodings
+            for token, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
+            if token == UNKNOWN
+        ]
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``preprocessor_config.json`` and ``tokenizer.json`` into a folder, made if needed."""

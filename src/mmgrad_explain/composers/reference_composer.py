@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from mmgrad_explain.composers.base import Composer, ComposerInputs
 from mmgrad_explain.composers.build import MODEL_TYPE, PREFIX, build_network, network_config
+from mmgrad_explain.composers.familiarity import Familiarity
 from mmgrad_explain.composers.files import read_config, read_weights
 from mmgrad_explain.composers.processor import ReferenceProcessor
 from mmgrad_explain.errors import InputError
@@ -28,6 +29,8 @@ class ReferenceComposer(Composer):
     """
 
     target_layer = "network.features"
+    pooling_layer = "network.shift.pooling.where"
+    context_layer = "network.shift.context.where"
     default_score: ClassVar[str | None] = "shift"
 
     def __init__(self, network: ReferenceNetwork, processor: ReferenceProcessor, name: str = "reference") -> None:
@@ -68,4 +71,6 @@ class ReferenceComposer(Composer):
                 raise
             reason = str(error).splitlines()[0]
             raise InputError(f"the weights in {folder} do not fit its config.json: {reason}") from error
-        return cls(network, ReferenceProcessor.from_pretrained(folder), name or folder.name).eval()
+        composer = cls(network, ReferenceProcessor.from_pretrained(folder), name or folder.name).eval()
+        composer.familiarity = Familiarity.load(folder)
+        return composer

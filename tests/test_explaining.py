@@ -1,11 +1,14 @@
 """Pictures and words in, maps out."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from mmgrad_explain import InputError, MMGradWarning, explain, load_composer
+from mmgrad_explain.composers.familiarity import describe, fit, grids_seen
 from mmgrad_explain.explaining import usable_device
 
 pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
@@ -162,3 +165,23 @@ def test_the_map_lies_on_the_picture(size):
 def test_loads_by_name_and_folder(picture_file, tiny_folder):
     assert explain(str(picture_file), "make it blue").model == "reference"
     assert explain(picture_file, "make it blue", model=tiny_folder).maps.shape == (1, 8, 8)
+
+
+def test_without_a_model_the_words_choose(picture):
+    assert explain(picture, "make the coat red").model == "clothing"
+    assert explain(picture, "make the square red").model == "reference"
+
+
+def test_a_picture_unlike_the_training_data_is_noted(tiny_folder, tmp_path, picture):
+    folder = shutil.copytree(tiny_folder, tmp_path / "model")
+    composer = load_composer(folder)
+    with grids_seen(composer) as grids:
+        composer(**composer.preprocess([picture], ["make it red"]).tensors)
+    near = describe(grids[0]) + 1e-3 * torch.randn(200, describe(grids[0]).shape[1])
+    fit({"squares": (near[:100], near[100:])}, "one red square", "take another").save(folder)
+    assert not explain(picture, "make it red", model=folder).notes
+    (note,) = explain(np.zeros((40, 60, 3), np.uint8), "make it red", model=folder).notes[-1:]
+    assert (
+        note
+        == "the picture is unlike what the model was trained on (one red square): do not trust the map; take another"
+    )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         OutputExistsError,
     )
     from mmgrad_explain.explaining import explain
+    from mmgrad_explain.grounding import AttentionGroundingLoss, grounding_targets
 
 _HOMES = {
     "attention": (
@@ -50,10 +51,12 @@ _HOMES = {
     "composers.load": ("load_composer",),
     "errors": ("CaptureError", "GradientError", "InputError", "MMGradError", "MMGradWarning", "OutputExistsError"),
     "explaining": ("explain",),
+    "grounding": ("AttentionGroundingLoss", "grounding_targets"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AttentionGroundingLoss",
     "Capture",
     "CaptureError",
     "Composer",
@@ -72,6 +75,7 @@ __all__ = [
     "__version__",
     "candidate_layers",
     "explain",
+    "grounding_targets",
     "load_composer",
 ]
 

@@ -330,9 +330,11 @@ class ReferenceNetwork(nn.Module):
         )  # fmt: skip
         self.identity_out = nn.Linear(256, config.embed_dim)
         self.parts = nn.Linear(_PARTS**2 * config.feature_width, config.embed_dim)
+        nn.init.zeros_(self.parts.weight)  # at random it would drown what differs between a picture and its edits
+        nn.init.zeros_(self.parts.bias)
         self.text = TextEncoder(config)
         self.shift = ShiftComposer(config)
-        self.logit_scale = nn.Parameter(torch.tensor(3.8))
+        self.logit_scale = nn.Parameter(torch.tensor(2.66))
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Pixels ``(B, 3, S, S)``, normalised, to the feature grid ``(B, C, S / 4, S / 4)``."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from torch import Tensor, nn
+
+from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +34,40 @@ class ComposerInputs:
     placements: list[Placement]
     target_placements: list[Placement] | None = None
     notices: list[str] = field(default_factory=list)
+
+
+class Encoder(Protocol):
+    """What makes tensors of pictures and of texts."""
+
+    def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
+        """RGB pictures to ``(B, 3, S, S)`` float32 and their placements."""
+
+    def encode_texts(self, texts: Sequence[str], notices: list[str] | None = None) -> tuple[Tensor, Tensor]:
+        """Texts to ids and mask ``(B, L)`` int64; what was cut or unknown is added to ``notices``."""
+
+
+def prepare_batch(
+    encoder: Encoder,
+    images: Sequence[Image.Image],
+    texts: Sequence[str],
+    targets: Sequence[Image.Image] | None = None,
+) -> ComposerInputs:
+    """Pictures, texts and, where there are any, targets to a composer's tensors.
+
+    Raises:
+        InputError: If the numbers of pictures, texts and targets differ.
+    """
+    if len(images) != len(texts) or (targets is not None and len(targets) != len(images)):
+        counts = f"{len(images)} images, {len(texts)} texts" + (f", {len(targets)} targets" if targets else "")
+        raise InputError(f"a batch needs one text (and one target, if any) for each image, got {counts}")
+    notices: list[str] = []
+    pixel_values, placements = encoder.encode_images(images)
+    input_ids, attention_mask = encoder.encode_texts(texts, notices)
+    tensors = {"pixel_values": pixel_values, "input_ids": input_ids, "attention_mask": attention_mask}
+    target_placements = None
+    if targets is not None:
+        tensors["target_pixel_values"], target_placements = encoder.encode_images(targets)
+    return ComposerInputs(tensors, placements, target_placements, notices)
 
 
 class Composer(nn.Module, ABC):

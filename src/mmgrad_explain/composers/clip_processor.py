@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mmgrad_explain.composers.base import ComposerInputs
+from mmgrad_explain.composers.base import prepare_batch
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import fit as fit_picture
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+    from mmgrad_explain.composers.base import ComposerInputs
     from mmgrad_explain.images import Placement
 
 CONFIG_FILE, TOKENIZER_FILE = "preprocessor_config.json", "tokenizer.json"
@@ -85,17 +86,7 @@ class ClipProcessor:
         Raises:
             InputError: If the numbers of pictures, texts and targets differ.
         """
-        if len(images) != len(texts) or (targets is not None and len(targets) != len(images)):
-            counts = f"{len(images)} images, {len(texts)} texts" + (f", {len(targets)} targets" if targets else "")
-            raise InputError(f"a batch needs one text (and one target, if any) for each image, got {counts}")
-        notices: list[str] = []
-        pixel_values, placements = self.encode_images(images)
-        input_ids, attention_mask = self.encode_texts(texts, notices)
-        tensors = {"pixel_values": pixel_values, "input_ids": input_ids, "attention_mask": attention_mask}
-        target_placements = None
-        if targets is not None:
-            tensors["target_pixel_values"], target_placements = self.encode_images(targets)
-        return ComposerInputs(tensors, placements, target_placements, notices)
+        return prepare_batch(self, images, texts, targets)
 
     def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
         """RGB pictures to ``(B, 3, S, S)`` float32 and their placements."""

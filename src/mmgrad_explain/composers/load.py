@@ -42,7 +42,7 @@ def load_composer(model: str | Path) -> Composer:
     if folder.exists():
         raise InputError(f"{text} is a file, not a model folder: give the folder that holds config.json")
     if text.count("/") == 1 and not text.startswith((".", "/", "~")):
-        return _from_folder(_fetch(text), text)
+        return _from_folder(fetch(text, _HUB_FILES, "give a bundled name or a local folder"), text)
     hint = did_you_mean(text, BUNDLED)
     names = ", ".join(BUNDLED)
     raise InputError(f"no model {text!r}: {hint}give a bundled name ({names}), a folder, or a hub id owner/name")
@@ -82,16 +82,25 @@ def _from_folder(folder: Path, name: str) -> Composer:
     return ReferenceComposer.from_pretrained(folder, name)
 
 
-def _fetch(hub_id: str) -> Path:
-    """The local folder of a hub model, downloaded if it is not there yet."""
+def fetch(hub_id: str, files: Sequence[str], instead: str) -> Path:
+    """The local folder of a hub model, downloaded if it is not there yet.
+
+    Args:
+        hub_id: ``owner/name``.
+        files: Patterns of the files to get.
+        instead: What to do where the hub cannot be reached, for the message.
+
+    Raises:
+        InputError: If it cannot be fetched.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=_HUB_FILES))
+        return Path(snapshot_download(hub_id, allow_patterns=list(files)))
     except LocalEntryNotFoundError as error:
         message = f"the model hub cannot be reached for {hub_id!r}, and the model is not in the local cache"
-        raise InputError(f"{message}: check the network, or give a bundled name or a local folder") from error
+        raise InputError(f"{message}: check the network, or {instead}") from error
     except HfHubHTTPError as error:
         raise InputError(f"the model hub does not give {hub_id!r}: {str(error).splitlines()[0]}") from error
     except (HFValidationError, OSError, ValueError) as error:

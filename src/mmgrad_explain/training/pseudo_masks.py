@@ -166,10 +166,14 @@ class ReferringSegmenter:
         from transformers import CLIPSegForImageSegmentation, CLIPSegProcessor
 
         from mmgrad_explain.composers.files import read_config
+        from mmgrad_explain.composers.load import fetch
 
         folder = Path(model).expanduser()
         if not folder.is_dir():
-            folder = _fetch(str(model))
+            hub_id = str(model)
+            if hub_id.count("/") != 1 or hub_id.startswith((".", "/", "~")):
+                raise InputError(f"no model {hub_id!r}: give a folder, or a hub id owner/name such as {SEGMENTER}")
+            folder = fetch(hub_id, ("*.json", "*.txt", "*.safetensors"), "give a local folder")
         kind = read_config(folder).get("model_type")
         if kind != "clipseg":
             raise InputError(f"{model} is a {kind!r} model; referring segmentation takes a 'clipseg' model")
@@ -227,22 +231,6 @@ class ReferringSegmenter:
         device = next(self.model.parameters()).device
         logits: Tensor = self.model(**{name: value.to(device) for name, value in inputs.items()}).logits
         return logits.float().sigmoid().reshape(len(images), *logits.shape[-2:]).clone()
-
-
-def _fetch(hub_id: str) -> Path:
-    """The local folder of a hub model, downloaded if it is not there yet."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    if hub_id.count("/") != 1 or hub_id.startswith((".", "/", "~")):
-        raise InputError(f"no model {hub_id!r}: give a folder, or a hub id owner/name such as {SEGMENTER}")
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.txt", "*.safetensors"]))
-    except LocalEntryNotFoundError as error:
-        message = f"the model hub cannot be reached for {hub_id!r}, and the model is not in the local cache"
-        raise InputError(f"{message}: check the network, or give a local folder") from error
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-        raise InputError(f"{hub_id!r} cannot be fetched from the model hub: {str(error).splitlines()[0]}") from error
 
 
 def _pseudo(masks: Tensor, reasons: Sequence[str | None]) -> PseudoMasks:

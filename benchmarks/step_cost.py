@@ -157,7 +157,7 @@ def reference(options: argparse.Namespace) -> dict[str, Step]:
     batch = encode(source.batch(0, 0), composer.processor)
 
     def stepping(of: TrainingConfig) -> Step:
-        settings = ObjectiveOptions(of.grounding, of.dense, of.precision, of.model.gradient_checkpointing)
+        settings = ObjectiveOptions(of.grounding, of.dense, of.retrieval, of.precision, of.model.gradient_checkpointing)
         objective = GroundedObjective(composer, settings, source.label_classes).train()
 
         def step() -> None:

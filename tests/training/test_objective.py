@@ -17,10 +17,11 @@ from mmgrad_explain.composers.reference_composer import ReferenceComposer
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding import dice_loss, grounding_targets
 from mmgrad_explain.training.batches import encode, join
-from mmgrad_explain.training.dense import EmbeddingReader, LabelHeads, at_cells
+from mmgrad_explain.training.dense import LabelHeads, at_cells
+from mmgrad_explain.training.held_out import inputs_of
 from mmgrad_explain.training.objective import GroundedObjective, Rows
-from mmgrad_explain.training.objective_options import DenseOptions, GroundingOptions, ObjectiveOptions
-from mmgrad_explain.training.objective_terms import missed_by_pooling
+from mmgrad_explain.training.objective_options import DenseOptions, GroundingOptions, ObjectiveOptions, RetrievalOptions
+from mmgrad_explain.training.objective_terms import missed_by_pooling, mistaken_change
 from mmgrad_explain.training.sources import SceneSource, SceneSourceOptions
 from mmgrad_explain.training.stages import stages_of
 
@@ -38,8 +39,10 @@ def composer(tiny_config, tiny_processor):
     return ReferenceComposer(build_network(tiny_config), tiny_processor)
 
 
-def objective(composer, dense=0.0, precision="float32", checkpointing=False, **grounding):
-    options = ObjectiveOptions(GroundingOptions(**grounding), DenseOptions(dense), precision, checkpointing)
+def objective(composer, dense=0.0, precision="float32", checkpointing=False, change=0.0, **grounding):
+    options = ObjectiveOptions(
+        GroundingOptions(**grounding), DenseOptions(dense), RetrievalOptions(change), precision, checkpointing
+    )
     return GroundedObjective(composer, options, SOURCE.label_classes)
 
 
@@ -399,26 +402,31 @@ def test_contexts_are_mixed_with_batches_that_have_none():
     assert join([without, without]).context_masks is None
 
 
-def test_what_is_where_is_read_off_the_embedding(composer, batch):
-    options = ObjectiveOptions(GroundingOptions(weight=0), DenseOptions(0.5, embedding=0.2), "float32")
-    trained = GroundedObjective(composer, options, SOURCE.label_classes)
-    losses = trained(batch, rng())
-    own = composer.network.embed(composer.network.encode_image(torch.cat([batch.references, batch.targets])))
-    standard = (own - own.mean(1, keepdim=True)) / (own.var(1, keepdim=True, correction=0) + 1e-5).sqrt()
+def test_the_change_is_told_among_the_edits_of_its_picture(composer, batch):
+    made = objective(composer, weight=0, change=0.5)
+    losses = made(batch, rng())
+    output = composer(**inputs_of(batch))
+    change = output.target - (output.embedding - output.shift)
     expected = 0.0
-    for name, count in SOURCE.label_classes.items():
-        labels = torch.cat([batch.reference_labels[name], batch.target_labels[name]])
-        shares = torch.stack([F.adaptive_avg_pool2d((labels == v).float(), 3) for v in range(1, count)], 1).flatten(1)
-        expected = expected + (trained.reader.heads[name](standard) - shares.sqrt()).square().sum(1).mean()
-    torch.testing.assert_close(losses.figures["embedding"], expected.detach(), rtol=1e-4, atol=1e-5)
-    alone = trained(batch, rng(), dense_only=True).dense
-    torch.testing.assert_close(losses.dense, alone + 0.2 * expected, rtol=1e-4, atol=1e-5)
+    for i in range(len(batch.texts)):
+        own = [j for j in range(len(batch.texts)) if batch.picture[j] == batch.picture[i]]
+        cosines = torch.stack([F.cosine_similarity(output.shift[i], change[j], dim=0) for j in own])
+        expected = expected - (10 * cosines).log_softmax(0)[own.index(i)] / len(batch.texts)
+    torch.testing.assert_close(losses.figures["change"], expected.detach())
+    plain = objective(composer, weight=0)(batch, rng())
+    torch.testing.assert_close(losses.retrieval, plain.retrieval + 0.5 * expected)
+    assert "change" not in plain.figures
 
 
-def test_reading_the_embedding_needs_labels_and_stages(composer):
-    options = ObjectiveOptions(dense=DenseOptions(0.0, embedding=0.2))
-    with pytest.raises(InputError, match=r"dense\.embedding needs a composer with stages and a source with label maps"):
-        GroundedObjective(composer, options, {})
-    with pytest.raises(InputError, match=r"dense\.embedding must be at least 0"):
-        DenseOptions(embedding=-1.0)
-    assert EmbeddingReader(4, {"a": 3})(torch.ones(2, 4), {}, {}) == 0
+def test_a_change_taken_for_the_right_one_costs_nothing_whatever_its_size():
+    change = torch.eye(4)
+    picture = torch.tensor([0, 0, 1, 1])
+    right = mistaken_change(1e-3 * change, 7.0 * change, picture)
+    wrong = mistaken_change(change[[1, 0, 3, 2]], change, picture)
+    assert right < 1e-3 < 9 < wrong
+    assert mistaken_change(change, change[[1, 2, 3, 0]], torch.arange(4)) == 0  # one edit each: nothing to tell apart
+
+
+def test_the_weight_of_the_change_is_not_negative():
+    with pytest.raises(InputError, match=r"retrieval\.change must be at least 0, got -1"):
+        RetrievalOptions(-1.0)

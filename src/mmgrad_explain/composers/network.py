@@ -21,8 +21,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_PARTS = 3  # along each side, of a picture whose features are averaged for its embedding
-
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -328,10 +326,8 @@ class ReferenceNetwork(nn.Module):
         self.identity = nn.Sequential(
             nn.Linear(config.feature_width, 256), nn.GELU(), nn.Linear(256, 256), nn.GELU()
         )  # fmt: skip
+        self.position_gain = nn.Linear(PLACE_CODES, 256)
         self.identity_out = nn.Linear(256, config.embed_dim)
-        self.parts = nn.Linear(_PARTS**2 * config.feature_width, config.embed_dim)
-        nn.init.zeros_(self.parts.weight)  # at random it would drown what differs between a picture and its edits
-        nn.init.zeros_(self.parts.bias)
         self.text = TextEncoder(config)
         self.shift = ShiftComposer(config)
         self.logit_scale = nn.Parameter(torch.tensor(2.66))
@@ -346,10 +342,13 @@ class ReferenceNetwork(nn.Module):
         return self.embed(features), self.shift(features, words, sentence, mask)
 
     def embed(self, features: Tensor) -> Tensor:
-        """``z_id``: the embedding of a picture alone, ``(B, D)``."""
-        tokens = self.places(F.avg_pool2d(features, 2).flatten(2).transpose(1, 2))
-        parts = F.adaptive_avg_pool2d(features, _PARTS).flatten(1)
-        return self.identity_out(self.identity(tokens).mean(1)) + self.parts(parts)  # type: ignore[no-any-return]
+        """``z_id``: the embedding of a picture alone, ``(B, D)``.
+
+        What each token holds is weighted by where it lies before the mean over the tokens: a moved object is seen.
+        """
+        tokens = self.identity(self.places(F.avg_pool2d(features, 2).flatten(2).transpose(1, 2)))
+        gain = 1 + self.position_gain(place_codes(math.isqrt(tokens.shape[1]), features))
+        return self.identity_out((tokens * gain).mean(1))  # type: ignore[no-any-return]
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None

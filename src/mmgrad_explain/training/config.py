@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmgrad_explain.errors import InputError, did_you_mean
-from mmgrad_explain.training.objective_options import DenseOptions, GroundingOptions, check_precision
+from mmgrad_explain.training.objective_options import DenseOptions, GroundingOptions, RetrievalOptions, check_precision
 from mmgrad_explain.training.photos import PhotoOptions
 from mmgrad_explain.training.sources import SceneSourceOptions
 from mmgrad_explain.training.triplet_source import TripletSourceOptions
@@ -166,6 +166,7 @@ class TrainingConfig:
         tensorboard: Write for TensorBoard, where it is installed.
         model: What is trained.
         sources: What it is trained on: name to options; ``kind`` names the kind of source where the name does not.
+        retrieval: What is added to InfoNCE.
         grounding: The grounding loss.
         dense: Labels on the feature grid.
         optimizer: How weights change.
@@ -185,6 +186,7 @@ class TrainingConfig:
     tensorboard: bool = True
     model: ModelOptions = field(default_factory=ModelOptions)
     sources: dict[str, Any] = field(default_factory=lambda: {"scenes": SceneSourceOptions()})
+    retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
     grounding: GroundingOptions = field(default_factory=GroundingOptions)
     dense: DenseOptions = field(default_factory=DenseOptions)
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)

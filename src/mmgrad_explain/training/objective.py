@@ -1,7 +1,8 @@
 """The loss of a step: retrieval, grounding of the model's own maps, and, if wanted, dense labels.
 
 *Retrieval* is InfoNCE of the composed query against all targets and references of the batch; the edits of one picture
-are one another's hard negatives. *Grounding* takes the maps of the text shift from the same forward graph, several
+are one another's hard negatives. *Change* asks the text shift which of the picture's own edits it is, by direction
+alone. *Grounding* takes the maps of the text shift from the same forward graph, several
 weightings from one gradient, and asks them to lie where the edit is. *Pooling* asks the composer's own attention
 pooling to look there as well. *Dense* reads labels off the explained feature grid with linear heads that exist only in
 training.
@@ -21,10 +22,18 @@ from torch.utils.checkpoint import checkpoint
 from mmgrad_explain.attention import MultiModalGradAttention, ensure_score
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding import AttentionGroundingLoss
-from mmgrad_explain.training.dense import EmbeddingReader, LabelHeads
+from mmgrad_explain.training.dense import LabelHeads
 from mmgrad_explain.training.held_out import inputs_of
 from mmgrad_explain.training.objective_options import TARGET_ONLY
-from mmgrad_explain.training.objective_terms import context_of, figures_of, ground, masks_of, missed_by_pooling, stays
+from mmgrad_explain.training.objective_terms import (
+    context_of,
+    figures_of,
+    ground,
+    masks_of,
+    missed_by_pooling,
+    mistaken_change,
+    stays,
+)
 from mmgrad_explain.training.stages import check_trainable, logit_scale_of, look_layer_of, stages_of
 
 if TYPE_CHECKING:
@@ -46,7 +55,7 @@ class Losses:
 
     Attributes:
         total: What is differentiated.
-        retrieval: InfoNCE.
+        retrieval: InfoNCE, and the weighted loss of the change.
         grounding: The weighted terms of the grounding loss, with the pooling term; 0 without.
         dense: The loss of the label heads before its weight; 0 without.
         figures: Numbers to log, detached, so that no device is waited for.
@@ -74,14 +83,15 @@ class Rows(NamedTuple):
 class _Seen:
     """Embeddings of a batch, and what was seen of the rows: signed maps ``(W, R, h, w)``, attention ``(R, H, n)``.
 
-    The pictures' own embeddings ``own``, references first, are not normalised.
+    The text shifts ``shift`` and what really changes, ``change``, are not normalised.
     """
 
     query: Tensor
     gallery: Tensor
+    shift: Tensor
+    change: Tensor
     maps: Tensor | None = None
     looks: dict[str, Tensor] = field(default_factory=dict)
-    own: Tensor | None = None
 
 
 class GroundedObjective(nn.Module):
@@ -107,7 +117,6 @@ class GroundedObjective(nn.Module):
         self.logit_scale = None if own is not None else nn.Parameter(torch.tensor(2.66))
         stages = stages_of(composer)
         self.heads = LabelHeads.of(stages, label_classes or {}) if options.dense.weight else None
-        self.reader = EmbeddingReader.of(stages, label_classes or {}) if options.dense.embedding else None
         grounding = options.grounding
         weights = {name: getattr(grounding, name) for name in ("contrast", "margin", "consistency")}
         self.grounding = AttentionGroundingLoss(
@@ -150,6 +159,10 @@ class GroundedObjective(nn.Module):
         similar = seen.query @ seen.gallery.T * self.temperature()
         retrieval = F.cross_entropy(similar, truth)
         figures = {"retrieval": retrieval.detach(), "accuracy": (similar.detach().argmax(1) == truth).float().mean()}
+        if self.options.retrieval.change:
+            mistaken = mistaken_change(seen.shift, seen.change, batch.picture)
+            retrieval = retrieval + self.options.retrieval.change * mistaken
+            figures["change"] = mistaken.detach()
         grounding, dense = retrieval.new_zeros(()), retrieval.new_zeros(())
         if seen.maps is not None:
             grounding = schedule * ground(self.grounding, seen.maps, batch, rows)
@@ -160,7 +173,7 @@ class GroundedObjective(nn.Module):
             grounding = grounding + getattr(self.options.grounding, kind) * missed
             figures[kind] = missed.detach()
         if self.heads is not None and stages is not None and features is not None:
-            dense, found = self._dense(stages, batch, features, seen.own)
+            dense, found = self._dense(stages, batch, features)
             figures.update(found)
         total = retrieval + grounding + self.options.dense.weight * dense
         return Losses(total, retrieval, grounding, dense, figures)
@@ -207,8 +220,10 @@ class GroundedObjective(nn.Module):
             with self._autocast(features.device, "bf16-composer"):
                 shift = stages.shift(features[references[rest]], _at(text, rest))
             shifts = shifts.index_put((rest,), shift.float())
-        query, gallery = _unit(own[references].float() + shifts, torch.cat([own[count:], own[:count]]))
-        return _Seen(query, gallery, drawn, looks, own.float())
+        own = own.float()
+        before = own[references]
+        query, gallery = _unit(before + shifts, torch.cat([own[count:], own[:count]]))
+        return _Seen(query, gallery, shifts, own[count:] - before, drawn, looks)
 
     def _look(
         self, stages: Stages, features: Tensor, text: Text, *, maps: bool
@@ -230,7 +245,8 @@ class GroundedObjective(nn.Module):
         embedding, target, shift = (getattr(output, name).float() for name in ("embedding", "target", "shift"))
         first = torch.arange(len(batch.references), device=embedding.device)
         first = (batch.picture[None] == first[:, None]).int().argmax(1)  # of each picture its first triplet
-        query, gallery = _unit(embedding, torch.cat([target, (embedding - shift)[first]]))
+        before = embedding - shift
+        query, gallery = _unit(embedding, torch.cat([target, before[first]]))
         drawn = None
         if rows and maps:
             with torch.autocast(embedding.device.type, enabled=False):
@@ -242,7 +258,7 @@ class GroundedObjective(nn.Module):
             for kind, logits in looks.items()
             if rows
         }
-        return _Seen(query, gallery, drawn, seen)
+        return _Seen(query, gallery, shift, target - before, drawn, seen)
 
     def _attend(self, mmgrad: MultiModalGradAttention, score: Tensor, record: Any, call: int) -> Tensor:
         weightings = list(self.options.grounding.weightings)
@@ -257,18 +273,11 @@ class GroundedObjective(nn.Module):
             parts = [checkpoint(stages.encode_image, part, use_reentrant=False) for part in torch.split(pixels, _CHUNK)]
         return torch.cat(parts).float()
 
-    def _dense(
-        self, stages: Stages, batch: TripletBatch, features: Tensor, own: Tensor | None = None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _dense(self, stages: Stages, batch: TripletBatch, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         if self.heads is None:
             raise InputError("dense.weight is 0: there are no label heads to train alone")
         dense = self.heads(stages.feature_grid(features), batch.reference_labels, batch.target_labels)
-        figures = {"dense": dense.detach()}
-        if self.reader is not None and own is not None:
-            read = self.reader(own, batch.reference_labels, batch.target_labels)
-            figures["embedding"] = read.detach()
-            dense = dense + self.options.dense.embedding * read
-        return dense, figures
+        return dense, {"dense": dense.detach()}
 
     def _autocast(self, device: torch.device, least: str = "bf16") -> torch.autocast:
         precision = self.options.precision
@@ -288,7 +297,7 @@ class GroundedObjective(nn.Module):
 
 
 def _unit(query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
-    return F.normalize(query.float(), dim=-1), F.normalize(gallery.float(), dim=-1)
+    return F.normalize(query, dim=-1), F.normalize(gallery, dim=-1)
 
 
 def _at(text: Text, rows: Tensor) -> Text:

@@ -24,6 +24,23 @@ TARGET_ONLY = ("add",)
 
 
 @dataclass(frozen=True)
+class RetrievalOptions:
+    """What is added to InfoNCE.
+
+    Attributes:
+        change: Weight of the loss of the change: which of the picture's own edits a text asks for, told by the
+            direction of the shift alone. A small object in a full picture changes its embedding little, and the
+            whole embeddings hardly differ in direction; this teaches such edits, too.
+    """
+
+    change: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.change >= 0:
+            raise InputError(f"retrieval.change must be at least 0, got {self.change}")
+
+
+@dataclass(frozen=True)
 class GroundingOptions:
     """The grounding loss.
 
@@ -110,20 +127,15 @@ class DenseOptions:
 
     Attributes:
         weight: Of the loss; 0 leaves it out.
-        embedding: Of a second one, relative to it: which label is in which of 3x3 parts of the picture, read off the
-            picture's embedding, so that retrieval can tell pictures apart that differ in one small object.
         first: Share of the steps, at the start, in which nothing else is trained.
     """
 
     weight: float = 0.0
-    embedding: float = 0.0
     first: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.weight >= 0:
             raise InputError(f"dense.weight must be at least 0, got {self.weight}")
-        if not self.embedding >= 0:
-            raise InputError(f"dense.embedding must be at least 0, got {self.embedding}")
         if not 0 <= self.first < 1:
             raise InputError(f"dense.first is a share of the steps, at least 0 and below 1, got {self.first}")
         if self.first and not self.weight:
@@ -146,12 +158,14 @@ class ObjectiveOptions:
     Attributes:
         grounding: The grounding loss.
         dense: Labels on the feature grid.
+        retrieval: What is added to InfoNCE.
         precision: ``bf16``: the model runs in bfloat16 (autocast), maps and losses in float32. ``float32``: all of it.
         gradient_checkpointing: Compute the encoder's activations anew in the backward pass instead of keeping them.
     """
 
     grounding: GroundingOptions = field(default_factory=GroundingOptions)
     dense: DenseOptions = field(default_factory=DenseOptions)
+    retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
     precision: str = "bf16"
     gradient_checkpointing: bool = False
 

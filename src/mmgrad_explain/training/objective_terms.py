@@ -1,4 +1,4 @@
-"""The grounding terms of a batch: which mask belongs to which map, and what the loss makes of them."""
+"""Terms of the loss of a batch: which mask belongs to which map and what the loss makes of them; the change."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mmgrad_explain.grounding import grounding_targets
 
@@ -77,3 +78,25 @@ def missed_by_pooling(logits: Tensor, masks: Tensor, heads: int) -> Tensor:
     log_share = logits[:, :heads].float().log_softmax(-1) + (laid.masks.flatten(1) + 1e-4).log()[:, None]
     missed = -log_share.logsumexp(-1).mean(1)
     return (missed * laid.supervised).sum() / laid.supervised.sum().clamp(min=1)
+
+
+CHANGE_SCALE = 10.0
+"""What cosines are multiplied by in :func:`mistaken_change`."""
+
+
+def mistaken_change(shift: Tensor, change: Tensor, picture: Tensor) -> Tensor:
+    r"""Which of its picture's edits a shift is taken for, by direction: cross-entropy, mean over triplets.
+
+    ``-log softmax_j(s cos(D_i, z_j - z_r))`` at ``j = i``, over the edits ``j`` of the picture ``r`` of ``i``.
+
+    Args:
+        shift: What the texts change, ``D``, ``(N, D)``.
+        change: What really changes, embedding of the target minus embedding of the reference, ``(N, D)``.
+        picture: Which reference each triplet belongs to, ``(N,)``.
+
+    Returns:
+        A number; 0 where each picture has one edit.
+    """
+    cosine = F.normalize(shift, dim=-1) @ F.normalize(change, dim=-1).T
+    logits = (CHANGE_SCALE * cosine).masked_fill(picture[:, None] != picture[None], -torch.inf)
+    return F.cross_entropy(logits, torch.arange(len(shift), device=shift.device))

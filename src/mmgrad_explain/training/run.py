@@ -129,7 +129,9 @@ def _trainer(
     from mmgrad_explain.training.objective import GroundedObjective
     from mmgrad_explain.training.trainer import GroundedTrainer, training_arguments
 
-    options = ObjectiveOptions(config.grounding, config.dense, config.precision, config.model.gradient_checkpointing)
+    options = ObjectiveOptions(
+        config.grounding, config.dense, config.retrieval, config.precision, config.model.gradient_checkpointing
+    )
     objective = GroundedObjective(composer, options, source.label_classes)
     start = last_checkpoint(out / CHECKPOINTS, average=bool(config.ema)) if resume else None
     step = 0 if start is None else int(start.name.rpartition("-")[2])

@@ -2,13 +2,11 @@
 
 import json
 import re
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain.cli import data_scenes
 from mmgrad_explain.cli.main import main
 from mmgrad_explain.data import scene_sets
 from mmgrad_explain.data.triplets import read_triplets
@@ -37,7 +35,7 @@ def test_the_main_job(run, tmp_path):
     assert lines[1] == "  triplets  10 of 3 scenes"
     assert lines[2].startswith("  edits     ")
     assert lines[3].startswith("  made      10 in ")
-    assert re.search(r", \d+ triplets/s \(drawing alone, with a core a worker: \d+\)$", lines[3])
+    assert re.search(r", \d+ triplets/s \(a CPU second makes \d+, drawing alone \d+\)$", lines[3])
     assert lines[4] == "  sheet     set/contact_sheet.png"
     assert len(lines) == 5
     assert len(read_triplets(tmp_path / "set")) == 10
@@ -51,6 +49,8 @@ def test_json_and_no_sheet(run, tmp_path):
     assert result["folder"] == "set"
     assert (result["triplets"], result["made"], result["scenes"], result["sheet"]) == (5, 5, 3, None)
     assert 0 < result["triplets_per_second"] < result["drawn_per_second"]
+    assert 0 < result["triplets_per_cpu_second"] < result["drawn_per_second"]
+    assert result["cpu_seconds"] == pytest.approx(5 / result["triplets_per_cpu_second"], rel=0.05)
     assert sum(result["edits"].values()) == sum(result["named by"].values()) == 5
     assert not (tmp_path / "set" / "contact_sheet.png").exists()
     assert {p.suffix for p in (tmp_path / "set" / "references").iterdir()} == {".jpg"}
@@ -61,11 +61,14 @@ def test_variants(run, tmp_path):
     Image.fromarray(np.full((40, 50, 3), 120, np.uint8)).save(tmp_path / "photos" / "grey.png")
     (tmp_path / "photos" / "readme.txt").write_text("not a picture")
     more = ("--pairs", "held-out", "--templates", "held-out", "--objects", 7, "--backdrops", "photos")
-    assert run("--count", 4, "--sheet", 0, *more)[0] == 0
+    more += ("--relations", 0.5, "--places", 0, "--format", "npy")
+    assert run("--count", 4, "--sheet", 2, *more)[0] == 0
     options = json.loads((tmp_path / "set" / "manifest.json").read_text())["options"]
     assert options["objects"] == [7, 7]
     assert options["pairs"] == options["templates"] == "held-out"
     assert options["backdrops"] == ["photos/grey.png"]
+    assert (options["relations"], options["places"], options["format"]) == (0.5, 0, "npy")
+    assert [path.name for path in (tmp_path / "set" / "masks").iterdir()] == ["0000000.npy"]
 
 
 def test_again_and_on(run):
@@ -88,18 +91,6 @@ def test_stopping_says_how_to_go_on(run, monkeypatch):
     monkeypatch.undo()
 
 
-def test_progress_shows_on_a_terminal_alone(capsys, monkeypatch):
-    show = data_scenes._Progress(20)
-    show(10)
-    show.end()
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    show(10)
-    show(20)
-    show.end()
-    assert capsys.readouterr().err == "\r10 of 20 triplets \r20 of 20 triplets \n"
-
-
 def test_one_worker_a_core(run, monkeypatch):
     seen = []
     monkeypatch.setattr(scene_sets, "build_scenes", lambda *_, workers, **__: seen.append(workers) or 1 / 0)
@@ -119,6 +110,9 @@ def test_one_worker_a_core(run, monkeypatch):
         (("--sheet", -1), "--sheet must not be negative, got -1"),
         (("--objects", "many"), "--objects must look like 1-6 or 8, got 'many'"),
         (("--objects", "3-20"), "objects must be two numbers between 1 and 12"),
+        (("--relations", 0.8, "--places", 0.4), "relations and places are shares of the descriptions and at most 1"),
+        (("--places", -0.1), "relations and places are shares of the descriptions and at most 1"),
+        (("--relations", "often"), "argument --relations: invalid float value: 'often'"),
         (("--backdrops", "nowhere"), "--backdrops nowhere is not a folder"),
         (("--backdrops", "."), "--backdrops . holds no pictures (.jpg, .jpeg, .png, .webp)"),
         (("--count", 0), "count must be at least 1, got 0"),

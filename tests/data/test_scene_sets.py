@@ -132,6 +132,14 @@ def test_broken_off_and_resumed(whole, tmp_path, monkeypatch):
     assert got == expected
 
 
+def test_a_set_that_is_older_than_an_option_goes_on(tmp_path):
+    build_scenes(tmp_path, 4, SMALL)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    del manifest["options"]["places"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert build_scenes(tmp_path, 4, SMALL, resume=True).manifest["options"]["places"] == 0.3
+
+
 def test_a_journal_that_is_gone_is_made_again(whole, tmp_path):
     build_scenes(tmp_path, 20, SMALL)
     (tmp_path / "journal.jsonl").unlink()
@@ -145,6 +153,8 @@ def test_nothing_is_replaced_unasked(tmp_path):
         build_scenes(out, 4, SMALL)
     with pytest.raises(InputError, match=r"was built with size = 32, not 40: give the same options"):
         build_scenes(out, 4, SceneSetOptions(seed=3, size=40), resume=True)
+    with pytest.raises(InputError, match=r"was built with places = 0.3, not 0.5: give the same options"):
+        build_scenes(out, 4, SceneSetOptions(seed=3, size=32, places=0.5), resume=True)
     built = build_scenes(out, 4, SceneSetOptions(seed=4, size=40, format="jpg"), overwrite=True)
     assert {p.suffix for p in (out / "targets").iterdir()} == {".jpg"}
     reference = read_triplets(out)[0].pictures()[0]
@@ -221,10 +231,11 @@ def test_backdrops_are_read_from_files(tmp_path):
     [
         (0, {}, {}, "count must be at least 1, got 0"),
         (4, {}, {"workers": 0}, "workers must be between 1 and 256, got 0"),
-        (4, {"format": "gif"}, {}, "format must be 'png' or 'jpg', got 'gif'"),
+        (4, {"format": "gif"}, {}, "format must be 'png', 'jpg' or 'npy', got 'gif'"),
         (4, {"size": 20}, {}, "size must be between 32 and 512"),
         (4, {"seed": -1}, {}, "seed must not be negative"),
         (4, {"objects": (0, 4)}, {}, "objects must be two numbers"),
+        (4, {"relations": 1.5}, {}, "relations and places are shares of the descriptions and at most 1 together"),
         (4, {"backdrops": ("nowhere.png",)}, {}, "nowhere.png"),
     ],
 )

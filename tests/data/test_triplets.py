@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain.data.triplets import Triplet, read_triplets, write_triplets
+from mmgrad_explain.data.triplets import Triplet, picture_place, read_pixels, read_triplets, write_triplets
 from mmgrad_explain.errors import InputError, OutputExistsError
 
 RECORD = {
@@ -83,6 +83,53 @@ def test_pictures(tmp_path):
     Image.fromarray(target[:4]).save(tmp_path / triplet.target)
     with pytest.raises(InputError, match=r"triplet 1_recolour_dog: .* different sizes \(8 x 6, 8 x 4, 8 x 6\)"):
         triplet.pictures()
+
+
+def test_pictures_of_stacks(tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 255, (3, 6, 8, 3), dtype=np.uint8)
+    masks = rng.random((2, 6, 8)) < 0.5
+    np.save(tmp_path / "p.npy", pictures)
+    np.save(tmp_path / "m.npy", masks)
+    record = {**RECORD, "reference": "p.npy#0", "target": "p.npy#2", "mask": "m.npy#1"}
+    (triplet,) = read_triplets(written(tmp_path, record))
+    for found, wanted in zip(triplet.pictures(), (pictures[0], pictures[2], masks[1]), strict=True):
+        assert type(found) is np.ndarray
+        assert found.dtype == wanted.dtype
+        assert (found == wanted).all()
+    assert picture_place("a/p.npy#12") == ("a/p.npy", 12)
+    assert picture_place("photo#1.png") == ("photo#1.png", None)
+
+
+@pytest.mark.parametrize(
+    ("path", "mask", "message"),
+    [
+        ("p.npy#3", False, r"p.npy has no #3: it holds 3, from #0 on"),
+        ("p.npy#-1", False, r"p.npy#-1 names no picture of the stack: say which one, like .*p.npy#0"),
+        ("p.npy", False, r"p.npy names no picture of the stack: say which one, like .*p.npy#0"),
+        ("q.npy#0", False, r"no such file: .*q.npy"),
+        ("p.npy#0", True, r"p.npy holds uint8 of shape \(3, 6, 8, 3\), not a stack of masks, \(N, H, W\) bool"),
+        ("m.npy#0", False, r"m.npy holds bool of shape \(2, 6, 8\), not a stack of pictures, \(N, H, W, 3\) uint8"),
+        ("one.npy#0", False, r"one.npy holds uint8 of shape \(6, 8, 3\), not a stack of pictures"),
+        ("text.npy#0", False, r"text.npy is not a NumPy file, or damaged"),
+        ("empty.npy#0", False, r"empty.npy is not a NumPy file, or damaged"),
+        ("cut.npy#0", False, r"cut.npy is not a NumPy file, or damaged"),
+        ("objects.npy#0", False, r"objects.npy is not a NumPy file, or damaged"),
+        ("zip.npy#0", False, r"zip.npy is an archive of arrays, not one: write it with numpy.save"),
+    ],
+)
+def test_stacks_that_do_not_fit(tmp_path, path, mask, message):
+    np.save(tmp_path / "p.npy", np.zeros((3, 6, 8, 3), np.uint8))
+    np.save(tmp_path / "m.npy", np.zeros((2, 6, 8), bool))
+    np.save(tmp_path / "one.npy", np.zeros((6, 8, 3), np.uint8))
+    np.save(tmp_path / "objects.npy", np.array([{}], object))
+    (tmp_path / "text.npy").write_text("not an array, but longer than a header")
+    (tmp_path / "empty.npy").write_bytes(b"")
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "p.npy").read_bytes()[:-1])
+    with (tmp_path / "zip.npy").open("wb") as stream:
+        np.savez(stream, a=np.zeros(3))
+    with pytest.raises(InputError, match=message):
+        read_pixels(tmp_path / path, mask=mask)
 
 
 @pytest.mark.parametrize(

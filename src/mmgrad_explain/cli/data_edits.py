@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.cli.progress import Progress
 from mmgrad_explain.errors import InputError, MMGradError
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def run(options: argparse.Namespace) -> int:
     from mmgrad_explain.data.edits import build_edits
 
     workers = _cores() if options.workers is None else options.workers
-    show = _Progress(options.count)
+    show = Progress(options.count)
     try:
         built = build_edits(
             source, options.out, plan, making=making, count=options.count, workers=workers,
@@ -174,25 +175,6 @@ def _sheet(built: Built, count: int) -> str | None:
         sys.stderr.write(f"note: no contact sheet: {error}\n")
         return None
     return str(file)
-
-
-class _Progress:
-    """One line that is written over, on a terminal only."""
-
-    def __init__(self, count: int | None) -> None:
-        self.count = count
-        self.shown = False
-
-    def __call__(self, triplets: int, photographs: int) -> None:
-        if sys.stderr.isatty():
-            goal = "" if self.count is None else f" of {self.count}"
-            sys.stderr.write(f"\r{triplets}{goal} triplets from {photographs} photographs ")
-            sys.stderr.flush()
-            self.shown = True
-
-    def end(self) -> None:
-        if self.shown:
-            sys.stderr.write("\n")
 
 
 def _text(built: Built, sheet: str | None) -> str:

@@ -6,31 +6,29 @@ import json
 import os
 import signal
 import time
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from mmgrad_explain.data.scene_contrast import apart
 from mmgrad_explain.data.scene_options import SceneOptions
-from mmgrad_explain.data.scene_text import named_by
+from mmgrad_explain.data.scene_records import scene_records
+from mmgrad_explain.data.scene_text import PLACE_SHARE, RELATION_SHARE
 from mmgrad_explain.data.scenes import scenes
-from mmgrad_explain.data.triplets import Triplet
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from mmgrad_explain.data.scenes import Scene, SceneTriplet
+    from types import TracebackType
+    from typing import BinaryIO
 
 FOLDERS = ("references", "targets", "masks")
+FORMATS = ("png", "jpg", "npy")
 
-DILATE = 4
-"""How far beyond the masks the pictures differ, in pixels: as far as blur carries a change."""
-
-_CHANGED = 5.0  # a colour difference that is seen at once
 _QUALITY = 95
+_HEADER = 128  # bytes before the pixels of a stack
 _loaded: dict[tuple[str, ...], tuple[np.ndarray, ...]] = {}
 
 
@@ -42,11 +40,14 @@ class SceneSetOptions:
         seed: Names the series of scenes.
         size: Side of the pictures in pixels, 32 to 512.
         edits: Triplets of a scene, 1 to 16.
-        format: ``"png"`` or ``"jpg"``; masks are PNG.
+        format: ``"png"`` or ``"jpg"``, a file a picture, with masks in PNG; or ``"npy"``, uncompressed NumPy stacks of
+            the pictures and of the masks of some scenes, which are written and read much faster.
         pairs: See :class:`~mmgrad_explain.data.scene_options.SceneOptions`.
         templates: See there.
         objects: See there.
         backdrops: Files of pictures to lay the shapes on; drawn backgrounds if there are none.
+        relations: How often an object is placed by another one; see there.
+        places: How often it is told by its side; see there.
     """
 
     seed: int = 0
@@ -57,6 +58,8 @@ class SceneSetOptions:
     templates: str = "training"
     objects: tuple[int, int] = (1, 6)
     backdrops: tuple[str, ...] = ()
+    relations: float = RELATION_SHARE
+    places: float = PLACE_SHARE
 
     def check(self) -> None:
         """Find out whether sets can be made of these.
@@ -64,8 +67,8 @@ class SceneSetOptions:
         Raises:
             InputError: If a value is unknown or out of range, or a backdrop cannot be read.
         """
-        if self.format not in ("png", "jpg"):
-            raise InputError(f"format must be 'png' or 'jpg', got {self.format!r}")
+        if self.format not in FORMATS:
+            raise InputError(f"format must be 'png', 'jpg' or 'npy', got {self.format!r}")
         scenes(self.seed, 0, size=self.size, edits=self.edits, options=self.scene_options())
 
     def scene_options(self) -> SceneOptions:
@@ -73,7 +76,12 @@ class SceneSetOptions:
         if self.backdrops not in _loaded:
             _loaded[self.backdrops] = tuple(np.asarray(open_image(file)) for file in self.backdrops)
         return SceneOptions(
-            pairs=self.pairs, templates=self.templates, objects=self.objects, backdrops=_loaded[self.backdrops]
+            pairs=self.pairs,
+            templates=self.templates,
+            objects=self.objects,
+            backdrops=_loaded[self.backdrops],
+            relations=self.relations,
+            places=self.places,
         )
 
 
@@ -85,7 +93,7 @@ def prepare_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def write_scenes(out: Path, options: SceneSetOptions, start: int, stop: int) -> tuple[bytes, float]:
+def write_scenes(out: Path, options: SceneSetOptions, start: int, stop: int) -> tuple[bytes, float, float]:
     """Draw scenes and write their pictures and masks.
 
     Args:
@@ -96,96 +104,100 @@ def write_scenes(out: Path, options: SceneSetOptions, start: int, stop: int) -> 
 
     Returns:
         One line of JSON: the numbers of the scenes, and the records of their triplets. And the CPU seconds that
-        drawing took, without the files.
+        drawing took, and those that all of it took.
 
     Raises:
         InputError: If a file cannot be written.
     """
+    entered = began = time.thread_time()
     drawn = scenes(
         options.seed, stop - start, size=options.size, edits=options.edits, start=start, options=options.scene_options()
     )
     records = []
-    seconds, began = 0.0, time.thread_time()
+    seconds = 0.0
     try:
-        for index, scene in enumerate(drawn, start):
-            seconds += time.thread_time() - began
-            files, triplets = _files(scene, index, options)
-            for path, pixels in files.items():
-                with open(f"{out}{os.sep}{path}", "wb", buffering=0) as stream:  # noqa: PTH123 - twice as fast
-                    stream.write(_encode(pixels, path[-3:]))
-            records += [triplet.to_record() for triplet in triplets]
-            began = time.thread_time()
+        with _Stacks(out, f"{start:07d}") if options.format == "npy" else _Files(out, options.format) as files:
+            for index, scene in enumerate(drawn, start):
+                seconds += time.thread_time() - began
+                records += scene_records(scene, index, files.put)
+                began = time.thread_time()
     except OSError as error:
         raise InputError(f"cannot write to {out}: {error.strerror}; make room, then go on with --resume") from error
-    return json.dumps({"scenes": (start, stop), "records": records}).encode() + b"\n", seconds
+    line = json.dumps({"scenes": (start, stop), "records": records}).encode() + b"\n"
+    return line, seconds, time.thread_time() - entered
 
 
-def _files(scene: Scene, index: int, options: SceneSetOptions) -> tuple[dict[str, np.ndarray], list[Triplet]]:
-    """The pixels of a scene's files by path, and its triplets."""
-    ids = [f"{index:07d}_{number}_{triplet.edit}" for number, triplet in enumerate(scene.triplets)]
-    reference = f"references/{index:07d}.{options.format}"
-    files = {reference: scene.reference}
-    before, after = (np.stack([getattr(t, f"{side}_mask") for t in scene.triplets]) for side in ("reference", "target"))
-    partners = apart(before, after, [t.edit for t in scene.triplets])
-    triplets = []
-    for name, triplet, row in zip(ids, scene.triplets, partners, strict=True):
-        target, mask, second = f"targets/{name}.{options.format}", f"masks/{name}.png", f"masks/{name}_target.png"
-        files |= {target: triplet.target, mask: triplet.reference_mask}
-        if np.array_equal(triplet.reference_mask, triplet.target_mask):
-            second = mask
-        else:
-            files[second] = triplet.target_mask
-        contrast = tuple(other for other, fits in zip(ids, row, strict=True) if fits)
-        triplets.append(_triplet(scene, triplet, (name, reference, target, mask), contrast, second, index))
-    return files, triplets
+class _Files:
+    """Every picture in a file of its own; masks are PNG."""
+
+    def __init__(self, out: Path, kind: str) -> None:
+        self.out = out
+        self.kinds = {"references": kind, "targets": kind, "masks": "png"}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def put(self, folder: str, name: str, pixels: np.ndarray) -> str:
+        """Write a picture or mask, and give its name in records."""
+        kind = self.kinds[folder]
+        path = f"{folder}/{name}.{kind}"
+        with open(f"{self.out}{os.sep}{path}", "wb", buffering=0) as stream:  # noqa: PTH123 - twice as fast
+            stream.write(_encode(pixels, kind))
+        return path
 
 
-def _triplet(
-    scene: Scene,
-    triplet: SceneTriplet,
-    names: tuple[str, str, str, str],
-    contrast: tuple[str, ...],
-    second: str,
-    index: int,
-) -> Triplet:
-    name, reference, target, mask = names
-    shapes = [thing.shape for thing in triplet.objects]
-    rows, columns = (np.flatnonzero(triplet.reference_mask.any(axis)) for axis in (1, 0))
-    left, top = int(columns[0]), int(rows[0])
-    return Triplet(
-        id=name, reference=reference, text=triplet.text, target=target, mask=mask,
-        class_name=" and ".join(shapes), edit=triplet.edit, phrase=triplet.subject, qualifier=named_by(triplet.subject),
-        n_instances=max(1, sum(thing.shape == shapes[0] for thing in scene.objects)),
-        area_frac=round(np.count_nonzero(triplet.reference_mask) / triplet.reference_mask.size, 4),
-        bbox=(left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top),
-        width=len(scene.reference), height=len(scene.reference), dilate_px=DILATE,
-        mask_object_in={"add": "target", "remove": "reference"}.get(triplet.edit, "both"),
-        source="generated scenes", source_image=f"{index:07d}", attribution="drawn by mmgrad-explain data scenes",
-        contrast_ids=contrast, other={"target_mask": second}, **_measured(scene, triplet),
-    )  # fmt: skip
+class _Stacks:
+    """One NumPy file a folder for some scenes; they are there under their names when all of them are whole."""
+
+    def __init__(self, out: Path, name: str) -> None:
+        self.out = out
+        self.name = name
+        self.counts: dict[str, int] = {}
+        self._shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self._streams: dict[str, BinaryIO] = {}
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def put(self, folder: str, _name: str, pixels: np.ndarray) -> str:
+        """Append a picture or mask to its folder's stack, and give its name in records."""
+        if folder not in self._streams:
+            self._streams[folder] = self._open.enter_context(self._temporary(folder).open("wb", buffering=2**18))
+            self._streams[folder].write(bytes(_HEADER))
+            self._shapes[folder] = pixels.dtype.str, pixels.shape
+        self._streams[folder].write(np.ascontiguousarray(pixels).data)
+        index = self.counts.get(folder, 0)
+        self.counts[folder] = index + 1
+        return f"{folder}/{self.name}.npy#{index}"
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        try:
+            with self._open:
+                if kind is None:
+                    for folder, stream in self._streams.items():
+                        stream.seek(0)
+                        dtype, shape = self._shapes[folder]
+                        stream.write(_header(dtype, (self.counts[folder], *shape)))
+            if kind is None:
+                for folder in self._streams:
+                    self._temporary(folder).replace(self.out / folder / f"{self.name}.npy")
+        finally:
+            for folder in self._streams:
+                with suppress(OSError):
+                    self._temporary(folder).unlink(missing_ok=True)
+
+    def _temporary(self, folder: str) -> Path:
+        return self.out / folder / f".{self.name}.tmp"
 
 
-def _measured(scene: Scene, triplet: SceneTriplet) -> dict[str, Any]:
-    """Colour differences in CIE Lab: inside both masks, and outside on every fourth pixel of every fourth row."""
-    import cv2
-
-    inside = triplet.reference_mask | triplet.target_mask
-    around = cv2.dilate(inside.view(np.uint8), np.ones((2 * DILATE + 1, 2 * DILATE + 1), np.uint8))
-    outside = around[::4, ::4] == 0
-    count = int(np.count_nonzero(inside))
-    lab = [
-        cv2.cvtColor(np.concatenate([picture[inside], picture[::4, ::4][outside]])[None], cv2.COLOR_RGB2LAB)[0]
-        for picture in (scene.reference, triplet.target)
-    ]
-    step = (lab[1].astype(np.float32) - lab[0]) * np.array([100 / 255, 1, 1], np.float32)
-    distance = np.sqrt((step * step).sum(1))
-    shift = float(np.linalg.norm(step[:count].sum(0))) / count
-    return {
-        "de_in": round(float(distance[:count].sum()) / count, 2),
-        "changed_in": round(np.count_nonzero(distance[:count] > _CHANGED) / count, 3),
-        "de_out": round(float(distance[count:].sum()) / max(1, len(distance) - count), 3),
-        "mean_shift": round(shift, 2),
-    }
+def _header(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """What a NumPy file of version 1.0 begins with, padded so that the pixels begin at the same place in all files."""
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}"
+    return b"\x93NUMPY\x01\x00" + (_HEADER - 10).to_bytes(2, "little") + text.ljust(_HEADER - 11).encode() + b"\n"
 
 
 def _encode(pixels: np.ndarray, kind: str) -> bytes:

@@ -2,7 +2,8 @@
 
 The folder holds ``triplets.jsonl``, ``references/``, ``targets/``, ``masks/`` and ``manifest.json`` (options, versions,
 counts). While the set grows, ``journal.jsonl`` takes one line for some scenes at a time, after their files: what a
-whole line names is done, everything else is made again.
+whole line names is done, everything else is made again. Where the format is ``npy``, the same scenes share a file in
+each folder, named after the first of them; the last file ends with the set's last scene.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import platform
 import shutil
+import time
 from collections import Counter, deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mmgrad_explain._version import __version__
 from mmgrad_explain.data.scene_files import FOLDERS, SceneSetOptions, prepare_worker, write_scenes
-from mmgrad_explain.data.triplets import FILE
+from mmgrad_explain.data.triplets import FILE, picture_place
 from mmgrad_explain.errors import InputError, OutputExistsError
 from mmgrad_explain.writing import atomic_file, check_writable
 
@@ -45,13 +47,16 @@ class BuiltScenes:
         folder: Where it is.
         manifest: What ``manifest.json`` says.
         made: How many triplets this run made.
-        drawing: How many CPU seconds drawing took, all workers together; the rest is files, and waiting for a core.
+        drawing: How many CPU seconds drawing took, all workers together.
+        working: How many CPU seconds it all took, files included, this process and all workers together; but for the
+            start of the workers.
     """
 
     folder: Path
     manifest: dict[str, Any]
     made: int
     drawing: float
+    working: float
 
 
 def build_scenes(
@@ -80,6 +85,7 @@ def build_scenes(
         InputError: An option is wrong, the folder holds something else or a set of other options, or a worker was
             killed.
     """
+    began = time.process_time()
     options = options or SceneSetOptions()
     if count < 1:
         raise InputError(f"count must be at least 1, got {count}")
@@ -92,9 +98,9 @@ def build_scenes(
     parts = [(start, min(start + _CHUNK, scenes)) for start in range(0, scenes, _CHUNK)]
     done = _enter(out, described, parts, count, overwrite=overwrite, resume=resume)
     missing = [part for part in parts if part not in done]
-    made, drawing = 0, 0.0
+    made, drawing, elsewhere = 0, 0.0, 0.0
     with _open_journal(out) as journal:
-        for part, line, seconds in _results(out, options, missing, workers):
+        for part, line, seconds, outside in _results(out, options, missing, workers):
             try:
                 done[part] = journal.tell()
                 journal.write(line)
@@ -102,10 +108,12 @@ def build_scenes(
             except OSError as error:
                 raise InputError(f"cannot write to {out}: {error.strerror}; make room, then --resume") from error
             drawing += seconds
+            elsewhere += outside
             made += options.edits * (part[1] - part[0])
             if progress is not None:
                 progress(min(count, options.edits * sum(last - first for first, last in done)))
-    return BuiltScenes(out, _finish(out, [done[part] for part in parts], count, described), min(made, count), drawing)
+    manifest = _finish(out, [done[part] for part in parts], count, described)
+    return BuiltScenes(out, manifest, min(made, count), drawing, elsewhere + time.process_time() - began)
 
 
 def _enter(
@@ -136,12 +144,13 @@ def _enter(
 def _resumed(out: Path, described: dict[str, Any], parts: Sequence[_Part], count: int) -> dict[_Part, int]:
     try:
         before = json.loads((out / MANIFEST).read_text("utf-8"))["options"]
-        other = sorted(key for key in described if before.get(key) != described[key])
+        before = {**json.loads(json.dumps(asdict(SceneSetOptions()))), **before}  # options that are newer than the set
+        other = sorted(key for key in described if before[key] != described[key])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{out / MANIFEST} is damaged: use --overwrite, or another folder") from error
     if other:
         raise InputError(
-            f"{out} was built with {other[0]} = {before.get(other[0])!r}, not {described[other[0]]!r}: give the same "
+            f"{out} was built with {other[0]} = {before[other[0]]!r}, not {described[other[0]]!r}: give the same "
             "options to resume, or --overwrite"
         )
     for name in FOLDERS:
@@ -151,16 +160,21 @@ def _resumed(out: Path, described: dict[str, Any], parts: Sequence[_Part], count
     data = journal.read_bytes() if journal.is_file() else b""
     done: dict[_Part, int] = {}
     kept = b""
+    shorter = False
     for line in data.splitlines(keepends=True):
         try:
             entry = json.loads(line)
         except ValueError:  # broken off: is made again
             continue
         first, last = entry["scenes"]
+        shorter |= first == parts[-1][0] and last > parts[-1][1]
         named = entry["records"][: count - first * described["edits"]]  # the files of others are taken away
         if (first, last) in parts and all(path in there for record in named for path in _paths(record)):
             done[first, last] = len(kept)
             kept += line
+    if shorter and described["format"] == "npy":  # stacks lose what the larger set named
+        _write_manifest(out, {"complete": False, "options": described})
+        (out / FILE).unlink(missing_ok=True)
     if kept != data:
         with atomic_file(journal, overwrite=True) as stream:
             stream.write(kept)
@@ -173,10 +187,12 @@ def _open_journal(out: Path) -> BinaryIO:
 
 def _results(
     out: Path, options: SceneSetOptions, parts: Sequence[_Part], workers: int
-) -> Iterator[tuple[_Part, bytes, float]]:
-    """Each part's line for the journal, in order, and the CPU seconds that drawing took."""
+) -> Iterator[tuple[_Part, bytes, float, float]]:
+    """Each part's line for the journal, in order, the CPU seconds of drawing, and those of other processes."""
     if workers == 1 or len(parts) < 2:
-        yield from ((part, *write_scenes(out, options, *part)) for part in parts)
+        for part in parts:
+            line, drawing, _ = write_scenes(out, options, *part)
+            yield part, line, drawing, 0.0
         return
     queue = iter(parts)
     pool = ProcessPoolExecutor(min(workers, len(parts)), get_context("spawn"), prepare_worker)
@@ -186,9 +202,9 @@ def _results(
         )
         while waiting:
             part, future = waiting.popleft()
-            line, seconds = future.result()
+            line, drawing, working = future.result()
             waiting.extend((new, pool.submit(write_scenes, out, options, *new)) for new in itertools.islice(queue, 1))
-            yield part, line, seconds
+            yield part, line, drawing, working
     except BrokenProcessPool as error:
         raise InputError("a worker was killed, maybe for memory: go on with --resume and fewer --workers") from error
     finally:
@@ -235,7 +251,8 @@ def _finish(out: Path, places: Sequence[int], count: int, described: dict[str, A
 
 
 def _paths(record: dict[str, Any]) -> tuple[str, ...]:
-    return record["reference"], record["target"], record["mask"], record["target_mask"]
+    """The files a record needs."""
+    return tuple(picture_place(record[key])[0] for key in ("reference", "target", "mask", "target_mask"))
 
 
 def _write_manifest(out: Path, content: dict[str, Any]) -> None:

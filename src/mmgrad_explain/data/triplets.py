@@ -2,11 +2,15 @@
 
 A record has the keys ``id``, ``reference``, ``text``, ``target``, ``mask`` (paths below the folder), ``class``,
 ``edit`` and what else the builder knows; unknown keys are kept. Pictures are read when asked for.
+
+A path is that of a picture file, or ``stack.npy#3``: the fourth picture of an uncompressed NumPy file that holds many
+of one size, (N, H, W, 3) uint8, or masks, (N, H, W) bool. :func:`read_pixels` reads both.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +22,6 @@ from mmgrad_explain.images import open_image
 from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Mapping
 
     import numpy.typing as npt
@@ -35,11 +38,11 @@ class Triplet:
 
     Attributes:
         id: Unique in its set.
-        reference: Path of the reference picture, below :attr:`folder`.
+        reference: Path of the reference picture, below :attr:`folder`, as :func:`read_pixels` takes it.
         text: What should change.
         target: Path of the target picture.
-        mask: Path of the mask (PNG, 0 or 255): the edited region, in the reference's pixels. Pictures and mask are of
-            one size.
+        mask: Path of the mask (PNG, 0 or 255, or of a stack): the edited region, in the reference's pixels.
+            Pictures and mask are of one size.
         class_name: What kind of object is edited (``class`` in the file).
         edit: One of :data:`mmgrad_explain.data.edit_ops.EDIT_KINDS`.
         detail: Colour, pattern or the like; empty where there is none.
@@ -109,8 +112,8 @@ class Triplet:
         Raises:
             InputError: A file is missing or damaged, or the three are not of one size.
         """
-        reference, target = (np.asarray(open_image(self.folder / path)) for path in (self.reference, self.target))
-        mask = np.asarray(open_image(self.folder / self.mask))[..., 0] >= 128
+        reference, target = (read_pixels(self.folder / path) for path in (self.reference, self.target))
+        mask = read_pixels(self.folder / self.mask, mask=True)
         if not reference.shape == target.shape == (*mask.shape, 3):
             sizes = ", ".join(f"{array.shape[1]} x {array.shape[0]}" for array in (reference, target, mask))
             raise InputError(f"triplet {self.id}: reference, target and mask have different sizes ({sizes})")
@@ -153,6 +156,61 @@ class Triplet:
         for name in ("detail", "licence", "licence_url", "attribution"):
             values[name] = values.get(name) or ""
         return cls(**values, other=rest)
+
+
+def read_pixels(path: str | os.PathLike[str], *, mask: bool = False) -> npt.NDArray[Any]:
+    """Read a picture or mask of a triplet set.
+
+    Args:
+        path: A record's path, with the set's folder before it: a picture file, or ``stack.npy#3``.
+        mask: Whether it is a mask.
+
+    Returns:
+        A picture (H, W, 3) uint8 RGB, or a mask (H, W) bool.
+
+    Raises:
+        InputError: The file is missing or damaged, is no stack of pictures (of masks, if ``mask``), or has not so many.
+    """
+    file, index = picture_place(os.fspath(path))
+    if index is None:
+        pixels = np.asarray(open_image(file))
+        return pixels[..., 0] >= 128 if mask else pixels
+    stack = _open_stack(file)
+    fits = (stack.dtype == np.bool_) if mask else (stack.dtype == np.uint8 and stack.shape[3:] == (3,))
+    if not fits or stack.ndim != (3 if mask else 4):
+        layout = "masks, (N, H, W) bool" if mask else "pictures, (N, H, W, 3) uint8"
+        raise InputError(f"{file} holds {stack.dtype} of shape {stack.shape}, not a stack of {layout}")
+    if index >= len(stack):
+        raise InputError(f"{file} has no #{index}: it holds {len(stack)}, from #0 on")
+    return np.array(stack[index])
+
+
+def picture_place(path: str) -> tuple[str, int | None]:
+    """Split a record's path into the file's and, for a stack, the number in it.
+
+    Raises:
+        InputError: A stack is named, but no picture of it.
+    """
+    file, mark, number = path.rpartition(".npy#")
+    if mark and number.isdecimal():
+        return f"{file}.npy", int(number)
+    if mark or path.endswith(".npy"):
+        stack = f"{file}.npy" if mark else path
+        raise InputError(f"{path} names no picture of the stack: say which one, like {stack}#0")
+    return path, None
+
+
+def _open_stack(file: str) -> npt.NDArray[Any]:
+    try:
+        found = np.load(file, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"no such file: {file}") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{file} is not a NumPy file, or damaged: {error}") from error
+    if not isinstance(found, np.ndarray):
+        found.close()
+        raise InputError(f"{file} is an archive of arrays, not one: write it with numpy.save")
+    return found
 
 
 def read_triplets(folder: str | os.PathLike[str], *, fold: int | None = None) -> list[Triplet]:

@@ -1,11 +1,11 @@
 """The loss of a step: retrieval, grounding of the model's own maps, and, if wanted, dense labels.
 
-*Retrieval* is InfoNCE of the composed query against all targets and references of the batch; the edits of one picture
-are one another's hard negatives. *Change* asks the text shift which of the picture's own edits it is, by direction
-alone. *Grounding* takes the maps of the text shift from the same forward graph, several
-weightings from one gradient, and asks them to lie where the edit is. *Pooling* asks the composer's own attention
-pooling to look there as well. *Dense* reads labels off the explained feature grid with linear heads that exist only in
-training.
+*Retrieval* is InfoNCE of the composed query against all targets and references of the batch, and of earlier batches
+where they are remembered; the edits of one picture are one another's hard negatives. *Change* asks the text shift which
+of the picture's own edits it is, by direction alone. *Grounding* takes the maps of the text shift from the same forward
+graph, several weightings from one gradient, and asks them to lie where the edit is. *Pooling* asks the composer's own
+attention pooling to look there as well. *Dense* reads labels off the explained feature grid with linear heads that
+exist only in training.
 """
 
 from __future__ import annotations
@@ -106,6 +106,9 @@ class GroundedObjective(nn.Module):
         InputError: If the composer cannot be trained in this way.
     """
 
+    memory: Tensor | None
+    _keys_to_ignore_on_save = None  # transformers asks for it where a checkpoint has no memory yet
+
     def __init__(
         self, composer: Composer, options: ObjectiveOptions, label_classes: Mapping[str, int] | None = None
     ) -> None:
@@ -117,6 +120,7 @@ class GroundedObjective(nn.Module):
         self.logit_scale = None if own is not None else nn.Parameter(torch.tensor(2.66))
         stages = stages_of(composer)
         self.heads = LabelHeads.of(stages, label_classes or {}) if options.dense.weight else None
+        self.register_buffer("memory", _empty_memory(options.retrieval.memory, stages))
         grounding = options.grounding
         weights = {name: getattr(grounding, name) for name in ("contrast", "margin", "consistency")}
         self.grounding = AttentionGroundingLoss(
@@ -157,6 +161,8 @@ class GroundedObjective(nn.Module):
             seen = self._as_a_whole(batch, rows, maps=maps)
         truth = torch.arange(len(seen.query), device=seen.query.device)
         similar = seen.query @ seen.gallery.T * self.temperature()
+        if self.memory is not None:
+            similar = torch.cat([similar, self._remembered(seen, self.memory)], dim=1)
         retrieval = F.cross_entropy(similar, truth)
         figures = {"retrieval": retrieval.detach(), "accuracy": (similar.detach().argmax(1) == truth).float().mean()}
         if self.options.retrieval.change:
@@ -182,6 +188,13 @@ class GroundedObjective(nn.Module):
         """What similarities are multiplied by, at most 100."""
         scale = self.logit_scale if self.logit_scale is not None else logit_scale_of(self.composer)
         return scale.exp().clamp(max=100)  # type: ignore[union-attr]
+
+    def _remembered(self, seen: _Seen, memory: Tensor) -> Tensor:
+        """Similarities to the pictures of earlier batches, ``(N, memory)``; takes this batch's into the memory."""
+        similar = seen.query @ memory.T * self.temperature()
+        if self.training:
+            self.memory = torch.cat([seen.gallery.detach(), memory])[: len(memory)]
+        return similar.masked_fill(~memory.any(1), -torch.inf)  # where it is not filled yet
 
     def rows(self, batch: TripletBatch, rng: np.random.Generator) -> Rows:
         """Draw the maps that are supervised: every edit's where it is to be seen, some on the target as well."""
@@ -294,6 +307,16 @@ class GroundedObjective(nn.Module):
                 handle = layer.register_forward_hook(lambda _module, _inputs, output, keep=keep: keep(output))
                 stack.callback(handle.remove)
             yield found
+
+
+def _empty_memory(size: int, stages: Stages | None) -> Tensor | None:
+    if not size:
+        return None
+    if stages is None:
+        raise InputError(
+            "retrieval.memory: this composer does not say how long its embeddings are (see Stages); set it to 0"
+        )
+    return torch.zeros(size, stages.embed_dim)
 
 
 def _unit(query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,14 +28,20 @@ class RetrievalOptions:
     """What is added to InfoNCE.
 
     Attributes:
+        memory: How many embeddings of the latest batches' pictures are negatives as well, so that a picture is found in
+            a large gallery, not only in its batch. For sources that always show new pictures, such as scenes: a picture
+            that comes again before it is forgotten would be its own negative.
         change: Weight of the loss of the change: which of the picture's own edits a text asks for, told by the
             direction of the shift alone. A small object in a full picture changes its embedding little, and the
             whole embeddings hardly differ in direction; this teaches such edits, too.
     """
 
+    memory: int = 0
     change: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.memory < 0:
+            raise InputError(f"retrieval.memory must be at least 0, got {self.memory}")
         if not self.change >= 0:
             raise InputError(f"retrieval.change must be at least 0, got {self.change}")
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmgrad_explain.data.triplets import read_triplets
+from mmgrad_explain.data.triplets import read_pixels, read_triplets
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images import open_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +22,8 @@ class PhotoTriplet:
 
     Attributes:
         id: Its name.
-        reference: Anything :func:`~mmgrad_explain.images.open_image` takes.
+        reference: A path as :func:`~mmgrad_explain.data.triplets.read_pixels` takes it, or anything else
+            :func:`~mmgrad_explain.images.open_image` takes.
         target: Likewise.
         text: What should change.
         mask: The edited region, ``(H, W)`` bool, in the pixels of the picture it is judged on.
@@ -54,7 +54,7 @@ def folder_triplets(folder: Path, *, fold: int | None = None) -> list[PhotoTripl
             reference=one.folder / one.reference,
             target=one.folder / one.target,
             text=one.text,
-            mask=np.asarray(open_image(one.folder / one.mask))[..., 0] >= 128,
+            mask=read_pixels(one.folder / one.mask, mask=True),
             edit=one.edit,
             picture=one.reference,
             on_target=one.mask_object_in == "target",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.floors import best_fixed_point, centre_gaussian, chance, image_centre
 from mmgrad_explain.evaluation.localization import contrast_accuracy, roc_auc
@@ -230,7 +232,13 @@ class _Judged:
 
 
 def _pictures(triplets: Sequence[PhotoTriplet]) -> tuple[list[Image.Image], list[Image.Image]]:
-    return [open_image(one.reference) for one in triplets], [open_image(one.target) for one in triplets]
+    """References and targets, read when needed."""
+    first, second = ([_opened(getattr(one, side)) for one in triplets] for side in ("reference", "target"))
+    return first, second
+
+
+def _opened(source: Any) -> Image.Image:
+    return open_image(read_pixels(source) if isinstance(source, str | os.PathLike) else source)
 
 
 def _on_picture(grid: Tensor, placement: Placement) -> Tensor:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from mmgrad_explain.data.triplets import read_triplets
+from mmgrad_explain.data.triplets import picture_place, read_triplets
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import fit
 from mmgrad_explain.training.batches import PictureBatch, partners
@@ -85,7 +85,7 @@ class TripletSource:
         if not self._groups:
             part = "held out" if held_out else "left to train on"
             raise InputError(f"{folder}: none of {len(every)} triplets is {part}; choose another holdout")
-        self._names = sorted(self._groups)
+        self._names = sorted(self._groups, key=_order)
         self._cache: OrderedDict[str, _Sample] = OrderedDict()
 
     @property
@@ -151,3 +151,9 @@ def _mirrored(sample: _Sample) -> _Sample:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
+
+
+def _order(path: str) -> tuple[str, int]:
+    """By file, and by number in a stack: a set's pictures come in the same order in every format."""
+    file, index = picture_place(path)
+    return file, -1 if index is None else index

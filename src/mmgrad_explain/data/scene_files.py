@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -28,6 +29,7 @@ FOLDERS = ("references", "targets", "masks")
 FORMATS = ("png", "jpg", "npy")
 
 _QUALITY = 95
+_TOGETHER, _BYTES = 8, 2**22  # scenes that are drawn before they are written, and their size: caches stay warm
 _HEADER = 128  # bytes before the pixels of a stack
 _loaded: dict[tuple[str, ...], tuple[np.ndarray, ...]] = {}
 
@@ -109,18 +111,21 @@ def write_scenes(out: Path, options: SceneSetOptions, start: int, stop: int) -> 
     Raises:
         InputError: If a file cannot be written.
     """
-    entered = began = time.thread_time()
+    entered = time.thread_time()
     drawn = scenes(
         options.seed, stop - start, size=options.size, edits=options.edits, start=start, options=options.scene_options()
     )
+    together = max(1, min(_TOGETHER, _BYTES // (3 * options.size**2 * (1 + options.edits))))
     records = []
     seconds = 0.0
     try:
         with _Stacks(out, f"{start:07d}") if options.format == "npy" else _Files(out, options.format) as files:
-            for index, scene in enumerate(drawn, start):
-                seconds += time.thread_time() - began
-                records += scene_records(scene, index, files.put)
+            for first in range(start, stop, together):
                 began = time.thread_time()
+                some = list(itertools.islice(drawn, together))
+                seconds += time.thread_time() - began
+                for index, scene in enumerate(some, first):
+                    records += scene_records(scene, index, files.put)
     except OSError as error:
         raise InputError(f"cannot write to {out}: {error.strerror}; make room, then go on with --resume") from error
     line = json.dumps({"scenes": (start, stop), "records": records}).encode() + b"\n"

@@ -54,7 +54,7 @@ WITH, WITHOUT = "with the loss", "without"
 CONFIGS = {WITH: "reference", WITHOUT: "reference-no-grounding"}
 BUDGET = (
     "steps=1000", "model.sizes.image_size=64", "sources.scenes.pictures=16", "dense.first=0.2",
-    "grounding.warm_start=0.4", "retrieval.memory=0", "ema=0.99", "evaluation.every=0",
+    "grounding.warm_start=0.4", "grounding.share=1", "retrieval.memory=0", "ema=0.99", "evaluation.every=0",
 )  # fmt: skip
 SCENES_OF = {"table": 0, "faithfulness": 1, "transfer": 2, "shipped": 3}  # added to --seed: series of their own
 COLUMNS = {"pointing": "pointing", "energy": "energy", "iou": "IoU", "contrast": "contrast", "dead": "dead maps"}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from mmgrad_explain.composers.familiarity import area_under_curve, describe, fit, grids_seen
 from mmgrad_explain.composers.load import load_composer
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 SEEDS = {"fit": 71, "limit": 72, "check": 73}
 """Of the pictures, so that none is used twice; photographs are held out as in training."""
 
+LARGER = 4
+"""How much larger than the model's input every second batch is drawn."""
+
 ALTERNATIVE = "for such pictures name a model that knows them (--model FOLDER, or a hub id)"
 
 
@@ -53,16 +57,20 @@ def grids_of(composer: Composer, pixels: Tensor, batch: int = 32) -> Tensor:
 
 
 def descriptions(composer: Composer, config: TrainingConfig, name: str, purpose: str, count: int) -> Tensor:
-    """Descriptions ``(count, D)`` of one source's pictures, references and targets."""
+    """Descriptions ``(count, D)`` of one source's pictures, references and targets.
+
+    Every second batch is drawn larger and brought to the model's size, as pictures of users are.
+    """
     processor: Any = composer.processor
     alone = replace(config, sources={name: config.sources[name]})
-    source = build_source(alone, processor.image_size, held_out=purpose != "fit")
+    sources = [build_source(alone, scale * processor.image_size, held_out=purpose != "fit") for scale in (1, LARGER)]
     found: list[Tensor] = []
     step = 0
     while sum(map(len, found)) < count:
-        batch = source.batch(SEEDS[purpose], step)
+        batch = sources[step % 2].batch(SEEDS[purpose], step)
         pictures = np.concatenate([batch.references, batch.targets[:: len(batch.targets) // len(batch.references)]])
-        found.append(describe(grids_of(composer, processor.normalise(pictures))))
+        pixels, _ = processor.encode_images([Image.fromarray(one) for one in pictures])
+        found.append(describe(grids_of(composer, pixels)))
         step += 1
     return torch.cat(found)[:count]
 

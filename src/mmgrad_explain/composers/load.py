@@ -78,7 +78,9 @@ def _from_folder(folder: Path, name: str) -> Composer:
 
         return ClipComposer.from_pretrained(folder, name)
     if kind != MODEL_TYPE:
-        raise InputError(f"{name} is a {kind!r} model; models of type {MODEL_TYPE!r} can be loaded by name or folder")
+        from mmgrad_explain.composers.huggingface import HuggingFaceComposer
+
+        return HuggingFaceComposer.from_pretrained(folder, name)
     return ReferenceComposer.from_pretrained(folder, name)
 
 

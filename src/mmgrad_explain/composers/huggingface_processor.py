@@ -1,0 +1,180 @@
+"""Pictures and texts to tensors by a model's own processor in transformers, with the way back to the pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mmgrad_explain.composers.base import prepare_batch
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.images import Placement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from PIL import Image
+    from torch import Tensor
+
+    from mmgrad_explain.composers.base import ComposerInputs
+
+IMAGE_FILES = ("preprocessor_config.json", "processor_config.json")
+TOKENIZER_FILES = (
+    "tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
+)  # fmt: skip
+
+
+class HuggingFaceProcessor:
+    """A model's own image processor and tokenizer.
+
+    The pixels are what the image processor gives. Where a picture lies in them is computed from the processor's own
+    settings: a resize to a height and width or of the shortest edge, then a crop of the centre.
+
+    Args:
+        image_processor: Of transformers.
+        tokenizer: Of transformers.
+        max_tokens: Longest text, special tokens included.
+        fixed_length: Fill every text up to ``max_tokens``, else to the longest of the batch.
+
+    Raises:
+        InputError: If the image processor works in a way whose geometry is not known, or the tokenizer cannot pad.
+    """
+
+    def __init__(self, image_processor: Any, tokenizer: Any, max_tokens: int, *, fixed_length: bool = False) -> None:
+        self.image_processor = image_processor
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        self.fixed_length = fixed_length
+        tokenizer.padding_side = tokenizer.truncation_side = "right"
+        if tokenizer.pad_token is None:
+            raise InputError("the tokenizer has no padding token: name one as pad_token in tokenizer_config.json")
+        self._check_geometry()
+
+    def _check_geometry(self) -> None:
+        own = self.image_processor
+        unknown = [name for name in ("do_pad", "do_image_splitting") if getattr(own, name, None)]
+        size, crop = _sides(own, "size"), _sides(own, "crop_size")
+        if getattr(own, "do_resize", None) and not ({*size} <= {"height", "width"} or {*size} <= {"shortest_edge"}):
+            unknown.append(f"a resize to {size}")
+        if getattr(own, "do_center_crop", None) and {*crop} != {"height", "width"}:
+            unknown.append(f"a crop of {crop}")
+        if unknown:
+            raise InputError(
+                f"the image processor {type(own).__name__} uses {' and '.join(unknown)}, which cannot be undone on "
+                "the map: supported are resizes to height and width or of the shortest edge, and a crop of the centre"
+            )
+
+    def __call__(
+        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
+    ) -> ComposerInputs:
+        """Prepare a batch.
+
+        Args:
+            images: Pictures, RGB.
+            texts: One text a picture; longer ones are cut, with a notice.
+            targets: Target pictures, one a picture.
+
+        Returns:
+            ``pixel_values`` (B, 3, H, W) float32, ``input_ids`` and ``attention_mask`` (B, L) int64, with targets
+            ``target_pixel_values`` too; placements; notices.
+
+        Raises:
+            InputError: If the numbers differ, or pictures come out of the processor in different sizes.
+        """
+        return prepare_batch(self, images, texts, targets)
+
+    def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
+        """RGB pictures to ``(B, 3, H, W)`` float32 and their placements.
+
+        Raises:
+            InputError: If they come out in different sizes, or a picture is smaller than the crop.
+        """
+        placements = [self.place((image.height, image.width)) for image in images]
+        if len({placement.input for placement in placements}) > 1:
+            sizes = ", ".join(f"{h} x {w}" for h, w in dict.fromkeys(placement.input for placement in placements))
+            raise InputError(f"the pictures have different sizes for this model ({sizes}): explain them one at a time")
+        pixels = self.image_processor(images=list(images), return_tensors="pt")["pixel_values"].float()
+        if tuple(pixels.shape[2:]) != placements[0].input:
+            raise InputError(
+                f"the image processor {type(self.image_processor).__name__} gives pictures of "
+                f"{' x '.join(map(str, pixels.shape[2:]))} pixels where its settings say "
+                f"{' x '.join(map(str, placements[0].input))}: where they lie on the original cannot be told"
+            )
+        return pixels, placements
+
+    def place(self, original: tuple[int, int]) -> Placement:
+        """Where a picture of a (height, width) lies in the model's input.
+
+        Raises:
+            InputError: If it is smaller than the crop.
+        """
+        own, (rows, columns) = self.image_processor, original
+        if getattr(own, "do_resize", None):
+            size = _sides(own, "size")
+            if "shortest_edge" in size:
+                short, edge = min(original), size["shortest_edge"]
+                rows, columns = (edge if side == short else int(edge * side / short) for side in original)
+            else:
+                rows, columns = size["height"], size["width"]
+        scale = rows / original[0], columns / original[1]
+        if not getattr(own, "do_center_crop", None):
+            return Placement(original, (rows, columns), scale, (0.0, 0.0))
+        crop = _sides(own, "crop_size")
+        height, width = crop["height"], crop["width"]
+        if height > rows or width > columns:
+            raise InputError(f"a picture of {rows} x {columns} pixels is smaller than this model's crop: enlarge it")
+        offset = -float((rows - height) // 2), -float((columns - width) // 2)
+        return Placement(original, (height, width), scale, offset)
+
+    def encode_texts(self, texts: Sequence[str], notices: list[str] | None = None) -> tuple[Tensor, Tensor]:
+        """Texts to ids and mask ``(B, L)`` int64; what was cut is added to ``notices``. An empty text has no mask."""
+        for text in texts:
+            count = len(self.tokenizer(text, verbose=False)["input_ids"])
+            if notices is not None and count > self.max_tokens:
+                notices.append(f"the text has {count} tokens, the model takes {self.max_tokens}: the rest was cut")
+        encoded = self.tokenizer(
+            list(texts),
+            padding="max_length" if self.fixed_length else "longest",
+            truncation=True,
+            max_length=self.max_tokens,
+            return_attention_mask=True,
+            return_tensors="pt",
+        )
+        worded = torch.tensor([[bool(text.strip())] for text in texts])
+        return encoded["input_ids"], encoded["attention_mask"] * worded
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, positions: int, *, fixed_length: bool) -> HuggingFaceProcessor:
+        """Read a model folder's own processor; no code in it is run.
+
+        Args:
+            folder: The model folder.
+            positions: How many tokens the text tower takes.
+            fixed_length: As in the constructor.
+
+        Raises:
+            InputError: If a file is missing or cannot be read.
+        """
+        from transformers import AutoImageProcessor, AutoTokenizer
+
+        if not any((folder / file).is_file() for file in IMAGE_FILES):
+            raise InputError(f"{folder} says nothing about pictures: it needs {IMAGE_FILES[0]} (or {IMAGE_FILES[1]})")
+        if not any((folder / file).is_file() for file in TOKENIZER_FILES):
+            raise InputError(f"{folder} has no tokenizer: it needs one of {', '.join(TOKENIZER_FILES)}")
+        options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        part = "image processor"
+        try:
+            images = AutoImageProcessor.from_pretrained(folder, **options)
+            part = "tokenizer"
+            tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        except Exception as error:  # the tokenizers library raises bare Exception for a file it cannot parse
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputError(f"the {part} in {folder} cannot be read: {reason}") from error
+        return cls(images, tokenizer, min(positions, tokenizer.model_max_length), fixed_length=fixed_length)
+
+
+def _sides(image_processor: Any, name: str) -> dict[str, int]:
+    """A size setting by the names of its sides; empty where there is none."""
+    value = getattr(image_processor, name, None)
+    return {key: int(side) for key, side in dict(value or {}).items() if side is not None}

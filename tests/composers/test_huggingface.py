@@ -1,0 +1,331 @@
+"""Contrastive models of transformers as they are: each family as a small random model, saved as a user has it."""
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from PIL import Image
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from mmgrad_explain import explain
+from mmgrad_explain.attention import MMGrad, candidate_layers
+from mmgrad_explain.composers.huggingface import ImageTextCosine, MatchLogit
+from mmgrad_explain.composers.huggingface_families import FAMILIES
+from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.errors import GradientError, InputError
+
+WORDS = ["<pad>", "<start>", "make", "the", "it", "red", "blue", "a", "square", "<unk>", "<end>"]
+SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+TEXT = {**SIZES, "vocab_size": len(WORDS), "max_position_embeddings": 8, "pad_token_id": 0}
+ENDS = {**TEXT, "bos_token_id": 1, "eos_token_id": 10}
+VISION = {**SIZES, "image_size": 32, "patch_size": 8}
+GROUPS = {"depths": [1, 1, 1], "num_hidden_layers": 3, "num_group_tokens": [4, 2, 0], "num_output_groups": [4, 2, 0]}
+EFFICIENTNET = {"image_size": 112, "width_coefficient": 0.1, "depth_coefficient": 0.1, "hidden_dim": 32}
+MULTIMODAL = {"multimodal_config": SIZES, "hidden_size": 32}
+CONFIGS = {
+    "clip": {"text_config": ENDS, "vision_config": VISION, "projection_dim": 16},
+    "metaclip_2": {"text_config": ENDS, "vision_config": VISION, "projection_dim": 16},
+    "siglip": {"text_config": ENDS, "vision_config": VISION},
+    "align": {"text_config": TEXT, "vision_config": EFFICIENTNET, "projection_dim": 32},
+    "chinese_clip": {"text_config": TEXT, "vision_config": VISION, "projection_dim": 16},
+    "altclip": {
+        "text_config": {**ENDS, "max_position_embeddings": 10, "project_dim": 32},
+        "vision_config": VISION,
+        "projection_dim": 16,
+    },
+    "flava": {"text_config": TEXT, "image_config": VISION, "projection_dim": 16, **MULTIMODAL},
+    "groupvit": {
+        "text_config": ENDS,
+        "vision_config": {**VISION, **GROUPS},
+        "projection_dim": 16,
+        "projection_intermediate_dim": 16,
+    },
+    "blip": {
+        "text_config": {**ENDS, "encoder_hidden_size": 32, "sep_token_id": 10},
+        "vision_config": VISION,
+        "projection_dim": 16,
+        "image_text_hidden_size": 16,
+    },
+}
+CROP = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+SQUASH = {"size": {"height": 32, "width": 32}}
+EFFICIENTNET_CROP = {
+    "size": {"height": 126, "width": 126},
+    "crop_size": {"height": 112, "width": 112},
+    "do_center_crop": True,
+    "rescale_offset": True,
+    "rescale_factor": 1 / 127.5,
+    "do_normalize": False,
+    "include_top": False,
+}
+PROCESSORS = {
+    "clip": ("CLIPImageProcessor", CROP),
+    "metaclip_2": ("CLIPImageProcessor", CROP),
+    "siglip": ("SiglipImageProcessor", SQUASH),
+    "align": ("EfficientNetImageProcessor", EFFICIENTNET_CROP),
+    "chinese_clip": ("ChineseCLIPImageProcessor", CROP),
+    "altclip": ("CLIPImageProcessor", CROP),
+    "flava": ("FlavaImageProcessor", {**SQUASH, "crop_size": {"height": 32, "width": 32}}),
+    "groupvit": ("CLIPImageProcessor", CROP),
+    "blip": ("BlipImageProcessor", SQUASH),
+}
+# How a reader of the model's code finds the patches: the layer, how many tokens stand before them, their grid.
+PLACES = {
+    "clip": (lambda model: model.vision_model.encoder.layers[-1].layer_norm1, 1),
+    "metaclip_2": (lambda model: model.vision_model.encoder.layers[-1].layer_norm1, 1),
+    "siglip": (lambda model: model.vision_model.post_layernorm, 0),
+    "align": (lambda model: model.vision_model.encoder.blocks[-1], None),
+    "chinese_clip": (lambda model: model.vision_model.encoder.layers[-1].layer_norm1, 1),
+    "altclip": (lambda model: model.vision_model.encoder.layers[-1].layer_norm1, 1),
+    "flava": (lambda model: model.image_model.encoder.layer[-1].layernorm_before, 1),
+    "groupvit": (lambda model: model.vision_model.encoder.stages[0].downsample.norm_x, 0),
+    "blip": (lambda model: model.vision_model.post_layernorm, 1),
+}
+TEXTS = ["make it red", "a blue square make it"]
+
+
+def word_tokenizer():
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<start> $A <end>", special_tokens=[("<start>", 1), ("<end>", 10)]
+    )
+    names = {"bos_token": "<start>", "eos_token": "<end>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
+def save_model(kind, folder):
+    torch.manual_seed(0)
+    model_class = getattr(transformers, FAMILIES[kind].model_class)
+    model = model_class(model_class.config_class(**CONFIGS[kind])).eval()
+    with torch.no_grad():
+        for value in model.parameters():
+            if value.ndim > 1:  # the usual small random weights hardly let the text through
+                value.normal_(0, value[0].numel() ** -0.5)
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = 1.0
+                module.train()
+        model.get_image_features(torch.rand(4, 3, 112, 112)) if kind == "align" else None
+        model.eval()
+    model.save_pretrained(folder)
+    word_tokenizer().save_pretrained(folder)
+    name, options = PROCESSORS[kind]
+    getattr(transformers, name)(**options).save_pretrained(folder)
+    return model
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Kind to its folder and the model that was saved there, made when it is first asked for."""
+    made = {}
+
+    def get(kind):
+        if kind not in made:
+            folder = tmp_path_factory.mktemp(kind)
+            made[kind] = folder, save_model(kind, folder)
+        return made[kind]
+
+    return get
+
+
+@pytest.fixture(params=sorted(FAMILIES))
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def loaded(kind, saved):
+    return load_composer(saved(kind)[0]), saved(kind)[1]
+
+
+def own_score(kind, model, inputs):
+    """The pair's score from the model's own forward."""
+    names = ["pixel_values", "input_ids"] + ([] if kind == "siglip" else ["attention_mask"])
+    output = model(**{name: inputs[name] for name in names})
+    if kind == "blip":
+        return output.itm_score[:, 1]
+    if kind == "flava":
+        image = model.image_projection(output.image_embeddings[:, 0])
+        text = model.text_projection(output.text_embeddings[:, 0])
+        return torch.cosine_similarity(image, text)
+    return torch.cosine_similarity(output.image_embeds, output.text_embeds)
+
+
+def plain_grad_cam(kind, model, inputs):
+    """Grad-CAM in a few lines, with nothing of this package."""
+    where, prefix = PLACES[kind]
+    outputs = []
+    handle = where(model).register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
+    score = own_score(kind, model, inputs)
+    handle.remove()
+    activation = outputs[0]
+    (gradient,) = torch.autograd.grad(score.sum(), activation)
+    if prefix is not None:
+        side = round((activation.shape[1] - prefix) ** 0.5)
+        activation, gradient = (
+            one[:, prefix:].unflatten(1, (side, side)).permute(0, 3, 1, 2) for one in (activation, gradient)
+        )
+    return (gradient.mean((2, 3), keepdim=True) * activation).sum(1).relu(), score
+
+
+def test_every_family_is_here():
+    assert CONFIGS.keys() == PROCESSORS.keys() == PLACES.keys() == FAMILIES.keys()
+
+
+def test_the_map_is_plain_grad_cam(kind, loaded, picture):
+    composer, model = loaded
+    explanation = explain([picture] * 2, TEXTS, model=composer, layer=None)
+    inputs = composer.preprocess([picture] * 2, TEXTS).tensors
+    expected, score = plain_grad_cam(kind, model, inputs)
+    assert explanation.score_name == ("match logit" if kind == "blip" else "image-text cosine")
+    assert explanation.layer_names == (composer.target_layer,)
+    torch.testing.assert_close(explanation.score, score.detach(), atol=1e-5, rtol=1e-4)
+    top = expected.max()
+    assert top > 0
+    torch.testing.assert_close(explanation.maps / top, expected.detach() / top, atol=1e-4, rtol=1e-3)
+    signed = explanation.signed[composer.target_layer][0]
+    assert (signed[0] - signed[1]).abs().max() > 0.01 * signed.abs().max()  # another text, another map
+
+
+def test_a_batch_is_a_loop_and_the_model_is_left_alone(loaded, picture):
+    composer, _ = loaded
+    composer.train()
+    composer.model.get_parameter(next(iter(dict(composer.model.named_parameters())))).requires_grad_(False)
+    before = {name: value.clone() for name, value in composer.state_dict().items()}
+    flags = [parameter.requires_grad for parameter in composer.parameters()]
+    generator = torch.get_rng_state()
+    pictures = [picture, picture.rotate(180)]
+    together = explain(pictures, TEXTS, model=composer)
+    for index in range(2):
+        alone = explain(pictures[index], TEXTS[index], model=composer)
+        scale = together.signed[composer.target_layer][0].abs().max()
+        for one, other in ((alone.maps[0], together.maps[index]), (alone.score[0], together.score[index])):
+            torch.testing.assert_close(one / scale, other / scale, atol=2e-3, rtol=1e-3)
+    assert all(torch.equal(value, before[name]) for name, value in composer.state_dict().items())
+    assert flags == [parameter.requires_grad for parameter in composer.parameters()]
+    assert all(parameter.grad is None for parameter in composer.parameters())
+    assert all(module.training for module in composer.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in composer.modules())
+    assert torch.equal(torch.get_rng_state(), generator)
+
+
+@pytest.mark.parametrize("corner", [(8, 14), (26, 40)])
+def test_a_marked_place_is_found_again(kind, loaded, corner):
+    """What changes at the layer when a place on the picture changes lies on that place, on the picture's own pixels."""
+    composer, _ = loaded
+    pixels = np.full((48, 64, 3), 128, np.uint8)
+    row, column = corner
+    marked = pixels.copy()
+    marked[row : row + 10, column : column + 10] = (255, 0, 0)
+    prepared = composer.preprocess([Image.fromarray(pixels), Image.fromarray(marked)], TEXTS[:1] * 2)
+    grids = []
+    layer = composer.get_submodule(composer.target_layer)
+    handle = layer.register_forward_hook(lambda _module, _inputs, output: grids.append(output))
+    with torch.no_grad():
+        composer(**prepared.tensors)
+    handle.remove()
+    prefix = PLACES[kind][1]
+    values = grids[0] if isinstance(grids[0], torch.Tensor) else grids[0].last_hidden_state
+    difference = (values[1] - values[0]).square()
+    grid = difference.sum(0) if prefix is None else difference.sum(-1)[prefix:]
+    side = round(grid.numel() ** 0.5)
+    found = prepared.placements[1].to_original(grid.reshape(side, side).numpy())
+    y, x = np.unravel_index(found.argmax(), found.shape)
+    cell = 48 / side
+    assert max(abs(y - (row + 4.5)), abs(x - (column + 4.5))) < 5 + cell
+
+
+@pytest.mark.parametrize("kind", sorted(FAMILIES.keys() - {"align", "groupvit", "siglip"}), indirect=True)
+def test_the_layer_is_the_one_that_is_found(loaded, picture):
+    """By looking for the last grid that a gradient reaches; it may have another name for the same tensor.
+
+    In ALIGN that is a picture with a border of zeros, in GroupViT a grid of channels, in SigLIP the whole tower, whose
+    patches are handed on inside it.
+    """
+    composer, _ = loaded
+    inputs = composer.preprocess([picture] * 2, TEXTS).tensors
+    expected = MMGrad(composer)(**inputs).maps
+    composer.target_layer = None
+    (chosen,) = [one for one in candidate_layers(composer, **inputs) if one.chosen]
+    torch.testing.assert_close(MMGrad(composer, chosen.name)(**inputs).maps, expected)
+
+
+@pytest.mark.parametrize("kind", ["clip", "blip"], indirect=True)
+def test_a_target_gets_a_map_and_leaves_the_others_alone(loaded, picture):
+    composer, _ = loaded
+    turned = picture.rotate(180)
+    alone = explain(picture, TEXTS[0], model=composer)
+    both = explain(picture, TEXTS[0], turned, model=composer)
+    torch.testing.assert_close(both.calls[0], alone.calls[0])
+    torch.testing.assert_close(both.calls[1], explain(turned, TEXTS[0], model=composer).calls[0])
+
+
+@pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # a random model may have an empty map
+def test_picture_plus_text_is_the_sum(loaded, picture):
+    composer, _ = loaded
+    target = picture.rotate(180)
+    output = composer(**composer.preprocess([picture] * 2, ["", TEXTS[0]], [target] * 2).tensors)
+    assert not output.text[0].any()
+    torch.testing.assert_close(output.embedding[0], output.image[0])
+    torch.testing.assert_close(output.embedding[1], output.image[1] + output.text[1])
+    torch.testing.assert_close(output.target_composed, output.target + output.text)
+    torch.testing.assert_close(output.text[1].norm(), torch.tensor(1.0))
+    with pytest.raises(GradientError, match="the score does not depend on layer"):
+        explain(picture, TEXTS[0], model=composer, score="shift")
+    # BLIP's towers are read at the class token alone.
+    layer = "model.vision_model.encoder.layers.1.layer_norm1" if composer.family.matching else None
+    assert len(explain(picture, TEXTS[0], target, composer, score="pair", layer=layer).calls) == 2
+    torch.testing.assert_close(
+        explain(picture, TEXTS[0], target, composer, score="similarity", layer=layer).score[0],
+        torch.cosine_similarity(output.embedding[1], output.target[1], dim=0).detach(),
+        atol=1e-4,
+        rtol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("kind", ["blip"], indirect=True)
+def test_blips_towers_can_be_asked_apart(loaded, picture):
+    composer, model = loaded
+    inputs = composer.preprocess([picture], TEXTS[:1]).tensors
+    explanation = MMGrad(composer, score=ImageTextCosine(), target_layers="model.vision_model.encoder.layers.0")(
+        **inputs
+    )
+    names = ("pixel_values", "input_ids", "attention_mask")
+    expected = model(**{name: inputs[name] for name in names}, use_itm_head=False).itm_score[0]
+    torch.testing.assert_close(explanation.score, expected.detach(), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["clip"], indirect=True)
+def test_a_match_logit_needs_a_model_that_has_one(loaded, picture):
+    with pytest.raises(InputError, match="this model embeds picture and text apart: use the default score"):
+        explain(picture, TEXTS[0], model=loaded[0], score=MatchLogit())
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip", "blip"], indirect=True)
+def test_pictures_of_another_size_stretch_the_positions(loaded, picture):
+    composer, _ = loaded
+    own = composer.processor.image_processor
+    own.size, own.do_center_crop = {"height": 32, "width": 48}, False
+    explanation = explain(picture, TEXTS[0], model=composer)
+    assert explanation.maps.shape == (1, 4, 6)
+
+
+@pytest.mark.parametrize("kind", ["siglip"], indirect=True)
+def test_siglip_reads_its_padding(loaded, picture):
+    """As in its training: filled up to its length, nothing masked."""
+    composer, model = loaded
+    inputs = composer.preprocess([picture], TEXTS[:1]).tensors
+    assert inputs["input_ids"].tolist() == [[1, 2, 4, 5, 10, 0, 0, 0]]
+    expected = model.get_text_features(input_ids=inputs["input_ids"]).pooler_output
+    torch.testing.assert_close(composer(**inputs).text, torch.nn.functional.normalize(expected))
+
+
+@pytest.mark.parametrize("kind", ["chinese_clip"], indirect=True)
+def test_a_layer_that_has_another_name_is_looked_for(loaded, picture, saved, monkeypatch):
+    family = type(loaded[0].family)("Chinese-CLIP", "ChineseCLIPModel", lambda config: "model.vision_model.trunk")
+    monkeypatch.setitem(FAMILIES, "chinese_clip", family)
+    composer = load_composer(saved("chinese_clip")[0])
+    assert composer.target_layer is None
+    assert explain(picture, TEXTS[0], model=composer).layer_names == (loaded[0].target_layer,)

@@ -1,0 +1,103 @@
+# ruff: noqa: INP001
+"""Write the table in docs/models.md, or check that it is what the code says.
+
+Each row is computed: the family's model is built without weights from the config of a public checkpoint, runs once on a
+picture of that checkpoint's size, and the layer that is explained by default says what grid it lies on.
+
+Usage: ``python docs/models_table.py [--check]``
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from mmgrad_explain.attention.layout import describe_layout, infer_layout
+from mmgrad_explain.composers.huggingface import HuggingFaceComposer, MatchingComposer
+from mmgrad_explain.composers.huggingface_families import FAMILIES
+
+PAGE = Path(__file__).parent / "models.md"
+BEGIN, END = "<!-- table: begin, by docs/models_table.py -->", "<!-- table: end -->"
+
+_LARGE = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
+_HUGE = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 16}
+# A public checkpoint, and what its vision config changes in the default of its class in transformers.
+CHECKPOINTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "clip": ("openai/clip-vit-base-patch32", {}),
+    "metaclip_2": ("facebook/metaclip-2-worldwide-huge-quickgelu", {**_HUGE, "patch_size": 14}),
+    "siglip": ("google/siglip-base-patch16-224", {}),
+    "align": ("kakaobrain/align-base", {"image_size": 289, "hidden_dim": 640}),
+    "chinese_clip": ("OFA-Sys/chinese-clip-vit-base-patch16", {"patch_size": 16}),
+    "altclip": ("BAAI/AltCLIP", {**_LARGE, "patch_size": 14}),
+    "flava": ("facebook/flava-full", {}),
+    "groupvit": ("nvidia/groupvit-gcc-yfcc", {}),
+    "blip": ("Salesforce/blip-itm-base-coco", {}),
+}
+
+
+def row(kind: str) -> list[str]:
+    """One family's cells."""
+    family = FAMILIES[kind]
+    checkpoint, changes = CHECKPOINTS[kind]
+    model_class = getattr(transformers, family.model_class)
+    part = "image_config" if kind == "flava" else "vision_config"
+    with torch.device("meta"):
+        model = model_class(model_class.config_class(**{part: changes})).eval()
+        composer_class = MatchingComposer if family.matching else HuggingFaceComposer
+        composer = composer_class(model, None, family, checkpoint)  # type: ignore[arg-type]  # nothing is prepared
+        side = getattr(model.config, part).image_size
+        pixels, ids = torch.zeros(1, 3, side, side), torch.ones(1, 4, dtype=torch.long)
+        layer = composer.get_submodule(str(composer.target_layer))
+        seen: list[Any] = []
+        handle = layer.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+        if family.matching:  # the text is not read here: its mask wants values
+            model.vision_model(pixels)
+        else:
+            composer.look(pixels, ids, torch.ones_like(ids))
+        handle.remove()
+    activation = seen[0] if isinstance(seen[0], torch.Tensor) else seen[0].last_hidden_state
+    layout = infer_layout(activation, module=layer, model=composer, image_size=(side, side))
+    grid = layout.grid or tuple(activation.shape[2:])
+    where = describe_layout(layout) if layout.grid else layout.kind
+    score = composer.default_score.name
+    return [
+        family.title,
+        f"`{kind}`",
+        f"`{family.model_class}`",
+        score,
+        f"`{checkpoint}`",
+        f"{side}",
+        f"`{composer.target_layer}`",
+        f"{grid[0]} x {grid[1]}",
+        where,
+    ]
+
+
+def table() -> str:
+    """The whole table."""
+    head = ["family", "`model_type`", "class", "default score", "for example", "pixels", "layer", "grid", "layout"]
+    rows = [head, ["---"] * len(head), *map(row, FAMILIES)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check."""
+    transformers.utils.logging.set_verbosity_error()
+    text = PAGE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    fresh = f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
+    if "--check" in arguments:
+        if fresh != text:
+            sys.stderr.write("docs/models.md is not what the code says: run python docs/models_table.py\n")
+        return int(fresh != text)
+    PAGE.write_text(fresh, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

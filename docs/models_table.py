@@ -17,7 +17,7 @@ import torch
 import transformers
 
 from mmgrad_explain.attention.layout import describe_layout, infer_layout
-from mmgrad_explain.composers.huggingface import HuggingFaceComposer, MatchingComposer
+from mmgrad_explain.composers.huggingface import composer_class
 from mmgrad_explain.composers.huggingface_families import FAMILIES
 
 PAGE = Path(__file__).parent / "models.md"
@@ -30,6 +30,7 @@ CHECKPOINTS: dict[str, tuple[str, dict[str, Any]]] = {
     "clip": ("openai/clip-vit-base-patch32", {}),
     "metaclip_2": ("facebook/metaclip-2-worldwide-huge-quickgelu", {**_HUGE, "patch_size": 14}),
     "siglip": ("google/siglip-base-patch16-224", {}),
+    "siglip2": ("google/siglip2-base-patch16-naflex", {}),
     "align": ("kakaobrain/align-base", {"image_size": 289, "hidden_dim": 640}),
     "chinese_clip": ("OFA-Sys/chinese-clip-vit-base-patch16", {"patch_size": 16}),
     "altclip": ("BAAI/AltCLIP", {**_LARGE, "patch_size": 14}),
@@ -45,11 +46,13 @@ def row(kind: str) -> list[str]:
     checkpoint, changes = CHECKPOINTS[kind]
     model_class = getattr(transformers, family.model_class)
     part = "image_config" if kind == "flava" else "vision_config"
-    with torch.device("meta"):
-        model = model_class(model_class.config_class(**{part: changes})).eval()
-        composer_class = MatchingComposer if family.matching else HuggingFaceComposer
-        composer = composer_class(model, None, family, checkpoint)  # type: ignore[arg-type]  # nothing is prepared
-        side = getattr(model.config, part).image_size
+    # NaFlex stretches positions by values, so that weights must be there; no text is read, so that a small tower does.
+    text = {"vocab_size": 8, "num_hidden_layers": 1} if family.patches else {}
+    with torch.device("cpu" if family.patches else "meta"), torch.no_grad():
+        model = model_class(model_class.config_class(**{part: changes, "text_config": text})).eval()
+        composer = composer_class(family)(model, None, family, checkpoint)  # type: ignore[arg-type]  # nothing is prepared
+        vision = getattr(model.config, part)
+        side = int(vision.num_patches**0.5) * vision.patch_size if family.patches else vision.image_size
         pixels, ids = torch.zeros(1, 3, side, side), torch.ones(1, 4, dtype=torch.long)
         layer = composer.get_submodule(str(composer.target_layer))
         seen: list[Any] = []

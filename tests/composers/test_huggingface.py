@@ -26,6 +26,10 @@ CONFIGS = {
     "clip": {"text_config": ENDS, "vision_config": VISION, "projection_dim": 16},
     "metaclip_2": {"text_config": ENDS, "vision_config": VISION, "projection_dim": 16},
     "siglip": {"text_config": ENDS, "vision_config": VISION},
+    "siglip2": {
+        "text_config": {**ENDS, "projection_size": 32},
+        "vision_config": {**SIZES, "patch_size": 8, "num_patches": 16},
+    },
     "align": {"text_config": TEXT, "vision_config": EFFICIENTNET, "projection_dim": 32},
     "chinese_clip": {"text_config": TEXT, "vision_config": VISION, "projection_dim": 16},
     "altclip": {
@@ -62,6 +66,7 @@ PROCESSORS = {
     "clip": ("CLIPImageProcessor", CROP),
     "metaclip_2": ("CLIPImageProcessor", CROP),
     "siglip": ("SiglipImageProcessor", SQUASH),
+    "siglip2": ("Siglip2ImageProcessor", {"patch_size": 8, "max_num_patches": 16}),
     "align": ("EfficientNetImageProcessor", EFFICIENTNET_CROP),
     "chinese_clip": ("ChineseCLIPImageProcessor", CROP),
     "altclip": ("CLIPImageProcessor", CROP),
@@ -74,6 +79,7 @@ PLACES = {
     "clip": (lambda model: model.vision_model.encoder.layers[-1].layer_norm1, 1),
     "metaclip_2": (lambda model: model.vision_model.encoder.layers[-1].layer_norm1, 1),
     "siglip": (lambda model: model.vision_model.post_layernorm, 0),
+    "siglip2": (lambda model: model.vision_model.post_layernorm, 0),
     "align": (lambda model: model.vision_model.encoder.blocks[-1], None),
     "chinese_clip": (lambda model: model.vision_model.encoder.layers[-1].layer_norm1, 1),
     "altclip": (lambda model: model.vision_model.encoder.layers[-1].layer_norm1, 1),
@@ -140,10 +146,20 @@ def loaded(kind, saved):
     return load_composer(saved(kind)[0]), saved(kind)[1]
 
 
+def own_inputs(kind, composer, pictures, texts):
+    """What the model's own forward takes, and the grid of its patches where they are tokens."""
+    inputs = dict(composer.preprocess(pictures, texts).tensors)
+    if FAMILIES[kind].fixed_length:
+        del inputs["attention_mask"]
+    if kind == "siglip2":  # with its padding
+        inputs.update(transformers.Siglip2ImageProcessor(**PROCESSORS[kind][1])(pictures, return_tensors="pt"))
+        return inputs, tuple(inputs["spatial_shapes"][0].tolist())
+    return inputs, None if kind == "align" else (4, 4)
+
+
 def own_score(kind, model, inputs):
     """The pair's score from the model's own forward."""
-    names = ["pixel_values", "input_ids"] + ([] if kind == "siglip" else ["attention_mask"])
-    output = model(**{name: inputs[name] for name in names})
+    output = model(**inputs)
     if kind == "blip":
         return output.itm_score[:, 1]
     if kind == "flava":
@@ -153,40 +169,41 @@ def own_score(kind, model, inputs):
     return torch.cosine_similarity(output.image_embeds, output.text_embeds)
 
 
-def plain_grad_cam(kind, model, inputs):
+def on_grid(values, prefix, grid):
+    """Tokens ``(B, N, K)`` to ``(B, K, h, w)``; feature maps as they are."""
+    if grid is None:
+        return values
+    return values[:, prefix : prefix + grid[0] * grid[1]].unflatten(1, grid).permute(0, 3, 1, 2)
+
+
+def plain_grad_cam(kind, model, inputs, grid):
     """Grad-CAM in a few lines, with nothing of this package."""
     where, prefix = PLACES[kind]
     outputs = []
     handle = where(model).register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
     score = own_score(kind, model, inputs)
     handle.remove()
-    activation = outputs[0]
-    (gradient,) = torch.autograd.grad(score.sum(), activation)
-    if prefix is not None:
-        side = round((activation.shape[1] - prefix) ** 0.5)
-        activation, gradient = (
-            one[:, prefix:].unflatten(1, (side, side)).permute(0, 3, 1, 2) for one in (activation, gradient)
-        )
-    return (gradient.mean((2, 3), keepdim=True) * activation).sum(1).relu(), score
+    (gradient,) = torch.autograd.grad(score.sum(), outputs[0])
+    activation, gradient = on_grid(outputs[0], prefix, grid), on_grid(gradient, prefix, grid)
+    return (gradient.mean((2, 3), keepdim=True) * activation).sum(1).detach(), score
 
 
 def test_every_family_is_here():
     assert CONFIGS.keys() == PROCESSORS.keys() == PLACES.keys() == FAMILIES.keys()
 
 
+@pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # a random model may have an empty map
 def test_the_map_is_plain_grad_cam(kind, loaded, picture):
     composer, model = loaded
     explanation = explain([picture] * 2, TEXTS, model=composer, layer=None)
-    inputs = composer.preprocess([picture] * 2, TEXTS).tensors
-    expected, score = plain_grad_cam(kind, model, inputs)
+    expected, score = plain_grad_cam(kind, model, *own_inputs(kind, composer, [picture] * 2, TEXTS))
     assert explanation.score_name == ("match logit" if kind == "blip" else "image-text cosine")
     assert explanation.layer_names == (composer.target_layer,)
     torch.testing.assert_close(explanation.score, score.detach(), atol=1e-5, rtol=1e-4)
-    top = expected.max()
-    assert top > 0
-    torch.testing.assert_close(explanation.maps / top, expected.detach() / top, atol=1e-4, rtol=1e-3)
-    signed = explanation.signed[composer.target_layer][0]
-    assert (signed[0] - signed[1]).abs().max() > 0.01 * signed.abs().max()  # another text, another map
+    signed, top = explanation.signed[composer.target_layer][0], expected.abs().max()
+    torch.testing.assert_close(signed / top, expected / top, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(explanation.maps, signed.relu())
+    assert (signed[0] - signed[1]).abs().max() > 0.01 * top  # another text, another map
 
 
 def test_a_batch_is_a_loop_and_the_model_is_left_alone(loaded, picture):
@@ -219,25 +236,22 @@ def test_a_marked_place_is_found_again(kind, loaded, corner):
     row, column = corner
     marked = pixels.copy()
     marked[row : row + 10, column : column + 10] = (255, 0, 0)
-    prepared = composer.preprocess([Image.fromarray(pixels), Image.fromarray(marked)], TEXTS[:1] * 2)
-    grids = []
-    layer = composer.get_submodule(composer.target_layer)
-    handle = layer.register_forward_hook(lambda _module, _inputs, output: grids.append(output))
+    pictures = [Image.fromarray(pixels), Image.fromarray(marked)]
+    prepared = composer.preprocess(pictures, TEXTS[:1] * 2)
+    outputs = []
+    layer = PLACES[kind][0](composer.model)
+    handle = layer.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
     with torch.no_grad():
         composer(**prepared.tensors)
     handle.remove()
-    prefix = PLACES[kind][1]
-    values = grids[0] if isinstance(grids[0], torch.Tensor) else grids[0].last_hidden_state
-    difference = (values[1] - values[0]).square()
-    grid = difference.sum(0) if prefix is None else difference.sum(-1)[prefix:]
-    side = round(grid.numel() ** 0.5)
-    found = prepared.placements[1].to_original(grid.reshape(side, side).numpy())
+    values = on_grid(outputs[0], PLACES[kind][1], own_inputs(kind, composer, pictures, TEXTS[:1] * 2)[1])
+    grid = (values[1] - values[0]).square().sum(0)
+    found = prepared.placements[1].to_original(grid.numpy())
     y, x = np.unravel_index(found.argmax(), found.shape)
-    cell = 48 / side
-    assert max(abs(y - (row + 4.5)), abs(x - (column + 4.5))) < 5 + cell
+    assert max(abs(y - (row + 4.5)), abs(x - (column + 4.5))) < 5 + 48 / min(grid.shape)
 
 
-@pytest.mark.parametrize("kind", sorted(FAMILIES.keys() - {"align", "groupvit", "siglip"}), indirect=True)
+@pytest.mark.parametrize("kind", sorted(FAMILIES.keys() - {"align", "groupvit", "siglip", "siglip2"}), indirect=True)
 def test_the_layer_is_the_one_that_is_found(loaded, picture):
     """By looking for the last grid that a gradient reaches; it may have another name for the same tensor.
 
@@ -329,3 +343,22 @@ def test_a_layer_that_has_another_name_is_looked_for(loaded, picture, saved, mon
     composer = load_composer(saved("chinese_clip")[0])
     assert composer.target_layer is None
     assert explain(picture, TEXTS[0], model=composer).layer_names == (loaded[0].target_layer,)
+
+
+@pytest.mark.parametrize("kind", ["siglip2"], indirect=True)
+def test_naflex_pictures_keep_their_shape(loaded, picture):
+    """The patches are put together to the picture they were cut from; each shape of pictures is a batch of its own."""
+    composer, _ = loaded
+    upright = picture.transpose(Image.Transpose.TRANSPOSE)
+    for image, grid in ((picture, (3, 5)), (upright, (5, 3))):
+        prepared = composer.preprocess([image], TEXTS[:1])
+        (placement,) = prepared.placements
+        assert placement.input == (8 * grid[0], 8 * grid[1])
+        resized = np.asarray(image.resize(placement.input[::-1], Image.Resampling.BILINEAR)) / 127.5 - 1
+        assert np.abs(prepared.tensors["pixel_values"][0].permute(1, 2, 0).numpy() - resized).max() < 0.02
+        assert explain(image, TEXTS[0], model=composer).maps.shape == (1, *grid)
+    message = r"different sizes for this model \(24 x 40, 40 x 24\): explain them one at a time, a target with"
+    with pytest.raises(InputError, match=message):
+        explain([picture, upright], TEXTS[0], model=composer)
+    with pytest.raises(InputError, match=message):
+        explain(picture, TEXTS[0], upright, composer)

@@ -118,7 +118,9 @@ def test_pictures_of_several_sizes(picture):
     processor = HuggingFaceProcessor(
         CLIPImageProcessor(do_resize=False, do_center_crop=False), word_tokenizer(pad_token="<pad>"), 8
     )
-    with pytest.raises(InputError, match=r"have different sizes for this model \(40 x 60, 60 x 40\): explain them one"):
+    with pytest.raises(
+        InputError, match=r"have different sizes for this model \(40 x 60, 60 x 40\): explain them one at"
+    ):
         processor.encode_images([picture, picture.transpose(Image.Transpose.TRANSPOSE)])
 
 
@@ -226,7 +228,6 @@ def test_one_weight_is_missing(folder):
     ("values", "message"),
     [
         ({"model_type": "bert"}, "model is a 'bert' model: supported types are 'clip', .*'blip'"),
-        ({"model_type": "siglip2"}, r"number of patches that differs with their shape \(NaFlex\).*fixed resolution"),
         (
             {"model_type": "blip", "architectures": ["BlipForQuestionAnswering"]},
             "of class BlipForQuestionAnswering, which has no image-text matching head: use a BlipForImageTextRetrieval",

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from mmgrad_explain.composers.base import Composer, ComposerInputs
 from mmgrad_explain.composers.files import SAFETENSORS, read_config, read_weights
 from mmgrad_explain.composers.huggingface_families import Family, family_of
-from mmgrad_explain.composers.huggingface_processor import HuggingFaceProcessor
+from mmgrad_explain.composers.huggingface_processor import HuggingFaceProcessor, PatchProcessor
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -184,9 +184,9 @@ class HuggingFaceComposer(Composer):
         family = family_of(read_config(folder), name)
         model = _read_model(folder, family)
         positions = int(model.config.text_config.max_position_embeddings) - family.extra_positions
-        processor = HuggingFaceProcessor.from_pretrained(folder, positions, fixed_length=family.fixed_length)
-        kind = MatchingComposer if family.matching else HuggingFaceComposer
-        return kind(model, processor, family, name).eval()
+        of_family = PatchProcessor if family.patches else HuggingFaceProcessor
+        processor = of_family.from_pretrained(folder, positions, fixed_length=family.fixed_length)
+        return composer_class(family)(model, processor, family, name).eval()
 
 
 class MatchingComposer(HuggingFaceComposer):
@@ -213,6 +213,36 @@ class MatchingComposer(HuggingFaceComposer):
         """See :meth:`HuggingFaceComposer.encode_text`."""
         read = self.model.text_encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
         return _unit(self.model.text_proj(read[:, 0]))
+
+
+class PatchComposer(HuggingFaceComposer):
+    """SigLIP 2 NaFlex: the vision tower gets patches, as many as the picture's shape asks for, in its aspect ratio.
+
+    No patch is there for padding, which the model would not look at anyway.
+    """
+
+    def look(
+        self,
+        pixel_values: Tensor,
+        input_ids: Tensor,  # noqa: ARG002
+        attention_mask: Tensor,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor | None]:
+        """See :meth:`HuggingFaceComposer.look`."""
+        side = int(_vision_config(self.model).patch_size)
+        count, _, height, width = pixel_values.shape
+        rows, columns = height // side, width // side
+        cut = pixel_values.reshape(count, 3, rows, side, columns, side).permute(0, 2, 4, 3, 5, 1)
+        features = self.model.get_image_features(
+            pixel_values=cut.reshape(count, rows * columns, side * side * 3),
+            pixel_attention_mask=torch.ones(count, rows * columns, dtype=torch.int32, device=pixel_values.device),
+            spatial_shapes=torch.tensor([[rows, columns]] * count, device=pixel_values.device),
+        )
+        return _unit(features), None
+
+
+def composer_class(family: Family) -> type[HuggingFaceComposer]:
+    """The composer for a family's models."""
+    return MatchingComposer if family.matching else PatchComposer if family.patches else HuggingFaceComposer
 
 
 def _vision_config(model: Any) -> Any:

@@ -41,6 +41,7 @@ class Family:
         fixed_length: Texts are filled up to the longest that the model takes, as in its training, and the padding is
             not masked.
         extra_positions: Positions of the text tower that hold no token.
+        patches: Pictures are handed over cut into patches, as many as their shape asks for (NaFlex).
         matching: The score is a match logit of picture and text seen together.
         architectures: Of the models that share the ``model_type``, those that can be used; any where empty.
         instead: What is wrong with the others, and what to use.
@@ -51,6 +52,7 @@ class Family:
     layer: Callable[[Any], str]
     fixed_length: bool = False
     extra_positions: int = 0
+    patches: bool = False
     matching: bool = False
     architectures: tuple[str, ...] = ()
     instead: str = ""
@@ -66,6 +68,13 @@ FAMILIES: dict[str, Family] = {
         "SiglipModel",
         _always("model.vision_model.post_layernorm"),
         fixed_length=True,
+    ),
+    "siglip2": Family(
+        "SigLIP 2 NaFlex",
+        "Siglip2Model",
+        _always("model.vision_model.post_layernorm"),
+        fixed_length=True,
+        patches=True,
     ),
     "align": Family("ALIGN", "AlignModel", _always("model.vision_model.encoder")),
     "chinese_clip": Family("Chinese-CLIP", "ChineseCLIPModel", _CLIP_LAYER),
@@ -88,13 +97,6 @@ FAMILIES: dict[str, Family] = {
 }
 """By the ``model_type`` in ``config.json``."""
 
-_REFUSED = {
-    "siglip2": (
-        "its pictures are cut into a number of patches that differs with their shape (NaFlex), which is not supported; "
-        "SigLIP 2 models of a fixed resolution, such as google/siglip2-base-patch16-224, are"
-    )
-}
-
 
 def family_of(config: Mapping[str, Any], name: str) -> Family:
     """The family of a model.
@@ -109,8 +111,7 @@ def family_of(config: Mapping[str, Any], name: str) -> Family:
     kind = config.get("model_type")
     family = FAMILIES.get(str(kind))
     if family is None:
-        why = _REFUSED.get(str(kind), f"supported types are {', '.join(map(repr, FAMILIES))}")
-        raise InputError(f"{name} is a {kind!r} model: {why}")
+        raise InputError(f"{name} is a {kind!r} model: supported types are {', '.join(map(repr, FAMILIES))}")
     architectures = [str(one) for one in config.get("architectures") or ()]
     if family.architectures and architectures and not set(architectures) & set(family.architectures):
         raise InputError(f"{name} is a {kind!r} model of class {', '.join(architectures)}, {family.instead}")

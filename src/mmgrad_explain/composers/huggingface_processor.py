@@ -91,9 +91,7 @@ class HuggingFaceProcessor:
             InputError: If they come out in different sizes, or a picture is smaller than the crop.
         """
         placements = [self.place((image.height, image.width)) for image in images]
-        if len({placement.input for placement in placements}) > 1:
-            sizes = ", ".join(f"{h} x {w}" for h, w in dict.fromkeys(placement.input for placement in placements))
-            raise InputError(f"the pictures have different sizes for this model ({sizes}): explain them one at a time")
+        _check_one_size(placements)
         pixels = self.image_processor(images=list(images), return_tensors="pt")["pixel_values"].float()
         if tuple(pixels.shape[2:]) != placements[0].input:
             raise InputError(
@@ -172,6 +170,50 @@ class HuggingFaceProcessor:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise InputError(f"the {part} in {folder} cannot be read: {reason}") from error
         return cls(images, tokenizer, min(positions, tokenizer.model_max_length), fixed_length=fixed_length)
+
+
+class PatchProcessor(HuggingFaceProcessor):
+    """Of a model that gets its pictures cut into patches, as many as their shape asks for (NaFlex).
+
+    The patches are put together again to the resized picture that they were cut from, so that they have places.
+    """
+
+    def _check_geometry(self) -> None:
+        """Pictures are stretched to whole patches, nothing else."""
+
+    def __call__(
+        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
+    ) -> ComposerInputs:
+        """See :meth:`HuggingFaceProcessor.__call__`; all pictures, targets too, must come out in one size."""
+        inputs = super().__call__(images, texts, targets)
+        _check_one_size([*inputs.placements, *(inputs.target_placements or [])])
+        return inputs
+
+    def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
+        """RGB pictures to ``(B, 3, H, W)`` float32, H and W whole patches, and their placements.
+
+        Raises:
+            InputError: If they come out in different sizes.
+        """
+        side = int(self.image_processor.patch_size)
+        cut = self.image_processor(images=list(images), return_tensors="pt")
+        placements = []
+        for image, (rows, columns) in zip(images, cut["spatial_shapes"].tolist(), strict=True):
+            original, size = (image.height, image.width), (rows * side, columns * side)
+            placements.append(Placement(original, size, (size[0] / image.height, size[1] / image.width), (0.0, 0.0)))
+        _check_one_size(placements)
+        patches = cut["pixel_values"][:, : rows * columns].float().reshape(len(images), rows, columns, side, side, 3)
+        return patches.permute(0, 5, 1, 3, 2, 4).reshape(len(images), 3, rows * side, columns * side), placements
+
+
+def _check_one_size(placements: Sequence[Placement]) -> None:
+    sizes = dict.fromkeys(placement.input for placement in placements)
+    if len(sizes) > 1:
+        listed = ", ".join(f"{height} x {width}" for height, width in sizes)
+        raise InputError(
+            f"the pictures have different sizes for this model ({listed}): explain them one at a time, a target with a "
+            "picture of its own shape"
+        )
 
 
 def _sides(image_processor: Any, name: str) -> dict[str, int]:

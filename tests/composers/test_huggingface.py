@@ -1,5 +1,7 @@
 """Contrastive models of transformers as they are: each family as a small random model, saved as a user has it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +63,7 @@ EFFICIENTNET_CROP = {
     "rescale_factor": 1 / 127.5,
     "do_normalize": False,
     "include_top": False,
+    "resample": 2,
 }
 PROCESSORS = {
     "clip": ("CLIPImageProcessor", CROP),
@@ -68,7 +71,7 @@ PROCESSORS = {
     "siglip": ("SiglipImageProcessor", SQUASH),
     "siglip2": ("Siglip2ImageProcessor", {"patch_size": 8, "max_num_patches": 16}),
     "align": ("EfficientNetImageProcessor", EFFICIENTNET_CROP),
-    "chinese_clip": ("ChineseCLIPImageProcessor", CROP),
+    "chinese_clip": ("ChineseCLIPImageProcessor", {**SQUASH, "do_center_crop": False}),
     "altclip": ("CLIPImageProcessor", CROP),
     "flava": ("FlavaImageProcessor", {**SQUASH, "crop_size": {"height": 32, "width": 32}}),
     "groupvit": ("CLIPImageProcessor", CROP),
@@ -332,13 +335,13 @@ def test_siglip_reads_its_padding(loaded, picture):
     composer, model = loaded
     inputs = composer.preprocess([picture], TEXTS[:1]).tensors
     assert inputs["input_ids"].tolist() == [[1, 2, 4, 5, 10, 0, 0, 0]]
-    expected = model.get_text_features(input_ids=inputs["input_ids"]).pooler_output
+    expected = model.text_model(input_ids=inputs["input_ids"]).pooler_output
     torch.testing.assert_close(composer(**inputs).text, torch.nn.functional.normalize(expected))
 
 
 @pytest.mark.parametrize("kind", ["chinese_clip"], indirect=True)
 def test_a_layer_that_has_another_name_is_looked_for(loaded, picture, saved, monkeypatch):
-    family = type(loaded[0].family)("Chinese-CLIP", "ChineseCLIPModel", lambda config: "model.vision_model.trunk")
+    family = replace(FAMILIES["chinese_clip"], layer=lambda config: "model.vision_model.trunk")
     monkeypatch.setitem(FAMILIES, "chinese_clip", family)
     composer = load_composer(saved("chinese_clip")[0])
     assert composer.target_layer is None

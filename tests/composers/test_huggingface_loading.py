@@ -86,7 +86,7 @@ def change(folder, file, **values):
         ChineseCLIPImageProcessor(size={"height": 30, "width": 40}, do_center_crop=False),
         SiglipImageProcessor(size={"height": 32, "width": 48}),
         EfficientNetImageProcessor(
-            size={"height": 46, "width": 46}, crop_size={"height": 33, "width": 33}, do_center_crop=True
+            size={"height": 46, "width": 46}, crop_size={"height": 33, "width": 33}, do_center_crop=True, resample=2
         ),
         FlavaImageProcessor(size={"height": 32, "width": 32}, crop_size={"height": 32, "width": 32}),
         BlipImageProcessor(size={"height": 32, "width": 32}),

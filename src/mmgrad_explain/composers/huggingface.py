@@ -158,6 +158,9 @@ class HuggingFaceComposer(Composer):
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Ids and mask ``(B, L)`` to unit embeddings ``(B, D)``."""
+        if self.family.text_class_token:
+            states = self.model.text_model(input_ids, attention_mask=attention_mask)[0]
+            return _unit(self.model.text_projection(states[:, 0]))
         mask = None if self.family.fixed_length else attention_mask
         return _unit(self.model.get_text_features(input_ids, attention_mask=mask))
 

@@ -40,6 +40,8 @@ class Family:
             Else it is the last output that lies on the grid.
         fixed_length: Texts are filled up to the longest that the model takes, as in its training, and the padding is
             not masked.
+        text_class_token: The text is read at its class token by hand, since some releases of transformers 4 look for a
+            pooled output in its place and find none.
         extra_positions: Positions of the text tower that hold no token.
         patches: Pictures are handed over cut into patches, as many as their shape asks for (NaFlex).
         matching: The score is a match logit of picture and text seen together.
@@ -51,6 +53,7 @@ class Family:
     model_class: str
     layer: Callable[[Any], str]
     fixed_length: bool = False
+    text_class_token: bool = False
     extra_positions: int = 0
     patches: bool = False
     matching: bool = False
@@ -77,7 +80,7 @@ FAMILIES: dict[str, Family] = {
         patches=True,
     ),
     "align": Family("ALIGN", "AlignModel", _always("model.vision_model.encoder")),
-    "chinese_clip": Family("Chinese-CLIP", "ChineseCLIPModel", _CLIP_LAYER),
+    "chinese_clip": Family("Chinese-CLIP", "ChineseCLIPModel", _CLIP_LAYER, text_class_token=True),
     "altclip": Family("AltCLIP", "AltCLIPModel", _CLIP_LAYER, extra_positions=2),
     "flava": Family(
         "FLAVA, its contrastive part",

@@ -30,7 +30,7 @@ CHECKPOINTS: dict[str, tuple[str, dict[str, Any]]] = {
     "clip": ("openai/clip-vit-base-patch32", {}),
     "metaclip_2": ("facebook/metaclip-2-worldwide-huge-quickgelu", {**_HUGE, "patch_size": 14}),
     "siglip": ("google/siglip-base-patch16-224", {}),
-    "siglip2": ("google/siglip2-base-patch16-naflex", {}),
+    "siglip2": ("google/siglip2-base-patch16-naflex", {"num_hidden_layers": 1}),  # it has weights, so it is kept small
     "align": ("kakaobrain/align-base", {"image_size": 289, "hidden_dim": 640}),
     "chinese_clip": ("OFA-Sys/chinese-clip-vit-base-patch16", {"patch_size": 16}),
     "altclip": ("BAAI/AltCLIP", {**_LARGE, "patch_size": 14}),

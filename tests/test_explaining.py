@@ -104,6 +104,40 @@ def test_a_text_the_model_knows_nothing_of_is_said_and_gives_no_map(picture, tin
     assert explanation.heatmap().max() == 0
 
 
+def test_words_have_values(picture, tiny):
+    """Those of the formula, under their names; a word the model does not know is left out."""
+    text = "make the dress Blue"
+    assert explain(picture, text, model=tiny).words is None
+    both = explain(picture, [text, "remove it"], model=tiny, words=True)
+    assert [[word.text for word in words] for words in both.words] == [["make", "the", "Blue"], ["remove", "it"]]
+    tensors = tiny.preprocess([picture], [text]).tensors
+    network = tiny.network
+    embedding = network.text.words(tensors["input_ids"]).detach().requires_grad_()
+    network.text.words.forward = lambda _: embedding
+    shift = network(**tensors).shift
+    (gradient,) = torch.autograd.grad((shift * shift.detach()).sum(), embedding)
+    expected = (gradient * embedding).sum(-1)[0].tolist()
+    assert [word.value for word in both.words[0]] == pytest.approx(expected, rel=1e-3)
+    assert max(abs(word.scaled) for word in both.words[0]) == 1
+    wide, plain = both.overlay(words=True), both.overlay()
+    assert wide.width == plain.width
+    assert wide.height > plain.height
+    with pytest.raises(InputError, match="words: the explanation has none; ask for them with words=True"):
+        explain(picture, text, model=tiny).overlay(words=True)
+
+
+def test_words_need_a_tokenizer(picture, tiny):
+    class Silent(type(tiny)):
+        tokenizer = None
+
+        def preprocess(self, *args):
+            return tiny.preprocess(*args)
+
+    silent = Silent(tiny.network, None)
+    with pytest.raises(InputError, match=r"words: Silent has no processor\.tokenizer"):
+        explain(picture, "make it red", model=silent, words=True)
+
+
 def test_other_layers_and_weightings(picture, tiny):
     several = explain(
         picture, "remove it", model=tiny, layer=["network.visual.layer2", "network.features"], weighting="hirescam"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         PairScore,
         Similarity,
         TextShift,
+        Word,
         candidate_layers,
     )
     from mmgrad_explain.composers.base import Composer
@@ -45,6 +46,7 @@ _HOMES = {
         "PairScore",
         "Similarity",
         "TextShift",
+        "Word",
         "candidate_layers",
     ),
     "composers.base": ("Composer",),
@@ -72,6 +74,7 @@ __all__ = [
     "PairScore",
     "Similarity",
     "TextShift",
+    "Word",
     "__version__",
     "candidate_layers",
     "explain",

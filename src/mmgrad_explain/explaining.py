@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from mmgrad_explain.attention import MultiModalGradAttention
+from mmgrad_explain.attention.words import pieces_of_text
 from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.familiarity import grids_seen, unfamiliar
 from mmgrad_explain.composers.load import bundled_for, load_composer
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mmgrad_explain.attention import Explanation
+    from mmgrad_explain.attention.words import Pieces
 
 T = TypeVar("T")
 
@@ -34,6 +36,8 @@ def explain(
     score: str | Callable[..., torch.Tensor] | None = None,
     weighting: str | Callable[..., torch.Tensor] = "gradcam",
     device: str | torch.device | None = None,
+    words: bool = False,
+    words_layer: str | None = None,
 ) -> Explanation:
     """Where a model looks in a picture because of a text.
 
@@ -52,6 +56,8 @@ def explain(
         weighting: ``"gradcam"``, ``"gradcam++"``, ``"xgradcam"``, ``"layercam"``, ``"hirescam"`` or a callable.
         device: Where to run, for example ``"cuda"``; where the composer is when None. A composer that is handed in
             goes back to its own device afterwards.
+        words: Say what each word of the text contributes as well: ``Explanation.words``.
+        words_layer: Dotted name of the embedding that looks words up, where it is not the largest one.
 
     Returns:
         The maps with pictures, texts and the way back to the pictures' own pixels.
@@ -72,7 +78,8 @@ def explain(
     composer = model if isinstance(model, Composer) else load_composer(model)
     inputs = composer.preprocess(images, texts, targets)
     with _on_device(composer, device) as place:
-        mmgrad = MultiModalGradAttention(composer, layer, score, weighting)
+        namer = _namer(composer, texts) if words else None
+        mmgrad = MultiModalGradAttention(composer, layer, score, weighting, words=namer, words_layer=words_layer)
         with grids_seen(composer) as grids:
             explanation = mmgrad(**{name: tensor.to(place) for name, tensor in inputs.tensors.items()})
     strange = unfamiliar(composer, grids)
@@ -86,6 +93,19 @@ def explain(
         model=composer.name,
         notes=(*explanation.notes, *inputs.notices, *([strange] if strange else [])),
     )
+
+
+def _namer(composer: Composer, texts: Sequence[str]) -> Callable[[list[list[int]], list[list[int]]], list[Pieces]]:
+    """What says which tokens each word of the texts became."""
+    processor = getattr(composer, "processor", None)
+    tokenizer = getattr(processor, "tokenizer", None) or getattr(composer, "tokenizer", None)
+    if tokenizer is None:
+        raise InputError(f"words: {type(composer).__name__} has no processor.tokenizer that would tell words apart")
+
+    def name(ids: list[list[int]], kept: list[list[int]]) -> list[Pieces]:
+        return [pieces_of_text(tokenizer, *one) for one in zip(texts, ids, kept, strict=True)]
+
+    return name
 
 
 def _texts(text: str | Sequence[str]) -> list[str]:

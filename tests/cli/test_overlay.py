@@ -158,6 +158,24 @@ def test_a_model_folder(run, picture_file, tiny_folder):
     assert "8x8 cells" in out
 
 
+def test_words(run, picture_file, tiny_folder):
+    one = ["overlay", picture_file, "make it red", "--model", tiny_folder]
+    assert run(*one, "--out", "plain.png")[0] == 0
+    code, out, _ = run(*one, "--words", "--out", "words.png")
+    assert code == 0
+    line = out.splitlines()[-1].split()
+    assert line[:1] + line[1::2] == ["words", "make", "it", "red"]
+    assert max(abs(float(value)) for value in line[2::2]) == 1
+    with Image.open("plain.png") as plain, Image.open("words.png") as words:
+        assert words.height > plain.height
+    (result,) = json.loads(run(*one, "--words", "--json")[1])
+    assert [set(word) for word in result["words"]] == 3 * [{"word", "value", "scaled", "tokens"}]
+    (result,) = json.loads(run(*one, "--json")[1])
+    assert result["words"] is None
+    _, out, _ = run("overlay", picture_file, "abracadabra", "--model", tiny_folder, "--words")
+    assert "words   none: the model read none of them" in out
+
+
 def test_long_and_unknown_words_are_noted(run, picture_file):
     code, _, err = run("overlay", picture_file, "make the zeppelin " + "red " * 30)
     assert code == 0

@@ -18,3 +18,4 @@ from mmgrad_explain.attention.scores import as_tensor as as_tensor
 from mmgrad_explain.attention.scores import ensure_score as ensure_score
 from mmgrad_explain.attention.weighting import WEIGHTINGS as WEIGHTINGS
 from mmgrad_explain.attention.weighting import ensure_weighting as ensure_weighting
+from mmgrad_explain.attention.words import Word as Word

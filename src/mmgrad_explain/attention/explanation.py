@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
-import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,8 @@ from torch import Tensor
 
 from mmgrad_explain.attention.fusing import resize_maps
 from mmgrad_explain.attention.region import Region, brightest_region
-from mmgrad_explain.errors import InputError, OutputExistsError
+from mmgrad_explain.attention.saving import MANIFEST, save_folder
+from mmgrad_explain.errors import InputError
 from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:
@@ -25,9 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from mmgrad_explain.attention.words import Word
     from mmgrad_explain.images import Placement
-
-_MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,6 +53,7 @@ class Explanation:
         placements: How each picture lies in the model's input.
         targets: The original target pictures.
         target_placements: How each of these lies in the model's input.
+        words: What each word of each text contributes to the score, where it was asked for (``words=``).
     """
 
     calls: tuple[Tensor, ...]
@@ -76,6 +75,7 @@ class Explanation:
     placements: tuple[Placement, ...] | None = None
     targets: tuple[Image.Image, ...] | None = None
     target_placements: tuple[Placement, ...] | None = None
+    words: tuple[tuple[Word, ...], ...] | None = None
 
     @property
     def maps(self) -> Tensor:
@@ -212,6 +212,7 @@ class Explanation:
         colormap: str = "turbo",
         contour: bool = False,
         target: Any = None,
+        words: bool = False,
     ) -> Image.Image:
         """Draw the picture beside itself with the map over it, and the target likewise where there is one.
 
@@ -222,13 +223,16 @@ class Explanation:
             colormap: Name of the colours.
             contour: Draw the line around the brightest part too.
             target: The target picture, where the explanation does not know it; False leaves the target out.
+            words: Add a strip below with each word shaded by what it contributes to the score.
 
         Raises:
-            InputError: no picture is known, or as :meth:`heatmap`.
+            InputError: no picture is known, ``words`` were not asked for, or as :meth:`heatmap`.
         """
         from mmgrad_explain import overlay as draw
         from mmgrad_explain.images import open_image
 
+        if words and self.words is None:
+            raise InputError("words: the explanation has none; ask for them with words=True when explaining")
         tiles: list[Any] = []
         captions: list[str] = []
         pairs = [(image, self.images, False)]
@@ -246,7 +250,12 @@ class Explanation:
             drawn = draw.contour(drawn, heat) if contour else drawn
             tiles += [picture, drawn]
             captions += ["target" if of_target else "reference", self._caption(index, of_target=of_target)]
-        return draw.panel(tiles, captions=captions)
+        sheet = draw.panel(tiles, captions=captions)
+        if words and self.words is not None:
+            from mmgrad_explain.overlay_words import add_words
+
+            sheet = add_words(sheet, [(word.text, word.scaled) for word in self.words[index]])
+        return sheet
 
     def show(self, index: int = 0, **options: Any) -> None:
         """Open :meth:`overlay` in the system's picture viewer."""
@@ -273,21 +282,7 @@ class Explanation:
             OutputExistsError: something is there and ``overwrite`` is off, or it is not a saved explanation.
             InputError: the folder cannot be written.
         """
-        goal = Path(folder)
-        _refuse_existing(goal, overwrite=overwrite)
-        try:
-            work = Path(tempfile.mkdtemp(prefix=f".{goal.name}-", dir=goal.parent))
-        except OSError as error:
-            raise InputError(f"folder: {goal} cannot be written ({error.strerror})") from error
-        try:
-            self._write(work)
-            work.chmod(0o755)
-            _put(work, goal)
-        except OSError as error:
-            raise InputError(f"folder: {goal} cannot be written ({error.strerror or error})") from error
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-        return goal
+        return save_folder(folder, self._write, overwrite=overwrite)
 
     def save_arrays(self, path: str | os.PathLike[str], index: int = 0, *, overwrite: bool = False) -> None:
         """Write one sample's maps as arrays into an ``.npz`` file, all or nothing.
@@ -328,6 +323,7 @@ class Explanation:
             "target_placements": (
                 None if self.target_placements is None else [one.to_dict() for one in self.target_placements]
             ),
+            "words": None if self.words is None else [[one.to_dict() for one in words] for words in self.words],
             "versions": dict(self.versions),
         }
 
@@ -342,7 +338,7 @@ class Explanation:
             for index in range(len(self)):
                 safe_save(self.overlay(index), folder / f"overlay_{index:04d}.png")
         text = json.dumps(self.manifest(), indent=2, ensure_ascii=False, allow_nan=False)
-        (folder / _MANIFEST).write_text(text + "\n", encoding="utf-8")
+        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
     def _map(self, index: int, *, target: bool) -> Tensor:
         if target and len(self.calls) < 2:
@@ -355,28 +351,3 @@ class Explanation:
     def _caption(self, index: int, *, of_target: bool) -> str:
         what = self.texts[index] if self.texts is not None else f"{self.score_name} = {float(self.score[index]):.3g}"
         return f"{what} (on the target)" if of_target else what
-
-
-def _refuse_existing(goal: Path, *, overwrite: bool) -> None:
-    if not goal.exists() and not goal.is_symlink():
-        return
-    if not overwrite:
-        raise OutputExistsError(f"folder: {goal} exists; choose another one or pass overwrite=True")
-    if not (goal / _MANIFEST).is_file() and not (goal.is_dir() and not any(goal.iterdir())):
-        raise OutputExistsError(f"folder: {goal} holds something else than a saved explanation and is not replaced")
-
-
-def _put(work: Path, goal: Path) -> None:
-    """Move a finished folder to its place; what is there makes way only then, and comes back should that fail."""
-    if not goal.exists():
-        work.replace(goal)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{goal.name}-old-", dir=goal.parent)) / goal.name
-    goal.replace(aside)
-    try:
-        work.replace(goal)
-    except OSError:
-        aside.replace(goal)
-        raise
-    finally:
-        shutil.rmtree(aside.parent, ignore_errors=True)

@@ -23,8 +23,13 @@ _HALF_SCALE = 256.0
 
 
 def take_gradients(
-    score: Tensor, seen: Capture, *, create_graph: bool = False, retain_graph: bool | None = None
-) -> dict[str, list[Tensor | None]]:
+    score: Tensor,
+    seen: Capture,
+    *,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
+    also: Sequence[Tensor] = (),
+) -> tuple[dict[str, list[Tensor | None]], list[Tensor | None]]:
     """Take the gradient of the scores' sum with respect to every recorded activation.
 
     ``.grad`` of parameters and inputs stays as it is.
@@ -34,10 +39,11 @@ def take_gradients(
         seen: What was recorded on the way to the score.
         create_graph: Make the gradients differentiable.
         retain_graph: Keep the graph for another gradient; None keeps it just when ``create_graph``.
+        also: Other tensors of the graph that the same backward pass is to reach.
 
     Returns:
         Layer to one gradient a call, float32 (float64 for float64 activations), in the shape of the activation; None
-        for a call that the score does not depend on.
+        for a call that the score does not depend on. And one gradient for each of ``also``, likewise.
 
     Raises:
         CaptureError: a layer has no record, or its record was changed in place.
@@ -52,12 +58,13 @@ def take_gradients(
         why = "gradients were off (torch.no_grad) when the layer ran" if severed else _CUT_OFF
         raise GradientError(f"the score does not depend on layer {names}: {why}")
     activations = [record.activation for calls in records.values() for record in calls]
-    gradients = iter(differentiate(score, activations, create_graph=create_graph, retain_graph=retain_graph))
+    taken = differentiate(score, [*activations, *also], create_graph=create_graph, retain_graph=retain_graph)
+    gradients = iter(taken)
     found = {name: [next(gradients) for _ in calls] for name, calls in records.items()}
     for name, of_calls in found.items():
         if all(gradient is None for gradient in of_calls):
             raise GradientError(f"the score does not depend on layer {name!r}: {_CUT_OFF}")
-    return found
+    return found, list(gradients)
 
 
 def differentiate(

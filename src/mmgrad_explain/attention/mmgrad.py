@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import platform
-import warnings
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from mmgrad_explain._version import __version__
+from mmgrad_explain.attention.assembling import assemble, weigh_all
 from mmgrad_explain.attention.candidates import probe, resolve_score
 from mmgrad_explain.attention.capture import Capture
-from mmgrad_explain.attention.explanation import Explanation
 from mmgrad_explain.attention.fusing import Fuse, ensure_fuse, fuse_maps
 from mmgrad_explain.attention.gradient import (
     AnyLayout,
@@ -21,19 +19,21 @@ from mmgrad_explain.attention.gradient import (
     check_twice_differentiable,
     layouts_of,
     take_gradients,
-    weigh,
 )
 from mmgrad_explain.attention.guard import own_inputs, undisturbed
-from mmgrad_explain.attention.layout import LayoutLike, describe_layout, ensure_layout
+from mmgrad_explain.attention.layout import LayoutLike, ensure_layout
 from mmgrad_explain.attention.modules import find_layers, unwrap
 from mmgrad_explain.attention.scores import check_finite, check_score, ensure_score
 from mmgrad_explain.attention.structures import image_size
 from mmgrad_explain.attention.weighting import Weighting, ensure_weighting, name_of
-from mmgrad_explain.errors import GradientError, InputError, MMGradWarning
+from mmgrad_explain.attention.words import Word, WordCapture, ensure_words, name_words
+from mmgrad_explain.errors import GradientError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
+
+    from mmgrad_explain.attention.explanation import Explanation
 
 
 class MultiModalGradAttention:
@@ -60,6 +60,8 @@ class MultiModalGradAttention:
         layout: LayoutLike | None = None,
         *,
         fuse: str | Fuse = "mean",
+        words: Any = False,
+        words_layer: nn.Module | str | None = None,
     ) -> None:
         """Remember what to do; the model is not touched.
 
@@ -77,6 +79,9 @@ class MultiModalGradAttention:
             layout: ``"nchw"``, ``"nhwc"``, ``"tokens"``, a :class:`Layout`, or a callable that makes (B, K, h, w) of
                 the layer's output. None has it found.
             fuse: How several layers make one map: ``"mean"``, ``"max"``, ``"product"``, or a callable of (L, B, h, w).
+            words: Whether to say what each word contributes (``Explanation.words``), from the same backward pass: True
+                (tokens by their ids), the model's tokenizer, or a callable; see :mod:`~mmgrad_explain.attention.words`.
+            words_layer: The embedding that looks the words up, where it is not the largest one called with them.
 
         Raises:
             TypeError: an argument is of the wrong type.
@@ -92,6 +97,8 @@ class MultiModalGradAttention:
         own = getattr(self._root, "target_layer", None)
         wanted = target_layers if target_layers is not None or not isinstance(own, str) else own
         self._layers = None if wanted is None else find_layers(self._root, wanted)
+        self._name_words = ensure_words(words)
+        self._words_layer = None if words_layer is None else find_layers(self._root, words_layer)
         self._verified: set[str] = set()
 
     @property
@@ -127,7 +134,7 @@ class MultiModalGradAttention:
             args, kwargs = own_inputs((args, kwargs))
             if self._layers is None:
                 self._layers = self._find(args, kwargs)
-            with Capture(self._root, self._layers, force_grad=True) as seen:
+            with Capture(self._root, self._layers, force_grad=True) as seen, self._listen(args, kwargs) as heard:
                 try:
                     output = self._root(*args, **kwargs)
                 except RuntimeError as error:
@@ -142,11 +149,12 @@ class MultiModalGradAttention:
                 layouts = layouts_of(seen, self._layout, self._root)
                 score = check_score(scorer(output), batches_of(seen, layouts))
                 check_finite(score.detach())
-                gradients = take_gradients(score, seen)
+                gradients, of_words = take_gradients(score, seen, also=heard.embeddings if heard else ())
             self._check(gradients, layouts, graph=False)
-            signed = _weigh_all(seen, gradients, layouts, self._weighting, graph=False)
+            words = self._words(heard, of_words, len(score)) if heard else None
+            signed = weigh_all(seen, gradients, layouts, self._weighting, graph=False)
             signed = {name: [one.float() for one in calls] for name, calls in signed.items()}
-            return self._explanation(signed, score.detach().float(), scorer.name, layouts, image_size((args, kwargs)))
+            return self._explanation(signed, score, scorer.name, layouts, image_size((args, kwargs)), words)
 
     def capture(self, *, math_attention: bool = True) -> AbstractContextManager[Capture]:
         """Record the target layers of your own forward, in your own graph.
@@ -260,9 +268,9 @@ class MultiModalGradAttention:
         layouts = layouts_of(seen, self._layout, self._root)
         score = check_score(score, batches_of(seen, layouts))
         keep = True if retain_graph is None else retain_graph
-        gradients = take_gradients(score, seen, create_graph=create_graph, retain_graph=keep)
+        gradients, _ = take_gradients(score, seen, create_graph=create_graph, retain_graph=keep)
         self._check(gradients, layouts, graph=create_graph)
-        signed = [_weigh_all(seen, gradients, layouts, one, graph=create_graph) for one in chosen]
+        signed = [weigh_all(seen, gradients, layouts, one, graph=create_graph) for one in chosen]
         return signed, {name: [gradient is not None for gradient in calls] for name, calls in gradients.items()}
 
     def _check(
@@ -285,6 +293,17 @@ class MultiModalGradAttention:
             )
         return find_layers(self._root, chosen)
 
+    def _listen(self, args: Any, kwargs: dict[str, Any]) -> AbstractContextManager[WordCapture | None]:
+        if self._name_words is None:
+            return contextlib.nullcontext()
+        return WordCapture(self._root, (args, kwargs), self._words_layer)
+
+    def _words(
+        self, heard: WordCapture, gradients: Sequence[Tensor | None], batch: int
+    ) -> tuple[tuple[Word, ...], ...] | None:
+        values = heard.values(gradients, batch)
+        return None if self._name_words is None else name_words(values, self._name_words(*heard.tokens()))
+
     def _explanation(
         self,
         signed: dict[str, list[Tensor]],
@@ -292,80 +311,12 @@ class MultiModalGradAttention:
         score_name: str,
         layouts: dict[str, list[AnyLayout]],
         size: tuple[int, int] | None,
+        words: tuple[tuple[Word, ...], ...] | None,
     ) -> Explanation:
-        if not all(bool(one.isfinite().all()) for calls in signed.values() for one in calls):
-            raise GradientError("the map is not finite: the activations or gradients overflow; try bfloat16 or float32")
-        layers = {name: [one.relu() for one in calls] for name, calls in signed.items()}
-        count = max(len(calls) for calls in layers.values())
-        by_call = [[calls[index] for calls in layers.values() if index < len(calls)] for index in range(count)]
-        calls = tuple(fuse_maps(maps, self._fuse) for maps in by_call)
-        flat = _flat(calls[0])
-        below = torch.stack([(one[0].amin((1, 2)) < 0) & (one[0].amax((1, 2)) <= 0) for one in signed.values()])
-        clipped = flat & below.any(0)
-        notes = _notes(calls, flat, clipped)
-        for note in notes:
-            warnings.warn(note, MMGradWarning, stacklevel=3)
-        notes += [
-            f"the map of samples {_which(_flat(maps))} in call {index} is flat"
-            for index, maps in enumerate(calls)
-            if index and bool(_flat(maps).any())
-        ]
-        return Explanation(
-            calls=calls,
-            score=score,
-            score_name=score_name,
-            weighting=self._weighting_name,
-            fuse=self._fuse_name,
-            layers=layers,
-            signed=signed,
-            layouts={name: tuple(map(describe_layout, of_calls)) for name, of_calls in layouts.items()},
-            flat=flat,
-            clipped=clipped,
-            notes=tuple(notes),
-            input_size=size,
-            versions={"mmgrad_explain": __version__, "torch": torch.__version__, "python": platform.python_version()},
-            model=type(self._root).__name__,
-        )
-
-
-def _weigh_all(
-    seen: Capture,
-    gradients: dict[str, list[Tensor | None]],
-    layouts: dict[str, list[AnyLayout]],
-    weighting: Weighting,
-    *,
-    graph: bool,
-) -> dict[str, list[Tensor]]:
-    return {
-        name: [
-            weigh(record, gradient, layout, weighting, graph=graph)
-            for record, gradient, layout in zip(seen.calls(name), of_calls, layouts[name], strict=True)
-        ]
-        for name, of_calls in gradients.items()
-    }
-
-
-def _flat(maps: Tensor) -> Tensor:
-    return maps.amax((1, 2)) <= maps.amin((1, 2))
-
-
-def _notes(calls: Sequence[Tensor], flat: Tensor, clipped: Tensor) -> list[str]:
-    """Say what is wrong with the maps of the first call, in words."""
-    elsewhere = [index for index, maps in enumerate(calls) if index and not bool(_flat(maps).all())]
-    hint = f" (the maps of call {elsewhere[0]} are not)" if elsewhere and bool(flat.all()) else ""
-    notes = []
-    if bool(clipped.any()):
-        notes.append(
-            f"the map of samples {_which(clipped)} is empty: the score falls with the activation everywhere in it, and "
-            f"the ReLU removed all of it{hint}"
-        )
-    if bool((flat & ~clipped).any()):
-        notes.append(f"the map of samples {_which(flat & ~clipped)} is flat: no place counts more than another{hint}")
-    return notes
-
-
-def _which(mask: Tensor) -> list[int]:
-    return [int(index) for index in mask.nonzero().flatten().tolist()]
+        return assemble(
+            signed, score.detach().float(), score_name, self._weighting_name, (self._fuse_name, self._fuse), layouts,
+            size=size, model=type(self._root).__name__, words=words,
+        )  # fmt: skip
 
 
 MMGrad = MultiModalGradAttention

@@ -32,10 +32,15 @@ TEXT says what should change. Scores:
 
 Weightings: gradcam (default), gradcam++, xgradcam, layercam, hirescam.
 
+--words adds what each word contributes to the score (gradient x input at its embedding): from -1 to 1, the largest
+magnitude being 1. Orange and + raise the score, blue and - lower it. The values are first-order and do not add up to
+the score.
+
 Examples:
   mmgrad-explain overlay query.jpg "make it red"
   mmgrad-explain overlay query.jpg "remove the star" --target target.jpg --contour --out where.png
   mmgrad-explain overlay a.jpg b.jpg c.jpg "make it larger" --out maps/
+  mmgrad-explain overlay query.jpg "make the large circle red" --words
   cat query.jpg | mmgrad-explain overlay - "make it red" --json
 """
 
@@ -63,6 +68,7 @@ def add_parser(commands: Any) -> None:
     add("--weighting", default="gradcam", metavar="NAME", help="how gradients weigh activations (default: %(default)s)")
     add("--alpha", type=float, default=0.7, help="opacity of the heat map, 0 to 1 (default: %(default)s)")
     add("--colormap", default="turbo", metavar="NAME", help="turbo, jet, viridis, magma ... (default: %(default)s)")
+    add("--words", action="store_true", help="say what each word of TEXT contributes, below the picture and as text")
     add("--contour", action="store_true", help="outline the brightest region")
     add("--format", choices=FORMATS, help="png, jpg, or npz with the maps as arrays (default: by --out, else png)")
     add("--device", help="cpu, cuda, cuda:N or mps (default: cpu)")
@@ -94,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
         part = slice(start, start + _CHUNK)
         explanation = explain(
             images[part], options.text, target=target, model=composer, layer=options.layer, score=options.score,
-            weighting=options.weighting, device=options.device,
+            weighting=options.weighting, device=options.device, words=options.words,
         )  # fmt: skip
         for index, file in enumerate(files[part]):
             _write(explanation, index, file, options)
@@ -156,7 +162,7 @@ def _write(explanation: Explanation, index: int, file: Path, options: argparse.N
     from mmgrad_explain.images import safe_save
 
     picture: Image.Image = explanation.overlay(
-        index, alpha=options.alpha, colormap=options.colormap, contour=options.contour
+        index, alpha=options.alpha, colormap=options.colormap, contour=options.contour, words=options.words
     )
     safe_save(picture, file, format=options.format, overwrite=options.overwrite)
 
@@ -174,6 +180,7 @@ def _result(explanation: Explanation, index: int, file: Path, image: str) -> dic
         "score_name": explanation.score_name,
         "score": float(explanation.score[index]),
         "brightest_region": None if region is None else {"share": region.share, "box": list(region.box)},
+        "words": None if explanation.words is None else [word.to_dict() for word in explanation.words[index]],
         "flat": bool(explanation.flat[index]),
         "clipped": bool(explanation.clipped[index]),
         "notes": list(explanation.notes),
@@ -196,4 +203,7 @@ def _text(result: dict[str, Any]) -> str:
         left, top, right, bottom = region["box"]
         where = f"x {left} to {right}, y {top} to {bottom} of the picture"
         lines.append(f"  region  {region['share']:.0%} of the map lies in its brightest region: {where}")
+    if result["words"] is not None:
+        said = "  ".join(f"{word['word']} {round(word['scaled'], 2) + 0.0:+.2f}" for word in result["words"])
+        lines.append(f"  words   {said or 'none: the model read none of them'}")
     return "\n".join(lines)

@@ -1,0 +1,290 @@
+"""What each word of the text contributes to the score: gradient x input at the embedding of the words.
+
+For the token at position i with embedding ``e_i`` the value is ``<ds/de_i, e_i>``, the first-order change of the score
+when the embedding is scaled; a word's value is the sum over its tokens. The gradient comes out of the same backward
+pass as the map's. Source: Simonyan et al., arXiv 1312.6034; Shrikumar et al., arXiv 1605.01713 (gradient x input);
+Denil et al., arXiv 1412.6815 (for words, at their embeddings).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from mmgrad_explain.attention.gradient import full
+from mmgrad_explain.attention.structures import map_tensors, tensors_in
+from mmgrad_explain.errors import CaptureError, GradientError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+Pieces = list[tuple[str, tuple[int, ...]]]
+"""The words of one text, each with the positions of its tokens."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word and what it contributes to the score.
+
+    Attributes:
+        text: As it was written.
+        value: The sum over its tokens of gradient x input, in units of the score; signed.
+        scaled: ``value`` divided by the largest magnitude in its text, in [-1, 1].
+        positions: Of its tokens in the model's input.
+    """
+
+    text: str
+    value: float
+    scaled: float
+    positions: tuple[int, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it ready for JSON."""
+        return {"word": self.text, "value": self.value, "scaled": self.scaled, "tokens": list(self.positions)}
+
+
+@dataclass(frozen=True)
+class _Heard:
+    name: str
+    vocabulary: int
+    ids: Tensor
+    embedding: Tensor
+
+
+class WordCapture:
+    """The embeddings of the words during one block, marked so that a gradient reaches them.
+
+    Every ``nn.Embedding`` that is called with integers of the caller's own is heard, and the one with the largest
+    vocabulary counts: others look positions or token types up.
+    """
+
+    def __init__(self, root: nn.Module, inputs: Any, layers: Mapping[str, nn.Module] | None = None) -> None:
+        """Prepare to listen; nothing is touched before the block is entered.
+
+        Args:
+            root: The unwrapped model.
+            inputs: Positional and keyword arguments of the call.
+            layers: Name to module of the embedding, where the user named it.
+        """
+        args, kwargs = inputs
+        own = [args, *(value for name, value in kwargs.items() if "position" not in name and "type" not in name)]
+        self._heard: list[_Heard] = []
+        self._numbers = [tensor for tensor in tensors_in(own) if _whole(tensor)]
+        self._masks = [tensor for name, value in kwargs.items() if "mask" in name for tensor in tensors_in(value)]
+        self._named = layers
+        self._layers = dict(layers or _embeddings(root))
+        self._stack = contextlib.ExitStack()
+        self._thread = 0
+        self._bags: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self._thread = threading.get_ident()
+        for name, module in self._layers.items():
+            handle = module.register_forward_hook(self._hook_for(name, module), with_kwargs=True)
+            self._stack.callback(handle.remove)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def calls(self) -> list[_Heard]:
+        """The calls that count: those of the largest vocabulary, with the ids of the first of them."""
+        largest = max((call.vocabulary for call in self._heard), default=0)
+        left = [call for call in self._heard if call.vocabulary == largest]
+        return [call for call in left if _equal(call.ids, left[0].ids)]
+
+    def _hook_for(self, name: str, module: nn.Module) -> Callable[..., Any]:
+        def hook(_module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+            recomputing = torch._C._current_graph_task_id() != -1  # noqa: SLF001  (what checkpointing itself asks)
+            if not recomputing and threading.get_ident() != self._thread:
+                return None
+            ids = next((tensor for tensor in tensors_in((args, kwargs)) if _whole(tensor)), None)
+            if ids is None or (self._named is None and not any(_equal(ids, number) for number in self._numbers)):
+                return None
+            tensor = next((one for one in tensors_in(output) if one.is_floating_point()), None)
+            if tensor is None or tensor.ndim < 3:
+                self._bags.add(name)
+                return None
+            if torch.is_inference_mode_enabled():
+                raise GradientError(
+                    f"words: the embedding {name!r} runs inside a torch.inference_mode() block of the model's own: use "
+                    "torch.no_grad() there"
+                )
+            torch.set_grad_enabled(True)  # until the model's own no_grad block ends and puts back what was before it
+            embedding = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+            if not recomputing:
+                vocabulary = int(getattr(module, "num_embeddings", 0))
+                self._heard.append(_Heard(name, vocabulary, ids.reshape(tensor.shape[:2]), embedding))
+            handed_on = embedding.clone()
+            return map_tensors(output, lambda other: handed_on if other is tensor else other)
+
+        return hook
+
+    @property
+    def embeddings(self) -> list[Tensor]:
+        """What the gradient is to reach, (B, L, D) each.
+
+        Raises:
+            CaptureError: no embedding of words was called.
+        """
+        if self._heard:
+            return [call.embedding for call in self.calls]
+        if self._bags:
+            raise CaptureError(
+                f"words: {', '.join(map(repr, sorted(self._bags)))} mixes the words' vectors, so that none has a value "
+                "of its own; name a layer that gives (batch, words, channels) as words_layer="
+            )
+        if self._named:
+            raise CaptureError(
+                f"words: {', '.join(map(repr, self._named))} was not called with whole numbers in this forward; name "
+                "the embedding that looks the token ids up as words_layer="
+            )
+        raise CaptureError(
+            "words: no nn.Embedding of the model was called with whole numbers from its own inputs; hand the token ids "
+            "to the model, or name the embedding as words_layer="
+        )
+
+    def values(self, gradients: Sequence[Tensor | None], batch: int) -> Tensor:
+        """Give what each token contributes, (B, L) float32 or float64; calls with the same ids add up.
+
+        Args:
+            gradients: For each of :attr:`embeddings`.
+            batch: How many samples the score has.
+
+        Raises:
+            GradientError: the score depends on no word, or the values are not finite.
+            InputError: there is not one text a sample.
+        """
+        pairs = zip(self.embeddings, gradients, strict=True)
+        parts = [(full(one.detach()) * gradient).sum(-1) for one, gradient in pairs if gradient is not None]
+        if not parts:
+            raise GradientError(
+                f"words: the score does not depend on the embedding {self.calls[0].name!r}; another score may, or name "
+                "another words_layer="
+            )
+        total = torch.stack(parts).sum(0)
+        if len(total) != batch:
+            raise InputError(f"words: {len(total)} texts for {batch} samples; hand the model one text a sample")
+        if not bool(total.isfinite().all()):
+            raise GradientError("words: the values are not finite; try bfloat16 or float32")
+        return total
+
+    def tokens(self) -> tuple[list[list[int]], list[list[int]]]:
+        """Give the ids of each text, and the positions of those that no mask hides."""
+        ids = self.calls[0].ids.cpu()
+        mask = next((mask.cpu() for mask in self._masks if mask.shape == ids.shape), torch.ones_like(ids))
+        return ids.tolist(), [row.nonzero().flatten().tolist() for row in mask]
+
+
+def name_words(values: Tensor, pieces: Sequence[Pieces]) -> tuple[tuple[Word, ...], ...]:
+    """Add the tokens' values up to words.
+
+    Args:
+        values: (B, L).
+        pieces: The words of each of the B texts.
+    """
+    result = []
+    for row, words in zip(values.detach().cpu().double().tolist(), pieces, strict=True):
+        sums = [sum(row[position] for position in positions) for _, positions in words]
+        largest = max(map(abs, sums), default=0.0) or 1.0
+        result.append(
+            tuple(
+                Word(text, value, value / largest, positions)
+                for (text, positions), value in zip(words, sums, strict=True)
+            )
+        )
+    return tuple(result)
+
+
+def ensure_words(words: Any) -> Callable[[list[list[int]], list[list[int]]], list[Pieces]] | None:
+    """Give what names the tokens of a batch, or None where no words are wanted.
+
+    Args:
+        words: False or None; True, which names each token by its id; a tokenizer (transformers', tokenizers', or any
+            with ``encode`` and ``decode``); or a callable of ids and kept positions, one list a text, giving the
+            pieces of each text: pairs of a word and the positions of its tokens.
+
+    Raises:
+        TypeError: none of these.
+    """
+    if words is None or words is False:
+        return None
+    if words is True:
+        return _by_id
+    if hasattr(words, "encode") and hasattr(words, "decode"):
+        return lambda ids, kept: [_decoded(words, row, places) for row, places in zip(ids, kept, strict=True)]
+    if callable(words):
+        return words  # type: ignore[no-any-return]
+    raise TypeError(f"words must be True, a tokenizer or a callable, not {type(words).__name__}")
+
+
+def pieces_of_text(tokenizer: Any, text: str, ids: Sequence[int], kept: Sequence[int]) -> Pieces:
+    """Say which tokens each word of a text became.
+
+    A new word begins where the tokenizer says so (its own word ids) and at white space. Special tokens, padding, and
+    tokens that are not in the text are left out; so are words that did not become tokens.
+
+    Args:
+        tokenizer: Of transformers or tokenizers; others name each token by itself.
+        text: What was encoded.
+        ids: The tokens that the model got.
+        kept: Positions among them that are not padding.
+
+    Returns:
+        The words in their order in the text.
+    """
+    encoding = getattr(tokenizer, "backend_tokenizer", tokenizer).encode(text)
+    if not hasattr(encoding, "offsets"):
+        special = set(getattr(tokenizer, "all_special_ids", ()))
+        return [(str(tokenizer.decode([ids[at]])).strip(), (at,)) for at in kept if ids[at] not in special]
+    row = [ids[at] for at in kept]
+    blocks = SequenceMatcher(None, encoding.ids, row, autojunk=False).get_matching_blocks()
+    pairs = [(block.a + step, kept[block.b + step]) for block in blocks for step in range(block.size)]
+    starts = [match.start() for match in re.finditer(r"\S+", text)]
+    found: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
+    for at, position in pairs:
+        start, end = encoding.offsets[at]
+        start += len(text[start:end]) - len(text[start:end].lstrip())
+        if encoding.special_tokens_mask[at] or encoding.word_ids[at] is None or start >= end:
+            continue
+        word = sum(begin <= start for begin in starts)
+        spans, positions = found.setdefault((encoding.word_ids[at], word), ([], []))
+        spans += [start, end]
+        positions.append(position)
+    return [(text[min(spans) : max(spans)].strip(), tuple(places)) for spans, places in found.values()]
+
+
+def _decoded(tokenizer: Any, ids: Sequence[int], kept: Sequence[int]) -> Pieces:
+    """The words of a text of which only the tokens are known."""
+    special = set(getattr(tokenizer, "all_special_ids", ()))
+    row = [ids[at] for at in kept if ids[at] not in special]
+    text = tokenizer.decode(row, skip_special_tokens=True) if _takes_skip(tokenizer) else tokenizer.decode(row)
+    return pieces_of_text(tokenizer, str(text), ids, kept)
+
+
+def _takes_skip(tokenizer: Any) -> bool:
+    return hasattr(tokenizer, "backend_tokenizer") or hasattr(tokenizer, "get_vocab_size")
+
+
+def _by_id(ids: list[list[int]], kept: list[list[int]]) -> list[Pieces]:
+    return [[(f"#{row[at]}", (at,)) for at in places] for row, places in zip(ids, kept, strict=True)]
+
+
+def _embeddings(root: nn.Module) -> Iterable[tuple[str, nn.Module]]:
+    return ((name, one) for name, one in root.named_modules() if isinstance(one, (nn.Embedding, nn.EmbeddingBag)))
+
+
+def _whole(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() and not tensor.is_complex() and tensor.dtype != torch.bool
+
+
+def _equal(ids: Tensor, number: Tensor) -> bool:
+    return ids.numel() == number.numel() and bool((ids.flatten() == number.flatten().to(ids.device)).all())

@@ -7,11 +7,40 @@ import pytest
 import torch
 from PIL import Image
 
-from mmgrad_explain import InputError, MMGradWarning, explain, load_composer
+from mmgrad_explain import InputError, MMGrad, MMGradWarning, explain, load_composer
 from mmgrad_explain.composers.familiarity import describe, fit, grids_seen
 from mmgrad_explain.explaining import usable_device
 
 pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
+
+
+@pytest.fixture
+def clip():
+    """A random CLIP of two layers with a combiner and a tokenizer of a few words."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import CLIPConfig, CLIPModel
+
+    from mmgrad_explain.composers.clip_composer import ClipComposer, Combiner, CombinerConfig
+    from mmgrad_explain.composers.clip_processor import ClipProcessor
+
+    words = ["<unk>", "<start>", "<end>", "make", "it", "red", "blue"]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<start> $A <end>", special_tokens=[("<start>", 1), ("<end>", 2)]
+    )
+    small = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
+    torch.manual_seed(0)
+    model = CLIPModel(
+        CLIPConfig(
+            text_config={**small, **ids, "vocab_size": len(words), "max_position_embeddings": 8},
+            vision_config={**small, "image_size": 32, "patch_size": 8},
+            projection_dim=16,
+        )
+    )
+    processor = ClipProcessor(tokenizer, image_size=32, max_words=8, pad=2, end=2)
+    return ClipComposer(model, processor, Combiner(CombinerConfig(embed_dim=16, width=16))).eval()
 
 
 def test_one_picture_one_text(picture, tiny):
@@ -219,3 +248,41 @@ def test_a_picture_unlike_the_training_data_is_noted(tiny_folder, tmp_path, pict
         note
         == "the picture is unlike what the model was trained on (one red square): do not trust the map; take another"
     )
+
+
+@pytest.mark.parametrize("layer", [None, "network.visual.layer2"])
+def test_one_picture_and_many_texts_is_encoded_once(picture, tiny, layer):
+    """And gives what each text gives alone, words, notes and placements included."""
+    texts = ["make it blue", "remove the dress", "make the large square left of it small", "make it blue"]
+    singles = [explain(picture, text, model=tiny, layer=layer, words=True) for text in texts]
+    sizes = []
+    tiny.network.visual.register_forward_hook(lambda module, args, output: sizes.append(len(args[0])))
+    together = explain(picture, texts, model=tiny, layer=layer, words=True)
+    assert sizes == [1]
+    assert together.texts == tuple(texts)
+    assert together.model == tiny.name
+    assert together.notes == singles[1].notes
+    for index, single in enumerate(singles):
+        torch.testing.assert_close(together.maps[index], single.maps[0], rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(together.score[index], single.score[0])
+        np.testing.assert_allclose(together.heatmap(index), single.heatmap(), atol=1e-4)
+        ours, theirs = ({w.text: w.value for w in one} for one in (together.words[index], single.words[0]))
+        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-5)
+
+
+def test_a_composer_that_reads_words_says_them_itself(picture, clip):
+    """``mmgrad.texts`` with pictures and strings, on a composer in stages."""
+    texts = ["make it red", "make it blue"]
+    found = MMGrad(clip).texts(picture, texts)
+    quick = explain(picture, texts, model=clip, words=True)
+    assert found.texts == quick.texts
+    assert [[word.text for word in words] for words in quick.words] == [text.split() for text in texts]
+    for index, text in enumerate(texts):
+        single = explain(picture, text, model=clip, words=True)
+        for maps in (found.maps, quick.maps):
+            torch.testing.assert_close(maps[index], single.maps[0], rtol=1e-4, atol=1e-7)
+        for ours, theirs in zip(quick.words[index], single.words[0], strict=True):
+            assert ours.value == pytest.approx(theirs.value, rel=1e-3, abs=1e-6)
+    assert found.heatmap().shape == (40, 60)
+    alone = MMGrad(clip).texts(picture, "make it red")
+    torch.testing.assert_close(alone.maps[0], found.maps[0], rtol=1e-4, atol=1e-7)

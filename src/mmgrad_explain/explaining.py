@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from mmgrad_explain.attention import MultiModalGradAttention
+from mmgrad_explain.attention.many_texts import Composed
 from mmgrad_explain.attention.words import pieces_of_text
 from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.familiarity import grids_seen, unfamiliar
 from mmgrad_explain.composers.load import bundled_for, load_composer
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
+from mmgrad_explain.training.stages import Stages, stages_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -76,23 +78,46 @@ def explain(
     if model is None:
         model = bundled_for(texts)
     composer = model if isinstance(model, Composer) else load_composer(model)
-    inputs = composer.preprocess(images, texts, targets)
+    one = len(texts) > 1 and targets is None and all(picture is images[0] for picture in images)
+    stages = stages_of(composer) if one else None
     with _on_device(composer, device) as place:
         namer = _namer(composer, texts) if words else None
         mmgrad = MultiModalGradAttention(composer, layer, score, weighting, words=namer, words_layer=words_layer)
         with grids_seen(composer) as grids:
-            explanation = mmgrad(**{name: tensor.to(place) for name, tensor in inputs.tensors.items()})
+            if stages is not None and mmgrad.layer_names and _encodes(composer):
+                compose = _composing(stages)
+                explanation = mmgrad.texts(images[0], texts, encode=stages.encode_image, compose=compose)
+            else:
+                inputs = composer.preprocess(images, texts, targets)
+                explanation = mmgrad(**{name: tensor.to(place) for name, tensor in inputs.tensors.items()})
+                explanation = replace(
+                    explanation,
+                    texts=tuple(texts),
+                    images=tuple(images),
+                    placements=tuple(inputs.placements),
+                    targets=None if targets is None else tuple(targets),
+                    target_placements=None if inputs.target_placements is None else tuple(inputs.target_placements),
+                    notes=(*explanation.notes, *inputs.notices),
+                )
     strange = unfamiliar(composer, grids)
-    return replace(
-        explanation,
-        texts=tuple(texts),
-        images=tuple(images),
-        placements=tuple(inputs.placements),
-        targets=None if targets is None else tuple(targets),
-        target_placements=None if inputs.target_placements is None else tuple(inputs.target_placements),
-        model=composer.name,
-        notes=(*explanation.notes, *inputs.notices, *([strange] if strange else [])),
-    )
+    notes = (*explanation.notes, *([strange] if strange else []))
+    return replace(explanation, model=composer.name, notes=notes)
+
+
+def _encodes(composer: Composer) -> bool:
+    """Whether pictures and texts can be made tensors of by themselves."""
+    processor = getattr(composer, "processor", None)
+    return hasattr(processor, "encode_images") and hasattr(processor, "encode_texts")
+
+
+def _composing(stages: Stages) -> Callable[..., Composed]:
+    """Features and texts to a composer's output."""
+
+    def compose(features: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Composed:
+        identity, shift = stages.compose(features, stages.encode_text(input_ids, attention_mask))
+        return Composed(identity + shift, shift)
+
+    return compose
 
 
 def _namer(composer: Composer, texts: Sequence[str]) -> Callable[[list[list[int]], list[list[int]]], list[Pieces]]:

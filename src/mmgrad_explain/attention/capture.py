@@ -114,6 +114,10 @@ class Capture:
         """Record nothing more; the hooks stay, so that a recomputation (checkpointing) meets the same operations."""
         self._recording = False
 
+    def working_on(self, size: tuple[int, int] | None) -> None:
+        """Say which picture, (H, W) in pixels, is worked on, where it is not handed to a module around the layers."""
+        self._image_size = size
+
     def calls(self, layer: str) -> list[Record]:
         """Give the records of a layer, one a call.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,11 +23,12 @@ from mmgrad_explain.attention.gradient import (
 )
 from mmgrad_explain.attention.guard import own_inputs, undisturbed
 from mmgrad_explain.attention.layout import LayoutLike, ensure_layout
+from mmgrad_explain.attention.many_texts import Once, as_call, ask, spread, stages_of
 from mmgrad_explain.attention.modules import find_layers, unwrap
 from mmgrad_explain.attention.scores import check_finite, check_score, ensure_score
 from mmgrad_explain.attention.structures import image_size
 from mmgrad_explain.attention.weighting import Weighting, ensure_weighting, name_of
-from mmgrad_explain.attention.words import Word, WordCapture, ensure_words, name_words
+from mmgrad_explain.attention.words import WordCapture, ensure_words, name_words
 from mmgrad_explain.errors import GradientError, InputError
 
 if TYPE_CHECKING:
@@ -150,11 +152,59 @@ class MultiModalGradAttention:
                 score = check_score(scorer(output), batches_of(seen, layouts))
                 check_finite(score.detach())
                 gradients, of_words = take_gradients(score, seen, also=heard.embeddings if heard else ())
-            self._check(gradients, layouts, graph=False)
-            words = self._words(heard, of_words, len(score)) if heard else None
-            signed = weigh_all(seen, gradients, layouts, self._weighting, graph=False)
-            signed = {name: [one.float() for one in calls] for name, calls in signed.items()}
-            return self._explanation(signed, score, scorer.name, layouts, image_size((args, kwargs)), words)
+            size = image_size((args, kwargs))
+            return self._explain(seen, gradients, layouts, score, scorer.name, size, heard, of_words)
+
+    def texts(
+        self,
+        image: Any,
+        texts: Any,
+        *,
+        encode: Callable[..., Any] | None = None,
+        compose: Callable[..., Any] | None = None,
+    ) -> Explanation:
+        """Explain one picture for many texts; the picture is encoded once.
+
+        The result is that of a call for each text, in one batch. The model is left as it was, as by a call.
+
+        Args:
+            image: What ``encode`` takes, a batch of 1; for a composer a picture, in any form ``open_image`` takes.
+            texts: What ``compose`` takes beside the features (a tensor, a tuple or a mapping of them), T in a batch;
+                for a composer a list of strings.
+            encode: Picture to features, batch first: all that ``compose`` needs of it. None takes the model's own
+                ``encode_image``.
+            compose: Features and texts, T of each, to what the score is computed of. None takes the model's own
+                ``compose`` of features and of what its ``encode_text`` gives.
+
+        Returns:
+            The maps, one a text.
+
+        Raises:
+            InputError: the model has no such stages, no layer is known yet, or the inputs are not one picture and
+                a batch of texts.
+            CaptureError: as a call.
+            GradientError: as a call.
+        """
+        stages = stages_of(self._root, encode, compose)
+        if self._layers is None:
+            raise InputError("texts: no target layer is known; name one, or call mmgrad(...) once to have it found")
+        question = ask(self._root, image, texts)
+        with undisturbed(self._root, (question.image, question.texts)):
+            question = replace(question, image=own_inputs(question.image), texts=own_inputs(question.texts))
+            args, kwargs = as_call(question.texts)
+            size = image_size(question.image)
+            with Capture(self._root, self._layers, force_grad=True) as seen, self._listen(args, kwargs) as heard:
+                seen.working_on(size)
+                once = Once(stages[0], question, seen)
+                output = spread(stages[1], question.texts, once.rows)
+                seen.stop()
+                scorer = resolve_score(self._root, self._score, output)
+                score = check_score(scorer(output), [question.count])
+                check_finite(score.detach())
+                gradients, of_words = once.gradients(score, seen, heard.embeddings if heard else ())
+                layouts = layouts_of(seen, self._layout, self._root)
+            found = self._explain(seen, gradients, layouts, score, scorer.name, size, heard, of_words)
+            return replace(found, **question.known, notes=(*found.notes, *question.notices))
 
     def capture(self, *, math_attention: bool = True) -> AbstractContextManager[Capture]:
         """Record the target layers of your own forward, in your own graph.
@@ -298,21 +348,23 @@ class MultiModalGradAttention:
             return contextlib.nullcontext()
         return WordCapture(self._root, (args, kwargs), self._words_layer)
 
-    def _words(
-        self, heard: WordCapture, gradients: Sequence[Tensor | None], batch: int
-    ) -> tuple[tuple[Word, ...], ...] | None:
-        values = heard.values(gradients, batch)
-        return None if self._name_words is None else name_words(values, self._name_words(*heard.tokens()))
-
-    def _explanation(
+    def _explain(
         self,
-        signed: dict[str, list[Tensor]],
+        seen: Capture,
+        gradients: dict[str, list[Tensor | None]],
+        layouts: dict[str, list[AnyLayout]],
         score: Tensor,
         score_name: str,
-        layouts: dict[str, list[AnyLayout]],
         size: tuple[int, int] | None,
-        words: tuple[tuple[Word, ...], ...] | None,
+        heard: WordCapture | None,
+        of_words: Sequence[Tensor | None],
     ) -> Explanation:
+        self._check(gradients, layouts, graph=False)
+        words = None
+        if heard is not None and self._name_words is not None:
+            words = name_words(heard.values(of_words, len(score)), self._name_words(*heard.tokens()))
+        signed = weigh_all(seen, gradients, layouts, self._weighting, graph=False)
+        signed = {name: [one.float() for one in calls] for name, calls in signed.items()}
         return assemble(
             signed, score.detach().float(), score_name, self._weighting_name, (self._fuse_name, self._fuse), layouts,
             size=size, model=type(self._root).__name__, words=words,

@@ -1,13 +1,14 @@
 """Pictures and words in, maps out."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from mmgrad_explain import InputError, MMGrad, MMGradWarning, explain, load_composer
+from mmgrad_explain import InputError, MMGrad, MMGradWarning, explain, load_composer, phrase_maps
 from mmgrad_explain.composers.familiarity import describe, fit, grids_seen
 from mmgrad_explain.explaining import usable_device
 
@@ -286,3 +287,26 @@ def test_a_composer_that_reads_words_says_them_itself(picture, clip):
     assert found.heatmap().shape == (40, 60)
     alone = MMGrad(clip).texts(picture, "make it red")
     torch.testing.assert_close(alone.maps[0], found.maps[0], rtol=1e-4, atol=1e-7)
+
+
+def test_phrases_light_regions_of_their_own(picture, tiny):
+    sentence = "make the red circle left of the large star blue"
+    maps = phrase_maps(picture, sentence, model=tiny)
+    assert maps.phrases == ("the red circle", "left of the large star blue")
+    assert maps.spans == ((5, 19), (20, 47))
+    assert maps.explanation.texts == (sentence, *maps.phrases)
+    for index, text in enumerate(maps.explanation.texts):
+        single = explain(picture, text, model=tiny)
+        torch.testing.assert_close(maps.explanation.maps[index], single.maps[0], rtol=1e-4, atol=1e-7)
+    one = maps.overlay()
+    assert one.width > 3.5 * maps.explanation.overlay().width / 2
+    assert maps.overlay(contour=True).tobytes() != one.tobytes()
+    given = phrase_maps(picture, sentence, model=tiny, phrases=["circle", (20, 24)], words=True, weighting="hirescam")
+    assert given.phrases == ("circle", "left")
+    assert given.explanation.weighting == "hirescam"
+    assert len(given.explanation.words) == 3
+    assert phrase_maps(picture, "remove it", model=tiny).spans == ()
+    with pytest.raises(TypeError, match="text must be one sentence as a string, got list"):
+        phrase_maps(picture, [sentence], model=tiny)
+    with pytest.raises(InputError, match="does not know its picture"):
+        replace(maps, explanation=replace(maps.explanation, images=None)).overlay()

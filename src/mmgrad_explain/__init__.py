@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         MMGradWarning,
         OutputExistsError,
     )
-    from mmgrad_explain.explaining import explain
+    from mmgrad_explain.explaining import explain, phrase_maps
     from mmgrad_explain.grounding import AttentionGroundingLoss, grounding_targets
 
 _HOMES = {
@@ -52,7 +52,7 @@ _HOMES = {
     "composers.base": ("Composer",),
     "composers.load": ("load_composer",),
     "errors": ("CaptureError", "GradientError", "InputError", "MMGradError", "MMGradWarning", "OutputExistsError"),
-    "explaining": ("explain",),
+    "explaining": ("explain", "phrase_maps"),
     "grounding": ("AttentionGroundingLoss", "grounding_targets"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -80,6 +80,7 @@ __all__ = [
     "explain",
     "grounding_targets",
     "load_composer",
+    "phrase_maps",
 ]
 
 

@@ -10,6 +10,7 @@ import torch
 
 from mmgrad_explain.attention import MultiModalGradAttention
 from mmgrad_explain.attention.many_texts import Composed
+from mmgrad_explain.attention.phrases import PhraseMaps, check_spans, split_phrases
 from mmgrad_explain.attention.words import pieces_of_text
 from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.familiarity import grids_seen, unfamiliar
@@ -102,6 +103,40 @@ def explain(
     strange = unfamiliar(composer, grids)
     notes = (*explanation.notes, *([strange] if strange else []))
     return replace(explanation, model=composer.name, notes=notes)
+
+
+def phrase_maps(
+    image: Any,
+    text: str,
+    model: str | Path | Composer | None = None,
+    *,
+    phrases: Sequence[str | tuple[int, int]] | None = None,
+    **options: Any,
+) -> PhraseMaps:
+    """Which region each phrase of a sentence lights: each is explained as a text by itself, beside the whole sentence.
+
+    A phrase alone is another question than the phrase in its sentence: the model reads no other word with it.
+
+    Args:
+        image: One picture, in any form :func:`~mmgrad_explain.images.open_image` takes.
+        text: The sentence.
+        model: As for :func:`explain`.
+        phrases: Parts of the sentence, as strings or as (start, end) in characters. None has them found by the rules of
+            :mod:`~mmgrad_explain.attention.phrases`; where these find none, the sentence stands alone.
+        **options: Handed on to :func:`explain`: ``layer``, ``score``, ``weighting``, ``device``, ``words``.
+
+    Returns:
+        The maps, in one batch.
+
+    Raises:
+        InputError: a phrase is not in the sentence, or as :func:`explain`.
+        TypeError: an argument is of a wrong type.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"text must be one sentence as a string, got {type(text).__name__}")
+    spans = split_phrases(text) if phrases is None else check_spans(text, phrases)
+    texts = [text, *(text[start:end] for start, end in spans)]
+    return PhraseMaps(explain(image, texts, model=model, **options), text, tuple(spans))
 
 
 def _encodes(composer: Composer) -> bool:

@@ -1,0 +1,153 @@
+"""The phrases of a sentence, found by simple rules, and the regions that each lights by itself.
+
+The rules know no grammar, only short lists of English words. They read the sentence from left to right:
+
+1. Punctuation ends a phrase, and so do ``and``, ``or``, ``but``, ``then`` and the like, which are left out.
+2. A preposition (``of``, ``in``, ``with``, ``behind``) begins a phrase, and so do ``left``, ``right``, ``next`` and the
+   like where a preposition follows (``left of``). After another preposition, with nothing but articles and words of
+   place between, it goes on with that phrase: ``to the left of the ring`` is one.
+3. An article or another determiner (``the``, ``a``, ``this``, ``its``, ``two``) begins a phrase, but goes on with a
+   preposition before it: ``in the box``.
+4. A phrase that says nothing by itself, only verbs of editing (``make``, ``remove``), pronouns and such words, is left
+   out.
+
+``make the red circle left of the ring blue`` gives ``the red circle`` and ``left of the ring blue``. That *blue*
+belongs to the circle no such rule can know; where it matters, the spans can be given.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL import Image
+
+    from mmgrad_explain.attention.explanation import Explanation
+
+Span = tuple[int, int]
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_PREPOSITIONS = _set(
+    "of in on at by with without from to into onto above below under underneath over behind beside besides between "
+    "among near inside outside across along around against through towards toward for as than like within upon off"
+)
+_PLACES = _set("left right front top bottom back side middle center centre next close corner edge end")
+_DETERMINERS = _set(
+    "the a an this that these those its his her their my your our each every all both some any another no one two "
+    "three four five six"
+)
+_BREAKS = _set("and or but then while so also plus")
+_EMPTY = _set(
+    "make makes turn change replace remove delete erase add put move take give swap show keep let paint colour color "
+    "be is are was has have do does it them him she he they we i you me there here please not more less very too just"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class PhraseMaps:
+    """A sentence's map, and that of each of its phrases explained as a text by itself.
+
+    Attributes:
+        explanation: The sentence as sample 0, then the phrases in their order; each with its own scale.
+        text: The sentence.
+        spans: Where each phrase stands in it, (start, end) in characters.
+    """
+
+    explanation: Explanation
+    text: str
+    spans: tuple[Span, ...]
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """The phrases."""
+        return tuple(self.text[start:end] for start, end in self.spans)
+
+    def overlay(self, *, alpha: float = 0.7, colormap: str = "turbo", contour: bool = False) -> Image.Image:
+        """Draw the picture, then the sentence's map and each phrase's over it.
+
+        Args:
+            alpha: How strongly the maps cover the picture, in [0, 1].
+            colormap: Name of the colours.
+            contour: Draw the line around the brightest part too.
+
+        Raises:
+            InputError: no picture is known.
+        """
+        from mmgrad_explain import overlay as draw
+
+        if self.explanation.images is None:
+            raise InputError("the explanation does not know its picture")
+        picture = self.explanation.images[0]
+        tiles: list[Any] = [picture]
+        for index in range(len(self.explanation)):
+            heat = self.explanation.heatmap(index)
+            drawn: Any = draw.blend(picture, heat, alpha=alpha, colormap=colormap)
+            tiles.append(draw.contour(drawn, heat) if contour else drawn)
+        return draw.panel(tiles, captions=["reference", self.text, *self.phrases])
+
+
+def split_phrases(text: str) -> list[Span]:
+    """Find the phrases of a sentence by the rules of this module.
+
+    Args:
+        text: English.
+
+    Returns:
+        (start, end) of each, in characters; empty where no part says anything by itself.
+    """
+    words = [(match.group().lower(), match.span()) for match in re.finditer(r"\w+(?:['’-]\w+)*|[^\w\s]", text)]
+    groups: list[list[tuple[str, Span]]] = [[]]
+    for index, (word, span) in enumerate(words):
+        if word in _BREAKS or not word[0].isalnum():
+            groups.append([])
+            continue
+        following = words[index + 1][0] if index + 1 < len(words) else ""
+        preposition = word in _PREPOSITIONS or (word in _PLACES and following in _PREPOSITIONS)
+        open_still = all(w in _PREPOSITIONS | _PLACES | _DETERMINERS for w, _ in groups[-1])
+        if groups[-1] and (preposition or word in _DETERMINERS) and not open_still:
+            groups.append([])
+        groups[-1].append((word, span))
+    nothing = _EMPTY | _PREPOSITIONS | _DETERMINERS
+    kept = [group for group in groups if any(word not in nothing for word, _ in group)]
+    return [(group[0][1][0], group[-1][1][1]) for group in kept]
+
+
+def check_spans(text: str, spans: Sequence[Any]) -> list[Span]:
+    """Give phrases as spans, or say why they are none.
+
+    Args:
+        text: The sentence.
+        spans: Each (start, end) in characters, or a string that occurs in the sentence; of several places the first
+            after the phrase before it counts.
+
+    Raises:
+        TypeError: one is neither.
+        InputError: there is none, or one is not in the sentence or empty.
+    """
+    found: list[Span] = []
+    for one in spans:
+        if isinstance(one, str):
+            after = found[-1][1] if found else 0
+            start = text.find(one, after)
+            start = text.find(one) if start < 0 else start
+            end = start + len(one)
+        elif isinstance(one, (tuple, list)) and len(one) == 2 and all(isinstance(at, int) for at in one):
+            start, end = one
+        else:
+            raise TypeError(f"phrases must be strings or (start, end) pairs, not {one!r}")
+        if not 0 <= start < end <= len(text) or not text[start:end].strip():
+            raise InputError(f"phrases: {one!r} is not a part of {text!r}")
+        found.append((start, end))
+    if not found:
+        raise InputError("phrases: the list is empty; leave it None to have them found")
+    return found

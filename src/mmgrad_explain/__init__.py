@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         Word,
         candidate_layers,
     )
+    from mmgrad_explain.attention.captum_adapter import MMGradAttribution
+    from mmgrad_explain.attention.phrases import PhraseMaps
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.composers.load import load_composer
     from mmgrad_explain.errors import (
@@ -49,6 +51,8 @@ _HOMES = {
         "Word",
         "candidate_layers",
     ),
+    "attention.captum_adapter": ("MMGradAttribution",),
+    "attention.phrases": ("PhraseMaps",),
     "composers.base": ("Composer",),
     "composers.load": ("load_composer",),
     "errors": ("CaptureError", "GradientError", "InputError", "MMGradError", "MMGradWarning", "OutputExistsError"),
@@ -67,11 +71,13 @@ __all__ = [
     "InputError",
     "Layout",
     "MMGrad",
+    "MMGradAttribution",
     "MMGradError",
     "MMGradWarning",
     "MultiModalGradAttention",
     "OutputExistsError",
     "PairScore",
+    "PhraseMaps",
     "Similarity",
     "TextShift",
     "Word",

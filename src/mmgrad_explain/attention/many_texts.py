@@ -104,7 +104,7 @@ def ask(root: nn.Module, image: Any, texts: Any) -> Question:
 def _ask_in_words(root: nn.Module, image: Any, texts: list[str]) -> Question:
     from mmgrad_explain.images import open_image
 
-    processor = getattr(root, "processor", None)
+    processor: Any = getattr(root, "processor", None)
     if not hasattr(processor, "encode_images") or not hasattr(processor, "encode_texts"):
         raise InputError(
             f"texts: {type(root).__name__} has no processor with encode_images and encode_texts: hand in tensors"
@@ -200,13 +200,14 @@ class Once:
         if not pairs:
             return [None] * len(wanted)
         features = [one for one, _ in pairs]
+        taken: tuple[Tensor | None, ...]
         try:
             taken = torch.autograd.grad(
                 features, wanted, [of_row[:, None] for _, of_row in pairs],
                 retain_graph=True, allow_unused=True, is_grads_batched=True,
             )  # fmt: skip
         except RuntimeError:  # an operation that cannot be batched: one text after the other
-            one_by_one = [
+            one_by_one: Any = [
                 torch.autograd.grad(
                     features, wanted, [of_row[index : index + 1] for _, of_row in pairs],
                     retain_graph=True, allow_unused=True,

@@ -55,7 +55,7 @@ def test_the_picture_is_encoded_once(zoo, model):
 
 def test_operations_that_cannot_be_batched(zoo, model):
     class Twice(torch.autograd.Function):
-        """No rule for batches of gradients."""
+        """Looks at values on the way back, which a batch of gradients does not allow."""
 
         @staticmethod
         def forward(ctx, x):
@@ -63,9 +63,7 @@ def test_operations_that_cannot_be_batched(zoo, model):
 
         @staticmethod
         def backward(ctx, gradient):
-            if torch._C._functorch.is_batchedtensor(gradient):
-                raise RuntimeError("no batches")
-            return 2 * gradient
+            return 2 * gradient if float(gradient.abs().max()) < 1e9 else gradient
 
     plain = stages(zoo, model)
     image, ids = zoo.pictures(1), zoo.ids(3)

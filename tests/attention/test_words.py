@@ -1,12 +1,14 @@
 """What each word contributes: gradient x input at the embedding, from the map's own backward pass."""
 
+import threading
+
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import nn
 
 from mmgrad_explain import MMGrad
-from mmgrad_explain.attention.words import ensure_words, name_words, pieces_of_text
+from mmgrad_explain.attention.words import WordCapture, ensure_words, name_words, pieces_of_text
 from mmgrad_explain.errors import CaptureError, GradientError, InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
@@ -179,6 +181,60 @@ class Twice(nn.Module):
 
     def forward(self, ids):
         return (self.words(ids) + self.words(ids)) / 2
+
+
+def test_a_real_model_unmodified(zoo):
+    """transformers' CLIP: against the gradient at the embedding's weights, each id being there once."""
+    from transformers import CLIPConfig, CLIPModel
+
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {**small, "vocab_size": 20, "max_position_embeddings": 32, "eos_token_id": 19}
+    vision = {**small, "image_size": 32, "patch_size": 8}
+    clip = zoo.build(lambda: CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)))
+    ids, mask = torch.tensor([[1, 5, 7, 19, 0], [2, 9, 3, 8, 19]]), torch.tensor([[1, 1, 1, 1, 0], [1] * 5])
+    inputs = {"pixel_values": zoo.pictures(2, (32, 32)), "input_ids": ids, "attention_mask": mask}
+    with zoo.leaves_alone(clip):
+        explanation = MMGrad(clip, words=True)(**inputs)
+    output = clip(**inputs)
+    scores = torch.cosine_similarity(output.image_embeds, output.text_embeds)
+    weight = clip.text_model.embeddings.token_embedding.weight
+    for row, words, score in zip(ids, explanation.words, scores, strict=True):
+        (gradient,) = torch.autograd.grad(score, weight, retain_graph=True)
+        expected = (gradient * weight).sum(1)[row[: len(words)]].tolist()
+        assert [word.value for word in words] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    assert [len(words) for words in explanation.words] == [4, 5]
+
+
+def test_checkpointing_and_half_precision(zoo, model):
+    from torch.utils.checkpoint import checkpoint
+
+    image, ids = zoo.pictures(), zoo.ids()
+    expected = [word.value for words in MMGrad(model, "tower", score, words=True)(image, ids).words for word in words]
+
+    class Saving(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, ids):
+            return checkpoint(self.inner, ids, use_reentrant=False)
+
+    model.words = Saving(model.words)
+    found = MMGrad(model, "tower", score, words=True)
+    assert [w.value for words in found(image, ids).words for w in words] == pytest.approx(expected, rel=1e-4)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = [w.value for words in found(image, ids).words for w in words]
+    assert half == pytest.approx(expected, rel=0.1, abs=0.02 * max(map(abs, expected)))
+
+
+def test_other_threads_are_left_alone(model):
+    with WordCapture(model, ((torch.tensor([[1, 2]]),), {})) as heard:
+        thread = threading.Thread(target=model.words, args=(torch.tensor([[1, 2]]),))
+        thread.start()
+        thread.join()
+        assert heard.calls == []
+        model.words(torch.tensor([[1, 2]]))
+        assert [call.name for call in heard.calls] == ["words.tokens"]
 
 
 # ------------------------------------------------------------------------------------------------------------ words

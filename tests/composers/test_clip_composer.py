@@ -115,6 +115,7 @@ def test_the_features_lie_on_their_grid(composer, inputs):
 
 def test_saving(composer, inputs, tmp_path):
     composer.save_pretrained(tmp_path / "model")
+    assert len({path.stat().st_mode for path in (tmp_path / "model").iterdir()}) == 1  # whoever reads one reads all
     read = load_composer(tmp_path / "model")
     assert not read.training
     assert read.name == "model"

@@ -49,6 +49,7 @@ def test_a_saved_reference_is_read_by_both_faces(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "old").write_text("gone")
     save_composer(composer, tmp_path / "model")
+    assert len({path.stat().st_mode for path in (tmp_path / "model").iterdir()}) == 1  # whoever reads one reads all
     assert sorted(path.name for path in tmp_path.rglob("*")) == [
         "config.json", "model", "model.safetensors", "preprocessor_config.json", "tokenizer.json",
     ]  # fmt: skip

@@ -111,7 +111,7 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
 
 def _save_reference(composer: ReferenceComposer, folder: Path) -> None:
     """Written as ``ReferenceModel.save_pretrained`` writes it."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     from mmgrad_explain.composers.reference import ReferenceConfig
 
@@ -119,7 +119,7 @@ def _save_reference(composer: ReferenceComposer, folder: Path) -> None:
     config.architectures = ["ReferenceModel"]
     config.save_pretrained(folder)
     weights = {PREFIX + name: value.contiguous() for name, value in composer.network.state_dict().items()}
-    save_file(weights, folder / SAFETENSORS, {"format": "pt"})
+    (folder / SAFETENSORS).write_bytes(save(weights, {"format": "pt"}))  # save_file lets nobody else read it
     composer.processor.save_pretrained(folder)
 
 

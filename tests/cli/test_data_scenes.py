@@ -2,13 +2,16 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain.cli.main import main
+from mmgrad_explain.cli.main import build_parser, main
 from mmgrad_explain.data import scene_sets
+from mmgrad_explain.data.scene_files import FORMATS, SceneSetOptions
 from mmgrad_explain.data.triplets import read_triplets
 
 
@@ -133,3 +136,19 @@ def test_help_explains(run):
     assert code == 0
     assert "--pairs held-out" in out
     assert "mmgrad-explain data scenes --out scenes --count 4000 --workers 2" in out
+
+
+def test_the_defaults_are_those_of_a_set():
+    """Written out in the parser, so that no command waits for NumPy to say what it can do."""
+    chosen = build_parser().parse_args(["data", "scenes", "--out", "x"])
+    default = SceneSetOptions()
+    for name in ("size", "seed", "edits", "pairs", "templates", "relations", "places", "format"):
+        assert getattr(chosen, name) == getattr(default, name)
+    for kind in FORMATS:
+        assert build_parser().parse_args(["data", "scenes", "--out", "x", "--format", kind]).format == kind
+
+
+def test_the_parser_does_not_import_numpy():
+    code = "import sys; from mmgrad_explain.cli.main import build_parser; build_parser(); print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

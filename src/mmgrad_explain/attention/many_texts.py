@@ -220,9 +220,8 @@ class Once:
 
 def spread(function: Callable[..., Any], inputs: Any, *before: Any) -> Any:
     """Call with inputs as they come: a mapping by name, a tuple or list in order, anything else alone."""
-    if isinstance(inputs, Mapping):
-        return function(*before, **inputs)
-    return function(*before, *inputs) if isinstance(inputs, (tuple, list)) else function(*before, inputs)
+    args, kwargs = as_call(inputs)
+    return function(*before, *args, **kwargs)
 
 
 def as_call(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

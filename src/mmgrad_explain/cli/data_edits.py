@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.cli.cores import cores
 from mmgrad_explain.cli.progress import Progress
 from mmgrad_explain.errors import InputError, MMGradError
 
@@ -122,7 +122,7 @@ def run(options: argparse.Namespace) -> int:
 
     from mmgrad_explain.data.edits import build_edits
 
-    workers = _cores() if options.workers is None else options.workers
+    workers = cores() if options.workers is None else options.workers
     show = Progress(options.count)
     try:
         built = build_edits(
@@ -154,11 +154,6 @@ def _source(options: argparse.Namespace) -> InstanceSet:
     return read_index_masks(
         options.source, options.labels, names=options.names, ignore=options.ignore, objects=options.objects
     )
-
-
-def _cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _sheet(built: Built, count: int) -> str | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.cli.cores import cores
 from mmgrad_explain.cli.progress import Progress
 from mmgrad_explain.errors import InputError
 
@@ -48,9 +48,6 @@ Examples:
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
-    from mmgrad_explain.data.scene_files import FORMATS, SceneSetOptions
-
-    default = SceneSetOptions()
     parser = commands.add_parser(
         "scenes", help="draw scenes of coloured shapes and edits of them", details=_DETAILS,
         description="Make a composed-retrieval set of generated scenes, with exact masks.",
@@ -65,9 +62,9 @@ def add_parser(commands: Any) -> None:
     add("--templates", choices=("training", "held-out"), default="training", help="which sentences")
     add("--objects", default="1-6", metavar="LOW-HIGH", help="objects of a scene, 1 to 12 (default: %(default)s)")
     add("--backdrops", metavar="DIR", help="folder of pictures to lay the shapes on (default: drawn backgrounds)")
-    add("--relations", type=float, default=default.relations, metavar="SHARE", help=_RELATIONS)
-    add("--places", type=float, default=default.places, metavar="SHARE", help=_PLACES)
-    add("--format", choices=FORMATS, default="png", help="of the pictures (default: %(default)s)")
+    add("--relations", type=float, default=0.12, metavar="SHARE", help=_RELATIONS)
+    add("--places", type=float, default=0.3, metavar="SHARE", help=_PLACES)
+    add("--format", choices=("png", "jpg", "npy"), default="png", help="of the pictures (default: %(default)s)")
     add("--workers", type=int, metavar="N", help="processes (default: one for each core)")
     add("--sheet", type=int, default=24, metavar="N", help=f"triplets on {SHEET}, 0 for none (default: %(default)s)")
     add("--resume", action="store_true", help="go on with a set that was broken off, or make it larger")
@@ -90,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         templates=options.templates, objects=_range(options.objects), backdrops=_pictures(options.backdrops),
         relations=options.relations, places=options.places,
     )  # fmt: skip
-    workers = _cores() if options.workers is None else options.workers
+    workers = cores() if options.workers is None else options.workers
     show = Progress(options.count)
     began = time.perf_counter()
     try:
@@ -138,11 +135,6 @@ def run(options: argparse.Namespace) -> int:
     ]
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
-
-
-def _cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _range(text: str) -> tuple[int, int]:

@@ -53,20 +53,20 @@ def row(kind: str) -> list[str]:
         composer = composer_class(family)(model, None, family, checkpoint)  # type: ignore[arg-type]  # nothing is prepared
         vision = getattr(model.config, part)
         side = int(vision.num_patches**0.5) * vision.patch_size if family.patches else vision.image_size
-        pixels, ids = torch.zeros(1, 3, side, side), torch.ones(1, 4, dtype=torch.long)
+        pixels = torch.zeros(1, 3, side, side)
         layer = composer.get_submodule(str(composer.target_layer))
         seen: list[Any] = []
         handle = layer.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
         if family.matching:  # the text is not read here: its mask wants values
             model.vision_model(pixels)
         else:
-            composer.look(pixels, ids, torch.ones_like(ids))
+            composer.encode_image(pixels)
         handle.remove()
     activation = seen[0] if isinstance(seen[0], torch.Tensor) else seen[0].last_hidden_state
     layout = infer_layout(activation, module=layer, model=composer, image_size=(side, side))
     grid = layout.grid or tuple(activation.shape[2:])
     where = describe_layout(layout) if layout.grid else layout.kind
-    score = composer.default_score.name
+    score = str(composer.default_score)
     return [
         family.title,
         f"`{kind}`",

@@ -12,9 +12,13 @@ from mmgrad_explain._version import __version__
 
 if TYPE_CHECKING:
     from mmgrad_explain.attention import (
+        AnswerLikelihood,
         Capture,
+        Cells,
         Explanation,
+        ImageTextCosine,
         Layout,
+        MatchLogit,
         MMGrad,
         MultiModalGradAttention,
         PairScore,
@@ -40,10 +44,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "attention": (
+        "AnswerLikelihood",
         "Capture",
+        "Cells",
         "Explanation",
+        "ImageTextCosine",
         "Layout",
         "MMGrad",
+        "MatchLogit",
         "MultiModalGradAttention",
         "PairScore",
         "Similarity",
@@ -62,18 +70,22 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AnswerLikelihood",
     "AttentionGroundingLoss",
     "Capture",
     "CaptureError",
+    "Cells",
     "Composer",
     "Explanation",
     "GradientError",
+    "ImageTextCosine",
     "InputError",
     "Layout",
     "MMGrad",
     "MMGradAttribution",
     "MMGradError",
     "MMGradWarning",
+    "MatchLogit",
     "MultiModalGradAttention",
     "OutputExistsError",
     "PairScore",

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from mmgrad_explain.attention import MultiModalGradAttention
-from mmgrad_explain.attention.many_texts import Composed
 from mmgrad_explain.attention.phrases import PhraseMaps, check_spans, split_phrases
 from mmgrad_explain.attention.words import pieces_of_text
 from mmgrad_explain.composers.base import Composer
@@ -17,7 +16,6 @@ from mmgrad_explain.composers.familiarity import grids_seen, unfamiliar
 from mmgrad_explain.composers.load import bundled_for, load_composer
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
-from mmgrad_explain.training.stages import Stages, stages_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -54,8 +52,9 @@ def explain(
         model: A bundled name, a model folder, a hub id, or a loaded composer. None takes the bundled model that knows
             the most words of the texts.
         layer: Dotted name of the layer to explain, or several; the composer's own when None.
-        score: What the gradient is taken of: ``"shift"``, ``"similarity"``, ``"pair"``, ``"pair-different"`` or any
-            callable of the composer's output giving ``(B,)``; the composer's own default when None.
+        score: What the gradient is taken of: a name (``"shift"``, ``"similarity"``, ``"pair"``, ``"pair-different"``,
+            ``"image-text"``, ``"match"``, ``"answer"``) or any callable of the composer's output giving ``(B,)``; the
+            composer's own default when None.
         weighting: ``"gradcam"``, ``"gradcam++"``, ``"xgradcam"``, ``"layercam"``, ``"hirescam"`` or a callable.
         device: Where to run, for example ``"cuda"``; where the composer is when None. A composer that is handed in
             goes back to its own device afterwards.
@@ -80,14 +79,12 @@ def explain(
         model = bundled_for(texts)
     composer = model if isinstance(model, Composer) else load_composer(model)
     one = len(texts) > 1 and targets is None and all(picture is images[0] for picture in images)
-    stages = stages_of(composer) if one else None
     with _on_device(composer, device) as place:
         namer = _namer(composer, texts) if words else None
         mmgrad = MultiModalGradAttention(composer, layer, score, weighting, words=namer, words_layer=words_layer)
         with grids_seen(composer) as grids:
-            if stages is not None and mmgrad.layer_names and _encodes(composer):
-                compose = _composing(stages)
-                explanation = mmgrad.texts(images[0], texts, encode=stages.encode_image, compose=compose)
+            if one and mmgrad.layer_names and _in_stages(composer):
+                explanation = mmgrad.texts(images[0], texts)
             else:
                 inputs = composer.preprocess(images, texts, targets)
                 explanation = mmgrad(**{name: tensor.to(place) for name, tensor in inputs.tensors.items()})
@@ -139,20 +136,11 @@ def phrase_maps(
     return PhraseMaps(explain(image, texts, model=model, **options), text, tuple(spans))
 
 
-def _encodes(composer: Composer) -> bool:
-    """Whether pictures and texts can be made tensors of by themselves."""
+def _in_stages(composer: Composer) -> bool:
+    """Whether pictures and texts can be made tensors of, and encoded, by themselves."""
     processor = getattr(composer, "processor", None)
-    return hasattr(processor, "encode_images") and hasattr(processor, "encode_texts")
-
-
-def _composing(stages: Stages) -> Callable[..., Composed]:
-    """Features and texts to a composer's output."""
-
-    def compose(features: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Composed:
-        identity, shift = stages.compose(features, stages.encode_text(input_ids, attention_mask))
-        return Composed(identity + shift, shift)
-
-    return compose
+    own = all(hasattr(composer, name) for name in ("encode_image", "encode_text", "compose"))
+    return own and hasattr(processor, "encode_images") and hasattr(processor, "encode_texts")
 
 
 def _namer(composer: Composer, texts: Sequence[str]) -> Callable[[list[list[int]], list[list[int]]], list[Pieces]]:

@@ -60,7 +60,7 @@ class TestLayout:
         assert ensure_layout(layout) is layout
         with pytest.raises(InputError, match="there is no 'nwhc'; known: nchw, nhwc, tokens"):
             ensure_layout("nwhc")
-        with pytest.raises(TypeError, match="layout must be a name, a Layout or a callable, not tuple"):
+        with pytest.raises(TypeError, match="layout must be a name, a Layout, Cells or a callable, not tuple"):
             ensure_layout((2, 3))
 
 

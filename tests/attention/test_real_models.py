@@ -164,7 +164,7 @@ class TestClip:
         output = clip(input_ids=words, pixel_values=x)
         cosine = torch.nn.functional.cosine_similarity(output.image_embeds, output.text_embeds)
         assert torch.allclose(made.score, cosine.detach(), atol=1e-6)
-        assert made.score_name == "image-text cosine"
+        assert made.score_name == "image-text"
         assert made.layouts == {self.LAYER: ("tokens 4 x 4 after 1",)}
 
     def test_the_layer_that_is_found(self, zoo, clip, words):

@@ -8,18 +8,17 @@ import pytest
 import torch
 from torch.nn import functional
 
+from mmgrad_explain.attention.outputs import as_tensor, unit
 from mmgrad_explain.attention.scores import (
     SCORES,
     PairScore,
     Score,
     Similarity,
     TextShift,
-    as_tensor,
     check_finite,
     check_score,
     default_score,
     ensure_score,
-    unit,
 )
 from mmgrad_explain.errors import GradientError, InputError
 
@@ -176,7 +175,7 @@ class TestAsTensor:
 class TestEnsureScore:
     def test_names(self):
         assert {name: ensure_score(name).name for name in SCORES} == {name: name for name in SCORES}
-        assert list(SCORES) == ["similarity", "shift", "pair", "pair-different"]
+        assert list(SCORES) == ["similarity", "shift", "pair", "pair-different", "image-text", "match", "answer"]
 
     def test_objects_and_functions(self):
         score = PairScore("different")
@@ -209,7 +208,7 @@ class TestDefaultScore:
         image, text = vectors(seed=0).float(), vectors(seed=1).float()
         output = SimpleNamespace(image_embeds=image, text_embeds=text, logits_per_image=torch.zeros(3, 3))
         score = default_score(output)
-        assert score.name == "image-text cosine"
+        assert score.name == "image-text"
         assert torch.allclose(score(output), functional.cosine_similarity(image, text), atol=1e-6)
 
     def test_diagonal_of_the_logits(self):

@@ -11,7 +11,6 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from mmgrad_explain import explain
 from mmgrad_explain.attention import MMGrad, candidate_layers
-from mmgrad_explain.composers.huggingface import ImageTextCosine, MatchLogit
 from mmgrad_explain.composers.huggingface_families import FAMILIES
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import GradientError, InputError
@@ -200,7 +199,7 @@ def test_the_map_is_plain_grad_cam(kind, loaded, picture):
     composer, model = loaded
     explanation = explain([picture] * 2, TEXTS, model=composer, layer=None)
     expected, score = plain_grad_cam(kind, model, *own_inputs(kind, composer, [picture] * 2, TEXTS))
-    assert explanation.score_name == ("match logit" if kind == "blip" else "image-text cosine")
+    assert explanation.score_name == ("match" if kind == "blip" else "image-text")
     assert explanation.layer_names == (composer.target_layer,)
     torch.testing.assert_close(explanation.score, score.detach(), atol=1e-5, rtol=1e-4)
     signed, top = explanation.signed[composer.target_layer][0], expected.abs().max()
@@ -306,9 +305,7 @@ def test_picture_plus_text_is_the_sum(loaded, picture):
 def test_blips_towers_can_be_asked_apart(loaded, picture):
     composer, model = loaded
     inputs = composer.preprocess([picture], TEXTS[:1]).tensors
-    explanation = MMGrad(composer, score=ImageTextCosine(), target_layers="model.vision_model.encoder.layers.0")(
-        **inputs
-    )
+    explanation = MMGrad(composer, score="image-text", target_layers="model.vision_model.encoder.layers.0")(**inputs)
     names = ("pixel_values", "input_ids", "attention_mask")
     expected = model(**{name: inputs[name] for name in names}, use_itm_head=False).itm_score[0]
     torch.testing.assert_close(explanation.score, expected.detach(), atol=1e-5, rtol=1e-4)
@@ -316,8 +313,8 @@ def test_blips_towers_can_be_asked_apart(loaded, picture):
 
 @pytest.mark.parametrize("kind", ["clip"], indirect=True)
 def test_a_match_logit_needs_a_model_that_has_one(loaded, picture):
-    with pytest.raises(InputError, match="this model embeds picture and text apart: use the default score"):
-        explain(picture, TEXTS[0], model=loaded[0], score=MatchLogit())
+    with pytest.raises(InputError, match="this model embeds picture and text apart: use score='image-text'"):
+        explain(picture, TEXTS[0], model=loaded[0], score="match")
 
 
 @pytest.mark.parametrize("kind", ["clip", "siglip", "blip"], indirect=True)

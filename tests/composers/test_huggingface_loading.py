@@ -23,6 +23,7 @@ from transformers.utils import logging
 
 from mmgrad_explain.cli.main import main
 from mmgrad_explain.composers import huggingface
+from mmgrad_explain.composers.dual_encoder import unit_features
 from mmgrad_explain.composers.huggingface_processor import HuggingFaceProcessor
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError
@@ -261,7 +262,7 @@ def test_a_transformers_without_the_class(folder, monkeypatch):
 
 
 def test_features_of_transformers_4():
-    torch.testing.assert_close(huggingface._unit(torch.full((1, 4), 3.0)), torch.full((1, 4), 0.5))
+    torch.testing.assert_close(unit_features(torch.full((1, 4), 3.0)), torch.full((1, 4), 0.5))
 
 
 def test_bars_are_put_back():
@@ -286,7 +287,7 @@ def test_overlay_and_layers_take_such_a_folder(clip_folder, picture_file, tmp_pa
         == 0
     )
     (result,) = json.loads(capsys.readouterr().out)
-    assert result["score_name"] == "image-text cosine"
+    assert result["score_name"] == "image-text"
     assert (result["layers"], result["grid"]) == (["model.vision_model.encoder.layers.1.layer_norm1"], [4, 4])
     assert Image.open(out).width > 60
     assert main(["layers", "--model", str(clip_folder)]) == 0

@@ -11,8 +11,8 @@ from mmgrad_explain._version import __version__
 from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.explanation import Explanation
 from mmgrad_explain.attention.fusing import Fuse, fuse_maps
-from mmgrad_explain.attention.gradient import AnyLayout, weigh
-from mmgrad_explain.attention.layout import describe_layout
+from mmgrad_explain.attention.gradient import weigh
+from mmgrad_explain.attention.layout import AnyLayout, describe_layout
 from mmgrad_explain.attention.weighting import Weighting
 from mmgrad_explain.attention.words import Word
 from mmgrad_explain.errors import GradientError, MMGradWarning

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mmgrad_explain.attention.fusing import resize_maps
 from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
-from mmgrad_explain.attention.scores import as_tensor
+from mmgrad_explain.attention.outputs import as_tensor
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:

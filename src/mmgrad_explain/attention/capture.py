@@ -55,6 +55,7 @@ class Capture:
         records: Layer name to one :class:`Record` a call, in the order of the calls.
         order: The names of the layers in the order in which their calls ended, once for each call.
         math_attention: Whether attention was computed so that it can be differentiated twice.
+        arguments: What the model was called with last, positional and by name; None where it was not called itself.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Capture:
         *,
         force_grad: bool = False,
         math_attention: bool = False,
+        packed: bool = False,
     ) -> None:
         """Prepare to record; nothing is touched before the block is entered.
 
@@ -73,13 +75,17 @@ class Capture:
             force_grad: Turn gradients on at the layer, also inside a ``no_grad`` block of the model's own.
             math_attention: Have scaled-dot-product attention computed by plain matrix products, the one backend that
                 can be differentiated twice.
+            packed: Take outputs of two dimensions as well, as of models that pack the patches of several pictures;
+                there must be a layout that says where they lie.
         """
         self.records: dict[str, list[Record]] = {name: [] for name in layers}
         self.order: list[str] = []
         self.math_attention = math_attention
         self.root = root
         self.layers = dict(layers)
+        self.arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._force_grad = force_grad
+        self._least = 2 if packed else 3
         self._thread = 0
         self._entered = False
         self._recording = False
@@ -152,9 +158,11 @@ class Capture:
 
         return hook
 
-    def _before(self, _module: nn.Module, args: Any, kwargs: Any) -> None:
+    def _before(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Note the picture that the next layers work on: the latest one handed to a module around them."""
         if self._recording and threading.get_ident() == self._thread:
+            if module is self.root:
+                self.arguments = args, kwargs
             self._image_size = image_size((args, kwargs)) or self._image_size
             self._ensure_grad(None)
 
@@ -163,7 +171,7 @@ class Capture:
         if not recomputing and threading.get_ident() != self._thread:
             self._elsewhere.add(name)
             return None
-        tensor = next((t for t in tensors_in(output) if t.is_floating_point() and t.ndim >= 3), None)
+        tensor = next((t for t in tensors_in(output) if t.is_floating_point() and t.ndim >= self._least), None)
         if tensor is None:
             self._unusable[name] = _describe(output)
             return None

@@ -1,17 +1,15 @@
 """From a score to maps: the gradient at every record, each checked, laid on its grid and weighed."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from mmgrad_explain.attention.capture import Capture, Record
-from mmgrad_explain.attention.layout import Layout, infer_layout, to_grid
+from mmgrad_explain.attention.layout import AnyLayout, Cells, Layout, ensure_layout, infer_layout, to_grid
 from mmgrad_explain.attention.modules import previous_block
 from mmgrad_explain.attention.weighting import Weighting
 from mmgrad_explain.errors import CaptureError, GradientError, InputError
-
-AnyLayout = Layout | Callable[[Tensor], Tensor]
 
 MATH_ATTENTION = (
     "run the model's forward inside mmgrad.capture(math_attention=True) or "
@@ -172,19 +170,24 @@ def check_grid_reached(
 
 
 def layouts_of(seen: Capture, given: AnyLayout | None, root: nn.Module) -> dict[str, list[AnyLayout]]:
-    """Find the layout of every record.
+    """Find the layout of every record: the given one, what the model's own ``layout_for`` says, or what is inferred.
 
     Raises:
         InputError: one cannot be told, or the given one does not fit.
     """
-    if given is not None and not isinstance(given, Layout):
-        return {name: [given] * len(seen.calls(name)) for name in seen.records}
     found: dict[str, list[AnyLayout]] = {}
     for name, module in seen.layers.items():
+        calls, known = seen.calls(name), given
+        if known is None and hasattr(root, "layout_for") and seen.arguments is not None:
+            args, kwargs = seen.arguments
+            known = ensure_layout(root.layout_for(name, *args, **kwargs))  # type: ignore[operator]
+        if known is not None and not isinstance(known, Layout):
+            found[name] = [known] * len(calls)
+            continue
         try:
             found[name] = [
-                infer_layout(record.activation, module=module, model=root, image_size=record.image_size, given=given)
-                for record in seen.calls(name)
+                infer_layout(record.activation, module=module, model=root, image_size=record.image_size, given=known)
+                for record in calls
             ]
         except InputError as error:
             raise InputError(f"layer {name!r}: {error}") from None
@@ -217,5 +220,7 @@ def weigh(record: Record, gradient: Tensor | None, layout: AnyLayout, weighting:
     with torch.autocast(activation.device.type, enabled=False):
         grid = full(to_grid(activation, layout))
         if gradient is None:
-            return grid.new_zeros((grid.shape[0], *grid.shape[2:]))
-        return weighting(grid, to_grid(gradient, layout).to(grid.dtype))
+            made = grid.new_zeros((grid.shape[0], *grid.shape[2:]))
+        else:
+            made = weighting(grid, to_grid(gradient, layout).to(grid.dtype))
+        return layout.fold(made) if isinstance(layout, Cells) else made

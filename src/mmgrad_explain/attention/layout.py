@@ -42,15 +42,34 @@ class Layout:
             raise InputError(f"layout: prefix must not be negative, got {self.prefix}")
 
 
-LayoutLike = str | Layout | Callable[[Tensor], Tensor]
+@dataclass(frozen=True)
+class Cells:
+    """How a layer's output lies on the picture where its cells stand in no grid: shuffled, packed, in tiles, merged.
+
+    The map is made on the cells as they stand, and then put in place.
+
+    Attributes:
+        read: The layer's output, or a gradient of its shape, to (B, K, 1, N) cells; linear, keeping gradients.
+        fold: A map of the cells, (B, 1, N), to one of the picture, (B, h, w); linear in the map.
+        name: What the result calls it.
+    """
+
+    read: Callable[[Tensor], Tensor]
+    fold: Callable[[Tensor], Tensor]
+    name: str = "cells"
 
 
-def ensure_layout(layout: LayoutLike | None) -> "Layout | Callable[[Tensor], Tensor] | None":
+LayoutLike = str | Layout | Cells | Callable[[Tensor], Tensor]
+AnyLayout = Layout | Cells | Callable[[Tensor], Tensor]
+
+
+def ensure_layout(layout: LayoutLike | None) -> AnyLayout | None:
     """Check a layout as people write it.
 
     Args:
-        layout: ``"nchw"``, ``"nhwc"``, ``"tokens"``, a :class:`Layout`, a callable that makes (B, K, h, w) of the
-            layer's output (it must be linear and keep gradients: permutes, slices, reshapes), or None.
+        layout: ``"nchw"``, ``"nhwc"``, ``"tokens"``, a :class:`Layout`, :class:`Cells`, a callable that makes
+            (B, K, h, w) of the layer's output (it must be linear and keep gradients: permutes, slices, reshapes), or
+            None.
 
     Raises:
         TypeError: none of these.
@@ -60,13 +79,15 @@ def ensure_layout(layout: LayoutLike | None) -> "Layout | Callable[[Tensor], Ten
         if layout not in {"nchw", "nhwc", "tokens"}:
             raise InputError(f"layout: there is no {layout!r}; known: nchw, nhwc, tokens, a Layout or any callable")
         return Layout(layout)  # type: ignore[arg-type]  # checked above
-    if layout is None or isinstance(layout, Layout) or callable(layout):
+    if layout is None or isinstance(layout, (Layout, Cells)) or callable(layout):
         return layout
-    raise TypeError(f"layout must be a name, a Layout or a callable, not {type(layout).__name__}")
+    raise TypeError(f"layout must be a name, a Layout, Cells or a callable, not {type(layout).__name__}")
 
 
-def describe_layout(layout: "Layout | Callable[[Tensor], Tensor]") -> str:
+def describe_layout(layout: AnyLayout) -> str:
     """Say a layout in one line, such as ``tokens 14 x 14 after 1``."""
+    if isinstance(layout, Cells):
+        return layout.name
     if not isinstance(layout, Layout):
         return str(getattr(layout, "__name__", type(layout).__name__))
     if layout.grid is None:
@@ -74,18 +95,18 @@ def describe_layout(layout: "Layout | Callable[[Tensor], Tensor]") -> str:
     return f"{layout.kind} {layout.grid[0]} x {layout.grid[1]} after {layout.prefix}"
 
 
-def to_grid(x: Tensor, layout: "Layout | Callable[[Tensor], Tensor]") -> Tensor:
+def to_grid(x: Tensor, layout: AnyLayout) -> Tensor:
     """Rearrange a layer's output, or a gradient of the same shape, to (B, K, h, w).
 
     Args:
         x: The output.
-        layout: A complete :class:`Layout` (for tokens, with grid and prefix), or a callable.
+        layout: A complete :class:`Layout` (for tokens, with grid and prefix), :class:`Cells`, or a callable.
 
     Raises:
         InputError: the layout does not fit the tensor.
     """
     if not isinstance(layout, Layout):
-        made = layout(x)
+        made = layout.read(x) if isinstance(layout, Cells) else layout(x)
         if not isinstance(made, Tensor) or made.ndim != 4:
             got = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
             raise InputError(f"layout: the callable must give (B, K, h, w), not {got}, of {tuple(x.shape)}")

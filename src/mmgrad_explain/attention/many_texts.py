@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -23,18 +23,6 @@ if TYPE_CHECKING:
 
 Encode = Callable[..., Any]
 Compose = Callable[..., Any]
-
-
-class Composed(NamedTuple):
-    """What a composer in stages gives.
-
-    Attributes:
-        embedding: The picture composed with the text, (B, D).
-        shift: What the text changes in it, (B, D).
-    """
-
-    embedding: Tensor
-    shift: Tensor
 
 
 @dataclass(frozen=True)
@@ -72,9 +60,8 @@ def stages_of(root: nn.Module, encode: Encode | None, compose: Compose | None) -
         )
     image, text, both = own
 
-    def composed(features: Any, *args: Any, **kwargs: Any) -> Composed:
-        identity, shift = both(features, text(*args, **kwargs))
-        return Composed(identity + shift, shift)
+    def composed(features: Any, *args: Any, **kwargs: Any) -> Any:
+        return both(features, text(*args, **kwargs))
 
     return image, composed
 
@@ -188,7 +175,7 @@ class Once:
         return found, of_also
 
     def _expanded(self, activation: Tensor) -> Tensor:
-        return activation.detach().expand(self._count, *activation.shape[1:])
+        return activation.detach().expand(self._count, *activation.shape).flatten(0, 1)  # rows of one picture, packed
 
     def _back(self, of_rows: Sequence[Tensor | None], wanted: Sequence[Tensor]) -> list[Tensor | None]:
         """From the features' gradients, (T, ...), to those of what was recorded before, (T, ...) each."""

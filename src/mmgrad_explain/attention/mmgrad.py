@@ -14,7 +14,6 @@ from mmgrad_explain.attention.candidates import probe, resolve_score
 from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.fusing import Fuse, ensure_fuse, fuse_maps
 from mmgrad_explain.attention.gradient import (
-    AnyLayout,
     batches_of,
     check_grid_reached,
     check_twice_differentiable,
@@ -22,7 +21,7 @@ from mmgrad_explain.attention.gradient import (
     take_gradients,
 )
 from mmgrad_explain.attention.guard import own_inputs, undisturbed
-from mmgrad_explain.attention.layout import LayoutLike, ensure_layout
+from mmgrad_explain.attention.layout import AnyLayout, Layout, LayoutLike, ensure_layout
 from mmgrad_explain.attention.many_texts import Once, as_call, ask, spread, stages_of
 from mmgrad_explain.attention.modules import find_layers, unwrap
 from mmgrad_explain.attention.scores import check_finite, check_score, ensure_score
@@ -72,14 +71,15 @@ class MultiModalGradAttention:
             target_layers: Module, dotted name, or a list of them. None takes the model's own ``target_layer`` (a name),
                 or else finds the last layer with a grid that the score's gradient reaches, before text is mixed in
                 where that can be told; see :func:`candidate_layers`.
-            score: A name (``"shift"``, ``"similarity"``, ``"pair"``, ``"pair-different"``) or a callable of the model's
-                output that gives (B,). None takes the model's own ``default_score``, or else what the output suggests:
-                itself where it is one number a sample, the cosine of ``image_embeds`` and ``text_embeds``, the diagonal
-                of a square ``logits_per_image``.
+            score: A name (``"shift"``, ``"similarity"``, ``"pair"``, ``"pair-different"``, ``"image-text"``,
+                ``"match"``, ``"answer"``) or a callable of the model's output that gives (B,). None takes the model's
+                own ``default_score``, or else what the output suggests: itself where it is one number a sample, the
+                cosine of ``image_embeds`` and ``text_embeds``, the diagonal of a square ``logits_per_image``.
             weighting: ``"gradcam"``, ``"gradcam++"``, ``"xgradcam"``, ``"layercam"``, ``"hirescam"``, or a callable of
                 activation and gradient (B, K, h, w) that gives (B, h, w).
-            layout: ``"nchw"``, ``"nhwc"``, ``"tokens"``, a :class:`Layout`, or a callable that makes (B, K, h, w) of
-                the layer's output. None has it found.
+            layout: ``"nchw"``, ``"nhwc"``, ``"tokens"``, a :class:`Layout`, :class:`Cells`, or a callable that makes
+                (B, K, h, w) of the layer's output. None asks the model's own ``layout_for(layer, *args, **kwargs)``,
+                where it has one and that gives one, or else has it found.
             fuse: How several layers make one map: ``"mean"``, ``"max"``, ``"product"``, or a callable of (L, B, h, w).
             words: Whether to say what each word contributes (``Explanation.words``), from the same backward pass: True
                 (tokens by their ids), the model's tokenizer, or a callable; see :mod:`~mmgrad_explain.attention.words`.
@@ -136,7 +136,7 @@ class MultiModalGradAttention:
             args, kwargs = own_inputs((args, kwargs))
             if self._layers is None:
                 self._layers = self._find(args, kwargs)
-            with Capture(self._root, self._layers, force_grad=True) as seen, self._listen(args, kwargs) as heard:
+            with self._record(self._layers) as seen, self._listen(args, kwargs) as heard:
                 try:
                     output = self._root(*args, **kwargs)
                 except RuntimeError as error:
@@ -193,8 +193,10 @@ class MultiModalGradAttention:
             question = replace(question, image=own_inputs(question.image), texts=own_inputs(question.texts))
             args, kwargs = as_call(question.texts)
             size = image_size(question.image)
-            with Capture(self._root, self._layers, force_grad=True) as seen, self._listen(args, kwargs) as heard:
+            with self._record(self._layers) as seen, self._listen(args, kwargs) as heard:
                 seen.working_on(size)
+                pixels, named = as_call(question.image)
+                seen.arguments = (*pixels, *args), {**named, **kwargs}
                 once = Once(stages[0], question, seen)
                 output = spread(stages[1], question.texts, once.rows)
                 seen.stop()
@@ -227,7 +229,7 @@ class MultiModalGradAttention:
                 "target_layers: none was named, and capture() cannot look for one: name it, or call mmgrad(...) once, "
                 "which finds and remembers it"
             )
-        return Capture(self._root, self._layers, math_attention=math_attention)
+        return Capture(self._root, self._layers, math_attention=math_attention, packed=self._packed)
 
     def attend(
         self,
@@ -342,6 +344,14 @@ class MultiModalGradAttention:
                 "(and its layout=, if its output is not a grid by itself)"
             )
         return find_layers(self._root, chosen)
+
+    @property
+    def _packed(self) -> bool:
+        given = self._layout is not None and not isinstance(self._layout, Layout)
+        return given or hasattr(self._root, "layout_for")
+
+    def _record(self, layers: dict[str, nn.Module]) -> Capture:
+        return Capture(self._root, layers, force_grad=True, packed=self._packed)
 
     def _listen(self, args: Any, kwargs: dict[str, Any]) -> AbstractContextManager[WordCapture | None]:
         if self._name_words is None:

@@ -5,15 +5,19 @@ Each score is a callable ``score(output) -> (B,)``, computed in float32 (float64
 - ``"shift"`` (:class:`TextShift`) asks what the text changes. It needs no target.
 - ``"similarity"`` (:class:`Similarity`) asks what makes the output like one target embedding.
 - ``"pair"`` and ``"pair-different"`` (:class:`PairScore`) compare reference and target, both composed with the text.
+- ``"image-text"``, ``"match"`` and ``"answer"`` ask how well picture and text, or a picture and an answer, belong
+  together; see :mod:`~mmgrad_explain.attention.matching`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from mmgrad_explain.attention.matching import AnswerLikelihood, ImageTextCosine, MatchLogit
+from mmgrad_explain.attention.outputs import alongside, as_tensor, embedding_of, field, unit
 from mmgrad_explain.attention.weighting import name_of
 from mmgrad_explain.errors import GradientError, InputError, did_you_mean
 
@@ -28,46 +32,6 @@ class Score(Protocol):
 
     def __call__(self, output: Any) -> Tensor:
         """Give (B,), differentiable with respect to the output."""
-
-
-_TENSOR_FIELDS = ("pooler_output", "image_embeds", "embedding", "last_hidden_state")
-
-
-def field(output: Any, name: str) -> Any:
-    """Give ``output.name`` or ``output["name"]``, or None where there is neither."""
-    if isinstance(output, Mapping) and name in output:
-        return output[name]
-    return None if isinstance(output, Mapping) and not hasattr(output, name) else getattr(output, name, None)
-
-
-def as_tensor(output: Any) -> Tensor:
-    """Find the embedding in what a model gives.
-
-    Args:
-        output: A tensor; a tuple or list (its first tensor counts); an object or mapping with ``pooler_output``,
-            ``image_embeds``, ``embedding`` or ``last_hidden_state``, in this order (transformers gives the projected
-            embedding as ``pooler_output`` in version 5 and as a tensor in version 4).
-
-    Returns:
-        The tensor, as it is.
-
-    Raises:
-        TypeError: there is no tensor in any of these places.
-    """
-    if isinstance(output, Tensor):
-        return output
-    for name in _TENSOR_FIELDS:
-        value = field(output, name)
-        if isinstance(value, Tensor):
-            return value
-    if isinstance(output, (tuple, list)):
-        for item in output:
-            if item is not None:
-                return as_tensor(item)
-    raise TypeError(
-        f"the model's output is a {type(output).__name__} without a tensor as {', '.join(_TENSOR_FIELDS)}: give score= "
-        "a callable that makes one number a sample of it"
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +56,14 @@ class Similarity:
         Raises:
             InputError: no target, or one of another size.
         """
-        embedding = _embedding(as_tensor(output), "the output embedding")
+        embedding = embedding_of(as_tensor(output), "the output embedding")
         target = self.target.detach() if self.target is not None else field(output, "target")
         if not isinstance(target, Tensor):
             raise InputError(
                 "score 'similarity' needs a target embedding: pass Similarity(target=...) or a target image to the "
                 "model, or use score='shift', which needs none"
             )
-        target = _alongside(embedding, target, "score 'similarity': the target")
+        target = alongside(embedding, target, "score 'similarity': the target")
         return (unit(embedding) * unit(target)).sum(-1)
 
 
@@ -132,7 +96,7 @@ class TextShift:
         """
         shift = field(output, "shift")
         if self.empty is None and isinstance(shift, Tensor):
-            change = _embedding(shift, "the output's shift")
+            change = embedding_of(shift, "the output's shift")
         else:
             empty = self.empty if self.empty is not None else field(output, "empty")
             if not isinstance(empty, Tensor):
@@ -140,12 +104,12 @@ class TextShift:
                     "score 'shift' needs an output with .shift or .empty (the embedding for an empty text), or "
                     "TextShift(empty=...)"
                 )
-            embedding = _embedding(as_tensor(output), "the output embedding")
-            change = embedding - _alongside(embedding, empty.detach(), "score 'shift': empty")
+            embedding = embedding_of(as_tensor(output), "the output embedding")
+            change = embedding - alongside(embedding, empty.detach(), "score 'shift': empty")
         score = (change * change.detach()).sum(-1)
         of_target = field(output, "target_shift")
         if self.empty is None and isinstance(of_target, Tensor):
-            of_target = _embedding(of_target, "the output's target_shift")
+            of_target = embedding_of(of_target, "the output's target_shift")
             score = score + (of_target * of_target.detach()).sum(-1)
         return score
 
@@ -193,7 +157,7 @@ class PairScore:
                 f"score {self.name!r} needs both the reference and the target composed with the text: an output with "
                 ".embedding and .target_composed, or two tensors; hand the model a target, or use score='shift'"
             )
-        first, second = _embedding(reference, "embedding"), _embedding(target, "target_composed")
+        first, second = embedding_of(reference, "embedding"), embedding_of(target, "target_composed")
         if first.shape != second.shape:
             raise InputError(
                 f"score {self.name!r}: the two embeddings have shapes {tuple(first.shape)} and {tuple(second.shape)}"
@@ -233,6 +197,9 @@ SCORES: dict[str, Callable[[], Score]] = {
     "shift": TextShift,
     "pair": PairScore,
     "pair-different": lambda: PairScore("different"),
+    "image-text": ImageTextCosine,
+    "match": MatchLogit,
+    "answer": AnswerLikelihood,
 }
 
 
@@ -271,7 +238,7 @@ def default_score(output: Any) -> Score:
         return CallableScore(_itself, "output")
     image, text = field(output, "image_embeds"), field(output, "text_embeds")
     if isinstance(image, Tensor) and isinstance(text, Tensor) and image.ndim == 2 and image.shape == text.shape:
-        return CallableScore(_matched_cosine, "image-text cosine")
+        return ImageTextCosine()
     logits = field(output, "logits_per_image")
     if isinstance(logits, Tensor) and logits.ndim == 2 and logits.shape[0] == logits.shape[1]:
         return CallableScore(_diagonal, "logits_per_image")
@@ -315,34 +282,8 @@ def check_finite(score: Tensor) -> None:
         )
 
 
-def unit(vector: Tensor) -> Tensor:
-    """Scale (..., D) to length 1; the zero vector stays zero, with finite first and second derivatives."""
-    eps = torch.finfo(vector.dtype).eps
-    return vector * (vector.square().sum(-1, keepdim=True) + eps * eps).rsqrt()
-
-
-def _embedding(value: Tensor, what: str) -> Tensor:
-    if value.ndim != 2:
-        raise InputError(f"score: {what} must have shape (B, D), not {tuple(value.shape)}")
-    return value if value.dtype == torch.float64 else value.float()
-
-
-def _alongside(embedding: Tensor, other: Tensor, what: str) -> Tensor:
-    """Bring another embedding, (D,) or (B, D), to the dtype and device of (B, D); InputError where it does not fit."""
-    if other.shape not in {embedding.shape, embedding.shape[1:], (1, embedding.shape[1])}:
-        raise InputError(
-            f"{what} has shape {tuple(other.shape)}, the output embedding {tuple(embedding.shape)}; give (D,) or (B, D)"
-        )
-    return other.to(embedding)
-
-
 def _itself(output: Tensor) -> Tensor:
     return output.reshape(output.shape[0])
-
-
-def _matched_cosine(output: Any) -> Tensor:
-    image, text = _embedding(field(output, "image_embeds"), "image_embeds"), field(output, "text_embeds").float()
-    return (unit(image) * unit(text.to(image))).sum(-1)
 
 
 def _diagonal(output: Any) -> Tensor:

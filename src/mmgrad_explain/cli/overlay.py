@@ -24,11 +24,13 @@ _DETAILS = """\
 The picture shows the reference beside its heat map; with --target the target and its map too. A map says which places
 of the picture the score depends on, through the chosen layer. It does not say that the model is right.
 
-TEXT says what should change. Scores:
-  shift           what the text changes in the composed embedding; needs no target (default)
+TEXT says what should change (composers), or what to look for (image-text models). Scores; a model has its own default:
+  shift           what the text changes in the composed embedding; needs no target (default of composers)
   similarity      cosine of the composed embedding and the target's embedding; needs --target
   pair            reference and target both composed with the text, alike channels count; needs --target
   pair-different  the same, channels that differ count; needs --target
+  image-text      cosine of picture and text (default of CLIP and its kin)
+  match           the logit "picture and text match" (default of models that read the two together)
 
 Weightings: gradcam (default), gradcam++, xgradcam, layercam, hirescam.
 
@@ -64,7 +66,7 @@ def add_parser(commands: Any) -> None:
         metavar="NAME",
         help="layer to explain, may be repeated (see: mmgrad-explain layers)",
     )
-    add("--score", metavar="NAME", help="shift, similarity, pair or pair-different (default: the model's own)")
+    add("--score", metavar="NAME", help="one of those above (default: the model's own)")
     add("--weighting", default="gradcam", metavar="NAME", help="how gradients weigh activations (default: %(default)s)")
     add("--alpha", type=float, default=0.7, help="opacity of the heat map, 0 to 1 (default: %(default)s)")
     add("--colormap", default="turbo", metavar="NAME", help="turbo, jet, viridis, magma ... (default: %(default)s)")

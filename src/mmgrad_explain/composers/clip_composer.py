@@ -128,11 +128,11 @@ class ClipComposer(Composer):
             target_pixel_values: Target pictures, like ``pixel_values``.
         """
         text = self.encode_text(input_ids, attention_mask)
-        identity, shift = self.compose(self.encode_image(pixel_values), text)
+        composed = self.compose(self.encode_image(pixel_values), text)
         if target_pixel_values is None:
-            return ComposedOutput(identity + shift, shift)
-        target, target_shift = self.compose(self.encode_image(target_pixel_values), text)
-        return ComposedOutput(identity + shift, shift, target, target_shift, target + target_shift)
+            return composed
+        target, target_shift = self._parts(self.encode_image(target_pixel_values), text)
+        return composed._replace(target=target, target_shift=target_shift, target_composed=target + target_shift)
 
     # ------------------------------------------------------------------------------------------------------- in stages
 
@@ -154,8 +154,12 @@ class ClipComposer(Composer):
             1, keepdim=True
         )
 
-    def compose(self, features: Tensor, text: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """The picture's unit embedding and what the text changes in it, ``(B, D)``. The maps are taken here."""
+    def compose(self, features: Tensor, text: tuple[Tensor, ...]) -> ComposedOutput:
+        """Tokens and encoded texts, B of each, to an output without a target. The maps are taken here."""
+        identity, shift = self._parts(features, text)
+        return ComposedOutput(identity + shift, shift)
+
+    def _parts(self, features: Tensor, text: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         sentence, worded = text
         identity = self.embed(features)
         return identity, self.combiner(identity, sentence) * worded
@@ -168,7 +172,7 @@ class ClipComposer(Composer):
 
     def shift(self, features: Tensor, text: tuple[Tensor, ...]) -> Tensor:
         """What the text changes, ``(B, D)``."""
-        return self.compose(features, text)[1]
+        return self._parts(features, text)[1]
 
     def feature_grid(self, features: Tensor) -> Tensor:
         """The patches' tokens on their grid, ``(B, W, h, w)``."""

@@ -1,14 +1,8 @@
 """Contrastive image-text models of transformers as they are: CLIP, SigLIP, ALIGN and others, and BLIP's matching.
 
-Such a model gives a unit embedding ``i`` of a picture and ``t`` of a text. What it is asked by default is how well the
-two belong together, the cosine ``<i, t>``; its gradient at the vision tower says which places of the picture speak for
-the text (Grad-CAM, arXiv 1610.02391, with the similarity in the place of a class score). BLIP also reads the two
-together and gives a match logit, which is asked there (Li et al., arXiv 2201.12086).
-
-For composed retrieval, where a text changes a picture, such a model knows nothing but the sum: ``embedding = i + t``,
-the zero-shot baseline of the literature ("image + text" in Saito et al., Pic2Word, arXiv 2302.03084, and Baldrati et
-al., SEARLE, arXiv 2303.15247). A target picture is embedded alone, so that the score ``similarity`` says which places
-make picture plus text like the target. The shift is ``t`` whatever the picture is, so that ``shift`` has no map.
+What such a model is asked, and what it is for composed retrieval, is said in
+:mod:`~mmgrad_explain.composers.dual_encoder`. BLIP also reads picture and text together and gives a match logit, which
+is asked there (Li et al., arXiv 2201.12086).
 """
 
 from __future__ import annotations
@@ -16,90 +10,26 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from mmgrad_explain.composers.base import Composer, ComposerInputs
+from mmgrad_explain.composers.dual_encoder import DualEncoder, TwoTowerOutput, unit_features
 from mmgrad_explain.composers.files import SAFETENSORS, read_config, read_weights
 from mmgrad_explain.composers.huggingface_families import Family, family_of
 from mmgrad_explain.composers.huggingface_processor import HuggingFaceProcessor, PatchProcessor
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from PIL import Image
 
 _INDEX = f"{SAFETENSORS}.index.json"
 
 
-class TwoTowerOutput(NamedTuple):
-    """What a two-tower model says of pictures and texts.
-
-    Attributes:
-        embedding: Picture plus text, ``(B, D)``: the sum of their unit embeddings.
-        shift: The text's part of it, ``(B, D)``; zero for an empty text.
-        target: Unit embedding of the target picture alone, ``(B, D)``, or None without a target.
-        target_shift: The text's part again, ``(B, D)``, or None without a target.
-        target_composed: The target picture plus the text, ``(B, D)``, or None without a target.
-        image: Unit embedding of the picture, ``(B, D)``.
-        text: Unit embedding of the text, ``(B, D)``.
-        match: How well picture and text match, ``(B,)``, where the model reads them together; else None.
-        target_match: Likewise of the target picture.
-    """
-
-    embedding: Tensor
-    shift: Tensor
-    target: Tensor | None
-    target_shift: Tensor | None
-    target_composed: Tensor | None
-    image: Tensor
-    text: Tensor
-    match: Tensor | None = None
-    target_match: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class ImageTextCosine:
-    """The cosine of picture and text, ``s = <i, t>``; with a target picture ``s = <i, t> + <i_target, t>``.
-
-    Each picture's map comes from its own term, so that a target does not change the reference's map.
-    """
-
-    name: str = "image-text cosine"
-
-    def __call__(self, output: TwoTowerOutput) -> Tensor:
-        """Give (B,)."""
-        score = (output.image * output.text).sum(-1)
-        return score if output.target is None else score + (output.target * output.text).sum(-1)
-
-
-@dataclass(frozen=True)
-class MatchLogit:
-    """The logit for "picture and text match", read from both together; a target picture's is added to it."""
-
-    name: str = "match logit"
-
-    def __call__(self, output: TwoTowerOutput) -> Tensor:
-        """Give (B,).
-
-        Raises:
-            InputError: If the model has no such logit.
-        """
-        if output.match is None:
-            raise InputError("score 'match logit': this model embeds picture and text apart: use the default score")
-        return output.match if output.target_match is None else output.match + output.target_match
-
-
-class HuggingFaceComposer(Composer):
+class HuggingFaceComposer(DualEncoder):
     """A contrastive image-text model of transformers with its own processor.
-
-    The default score is :class:`ImageTextCosine`.
 
     Args:
         model: A model of the class the family names.
@@ -107,8 +37,6 @@ class HuggingFaceComposer(Composer):
         family: What is particular to it.
         name: What it is called.
     """
-
-    default_score: ClassVar[Any] = ImageTextCosine()
 
     def __init__(self, model: Any, processor: HuggingFaceProcessor, family: Family, name: str) -> None:
         super().__init__()
@@ -120,49 +48,17 @@ class HuggingFaceComposer(Composer):
         # Where a version of transformers names its parts differently, the layer is looked for at every explanation.
         self.target_layer = layer if layer in dict(self.named_modules()) else None
 
-    def preprocess(
-        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
-    ) -> ComposerInputs:
-        """See :class:`~mmgrad_explain.composers.huggingface_processor.HuggingFaceProcessor`."""
-        return self.processor(images, texts, targets)
+    def encode_image(self, pixel_values: Tensor) -> Tensor:
+        """Pictures ``(B, 3, H, W)`` to unit embeddings ``(B, D)``; where text is read with them, to tokens."""
+        return unit_features(self.model.get_image_features(pixel_values, **self._interpolation(pixel_values)))
 
-    def forward(
-        self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
-    ) -> TwoTowerOutput:
-        """Embed pictures and texts.
-
-        Args:
-            pixel_values: Pictures as the model's own processor gives them, ``(B, 3, H, W)``.
-            input_ids: Tokens, ``(B, L)``.
-            attention_mask: 1 for tokens, 0 for padding, ``(B, L)``; all 0 is an empty text, whose embedding is zero.
-            target_pixel_values: Target pictures, like ``pixel_values``.
-        """
-        worded = attention_mask.bool().any(1, keepdim=True)
-        mask = torch.where(worded, attention_mask, 1)  # attention to nothing is not a number
-        text = self.encode_text(input_ids, mask) * worded
-        image, match = self.look(pixel_values, input_ids, mask)
-        if target_pixel_values is None:
-            return TwoTowerOutput(image + text, text, None, None, None, image, text, match)
-        target, target_match = self.look(target_pixel_values, input_ids, mask)
-        return TwoTowerOutput(image + text, text, target, text, target + text, image, text, match, target_match)
-
-    def look(
-        self,
-        pixel_values: Tensor,
-        input_ids: Tensor,  # noqa: ARG002  (for those that read the text together with the picture)
-        attention_mask: Tensor,  # noqa: ARG002
-    ) -> tuple[Tensor, Tensor | None]:
-        """Pictures ``(B, 3, H, W)`` to unit embeddings ``(B, D)``, and match logits ``(B,)`` where it has any."""
-        features = self.model.get_image_features(pixel_values, **self._interpolation(pixel_values))
-        return _unit(features), None
-
-    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Ids and mask ``(B, L)`` to unit embeddings ``(B, D)``."""
         if self.family.text_class_token:
             states = self.model.text_model(input_ids, attention_mask=attention_mask)[0]
-            return _unit(self.model.text_projection(states[:, 0]))
+            return unit_features(self.model.text_projection(states[:, 0]))
         mask = None if self.family.fixed_length else attention_mask
-        return _unit(self.model.get_text_features(input_ids, attention_mask=mask))
+        return unit_features(self.model.get_text_features(input_ids, attention_mask=mask))
 
     def _interpolation(self, pixel_values: Tensor) -> dict[str, bool]:
         """What tells the vision tower to stretch its positions, where the pictures are not of its own size."""
@@ -195,27 +91,32 @@ class HuggingFaceComposer(Composer):
 class MatchingComposer(HuggingFaceComposer):
     """BLIP for image-text retrieval: both towers apart, and a text tower that looks at the picture.
 
-    The default score is :class:`MatchLogit`; :class:`ImageTextCosine` asks the two towers.
+    The default score is ``"match"``; ``"image-text"`` asks the two towers.
     """
 
-    default_score: ClassVar[Any] = MatchLogit()
+    default_score: ClassVar[str | None] = "match"
 
-    def look(self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor | None]:
-        """See :meth:`HuggingFaceComposer.look`."""
-        patches = self.model.vision_model(pixel_values=pixel_values, **self._interpolation(pixel_values))[0]
-        seen = torch.ones(patches.shape[:2], dtype=torch.long, device=patches.device)
+    def encode_image(self, pixel_values: Tensor) -> Tensor:
+        """Pictures ``(B, 3, H, W)`` to tokens ``(B, 1 + N, W)``."""
+        return self.model.vision_model(pixel_values=pixel_values, **self._interpolation(pixel_values))[0]  # type: ignore[no-any-return]
+
+    def compose(self, features: Tensor, text: tuple[Tensor, ...]) -> TwoTowerOutput:
+        """See :class:`DualEncoder`; the text is read together with the picture."""
+        sentence, input_ids, mask = text
         read = self.model.text_encoder(
             input_ids=input_ids,
-            attention_mask=attention_mask,
-            encoder_hidden_states=patches,
-            encoder_attention_mask=seen,
+            attention_mask=mask,
+            encoder_hidden_states=features,
+            encoder_attention_mask=torch.ones(features.shape[:2], dtype=torch.long, device=features.device),
         )[0]
-        return _unit(self.model.vision_proj(patches[:, 0])), self.model.itm_head(read[:, 0])[:, 1].float()
+        image = unit_features(self.model.vision_proj(features[:, 0]))
+        match = self.model.itm_head(read[:, 0])[:, 1].float()
+        return TwoTowerOutput(image + sentence, sentence, None, None, None, image, sentence, match)
 
-    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """See :meth:`HuggingFaceComposer.encode_text`."""
+    def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Ids and mask ``(B, L)`` to unit embeddings ``(B, D)``."""
         read = self.model.text_encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
-        return _unit(self.model.text_proj(read[:, 0]))
+        return unit_features(self.model.text_proj(read[:, 0]))
 
 
 class PatchComposer(HuggingFaceComposer):
@@ -224,13 +125,8 @@ class PatchComposer(HuggingFaceComposer):
     No patch is there for padding, which the model would not look at anyway.
     """
 
-    def look(
-        self,
-        pixel_values: Tensor,
-        input_ids: Tensor,  # noqa: ARG002
-        attention_mask: Tensor,  # noqa: ARG002
-    ) -> tuple[Tensor, Tensor | None]:
-        """See :meth:`HuggingFaceComposer.look`."""
+    def encode_image(self, pixel_values: Tensor) -> Tensor:
+        """Pictures ``(B, 3, H, W)``, H and W whole patches, to unit embeddings ``(B, D)``."""
         side = int(_vision_config(self.model).patch_size)
         count, _, height, width = pixel_values.shape
         rows, columns = height // side, width // side
@@ -240,7 +136,7 @@ class PatchComposer(HuggingFaceComposer):
             pixel_attention_mask=torch.ones(count, rows * columns, dtype=torch.int32, device=pixel_values.device),
             spatial_shapes=torch.tensor([[rows, columns]] * count, device=pixel_values.device),
         )
-        return _unit(features), None
+        return unit_features(features)
 
 
 def composer_class(family: Family) -> type[HuggingFaceComposer]:
@@ -250,16 +146,6 @@ def composer_class(family: Family) -> type[HuggingFaceComposer]:
 
 def _vision_config(model: Any) -> Any:
     return getattr(model.config, "vision_config", None) or model.config.image_config
-
-
-def _unit(features: Any) -> Tensor:
-    """Unit embeddings ``(B, D)`` of what ``get_*_features`` gives.
-
-    That is a tensor in transformers 4 and an output with ``pooler_output`` in 5. FLAVA has one vector a token there,
-    the class token first.
-    """
-    vectors: Tensor = features if isinstance(features, Tensor) else features.pooler_output
-    return F.normalize((vectors[:, 0] if vectors.ndim == 3 else vectors).float(), dim=-1)
 
 
 def _read_model(folder: Path, family: Family) -> Any:

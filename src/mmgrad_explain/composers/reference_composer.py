@@ -9,6 +9,7 @@ from mmgrad_explain.composers.base import Composer, ComposerInputs
 from mmgrad_explain.composers.build import MODEL_TYPE, PREFIX, build_network, network_config
 from mmgrad_explain.composers.familiarity import Familiarity
 from mmgrad_explain.composers.files import read_config, read_weights
+from mmgrad_explain.composers.network import ComposedOutput
 from mmgrad_explain.composers.processor import ReferenceProcessor
 from mmgrad_explain.errors import InputError
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from mmgrad_explain.composers.network import ComposedOutput, ReferenceNetwork
+    from mmgrad_explain.composers.network import ReferenceNetwork
 
 
 class ReferenceComposer(Composer):
@@ -50,6 +51,44 @@ class ReferenceComposer(Composer):
     ) -> ComposedOutput:
         """See :class:`~mmgrad_explain.composers.network.ReferenceNetwork`."""
         return self.network(pixel_values, input_ids, attention_mask, target_pixel_values)  # type: ignore[no-any-return]
+
+    # ------------------------------------------------------------------------------------------------------- in stages
+
+    @property
+    def feature_width(self) -> int:
+        """Channels of the feature grid."""
+        return self.network.config.feature_width
+
+    @property
+    def embed_dim(self) -> int:
+        """Length of the embeddings."""
+        return self.network.config.embed_dim
+
+    def encode_image(self, pixel_values: Tensor) -> Tensor:
+        """Pixels ``(B, 3, S, S)``, normalised, to the feature grid ``(B, C, S / 4, S / 4)``."""
+        return self.network.encode_image(pixel_values)
+
+    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+        """Ids and mask ``(B, L)`` to word vectors ``(B, L, W)``, sentences ``(B, W)`` and the mask."""
+        mask = attention_mask.bool()
+        return *self.network.text(input_ids, mask), mask
+
+    def compose(self, features: Tensor, text: tuple[Tensor, ...]) -> ComposedOutput:
+        """Grids and encoded texts, B of each, to an output without a target. The maps are taken here."""
+        identity, shift = self.network.compose(features, *text)
+        return ComposedOutput(identity + shift, shift)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """The pictures' own embeddings, ``(B, D)``."""
+        return self.network.embed(features)
+
+    def shift(self, features: Tensor, text: tuple[Tensor, ...]) -> Tensor:
+        """What the texts change in them, ``(B, D)``."""
+        return self.network.shift(features, *text)  # type: ignore[no-any-return]
+
+    def feature_grid(self, features: Tensor) -> Tensor:
+        """The features are a grid, ``(B, C, h, w)``."""
+        return features
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, name: str | None = None) -> ReferenceComposer:

@@ -244,7 +244,7 @@ class GroundedObjective(nn.Module):
         """Compose some pictures with their texts: maps, shifts, and the logits of the composer's own attention."""
         mmgrad = MultiModalGradAttention(self.composer)
         with mmgrad.capture() as record, self._autocast(features.device, "bf16-composer"), self._looks() as looks:
-            _, shift = stages.compose(features, text)
+            shift = stages.compose(features, text).shift
         shift = shift.float()
         score = (shift * shift.detach()).sum(-1)
         drawn = self._attend(mmgrad, score, record, 0) if maps else None

@@ -23,7 +23,7 @@ from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer
-    from mmgrad_explain.composers.network import ReferenceNetwork
+    from mmgrad_explain.composers.network import ComposedOutput
 
 Text = tuple[Tensor, ...]
 """Encoded texts: tensors whose first dimension is the batch."""
@@ -47,8 +47,8 @@ class Stages(Protocol):
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Text:
         """Ids and mask ``(B, L)`` to encoded texts."""
 
-    def compose(self, features: Tensor, text: Text) -> tuple[Tensor, Tensor]:
-        """The picture's own embedding and what the text changes in it, ``(B, D)``; runs the explained layer."""
+    def compose(self, features: Tensor, text: Text) -> ComposedOutput:
+        """Features and encoded texts to an output without a target; runs the explained layer."""
 
     def embed(self, features: Tensor) -> Tensor:
         """The picture's own embedding, ``(B, D)``."""
@@ -60,47 +60,8 @@ class Stages(Protocol):
         """Features as a grid over the picture, ``(B, feature_width, h, w)``."""
 
 
-class ReferenceStages:
-    """The reference network taken apart."""
-
-    def __init__(self, network: ReferenceNetwork) -> None:
-        self._network = network
-        self.feature_width = network.config.feature_width
-        self.embed_dim = network.config.embed_dim
-
-    def encode_image(self, pixel_values: Tensor) -> Tensor:
-        """See :class:`Stages`."""
-        return self._network.encode_image(pixel_values)
-
-    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Text:
-        """Words, sentence and mask."""
-        mask = attention_mask.bool()
-        words, sentence = self._network.text(input_ids, mask)
-        return words, sentence, mask
-
-    def compose(self, features: Tensor, text: Text) -> tuple[Tensor, Tensor]:
-        """See :class:`Stages`."""
-        words, sentence, mask = text
-        return self._network.compose(features, words, sentence, mask)
-
-    def embed(self, features: Tensor) -> Tensor:
-        """See :class:`Stages`."""
-        return self._network.embed(features)
-
-    def shift(self, features: Tensor, text: Text) -> Tensor:
-        """See :class:`Stages`."""
-        words, sentence, mask = text
-        return self._network.shift(features, words, sentence, mask)  # type: ignore[no-any-return]
-
-    def feature_grid(self, features: Tensor) -> Tensor:
-        """The features are a grid."""
-        return features
-
-
 def stages_of(composer: Composer) -> Stages | None:
     """The composer taken apart, or None where it can only be run as a whole."""
-    if isinstance(composer, ReferenceComposer):
-        return ReferenceStages(composer.network)
     return composer if isinstance(composer, Stages) else None
 
 

@@ -1,0 +1,74 @@
+"""What scores read from a model's output: fields by name, the embedding, unit vectors."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmgrad_explain.errors import InputError
+
+_TENSOR_FIELDS = ("pooler_output", "image_embeds", "embedding", "last_hidden_state")
+
+
+def field(output: Any, name: str) -> Any:
+    """Give ``output.name`` or ``output["name"]``, or None where there is neither."""
+    if isinstance(output, Mapping) and name in output:
+        return output[name]
+    return None if isinstance(output, Mapping) and not hasattr(output, name) else getattr(output, name, None)
+
+
+def as_tensor(output: Any) -> Tensor:
+    """Find the embedding in what a model gives.
+
+    Args:
+        output: A tensor; a tuple or list (its first tensor counts); an object or mapping with ``pooler_output``,
+            ``image_embeds``, ``embedding`` or ``last_hidden_state``, in this order (transformers gives the projected
+            embedding as ``pooler_output`` in version 5 and as a tensor in version 4).
+
+    Returns:
+        The tensor, as it is.
+
+    Raises:
+        TypeError: there is no tensor in any of these places.
+    """
+    if isinstance(output, Tensor):
+        return output
+    for name in _TENSOR_FIELDS:
+        value = field(output, name)
+        if isinstance(value, Tensor):
+            return value
+    if isinstance(output, (tuple, list)):
+        for item in output:
+            if item is not None:
+                return as_tensor(item)
+    raise TypeError(
+        f"the model's output is a {type(output).__name__} without a tensor as {', '.join(_TENSOR_FIELDS)}: give score= "
+        "a callable that makes one number a sample of it"
+    )
+
+
+def unit(vector: Tensor) -> Tensor:
+    """Scale (..., D) to length 1; the zero vector stays zero, with finite first and second derivatives."""
+    eps = torch.finfo(vector.dtype).eps
+    return vector * (vector.square().sum(-1, keepdim=True) + eps * eps).rsqrt()
+
+
+def embedding_of(value: Tensor, what: str) -> Tensor:
+    """Give an embedding (B, D) in float32; float64 stays as it is.
+
+    Raises:
+        InputError: it has another shape.
+    """
+    if value.ndim != 2:
+        raise InputError(f"score: {what} must have shape (B, D), not {tuple(value.shape)}")
+    return value if value.dtype == torch.float64 else value.float()
+
+
+def alongside(embedding: Tensor, other: Tensor, what: str) -> Tensor:
+    """Bring another embedding, (D,) or (B, D), to the dtype and device of (B, D); InputError where it does not fit."""
+    if other.shape not in {embedding.shape, embedding.shape[1:], (1, embedding.shape[1])}:
+        raise InputError(
+            f"{what} has shape {tuple(other.shape)}, the output embedding {tuple(embedding.shape)}; give (D,) or (B, D)"
+        )
+    return other.to(embedding)

@@ -16,9 +16,10 @@ from typing import Any
 import torch
 import transformers
 
-from mmgrad_explain.attention.layout import describe_layout, infer_layout
+from mmgrad_explain.attention.layout import infer_layout
 from mmgrad_explain.composers.huggingface import composer_class
 from mmgrad_explain.composers.huggingface_families import FAMILIES
+from mmgrad_explain.layouts import describe_layout
 
 PAGE = Path(__file__).parent / "models.md"
 BEGIN, END = "<!-- table: begin, by docs/models_table.py -->", "<!-- table: end -->"

@@ -12,10 +12,10 @@ from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.explanation import Explanation
 from mmgrad_explain.attention.fusing import Fuse, fuse_maps
 from mmgrad_explain.attention.gradient import weigh
-from mmgrad_explain.attention.layout import AnyLayout, describe_layout
 from mmgrad_explain.attention.weighting import Weighting
 from mmgrad_explain.attention.words import Word
 from mmgrad_explain.errors import GradientError, MMGradWarning
+from mmgrad_explain.layouts import AnyLayout, describe_layout
 
 
 def weigh_all(

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.gradient import differentiate
 from mmgrad_explain.attention.guard import own_inputs, undisturbed
-from mmgrad_explain.attention.layout import AnyLayout, Layout, infer_layout, to_grid
+from mmgrad_explain.attention.layout import infer_layout
 from mmgrad_explain.attention.modules import plain_modules, unwrap
 from mmgrad_explain.attention.scores import Score, check_score, default_score, ensure_score
 from mmgrad_explain.attention.structures import is_picture, map_tensors, tensors_in
 from mmgrad_explain.errors import GradientError, InputError
+from mmgrad_explain.layouts import AnyLayout, Layout, to_grid
 
 
 @dataclass(frozen=True)

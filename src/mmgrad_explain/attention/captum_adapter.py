@@ -21,8 +21,8 @@ from mmgrad_explain.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mmgrad_explain.attention.layout import LayoutLike
     from mmgrad_explain.attention.weighting import Weighting
+    from mmgrad_explain.layouts import LayoutLike
 
 _SPREADS = ("repeat", "share", "one")
 

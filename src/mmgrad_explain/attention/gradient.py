@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from mmgrad_explain.attention.capture import Capture, Record
-from mmgrad_explain.attention.layout import AnyLayout, Cells, Layout, ensure_layout, infer_layout, to_grid
+from mmgrad_explain.attention.layout import infer_layout
 from mmgrad_explain.attention.modules import previous_block
 from mmgrad_explain.attention.weighting import Weighting
 from mmgrad_explain.errors import CaptureError, GradientError, InputError
+from mmgrad_explain.layouts import AnyLayout, Cells, Layout, ensure_layout, to_grid
 
 MATH_ATTENTION = (
     "run the model's forward inside mmgrad.capture(math_attention=True) or "

@@ -21,7 +21,6 @@ from mmgrad_explain.attention.gradient import (
     take_gradients,
 )
 from mmgrad_explain.attention.guard import own_inputs, undisturbed
-from mmgrad_explain.attention.layout import AnyLayout, Layout, LayoutLike, ensure_layout
 from mmgrad_explain.attention.many_texts import Once, as_call, ask, spread, stages_of
 from mmgrad_explain.attention.modules import find_layers, unwrap
 from mmgrad_explain.attention.scores import check_finite, check_score, ensure_score
@@ -29,6 +28,7 @@ from mmgrad_explain.attention.structures import image_size
 from mmgrad_explain.attention.weighting import Weighting, ensure_weighting, name_of
 from mmgrad_explain.attention.words import WordCapture, ensure_words, name_words
 from mmgrad_explain.errors import GradientError, InputError
+from mmgrad_explain.layouts import AnyLayout, Layout, LayoutLike, ensure_layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -22,7 +22,7 @@ from transformers import (
 from transformers.utils import logging
 
 from mmgrad_explain.cli.main import main
-from mmgrad_explain.composers import huggingface
+from mmgrad_explain.composers import huggingface_files
 from mmgrad_explain.composers.dual_encoder import unit_features
 from mmgrad_explain.composers.huggingface_processor import HuggingFaceProcessor
 from mmgrad_explain.composers.load import load_composer
@@ -267,11 +267,11 @@ def test_features_of_transformers_4():
 
 def test_bars_are_put_back():
     logging.disable_progress_bar()
-    with huggingface._silent():
+    with huggingface_files._silent():
         pass
     assert not logging.is_progress_bar_enabled()
     logging.enable_progress_bar()
-    with huggingface._silent():
+    with huggingface_files._silent():
         assert not logging.is_progress_bar_enabled()
     assert logging.is_progress_bar_enabled()
 

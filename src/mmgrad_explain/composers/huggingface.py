@@ -7,25 +7,20 @@ is asked there (Li et al., arXiv 2201.12086).
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from mmgrad_explain.composers.dual_encoder import DualEncoder, TwoTowerOutput, unit_features
-from mmgrad_explain.composers.files import SAFETENSORS, read_config, read_weights
+from mmgrad_explain.composers.files import read_config
 from mmgrad_explain.composers.huggingface_families import Family, family_of
+from mmgrad_explain.composers.huggingface_files import read_model
 from mmgrad_explain.composers.huggingface_processor import HuggingFaceProcessor, PatchProcessor
-from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-_INDEX = f"{SAFETENSORS}.index.json"
 
 
 class HuggingFaceComposer(DualEncoder):
@@ -81,7 +76,7 @@ class HuggingFaceComposer(DualEncoder):
             InputError: If something is missing or damaged, or the model is of a kind that cannot be used.
         """
         family = family_of(read_config(folder), name)
-        model = _read_model(folder, family)
+        model = read_model(folder, family.model_class, family.title)
         positions = int(model.config.text_config.max_position_embeddings) - family.extra_positions
         of_family = PatchProcessor if family.patches else HuggingFaceProcessor
         processor = of_family.from_pretrained(folder, positions, fixed_length=family.fixed_length)
@@ -146,60 +141,3 @@ def composer_class(family: Family) -> type[HuggingFaceComposer]:
 
 def _vision_config(model: Any) -> Any:
     return getattr(model.config, "vision_config", None) or model.config.image_config
-
-
-def _read_model(folder: Path, family: Family) -> Any:
-    """The model with its weights, in float32.
-
-    Raises:
-        InputError: If there are none, they are damaged, or they do not fit the config.
-    """
-    import transformers
-    from safetensors import SafetensorError
-
-    kind = getattr(transformers, family.model_class, None)
-    if kind is None:
-        raise InputError(f"{family.model_class} is not in transformers {transformers.__version__}: get a newer one")
-    safe = any((folder / file).is_file() for file in (SAFETENSORS, _INDEX))
-    try:
-        with _silent():
-            if safe:
-                model, report = kind.from_pretrained(
-                    folder, use_safetensors=True, local_files_only=True, output_loading_info=True
-                )
-            else:
-                config = kind.config_class.from_pretrained(folder, local_files_only=True)
-                model, report = kind.from_pretrained(
-                    None, config=config, state_dict=read_weights(folder), output_loading_info=True
-                )
-    except InputError:
-        raise
-    except SafetensorError as error:
-        raise InputError(f"the safetensors file in {folder} is damaged: {error}") from error
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder} cannot be loaded as {family.title}: {_first_line(error)}") from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise InputError(f"the weights in {folder} do not fit its config.json: {missing[0]}{more} missing")
-    return model.float()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Nothing of transformers' own on standard error inside the block; what matters is raised."""
-    from transformers.utils import logging as own
-
-    level, bars = own.get_verbosity(), own.is_progress_bar_enabled()
-    own.set_verbosity(logging.CRITICAL)
-    own.disable_progress_bar()
-    try:
-        yield
-    finally:
-        own.set_verbosity(level)
-        if bars:
-            own.enable_progress_bar()

@@ -91,7 +91,7 @@ class HuggingFaceProcessor:
             InputError: If they come out in different sizes, or a picture is smaller than the crop.
         """
         placements = [self.place((image.height, image.width)) for image in images]
-        _check_one_size(placements)
+        check_one_size(placements)
         pixels = self.image_processor(images=list(images), return_tensors="pt")["pixel_values"].float()
         if tuple(pixels.shape[2:]) != placements[0].input:
             raise InputError(
@@ -186,7 +186,7 @@ class PatchProcessor(HuggingFaceProcessor):
     ) -> ComposerInputs:
         """See :meth:`HuggingFaceProcessor.__call__`; all pictures, targets too, must come out in one size."""
         inputs = super().__call__(images, texts, targets)
-        _check_one_size([*inputs.placements, *(inputs.target_placements or [])])
+        check_one_size([*inputs.placements, *(inputs.target_placements or [])])
         return inputs
 
     def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
@@ -201,12 +201,13 @@ class PatchProcessor(HuggingFaceProcessor):
         for image, (rows, columns) in zip(images, cut["spatial_shapes"].tolist(), strict=True):
             original, size = (image.height, image.width), (rows * side, columns * side)
             placements.append(Placement(original, size, (size[0] / image.height, size[1] / image.width), (0.0, 0.0)))
-        _check_one_size(placements)
+        check_one_size(placements)
         patches = cut["pixel_values"][:, : rows * columns].float().reshape(len(images), rows, columns, side, side, 3)
         return patches.permute(0, 5, 1, 3, 2, 4).reshape(len(images), 3, rows * side, columns * side), placements
 
 
-def _check_one_size(placements: Sequence[Placement]) -> None:
+def check_one_size(placements: Sequence[Placement]) -> None:
+    """Raise InputError where pictures come out in different sizes, so that they make no batch."""
     sizes = dict.fromkeys(placement.input for placement in placements)
     if len(sizes) > 1:
         listed = ", ".join(f"{height} x {width}" for height, width in sizes)

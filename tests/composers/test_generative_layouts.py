@@ -1,5 +1,6 @@
 """Generative models of transformers, small and random: where each layer's cells lie on the original picture."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -145,9 +146,11 @@ class Answering(nn.Module):
         torch.manual_seed(1)
         self.model = model_class(model_class.config_class(**CONFIGS[kind])).double().eval()
         with torch.no_grad():  # Gemma 3 starts with a projection of zeros
-            for parameter in self.model.parameters():
+            for name, parameter in self.model.named_parameters():
                 if parameter.ndim == 2 and not parameter.any():
                     parameter.normal_(std=0.2)
+                if re.search(r"vis.*(out_proj|attn\.proj|projection_layer)\.weight", name):
+                    parameter *= 0.2  # patches tell each other little, so that what changes stays in its place
         self.family, self.kind = family, kind
         self.target_layer = f"model.{family.layer(self.model.config)}"
 
@@ -277,3 +280,87 @@ def test_one_bright_patch(kind, other, models):
             after, _ = activation(answering, layer, changed)
         moved = layout.fold(to_grid(after - before, layout).abs().sum(1))[0]
         assert divmod(int(moved.argmax()), grid[1]) == cell
+
+
+def by_hand(kind, values, used):
+    """One picture's values (tokens,), put on its frame with loops; ``used`` says which tokens the model looks at."""
+    height, width = PICTURES[kind][1]
+    if kind in {"llava", "paligemma", "gemma3"} or kind.startswith("qwen"):
+        places = [(row, column) for row in range(height) for column in range(width)]
+        if kind == "qwen2_5_vl":
+            places.sort(key=lambda place: (place[0] // 2, place[1] // 2))  # windows of 2 x 2
+        frame = torch.zeros(height, width, dtype=values.dtype)
+        for (row, column), value in zip(places, values, strict=True):
+            frame[row, column] = value
+        return frame
+    first = kind.startswith("llava")  # the whole picture
+    tiles = values.reshape(-1, 4, 4)
+    whole, tiles = (tiles[0], tiles[1:]) if first else (tiles[-1], tiles[:-1])
+    rows, columns = {"llava_next": (2, 2), "llava_onevision": (2, 2), "smolvlm": (3, 2)}.get(kind, (2, 3))
+    canvas = torch.cat([torch.cat(list(tiles[row * columns :][:columns]), 1) for row in range(rows)])
+    if not first:
+        return canvas + torch.kron(whole, torch.ones(height // 4, width // 4)) / (height // 4 * width // 4)
+    # In pixels: where the picture starts among the tiles and how long it is there, down and across.
+    spans = {"llava_next": ((9, 46), (0, 64)), "llava_onevision": ((0, 64), (14, 36))}[kind]
+    kept = used.reshape(-1, 4, 4)[1:]
+    kept = torch.cat([torch.cat([kept[0], kept[1]], 1), torch.cat([kept[2], kept[3]], 1)])
+    assert kept.sum() == height * width
+    top, left = kept.nonzero()[0].tolist()
+    frame = canvas[kept].reshape(height, width).clone()
+    shares = []
+    for (start, length), first_cell, count in ((spans[0], top, height), (spans[1], left, width)):
+        share = torch.zeros(count, 4, dtype=values.dtype)
+        for part in range(4):
+            halves = [half for half in range(128) if part <= (half / 2 + 0.25 - start) * 4 / length < part + 1]
+            cells = [half // 16 - first_cell for half in halves]
+            cells = [cell for cell in cells if 0 <= cell < count]
+            for cell in cells:
+                share[cell, part] += 1 / len(cells)
+        shares.append(share)
+    return frame + shares[0] @ whole @ shares[1].T
+
+
+def answer_by_hand(answering, tensors):
+    logits = answering.model(**{name: value for name, value in tensors.items() if name != "tiles"}).logits[0]
+    ids = tensors["input_ids"][0]
+    spots = range(len(ids) - len(ANSWER), len(ids))
+    return sum(logits[spot - 1, ids[spot]] - logits[spot - 1].logsumexp(0) for spot in spots)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_is_plain_gradcam(kind, models):
+    answering = models[kind]
+    tensors, _ = prepared(kind, picture(kind), answering.model)
+    maps = {}
+    for answer in (ANSWER, OTHER):
+        tensors["input_ids"][:, -len(answer) :] = torch.tensor(answer)
+        found = MMGrad(answering, score=lambda output: output)(**tensors)
+        maps[answer[0]] = found.maps
+
+        seen = []
+        module = answering.get_submodule(answering.target_layer)
+        handle = module.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+        score = answer_by_hand(answering, tensors)
+        handle.remove()
+        (gradient,) = torch.autograd.grad(score, seen[0])
+        features, gradient = (x.detach().reshape(-1, x.shape[-1]) for x in (seen[0], gradient))
+        used = gradient.abs().sum(1) > 0
+        values = features @ gradient[used].mean(0)
+        plain = by_hand(kind, values, used)
+        signed = found.signed[answering.target_layer][0][0]
+        torch.testing.assert_close(signed / plain.abs().max(), plain / plain.abs().max(), atol=1e-9, rtol=0)
+        # Nothing that a cell says is lost or said twice.
+        torch.testing.assert_close(signed.sum(), values[used].sum())
+        torch.testing.assert_close(found.scores[0], score.detach().float())
+    assert (maps[ANSWER[0]] - maps[OTHER[0]]).abs().max() > 0.01 * maps[ANSWER[0]].max()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_is_its_pictures(kind, models):
+    answering = models[kind]
+    singles = [prepared(kind, picture(kind, seed), answering.model)[0] for seed in (0, 1)]
+    mmgrad = MMGrad(answering, score=lambda output: output)
+    both = mmgrad(**together(*singles)).maps
+    each = torch.cat([mmgrad(**tensors).maps for tensors in singles])
+    torch.testing.assert_close(both / each.max(), each / each.max(), atol=1e-9, rtol=0)
+    assert (each[0] - each[1]).abs().max() > 0.01 * each.max()

@@ -93,10 +93,10 @@ def to_cells(places: Places, pictures: int, layer: str, slots: Tensor | None = N
 
     def fold(maps: Tensor) -> Tensor:
         rows, columns = places.grid.shape
-        values = maps[:, 0, : rows * columns].unflatten(1, (rows, columns))
+        values = maps[:, 0, : rows * columns].reshape(-1, rows, columns)
         if places.whole is None:
             return values
-        again = maps[:, 0, rows * columns :].unflatten(1, tuple(places.whole.shape))
+        again = maps[:, 0, rows * columns :].reshape(-1, *places.whole.shape)
         top, bottom, left, right = places.window or (0.0, float(rows), 0.0, float(columns))
         over_rows = _spread(rows, places.whole.shape[0], top, bottom).to(maps)
         over_columns = _spread(columns, places.whole.shape[1], left, right).to(maps)

@@ -60,7 +60,8 @@ def any_resolution_tiles(model: Any, layer: str, tensors: Mapping[str, Tensor]) 
     """
     config = model.config
     tile, side = _pixels(config.vision_config), _side(config.vision_config)
-    shown = any_resolution(_one(tensors["image_sizes"], "image_sizes"), config.image_grid_pinpoints, tile, side)
+    height, width = _one(tensors["image_sizes"], "image_sizes")
+    shown = any_resolution((height, width), config.image_grid_pinpoints, tile, side)
     slots = None
     if _in_language(layer):
         places = _with_line_ends(shown, side, getattr(config, "vision_aspect_ratio", None))
@@ -161,7 +162,7 @@ def _slots(config: Any, layer: str, tensors: Mapping[str, Tensor], tokens: int) 
     """
     if not _in_language(layer):
         return None
-    is_image = tensors["input_ids"] == config.image_token_id
+    is_image: Tensor = tensors["input_ids"] == config.image_token_id
     counts = is_image.sum(1).tolist()
     if set(counts) != {tokens}:
         raise InputError(

@@ -348,10 +348,11 @@ def test_is_plain_gradcam(kind, models):
         values = features @ gradient[used].mean(0)
         plain = by_hand(kind, values, used)
         signed = found.signed[answering.target_layer][0][0]
-        torch.testing.assert_close(signed / plain.abs().max(), plain / plain.abs().max(), atol=1e-9, rtol=0)
+        largest = plain.abs().max()
+        torch.testing.assert_close(signed.double() / largest, plain / largest, atol=1e-6, rtol=0)
         # Nothing that a cell says is lost or said twice.
-        torch.testing.assert_close(signed.sum(), values[used].sum())
-        torch.testing.assert_close(found.scores[0], score.detach().float())
+        torch.testing.assert_close(signed.double().sum() / largest, values[used].sum() / largest, atol=1e-4, rtol=0)
+        torch.testing.assert_close(found.score[0], score.detach().float())
     assert (maps[ANSWER[0]] - maps[OTHER[0]]).abs().max() > 0.01 * maps[ANSWER[0]].max()
 
 
@@ -362,5 +363,5 @@ def test_a_batch_is_its_pictures(kind, models):
     mmgrad = MMGrad(answering, score=lambda output: output)
     both = mmgrad(**together(*singles)).maps
     each = torch.cat([mmgrad(**tensors).maps for tensors in singles])
-    torch.testing.assert_close(both / each.max(), each / each.max(), atol=1e-9, rtol=0)
+    torch.testing.assert_close(both / each.max(), each / each.max(), atol=1e-6, rtol=0)
     assert (each[0] - each[1]).abs().max() > 0.01 * each.max()

@@ -13,6 +13,7 @@ from mmgrad_explain.attention.phrases import PhraseMaps, check_spans, split_phra
 from mmgrad_explain.attention.words import pieces_of_text
 from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.familiarity import grids_seen, unfamiliar
+from mmgrad_explain.composers.generative import GenerativeComposer
 from mmgrad_explain.composers.load import bundled_for, load_composer
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from PIL import Image
+
     from mmgrad_explain.attention import Explanation
     from mmgrad_explain.attention.words import Pieces
+    from mmgrad_explain.composers.base import ComposerInputs
 
 T = TypeVar("T")
 
@@ -39,6 +43,8 @@ def explain(
     device: str | torch.device | None = None,
     words: bool = False,
     words_layer: str | None = None,
+    answer: str | Sequence[str] | None = None,
+    answer_part: str | None = None,
 ) -> Explanation:
     """Where a model looks in a picture because of a text.
 
@@ -60,6 +66,9 @@ def explain(
             goes back to its own device afterwards.
         words: Say what each word of the text contributes as well: ``Explanation.words``.
         words_layer: Dotted name of the embedding that looks words up, where it is not the largest one.
+        answer: For a model that answers in words: what it might say, one for all pictures or one each; its likelihood
+            is explained. None takes what the model says by itself.
+        answer_part: Only this part of the answers counts, for example one word; what stands before it is given.
 
     Returns:
         The maps with pictures, texts and the way back to the pictures' own pixels.
@@ -83,10 +92,10 @@ def explain(
         namer = _namer(composer, texts) if words else None
         mmgrad = MultiModalGradAttention(composer, layer, score, weighting, words=namer, words_layer=words_layer)
         with grids_seen(composer) as grids:
-            if one and mmgrad.layer_names and _in_stages(composer):
+            if one and answer is None and mmgrad.layer_names and _in_stages(composer):
                 explanation = mmgrad.texts(images[0], texts)
             else:
-                inputs = composer.preprocess(images, texts, targets)
+                inputs = _prepare(composer, images, texts, targets, answer, answer_part)
                 explanation = mmgrad(**{name: tensor.to(place) for name, tensor in inputs.tensors.items()})
                 explanation = replace(
                     explanation,
@@ -96,6 +105,7 @@ def explain(
                     targets=None if targets is None else tuple(targets),
                     target_placements=None if inputs.target_placements is None else tuple(inputs.target_placements),
                     notes=(*explanation.notes, *inputs.notices),
+                    answers=None if inputs.answers is None else tuple(inputs.answers),
                 )
     strange = unfamiliar(composer, grids)
     notes = (*explanation.notes, *([strange] if strange else []))
@@ -134,6 +144,27 @@ def phrase_maps(
     spans = split_phrases(text) if phrases is None else check_spans(text, phrases)
     texts = [text, *(text[start:end] for start, end in spans)]
     return PhraseMaps(explain(image, texts, model=model, **options), text, tuple(spans))
+
+
+def _prepare(
+    composer: Composer,
+    images: list[Image.Image],
+    texts: list[str],
+    targets: list[Image.Image] | None,
+    answer: str | Sequence[str] | None,
+    part: str | None,
+) -> ComposerInputs:
+    """Pictures, texts and answers to tensors."""
+    if isinstance(composer, GenerativeComposer):
+        answers = (
+            None
+            if answer is None
+            else _spread("answer", [answer] if isinstance(answer, str) else list(answer), len(images))
+        )
+        return composer.preprocess(images, texts, targets, answers=answers, answer_part=part)
+    if answer is not None or part is not None:
+        raise InputError(f"answer: {composer.name} does not answer in words: leave answer and answer_part out")
+    return composer.preprocess(images, texts, targets)
 
 
 def _in_stages(composer: Composer) -> bool:

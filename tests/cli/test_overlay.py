@@ -176,6 +176,26 @@ def test_words(run, picture_file, tiny_folder):
     assert "words   none: the model read none of them" in out
 
 
+def test_phrases(run, picture_file, tiny_folder, in_an_empty_folder):
+    text = "make the large circle left of the square red"
+    command = ["overlay", picture_file, text, "--model", tiny_folder, "--phrases"]
+    code, out, err = run(*command, "--out", "phrases.png", "--contour")
+    assert code == 0
+    assert [line.split(":")[0] for line in out.splitlines() if line.startswith("  phrase")] == [
+        "  phrase  the large circle", "  phrase  left of the square red",
+    ]  # fmt: skip
+    with Image.open("phrases.png") as drawn, Image.open(picture_file) as picture:
+        assert drawn.width > 4 * picture.width
+    (result,) = json.loads(run(*command, "--json")[1])
+    assert result["text"] == text
+    assert [set(one) for one in result["phrases"]] == 2 * [{"phrase", "score", "brightest_region"}]
+    (alone,) = json.loads(run("overlay", picture_file, "the large circle", "--model", tiny_folder, "--json")[1])
+    assert result["phrases"][0]["score"] == pytest.approx(alone["score"], rel=1e-4)
+    assert "note: " in run("overlay", picture_file, "abracadabra", "--model", tiny_folder, "--phrases")[2] + err
+    for more in (["--target", picture_file], ["--words"], ["--format", "npz"]):
+        failed(run(*command, *more), "--phrases draws pictures of one picture: it goes without --target, --words")
+
+
 def test_long_and_unknown_words_are_noted(run, picture_file):
     code, _, err = run("overlay", picture_file, "make the zeppelin " + "red " * 30)
     assert code == 0

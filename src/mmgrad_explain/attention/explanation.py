@@ -54,6 +54,7 @@ class Explanation:
         targets: The original target pictures.
         target_placements: How each of these lies in the model's input.
         words: What each word of each text contributes to the score, where it was asked for (``words=``).
+        answers: The answer that each score is of, where the model answers in words.
     """
 
     calls: tuple[Tensor, ...]
@@ -76,6 +77,7 @@ class Explanation:
     targets: tuple[Image.Image, ...] | None = None
     target_placements: tuple[Placement, ...] | None = None
     words: tuple[tuple[Word, ...], ...] | None = None
+    answers: tuple[str, ...] | None = None
 
     @property
     def maps(self) -> Tensor:
@@ -319,6 +321,7 @@ class Explanation:
             "notes": list(self.notes),
             "input_size": None if self.input_size is None else list(self.input_size),
             "texts": None if self.texts is None else list(self.texts),
+            "answers": None if self.answers is None else list(self.answers),
             "placements": None if self.placements is None else [one.to_dict() for one in self.placements],
             "target_placements": (
                 None if self.target_placements is None else [one.to_dict() for one in self.target_placements]

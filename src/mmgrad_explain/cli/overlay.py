@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from mmgrad_explain.attention import Explanation
+    from mmgrad_explain.composers.base import Composer
 
 FORMATS = ("png", "jpg", "npz")
 _CHUNK = 16  # pictures that go through the model together
@@ -31,6 +32,7 @@ TEXT says what should change (composers), or what to look for (image-text models
   pair-different  the same, channels that differ count; needs --target
   image-text      cosine of picture and text (default of CLIP and its kin)
   match           the logit "picture and text match" (default of models that read the two together)
+  answer          log-likelihood of an answer to TEXT (default of models that answer in words)
 
 Weightings: gradcam (default), gradcam++, xgradcam, layercam, hirescam.
 
@@ -38,11 +40,15 @@ Weightings: gradcam (default), gradcam++, xgradcam, layercam, hirescam.
 magnitude being 1. Orange and + raise the score, blue and - lower it. The values are first-order and do not add up to
 the score.
 
+--phrases explains each phrase of TEXT as a text by itself and draws the maps side by side, TEXT's own first: which
+region each phrase lights. A phrase alone is another question than the phrase in its sentence.
+
 Examples:
   mmgrad-explain overlay query.jpg "make it red"
   mmgrad-explain overlay query.jpg "remove the star" --target target.jpg --contour --out where.png
   mmgrad-explain overlay a.jpg b.jpg c.jpg "make it larger" --out maps/
   mmgrad-explain overlay query.jpg "make the large circle red" --words
+  mmgrad-explain overlay dog.jpg "What is on the sofa?" --model ./my-llava --answer "a dog"
   cat query.jpg | mmgrad-explain overlay - "make it red" --json
 """
 
@@ -70,7 +76,12 @@ def add_parser(commands: Any) -> None:
     add("--weighting", default="gradcam", metavar="NAME", help="how gradients weigh activations (default: %(default)s)")
     add("--alpha", type=float, default=0.7, help="opacity of the heat map, 0 to 1 (default: %(default)s)")
     add("--colormap", default="turbo", metavar="NAME", help="turbo, jet, viridis, magma ... (default: %(default)s)")
+    add(
+        "--answer", metavar="ANSWER", help="what a model that answers in words might say (default: what it says itself)"
+    )
+    add("--answer-part", metavar="PART", help="only this part of the answer counts, for example one word")
     add("--words", action="store_true", help="say what each word of TEXT contributes, below the picture and as text")
+    add("--phrases", action="store_true", help="draw a map of each phrase of TEXT beside the whole one's")
     add("--contour", action="store_true", help="outline the brightest region")
     add("--format", choices=FORMATS, help="png, jpg, or npz with the maps as arrays (default: by --out, else png)")
     add("--device", help="cpu, cuda, cuda:N or mps (default: cpu)")
@@ -88,21 +99,28 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--alpha must be between 0 and 1, got {options.alpha}")
     if options.images.count("-") + (options.target == "-") > 1:
         raise InputError("standard input (-) can be read only once")
+    if options.phrases and (options.target is not None or options.words or options.format == "npz"):
+        raise InputError("--phrases draws pictures of one picture: it goes without --target, --words and --format npz")
     names = [Path(name).stem if name != "-" else "stdin" for name in options.images]
     images = [open_image(_source(name)) for name in options.images]
     target = None if options.target is None else open_image(_source(options.target))
     files = _outputs(options, names)
 
-    from mmgrad_explain.composers.load import bundled_for, load_composer  # torch is needed from here on
+    from mmgrad_explain.composers.generative import GenerativeComposer  # torch is needed from here on
+    from mmgrad_explain.composers.load import bundled_for, load_composer
     from mmgrad_explain.explaining import explain
 
     composer = load_composer(bundled_for([options.text]) if options.model is None else options.model)
-    results = []
-    for start in range(0, len(images), _CHUNK):
-        part = slice(start, start + _CHUNK)
+    chunk = 1 if isinstance(composer, GenerativeComposer) else _CHUNK  # these are large, and pictures keep their shapes
+    results: list[dict[str, Any]] = []
+    for image, file, name in zip(images, files, options.images, strict=True) if options.phrases else ():
+        results.append(_phrases(composer, image, file, name, options))
+    for start in range(0, 0 if options.phrases else len(images), chunk):
+        part = slice(start, start + chunk)
         explanation = explain(
             images[part], options.text, target=target, model=composer, layer=options.layer, score=options.score,
-            weighting=options.weighting, device=options.device, words=options.words,
+            weighting=options.weighting, device=options.device, words=options.words, answer=options.answer,
+            answer_part=options.answer_part,
         )  # fmt: skip
         for index, file in enumerate(files[part]):
             _write(explanation, index, file, options)
@@ -114,6 +132,28 @@ def run(options: argparse.Namespace) -> int:
     else:
         sys.stdout.write("\n".join(map(_text, results)) + "\n")
     return 0
+
+
+def _phrases(
+    composer: Composer, image: Image.Image, file: Path, name: str, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Draw the map of a picture's text and of each of its phrases."""
+    from mmgrad_explain.explaining import phrase_maps
+    from mmgrad_explain.images import safe_save
+
+    found = phrase_maps(
+        image, options.text, model=composer, layer=options.layer, score=options.score, weighting=options.weighting,
+        device=options.device, answer=options.answer, answer_part=options.answer_part,
+    )  # fmt: skip
+    picture = found.overlay(alpha=options.alpha, colormap=options.colormap, contour=options.contour)
+    safe_save(picture, file, format=options.format, overwrite=options.overwrite)
+    for note in dict.fromkeys(found.explanation.notes):
+        sys.stderr.write(f"note: {note}\n")
+    phrases = [
+        {"phrase": phrase, "score": float(found.explanation.score[index]), **_region(found.explanation, index)}
+        for index, phrase in enumerate(found.phrases, start=1)
+    ]
+    return {**_result(found.explanation, 0, file, name), "phrases": phrases}
 
 
 def _source(name: str) -> str | bytes:
@@ -170,24 +210,29 @@ def _write(explanation: Explanation, index: int, file: Path, options: argparse.N
 
 
 def _result(explanation: Explanation, index: int, file: Path, image: str) -> dict[str, Any]:
-    region = explanation.brightest_region(index)
     return {
         "image": image,
         "file": str(file),
         "text": None if explanation.texts is None else explanation.texts[index],
+        "answer": None if explanation.answers is None else explanation.answers[index],
         "model": explanation.model,
         "layers": list(explanation.layer_names),
         "grid": list(explanation.maps.shape[1:]),
         "weighting": explanation.weighting,
         "score_name": explanation.score_name,
         "score": float(explanation.score[index]),
-        "brightest_region": None if region is None else {"share": region.share, "box": list(region.box)},
+        **_region(explanation, index),
         "words": None if explanation.words is None else [word.to_dict() for word in explanation.words[index]],
         "flat": bool(explanation.flat[index]),
         "clipped": bool(explanation.clipped[index]),
         "notes": list(explanation.notes),
         "versions": dict(explanation.versions),
     }
+
+
+def _region(explanation: Explanation, index: int) -> dict[str, Any]:
+    region = explanation.brightest_region(index)
+    return {"brightest_region": None if region is None else {"share": region.share, "box": list(region.box)}}
 
 
 def _text(result: dict[str, Any]) -> str:
@@ -197,15 +242,24 @@ def _text(result: dict[str, Any]) -> str:
         f"  score   {result['score_name']} = {result['score']:.4g}",
         f"  map     {result['weighting']} at {', '.join(result['layers'])}, {grid} cells, model {result['model']}",
     ]
+    if result["answer"] is not None:
+        lines.append(f"  answer  {result['answer']}")
     region = result["brightest_region"]
     if region is None:
         why = "no part of the picture raises the score" if result["clipped"] else "the score does not depend on it"
         lines.append(f"  region  none: the map is empty ({why})")
     else:
-        left, top, right, bottom = region["box"]
-        where = f"x {left} to {right}, y {top} to {bottom} of the picture"
-        lines.append(f"  region  {region['share']:.0%} of the map lies in its brightest region: {where}")
+        where = _where(region)
+        lines.append(f"  region  {region['share']:.0%} of the map lies in its brightest region: {where} of the picture")
+    for one in result.get("phrases", ()):
+        place = "nowhere" if one["brightest_region"] is None else _where(one["brightest_region"])
+        lines.append(f"  phrase  {one['phrase']}: {place}")
     if result["words"] is not None:
         said = "  ".join(f"{word['word']} {round(word['scaled'], 2) + 0.0:+.2f}" for word in result["words"])
         lines.append(f"  words   {said or 'none: the model read none of them'}")
     return "\n".join(lines)
+
+
+def _where(region: dict[str, Any]) -> str:
+    left, top, right, bottom = region["box"]
+    return f"x {left} to {right}, y {top} to {bottom}"

@@ -28,12 +28,14 @@ class ComposerInputs:
         placements: Where each reference lies in the model's input.
         target_placements: Likewise for the targets; None without targets.
         notices: What the user should know, for example that a text was cut.
+        answers: What was asked about, where the model answers in words.
     """
 
     tensors: dict[str, Tensor]
     placements: list[Placement]
     target_placements: list[Placement] | None = None
     notices: list[str] = field(default_factory=list)
+    answers: list[str] | None = None
 
 
 class Encoder(Protocol):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BUNDLED = ("reference", "clothing")
 """Names of the models that ship with the package."""
 
-_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "pytorch_model.bin"]
+_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "pytorch_model.bin"]
 
 
 def load_composer(model: str | Path) -> Composer:
@@ -70,6 +70,7 @@ def _bundled_folder(name: str) -> Path:
 def _from_folder(folder: Path, name: str) -> Composer:
     from mmgrad_explain.composers.build import MODEL_TYPE
     from mmgrad_explain.composers.files import read_config
+    from mmgrad_explain.composers.generative_families import FAMILIES
     from mmgrad_explain.composers.reference_composer import ReferenceComposer
 
     kind = read_config(folder).get("model_type")
@@ -77,6 +78,10 @@ def _from_folder(folder: Path, name: str) -> Composer:
         from mmgrad_explain.composers.clip_composer import ClipComposer
 
         return ClipComposer.from_pretrained(folder, name)
+    if kind in FAMILIES:
+        from mmgrad_explain.composers.generative import GenerativeComposer
+
+        return GenerativeComposer.from_pretrained(folder, name)
     if kind != MODEL_TYPE:
         from mmgrad_explain.composers.huggingface import HuggingFaceComposer
 

@@ -1,0 +1,173 @@
+"""Generative vision-language models of transformers: which patches of a picture made the model say its answer.
+
+The score is the log-likelihood of an answer, ``s = sum_i log p(a_i | picture, question, a_1 ... a_i-1)``, given by the
+user or said by the model itself (greedy decoding); its gradient is taken where the picture's patches stand by
+themselves a last time, before the language model mixes them with words. Source: Grad-CAM (arXiv 1610.02391) with the
+log-likelihood in the place of a class score.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import torch
+from torch.nn import functional as F
+
+from mmgrad_explain.composers.base import Composer, ComposerInputs
+from mmgrad_explain.composers.files import read_config
+from mmgrad_explain.composers.generative_families import generative_family_of
+from mmgrad_explain.composers.generative_processor import NOT_ASKED, GenerativeProcessor, Prompt
+from mmgrad_explain.composers.huggingface_files import read_model
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from PIL import Image
+    from torch import Tensor
+
+    from mmgrad_explain.composers.generative_families import GenerativeFamily
+    from mmgrad_explain.layouts import AnyLayout
+
+
+class GenerativeOutput(NamedTuple):
+    """What a generative model says of an answer.
+
+    Attributes:
+        logits: At the last places of the sequence, of the token that follows, ``(B, A + 1, V)``.
+        labels: The answer's token ids at these places, -100 where nothing is asked, ``(B, A + 1)``.
+    """
+
+    logits: Tensor
+    labels: Tensor
+
+
+class GenerativeComposer(Composer):
+    """A model that answers in words, as transformers has it.
+
+    The default score is ``"answer"``, the answer's log-likelihood. There is no target picture.
+
+    Args:
+        model: Of the class the family names.
+        processor: For it.
+        family: What is particular to it.
+        name: What it is called.
+        max_new_tokens: Longest answer that the model gives by itself, in tokens.
+    """
+
+    default_score: ClassVar[str | None] = "answer"
+
+    def __init__(
+        self, model: Any, processor: GenerativeProcessor, family: GenerativeFamily, name: str, max_new_tokens: int = 32
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.processor = processor
+        self.family = family
+        self.name = name
+        self.max_new_tokens = max_new_tokens
+        self.target_layer = f"model.{family.layer(model.config)}"
+
+    def preprocess(
+        self,
+        images: Sequence[Image.Image],
+        texts: Sequence[str],
+        targets: Sequence[Image.Image] | None = None,
+        *,
+        answers: Sequence[str] | None = None,
+        answer_part: str | None = None,
+    ) -> ComposerInputs:
+        """Pictures, questions and answers to tensors.
+
+        Args:
+            images: Pictures, RGB, of one size for the model.
+            texts: What is asked or told, one a picture.
+            targets: There is no such thing here: None.
+            answers: What the model might say, one a picture. None takes what it says by itself.
+            answer_part: Only this part of the answers counts, such as one word; what stands before it is given.
+
+        Returns:
+            Tensors for :meth:`forward`, padded on the left; placements; the answers.
+
+        Raises:
+            InputError: If there are targets, numbers differ, pictures come out in different sizes, an answer is empty
+                or does not hold ``answer_part``.
+        """
+        if targets is not None:
+            raise InputError(f"target: {self.name} answers in words and takes no target picture: leave it out")
+        prompts = self.processor.prompts(images, texts)
+        if answers is None:
+            ids = self._say(prompts)
+            said = [self.processor.words(one) for one in ids]
+        else:
+            said = list(answers)
+            if len(said) != len(prompts):
+                raise InputError(
+                    f"answer: {len(said)} answers for {len(prompts)} pictures: give one for all, or one each"
+                )
+            ids = [self.processor.ids(one) for one in said]
+        tensors = self.processor.join(prompts, ids, answer_part)
+        return ComposerInputs(tensors, [prompt.placement for prompt in prompts], answers=said)
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, **pictures: Tensor
+    ) -> GenerativeOutput:
+        """Read pictures, questions and answers.
+
+        Args:
+            input_ids: Tokens, padded on the left, ``(B, L)``.
+            attention_mask: 1 for tokens, 0 for padding, ``(B, L)``.
+            labels: Of the last places, see :class:`GenerativeOutput`, ``(B, A + 1)``.
+            **pictures: What the model takes of the pictures.
+        """
+        places = labels.shape[1]
+        pictures.pop("tiles", None)  # for the layout only
+        options: dict[str, Any] = {"use_cache": False, "return_dict": True}
+        if self.family.labels:
+            options["labels"] = F.pad(labels, (input_ids.shape[1] - places, 0), value=NOT_ASKED)
+        elif "logits_to_keep" in inspect.signature(self.model.forward).parameters:
+            options["logits_to_keep"] = places  # a vocabulary is large
+        output = self.model(input_ids=input_ids, attention_mask=attention_mask, **options, **pictures)
+        return GenerativeOutput(output.logits[:, -places:], labels)
+
+    def layout_for(self, layer: str, **tensors: Tensor) -> AnyLayout:
+        """How a layer's output lies on these pictures."""
+        return self.family.layout(self.model, layer.removeprefix("model."), tensors)
+
+    def _say(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """What the model answers by itself, by greedy decoding, as token ids.
+
+        Raises:
+            InputError: If it says nothing.
+        """
+        tensors = self.processor.join(prompts, [[] for _ in prompts])
+        for name in ("labels", "tiles"):
+            tensors.pop(name, None)
+        place = next(self.model.parameters()).device
+        with torch.no_grad():
+            found = self.model.generate(
+                **{name: tensor.to(place) for name, tensor in tensors.items()},
+                max_new_tokens=self.max_new_tokens,
+                do_sample=False,
+            )
+        answers = [self.processor.cut(row) for row in found[:, tensors["input_ids"].shape[1] :].tolist()]
+        if not all(answers):
+            raise InputError(f"answer: {self.name} says nothing to this by itself: give an answer to ask about")
+        return answers
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, name: str) -> GenerativeComposer:
+        """Read a folder as transformers and its hub have it; no code in it is run. Weights keep their precision.
+
+        Args:
+            folder: With config, weights and processor.
+            name: What the model is called.
+
+        Raises:
+            InputError: If something is missing or damaged, or the model is of a kind that cannot be used.
+        """
+        family = generative_family_of(read_config(folder), name)
+        model = read_model(folder, family.model_class, family.title, own_dtype=True)
+        return cls(model, GenerativeProcessor.from_pretrained(folder, family), family, name).eval()

@@ -1,0 +1,258 @@
+"""Models that answer in words: a small random LLaVA from a folder, against plain autograd."""
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    CLIPImageProcessor,
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+)
+
+from mmgrad_explain import InputError, explain, load_composer
+from mmgrad_explain.cli.main import main
+
+SPECIAL = ["[PAD]", "[UNK]", "<s>", "</s>", "<image>"]
+WORDS = [*SPECIAL, *"USER: ASSISTANT: what colour is the dress red blue green a dog ?".split()]  # noqa: SIM905
+QUESTIONS = ["what colour is the dress ?", "is the dog red ?"]
+
+
+def tokenizer():
+    words = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "bos_token": "<s>", "eos_token": "</s>"}
+    return PreTrainedTokenizerFast(tokenizer_object=words, additional_special_tokens=["<image>"], **special)
+
+
+def model(seed=0):
+    torch.manual_seed(seed)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(**sizes, image_size=32, patch_size=8),
+        text_config=LlamaConfig(
+            **sizes, num_key_value_heads=2, vocab_size=len(WORDS), pad_token_id=0, bos_token_id=2, eos_token_id=3
+        ),
+        image_token_index=4,
+        image_seq_length=16,
+    )
+    made = LlavaForConditionalGeneration(config).eval()
+    for parameter in made.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.3)  # so that a word follows from more than the biases
+    return made
+
+
+def processor(template=None):
+    images = CLIPImageProcessor(size={"height": 32, "width": 32}, do_center_crop=False)
+    return LlavaProcessor(
+        images, tokenizer(), patch_size=8, vision_feature_select_strategy="default", image_token="<image>",
+        num_additional_image_tokens=1, chat_template=template,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "llava"
+    model().save_pretrained(folder)
+    processor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def composer(folder):
+    return load_composer(folder)
+
+
+@pytest.fixture
+def pictures():
+    torch.manual_seed(3)
+    return [Image.fromarray(torch.randint(0, 256, (40, 60, 3), dtype=torch.uint8).numpy()) for _ in range(2)]
+
+
+def by_hand(picture, question, answer):
+    """Log-likelihood of the answer and the map before the ReLU, from the model of transformers alone."""
+    own, prepare = model(), processor()
+    inputs = prepare(images=[picture], text=[f"USER: <image>\n{question} ASSISTANT:"], return_tensors="pt")
+    asked = torch.tensor([[WORDS.index(word) for word in answer.split()]])
+    kept = []
+
+    def keep(_module, _inputs, output):
+        kept.append(output.detach().requires_grad_())
+        return kept[-1]
+
+    own.requires_grad_(False)
+    own.model.multi_modal_projector.register_forward_hook(keep)
+    ids = torch.cat([inputs["input_ids"], asked], 1)
+    logits = own(input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=inputs["pixel_values"]).logits
+    start = inputs["input_ids"].shape[1]
+    score = sum(logits[0, start + i - 1].log_softmax(-1)[one] for i, one in enumerate(asked[0].tolist()))
+    (gradient,) = torch.autograd.grad(score, kept[0])
+    return score.detach(), (gradient.mean(1, keepdim=True) * kept[0].detach()).sum(-1).unflatten(1, (4, 4))[0]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_map_is_plain_grad_cam_of_the_likelihood(composer, pictures, question):
+    found = explain(pictures[0], question, model=composer, answer="red dress")
+    score, expected = by_hand(pictures[0], question, "red dress")
+    torch.testing.assert_close(found.score[0], score, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.signed[composer.target_layer][0][0], expected, atol=1e-5, rtol=1e-4)
+    assert found.score_name == "answer"
+    assert found.answers == ("red dress",)
+    assert found.heatmap(0).shape == (40, 60)
+
+
+def test_what_the_model_says_by_itself(composer, pictures):
+    own, prepare = model(), processor()
+    inputs = prepare(images=[pictures[0]], text=[f"USER: <image>\n{QUESTIONS[0]} ASSISTANT:"], return_tensors="pt")
+    composer.max_new_tokens = 3
+    said = own.generate(**inputs, max_new_tokens=3, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+    end = next(
+        (place for place, index in enumerate(said.tolist()) if index < len(SPECIAL)), len(said)
+    )  # at a special token
+    expected = " ".join(WORDS[index] for index in said[:end].tolist())
+    found = explain(pictures[0], QUESTIONS[0], model=composer)
+    assert found.answers == (expected,)
+    again = explain(pictures[0], QUESTIONS[0], model=composer, answer=expected)
+    torch.testing.assert_close(again.maps, found.maps)
+
+
+def test_a_batch_is_its_samples(composer, pictures):
+    questions, answers = ["what colour is the dress ?", "a dog ?"], ["red", "a blue dog"]
+    together = explain(pictures, questions, model=composer, answer=answers)
+    for index, (picture, question, answer) in enumerate(zip(pictures, questions, answers, strict=True)):
+        alone = explain(picture, question, model=composer, answer=answer)
+        torch.testing.assert_close(together.maps[index], alone.maps[0], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(together.score[index], alone.score[0], atol=1e-5, rtol=1e-5)
+    assert together.answers == tuple(answers)
+    composer.max_new_tokens = 2
+    said = explain(pictures, questions, model=composer)
+    alone = [explain(*one, model=composer).answers[0] for one in zip(pictures, questions, strict=True)]
+    assert said.answers == tuple(alone)
+
+
+def test_questions_and_answers_have_maps_of_their_own(composer, pictures):
+    first = explain(pictures[0], QUESTIONS, model=composer, answer="red")
+    assert not torch.allclose(first.maps[0], first.maps[1])
+    other = explain(pictures[0], QUESTIONS[0], model=composer, answer="blue")
+    assert not torch.allclose(first.maps[0], other.maps[0])
+
+
+def test_a_part_of_the_answer(composer, pictures):
+    whole = explain(pictures[0], QUESTIONS[0], model=composer, answer="a red dress")
+    parts = [
+        explain(pictures[0], QUESTIONS[0], model=composer, answer="a red dress", answer_part=part)
+        for part in ("a", "red", "dress")
+    ]
+    torch.testing.assert_close(sum(part.score for part in parts), whole.score)
+    signed = [part.signed[composer.target_layer][0] for part in parts]
+    torch.testing.assert_close(sum(signed), whole.signed[composer.target_layer][0], atol=1e-5, rtol=1e-4)
+    two = explain(pictures[0], QUESTIONS[0], model=composer, answer="a red dress", answer_part="ed dr")
+    torch.testing.assert_close(two.score, parts[1].score + parts[2].score)
+
+
+def test_words_of_the_question(composer, pictures):
+    found = explain(pictures[0], QUESTIONS[0], model=composer, answer="red", words=True)
+    assert [word.text for word in found.words[0]] == QUESTIONS[0].split()
+    assert all(word.value for word in found.words[0])
+
+
+def test_a_chat_template_is_taken(folder, pictures, tmp_path):
+    template = (
+        "{% for m in messages %}USER: {% for c in m['content'] %}{% if c['type'] == 'image' %}<image> "
+        "{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endfor %} ASSISTANT: a"
+    )
+    model().save_pretrained(tmp_path)
+    processor(template).save_pretrained(tmp_path)
+    found = explain(pictures[0], QUESTIONS[0], model=load_composer(tmp_path), answer="red dress")
+    plain = explain(pictures[0], QUESTIONS[0], model=folder, answer="a red dress", answer_part="red dress")
+    torch.testing.assert_close(found.score, plain.score, atol=1e-5, rtol=1e-5)
+
+
+def test_the_model_is_left_as_it_was(composer, pictures):
+    before = {name: value.clone() for name, value in composer.state_dict().items()}
+    composer.model.model.language_model.train()
+    explain(pictures[0], QUESTIONS[0], model=composer, answer="blue")  # transformers puts hooks of its own at first
+    flags = [module.training for module in composer.modules()]
+    hooks = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in composer.modules()]
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    explain(pictures[0], QUESTIONS[0], model=composer, answer="red")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [module.training for module in composer.modules()] == flags
+    assert all(torch.equal(value, before[name]) for name, value in composer.state_dict().items())
+    assert all(p.requires_grad and p.grad is None for p in composer.parameters())
+    assert [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in composer.modules()] == hooks
+
+
+def test_what_cannot_be_asked(composer, pictures):
+    with pytest.raises(InputError, match="target: llava answers in words and takes no target picture"):
+        explain(pictures[0], QUESTIONS[0], pictures[1], model=composer)
+    with pytest.raises(InputError, match="answer is empty: say what the model might answer"):
+        explain(pictures[0], QUESTIONS[0], model=composer, answer="")
+    with pytest.raises(InputError, match="answer_part: 'cat' is not in the answer 'red dog'"):
+        explain(pictures[0], QUESTIONS[0], model=composer, answer="red dog", answer_part="cat")
+    with pytest.raises(InputError, match="2 answers for 1 samples"):
+        explain(pictures[0], QUESTIONS[0], model=composer, answer=["red", "blue"])
+    with pytest.raises(InputError, match="answer: reference does not answer in words"):
+        explain(pictures[0], "make it red", model="reference", answer="red")
+    with pytest.raises(InputError, match="answer: 1 answers for 2 pictures"):
+        composer.preprocess(pictures, QUESTIONS, answers=["red"])
+    with pytest.raises(InputError, match="a batch needs one text for each image, got 1 images, 2 texts"):
+        composer.preprocess(pictures[:1], QUESTIONS)
+
+
+def test_what_the_processor_refuses(composer, pictures):
+    with pytest.raises(InputError, match=r"the model's own processor cannot take this picture with 'a <image> dog': "):
+        explain(pictures[0], "a <image> dog", model=composer, answer="red")
+
+
+def test_a_model_that_says_nothing(composer, pictures):
+    with torch.no_grad():
+        composer.model.lm_head.weight.zero_()
+        composer.model.config.text_config.eos_token_id = composer.model.generation_config.eos_token_id = 0
+    with pytest.raises(InputError, match="answer: llava says nothing to this by itself: give an answer"):
+        explain(pictures[0], QUESTIONS[0], model=composer)
+
+
+def test_a_folder_without_a_processor(tmp_path):
+    model().save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"the processor in .* cannot be read|has no processor for pictures and texts"):
+        load_composer(tmp_path)
+
+
+def test_weights_keep_their_precision(tmp_path, pictures):
+    model().to(torch.bfloat16).save_pretrained(tmp_path)
+    processor().save_pretrained(tmp_path)
+    composer = load_composer(tmp_path)
+    assert composer.model.dtype == torch.bfloat16
+    found = explain(pictures[0], QUESTIONS[0], model=composer, answer="red dress")
+    assert found.maps.dtype == torch.float32
+    exact = explain(pictures[0], QUESTIONS[0], model=load_composer_in_float32(tmp_path), answer="red dress")
+    torch.testing.assert_close(found.score, exact.score, atol=0.2, rtol=0.05)
+
+
+def load_composer_in_float32(folder):
+    composer = load_composer(folder)
+    composer.model.float()
+    return composer
+
+
+def test_on_the_command_line(folder, pictures, tmp_path, capsys):
+    files = [tmp_path / "first.png", tmp_path / "second.png"]
+    for picture, file in zip(pictures, files, strict=True):
+        picture.save(file)
+    command = ["overlay", *map(str, files), QUESTIONS[0], "--model", str(folder), "--answer", "a red dress"]
+    assert main([*command, "--answer-part", "red", "--out", str(tmp_path / "maps"), "--json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert first["answer"] == second["answer"] == "a red dress"
+    assert first["score_name"] == "answer"
+    assert first["score"] != second["score"]
+    assert main([*command, "--out", str(tmp_path / "more")]) == 0
+    assert "  answer  a red dress\n" in capsys.readouterr().out

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.gradient import differentiate
-from mmgrad_explain.attention.guard import own_inputs, undisturbed
+from mmgrad_explain.attention.guard import own_inputs, same_randomness, undisturbed
 from mmgrad_explain.attention.layout import infer_layout
 from mmgrad_explain.attention.modules import plain_modules, unwrap
+from mmgrad_explain.attention.places import in_place
 from mmgrad_explain.attention.scores import Score, check_score, default_score, ensure_score
 from mmgrad_explain.attention.structures import is_picture, map_tensors, tensors_in
 from mmgrad_explain.errors import GradientError, InputError
@@ -93,26 +94,35 @@ def probe(
         pictures.append(tensor.detach().requires_grad_())
         return pictures[-1].clone()
 
-    args, kwargs = map_tensors((tuple(args), kwargs), follow)
+    inputs = (tuple(args), kwargs)
+    args, kwargs = map_tensors(inputs, follow)
     own = getattr(root, "target_layer", None)
-    modules = {name: module for name, module in plain_modules(root).items() if name == own or not _does_nothing(module)}
+    modules = {name: module for name, module in plain_modules(root).items() if name == own or not _is_no_place(module)}
     with contextlib.ExitStack() as stack:
         for module in modules.values():
             if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
                 handle = module.register_forward_hook(_follow_words(numbers, words))
                 stack.callback(handle.remove)
-        with Capture(root, modules, force_grad=True) as seen:
-            output = root(*args, **kwargs)
+        with Capture(root, modules, force_grad=True, onward=True) as seen:
+            with same_randomness(root, inputs):
+                output = root(*args, **kwargs)
             seen.stop()
             values = check_score(resolve_score(root, score, output)(output))
             found = _judge(root, modules, seen, values, _reach(seen, pictures, words))
+    kept = in_place(root, seen, {one.name: one.layout for one in found}, inputs)
+    found = [one for one in found if one.name in kept or one.name == own]
     best = next((candidate for candidate in found if candidate.name == own), None) or _best(found)
     return [replace(candidate, chosen=candidate is best) for candidate in found]
 
 
-def _does_nothing(module: nn.Module) -> bool:
-    """Say whether a module hands on what it gets, in evaluation mode at least; its input is a candidate already."""
-    return isinstance(module, nn.Identity) or type(module).__name__.startswith(("Dropout", "DropPath"))
+def _is_no_place(module: nn.Module) -> bool:
+    """Say whether a module is none to take a map at.
+
+    It hands on what it gets, in evaluation mode at least, so that its input is a candidate already; or it pads, which
+    shifts the grid.
+    """
+    name = type(module).__name__
+    return isinstance(module, nn.Identity) or name.startswith(("Dropout", "DropPath")) or name.endswith("Pad2d")
 
 
 def _follow_words(numbers: list[Tensor], words: list[Tensor]) -> Callable[..., Any]:

@@ -66,6 +66,7 @@ class Capture:
         force_grad: bool = False,
         math_attention: bool = False,
         packed: bool = False,
+        onward: bool = False,
     ) -> None:
         """Prepare to record; nothing is touched before the block is entered.
 
@@ -77,6 +78,8 @@ class Capture:
                 can be differentiated twice.
             packed: Take outputs of two dimensions as well, as of models that pack the patches of several pictures;
                 there must be a layout that says where they lie.
+            onward: Record what is handed on instead of what the layer gave, so that gradients count only what comes
+                after the layer. A layer may give what it has used inside, too.
         """
         self.records: dict[str, list[Record]] = {name: [] for name in layers}
         self.order: list[str] = []
@@ -86,6 +89,7 @@ class Capture:
         self.arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._force_grad = force_grad
         self._least = 2 if packed else 3
+        self._onward = onward
         self._thread = 0
         self._entered = False
         self._recording = False
@@ -178,6 +182,8 @@ class Capture:
         self._ensure_grad(name)
         severed = not torch.is_grad_enabled()
         activation = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+        if self._onward and activation is tensor:
+            activation = tensor.clone()
         if self._recording and not recomputing:
             version = activation._version  # noqa: SLF001  (the documented counter of changes in place)
             self.records[name].append(Record(activation, self._image_size, version, severed))

@@ -38,11 +38,24 @@ def undisturbed(model: nn.Module, inputs: Any) -> Iterator[None]:
                 "build or load the model outside that block"
             )
         stack.enter_context(torch.inference_mode(mode=False))  # which turns gradients on under no_grad too
+        stack.enter_context(same_randomness(model, inputs))
+        stack.enter_context(_frozen(model))
+        stack.enter_context(_evaluating(model))
+        yield
+
+
+@contextlib.contextmanager
+def same_randomness(model: nn.Module, inputs: Any) -> Iterator[None]:
+    """Draw random numbers from a copy of the generators inside the block: the next block draws the same.
+
+    Args:
+        model: Its parameters' devices count.
+        inputs: So do those of the tensors in here.
+    """
+    with contextlib.ExitStack() as stack:
         for kind, devices in _accelerators(model, inputs).items():
             stack.enter_context(torch.random.fork_rng(devices, device_type=kind))
         stack.enter_context(torch.random.fork_rng([]))
-        stack.enter_context(_frozen(model))
-        stack.enter_context(_evaluating(model))
         yield
 
 

@@ -2,8 +2,9 @@
 
 import copy
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -70,11 +71,45 @@ def is_picture(tensor: Tensor) -> bool:
     return tensor.is_floating_point() and tensor.ndim == 4 and tensor.shape[1] in {1, 3} and min(tensor.shape[2:]) > 1
 
 
+class PackedPatches(NamedTuple):
+    """Pictures that come as patches (NaFlex), row by row.
+
+    Attributes:
+        patches: (B, N, side * side * 3), padding behind.
+        grid: (h, w), how many patches of each picture there are, alike for all.
+        side: Of a patch, in pixels.
+    """
+
+    patches: Tensor
+    grid: tuple[int, int]
+    side: int
+
+
+def packed_patches(value: Any) -> PackedPatches | None:
+    """Find pictures that come as patches: a mapping with ``pixel_values`` (B, N, D) and ``spatial_shapes`` (B, 2).
+
+    Returns:
+        The patches; None where there are none, or pictures of different shapes, which lie on no common grid.
+    """
+    if isinstance(value, Mapping):
+        patches, shapes = value.get("pixel_values"), value.get("spatial_shapes")
+        if isinstance(patches, Tensor) and isinstance(shapes, Tensor) and patches.ndim == 3 and shapes.ndim == 2:
+            different = set(map(tuple, shapes.tolist()))
+            grid = different.pop()
+            return None if different else PackedPatches(patches, grid, math.isqrt(patches.shape[2] // 3))
+    if isinstance(value, (list, tuple, Mapping)):
+        inside = value.values() if isinstance(value, Mapping) else value
+        return next((found for item in inside if (found := packed_patches(item)) is not None), None)
+    return None
+
+
 def image_size(value: Any) -> tuple[int, int] | None:
     """Find the height and width, in pixels, of the largest picture batch inside ``value``.
 
     Returns:
-        (H, W), or None where there is no such tensor.
+        (H, W), or None where there is no such tensor. Pictures that come as patches count without their padding.
     """
     sizes = [(tensor.shape[2], tensor.shape[3]) for tensor in tensors_in(value) if is_picture(tensor)]
+    if not sizes and (packed := packed_patches(value)) is not None:
+        sizes = [(packed.grid[0] * packed.side, packed.grid[1] * packed.side)]
     return max(sizes, key=lambda size: size[0] * size[1], default=None)

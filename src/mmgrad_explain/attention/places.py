@@ -1,0 +1,115 @@
+"""Whether a layer's cells lie where they seem to: a place that is marked on the picture must be found again there.
+
+Shapes alone cannot tell a grid of patches from sixteen groups, from patches in another order (windows, a random order at
+each forward, the nested order of hierarchical models) or from as many channels. What a layer does can: where pixels
+change, its cells change most, since convolutions are local and residual connections keep what a place says at its place.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmgrad_explain.attention.capture import Capture
+from mmgrad_explain.attention.guard import same_randomness
+from mmgrad_explain.attention.layout import Layout, to_grid
+from mmgrad_explain.attention.structures import is_picture, map_tensors, packed_patches
+
+# Marked places: rows and columns from and to, as parts of height and width. Alike under no flip and no exchange.
+_PLACES = (((0.55, 0.85), (0.10, 0.45)), ((0.05, 0.30), (0.60, 0.90)))
+
+# How often a cell at a marked place changes more than one elsewhere: 1 for a layer that keeps places, 0.5 by chance.
+_FOUND = 0.8
+
+_Band = tuple[float, float]
+
+
+def in_place(root: nn.Module, seen: Capture, layouts: Mapping[str, Layout], inputs: Any) -> set[str]:
+    """Say at which layers a marked place is found again where the layout says that it lies.
+
+    The model runs once for each of two places, without gradients and with the same random numbers.
+
+    Args:
+        root: The model, undisturbed.
+        seen: What the layers gave for ``inputs``.
+        layouts: Name to the layout of its first call, of the layers in question.
+        inputs: (args, kwargs) of the call, as the model has not seen them yet.
+
+    Returns:
+        The names; all of them where the inputs hold no picture that could be marked.
+    """
+    shares: dict[str, list[Tensor]] = {name: [] for name in layouts}
+    for place in _PLACES:
+        args, kwargs = marked = mark(inputs, place)
+        if marked is inputs:
+            return set(layouts)
+        layers = {name: seen.layers[name] for name in layouts}
+        with same_randomness(root, inputs), torch.no_grad(), Capture(root, layers) as again:
+            root(*args, **kwargs)
+        for name, layout in layouts.items():
+            before, after = (to_grid(one.records[name][0].activation.detach(), layout) for one in (seen, again))
+            shares[name].append(share_found((after.float() - before.float()).square().sum(1), place))
+    return {name for name, of_places in shares.items() if not torch.stack(of_places).mean() < _FOUND}
+
+
+def mark(inputs: Any, place: tuple[_Band, _Band]) -> Any:
+    """Give a call's inputs with all pictures changed at one place, within their range of values.
+
+    Args:
+        inputs: What the model takes, nested as it comes. Pictures are what ``is_picture`` says, and patches with their
+            ``spatial_shapes``.
+        place: Rows and columns, each from and to, as parts of the whole.
+
+    Returns:
+        The same with other pictures; ``inputs`` itself where there are none.
+    """
+    packed = packed_patches(inputs)
+
+    def change(tensor: Tensor) -> Tensor:
+        if packed is not None and tensor is packed.patches:
+            cells = packed.grid[0] * packed.grid[1]
+            lying = tensor[:, :cells].transpose(1, 2).unflatten(2, packed.grid)
+            return torch.cat([_inverted(lying, place).flatten(2).transpose(1, 2), tensor[:, cells:]], 1)
+        return _inverted(tensor, place) if is_picture(tensor) else tensor
+
+    return map_tensors(inputs, change)
+
+
+def _inverted(picture: Tensor, place: tuple[_Band, _Band]) -> Tensor:
+    """Make what is bright at the place as dark as the picture gets, and what is dark as bright."""
+    low, high = picture.amin(), picture.amax()
+    there, _ = _parts(picture, place)
+    other = torch.where(picture > (low + high) / 2, low, high + (high == low))
+    return torch.where(there, other, picture)
+
+
+def _parts(grid: Tensor, place: tuple[_Band, _Band]) -> tuple[Tensor, Tensor]:
+    """Which cells of a grid (..., h, w) lie at a place, at least half of them, and which do not touch it: (h, w)."""
+    rows, columns = (_covered(side, band) for side, band in zip(grid.shape[-2:], place, strict=True))
+    there = (rows >= rows.max().clamp(max=0.5))[:, None] & (columns >= columns.max().clamp(max=0.5))
+    return there.to(grid.device), (rows[:, None] * columns == 0).to(grid.device)
+
+
+def _covered(cells: int, band: _Band) -> Tensor:
+    """How much of each of the cells of a side lies within the band, (cells,)."""
+    edges = torch.linspace(0, 1, cells + 1, dtype=torch.float64)
+    return ((edges[1:].clamp(max=band[1]) - edges[:-1].clamp(min=band[0])) * cells).clamp(min=0)
+
+
+def share_found(change: Tensor, place: tuple[_Band, _Band]) -> Tensor:
+    """Say how often a cell at a place changed more than one elsewhere; equal changes count half.
+
+    Args:
+        change: How much each cell changed, (B, h, w).
+        place: As in :func:`mark`.
+
+    Returns:
+        A number in [0, 1]; NaN where no cell is elsewhere, and 0 where nothing changed at all.
+    """
+    if not bool(change.count_nonzero()):
+        return torch.zeros((), dtype=torch.float64)
+    there, elsewhere = _parts(change, place)
+    inside, outside = change[:, there], change[:, elsewhere].sort(-1).values
+    below, not_above = (torch.searchsorted(outside, inside, right=right) for right in (False, True))
+    return ((below + not_above).double() / 2 / outside.shape[1]).mean().cpu()

@@ -217,7 +217,7 @@ class TestDefaultScore:
         assert score.name == "logits_per_image"
         assert score(output).tolist() == [0, 4, 8]
 
-    @pytest.mark.parametrize("output", [torch.zeros(2, 5), SimpleNamespace(logits_per_image=torch.zeros(2, 3)), (1, 2)])
+    @pytest.mark.parametrize("output", [torch.zeros(2, 5), SimpleNamespace(logits=torch.zeros(2, 3)), (1, 2)])
     def test_lists_the_options(self, output):
         with pytest.raises(
             InputError, match="does not say by itself what to explain; pass score= one of 'similarity', "

@@ -13,9 +13,9 @@ from mmgrad_explain.attention.gradient import differentiate
 from mmgrad_explain.attention.guard import own_inputs, same_randomness, undisturbed
 from mmgrad_explain.attention.layout import infer_layout
 from mmgrad_explain.attention.modules import plain_modules, unwrap
-from mmgrad_explain.attention.places import in_place
+from mmgrad_explain.attention.places import in_place, refuse_packed
 from mmgrad_explain.attention.scores import Score, check_score, default_score, ensure_score
-from mmgrad_explain.attention.structures import is_picture, map_tensors, tensors_in
+from mmgrad_explain.attention.structures import holds_strings, is_picture, map_tensors, tensors_in
 from mmgrad_explain.errors import GradientError, InputError
 from mmgrad_explain.layouts import AnyLayout, Layout, to_grid
 
@@ -84,24 +84,29 @@ def probe(
     root: nn.Module, args: Sequence[Any], kwargs: dict[str, Any], score: str | Callable[[Any], Any] | None
 ) -> list[Candidate]:
     """Do the work of :func:`candidate_layers` on a model that is undisturbed already."""
+    inputs = (tuple(args), kwargs)
+    refuse_packed(inputs)
     pictures: list[Tensor] = []
     words: list[Tensor] = []
-    numbers = [t for t in tensors_in((args, kwargs)) if not t.is_floating_point() and not t.is_complex()]
+    given = list(tensors_in(inputs))
+    numbers = [t for t in given if not t.is_floating_point() and not t.is_complex()]
+    seen_whole = any(map(is_picture, given))
+    most = max((t.ndim for t in given if t.is_floating_point()), default=0)
 
     def follow(tensor: Tensor) -> Tensor:
-        if not is_picture(tensor):
+        is_one = is_picture(tensor) if seen_whole else tensor.ndim == most > 1
+        if not (is_one and tensor.is_floating_point()):
             return tensor
         pictures.append(tensor.detach().requires_grad_())
         return pictures[-1].clone()
 
-    inputs = (tuple(args), kwargs)
     args, kwargs = map_tensors(inputs, follow)
     own = getattr(root, "target_layer", None)
     modules = {name: module for name, module in plain_modules(root).items() if name == own or not _is_no_place(module)}
     with contextlib.ExitStack() as stack:
         for module in modules.values():
             if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
-                handle = module.register_forward_hook(_follow_words(numbers, words))
+                handle = module.register_forward_hook(_follow_words(numbers, words, strings=holds_strings(inputs)))
                 stack.callback(handle.remove)
         with Capture(root, modules, force_grad=True, onward=True) as seen:
             with same_randomness(root, inputs):
@@ -125,12 +130,17 @@ def _is_no_place(module: nn.Module) -> bool:
     return isinstance(module, nn.Identity) or name.startswith(("Dropout", "DropPath")) or name.endswith("Pad2d")
 
 
-def _follow_words(numbers: list[Tensor], words: list[Tensor]) -> Callable[..., Any]:
-    """Make a hook that marks what an embedding gives for the caller's own integers; positions are not the caller's."""
+def _follow_words(numbers: list[Tensor], words: list[Tensor], *, strings: bool) -> Callable[..., Any]:
+    """Make a hook that marks what an embedding gives for the caller's own integers; positions are not the caller's.
+
+    Where the caller gave strings, which become integers inside, all integers but positions and token types count.
+    """
 
     def hook(_module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         ids = next(iter(tensors_in(inputs)), None)
-        if ids is None or not isinstance(output, Tensor) or not any(_same(ids, number) for number in numbers):
+        if ids is None or not isinstance(output, Tensor):
+            return None
+        if not any(_same(ids, number) for number in numbers) and not (strings and _varies(ids)):
             return None
         words.append(output.detach().requires_grad_())
         return words[-1].clone()
@@ -142,6 +152,12 @@ def _same(ids: Tensor, number: Tensor) -> bool:
     if ids.untyped_storage().data_ptr() == number.untyped_storage().data_ptr():
         return True
     return ids.numel() == number.numel() and torch.equal(ids.flatten(), number.flatten().to(ids))
+
+
+def _varies(ids: Tensor) -> bool:
+    """Say whether integers are neither counted one by one, as positions are, nor all alike, as token types are."""
+    steps = ids.reshape(-1, ids.shape[-1])[0].diff() if ids.ndim else ids
+    return not bool((steps == 1).all()) and bool(steps.count_nonzero())
 
 
 def _judge(
@@ -213,11 +229,17 @@ def _best(candidates: Sequence[Candidate]) -> Candidate | None:
     preferences: list[Callable[[Candidate], bool]] = [
         lambda candidate: candidate.mixes_text is not True,
         lambda candidate: min(candidate.grid) >= 4,
-        lambda candidate: not any("attn" in part or "attention" in part for part in candidate.name.lower().split(".")),
+        lambda candidate: not any(_is_inside_attention(part) for part in candidate.name.lower().split(".")),
     ]
     for preferred in preferences:
         left = [candidate for candidate in left if preferred(candidate)] or left
     return left[-1] if left else None
+
+
+def _is_inside_attention(part: str) -> bool:
+    return (
+        "attn" in part or "attention" in part or part in {"q_proj", "k_proj", "v_proj", "qkv", "query", "key", "value"}
+    )
 
 
 def _reach(seen: Capture, pictures: Sequence[Tensor], words: Sequence[Tensor]) -> dict[int, tuple[bool, bool | None]]:

@@ -167,7 +167,9 @@ class Capture:
         if self._recording and threading.get_ident() == self._thread:
             if module is self.root:
                 self.arguments = args, kwargs
-            self._image_size = image_size((args, kwargs)) or self._image_size
+            size = image_size((args, kwargs))
+            if size is not None and (self._image_size is None or module is self.root or _looks_at_pixels(module)):
+                self._image_size = size
             self._ensure_grad(None)
 
     def _after(self, name: str, output: Any) -> Any:
@@ -216,6 +218,12 @@ def _eager() -> Iterator[None]:
         return
     with torch.compiler.set_stance("force_eager"):
         yield
+
+
+def _looks_at_pixels(module: nn.Module) -> bool:
+    """Say whether the first convolution inside takes 1 or 3 channels; attention heads may be as many."""
+    first = next((inside for inside in module.modules() if isinstance(inside, nn.Conv2d)), None)
+    return first is not None and first.in_channels in {1, 3}
 
 
 def _inside_reentrant_checkpoint() -> bool:

@@ -125,6 +125,10 @@ def _token_grids(
         elif 0 <= tokens - cells <= _MOST_PREFIX:
             yield asked.grid, tokens - cells
         return
+    if any(map(_takes_any_shape, around)):
+        grids = _hinted_grids(around, image_size) if image_size is not None else ()
+        yield from ((grid, asked.prefix or 0) for grid in grids if math.prod(grid) <= tokens)
+        return
     for grid in _hinted_grids(around, image_size):
         prefix = tokens - math.prod(grid)
         if prefix == known or (asked.prefix is None and 0 <= prefix <= _MOST_PREFIX):
@@ -149,6 +153,11 @@ def _hinted_prefix(around: list[nn.Module]) -> int | None:
         if isinstance(registers := _setting(module, "num_register_tokens"), int):
             return 1 + registers
     return None
+
+
+def _takes_any_shape(module: nn.Module) -> bool:
+    """Say whether a model takes patches of pictures of any shape (NaFlex): no token before them, padding behind."""
+    return _setting(module, "num_patches") is not None and _setting(module, "image_size") is None
 
 
 def _hinted_grids(around: list[nn.Module], image_size: tuple[int, int] | None) -> Iterator[tuple[int, int]]:

@@ -18,6 +18,19 @@ def field(output: Any, name: str) -> Any:
     return None if isinstance(output, Mapping) and not hasattr(output, name) else getattr(output, name, None)
 
 
+def named_parts(output: Any) -> dict[Any, Any]:
+    """List what an output is made of: by name, or by index for a tuple or list; nothing for a tensor."""
+    if isinstance(output, Tensor):
+        return {}
+    if isinstance(output, Mapping):
+        return dict(output)
+    if hasattr(output, "_fields"):
+        return output._asdict()  # type: ignore[no-any-return]  # a named tuple
+    if isinstance(output, (tuple, list)):
+        return dict(enumerate(output))
+    return dict(getattr(output, "__dict__", {}))
+
+
 def as_tensor(output: Any) -> Tensor:
     """Find the embedding in what a model gives.
 

@@ -1,10 +1,12 @@
 """Whether a layer's cells lie where they seem to: a place that is marked on the picture must be found again there.
 
-Shapes alone cannot tell a grid of patches from sixteen groups, from patches in another order (windows, a random order at
-each forward, the nested order of hierarchical models) or from as many channels. What a layer does can: where pixels
-change, its cells change most, since convolutions are local and residual connections keep what a place says at its place.
+Shapes alone cannot tell a grid of patches from sixteen groups, from patches in another order (windows, a random order
+at each forward, the nested order of hierarchical models) or from as many channels. What a layer does can: where pixels
+change, its cells change most, since convolutions are local and residual connections keep what a place says at its
+place.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +17,7 @@ from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.guard import same_randomness
 from mmgrad_explain.attention.layout import Layout, to_grid
 from mmgrad_explain.attention.structures import is_picture, map_tensors, packed_patches
+from mmgrad_explain.errors import InputError
 
 # Marked places: rows and columns from and to, as parts of height and width. Alike under no flip and no exchange.
 _PLACES = (((0.55, 0.85), (0.10, 0.45)), ((0.05, 0.30), (0.60, 0.90)))
@@ -22,7 +25,7 @@ _PLACES = (((0.55, 0.85), (0.10, 0.45)), ((0.05, 0.30), (0.60, 0.90)))
 # How often a cell at a marked place changes more than one elsewhere: 1 for a layer that keeps places, 0.5 by chance.
 _FOUND = 0.8
 
-_Band = tuple[float, float]
+_Place = tuple[tuple[float, float], tuple[float, float]]
 
 
 def in_place(root: nn.Module, seen: Capture, layouts: Mapping[str, Layout], inputs: Any) -> set[str]:
@@ -37,15 +40,18 @@ def in_place(root: nn.Module, seen: Capture, layouts: Mapping[str, Layout], inpu
         inputs: (args, kwargs) of the call, as the model has not seen them yet.
 
     Returns:
-        The names; all of them where the inputs hold no picture that could be marked.
+        The names; all of them where there is no picture that could be marked.
     """
     shares: dict[str, list[Tensor]] = {name: [] for name in layouts}
+    layers = {name: seen.layers[name] for name in layouts}
     for place in _PLACES:
-        args, kwargs = marked = mark(inputs, place)
-        if marked is inputs:
-            return set(layouts)
-        layers = {name: seen.layers[name] for name in layouts}
-        with same_randomness(root, inputs), torch.no_grad(), Capture(root, layers) as again:
+        with contextlib.ExitStack() as stack:
+            args, kwargs = marked = mark(inputs, place)
+            if marked is inputs and not _mark_inside(root, place, stack):
+                return set(layouts)
+            stack.enter_context(same_randomness(root, inputs))
+            stack.enter_context(torch.no_grad())
+            again = stack.enter_context(Capture(root, layers))
             root(*args, **kwargs)
         for name, layout in layouts.items():
             before, after = (to_grid(one.records[name][0].activation.detach(), layout) for one in (seen, again))
@@ -53,7 +59,35 @@ def in_place(root: nn.Module, seen: Capture, layouts: Mapping[str, Layout], inpu
     return {name for name, of_places in shares.items() if not torch.stack(of_places).mean() < _FOUND}
 
 
-def mark(inputs: Any, place: tuple[_Band, _Band]) -> Any:
+def _mark_inside(root: nn.Module, place: _Place, stack: contextlib.ExitStack) -> bool:
+    """Have pictures marked where a convolution reads them, for a model that makes them itself; say if there is one."""
+    first = [m for m in root.modules() if isinstance(m, nn.Conv2d) and m.in_channels in {1, 3}]
+    for module in first:
+        stack.callback(module.register_forward_pre_hook(lambda _module, args: mark(args, place)).remove)
+    return bool(first)
+
+
+def refuse_packed(inputs: Any) -> None:
+    """Raise InputError for pictures in a form whose places cannot be told from outside.
+
+    Args:
+        inputs: (args, kwargs) of a call.
+    """
+    named = [item for item in (*inputs[0], inputs[1]) if isinstance(item, Mapping)]
+    if any("image_grid_thw" in one for one in named):
+        raise InputError(
+            "image_grid_thw: the patches of all pictures come packed into one list, whose order cannot be told from "
+            "outside: open the model with load_composer, which knows it, or name target_layers and give layout= Cells "
+            "or a callable"
+        )
+    shapes = next((one["spatial_shapes"] for one in named if isinstance(one.get("spatial_shapes"), Tensor)), None)
+    if shapes is not None and len(set(map(tuple, shapes.tolist()))) > 1:
+        raise InputError(
+            "spatial_shapes: pictures of several shapes have no grid in common: explain them one at a time"
+        )
+
+
+def mark(inputs: Any, place: _Place) -> Any:
     """Give a call's inputs with all pictures changed at one place, within their range of values.
 
     Args:
@@ -69,14 +103,14 @@ def mark(inputs: Any, place: tuple[_Band, _Band]) -> Any:
     def change(tensor: Tensor) -> Tensor:
         if packed is not None and tensor is packed.patches:
             cells = packed.grid[0] * packed.grid[1]
-            lying = tensor[:, :cells].transpose(1, 2).unflatten(2, packed.grid)
+            lying = tensor[:, :cells].transpose(1, 2).reshape(len(tensor), -1, *packed.grid)
             return torch.cat([_inverted(lying, place).flatten(2).transpose(1, 2), tensor[:, cells:]], 1)
         return _inverted(tensor, place) if is_picture(tensor) else tensor
 
     return map_tensors(inputs, change)
 
 
-def _inverted(picture: Tensor, place: tuple[_Band, _Band]) -> Tensor:
+def _inverted(picture: Tensor, place: _Place) -> Tensor:
     """Make what is bright at the place as dark as the picture gets, and what is dark as bright."""
     low, high = picture.amin(), picture.amax()
     there, _ = _parts(picture, place)
@@ -84,20 +118,20 @@ def _inverted(picture: Tensor, place: tuple[_Band, _Band]) -> Tensor:
     return torch.where(there, other, picture)
 
 
-def _parts(grid: Tensor, place: tuple[_Band, _Band]) -> tuple[Tensor, Tensor]:
+def _parts(grid: Tensor, place: _Place) -> tuple[Tensor, Tensor]:
     """Which cells of a grid (..., h, w) lie at a place, at least half of them, and which do not touch it: (h, w)."""
     rows, columns = (_covered(side, band) for side, band in zip(grid.shape[-2:], place, strict=True))
     there = (rows >= rows.max().clamp(max=0.5))[:, None] & (columns >= columns.max().clamp(max=0.5))
     return there.to(grid.device), (rows[:, None] * columns == 0).to(grid.device)
 
 
-def _covered(cells: int, band: _Band) -> Tensor:
+def _covered(cells: int, band: tuple[float, float]) -> Tensor:
     """How much of each of the cells of a side lies within the band, (cells,)."""
     edges = torch.linspace(0, 1, cells + 1, dtype=torch.float64)
     return ((edges[1:].clamp(max=band[1]) - edges[:-1].clamp(min=band[0])) * cells).clamp(min=0)
 
 
-def share_found(change: Tensor, place: tuple[_Band, _Band]) -> Tensor:
+def share_found(change: Tensor, place: _Place) -> Tensor:
     """Say how often a cell at a place changed more than one elsewhere; equal changes count half.
 
     Args:

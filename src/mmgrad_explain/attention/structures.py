@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -67,8 +68,17 @@ def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:  # noqa:
 
 
 def is_picture(tensor: Tensor) -> bool:
-    """Say whether a tensor looks like a picture batch: floating, (B, 1 or 3, H, W), more than one pixel a side."""
-    return tensor.is_floating_point() and tensor.ndim == 4 and tensor.shape[1] in {1, 3} and min(tensor.shape[2:]) > 1
+    """Say whether a tensor looks like a picture batch: (B, 1 or 3, H, W), floating or bytes, several pixels a side."""
+    numbers = tensor.is_floating_point() or tensor.dtype == torch.uint8
+    return numbers and tensor.ndim == 4 and tensor.shape[1] in {1, 3} and min(tensor.shape[2:]) > 1
+
+
+def holds_strings(value: Any) -> bool:
+    """Say whether there is a string anywhere inside the values (not the keys) of what a model takes."""
+    if isinstance(value, str):
+        return True
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return any(map(holds_strings, inside))
 
 
 class PackedPatches(NamedTuple):

@@ -170,6 +170,51 @@ def grad_cam(activation, gradient):
     return torch.einsum("bk,bkhw->bhw", gradient.mean((2, 3)), activation).relu()
 
 
+def tokens(prefix, grid):
+    """How a reader of a model's code finds the patches: (B, N, K) to (B, K, h, w)."""
+    return lambda x: x[:, prefix : prefix + grid[0] * grid[1]].unflatten(1, grid).permute(0, 3, 1, 2)
+
+
+def run_at(model, layer, call):
+    """What ``call()`` gives, and what each call of a layer gave on the way: the first tensor of its output."""
+    outputs = []
+
+    def keep(_module, _inputs, output):
+        outputs.append(output if isinstance(output, torch.Tensor) else output[0])
+
+    handle = model.get_submodule(layer).register_forward_hook(keep)
+    try:
+        return call(), outputs
+    finally:
+        handle.remove()
+
+
+def plain_maps(model, layer, read, score, call):
+    """Grad-CAM in a few lines, with nothing of this package: one map (B, h, w) a call of the layer."""
+    output, activations = run_at(model, layer, call)
+    gradients = torch.autograd.grad(score(output).sum(), activations)
+    return [grad_cam(read(a).detach(), read(g)) for a, g in zip(activations, gradients, strict=True)]
+
+
+@torch.no_grad()
+def finds_cells(model, layer, read, call, picture, cells=None):
+    """Say whether pixels that change in one cell's place change that very cell most, for several cells.
+
+    ``call(picture)`` runs the model; the first call of the layer is looked at.
+    """
+    before = read(run_at(model, layer, lambda: call(picture))[1][0])
+    height, width = before.shape[2:]
+    found = []
+    for row, column in cells or [(0, 0), (height - 1, 0), (height // 2, width - 1), (0, width - 2)]:
+        marked = picture.clone()
+        tall, wide = picture.shape[-2] // height, picture.shape[-1] // width
+        place = marked[..., row * tall : (row + 1) * tall, column * wide : (column + 1) * wide]
+        place.copy_((place < place.mean()) * 4.0 - 2)
+        change = (read(run_at(model, layer, lambda: call(marked))[1][0]) - before).square().sum(1)  # noqa: B023
+        found += [divmod(int(one.argmax()), width) == (row, column) for one in change]
+    return all(found)
+
+
 def state(model):
     """All that a call must leave alone."""
     return {
@@ -220,5 +265,6 @@ def seed():
 def zoo():
     """The tiny models and helpers of this file, by name."""
     helpers = (build, pictures, ids, class_score, scaled, grad_cam, state, leaves_alone)
+    helpers += (tokens, run_at, plain_maps, finds_cells)
     classes = (CNN, Composed, Tower, Words, TwoInput, Block, ViT)
     return SimpleNamespace(**{thing.__name__: thing for thing in (*classes, *helpers)})

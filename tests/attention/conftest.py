@@ -197,21 +197,22 @@ def plain_maps(model, layer, read, score, call):
 
 
 @torch.no_grad()
-def finds_cells(model, layer, read, call, picture, cells=None):
+def finds_cells(model, layer, read, call, picture, slack=0):
     """Say whether pixels that change in one cell's place change that very cell most, for several cells.
 
-    ``call(picture)`` runs the model; the first call of the layer is looked at.
+    ``call(picture)`` runs the model; the first call of the layer is looked at. ``slack`` cells beside it pass too.
     """
     before = read(run_at(model, layer, lambda: call(picture))[1][0])
     height, width = before.shape[2:]
     found = []
-    for row, column in cells or [(0, 0), (height - 1, 0), (height // 2, width - 1), (0, width - 2)]:
+    for row, column in [(0, 0), (height - 1, 0), (height // 2, width - 1), (0, width - 2)]:
         marked = picture.clone()
         tall, wide = picture.shape[-2] // height, picture.shape[-1] // width
         place = marked[..., row * tall : (row + 1) * tall, column * wide : (column + 1) * wide]
         place.copy_((place < place.mean()) * 4.0 - 2)
         change = (read(run_at(model, layer, lambda: call(marked))[1][0]) - before).square().sum(1)  # noqa: B023
-        found += [divmod(int(one.argmax()), width) == (row, column) for one in change]
+        peaks = [divmod(int(one.argmax()), width) for one in change]
+        found += [max(abs(y - row), abs(x - column)) <= slack for y, x in peaks]
     return all(found)
 
 

@@ -154,7 +154,8 @@ class Capture:
     def _register(self) -> list[RemovableHandle]:
         watched = {id(module): module for layer in self.layers.values() for module in lineage(self.root, layer)}
         handles = [m.register_forward_pre_hook(self._before, with_kwargs=True) for m in watched.values()]
-        return handles + [m.register_forward_hook(self._hook_for(name)) for name, m in self.layers.items()]
+        # Before all other hooks, which may keep what they see for the model's own use (hidden states, say).
+        return handles + [m.register_forward_hook(self._hook_for(n), prepend=True) for n, m in self.layers.items()]
 
     def _hook_for(self, name: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:

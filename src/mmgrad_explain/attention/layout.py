@@ -16,6 +16,9 @@ _USUAL_PREFIXES = (1, 0, 2, 5, 4, 3, 9, 8)
 _MOST_PREFIX = 32
 _SPATIAL = ("Conv2d", "BatchNorm2d", "InstanceNorm2d", "Pool2d", "GroupNorm", "Upsample", "PixelShuffle", "Norm2d")
 
+# Parts of transformers' ViLT and ViTMAE.
+_SHUFFLING = {"ViltEmbeddings", "ViTMAEEmbeddings"}
+
 
 def infer_layout(
     activation: Tensor,
@@ -54,6 +57,7 @@ def infer_layout(
         if kind is not None:
             return Layout(kind)
     if len(shape) == 3:
+        _refuse_shuffled(around)
         asked = given or Layout("tokens")
         for grid, prefix in _token_grids(shape[1], around, image_size, asked):
             return replace(asked, grid=grid, prefix=prefix)
@@ -62,6 +66,17 @@ def infer_layout(
         f"layout: cannot tell how an output of shape {shape}{seen} lies on a grid; say so with layout='nchw', "
         "layout='nhwc', layout=Layout('tokens', grid=(h, w), prefix=k), or a callable that gives (B, K, h, w)"
     )
+
+
+def _refuse_shuffled(around: Sequence[nn.Module]) -> None:
+    inside = around[-1].modules() if around else ()
+    shuffling = next((type(one).__name__ for one in inside if type(one).__name__ in _SHUFFLING), None)
+    if shuffling is not None:
+        raise InputError(
+            f"layout: {shuffling} puts the patches in a random order at each forward, so that tokens have no place of "
+            "their own: take the layer that cuts the patches (its patch_embeddings), or open the model with "
+            "load_composer, which puts them back"
+        )
 
 
 def _kind_of(

@@ -253,7 +253,7 @@ def default_score(output: Any) -> Score:
     parts = named_parts(output)
     single = {name: part for name, part in parts.items() if _is_one_each(part) and "loss" not in str(name).lower()}
     single = {name: part for name, part in single.items() if part.requires_grad} or single
-    if len(single) == 1:
+    if len(single) == 1 and not isinstance(logits, Tensor):
         ((key, _),) = single.items()
         return CallableScore(lambda output: _itself(named_parts(output)[key]), _call_it(key))
     raise InputError(_undecided(output, parts, list(single)))
@@ -282,7 +282,7 @@ def _undecided(output: Any, parts: Mapping[Any, Any], single: Sequence[Any]) -> 
     shape = f" of shape {tuple(output.shape)}" if isinstance(output, Tensor) else ""
     shapes = [f"{_call_it(key)} {tuple(part.shape)}" for key, part in parts.items() if isinstance(part, Tensor)]
     holds = f" with {', '.join(shapes)}" if shapes else ""
-    if len(single) > 1:
+    if len(single) > 1 and field(output, "logits_per_image") is None:
         why = f"several parts of it hold one number a sample ({', '.join(map(_call_it, single))}); choose one: "
     elif isinstance(field(output, "logits_per_image"), Tensor):
         why = (

@@ -7,12 +7,16 @@ import timm
 import torch
 
 from mmgrad_explain.attention import MMGrad, as_tensor, candidate_layers
-from mmgrad_explain.errors import GradientError
+from mmgrad_explain.errors import GradientError, InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
 
 
 VIT = {"embed_dim": 12, "depth": 2, "num_heads": 2}
+ROTARY = VIT | {"embed_dim": 24}
+HIERA = {"embed_dim": 8, "num_heads": 1, "stages": (1, 1, 1, 1)}
+PYRAMID = {"embed_dims": (8, 8, 16, 16), "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)}
+TWO_STAGES = {"embed_dim": 8, "depths": (2, 2), "num_heads": (1, 2), "window_size": 4}
 SWIN = {"embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)}
 
 
@@ -20,6 +24,16 @@ def create(name, **options):
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         return timm.create_model(name, num_classes=4, **options).eval()
+
+
+@torch.no_grad()
+def spread(model):
+    """Weights large enough for pictures to matter; the usual ones are small, and zero in some heads."""
+    generator = torch.Generator().manual_seed(2)
+    for value in model.parameters():
+        if value.ndim > 1:
+            value.normal_(0, value[0].numel() ** -0.5, generator=generator)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +135,52 @@ class TestTimm:
         with zoo.leaves_alone(model):
             found = candidate_layers(model, zoo.pictures(1, (size, size)), score=zoo.class_score())
         assert [c.name for c in found if c.chosen] == [chosen]
+
+    @pytest.mark.parametrize(
+        ("name", "options", "size", "chosen", "grid", "layout"),
+        [
+            ("vit_base_patch14_reg4_dinov2", VIT, (56, 84), "blocks.1.norm1", (4, 6), "tokens 4 x 6 after 5"),
+            ("vit_small_patch16_dinov3", ROTARY, (64, 96), "norm", (4, 6), "tokens 4 x 6 after 5"),
+            ("eva02_tiny_patch14_224", ROTARY, (56, 56), "blocks.1", (4, 4), "tokens 4 x 4 after 1"),
+            ("deit_tiny_distilled_patch16_224", VIT, (64, 64), "blocks.1.norm1", (4, 4), "tokens 4 x 4 after 2"),
+            ("cait_xxs24_224", VIT, (64, 64), "blocks_token_only.1.norm1", (4, 4), "tokens 4 x 4 after 1"),
+            ("naflexvit_base_patch16_gap", VIT, (64, 96), "blocks.1", (4, 6), "tokens 4 x 6 after 4"),
+            ("swinv2_tiny_window8_256", TWO_STAGES, (64, 64), "norm", (8, 8), "nhwc"),
+            ("samvit_base_patch16_224", VIT | {"window_size": 4}, (128, 128), "neck", (8, 8), "nchw"),
+            ("hiera_tiny_224", HIERA, (224, 224), "blocks.3", (7, 7), "tokens 7 x 7 after 0"),
+            ("twins_svt_small", PYRAMID, (128, 128), "norm", (4, 4), "tokens 4 x 4 after 0"),
+            ("maxvit_pico_rw_256", {}, (128, 128), "norm", (4, 4), "nchw"),
+        ],
+    )
+    def test_nothing_to_configure(self, zoo, name, options, size, chosen, grid, layout):
+        """Registers, rotary positions, windows, nested orders, another sequence for the class token."""
+        sizes = {"dynamic_img_size": True} if "dino" in name else {}
+        sizes |= {} if name.startswith("naflex") else {"img_size": 56 if "dinov2" in name else size[0]}
+        model = create(name, **options, **sizes)
+        model = model if name.startswith("maxvit") else spread(model)
+        x = zoo.pictures(2, size)
+        with zoo.leaves_alone(model):
+            explanation = MMGrad(model, score=zoo.class_score())(x)
+        assert explanation.layouts == {chosen: (layout,)}
+        read = {"nchw": lambda x: x, "nhwc": lambda x: x.permute(0, 3, 1, 2)}.get(layout)
+        read = read or zoo.tokens(int(layout.rpartition(" ")[2]), grid)
+        (expected,) = zoo.plain_maps(model, chosen, read, zoo.class_score(), lambda: model(x))
+        scale = expected.abs().max()
+        torch.testing.assert_close(explanation.maps / scale, expected / scale, atol=1e-4, rtol=1e-3)
+        assert zoo.finds_cells(model, chosen, read, model, x, slack=1 if name.startswith("maxvit") else 0)
+
+    def test_tokens_in_a_nested_order(self, zoo):
+        """Hiera unrolls its patches: only behind the last pooling they stand row by row."""
+        model = spread(create("hiera_tiny_224", **HIERA, img_size=224))
+        found = candidate_layers(model, zoo.pictures(1, (224, 224)), score=zoo.class_score())
+        assert {one.name.partition(".")[2][:1] for one in found if one.name.startswith("blocks")} == {"3"}
+
+    def test_a_layer_inside_a_window(self, zoo):
+        model = create("swin_tiny_patch4_window7_224", **SWIN, img_size=64, window_size=4)
+        with pytest.raises(
+            InputError, match=r"a batch of 32 where the score has 2, 16 parts of each picture \(windows"
+        ):
+            MMGrad(model, "layers.0.blocks.0.attn", zoo.class_score())(zoo.pictures(2, (64, 64)))
 
     def test_the_last_block_of_a_class_token(self, zoo):
         model = create("vit_tiny_patch16_224", img_size=32, embed_dim=12, depth=3, num_heads=2)

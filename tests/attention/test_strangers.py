@@ -284,7 +284,9 @@ class TestCellsThatDoNotLieInPlace:
 
         model = zoo.build(Windows)
         assert MMGrad(model)(zoo.pictures(2, SIZE)).layer_names == ("cut",)
-        message = r"saw a batch of 12 where the score has 2, 6 parts of each picture \(windows, tiles, frames\): choose"
+        message = (
+            r"a batch of 12, 6 for each. If that layer works on parts of pictures \(windows, tiles, frames\), choose"
+        )
         with pytest.raises(InputError, match=message):
             MMGrad(model, "inside")(zoo.pictures(2, SIZE))
 

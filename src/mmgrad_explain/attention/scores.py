@@ -314,16 +314,16 @@ def check_score(value: Tensor, batches: Sequence[int] | None = None) -> Tensor:
         raise TypeError(f"score must be a floating tensor with one number a sample, not {kind}")
     batch = value.numel() if batches is None or value.numel() in batches else batches[0]
     count = value.numel()
-    if value.shape in {(count,), (count, 1)} and batch > count > 0 and batch % count == 0:
-        raise InputError(
-            f"target_layers: the layer saw a batch of {batch} where the score has {count}, {batch // count} parts of "
-            "each picture (windows, tiles, frames): choose the layer around it, or give layout= a callable that puts "
-            "the parts together to (B, K, h, w). If the score was averaged over the batch, do not average it"
+    if count != batch or value.shape not in {(batch,), (batch, 1), ()}:
+        parts = value.ndim > 0 and batch > count > 0 and batch % count == 0
+        advice = (
+            f", {batch // count} for each. If that layer works on parts of pictures (windows, tiles, frames), choose the "
+            "layer around it, or give layout= a callable that puts them together to (B, K, h, w)"
         )
-    if value.numel() != batch or value.shape not in {(batch,), (batch, 1), ()}:
         raise InputError(
             f"score must have one number a sample, shape ({batch},): it has shape {tuple(value.shape)} while the "
-            f"target layer saw a batch of {batch}. Do not average over the batch; repeat the image for several texts"
+            f"target layer saw a batch of {batch}{advice if parts else ''}. Do not average over the batch; repeat the "
+            "image for several texts"
         )
     return value.reshape(batch)
 

@@ -169,6 +169,34 @@ class TestTokens:
         model.config = Both()
         assert inferred((2, 21, 4), None, model.block, model) == Layout("tokens", (4, 4), 5)
 
+    def test_patches_of_any_shape_have_padding_behind(self):
+        """NaFlex: as many patches as the picture's shape asks for, none before them."""
+
+        class Config:
+            num_patches, patch_size = 16, 8
+
+        model = nn.Module()
+        model.block, model.config = nn.Linear(4, 4), Config()
+        assert inferred((2, 16, 4), (24, 32), model.block, model) == Layout("tokens", (3, 4), 0)
+        given = Layout("tokens", prefix=2)
+        made = infer_layout(torch.zeros(2, 16, 4), module=model.block, model=model, image_size=(24, 32), given=given)
+        assert made == Layout("tokens", (3, 4), 2)
+        for size in (None, (48, 48)):
+            with pytest.raises(InputError, match="cannot tell"):
+                inferred((2, 16, 4), size, model.block, model)
+
+    def test_patches_in_a_random_order(self):
+        class ViltEmbeddings(nn.Module):
+            pass
+
+        model = nn.Module()
+        model.block, model.embeddings = nn.Linear(4, 4), ViltEmbeddings()
+        with pytest.raises(
+            InputError, match="layout: ViltEmbeddings puts the patches in a random order at each forward"
+        ):
+            inferred((2, 16, 4), (32, 32), model.block, model)
+        assert inferred((2, 4, 3, 5), (24, 40), model.block, model) == Layout("nchw")
+
     def test_partly_given(self):
         x = torch.zeros(2, 17, 4)
         assert infer_layout(x, given=Layout("tokens", (2, 4))) == Layout("tokens", (2, 4), 9)

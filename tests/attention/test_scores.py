@@ -3,6 +3,7 @@
 import math
 from collections import OrderedDict
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -21,6 +22,11 @@ from mmgrad_explain.attention.scores import (
     ensure_score,
 )
 from mmgrad_explain.errors import GradientError, InputError
+
+
+class Pair(NamedTuple):
+    first: torch.Tensor
+    second: torch.Tensor
 
 
 def vectors(batch=3, width=4, seed=0):
@@ -217,6 +223,46 @@ class TestDefaultScore:
         assert score.name == "logits_per_image"
         assert score(output).tolist() == [0, 4, 8]
 
+    def test_features_of_other_libraries(self):
+        image, text = vectors(seed=0).float(), vectors(seed=1).float()
+        output = {"image_features": image, "text_features": text, "logit_scale": torch.tensor(100.0)}
+        score = default_score(output)
+        assert score.name == "image-text"
+        assert torch.allclose(score(output), functional.cosine_similarity(image, text), atol=1e-6)
+
+    def test_matching_logits(self):
+        output = SimpleNamespace(itm_score=torch.arange(6.0).view(3, 2), logits_per_image=torch.zeros(3, 3))
+        score = default_score(output)
+        assert score.name == "match"
+        assert score(output).tolist() == [1, 3, 5]
+
+    @pytest.mark.parametrize(
+        ("output", "name"),
+        [
+            ({"similarity": torch.arange(3.0), "vectors": torch.zeros(3, 8)}, "similarity"),
+            (SimpleNamespace(fits=torch.arange(3.0)[:, None], ids=torch.arange(3)), "fits"),
+            ((torch.tensor(0.5), torch.arange(3.0)[:, None]), "output[1]"),
+            (Pair(torch.zeros(3, 4), torch.arange(3.0)), "second"),
+            ({"loss_of_each": torch.ones(3), "score": torch.arange(3.0)}, "score"),
+            ({"temperature": torch.ones(1), "score": torch.arange(3.0).requires_grad_()}, "score"),
+        ],
+    )
+    def test_the_one_part_with_a_number_a_sample(self, output, name):
+        score = default_score(output)
+        assert score.name == name
+        assert score(output).tolist() == [0, 1, 2]
+
+    def test_several_such_parts(self):
+        with pytest.raises(
+            InputError, match=r"with near \(2,\), far \(2,\), .* one number a sample \(near, far\); choose"
+        ):
+            default_score({"near": torch.zeros(2), "far": torch.zeros(2)})
+
+    def test_texts_that_are_no_pairs(self):
+        output = SimpleNamespace(logits_per_image=torch.zeros(1, 3), logits_per_text=torch.zeros(3, 1))
+        with pytest.raises(InputError, match=r"no one text for each picture; repeat .*output.logits_per_image\[:, 0\]"):
+            default_score(output)
+
     @pytest.mark.parametrize("output", [torch.zeros(2, 5), SimpleNamespace(logits=torch.zeros(2, 3)), (1, 2)])
     def test_lists_the_options(self, output):
         with pytest.raises(
@@ -239,6 +285,12 @@ class TestCheckScore:
             + str(shape).replace("(", r"\(").replace(")", r"\)"),
         ):
             check_score(torch.zeros(shape), [2])
+
+    def test_windows(self):
+        with pytest.raises(InputError, match=r"a batch of 8, 4 for each. If that layer works on parts of pictures"):
+            check_score(torch.zeros(2), [8])
+        with pytest.raises(InputError, match=r"a batch of 8. Do not average"):
+            check_score(torch.tensor(0.0), [8])
 
     @pytest.mark.parametrize(("value", "what"), [(1.0, "float"), (torch.zeros(2, dtype=torch.int64), "torch.int64")])
     def test_not_a_floating_tensor(self, value, what):

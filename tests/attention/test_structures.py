@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from mmgrad_explain.attention.structures import image_size, map_tensors, tensors_in
+from mmgrad_explain.attention.structures import holds_strings, image_size, map_tensors, packed_patches, tensors_in
 
 A, B = torch.zeros(2), torch.ones(3)
 
@@ -75,6 +75,8 @@ def test_what_holds_no_tensor(value):
         ({"a": torch.zeros(2, 3, 8, 9), "b": torch.zeros(2, 3, 4, 5)}, (8, 9)),
         (torch.zeros(2, 4, 8, 9), None),
         (torch.zeros(2, 3, 8, 9, dtype=torch.int64), None),
+        (torch.zeros(2, 3, 8, 9, dtype=torch.uint8), (8, 9)),
+        ({"pixel_values": torch.zeros(2, 9, 192), "spatial_shapes": torch.tensor([[2, 4]] * 2)}, (16, 32)),
         (torch.zeros(3, 8, 9), None),
         (torch.zeros(2, 3, 1, 1), None),
         ("words", None),
@@ -82,3 +84,35 @@ def test_what_holds_no_tensor(value):
 )
 def test_image_size(value, size):
     assert image_size(value) == size
+
+
+GIVEN = {"pixel_values": torch.zeros(2, 9, 48), "spatial_shapes": torch.tensor([[2, 4], [2, 4]])}
+
+
+class TestPackedPatches:
+    @pytest.mark.parametrize("value", [GIVEN, (GIVEN,), {"batch": [None, GIVEN]}, ((), GIVEN)])
+    def test_found(self, value):
+        packed = packed_patches(value)
+        assert packed is not None
+        assert packed.patches is GIVEN["pixel_values"]
+        assert (packed.grid, packed.side) == ((2, 4), 4)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"spatial_shapes": torch.tensor([[2, 4], [4, 2]])},
+            {"spatial_shapes": None},
+            {"pixel_values": torch.zeros(2, 3, 8, 8)},
+        ],
+    )
+    def test_none(self, change):
+        assert packed_patches({**GIVEN, **change}) is None
+        assert packed_patches(torch.zeros(2)) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "holds"),
+    [("a", True), (["a"], True), ({"texts": ((3, "a"),)}, True), ({"name": 3}, False), ((A, None), False)],
+)
+def test_holds_strings(value, holds):
+    assert holds_strings(value) is holds

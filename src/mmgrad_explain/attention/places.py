@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.guard import same_randomness
-from mmgrad_explain.attention.layout import Layout, to_grid
 from mmgrad_explain.attention.structures import is_picture, map_tensors, packed_patches
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.layouts import Layout, to_grid
 
 # Marked places: rows and columns from and to, as parts of height and width. Alike under no flip and no exchange.
 _PLACES = (((0.55, 0.85), (0.10, 0.45)), ((0.05, 0.30), (0.60, 0.90)))

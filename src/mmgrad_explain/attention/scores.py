@@ -317,8 +317,8 @@ def check_score(value: Tensor, batches: Sequence[int] | None = None) -> Tensor:
     if count != batch or value.shape not in {(batch,), (batch, 1), ()}:
         parts = value.ndim > 0 and batch > count > 0 and batch % count == 0
         advice = (
-            f", {batch // count} for each. If that layer works on parts of pictures (windows, tiles, frames), choose the "
-            "layer around it, or give layout= a callable that puts them together to (B, K, h, w)"
+            f", {batch // count} for each. If that layer works on parts of pictures (windows, tiles, frames), choose "
+            "the layer around it, or give layout= a callable that puts them together to (B, K, h, w)"
         )
         raise InputError(
             f"score must have one number a sample, shape ({batch},): it has shape {tuple(value.shape)} while the "

@@ -265,6 +265,25 @@ class TestCellsThatDoNotLieInPlace:
         model = zoo.build(self.Reordering, zoo, lambda x: x + 3 * torch.randn_like(x))
         assert MMGrad(model)(zoo.pictures(2, SIZE)).layer_names == ("after",)
 
+    def test_a_layer_that_runs_for_some_pictures_only(self, zoo):
+        """What is not called, or gives another shape, for the marked picture cannot be told."""
+
+        class Choosing(self.Reordering):
+            first = None
+
+            def __init__(self, zoo):
+                super().__init__(zoo, lambda x: x)
+                self.seldom, self.shrinks = nn.Linear(8, 8), nn.Linear(8, 8)
+
+            def forward(self, x):
+                known = Choosing.first is None or torch.equal(x, Choosing.first)
+                Choosing.first = x.detach().clone() if Choosing.first is None else Choosing.first
+                x = self.before(self.cut(x).flatten(2).transpose(1, 2))
+                x = self.seldom(x) if known else x
+                return self.shrinks(x if known else x[:, :12]).square().mean((1, 2))
+
+        assert MMGrad(zoo.build(Choosing, zoo))(zoo.pictures(2, SIZE)).layer_names == ("before",)
+
     def test_padding_shifts_the_grid(self, zoo):
         model = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.ZeroPad2d((0, 3, 0, 3)), nn.Conv2d(4, 4, 5), nn.Flatten())
         model = nn.Sequential(model, nn.Linear(4 * 7 * 11, 1)).eval()

@@ -54,9 +54,16 @@ def in_place(root: nn.Module, seen: Capture, layouts: Mapping[str, Layout], inpu
             again = stack.enter_context(Capture(root, layers))
             root(*args, **kwargs)
         for name, layout in layouts.items():
-            before, after = (to_grid(one.records[name][0].activation.detach(), layout) for one in (seen, again))
-            shares[name].append(share_found((after.float() - before.float()).square().sum(1), place))
+            shares[name].append(share_found(_change(seen, again, name, layout), place))
     return {name for name, of_places in shares.items() if not (torch.stack(of_places) < _FOUND).any()}
+
+
+def _change(seen: Capture, again: Capture, name: str, layout: Layout) -> Tensor:
+    """How much each cell of a layer's first call changed, (B, h, w); nothing where the call was another one."""
+    before, after = seen.records[name][0].activation.detach(), again.records[name]
+    if not after or after[0].activation.shape != before.shape:
+        return before.new_zeros(1, 1, 1)
+    return to_grid(after[0].activation.detach().float() - before.float(), layout).square().sum(1)
 
 
 def _mark_inside(root: nn.Module, place: _Place, stack: contextlib.ExitStack) -> bool:

@@ -82,6 +82,10 @@ def _from_folder(folder: Path, name: str) -> Composer:
         from mmgrad_explain.composers.generative import GenerativeComposer
 
         return GenerativeComposer.from_pretrained(folder, name)
+    if kind == "mmgrad_fusion":
+        from mmgrad_explain.composers.fusion_composer import FusionComposer
+
+        return FusionComposer.from_pretrained(folder, name)
     if kind != MODEL_TYPE:
         from mmgrad_explain.composers.huggingface import HuggingFaceComposer
 

@@ -24,8 +24,8 @@ from mmgrad_explain.composers.fusion_tower import (
     changing,
     device_of,
     explained_layer,
+    laid_out,
     measure,
-    on_grid,
     save_tower,
     token_layer,
     two_towers,
@@ -80,12 +80,14 @@ class FusionComposer(Composer):
         self.fusion = fusion
         self.name = name
         self.processor = FusionProcessor(tower.processor, prompt if "prompt" in fusion.reads else None)
-        ids, mask = self.processor.blank
+        ids, mask = (one.to(device_of(tower)) for one in self.processor.blank)
         self.register_buffer("blank_ids", ids, persistent=False)
         self.register_buffer("blank_mask", mask, persistent=False)
         self._patches = explained_layer(tower, fusion.reads)
         self._tokens = token_layer(tower, fusion.reads)
         self.target_layer = None if self._patches is None else f"{TOWER}.{self._patches}"
+        if hasattr(tower, "layout_for"):  # not every tower knows
+            self.layout_for = partial(_layout_in, tower)
 
     def preprocess(
         self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
@@ -122,7 +124,7 @@ class FusionComposer(Composer):
             pooled = self._pooled(self.tower.encode_image(pixel_values))
         if wanted is None:
             return Picture(pooled)
-        return Picture(pooled, on_grid(seen[0], (pixel_values.shape[2], pixel_values.shape[3])).to(pooled.dtype))
+        return Picture(pooled, laid_out(self.tower, seen[0], pixel_values).to(pooled.dtype))
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Text:
         """Ids and mask ``(B, L)`` to what the method reads of texts."""
@@ -238,3 +240,9 @@ class FusionComposer(Composer):
         fusion = build_fusion(method, measure(towers, reads), options)
         fusion = fusion.to(device_of(towers))
         return cls(towers, method, fusion, prompt=prompt, name=f"{method} on {towers.name}").eval()
+
+
+def _layout_in(tower: Any, layer: str, *args: Any, **kwargs: Any) -> Any:
+    """How a layer's output lies on the picture, as its tower has it; None where it has not."""
+    inside = layer.removeprefix(f"{TOWER}.")
+    return None if inside == layer else tower.layout_for(inside, *args, **kwargs)

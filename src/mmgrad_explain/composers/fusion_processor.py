@@ -77,8 +77,17 @@ class FusionProcessor:
         return int(height)
 
     def normalise(self, pictures: np.ndarray) -> Tensor:
-        """``(B, H, W, 3)`` uint8 of the tower's own size to ``(B, 3, H, W)`` float32."""
-        own = self.inner.image_processor
+        """``(B, H, W, 3)`` uint8 of the tower's own size to ``(B, 3, H, W)`` float32.
+
+        Raises:
+            InputError: If the tower's processor is not one of transformers.
+        """
+        own = getattr(self.inner, "image_processor", None)
+        if own is None:
+            kind = type(self.inner).__name__
+            raise InputError(
+                f"a tower whose pictures are prepared by {kind} cannot be trained: take one of transformers"
+            )
         options = {"do_resize": False, "do_center_crop": False, "return_tensors": "pt"}
         return own(images=list(pictures), **options)["pixel_values"].float()  # type: ignore[no-any-return]
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from mmgrad_explain.composers.dual_encoder import DualEncoder
 from mmgrad_explain.composers.fusion import Sizes
-from mmgrad_explain.composers.huggingface import MatchingComposer
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.layouts import to_grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,9 +52,9 @@ def explained_layer(tower: DualEncoder, reads: frozenset[str]) -> str | None:
     """
     if tower.target_layer is None and "grid" in reads:
         raise InputError(f"{tower.name} names no target layer, whose patches this method would read")
-    if isinstance(tower, MatchingComposer) and "grid" not in reads:
-        last = len(tower.model.vision_model.encoder.layers) - 1
-        return f"model.vision_model.encoder.layers.{last}.layer_norm1"
+    blip: Any = getattr(tower, "model", None)
+    if hasattr(blip, "vision_proj") and "grid" not in reads:
+        return f"model.vision_model.encoder.layers.{len(blip.vision_model.encoder.layers) - 1}.layer_norm1"
     return tower.target_layer
 
 
@@ -110,13 +110,25 @@ def measure(tower: DualEncoder, reads: frozenset[str]) -> Sizes:
         if "grid" in reads:
             with watching(tower, explained_layer(tower, reads)) as seen:
                 tower.encode_image(pixels)
-            grid_width = on_grid(seen[0], (pixels.shape[2], pixels.shape[3])).shape[1]
+            grid_width = laid_out(tower, seen[0], pixels).shape[1]
         layer = token_layer(tower, reads)
         with watching(tower, layer) as seen:
             pooled = tower.encode_text(ids, mask)[0]
         if layer is not None:
             word_width = seen[0].shape[2]
     return Sizes(pooled.shape[1], grid_width, word_width)
+
+
+def laid_out(tower: DualEncoder, patches: Tensor, pixel_values: Tensor) -> Tensor:
+    """What the tower's target layer gives of pictures ``(B, 3, H, W)``, on its grid, ``(B, C, h, w)``.
+
+    A tower that knows the layer's layout is asked, see :func:`on_grid` for others.
+    """
+    known: Any = getattr(tower, "layout_for", None)
+    layout = None if known is None else known(tower.target_layer, pixel_values=pixel_values)
+    if layout is not None:
+        return to_grid(patches, layout)
+    return on_grid(patches, (pixel_values.shape[2], pixel_values.shape[3]))
 
 
 def on_grid(patches: Tensor, picture: tuple[int, int]) -> Tensor:
@@ -196,11 +208,19 @@ def device_of(module: nn.Module) -> torch.device:
 
 
 def save_tower(tower: DualEncoder, folder: Path) -> None:
-    """Write a tower as its own library has it."""
+    """Write a tower as its own library has it.
+
+    Raises:
+        InputError: If that library does not say how.
+    """
     own: Any = tower
     if hasattr(own, "save_pretrained"):
         own.save_pretrained(folder)
-        return
-    own.model.save_pretrained(folder)
-    own.processor.image_processor.save_pretrained(folder)
-    own.processor.tokenizer.save_pretrained(folder)
+    elif hasattr(getattr(own, "model", None), "save_pretrained"):
+        own.model.save_pretrained(folder)
+        own.processor.image_processor.save_pretrained(folder)
+        own.processor.tokenizer.save_pretrained(folder)
+    else:
+        raise InputError(
+            f"{type(own).__name__} cannot be saved: it has no save_pretrained; take a tower of transformers"
+        )

@@ -1,0 +1,157 @@
+"""Methods of composed image retrieval are trained: by the grounding loss in a plain loop, and by the trainer."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch.nn import functional as F
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, PreTrainedTokenizerFast
+
+from mmgrad_explain.attention import MMGrad
+from mmgrad_explain.cli.main import main
+from mmgrad_explain.composers.fusion_composer import FusionComposer
+from mmgrad_explain.composers.fusion_methods import METHODS
+from mmgrad_explain.composers.fusion_processor import FusionProcessor
+from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.grounding import AttentionGroundingLoss
+from mmgrad_explain.training.config_file import config_from
+from mmgrad_explain.training.run import train
+from mmgrad_explain.training.stages import check_trainable
+
+WORDS = ["<pad>", "<start>", "make", "remove", "the", "it", "red", "left", "right", "a", "photo", "of", "that", "<end>"]
+OPTIONS = {"cross-attention": {"heads": 2}, "qformer": {"heads": 2, "queries": 4}}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A random CLIP of two layers with a word tokenizer."""
+    made = tmp_path_factory.mktemp("clip")
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<pad>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<start> $A <end>", special_tokens=[("<start>", 1), ("<end>", 13)]
+    )
+    names = {"bos_token": "<start>", "eos_token": "<end>", "pad_token": "<pad>", "unk_token": "<pad>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(made)
+    size = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    CLIPImageProcessor(**size).save_pretrained(made)
+    small = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ids = {"bos_token_id": 1, "eos_token_id": 13, "pad_token_id": 0}
+    text = {**small, **ids, "vocab_size": len(WORDS), "max_position_embeddings": 40}
+    torch.manual_seed(0)
+    model = CLIPModel(
+        CLIPConfig(text_config=text, vision_config={**small, "image_size": 32, "patch_size": 8}, projection_dim=16)
+    )
+    with torch.no_grad():
+        for value in model.parameters():
+            if value.ndim > 1:
+                value.normal_(0, value[0].numel() ** -0.5)
+    model.save_pretrained(made)
+    return made
+
+
+def data():
+    """Four pictures with a bright square on the left and one on the right, and texts that speak of either."""
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(110, 140, (4, 32, 32, 3), dtype=np.uint8)
+    masks = np.zeros((8, 32, 32), np.float32)
+    for index, top in enumerate((0, 8, 16, 24)):
+        pictures[index, top : top + 8, 0:8] = (220, 20, 20)
+        pictures[index, top : top + 8, 24:32] = (20, 20, 220)
+        masks[index, top : top + 8, 0:8] = masks[index + 4, top : top + 8, 24:32] = 1
+    return np.concatenate([pictures, pictures]), ["make the left red"] * 4 + ["remove the right"] * 4, masks
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_some_steps_lower_the_grounding_loss(method, folder):
+    torch.manual_seed(1)
+    composer = FusionComposer.from_tower(folder, method, width=32, **OPTIONS.get(method, {})).train()
+    pictures, texts, masks = data()
+    pixels, (ids, mask) = composer.processor.normalise(pictures), composer.processor.encode_texts(texts)
+    mmgrad, loss_of = MMGrad(composer), AttentionGroundingLoss()
+    optimizer = torch.optim.Adam(composer.parameters(), 3e-4)
+    losses, reached = [], set()
+    for _ in range(12):
+        with mmgrad.capture() as seen:
+            output = composer(pixels, ids, mask)
+        score = (output.shift * output.shift.detach()).sum(-1)
+        maps = mmgrad.attend(score, seen, create_graph=True, relu=False)
+        loss = loss_of(maps, torch.from_numpy(masks))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        reached |= {name for name, one in composer.named_parameters() if one.grad is not None and one.grad.any()}
+    assert np.mean(losses[-3:]) < 0.8 * losses[0]
+    assert reached >= {"tower.model.vision_model.embeddings.patch_embedding.weight"}  # before the layer
+    assert {name for name, one in composer.fusion.named_parameters() if one.ndim > 1} <= {
+        name.removeprefix("fusion.") for name in reached
+    }
+
+
+def test_pictures_as_arrays_are_prepared_as_files_are(folder):
+    """What the trainer gives, squares of the tower's own size, become what the tower's processor makes of them."""
+    composer = FusionComposer.from_tower(folder, "tirg", width=8)
+    check_trainable(composer)
+    assert composer.processor.image_size == 32
+    pictures, _, _ = data()
+    from PIL import Image
+
+    expected, _ = composer.processor.encode_images([Image.fromarray(one) for one in pictures])
+    torch.testing.assert_close(composer.processor.normalise(pictures), expected, atol=1e-5, rtol=1e-5)
+    own = composer.processor.inner
+    own.image_processor.do_center_crop = False  # pictures keep their shape then
+    odd = FusionProcessor(own)
+    with pytest.raises(AttributeError, match="pictures of this tower have no one size"):
+        _ = odd.image_size
+    del own.image_processor
+    with pytest.raises(
+        InputError, match="prepared by HuggingFaceProcessor cannot be trained: take one of transformers"
+    ):
+        odd.normalise(pictures)
+
+
+@pytest.mark.parametrize("method", ["film", "inversion"])
+def test_the_trainer_trains_it(method, folder, tmp_path, picture_file, capsys):
+    """A whole run from a saved composer: the tower held, the method trained, and the command line on what is left."""
+    start = FusionComposer.from_tower(folder, method, width=16)
+    start.save_pretrained(tmp_path / "start")
+    config = config_from(
+        {
+            "steps": 2, "workers": 0, "log_every": 1, "save_every": 2, "tensorboard": False, "precision": "float32",
+            "device": "cpu", "model": {"path": str(tmp_path / "start"), "freeze": ["tower"]},
+            "sources": {"scenes": {"pictures": 2, "edits": 2}}, "optimizer": {"warmup": 1, "lr": 0.01},
+            "grounding": {"warm_start": 0.0}, "evaluation": {"every": 2, "batches": 1, "maps": 0},
+        }
+    )  # fmt: skip
+    train(config, tmp_path / "run")
+    first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert first.keys() >= {"retrieval", "dice"}
+    trained = load_composer(tmp_path / "run" / "model")
+    before, after = start.state_dict(), trained.state_dict()
+    assert {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])} == {"fusion"}
+    command = ["overlay", str(picture_file), "make it red", "--model", str(tmp_path / "run" / "model"), "--json"]
+    assert main([*command, "--out", str(tmp_path / "where.png")]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["score_name"] == "shift"
+
+
+def test_retrieval_goes_by_what_a_gallery_holds(folder):
+    """A few steps of InfoNCE against ``target``, as the gallery is embedded, lower its loss as well."""
+    torch.manual_seed(0)
+    composer = FusionComposer.from_tower(folder, "qformer", width=16, heads=2, queries=4).train()
+    pictures, texts, _ = data()
+    pixels, (ids, mask) = composer.processor.normalise(pictures), composer.processor.encode_texts(texts)
+    optimizer = torch.optim.Adam(composer.parameters(), 3e-3)
+    losses = []
+    for _ in range(6):
+        output = composer(pixels[:4], ids[:4], mask[:4], pixels[:4].flip(3))
+        similar = F.normalize(output.embedding, dim=-1) @ F.normalize(output.target, dim=-1).T
+        loss = F.cross_entropy(10 * similar, torch.arange(4))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]

@@ -498,6 +498,15 @@ def test_patches_on_their_grid():
         on_grid(torch.rand(1, 10, 4), (30, 43))
 
 
+@pytest.mark.parametrize("kind", ["align", "blip", "clip", "siglip"])
+def test_arrays_become_what_the_towers_own_processor_makes_of_pictures(kind, saved):
+    processor = compose(saved(kind)[0], "tirg").processor
+    size = processor.encode_images([Image.new("RGB", (64, 64))])[1][0].input
+    pictures = np.random.default_rng(0).integers(0, 256, (2, *size, 3), dtype=np.uint8)
+    expected, _ = processor.encode_images([Image.fromarray(one) for one in pictures])
+    torch.testing.assert_close(processor.normalise(pictures), expected, atol=1e-4, rtol=1e-4)
+
+
 def test_tokens_are_found_in_what_a_module_gives():
     tokens = torch.rand(1, 2, 3)
     assert tokens_in({"pooled": torch.rand(1, 3), "all": (None, tokens)}) is tokens

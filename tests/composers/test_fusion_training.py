@@ -15,7 +15,6 @@ from mmgrad_explain.composers.fusion_composer import FusionComposer
 from mmgrad_explain.composers.fusion_methods import METHODS
 from mmgrad_explain.composers.fusion_processor import FusionProcessor
 from mmgrad_explain.composers.load import load_composer
-from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding import AttentionGroundingLoss
 from mmgrad_explain.training.config_file import config_from
 from mmgrad_explain.training.run import train
@@ -107,11 +106,6 @@ def test_pictures_as_arrays_are_prepared_as_files_are(folder):
     odd = FusionProcessor(own)
     with pytest.raises(AttributeError, match="pictures of this tower have no one size"):
         _ = odd.image_size
-    del own.image_processor
-    with pytest.raises(
-        InputError, match="prepared by HuggingFaceProcessor cannot be trained: take one of transformers"
-    ):
-        odd.normalise(pictures)
 
 
 @pytest.mark.parametrize("method", ["film", "inversion"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,19 +79,22 @@ class FusionProcessor:
         return int(height)
 
     def normalise(self, pictures: np.ndarray) -> Tensor:
-        """``(B, H, W, 3)`` uint8 of the tower's own size to ``(B, 3, H, W)`` float32.
+        """``(B, H, W, 3)`` uint8 of the tower's own size to ``(B, 3, H, W)`` float32, without resize or crop."""
+        black, white = self._ends
+        values = torch.from_numpy(pictures).float().permute(0, 3, 1, 2) / 255
+        normalised: Tensor = black + values * (white - black)
+        return normalised.contiguous()
 
-        Raises:
-            InputError: If the tower's processor is not one of transformers.
-        """
-        own = getattr(self.inner, "image_processor", None)
-        if own is None:
-            kind = type(self.inner).__name__
-            raise InputError(
-                f"a tower whose pictures are prepared by {kind} cannot be trained: take one of transformers"
-            )
-        options = {"do_resize": False, "do_center_crop": False, "return_tensors": "pt"}
-        return own(images=list(pictures), **options)["pixel_values"].float()  # type: ignore[no-any-return]
+    @cached_property
+    def _ends(self) -> Tensor:
+        """What the tower's processor makes of black and of white, ``(2, 3, 1, 1)``; values between lie on a line."""
+        from PIL import Image
+
+        pixels: Tensor = self.inner.encode_images(
+            [Image.new("RGB", (64, 64), colour) for colour in ("black", "white")]
+        )[0]
+        height, width = pixels.shape[2] // 2, pixels.shape[3] // 2
+        return pixels[:, :, height : height + 1, width : width + 1]
 
     def __call__(
         self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None

@@ -1,7 +1,10 @@
 """Methods of composed image retrieval on small random towers: each equation and each map written out once more."""
 
+import inspect
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -369,6 +372,24 @@ def test_words_are_explained(composer, method, picture):
     first = 6 if method == "inversion" else 1  # <start> a photo of $ that
     assert [word.positions for word in words] == [(first,), (first + 1,), (first + 2,)]
     assert any(word.value for word in words)
+
+
+@pytest.mark.parametrize("method", ["film", "inversion", "qformer"], indirect=True)
+def test_threads_do_not_disturb_one_another(composer, picture):
+    pictures = [picture.rotate(45 * turn) for turn in range(4)]
+    alone = [explain(one, TEXTS[turn % 2], model=composer).maps for turn, one in enumerate(pictures)]
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(explain, one, TEXTS[turn % 2], model=composer) for turn, one in enumerate(pictures)]
+    for job, expected in zip(jobs, alone, strict=True):
+        torch.testing.assert_close(job.result().maps, expected, atol=1e-6, rtol=1e-4)
+    assert not any(module._forward_hooks for module in composer.modules())
+
+
+def test_the_guide_has_every_method_and_option():
+    guide = (Path(__file__).parents[2] / "docs" / "composers.md").read_text(encoding="utf-8")
+    for name, kind in METHODS.items():
+        assert f"| `{name}` |" in guide
+        assert all(f"`{option}`" in guide for option in inspect.signature(kind).parameters if option != "sizes")
 
 
 # --------------------------------------------------------------------------------------------------------------- files

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 BUNDLED = ("reference", "clothing")
 """Names of the models that ship with the package."""
 
-_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "pytorch_model.bin"]
+_HUB_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
+_HUB_WEIGHTS = ["model*.safetensors", "familiarity.safetensors", "pytorch_model.bin"]
 
 
 def load_composer(model: str | Path) -> Composer:
@@ -25,7 +26,8 @@ def load_composer(model: str | Path) -> Composer:
 
     Args:
         model: A bundled name (:data:`BUNDLED`), a local folder, or a hub id ``owner/name``. In this order: what exists
-            as a folder is never looked for on the hub.
+            as a folder is never looked for on the hub. Where there is a model of transformers and one of open_clip, the
+            first is taken; ``hf-hub:owner/name`` and ``local-dir:folder``, as open_clip's users write, mean the other.
 
     Returns:
         The composer, on the CPU, in eval mode.
@@ -33,16 +35,20 @@ def load_composer(model: str | Path) -> Composer:
     Raises:
         InputError: If there is no such model, it cannot be fetched, or it is of a kind that is not supported.
     """
+    from mmgrad_explain.composers.openclip_files import PREFIXES
+
     text = os.fspath(model)
     if text in BUNDLED:
         return _from_folder(_bundled_folder(text), text)
+    prefix = next((one for one in PREFIXES if text.startswith(one)), "")
+    text = text.removeprefix(prefix)
     folder = Path(text).expanduser()
-    if folder.is_dir():
-        return _from_folder(folder, folder.name)
+    if folder.is_dir() and prefix != "hf-hub:":
+        return _from_folder(folder, folder.name, open_clip=bool(prefix))
     if folder.exists():
         raise InputError(f"{text} is a file, not a model folder: give the folder that holds config.json")
     if text.count("/") == 1 and not text.startswith((".", "/", "~")):
-        return _from_folder(fetch(text, _HUB_FILES, "give a bundled name or a local folder"), text)
+        return _from_folder(_fetch_model(text, open_clip=bool(prefix)), text, open_clip=bool(prefix))
     hint = did_you_mean(text, BUNDLED)
     names = ", ".join(BUNDLED)
     raise InputError(f"no model {text!r}: {hint}give a bundled name ({names}), a folder, or a hub id owner/name")
@@ -67,13 +73,37 @@ def _bundled_folder(name: str) -> Path:
     return Path(str(resources.files("mmgrad_explain") / "models" / name))
 
 
-def _from_folder(folder: Path, name: str) -> Composer:
+def _fetch_model(hub_id: str, *, open_clip: bool) -> Path:
+    """The local folder of a hub model, with the weights of the one model in it that is wanted."""
+    from mmgrad_explain.composers.openclip_files import WEIGHT_FILES, is_open_clip
+
+    instead = "give a bundled name or a local folder"
+    folder = fetch(hub_id, _HUB_FILES, instead)
+    if not is_open_clip(folder, preferred=open_clip):
+        return fetch(hub_id, [*_HUB_FILES, *_HUB_WEIGHTS], instead)
+    for file in WEIGHT_FILES:
+        folder = fetch(hub_id, [*_HUB_FILES, file], instead)
+        if (folder / file).is_file():
+            break
+    return folder
+
+
+def _from_folder(folder: Path, name: str, *, open_clip: bool = False) -> Composer:
     from mmgrad_explain.composers.build import MODEL_TYPE
     from mmgrad_explain.composers.files import read_config
     from mmgrad_explain.composers.generative_families import FAMILIES
+    from mmgrad_explain.composers.openclip_files import is_open_clip
     from mmgrad_explain.composers.reference_composer import ReferenceComposer
 
+    if is_open_clip(folder, preferred=open_clip):
+        from mmgrad_explain.composers.openclip import OpenClipComposer
+
+        return OpenClipComposer.from_pretrained(folder, name)
     kind = read_config(folder).get("model_type")
+    if kind == "mmgrad_two_tower":
+        from mmgrad_explain.composers.two_tower import TwoTowerComposer
+
+        return TwoTowerComposer.from_pretrained(folder, name)
     if kind == "mmgrad_clip_composer":
         from mmgrad_explain.composers.clip_composer import ClipComposer
 

@@ -1,0 +1,47 @@
+"""How a folder of open_clip is told, and its config read; open_clip is not imported."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from mmgrad_explain.composers.files import CONFIG, read_config
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONFIG_FILE = "open_clip_config.json"
+WEIGHT_FILES = (
+    "open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin",
+)  # fmt: skip
+PREFIXES = ("hf-hub:", "local-dir:")
+"""How open_clip's users write that a hub id or a folder holds a model of open_clip."""
+
+
+def is_open_clip(folder: Path, *, preferred: bool = False) -> bool:
+    """Whether a folder is to be read as a model of open_clip.
+
+    Where there is a config of transformers too, that is taken, unless open_clip's is ``preferred``.
+    """
+    if not (folder / CONFIG_FILE).is_file():
+        return False
+    if preferred or not (folder / CONFIG).is_file():
+        return True
+    return "model_type" not in read_config(folder)
+
+
+def read_open_clip_config(folder: Path) -> dict[str, Any]:
+    """The folder's ``open_clip_config.json``.
+
+    Raises:
+        InputError: If it is missing, cannot be read, or describes no model.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    if not isinstance(config, dict) or not isinstance(config.get("model_cfg"), dict):
+        raise InputError(f"{path} describes no model: it has no model_cfg")
+    return config

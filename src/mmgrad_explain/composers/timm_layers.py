@@ -1,0 +1,192 @@
+"""Where a timm model still has places on the picture, found by asking the model itself.
+
+timm's models say how their last features lie on the picture: ``forward_intermediates`` gives them as ``(B, K, h, w)``,
+whatever the model works with inside (channels last, tokens with class and register tokens in front). The module whose
+output holds just these numbers tells the layout, and of all that runs on that grid the last layer that the embedding's
+gradient reaches is taken. Where a class token stands for the picture, that is the input of the last attention: behind
+it only the class token has a gradient (arXiv 1610.02391 needs one at the places).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_INSIDE = ("att", "token_mixer", "mixer")
+"""Names of modules inside which tokens may be in another order, or queries and keys instead of features."""
+
+
+@dataclass(frozen=True)
+class GridLayer:
+    """A layer of a vision tower with a grid over the picture.
+
+    Attributes:
+        name: Dotted name inside the tower.
+        kind: ``"nchw"``, ``"nhwc"`` or ``"tokens"``, row by row.
+        grid: (h, w), cells.
+        tokens: How many there are in all; 0 unless the kind is tokens.
+        prefix: How many of them stand before the patches.
+    """
+
+    name: str
+    kind: Literal["nchw", "nhwc", "tokens"]
+    grid: tuple[int, int]
+    tokens: int = 0
+    prefix: int = 0
+
+    @property
+    def __name__(self) -> str:
+        """What an explanation calls the layout."""
+        return f"{self.kind} {self.grid[0]} x {self.grid[1]}" + (
+            f" after {self.prefix}" if self.kind == "tokens" else ""
+        )
+
+    def __call__(self, output: Tensor) -> Tensor:
+        """The layer's output, or a gradient of its shape, as ``(B, K, h, w)``.
+
+        Raises:
+            InputError: If it does not lie so.
+        """
+        grid = self.read(output)
+        if grid is None:
+            raise InputError(f"layer {self.name!r} gives {tuple(output.shape)}, which is not {self.__name__}")
+        return grid
+
+    def read(self, output: Tensor) -> Tensor | None:
+        """The layer's output as ``(B, K, h, w)``, or None where it does not lie so."""
+        if self.kind == "tokens":
+            if output.ndim != 3 or output.shape[1] != self.tokens:
+                return None
+            patches = output[:, self.prefix : self.prefix + self.grid[0] * self.grid[1]]
+            return patches.unflatten(1, self.grid).permute(0, 3, 1, 2)
+        if output.ndim != 4:
+            return None
+        grid = output if self.kind == "nchw" else output.permute(0, 3, 1, 2)
+        return grid if tuple(grid.shape[2:]) == self.grid else None
+
+
+def find_grid_layer(tower: nn.Module, input_size: tuple[int, int], trunk: str = "") -> tuple[GridLayer, int]:
+    """The layer of a vision tower to explain.
+
+    Two forwards of one random picture and one gradient; the tower is left in the mode it was in.
+
+    Args:
+        tower: Gives ``(B, D)`` of ``(B, 3, H, W)``; in eval mode.
+        input_size: (H, W), pixels.
+        trunk: Dotted name of the timm model inside the tower, where that is not the tower itself.
+
+    Returns:
+        The layer, by its name inside the tower, and D.
+
+    Raises:
+        InputError: If the model does not say how its features lie on the picture, or no such layer is reached by the
+            embedding's gradient.
+    """
+    model = tower.get_submodule(trunk) if trunk else tower
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(1, 3, *input_size, generator=generator).to(next(tower.parameters()))
+    readings = _readings_of_last_features(model, pixels)
+    with torch.enable_grad(), _watched(model) as outputs:
+        embedding: Any = tower(pixels)
+    if not isinstance(embedding, Tensor) or embedding.ndim != 2:
+        raise InputError(f"{_title(model)} does not give one embedding a picture: a pooling is needed")
+    anchor = next((one for one in readings if one.name in outputs and one.read(outputs[one.name]) is not None), None)
+    if anchor is None:
+        raise InputError(f"{_title(model)}: none of its layers gives its last features as they lie on the picture")
+    weights = torch.randn(embedding.shape[1:], generator=generator).to(embedding)
+    score = (embedding * weights).sum()
+    names = [name for name, output in outputs.items() if anchor.read(output) is not None]
+    for name in sorted(names[::-1], key=_inside_attention):  # one at a time: most often the first is it
+        (gradient,) = torch.autograd.grad(score, outputs[name], retain_graph=True, allow_unused=True)
+        grid = None if gradient is None else anchor.read(gradient)
+        if grid is not None and bool(grid.count_nonzero()):
+            found = _inside_sequence(model, name, outputs)
+            return replace(anchor, name=f"{trunk}.{found}" if trunk else found), embedding.shape[1]
+    raise InputError(f"{_title(model)}: its embedding depends on no layer with places on the picture")
+
+
+def _readings_of_last_features(model: Any, pixels: Tensor) -> list[GridLayer]:
+    """The modules that give the model's last features, and how they lie in their output; the last one first."""
+    if not hasattr(model, "forward_intermediates"):
+        raise InputError(f"{_title(model)} does not say how its features lie on the picture (forward_intermediates)")
+    found = []
+    for normed in (True, False):
+        asked = {"indices": 1, "norm": normed, "output_fmt": "NCHW", "intermediates_only": True}
+        try:
+            with torch.no_grad(), _watched(model) as outputs:
+                features = model.forward_intermediates(pixels, **asked)[-1]
+        except (AssertionError, RuntimeError, TypeError, ValueError):  # some have no norm that could be asked for
+            continue
+        grid = (int(features.shape[2]), int(features.shape[3]))
+        for name, output in reversed(outputs.items()):
+            for layer in _readings(name, grid, output):
+                values = layer.read(output)
+                if values is not None and values.shape == features.shape and torch.equal(values, features):
+                    found.append(layer)
+    return found
+
+
+def _inside_attention(name: str) -> bool:
+    return any(part in name for part in _INSIDE)
+
+
+def _inside_sequence(model: nn.Module, name: str, outputs: Mapping[str, Tensor]) -> str:
+    """The last member of a sequence of modules in its place: with checkpointing, timm does not call the sequence."""
+    while isinstance(module := model.get_submodule(name), nn.Sequential) and f"{name}.{len(module) - 1}" in outputs:
+        name = f"{name}.{len(module) - 1}"
+    return name
+
+
+def _readings(name: str, grid: tuple[int, int], output: Tensor) -> Iterator[GridLayer]:
+    if output.ndim == 4:
+        yield GridLayer(name, "nchw", grid)
+        yield GridLayer(name, "nhwc", grid)
+    elif output.ndim == 3:
+        tokens = output.shape[1]
+        for prefix in range(max(0, tokens - grid[0] * grid[1] + 1)):
+            yield GridLayer(name, "tokens", grid, tokens, prefix)
+
+
+@contextlib.contextmanager
+def _watched(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """What every module gives in the block, by name, in the order in which they end; the last call counts."""
+    outputs: dict[str, Tensor] = {}
+
+    def watch(name: str, module: nn.Module) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+            parts = output if isinstance(output, tuple) else (output,)
+            first = next((part for part in parts if isinstance(part, Tensor) and part.is_floating_point()), None)
+            if first is None:
+                return None
+            if torch.is_grad_enabled() and not first.requires_grad:
+                first.requires_grad_()
+            outputs.pop(name, None)
+            outputs[name] = first
+            return first.clone() if first is output else None  # so that operations in place leave the record alone
+
+        return module.register_forward_hook(hook)
+
+    handles = [watch(name, module) for name, module in model.named_modules() if name and not _does_nothing(module)]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _does_nothing(module: nn.Module) -> bool:
+    return isinstance(module, nn.Identity) or type(module).__name__.startswith(("Dropout", "DropPath"))
+
+
+def _title(model: nn.Module) -> str:
+    cfg: Mapping[str, Any] = getattr(model, "pretrained_cfg", None) or {}
+    return f"timm's {cfg.get('architecture') or type(model).__name__}"

@@ -1,0 +1,48 @@
+"""Two towers of which the vision tower says itself where its features lie on the picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from mmgrad_explain.composers.dual_encoder import DualEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mmgrad_explain.composers.timm_layers import GridLayer
+
+
+class TowerComposer(DualEncoder):
+    """A vision tower with a known layer, and a text tower.
+
+    Attributes:
+        grid_layer: The layer that is explained by default, by its name inside this composer; None where it is looked
+            for at every explanation.
+        input_size: (H, W), pixels, that ``grid_layer`` speaks of.
+    """
+
+    grid_layer: GridLayer | None = None
+    input_size: tuple[int, int] = (0, 0)
+
+    def explain_at(self, layer: GridLayer | None, input_size: tuple[int, int]) -> None:
+        """Take a layer as the one that is explained by default."""
+        self.grid_layer, self.input_size = layer, input_size
+        self.target_layer = None if layer is None else layer.name
+
+    def layout_for(self, layer: str, *args: Any, **kwargs: Any) -> str | Callable[[Tensor], Tensor] | None:
+        """How the default layer's output lies on the picture; None for others, whose layout is inferred.
+
+        Args:
+            layer: Dotted name.
+            *args: What the composer takes: pixels first.
+            **kwargs: What it takes by name.
+        """
+        known = self.grid_layer
+        if known is None or layer != known.name:
+            return None
+        if known.kind != "tokens":
+            return known.kind
+        pixels = kwargs["pixel_values"] if "pixel_values" in kwargs else args[0]
+        return known if tuple(pixels.shape[2:]) == self.input_size else None

@@ -102,7 +102,7 @@ def open_clip_framing(preprocess: Mapping[str, Any]) -> Framing:
         config = PreprocessCfg(**preprocess)
         transform = image_transform_v2(config, is_train=False)
     except (AssertionError, TypeError, ValueError) as error:
-        raise InputError(f"open_clip's preprocess_cfg cannot be used: {error or preprocess}") from error
+        raise InputError(f"open_clip's preprocess_cfg cannot be used: {str(error) or preprocess}") from error
     side = config.size
     size = (int(side), int(side)) if isinstance(side, int) else (int(side[0]), int(side[1]))
     return Framing(transform, size, size, config.resize_mode or "shortest")

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.layouts import Layout, to_grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,33 +45,17 @@ class GridLayer:
     prefix: int = 0
 
     @property
-    def __name__(self) -> str:
-        """What an explanation calls the layout."""
-        return f"{self.kind} {self.grid[0]} x {self.grid[1]}" + (
-            f" after {self.prefix}" if self.kind == "tokens" else ""
-        )
-
-    def __call__(self, output: Tensor) -> Tensor:
-        """The layer's output, or a gradient of its shape, as ``(B, K, h, w)``.
-
-        Raises:
-            InputError: If it does not lie so.
-        """
-        grid = self.read(output)
-        if grid is None:
-            raise InputError(f"layer {self.name!r} gives {tuple(output.shape)}, which is not {self.__name__}")
-        return grid
+    def layout(self) -> Layout:
+        """How the layer's output lies on the picture."""
+        return Layout("tokens", self.grid, self.prefix) if self.kind == "tokens" else Layout(self.kind)
 
     def read(self, output: Tensor) -> Tensor | None:
         """The layer's output as ``(B, K, h, w)``, or None where it does not lie so."""
-        if self.kind == "tokens":
-            if output.ndim != 3 or output.shape[1] != self.tokens:
-                return None
-            patches = output[:, self.prefix : self.prefix + self.grid[0] * self.grid[1]]
-            return patches.unflatten(1, self.grid).permute(0, 3, 1, 2)
-        if output.ndim != 4:
+        if output.ndim != (3 if self.kind == "tokens" else 4):
             return None
-        grid = output if self.kind == "nchw" else output.permute(0, 3, 1, 2)
+        if self.kind == "tokens" and output.shape[1] != self.tokens:
+            return None
+        grid = to_grid(output, self.layout)
         return grid if tuple(grid.shape[2:]) == self.grid else None
 
 
@@ -99,18 +84,24 @@ def find_grid_layer(tower: nn.Module, input_size: tuple[int, int], trunk: str = 
         embedding: Any = tower(pixels)
     if not isinstance(embedding, Tensor) or embedding.ndim != 2:
         raise InputError(f"{_title(model)} does not give one embedding a picture: a pooling is needed")
-    anchor = next((one for one in readings if one.name in outputs and one.read(outputs[one.name]) is not None), None)
-    if anchor is None:
+    ran = [one for one in readings if one.name in outputs and one.read(outputs[one.name]) is not None]
+    if not ran:
         raise InputError(f"{_title(model)}: none of its layers gives its last features as they lie on the picture")
     weights = torch.randn(embedding.shape[1:], generator=generator).to(embedding)
     score = (embedding * weights).sum()
-    names = [name for name, output in outputs.items() if anchor.read(output) is not None]
-    for name in sorted(names[::-1], key=_inside_attention):  # one at a time: most often the first is it
-        (gradient,) = torch.autograd.grad(score, outputs[name], retain_graph=True, allow_unused=True)
-        grid = None if gradient is None else anchor.read(gradient)
+    on_grid = [
+        replace(one, name=name)
+        for name, output in reversed(outputs.items())
+        for one in [next((one for one in ran if one.read(output) is not None), None)]
+        if one is not None
+    ]
+    on_grid.sort(key=lambda one: any(part in one.name for part in _INSIDE))
+    for one in on_grid:  # a gradient each, since most often the first is it
+        (gradient,) = torch.autograd.grad(score, outputs[one.name], retain_graph=True, allow_unused=True)
+        grid = None if gradient is None else one.read(gradient)
         if grid is not None and bool(grid.count_nonzero()):
-            found = _inside_sequence(model, name, outputs)
-            return replace(anchor, name=f"{trunk}.{found}" if trunk else found), embedding.shape[1]
+            found = _inside_sequence(model, one.name, outputs)
+            return replace(one, name=f"{trunk}.{found}" if trunk else found), embedding.shape[1]
     raise InputError(f"{_title(model)}: its embedding depends on no layer with places on the picture")
 
 
@@ -133,10 +124,6 @@ def _readings_of_last_features(model: Any, pixels: Tensor) -> list[GridLayer]:
                 if values is not None and values.shape == features.shape and torch.equal(values, features):
                     found.append(layer)
     return found
-
-
-def _inside_attention(name: str) -> bool:
-    return any(part in name for part in _INSIDE)
 
 
 def _inside_sequence(model: nn.Module, name: str, outputs: Mapping[str, Tensor]) -> str:

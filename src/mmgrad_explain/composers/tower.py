@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from mmgrad_explain.composers.dual_encoder import DualEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mmgrad_explain.composers.timm_layers import GridLayer
+    from mmgrad_explain.layouts import Layout
 
 
 class TowerComposer(DualEncoder):
@@ -31,7 +28,7 @@ class TowerComposer(DualEncoder):
         self.grid_layer, self.input_size = layer, input_size
         self.target_layer = None if layer is None else layer.name
 
-    def layout_for(self, layer: str, *args: Any, **kwargs: Any) -> str | Callable[[Tensor], Tensor] | None:
+    def layout_for(self, layer: str, *args: Any, **kwargs: Any) -> Layout | None:
         """How the default layer's output lies on the picture; None for others, whose layout is inferred.
 
         Args:
@@ -42,7 +39,7 @@ class TowerComposer(DualEncoder):
         known = self.grid_layer
         if known is None or layer != known.name:
             return None
-        if known.kind != "tokens":
-            return known.kind
         pixels = kwargs["pixel_values"] if "pixel_values" in kwargs else args[0]
-        return known if tuple(pixels.shape[2:]) == self.input_size else None
+        # Tokens of pictures of another size have another grid.
+        same = known.kind != "tokens" or tuple(pixels.shape[2:]) == self.input_size
+        return known.layout if same else None

@@ -263,9 +263,10 @@ def pool_text(output: Any, attention_mask: Tensor, pool: str) -> Tensor:
     if pool == "mean":
         return (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
     if pool == "last":
-        places = torch.arange(states.shape[1], device=states.device)
-        return states[torch.arange(len(states), device=states.device), (mask * places).argmax(1)]
-    return states[:, 0]
+        last = (mask * torch.arange(states.shape[1]).to(mask)).argmax(1)
+        return states.gather(1, last[:, None, None].expand(-1, 1, states.shape[2]))[:, 0]
+    first: Tensor = states[:, 0]
+    return first
 
 
 def _timm_tower(name: str, options: dict[str, Any]) -> nn.Module:
@@ -311,7 +312,7 @@ def _random_text_projection(text: Any, embed_dim: int) -> Tensor:
     width = next((value for key in ("hidden_size", "d_model", "dim") if (value := getattr(config, key, None))), None)
     if width is None:
         raise InputError("text_projection: the text tower does not say how wide it is: give a (D, width) projection")
-    return torch.randn(embed_dim, width) * width**-0.5
+    return torch.randn(embed_dim, int(width)) * int(width) ** -0.5
 
 
 def _longest(text: Any, tokenizer: Any) -> int:
@@ -319,5 +320,5 @@ def _longest(text: Any, tokenizer: Any) -> int:
     config = getattr(text, "config", None)
     positions = getattr(config, "max_position_embeddings", None) or 512
     if "roberta" in str(getattr(config, "model_type", "")):  # positions are counted from behind the padding's
-        positions -= config.pad_token_id + 1
+        positions -= int(getattr(config, "pad_token_id", 1)) + 1
     return min(int(positions), int(tokenizer.model_max_length))

@@ -50,7 +50,10 @@ class OpenClipComposer(TowerComposer):
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Pictures ``(B, 3, H, W)`` to unit embeddings ``(B, D)``."""
-        return F.normalize(self.model.encode_image(pixel_values).float(), dim=-1)
+        features: Tensor = self.model.encode_image(pixel_values).float()
+        if features.ndim == 3:  # of an attention pooling with a single query
+            features = features[:, 0]
+        return F.normalize(features, dim=-1)
 
     def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:  # noqa: ARG002  (the ids say it all)
         """Ids ``(B, L)``, filled up to the model's length, to unit embeddings ``(B, D)``."""

@@ -10,8 +10,8 @@ import transformers
 from PIL import Image
 from torch import nn
 
-from mmgrad_explain import InputError, MMGrad
-from mmgrad_explain.composers.generative_families import FAMILIES, generative_family_of
+from mmgrad_explain import MMGrad
+from mmgrad_explain.composers.generative_families import FAMILIES
 from mmgrad_explain.layouts import to_grid
 
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}

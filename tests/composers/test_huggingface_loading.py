@@ -1,23 +1,29 @@
 """Folders as the hub has them: the processor's geometry, texts, weights, the command line, and what can be wrong."""
 
 import json
+import math
 import shutil
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BlipImageProcessor,
+    BridgeTowerImageProcessor,
     ChineseCLIPImageProcessor,
     CLIPConfig,
     CLIPImageProcessor,
     CLIPModel,
     EfficientNetImageProcessor,
     FlavaImageProcessor,
+    LlavaImageProcessor,
+    Owlv2ImageProcessor,
     PreTrainedTokenizerFast,
     SiglipImageProcessor,
+    ViltImageProcessor,
 )
 from transformers.utils import logging
 
@@ -30,6 +36,14 @@ from mmgrad_explain.errors import InputError
 
 WORDS = ["<pad>", "<start>", "make", "it", "red", "blue", "<unk>", "<end>"]
 CROP = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+# Padding to a size is new in transformers' image processors on torchvision, which are the only ones of version 5.
+FAST_CLIP = getattr(transformers, "CLIPImageProcessorFast", CLIPImageProcessor)
+FAST = {"do_center_crop": False, "do_pad": True}
+PADDED_LAST = [
+    FAST_CLIP(size={"height": 30, "width": 40}, pad_size={"height": 32, "width": 48}, **FAST),
+    FAST_CLIP(size={"shortest_edge": 32, "longest_edge": 48}, pad_size={"height": 48, "width": 48}, **FAST),
+    FAST_CLIP(size={"max_height": 40, "max_width": 44}, pad_size={"height": 44, "width": 44}, **FAST),
+]
 
 
 def word_tokenizer(**names):
@@ -91,6 +105,11 @@ def change(folder, file, **values):
         ),
         FlavaImageProcessor(size={"height": 32, "width": 32}, crop_size={"height": 32, "width": 32}),
         BlipImageProcessor(size={"height": 32, "width": 32}),
+        ViltImageProcessor(size={"shortest_edge": 40}, size_divisor=8),
+        ViltImageProcessor(size={"shortest_edge": 52}, size_divisor=4),
+        BridgeTowerImageProcessor(size={"shortest_edge": 48}, size_divisor=4, crop_size={"shortest_edge": 24}),
+        LlavaImageProcessor(size={"shortest_edge": 40}, crop_size={"height": 36, "width": 32}, do_pad=True),
+        *PADDED_LAST,
     ],
     ids=lambda one: type(one).__name__,
 )
@@ -103,8 +122,15 @@ def test_the_placement_is_where_the_processor_puts_things(image_processor, size)
     image_processor.do_normalize = image_processor.do_rescale = False
     image_processor.include_top = False
     pixels, (placement,) = processor.encode_images([Image.fromarray(ramp)])
-    inner = pixels[0, :2, 2:-2, 2:-2].double()  # at a border a resize repeats the picture's edge
-    grid = np.mgrid[2 : placement.input[0] - 2, 2 : placement.input[1] - 2] + 0.5
+    ends = [offset + side * by for offset, side, by in zip(placement.offset, size, placement.scale, strict=True)]
+    start = [math.ceil(max(offset, 0) + 2) for offset in placement.offset]  # at a border a resize repeats the edge
+    stop = [math.floor(min(end, side) - 2) for end, side in zip(ends, placement.input, strict=True)]
+    inner = pixels[0, :2, start[0] : stop[0], start[1] : stop[1]].double()
+    grid = np.mgrid[start[0] : stop[0], start[1] : stop[1]] + 0.5
+    # What is padding is known as such: it holds no picture, whose third colour is 128 everywhere.
+    outside = np.ones(placement.input, bool)
+    outside[tuple(slice(max(first - 3, 0), last + 3) for first, last in zip(start, stop, strict=True))] = False
+    assert not (pixels[0, 2].numpy()[outside] == 128).any()
     for axis in (0, 1):
         expected = (grid[axis] - placement.offset[axis]) / placement.scale[axis] + 0.5  # .round() takes .5 up or down
         assert np.abs(inner[axis].numpy() - expected).max() < 1.3
@@ -146,7 +172,9 @@ def test_a_processor_that_does_something_else(picture):
     ("options", "what"),
     [
         ({"do_pad": True}, "do_pad"),
-        ({"size": {"longest_edge": 32, "shortest_edge": 16}}, "a resize to {.*}"),
+        ({"do_pad": True, "pad_size": {"longest_edge": 40}}, "do_pad"),
+        ({"do_pad": True, "pad_size": {"height": 40, "width": 40}}, "do_pad"),  # what the crop cut off would lie there
+        ({"size": {"longest_edge": 32}}, "a resize to {.*}"),
         ({"do_center_crop": True, "crop_size": {"shortest_edge": 3}}, "a crop of {.*}"),
     ],
 )
@@ -154,8 +182,20 @@ def test_a_geometry_that_is_not_known(options, what):
     own = CLIPImageProcessor(**CROP)
     for name, value in options.items():
         setattr(own, name, value)
-    with pytest.raises(InputError, match=f"uses {what}, which cannot be undone on the map: supported are"):
+    with pytest.raises(InputError, match=f"uses .*{what}, which cannot be undone on the map: supported are"):
         HuggingFaceProcessor(own, word_tokenizer(pad_token="<pad>"), 8)
+
+
+def test_padding_of_another_kind_is_refused():
+    """This one pads to a square below and to the right before it resizes, which its settings do not say."""
+    with pytest.raises(InputError, match="Owlv2ImageProcessor uses do_pad, which cannot be undone on the map"):
+        HuggingFaceProcessor(Owlv2ImageProcessor(), word_tokenizer(pad_token="<pad>"), 8)
+
+
+def test_a_picture_that_is_too_narrow():
+    own = ViltImageProcessor(size={"shortest_edge": 32}, size_divisor=8)
+    with pytest.raises(InputError, match="a picture of 10 x 100 pixels is too long and narrow for this model: crop it"):
+        HuggingFaceProcessor(own, word_tokenizer(pad_token="<pad>"), 8).encode_images([Image.new("RGB", (100, 10))])
 
 
 # ---------------------------------------------------------------------------------------------------------------- texts
@@ -228,7 +268,21 @@ def test_one_weight_is_missing(folder):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"model_type": "bert"}, "model is a 'bert' model: supported types are 'clip', .*'blip'"),
+        ({"model_type": "bert"}, "model is a 'bert' model: supported types are 'clip', .*'blip', 'blip-2', 'vilt'"),
+        (
+            {"model_type": "clip_vision_model"},
+            "a 'clip_vision_model' model, a vision tower without its text tower: supp",
+        ),
+        ({"model_type": "siglip_text_model"}, "a 'siglip_text_model' model, a text tower without its vision tower: su"),
+        ({"model_type": "owlv2"}, "a 'owlv2' model, which finds boxes and has no score of a whole picture and text: "),
+        (
+            {"model_type": "blip-2", "architectures": ["Blip2ForConditionalGeneration"]},
+            "which has no image-text matching head: use a Blip2ForImageTextRetrieval, such as Salesforce/blip2-itm-vit",
+        ),
+        (
+            {"model_type": "vilt", "architectures": ["ViltForQuestionAnswering"]},
+            "which does not say how well picture and text match: use a ViltForImageAndTextRetrieval, such as dandelin",
+        ),
         (
             {"model_type": "blip", "architectures": ["BlipForQuestionAnswering"]},
             "of class BlipForQuestionAnswering, which has no image-text matching head: use a BlipForImageTextRetrieval",
@@ -267,11 +321,11 @@ def test_features_of_transformers_4():
 
 def test_bars_are_put_back():
     logging.disable_progress_bar()
-    with huggingface_files._silent():
+    with huggingface_files.silent():
         pass
     assert not logging.is_progress_bar_enabled()
     logging.enable_progress_bar()
-    with huggingface_files._silent():
+    with huggingface_files.silent():
         assert not logging.is_progress_bar_enabled()
     assert logging.is_progress_bar_enabled()
 

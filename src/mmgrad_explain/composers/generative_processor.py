@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mmgrad_explain.composers.huggingface_files import silent
 from mmgrad_explain.composers.huggingface_processor import check_one_size
 from mmgrad_explain.errors import InputError
 
@@ -183,7 +184,8 @@ class GenerativeProcessor:
         from transformers import AutoProcessor
 
         try:
-            own = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            with silent():
+                own = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:  # the tokenizers library raises bare Exception for a file it cannot parse
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise InputError(f"the processor in {folder} cannot be read: {reason}") from error

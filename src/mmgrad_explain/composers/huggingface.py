@@ -1,26 +1,29 @@
-"""Contrastive image-text models of transformers as they are: CLIP, SigLIP, ALIGN and others, and BLIP's matching.
+"""Image-text models of transformers as they are: CLIP, SigLIP, ALIGN and others, and how a folder of one is read.
 
 What such a model is asked, and what it is for composed retrieval, is said in
-:mod:`~mmgrad_explain.composers.dual_encoder`. BLIP also reads picture and text together and gives a match logit, which
-is asked there (Li et al., arXiv 2201.12086).
+:mod:`~mmgrad_explain.composers.dual_encoder`. Models that read picture and text together are in
+:mod:`~mmgrad_explain.composers.huggingface_matching`.
 """
 
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from mmgrad_explain.composers.dual_encoder import DualEncoder, TwoTowerOutput, unit_features
+from mmgrad_explain.composers.dual_encoder import DualEncoder, unit_features
 from mmgrad_explain.composers.files import read_config
 from mmgrad_explain.composers.huggingface_families import Family, family_of
-from mmgrad_explain.composers.huggingface_files import read_model
+from mmgrad_explain.composers.huggingface_files import read_model, silent
 from mmgrad_explain.composers.huggingface_processor import HuggingFaceProcessor, PatchProcessor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from mmgrad_explain.composers.base import Composer
 
 
 class HuggingFaceComposer(DualEncoder):
@@ -60,12 +63,12 @@ class HuggingFaceComposer(DualEncoder):
         trained = _vision_config(self.model).image_size
         if tuple(pixel_values.shape[2:]) == (trained, trained):
             return {}
-        called = getattr(self.model, "get_image_features", self.model.forward)
+        called = getattr(self.model, "get_image_features", None) or self.model.vision_model.forward
         option = "interpolate_pos_encoding"
         return {option: True} if option in inspect.signature(called).parameters else {}
 
     @classmethod
-    def from_pretrained(cls, folder: Path, name: str) -> HuggingFaceComposer:
+    def from_pretrained(cls, folder: Path, name: str) -> Composer:
         """Read a folder as transformers and its hub have it; no code in it is run.
 
         Args:
@@ -77,41 +80,13 @@ class HuggingFaceComposer(DualEncoder):
         """
         family = family_of(read_config(folder), name)
         model = read_model(folder, family.model_class, family.title)
-        positions = int(model.config.text_config.max_position_embeddings) - family.extra_positions
-        of_family = PatchProcessor if family.patches else HuggingFaceProcessor
-        processor = of_family.from_pretrained(folder, positions, fixed_length=family.fixed_length)
-        return composer_class(family)(model, processor, family, name).eval()
-
-
-class MatchingComposer(HuggingFaceComposer):
-    """BLIP for image-text retrieval: both towers apart, and a text tower that looks at the picture.
-
-    The default score is ``"match"``; ``"image-text"`` asks the two towers.
-    """
-
-    default_score: ClassVar[str | None] = "match"
-
-    def encode_image(self, pixel_values: Tensor) -> Tensor:
-        """Pictures ``(B, 3, H, W)`` to tokens ``(B, 1 + N, W)``."""
-        return self.model.vision_model(pixel_values=pixel_values, **self._interpolation(pixel_values))[0]  # type: ignore[no-any-return]
-
-    def compose(self, features: Tensor, text: tuple[Tensor, ...]) -> TwoTowerOutput:
-        """See :class:`DualEncoder`; the text is read together with the picture."""
-        sentence, input_ids, mask = text
-        read = self.model.text_encoder(
-            input_ids=input_ids,
-            attention_mask=mask,
-            encoder_hidden_states=features,
-            encoder_attention_mask=torch.ones(features.shape[:2], dtype=torch.long, device=features.device),
-        )[0]
-        image = unit_features(self.model.vision_proj(features[:, 0]))
-        match = self.model.itm_head(read[:, 0])[:, 1].float()
-        return TwoTowerOutput(image + sentence, sentence, None, None, None, image, sentence, match)
-
-    def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Ids and mask ``(B, L)`` to unit embeddings ``(B, D)``."""
-        read = self.model.text_encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
-        return unit_features(self.model.text_proj(read[:, 0]))
+        of_family = PatchProcessor if family.composer == "patches" else HuggingFaceProcessor
+        positions = _text_positions(model.config) - family.extra_positions
+        with silent():
+            processor = of_family.from_pretrained(folder, positions, fixed_length=family.fixed_length)
+        composer = composer_class(family)(model, processor, family, name)
+        composer.eval()
+        return composer
 
 
 class PatchComposer(HuggingFaceComposer):
@@ -134,10 +109,26 @@ class PatchComposer(HuggingFaceComposer):
         return unit_features(features)
 
 
-def composer_class(family: Family) -> type[HuggingFaceComposer]:
-    """The composer for a family's models."""
-    return MatchingComposer if family.matching else PatchComposer if family.patches else HuggingFaceComposer
+def composer_class(family: Family) -> Callable[[Any, HuggingFaceProcessor, Family, str], Composer]:
+    """The composer for a family's models; its arguments are those of :class:`HuggingFaceComposer`."""
+    from mmgrad_explain.composers import huggingface_matching as matching  # they are made of what stands here
+
+    classes: dict[str, Callable[[Any, HuggingFaceProcessor, Family, str], Composer]] = {
+        "towers": HuggingFaceComposer,
+        "patches": PatchComposer,
+        "matching": matching.MatchingComposer,
+        "queries": matching.QueryComposer,
+        "joint": matching.JointComposer,
+        "bridge": matching.BridgeComposer,
+    }
+    return classes[family.composer]
 
 
 def _vision_config(model: Any) -> Any:
     return getattr(model.config, "vision_config", None) or model.config.image_config
+
+
+def _text_positions(config: Any) -> int:
+    """The longest text; BLIP-2's is read by the Q-Former, whatever language model the config speaks of."""
+    parts = (getattr(config, part, None) for part in ("qformer_config", "text_config"))
+    return int(next(filter(None, parts), config).max_position_embeddings)

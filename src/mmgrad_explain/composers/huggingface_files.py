@@ -38,7 +38,7 @@ def read_model(folder: Path, model_class: str, title: str, *, own_dtype: bool = 
     options: dict[str, Any] = {"output_loading_info": True, **({precision: "auto"} if own_dtype else {})}
     safe = any((folder / file).is_file() for file in (SAFETENSORS, _INDEX))
     try:
-        with _silent():
+        with silent():
             if safe:
                 model, report = kind.from_pretrained(folder, use_safetensors=True, local_files_only=True, **options)
             else:
@@ -62,7 +62,7 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Nothing of transformers' own on standard error inside the block; what matters is raised."""
     from transformers.utils import logging as own
 

@@ -24,12 +24,20 @@ TOKENIZER_FILES = (
     "tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
 )  # fmt: skip
 
+_SQUARED = "LlavaImageProcessor"
+_PADDED_TO_EACH_OTHER = ("ViltImageProcessor", "BridgeTowerImageProcessor")  # these resize to multiples of size_divisor
+_RESIZES = (
+    {"height", "width"}, {"shortest_edge"}, {"shortest_edge", "longest_edge"}, {"max_height", "max_width"},
+)  # fmt: skip
+_LONGEST = 1333 / 800  # of the shortest edge, in their resize
+
 
 class HuggingFaceProcessor:
     """A model's own image processor and tokenizer.
 
     The pixels are what the image processor gives. Where a picture lies in them is computed from the processor's own
-    settings: a resize to a height and width or of the shortest edge, then a crop of the centre.
+    settings: padding to a square (LLaVA's), a resize to a height and width, of the shortest edge or into a frame
+    (ViLT's and BridgeTower's to whole patches), then a crop of the centre or padding below and to the right.
 
     Args:
         image_processor: Of transformers.
@@ -53,16 +61,19 @@ class HuggingFaceProcessor:
 
     def _check_geometry(self) -> None:
         own = self.image_processor
-        unknown = [name for name in ("do_pad", "do_image_splitting") if getattr(own, name, None)]
+        unknown = [name for name in ("do_image_splitting",) if getattr(own, name, None)]
+        if getattr(own, "do_pad", None) and not _padding_is_known(own):
+            unknown.append("do_pad")
         size, crop = _sides(own, "size"), _sides(own, "crop_size")
-        if getattr(own, "do_resize", None) and not ({*size} <= {"height", "width"} or {*size} <= {"shortest_edge"}):
+        if getattr(own, "do_resize", None) and {*size} not in _RESIZES:
             unknown.append(f"a resize to {size}")
-        if getattr(own, "do_center_crop", None) and {*crop} != {"height", "width"}:
+        if getattr(own, "do_center_crop", None) and {*crop} not in ({"height", "width"}, _crop_by_edge(own)):
             unknown.append(f"a crop of {crop}")
         if unknown:
             raise InputError(
                 f"the image processor {type(own).__name__} uses {' and '.join(unknown)}, which cannot be undone on "
-                "the map: supported are resizes to height and width or of the shortest edge, and a crop of the centre"
+                "the map: supported are resizes to height and width, of the shortest edge or into a frame, a crop of "
+                "the centre, and padding to a square first or to a pad_size in the place of a crop"
             )
 
     def __call__(
@@ -107,23 +118,27 @@ class HuggingFaceProcessor:
         Raises:
             InputError: If it is smaller than the crop.
         """
-        own, (rows, columns) = self.image_processor, original
+        own, (rows, columns), offset = self.image_processor, original, (0.0, 0.0)
+        if getattr(own, "do_pad", None) and _kind(own) == _SQUARED:
+            side = max(original)
+            rows, columns, offset = side, side, (float((side - rows) // 2), float((side - columns) // 2))
+        before = rows, columns
         if getattr(own, "do_resize", None):
-            size = _sides(own, "size")
-            if "shortest_edge" in size:
-                short, edge = min(original), size["shortest_edge"]
-                rows, columns = (edge if side == short else int(edge * side / short) for side in original)
-            else:
-                rows, columns = size["height"], size["width"]
-        scale = rows / original[0], columns / original[1]
-        if not getattr(own, "do_center_crop", None):
-            return Placement(original, (rows, columns), scale, (0.0, 0.0))
-        crop = _sides(own, "crop_size")
-        height, width = crop["height"], crop["width"]
-        if height > rows or width > columns:
-            raise InputError(f"a picture of {rows} x {columns} pixels is smaller than this model's crop: enlarge it")
-        offset = -float((rows - height) // 2), -float((columns - width) // 2)
-        return Placement(original, (height, width), scale, offset)
+            rows, columns = _resized(own, before)
+        stretch = rows / before[0], columns / before[1]
+        offset = offset[0] * stretch[0], offset[1] * stretch[1]
+        if getattr(own, "do_center_crop", None):
+            crop = _sides(own, "crop_size")
+            height, width = (crop.get(side, crop.get("shortest_edge", 0)) for side in ("height", "width"))
+            if height > rows or width > columns:
+                raise InputError(
+                    f"a picture of {rows} x {columns} pixels is smaller than this model's crop: enlarge it"
+                )
+            offset = offset[0] - (rows - height) // 2, offset[1] - (columns - width) // 2
+            rows, columns = height, width
+        if getattr(own, "do_pad", None) and (pad := _sides(own, "pad_size")):
+            rows, columns = pad["height"], pad["width"]
+        return Placement(original, (rows, columns), stretch, offset)
 
     def encode_texts(self, texts: Sequence[str], notices: list[str] | None = None) -> tuple[Tensor, Tensor]:
         """Texts to ids and mask ``(B, L)`` int64; what was cut is added to ``notices``. An empty text has no mask."""
@@ -206,8 +221,55 @@ class PatchProcessor(HuggingFaceProcessor):
         return patches.permute(0, 5, 1, 3, 2, 4).reshape(len(images), 3, rows * side, columns * side), placements
 
 
+def _kind(image_processor: Any) -> str:
+    """The name of its class without the library that it computes with."""
+    return type(image_processor).__name__.removesuffix("Fast").removesuffix("Pil")
+
+
+def _crop_by_edge(image_processor: Any) -> set[str]:
+    """How BridgeTower names the side of its square crop."""
+    return {"shortest_edge"} if _kind(image_processor) in _PADDED_TO_EACH_OTHER else set()
+
+
+def _padding_is_known(image_processor: Any) -> bool:
+    """Whether it pads to a square first, to the largest of a batch (all are of one size here), or to a size last."""
+    if _kind(image_processor) in {_SQUARED, *_PADDED_TO_EACH_OTHER}:
+        return True
+    if getattr(image_processor, "do_center_crop", None):
+        return False
+    pad = getattr(type(image_processor), "pad", None)
+    own = getattr(pad, "__module__", "transformers.models").startswith("transformers.models")
+    return not own and {*_sides(image_processor, "pad_size")} == {"height", "width"}
+
+
+def _resized(image_processor: Any, size: tuple[int, int]) -> tuple[int, int]:
+    """What a picture of a (height, width) is resized to."""
+    to = _sides(image_processor, "size")
+    if "height" in to:
+        return to["height"], to["width"]
+    if "max_height" in to:
+        from transformers.image_utils import get_image_size_for_max_height_width
+
+        return tuple(get_image_size_for_max_height_width(size, to["max_height"], to["max_width"]))
+    if "longest_edge" in to:
+        from transformers.image_transforms import get_size_with_aspect_ratio
+
+        return tuple(get_size_with_aspect_ratio(size, to["shortest_edge"], to["longest_edge"]))
+    short, edge = min(size), to["shortest_edge"]
+    if _kind(image_processor) not in _PADDED_TO_EACH_OTHER:
+        rows, columns = (edge if side == short else int(edge * side / short) for side in size)
+        return rows, columns
+    scale = edge / short
+    scale *= min(1.0, int(_LONGEST * edge) / (max(size) * scale))
+    divisor = int(image_processor.size_divisor)
+    rows, columns = (int(side * scale + 0.5) // divisor * divisor for side in size)
+    if min(rows, columns) == 0:
+        raise InputError(f"a picture of {size[0]} x {size[1]} pixels is too long and narrow for this model: crop it")
+    return rows, columns
+
+
 def check_one_size(placements: Sequence[Placement]) -> None:
-    """Raise InputError where pictures come out in different sizes, so that they make no batch."""
+    """Raise InputError where pictures come to the model in different sizes."""
     sizes = dict.fromkeys(placement.input for placement in placements)
     if len(sizes) > 1:
         listed = ", ".join(f"{height} x {width}" for height, width in sizes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,15 @@ BUNDLED = ("reference", "clothing")
 """Names of the models that ship with the package."""
 
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
-_HUB_WEIGHTS = ["model*.safetensors", "familiarity.safetensors", "pytorch_model.bin"]
+_HUB_WEIGHTS = ["model*.safetensors", "tower/*.safetensors", "familiarity.safetensors", "pytorch_model.bin"]
+
+# The models of this package by the ``model_type`` in their config.json: where each is read.
+_OWN = {
+    "mmgrad_reference": ("reference_composer", "ReferenceComposer"),
+    "mmgrad_clip_composer": ("clip_composer", "ClipComposer"),
+    "mmgrad_fusion": ("fusion_composer", "FusionComposer"),
+    "mmgrad_two_tower": ("two_tower", "TwoTowerComposer"),
+}
 
 
 def load_composer(model: str | Path) -> Composer:
@@ -89,38 +97,20 @@ def _fetch_model(hub_id: str, *, open_clip: bool) -> Path:
 
 
 def _from_folder(folder: Path, name: str, *, open_clip: bool = False) -> Composer:
-    from mmgrad_explain.composers.build import MODEL_TYPE
     from mmgrad_explain.composers.files import read_config
     from mmgrad_explain.composers.generative_families import FAMILIES
     from mmgrad_explain.composers.openclip_files import is_open_clip
-    from mmgrad_explain.composers.reference_composer import ReferenceComposer
 
     if is_open_clip(folder, preferred=open_clip):
-        from mmgrad_explain.composers.openclip import OpenClipComposer
-
-        return OpenClipComposer.from_pretrained(folder, name)
-    kind = read_config(folder).get("model_type")
-    if kind == "mmgrad_two_tower":
-        from mmgrad_explain.composers.two_tower import TwoTowerComposer
-
-        return TwoTowerComposer.from_pretrained(folder, name)
-    if kind == "mmgrad_clip_composer":
-        from mmgrad_explain.composers.clip_composer import ClipComposer
-
-        return ClipComposer.from_pretrained(folder, name)
-    if kind in FAMILIES:
-        from mmgrad_explain.composers.generative import GenerativeComposer
-
-        return GenerativeComposer.from_pretrained(folder, name)
-    if kind == "mmgrad_fusion":
-        from mmgrad_explain.composers.fusion_composer import FusionComposer
-
-        return FusionComposer.from_pretrained(folder, name)
-    if kind != MODEL_TYPE:
-        from mmgrad_explain.composers.huggingface import HuggingFaceComposer
-
-        return HuggingFaceComposer.from_pretrained(folder, name)
-    return ReferenceComposer.from_pretrained(folder, name)
+        module, reader = "openclip", "OpenClipComposer"
+    else:
+        kind = str(read_config(folder).get("model_type"))
+        other = ("generative", "GenerativeComposer") if kind in FAMILIES else ("huggingface", "HuggingFaceComposer")
+        module, reader = _OWN.get(kind, other)
+    composer: Composer = getattr(import_module(f"mmgrad_explain.composers.{module}"), reader).from_pretrained(
+        folder, name
+    )
+    return composer
 
 
 def fetch(hub_id: str, files: Sequence[str], instead: str) -> Path:

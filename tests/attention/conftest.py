@@ -256,6 +256,67 @@ def leaves_alone(model):
             assert same(value, after[key]), f"{key} changed"
 
 
+DOORS = ("call", "capture", "texts", "words", "captum")
+
+
+def by_plain_autograd(model, image, ids):
+    """What every door is to give for a :class:`TwoInput`: maps and words of one picture and each text, hook-free."""
+    model = copy.deepcopy(model).float().eval().requires_grad_(False)
+    image = image.float()
+    with torch.inference_mode(False), torch.enable_grad():
+        grid = model.tower(image.clone()).expand(len(ids), -1, -1, -1).clone().requires_grad_()
+        embedded = model.words.tokens(ids.clone()).clone().requires_grad_()
+        places = torch.arange(ids.shape[1], device=ids.device)[None].expand(ids.shape)
+        text = torch.tanh(model.words.mix(embedded + model.words.positions(places))).mean(1)
+        of_grid, of_words = torch.autograd.grad(model.compose(grid, text)[:, 0].sum(), (grid, embedded))
+        return {"maps": grad_cam(grid, of_grid).detach(), "words": (of_words * embedded).sum(-1).detach()}
+
+
+def through(door, model, image, ids, layer="tower.body"):
+    """Explain one picture for each text through one of the ``DOORS``: maps, or what each word contributes."""
+    from mmgrad_explain import MMGrad, MMGradAttribution
+
+    def score(output):
+        return output.embedding[:, 0]
+
+    batch = image.expand(len(ids), -1, -1, -1)
+    mmgrad = MMGrad(model, layer, score, words=door == "words")
+    if door == "call":
+        return mmgrad(batch, ids).maps
+    if door == "words":
+        values = [[word.value for word in words] for words in mmgrad(batch, ids).words]
+        return torch.tensor(values, dtype=torch.float32, device=image.device)
+    if door == "captum":
+        method = MMGradAttribution(model, layer, score)
+        return method.attribute(batch, additional_forward_args=ids, upsample=False)[:, 0]
+    if door == "texts":
+
+        def compose(grid, ids):
+            return Composed(model.compose(grid, model.words(ids)))
+
+        return mmgrad.texts(image, ids, encode=model.tower, compose=compose).maps
+    with mmgrad.capture() as seen:
+        maps = mmgrad.attend(score(model(batch, ids)), seen, create_graph=True)
+        assert maps.requires_grad
+        torch.autograd.grad(maps.sum(), [one for one in model.parameters() if one.requires_grad], allow_unused=True)
+    return maps.detach()
+
+
+def devices():
+    """The devices that are there: the tests that run on each of them ask for no other."""
+    found = ["cpu"]
+    if torch.cuda.is_available():
+        found.append("cuda")
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return found
+
+
+@pytest.fixture(params=devices())
+def device(request):
+    return torch.device(request.param)
+
+
 @pytest.fixture(autouse=True)
 def seed():
     """Dropout and noise are the same whichever tests ran before."""
@@ -266,6 +327,6 @@ def seed():
 def zoo():
     """The tiny models and helpers of this file, by name."""
     helpers = (build, pictures, ids, class_score, scaled, grad_cam, state, leaves_alone)
-    helpers += (tokens, run_at, plain_maps, finds_cells)
+    helpers += (tokens, run_at, plain_maps, finds_cells, by_plain_autograd, through)
     classes = (CNN, Composed, Tower, Words, TwoInput, Block, ViT)
     return SimpleNamespace(**{thing.__name__: thing for thing in (*classes, *helpers)})

@@ -114,7 +114,7 @@ def probe(
                 handle = module.register_forward_hook(_follow_words(numbers, words, strings=holds_strings(inputs)))
                 stack.callback(handle.remove)
         with Capture(root, modules, force_grad=True, onward=True) as seen:
-            with same_randomness(root, inputs):
+            with same_randomness(list(root.parameters()), inputs):
                 output = root(*args, **kwargs)
             seen.stop()
             values = check_score(resolve_score(root, score, output)(output))

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -32,36 +32,37 @@ def undisturbed(model: nn.Module, inputs: Any) -> Iterator[None]:
         GradientError: the model's parameters were made under ``torch.inference_mode``.
     """
     with _LOCK, contextlib.ExitStack() as stack:
-        if any(parameter.is_inference() for parameter in model.parameters()):
+        parameters = list(model.parameters())  # looked up once: in a model of many parts that takes a while
+        if any(parameter.is_inference() for parameter in parameters):
             raise GradientError(
                 "the model's parameters were made under torch.inference_mode(), so that no gradient can pass them: "
                 "build or load the model outside that block"
             )
         stack.enter_context(torch.inference_mode(mode=False))  # which turns gradients on under no_grad too
-        stack.enter_context(same_randomness(model, inputs))
-        stack.enter_context(_frozen(model))
+        stack.enter_context(same_randomness(parameters, inputs))
+        stack.enter_context(_frozen(parameters))
         stack.enter_context(_evaluating(model))
         yield
 
 
 @contextlib.contextmanager
-def same_randomness(model: nn.Module, inputs: Any) -> Iterator[None]:
+def same_randomness(parameters: Sequence[nn.Parameter], inputs: Any) -> Iterator[None]:
     """Draw random numbers from a copy of the generators inside the block: the next block draws the same.
 
     Args:
-        model: Its parameters' devices count.
+        parameters: Their devices count.
         inputs: So do those of the tensors in here.
     """
     with contextlib.ExitStack() as stack:
-        for kind, devices in _accelerators(model, inputs).items():
+        for kind, devices in _accelerators(parameters, inputs).items():
             stack.enter_context(torch.random.fork_rng(devices, device_type=kind))
         stack.enter_context(torch.random.fork_rng([]))
         yield
 
 
 @contextlib.contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def _frozen(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
     try:
         for parameter in trainable:
             parameter.requires_grad = False
@@ -85,8 +86,8 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _accelerators(model: nn.Module, inputs: Any) -> dict[str, list[int]]:
-    devices = {parameter.device for parameter in model.parameters()} | {tensor.device for tensor in tensors_in(inputs)}
+def _accelerators(parameters: Sequence[nn.Parameter], inputs: Any) -> dict[str, list[int]]:
+    devices = {parameter.device for parameter in parameters} | {tensor.device for tensor in tensors_in(inputs)}
     found = defaultdict(list)
     for device in devices:
         if device.type not in {"cpu", "meta"}:

@@ -49,7 +49,7 @@ def in_place(root: nn.Module, seen: Capture, layouts: Mapping[str, Layout], inpu
             args, kwargs = marked = mark(inputs, place)
             if marked is inputs and not _mark_inside(root, place, stack):
                 return set(layouts)
-            stack.enter_context(same_randomness(root, inputs))
+            stack.enter_context(same_randomness(list(root.parameters()), inputs))
             stack.enter_context(torch.no_grad())
             again = stack.enter_context(Capture(root, layers))
             root(*args, **kwargs)

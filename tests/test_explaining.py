@@ -289,6 +289,19 @@ def test_a_composer_that_reads_words_says_them_itself(picture, clip):
     torch.testing.assert_close(alone.maps[0], found.maps[0], rtol=1e-4, atol=1e-7)
 
 
+def test_words_encoded_in_advance_for_several_pictures(picture, clip, monkeypatch):
+    texts, other = ["make it red", "make it blue"], picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    mmgrad = MMGrad(clip)
+    expected = [mmgrad.texts(one, texts) for one in (picture, other)]
+    encoded = mmgrad.encode_texts(texts)
+    monkeypatch.setattr(clip, "encode_text", lambda *_: pytest.fail("encoded again"))
+    for one, plain in zip((picture, other), expected, strict=True):
+        found = mmgrad.texts(one, encoded)
+        assert torch.equal(found.maps, plain.maps)
+        assert (found.texts, found.images, found.notes) == (plain.texts, plain.images, plain.notes)
+        assert found.heatmap().shape == (40, 60)
+
+
 def test_phrases_light_regions_of_their_own(picture, tiny):
     sentence = "make the red circle left of the large star blue"
     maps = phrase_maps(picture, sentence, model=tiny)

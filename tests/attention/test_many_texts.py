@@ -80,15 +80,18 @@ def test_inputs_by_name_and_in_order(zoo, model):
     assert torch.equal(mmgrad.texts({"x": image}, {"ids": ids}, **plain).maps, expected)
 
 
-def test_a_composer_in_stages_needs_no_functions(zoo):
+@pytest.fixture
+def staged(zoo):
     class Staged(zoo.TwoInput):
         target_layer = "tower.body"
         default_score = "shift"
+        encoded = []  # how many texts, call by call
 
         def encode_image(self, pixels):
             return self.tower(pixels)
 
         def encode_text(self, ids):
+            self.encoded.append(len(ids))
             return self.words(ids)
 
         def compose(self, grid, text):
@@ -98,10 +101,51 @@ def test_a_composer_in_stages_needs_no_functions(zoo):
         def forward(self, image, ids):
             return self.compose(self.encode_image(image), self.encode_text(ids))
 
-    model = zoo.build(Staged)
+    return zoo.build(Staged)
+
+
+def test_a_composer_in_stages_needs_no_functions(zoo, staged):
     image, ids = zoo.pictures(1), zoo.ids(3)
-    found = MMGrad(model).texts(image, ids)
-    torch.testing.assert_close(found.maps, MMGrad(model)(image.expand(3, -1, -1, -1), ids).maps)
+    found = MMGrad(staged).texts(image, ids)
+    torch.testing.assert_close(found.maps, MMGrad(staged)(image.expand(3, -1, -1, -1), ids).maps)
+
+
+def test_more_texts_than_go_back_together(zoo, model):
+    image, ids = zoo.pictures(1), zoo.ids(19)
+    mmgrad = MMGrad(model, "tower.stem", score)
+    found = mmgrad.texts(image, ids, **stages(zoo, model))
+    assert len(found) == 19
+    torch.testing.assert_close(found.maps, mmgrad(image.expand(19, -1, -1, -1), ids).maps, rtol=1e-4, atol=1e-7)
+
+
+def test_texts_encoded_in_advance(zoo, staged):
+    pictures, ids = zoo.pictures(2), zoo.ids(3)
+    mmgrad = MMGrad(staged)
+    staged.words.train()
+    with zoo.leaves_alone(staged), torch.inference_mode():
+        encoded = mmgrad.encode_texts(ids)
+    assert (len(encoded), encoded.texts, staged.encoded) == (3, None, [3])
+    assert not encoded.vectors.requires_grad
+    found = [mmgrad.texts(pictures[i : i + 1], encoded).maps for i in range(2)]
+    assert staged.encoded == [3]
+    assert torch.equal(found[0], mmgrad.texts(pictures[:1], ids).maps)
+    assert torch.equal(found[1], mmgrad.texts(pictures[1:], ids).maps)
+    assert not torch.equal(found[0], found[1])
+
+
+def test_what_cannot_be_encoded_in_advance(zoo, model, staged):
+    image, ids = zoo.pictures(1), zoo.ids(3)
+    with pytest.raises(InputError, match="encode_texts: TwoInput has no encode_text; encode the texts yourself"):
+        MMGrad(model).encode_texts(ids)
+    with pytest.raises(InputError, match=r"not batches of \[\]"):
+        MMGrad(staged).encode_texts([])
+    with pytest.raises(InputError, match="Staged has no processor with encode_images and encode_texts"):
+        MMGrad(staged).encode_texts("make it red")
+    encoded = MMGrad(staged).encode_texts(ids)
+    with pytest.raises(InputError, match="for compose= hand in the vectors themselves"):
+        MMGrad(staged).texts(image, encoded, **stages(zoo, staged))
+    with pytest.raises(InputError, match="for words= the texts"):
+        MMGrad(staged, words=True).texts(image, encoded)
 
 
 def test_without_gradients_of_the_callers(zoo, model):

@@ -15,11 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from mmgrad_explain.attention.gradient import differentiate, full, take_gradients
+from mmgrad_explain.attention.guard import own_inputs, undisturbed
 from mmgrad_explain.attention.structures import map_tensors, tensors_in
 from mmgrad_explain.errors import GradientError, InputError
 
 if TYPE_CHECKING:
     from mmgrad_explain.attention.capture import Capture
+
+# How many texts go back together: on a CPU as many as its cache holds, else as many as memory surely does.
+_AT_ONCE, _AT_ONCE_ELSEWHERE = 8, 64
 
 Encode = Callable[..., Any]
 Compose = Callable[..., Any]
@@ -44,6 +48,42 @@ class Question:
     notices: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class EncodedTexts:
+    """Texts that a model has encoded in advance, for any number of pictures; :func:`encode_texts` makes them.
+
+    Attributes:
+        vectors: What the model's ``encode_text`` gave, T in a batch.
+        texts: The texts as they were written; None where they were handed in as tensors.
+        notices: What preparing them had to say.
+    """
+
+    vectors: Any
+    texts: tuple[str, ...] | None = None
+    notices: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return next(len(tensor) for tensor in tensors_in(self.vectors))
+
+
+def encode_texts(root: nn.Module, texts: Any) -> EncodedTexts:
+    """Encode texts once; see :meth:`MultiModalGradAttention.encode_texts`."""
+    encode = getattr(root, "encode_text", None)
+    if not callable(encode):
+        raise InputError(
+            f"encode_texts: {type(root).__name__} has no encode_text; encode the texts yourself and hand the vectors "
+            "to texts(..., encode=..., compose=...)"
+        )
+    known, notices = None, list[str]()
+    if _in_words(texts):
+        known = (texts,) if isinstance(texts, str) else tuple(texts)
+        texts = _read(root, known, notices)
+    _count(texts)
+    with undisturbed(root, texts), torch.no_grad():
+        vectors = spread(encode, own_inputs(texts))
+    return EncodedTexts(vectors, known, tuple(notices))
+
+
 def stages_of(root: nn.Module, encode: Encode | None, compose: Compose | None) -> tuple[Encode, Compose]:
     """Give what encodes a picture and what composes it with texts: what was handed in, or the model's own stages.
 
@@ -61,52 +101,84 @@ def stages_of(root: nn.Module, encode: Encode | None, compose: Compose | None) -
     image, text, both = own
 
     def composed(features: Any, *args: Any, **kwargs: Any) -> Any:
-        return both(features, text(*args, **kwargs))
+        encoded = args[0].vectors if args and isinstance(args[0], EncodedTexts) else text(*args, **kwargs)
+        return both(features, encoded)
 
     return image, composed
 
 
-def ask(root: nn.Module, image: Any, texts: Any) -> Question:
+def ask(root: nn.Module, image: Any, texts: Any, *, encoded: bool = True) -> Question:
     """Prepare a picture and texts.
 
     Args:
         root: The model. For words its ``processor`` must have ``encode_images`` and ``encode_texts``.
         image: What ``encode`` takes (a tensor, a tuple, a mapping), with a batch of 1; or a picture with words.
-        texts: What ``compose`` takes beside the features, T in a batch; or a list of T strings.
+        texts: What ``compose`` takes beside the features, T in a batch; or a list of T strings; or either encoded.
+        encoded: Whether the texts may be encoded already.
 
     Raises:
         InputError: no texts, texts of different numbers, or the model cannot read strings.
     """
-    if isinstance(texts, str) or (not isinstance(texts, Mapping) and any(isinstance(one, str) for one in texts)):
-        return _ask_in_words(root, image, [texts] if isinstance(texts, str) else list(texts))
-    counts = {len(tensor) for tensor in tensors_in(texts) if tensor.ndim}
-    if len(counts) != 1 or not min(counts):
-        raise InputError(f"texts: tensors with one batch of texts are needed, not batches of {sorted(counts)}")
+    if _in_words(texts):
+        texts = (texts,) if isinstance(texts, str) else tuple(texts)
+        notices = list[str]()
+        inputs = _read(root, texts, notices)
+        return _with_picture(root, image, inputs, texts, notices)
+    if isinstance(texts, EncodedTexts) and not encoded:
+        raise InputError(
+            "texts: encoded texts go with the model's own stages and without words=; for compose= hand in the vectors "
+            "themselves, for words= the texts"
+        )
+    if isinstance(texts, EncodedTexts) and texts.texts is not None:
+        return _with_picture(root, image, texts, texts.texts, texts.notices)
+    count = _count(texts)
     batches = {len(tensor) for tensor in tensors_in(image) if tensor.ndim > 1}
     if batches - {1}:
         raise InputError(f"texts: one picture is explained for many texts, not a batch of {max(batches)}")
-    return Question(image, texts, min(counts), {})
+    return Question(image, texts, count, {})
 
 
-def _ask_in_words(root: nn.Module, image: Any, texts: list[str]) -> Question:
-    from mmgrad_explain.images import open_image
+def _in_words(texts: Any) -> bool:
+    if isinstance(texts, (str, Mapping, EncodedTexts)):
+        return isinstance(texts, str)
+    return any(isinstance(one, str) for one in texts)
 
+
+def _count(texts: Any) -> int:
+    """How many texts these tensors hold."""
+    counts = {len(tensor) for tensor in tensors_in(texts) if tensor.ndim}
+    if len(counts) != 1 or not min(counts):
+        raise InputError(f"texts: tensors with one batch of texts are needed, not batches of {sorted(counts)}")
+    return min(counts)
+
+
+def _processor_of(root: nn.Module) -> tuple[Any, torch.device]:
+    """What reads pictures and words for a model, and where the model is."""
     processor: Any = getattr(root, "processor", None)
     if not hasattr(processor, "encode_images") or not hasattr(processor, "encode_texts"):
         raise InputError(
             f"texts: {type(root).__name__} has no processor with encode_images and encode_texts: hand in tensors"
         )
-    picture, notices = open_image(image), list[str]()
+    return processor, next((parameter.device for parameter in root.parameters()), torch.device("cpu"))
+
+
+def _read(root: nn.Module, texts: tuple[str, ...], notices: list[str]) -> dict[str, Tensor]:
+    """Words to ids and mask."""
+    processor, place = _processor_of(root)
+    ids, mask = processor.encode_texts(list(texts), notices)
+    return {"input_ids": ids.to(place), "attention_mask": mask.to(place)}
+
+
+def _with_picture(root: nn.Module, image: Any, inputs: Any, texts: tuple[str, ...], notices: Sequence[str]) -> Question:
+    """Ask of a picture as people have it."""
+    from mmgrad_explain.images import open_image
+
+    processor, place = _processor_of(root)
+    picture = open_image(image)
     pixels, placements = processor.encode_images([picture])
-    ids, mask = processor.encode_texts(texts, notices)
-    place = next((parameter.device for parameter in root.parameters()), torch.device("cpu"))
-    known = {
-        "texts": tuple(texts),
-        "images": (picture,) * len(texts),
-        "placements": tuple(placements) * len(texts),
-    }
-    inputs = {"input_ids": ids.to(place), "attention_mask": mask.to(place)}
-    return Question(pixels.to(place), inputs, len(texts), known, tuple(notices))
+    count = len(texts)
+    known = {"texts": texts, "images": (picture,) * count, "placements": tuple(placements) * count}
+    return Question(pixels.to(place), inputs, count, known, tuple(notices))
 
 
 class Once:
@@ -187,22 +259,29 @@ class Once:
         if not pairs:
             return [None] * len(wanted)
         features = [one for one, _ in pairs]
-        taken: tuple[Tensor | None, ...]
+        at_once = _AT_ONCE if features[0].device.type == "cpu" else _AT_ONCE_ELSEWHERE
+        parts = [
+            self._products(features, wanted, [of_row[start : start + at_once, None] for _, of_row in pairs])
+            for start in range(0, self._count, at_once)
+        ]
+        return [
+            None if of_one[0] is None else full(torch.cat(of_one)).flatten(0, 1) for of_one in zip(*parts, strict=True)
+        ]
+
+    @staticmethod
+    def _products(features: list[Tensor], wanted: Sequence[Tensor], rows: list[Tensor]) -> tuple[Any, ...]:
+        """One vector-Jacobian product a row: (T, 1, ...) to (T, 1, ...) of each of ``wanted``, or None for all."""
+
+        def product(of_rows: list[Tensor], *, batched: bool) -> tuple[Any, ...]:
+            return torch.autograd.grad(
+                features, wanted, of_rows, retain_graph=True, allow_unused=True, is_grads_batched=batched
+            )
+
         try:
-            taken = torch.autograd.grad(
-                features, wanted, [of_row[:, None] for _, of_row in pairs],
-                retain_graph=True, allow_unused=True, is_grads_batched=True,
-            )  # fmt: skip
+            return product(rows, batched=True)
         except RuntimeError:  # an operation that cannot be batched: one text after the other
-            one_by_one: Any = [
-                torch.autograd.grad(
-                    features, wanted, [of_row[index : index + 1] for _, of_row in pairs],
-                    retain_graph=True, allow_unused=True,
-                )
-                for index in range(self._count)
-            ]  # fmt: skip
-            taken = tuple(None if parts[0] is None else torch.stack(parts) for parts in zip(*one_by_one, strict=True))
-        return [None if one is None else full(one).flatten(0, 1) for one in taken]
+            one_by_one = [product([of_row[index] for of_row in rows], batched=False) for index in range(len(rows[0]))]
+            return tuple(None if of_one[0] is None else torch.stack(of_one) for of_one in zip(*one_by_one, strict=True))
 
 
 def spread(function: Callable[..., Any], inputs: Any, *before: Any) -> Any:

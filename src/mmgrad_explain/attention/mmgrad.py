@@ -21,7 +21,7 @@ from mmgrad_explain.attention.gradient import (
     take_gradients,
 )
 from mmgrad_explain.attention.guard import own_inputs, undisturbed
-from mmgrad_explain.attention.many_texts import Once, as_call, ask, spread, stages_of
+from mmgrad_explain.attention.many_texts import EncodedTexts, Once, as_call, ask, encode_texts, spread, stages_of
 from mmgrad_explain.attention.modules import find_layers, unwrap
 from mmgrad_explain.attention.scores import check_finite, check_score, ensure_score
 from mmgrad_explain.attention.structures import image_size
@@ -170,7 +170,7 @@ class MultiModalGradAttention:
         Args:
             image: What ``encode`` takes, a batch of 1; for a composer a picture, in any form ``open_image`` takes.
             texts: What ``compose`` takes beside the features (a tensor, a tuple or a mapping of them), T in a batch;
-                for a composer a list of strings.
+                for a composer a list of strings; or either from :meth:`encode_texts`.
             encode: Picture to features, batch first: all that ``compose`` needs of it. None takes the model's own
                 ``encode_image``.
             compose: Features and texts, T of each, to what the score is computed of. None takes the model's own
@@ -188,7 +188,7 @@ class MultiModalGradAttention:
         stages = stages_of(self._root, encode, compose)
         if self._layers is None:
             raise InputError("texts: no target layer is known; name one, or call mmgrad(...) once to have it found")
-        question = ask(self._root, image, texts)
+        question = ask(self._root, image, texts, encoded=not (encode or self._name_words))
         with undisturbed(self._root, (question.image, question.texts)):
             question = replace(question, image=own_inputs(question.image), texts=own_inputs(question.texts))
             args, kwargs = as_call(question.texts)
@@ -207,6 +207,18 @@ class MultiModalGradAttention:
                 layouts = layouts_of(seen, self._layout, self._root)
             found = self._explain(seen, gradients, layouts, score, scorer.name, size, heard, of_words)
             return replace(found, **question.known, notes=(*found.notes, *question.notices))
+
+    def encode_texts(self, texts: Any) -> EncodedTexts:
+        """Encode texts in advance, to hand to :meth:`texts` with one picture after the other.
+
+        Args:
+            texts: As for :meth:`texts`. What was made of strings goes with pictures, what was made of tensors with
+                tensors.
+
+        Raises:
+            InputError: the model has no ``encode_text``, or no texts are there.
+        """
+        return encode_texts(self._root, texts)
 
     def capture(self, *, math_attention: bool = True) -> AbstractContextManager[Capture]:
         """Record the target layers of your own forward, in your own graph.

@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import Placement, as_array, open_image
+from mmgrad_explain.overlay_mixing import mix
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
@@ -50,7 +51,6 @@ _ANCHORS = {  # 33 evenly spaced colours each
         "f9dd25 f5eb27 f0f921"
     ),
 }
-_ROWS = 32
 _RAMPS = {  # for red, green and blue: where the straight pieces meet, and the values there
     "gray": 3 * (((0.0, 1.0), (0.0, 1.0)),),
     "hot": (((0.0, 0.365), (0.042, 1.0)), ((0.365, 0.746), (0.0, 1.0)), ((0.746, 1.0), (0.0, 1.0))),
@@ -190,46 +190,13 @@ def blend(
     kept = np.rint(255 * (1 - opacity)).astype(np.uint8)
     added = np.rint(_table(colormap) * opacity[:, None]).astype(np.uint8)
     if cv2 is not None:
-        return _mix(cv2, picture, _heat(heat), np.column_stack([added, kept]))
+        return mix(cv2, picture, _heat(heat), np.column_stack([added, kept]))
     levels = _levels(_heat(heat, picture.shape[:2]))
     mixed = picture * np.take(kept.astype(np.uint16), levels)[..., None]
     mixed += 127
     mixed //= 255
     mixed += np.take(added, levels, axis=0)
     return np.asarray(np.minimum(mixed, 255), np.uint8)
-
-
-def _mix(cv2: Any, picture: Pixels, heat: npt.NDArray[np.float32], table: Pixels) -> Pixels:
-    """``picture * kept[heat] + added[heat]`` by OpenCV, some rows at a time, which stay in the processor's cache.
-
-    Args:
-        cv2: The library.
-        picture: (H, W, 3).
-        heat: (h, w) in [0, 1], on any grid.
-        table: (256, 4): added to red, green and blue, and what is kept, for each level of heat.
-    """
-    height, width = picture.shape[:2]
-    full = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
-    uniform = bool((table[:, 3] == table[0, 3]).all())
-    packed = np.ascontiguousarray(table).view(np.int32)[:, 0]  # one look-up a pixel
-    result = np.empty_like(picture)
-    levels, one = np.empty((2, _ROWS, width), np.uint8)
-    found = np.empty((_ROWS, width), np.int32)
-    kept, added = np.empty((2, _ROWS, width, 3), np.uint8)
-    for start in range(0, height, _ROWS):
-        rows = slice(start, start + _ROWS)
-        here = slice(0, min(_ROWS, height - start))
-        cv2.convertScaleAbs(full[rows], levels[here], alpha=255)
-        cv2.LUT(levels[here], packed, found[here])
-        colors = found[here].view(np.uint8).reshape(-1, width, 4)
-        cv2.cvtColor(colors, cv2.COLOR_RGBA2RGB, added[here])
-        if uniform:
-            cv2.addWeighted(picture[rows], table[0, 3] / 255, added[here], 1, 0, result[rows])
-            continue
-        cv2.cvtColor(cv2.extractChannel(colors, 3, one[here]), cv2.COLOR_GRAY2RGB, kept[here])
-        cv2.multiply(picture[rows], kept[here], kept[here], scale=1 / 255)
-        cv2.add(kept[here], added[here], result[rows])
-    return result
 
 
 def _ramp(heat: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

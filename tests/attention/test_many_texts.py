@@ -1,5 +1,7 @@
 """One picture, many texts: the picture is encoded once, and every map is that of a call for its text alone."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 
@@ -85,7 +87,7 @@ def staged(zoo):
     class Staged(zoo.TwoInput):
         target_layer = "tower.body"
         default_score = "shift"
-        encoded = []  # how many texts, call by call
+        encoded: ClassVar[list[int]] = []  # how many texts, call by call
 
         def encode_image(self, pixels):
             return self.tower(pixels)

@@ -272,9 +272,14 @@ def by_plain_autograd(model, image, ids):
         return {"maps": grad_cam(grid, of_grid).detach(), "words": (of_words * embedded).sum(-1).detach()}
 
 
-def through(door, model, image, ids, layer="tower.body"):
-    """Explain one picture for each text through one of the ``DOORS``: maps, or what each word contributes."""
+def through(door, model, image, ids, layer="tower.body", parts=None):
+    """Explain one picture for each text through one of the ``DOORS``: maps, or what each word contributes.
+
+    ``parts`` is where the tower and the words are, if the model itself does not hand on its attributes.
+    """
     from mmgrad_explain import MMGrad, MMGradAttribution
+
+    parts = parts or model
 
     def score(output):
         return output.embedding[:, 0]
@@ -292,9 +297,9 @@ def through(door, model, image, ids, layer="tower.body"):
     if door == "texts":
 
         def compose(grid, ids):
-            return Composed(model.compose(grid, model.words(ids)))
+            return Composed(parts.compose(grid, parts.words(ids)))
 
-        return mmgrad.texts(image, ids, encode=model.tower, compose=compose).maps
+        return mmgrad.texts(image, ids, encode=parts.tower, compose=compose).maps
     with mmgrad.capture() as seen:
         maps = mmgrad.attend(score(model(batch, ids)), seen, create_graph=True)
         assert maps.requires_grad

@@ -7,7 +7,7 @@ place after the layer leave the record alone.
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from mmgrad_explain.attention.guard import eager, math_attention
 from mmgrad_explain.attention.modules import lineage
 from mmgrad_explain.attention.structures import image_size, map_tensors, tensors_in
 from mmgrad_explain.errors import CaptureError, GradientError
@@ -104,11 +105,9 @@ class Capture:
         self._entered = self._recording = True
         self._thread = threading.get_ident()
         with contextlib.ExitStack() as stack:  # closed again should anything below fail
-            stack.enter_context(_eager())
+            stack.enter_context(eager())
             if self.math_attention:
-                from torch.nn.attention import SDPBackend, sdpa_kernel
-
-                stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+                stack.enter_context(math_attention())
             for handle in self._register():
                 stack.callback(handle.remove)
             self._stack = stack.pop_all()
@@ -209,16 +208,6 @@ class Capture:
             raise GradientError(f"{where} inside a checkpoint; {_REENTRANT}")
         if self._force_grad:
             torch.set_grad_enabled(True)  # until the model's own no_grad block ends and puts back what was before it
-
-
-@contextlib.contextmanager
-def _eager() -> Iterator[None]:
-    """Run what torch.compile has compiled as plain Python: hooks added after the compilation fire only so."""
-    if "torch._dynamo" not in sys.modules:  # nothing can have been compiled, and importing it takes a second
-        yield
-        return
-    with torch.compiler.set_stance("force_eager"):
-        yield
 
 
 def _looks_at_pixels(module: nn.Module) -> bool:

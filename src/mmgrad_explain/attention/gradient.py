@@ -92,8 +92,8 @@ def differentiate(
 
 
 _CUT_OFF = (
-    "nothing the layer gave went into it, or a .detach(), torch.no_grad() or .data lies between; choose another layer "
-    "or another score"
+    "nothing the layer gave went into it, or a .detach(), torch.no_grad(), .data or a quantized layer lies between; "
+    "choose another layer or another score"
 )
 
 

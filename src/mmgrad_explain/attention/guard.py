@@ -1,16 +1,19 @@
 """Run somebody's model with gradients on and leave no trace on it, nor on the random number generators."""
 
 import contextlib
+import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from mmgrad_explain.attention.structures import map_tensors, tensors_in
-from mmgrad_explain.errors import GradientError
+from mmgrad_explain.errors import GradientError, InputError
 
 # What is switched for the time of a call (requires_grad, training flags) belongs to the model, not to the thread.
 _LOCK = threading.RLock()
@@ -29,19 +32,22 @@ def undisturbed(model: nn.Module, inputs: Any) -> Iterator[None]:
         inputs: What it will be called with; only the devices of its tensors are read.
 
     Raises:
+        InputError: the model has no weights.
         GradientError: the model's parameters were made under ``torch.inference_mode``.
     """
     with _LOCK, contextlib.ExitStack() as stack:
-        parameters = list(model.parameters())  # looked up once: in a model of many parts that takes a while
-        if any(parameter.is_inference() for parameter in parameters):
-            raise GradientError(
-                "the model's parameters were made under torch.inference_mode(), so that no gradient can pass them: "
-                "build or load the model outside that block"
-            )
+        owned = [  # looked up once: in a model of many parts that takes a while
+            (module, name, parameter)
+            for module in model.modules()
+            for name, parameter in module.named_parameters(recurse=False)
+        ]
+        parameters = [parameter for _, _, parameter in owned]
+        _check_weights(model, parameters)
         stack.enter_context(torch.inference_mode(mode=False))  # which turns gradients on under no_grad too
         stack.enter_context(same_randomness(parameters, inputs))
-        stack.enter_context(_frozen(parameters))
+        stack.enter_context(_frozen(owned))
         stack.enter_context(_evaluating(model))
+        stack.enter_context(_uncached())
         yield
 
 
@@ -60,16 +66,35 @@ def same_randomness(parameters: Sequence[nn.Parameter], inputs: Any) -> Iterator
         yield
 
 
+def _check_weights(model: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
+    if any(parameter.is_inference() for parameter in parameters):
+        raise GradientError(
+            "the model's parameters were made under torch.inference_mode(), so that no gradient can pass them: build "
+            "or load the model outside that block"
+        )
+    if not any(parameter.is_meta for parameter in parameters):
+        return
+    if not any(hasattr(module, "_hf_hook") for module in model.modules()):
+        empty = next(name for name, parameter in model.named_parameters() if parameter.is_meta)
+        raise InputError(
+            f"model: {empty!r} is on the meta device and has no values: load the weights first, for example with "
+            "model.to_empty(device=...) and model.load_state_dict(...)"
+        )
+
+
 @contextlib.contextmanager
-def _frozen(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+def _frozen(owned: Sequence[tuple[nn.Module, str, nn.Parameter]]) -> Iterator[None]:
+    trainable = [one for one in owned if one[2].requires_grad]
     try:
-        for parameter in trainable:
+        for _, _, parameter in trainable:
             parameter.requires_grad = False
         yield
     finally:
-        for parameter in trainable:
+        for module, name, parameter in trainable:
             parameter.requires_grad = True
+            now = getattr(module, name, None)  # offloaded weights are other objects after each forward
+            if isinstance(now, nn.Parameter):
+                now.requires_grad = True
 
 
 @contextlib.contextmanager
@@ -84,6 +109,17 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+@contextlib.contextmanager
+def _uncached() -> Iterator[None]:
+    """Keep the weights of this forward, which have no graph, out of the caller's ``parametrize.cached()``."""
+    enabled = parametrize._cache_enabled  # noqa: SLF001  (there is no other way to say it)
+    parametrize._cache_enabled = 0  # noqa: SLF001
+    try:
+        yield
+    finally:
+        parametrize._cache_enabled = enabled  # noqa: SLF001
 
 
 def _accelerators(parameters: Sequence[nn.Parameter], inputs: Any) -> dict[str, list[int]]:
@@ -108,3 +144,57 @@ def own_inputs(inputs: Any) -> Any:
         return tensor.detach() if tensor.requires_grad else tensor
 
     return map_tensors(inputs, cut)
+
+
+class _Switch:
+    """A switch of the whole process, held by any number of threads: the first turns it, the last turns it back.
+
+    Each thread turning it by itself would leave it turned: the second one to come would put back what the first one had
+    set.
+    """
+
+    def __init__(self, turn: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._turn = turn
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._stack = contextlib.ExitStack()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        with self._lock:
+            if not self._holders:
+                self._stack.enter_context(self._turn())
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if not self._holders:
+                    self._stack.close()
+
+
+def _force_eager() -> AbstractContextManager[Any]:
+    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
+
+
+def _matrix_products() -> AbstractContextManager[Any]:
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    return sdpa_kernel(SDPBackend.MATH)
+
+
+_EAGER, _MATH_ATTENTION = _Switch(_force_eager), _Switch(_matrix_products)
+
+
+def eager() -> AbstractContextManager[None]:
+    """Run what torch.compile has compiled as plain Python: hooks added after the compilation fire only so."""
+    if "torch._dynamo" not in sys.modules:  # nothing can have been compiled, and importing it takes a second
+        return contextlib.nullcontext()
+    return _EAGER.held()
+
+
+def math_attention() -> AbstractContextManager[None]:
+    """Have scaled-dot-product attention computed by plain matrix products, which have a second derivative."""
+    return _MATH_ATTENTION.held()

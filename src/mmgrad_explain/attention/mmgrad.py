@@ -22,7 +22,7 @@ from mmgrad_explain.attention.gradient import (
 )
 from mmgrad_explain.attention.guard import own_inputs, undisturbed
 from mmgrad_explain.attention.many_texts import EncodedTexts, Once, as_call, ask, encode_texts, spread, stages_of
-from mmgrad_explain.attention.modules import find_layers, unwrap
+from mmgrad_explain.attention.modules import find_layers, refuse_first_static_step, refuse_sharded, unwrap
 from mmgrad_explain.attention.scores import check_finite, check_score, ensure_score
 from mmgrad_explain.attention.structures import image_size
 from mmgrad_explain.attention.weighting import Weighting, ensure_weighting, name_of
@@ -180,11 +180,12 @@ class MultiModalGradAttention:
             The maps, one a text.
 
         Raises:
-            InputError: the model has no such stages, no layer is known yet, or the inputs are not one picture and
-                a batch of texts.
+            InputError: the model has no such stages or is sharded, no layer is known yet, or the inputs are not one
+                picture and a batch of texts.
             CaptureError: as a call.
             GradientError: as a call.
         """
+        refuse_sharded(self._root, "texts")
         stages = stages_of(self._root, encode, compose)
         if self._layers is None:
             raise InputError("texts: no target layer is known; name one, or call mmgrad(...) once to have it found")
@@ -234,8 +235,11 @@ class MultiModalGradAttention:
             A context manager for one block; it gives the :class:`Capture` to hand to :meth:`attend`.
 
         Raises:
-            InputError: no target layer is known yet: name one, or call ``mmgrad(...)`` once to have it found.
+            InputError: no target layer is known yet: name one, or call ``mmgrad(...)`` once to have it found. Or the
+                model is sharded, or wrapped with ``static_graph=True`` and has not been trained yet.
         """
+        refuse_sharded(self._root, "capture")
+        refuse_first_static_step(self.model)
         if self._layers is None:
             raise InputError(
                 "target_layers: none was named, and capture() cannot look for one: name it, or call mmgrad(...) once, "

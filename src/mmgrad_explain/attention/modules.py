@@ -4,12 +4,23 @@ import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from mmgrad_explain.errors import InputError
 
 # Names that wrappers (torch.compile, FSDP, checkpoint_wrapper) put between a module and its parent.
 _WRAPPER_PARTS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+
+_SHARDED = {"FullyShardedDataParallel", "FSDPModule"}  # by name: importing them takes a while
+_STATIC_GRAPH_SEEN = "_static_graph_delay_allreduce_enqueued"
+_SCRIPTED = (
+    ", which runs its layers without Python, so that nothing inside can be seen: hand in the eager module that it was "
+    "made of"
+)
+_FLAT = (
+    ", whose layers are not called one by one: hand in the module that was exported, or torch.export.unflatten(program)"
+)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -19,22 +30,81 @@ def unwrap(model: nn.Module) -> nn.Module:
 
     Raises:
         TypeError: ``model`` is not a module.
-        InputError: ``model`` is an ``nn.DataParallel``, whose replicas in threads cannot be looked into.
+        InputError: ``model`` cannot be looked into: an ``nn.DataParallel``, whose replicas run in threads, or a
+            scripted, traced or exported model, whose layers are not called one by one.
     """
+    if type(model).__name__ == "ExportedProgram":
+        raise InputError(f"model is an ExportedProgram{_FLAT}")
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+    model = _peeled(model)
+    if isinstance(model, nn.DataParallel):
+        raise InputError(
+            "model is an nn.DataParallel, whose replicas run in threads of their own: hand in model.module, or use "
+            "DistributedDataParallel (one process a GPU)"
+        )
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError(f"model is a torch.jit.ScriptModule{_SCRIPTED}")
+    if isinstance(model, torch.fx.GraphModule) and not _calls_layers(model):
+        raise InputError(f"model is a graph that calls no layers, as torch.export makes it{_FLAT}")
+    return model
+
+
+def _peeled(module: nn.Module) -> nn.Module:
+    *_, bare = _layers_of_wrapping(module)
+    return bare
+
+
+def _layers_of_wrapping(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield a module and what torch.compile and DistributedDataParallel wrap in it, the bare one last."""
     while True:
-        if isinstance(model, nn.DataParallel):
-            raise InputError(
-                "model is an nn.DataParallel, whose replicas run in threads of their own: hand in model.module, or use "
-                "DistributedDataParallel (one process a GPU)"
-            )
-        inner: Any = getattr(model, "_orig_mod", None)
-        if inner is None and isinstance(model, nn.parallel.DistributedDataParallel):
-            inner = model.module
+        yield module
+        inner: Any = getattr(module, "_orig_mod", None)
+        if inner is None and isinstance(module, nn.parallel.DistributedDataParallel):
+            inner = module.module
         if not isinstance(inner, nn.Module):
-            return model
-        model = inner
+            return
+        module = inner
+
+
+def refuse_sharded(root: nn.Module, what: str) -> None:
+    """Raise InputError where FSDP (``FullyShardedDataParallel`` or ``fully_shard``) has sharded any part of a model.
+
+    It gathers a part's weights only around a call of that part, and frees them with the first gradient.
+
+    Args:
+        root: The model.
+        what: What cannot be done with it, to begin the message.
+    """
+    for module in root.modules():
+        if any(base.__name__ in _SHARDED for base in type(module).__mro__):
+            raise InputError(
+                f"{what}: the model is sharded (FSDP), and its weights are there only for one forward and one backward "
+                "pass of the whole: call mmgrad(...) on every process to look, and train with DistributedDataParallel"
+            )
+
+
+def refuse_first_static_step(model: nn.Module) -> None:
+    """Raise InputError where a gradient of maps would be the first that a static-graph DistributedDataParallel sees.
+
+    It decides in the first backward pass when to average gradients, and would never do so after one that reaches no
+    parameter.
+
+    Args:
+        model: The model as it was handed in.
+    """
+    for module in _layers_of_wrapping(model):
+        if getattr(module, "static_graph", False) and not getattr(module, _STATIC_GRAPH_SEEN, True):
+            raise InputError(
+                "capture: a DistributedDataParallel with static_graph=True learns its graph in its first backward "
+                "pass, which cannot be that of a map: take one training step without maps first, or leave "
+                "static_graph=False"
+            )
+
+
+def _calls_layers(model: torch.fx.GraphModule) -> bool:
+    """Say whether a traced graph calls modules; a leading underscore marks what the exporter adds."""
+    return any(node.op == "call_module" and not str(node.target).startswith("_") for node in model.graph.nodes)
 
 
 def plain_name(name: str) -> str:
@@ -43,8 +113,15 @@ def plain_name(name: str) -> str:
 
 
 def plain_modules(root: nn.Module) -> dict[str, nn.Module]:
-    """List the modules below ``root`` by dotted name, without what wrappers add to names (the innermost one counts)."""
-    return {plain_name(name): module for name, module in root.named_modules() if plain_name(name)}
+    """List the modules below ``root`` by dotted name, without what wrappers add to names (the innermost one counts).
+
+    Scripted and traced parts are left out: hooks cannot be put on them.
+    """
+    return {
+        plain_name(name): module
+        for name, module in root.named_modules()
+        if plain_name(name) and not isinstance(module, torch.jit.ScriptModule)
+    }
 
 
 def find_layers(root: nn.Module, wanted: "nn.Module | str | Sequence[nn.Module | str]") -> dict[str, nn.Module]:
@@ -82,7 +159,7 @@ def _find_layer(root: nn.Module, wanted: nn.Module | str) -> tuple[str, nn.Modul
         return _find_by_name(root, wanted)
     if not isinstance(wanted, nn.Module):
         raise TypeError(f"target_layers must hold modules or dotted names, not {type(wanted).__name__}")
-    bare = unwrap(wanted)
+    bare = _peeled(wanted)
     for name, module in root.named_modules():
         if module is bare:
             return plain_name(name), module
@@ -91,11 +168,12 @@ def _find_layer(root: nn.Module, wanted: nn.Module | str) -> tuple[str, nn.Modul
 
 def _find_by_name(root: nn.Module, wanted: str) -> tuple[str, nn.Module]:
     names = plain_modules(root)
-    for name in (wanted, plain_name(wanted), wanted.removeprefix("module."), f"module.{wanted}"):
+    spellings = (wanted, plain_name(wanted), wanted.removeprefix("module."), f"module.{wanted}")
+    for name in (*spellings, *(prefix + wanted for prefix in _only_children(root))):
         if name in names:
             return name, names[name]
     try:  # a second name of a shared module is not in named_modules()
-        return wanted, unwrap(root.get_submodule(wanted)) if wanted else root
+        return wanted, _peeled(root.get_submodule(wanted)) if wanted else root
     except AttributeError:
         pass
     near = difflib.get_close_matches(wanted, list(names), n=3, cutoff=0.5)
@@ -103,7 +181,19 @@ def _find_by_name(root: nn.Module, wanted: str) -> tuple[str, nn.Module]:
     raise InputError(f"target_layers: {type(root).__name__} has no layer {wanted!r}{hint}") from None
 
 
+def _only_children(root: nn.Module) -> Iterator[str]:
+    """Yield the prefixes of names inside what is wrapped: ``base_model.`` and ``base_model.model.`` in a LoRA model."""
+    prefix, module = "", root
+    while len(inside := dict(module.named_children())) == 1:
+        ((name, module),) = inside.items()
+        if name not in _WRAPPER_PARTS:
+            prefix = f"{prefix}{name}."
+            yield prefix
+
+
 def _refuse_unseen(root: nn.Module, name: str, module: nn.Module) -> None:
+    if isinstance(module, torch.jit.ScriptModule):
+        raise InputError(f"target_layers: {name!r} is, or lies in, a torch.jit.ScriptModule{_SCRIPTED}")
     for owner in root.modules():
         if isinstance(owner, nn.MultiheadAttention) and owner.out_proj is module:
             attention = name.rpartition(".")[0]

@@ -25,6 +25,8 @@ from mmgrad_explain.errors import CaptureError, GradientError, InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+_TABLES = (nn.Embedding, nn.EmbeddingBag)
+
 Pieces = list[tuple[str, tuple[int, ...]]]
 """The words of one text, each with the positions of its tokens."""
 
@@ -121,7 +123,7 @@ class WordCapture:
             torch.set_grad_enabled(True)  # until the model's own no_grad block ends and puts back what was before it
             embedding = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
             if not recomputing:
-                vocabulary = int(getattr(module, "num_embeddings", 0))
+                vocabulary = int(getattr(_adapted(module), "num_embeddings", 0))
                 self._heard.append(_Heard(name, vocabulary, ids.reshape(tensor.shape[:2]), embedding))
             handed_on = embedding.clone()
             return map_tensors(output, lambda other: handed_on if other is tensor else other)
@@ -279,7 +281,16 @@ def _by_id(ids: list[list[int]], kept: list[list[int]]) -> list[Pieces]:
 
 
 def _embeddings(root: nn.Module) -> Iterable[tuple[str, nn.Module]]:
-    return ((name, one) for name, one in root.named_modules() if isinstance(one, (nn.Embedding, nn.EmbeddingBag)))
+    """The embeddings by name; one with an adapter (LoRA) around it counts with the adapter."""
+    named = [(name, one) for name, one in root.named_modules() if isinstance(_adapted(one), _TABLES)]
+    inside = {id(_adapted(one)) for _, one in named if _adapted(one) is not one}
+    return ((name, one) for name, one in named if id(one) not in inside)
+
+
+def _adapted(module: nn.Module) -> nn.Module:
+    """What an adapter of peft is wrapped around, or the module itself."""
+    base = getattr(module, "base_layer", None)
+    return base if isinstance(base, nn.Module) else module
 
 
 def _whole(tensor: Tensor) -> bool:

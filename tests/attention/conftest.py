@@ -303,7 +303,8 @@ def through(door, model, image, ids, layer="tower.body", parts=None):
     with mmgrad.capture() as seen:
         maps = mmgrad.attend(score(model(batch, ids)), seen, create_graph=True)
         assert maps.requires_grad
-        torch.autograd.grad(maps.sum(), [one for one in model.parameters() if one.requires_grad], allow_unused=True)
+        if trainable := [one for one in model.parameters() if one.requires_grad]:
+            torch.autograd.grad(maps.sum(), trainable, allow_unused=True)
     return maps.detach()
 
 

@@ -290,7 +290,7 @@ def through(door, model, image, ids, layer="tower.body", parts=None):
         return mmgrad(batch, ids).maps
     if door == "words":
         values = [[word.value for word in words] for words in mmgrad(batch, ids).words]
-        return torch.tensor(values, dtype=torch.float32, device=image.device)
+        return torch.tensor(values, dtype=torch.float32).to(image.device)
     if door == "captum":
         method = MMGradAttribution(model, layer, score)
         return method.attribute(batch, additional_forward_args=ids, upsample=False)[:, 0]

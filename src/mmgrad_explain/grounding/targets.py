@@ -196,8 +196,10 @@ def _fractions(name: str, index: int, values: Any, numbers: int, size: tuple[flo
     given = [] if values is None else values
     if isinstance(given, list | tuple):
         given = [one.tolist() if isinstance(one, Tensor) else one for one in given]
+    if isinstance(given, Tensor):
+        given = given.cpu()  # not every device knows float64
     try:
-        rows = torch.as_tensor(given, dtype=torch.float64).cpu()
+        rows = torch.as_tensor(given, dtype=torch.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name}: sample {index} must be rows of {what}: {error}") from error
     if rows.numel() == 0:

@@ -142,7 +142,11 @@ class TestTraced:
         expected = MMGrad(cnn, "late", zoo.class_score())(x).maps
         with zoo.leaves_alone(graph):
             assert torch.equal(MMGrad(graph, "late", zoo.class_score())(x).maps, expected)
-        assert MMGrad(graph, None, zoo.class_score())(x).layer_names == ("late",)
+        mmgrad = MMGrad(graph, None, zoo.class_score())
+        assert mmgrad(x).layer_names == ("late",)
+        with mmgrad.capture() as seen:
+            output = graph(x)
+        assert torch.equal(mmgrad.attend(output[:, 1], seen, create_graph=True), expected)
 
     @each_door
     def test_quantized(self, zoo, model, image, ids, door):

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from mmgrad_explain import MMGrad, candidate_layers
+from mmgrad_explain.evaluation import faithfulness, localization, report
 from mmgrad_explain.grounding import AttentionGroundingLoss, grounding_targets
 
 pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
@@ -184,6 +185,19 @@ def test_scores(zoo, device, drawn, name):
     torch.testing.assert_close(found.maps.cpu(), expected.maps, rtol=1e-3, atol=1e-7)
 
 
+def test_what_a_result_offers(zoo, device, drawn, tmp_path):
+    cnn, x = zoo.build(zoo.CNN), zoo.pictures()
+    expected = MMGrad(cnn, "late", zoo.class_score())(x)
+    found = MMGrad(take_away(cnn), "late", zoo.class_score())(x.to(device))
+    torch.testing.assert_close(found.resize((16, 24)).cpu(), expected.resize((16, 24)), rtol=1e-3, atol=1e-7)
+    assert found.heatmap(1) == pytest.approx(expected.heatmap(1), rel=1e-3, abs=1e-6)
+    assert found.peak() == expected.peak()
+    assert found.brightest_region() == expected.brightest_region()
+    assert found.concentration() == pytest.approx(expected.concentration(), rel=1e-3)
+    assert found.to("cpu").maps.device.type == "cpu"
+    assert (found.save(tmp_path / "folder") / "maps.npz").exists()
+
+
 @pytest.mark.parametrize("kind", ["CNN", "ViT"])
 def test_a_layer_is_found(zoo, device, drawn, kind):
     options = {"size": (32, 40)} if kind == "ViT" else {}
@@ -217,3 +231,30 @@ def test_a_step_with_a_loss_on_the_maps(zoo, device, form):
         steps.append([one.grad for one in model.parameters() if one.grad is not None])
     for one, other in zip(*steps, strict=True):
         torch.testing.assert_close(other.cpu(), one, rtol=1e-3, atol=1e-6)
+
+
+def test_figures_of_maps(device):
+    """The evaluation, too, takes maps as they are."""
+    maps = torch.rand(3, 8, 12, generator=torch.Generator().manual_seed(0))
+    masks, others = torch.zeros(3, 8, 12), torch.zeros(3, 8, 12)
+    masks[:, :4, :6], others[:, 5:, 7:] = 1, 1
+    figures = {
+        "pointing": lambda here: localization.pointing_game(here(maps), here(masks)),
+        "energy": lambda here: localization.energy_inside(here(maps), here(masks)),
+        "overlap": lambda here: localization.intersection_over_union(here(maps), here(masks)),
+        "contrast": lambda here: localization.contrast_accuracy(here(maps), here(masks), here(others)),
+        "auc": lambda here: localization.roc_auc(here(maps), here(masks)),
+        "ranks": lambda here: faithfulness.rank_correlation(here(maps), here(maps.flip(0))),
+        "deletion": lambda here: (
+            faithfulness.deletion_insertion(
+                lambda pictures, index: pictures.mean((1, 2, 3)),
+                here(maps[:, None].repeat(1, 3, 1, 1)),
+                here(maps),
+                steps=3,
+            ).deletion
+        ),
+        "mean": lambda here: torch.tensor([report.mean_of(here(maps[:, 0, 0])), report.interval(here(maps[:, 0, 0]))]),
+    }
+    for name, figure in figures.items():
+        found = figure(lambda one: one.to(device)).cpu()
+        torch.testing.assert_close(found, figure(lambda one: one), msg=name)

@@ -158,7 +158,7 @@ class TestDispatched:
         assert dispatched.tower._hf_hook
         check(zoo, door, dispatched, zoo.build(zoo.TwoInput), image, ids)
 
-    @pytest.mark.parametrize("door", ["call", "words", "texts", "captum"])
+    @each_door
     @pytest.mark.parametrize("place", ["memory", "disk"])
     def test_offloaded(self, zoo, model, image, ids, door, place, tmp_path):
         """The weights come for one forward and are other objects afterwards; they need gradients as before."""
@@ -260,3 +260,6 @@ def test_a_wrapper_of_ones_own_is_kept_and_names_go_through_it(zoo, model, image
         mmgrad = MMGrad(Wrapper(), layer, score)
         assert mmgrad.layer_names == ("inner.tower.body",)
         assert torch.equal(mmgrad((image, ids[:1])).maps, expected)
+        with mmgrad.capture() as seen:
+            output = Wrapper()((image, ids[:1]))
+        assert torch.equal(mmgrad.attend(score(output), seen, create_graph=True), expected)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgrad_explain.errors import InputError, did_you_mean
+from mmgrad_explain.evaluation.exact import exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -170,7 +171,7 @@ def _curve(score: PictureScore, start: Tensor, end: Tensor, rank: Tensor, steps:
     for part in torch.split(jobs.to(start.device), batch):
         sample, step = part[:, 0], part[:, 1]
         taken = rank[sample] < shares[step][:, None, None]
-        values.append(score(torch.where(taken[:, None], end[sample], start[sample]), sample).double())
+        values.append(exact(score(torch.where(taken[:, None], end[sample], start[sample]), sample)))
     flat = torch.cat(values)
     return flat.view(count, steps + 1, *flat.shape[1:])
 
@@ -262,5 +263,5 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
 
 def _mean_ranks(values: Tensor) -> Tensor:
     _, inverse, counts = torch.unique(values, return_inverse=True, return_counts=True)
-    mean_ranks: Tensor = counts.cumsum(0) - (counts - 1) / 2
-    return mean_ranks.double()[inverse]
+    mean_ranks = exact(counts.cumsum(0) - (counts - 1) / 2)
+    return mean_ranks[inverse.to(mean_ranks.device)]

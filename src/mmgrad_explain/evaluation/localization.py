@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mmgrad_explain.evaluation.exact import exact
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -84,14 +86,14 @@ def contrast_accuracy(maps: Tensor, masks: Tensor, others: Tensor) -> Tensor:
     """
     _check(maps, masks)
     _check(maps, others)
-    masks, others = masks.bool(), others.bool()
+    maps = exact(maps)
+    masks, others = masks.bool().to(maps.device), others.bool().to(maps.device)
     own, other = masks & ~others, others & ~masks
     sizes = own.sum((1, 2)), other.sum((1, 2))
     if any(bool((size == 0).any()) for size in sizes):
         raise ValueError("contrast_accuracy needs two regions with pixels of their own; leave such pairs out")
     own_mean, other_mean = (
-        (maps * region).sum((1, 2), dtype=torch.float64) / size
-        for region, size in zip((own, other), sizes, strict=True)
+        (maps * region).sum((1, 2)) / size for region, size in zip((own, other), sizes, strict=True)
     )
     alive = maps.amax((1, 2)) > maps.amin((1, 2))
     right = (own_mean > other_mean).float() + 0.5 * (own_mean == other_mean).float()
@@ -111,7 +113,8 @@ def roc_auc(maps: Tensor, masks: Tensor) -> Tensor:
         ``(B,)`` float in [0, 1]; NaN where the mask is empty or covers everything.
     """
     _check(maps, masks)
-    values, inside = maps.flatten(1).double(), masks.flatten(1).bool()
+    values = exact(maps.flatten(1))
+    inside = masks.flatten(1).bool().to(values.device)
     aucs = []
     for row, hits in zip(values, inside, strict=True):
         bright, dark = row[hits].sort().values, row[~hits].sort().values

@@ -12,6 +12,7 @@ import torch
 
 from mmgrad_explain._version import __version__
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.evaluation.exact import exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,12 +22,13 @@ MISSING = "–"
 
 def mean_of(values: torch.Tensor) -> float:
     """Mean of the values that are not NaN; NaN where there are none."""
-    return float(values.double().nanmean())
+    return float(exact(values).nanmean())
 
 
 def interval(values: torch.Tensor) -> float:
     """Half the width of the 95 % interval of a mean: 1.96 standard errors; NaN below two values."""
-    values = values.double()[~values.isnan()]
+    values = exact(values)
+    values = values[~values.isnan()]
     return 1.96 * float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
 

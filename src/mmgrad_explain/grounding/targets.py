@@ -193,12 +193,10 @@ def _sizes(
 def _fractions(name: str, index: int, values: Any, numbers: int, size: tuple[float, float] | None) -> Tensor:
     """One sample's boxes or points, ``(K, 4)`` or ``(K, 2)``, as fractions of the picture, within it."""
     what = "(x0, y0, x1, y1)" if numbers == 4 else "(x, y)"
-    given = [] if values is None else values
+    given = [] if values is None else values.cpu() if isinstance(values, Tensor) else values
     if isinstance(given, list | tuple):
         given = [one.tolist() if isinstance(one, Tensor) else one for one in given]
-    if isinstance(given, Tensor):
-        given = given.cpu()  # not every device knows float64
-    try:
+    try:  # on the CPU, since not every device knows float64
         rows = torch.as_tensor(given, dtype=torch.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name}: sample {index} must be rows of {what}: {error}") from error

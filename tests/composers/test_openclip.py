@@ -394,7 +394,7 @@ def test_hub_ids(file, saved, tmp_path, tiny_folder, monkeypatch):
     asked = []
 
     def download(hub_id, allow_patterns):
-        asked.append((hub_id, allow_patterns[3:]))
+        asked.append((hub_id, allow_patterns[4:]))
         return str(tmp_path / "both")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)

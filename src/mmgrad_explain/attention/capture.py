@@ -162,8 +162,11 @@ class Capture:
 
         return hook
 
-    def _before(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        """Note the picture that the next layers work on: the latest one handed to a module around them."""
+    def _before(self, module: nn.Module, args: Any, kwargs: Any = None) -> None:
+        """Note the picture that the next layers work on: the latest one handed to a module around them.
+
+        Another thread's forward may come without ``kwargs``, where this hook is taken away while it runs.
+        """
         if self._recording and threading.get_ident() == self._thread:
             if module is self.root:
                 self.arguments = args, kwargs

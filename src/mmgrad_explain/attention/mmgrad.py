@@ -189,7 +189,7 @@ class MultiModalGradAttention:
         stages = stages_of(self._root, encode, compose)
         if self._layers is None:
             raise InputError("texts: no target layer is known; name one, or call mmgrad(...) once to have it found")
-        question = ask(self._root, image, texts, encoded=not (encode or self._name_words))
+        question = ask(self._root, image, texts, encoded=encode is None and self._name_words is None)
         with undisturbed(self._root, (question.image, question.texts)):
             question = replace(question, image=own_inputs(question.image), texts=own_inputs(question.texts))
             args, kwargs = as_call(question.texts)

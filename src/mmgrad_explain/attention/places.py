@@ -153,4 +153,4 @@ def share_found(change: Tensor, place: _Place) -> Tensor:
     there, elsewhere = _parts(change, place)
     inside, outside = change[:, there], change[:, elsewhere].sort(-1).values
     below, not_above = (torch.searchsorted(outside, inside, right=right) for right in (False, True))
-    return ((below + not_above).double() / 2 / outside.shape[1]).mean().cpu()
+    return ((below + not_above).float() / 2 / outside.shape[1]).mean().cpu()

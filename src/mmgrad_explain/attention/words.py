@@ -104,7 +104,8 @@ class WordCapture:
         return [call for call in left if _equal(call.ids, left[0].ids)]
 
     def _hook_for(self, name: str, module: nn.Module) -> Callable[..., Any]:
-        def hook(_module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+        def hook(_module: nn.Module, args: Any, kwargs: Any, output: Any = None) -> Any:
+            # Another thread's forward may come without kwargs, where this hook is taken away while it runs.
             recomputing = torch._C._current_graph_task_id() != -1  # noqa: SLF001  (what checkpointing itself asks)
             if not recomputing and threading.get_ident() != self._thread:
                 return None

@@ -79,7 +79,7 @@ def found(tmp_path_factory):
         subprocess.Popen([sys.executable, str(script), str(rank), str(folder)], env=surroundings) for rank in (0, 1)
     ]
     try:
-        codes = [one.wait(timeout=120) for one in running]
+        codes = [one.wait(timeout=180) for one in running]
     finally:
         for one in running:
             one.kill()

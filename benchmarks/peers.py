@@ -596,13 +596,11 @@ def verdicts(
     for kind, bound in (("CNN", 1.05), ("ViT", 1.10), ("single stream", 1.30)):
         of_kind = [one.over(OURS, FORWARD) for one in largest if one.kind == kind]
         add(f"MMGrad over a forward, {kind}, largest batch", of_kind, bound, most=True)
-    for what, fits in (
-        ("", lambda kind: kind != "single stream"),
-        (", single stream", lambda kind: kind == "single stream"),
-    ):
-        of_kind = [one for one in every if fits(one.kind)]
-        add(f"pytorch-grad-cam over MMGrad{what}", [one.over(PGC, OURS) for one in of_kind], 2.5, most=False)
-        add(f"the same, frozen{what}", [one.over(PGC_FROZEN, OURS) for one in of_kind], 1.8, most=False)
+    for kinds, what in ((("CNN", "ViT"), "CNN and ViT"), (("single stream",), "single stream")):
+        of_kind = [one for one in largest if one.kind in kinds]
+        ours = f"pytorch-grad-cam over MMGrad, {what}, largest batch"
+        add(ours, [one.over(PGC, OURS) for one in of_kind], 2.5, most=False)
+        add(f"{ours}, frozen", [one.over(PGC_FROZEN, OURS) for one in of_kind], 1.8, most=False)
     add("MMGrad over captum, largest batch", [one.over(OURS, CAPTUM) for one in largest], 1.05, most=True)
     add("captum's memory over MMGrad's", [one.memory_over(CAPTUM) for one in every], 7, most=False)
     if texts is not None:

@@ -399,6 +399,7 @@ def test_saving(composer, method, inputs, tmp_path):
     composer.save_pretrained(tmp_path / "model")
     files = [path for path in (tmp_path / "model").rglob("*") if path.is_file()]
     assert {path.suffix for path in files} <= {".json", ".safetensors"}
+    assert len({path.stat().st_mode for path in files}) == 1  # whoever reads one reads all
     read = load_composer(tmp_path / "model")
     assert isinstance(read, FusionComposer)
     assert (read.name, read.method, read.training) == ("model", method, False)

@@ -204,7 +204,7 @@ class QFormer(Fusion):
 
     reads: ClassVar[frozenset[str]] = frozenset({"grid", "words"})
 
-    def __init__(self, sizes: Sizes, *, width: int = 256, heads: int = 8, layers: int = 2, queries: int = 16) -> None:
+    def __init__(self, sizes: Sizes, *, width: int = 256, heads: int = 8, layers: int = 2, queries: int = 32) -> None:
         super().__init__()
         _check_heads(width, heads)
         self.queries = nn.Parameter(torch.randn(queries, width) * 0.5)

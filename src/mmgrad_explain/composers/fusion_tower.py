@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgrad_explain.composers.dual_encoder import DualEncoder
+from mmgrad_explain.composers.files import CONFIG
 from mmgrad_explain.composers.fusion import Sizes
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.layouts import to_grid
@@ -218,6 +219,8 @@ def save_tower(tower: DualEncoder, folder: Path) -> None:
         own.save_pretrained(folder)
     elif hasattr(getattr(own, "model", None), "save_pretrained"):
         own.model.save_pretrained(folder)
+        for weights in folder.glob("*.safetensors"):  # which are written so that nobody else can read them
+            weights.chmod((folder / CONFIG).stat().st_mode)
         own.processor.image_processor.save_pretrained(folder)
         own.processor.tokenizer.save_pretrained(folder)
     else:

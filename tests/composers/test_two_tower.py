@@ -221,6 +221,11 @@ def test_a_folder_gives_the_same_model(kind, towers, picture, tmp_path, monkeypa
     ]
 
 
+def test_a_placement_by_itself(towers):
+    placement = towers("class token").processor.place((128, 128))
+    assert (placement.input, placement.scale, placement.offset) == ((64, 96), (0.75, 0.75), (-16.0, 0.0))
+
+
 def test_words_have_values(towers, picture):
     explanation = explain(picture, TEXTS[0], model=towers("class token"), words=True)
     assert [word.text for word in explanation.words[0]] == ["make", "it", "red"]
@@ -324,6 +329,37 @@ class Elsewhere(Silent):
 class Unpooled(Elsewhere):
     def forward(self, pixels):
         return self.convolution(pixels)
+
+
+class Particular(Silent):
+    """Has no norm to ask for, a layer that gives a mapping, and one that hands on what it gets."""
+
+    def __init__(self):
+        super().__init__()
+        self.named, self.switch = Named(), Handed()
+
+    def forward_intermediates(self, pixels, *, norm, **_):
+        assert not norm
+        return [self.switch(self.convolution(pixels))]
+
+    def forward(self, pixels):
+        return self.named(self.switch(self.convolution(pixels)))["pooled"]
+
+
+class Named(nn.Module):
+    def forward(self, features):
+        return {"pooled": features.mean((2, 3))}
+
+
+class Handed(nn.Module):
+    def forward(self, features):
+        return features
+
+
+def test_layers_that_say_nothing_are_passed_over():
+    tower = Particular().requires_grad_(False)
+    layer, width = find_grid_layer(tower, (32, 24))
+    assert (layer.name, layer.kind, layer.grid, width) == ("convolution", "nchw", (4, 3), 3)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ _OWN = {
     "mmgrad_clip_composer": ("clip_composer", "ClipComposer"),
     "mmgrad_fusion": ("fusion_composer", "FusionComposer"),
     "mmgrad_two_tower": ("two_tower", "TwoTowerComposer"),
+    "vision-text-dual-encoder": ("vision_text", "VisionTextComposer"),
 }
 
 

@@ -8,6 +8,7 @@ model itself (:mod:`~mmgrad_explain.composers.timm_layers`).
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -145,7 +146,7 @@ class TwoTowerComposer(TowerComposer):
             finally:
                 tower.train(was_training)
         if image_projection is None:
-            image_projection = torch.randn(embed_dim, width) * width**-0.5
+            image_projection = _random_projection(embed_dim, width)
         if text_projection is None:
             text_projection = _random_text_projection(text_model, embed_dim)
         processor = TwoTowerProcessor(framing, tokenizer, _longest(text_model, tokenizer))
@@ -312,7 +313,11 @@ def _random_text_projection(text: Any, embed_dim: int) -> Tensor:
     width = next((value for key in ("hidden_size", "d_model", "dim") if (value := getattr(config, key, None))), None)
     if width is None:
         raise InputError("text_projection: the text tower does not say how wide it is: give a (D, width) projection")
-    return torch.randn(embed_dim, int(width)) * int(width) ** -0.5
+    return _random_projection(embed_dim, int(width))
+
+
+def _random_projection(embed_dim: int, width: int) -> Tensor:
+    return torch.randn(embed_dim, width) * math.sqrt(1 / width)
 
 
 def _longest(text: Any, tokenizer: Any) -> int:

@@ -68,7 +68,10 @@ def row(name: str, options: dict[str, Any]) -> list[str]:
     except InputError as error:
         return [title, f"{size[0]}", "refused", "", "", str(error)]
     where = describe_layout(layer.layout)
-    found = "yes" if is_found_again(model, layer, size) else "not to be seen"
+    seen = is_found_again(model, layer, size)
+    if not seen:  # with the weights that timm begins with?
+        seen = is_found_again(timm.create_model(name, num_classes=0, **options).eval(), layer, size)
+    found = "yes" if seen else "not to be seen"
     return [title, f"{size[0]}", f"`{layer.name}`", f"{layer.grid[0]} x {layer.grid[1]}", where, found]
 
 

@@ -394,7 +394,7 @@ def test_hub_ids(file, saved, tmp_path, tiny_folder, monkeypatch):
     asked = []
 
     def download(hub_id, allow_patterns):
-        asked.append((hub_id, allow_patterns[4:]))
+        asked.append((hub_id, [one for one in allow_patterns if "model" in one and not one.startswith("*")]))
         return str(tmp_path / "both")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)

@@ -380,6 +380,14 @@ def test_pictures_of_another_size_stretch_the_positions(loaded, picture):
     assert explanation.maps.shape == (1, 4, 6)
 
 
+@pytest.mark.parametrize("kind", ["blip-2", "bridgetower", "clipseg", "vilt"], indirect=True)
+def test_weights_in_half_precision(loaded, picture):
+    composer, _ = loaded
+    (expected,) = explain(picture, TEXTS[0], model=composer).signed[composer.target_layer]
+    (signed,) = explain(picture, TEXTS[0], model=composer.bfloat16()).signed[composer.target_layer]
+    torch.testing.assert_close(signed / expected.abs().max(), expected / expected.abs().max(), atol=0.1, rtol=0)
+
+
 @pytest.mark.parametrize("kind", ["siglip"], indirect=True)
 def test_siglip_reads_its_padding(loaded, picture):
     """As in its training: filled up to its length, nothing masked."""

@@ -38,6 +38,8 @@ WORDS = ["<pad>", "<start>", "make", "it", "red", "blue", "<unk>", "<end>"]
 CROP = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
 # Padding to a size is new in transformers' image processors on torchvision, which are the only ones of version 5.
 FAST_CLIP = getattr(transformers, "CLIPImageProcessorFast", CLIPImageProcessor)
+PIL_CLIP = getattr(transformers, "CLIPImageProcessorPil", CLIPImageProcessor)
+NUMPY = [PIL_CLIP(do_resize=False, crop_size={"height": 91, "width": 40})]
 FAST = {"do_center_crop": False, "do_pad": True}
 PADDED_LAST = [
     FAST_CLIP(size={"height": 30, "width": 40}, pad_size={"height": 32, "width": 48}, **FAST),
@@ -97,6 +99,7 @@ def change(folder, file, **values):
         CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
         CLIPImageProcessor(size={"shortest_edge": 36}, crop_size={"height": 32, "width": 30}),
         CLIPImageProcessor(do_resize=False, crop_size={"height": 32, "width": 30}),
+        CLIPImageProcessor(do_resize=False, crop_size={"height": 91, "width": 40}),
         CLIPImageProcessor(do_resize=False, do_center_crop=False),
         ChineseCLIPImageProcessor(size={"height": 30, "width": 40}, do_center_crop=False),
         SiglipImageProcessor(size={"height": 32, "width": 48}),
@@ -108,6 +111,8 @@ def change(folder, file, **values):
         ViltImageProcessor(size={"shortest_edge": 40}, size_divisor=8),
         ViltImageProcessor(size={"shortest_edge": 52}, size_divisor=4),
         BridgeTowerImageProcessor(size={"shortest_edge": 48}, size_divisor=4, crop_size={"shortest_edge": 24}),
+        BridgeTowerImageProcessor(size={"shortest_edge": 48}, size_divisor=4, crop_size={"shortest_edge": 48}),
+        *NUMPY,
         LlavaImageProcessor(size={"shortest_edge": 40}, crop_size={"height": 36, "width": 32}, do_pad=True),
         *PADDED_LAST,
     ],
@@ -149,12 +154,6 @@ def test_pictures_of_several_sizes(picture):
         InputError, match=r"have different sizes for this model \(40 x 60, 60 x 40\): explain them one at"
     ):
         processor.encode_images([picture, picture.transpose(Image.Transpose.TRANSPOSE)])
-
-
-def test_a_picture_smaller_than_the_crop(picture):
-    own = CLIPImageProcessor(do_resize=False, crop_size={"height": 64, "width": 64})
-    with pytest.raises(InputError, match="a picture of 40 x 60 pixels is smaller than this model's crop: enlarge it"):
-        HuggingFaceProcessor(own, word_tokenizer(pad_token="<pad>"), 8).encode_images([picture])
 
 
 def test_a_processor_that_does_something_else(picture):

@@ -48,6 +48,7 @@ class HuggingFaceComposer(DualEncoder):
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Pictures ``(B, 3, H, W)`` to unit embeddings ``(B, D)``; where text is read with them, to tokens."""
+        pixel_values = pixel_values.to(self.model.dtype)  # not every tower sees to it
         return unit_features(self.model.get_image_features(pixel_values, **self._interpolation(pixel_values)))
 
     def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:

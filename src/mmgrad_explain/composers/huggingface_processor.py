@@ -64,10 +64,10 @@ class HuggingFaceProcessor:
         unknown = [name for name in ("do_image_splitting",) if getattr(own, name, None)]
         if getattr(own, "do_pad", None) and not _padding_is_known(own):
             unknown.append("do_pad")
-        size, crop = _sides(own, "size"), _sides(own, "crop_size")
+        size, crop = _sides(own, "size"), _crop(own)
         if getattr(own, "do_resize", None) and {*size} not in _RESIZES:
             unknown.append(f"a resize to {size}")
-        if getattr(own, "do_center_crop", None) and {*crop} not in ({"height", "width"}, _crop_by_edge(own)):
+        if getattr(own, "do_center_crop", None) and {*crop} != {"height", "width"}:
             unknown.append(f"a crop of {crop}")
         if unknown:
             raise InputError(
@@ -99,7 +99,7 @@ class HuggingFaceProcessor:
         """RGB pictures to ``(B, 3, H, W)`` float32 and their placements.
 
         Raises:
-            InputError: If they come out in different sizes, or a picture is smaller than the crop.
+            InputError: If they come out in different sizes, or a picture is too long and narrow.
         """
         placements = [self.place((image.height, image.width)) for image in images]
         check_one_size(placements)
@@ -116,7 +116,7 @@ class HuggingFaceProcessor:
         """Where a picture of a (height, width) lies in the model's input.
 
         Raises:
-            InputError: If it is smaller than the crop.
+            InputError: If it is too long and narrow.
         """
         own, (rows, columns), offset = self.image_processor, original, (0.0, 0.0)
         if getattr(own, "do_pad", None) and _kind(own) == _SQUARED:
@@ -128,13 +128,9 @@ class HuggingFaceProcessor:
         stretch = rows / before[0], columns / before[1]
         offset = offset[0] * stretch[0], offset[1] * stretch[1]
         if getattr(own, "do_center_crop", None):
-            crop = _sides(own, "crop_size")
-            height, width = (crop.get(side, crop.get("shortest_edge", 0)) for side in ("height", "width"))
-            if height > rows or width > columns:
-                raise InputError(
-                    f"a picture of {rows} x {columns} pixels is smaller than this model's crop: enlarge it"
-                )
-            offset = offset[0] - (rows - height) // 2, offset[1] - (columns - width) // 2
+            crop = _crop(own)
+            height, width = crop["height"], crop["width"]
+            offset = offset[0] + _margin(own, rows, height), offset[1] + _margin(own, columns, width)
             rows, columns = height, width
         if getattr(own, "do_pad", None) and (pad := _sides(own, "pad_size")):
             rows, columns = pad["height"], pad["width"]
@@ -226,9 +222,24 @@ def _kind(image_processor: Any) -> str:
     return type(image_processor).__name__.removesuffix("Fast").removesuffix("Pil")
 
 
-def _crop_by_edge(image_processor: Any) -> set[str]:
-    """How BridgeTower names the side of its square crop."""
-    return {"shortest_edge"} if _kind(image_processor) in _PADDED_TO_EACH_OTHER else set()
+def _crop(image_processor: Any) -> dict[str, int]:
+    """The sides of the crop; BridgeTower names its square by one edge, by default that of the resize."""
+    crop = _sides(image_processor, "crop_size")
+    if _kind(image_processor) not in _PADDED_TO_EACH_OTHER:
+        return crop
+    edge = {**_sides(image_processor, "size"), **crop}.get("shortest_edge", 0)
+    return {"height": edge, "width": edge}
+
+
+def _margin(image_processor: Any, side: int, crop: int) -> int:
+    """What a crop of the centre leaves in front: less than 0 where it cuts, padding where the picture is smaller.
+
+    Of an odd number of pixels the smaller half is in front, but for the processors that compute with NumPy.
+    """
+    if side >= crop:
+        return -((side - crop) // 2)
+    bases = {base.__name__ for base in type(image_processor).__mro__}
+    return (crop - side + (not bases & {"TorchvisionBackend", "BaseImageProcessorFast"})) // 2
 
 
 def _padding_is_known(image_processor: Any) -> bool:

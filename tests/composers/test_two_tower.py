@@ -356,6 +356,13 @@ class Handed(nn.Module):
         return features
 
 
+def test_an_activation_in_place_is_a_layer():
+    tower = Elsewhere(same=True)
+    tower.convolution = nn.Sequential(nn.Conv2d(3, 3, 8, 8), nn.ReLU(inplace=True))
+    tower.forward = lambda pixels: tower.convolution(pixels).mean((2, 3))
+    assert find_grid_layer(tower, (32, 24))[0].name == "convolution.1"
+
+
 def test_layers_that_say_nothing_are_passed_over():
     tower = Particular().requires_grad_(False)
     layer, width = find_grid_layer(tower, (32, 24))

@@ -150,8 +150,8 @@ def _watched(model: nn.Module) -> Iterator[dict[str, Tensor]]:
 
     def watch(name: str, module: nn.Module) -> Any:
         def hook(_module: nn.Module, inputs: Any, output: Any) -> Any:
-            if any(output is one for one in inputs):  # a pooling that is switched off hands on what it gets
-                return None
+            if any(output is one for one in inputs) and not getattr(module, "inplace", False):
+                return None  # a pooling that is switched off hands on what it gets
             parts = output if isinstance(output, tuple) else (output,)
             first = next((part for part in parts if isinstance(part, Tensor) and part.is_floating_point()), None)
             if first is None:

@@ -25,6 +25,7 @@ from mmgrad_explain.composers.fusion_methods import METHODS, build_fusion
 from mmgrad_explain.composers.fusion_processor import FusionProcessor
 from mmgrad_explain.composers.fusion_tower import on_grid, token_layer, tokens_in
 from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.composers.two_tower import TwoTowerComposer
 from mmgrad_explain.errors import InputError
 
 WORDS = ["<pad>", "<start>", "make", "it", "red", "blue", "a", "photo", "of", "that", "<unk>", "<end>"]
@@ -568,6 +569,38 @@ def test_what_no_method_can_sit_on(saved, tiny, monkeypatch):
         FusionComposer.from_tower(saved("clip")[0], "inversion")
 
 
+@pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # a random model may have an empty map
+def test_on_a_tower_of_timm(tmp_path, picture):
+    """A Swin on pictures of 64 x 96: windows, channels last, a layout that the tower knows, a folder of its own."""
+    make_tower("clip", tmp_path / "bert")  # for its tokenizer
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    bert = transformers.BertModel(transformers.BertConfig(vocab_size=len(WORDS), max_position_embeddings=24, **small))
+    bert.save_pretrained(tmp_path / "bert")
+    windows = {"embed_dim": 16, "depths": (2, 2), "num_heads": (1, 2), "window_size": 4, "img_size": (64, 96)}
+    tower = TwoTowerComposer.from_timm(
+        "swin_tiny_patch4_window7_224",
+        tmp_path / "bert",
+        16,
+        vision_options=windows,
+        data={"input_size": (3, 64, 96), "crop_pct": 1.0},
+    )
+    composer = FusionComposer.from_tower(tower, "film", width=8)
+    pixels = np.full((64, 96, 3), 128, np.uint8)
+    marked = pixels.copy()
+    marked[40:44, 72:76] = (255, 0, 0)
+    pictures = [Image.fromarray(pixels), Image.fromarray(marked)]
+    inputs = composer.preprocess(pictures, TEXTS).tensors
+    grid = composer.encode_image(inputs["pixel_values"]).grid
+    change = (grid[1] - grid[0]).square().sum(0)
+    assert grid.shape == (2, 32, 8, 12)
+    assert divmod(int(change.argmax()), 12) == (5, 9)
+    assert explain(picture, TEXTS[0], model=composer).maps.shape == (1, 8, 12)
+    composer.save_pretrained(tmp_path / "model")
+    read = load_composer(tmp_path / "model")
+    torch.testing.assert_close(read(**inputs).embedding, composer(**inputs).embedding)
+
+
+@pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
 def test_a_tower_that_knows_its_layout_is_asked(saved, picture):
     """A vision tower whose output is transposed, as only it can know."""
     tower = load_composer(saved("siglip")[0])

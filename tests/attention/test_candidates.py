@@ -99,6 +99,32 @@ class TestText:
         found = candidate_layers(zoo.build(Changing), x, zoo.ids(), score=first)
         assert names(found, mixes_text=True) == ["fusion"]
 
+    def test_an_embedding_that_is_called_by_name(self, zoo, x):
+        class Named(zoo.Words):
+            def forward(self, ids):
+                return torch.tanh(self.mix(self.tokens(input=ids))).mean(1)
+
+        model = zoo.build(zoo.TwoInput)
+        model.words = Named()
+        assert names(candidate_layers(model, x, zoo.ids(), score=first), mixes_text=True) == ["fusion"]
+
+    def test_features_instead_of_pictures(self, zoo):
+        """What hangs on them counts; sixteen words are as many as sixteen regions, but they do not."""
+
+        class Regions(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.regions, self.words = zoo.Block(8), zoo.Block(8)
+                self.table = nn.Embedding(20, 8)
+
+            def forward(self, features, ids):
+                words = self.words(self.table(ids))
+                return (self.regions(features).mean(1) * words.mean(1)).sum(1)
+
+        found = candidate_layers(zoo.build(Regions), torch.randn(2, 16, 8), zoo.ids(words=16))
+        assert names(found, chosen=True) == ["regions"]
+        assert not [one.name for one in found if one.name.startswith("words")]
+
     def test_positions_of_the_image_are_no_text(self, zoo):
         """An embedding of positions on the image's own way is not the caller's."""
 
@@ -224,6 +250,36 @@ class TestUse:
         found = candidate_layers(zoo.build(Normalizing), given, score=zoo.class_score())
         assert names(found, chosen=True) == ["late"]
         assert torch.equal(given, x)
+
+    def test_pictures_of_two_sizes(self, zoo):
+        """A tower that sees both: the second call has another grid."""
+
+        class Both(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.cut, self.block = nn.Conv2d(3, 8, 8, 8), zoo.Block(8)
+
+            def look(self, x):
+                return self.block(self.cut(x).flatten(2).transpose(1, 2)).mean(1)
+
+            def forward(self, image, target):
+                return (self.look(image) * self.look(target)).sum(1)
+
+        model, image, target = zoo.build(Both), zoo.pictures(2, (32, 48)), zoo.pictures(2, (32, 32), 4)
+        (chosen,) = [one for one in candidate_layers(model, image, target) if one.chosen]
+        assert (chosen.name, chosen.grid, chosen.calls) == ("block", (4, 6), 2)
+        assert [one.shape for one in MMGrad(model)(image, target).calls] == [(2, 4, 6), (2, 4, 4)]
+
+    def test_a_model_that_says_where_its_patches_lie_may_pack_them(self, zoo, x):
+        class Packing(zoo.CNN):
+            def layout_for(self, layer, *args, **kwargs):
+                return None
+
+            def forward(self, x, image_grid_thw):
+                return super().forward(x)
+
+        given = {"image_grid_thw": torch.tensor([[1, 2, 3]]), "score": zoo.class_score()}
+        assert names(candidate_layers(zoo.build(Packing), x, **given), chosen=True) == ["late"]
 
     def test_no_layer_at_all(self):
         model = nn.Sequential(nn.Flatten(), nn.Linear(12, 1))

@@ -111,7 +111,9 @@ def probe(
     with contextlib.ExitStack() as stack:
         for module in modules.values():
             if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
-                handle = module.register_forward_hook(_follow_words(numbers, words, strings=holds_strings(inputs)))
+                handle = module.register_forward_hook(
+                    _follow_words(numbers, words, strings=holds_strings(inputs)), with_kwargs=True
+                )
                 stack.callback(handle.remove)
         with Capture(root, modules, force_grad=True, onward=True) as seen:
             with same_randomness(list(root.parameters()), inputs):
@@ -141,10 +143,8 @@ def _follow_words(numbers: list[Tensor], words: list[Tensor], *, strings: bool) 
     Where the caller gave strings, which become integers inside, all integers but positions and token types count.
     """
 
-    def hook(_module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
-        ids = next(iter(tensors_in(inputs)), None)
-        if ids is None or not isinstance(output, Tensor):
-            return None
+    def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor | None:
+        ids = next(tensors_in((args, kwargs)))
         if not any(_same(ids, number) for number in numbers) and not (strings and _varies(ids)):
             return None
         words.append(output.detach().requires_grad_())

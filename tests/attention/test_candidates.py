@@ -211,9 +211,9 @@ class TestUse:
         assert mmgrad.layer_names == ()
         made = mmgrad(x)
         assert made.layer_names == mmgrad.layer_names == ("late",)
-        assert len(runs) == 4, "one to find the layer, two with a marked place, one to explain"
+        assert len(runs) == 5, "one to find the layer, three with a marked place, one to explain"
         mmgrad(x)
-        assert len(runs) == 5
+        assert len(runs) == 6
         named = MMGrad(zoo.build(zoo.CNN), "late", zoo.class_score())(x)
         assert torch.equal(named.maps, made.maps)
 

@@ -212,6 +212,23 @@ class TestPictures:
         )
         same_map(explanation.maps, expected[0])
 
+    def test_pictures_that_are_resized_inside(self, zoo):
+        """The grid is that of the picture which the patches are cut from: 24 tokens, not 3 x 8 of a wide one."""
+
+        class Resizing(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.cut, self.block, self.out = nn.Conv2d(3, 8, 8, 8), zoo.Block(8), nn.Linear(8, 1)
+
+            def forward(self, x):
+                x = functional.interpolate(x, SIZE, mode="bilinear")
+                return self.out(self.block(self.cut(x).flatten(2).transpose(1, 2)).square().mean(1))
+
+        model, x = zoo.build(Resizing), zoo.pictures(2, (24, 192))
+        explanation = MMGrad(model)(x)
+        assert explanation.layouts == {"block": ("tokens 4 x 6 after 0",)}
+        assert zoo.finds_cells(model, "block", zoo.tokens(0, GRID), model, x)
+
 
 class TestCellsThatDoNotLieInPlace:
     """What looks like a grid by its shape and is none."""

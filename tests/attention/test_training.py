@@ -381,7 +381,7 @@ class TestMemory:
         alive = []
         cnn.early.register_forward_hook(lambda _m, _i, output: alive.append(weakref.ref(output)))
         MMGrad(cnn, score=zoo.class_score())(x)
-        assert len(alive) == 4
+        assert len(alive) == 5
         assert all(each() is None for each in alive)
 
     def test_the_model_can_go(self, zoo, x):

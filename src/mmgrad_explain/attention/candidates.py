@@ -1,6 +1,6 @@
 """Which layers a map can be made at, found by one forward and one gradient with every module watched.
 
-Two more forwards, with a place marked on the picture, say whose cells lie where they seem to.
+Three more forwards, each with a place marked on the picture, say whose cells lie where they seem to.
 """
 
 import contextlib
@@ -55,7 +55,7 @@ def candidate_layers(
 ) -> list[Candidate]:
     """List the layers a map can be made at, in the order in which they run.
 
-    The model runs three times and comes back as it was. The probe keeps every module's output, so it needs the memory
+    The model runs four times and comes back as it was. The probe keeps every module's output, so it needs the memory
     of a training step. A layer is listed only if a place that is marked on the picture is found again there.
 
     Args:

@@ -152,6 +152,8 @@ class Capture:
 
     def _register(self) -> list[RemovableHandle]:
         watched = {id(module): module for layer in self.layers.values() for module in lineage(self.root, layer)}
+        stems = [inside for inside in self.root.modules() if isinstance(inside, nn.Conv2d) and inside.in_channels == 3]
+        watched.update((id(stem), stem) for stem in stems)
         handles = [m.register_forward_pre_hook(self._before, with_kwargs=True) for m in watched.values()]
         # Before all other hooks, which may keep what they see for the model's own use (hidden states, say).
         return handles + [m.register_forward_hook(self._hook_for(n), prepend=True) for n, m in self.layers.items()]
@@ -163,7 +165,7 @@ class Capture:
         return hook
 
     def _before(self, module: nn.Module, args: Any, kwargs: Any = None) -> None:
-        """Note the picture that the next layers work on: the latest one handed to a module around them.
+        """Note the picture that the next layers work on: the latest handed to a module around them or to a stem.
 
         Another thread's forward may come without ``kwargs``, where this hook is taken away while it runs.
         """

@@ -116,7 +116,7 @@ class MultiModalGradAttention:
     def __call__(self, *args: Any, **kwargs: Any) -> Explanation:
         """Run the model on these arguments and explain its score.
 
-        The model is called once (four times the first time, if the layer has to be found). Its training flags,
+        The model is called once (five times the first time, if the layer has to be found). Its training flags,
         ``requires_grad``, ``.grad``, buffers and hooks, and the random number generators, are afterwards as they were.
         Works in any grad mode of the caller's. One call at a time runs in a process.
 

@@ -229,6 +229,22 @@ class TestPictures:
         assert explanation.layouts == {"block": ("tokens 4 x 6 after 0",)}
         assert zoo.finds_cells(model, "block", zoo.tokens(0, GRID), model, x)
 
+    def test_tiles(self, zoo):
+        """Each tile is a sample of its own to the tower, and the joint tokens lie in no grid."""
+
+        class Tiles(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.cut, self.joins, self.out = nn.Conv2d(3, 8, 8, 8), zoo.Block(8), nn.Linear(8, 1)
+
+            def forward(self, tiles):
+                x = self.cut(tiles.flatten(0, 1)).flatten(2).transpose(1, 2)
+                return self.out(self.joins(x.unflatten(0, tiles.shape[:2]).flatten(1, 2)).square().mean(1))
+
+        tiles = zoo.pictures(8, (32, 32)).unflatten(0, (2, 4))
+        with pytest.raises(GradientError, match="or use load_composer for tiled or packed pictures"):
+            MMGrad(zoo.build(Tiles))(tiles)
+
 
 class TestCellsThatDoNotLieInPlace:
     """What looks like a grid by its shape and is none."""

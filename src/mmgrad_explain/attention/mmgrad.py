@@ -357,7 +357,7 @@ class MultiModalGradAttention:
         if chosen is None:
             raise GradientError(
                 "target_layers: no layer of the model has both a spatial grid and a gradient from the score; name one "
-                "(and its layout=, if its output is not a grid by itself)"
+                "(with layout= where its output is no grid), or use load_composer for tiled or packed pictures"
             )
         return find_layers(self._root, chosen)
 

@@ -10,8 +10,9 @@ import transformers
 from PIL import Image
 from torch import nn
 
-from mmgrad_explain import MMGrad
-from mmgrad_explain.composers.generative_families import FAMILIES
+from mmgrad_explain import InputError, MMGrad
+from mmgrad_explain.composers.generative_families import FAMILIES, generative_family_of
+from mmgrad_explain.composers.generative_places import any_resolution
 from mmgrad_explain.layouts import to_grid
 
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -139,18 +140,18 @@ KINDS = list(FAMILIES)
 class Answering(nn.Module):
     """The log-likelihood of the last tokens, and how layers lie on the pictures."""
 
-    def __init__(self, kind):
+    def __init__(self, kind, **changes):
         super().__init__()
         family = FAMILIES[kind]
         model_class = getattr(transformers, family.model_class)
         torch.manual_seed(1)
-        self.model = model_class(model_class.config_class(**CONFIGS[kind])).double().eval()
+        self.model = model_class(model_class.config_class(**{**CONFIGS[kind], **changes})).double().eval()
         with torch.no_grad():  # Gemma 3 starts with a projection of zeros
             for name, parameter in self.model.named_parameters():
                 if parameter.ndim == 2 and not parameter.any():
                     parameter.normal_(std=0.2)
                 if re.search(r"vis.*(out_proj|attn\.proj|projection_layer)\.weight", name):
-                    parameter *= 0.2  # patches tell each other little, so that what changes stays in its place
+                    parameter.mul_(0.2)  # patches tell each other little, so that what changes stays in its place
         self.family, self.kind = family, kind
         self.target_layer = f"model.{family.layer(self.model.config)}"
 
@@ -170,10 +171,12 @@ def picture(kind, seed=0):
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
 
 
-def processor(kind):
+def processor(kind, **changes):
+    """The real image processor, in what stands for the whole one."""
     name, options = PROCESSORS[kind]
-    side = {"patch_size": 8, "num_image_tokens": 16}
-    return SimpleNamespace(image_processor=getattr(transformers, name)(**options), **side)
+    image_processor = getattr(transformers, name)(**{**options, **changes})
+    patch_size = None if kind == "llava_onevision" else 8
+    return SimpleNamespace(image_processor=image_processor, patch_size=patch_size, num_image_tokens=16)
 
 
 def prepared(kind, image, model, answer=ANSWER):
@@ -198,15 +201,19 @@ def together(*several):
     return {name: torch.cat([tensors[name] for tensors in several]) for name in several[0]}
 
 
-def activation(answering, layer, tensors):
+def likelihood(answering, tensors):
+    return answering(**tensors)
+
+
+def activation(answering, layer, tensors, score=likelihood):
     seen = []
     module = answering.get_submodule(layer)
     handle = module.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     try:
-        score = answering(**tensors)
+        scored = score(answering, tensors)
     finally:
         handle.remove()
-    return (seen[0][0] if isinstance(seen[0], tuple) else seen[0]), score
+    return (seen[0][0] if isinstance(seen[0], tuple) else seen[0]), scored
 
 
 @pytest.fixture(scope="module")
@@ -337,13 +344,9 @@ def test_is_plain_gradcam(kind, models):
         found = MMGrad(answering, score=lambda output: output)(**tensors)
         maps[answer[0]] = found.maps
 
-        seen = []
-        module = answering.get_submodule(answering.target_layer)
-        handle = module.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
-        score = answer_by_hand(answering, tensors)
-        handle.remove()
-        (gradient,) = torch.autograd.grad(score, seen[0])
-        features, gradient = (x.detach().reshape(-1, x.shape[-1]) for x in (seen[0], gradient))
+        features, score = activation(answering, answering.target_layer, tensors, answer_by_hand)
+        (gradient,) = torch.autograd.grad(score, features)
+        features, gradient = (x.detach().reshape(-1, x.shape[-1]) for x in (features, gradient))
         used = gradient.abs().sum(1) > 0
         values = features @ gradient[used].mean(0)
         plain = by_hand(kind, values, used)
@@ -365,3 +368,170 @@ def test_a_batch_is_its_pictures(kind, models):
     each = torch.cat([mmgrad(**tensors).maps for tensors in singles])
     torch.testing.assert_close(both / each.max(), each / each.max(), atol=1e-6, rtol=0)
     assert (each[0] - each[1]).abs().max() > 0.01 * each.max()
+
+
+VARIANTS = {
+    **{kind: (kind, {}, PICTURES[kind][0]) for kind in KINDS},
+    "llava, cropped": ("llava", {"do_pad": False}, (90, 61)),
+    "llava, cropped at the sides": ("llava", {"do_pad": False}, (41, 90)),
+    "llava, padded at the sides": ("llava", {}, (41, 90)),
+    "llava, only cropped": ("llava", {"do_pad": False, "do_resize": False}, (50, 41)),
+    "llava, neither": ("llava", {"do_pad": False, "do_center_crop": False, "size": SQUARE}, (90, 60)),
+    "llava_next, high": ("llava_next", {}, (50, 90)),
+    "llava_next, a row": ("llava_next", {}, (100, 30)),
+    "llava_onevision, small": ("llava_onevision", {}, (30, 20)),
+    "qwen2_vl, shrunk": ("qwen2_vl", {}, (100, 90)),
+    "idefics3, whole only": ("idefics3", {"do_image_splitting": False}, (90, 60)),
+    "idefics3, as large as it is": ("idefics3", {"do_resize": False}, (70, 33)),
+    "idefics3, high": ("idefics3", {}, (33, 80)),
+    "idefics3, one tile": ("idefics3", {"size": {"longest_edge": 30}}, (90, 60)),
+    "internvl, high": ("internvl", {}, (60, 100)),
+    "internvl, one tile": ("internvl", {}, (40, 40)),
+    "internvl, whole only": ("internvl", {"crop_to_patches": False}, (100, 60)),
+}
+
+
+def frame_of(kind, tensors, tiles):
+    """The pixels that the map's frame shows, put together of what the processor gives."""
+    pixels = tensors["pixel_values"]
+    if kind.startswith("qwen"):
+        _, rows, columns = tensors["image_grid_thw"][0].tolist()
+        blocks = pixels.reshape(rows // 2, columns // 2, 2, 2, 3, 2, 4, 4)[:, :, :, :, :, 0]
+        return blocks.permute(4, 0, 2, 5, 1, 3, 6).reshape(3, rows * 4, columns * 4)
+    parts = pixels[0] if pixels.ndim == 5 else pixels
+    if kind.startswith("llava_"):
+        rows, columns = tiles
+        parts = parts[1:]
+    else:
+        rows, columns = tiles or (1, 1)
+    return torch.cat([torch.cat(list(parts[row * columns :][:columns]), 2) for row in range(rows)], 1)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_pixels_are_found_again(variant):
+    """Each pixel says in its colours where it stands, and still says so in what the model sees."""
+    kind, changes, (width, height) = VARIANTS[variant]
+    family, own = FAMILIES[kind], processor(kind, do_rescale=False, do_normalize=False, resample=2, **changes)
+    across, down = np.meshgrid(np.arange(width) * 2, np.arange(height) * 2)
+    image = Image.fromarray(np.stack([across, down, np.full_like(across, 255)], 2).astype(np.uint8))
+    made = own.image_processor(images=[image], return_tensors="pt")
+    tensors = {name: made[name] for name in family.pictures}
+    tensors |= family.tiles_of(own, image, tensors)
+    placement = family.place(own, image, tensors)
+    tiles = tensors["tiles"][0].tolist() if "tiles" in tensors else None
+    corner = [0, 0]
+    if kind.startswith("llava_"):
+        shown = any_resolution((height, width), PINPOINTS, 32, 4)
+        tiles, corner = shown.tiles, [8 * drop for drop in shown.dropped]
+    frame = frame_of(kind, tensors, tiles)
+    frame = frame[:, corner[0] : corner[0] + placement.input[0], corner[1] : corner[1] + placement.input[1]].numpy()
+    assert frame.shape[1:] == placement.input
+    positions, inner = [], np.ones(placement.input, bool)
+    for axis in (0, 1):
+        position = (np.arange(placement.input[axis]) + 0.5 - placement.offset[axis]) / placement.scale[axis]
+        from_edge = np.minimum(position, placement.original[axis] - position) * placement.scale[axis]
+        clear = np.abs(from_edge) > 0.75  # a resize blends the picture's edge with the padding
+        there = (frame[2] > 180).any(1 - axis)  # padding is not that blue
+        np.testing.assert_array_equal(there[clear], from_edge[clear] > 0)
+        positions.append(np.expand_dims(position, 1 - axis))
+        inner &= np.expand_dims(from_edge > 2, 1 - axis)
+    assert inner.any()
+    for axis in (0, 1):
+        wrong = np.abs(frame[1 - axis] / 2 + 0.5 - positions[axis])
+        assert wrong[inner].max() < 0.6  # of a pixel of the original: colours are rounded at each resize
+
+
+def test_resized_cells_in_the_language_model():
+    answering = Answering("llava_onevision", vision_aspect_ratio="anyres_max_1")
+    image, layer = picture("llava_onevision"), "model.model.language_model.layers.0.input_layernorm"
+    tensors, placement = prepared("llava_onevision", image, answering.model)
+    layout = answering.layout_for(layer, **tensors)
+    assert layout.name == "5 x 2 cells and 4 x 4 of the whole"
+    with torch.no_grad():
+        before, _ = activation(answering, layer, tensors)
+        for cell in [(0, 0), (1, 1), (4, 1)]:
+            top, bottom, left, right = original_box(placement, (5, 2), cell)
+            pixels = np.array(image)
+            pixels[top:bottom, left:right] = 255 - pixels[top:bottom, left:right]
+            changed, _ = prepared("llava_onevision", Image.fromarray(pixels), answering.model)
+            after, _ = activation(answering, layer, changed)
+            moved = layout.fold(to_grid(after - before, layout).abs().sum(1))[0]
+            assert divmod(int(moved.argmax()), 2) == cell
+
+
+def test_more_texts_than_pictures(models):
+    """A picture's features are handed to the language model once for each text."""
+    answering = models["idefics3"]
+    tensors, _ = prepared("idefics3", picture("idefics3"), answering.model)
+    tensors["input_ids"] = tensors["input_ids"].expand(3, -1)
+    layout = answering.layout_for(answering.target_layer, **tensors)
+    features = torch.randn(7, 16, 32).repeat(3, 1, 1)
+    assert tuple(to_grid(features, layout).shape) == (3, 32, 1, 7 * 16)
+
+
+@pytest.mark.parametrize(
+    ("kind", "layer", "changes", "message"),
+    [
+        (
+            "llava",
+            "vision_tower.embeddings.patch_embedding",
+            {},
+            r"an output of shape \(1, 32, 4, 4\) is not 16 tokens",
+        ),
+        (
+            "qwen2_vl",
+            "visual.merger.ln_q",
+            {},
+            r"an output of shape \(180, 32\) is not 45 tokens for each of the 1 pict",
+        ),
+        ("llava", "language_model.layers.0", {"input_ids": torch.tensor([[1, TOKEN, 2]])}, "have 1 image tokens where"),
+        (
+            "llava_next",
+            "multi_modal_projector",
+            {"image_sizes": torch.tensor([[60, 90], [50, 80]])},
+            r"different image_sizes \(\(50, 80\), \(60, 90\)\): explain them one at a time",
+        ),
+    ],
+)
+def test_what_does_not_fit(kind, layer, changes, message, models):
+    answering = models[kind]
+    tensors, _ = prepared(kind, picture(kind), answering.model)
+    tensors |= changes
+
+    def read():
+        layout = answering.layout_for(layer, **tensors)
+        return to_grid(activation(answering, f"model.model.{layer}", tensors)[0], layout)
+
+    with torch.no_grad(), pytest.raises(InputError, match=message):
+        read()
+
+
+def test_settings_that_cannot_be_undone():
+    image, none = picture("llava"), {}
+    with pytest.raises(InputError, match="set do_pan_and_scan to false"):
+        FAMILIES["gemma3"].place(processor("gemma3", do_pan_and_scan=True), image, none)
+    large = processor("llava", do_pad=False, crop_size={"height": 40, "width": 40})
+    with pytest.raises(InputError, match=r"of 32 x 48 pixels is smaller than this model's crop: enlarge it"):
+        FAMILIES["llava"].place(large, image, none)
+    for kind, pixels in (("internvl", torch.zeros(4, 3, 32, 32)), ("idefics3", torch.zeros(1, 4, 3, 32, 32))):
+        with pytest.raises(InputError, match="in 4 parts where its size says 2 x 3 tiles and the whole"):
+            FAMILIES[kind].tiles_of(processor(kind), image, {"pixel_values": pixels})
+    assert FAMILIES["llava"].tiles_of(processor("llava"), image, none) == {}
+
+
+def test_longest_sides_have_a_limit():
+    image = Image.new("RGB", (100, 60))
+    wide = processor("idefics3", size={"longest_edge": 6000}, max_image_size={"longest_edge": 2048})
+    assert FAMILIES["idefics3"].tiles_of(wide, image, {"pixel_values": torch.zeros(1, 5, 1)})["tiles"].tolist() == [
+        [2, 2]
+    ]
+    high = image.transpose(Image.Transpose.ROTATE_90)
+    assert FAMILIES["idefics3"].tiles_of(wide, high, {"pixel_values": torch.zeros(1, 5, 1)})["tiles"].tolist() == [
+        [2, 2]
+    ]
+
+
+def test_families_by_model_type():
+    assert generative_family_of({"model_type": "qwen2_5_vl"}, "it") is FAMILIES["qwen2_5_vl"]
+    with pytest.raises(InputError, match=r"it is a 'clip' model: supported types are 'llava', .*'internvl'$"):
+        generative_family_of({"model_type": "clip"}, "it")

@@ -103,7 +103,7 @@ def packed(model: Any, layer: str, tensors: Mapping[str, Tensor]) -> Cells:
     vision, parts = model.config.vision_config, set(layer.split("."))
     side = int(vision.spatial_merge_size)
     blocks = torch.arange(rows * columns // side**2).reshape(rows // side, columns // side)
-    if "fullatt_block_indexes" in vision.to_dict() and not _in_language(layer) and "patch_embed" not in parts:
+    if hasattr(vision, "fullatt_block_indexes") and not _in_language(layer) and "patch_embed" not in parts:
         blocks = _windowed(blocks, int(vision.window_size) // side // int(vision.patch_size))
     grid = blocks
     if not _in_language(layer) and not _JOINT & parts:

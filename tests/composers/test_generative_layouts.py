@@ -513,6 +513,9 @@ def test_settings_that_cannot_be_undone():
     large = processor("llava", do_pad=False, crop_size={"height": 40, "width": 40})
     with pytest.raises(InputError, match=r"of 32 x 48 pixels is smaller than this model's crop: enlarge it"):
         FAMILIES["llava"].place(large, image, none)
+    pixtral = SimpleNamespace(image_processor=transformers.PixtralImageProcessor(), patch_size=16)
+    with pytest.raises(InputError, match=r"a resize to \{'longest_edge': 1024\} is not known here"):
+        FAMILIES["llava"].place(pixtral, image, none)
     for kind, pixels in (("internvl", torch.zeros(4, 3, 32, 32)), ("idefics3", torch.zeros(1, 4, 3, 32, 32))):
         with pytest.raises(InputError, match="in 4 parts where its size says 2 x 3 tiles and the whole"):
             FAMILIES[kind].tiles_of(processor(kind), image, {"pixel_values": pixels})

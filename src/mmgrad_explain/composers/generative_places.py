@@ -30,7 +30,8 @@ def one_square(processor: Any, original: Size, _tensors: Mapping[str, Tensor]) -
     """A picture that is perhaps padded to a square, resized, and perhaps cropped (LLaVA-1.5, PaliGemma, Gemma 3).
 
     Raises:
-        InputError: If it is smaller than the crop, or cut into further pictures (Gemma 3's pan and scan).
+        InputError: If it is smaller than the crop, resized in a way that is not known, or cut into further pictures
+            (Gemma 3's pan and scan).
     """
     own = _image_part(processor)
     if getattr(own, "do_pan_and_scan", None):
@@ -43,8 +44,10 @@ def one_square(processor: Any, original: Size, _tensors: Mapping[str, Tensor]) -
         if "shortest_edge" in size:
             short, edge = min(padded), size["shortest_edge"]
             rows, columns = (edge if side == short else int(edge * side / short) for side in padded)
-        else:
+        elif {*size} == {"height", "width"}:
             rows, columns = size["height"], size["width"]
+        else:
+            raise InputError(f"a resize to {size} is not known here: supported are height and width, or shortest_edge")
     scale = rows / padded[0], columns / padded[1]
     offset = before[0] * scale[0], before[1] * scale[1]
     if not getattr(own, "do_center_crop", None):

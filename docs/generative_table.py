@@ -1,8 +1,9 @@
 # ruff: noqa: INP001
 """Write the table in docs/generative.md, or check that it is what the code says.
 
-Each row is computed from a public checkpoint's config and its image processor's settings: the real image processor works
-on a picture of 640 x 480 pixels, and the layer that is explained by default says what cells lie on it. No model is built.
+Each row is computed from a public checkpoint's config and its image processor's settings: the real image processor
+works on a picture of 640 x 480 pixels, and the layer that is explained by default says what cells lie on it. No model
+is built.
 
 Usage: ``python docs/generative_table.py [--check]``
 """
@@ -29,7 +30,7 @@ _PINPOINTS = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
 _ONEVISION = [[384 * rows, 384 * columns] for rows in range(1, 7) for columns in range(1, 7)]
 _CLIP = {"model_type": "clip_vision_model", "image_size": 336, "patch_size": 14}
 _CROP = {"size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}}
-_QWEN = {"patch_size": 14, "size": {"shortest_edge": 3136, "longest_edge": 12845056}}
+_QWEN = {"patch_size": 14, "min_pixels": 3136, "max_pixels": 12845056}
 
 
 def _siglip(size: int) -> dict[str, Any]:
@@ -61,7 +62,7 @@ CHECKPOINTS: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
         "Qwen/Qwen3-VL-8B-Instruct",
         {},
         "Qwen2VLImageProcessor",
-        {"patch_size": 16, "size": {"shortest_edge": 65536, "longest_edge": 16777216}},
+        {"patch_size": 16, "min_pixels": 65536, "max_pixels": 16777216},
     ),
     "paligemma": (
         "google/paligemma2-3b-mix-448",

@@ -105,7 +105,7 @@ CONFIGS = {
 }
 SQUARE = {"height": 32, "width": 32}
 CROP = {"size": {"shortest_edge": 32}, "crop_size": SQUARE}
-QWEN_PROCESSOR = ("Qwen2VLImageProcessor", {"patch_size": 4, "size": {"shortest_edge": 64, "longest_edge": 64 * 64}})
+QWEN_PROCESSOR = ("Qwen2VLImageProcessor", {"patch_size": 4, "min_pixels": 64, "max_pixels": 64 * 64})
 SPLIT = {"size": {"longest_edge": 90}, "max_image_size": {"longest_edge": 32}}
 PROCESSORS = {
     "llava": ("LlavaImageProcessor", {**CROP, "do_pad": True}),
@@ -187,8 +187,10 @@ def prepared(kind, image, model, answer=ANSWER):
     tensors["pixel_values"] = tensors["pixel_values"].double()
     tensors |= family.tiles_of(own, image, tensors)
     with torch.no_grad():
-        pooled = model.get_image_features(**{name: tensors[name] for name in family.pictures}).pooler_output
-    count = sum(part.shape[:-1].numel() for part in pooled)
+        made = model.get_image_features(**{name: tensors[name] for name in family.pictures})
+    made = getattr(made, "pooler_output", made)  # of transformers 5; 4 gives the features, Qwen3-VL more than those
+    made = made[0] if kind == "qwen3_vl" else made
+    count = sum(part.shape[:-1].numel() for part in made)
     tensors["input_ids"] = torch.tensor([[1, *[TOKEN] * count, *QUESTION, *answer]])
     types = [0, *[1] * count, *[0] * len(QUESTION)]
     for name, value in family.types.items():
@@ -271,6 +273,8 @@ def test_one_bright_patch(kind, other, models):
     image = picture(kind)
     tensors, placement = prepared(kind, image, answering.model)
     layer = f"model.model.{other}" if other else answering.target_layer
+    if layer not in dict(answering.named_modules()):  # transformers 4
+        layer = layer.replace("vision_tower.", "vision_tower.vision_model.")
     with torch.no_grad():
         before, _ = activation(answering, layer, tensors)
     layout = answering.layout_for(layer, **tensors)
@@ -473,10 +477,10 @@ def test_more_texts_than_pictures(models):
     ("kind", "layer", "changes", "message"),
     [
         (
-            "llava",
-            "vision_tower.embeddings.patch_embedding",
+            "idefics3",
+            "vision_model.embeddings.patch_embedding",
             {},
-            r"an output of shape \(1, 32, 4, 4\) is not 16 tokens",
+            r"shape \(7, 32, 8, 8\) is not 448 tokens for each",
         ),
         (
             "qwen2_vl",

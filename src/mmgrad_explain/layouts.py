@@ -119,3 +119,8 @@ def to_grid(x: Tensor, layout: AnyLayout) -> Tensor:
             f"an output of shape {tuple(x.shape)}"
         )
     return x[:, first : first + height * width].transpose(1, 2).reshape(x.shape[0], x.shape[2], height, width)
+
+
+def placed(maps: Tensor, layout: AnyLayout) -> Tensor:
+    """Put a map of a layer's cells, (B, h, w) as :func:`to_grid` gives them, in place: of :class:`Cells` they move."""
+    return layout.fold(maps) if isinstance(layout, Cells) else maps

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mmgrad_explain import Cells, GradientError, InputError, Layout, MMGrad
+from mmgrad_explain import Cells, GradientError, InputError, Layout, MMGrad, candidate_layers
 from mmgrad_explain.errors import CaptureError
+from mmgrad_explain.layouts import describe_layout
 
 GRID = (2, 3)
 
@@ -107,6 +108,29 @@ def test_many_texts(model, inputs):
     model.layout_for = layout_for
     found = MMGrad(model, score=lambda output: output).texts(pixels, gain, encode=encode, compose=compose)
     torch.testing.assert_close(found.signed["mix"][0], plain(model, pixels.expand(3, -1, -1, -1), gain))
+
+
+def test_listed_among_the_layers(model, inputs):
+    found = {one.name: one for one in candidate_layers(model, *inputs)}
+    assert found["mix"].chosen
+    assert found["mix"].grid == GRID
+    assert found["mix"].channels == 4
+    assert describe_layout(found["mix"].layout) == "packed patches"
+    assert describe_layout(found["embed"].layout) == "nchw"
+    model.layout_for = lambda *_: Cells(lambda x: x.flatten(), lambda maps: maps)
+    with pytest.raises(GradientError, match="no layer of the model has both a spatial grid and a gradient"):
+        MMGrad(Nameless(model))(*inputs)
+
+
+class Nameless(nn.Module):
+    """A model with a ``layout_for`` and no layer of its own."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.layout_for = model, model.layout_for
+
+    def forward(self, pixels, gain):
+        return self.model(pixels, gain)
 
 
 def test_given_by_the_user(model, inputs):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgrad_explain.attention.capture import Capture
-from mmgrad_explain.attention.gradient import differentiate
+from mmgrad_explain.attention.gradient import differentiate, own_layout
 from mmgrad_explain.attention.guard import own_inputs, same_randomness, undisturbed
 from mmgrad_explain.attention.layout import infer_layout
 from mmgrad_explain.attention.modules import plain_modules, unwrap
@@ -20,7 +20,7 @@ from mmgrad_explain.attention.places import in_place, refuse_packed
 from mmgrad_explain.attention.scores import Score, check_score, default_score, ensure_score
 from mmgrad_explain.attention.structures import holds_strings, is_picture, map_tensors, tensors_in
 from mmgrad_explain.errors import GradientError, InputError
-from mmgrad_explain.layouts import AnyLayout, Layout, to_grid
+from mmgrad_explain.layouts import AnyLayout, Layout, placed, to_grid
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Candidate:
         type: Class name of the module.
         grid: (h, w), cells.
         channels: K.
-        layout: How the output lies on the picture.
+        layout: How the output lies on the picture: what the model's own ``layout_for`` says, or what was inferred.
         calls: How often the forward called the layer.
         gradient_reaches: The score's gradient is not zero everywhere on the grid.
         mixes_text: Text has been mixed into the output; None where no text input could be told.
@@ -43,7 +43,7 @@ class Candidate:
     type: str
     grid: tuple[int, int]
     channels: int
-    layout: Layout
+    layout: AnyLayout
     calls: int
     gradient_reaches: bool
     mixes_text: bool | None
@@ -115,14 +115,15 @@ def probe(
                     _follow_words(numbers, words, strings=holds_strings(inputs)), with_kwargs=True
                 )
                 stack.callback(handle.remove)
-        with Capture(root, modules, force_grad=True, onward=True) as seen:
+        with Capture(root, modules, force_grad=True, onward=True, packed=hasattr(root, "layout_for")) as seen:
             with same_randomness(list(root.parameters()), inputs):
                 output = root(*args, **kwargs)
             seen.stop()
             values = check_score(resolve_score(root, score, output)(output))
-            found = _judge(root, modules, seen, values, _reach(seen, pictures, words))
-    kept = in_place(root, seen, {one.name: one.layout for one in found}, inputs)
-    found = [one for one in found if one.name in kept or one.name == own]
+            found = _judge(modules, seen, values, _reach(seen, pictures, words))
+    inferred = {one.name: one.layout for one in found if own_layout(seen, one.name) is None}
+    kept = in_place(root, seen, inferred, inputs) if inferred else set()
+    found = [one for one in found if one.name in kept or one.name not in inferred or one.name == own]
     best = next((candidate for candidate in found if candidate.name == own), None) or _best(found)
     return [replace(candidate, chosen=candidate is best) for candidate in found]
 
@@ -166,7 +167,6 @@ def _varies(ids: Tensor) -> bool:
 
 
 def _judge(
-    root: nn.Module,
     modules: dict[str, nn.Module],
     seen: Capture,
     values: Tensor,
@@ -186,13 +186,13 @@ def _judge(
     for name in names:
         record = seen.records[name][0]
         from_picture, from_words = reached[id(record.activation)]
-        layout = _grid_layout(root, modules[name], record.activation, record.image_size)
+        layout = _grid_layout(seen, name)
         if layout is None or (follow_pictures and not from_picture):
             continue
         grid = to_grid(record.activation.detach(), layout)
         if grid.shape[0] != len(values) or grid.shape[2] * grid.shape[3] == 1:
             continue
-        height, width = grid.shape[2:]
+        height, width = placed(grid[:, 0], layout).shape[1:]
         found.append(
             Candidate(
                 name=name,
@@ -208,11 +208,18 @@ def _judge(
     return found
 
 
-def _grid_layout(root: nn.Module, module: nn.Module, activation: Tensor, size: tuple[int, int] | None) -> Layout | None:
+def _grid_layout(seen: Capture, name: str) -> AnyLayout | None:
+    record = seen.records[name][0]
     try:
-        return infer_layout(activation, module=module, model=root, image_size=size)
+        layout = own_layout(seen, name)
+        if layout is None or isinstance(layout, Layout):
+            layout = infer_layout(
+                record.activation, module=seen.layers[name], model=seen.root, image_size=record.image_size, given=layout
+            )
+        to_grid(record.activation.detach(), layout)
     except InputError:
         return None
+    return layout
 
 
 def _touches(gradient: Tensor | None, layout: AnyLayout) -> bool:

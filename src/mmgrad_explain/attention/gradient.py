@@ -10,7 +10,7 @@ from mmgrad_explain.attention.layout import infer_layout
 from mmgrad_explain.attention.modules import previous_block
 from mmgrad_explain.attention.weighting import Weighting
 from mmgrad_explain.errors import CaptureError, GradientError, InputError
-from mmgrad_explain.layouts import AnyLayout, Cells, Layout, ensure_layout, to_grid
+from mmgrad_explain.layouts import AnyLayout, Layout, ensure_layout, placed, to_grid
 
 MATH_ATTENTION = (
     "run the model's forward inside mmgrad.capture(math_attention=True) or "
@@ -178,10 +178,7 @@ def layouts_of(seen: Capture, given: AnyLayout | None, root: nn.Module) -> dict[
     """
     found: dict[str, list[AnyLayout]] = {}
     for name, module in seen.layers.items():
-        calls, known = seen.calls(name), given
-        if known is None and hasattr(root, "layout_for") and seen.arguments is not None:
-            args, kwargs = seen.arguments
-            known = ensure_layout(root.layout_for(name, *args, **kwargs))  # type: ignore[operator]
+        calls, known = seen.calls(name), own_layout(seen, name) if given is None else given
         if known is not None and not isinstance(known, Layout):
             found[name] = [known] * len(calls)
             continue
@@ -193,6 +190,21 @@ def layouts_of(seen: Capture, given: AnyLayout | None, root: nn.Module) -> dict[
         except InputError as error:
             raise InputError(f"layer {name!r}: {error}") from None
     return found
+
+
+def own_layout(seen: Capture, name: str) -> AnyLayout | None:
+    """Ask the model's own ``layout_for`` how a layer lies on the pictures of the recorded call.
+
+    Returns:
+        What it says; None where the model has no such method or leaves the layer to be told from its shape.
+
+    Raises:
+        InputError: it cannot say.
+    """
+    if not hasattr(seen.root, "layout_for") or seen.arguments is None:
+        return None
+    args, kwargs = seen.arguments
+    return ensure_layout(seen.root.layout_for(name, *args, **kwargs))  # type: ignore[operator]
 
 
 def batches_of(seen: Capture, layouts: dict[str, list[AnyLayout]]) -> list[int]:
@@ -224,4 +236,4 @@ def weigh(record: Record, gradient: Tensor | None, layout: AnyLayout, weighting:
             made = grid.new_zeros((grid.shape[0], *grid.shape[2:]))
         else:
             made = weighting(grid, to_grid(gradient, layout).to(grid.dtype))
-        return layout.fold(made) if isinstance(layout, Cells) else made
+        return placed(made, layout)

@@ -17,7 +17,7 @@ from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.guard import same_randomness
 from mmgrad_explain.attention.structures import is_picture, map_tensors, packed_patches
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.layouts import Layout, to_grid
+from mmgrad_explain.layouts import AnyLayout, to_grid
 
 # Marked places: rows and columns from and to, as parts of height and width. Alike under no flip and no exchange.
 _PLACES = (((0.55, 0.85), (0.10, 0.45)), ((0.05, 0.30), (0.60, 0.90)), ((0.30, 0.50), (0.05, 0.25)))
@@ -28,7 +28,7 @@ _FOUND = 0.8
 _Place = tuple[tuple[float, float], tuple[float, float]]
 
 
-def in_place(root: nn.Module, seen: Capture, layouts: Mapping[str, Layout], inputs: Any) -> set[str]:
+def in_place(root: nn.Module, seen: Capture, layouts: Mapping[str, AnyLayout], inputs: Any) -> set[str]:
     """Say at which layers a marked place is found again where the layout says that it lies.
 
     The model runs once for each of three places, without gradients and with the same random numbers.
@@ -58,7 +58,7 @@ def in_place(root: nn.Module, seen: Capture, layouts: Mapping[str, Layout], inpu
     return {name for name, of_places in shares.items() if not torch.stack(of_places).mean() < _FOUND}
 
 
-def _change(seen: Capture, again: Capture, name: str, layout: Layout) -> Tensor:
+def _change(seen: Capture, again: Capture, name: str, layout: AnyLayout) -> Tensor:
     """How much each cell of a layer's first call changed, (B, h, w); nothing where the call was another one."""
     before, after = seen.records[name][0].activation.detach(), again.records[name]
     if not after or after[0].activation.shape != before.shape:

@@ -36,19 +36,23 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """List the layers."""
-    from dataclasses import asdict
-
     from PIL import Image
 
     from mmgrad_explain.attention import candidate_layers
+    from mmgrad_explain.composers.generative import GenerativeComposer
     from mmgrad_explain.composers.load import load_composer
+    from mmgrad_explain.layouts import describe_layout
 
     composer = load_composer(options.model)
-    inputs = composer.preprocess([Image.effect_noise((64, 64), 64).convert("RGB")], [options.text])
+    picture = Image.effect_noise((64, 64), 64).convert("RGB")
+    if isinstance(composer, GenerativeComposer):  # any answer will do
+        inputs = composer.preprocess([picture], [options.text], answers=["yes"])
+    else:
+        inputs = composer.preprocess([picture], [options.text])
     tensors: dict[str, Any] = {**inputs.tensors}
     found = candidate_layers(composer, **tensors)
     if options.json:
-        rows = [{**asdict(candidate), "layout": str(candidate.layout)} for candidate in found]
+        rows = [{**vars(candidate), "layout": describe_layout(candidate.layout)} for candidate in found]
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
     else:
         sys.stdout.write(_table(found) + "\n")
@@ -56,12 +60,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _table(found: Sequence[Candidate]) -> str:
+    from mmgrad_explain.layouts import describe_layout
+
     rows = [("", "layer", "type", "grid", "channels", "layout", "text mixed in", "gradient")]
     known = {True: "yes", False: "no", None: "?"}
     rows += [
         (
-            "*" if c.chosen else "", c.name, c.type, f"{c.grid[0]}x{c.grid[1]}", str(c.channels), c.layout.kind,
-            known[c.mixes_text], known[c.gradient_reaches],
+            "*" if c.chosen else "", c.name, c.type, f"{c.grid[0]}x{c.grid[1]}", str(c.channels),
+            describe_layout(c.layout), known[c.mixes_text], known[c.gradient_reaches],
         )
         for c in found
     ]  # fmt: skip

@@ -45,18 +45,25 @@ class TestShareFound:
         assert share_found(change, PLACE) == 1
         change[0, 0] = torch.tensor([1.0, 3.0, 4.0, 5.0])
         assert share_found(change, PLACE) == pytest.approx((12 + 0.5) / 15)
-        assert share_found(change.flip(1), PLACE) == pytest.approx(10 / 2 / 15)
+        assert share_found(change.flip(1), PLACE) == 0
 
-    def test_samples_are_averaged(self):
+    def test_samples_are_counted_together(self):
         change = torch.zeros(2, 4, 4)
         change[0, 2, 1] = change[1, 0, 0] = 1
-        assert share_found(change, PLACE) == pytest.approx((1 + 14 / 2 / 15) / 2)
+        assert share_found(change, PLACE) == pytest.approx(15 / 16)
 
     def test_cells_that_touch_the_place_do_not_count(self):
         change = torch.zeros(1, 3, 3)
         change[0, 1, :2] = 9  # rows 1.5 to 2.25 of 3: half of row 1, a quarter of row 2; columns 0.75 to 1.5
         change[0, 2, 1] = 20
         assert share_found(change, PLACE) == 1
+
+    def test_cells_that_a_stride_passed_over(self):
+        change = torch.zeros(1, 8, 8)
+        change[0, 4, 2] = 1  # of four marked cells
+        assert share_found(change, PLACE) == 1
+        change[0, 0, 0] = 2
+        assert share_found(change, PLACE) == pytest.approx(59 / (59 + 4))
 
     def test_nothing_changed(self):
         assert share_found(torch.zeros(2, 4, 4), PLACE) == 0

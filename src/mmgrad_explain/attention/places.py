@@ -139,7 +139,9 @@ def _covered(cells: int, band: tuple[float, float]) -> Tensor:
 
 
 def share_found(change: Tensor, place: _Place) -> Tensor:
-    """Say how often a cell at a place changed more than one elsewhere; equal changes count half.
+    """Say how often a cell at a place changed more than one elsewhere; equal changes count half, none at all not.
+
+    Strides may pass over pixels, so that cells at the place do not change, as those elsewhere.
 
     Args:
         change: How much each cell changed, (B, h, w).
@@ -151,6 +153,8 @@ def share_found(change: Tensor, place: _Place) -> Tensor:
     if not bool(change.count_nonzero()):
         return torch.zeros((), dtype=torch.float64)
     there, elsewhere = _parts(change, place)
-    inside, outside = change[:, there], change[:, elsewhere].sort(-1).values
+    inside, outside = change[:, there].contiguous(), change[:, elsewhere].sort(-1).values
     below, not_above = (torch.searchsorted(outside, inside, right=right) for right in (False, True))
-    return ((below + not_above).float() / 2 / outside.shape[1]).mean().cpu()
+    neither = int(((inside == 0).sum(-1) * (outside == 0).sum(-1)).sum())
+    pairs = len(change) * inside.shape[1] * outside.shape[1] - neither
+    return ((below + not_above).sum().cpu() - neither) / 2 / pairs

@@ -127,6 +127,12 @@ class TestTimm:
             ("vit_tiny_patch16_224", VIT | {"img_size": 64, "global_pool": "avg"}, 64, "blocks"),
             ("convnext_atto", {"depths": (1, 1, 1, 1), "dims": (4, 8, 8, 16)}, 128, "stages"),
             ("resnet10t", {"zero_init_last": False}, 128, "layer4"),
+            (
+                "resnet26",
+                {"layers": (1, 1, 1, 2)},
+                128,
+                "layer4",
+            ),  # its fresh blocks do nothing, its strides skip pixels
             ("swin_tiny_patch4_window7_224", SWIN | {"img_size": 128, "window_size": 4}, 128, "norm"),
         ],
     )

@@ -151,7 +151,7 @@ def share_found(change: Tensor, place: _Place) -> Tensor:
         A number in [0, 1]; NaN where no cell is elsewhere, and 0 where nothing changed at all.
     """
     if not bool(change.count_nonzero()):
-        return torch.zeros((), dtype=torch.float64)
+        return torch.zeros(())
     there, elsewhere = _parts(change, place)
     inside, outside = change[:, there].contiguous(), change[:, elsewhere].sort(-1).values
     below, not_above = (torch.searchsorted(outside, inside, right=right) for right in (False, True))

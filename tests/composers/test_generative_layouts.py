@@ -490,10 +490,16 @@ def test_more_texts_than_pictures(models):
         ),
         ("llava", "language_model.layers.0", {"input_ids": torch.tensor([[1, TOKEN, 2]])}, "have 1 image tokens where"),
         (
+            "qwen2_vl",
+            "visual.merger",
+            {"image_grid_thw": torch.tensor([[1, 10, 18], [1, 10, 16]])},
+            r"different image_grid_thw \(\(1, 10, 16\), \(1, 10, 18\)\): explain them one at a time",
+        ),
+        (
             "llava_next",
             "multi_modal_projector",
             {"image_sizes": torch.tensor([[60, 90], [50, 80]])},
-            r"different image_sizes \(\(50, 80\), \(60, 90\)\): explain them one at a time",
+            "pictures of 60 x 90, 50 x 80 pixels lie differently in their tiles: explain them one at a time",
         ),
     ],
 )
@@ -508,6 +514,15 @@ def test_what_does_not_fit(kind, layer, changes, message, models):
 
     with torch.no_grad(), pytest.raises(InputError, match=message):
         read()
+
+
+def test_sizes_that_look_alike(models):
+    """Pictures of different sizes that the model sees in the same places."""
+    answering = models["llava_next"]
+    layout = answering.layout_for(
+        answering.target_layer, image_sizes=torch.tensor([[64, 90], [128, 180]]), input_ids=torch.zeros(2, 1)
+    )
+    assert layout.name == "6 x 8 cells and 4 x 4 of the whole"
 
 
 def test_settings_that_cannot_be_undone():

@@ -16,7 +16,7 @@ from mmgrad_explain.composers.generative_places import AnyRes, any_resolution
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -60,8 +60,7 @@ def any_resolution_tiles(model: Any, layer: str, tensors: Mapping[str, Tensor]) 
     """
     config = model.config
     tile, side = _pixels(config.vision_config), _side(config.vision_config)
-    height, width = _one(tensors["image_sizes"], "image_sizes")
-    shown = any_resolution((height, width), config.image_grid_pinpoints, tile, side)
+    shown = _shown_alike(tensors["image_sizes"], config.image_grid_pinpoints, tile, side)
     slots = None
     if _in_language(layer):
         places = _with_line_ends(shown, side, getattr(config, "vision_aspect_ratio", None))
@@ -72,6 +71,19 @@ def any_resolution_tiles(model: Any, layer: str, tensors: Mapping[str, Tensor]) 
         kept = numbers[down : len(numbers) - down, across : numbers.shape[1] - across]
         places = Places(kept, (rows * columns + 1) * side * side, tiled(side), shown.window)
     return to_cells(places, len(tensors["input_ids"]), layer, slots)
+
+
+def _shown_alike(sizes: Tensor, resolutions: Sequence[Sequence[int]], tile: int, side: int) -> AnyRes:
+    """How pictures of these (height, width) are shown in tiles.
+
+    Raises:
+        InputError: If not in the same way.
+    """
+    first, *others = [any_resolution((height, width), resolutions, tile, side) for height, width in sizes.tolist()]
+    if any((one.tiles, one.dropped, one.window) != (first.tiles, first.dropped, first.window) for one in others):
+        listed = ", ".join(f"{height} x {width}" for height, width in sizes.tolist())
+        raise InputError(f"pictures of {listed} pixels lie differently in their tiles: explain them one at a time")
+    return first
 
 
 def _with_line_ends(shown: AnyRes, side: int, most: str | None) -> Places:

@@ -84,7 +84,12 @@ def tokenizer(kind):
     rest = [one for one in special[4:] if one not in named.values()]
     if named:
         roles["extra_special_tokens"] = named
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=made, additional_special_tokens=rest, **roles)
+    name = "PreTrainedTokenizerFast"
+    if transformers.__version__ < "5":  # these processors look at the tokenizer's class
+        name = (
+            "Qwen2TokenizerFast" if kind.startswith("qwen") else "GemmaTokenizerFast" if kind == "paligemma" else name
+        )
+    return getattr(transformers, name)(tokenizer_object=made, additional_special_tokens=rest, **roles)
 
 
 def save(kind, folder):
@@ -130,3 +135,13 @@ def test_from_a_folder(kind, tmp_path):
     place = labels[0] >= 0
     said = logits[0].log_softmax(-1)[place.nonzero()[:, 0] - 1, labels[0, place]].sum()
     torch.testing.assert_close(maps["yes"].score[0], said, atol=1e-4, rtol=1e-4)
+
+    # Padding on the left, for the shorter question and answer, changes nothing.
+    pictures = [image, layouts.picture(kind, 1)]
+    questions, answers = ["is the dress red", "a blue one is the dress"], ["yes", "a blue one"]
+    both = explain(pictures, questions, model=composer, answer=answers)
+    for number in (0, 1):
+        one = explain(pictures[number], questions[number], model=composer, answer=answers[number])
+        torch.testing.assert_close(both.score[number], one.score[0], atol=1e-4, rtol=1e-4)
+        largest = one.maps.max()
+        torch.testing.assert_close(both.maps[number] / largest, one.maps[0] / largest, atol=1e-3, rtol=0)

@@ -48,7 +48,9 @@ class GenerativeFamily:
             tensors do not say so. It is handed to ``layout`` and ``place`` as ``tensors["tiles"]``, (B, 2) int64, and
             is nothing that the model takes.
         types: Of tensors that give each token a type, by name, the type of an answer's tokens. The processor makes
-            those of the prompt.
+            those of the prompt, if it is asked to, and not in every release.
+        prompt_type: The type of all tokens of a prompt, where the processor is not to be asked: PaliGemma's cannot be
+            in transformers 4.
         labels: The model is given the answer's ids as ``labels`` too: without, transformers 4 lets every token read the
             whole answer.
         prompt: How a question is asked where the processor has no chat template.
@@ -63,6 +65,7 @@ class GenerativeFamily:
     pictures: tuple[str, ...] = ("pixel_values",)
     tiles: Callable[[Any, Size, Mapping[str, Tensor]], Size] | None = None
     types: Mapping[str, int] = field(default_factory=dict)
+    prompt_type: int | None = None
     labels: bool = False
 
     def place(self, processor: Any, image: Image.Image, tensors: Mapping[str, Tensor]) -> Placement:
@@ -171,6 +174,7 @@ FAMILIES: dict[str, GenerativeFamily] = {
         places.one_square,
         "<image>{question}",
         types={"token_type_ids": 1},
+        prompt_type=0,
         labels=True,
     ),
     "gemma3": GenerativeFamily(

@@ -71,7 +71,8 @@ class GenerativeProcessor:
         """
         if len(images) != len(texts):
             raise InputError(f"a batch needs one text for each image, got {len(images)} images, {len(texts)} texts")
-        options = {f"return_{name}": True for name in self.family.types}
+        asked = self.family.types if self.family.prompt_type is None else ()
+        options = {f"return_{name}": True for name in asked}
         prompts = []
         for image, text in zip(images, texts, strict=True):
             try:
@@ -82,6 +83,9 @@ class GenerativeProcessor:
                     f"the model's own processor cannot take this picture with {text!r}: {reason}"
                 ) from error
             tensors = {name: made[name] for name in (*self._of_tokens, *self.family.pictures) if name in made}
+            if self.family.prompt_type is not None:
+                own = torch.full_like(tensors["input_ids"], self.family.prompt_type)
+                tensors |= dict.fromkeys(self.family.types, own)
             tensors |= self.family.tiles_of(self.processor, image, tensors)
             placement = self.family.place(self.processor, image, tensors)
             prompts.append(Prompt(tensors, placement))

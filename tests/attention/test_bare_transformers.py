@@ -321,7 +321,8 @@ def test_the_likelihood_of_an_answer(zoo, bare):
 
 def test_hidden_states_that_transformers_collects(zoo, bare):
     """LLaVA takes its patches from a hook of transformers, which is there from the second call on."""
-    model, layer = bare("LlavaForConditionalGeneration"), "model.vision_tower.encoder.layers.1"
+    model = bare("LlavaForConditionalGeneration")
+    layer = next(name for name, _ in model.named_modules() if name.endswith("encoder.layers.1"))
     given = inputs("LlavaForConditionalGeneration", zoo.pictures(2, (32, 32)), words())
     score = ASKED["LlavaForConditionalGeneration"][2]
     made = [MMGrad(model, layer, score)(**given).maps for _ in range(2)]

@@ -112,7 +112,8 @@ def test_what_the_model_says_by_itself(composer, pictures):
     own, prepare = model(), processor()
     inputs = prepare(images=[pictures[0]], text=[f"USER: <image>\n{QUESTIONS[0]} ASSISTANT:"], return_tensors="pt")
     composer.max_new_tokens = 3
-    said = own.generate(**inputs, max_new_tokens=3, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+    taken = {name: inputs[name] for name in ("input_ids", "attention_mask", "pixel_values")}
+    said = own.generate(**taken, max_new_tokens=3, do_sample=False)[0, inputs["input_ids"].shape[1] :]
     end = next(
         (place for place, index in enumerate(said.tolist()) if index < len(SPECIAL)), len(said)
     )  # at a special token
@@ -208,9 +209,22 @@ def test_what_cannot_be_asked(composer, pictures):
         composer.preprocess(pictures[:1], QUESTIONS)
 
 
+class Refusing:
+    """A processor that takes no picture."""
+
+    def __init__(self, own):
+        self.chat_template, self.image_token = own.chat_template, own.image_token
+
+    def __call__(self, **_):
+        raise ValueError("too small")
+
+
 def test_what_the_processor_refuses(composer, pictures):
-    with pytest.raises(InputError, match=r"the model's own processor cannot take this picture with 'a <image> dog': "):
+    with pytest.raises(InputError, match="the text 'a <image> dog' holds what stands for the picture"):
         explain(pictures[0], "a <image> dog", model=composer, answer="red")
+    composer.processor.processor = Refusing(composer.processor.processor)
+    with pytest.raises(InputError, match=r"the model's own processor cannot take this picture with 'a dog': too small"):
+        explain(pictures[0], "a dog", model=composer, answer="red")
 
 
 def test_a_model_that_says_nothing(composer, pictures):

@@ -18,7 +18,7 @@ KINDS = {
     "ViTConfig": (VISION, lambda vision: layers_of(vision)[-1].layernorm_before, (4, 4)),
     "CLIPVisionConfig": (VISION, lambda vision: layers_of(vision)[-1].layer_norm1, (4, 4)),
     "Dinov2Config": (VISION, lambda vision: layers_of(vision)[-1].norm1, (4, 4)),
-    "SiglipVisionConfig": (VISION, lambda vision: vision.get_submodule("post_layernorm"), (4, 4)),
+    "SiglipVisionConfig": (VISION, lambda vision: last_norm_of(vision), (4, 4)),
     "SwinConfig": (SWIN, lambda vision: vision.layernorm, (8, 8)),
 }
 
@@ -26,6 +26,11 @@ KINDS = {
 def layers_of(vision):
     """The list of blocks, wherever this version of transformers keeps it."""
     return next(one for one in vision.modules() if isinstance(one, torch.nn.ModuleList) and len(one) == 2)
+
+
+def last_norm_of(vision):
+    """SigLIP's last norm, likewise."""
+    return next(one for name, one in vision.named_modules() if name.endswith("post_layernorm"))
 
 
 def save_model(kind, folder, text_class=transformers.BertConfig):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.composers.huggingface_files import silent
-from mmgrad_explain.composers.huggingface_processor import check_one_size
+from mmgrad_explain.composers.huggingface_processor import TOKENIZING, check_one_size
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,6 +63,10 @@ class GenerativeProcessor:
         said = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
         return str(self.processor.apply_chat_template(said, add_generation_prompt=True, tokenize=False))
 
+    def _stands_for_pictures(self, text: str) -> bool:
+        token = getattr(self.processor, "image_token", None)
+        return isinstance(token, str) and token in text
+
     def prompts(self, images: Sequence[Image.Image], texts: Sequence[str]) -> list[Prompt]:
         """Prepare pictures with their questions, one by one.
 
@@ -75,8 +79,11 @@ class GenerativeProcessor:
         options = {f"return_{name}": True for name in asked}
         prompts = []
         for image, text in zip(images, texts, strict=True):
+            if self._stands_for_pictures(text):
+                raise InputError(f"the text {text!r} holds what stands for the picture, which is put in by itself")
             try:
-                made = self.processor(images=[image], text=[self.prompt(text)], return_tensors="pt", **options)
+                with TOKENIZING:
+                    made = self.processor(images=[image], text=[self.prompt(text)], return_tensors="pt", **options)
             except (ValueError, TypeError, KeyError, IndexError) as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise InputError(
@@ -98,10 +105,11 @@ class GenerativeProcessor:
         Raises:
             InputError: If it is empty.
         """
-        found = [int(one) for one in self.tokenizer(answer, add_special_tokens=False)["input_ids"]] if answer else []
+        with TOKENIZING:
+            found = self.tokenizer(answer, add_special_tokens=False)["input_ids"] if answer else []
         if not found:
             raise InputError("answer is empty: say what the model might answer, or leave it out to have it answer")
-        return found
+        return [int(one) for one in found]
 
     def words(self, ids: Sequence[int]) -> str:
         """An answer of its tokens."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,6 +31,9 @@ _RESIZES = (
     {"height", "width"}, {"shortest_edge"}, {"shortest_edge", "longest_edge"}, {"max_height", "max_width"},
 )  # fmt: skip
 _LONGEST = 1333 / 800  # of the shortest edge, in their resize
+
+TOKENIZING = threading.Lock()
+"""Held while a tokenizer works: it sets its padding and truncation anew each time, so that threads take turns."""
 
 
 class HuggingFaceProcessor:
@@ -138,18 +142,19 @@ class HuggingFaceProcessor:
 
     def encode_texts(self, texts: Sequence[str], notices: list[str] | None = None) -> tuple[Tensor, Tensor]:
         """Texts to ids and mask ``(B, L)`` int64; what was cut is added to ``notices``. An empty text has no mask."""
-        for text in texts:
-            count = len(self.tokenizer(text, verbose=False)["input_ids"])
+        with TOKENIZING:
+            counts = [len(self.tokenizer(text, verbose=False)["input_ids"]) for text in texts]
+            encoded = self.tokenizer(
+                list(texts),
+                padding="max_length" if self.fixed_length else "longest",
+                truncation=True,
+                max_length=self.max_tokens,
+                return_attention_mask=True,
+                return_tensors="pt",
+            )
+        for count in counts:
             if notices is not None and count > self.max_tokens:
                 notices.append(f"the text has {count} tokens, the model takes {self.max_tokens}: the rest was cut")
-        encoded = self.tokenizer(
-            list(texts),
-            padding="max_length" if self.fixed_length else "longest",
-            truncation=True,
-            max_length=self.max_tokens,
-            return_attention_mask=True,
-            return_tensors="pt",
-        )
         worded = torch.tensor([[bool(text.strip())] for text in texts])
         return encoded["input_ids"], encoded["attention_mask"] * worded
 

@@ -14,13 +14,6 @@ TEXTS = ["make it red", "a blue square"]
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 VISION = {**SIZES, "image_size": 32, "patch_size": 8}
 SWIN = {"image_size": 64, "patch_size": 4, "embed_dim": 16, "depths": [2, 2], "num_heads": [1, 2], "window_size": 4}
-KINDS = {
-    "ViTConfig": (VISION, lambda vision: layers_of(vision)[-1].layernorm_before, (4, 4)),
-    "CLIPVisionConfig": (VISION, lambda vision: layers_of(vision)[-1].layer_norm1, (4, 4)),
-    "Dinov2Config": (VISION, lambda vision: layers_of(vision)[-1].norm1, (4, 4)),
-    "SiglipVisionConfig": (VISION, lambda vision: last_norm_of(vision), (4, 4)),
-    "SwinConfig": (SWIN, lambda vision: vision.layernorm, (8, 8)),
-}
 
 
 def layers_of(vision):
@@ -31,6 +24,15 @@ def layers_of(vision):
 def last_norm_of(vision):
     """SigLIP's last norm, likewise."""
     return next(one for name, one in vision.named_modules() if name.endswith("post_layernorm"))
+
+
+KINDS = {
+    "ViTConfig": (VISION, lambda vision: layers_of(vision)[-1].layernorm_before, (4, 4)),
+    "CLIPVisionConfig": (VISION, lambda vision: layers_of(vision)[-1].layer_norm1, (4, 4)),
+    "Dinov2Config": (VISION, lambda vision: layers_of(vision)[-1].norm1, (4, 4)),
+    "SiglipVisionConfig": (VISION, last_norm_of, (4, 4)),
+    "SwinConfig": (SWIN, lambda vision: vision.layernorm, (8, 8)),
+}
 
 
 def save_model(kind, folder, text_class=transformers.BertConfig):

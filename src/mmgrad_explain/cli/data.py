@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmgrad_explain.cli import data_edits, data_scenes
+from mmgrad_explain.cli import data_check, data_edits, data_scenes
 
 _DETAILS = """\
 A triplet is a reference picture, a text that says what should change, the target picture that shows it, and a mask of
-the place that changes. Both commands write the same kind of folder: triplets.jsonl, references/, targets/, masks/,
-manifest.json.
+the place that changes. `edits` and `scenes` write the same kind of folder: triplets.jsonl, references/, targets/, masks/,
+manifest.json. `check` looks through a benchmark of composed retrieval that is there already.
 
 Examples:
   mmgrad-explain data edits train2017/ --annotations instances_train2017.json --out edits/ --count 10000
   mmgrad-explain data scenes --help
+  mmgrad-explain data check cirr datasets/CIRR
 """
 
 
 def add_parser(commands: Any) -> None:
     """Add the command and its sub-commands to the parser."""
     parser = commands.add_parser(
-        "data", help="build triplet sets with exact masks", details=_DETAILS,
-        description="Build triplet sets whose masks of what changes are exact.",
+        "data", help="build triplet sets with exact masks, check benchmarks", details=_DETAILS,
+        description="Build triplet sets whose masks of what changes are exact, and check benchmarks.",
     )  # fmt: skip
     subcommands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     data_edits.add_parser(subcommands)
     data_scenes.add_parser(subcommands)
+    data_check.add_parser(subcommands)

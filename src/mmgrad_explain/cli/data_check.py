@@ -1,0 +1,90 @@
+"""``mmgrad-explain data check``: what is missing or odd in a composed-retrieval data set."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+    from mmgrad_explain.data.cir_sets import CirSet
+
+_DETAILS = """\
+Reads the annotations of a benchmark as they are published, counts them, and looks for every picture they name. What is
+missing, damaged or odd is listed with its number, some names, and what to do about it; nothing is left out in silence.
+Pictures are looked for and not opened.
+
+NAME and what ROOT holds (docs/datasets.md says more):
+  cirr         captions/ and image_splits/, or both in cirr/; pictures in img_raw/ or in train/, dev/, test1/
+  fashioniq    captions/ (or json/), image_splits/, images/
+  shoes        relative_captions_shoes.json with train_im_names.txt, eval_im_names.txt (or in dataset/); womens_*/
+  circo        annotations/ and COCO2017_unlabeled/
+  lasco        lasco_val.json and lasco_val_corpus.json, or in downloads/; train2014/ and val2014/
+  fashion200k  labels/, test_queries.txt, women/
+  jsonl        triplets.jsonl: one object a line with "reference", "text" and "target"
+
+Exit codes: 0 all that evaluation needs is there, 1 something of that is missing, 2 something you can put right (one
+line says what, for example that ROOT holds nothing of NAME). A split that is not there at all is no error as long as
+another can be evaluated, unless --split asks for it.
+
+Examples:
+  mmgrad-explain data check cirr datasets/CIRR
+  mmgrad-explain data check fashioniq datasets/fashion-iq --split val
+  mmgrad-explain data check jsonl my-triplets --json
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "check", help="say what is missing or odd in a benchmark", details=_DETAILS,
+        description="Say what is missing or odd in a composed-retrieval data set.",
+    )  # fmt: skip
+    parser.add_argument("name", metavar="NAME", help="its format, such as cirr (--help lists them)")
+    parser.add_argument("root", metavar="ROOT", help="its folder")
+    parser.add_argument(
+        "--split", action="append", default=[], metavar="SPLIT", help="only this split, may be repeated"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read the set and report; 1 if evaluation would miss something."""
+    from mmgrad_explain.data.cir_readers import read_cir
+
+    found = read_cir(options.name, options.root, options.split)
+    sys.stdout.write((_as_json(found) if options.json else _text(found)) + "\n")
+    return 0 if found.complete else 1
+
+
+def _as_json(found: CirSet) -> str:
+    from dataclasses import asdict
+
+    findings = [asdict(finding) for finding in found.findings]
+    about = {"name": found.name, "root": str(found.root), "complete": found.complete}
+    return json.dumps({**about, **found.summary(), "findings": findings}, indent=2, ensure_ascii=False)
+
+
+def _text(found: CirSet) -> str:
+    from mmgrad_explain.data.cir_sets import LEVELS
+
+    summary = found.summary()
+    lines = [f"{found.name} in {found.root}"]
+    for part, counts in summary["parts"].items():
+        groups = f", {counts['groups']} groups" if "groups" in counts else ""
+        lines.append(
+            f"  {part:<12} {counts['queries']} queries ({counts['with target']} with target), gallery of "
+            f"{counts['gallery']}, references and targets {counts['references and targets']}{groups}"
+        )
+    lines.append(f"  {'pictures':<12} {summary['pictures'] - summary['missing']} of {summary['pictures']} are there")
+    for level, title in LEVELS.items():
+        of_level = [finding for finding in found.findings if finding.level == level]
+        lines += ["", f"{title}:"] if of_level else []
+        for finding in of_level:
+            lines.append(f"  {finding.where}: {finding.count} x {finding.what}; {finding.advice}")
+            lines.append(f"      {finding.names}")
+    lines += ["", "all that evaluation needs is there" if found.complete else "evaluation would miss something"]
+    return "\n".join(lines)

@@ -8,8 +8,8 @@ from mmgrad_explain.cli import data_check, data_edits, data_scenes
 
 _DETAILS = """\
 A triplet is a reference picture, a text that says what should change, the target picture that shows it, and a mask of
-the place that changes. `edits` and `scenes` write the same kind of folder: triplets.jsonl, references/, targets/, masks/,
-manifest.json. `check` looks through a benchmark of composed retrieval that is there already.
+the place that changes. `edits` and `scenes` write the same kind of folder: triplets.jsonl, references/, targets/,
+masks/, manifest.json. `check` looks through a benchmark of composed retrieval that is there already.
 
 Examples:
   mmgrad-explain data edits train2017/ --annotations instances_train2017.json --out edits/ --count 10000

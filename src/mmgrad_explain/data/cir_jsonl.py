@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.cir_reading import Reading
 
 FILE = "triplets.jsonl"
-SPLIT = "test"
+SPLIT = "all"
 """The split of queries that name none."""
 
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.data.cir_checks import gallery_findings, query_findings
 from mmgrad_explain.data.cir_sets import LEVELS, CirSet, CirTriplet, Finding, ImageIndex
-from mmgrad_explain.data.triplets import picture_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -155,9 +153,9 @@ class Reading:
 
     def _find(self, place: Path) -> Path | None:
         """The file at a place, or of its name with another picture suffix; None if there is none or it is empty."""
-        file, stack = picture_place(str(place))
-        if stack is not None:
-            return place if Path(file).is_file() else None
+        stack, mark, _ = place.name.rpartition("#")
+        if mark and stack.endswith(".npy"):
+            return place if (place.parent / stack).is_file() else None
         names = self._listed(place.parent)
         for name in (place.name, *(place.stem + suffix for suffix in SUFFIXES)):
             if name.lower() in names:
@@ -208,19 +206,13 @@ class Reading:
                 self.note("absent", part, "no annotations", [self.short(file)], advice)
 
     def _note_missing(self, paths: dict[str, Path], missing: set[str]) -> None:
-        noted: dict[Level, set[str]] = defaultdict(set)
-        for part, queries in sorted(self.queries.items(), key=lambda item: self.level(item[0]) != "needed"):
-            level = self.level(part)
+        for part, queries in self.queries.items():
             used = [*self.galleries[part], *(query.reference for query in queries)]
             used += [image for query in queries for image in (*query.relevant, *query.group)]
             wanted = [image for image in dict.fromkeys(used) if image in paths]
             lacking = [self.short(paths[image]) for image in wanted if image in missing]
             share = f"picture missing or empty (of {len(wanted)})"
-            self.note(level, part, share, lacking, self.advice)
-            noted[level].update(wanted)
-        if rest := missing - set().union(*noted.values()):
-            names = sorted(self.short(paths[image]) for image in rest)
-            self.note("odd", "pictures", "picture missing that no query and no gallery uses", names, self.advice)
+            self.note(self.level(part), part, share, lacking, self.advice)
 
 
 def has(entry: Any, key: str) -> bool:

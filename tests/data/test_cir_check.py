@@ -1,0 +1,101 @@
+"""``mmgrad-explain data check`` from the shell's side."""
+
+import json
+
+import pytest
+
+from mmgrad_explain.cli import data_check
+from mmgrad_explain.cli.main import main
+from mmgrad_explain.data.cir_readers import FORMATS
+
+ADVICE = "ask the makers of NLVR2 for its pictures and put train/, dev/ and test1/ into the folder"
+
+
+@pytest.fixture
+def run(capsys):
+    def call(*arguments):
+        try:
+            code = main(["data", "check", *[str(a) for a in arguments]])
+        except SystemExit as stop:
+            code = stop.code
+        done = capsys.readouterr()
+        return code, done.out, done.err
+
+    return call
+
+
+@pytest.mark.parametrize("name", list(FORMATS))
+def test_what_is_complete(run, request, name):
+    root = request.getfixturevalue(name)
+    code, out, err = run(name, root)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == f"{name} in {root}"
+    assert lines[-1] == "all that evaluation needs is there"
+
+
+def test_what_is_said(run, cirr, change):
+    (cirr / "img_raw" / "dev" / "dev-7-0-img0.png").unlink()
+    change(cirr / "captions" / "cap.rc2.val.json", lambda entries: [{**e, "caption": "a  dog"} for e in entries])
+    for name in ("captions/cap.rc2.train.json", "image_splits/split.rc2.train.json"):
+        (cirr / name).unlink()
+    code, out, err = run("cirr", cirr)
+    assert (code, err) == (1, "")
+    assert out.splitlines() == [
+        f"cirr in {cirr}",
+        "  val          2 queries (2 with target), gallery of 8, references and targets 3, 1 groups",
+        "  test1        2 queries (0 with target), gallery of 8, references and targets 2, 1 groups",
+        "  pictures     15 of 16 are there",
+        "",
+        "missing, and needed to evaluate:",
+        f"  val: 1 x picture missing or empty (of 8); {ADVICE}",
+        "      img_raw/dev/dev-7-0-img0.png",
+        "",
+        "not here:",
+        "  train: 1 x no annotations; the rest can be used without it",
+        "      captions/cap.rc2.train.json",
+        "",
+        "odd, and taken as it is:",
+        "  val: 2 x caption with several blanks in a row; they become one",
+        "      10, 11",
+        "",
+        "evaluation would miss something",
+    ]
+    code, out, _ = run("cirr", cirr, "--split", "test")
+    assert (code, out.splitlines()[1].split()[0]) == (0, "test1")
+
+
+def test_json(run, fashioniq):
+    (fashioniq / "images" / "Bdressval4.jpg").unlink()
+    code, out, err = run("fashioniq", fashioniq, "--json", "--split", "val")
+    found = json.loads(out)
+    assert (code, err) == (1, "")
+    assert (found["name"], found["root"], found["complete"]) == ("fashioniq", str(fashioniq), False)
+    assert found["parts"]["toptee.val"] == {
+        "queries": 2, "with target": 2, "gallery": 6, "references and targets": 4,
+    }  # fmt: skip
+    assert (found["pictures"], found["missing"]) == (15, 1)
+    assert found["findings"][0] == {
+        "level": "needed",
+        "where": "dress.val",
+        "what": "picture missing or empty (of 5)",
+        "count": 1,
+        "first": ["images/Bdressval4.jpg"],
+        "advice": "put the pictures into images/, as ASIN.jpg or ASIN.png",
+    }
+
+
+def test_wrong_input(run, tmp_path):
+    code, out, err = run("cirr", tmp_path)
+    assert (code, out) == (2, "")
+    assert err == (
+        f"mmgrad-explain: {tmp_path} holds nothing of cirr: there is no cirr/captions/cap.rc2.train.json, "
+        "cirr/captions/cap.rc2.val.json, cirr/captions/cap.rc2.test1.json\n"
+    )
+    assert run("cirr")[0] == 2
+    assert "did you mean 'shoes'" in run("shoe", tmp_path)[2]
+
+
+def test_help_names_every_format(run):
+    for name in FORMATS:
+        assert f"\n  {name} " in data_check._DETAILS

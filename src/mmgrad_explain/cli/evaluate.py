@@ -1,0 +1,188 @@
+"""``mmgrad-explain evaluate``: a model on a benchmark of composed retrieval, by the benchmark's own protocol."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from mmgrad_explain.cir_evaluation import CirEvaluation
+    from mmgrad_explain.data.cir_sets import CirSet
+
+_SPLITS = {"cirr": "val", "fashioniq": "val", "shoes": "eval", "circo": "val", "lasco": "val", "fashion200k": "test"}
+_NOTICES = 3
+_DETAILS = """\
+Embeds the pictures and the queries, ranks, and prints Recall@K (and CIRCO's mAP@K) of three ways to ask:
+  model        picture and text together
+  image only   the reference picture alone
+  text only    the text alone (of a model that embeds no text, with a plain grey picture)
+The last two are there because many queries of the public benchmarks can be answered without the other half: what a
+model adds is what it has beyond them.
+
+--data is NAME:ROOT; `mmgrad-explain data check --help` lists the names, and what ROOT holds. Nothing is left out: where
+a picture is missing, the evaluation does not begin. The protocol is printed with the figures (docs/datasets.md).
+
+With --submission, the files for CIRR's or CIRCO's server are written into a folder, after a check of the server's
+rules; this also works for the test splits, whose targets are not public.
+
+Exit codes: 0 done, 2 something you can put right (one line says what), 130 stopped by Ctrl-C. Files are written at the
+end, each whole or not at all.
+
+Examples:
+  mmgrad-explain evaluate --data cirr:datasets/CIRR --model openai/clip-vit-base-patch32
+  mmgrad-explain evaluate --data fashioniq:fashion-iq --model ./my-model --gallery queries --out vals.json
+  mmgrad-explain evaluate --data circo:CIRCO --split test --model ./my-model --submission submissions/
+  mmgrad-explain evaluate --data jsonl:my-triplets --model reference
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "evaluate", help="measure a model on a retrieval benchmark", details=_DETAILS,
+        description="Measure a model on a benchmark of composed image retrieval.",
+    )  # fmt: skip
+    add = parser.add_argument
+    add("--data", required=True, metavar="NAME:ROOT", help="the benchmark and its folder, such as cirr:datasets/CIRR")
+    add("--model", default="reference", help="bundled name, folder or hub id (default: %(default)s)")
+    add("--split", metavar="SPLIT", help="what to evaluate (default: the one whose targets are public)")
+    add("--soft", action="store_true", help="score CIRR's soft targets")
+    add(
+        "--gallery",
+        choices=("original", "queries"),
+        default="original",
+        help="what is ranked: the split's pictures, or only its references and targets (default: %(default)s)",
+    )
+    reference = parser.add_mutually_exclusive_group()
+    reference.add_argument(
+        "--remove-reference", dest="exclude", action="store_true", default=None,
+        help="take the reference out of the ranking (default: as is usual for the benchmark)",
+    )  # fmt: skip
+    reference.add_argument("--keep-reference", dest="exclude", action="store_false", help="leave it in the ranking")
+    add("--batch", type=int, default=32, metavar="N", help="pictures at once (default: %(default)s)")
+    add("--device", default="cpu", help="cpu, cuda, cuda:N or mps (default: %(default)s)")
+    add("--out", metavar="FILE", type=Path, help="write everything as JSON")
+    add("--submission", metavar="DIR", type=Path, help="write the files for the benchmark's server")
+    add("--overwrite", action="store_true", help="replace files that are there")
+    add("--json", action="store_true", help="print JSON instead of a table")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Evaluate; everything that can be checked is checked before a picture is embedded."""
+    from mmgrad_explain.data.cir_readers import read_cir
+    from mmgrad_explain.writing import atomic_file, check_writable
+
+    name, mark, root = options.data.partition(":")
+    if not mark:
+        raise InputError(f"--data {options.data!r} must be NAME:ROOT, for example cirr:datasets/CIRR")
+    if options.batch < 1:
+        raise InputError(f"--batch must be at least 1, got {options.batch}")
+    split = options.split or _SPLITS.get(name)
+    data = read_cir(name, root, [split] if split else [])
+    if name == "jsonl" and len(data.queries) > 1:
+        raise InputError(f"{root} has several splits, say which one with --split: {', '.join(data.queries)}")
+    data.require()
+
+    from mmgrad_explain.cir_evaluation import evaluate_cir, submission_files
+    from mmgrad_explain.composers.load import load_composer
+    from mmgrad_explain.evaluation.cir_submission import write_submission
+    from mmgrad_explain.explaining import usable_device
+
+    files = [] if options.submission is None else [options.submission / file for file in submission_files(data)]
+    for file in [*files, *filter(None, [options.out])]:
+        check_writable(file, overwrite=options.overwrite)
+    device = usable_device(options.device)
+    show = _Progress()
+    try:
+        found = evaluate_cir(
+            load_composer(options.model).to(device), data, soft=options.soft, gallery=options.gallery,
+            exclude_reference=options.exclude, batch=options.batch, submit=options.submission is not None,
+            progress=show,
+        )  # fmt: skip
+    finally:
+        show.end()
+    for file in files:
+        write_submission(found.submissions[file.name], file, overwrite=options.overwrite)
+    report = _report(options.model, data, found, [str(file) for file in files])
+    text = json.dumps(report, indent=2, ensure_ascii=False)
+    if options.out is not None:
+        with atomic_file(options.out, overwrite=options.overwrite) as stream:
+            stream.write(text.encode() + b"\n")
+    sys.stdout.write((text if options.json else _text(report)) + "\n")
+    return 0
+
+
+def _report(model: str, data: CirSet, found: CirEvaluation, files: list[str]) -> dict[str, Any]:
+    from mmgrad_explain.evaluation.report import environment
+
+    return {
+        "data": {"name": data.name, "root": str(data.root), "parts": found.counts},
+        "model": model,
+        "protocol": found.protocol,
+        "figures": _finite(found.figures),
+        "aspects": _finite(found.aspects),
+        "oddities": [str(finding) for finding in data.findings if finding.level == "odd"],
+        "notices": list(found.notices),
+        "submission": files,
+        "environment": environment(),
+    }
+
+
+def _finite(values: Any) -> Any:
+    """NaN, which JSON does not have, as None, wherever in mappings."""
+    if isinstance(values, float):
+        return None if math.isnan(values) else values
+    return {key: _finite(value) for key, value in values.items()}
+
+
+def _text(report: Mapping[str, Any]) -> str:
+    from mmgrad_explain.evaluation.report import MISSING, environment_line, markdown_table
+
+    def cells(row: Mapping[str, float | None]) -> list[str]:
+        return [MISSING if value is None else f"{100 * value:.2f}" for value in row.values()]
+
+    data, figures = report["data"], report["figures"]
+    lines = [f"{report['model']} on {data['name']} in {data['root']}", report["protocol"]]
+    for part, counts in data["parts"].items():
+        known = f"{counts['queries']} queries, {counts['with target']} with target"
+        lines.append(f"{part}: {known}, gallery of {counts['gallery']}")
+    rows = [[method, part, *cells(row)] for method, parts in figures.items() for part, row in parts.items()]
+    names = next(iter(next(iter(figures.values())).values()))
+    lines += ["", markdown_table(["query", "part", *(f"{name} %" for name in names)], rows)]
+    if report["aspects"]:
+        rows = [[aspect, *cells({"": value})] for aspect, value in report["aspects"].items()]
+        lines += ["", markdown_table(["semantic aspect", "mAP@10 % of the model"], rows)]
+    lines += ["", environment_line()]
+    lines += [f"odd: {oddity}" for oddity in report["oddities"]]
+    notices = report["notices"]
+    lines += [f"note: {notice}" for notice in notices[:_NOTICES]]
+    if len(notices) > _NOTICES:
+        lines.append(f"note: and {len(notices) - _NOTICES} more about texts; --json has all of them")
+    lines += [f"for the server: {file}" for file in report["submission"]]
+    return "\n".join(lines)
+
+
+class _Progress:
+    """One line that is written over, on a terminal only."""
+
+    def __init__(self) -> None:
+        self.shown = False
+
+    def __call__(self, what: str, done: int, of: int) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[K{what}: {done} of {of}")
+            sys.stderr.flush()
+            self.shown = True
+
+    def end(self) -> None:
+        if self.shown:
+            sys.stderr.write("\n")

@@ -1,12 +1,14 @@
 """``mmgrad-explain data check`` from the shell's side."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from mmgrad_explain.cli import data_check
 from mmgrad_explain.cli.main import main
 from mmgrad_explain.data.cir_readers import FORMATS
+from mmgrad_explain.evaluation.cir_protocols import PROTOCOLS
 
 ADVICE = "ask the makers of NLVR2 for its pictures and put train/, dev/ and test1/ into the folder"
 
@@ -99,3 +101,17 @@ def test_wrong_input(run, tmp_path):
 def test_help_names_every_format(run):
     for name in FORMATS:
         assert f"\n  {name} " in data_check._DETAILS
+
+
+def test_the_docs_have_every_format_and_its_figures():
+    docs = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
+    for name, known in FORMATS.items():
+        (row,) = [line for line in docs.splitlines() if line.startswith(f"| `{name}` | ")]
+        for split in (*known.splits, *known.other_names):
+            assert name == "jsonl" or split in row or split == "dev"
+    for protocol in PROTOCOLS.values():
+        title = "jsonl" if protocol.name == "triplets" else protocol.name
+        (row,) = [line for line in docs.splitlines() if line.startswith(f"| {title} | ")]
+        ks = ", ".join(map(str, protocol.precisions or protocol.recalls))
+        assert f"{'mAP' if protocol.precisions else 'R'}@{ks}" in row
+        assert f"| {'removed' if protocol.exclude_reference else 'kept'} |" in row

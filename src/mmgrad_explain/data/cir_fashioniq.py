@@ -39,7 +39,7 @@ def read_fashioniq(reading: Reading) -> None:
             reading.queries[part], reading.galleries[part] = triplets, tuple(asins)
             for asin in asins:
                 reading.picture(asin, reading.root / "images" / f"{asin}.jpg")
-    shared = Counter(asin for asins in reading.galleries.values() for asin in set(asins))
+    shared = Counter(asin for asins in reading.galleries.values() for asin in dict.fromkeys(asins))
     again = [asin for asin, count in shared.items() if count > 1]
     advice = f"so the lists name {shared.total()} pictures, but {len(shared)} files are all there is"
     reading.note("odd", "pictures", "picture that several lists name", again, advice)

@@ -149,6 +149,7 @@ def test_targets_that_are_no_candidates():
 def test_the_first_ones():
     similarity = torch.tensor([[0.1, 0.5, 0.5, 0.9], [0.0, 0.0, 0.0, 0.0]])
     assert [row.tolist() for row in best_first(similarity, 3)] == [[3, 1, 2], [0, 1, 2]]
+    assert best_first(torch.zeros(1, 5000), 50)[0].tolist() == list(range(50))
     candidates = torch.tensor([[True, False, True, False], [False, True, True, True]])
     assert [row.tolist() for row in best_first(similarity, 3, candidates)] == [[2, 0], [1, 2, 3]]
 

@@ -135,7 +135,8 @@ def evaluate_cir(
     if not (submit and submission_files(data)) and not any(
         query.target for queries in data.queries.values() for query in queries
     ):
-        raise InputError("the targets of this split are not public: make a submission, or take another split")
+        instead = "make a submission, or take another split" if data.name in _SUBMISSIONS else "take another split"
+        raise InputError(f"the targets of this split are not public: {instead}")
     if all(query.group for queries in data.queries.values() for query in queries):
         protocol = replace(protocol, subset_recalls=protocol.subset_recalls or (1, 2, 3))
     ranked = {part: _gallery(data, part, gallery) for part in data.queries}

@@ -1,9 +1,11 @@
 """``mmgrad-explain data check`` from the shell's side."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mmgrad_explain.cli import data_check
 from mmgrad_explain.cli.main import main
@@ -85,6 +87,25 @@ def test_json(run, fashioniq):
         "first": ["images/Bdressval4.jpg"],
         "advice": "put the pictures into images/, as ASIN.jpg or ASIN.png",
     }
+
+
+def test_pictures_are_opened_where_asked(run, tmp_path, monkeypatch):
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    (tmp_path / "c.jpg").write_text("<html>not found</html>")
+    records = [
+        {"reference": "a.png", "text": "t", "target": "b.png", "split": "train"},
+        {"reference": "b.png", "text": "t", "target": "c.jpg", "split": "test"},
+    ]
+    (tmp_path / "triplets.jsonl").write_text("\n".join(map(json.dumps, records)))
+    assert run("jsonl", tmp_path)[0] == 0
+    code, out, err = run("jsonl", tmp_path, "--open")
+    assert (code, err) == (1, "")
+    assert "  test: 1 x picture that cannot be read (of 2); fetch it again\n" in out
+    assert "c.jpg" in out.split("fetch it again\n")[1].splitlines()[0]
+    assert run("jsonl", tmp_path, "--open", "--split", "train")[0] == 0
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True, raising=False)
+    assert run("jsonl", tmp_path, "--open", "--split", "train")[2].endswith("pictures opened: 2 of 2\n")
 
 
 def test_wrong_input(run, tmp_path):

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.cli.steps import Steps
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
     for file in [*files, *filter(None, [options.out])]:
         check_writable(file, overwrite=options.overwrite)
     device = usable_device(options.device)
-    show = _Progress()
+    show = Steps()
     try:
         found = evaluate_cir(
             load_composer(options.model).to(device), data, soft=options.soft, gallery=options.gallery,
@@ -169,20 +170,3 @@ def _text(report: Mapping[str, Any]) -> str:
         lines.append(f"note: and {len(notices) - _NOTICES} more about texts; --json has all of them")
     lines += [f"for the server: {file}" for file in report["submission"]]
     return "\n".join(lines)
-
-
-class _Progress:
-    """One line that is written over, on a terminal only."""
-
-    def __init__(self) -> None:
-        self.shown = False
-
-    def __call__(self, what: str, done: int, of: int) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{what}: {done} of {of}")
-            sys.stderr.flush()
-            self.shown = True
-
-    def end(self) -> None:
-        if self.shown:
-            sys.stderr.write("\n")

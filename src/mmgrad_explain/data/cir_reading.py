@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.data.cir_checks import gallery_findings, query_findings
-from mmgrad_explain.data.cir_sets import LEVELS, CirSet, CirTriplet, Finding, ImageIndex
+from mmgrad_explain.data.cir_sets import CirSet, CirTriplet, Finding, ImageIndex, level_of, used_pictures, worst_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.cir_sets import Level
 
 SUFFIXES = (".jpg", ".png", ".jpeg")
-TRAINING = "train"
 
 
 class Damaged(ValueError):  # noqa: N818 - a record is damaged
@@ -52,10 +51,6 @@ class Reading:
 
     # ----------------------------------------------------------------------------------------------------------- noting
 
-    def level(self, part: str) -> Level:
-        """How bad it is where a part lacks something."""
-        return "training" if part.rpartition(".")[2] == TRAINING else "needed"
-
     def note(self, level: Level, where: str, what: str, names: Iterable[str], advice: str) -> None:
         """Add a finding, if it concerns anything."""
         self.findings += Finding.of(level, where, what, names, advice)
@@ -79,10 +74,10 @@ class Reading:
         try:
             return file.read_text("utf-8-sig")
         except FileNotFoundError:
-            self.note(self.level(part), part, "file missing", [self.short(file)], "it belongs to the annotations")
+            self.note(level_of(part), part, "file missing", [self.short(file)], "it belongs to the annotations")
         except (OSError, UnicodeDecodeError) as error:
             reason = f"{self.short(file)}: {' '.join(str(error).split())}"
-            self.note(self.level(part), part, "file unreadable", [reason], "fetch it again")
+            self.note(level_of(part), part, "file unreadable", [reason], "fetch it again")
         return None
 
     def json(self, part: str, file: Path, kind: type) -> Any:
@@ -94,11 +89,11 @@ class Reading:
             found = json.loads(text)
         except ValueError as error:
             reason = f"{self.short(file)}: {error}"
-            self.note(self.level(part), part, "file is not JSON, or breaks off", [reason], "fetch it again")
+            self.note(level_of(part), part, "file is not JSON, or breaks off", [reason], "fetch it again")
             return kind()
         if not isinstance(found, kind):
             reason = f"{self.short(file)}: a {type(found).__name__} where a {kind.__name__} should be"
-            self.note(self.level(part), part, "file of another form", [reason], f"is {self.root} the right folder?")
+            self.note(level_of(part), part, "file of another form", [reason], f"is {self.root} the right folder?")
             return kind()
         return found
 
@@ -117,7 +112,7 @@ class Reading:
             except Damaged as error:
                 damaged.append(f"no. {number + 1} {error}")
         what = f"record of {self.short(file)} that lacks something"
-        self.note(self.level(part), part, what, damaged, "compare the file with the published one")
+        self.note(level_of(part), part, what, damaged, "compare the file with the published one")
 
     def sound(self, part: str, file: Path, entries: Iterable[Any], usable: Callable[[Any], bool]) -> list[Any]:
         """The entries of a list of pictures that can be used; the others are a finding."""
@@ -125,7 +120,7 @@ class Reading:
         for number, entry in enumerate(entries, 1):
             (kept if usable(entry) else damaged).append(entry if usable(entry) else f"no. {number}")
         what = f"entry of {self.short(file)} that names no picture"
-        self.note(self.level(part), part, what, damaged, "compare the file with the published one")
+        self.note(level_of(part), part, what, damaged, "compare the file with the published one")
         return kept
 
     def short(self, path: Path) -> str:
@@ -189,30 +184,26 @@ class Reading:
             doubled = gallery_findings(part, self.galleries[part])
             self.galleries[part] = tuple(dict.fromkeys(self.galleries[part]))
             gallery = frozenset(self.galleries[part])
-            self.findings += [*doubled, *query_findings(part, queries, gallery, paths, self.level(part))]
+            self.findings += [*doubled, *query_findings(part, queries, gallery, paths, level_of(part))]
         self._note_missing(paths, missing)
-        order = list(LEVELS)
-        findings = tuple(sorted(self.findings, key=lambda finding: order.index(finding.level)))
         index = ImageIndex(paths, frozenset(missing), self.galleries)
-        return CirSet(self.name, self.root, self.queries, index, findings)
+        return CirSet(self.name, self.root, self.queries, index, worst_first(self.findings))
 
     def _note_absent(self) -> None:
-        enough = any(self.level(part) == "needed" and queries for part, queries in self.queries.items())
+        enough = any(level_of(part) == "needed" and queries for part, queries in self.queries.items())
         for part, file in self.absent.items():
-            if self.asked or (not enough and self.level(part) == "needed"):
-                self.note(self.level(part), part, "no annotations", [self.short(file)], "fetch the annotation files")
+            if self.asked or (not enough and level_of(part) == "needed"):
+                self.note(level_of(part), part, "no annotations", [self.short(file)], "fetch the annotation files")
             else:
                 advice = "the rest can be used without it"
                 self.note("absent", part, "no annotations", [self.short(file)], advice)
 
     def _note_missing(self, paths: dict[str, Path], missing: set[str]) -> None:
         for part, queries in self.queries.items():
-            used = [*self.galleries[part], *(query.reference for query in queries)]
-            used += [image for query in queries for image in (*query.relevant, *query.group)]
-            wanted = [image for image in dict.fromkeys(used) if image in paths]
+            wanted = [image for image in used_pictures(queries, self.galleries[part]) if image in paths]
             lacking = [self.short(paths[image]) for image in wanted if image in missing]
             share = f"picture missing or empty (of {len(wanted)})"
-            self.note(self.level(part), part, share, lacking, self.advice)
+            self.note(level_of(part), part, share, lacking, self.advice)
 
 
 def has(entry: Any, key: str) -> bool:

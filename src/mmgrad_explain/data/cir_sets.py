@@ -130,6 +130,25 @@ class Finding:
         return [cls(level, where, what, len(concerned), tuple(concerned[:SHOWN]), advice)] if concerned else []
 
 
+def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings in the order of :data:`LEVELS`, otherwise as they are."""
+    order = list(LEVELS)
+    return tuple(sorted(findings, key=lambda finding: order.index(finding.level)))
+
+
+def used_pictures(queries: Iterable[CirTriplet], gallery: Iterable[str]) -> list[str]:
+    """Ids of the pictures that a part ranks or its queries name, each once."""
+    used = list(gallery)
+    for query in queries:
+        used += [query.reference, *query.relevant, *query.group]
+    return list(dict.fromkeys(used))
+
+
+def level_of(part: str) -> Level:
+    """How bad it is where a part lacks something: only training can do without evaluation's parts."""
+    return "training" if part.rpartition(".")[2] == "train" else "needed"
+
+
 @dataclass(frozen=True)
 class CirSet:
     """A data set.

@@ -244,6 +244,35 @@ def test_cirr_and_its_submission(tmp_path):
     assert "references and targets" in small.protocol
 
 
+def test_categories_are_ranked_apart(tmp_path):
+    """FashionIQ: three galleries with pictures in common, and the mean that papers give."""
+    for i in range(30):
+        save(tmp_path / "images" / f"B{i}.png", i)
+    for number, category in enumerate(("dress", "shirt", "toptee")):
+        asins = [f"B{i}" for i in range(8 * number, 8 * number + 14)]
+        entries = [
+            {"candidate": asins[i], "target": asins[i + 1], "captions": ["is red.", TEXTS[i % 4]]}
+            for i in range(2 + number)
+        ]
+        for kind, content in (("captions/cap", entries), ("image_splits/split", asins)):
+            path = tmp_path / f"{kind}.{category}.val.json"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(content))
+    data, composer = read_cir("fashioniq", tmp_path, ["val"]), Towers().eval()
+    found = evaluate_cir(composer, data, batch=7)
+    parts = found.figures["model"]
+    assert list(parts) == ["dress.val", "shirt.val", "toptee.val", "mean"]
+    for part in data.queries:
+        gallery, queries = one_at_a_time(composer, data, part)
+        names, hits = data.images.galleries[part], 0
+        for query, row in zip(data.queries[part], (queries["model"] @ gallery.T).tolist(), strict=True):
+            hits += query.target in sorted(names, key=lambda n, row=row, names=names: -row[names.index(n)])[:10]
+        assert parts[part]["R@10"] == pytest.approx(hits / len(data.queries[part]))
+        assert found.counts[part]["gallery"] == 14
+    assert parts["mean"]["R@10"] == pytest.approx(sum(parts[part]["R@10"] for part in data.queries) / 3)
+    assert sum(composer.batches[:4]) + composer.batches[4] == 30  # a picture of two galleries is embedded once
+
+
 def test_a_split_whose_targets_are_kept(tmp_path):
     data = cirr_set(tmp_path, "test1", "test1", judged=False)
     with pytest.raises(InputError, match="the targets of this split are not public: make a submission"):

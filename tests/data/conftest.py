@@ -8,7 +8,7 @@ CATEGORIES = ("dress", "shirt", "toptee")
 
 
 def put(root, files):
-    """Write files: lists and dictionaries as JSON, texts as they are; a name that ends in a picture suffix as bytes."""
+    """Write files: lists and dictionaries as JSON, texts as they are."""
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ def lasco(tmp_path):
 def fashion200k(tmp_path):
     """Fashion200K: two pictures have one label."""
     folder = "women/dresses/day_dresses"
-    labels = [(f"{folder}/1/1_0.jpeg", "black lace dress"), (f"{folder}/1/1_1.jpeg", "black  lace dress ")]
+    labels = [(f"{folder}/1/1_0.jpeg", "black lace dress"), (f"{folder}/1/1_1.jpeg", "black lace dress ")]
     labels += [(f"{folder}/2/2_0.jpeg", "blue lace dress"), (f"{folder}/3/3_0.jpeg", "blue dress")]
     put(
         tmp_path,

@@ -512,6 +512,18 @@ def test_galleries_and_splits_of_ones_own(jsonl, write):
     assert said(read_cir("jsonl", jsonl, ["dev"]))[1:] == [("dev", 1, "gallery without a picture", "dev")]
 
 
+def test_names_are_taken_as_they_stand_first(jsonl, write):
+    lines = [
+        {"reference": "a.jpg", "text": "t", "target": "A.jpg"},
+        {"reference": "b.JPG", "text": "t", "target": "a.png"},
+    ]
+    write(jsonl, {"triplets.jsonl": "\n".join(map(json.dumps, lines)), "A.jpg": "picture", "a.png": "picture"})
+    found = read_cir("jsonl", jsonl)
+    assert found.complete
+    names = {image: found.images.path(image).name for image in found.images.paths}
+    assert names == {"a.jpg": "a.jpg", "A.jpg": "A.jpg", "b.JPG": "b.jpg", "a.png": "a.png"}
+
+
 def test_damaged_lines(jsonl, write):
     lines = ["{", "[1]", '{"text": "a", "reference": 3}', '{"reference": "a.jpg", "text": "t", "id": true}']
     write(jsonl, {"triplets.jsonl": "\n".join([*lines, '{"reference": "a.jpg", "text": "t"}'])})

@@ -158,7 +158,9 @@ def _text(report: Mapping[str, Any]) -> str:
         lines.append(f"{part}: {known}, gallery of {counts['gallery']}")
     rows = [[method, part, *cells(row)] for method, parts in figures.items() for part, row in parts.items()]
     names = next(iter(next(iter(figures.values())).values()))
-    lines += ["", markdown_table(["query", "part", *(f"{name} %" for name in names)], rows)]
+    judged = any(counts["with target"] for counts in data["parts"].values())
+    table = markdown_table(["query", "part", *(f"{name} %" for name in names)], rows)
+    lines += ["", table if judged else "no figures: the targets of this split are not public"]
     if report["aspects"]:
         rows = [[aspect, *cells({"": value})] for aspect, value in report["aspects"].items()]
         lines += ["", markdown_table(["semantic aspect", "mAP@10 % of the model"], rows)]

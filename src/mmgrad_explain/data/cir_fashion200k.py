@@ -36,7 +36,7 @@ def read_fashion200k(reading: Reading) -> None:
             if len(fields) < 3:
                 damaged.append(f"{path.name}, line {number}")
             else:
-                labels[fields[0]] = " ".join(fields[2].split())
+                labels[fields[0]] = fields[2].strip()
     reading.note("needed", part, "line that is not path, score, label", damaged, "compare it with the published file")
     alike = defaultdict(list)
     for image, label in labels.items():

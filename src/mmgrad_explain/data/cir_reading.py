@@ -153,19 +153,20 @@ class Reading:
             return place if (place.parent / stack).is_file() else None
         names = self._listed(place.parent)
         for name in (place.name, *(place.stem + suffix for suffix in SUFFIXES)):
-            if name.lower() in names:
-                return place.with_name(names[name.lower()])
+            found = names.get(name) or names.get(name.lower())
+            if found is not None:
+                return place.with_name(found)
         return None
 
     def _listed(self, folder: Path) -> dict[str, str]:
-        """The files of a folder that are not empty, by their names in lower case; each folder is listed once."""
+        """The files of a folder that are not empty, by their names and these in lower case; listed once."""
         if folder not in self._folders:
             try:
                 with os.scandir(folder) as entries:
                     names = sorted(e.name for e in entries if e.is_file() and e.stat().st_size)
             except OSError:
                 names = []
-            self._folders[folder] = {name.lower(): name for name in names}
+            self._folders[folder] = {name.lower(): name for name in names} | {name: name for name in names}
         return self._folders[folder]
 
     # -------------------------------------------------------------------------------------------------------------- end

@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mmgrad_explain import __version__
-from mmgrad_explain.cli import data, layers, overlay, train
+from mmgrad_explain.cli import data, evaluate, layers, overlay, train
 from mmgrad_explain.errors import MMGradError
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ Examples:
   mmgrad-explain layers
   mmgrad-explain data scenes --out scenes/ --count 10000
   mmgrad-explain train tiny
+  mmgrad-explain evaluate --data cirr:datasets/CIRR --model openai/clip-vit-base-patch32
 
-Exit codes: 0 done, 2 something you can put right (one line says what), 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 something is missing (data check), 2 something you can put right (one line says what), 130 stopped by Ctrl-C.
 `mmgrad-explain COMMAND --help` tells all about a command, `-h` just lists its options.
 """
 
@@ -63,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     overlay.add_parser(commands)
     layers.add_parser(commands)
     data.add_parser(commands)
+    evaluate.add_parser(commands)
     train.add_parser(commands)
     return parser
 

@@ -24,7 +24,8 @@ Examples:
   mmgrad-explain train tiny
   mmgrad-explain evaluate --data cirr:datasets/CIRR --model openai/clip-vit-base-patch32
 
-Exit codes: 0 done, 1 something is missing (data check), 2 something you can put right (one line says what), 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 something is missing (data check), 2 something you can put right (one line says what), 130
+stopped by Ctrl-C.
 `mmgrad-explain COMMAND --help` tells all about a command, `-h` just lists its options.
 """
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from mmgrad_explain.attention import MultiModalGradAttention
+from mmgrad_explain.attention.modules import device_of
 from mmgrad_explain.attention.phrases import PhraseMaps, check_spans, split_phrases
 from mmgrad_explain.attention.words import pieces_of_text
 from mmgrad_explain.composers.base import Composer
@@ -216,11 +217,15 @@ def _spread(name: str, items: list[T], count: int) -> list[T]:
 @contextmanager
 def _on_device(composer: Composer, device: str | torch.device | None) -> Iterator[torch.device]:
     """The composer on a device for a while; gives the device."""
-    home = next((p.device for p in composer.parameters()), torch.device("cpu"))
+    home = device_of(composer)
     place = home if device is None else usable_device(device)
     if place == home:
         yield home
         return
+    if any(parameter.is_meta for parameter in composer.parameters()):
+        raise InputError(
+            f"device: weights of {composer.name} are offloaded, and accelerate says where they run: leave device out"
+        )
     composer.to(place)
     try:
         yield place

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mmgrad_explain.attention.gradient import differentiate, full, take_gradients
 from mmgrad_explain.attention.guard import own_inputs, undisturbed
+from mmgrad_explain.attention.modules import device_of
 from mmgrad_explain.attention.structures import map_tensors, tensors_in
 from mmgrad_explain.errors import GradientError, InputError
 
@@ -159,7 +160,7 @@ def _processor_of(root: nn.Module) -> tuple[Any, torch.device]:
         raise InputError(
             f"texts: {type(root).__name__} has no processor with encode_images and encode_texts: hand in tensors"
         )
-    return processor, next((parameter.device for parameter in root.parameters()), torch.device("cpu"))
+    return processor, device_of(root)
 
 
 def _read(root: nn.Module, texts: tuple[str, ...], notices: list[str]) -> dict[str, Tensor]:

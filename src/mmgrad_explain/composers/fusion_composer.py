@@ -32,6 +32,7 @@ from mmgrad_explain.composers.fusion_tower import (
     watching,
 )
 from mmgrad_explain.composers.network import ComposedOutput
+from mmgrad_explain.composers.openclip_files import CONFIG_FILE as OPEN_CLIP_CONFIG
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -200,9 +201,10 @@ class FusionComposer(Composer):
         config = read_config(folder)
         if config.get("model_type") != MODEL_TYPE:
             raise InputError(f"{folder} holds a {config.get('model_type')!r} model, not a {MODEL_TYPE!r} one")
-        for there in (folder / SAFETENSORS, folder / TOWER / CONFIG):
-            if not there.is_file():
-                raise InputError(f"{folder} has no {there.relative_to(folder)}")
+        if not (folder / SAFETENSORS).is_file():
+            raise InputError(f"{folder} has no {SAFETENSORS}")
+        if not any((folder / TOWER / file).is_file() for file in (CONFIG, OPEN_CLIP_CONFIG)):
+            raise InputError(f"{folder} has no {TOWER}/{CONFIG}")
         tower = two_towers(load_composer(folder / TOWER))
         try:
             fusion = build_fusion(config["method"], Sizes(**config["sizes"]), config["options"])

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from mmgrad_explain.composers.square_pictures import SquarePictures
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from PIL import Image
     from torch import Tensor
 
@@ -25,7 +22,7 @@ PROMPT = "a photo of $ that {text}"
 _STAND_IN = "it"  # a word of one token nearly everywhere; its embedding is never used
 
 
-class FusionProcessor:
+class FusionProcessor(SquarePictures):
     """What a tower's processor does, with texts in a prompt where there is one.
 
     Args:
@@ -61,40 +58,6 @@ class FusionProcessor:
     def tokenizer(self) -> Any:
         """The tower's."""
         return self.inner.tokenizer
-
-    @cached_property
-    def image_size(self) -> int:
-        """Side of the square that pictures are brought to, pixels.
-
-        Raises:
-            AttributeError: It is no square, or differs from picture to picture.
-        """
-        from PIL import Image
-
-        shapes = ((600, 600), (600, 900), (900, 600))
-        sizes = {self.inner.encode_images([Image.new("RGB", shape)])[1][0].input for shape in shapes}
-        (height, width), *others = sizes
-        if others or height != width:
-            raise AttributeError("pictures of this tower have no one size")
-        return int(height)
-
-    def normalise(self, pictures: np.ndarray) -> Tensor:
-        """``(B, H, W, 3)`` uint8 of the tower's own size to ``(B, 3, H, W)`` float32, without resize or crop."""
-        black, white = self._ends
-        values = torch.from_numpy(pictures).float().permute(0, 3, 1, 2) / 255
-        normalised: Tensor = black + values * (white - black)
-        return normalised.contiguous()
-
-    @cached_property
-    def _ends(self) -> Tensor:
-        """What the tower's processor makes of black and of white, ``(2, 3, 1, 1)``; values between lie on a line."""
-        from PIL import Image
-
-        pixels: Tensor = self.inner.encode_images(
-            [Image.new("RGB", (64, 64), colour) for colour in ("black", "white")]
-        )[0]
-        height, width = pixels.shape[2] // 2, pixels.shape[3] // 2
-        return pixels[:, :, height : height + 1, width : width + 1]
 
     def __call__(
         self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None

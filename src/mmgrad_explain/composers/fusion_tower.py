@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from mmgrad_explain.composers.dual_encoder import DualEncoder
-from mmgrad_explain.composers.files import CONFIG
 from mmgrad_explain.composers.fusion import Sizes
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.layouts import to_grid
@@ -204,26 +203,17 @@ def changing(tower: nn.Module, layer: str, change: Callable[[Tensor], Tensor]) -
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """Where a module is."""
-    return next((one.device for one in module.parameters()), torch.device("cpu"))
+    """Where a module is, by its first weights that are not offloaded (meta), else the CPU."""
+    return next((one.device for one in module.parameters() if not one.is_meta), torch.device("cpu"))
 
 
 def save_tower(tower: DualEncoder, folder: Path) -> None:
     """Write a tower as its own library has it.
 
     Raises:
-        InputError: If that library does not say how.
+        InputError: If the tower does not say how.
     """
     own: Any = tower
-    if hasattr(own, "save_pretrained"):
-        own.save_pretrained(folder)
-    elif hasattr(getattr(own, "model", None), "save_pretrained"):
-        own.model.save_pretrained(folder)
-        for weights in folder.glob("*.safetensors"):  # which are written so that nobody else can read them
-            weights.chmod((folder / CONFIG).stat().st_mode)
-        own.processor.image_processor.save_pretrained(folder)
-        own.processor.tokenizer.save_pretrained(folder)
-    else:
-        raise InputError(
-            f"{type(own).__name__} cannot be saved: it has no save_pretrained; take a tower of transformers"
-        )
+    if not hasattr(own, "save_pretrained"):
+        raise InputError(f"{type(own).__name__} cannot be saved: it has no save_pretrained")
+    own.save_pretrained(folder)

@@ -8,20 +8,20 @@ What such a model is asked, and what it is for composed retrieval, is said in
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from mmgrad_explain.composers.dual_encoder import DualEncoder, unit_features
-from mmgrad_explain.composers.files import read_config
+from mmgrad_explain.composers.files import CONFIG, read_config
 from mmgrad_explain.composers.huggingface_families import Family, family_of
 from mmgrad_explain.composers.huggingface_files import read_model, silent
 from mmgrad_explain.composers.huggingface_processor import HuggingFaceProcessor, PatchProcessor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from mmgrad_explain.composers.base import Composer
 
@@ -88,6 +88,16 @@ class HuggingFaceComposer(DualEncoder):
         composer = composer_class(family)(model, processor, family, name)
         composer.eval()
         return composer
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the model and its processor into a folder as transformers has them, made if needed."""
+        folder = Path(folder)
+        with silent():
+            self.model.save_pretrained(folder)
+            self.processor.image_processor.save_pretrained(folder)
+            self.processor.tokenizer.save_pretrained(folder)
+        for weights in folder.glob("*.safetensors"):  # which are written so that nobody else can read them
+            weights.chmod((folder / CONFIG).stat().st_mode)
 
 
 class PatchComposer(HuggingFaceComposer):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmgrad_explain.composers.base import prepare_batch
+from mmgrad_explain.composers.square_pictures import SquarePictures
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import Placement
 
@@ -36,7 +37,7 @@ TOKENIZING = threading.Lock()
 """Held while a tokenizer works: it sets its padding and truncation anew each time, so that threads take turns."""
 
 
-class HuggingFaceProcessor:
+class HuggingFaceProcessor(SquarePictures):
     """A model's own image processor and tokenizer.
 
     The pixels are what the image processor gives. Where a picture lies in them is computed from the processor's own
@@ -59,6 +60,7 @@ class HuggingFaceProcessor:
         self.max_tokens = max_tokens
         self.fixed_length = fixed_length
         tokenizer.padding_side = tokenizer.truncation_side = "right"
+        _name_the_edge(image_processor)
         if tokenizer.pad_token is None:
             raise InputError("the tokenizer has no padding token: name one as pad_token in tokenizer_config.json")
         self._check_geometry()
@@ -236,6 +238,21 @@ def _crop(image_processor: Any) -> dict[str, int]:
     return {"height": edge, "width": edge}
 
 
+def _name_the_edge(image_processor: Any) -> None:
+    """Have a crop named by one edge where the processor reads nothing else; some published settings give a number."""
+    if _kind(image_processor) not in _PADDED_TO_EACH_OTHER or not getattr(image_processor, "do_center_crop", None):
+        return
+    crop = _sides(image_processor, "crop_size")
+    edges = {*crop.values()}
+    if len(edges) > 1:
+        raise InputError(
+            f"{IMAGE_FILES[0]}: {_kind(image_processor)} crops to a square, not to {crop}: write "
+            f'"crop_size": {{"shortest_edge": {min(edges)}}}'
+        )
+    if edges:
+        image_processor.crop_size = {"shortest_edge": edges.pop()}
+
+
 def _margin(image_processor: Any, side: int, crop: int) -> int:
     """What a crop of the centre leaves in front: less than 0 where it cuts, padding where the picture is smaller.
 
@@ -296,6 +313,8 @@ def check_one_size(placements: Sequence[Placement]) -> None:
 
 
 def _sides(image_processor: Any, name: str) -> dict[str, int]:
-    """A size setting by the names of its sides; empty where there is none."""
+    """A size setting by the names of its sides; empty where there is none. A number is that of the shortest edge."""
     value = getattr(image_processor, name, None)
+    if isinstance(value, int):
+        return {"shortest_edge": value}
     return {key: int(side) for key, side in dict(value or {}).items() if side is not None}

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch.nn import functional as F
 
 from mmgrad_explain.composers.framing import open_clip_framing
-from mmgrad_explain.composers.openclip_files import WEIGHT_FILES, read_open_clip_config
+from mmgrad_explain.composers.openclip_files import CONFIG_FILE, WEIGHT_FILES, read_open_clip_config
 from mmgrad_explain.composers.openclip_processor import OpenClipProcessor, open_clip_tokenizer
 from mmgrad_explain.composers.timm_layers import GridLayer, find_grid_layer
 from mmgrad_explain.composers.tower import TowerComposer
@@ -23,7 +24,6 @@ from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from torch import Tensor
 
@@ -35,16 +35,20 @@ class OpenClipComposer(TowerComposer):
         model: Of open_clip, in eval mode.
         processor: For it.
         name: What it is called.
+        config: What its folder's ``open_clip_config.json`` holds; without it the model cannot be saved.
 
     Raises:
         InputError: If its vision tower pools in a way that leaves no layer to explain.
     """
 
-    def __init__(self, model: Any, processor: OpenClipProcessor, name: str) -> None:
+    def __init__(
+        self, model: Any, processor: OpenClipProcessor, name: str, config: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self.processor = processor
         self.name = name
+        self.config = config
         layer = grid_layer_of(model.visual, processor.framing.size)
         self.explain_at(replace(layer, name=f"model.visual.{layer.name}"), processor.framing.size)
 
@@ -80,7 +84,24 @@ class OpenClipComposer(TowerComposer):
         given = {key: value for key, value in (config.get("preprocess_cfg") or {}).items() if value is not None}
         framing = open_clip_framing({**given, "size": model.visual.image_size})
         tokenizer = open_clip_tokenizer(config["model_cfg"].get("text_cfg") or {}, folder)
-        return cls(model, OpenClipProcessor(framing, tokenizer), name).eval()
+        return cls(model, OpenClipProcessor(framing, tokenizer), name, config).eval()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config, weights and, where it is one of transformers, the tokenizer into a folder, made if needed.
+
+        Raises:
+            InputError: If the model was handed in without its config.
+        """
+        from safetensors.torch import save
+
+        if self.config is None:
+            raise InputError(f"{self.name} cannot be saved: hand in what its {CONFIG_FILE} holds as config=")
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CONFIG_FILE).write_text(json.dumps(self.config, indent=2) + "\n", encoding="utf-8")
+        weights = {name: value.detach().cpu().clone().contiguous() for name, value in self.model.state_dict().items()}
+        (folder / WEIGHT_FILES[0]).write_bytes(save(weights, {"format": "pt"}))  # save_file lets nobody else read it
+        self.processor.save_tokenizer(folder)
 
 
 def grid_layer_of(visual: Any, input_size: tuple[int, int]) -> GridLayer:

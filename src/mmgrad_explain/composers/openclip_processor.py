@@ -8,6 +8,7 @@ import torch
 
 from mmgrad_explain.composers.base import prepare_batch
 from mmgrad_explain.composers.huggingface_processor import TOKENIZER_FILES
+from mmgrad_explain.composers.square_pictures import SquarePictures
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.images import Placement
 
 
-class OpenClipProcessor:
+class OpenClipProcessor(SquarePictures):
     """open_clip's own transform and tokenizer.
 
     Args:
@@ -73,6 +74,11 @@ class OpenClipProcessor:
                 notices.append(f"the text has {count} tokens, the model takes {length}: the rest was cut")
             mask[row, :count] = bool(text.strip())
         return ids, mask
+
+    def save_tokenizer(self, folder: Path) -> None:
+        """Write a tokenizer of transformers into a folder; open_clip's own comes with open_clip."""
+        if not hasattr(self.own_tokenizer, "bpe_ranks"):
+            self.own_tokenizer.tokenizer.save_pretrained(folder)
 
     def _count(self, text: str) -> int:
         own = self.own_tokenizer

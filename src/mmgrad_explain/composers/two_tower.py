@@ -117,7 +117,8 @@ class TwoTowerComposer(TowerComposer):
             tokenizer: Of transformers, where ``text`` is a module.
             pool: See :class:`TwoTowerComposer`.
             vision_options: For ``timm.create_model``.
-            data: What differs from timm's own data config of the model: ``input_size`` and so on.
+            data: What differs from timm's own data config of the model: ``input_size`` and so on. With an ``img_size``
+                in ``vision_options``, that is the size of the input by default.
             image_projection: (D, V).
             text_projection: (D, W).
             layer: Dotted name inside the vision tower of the layer to explain, where it is not to be found.
@@ -130,7 +131,7 @@ class TwoTowerComposer(TowerComposer):
 
         options = {"num_classes": 0, **(vision_options or {})}
         tower = _timm_tower(vision, options) if isinstance(vision, str) else vision
-        settings = {**timm.data.resolve_model_data_config(tower), **(data or {})}
+        settings = {**timm.data.resolve_model_data_config(tower), **_built_for(options), **(data or {})}
         text_model, read = _text_tower(text)
         tokenizer = tokenizer or (read_tokenizer(str(text)) if read else None)
         if tokenizer is None:
@@ -143,6 +144,10 @@ class TwoTowerComposer(TowerComposer):
             except InputError as error:
                 message = f"{error}. Name the layer= to explain and give an image_projection="
                 raise InputError(message) from error
+            except (AssertionError, RuntimeError) as error:
+                size = f"{framing.size[0]} x {framing.size[1]}"
+                message = f"vision: the tower does not take pictures of {size} pixels ({_reason(error)})"
+                raise InputError(f'{message}: give its own size, data={{"input_size": (3, H, W)}}') from error
             finally:
                 tower.train(was_training)
         if image_projection is None:
@@ -234,8 +239,7 @@ class TwoTowerComposer(TowerComposer):
         except (TypeError, KeyError, ValueError, RuntimeError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(f"the weights in {folder} do not fit its config.json: {reason}") from error
+            raise InputError(f"the weights in {folder} do not fit its config.json: {_reason(error)}") from error
         composer.explain_at(known, composer.processor.framing.size)
         composer.target_layer = config.get("target_layer")
         composer.recipe = {"vision": vision, "text": text}
@@ -275,8 +279,14 @@ def _timm_tower(name: str, options: dict[str, Any]) -> nn.Module:
 
     try:
         return timm.create_model(name, **options)  # type: ignore[no-any-return]
-    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"vision: timm cannot build {name!r} ({error})") from error
+    except (RuntimeError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        raise InputError(f"vision: timm cannot build {name!r} ({_reason(error)})") from error
+
+
+def _built_for(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the options of a tower say of its pictures, for its data config."""
+    size = options.get("img_size")
+    return {} if size is None else {"input_size": (3, size, size) if isinstance(size, int) else (3, *size)}
 
 
 def _only_a_shape(vision: Mapping[str, Any]) -> str:
@@ -301,8 +311,7 @@ def _text_tower(text: str | Path | nn.Module) -> tuple[Any, str]:
     try:
         model = AutoModel.from_pretrained(str(text), trust_remote_code=False)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"text: {text} cannot be loaded as a text model: {reason}") from error
+        raise InputError(f"text: {text} cannot be loaded as a text model: {_reason(error)}") from error
     if getattr(model.config, "is_encoder_decoder", False):
         return model.get_encoder(), "encoder"
     return model, "model"
@@ -327,3 +336,7 @@ def _longest(text: Any, tokenizer: Any) -> int:
     if "roberta" in str(getattr(config, "model_type", "")):  # positions are counted from behind the padding's
         positions -= int(getattr(config, "pad_token_id", 1)) + 1
     return min(int(positions), int(tokenizer.model_max_length))
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -34,7 +34,14 @@ from mmgrad_explain.training.objective_terms import (
     mistaken_change,
     stays,
 )
-from mmgrad_explain.training.stages import check_trainable, logit_scale_of, look_layer_of, stages_of
+from mmgrad_explain.training.stages import (
+    check_score,
+    check_trainable,
+    logit_scale_of,
+    look_layer_of,
+    recompute_activations,
+    stages_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -130,10 +137,9 @@ class GroundedObjective(nn.Module):
             kind: look_layer_of(composer, kind) for kind in ("pooling", "context") if getattr(grounding, kind)
         }
         self._score = ensure_score(grounding.score)
-        self._checkpointing = options.gradient_checkpointing
-        if self._checkpointing and hasattr(composer, "gradient_checkpointing_enable"):
-            composer.gradient_checkpointing_enable()  # type: ignore[operator]
-            self._checkpointing = False
+        if any(self.grounding.weights.values()):
+            check_score(composer, self._score.name)
+        self._checkpointing = options.gradient_checkpointing and not recompute_activations(composer)
 
     def forward(
         self, batch: TripletBatch, rng: np.random.Generator, schedule: float = 1.0, *, dense_only: bool = False

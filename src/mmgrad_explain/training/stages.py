@@ -10,14 +10,19 @@ the second derivative is taken only from the explained layer on.
 
 A parameter ``logit_scale`` (log of the inverse temperature) is used where there is one, and ``backbone``, a tuple of
 dotted names, says which parts were trained before and may have a learning rate of their own.
+
+A model with two towers alone has nothing but the sum of picture and text to be trained: ``f = i + t``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from mmgrad_explain.composers.dual_encoder import DualEncoder
 from mmgrad_explain.composers.reference_composer import ReferenceComposer
 from mmgrad_explain.errors import InputError
 
@@ -106,3 +111,66 @@ def check_trainable(composer: Composer) -> None:
     missing = [name for name, there in needs.items() if not there]
     if missing:
         raise InputError(f"{type(composer).__name__} cannot be trained: it has no {', '.join(missing)}")
+
+
+def check_score(composer: Composer, score: str) -> None:
+    """Find out whether a composer can have maps of a score.
+
+    Raises:
+        InputError: If it is the shift, and the same whatever the picture is.
+    """
+    if isinstance(composer, DualEncoder) and score == "shift":
+        raise InputError(
+            f"grounding.score: what the text adds in {composer.name} is the same for every picture, so that 'shift' "
+            f"has no maps: set it to {composer.default_score!r}, or put a method on the two towers (FusionComposer)"
+        )
+
+
+def recompute_activations(composer: Composer) -> bool:
+    """Have a composer compute its encoder's activations anew in the backward pass instead of keeping them.
+
+    Its own ``gradient_checkpointing_enable`` is asked, or else, where it cannot be taken apart, that of the model of
+    transformers that holds the explained layer.
+
+    Returns:
+        Whether that is done; if not, the composer can be taken apart and its encoder be run so from outside.
+
+    Raises:
+        InputError: If neither is possible, or the encoder is frozen.
+    """
+    own: Any = composer
+    if hasattr(own, "gradient_checkpointing_enable"):
+        own.gradient_checkpointing_enable()
+        return True
+    if stages_of(composer) is not None:
+        return False
+    path = str(composer.target_layer).split(".")
+    for depth in range(1, len(path)):
+        model: Any = composer.get_submodule(".".join(path[:depth]))
+        if getattr(model, "supports_gradient_checkpointing", False):
+            encoder = ".".join(path[: depth + 1])
+            if not any(parameter.requires_grad for parameter in composer.get_submodule(encoder).parameters()):
+                raise InputError(f"model.gradient_checkpointing: {encoder} is frozen and keeps little: set it to false")
+            model.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": _both_times_alike})
+            return True
+    raise InputError(
+        f"model.gradient_checkpointing: {type(composer).__name__} has no gradient_checkpointing_enable, and its "
+        "explained layer is in no model of transformers that has one: set it to false"
+    )
+
+
+class _SameAttention:
+    """Attention by the kernel that has a second derivative, in a forward and each time that it is repeated."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+
+    def __enter__(self) -> None:
+        self._stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+
+    def __exit__(self, *_error: object) -> None:
+        self._stack.close()
+
+
+def _both_times_alike() -> tuple[_SameAttention, _SameAttention]:
+    return _SameAttention(), _SameAttention()

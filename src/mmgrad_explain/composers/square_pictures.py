@@ -1,0 +1,57 @@
+"""Pictures of a model's own size, as training has them, to what its processor makes of them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from PIL import Image
+    from torch import Tensor
+
+    from mmgrad_explain.images import Placement
+
+
+class SquarePictures:
+    """Adds to a processor what training asks of it, found by showing it a few plain pictures."""
+
+    def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
+        """RGB pictures to ``(B, 3, H, W)`` float32 and their placements."""
+        raise NotImplementedError
+
+    @cached_property
+    def image_size(self) -> int:
+        """Side of the square that pictures are brought to, pixels.
+
+        Raises:
+            AttributeError: It is no square, or differs from picture to picture.
+        """
+        from PIL import Image
+
+        shapes = ((600, 600), (600, 900), (900, 600))
+        sizes = {self.encode_images([Image.new("RGB", shape)])[1][0].input for shape in shapes}
+        (height, width), *others = sizes
+        if others or height != width:
+            raise AttributeError("pictures of this tower have no one size")
+        return int(height)
+
+    def normalise(self, pictures: np.ndarray) -> Tensor:
+        """``(B, H, W, 3)`` uint8 of the model's own size to ``(B, 3, H, W)`` float32, without resize or crop."""
+        black, white = self._ends
+        values = torch.from_numpy(pictures).float().permute(0, 3, 1, 2) / 255
+        normalised: Tensor = black + values * (white - black)
+        return normalised.contiguous()
+
+    @cached_property
+    def _ends(self) -> Tensor:
+        """What becomes of black and of white, ``(2, 3, 1, 1)``; values between lie on a line."""
+        from PIL import Image
+
+        pixels = self.encode_images([Image.new("RGB", (64, 64), colour) for colour in ("black", "white")])[0]
+        height, width = pixels.shape[2] // 2, pixels.shape[3] // 2
+        return pixels[:, :, height : height + 1, width : width + 1]

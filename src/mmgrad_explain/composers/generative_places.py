@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.composers.huggingface_geometry import check_geometry, place, sides_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import Placement
 
@@ -30,34 +31,13 @@ def one_square(processor: Any, original: Size, _tensors: Mapping[str, Tensor]) -
     """A picture that is perhaps padded to a square, resized, and perhaps cropped (LLaVA-1.5, PaliGemma, Gemma 3).
 
     Raises:
-        InputError: If it is smaller than the crop, resized in a way that is not known, or cut into further pictures
-            (Gemma 3's pan and scan).
+        InputError: If it is resized in a way that is not known, or cut into further pictures (Gemma 3's pan and scan).
     """
     own = _image_part(processor)
     if getattr(own, "do_pan_and_scan", None):
         raise InputError("pan and scan shows parts of the picture a second time: set do_pan_and_scan to false")
-    padded = (max(original),) * 2 if getattr(own, "do_pad", None) else original
-    before = [float((side - length) // 2) for side, length in zip(padded, original, strict=True)]
-    rows, columns = padded
-    if getattr(own, "do_resize", None):
-        size = _sides(processor, "size")
-        if "shortest_edge" in size:
-            short, edge = min(padded), size["shortest_edge"]
-            rows, columns = (edge if side == short else int(edge * side / short) for side in padded)
-        elif {*size} == {"height", "width"}:
-            rows, columns = size["height"], size["width"]
-        else:
-            raise InputError(f"a resize to {size} is not known here: supported are height and width, or shortest_edge")
-    scale = rows / padded[0], columns / padded[1]
-    offset = before[0] * scale[0], before[1] * scale[1]
-    if not getattr(own, "do_center_crop", None):
-        return Placement(original, (rows, columns), scale, offset)
-    crop = _sides(processor, "crop_size")
-    height, width = crop["height"], crop["width"]
-    if height > rows or width > columns:
-        raise InputError(f"a picture of {rows} x {columns} pixels is smaller than this model's crop: enlarge it")
-    offset = offset[0] - (rows - height) // 2, offset[1] - (columns - width) // 2
-    return Placement(original, (height, width), scale, offset)
+    check_geometry(own)
+    return place(own, original)
 
 
 def patches(processor: Any, original: Size, tensors: Mapping[str, Tensor]) -> Placement:
@@ -78,7 +58,7 @@ def tiles_of_shape(processor: Any, original: Size, tensors: Mapping[str, Tensor]
     count = len(tensors["pixel_values"])
     if count == 1:
         return 1, 1
-    own, tile = _image_part(processor), _sides(processor, "size")
+    own, tile = _image_part(processor), sides_of(_image_part(processor), "size")
     columns, rows = get_optimal_tiled_canvas(
         original, (tile["height"], tile["width"]), int(own.min_patches), int(own.max_patches)
     )
@@ -91,12 +71,12 @@ def tiles_of_size(processor: Any, original: Size, tensors: Mapping[str, Tensor])
     Raises:
         InputError: If that is not the number of tiles that are there.
     """
-    count, tile = tensors["pixel_values"].shape[1], _sides(processor, "max_image_size")["longest_edge"]
+    count, tile = tensors["pixel_values"].shape[1], sides_of(_image_part(processor), "max_image_size")["longest_edge"]
     if count == 1:
         return 1, 1
     height, width = original
     if getattr(_image_part(processor), "do_resize", None):
-        height, width = _to_longest(original, _sides(processor, "size")["longest_edge"])
+        height, width = _to_longest(original, sides_of(_image_part(processor), "size")["longest_edge"])
     shape = width / height
     if width >= height:
         columns = math.ceil(width / tile)
@@ -110,7 +90,7 @@ def tiles_of_size(processor: Any, original: Size, tensors: Mapping[str, Tensor])
 def tiled(processor: Any, original: Size, tensors: Mapping[str, Tensor]) -> Placement:
     """A picture stretched to whole tiles, as many as ``tensors["tiles"]`` says."""
     rows, columns = tensors["tiles"][0].tolist()
-    size = _sides(processor, "max_image_size") or _sides(processor, "size")
+    size = sides_of(_image_part(processor), "max_image_size") or sides_of(_image_part(processor), "size")
     longest = size.get("longest_edge", 0)
     return stretched(original, (rows * size.get("height", longest), columns * size.get("width", longest)))
 
@@ -118,7 +98,7 @@ def tiled(processor: Any, original: Size, tensors: Mapping[str, Tensor]) -> Plac
 def in_own_shape(processor: Any, original: Size, _tensors: Mapping[str, Tensor]) -> Placement:
     """A picture resized to fit tiles and padded, the padding dropped again (LLaVA-NeXT, LLaVA-OneVision)."""
     own = _image_part(processor)
-    crop, size = _sides(own, "crop_size"), _sides(own, "size")
+    crop, size = sides_of(own, "crop_size"), sides_of(own, "size")
     tile = crop.get("height") or size.get("height") or size["shortest_edge"]
     patch = getattr(processor, "patch_size", None)
     side = tile // int(patch) if patch else math.isqrt(int(processor.num_image_tokens))
@@ -213,9 +193,3 @@ def any_resolution(original: Size, resolutions: Sequence[Sequence[int]], tile: i
 
 def _image_part(processor: Any) -> Any:
     return getattr(processor, "image_processor", processor)
-
-
-def _sides(processor: Any, name: str) -> dict[str, int]:
-    """A size setting by the names of its sides; empty where there is none."""
-    value = getattr(_image_part(processor), name, None)
-    return {key: int(side) for key, side in dict(value or {}).items() if side is not None}

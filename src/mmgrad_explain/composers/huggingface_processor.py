@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmgrad_explain.composers.base import prepare_batch
+from mmgrad_explain.composers.huggingface_geometry import SETTINGS, check_geometry, name_the_edge, place
 from mmgrad_explain.composers.square_pictures import SquarePictures
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import Placement
@@ -21,17 +22,10 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.composers.base import ComposerInputs
 
-IMAGE_FILES = ("preprocessor_config.json", "processor_config.json")
+IMAGE_FILES = (SETTINGS, "processor_config.json")
 TOKENIZER_FILES = (
     "tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
 )  # fmt: skip
-
-_SQUARED = "LlavaImageProcessor"
-_PADDED_TO_EACH_OTHER = ("ViltImageProcessor", "BridgeTowerImageProcessor")  # these resize to multiples of size_divisor
-_RESIZES = (
-    {"height", "width"}, {"shortest_edge"}, {"shortest_edge", "longest_edge"}, {"max_height", "max_width"},
-)  # fmt: skip
-_LONGEST = 1333 / 800  # of the shortest edge, in their resize
 
 TOKENIZING = threading.Lock()
 """Held while a tokenizer works: it sets its padding and truncation anew each time, so that threads take turns."""
@@ -60,27 +54,13 @@ class HuggingFaceProcessor(SquarePictures):
         self.max_tokens = max_tokens
         self.fixed_length = fixed_length
         tokenizer.padding_side = tokenizer.truncation_side = "right"
-        _name_the_edge(image_processor)
+        name_the_edge(image_processor)
         if tokenizer.pad_token is None:
             raise InputError("the tokenizer has no padding token: name one as pad_token in tokenizer_config.json")
         self._check_geometry()
 
     def _check_geometry(self) -> None:
-        own = self.image_processor
-        unknown = [name for name in ("do_image_splitting",) if getattr(own, name, None)]
-        if getattr(own, "do_pad", None) and not _padding_is_known(own):
-            unknown.append("do_pad")
-        size, crop = _sides(own, "size"), _crop(own)
-        if getattr(own, "do_resize", None) and {*size} not in _RESIZES:
-            unknown.append(f"a resize to {size}")
-        if getattr(own, "do_center_crop", None) and {*crop} != {"height", "width"}:
-            unknown.append(f"a crop of {crop}")
-        if unknown:
-            raise InputError(
-                f"the image processor {type(own).__name__} uses {' and '.join(unknown)}, which cannot be undone on "
-                "the map: supported are resizes to height and width, of the shortest edge or into a frame, a crop of "
-                "the centre, and padding to a square first or to a pad_size in the place of a crop"
-            )
+        check_geometry(self.image_processor)
 
     def __call__(
         self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
@@ -107,7 +87,7 @@ class HuggingFaceProcessor(SquarePictures):
         Raises:
             InputError: If they come out in different sizes, or a picture is too long and narrow.
         """
-        placements = [self.place((image.height, image.width)) for image in images]
+        placements = [place(self.image_processor, (image.height, image.width)) for image in images]
         check_one_size(placements)
         pixels = self.image_processor(images=list(images), return_tensors="pt")["pixel_values"].float()
         if tuple(pixels.shape[2:]) != placements[0].input:
@@ -117,30 +97,6 @@ class HuggingFaceProcessor(SquarePictures):
                 f"{' x '.join(map(str, placements[0].input))}: where they lie on the original cannot be told"
             )
         return pixels, placements
-
-    def place(self, original: tuple[int, int]) -> Placement:
-        """Where a picture of a (height, width) lies in the model's input.
-
-        Raises:
-            InputError: If it is too long and narrow.
-        """
-        own, (rows, columns), offset = self.image_processor, original, (0.0, 0.0)
-        if getattr(own, "do_pad", None) and _kind(own) == _SQUARED:
-            side = max(original)
-            rows, columns, offset = side, side, (float((side - rows) // 2), float((side - columns) // 2))
-        before = rows, columns
-        if getattr(own, "do_resize", None):
-            rows, columns = _resized(own, before)
-        stretch = rows / before[0], columns / before[1]
-        offset = offset[0] * stretch[0], offset[1] * stretch[1]
-        if getattr(own, "do_center_crop", None):
-            crop = _crop(own)
-            height, width = crop["height"], crop["width"]
-            offset = offset[0] + _margin(own, rows, height), offset[1] + _margin(own, columns, width)
-            rows, columns = height, width
-        if getattr(own, "do_pad", None) and (pad := _sides(own, "pad_size")):
-            rows, columns = pad["height"], pad["width"]
-        return Placement(original, (rows, columns), stretch, offset)
 
     def encode_texts(self, texts: Sequence[str], notices: list[str] | None = None) -> tuple[Tensor, Tensor]:
         """Texts to ids and mask ``(B, L)`` int64; what was cut is added to ``notices``. An empty text has no mask."""
@@ -224,83 +180,6 @@ class PatchProcessor(HuggingFaceProcessor):
         return patches.permute(0, 5, 1, 3, 2, 4).reshape(len(images), 3, rows * side, columns * side), placements
 
 
-def _kind(image_processor: Any) -> str:
-    """The name of its class without the library that it computes with."""
-    return type(image_processor).__name__.removesuffix("Fast").removesuffix("Pil")
-
-
-def _crop(image_processor: Any) -> dict[str, int]:
-    """The sides of the crop; BridgeTower names its square by one edge, by default that of the resize."""
-    crop = _sides(image_processor, "crop_size")
-    if _kind(image_processor) not in _PADDED_TO_EACH_OTHER:
-        return crop
-    edge = {**_sides(image_processor, "size"), **crop}.get("shortest_edge", 0)
-    return {"height": edge, "width": edge}
-
-
-def _name_the_edge(image_processor: Any) -> None:
-    """Have a crop named by one edge where the processor reads nothing else; some published settings give a number."""
-    if _kind(image_processor) not in _PADDED_TO_EACH_OTHER or not getattr(image_processor, "do_center_crop", None):
-        return
-    crop = _sides(image_processor, "crop_size")
-    edges = {*crop.values()}
-    if len(edges) > 1:
-        raise InputError(
-            f"{IMAGE_FILES[0]}: {_kind(image_processor)} crops to a square, not to {crop}: write "
-            f'"crop_size": {{"shortest_edge": {min(edges)}}}'
-        )
-    if edges:
-        image_processor.crop_size = {"shortest_edge": edges.pop()}
-
-
-def _margin(image_processor: Any, side: int, crop: int) -> int:
-    """What a crop of the centre leaves in front: less than 0 where it cuts, padding where the picture is smaller.
-
-    Of an odd number of pixels the smaller half is in front, but for the processors that compute with NumPy.
-    """
-    if side >= crop:
-        return -((side - crop) // 2)
-    bases = {base.__name__ for base in type(image_processor).__mro__}
-    return (crop - side + (not bases & {"TorchvisionBackend", "BaseImageProcessorFast"})) // 2
-
-
-def _padding_is_known(image_processor: Any) -> bool:
-    """Whether it pads to a square first, to the largest of a batch (all are of one size here), or to a size last."""
-    if _kind(image_processor) in {_SQUARED, *_PADDED_TO_EACH_OTHER}:
-        return True
-    if getattr(image_processor, "do_center_crop", None):
-        return False
-    pad = getattr(type(image_processor), "pad", None)
-    own = getattr(pad, "__module__", "transformers.models").startswith("transformers.models")
-    return not own and {*_sides(image_processor, "pad_size")} == {"height", "width"}
-
-
-def _resized(image_processor: Any, size: tuple[int, int]) -> tuple[int, int]:
-    """What a picture of a (height, width) is resized to."""
-    to = _sides(image_processor, "size")
-    if "height" in to:
-        return to["height"], to["width"]
-    if "max_height" in to:
-        from transformers.image_utils import get_image_size_for_max_height_width
-
-        return tuple(get_image_size_for_max_height_width(size, to["max_height"], to["max_width"]))
-    if "longest_edge" in to:
-        from transformers.image_transforms import get_size_with_aspect_ratio
-
-        return tuple(get_size_with_aspect_ratio(size, to["shortest_edge"], to["longest_edge"]))
-    short, edge = min(size), to["shortest_edge"]
-    if _kind(image_processor) not in _PADDED_TO_EACH_OTHER:
-        rows, columns = (edge if side == short else int(edge * side / short) for side in size)
-        return rows, columns
-    scale = edge / short
-    scale *= min(1.0, int(_LONGEST * edge) / (max(size) * scale))
-    divisor = int(image_processor.size_divisor)
-    rows, columns = (int(side * scale + 0.5) // divisor * divisor for side in size)
-    if min(rows, columns) == 0:
-        raise InputError(f"a picture of {size[0]} x {size[1]} pixels is too long and narrow for this model: crop it")
-    return rows, columns
-
-
 def check_one_size(placements: Sequence[Placement]) -> None:
     """Raise InputError where pictures come to the model in different sizes."""
     sizes = dict.fromkeys(placement.input for placement in placements)
@@ -310,11 +189,3 @@ def check_one_size(placements: Sequence[Placement]) -> None:
             f"the pictures have different sizes for this model ({listed}): explain them one at a time, a target with a "
             "picture of its own shape"
         )
-
-
-def _sides(image_processor: Any, name: str) -> dict[str, int]:
-    """A size setting by the names of its sides; empty where there is none. A number is that of the shortest edge."""
-    value = getattr(image_processor, name, None)
-    if isinstance(value, int):
-        return {"shortest_edge": value}
-    return {key: int(side) for key, side in dict(value or {}).items() if side is not None}

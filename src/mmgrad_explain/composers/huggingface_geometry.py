@@ -1,0 +1,152 @@
+"""Where a picture lies in what an image processor of transformers makes of it, from the processor's own settings.
+
+Known are padding to a square (LLaVA's), a resize to a height and width, of the shortest edge or into a frame (ViLT's
+and BridgeTower's to whole patches), then a crop of the centre or padding below and to the right.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.images import Placement
+
+SETTINGS = "preprocessor_config.json"
+_SQUARED = "LlavaImageProcessor"
+_PADDED_TO_EACH_OTHER = ("ViltImageProcessor", "BridgeTowerImageProcessor")  # these resize to multiples of size_divisor
+_RESIZES = (
+    {"height", "width"}, {"shortest_edge"}, {"shortest_edge", "longest_edge"}, {"max_height", "max_width"},
+)  # fmt: skip
+_LONGEST = 1333 / 800  # of the shortest edge, in their resize
+
+
+def check_geometry(own: Any) -> None:
+    """Raise InputError where an image processor works in a way whose geometry is not known."""
+    unknown = [name for name in ("do_image_splitting",) if getattr(own, name, None)]
+    if getattr(own, "do_pad", None) and not _padding_is_known(own):
+        unknown.append("do_pad")
+    size, crop = sides_of(own, "size"), _crop(own)
+    if getattr(own, "do_resize", None) and {*size} not in _RESIZES:
+        unknown.append(f"a resize to {size}")
+    if getattr(own, "do_center_crop", None) and {*crop} != {"height", "width"}:
+        unknown.append(f"a crop of {crop}")
+    if unknown:
+        raise InputError(
+            f"the image processor {type(own).__name__} uses {' and '.join(unknown)}, which cannot be undone on "
+            "the map: supported are resizes to height and width, of the shortest edge or into a frame, a crop of "
+            "the centre, and padding to a square first or to a pad_size in the place of a crop"
+        )
+
+
+def place(own: Any, original: tuple[int, int]) -> Placement:
+    """Where a picture lies in what an image processor makes of it.
+
+    Args:
+        own: The image processor; see :func:`check_geometry`.
+        original: Height and width of the picture, in pixels.
+
+    Raises:
+        InputError: If it is too long and narrow.
+    """
+    (rows, columns), offset = original, (0.0, 0.0)
+    if getattr(own, "do_pad", None) and _kind(own) == _SQUARED:
+        side = max(original)
+        rows, columns, offset = side, side, (float((side - rows) // 2), float((side - columns) // 2))
+    before = rows, columns
+    if getattr(own, "do_resize", None):
+        rows, columns = _resized(own, before)
+    stretch = rows / before[0], columns / before[1]
+    offset = offset[0] * stretch[0], offset[1] * stretch[1]
+    if getattr(own, "do_center_crop", None):
+        crop = _crop(own)
+        height, width = crop["height"], crop["width"]
+        offset = offset[0] + _margin(own, rows, height), offset[1] + _margin(own, columns, width)
+        rows, columns = height, width
+    if getattr(own, "do_pad", None) and (pad := sides_of(own, "pad_size")):
+        rows, columns = pad["height"], pad["width"]
+    return Placement(original, (rows, columns), stretch, offset)
+
+
+def _kind(image_processor: Any) -> str:
+    """The name of its class without the library that it computes with."""
+    return type(image_processor).__name__.removesuffix("Fast").removesuffix("Pil")
+
+
+def _crop(image_processor: Any) -> dict[str, int]:
+    """The sides of the crop; BridgeTower names its square by one edge, by default that of the resize."""
+    crop = sides_of(image_processor, "crop_size")
+    if _kind(image_processor) not in _PADDED_TO_EACH_OTHER:
+        return crop
+    edge = {**sides_of(image_processor, "size"), **crop}.get("shortest_edge", 0)
+    return {"height": edge, "width": edge}
+
+
+def name_the_edge(image_processor: Any) -> None:
+    """Have a crop named by one edge where the processor reads nothing else; some published settings give a number."""
+    if _kind(image_processor) not in _PADDED_TO_EACH_OTHER or not getattr(image_processor, "do_center_crop", None):
+        return
+    crop = sides_of(image_processor, "crop_size")
+    edges = {*crop.values()}
+    if len(edges) > 1:
+        raise InputError(
+            f"{SETTINGS}: {_kind(image_processor)} crops to a square, not to {crop}: write "
+            f'"crop_size": {{"shortest_edge": {min(edges)}}}'
+        )
+    if edges:
+        image_processor.crop_size = {"shortest_edge": edges.pop()}
+
+
+def _margin(image_processor: Any, side: int, crop: int) -> int:
+    """What a crop of the centre leaves in front: less than 0 where it cuts, padding where the picture is smaller.
+
+    Of an odd number of pixels the smaller half is in front, but for the processors that compute with NumPy.
+    """
+    if side >= crop:
+        return -((side - crop) // 2)
+    bases = {base.__name__ for base in type(image_processor).__mro__}
+    return (crop - side + (not bases & {"TorchvisionBackend", "BaseImageProcessorFast"})) // 2
+
+
+def _padding_is_known(image_processor: Any) -> bool:
+    """Whether it pads to a square first, to the largest of a batch (all are of one size here), or to a size last."""
+    if _kind(image_processor) in {_SQUARED, *_PADDED_TO_EACH_OTHER}:
+        return True
+    if getattr(image_processor, "do_center_crop", None):
+        return False
+    pad = getattr(type(image_processor), "pad", None)
+    own = getattr(pad, "__module__", "transformers.models").startswith("transformers.models")
+    return not own and {*sides_of(image_processor, "pad_size")} == {"height", "width"}
+
+
+def _resized(image_processor: Any, size: tuple[int, int]) -> tuple[int, int]:
+    """What a picture of a (height, width) is resized to."""
+    to = sides_of(image_processor, "size")
+    if "height" in to:
+        return to["height"], to["width"]
+    if "max_height" in to:
+        from transformers.image_utils import get_image_size_for_max_height_width
+
+        return tuple(get_image_size_for_max_height_width(size, to["max_height"], to["max_width"]))
+    if "longest_edge" in to:
+        from transformers.image_transforms import get_size_with_aspect_ratio
+
+        return tuple(get_size_with_aspect_ratio(size, to["shortest_edge"], to["longest_edge"]))
+    short, edge = min(size), to["shortest_edge"]
+    if _kind(image_processor) not in _PADDED_TO_EACH_OTHER:
+        rows, columns = (edge if side == short else int(edge * side / short) for side in size)
+        return rows, columns
+    scale = edge / short
+    scale *= min(1.0, int(_LONGEST * edge) / (max(size) * scale))
+    divisor = int(image_processor.size_divisor)
+    rows, columns = (int(side * scale + 0.5) // divisor * divisor for side in size)
+    if min(rows, columns) == 0:
+        raise InputError(f"a picture of {size[0]} x {size[1]} pixels is too long and narrow for this model: crop it")
+    return rows, columns
+
+
+def sides_of(image_processor: Any, name: str) -> dict[str, int]:
+    """A size setting by the names of its sides; empty where there is none. A number is that of the shortest edge."""
+    value = getattr(image_processor, name, None)
+    if isinstance(value, int):
+        return {"shortest_edge": value}
+    return {key: int(side) for key, side in dict(value or {}).items() if side is not None}

@@ -323,3 +323,25 @@ def test_phrases_light_regions_of_their_own(picture, tiny):
         phrase_maps(picture, [sentence], model=tiny)
     with pytest.raises(InputError, match="does not know its picture"):
         replace(maps, explanation=replace(maps.explanation, images=None)).overlay()
+
+
+def test_weights_that_are_offloaded(picture, tiny_folder):
+    """accelerate keeps them away, on the meta device, and brings them for a forward."""
+    from accelerate import cpu_offload
+
+    near, away = load_composer(tiny_folder), load_composer(tiny_folder)
+    cpu_offload(away, torch.device("cpu"))
+    assert {parameter.device.type for parameter in away.parameters()} == {"meta"}
+    texts = ["make it blue", "remove the star"]
+    for text in ("make it blue", texts):
+        expected, found = (explain(picture, text, model=one) for one in (near, away))
+        torch.testing.assert_close(found.maps, expected.maps)
+    assert explain(picture, texts, model=away, device="cpu").maps.shape == (2, 8, 8)
+
+
+def test_offloaded_weights_are_not_moved(picture, tiny, monkeypatch):
+    monkeypatch.setattr("mmgrad_explain.explaining.usable_device", torch.device)
+    tiny.name = "tiny"
+    tiny.network.text.to("meta")
+    with pytest.raises(InputError, match="device: weights of tiny are offloaded, and accelerate says where they run: "):
+        explain(picture, "make it blue", model=tiny, device="cuda")

@@ -15,9 +15,14 @@ from mmgrad_explain.composers.fusion_composer import FusionComposer
 from mmgrad_explain.composers.fusion_methods import METHODS
 from mmgrad_explain.composers.fusion_processor import FusionProcessor
 from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding import AttentionGroundingLoss
+from mmgrad_explain.training.batches import encode
 from mmgrad_explain.training.config_file import config_from
+from mmgrad_explain.training.objective import GroundedObjective
+from mmgrad_explain.training.objective_options import GroundingOptions, ObjectiveOptions
 from mmgrad_explain.training.run import train
+from mmgrad_explain.training.sources import SceneSource, SceneSourceOptions
 from mmgrad_explain.training.stages import check_trainable
 
 WORDS = ["<pad>", "<start>", "make", "remove", "the", "it", "red", "left", "right", "a", "photo", "of", "that", "<end>"]
@@ -149,3 +154,87 @@ def test_retrieval_goes_by_what_a_gallery_holds(folder):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
+
+
+# ---------------------------------------------------------------------------------------------------- two towers alone
+
+
+def objective_of(composer, *, checkpointing=False, **grounding):
+    options = ObjectiveOptions(GroundingOptions(**grounding), precision="float32", gradient_checkpointing=checkpointing)
+    return GroundedObjective(composer.train(), options)
+
+
+def losses_of(objective):
+    source = SceneSource(32, SceneSourceOptions(pictures=2, edits=2))
+    batch = encode(source.batch(3, 0), objective.composer.processor)
+    return objective(batch, np.random.default_rng(0))
+
+
+def test_two_towers_are_trained_directly(folder):
+    """The query is ``i + t``, the gallery ``i``, and the maps are Grad-CAM of the cosine."""
+    composer = load_composer(folder)
+    objective = objective_of(composer, score="image-text", form="bce", weightings=("gradcam",))
+    losses = losses_of(objective)
+    losses.total.backward()
+    assert losses.figures["bce"] > 0
+    assert all(
+        composer.get_parameter(f"model.{name}").grad.any()
+        for name in ("vision_model.embeddings.patch_embedding.weight", "text_projection.weight", "logit_scale")
+    )
+
+
+def test_the_shift_of_two_towers_has_no_maps(folder):
+    message = (
+        r"grounding.score: what the text adds in .* is the same for every picture, so that 'shift' has no maps: set"
+    )
+    with pytest.raises(InputError, match=message + " it to 'image-text', or put a method on the two towers"):
+        objective_of(load_composer(folder))
+    assert losses_of(objective_of(load_composer(folder), weight=0)).grounding == 0
+
+
+# ------------------------------------------------------------------------------------------------------- checkpointing
+
+
+@pytest.mark.parametrize("kind", ["film", "inversion", "alone"])
+def test_activations_computed_anew_change_nothing(kind, folder):
+    """Losses and gradients, of maps too, whose layer is inside a block that is run again."""
+    composer, score = load_composer(folder), "image-text"
+    if kind != "alone":
+        options = {"dropout": 0.0} if kind == "inversion" else {}
+        composer, score = FusionComposer.from_tower(composer, kind, width=16, **options), "shift"
+    layer = composer.get_submodule(composer.target_layer)
+    runs = []
+    handle = layer.register_forward_hook(lambda *_: runs.append(torch.is_grad_enabled()))
+    totals, gradients, counts = [], [], []
+    for checkpointing in (False, True):
+        runs.clear()
+        composer.zero_grad()
+        losses = losses_of(objective_of(composer, checkpointing=checkpointing, score=score))
+        losses.total.backward()
+        totals.append(losses.total.item())
+        gradients.append({name: one.grad.clone() for name, one in composer.named_parameters() if one.grad is not None})
+        counts.append(len(runs))
+    handle.remove()
+    assert counts[1] > counts[0]  # it was run again
+    assert totals[0] == pytest.approx(totals[1], rel=1e-5)
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-3, atol=1e-5)
+
+
+def test_checkpointing_that_is_not_to_be_had_is_said(folder):
+    composer = FusionComposer.from_tower(folder, "film", width=16)
+    composer.tower.requires_grad_(False)
+    with pytest.raises(
+        InputError,
+        match=r"model.gradient_checkpointing: tower.model.vision_model is frozen and keeps little: set it to false",
+    ):
+        objective_of(composer, checkpointing=True)
+    composer.requires_grad_(True)
+    composer.target_layer = "fusion.enter"
+    with pytest.raises(
+        InputError,
+        match=r"model.gradient_checkpointing: FusionComposer has no gradient_checkpointing_enable, and its explained "
+        "layer is in no model of transformers that has one: set it to false",
+    ):
+        objective_of(composer, checkpointing=True)

@@ -351,3 +351,65 @@ def test_the_command_says_what_is_wrong(folder, picture_file, capsys):
     change(folder, "config.json", model_type="bert")
     assert main(["overlay", str(picture_file), "make it red", "--model", str(folder)]) == 2
     assert "supported types are" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------ sizes that are written as numbers
+
+
+def read(folder, tmp_path, **settings):
+    made = shutil.copytree(folder, tmp_path / "numbers")
+    (made / "preprocessor_config.json").write_text(json.dumps(settings))
+    return HuggingFaceProcessor.from_pretrained(made, 6, fixed_length=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "size", "scale", "offset"),
+    [
+        ({"size": 64, "crop_size": 32, "size_divisor": 16}, (32, 32), (64 / 70, 80 / 90), (-16.0, -24.0)),
+        ({"size": 64, "crop_size": {"height": 32, "width": 32}}, (32, 32), (64 / 70, 64 / 90), (-16.0, -16.0)),
+        ({"size": 64, "crop_size": {"shortest_edge": 64}}, (64, 64), (64 / 70, 64 / 90), (0.0, 0.0)),
+    ],
+)
+def test_bridgetower_with_numbers_for_sizes(settings, size, scale, offset, clip_folder, tmp_path):
+    processor = read(clip_folder, tmp_path, image_processor_type="BridgeTowerImageProcessor", **settings)
+    pixels, (place,) = processor.encode_images([Image.new("RGB", (90, 70))])
+    assert (pixels.shape[2:], place.scale, place.offset) == (size, scale, offset)
+
+
+@pytest.mark.parametrize("kind", ["ViltImageProcessor", "BlipImageProcessor", "CLIPImageProcessor"])
+def test_others_with_numbers_for_sizes(kind, clip_folder, tmp_path):
+    processor = read(clip_folder, tmp_path, image_processor_type=kind, size=64, crop_size=32)
+    pixels, (place,) = processor.encode_images([Image.new("RGB", (70, 70))])
+    assert pixels.shape[2:] == place.input == ((32, 32) if kind == "CLIPImageProcessor" else (64, 64))
+
+
+def test_a_number_is_the_shortest_edge():
+    own = ViltImageProcessor(size_divisor=8)
+    own.size, own.crop_size = 40, 24
+    assert HuggingFaceProcessor(own, word_tokenizer(pad_token="<pad>"), 8).place((80, 160)).input == (32, 64)
+
+
+def test_a_crop_to_no_square_is_said(clip_folder, tmp_path):
+    message = (
+        r"preprocessor_config.json: BridgeTowerImageProcessor crops to a square, not to \{'height': 32, 'width': 48\}: "
+        r'write "crop_size": \{"shortest_edge": 32\}'
+    )
+    crop = {"crop_size": {"height": 32, "width": 48}}
+    with pytest.raises(InputError, match=message):
+        read(clip_folder, tmp_path, image_processor_type="BridgeTowerImageProcessor", size=64, **crop)
+
+
+# ------------------------------------------------------------------------------------------------------------- saved
+
+
+def test_a_saved_model_is_the_same_and_readable(folder, tmp_path, picture, capfd):
+    composer = load_composer(folder)
+    composer.save_pretrained(tmp_path / "again")
+    assert capfd.readouterr() == ("", "")
+    inputs = composer.preprocess([picture], ["make it red"]).tensors
+    again = load_composer(tmp_path / "again")
+    assert all(
+        torch.equal(value, inputs[name]) for name, value in again.preprocess([picture], ["make it red"]).tensors.items()
+    )
+    torch.testing.assert_close(again(**inputs).embedding, composer(**inputs).embedding)
+    assert len({(tmp_path / "again" / one).stat().st_mode for one in ("config.json", "model.safetensors")}) == 1

@@ -16,10 +16,13 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from mmgrad_explain import explain
 from mmgrad_explain.composers import openclip
+from mmgrad_explain.composers.fusion_composer import FusionComposer
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.openclip import OpenClipComposer, grid_layer_of
 from mmgrad_explain.composers.openclip_processor import fast_tokenizer, open_clip_tokenizer
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.training.config_file import config_from
+from mmgrad_explain.training.run import train
 
 TEXTS = ["make it red", "a blue square, made larger"]
 TEXT = {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
@@ -402,3 +405,80 @@ def test_hub_ids(file, saved, tmp_path, tiny_folder, monkeypatch):
     assert asked[-1] == ("owner/name", [file])
     assert not isinstance(load_composer("owner/name"), OpenClipComposer)
     assert "model*.safetensors" in asked[-1][1]
+
+
+# ------------------------------------------------------------------------------------------------- saved and trained
+
+
+@pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # a random model may have an empty map
+@pytest.mark.parametrize("kind", ["class token", "CoCa", "timm ViT"])
+def test_a_saved_model_is_the_same(kind, saved, picture, tmp_path):
+    folder, _, composer = saved(kind)
+    composer.save_pretrained(tmp_path / "again")
+    again = load_composer(tmp_path / "again")
+    torch.testing.assert_close(
+        explain(picture, TEXTS[0], model=again).maps, explain(picture, TEXTS[0], model=composer).maps
+    )
+    config, weights = (tmp_path / "again" / one for one in ("open_clip_config.json", "open_clip_model.safetensors"))
+    assert json.loads(config.read_text()) == json.loads((folder / config.name).read_text())
+    assert {one.name for one in (tmp_path / "again").iterdir()} == {config.name, weights.name}
+    assert config.stat().st_mode == weights.stat().st_mode  # who may read the one may read the other
+
+
+def test_a_tokenizer_of_transformers_is_saved_too(with_roberta, tmp_path):
+    composer = load_composer(with_roberta[0])
+    composer.save_pretrained(str(tmp_path / "again"))
+    again = load_composer(tmp_path / "again")
+    (ids, mask), expected = (one.processor.encode_texts(["make it red", "a"]) for one in (again, composer))
+    assert torch.equal(ids, expected[0])
+    assert torch.equal(mask, expected[1])
+    torch.testing.assert_close(again.embed_text(ids, mask), composer.embed_text(ids, mask))
+
+
+def test_a_model_without_its_config_is_not_saved(saved, tmp_path):
+    composer = saved("class token")[2]
+    alone = OpenClipComposer(composer.model, composer.processor, "mine")
+    with pytest.raises(InputError, match=r"mine cannot be saved: hand in what its open_clip_config.json holds as con"):
+        alone.save_pretrained(tmp_path)
+
+
+@pytest.fixture
+def square(tmp_path):
+    config = config_of("class token")
+    config["vision_cfg"]["image_size"] = 32
+    save_model(config, tmp_path / "square")
+    return load_composer(tmp_path / "square")
+
+
+def test_pictures_as_arrays_are_prepared_as_files_are(saved, square):
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    expected, _ = square.processor.encode_images([Image.fromarray(one) for one in pictures])
+    assert square.processor.image_size == 32
+    torch.testing.assert_close(square.processor.normalise(pictures), expected, atol=1e-5, rtol=1e-5)
+    assert not hasattr(saved("class token")[2].processor, "image_size")  # 32 x 48
+
+
+@pytest.mark.parametrize("method", ["film", None])
+def test_the_trainer_trains_it(method, square, tmp_path, picture):
+    """With a method on it, or directly: ``i + t``, maps of the cosine."""
+    start = square if method is None else FusionComposer.from_tower(square, method, width=8)
+    start.save_pretrained(tmp_path / "start")
+    torch.testing.assert_close(
+        explain(picture, TEXTS[0], model=tmp_path / "start").maps, explain(picture, TEXTS[0], model=start).maps
+    )
+    config = config_from(
+        {
+            "steps": 2, "workers": 0, "log_every": 1, "save_every": 2, "tensorboard": False, "precision": "float32",
+            "device": "cpu", "model": {"path": str(tmp_path / "start")},
+            "sources": {"scenes": {"pictures": 2, "edits": 2}},
+            "optimizer": {"warmup": 1, "lr": 0.01}, "evaluation": {"every": 2, "batches": 1, "maps": 0},
+            "grounding": {"warm_start": 0.0, "score": "image-text" if method is None else "shift"},
+        }
+    )  # fmt: skip
+    train(config, tmp_path / "run")
+    first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert first.keys() >= {"retrieval", "dice"}
+    before, after = start.state_dict(), load_composer(tmp_path / "run" / "model").state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    inside = "" if method is None else "tower."
+    assert {f"{inside}model.visual.conv1.weight", f"{inside}model.token_embedding.weight"} <= changed

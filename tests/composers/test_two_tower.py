@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 import timm
 import torch
 import transformers
+from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import nn
 
@@ -14,6 +16,8 @@ from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.timm_layers import find_grid_layer
 from mmgrad_explain.composers.two_tower import TwoTowerComposer, pool_text
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.training.config_file import config_from
+from mmgrad_explain.training.run import train
 
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "make", "it", "red", "a", "blue", "square", "the"]
 TEXTS = ["make it red", "a blue square"]
@@ -441,3 +445,61 @@ def test_roberta_counts_positions_from_behind_its_padding(tmp_path):
     transformers.RobertaModel(transformers.RobertaConfig(**sizes)).save_pretrained(tmp_path)
     word_tokenizer().save_pretrained(tmp_path)
     assert TwoTowerComposer.from_timm("test_vit", tmp_path, 8).processor.max_tokens == 6
+
+
+@pytest.mark.parametrize(("size", "expected"), [(96, (96, 96)), ((64, 96), (64, 96))])
+def test_pictures_have_the_size_that_the_tower_was_built_for(size, expected, bert, tmp_path, picture):
+    options = {**VIT, "img_size": size}
+    composer = TwoTowerComposer.from_timm("vit_tiny_patch16_224", bert, 8, vision_options=options)
+    assert composer.processor.framing.size == composer.input_size == expected
+    assert composer.preprocess([picture], TEXTS[:1]).tensors["pixel_values"].shape == (1, 3, *expected)
+    composer.save_pretrained(tmp_path)
+    assert load_composer(tmp_path).processor.framing.size == expected
+
+
+def test_two_towers_are_put_together_saved_and_read_without_a_word(bert, tmp_path, capfd):
+    TwoTowerComposer.from_timm("test_vit", bert, 8).save_pretrained(tmp_path)
+    load_composer(tmp_path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_size_that_the_tower_does_not_take_is_said(bert):
+    message = r"vision: the tower does not take pictures of 224 x 224 pixels \(Input height \(224\) doesn't match mod.*"
+    tower = timm.create_model("vit_tiny_patch16_224", num_classes=0, **VIT, img_size=64)
+    with pytest.raises(InputError, match=message + r"\): give its own size, data=\{\"input_size\": \(3, H, W\)\}"):
+        TwoTowerComposer.from_timm(tower, bert)
+    assert TwoTowerComposer.from_timm(tower, bert, data={"input_size": (3, 64, 64)}).input_size == (64, 64)
+    other = {"vision_options": {**VIT, "img_size": 64}, "data": {"input_size": (3, 32, 32)}}
+    with pytest.raises(InputError, match="vision: the tower does not take pictures of 32 x 32 pixels"):
+        TwoTowerComposer.from_timm("vit_tiny_patch16_224", bert, **other)
+
+
+def test_pictures_as_arrays_are_prepared_as_files_are(towers):
+    processor = towers("CaiT").processor
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    expected, _ = processor.encode_images([Image.fromarray(one) for one in pictures])
+    assert processor.image_size == 64
+    torch.testing.assert_close(processor.normalise(pictures), expected, atol=1e-5, rtol=1e-5)
+    assert not hasattr(towers("class token").processor, "image_size")  # 64 x 96
+
+
+def test_the_trainer_trains_it(bert, tmp_path):
+    """Directly: the embedding is ``i + t``, the maps are those of the cosine."""
+    torch.manual_seed(0)
+    start = TwoTowerComposer.from_timm("vit_tiny_patch16_224", bert, 8, vision_options={**VIT, "img_size": 64})
+    start.save_pretrained(tmp_path / "start")
+    config = config_from(
+        {
+            "steps": 2, "workers": 0, "log_every": 1, "save_every": 2, "tensorboard": False, "precision": "float32",
+            "device": "cpu", "model": {"path": str(tmp_path / "start")},
+            "sources": {"scenes": {"pictures": 2, "edits": 2}},
+            "optimizer": {"warmup": 1, "lr": 0.01}, "evaluation": {"every": 2, "batches": 1, "maps": 0},
+            "grounding": {"warm_start": 0.0, "score": "image-text"},
+        }
+    )  # fmt: skip
+    train(config, tmp_path / "run")
+    first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert first.keys() >= {"retrieval", "dice"}
+    before, after = start.state_dict(), load_composer(tmp_path / "run" / "model").state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {"vision.patch_embed.proj.weight", "text.embeddings.word_embeddings.weight", "image_projection"} <= changed

@@ -259,7 +259,7 @@ def is_clip(model: str) -> bool:
     """Whether a folder or a hub id is a plain CLIP model of transformers; False where that cannot be told."""
     folder = Path(model).expanduser()
     if folder.is_dir():
-        return read_config(folder).get("model_type") == "clip"
+        return (folder / CONFIG).is_file() and read_config(folder).get("model_type") == "clip"
     from transformers import PretrainedConfig
 
     try:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from mmgrad_explain.composers.files import CONFIG, SAFETENSORS, read_config, read_weights
 from mmgrad_explain.composers.framing import timm_framing
+from mmgrad_explain.composers.huggingface_files import silent
 from mmgrad_explain.composers.timm_layers import GridLayer, find_grid_layer
 from mmgrad_explain.composers.tower import TowerComposer
 from mmgrad_explain.composers.two_tower_processor import TwoTowerProcessor, read_tokenizer
@@ -309,7 +310,8 @@ def _text_tower(text: str | Path | nn.Module) -> tuple[Any, str]:
     from transformers import AutoModel
 
     try:
-        model = AutoModel.from_pretrained(str(text), trust_remote_code=False)
+        with silent():
+            model = AutoModel.from_pretrained(str(text), trust_remote_code=False)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"text: {text} cannot be loaded as a text model: {_reason(error)}") from error
     if getattr(model.config, "is_encoder_decoder", False):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.composers.huggingface_files import silent
 from mmgrad_explain.composers.huggingface_processor import HuggingFaceProcessor
 from mmgrad_explain.errors import InputError
 
@@ -54,7 +55,8 @@ def read_tokenizer(folder: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        with silent():
+            return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises bare Exception for a file it cannot parse
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"the tokenizer in {folder} cannot be read: {reason}") from error

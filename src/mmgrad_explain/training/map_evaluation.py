@@ -95,7 +95,9 @@ def draw_maps(
             ]
             every = drawn[0] if len(drawn) == 1 else torch.where(on_target[None, :, None, None], drawn[1], drawn[0])
             grids.update(zip(own, every, strict=True))
-    return grids, ComposedOutput(*(part if part is None else part.detach() for part in output))  # type: ignore[arg-type]
+    parts = {name: getattr(output, name, None) for name in ComposedOutput._fields}
+    detached: Any = {name: part if part is None else part.detach() for name, part in parts.items()}
+    return grids, ComposedOutput(**detached)
 
 
 def resized(grids: Tensor, size: tuple[int, int]) -> Tensor:

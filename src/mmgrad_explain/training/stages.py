@@ -151,7 +151,8 @@ def recompute_activations(composer: Composer) -> bool:
             encoder = ".".join(path[: depth + 1])
             if not any(parameter.requires_grad for parameter in composer.get_submodule(encoder).parameters()):
                 raise InputError(f"model.gradient_checkpointing: {encoder} is frozen and keeps little: set it to false")
-            model.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": _both_times_alike})
+            enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+            enable({"use_reentrant": False, "context_fn": _both_times_alike})
             return True
     raise InputError(
         f"model.gradient_checkpointing: {type(composer).__name__} has no gradient_checkpointing_enable, and its "

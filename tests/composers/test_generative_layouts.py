@@ -530,7 +530,8 @@ def test_settings_that_cannot_be_undone():
     with pytest.raises(InputError, match="set do_pan_and_scan to false"):
         FAMILIES["gemma3"].place(processor("gemma3", do_pan_and_scan=True), image, none)
     pixtral = SimpleNamespace(image_processor=transformers.PixtralImageProcessor(), patch_size=16)
-    with pytest.raises(InputError, match=r"uses do_pad and a resize to \{'longest_edge': 1024\}, which cannot be undone"):
+    refused = r"uses do_pad and a resize to \{'longest_edge': 1024\}, which cannot be undone"
+    with pytest.raises(InputError, match=refused):
         FAMILIES["llava"].place(pixtral, image, none)
     for kind, pixels in (("internvl", torch.zeros(4, 3, 32, 32)), ("idefics3", torch.zeros(1, 4, 3, 32, 32))):
         with pytest.raises(InputError, match="in 4 parts where its size says 2 x 3 tiles and the whole"):

@@ -13,7 +13,6 @@ that they get a gradient; at the last block's own output only the class token ha
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -27,7 +26,15 @@ from torch.utils.checkpoint import checkpoint
 
 from mmgrad_explain.composers.base import Composer, ComposerInputs
 from mmgrad_explain.composers.clip_processor import ClipProcessor
-from mmgrad_explain.composers.files import CONFIG, SAFETENSORS, read_config, read_weights
+from mmgrad_explain.composers.files import (
+    CONFIG,
+    SAFETENSORS,
+    fitting,
+    read_config,
+    read_own_config,
+    read_weights,
+    write_model,
+)
 from mmgrad_explain.composers.network import ComposedOutput
 from mmgrad_explain.errors import InputError
 
@@ -188,18 +195,13 @@ class ClipComposer(Composer):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config, weights, tokenizer and preprocessing into a folder, made if needed."""
-        from safetensors.torch import save
-
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         config = {
             "model_type": MODEL_TYPE,
             "combiner": asdict(self.combiner.config),
             "clip": self.clip.config.to_dict(),
         }
-        (folder / CONFIG).write_text(json.dumps(config, indent=2, default=str) + "\n", encoding="utf-8")
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        (folder / SAFETENSORS).write_bytes(save(weights, {"format": "pt"}))  # save_file lets nobody else read it
+        write_model(folder, config, self.state_dict())
         self.processor.save_pretrained(folder)
 
     @classmethod
@@ -212,21 +214,14 @@ class ClipComposer(Composer):
         from transformers import CLIPConfig, CLIPModel
 
         folder = Path(folder)
-        config = read_config(folder)
-        if config.get("model_type") != MODEL_TYPE:
-            raise InputError(f"{folder} holds a {config.get('model_type')!r} model, not a {MODEL_TYPE!r} one")
+        config = read_own_config(folder, MODEL_TYPE)
         if not (folder / SAFETENSORS).is_file():
             raise InputError(f"{folder} has no {SAFETENSORS}")
         processor = ClipProcessor.from_pretrained(folder)
-        try:
+        with fitting(folder):
             combiner = Combiner(CombinerConfig(**config["combiner"]))
             composer = cls(CLIPModel(CLIPConfig.from_dict(config["clip"])), processor, combiner, name or folder.name)
             composer.load_state_dict(read_weights(folder))
-        except (TypeError, KeyError, ValueError, RuntimeError, AttributeError) as error:
-            if isinstance(error, InputError):
-                raise
-            reason = str(error).splitlines()[0]
-            raise InputError(f"the weights in {folder} do not fit its config.json: {reason}") from error
         return composer.eval()
 
     @classmethod

@@ -1,13 +1,15 @@
-"""Read a model folder. Weights only: no code in a folder is ever run."""
+"""Read and write a model folder. Weights only: no code in a folder is ever run."""
 
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -63,3 +65,49 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             return weights
         raise InputError(f"{pickled} holds no plain state dict. Save the model as {SAFETENSORS}")
     raise InputError(f"{folder} has no weights: expected {SAFETENSORS} (or {TORCH_WEIGHTS})")
+
+
+def read_own_config(folder: Path, model_type: str) -> dict[str, Any]:
+    """The ``config.json`` of one of this package's models.
+
+    Raises:
+        InputError: If there is none, or it is that of another kind of model.
+    """
+    config = read_config(folder)
+    if config.get("model_type") != model_type:
+        raise InputError(f"{folder} holds a {config.get('model_type')!r} model, not a {model_type!r} one")
+    return config
+
+
+@contextmanager
+def fitting(folder: Path) -> Iterator[None]:
+    """Build a model of a folder's config inside the block; what goes wrong there becomes an InputError."""
+    try:
+        yield
+    except (TypeError, KeyError, ValueError, RuntimeError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"the weights in {folder} do not fit its config.json: {reason}") from error
+
+
+def write_model(
+    folder: Path,
+    config: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    names: tuple[str, str] = (CONFIG, SAFETENSORS),
+) -> None:
+    """Write a model's config and weights into a folder, made if needed.
+
+    Args:
+        folder: Where to.
+        config: What is no JSON in it is written as text.
+        weights: A state dict, on any device.
+        names: Of the two files.
+    """
+    from safetensors.torch import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / names[0]).write_text(json.dumps(config, indent=2, default=str) + "\n", encoding="utf-8")
+    whole = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
+    (folder / names[1]).write_bytes(save(whole, {"format": "pt"}))  # save_file lets nobody else read it

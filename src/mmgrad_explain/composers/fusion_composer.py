@@ -7,7 +7,6 @@ the last grid before any text is mixed in whose places all have a gradient, and 
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.composers.base import Composer, ComposerInputs
-from mmgrad_explain.composers.files import CONFIG, SAFETENSORS, read_config, read_weights
+from mmgrad_explain.composers.files import CONFIG, SAFETENSORS, fitting, read_own_config, read_weights, write_model
 from mmgrad_explain.composers.fusion import Picture, Sizes, Text
 from mmgrad_explain.composers.fusion_methods import build_fusion, method_of
 from mmgrad_explain.composers.fusion_processor import PROMPT, FusionProcessor
@@ -175,17 +174,12 @@ class FusionComposer(Composer):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config and weights into a folder, made if needed, and the tower into a folder in it."""
-        from safetensors.torch import save
-
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         sizes = vars(self.fusion.sizes)
         config = {"model_type": MODEL_TYPE, "method": self.method, "sizes": sizes, "options": self.fusion.options}
         if self.processor.prompt is not None:
             config["prompt"] = self.processor.prompt
-        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.fusion.state_dict().items()}
-        (folder / SAFETENSORS).write_bytes(save(weights, {"format": "pt"}))  # save_file lets nobody else read it
+        write_model(folder, config, self.fusion.state_dict())
         save_tower(self.tower, folder / TOWER)
 
     @classmethod
@@ -198,22 +192,15 @@ class FusionComposer(Composer):
         from mmgrad_explain.composers.load import load_composer
 
         folder = Path(folder)
-        config = read_config(folder)
-        if config.get("model_type") != MODEL_TYPE:
-            raise InputError(f"{folder} holds a {config.get('model_type')!r} model, not a {MODEL_TYPE!r} one")
+        config = read_own_config(folder, MODEL_TYPE)
         if not (folder / SAFETENSORS).is_file():
             raise InputError(f"{folder} has no {SAFETENSORS}")
         if not any((folder / TOWER / file).is_file() for file in (CONFIG, OPEN_CLIP_CONFIG)):
             raise InputError(f"{folder} has no {TOWER}/{CONFIG}")
         tower = two_towers(load_composer(folder / TOWER))
-        try:
+        with fitting(folder):
             fusion = build_fusion(config["method"], Sizes(**config["sizes"]), config["options"])
             fusion.load_state_dict(read_weights(folder))
-        except (TypeError, KeyError, ValueError, RuntimeError, AttributeError) as error:
-            if isinstance(error, InputError):
-                raise
-            reason = str(error).splitlines()[0]
-            raise InputError(f"the weights in {folder} do not fit its config.json: {reason}") from error
         prompt = config.get("prompt", PROMPT)
         return cls(tower, config["method"], fusion, prompt=prompt, name=name or folder.name).eval()
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.nn import functional as F
 
+from mmgrad_explain.composers.files import write_model
 from mmgrad_explain.composers.framing import open_clip_framing
 from mmgrad_explain.composers.openclip_files import CONFIG_FILE, WEIGHT_FILES, read_open_clip_config
 from mmgrad_explain.composers.openclip_processor import OpenClipProcessor, open_clip_tokenizer
@@ -92,15 +93,10 @@ class OpenClipComposer(TowerComposer):
         Raises:
             InputError: If the model was handed in without its config.
         """
-        from safetensors.torch import save
-
         if self.config is None:
             raise InputError(f"{self.name} cannot be saved: hand in what its {CONFIG_FILE} holds as config=")
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / CONFIG_FILE).write_text(json.dumps(self.config, indent=2) + "\n", encoding="utf-8")
-        weights = {name: value.detach().cpu().clone().contiguous() for name, value in self.model.state_dict().items()}
-        (folder / WEIGHT_FILES[0]).write_bytes(save(weights, {"format": "pt"}))  # save_file lets nobody else read it
+        write_model(folder, self.config, self.model.state_dict(), (CONFIG_FILE, WEIGHT_FILES[0]))
         self.processor.save_tokenizer(folder)
 
 

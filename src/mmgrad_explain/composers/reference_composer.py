@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 from mmgrad_explain.composers.base import Composer, ComposerInputs
 from mmgrad_explain.composers.build import MODEL_TYPE, PREFIX, build_network, network_config
 from mmgrad_explain.composers.familiarity import Familiarity
-from mmgrad_explain.composers.files import read_config, read_weights
+from mmgrad_explain.composers.files import fitting, read_own_config, read_weights
 from mmgrad_explain.composers.network import ComposedOutput
 from mmgrad_explain.composers.processor import ReferenceProcessor
-from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,18 +97,11 @@ class ReferenceComposer(Composer):
             InputError: If the folder holds no reference model, or its weights do not fit its config.
         """
         folder = Path(folder)
-        config = read_config(folder)
-        if config.get("model_type") != MODEL_TYPE:
-            raise InputError(f"{folder} holds a {config.get('model_type')!r} model, not a {MODEL_TYPE!r} one")
-        try:
+        config = read_own_config(folder, MODEL_TYPE)
+        with fitting(folder):
             network = build_network(network_config(config))
             weights = {key.removeprefix(PREFIX): value for key, value in read_weights(folder).items()}
             network.load_state_dict(weights)
-        except (TypeError, KeyError, ValueError, RuntimeError) as error:
-            if isinstance(error, InputError):
-                raise
-            reason = str(error).splitlines()[0]
-            raise InputError(f"the weights in {folder} do not fit its config.json: {reason}") from error
         composer = cls(network, ReferenceProcessor.from_pretrained(folder), name or folder.name).eval()
         composer.familiarity = Familiarity.load(folder)
         return composer

@@ -7,7 +7,6 @@ model itself (:mod:`~mmgrad_explain.composers.timm_layers`).
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmgrad_explain.composers.files import CONFIG, SAFETENSORS, read_config, read_weights
+from mmgrad_explain.composers.files import fitting, read_own_config, read_weights, write_model
 from mmgrad_explain.composers.framing import timm_framing
 from mmgrad_explain.composers.huggingface_files import silent
 from mmgrad_explain.composers.timm_layers import GridLayer, find_grid_layer
@@ -187,14 +186,11 @@ class TwoTowerComposer(TowerComposer):
         Raises:
             InputError: If the towers were handed in as modules, so that no folder could build them again.
         """
-        from safetensors.torch import save
-
         if self.recipe is None:
             raise InputError(
                 "towers that were handed in as modules cannot be saved: name the vision tower, and a folder"
             )
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         config = {
             "model_type": MODEL_TYPE,
             "embed_dim": len(self.image_projection),
@@ -204,9 +200,7 @@ class TwoTowerComposer(TowerComposer):
             "grid_layer": None if self.grid_layer is None else asdict(self.grid_layer),
             **self.recipe,
         }
-        weights = {key: value.detach().cpu().clone().contiguous() for key, value in self.state_dict().items()}
-        (folder / SAFETENSORS).write_bytes(save(weights, {"format": "pt"}))
-        (folder / CONFIG).write_text(json.dumps(config, indent=2, default=str) + "\n", encoding="utf-8")
+        write_model(folder, config, self.state_dict())
         self.processor.tokenizer.save_pretrained(folder)
 
     @classmethod
@@ -219,11 +213,9 @@ class TwoTowerComposer(TowerComposer):
         from transformers import AutoConfig, AutoModel
 
         folder = Path(folder)
-        config = read_config(folder)
-        if config.get("model_type") != MODEL_TYPE:
-            raise InputError(f"{folder} holds a {config.get('model_type')!r} model, not a {MODEL_TYPE!r} one")
+        config = read_own_config(folder, MODEL_TYPE)
         weights = read_weights(folder)
-        try:
+        with fitting(folder):
             vision, text = config["vision"], config["text"]
             tower = _timm_tower(_only_a_shape(vision), dict(vision["options"]))
             shape = dict(text["config"])
@@ -237,10 +229,6 @@ class TwoTowerComposer(TowerComposer):
             composer.load_state_dict(weights)
             layer = config["grid_layer"]
             known = None if layer is None else GridLayer(**{**layer, "grid": tuple(layer["grid"])})
-        except (TypeError, KeyError, ValueError, RuntimeError, AttributeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"the weights in {folder} do not fit its config.json: {_reason(error)}") from error
         composer.explain_at(known, composer.processor.framing.size)
         composer.target_layer = config.get("target_layer")
         composer.recipe = {"vision": vision, "text": text}

@@ -192,6 +192,16 @@ def test_the_shift_of_two_towers_has_no_maps(folder):
     assert losses_of(objective_of(load_composer(folder), weight=0)).grounding == 0
 
 
+def test_pictures_of_no_one_size_are_not_trained_on(folder, tmp_path):
+    composer = load_composer(folder)
+    composer.processor.image_processor.do_center_crop = False
+    FusionComposer.from_tower(composer, "combiner", width=16).save_pretrained(tmp_path / "start")
+    config = config_from({"device": "cpu", "model": {"path": str(tmp_path / "start")}, "sources": {"scenes": {}}})
+    message = r"FusionComposer cannot be trained: it has no processor.image_size \(one square for all pictures\)$"
+    with pytest.raises(InputError, match=message):
+        train(config, tmp_path / "run")
+
+
 # ------------------------------------------------------------------------------------------------------- checkpointing
 
 
@@ -238,3 +248,11 @@ def test_checkpointing_that_is_not_to_be_had_is_said(folder):
         "layer is in no model of transformers that has one: set it to false",
     ):
         objective_of(composer, checkpointing=True)
+
+
+def test_checkpointing_puts_no_hooks_into_the_model(folder):
+    """transformers would have embeddings require gradients, which only reentrant checkpointing needs."""
+    composer = load_composer(folder)
+    composer.model.main_input_name = "input_ids"  # as BLIP's
+    objective_of(composer, checkpointing=True, score="image-text")
+    assert not any(module._forward_hooks for module in composer.modules())

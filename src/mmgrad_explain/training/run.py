@@ -37,6 +37,7 @@ from mmgrad_explain.training.run_folder import (
     write_description,
 )
 from mmgrad_explain.training.sources import Mixture, SceneSource, SceneSourceOptions
+from mmgrad_explain.training.stages import check_trainable
 from mmgrad_explain.training.triplet_source import TripletSource
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def train(config: TrainingConfig, out: Path, *, resume: bool = False) -> Trainin
     vocabulary = () if size is None else build_source(config, size).vocabulary
     vocabulary = tuple(dict.fromkeys((*vocabulary, *config.model.words)))
     composer = starting_composer(config.model, vocabulary)
+    check_trainable(composer)
     size = int(composer.processor.image_size)  # type: ignore[union-attr, arg-type]
     source, held_out = build_source(config, size), build_source(config, size, held_out=True)
     trainer, start = _trainer(composer, config, source, held_out, out, resume=resume)

@@ -16,7 +16,7 @@ A model with two towers alone has nothing but the sum of picture and text to be 
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -102,7 +102,7 @@ def check_trainable(composer: Composer) -> None:
     """
     processor = getattr(composer, "processor", None)
     needs = {
-        "processor.image_size": hasattr(processor, "image_size"),
+        "processor.image_size (one square for all pictures)": hasattr(processor, "image_size"),
         "processor.normalise": hasattr(processor, "normalise"),
         "processor.encode_texts": hasattr(processor, "encode_texts"),
         "target_layer": isinstance(composer.target_layer, str),
@@ -153,6 +153,8 @@ def recompute_activations(composer: Composer) -> bool:
                 raise InputError(f"model.gradient_checkpointing: {encoder} is frozen and keeps little: set it to false")
             enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
             enable({"use_reentrant": False, "context_fn": _both_times_alike})
+            with suppress(AttributeError):  # where there are none; only reentrant checkpointing needs them
+                model.disable_input_require_grads()
             return True
     raise InputError(
         f"model.gradient_checkpointing: {type(composer).__name__} has no gradient_checkpointing_enable, and its "

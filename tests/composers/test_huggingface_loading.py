@@ -30,6 +30,7 @@ from transformers.utils import logging
 from mmgrad_explain.cli.main import main
 from mmgrad_explain.composers import huggingface_files
 from mmgrad_explain.composers.dual_encoder import unit_features
+from mmgrad_explain.composers.huggingface_geometry import place
 from mmgrad_explain.composers.huggingface_processor import HuggingFaceProcessor
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError
@@ -372,21 +373,21 @@ def read(folder, tmp_path, **settings):
 )
 def test_bridgetower_with_numbers_for_sizes(settings, size, scale, offset, clip_folder, tmp_path):
     processor = read(clip_folder, tmp_path, image_processor_type="BridgeTowerImageProcessor", **settings)
-    pixels, (place,) = processor.encode_images([Image.new("RGB", (90, 70))])
-    assert (pixels.shape[2:], place.scale, place.offset) == (size, scale, offset)
+    pixels, (lies,) = processor.encode_images([Image.new("RGB", (90, 70))])
+    assert (pixels.shape[2:], lies.scale, lies.offset) == (size, scale, offset)
 
 
 @pytest.mark.parametrize("kind", ["ViltImageProcessor", "BlipImageProcessor", "CLIPImageProcessor"])
 def test_others_with_numbers_for_sizes(kind, clip_folder, tmp_path):
     processor = read(clip_folder, tmp_path, image_processor_type=kind, size=64, crop_size=32)
-    pixels, (place,) = processor.encode_images([Image.new("RGB", (70, 70))])
-    assert pixels.shape[2:] == place.input == ((32, 32) if kind == "CLIPImageProcessor" else (64, 64))
+    pixels, (lies,) = processor.encode_images([Image.new("RGB", (70, 70))])
+    assert pixels.shape[2:] == lies.input == ((32, 32) if kind == "CLIPImageProcessor" else (64, 64))
 
 
 def test_a_number_is_the_shortest_edge():
     own = ViltImageProcessor(size_divisor=8)
     own.size, own.crop_size = 40, 24
-    assert HuggingFaceProcessor(own, word_tokenizer(pad_token="<pad>"), 8).place((80, 160)).input == (32, 64)
+    assert place(own, (80, 160)).input == (32, 64)
 
 
 def test_a_crop_to_no_square_is_said(clip_folder, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 class SquarePictures:
     """Adds to a processor what training asks of it, found by showing it a few plain pictures."""
 
+    @abstractmethod
     def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
         """RGB pictures to ``(B, 3, H, W)`` float32 and their placements."""
-        raise NotImplementedError
 
     @cached_property
     def image_size(self) -> int:

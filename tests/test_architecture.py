@@ -12,7 +12,7 @@ FLOORS = {
     "training": 3, "explaining": 3, "cir_evaluation": 3,
     "data": 2, "attention": 2, "composers": 2,
     "evaluation": 1, "grounding": 1, "overlay": 1, "overlay_mixing": 1, "overlay_words": 1,
-    "images": 1, "layouts": 1, "writing": 1,
+    "devices": 1, "images": 1, "layouts": 1, "writing": 1,
     "errors": 0, "_version": 0,
 }  # fmt: skip
 

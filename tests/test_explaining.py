@@ -10,7 +10,7 @@ from PIL import Image
 
 from mmgrad_explain import InputError, MMGrad, MMGradWarning, explain, load_composer, phrase_maps
 from mmgrad_explain.composers.familiarity import describe, fit, grids_seen
-from mmgrad_explain.explaining import usable_device
+from mmgrad_explain.devices import usable_device
 
 pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
 

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from mmgrad_explain.attention.guard import undisturbed
 from mmgrad_explain.composers.dual_encoder import TwoTowerOutput
 from mmgrad_explain.data.triplets import read_pixels
+from mmgrad_explain.devices import device_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.cir_metrics import best_first
 from mmgrad_explain.evaluation.cir_protocols import PROTOCOLS, Questions, judge, summarize
@@ -192,7 +193,7 @@ class _Embedder:
         self.data = data
         self.batch = batch
         self.progress = progress
-        self.device = next(composer.parameters()).device
+        self.device = device_of(composer)
 
     def pictures(self, ranked: Mapping[str, Sequence[str]]) -> dict[str, Tensor]:
         """Unit embeddings ``(D,)`` of every picture that is ranked or is a reference."""

@@ -6,16 +6,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-
 from mmgrad_explain.attention import MultiModalGradAttention
-from mmgrad_explain.attention.modules import device_of
 from mmgrad_explain.attention.phrases import PhraseMaps, check_spans, split_phrases
 from mmgrad_explain.attention.words import pieces_of_text
 from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.familiarity import grids_seen, unfamiliar
 from mmgrad_explain.composers.generative import GenerativeComposer
 from mmgrad_explain.composers.load import bundled_for, load_composer
+from mmgrad_explain.devices import device_of, usable_device
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
 
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    import torch
     from PIL import Image
 
     from mmgrad_explain.attention import Explanation
@@ -231,23 +230,3 @@ def _on_device(composer: Composer, device: str | torch.device | None) -> Iterato
         yield place
     finally:
         composer.to(home)
-
-
-def usable_device(device: str | torch.device) -> torch.device:
-    """The device by name, if this machine has it.
-
-    Raises:
-        InputError: If the name is unknown or there is no such device here.
-    """
-    try:
-        place = torch.device(device)
-    except RuntimeError as error:
-        raise InputError(f"device {str(device)!r} is unknown: use cpu, cuda, cuda:N or mps") from error
-    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
-        found = torch.cuda.device_count()
-        raise InputError(f"device {str(device)!r} is not there: {found} CUDA devices found; use cpu")
-    if place.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError("device 'mps' is not there: use cpu")
-    if place.type not in ("cpu", "cuda", "mps"):
-        raise InputError(f"device {str(device)!r} is not supported: use cpu, cuda, cuda:N or mps")
-    return place

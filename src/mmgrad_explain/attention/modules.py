@@ -67,15 +67,6 @@ def _layers_of_wrapping(module: nn.Module) -> Iterator[nn.Module]:
         module = inner
 
 
-def device_of(model: nn.Module) -> torch.device:
-    """Where a model's inputs belong: the device of its first weights that are not away (meta), else the CPU.
-
-    Weights that accelerate has offloaded are on the meta device; its hooks take the inputs to wherever a part runs.
-    """
-    devices = (parameter.device for parameter in model.parameters() if not parameter.is_meta)
-    return next(devices, torch.device("cpu"))
-
-
 def refuse_sharded(root: nn.Module, what: str) -> None:
     """Raise InputError where FSDP (``FullyShardedDataParallel`` or ``fully_shard``) has sharded any part of a model.
 

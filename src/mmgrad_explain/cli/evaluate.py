@@ -95,8 +95,8 @@ def run(options: argparse.Namespace) -> int:
 
     from mmgrad_explain.cir_evaluation import evaluate_cir, submission_files
     from mmgrad_explain.composers.load import load_composer
+    from mmgrad_explain.devices import usable_device
     from mmgrad_explain.evaluation.cir_submission import write_submission
-    from mmgrad_explain.explaining import usable_device
 
     files = [] if options.submission is None else [options.submission / file for file in submission_files(data)]
     for file in [*files, *filter(None, [options.out])]:

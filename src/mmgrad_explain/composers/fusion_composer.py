@@ -21,7 +21,6 @@ from mmgrad_explain.composers.fusion_methods import build_fusion, method_of
 from mmgrad_explain.composers.fusion_processor import PROMPT, FusionProcessor
 from mmgrad_explain.composers.fusion_tower import (
     changing,
-    device_of,
     explained_layer,
     laid_out,
     measure,
@@ -32,6 +31,7 @@ from mmgrad_explain.composers.fusion_tower import (
 )
 from mmgrad_explain.composers.network import ComposedOutput
 from mmgrad_explain.composers.openclip_files import CONFIG_FILE as OPEN_CLIP_CONFIG
+from mmgrad_explain.devices import device_of
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:

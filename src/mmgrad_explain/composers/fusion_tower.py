@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mmgrad_explain.composers.dual_encoder import DualEncoder
 from mmgrad_explain.composers.fusion import Sizes
+from mmgrad_explain.devices import device_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.layouts import to_grid
 
@@ -200,11 +201,6 @@ def changing(tower: nn.Module, layer: str, change: Callable[[Tensor], Tensor]) -
         yield
     finally:
         handle.remove()
-
-
-def device_of(module: nn.Module) -> torch.device:
-    """Where a module is, by its first weights that are not offloaded (meta), else the CPU."""
-    return next((one.device for one in module.parameters() if not one.is_meta), torch.device("cpu"))
 
 
 def save_tower(tower: DualEncoder, folder: Path) -> None:

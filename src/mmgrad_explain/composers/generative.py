@@ -19,6 +19,7 @@ from mmgrad_explain.composers.files import read_config
 from mmgrad_explain.composers.generative_families import generative_family_of
 from mmgrad_explain.composers.generative_processor import NOT_ASKED, GenerativeProcessor, Prompt
 from mmgrad_explain.composers.huggingface_files import read_model
+from mmgrad_explain.devices import device_of
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class GenerativeComposer(Composer):
         tensors = self.processor.join(prompts, [[] for _ in prompts])
         for name in ("labels", "tiles"):
             tensors.pop(name, None)
-        place = next(self.model.parameters()).device
+        place = device_of(self.model)
         with torch.no_grad():
             found = self.model.generate(
                 **{name: tensor.to(place) for name, tensor in tensors.items()},

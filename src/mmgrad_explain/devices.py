@@ -1,0 +1,37 @@
+"""Where a model is, and where it can be put."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from mmgrad_explain.errors import InputError
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's inputs belong: the device of its first weights that are not away (meta), else the CPU.
+
+    Weights that accelerate has offloaded are on the meta device; its hooks take the inputs to wherever a part runs.
+    """
+    devices = (parameter.device for parameter in model.parameters() if not parameter.is_meta)
+    return next(devices, torch.device("cpu"))
+
+
+def usable_device(device: str | torch.device) -> torch.device:
+    """The device by name, if this machine has it.
+
+    Raises:
+        InputError: If the name is unknown or there is no such device here.
+    """
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"device {str(device)!r} is unknown: use cpu, cuda, cuda:N or mps") from error
+    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise InputError(f"device {str(device)!r} is not there: {found} CUDA devices found; use cpu")
+    if place.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError("device 'mps' is not there: use cpu")
+    if place.type not in ("cpu", "cuda", "mps"):
+        raise InputError(f"device {str(device)!r} is not supported: use cpu, cuda, cuda:N or mps")
+    return place

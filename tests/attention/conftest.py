@@ -261,9 +261,9 @@ DOORS = ("call", "capture", "texts", "words", "captum")
 
 def by_plain_autograd(model, image, ids):
     """What every door is to give for a :class:`TwoInput`: maps and words of one picture and each text, hook-free."""
-    model = copy.deepcopy(model).float().eval().requires_grad_(False)
-    image = image.float()
     with torch.inference_mode(False), torch.enable_grad():
+        model = copy.deepcopy(model).float().eval().requires_grad_(False)
+        image = image.float()
         grid = model.tower(image.clone()).expand(len(ids), -1, -1, -1).clone().requires_grad_()
         embedded = model.words.tokens(ids.clone()).clone().requires_grad_()
         places = torch.arange(ids.shape[1], device=ids.device)[None].expand(ids.shape)
@@ -308,6 +308,29 @@ def through(door, model, image, ids, layer="tower.body", parts=None):
     return maps.detach()
 
 
+def plain_answer(door, model, image, ids):
+    """What a door is to give for a :class:`TwoInput`."""
+    return by_plain_autograd(model, image, ids)["words" if door == "words" else "maps"]
+
+
+def check(door, model, plain, image, ids, **options):
+    """The door's answer on ``model`` is that of plain autograd on ``plain``, and the model comes back as it was."""
+    expected = plain_answer(door, plain, image, ids)
+    with leaves_alone(model):
+        found = through(door, model, image, ids, **options)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
+
+
+def clip(layers=2):
+    """A small random CLIP of transformers: a vocabulary of 20 whose last word ends a text, pictures of 32 x 32."""
+    from transformers import CLIPConfig, CLIPModel
+
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": layers, "num_attention_heads": 2}
+    text = {**small, "vocab_size": 20, "max_position_embeddings": 8, "eos_token_id": 19}
+    vision = {**small, "image_size": 32, "patch_size": 8}
+    return build(lambda: CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)))
+
+
 def devices():
     """The devices that are there: the tests that run on each of them ask for no other."""
     found = ["cpu"]
@@ -323,6 +346,27 @@ def device(request):
     return torch.device(request.param)
 
 
+@pytest.fixture(params=DOORS)
+def door(request):
+    """Every way to ask for a map."""
+    return request.param
+
+
+@pytest.fixture
+def model():
+    return build(TwoInput)
+
+
+@pytest.fixture
+def image():
+    return pictures(1)
+
+
+@pytest.fixture(name="ids")
+def three_texts():
+    return ids(3)
+
+
 @pytest.fixture(autouse=True)
 def seed():
     """Dropout and noise are the same whichever tests ran before."""
@@ -333,6 +377,6 @@ def seed():
 def zoo():
     """The tiny models and helpers of this file, by name."""
     helpers = (build, pictures, ids, class_score, scaled, grad_cam, state, leaves_alone)
-    helpers += (tokens, run_at, plain_maps, finds_cells, by_plain_autograd, through)
+    helpers += (tokens, run_at, plain_maps, finds_cells, by_plain_autograd, plain_answer, through, check, clip)
     classes = (CNN, Composed, Tower, Words, TwoInput, Block, ViT)
     return SimpleNamespace(**{thing.__name__: thing for thing in (*classes, *helpers)})

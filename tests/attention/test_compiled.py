@@ -16,41 +16,14 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:torch"),
 ]
 
-DOORS = ("call", "capture", "texts", "words", "captum")
-each_door = pytest.mark.parametrize("door", DOORS)
-
-
-@pytest.fixture
-def model(zoo):
-    return zoo.build(zoo.TwoInput)
-
-
-@pytest.fixture
-def image(zoo):
-    return zoo.pictures(1)
-
-
-@pytest.fixture
-def ids(zoo):
-    return zoo.ids(3)
-
 
 def score(output):
     return output.embedding[:, 0]
 
 
-def check(zoo, door, model, plain, image, ids, **options):
-    """The door's answer on ``model`` is that of plain autograd on ``plain``, and the model comes back as it was."""
-    expected = zoo.by_plain_autograd(plain, image, ids)["words" if door == "words" else "maps"]
-    with zoo.leaves_alone(model):
-        found = zoo.through(door, model, image, ids, **options)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
-
-
 class TestCompiled:
     """``aot_eager`` and ``eager`` compile without a C++ compiler; what comes after is the same for every backend."""
 
-    @each_door
     @pytest.mark.parametrize("how", ["whole", "in place", "forward", "parts", "parts in place", "a function"])
     def test_warm(self, zoo, model, image, ids, door, how):
         plain = copy.deepcopy(model)
@@ -70,15 +43,12 @@ class TestCompiled:
             model.compose = torch.compile(model.compose, fullgraph=True, **options)
         with torch.no_grad():
             compiled(image.expand(3, -1, -1, -1), ids)
-        expected = zoo.by_plain_autograd(plain, image, ids)["words" if door == "words" else "maps"]
-        found = zoo.through(door, compiled, image, ids)
-        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
+        zoo.check(door, compiled, plain, image, ids)
 
-    @each_door
     def test_cold_with_a_mode_that_needs_a_compiler(self, zoo, model, image, ids, door):
         """Nothing is compiled to be explained."""
         compiled = torch.compile(model, mode="reduce-overhead")
-        check(zoo, door, compiled, model, image, ids)
+        zoo.check(door, compiled, model, image, ids)
 
     def test_it_is_compiled_again_afterwards(self, model, image, ids):
         runs = []
@@ -111,7 +81,6 @@ class TestTraced:
                 ):
                     MMGrad(made, layers, zoo.class_score())
 
-    @each_door
     def test_a_part_that_is_scripted(self, zoo, model, image, ids, door):
         """It is run; only what lies in it cannot be a target."""
         plain = copy.deepcopy(model)
@@ -148,7 +117,6 @@ class TestTraced:
             output = graph(x)
         assert torch.equal(mmgrad.attend(output[:, 1], seen, create_graph=True), expected)
 
-    @each_door
     def test_quantized(self, zoo, model, image, ids, door):
         quantized = torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
         with pytest.raises(GradientError, match=r"the score does not depend on layer 'tower.body'"):

@@ -15,11 +15,6 @@ def score(output):
     return output.embedding[:, 0]
 
 
-@pytest.fixture
-def model(zoo):
-    return zoo.build(zoo.TwoInput)
-
-
 def stages(zoo, model):
     return {
         "encode": model.tower,

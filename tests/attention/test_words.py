@@ -19,11 +19,6 @@ def score(output):
 
 
 @pytest.fixture
-def model(zoo):
-    return zoo.build(zoo.TwoInput)
-
-
-@pytest.fixture
 def pieces():
     """A word-piece tokenizer: "redder" is "red" and "##der"."""
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "make", "it", "red", "##der", "."]
@@ -185,12 +180,7 @@ class Twice(nn.Module):
 
 def test_a_real_model_unmodified(zoo):
     """transformers' CLIP: against the gradient at the embedding's weights, each id being there once."""
-    from transformers import CLIPConfig, CLIPModel
-
-    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-    text = {**small, "vocab_size": 20, "max_position_embeddings": 32, "eos_token_id": 19}
-    vision = {**small, "image_size": 32, "patch_size": 8}
-    clip = zoo.build(lambda: CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)))
+    clip = zoo.clip()
     ids, mask = torch.tensor([[1, 5, 7, 19, 0], [2, 9, 3, 8, 19]]), torch.tensor([[1, 1, 1, 1, 0], [1] * 5])
     inputs = {"pixel_values": zoo.pictures(2, (32, 32)), "input_ids": ids, "attention_mask": mask}
     with zoo.leaves_alone(clip):

@@ -12,35 +12,9 @@ from mmgrad_explain.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
 
-DOORS = ("call", "capture", "texts", "words", "captum")
-each_door = pytest.mark.parametrize("door", DOORS)
-
-
-@pytest.fixture
-def model(zoo):
-    return zoo.build(zoo.TwoInput)
-
-
-@pytest.fixture
-def image(zoo):
-    return zoo.pictures(1)
-
-
-@pytest.fixture
-def ids(zoo):
-    return zoo.ids(3)
-
 
 def score(output):
     return output.embedding[:, 0]
-
-
-def check(zoo, door, model, plain, image, ids, **options):
-    """The door's answer on ``model`` is that of plain autograd on ``plain``, and the model comes back as it was."""
-    expected = zoo.by_plain_autograd(plain, image, ids)["words" if door == "words" else "maps"]
-    with zoo.leaves_alone(model):
-        found = zoo.through(door, model, image, ids, **options)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()))
 
 
 class TestAdapters:
@@ -51,7 +25,6 @@ class TestAdapters:
         config = LoraConfig(target_modules=targets, r=2, init_lora_weights=False, **options)
         return get_peft_model(model, config)
 
-    @each_door
     @pytest.mark.parametrize("merged", [False, True])
     @pytest.mark.parametrize("layer", ["tower.body", "base_model.model.tower.body"])
     def test_lora(self, zoo, model, image, ids, door, merged, layer):
@@ -65,13 +38,13 @@ class TestAdapters:
         trainable = {name for name, one in adapted.named_parameters() if one.requires_grad}
         assert trainable
         assert all("lora_" in name for name in trainable)
-        check(zoo, door, adapted, plain, image, ids, layer=layer)
+        zoo.check(door, adapted, plain, image, ids, layer=layer)
         assert {name for name, one in adapted.named_parameters() if one.requires_grad} == trainable
 
     def test_the_adapter_counts(self, zoo, model, image, ids):
         adapted = self.adapted(model, ["gate", "tokens"]).eval()
         with adapted.disable_adapter():
-            check(zoo, "words", adapted, zoo.build(zoo.TwoInput), image, ids)
+            zoo.check("words", adapted, zoo.build(zoo.TwoInput), image, ids)
         plain = zoo.by_plain_autograd(zoo.build(zoo.TwoInput), image, ids)
         for door, key in (("call", "maps"), ("words", "words")):
             assert not torch.allclose(zoo.through(door, adapted, image, ids), plain[key], rtol=0.01)
@@ -79,8 +52,8 @@ class TestAdapters:
     def test_a_layer_that_is_trained_whole(self, zoo, model, image, ids):
         adapted = self.adapted(model, ["gate"], modules_to_save=["tower.body"]).eval()
         plain = copy.deepcopy(adapted).merge_and_unload()
-        check(zoo, "call", adapted, plain, image, ids)
-        check(zoo, "capture", adapted, plain, image, ids)
+        zoo.check("call", adapted, plain, image, ids)
+        zoo.check("capture", adapted, plain, image, ids)
 
     def test_a_layer_is_found(self, model, image, ids):
         adapted = self.adapted(model, ["gate", "tokens"])
@@ -110,12 +83,7 @@ class TestAdapters:
 
     def test_clip(self, zoo):
         """transformers' CLIP, with adapters on its attention: as if they were merged."""
-        from transformers import CLIPConfig, CLIPModel
-
-        small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-        text = {**small, "vocab_size": 20, "max_position_embeddings": 8, "eos_token_id": 19}
-        vision = {**small, "image_size": 32, "patch_size": 8}
-        clip = zoo.build(lambda: CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)))
+        clip = zoo.clip()
         inputs = {"pixel_values": zoo.pictures(2, (32, 32)), "input_ids": torch.tensor([[1, 5, 19], [2, 9, 19]])}
         adapted = self.adapted(clip, ["q_proj", "v_proj"]).eval()
         plain = copy.deepcopy(adapted).merge_and_unload()
@@ -149,16 +117,14 @@ class TestAdapters:
 class TestDispatched:
     """accelerate puts hooks of its own into a model's forwards, and weights where it wants them."""
 
-    @each_door
     def test_device_map(self, zoo, model, image, ids, door):
         from accelerate import dispatch_model
 
         places = dict.fromkeys(["tower", "words", "gate", "fusion", "out"], "cpu")
         dispatched = dispatch_model(model, places, main_device="cpu", force_hooks=True)
         assert dispatched.tower._hf_hook
-        check(zoo, door, dispatched, zoo.build(zoo.TwoInput), image, ids)
+        zoo.check(door, dispatched, zoo.build(zoo.TwoInput), image, ids)
 
-    @each_door
     @pytest.mark.parametrize("place", ["memory", "disk"])
     def test_offloaded(self, zoo, model, image, ids, door, place, tmp_path):
         """The weights come for one forward and are other objects afterwards; they need gradients as before."""
@@ -169,22 +135,17 @@ class TestDispatched:
         cpu = torch.device("cpu")
         away = cpu_offload(model, cpu) if place == "memory" else disk_offload(model, str(tmp_path), cpu)
         assert {one.device.type for one in away.parameters()} == {"meta"}
-        expected = zoo.by_plain_autograd(zoo.build(zoo.TwoInput), image, ids)["words" if door == "words" else "maps"]
+        expected = zoo.plain_answer(door, zoo.build(zoo.TwoInput), image, ids)
         found = zoo.through(door, away, image, ids)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-8)
         assert [one.requires_grad for one in away.parameters()] == flags
         assert {one.device.type for one in away.parameters()} == {"meta"}
 
     def test_from_a_folder_with_a_device_map(self, zoo, tmp_path):
-        from transformers import CLIPConfig, CLIPModel
-
-        small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-        text = {**small, "vocab_size": 20, "max_position_embeddings": 8, "eos_token_id": 19}
-        vision = {**small, "image_size": 32, "patch_size": 8}
-        clip = zoo.build(lambda: CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)))
+        clip = zoo.clip()
         clip.save_pretrained(tmp_path)
         inputs = {"pixel_values": zoo.pictures(1, (32, 32)), "input_ids": torch.tensor([[1, 5, 19]])}
-        mapped = CLIPModel.from_pretrained(tmp_path, device_map="cpu").eval()
+        mapped = type(clip).from_pretrained(tmp_path, device_map="cpu").eval()
         torch.testing.assert_close(MMGrad(mapped)(**inputs).maps, MMGrad(clip)(**inputs).maps)
 
     def test_a_model_without_weights(self, zoo, image, ids):
@@ -195,7 +156,6 @@ class TestDispatched:
 
 
 class TestParametrizations:
-    @each_door
     @pytest.mark.parametrize("kind", ["weight norm", "spectral norm", "orthogonal"])
     def test_of_weights(self, zoo, model, image, ids, door, kind):
         add = {
@@ -205,7 +165,7 @@ class TestParametrizations:
         }[kind]
         for layer in (model.tower.body, model.gate) if kind != "orthogonal" else (model.gate, model.out):
             add(layer)
-        check(zoo, door, model, model, image, ids)
+        zoo.check(door, model, model, image, ids)
 
     def test_hooks_of_the_older_kind(self, zoo, model, image, ids):
         torch.nn.utils.weight_norm(model.tower.body)
@@ -239,11 +199,10 @@ class TestParametrizations:
         found = candidate_layers(model, image, ids[:1], score=score)
         assert [one.name for one in found] == ["tower.stem", "tower.body", "tower", "fusion"]
 
-    @each_door
     def test_tied_weights(self, zoo, model, image, ids, door):
         model.words.mix.weight = model.gate.weight = model.out.weight
         model.tower.body.requires_grad_(False)
-        check(zoo, door, model, copy.deepcopy(model), image, ids)
+        zoo.check(door, model, copy.deepcopy(model), image, ids)
 
 
 def test_a_wrapper_of_ones_own_is_kept_and_names_go_through_it(zoo, model, image, ids):

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import page_table
 import torch
 import transformers
 from PIL import Image
@@ -23,7 +24,6 @@ from PIL import Image
 from mmgrad_explain.composers.generative_families import FAMILIES
 
 PAGE = Path(__file__).parent / "generative.md"
-BEGIN, END = "<!-- table: begin, by docs/generative_table.py -->", "<!-- table: end -->"
 PICTURE = (640, 480)  # width and height
 
 _PINPOINTS = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
@@ -124,23 +124,13 @@ def row(kind: str) -> list[str]:
 def table() -> str:
     """The whole table."""
     head = ["family", "`model_type`", "class", "for example", "pixels", "layer", "map", "whole again", "cells"]
-    rows = [head, ["---"] * len(head), *map(row, FAMILIES)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    return page_table.markdown(head, map(row, FAMILIES))
 
 
 def main(arguments: list[str]) -> int:
     """Write or check."""
     transformers.utils.logging.set_verbosity_error()
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    fresh = f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
-    if "--check" in arguments:
-        if fresh != text:
-            sys.stderr.write("docs/generative.md is not what the code says: run python docs/generative_table.py\n")
-        return int(fresh != text)
-    PAGE.write_text(fresh, encoding="utf-8")
-    return 0
+    return page_table.main(PAGE, "generative_table.py", table, arguments)
 
 
 if __name__ == "__main__":

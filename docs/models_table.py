@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import page_table
 import torch
 import transformers
 
@@ -22,7 +23,6 @@ from mmgrad_explain.composers.huggingface_families import FAMILIES
 from mmgrad_explain.layouts import describe_layout
 
 PAGE = Path(__file__).parent / "models.md"
-BEGIN, END = "<!-- table: begin, by docs/models_table.py -->", "<!-- table: end -->"
 
 _LARGE = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
 _HUGE = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 16}
@@ -103,23 +103,13 @@ def row(kind: str) -> list[str]:
 def table() -> str:
     """The whole table."""
     head = ["family", "`model_type`", "class", "default score", "for example", "pixels", "layer", "grid", "layout"]
-    rows = [head, ["---"] * len(head), *map(row, FAMILIES)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    return page_table.markdown(head, map(row, FAMILIES))
 
 
 def main(arguments: list[str]) -> int:
     """Write or check."""
     transformers.utils.logging.set_verbosity_error()
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    fresh = f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
-    if "--check" in arguments:
-        if fresh != text:
-            sys.stderr.write("docs/models.md is not what the code says: run python docs/models_table.py\n")
-        return int(fresh != text)
-    PAGE.write_text(fresh, encoding="utf-8")
-    return 0
+    return page_table.main(PAGE, "models_table.py", table, arguments)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import page_table
 import timm
 import torch
 from torch import nn
@@ -23,7 +24,6 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.layouts import describe_layout
 
 PAGE = Path(__file__).parent / "towers.md"
-BEGIN, END = "<!-- table: begin, by docs/timm_table.py -->", "<!-- table: end -->"
 
 # What is built, and what is changed in it so that it is quick: pictures of 224 pixels or fewer blocks.
 _FEW = {"img_size": 224, "depth": 4}
@@ -116,26 +116,17 @@ def is_found_again(model: nn.Module, layer: GridLayer, size: tuple[int, int]) ->
 def table() -> str:
     """The whole table."""
     head = ["model", "pixels", "layer", "grid", "layout", "a marked cell is found again"]
-    rows = [head, ["---"] * len(head)]
+    rows = []
     for name, options in sorted(MODELS.items()):
         rows.append(row(name, options))
         sys.stderr.write(f"{' | '.join(rows[-1])}\n")
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    return page_table.markdown(head, rows)
 
 
 def main(arguments: list[str]) -> int:
     """Write or check."""
     warnings.simplefilter("ignore")
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    fresh = f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
-    if "--check" in arguments:
-        if fresh != text:
-            sys.stderr.write("docs/towers.md is not what the code says: run python docs/timm_table.py\n")
-        return int(fresh != text)
-    PAGE.write_text(fresh, encoding="utf-8")
-    return 0
+    return page_table.main(PAGE, "timm_table.py", table, arguments)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.captum_adapter import MMGradAttribution
     from mmgrad_explain.attention.phrases import PhraseMaps
     from mmgrad_explain.composers.base import Composer
+    from mmgrad_explain.composers.fusion_composer import FusionComposer
     from mmgrad_explain.composers.load import load_composer
+    from mmgrad_explain.composers.two_tower import TwoTowerComposer
     from mmgrad_explain.errors import (
         CaptureError,
         GradientError,
@@ -62,7 +64,9 @@ _HOMES = {
     "attention.captum_adapter": ("MMGradAttribution",),
     "attention.phrases": ("PhraseMaps",),
     "composers.base": ("Composer",),
+    "composers.fusion_composer": ("FusionComposer",),
     "composers.load": ("load_composer",),
+    "composers.two_tower": ("TwoTowerComposer",),
     "errors": ("CaptureError", "GradientError", "InputError", "MMGradError", "MMGradWarning", "OutputExistsError"),
     "explaining": ("explain", "phrase_maps"),
     "grounding": ("AttentionGroundingLoss", "grounding_targets"),
@@ -77,6 +81,7 @@ __all__ = [
     "Cells",
     "Composer",
     "Explanation",
+    "FusionComposer",
     "GradientError",
     "ImageTextCosine",
     "InputError",
@@ -92,6 +97,7 @@ __all__ = [
     "PhraseMaps",
     "Similarity",
     "TextShift",
+    "TwoTowerComposer",
     "Word",
     "__version__",
     "candidate_layers",

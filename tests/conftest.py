@@ -79,3 +79,19 @@ def picture_file(picture, tmp_path):
     path = tmp_path / "query.png"
     picture.save(path)
     return path
+
+
+@pytest.fixture
+def run(capsys):
+    """Call ``mmgrad-explain`` as from a shell: the exit code, what it printed, what it said beside that."""
+    from mmgrad_explain.cli.main import main
+
+    def call(*arguments):
+        try:
+            code = main([str(one) for one in arguments])
+        except SystemExit as stop:
+            code = stop.code
+        done = capsys.readouterr()
+        return code, done.out, done.err
+
+    return call

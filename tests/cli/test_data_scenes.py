@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,18 +17,9 @@ from mmgrad_explain.data.triplets import read_triplets
 
 
 @pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
+def run(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        try:
-            code = main(["data", "scenes", "--out", "set", "--size", "32", "--workers", "1", *map(str, arguments)])
-        except SystemExit as stop:
-            code = stop.code
-        done = capsys.readouterr()
-        return code, done.out, done.err
-
-    return call
+    return partial(run, "data", "scenes", "--out", "set", "--size", "32", "--workers", "1")
 
 
 def test_the_main_job(run, tmp_path):

@@ -8,35 +8,25 @@ import warnings
 import pytest
 
 from mmgrad_explain import __version__
-from mmgrad_explain.cli.main import main
 
 
-def run(capsys, *arguments):
-    try:
-        code = main(list(arguments))
-    except SystemExit as stop:
-        code = stop.code
-    done = capsys.readouterr()
-    return code, done.out, done.err
-
-
-def test_version(capsys):
-    assert run(capsys, "--version") == (0, f"mmgrad-explain {__version__}\n", "")
+def test_version(run):
+    assert run("--version") == (0, f"mmgrad-explain {__version__}\n", "")
 
 
 @pytest.mark.parametrize("command", [[], ["overlay"], ["layers"]])
-def test_short_and_long_help(capsys, command):
-    code, short, _ = run(capsys, *command, "-h")
-    long_code, long, _ = run(capsys, *command, "--help")
+def test_short_and_long_help(run, command):
+    code, short, _ = run(*command, "-h")
+    long_code, long, _ = run(*command, "--help")
     assert code == long_code == 0
     assert long.startswith(short.rstrip("\n"))
     assert "Examples:" in long
     assert "Examples:" not in short
 
 
-def test_no_command_and_unknown_command(capsys):
+def test_no_command_and_unknown_command(run):
     for arguments, part in (([], "required: COMMAND"), (["overly"], "invalid choice: 'overly'")):
-        code, out, err = run(capsys, *arguments)
+        code, out, err = run(*arguments)
         assert (code, out) == (2, "")
         assert part in err
         assert err.count("\n") == 1
@@ -51,14 +41,14 @@ def test_help_names_what_there_is():
         assert name in overlay._DETAILS
 
 
-def test_the_callers_warning_filters_stay(capsys):
+def test_the_callers_warning_filters_stay(run):
     before = list(warnings.filters)
-    run(capsys, "layers", "--model", "referense")
+    run("layers", "--model", "referense")
     assert warnings.filters == before
 
 
-def test_layers(capsys):
-    code, out, err = run(capsys, "layers")
+def test_layers(run):
+    code, out, err = run("layers")
     assert (code, err) == (0, "")
     chosen = [line for line in out.splitlines() if line.startswith("*")]
     assert len(chosen) == 1
@@ -66,16 +56,16 @@ def test_layers(capsys):
     assert any("network.visual.layer3" in line and "6x6" in line for line in out.splitlines())
 
 
-def test_layers_as_json(capsys, tiny_folder):
-    code, out, _ = run(capsys, "layers", "--model", str(tiny_folder), "--json")
+def test_layers_as_json(run, tiny_folder):
+    code, out, _ = run("layers", "--model", str(tiny_folder), "--json")
     found = json.loads(out)
     assert code == 0
     assert [c["name"] for c in found if c["chosen"]] == ["network.features"]
     assert {"name", "type", "grid", "channels", "layout", "calls", "gradient_reaches", "mixes_text"} <= set(found[0])
 
 
-def test_layers_of_no_model(capsys):
-    code, _, err = run(capsys, "layers", "--model", "referense")
+def test_layers_of_no_model(run):
+    code, _, err = run("layers", "--model", "referense")
     assert code == 2
     assert "did you mean" in err
 

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain.cli.main import main
-
 
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path, monkeypatch):
@@ -19,31 +17,6 @@ def in_an_empty_folder(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
-
-
-@pytest.fixture
-def run(capsys):
-    def call(*arguments):
-        code = None
-        try:
-            code = main([str(a) for a in arguments])
-        except SystemExit as stop:
-            code = stop.code
-        done = capsys.readouterr()
-        return code, done.out, done.err
-
-    return call
-
-
-def failed(result, *parts):
-    """Exit code 2, one line that says all the parts, no traceback, nothing on stdout."""
-    code, out, err = result
-    assert code == 2
-    assert out == ""
-    assert err.startswith("mmgrad-explain")
-    assert err.count("\n") == 1
-    for part in parts:
-        assert part in err
 
 
 def written(folder):
@@ -176,7 +149,7 @@ def test_words(run, picture_file, tiny_folder):
     assert "words   none: the model read none of them" in out
 
 
-def test_phrases(run, picture_file, tiny_folder, in_an_empty_folder):
+def test_phrases(run, failed, picture_file, tiny_folder, in_an_empty_folder):
     text = "make the large circle left of the square red"
     command = ["overlay", picture_file, text, "--model", tiny_folder, "--phrases"]
     code, out, err = run(*command, "--out", "phrases.png", "--contour")
@@ -244,7 +217,7 @@ def bad_files(picture_file, tmp_path):
         ("bomb.png", ["60000", "pixels"]),
     ],
 )
-def test_bad_pictures(run, bad_files, in_an_empty_folder, name, parts):
+def test_bad_pictures(run, failed, bad_files, in_an_empty_folder, name, parts):
     failed(run("overlay", bad_files / name, "make it red"), *parts)
     failed(run("overlay", bad_files / "query.png", "make it red", "--target", bad_files / name), *parts)
     failed(run("overlay", bad_files / "query.png", bad_files / name, "make it red"), *parts)
@@ -271,13 +244,13 @@ def test_bad_pictures(run, bad_files, in_an_empty_folder, name, parts):
         (["--nonsense"], ["unrecognized arguments: --nonsense"]),
     ],
 )
-def test_bad_options(run, picture_file, in_an_empty_folder, monkeypatch, options, parts):
+def test_bad_options(run, failed, picture_file, in_an_empty_folder, monkeypatch, options, parts):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
     failed(run("overlay", picture_file, "make it red", *options), *parts)
     assert written(in_an_empty_folder) == []
 
 
-def test_a_hub_model_without_network(run, picture_file, monkeypatch):
+def test_a_hub_model_without_network(run, failed, picture_file, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -287,15 +260,15 @@ def test_a_hub_model_without_network(run, picture_file, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["", "   "])
-def test_an_empty_text(run, picture_file, text):
+def test_an_empty_text(run, failed, picture_file, text):
     failed(run("overlay", picture_file, text), "the text is empty", "make it red")
 
 
-def test_a_missing_text(run, picture_file):
+def test_a_missing_text(run, failed, picture_file):
     failed(run("overlay", picture_file), "required: TEXT")
 
 
-def test_outputs_that_cannot_be_written(run, picture_file, in_an_empty_folder):
+def test_outputs_that_cannot_be_written(run, failed, picture_file, in_an_empty_folder):
     (in_an_empty_folder / "file").write_text("mine")
     failed(run("overlay", picture_file, "make it red", "--out", "file/map.png"), "is not a folder")
     (in_an_empty_folder / "map.png").write_text("mine")
@@ -305,7 +278,7 @@ def test_outputs_that_cannot_be_written(run, picture_file, in_an_empty_folder):
     Image.open(in_an_empty_folder / "map.png").close()
 
 
-def test_standard_input_only_once(run):
+def test_standard_input_only_once(run, failed):
     failed(run("overlay", "-", "-", "make it red"), "only once")
 
 

@@ -2,13 +2,13 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from mmgrad_explain.cli import data_check
-from mmgrad_explain.cli.main import main
 from mmgrad_explain.data.cir_readers import FORMATS
 from mmgrad_explain.evaluation.cir_protocols import PROTOCOLS
 
@@ -16,16 +16,8 @@ ADVICE = "ask the makers of NLVR2 for its pictures and put train/, dev/ and test
 
 
 @pytest.fixture
-def run(capsys):
-    def call(*arguments):
-        try:
-            code = main(["data", "check", *[str(a) for a in arguments]])
-        except SystemExit as stop:
-            code = stop.code
-        done = capsys.readouterr()
-        return code, done.out, done.err
-
-    return call
+def run(run):
+    return partial(run, "data", "check")
 
 
 @pytest.mark.parametrize("name", list(FORMATS))

@@ -1,6 +1,7 @@
 """Models that answer in words: a small random LLaVA from a folder, against plain autograd."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -237,7 +238,10 @@ def test_a_model_that_says_nothing(composer, pictures):
 
 def test_a_folder_without_a_processor(tmp_path):
     model().save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"the processor in .* cannot be read|has no processor for pictures and texts"):
+    with pytest.raises(InputError, match=r"the processor in .* cannot be read"):
+        load_composer(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="has no processor for pictures and texts: it needs preprocessor_config.json"):
         load_composer(tmp_path)
 
 
@@ -270,3 +274,18 @@ def test_on_the_command_line(folder, pictures, tmp_path, capsys):
     assert first["score"] != second["score"]
     assert main([*command, "--out", str(tmp_path / "more")]) == 0
     assert "  answer  a red dress\n" in capsys.readouterr().out
+
+
+def test_layers_are_listed(folder, capsys):
+    assert main(["layers", "--model", str(folder), "--json"]) == 0
+    (chosen,) = [layer for layer in json.loads(capsys.readouterr().out) if layer["chosen"]]
+    assert chosen["name"] == "model.model.multi_modal_projector"
+    assert chosen["grid"] == [4, 4]
+
+
+def test_a_model_that_is_told_the_answer(composer, pictures):
+    composer.family = replace(composer.family, labels=True)  # as PaliGemma's, which is told the answer
+    found = explain(pictures[0], QUESTIONS[0], model=composer, answer="red dress")
+    score, expected = by_hand(pictures[0], QUESTIONS[0], "red dress")
+    torch.testing.assert_close(found.score[0], score, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.signed[composer.target_layer][0][0], expected, atol=1e-5, rtol=1e-4)

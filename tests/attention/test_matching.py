@@ -36,7 +36,7 @@ class TestMatch:
         assert torch.equal(MatchLogit()(SimpleNamespace(match=match, target_match=target)), match + target)
 
     def test_what_it_needs(self):
-        with pytest.raises(InputError, match="embeds picture and text apart: use score='image-text'"):
+        with pytest.raises(InputError, match="this model gives no match logit: use its default score"):
             MatchLogit()(SimpleNamespace(match=None))
 
 

@@ -367,7 +367,7 @@ def test_blips_towers_can_be_asked_apart(loaded, picture):
 
 @pytest.mark.parametrize("kind", ["clip"], indirect=True)
 def test_a_match_logit_needs_a_model_that_has_one(loaded, picture):
-    with pytest.raises(InputError, match="this model embeds picture and text apart: use score='image-text'"):
+    with pytest.raises(InputError, match="this model gives no match logit: use its default score"):
         explain(picture, TEXTS[0], model=loaded[0], score="match")
 
 

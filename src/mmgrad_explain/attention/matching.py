@@ -70,7 +70,7 @@ class MatchLogit:
         """
         match = field(output, "match")
         if not isinstance(match, Tensor):
-            raise InputError("score 'match': this model embeds picture and text apart: use score='image-text'")
+            raise InputError("score 'match': this model gives no match logit: use its default score")
         target = field(output, "target_match")
         return match.float() if not isinstance(target, Tensor) else match.float() + target.float()
 

@@ -261,27 +261,8 @@ def test_the_map_is_plain_grad_cam(kind, loaded, picture):
     assert (signed[0] - signed[1]).abs().max() > 0.01 * top  # another text, another map
 
 
-def test_a_batch_is_a_loop_and_the_model_is_left_alone(loaded, picture):
-    composer, _ = loaded
-    composer.train()
-    composer.model.get_parameter(next(iter(dict(composer.model.named_parameters())))).requires_grad_(False)
-    before = {name: value.clone() for name, value in composer.state_dict().items()}
-    flags = [parameter.requires_grad for parameter in composer.parameters()]
-    generator = torch.get_rng_state()
-    pictures = [picture, picture.rotate(180)]
-    together = explain(pictures, TEXTS, model=composer)
-    for index in range(2):
-        alone = explain(pictures[index], TEXTS[index], model=composer)
-        one, all_ = (explanation.signed[composer.target_layer][0] for explanation in (alone, together))
-        scale = all_.abs().max()
-        for value, other in ((one[0], all_[index]), (alone.score[0], together.score[index])):
-            torch.testing.assert_close(value / scale, other / scale, atol=2e-3, rtol=1e-3)
-    assert all(torch.equal(value, before[name]) for name, value in composer.state_dict().items())
-    assert flags == [parameter.requires_grad for parameter in composer.parameters()]
-    assert all(parameter.grad is None for parameter in composer.parameters())
-    assert all(module.training for module in composer.modules())
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in composer.modules())
-    assert torch.equal(torch.get_rng_state(), generator)
+def test_a_batch_is_a_loop_and_the_model_is_left_alone(loaded, picture, shared):
+    shared.batch_is_a_loop(loaded[0], [picture, picture.rotate(180)], TEXTS)
 
 
 @pytest.mark.parametrize("corner", [(8, 14), (26, 40), (30, 20)])

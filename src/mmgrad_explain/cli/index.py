@@ -1,0 +1,99 @@
+"""``mmgrad-explain index``: folders of pictures into a gallery."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from mmgrad_explain.cli.steps import Steps
+
+if TYPE_CHECKING:
+    import argparse
+
+    from mmgrad_explain.gallery import Gallery
+    from mmgrad_explain.gallery_index import IndexReport
+
+_NAMED = 5
+_DETAILS = """\
+Embeds every picture below the folders and keeps the embeddings in a gallery: a local one by default (Milvus Lite, a
+folder whose name ends in .db), or one on a Milvus server (--gallery http://host:19530). The pictures stay where they
+are. Do the same again after pictures came, went or changed: only what is new is embedded, and rows whose files are gone
+are taken out. Other folders' rows stay.
+
+It can be stopped at any time, by Ctrl-C or harder: what is written is complete, and the next run goes on there. Files
+of the same content are embedded once. Files that cannot be read are listed; they are in no gallery.
+
+A gallery belongs to one model, which is stored with it; another is refused. A local gallery serves one process at a
+time.
+
+Exit codes: 0 done, 1 done but some files cannot be read, 2 something you can put right (one line says what), 130
+stopped by Ctrl-C.
+
+Examples:
+  mmgrad-explain index photos/ --gallery mine.db
+  mmgrad-explain index photos/ more/ --gallery mine.db --model openai/clip-vit-base-patch32 --device cuda --batch 256
+  mmgrad-explain index photos/ --gallery http://host:19530 --collection photos --index hnsw --json
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "index", help="make a gallery of folders of pictures", details=_DETAILS,
+        description="Embed folders of pictures into a gallery to retrieve from.",
+    )  # fmt: skip
+    add = parser.add_argument
+    add("folders", nargs="+", metavar="FOLDER", help="pictures, in folders within folders too")
+    add("--gallery", required=True, metavar="PLACE", help="NAME.db, or http://host:port of a Milvus server")
+    add("--collection", metavar="NAME", help="the gallery's name there (default: mmgrad_gallery)")
+    add("--model", help="bundled name, folder or hub id (default: the gallery's; of a new one: reference)")
+    add("--index", default="flat", choices=("flat", "hnsw"),
+        help="how a new gallery is searched: exactly, or by a graph (default: %(default)s)")  # fmt: skip
+    add("--batch", type=int, default=32, metavar="N", help="pictures at once (default: %(default)s)")
+    add("--device", help="cpu, cuda, cuda:N or mps (default: cpu)")
+    add("--json", action="store_true", help="print JSON instead of text")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Index; each batch is complete when it is written."""
+    from mmgrad_explain.gallery import Gallery
+    from mmgrad_explain.gallery_files import check_folders
+    from mmgrad_explain.gallery_store import COLLECTION
+
+    check_folders(options.folders)
+    collection = options.collection or COLLECTION
+    with Gallery(
+        options.gallery, options.model, create=True, index=options.index, collection=collection, device=options.device
+    ) as gallery:
+        show = Steps()
+        try:
+            report = gallery.index(options.folders, batch=options.batch, progress=show)
+        finally:
+            show.end()
+        text = _json(gallery, report) if options.json else _text(gallery, report)
+    sys.stdout.write(text + "\n")
+    return 1 if report.unreadable else 0
+
+
+def _json(gallery: Gallery, report: IndexReport) -> str:
+    place = {"gallery": gallery.address, "collection": gallery.collection, "model": gallery.about}
+    return json.dumps({**place, **asdict(report)}, indent=2, ensure_ascii=False)
+
+
+def _text(gallery: Gallery, report: IndexReport) -> str:
+    of = gallery.about
+    lines = [
+        f"{gallery.address}: {report.total} files, by {of['name']} ({of['dim']} numbers a picture)",
+        f"  {report.added} added, {report.changed} changed, {report.removed} removed, {report.unchanged} as they were",
+    ]
+    if report.others:
+        lines.append(f"  {report.others} files are no pictures by their names")
+    if report.unreadable:
+        lines.append(f"  {len(report.unreadable)} cannot be used:")
+        lines += [f"    {path}: {why}" for path, why in list(report.unreadable.items())[:_NAMED]]
+    if len(report.unreadable) > _NAMED:
+        lines.append(f"    and {len(report.unreadable) - _NAMED} more; --json has all of them")
+    return "\n".join(lines)

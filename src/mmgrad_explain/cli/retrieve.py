@@ -1,0 +1,172 @@
+"""``mmgrad-explain retrieve``: what a sentence makes of a picture, looked for in a gallery, and why a hit came up."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from mmgrad_explain.gallery import Gallery, Retrieval
+    from mmgrad_explain.gallery_session import Session
+    from mmgrad_explain.gallery_sheet import RetrievalMaps
+
+_DETAILS = """\
+Lists the pictures of a gallery (mmgrad-explain index) that are most like IMAGE after what TEXT says, by the cosine of
+their embeddings, and draws a contact sheet: IMAGE with its map, and each hit with its score and its own map, which says
+where in the hit the match comes from. Pictures of the same content are one hit. IMAGE itself is left out where it is in
+the gallery, unless --keep-reference.
+
+Maps: IMAGE's is of the model's own default score; a hit's is of the similarity between IMAGE with TEXT and the hit. It
+shows what the score depends on, through one layer, to first order, and not that the hit is right.
+
+A search can go on. With --session FILE what was asked and found is kept in FILE, and the next command can take a hit as
+the next picture:
+  mmgrad-explain retrieve query.jpg "make it red" --gallery mine.db --session s.json
+  mmgrad-explain retrieve --reference-hit 3 "and with long sleeves" --session s.json
+
+The gallery's own model is taken; --model is for a gallery whose model has moved, and any other is refused.
+
+Exit codes: 0 done, 2 something you can put right (one line says what), 130 stopped by Ctrl-C. The sheet and the session
+are written at the end, each whole or not at all.
+
+Examples:
+  mmgrad-explain retrieve query.jpg "make it red" --gallery mine.db -k 10
+  mmgrad-explain retrieve query.jpg "make it red" --gallery mine.db --out hits.png --overwrite
+  mmgrad-explain retrieve query.jpg "make it red" --gallery http://host:19530 --no-sheet --json
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "retrieve", help="look for a picture in a gallery, with a picture and a text", details=_DETAILS,
+        description="Look in a gallery for what a text makes of a picture, and see why each hit came up.",
+    )  # fmt: skip
+    add = parser.add_argument
+    add(
+        "query", nargs="+", metavar="IMAGE TEXT", help="a picture and what should change; with --reference-hit the text"
+    )
+    add("--gallery", metavar="PLACE", help="NAME.db, or http://host:port of a Milvus server (default: the session's)")
+    add("--collection", metavar="NAME", help="the gallery's name there (default: mmgrad_gallery, or the session's)")
+    add("--model", help="bundled name, folder or hub id (default: the gallery's)")
+    add("-k", type=int, default=10, metavar="N", help="how many hits (default: %(default)s)")
+    add("--keep-reference", action="store_true", help="also list IMAGE itself where it is in the gallery")
+    add("--reference-hit", type=int, metavar="N", help="take hit N of the session's last turn as the picture")
+    add("--session", metavar="FILE", type=Path, help="keep what was asked and found in FILE (JSON), or go on with it")
+    add("--layer", action="append", metavar="NAME", help="layer to explain, may be repeated")
+    add("--out", "-o", metavar="FILE", type=Path, help="the contact sheet (default: IMAGE_TEXT.png here)")
+    add("--overwrite", action="store_true", help="replace a contact sheet that is there already")
+    add("--no-sheet", action="store_true", help="only list: no maps, no contact sheet")
+    add("--device", help="cpu, cuda, cuda:N or mps (default: cpu)")
+    add("--json", action="store_true", help="print JSON instead of text")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Retrieve; what can be checked is checked before the model is loaded."""
+    from mmgrad_explain.gallery_session import Session
+    from mmgrad_explain.gallery_store import COLLECTION
+    from mmgrad_explain.images import safe_save
+    from mmgrad_explain.writing import check_writable
+
+    going_on = options.reference_hit is not None
+    if len(options.query) != (1 if going_on else 2):
+        wanted = "the text alone, with --reference-hit" if going_on else "a picture and a text"
+        raise InputError(f"give {wanted}; got {len(options.query)} arguments: put quotes around the text")
+    if going_on and options.session is None:
+        raise InputError("--reference-hit needs --session FILE: the session whose hit is meant")
+    text = options.query[-1]
+    session = Session.load(options.session) if going_on or _is_there(options.session) else None
+    place = options.gallery or (session and session.gallery)
+    if not place:
+        raise InputError("--gallery is missing: name NAME.db, or http://host:port of a Milvus server")
+    reference = options.query[0] if session is None or not going_on else session.hit(options.reference_hit).path
+    sheet = None if options.no_sheet else _sheet(options, reference, text)
+    if sheet is not None:
+        check_writable(sheet, overwrite=options.overwrite)
+    if options.session is not None:
+        check_writable(options.session, overwrite=True)
+
+    from mmgrad_explain.gallery import Gallery  # torch is needed from here on
+
+    collection = options.collection or (session.collection if session else COLLECTION)
+    with Gallery(place, options.model, collection=collection, device=options.device) as gallery:
+        if session is None:
+            session = Session(gallery.address, gallery.collection, gallery.about["fingerprint"])
+        else:
+            session.check(gallery.address, gallery.collection, gallery.about["fingerprint"])
+        found = gallery.retrieve(reference, text, options.k, keep_reference=options.keep_reference)
+        if going_on:
+            session.check_unchanged(options.reference_hit, found.reference)
+        maps = None if sheet is None else gallery.explain(found, layer=options.layer)
+        report = _report(gallery, reference, found, maps)
+    if maps is not None and sheet is not None:
+        safe_save(maps.sheet(), sheet, overwrite=options.overwrite)
+    if options.session is not None:
+        _remember(session, reference, found, options)
+    report |= {"sheet": sheet and str(sheet), "session": options.session and str(options.session)}
+    sys.stdout.write((json.dumps(report, indent=2, ensure_ascii=False) if options.json else _text(report)) + "\n")
+    return 0
+
+
+def _is_there(path: Path | None) -> bool:
+    return path is not None and path.exists()
+
+
+def _sheet(options: argparse.Namespace, reference: str, text: str) -> Path:
+    if options.out is not None:
+        return options.out  # type: ignore[no-any-return]
+    words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-") or "hits"
+    file = Path(f"{Path(reference).stem}_{words}.png")
+    number = 2
+    while file.exists() and not options.overwrite:
+        file = Path(f"{Path(reference).stem}_{words}-{number}.png")
+        number += 1
+    return file
+
+
+def _remember(session: Session, reference: str, found: Retrieval, options: argparse.Namespace) -> None:
+    from mmgrad_explain.gallery_session import FoundPicture, Turn
+
+    hits = tuple(FoundPicture(hit.rank, hit.path, hit.score, hit.digest) for hit in found.hits)
+    session.turns.append(Turn(str(Path(reference).absolute()), found.text, hits, options.reference_hit))
+    session.save(options.session)
+
+
+def _report(gallery: Gallery, reference: str, found: Retrieval, maps: RetrievalMaps | None) -> dict[str, Any]:
+    hits = []
+    for hit in found.hits:
+        region = None
+        if maps is not None and hit.rank in maps.hits:
+            explanation, index = maps.hits[hit.rank]
+            region = explanation.brightest_region(index, target=True)
+        where = None if region is None else {"share": region.share, "box": list(region.box)}
+        hits.append({**asdict(hit), "brightest_region": where})
+    return {
+        "gallery": gallery.address,
+        "collection": gallery.collection,
+        "model": gallery.about,
+        "reference": reference,
+        "text": found.text,
+        "hits": hits,
+        "notes": list(found.notes if maps is None else maps.notes),
+    }
+
+
+def _text(report: dict[str, Any]) -> str:
+    lines = [f"{report['reference']}, {report['text']!r}, in {report['gallery']} by {report['model']['name']}"]
+    for hit in report["hits"]:
+        state = "" if hit["state"] == "there" else f" ({hit['state']})"
+        lines.append(f"{hit['rank']:4d}  {hit['score']:+.4f}  {hit['path']}{state}")
+        lines += [f"               the same: {path}" for path in hit["copies"]]
+    lines += [f"note: {note}" for note in report["notes"]]
+    lines += [f"{name}: {report[name]}" for name in ("sheet", "session") if report[name] is not None]
+    return "\n".join(lines)

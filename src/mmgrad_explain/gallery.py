@@ -1,0 +1,310 @@
+"""A gallery of one's own pictures: index folders, retrieve with a picture and a sentence, see why each hit came up.
+
+    with Gallery("mine.db", create=True) as gallery:
+        gallery.index(["photos/"])
+        found = gallery.retrieve("query.jpg", "make it red", k=10)
+        found.hits[0].path, found.hits[0].score
+        gallery.explain(found).sheet().save("hits.png")
+
+A picture is one hit wherever it lies: files of the same content are embedded once and come up as one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from mmgrad_explain.composers.base import Composer
+from mmgrad_explain.composers.load import BUNDLED, load_composer
+from mmgrad_explain.embedding import embed_query, identify
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.explaining import explain, usable_device
+from mmgrad_explain.gallery_files import state_of
+from mmgrad_explain.gallery_index import index_folders
+from mmgrad_explain.gallery_sheet import RetrievalMaps
+from mmgrad_explain.gallery_store import COLLECTION, INDEXES, MOST_HITS, GalleryStore
+from mmgrad_explain.images import open_image
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+    from PIL import Image
+
+    from mmgrad_explain.attention import Explanation
+    from mmgrad_explain.cir_evaluation import Progress
+    from mmgrad_explain.gallery_index import IndexReport
+    from mmgrad_explain.gallery_store import Entry
+
+DEFAULT_MODEL = "reference"
+_CHUNK = 16  # hits that are explained together
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A picture of the gallery that was found.
+
+    Attributes:
+        rank: From 1 on.
+        path: Of its file.
+        score: Cosine of the query's embedding and its own, in [-1, 1].
+        digest: SHA-256 of its content.
+        copies: Other files of the same content, sorted.
+        state: ``"there"``, ``"changed"`` since it was indexed, or ``"gone"``.
+    """
+
+    rank: int
+    path: str
+    score: float
+    digest: str
+    copies: tuple[str, ...] = ()
+    state: str = "there"
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """What was asked and found.
+
+    Attributes:
+        image: The picture that was asked with.
+        text: What should change.
+        hits: Best first; of equal scores, by path.
+        notes: What a reader should know.
+        reference: SHA-256 of the reference's file, where it came from one.
+    """
+
+    image: Image.Image
+    text: str
+    hits: tuple[Hit, ...]
+    notes: tuple[str, ...] = ()
+    reference: str | None = None
+
+
+class Gallery:
+    """Pictures and their embeddings by one model.
+
+    Args:
+        address: A path that ends in ``.db`` (Milvus Lite keeps it in a folder of that name), or the address of a Milvus
+            server, ``http://host:19530``.
+        model: A bundled name, a folder, a hub id, or a loaded composer. None takes the model that the gallery was made
+            with; of a new gallery, the bundled ``reference``.
+        create: Make the gallery where there is none.
+        index: How a new gallery is searched, one of :data:`~mmgrad_explain.gallery_store.INDEXES`.
+        collection: Name of the gallery there, so that a server can hold several.
+        device: Where the model runs; where it is when None.
+
+    Attributes:
+        about: What is stored with the gallery: the model's identity (:class:`~mmgrad_explain.embedding.ModelIdentity`),
+            its ``source``, ``dim`` and ``index``.
+        composer: The model.
+
+    Raises:
+        InputError: There is no such gallery and ``create`` is off, it was made with another model, the model cannot be
+            loaded or gives no embedding of a picture alone, or Milvus cannot be reached.
+    """
+
+    def __init__(
+        self,
+        address: str | Path,
+        model: str | Path | Composer | None = None,
+        *,
+        create: bool = False,
+        index: str = "flat",
+        collection: str = COLLECTION,
+        device: str | None = None,
+    ) -> None:
+        if index not in INDEXES:
+            raise InputError(f"index {index!r}: there are {' and '.join(INDEXES)}")
+        loaded = None if model is None else _loaded(model, device)  # before anything is made
+        self._store = GalleryStore(os.fspath(address), collection=collection, create=create)
+        try:
+            if loaded is None:
+                model = _source(self._store)
+                loaded = _loaded(model, device)
+            self.composer = loaded
+            identity = asdict(identify(loaded))
+            if self._store.about is None:
+                self._store.make({**identity, "source": _lasting(model), "index": index})
+            self.about: dict[str, Any] = dict(self._store.about or {})
+            self._check(identity)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def address(self) -> str:
+        """Where it is."""
+        return self._store.address
+
+    @property
+    def collection(self) -> str:
+        """Its name there."""
+        return self._store.collection
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the gallery; another process may open it."""
+        self._store.close()
+
+    # ----------------------------------------------------------------------------------------------------------- index
+
+    def index(self, folders: Sequence[str | Path], *, batch: int = 32, progress: Progress | None = None) -> IndexReport:
+        """Bring the gallery up to what lies in folders: :func:`~mmgrad_explain.gallery_index.index_folders`."""
+        return index_folders(self._store, self.composer, folders, batch=batch, progress=progress)
+
+    # -------------------------------------------------------------------------------------------------------- retrieve
+
+    def retrieve(self, image: Any, text: str, k: int = 10, *, keep_reference: bool = False) -> Retrieval:
+        """Look for the picture that a text makes of a picture.
+
+        Args:
+            image: In any form :func:`~mmgrad_explain.images.open_image` takes.
+            text: What should change.
+            k: How many pictures; fewer where the gallery has fewer.
+            keep_reference: Also list the picture that was asked with, where it is in the gallery; it is known by its
+                file's content, so that only paths and bytes are left out.
+
+        Raises:
+            InputError: The picture or the text cannot be used, or ``k`` is not from 1 to
+                :data:`~mmgrad_explain.gallery_store.MOST_HITS`.
+        """
+        if not 1 <= k <= MOST_HITS:
+            raise InputError(f"k must be from 1 to {MOST_HITS}, got {k}")
+        if not text.strip():
+            raise InputError('text is empty: say what should change, for example "make it red"')
+        picture, reference = open_image(image), _digest_of(image)
+        vector, notices = embed_query(self.composer, picture, text)
+        hits = self._search(vector.numpy(), k, None if keep_reference else reference)
+        notes = list(notices)
+        if len(hits) < k:
+            notes.append(f"the gallery has no more than {len(hits)} pictures to list")
+        states = [hit.state for hit in hits]
+        if any(state != "there" for state in states):
+            notes.append(
+                f"of the hits, {states.count('gone')} are gone and {states.count('changed')} have changed since they "
+                "were indexed: index their folders again"
+            )
+        return Retrieval(picture, text, hits, tuple(notes), reference)
+
+    def _search(self, vector: npt.NDArray[np.float32], k: int, without: str | None) -> tuple[Hit, ...]:
+        """The best ``k`` contents; asks for more rows until what was left out cannot be among them."""
+        total = min(len(self._store), MOST_HITS)
+        limit = min(2 * k + 1, total)
+        while limit:
+            rows = sorted(self._store.search(vector, limit), key=lambda row: (-row[1], row[0].path))
+            found: dict[str, list[tuple[Entry, float]]] = {}
+            for row in rows:
+                if row[0].digest != without:
+                    found.setdefault(row[0].digest, []).append(row)
+            best = list(found.values())[:k]
+            if limit == total or (len(best) == k and rows[-1][1] < best[-1][0][1]):
+                return tuple(_hit(rank, files) for rank, files in enumerate(best, start=1))
+            limit = min(2 * limit, total)
+        return ()
+
+    def explain(self, found: Retrieval, *, layer: str | Sequence[str] | None = None) -> RetrievalMaps:
+        """Where the query's text is looked for in the query, and where in each hit the match comes from.
+
+        The query's map is of the model's own default score. A hit's is of the similarity between the composed query and
+        the hit, on the hit. Hits whose file is gone or has changed have none.
+
+        Args:
+            found: What :meth:`retrieve` gave.
+            layer: Dotted name of the layer, or several; the composer's own when None.
+
+        Raises:
+            InputError: As :func:`~mmgrad_explain.explaining.explain`.
+        """
+        query = explain(found.image, found.text, model=self.composer, layer=layer)
+        there = [hit for hit in found.hits if hit.state == "there"]
+        maps: dict[int, tuple[Explanation, int]] = {}
+        for start in range(0, len(there), _CHUNK):
+            some = there[start : start + _CHUNK]
+            for hit, one in zip(some, self._of_hits(found, [hit.path for hit in some], layer), strict=True):
+                maps[hit.rank] = one
+        return RetrievalMaps(found, query, maps)
+
+    def _of_hits(
+        self, found: Retrieval, paths: list[str], layer: str | Sequence[str] | None
+    ) -> list[tuple[Explanation, int]]:
+        """The explanation of each hit and its place there: one batch, or one of each where their shapes differ."""
+        try:
+            both = explain(
+                [found.image] * len(paths), found.text, list(paths), self.composer, layer=layer, score="similarity"
+            )
+        except InputError:
+            if len(paths) == 1:
+                raise
+            return [one for path in paths for one in self._of_hits(found, [path], layer)]
+        return [(both, index) for index in range(len(paths))]
+
+    def _check(self, identity: Mapping[str, Any]) -> None:
+        if all(self.about[key] == identity[key] for key in ("fingerprint", "dim")):
+            return
+
+        def named(of: Mapping[str, Any]) -> str:
+            return f"{of['name']!r} ({of['fingerprint']}, {of['dim']} numbers a picture)"
+
+        source = self.about["source"]
+        raise InputError(
+            f"gallery {self.address} was made with model {named(self.about)}, and this is {named(identity)}: "
+            f"use that model{f' ({source})' if source else ''}, or index into another gallery"
+        )
+
+
+def _loaded(model: str | Path | Composer, device: str | None) -> Composer:
+    composer = model if isinstance(model, Composer) else load_composer(model)
+    return composer if device is None else composer.to(usable_device(device))
+
+
+def _source(store: GalleryStore) -> str:
+    """What to load the gallery's model from.
+
+    Raises:
+        InputError: That was not stored.
+    """
+    if store.about is None:
+        return DEFAULT_MODEL
+    source: str | None = store.about["source"]
+    if source is None:
+        raise InputError(
+            f"gallery {store.address} was made with a model that was handed in ({store.about['name']!r}): hand it in "
+            "again, or give the folder it is loaded from"
+        )
+    return source
+
+
+def _lasting(model: str | Path | Composer | None) -> str | None:
+    """What loads the model again, from whatever folder one is in."""
+    if model is None or isinstance(model, Composer):
+        return None
+    text = os.fspath(model)
+    if text not in BUNDLED and Path(text).expanduser().is_dir():
+        return str(Path(text).expanduser().resolve())
+    return text
+
+
+def _hit(rank: int, files: Sequence[tuple[Entry, float]]) -> Hit:
+    """One content as a hit, shown by a file of it that is there, if there is one."""
+    states = {entry.path: state_of(entry) for entry, _ in files}
+    shown = min(files, key=lambda row: (states[row[0].path] != "there", row[0].path))[0]
+    copies = tuple(sorted(path for path in states if path != shown.path))
+    return Hit(rank, shown.path, files[0][1], shown.digest, copies, states[shown.path])
+
+
+def _digest_of(image: Any) -> str | None:
+    if isinstance(image, str | os.PathLike):
+        return hashlib.sha256(Path(image).read_bytes()).hexdigest()
+    return hashlib.sha256(image).hexdigest() if isinstance(image, bytes) else None

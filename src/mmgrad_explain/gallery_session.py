@@ -1,0 +1,140 @@
+"""A search that goes on: what was asked and found, turn by turn, in a JSON file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.writing import atomic_file
+
+_FORMAT = "mmgrad_explain.session/1"
+
+
+@dataclass(frozen=True)
+class FoundPicture:
+    """A hit as a session remembers it.
+
+    Attributes:
+        rank: From 1 on.
+        path: Of its file.
+        score: Its cosine.
+        digest: SHA-256 of its content.
+    """
+
+    rank: int
+    path: str
+    score: float
+    digest: str
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One question.
+
+    Attributes:
+        reference: The picture that was asked with, as a path.
+        text: What should change.
+        hits: What was found.
+        from_hit: The rank, in the turn before, of the hit that the reference is; None of a picture of one's own.
+    """
+
+    reference: str
+    text: str
+    hits: tuple[FoundPicture, ...]
+    from_hit: int | None = None
+
+
+@dataclass
+class Session:
+    """The turns of a search in one gallery.
+
+    Attributes:
+        gallery: Its address.
+        collection: Its name there.
+        fingerprint: Of its model.
+        turns: What was asked and found, in order.
+    """
+
+    gallery: str
+    collection: str
+    fingerprint: str
+    turns: list[Turn] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Session:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            InputError: There is no such file, or it is no session.
+        """
+        path = Path(path)
+        try:
+            data: Any = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(
+                f"there is no session {path}: begin one with a picture, retrieve IMAGE TEXT --session {path}"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"session {path} cannot be read: {error}") from error
+        try:
+            turns = [
+                Turn(one["reference"], one["text"], tuple(FoundPicture(**hit) for hit in one["hits"]), one["from_hit"])
+                for one in data["turns"]
+            ]
+            session = cls(data["gallery"], data["collection"], data["fingerprint"], turns)
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path} is no session of this package: name another file") from error
+        if data.get("format") != _FORMAT:
+            raise InputError(f"session {path} is of another version of this package: name another file")
+        return session
+
+    def save(self, path: str | Path) -> None:
+        """Write everything, all or nothing, in the place of what was there.
+
+        Raises:
+            InputError: It cannot be written.
+        """
+        text = json.dumps({"format": _FORMAT, **asdict(self)}, indent=2, ensure_ascii=False)
+        with atomic_file(Path(path), overwrite=True) as stream:
+            stream.write(text.encode() + b"\n")
+
+    def hit(self, rank: int) -> FoundPicture:
+        """A hit of the last turn, to be the next reference.
+
+        Raises:
+            InputError: There is no such hit.
+        """
+        hits = self.turns[-1].hits if self.turns else ()
+        for hit in hits:
+            if hit.rank == rank:
+                return hit
+        raise InputError(f"there is no hit {rank}: the last turn found {len(hits)}")
+
+    def check(self, gallery: str, collection: str, fingerprint: str) -> None:
+        """Find out whether a gallery is the one that the session is of.
+
+        Raises:
+            InputError: It is another, or its model is.
+        """
+        if (self.gallery, self.collection, self.fingerprint) != (gallery, collection, fingerprint):
+            raise InputError(
+                f"the session is of gallery {self.gallery}, {self.collection}, by model {self.fingerprint}, not of "
+                f"{gallery}, {collection}, by model {fingerprint}: name another session"
+            )
+
+    def check_unchanged(self, rank: int, digest: str | None) -> None:
+        """Find out whether a hit's file still holds what was found.
+
+        Args:
+            rank: The hit, of the last turn.
+            digest: SHA-256 of what is there now.
+
+        Raises:
+            InputError: It does not.
+        """
+        hit = self.hit(rank)
+        if hit.digest != digest:
+            raise InputError(f"hit {rank}, {hit.path}, has changed since it was found: index again, and retrieve again")

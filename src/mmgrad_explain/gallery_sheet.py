@@ -1,0 +1,84 @@
+"""A contact sheet of what was found in a gallery: the query with its map, each hit with its score and its own map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from mmgrad_explain.overlay import blend, panel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from mmgrad_explain.attention import Explanation
+    from mmgrad_explain.gallery import Retrieval
+
+_GROUND = (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class RetrievalMaps:
+    """The maps of a query and of what it found.
+
+    Attributes:
+        found: What they are of.
+        query: The query's, of the model's own default score.
+        hits: By rank, the explanation that has a hit's map (as that of the target) and its place there.
+    """
+
+    found: Retrieval
+    query: Explanation
+    hits: Mapping[int, tuple[Explanation, int]]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know, of the query and of the maps, each once."""
+        explanations = [self.query, *(explanation for explanation, _ in self.hits.values())]
+        return tuple(dict.fromkeys([*self.found.notes, *(note for one in explanations for note in one.notes)]))
+
+    def heatmap(self, rank: int) -> npt.NDArray[np.float32]:
+        """Where in a hit the match comes from: ``(H, W)`` on the hit's own pixels, in [0, 1]; zeros say nowhere."""
+        explanation, index = self.hits[rank]
+        return explanation.heatmap(index, target=True)
+
+    def sheet(self, *, height: int = 200, columns: int = 3, alpha: float = 0.7, colormap: str = "turbo") -> Image.Image:
+        """Draw them.
+
+        Args:
+            height: Of each picture, in pixels.
+            columns: Hits in a row, each with its map beside it.
+            alpha: Opacity of the maps, in [0, 1].
+            colormap: Name of their colours.
+        """
+        colours: dict[str, Any] = {"alpha": alpha, "colormap": colormap}
+        drawn = blend(self.found.image, self.query.heatmap(), **colours)
+        asked = self.query.score_name
+        rows = [panel([self.found.image, drawn], ["query", f"where: {asked}"], height=height, title=self.found.text)]
+        hits = self.found.hits
+        for start in range(0, len(hits), columns):
+            tiles: list[Any] = []
+            captions: list[str] = []
+            for hit in hits[start : start + columns]:
+                name = f"{hit.rank}. {Path(hit.path).name}"
+                if hit.rank not in self.hits:
+                    tiles.append(Image.new("RGB", (height, height), (230, 230, 230)))
+                    captions.append(f"{name} {hit.score:.3f} ({hit.state})")
+                    continue
+                explanation, index = self.hits[hit.rank]
+                picture = (explanation.targets or ())[index]
+                heat = self.heatmap(hit.rank)
+                tiles += [picture, blend(picture, heat, **colours)]
+                captions += [f"{name} {hit.score:.3f}", "why" if heat.any() else "why: the map is empty"]
+            rows.append(panel(tiles, captions, height=height))
+        sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), _GROUND)
+        top = 0
+        for row in rows:
+            sheet.paste(row, (0, top))
+            top += row.height
+        return sheet

@@ -1,0 +1,320 @@
+"""Where the rows of a gallery are kept: Milvus, a local file (Milvus Lite) or a server by its address.
+
+One row a picture file: its path (the key, so that no row can be there twice), what tells whether it changed, and its
+unit embedding. What made the embeddings is a property of the collection, written with it in one step. Scores are inner
+products of unit vectors, cosines.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+COLLECTION = "mmgrad_gallery"
+INDEXES = ("flat", "hnsw")
+"""``flat`` compares with every vector, which is exact; ``hnsw`` searches a graph, approximately."""
+LONGEST_PATH = 4096  # bytes
+MOST_HITS = 16_384
+"""What Milvus gives at once."""
+_ABOUT = "mmgrad_explain.gallery"
+_ROW = ["path", "size", "mtime_ns", "digest"]
+_CHUNK = 1000  # rows in one call
+_HNSW = {"M": 16, "efConstruction": 200}
+_TIMEOUT = 10.0  # seconds, to connect
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture file as it was when it was indexed.
+
+    Attributes:
+        path: Absolute.
+        size: In bytes.
+        mtime_ns: When it was last modified, in nanoseconds.
+        digest: SHA-256 of its content, hexadecimal.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    digest: str
+
+
+class GalleryStore:
+    """The rows of one gallery.
+
+    Args:
+        address: A path that ends in ``.db``, or ``http://host:port``.
+        collection: Its name there.
+        create: Whether there may be none yet; :meth:`make` makes it.
+
+    Attributes:
+        about: What is stored with it; None where there is none yet.
+
+    Raises:
+        InputError: Milvus cannot be imported or reached, the file is in use or no gallery, there is none yet and
+            ``create`` is off, or a name cannot be used.
+    """
+
+    def __init__(self, address: str, *, collection: str = COLLECTION, create: bool = False) -> None:
+        self.address = check_address(address)
+        self.collection = collection
+        self.about: dict[str, Any] | None = None
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,254}", collection):
+            raise InputError(f"collection {collection!r}: use letters, digits and _, not beginning with a digit")
+        if not create and not is_remote(address) and not Path(address).exists():
+            raise InputError(self._absent())
+        self._client: Any = None
+        with self._told():
+            self._client = _connect(self.address)
+        try:
+            with self._told():
+                self._look(create)
+        except BaseException:
+            self.close()
+            raise
+
+    def _look(self, create: bool) -> None:  # noqa: FBT001
+        if self.collection in self._client.list_collections():
+            self._load()
+        elif not create:
+            raise InputError(self._absent())
+
+    def _load(self) -> None:
+        stored = self._client.describe_collection(self.collection).get("properties", {}).get(_ABOUT)
+        if stored is None:
+            raise InputError(
+                f"collection {self.collection!r} in {self.address} is no gallery of this package: choose another name"
+            )
+        about: dict[str, Any] = json.loads(stored)
+        if not self._client.list_indexes(self.collection):  # stopped while it was made
+            self._client.create_index(self.collection, self._index(about))
+        self._client.load_collection(self.collection)
+        self.about = about
+
+    def make(self, about: dict[str, Any]) -> None:
+        """Make the gallery.
+
+        Args:
+            about: What to store with it, ready for JSON; with ``dim``, the length of the vectors, and ``index``, one of
+                :data:`INDEXES`.
+        """
+        from pymilvus import DataType, MilvusClient
+
+        schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field("path", DataType.VARCHAR, is_primary=True, max_length=LONGEST_PATH)
+        schema.add_field("size", DataType.INT64)
+        schema.add_field("mtime_ns", DataType.INT64)
+        schema.add_field("digest", DataType.VARCHAR, max_length=64)
+        schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=about["dim"])
+        with self._told():
+            self._client.create_collection(
+                self.collection, schema=schema, index_params=self._index(about), consistency_level="Strong",
+                properties={_ABOUT: json.dumps(about)},
+            )  # fmt: skip
+            self._load()
+
+    def _index(self, about: dict[str, Any]) -> Any:
+        params = self._client.prepare_index_params()
+        kind = about["index"]
+        params.add_index("embedding", index_type=kind.upper(), metric_type="IP", params=_HNSW if kind == "hnsw" else {})
+        return params
+
+    def __len__(self) -> int:
+        with self._told():
+            found = self._client.query(self.collection, filter="", output_fields=["count(*)"])
+        return int(found[0]["count(*)"])
+
+    def rows(self) -> dict[str, Entry]:
+        """Every row by its path."""
+        found: dict[str, Entry] = {}
+        with self._told():
+            pages = self._client.query_iterator(self.collection, batch_size=8192, output_fields=_ROW)
+            while page := pages.next():
+                found |= {row["path"]: _entry(row) for row in page}
+            pages.close()
+        return found
+
+    def put(self, entries: Sequence[Entry], vectors: npt.NDArray[np.float32]) -> None:
+        """Write rows, in the place of those with the same paths.
+
+        Args:
+            entries: What they are.
+            vectors: ``(N, D)``, of unit length.
+        """
+        rows = [{**vars(entry), "embedding": vector} for entry, vector in zip(entries, vectors, strict=True)]
+        with self._told():
+            for start in range(0, len(rows), _CHUNK):
+                self._client.upsert(self.collection, rows[start : start + _CHUNK])
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Take rows out."""
+        every = list(paths)
+        with self._told():
+            for start in range(0, len(every), _CHUNK):
+                self._client.delete(self.collection, ids=every[start : start + _CHUNK])
+
+    def vectors(self, paths: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
+        """The embeddings of rows, by their paths."""
+        import numpy as np
+
+        if not paths:
+            return {}
+        with self._told():
+            rows = self._client.get(self.collection, ids=list(paths), output_fields=["path", "embedding"])
+        return {row["path"]: np.asarray(row["embedding"], np.float32) for row in rows}
+
+    def search(self, vector: npt.NDArray[np.float32], limit: int) -> list[tuple[Entry, float]]:
+        """The rows nearest to a unit vector ``(D,)``, best first, with their cosines.
+
+        Args:
+            vector: What is looked for.
+            limit: How many at most, from 1 to :data:`MOST_HITS`.
+        """
+        params = {"ef": max(128, 2 * limit)} if self.about and self.about["index"] == "hnsw" else {}
+        with self._told():
+            found = self._client.search(
+                self.collection, [vector], limit=limit, output_fields=_ROW, search_params={"params": params}
+            )
+        return [(_entry(row["entity"]), float(row["distance"])) for row in found[0]]
+
+    def flush(self) -> None:
+        """Have everything written to where it stays."""
+        with self._told():
+            self._client.flush(self.collection)
+
+    def close(self) -> None:
+        """Let go of it; another process may open the file."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+            _release(self.address)
+
+    def _absent(self) -> str:
+        named = "" if self.collection == COLLECTION else f" --collection {self.collection}"
+        place = f"{self.address}{named}"
+        return f"there is no gallery at {place}: make it first, mmgrad-explain index FOLDER --gallery {place}"
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What Milvus raises as one line; it says nothing by itself."""
+        try:
+            from pymilvus.exceptions import MilvusException
+        except ImportError as error:
+            message = f"a gallery is kept by Milvus, which cannot be imported ({error})"
+            raise InputError(f'{message}: pip install "mmgrad-explain[gallery]"') from error
+        with _quiet() as heard:
+            try:
+                yield
+            except MilvusException as error:
+                raise InputError(_reason(self.address, heard.error or error)) from error
+
+
+def check_address(address: str) -> str:
+    """The address, if it can be one.
+
+    Raises:
+        InputError: It is neither a ``.db`` path in a folder that is there, nor the address of a server.
+    """
+    if is_remote(address):
+        return address
+    if not address.endswith(".db"):
+        raise InputError(
+            f"gallery {address!r} must be a path that ends in .db, or an address such as http://host:19530"
+        )
+    path = Path(address)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{address} is no gallery: Milvus Lite keeps one in a folder of that name; choose another")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"gallery {address}: the folder {path.parent} is not there; make it first")
+    return str(path.absolute())
+
+
+def is_remote(address: str) -> bool:
+    """Whether it is the address of a server."""
+    return address.startswith(("http://", "https://", "tcp://", "unix:"))
+
+
+class _Heard(logging.Handler):
+    """Keeps the last error that was logged, and shows nothing."""
+
+    error: BaseException | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.error = record.exc_info[1]
+
+
+@contextmanager
+def _quiet() -> Iterator[_Heard]:
+    """Milvus logs to the terminal what it raises as well, with a traceback; Lite logs instead of raising."""
+    heard = _Heard()
+    lite, client = logging.getLogger("milvus_lite"), logging.getLogger("pymilvus")
+    before = lite.propagate, client.level
+    lite.addHandler(heard)
+    lite.propagate = False
+    client.setLevel(logging.CRITICAL)
+    try:
+        yield heard
+    finally:
+        lite.removeHandler(heard)
+        lite.propagate = before[0]
+        client.setLevel(before[1])
+
+
+_LOCK = threading.Lock()
+_OPEN: Counter[str] = Counter()
+"""How often this process has each local file open; they share one Milvus Lite."""
+
+
+def _connect(address: str) -> Any:
+    from pymilvus import MilvusClient
+
+    with _LOCK:
+        client = MilvusClient(address, timeout=_TIMEOUT)
+        _OPEN[address] += not is_remote(address)
+    return client
+
+
+def _release(address: str) -> None:
+    if is_remote(address):
+        return
+    from milvus_lite.server_manager import server_manager_instance
+
+    with _LOCK:
+        _OPEN[address] -= 1
+        if not _OPEN[address]:
+            server_manager_instance.release_server(address)
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    return Entry(row["path"], int(row["size"]), int(row["mtime_ns"]), row["digest"])
+
+
+def _reason(address: str, error: BaseException) -> str:
+    if type(error).__name__ == "DataDirLockedError":
+        return (
+            f"{address} is in use by another process, and a local file serves one at a time: wait until it is done, or "
+            "share a gallery through a Milvus server (--gallery http://host:19530)"
+        )
+    said = " ".join(str(getattr(error, "message", None) or error).split())
+    if is_remote(address):
+        return (
+            f"Milvus at {address} does not answer as it should: {said}; is the address right, and the server running?"
+        )
+    return f"the gallery {address} cannot be used: {said}"

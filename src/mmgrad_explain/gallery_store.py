@@ -1,12 +1,14 @@
 """Where the rows of a gallery are kept: Milvus, a local file (Milvus Lite) or a server by its address.
 
-One row a picture file: its path (the key, so that no row can be there twice), what tells whether it changed, and its
-unit embedding. What made the embeddings is a property of the collection, written with it in one step. Scores are inner
-products of unit vectors, cosines.
+One row a picture file: its path, what tells whether it changed, and its unit embedding. The key is a hash of the path,
+so that no row can be there twice; the path itself is none, because Milvus makes filters of keys, and a quotation mark in
+a file's name would break them. What made the embeddings is a property of the collection, written with it in one step.
+Scores are inner products of unit vectors, cosines.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
@@ -15,7 +17,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from mmgrad_explain.errors import InputError
 
@@ -117,7 +119,8 @@ class GalleryStore:
         from pymilvus import DataType, MilvusClient
 
         schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
-        schema.add_field("path", DataType.VARCHAR, is_primary=True, max_length=LONGEST_PATH)
+        schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=64)
+        schema.add_field("path", DataType.VARCHAR, max_length=LONGEST_PATH)
         schema.add_field("size", DataType.INT64)
         schema.add_field("mtime_ns", DataType.INT64)
         schema.add_field("digest", DataType.VARCHAR, max_length=64)
@@ -134,6 +137,12 @@ class GalleryStore:
         kind = about["index"]
         params.add_index("embedding", index_type=kind.upper(), metric_type="IP", params=_HNSW if kind == "hnsw" else {})
         return params
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __len__(self) -> int:
         with self._told():
@@ -157,14 +166,17 @@ class GalleryStore:
             entries: What they are.
             vectors: ``(N, D)``, of unit length.
         """
-        rows = [{**vars(entry), "embedding": vector} for entry, vector in zip(entries, vectors, strict=True)]
+        rows = [
+            {"id": _key(entry.path), **vars(entry), "embedding": vector}
+            for entry, vector in zip(entries, vectors, strict=True)
+        ]
         with self._told():
             for start in range(0, len(rows), _CHUNK):
                 self._client.upsert(self.collection, rows[start : start + _CHUNK])
 
     def remove(self, paths: Iterable[str]) -> None:
         """Take rows out."""
-        every = list(paths)
+        every = [_key(path) for path in paths]
         with self._told():
             for start in range(0, len(every), _CHUNK):
                 self._client.delete(self.collection, ids=every[start : start + _CHUNK])
@@ -176,7 +188,9 @@ class GalleryStore:
         if not paths:
             return {}
         with self._told():
-            rows = self._client.get(self.collection, ids=list(paths), output_fields=["path", "embedding"])
+            rows = self._client.get(
+                self.collection, ids=[_key(path) for path in paths], output_fields=["path", "embedding"]
+            )
         return {row["path"]: np.asarray(row["embedding"], np.float32) for row in rows}
 
     def search(self, vector: npt.NDArray[np.float32], limit: int) -> list[tuple[Entry, float]]:
@@ -300,6 +314,10 @@ def _release(address: str) -> None:
         _OPEN[address] -= 1
         if not _OPEN[address]:
             server_manager_instance.release_server(address)
+
+
+def _key(path: str) -> str:
+    return hashlib.sha256(path.encode()).hexdigest()
 
 
 def _entry(row: dict[str, Any]) -> Entry:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         OutputExistsError,
     )
     from mmgrad_explain.explaining import explain, phrase_maps
+    from mmgrad_explain.gallery import Gallery
     from mmgrad_explain.grounding import AttentionGroundingLoss, grounding_targets
 
 _HOMES = {
@@ -69,6 +70,7 @@ _HOMES = {
     "composers.two_tower": ("TwoTowerComposer",),
     "errors": ("CaptureError", "GradientError", "InputError", "MMGradError", "MMGradWarning", "OutputExistsError"),
     "explaining": ("explain", "phrase_maps"),
+    "gallery": ("Gallery",),
     "grounding": ("AttentionGroundingLoss", "grounding_targets"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -82,6 +84,7 @@ __all__ = [
     "Composer",
     "Explanation",
     "FusionComposer",
+    "Gallery",
     "GradientError",
     "ImageTextCosine",
     "InputError",

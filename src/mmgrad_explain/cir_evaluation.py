@@ -22,19 +22,18 @@ from torch.nn import functional as F
 from mmgrad_explain.attention.guard import undisturbed
 from mmgrad_explain.composers.dual_encoder import TwoTowerOutput
 from mmgrad_explain.data.triplets import read_pixels
-from mmgrad_explain.devices import device_of
+from mmgrad_explain.embedding import pictures_alone, prepared, run
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.cir_metrics import best_first
 from mmgrad_explain.evaluation.cir_protocols import PROTOCOLS, Questions, judge, summarize
 from mmgrad_explain.evaluation.cir_submission import CIRCO_LENGTH, CIRR_LENGTHS, circo_submission, cirr_submission
 from mmgrad_explain.evaluation.report import mean_of
 from mmgrad_explain.images import open_image
-from mmgrad_explain.training.stages import stages_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from mmgrad_explain.composers.base import Composer, ComposerInputs
+    from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.data.cir_sets import CirSet, CirTriplet
     from mmgrad_explain.evaluation.cir_protocols import Protocol as CirProtocol
 
@@ -193,7 +192,6 @@ class _Embedder:
         self.data = data
         self.batch = batch
         self.progress = progress
-        self.device = device_of(composer)
 
     def pictures(self, ranked: Mapping[str, Sequence[str]]) -> dict[str, Tensor]:
         """Unit embeddings ``(D,)`` of every picture that is ranked or is a reference."""
@@ -202,7 +200,10 @@ class _Embedder:
         found: dict[str, Tensor] = {}
         for some in self._batches("pictures", names):
             images = [self._open(name) for name in some]
-            rows = [self._of_pictures(inputs.tensors) for inputs in self._prepared(images, ["picture"] * len(some))]
+            rows = [
+                pictures_alone(self.composer, inputs.tensors)
+                for inputs in prepared(self.composer, images, ["picture"] * len(some))
+            ]
             found |= zip(some, F.normalize(torch.cat(rows).float(), dim=-1).cpu(), strict=True)
         return found
 
@@ -212,44 +213,18 @@ class _Embedder:
         queries = self.data.queries[part]
         for some in self._batches(f"queries of {part}", queries):
             texts = [query.text for query in some]
-            for inputs in self._prepared([self._open(query.reference) for query in some], texts):
+            for inputs in prepared(self.composer, [self._open(query.reference) for query in some], texts):
                 notices.update(dict.fromkeys(inputs.notices))
-                output = self._run(inputs.tensors)
+                output = run(self.composer, inputs.tensors)
                 composed.append(output.embedding)
                 if isinstance(output, TwoTowerOutput):
                     worded.append(output.text)
             if len(worded) < len(composed):
                 grey = [Image.new("RGB", (64, 64), _GREY)] * len(some)
-                worded += [self._run(inputs.tensors).embedding for inputs in self._prepared(grey, texts)]
+                worded += [run(self.composer, one.tensors).embedding for one in prepared(self.composer, grey, texts)]
         model, text = (F.normalize(torch.cat(rows).float(), dim=-1).cpu() for rows in (composed, worded))
         own = torch.stack([pictures[query.reference] for query in queries])
         return dict(zip(METHODS, (model, own, text), strict=True))
-
-    def _of_pictures(self, tensors: dict[str, Tensor]) -> Tensor:
-        """The pictures' own embeddings ``(B, D)``, as those of targets, with as little work as the composer allows."""
-        stages = stages_of(self.composer)
-        if stages is not None:
-            return stages.embed(stages.encode_image(tensors["pixel_values"].to(self.device)))
-        output = self._run(tensors)
-        if isinstance(output, TwoTowerOutput):
-            return output.image
-        if hasattr(output, "embedding") and hasattr(output, "target"):
-            return self._run({**tensors, "target_pixel_values": tensors["pixel_values"]}).target  # type: ignore[no-any-return]
-        name = self.composer.name
-        raise InputError(f"model {name!r} gives no embedding of a picture alone, so that there is nothing to rank by")
-
-    def _run(self, tensors: dict[str, Tensor]) -> Any:
-        return self.composer(**{name: value.to(self.device) for name, value in tensors.items()})
-
-    def _prepared(self, images: list[Image.Image], texts: list[str]) -> Iterator[ComposerInputs]:
-        """One batch, or one of each where the model keeps the pictures' shapes and they differ."""
-        try:
-            yield self.composer.preprocess(images, texts)
-        except InputError:
-            if len(images) == 1:
-                raise
-            for image, text in zip(images, texts, strict=True):
-                yield self.composer.preprocess([image], [text])
 
     def _open(self, name: str) -> Image.Image:
         return open_image(read_pixels(self.data.images.path(name)))

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from mmgrad_explain.attention.guard import undisturbed
 from mmgrad_explain.composers.dual_encoder import TwoTowerOutput
+from mmgrad_explain.devices import device_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.stages import stages_of
 
@@ -114,7 +115,7 @@ def pictures_alone(composer: Composer, tensors: Mapping[str, Tensor]) -> Tensor:
     """
     stages = stages_of(composer)
     if stages is not None:
-        device = next(composer.parameters()).device
+        device = device_of(composer)
         return stages.embed(stages.encode_image(tensors["pixel_values"].to(device)))
     output = run(composer, tensors)
     if isinstance(output, TwoTowerOutput):
@@ -128,7 +129,7 @@ def pictures_alone(composer: Composer, tensors: Mapping[str, Tensor]) -> Tensor:
 
 def run(composer: Composer, tensors: Mapping[str, Tensor]) -> Any:
     """The composer's output, of tensors from wherever they are."""
-    device = next(composer.parameters()).device
+    device = device_of(composer)
     return composer(**{name: value.to(device) for name, value in tensors.items()})
 
 

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.load import BUNDLED, load_composer
+from mmgrad_explain.devices import usable_device
 from mmgrad_explain.embedding import embed_query, identify
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.explaining import explain, usable_device
+from mmgrad_explain.explaining import explain
 from mmgrad_explain.gallery_files import state_of
 from mmgrad_explain.gallery_index import index_folders
 from mmgrad_explain.gallery_sheet import RetrievalMaps

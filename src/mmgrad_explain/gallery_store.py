@@ -1,9 +1,9 @@
 """Where the rows of a gallery are kept: Milvus, a local file (Milvus Lite) or a server by its address.
 
 One row a picture file: its path, what tells whether it changed, and its unit embedding. The key is a hash of the path,
-so that no row can be there twice; the path itself is none, because Milvus makes filters of keys, and a quotation mark in
-a file's name would break them. What made the embeddings is a property of the collection, written with it in one step.
-Scores are inner products of unit vectors, cosines.
+so that no row can be there twice; the path itself is none, because Milvus makes filters of keys, and a quotation mark
+in a file's name would break them. What made the embeddings is a property of the collection, written with it in one
+step. Scores are inner products of unit vectors, cosines.
 """
 
 from __future__ import annotations
@@ -211,6 +211,12 @@ class GalleryStore:
         """Have everything written to where it stays."""
         with self._told():
             self._client.flush(self.collection)
+
+    def drop(self) -> None:
+        """Take the gallery away, with all its rows. The pictures stay."""
+        with self._told():
+            self._client.drop_collection(self.collection)
+        self.about = None
 
     def close(self) -> None:
         """Let go of it; another process may open the file."""

@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mmgrad_explain import __version__
-from mmgrad_explain.cli import data, evaluate, layers, overlay, train
+from mmgrad_explain.cli import data, evaluate, index, layers, overlay, retrieve, train
 from mmgrad_explain.errors import MMGradError
 
 if TYPE_CHECKING:
@@ -22,10 +22,12 @@ Examples:
   mmgrad-explain layers
   mmgrad-explain data scenes --out scenes/ --count 10000
   mmgrad-explain train tiny
+  mmgrad-explain index photos/ --gallery mine.db
+  mmgrad-explain retrieve query.jpg "make it red" --gallery mine.db
   mmgrad-explain evaluate --data cirr:datasets/CIRR --model openai/clip-vit-base-patch32
 
-Exit codes: 0 done, 1 something is missing (data check), 2 something you can put right (one line says what), 130
-stopped by Ctrl-C.
+Exit codes: 0 done, 1 something is missing (data check) or cannot be read (index), 2 something you can put right (one
+line says what), 130 stopped by Ctrl-C.
 `mmgrad-explain COMMAND --help` tells all about a command, `-h` just lists its options.
 """
 
@@ -66,6 +68,8 @@ def build_parser() -> argparse.ArgumentParser:
     layers.add_parser(commands)
     data.add_parser(commands)
     evaluate.add_parser(commands)
+    index.add_parser(commands)
+    retrieve.add_parser(commands)
     train.add_parser(commands)
     return parser
 

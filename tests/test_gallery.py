@@ -1,0 +1,286 @@
+"""Retrieving: the scores, the order, the maps, and which model a gallery belongs to."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmgrad_explain import gallery as gallery_module
+from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.embedding import embed_pictures, embed_query, fingerprint, identify
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.explaining import explain
+from mmgrad_explain.gallery import Gallery
+from mmgrad_explain.gallery_store import GalleryStore
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pictures")
+    for i in range(7):
+        pixels = np.random.default_rng(i).integers(0, 255, (16, 20 + 4 * (i % 2), 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / f"{i}.png")
+    shutil.copy(root / "2.png", root / "copy of 2.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, tiny_folder, pictures):
+    place = tmp_path_factory.mktemp("gallery") / "mine.db"
+    with Gallery(place, tiny_folder, create=True) as gallery:
+        gallery.index([pictures])
+    return place
+
+
+@pytest.fixture
+def gallery(made):
+    with Gallery(made) as gallery:
+        yield gallery
+
+
+def test_the_order_is_that_of_an_exact_search(gallery, pictures, tiny):
+    found = gallery.retrieve(pictures / "0.png", "make it red", k=10, keep_reference=True)
+    names = [f"{i}.png" for i in range(7)]
+    query, notices = embed_query(tiny, Image.open(pictures / "0.png").convert("RGB"), "make it red")
+    scores = torch.stack([embed_pictures(tiny, [Image.open(pictures / name)])[0] for name in names]) @ query
+    expected = scores.sort(descending=True)
+    assert [hit.path for hit in found.hits] == [str(pictures / names[i]) for i in expected.indices]
+    assert [hit.rank for hit in found.hits] == list(range(1, 8))
+    torch.testing.assert_close(torch.tensor([h.score for h in found.hits]), expected.values, atol=1e-5, rtol=0)
+    copies = {hit.path: hit.copies for hit in found.hits if hit.copies}
+    assert copies == {str(pictures / "2.png"): (str(pictures / "copy of 2.png"),)}
+    assert found.notes == (*notices, "the gallery has no more than 7 pictures to list")
+    best = gallery.retrieve(pictures / "0.png", "make it red", k=3, keep_reference=True)
+    assert best.hits == found.hits[:3]
+    assert not any("no more than" in note for note in best.notes)
+
+
+def test_the_reference_is_left_out_by_its_content(gallery, pictures):
+    whole = gallery.retrieve(pictures / "2.png", "make it red", keep_reference=True)
+    for image in (pictures / "2.png", str(pictures / "copy of 2.png"), (pictures / "2.png").read_bytes()):
+        found = gallery.retrieve(image, "make it red")
+        assert len(found.hits) == 6
+        assert str(pictures / "2.png") not in [hit.path for hit in found.hits]
+    assert gallery.retrieve(Image.open(pictures / "2.png"), "make it red").hits == whole.hits
+
+
+def test_each_hit_has_the_map_of_its_own_similarity(gallery, pictures, tiny):
+    found = gallery.retrieve(pictures / "0.png", "make it red", k=4)
+    maps = gallery.explain(found)
+    assert set(maps.hits) == {1, 2, 3, 4}
+    for hit in found.hits:
+        alone = explain(pictures / "0.png", "make it red", hit.path, tiny, score="similarity")
+        explanation, index = maps.hits[hit.rank]
+        np.testing.assert_allclose(maps.heatmap(hit.rank), alone.heatmap(target=True), atol=1e-4)
+        assert float(explanation.score[index]) == pytest.approx(hit.score, abs=1e-5)
+        width, height = Image.open(hit.path).size
+        assert maps.heatmap(hit.rank).shape == (height, width)
+    own = explain(pictures / "0.png", "make it red", model=tiny)
+    np.testing.assert_allclose(maps.query.heatmap(), own.heatmap(), atol=1e-5)
+    assert set(found.notes) <= set(maps.notes)
+    assert len(maps.notes) == len(set(maps.notes))
+
+
+def test_the_contact_sheet(gallery, pictures):
+    found = gallery.retrieve(pictures / "0.png", "make it red", k=4)
+    maps = gallery.explain(found, layer="network.features")
+    sheet = maps.sheet(height=60, columns=3)
+    assert sheet.mode == "RGB"
+    one = maps.sheet(height=60, columns=4)
+    assert one.height < sheet.height  # a row less
+    assert maps.sheet(height=60, colormap="jet").tobytes() != sheet.tobytes()
+
+
+def test_pictures_of_several_shapes_for_a_model_that_keeps_them(gallery, pictures, monkeypatch):
+    sizes = []
+
+    def picky(image, text, target, *rest, **options):
+        sizes.append(len(target))
+        if len(target) > 1:
+            raise InputError("the pictures' shapes differ")
+        return explain(image, text, target, *rest, **options)
+
+    found = gallery.retrieve(pictures / "0.png", "make it red", k=3)
+    expected = gallery.explain(found)
+    plain = gallery_module.explain
+    monkeypatch.setattr(gallery_module, "explain", lambda *a, **o: (picky if len(a) > 2 else plain)(*a, **o))
+    maps = gallery.explain(found)
+    assert sizes == [3, 1, 1, 1]
+    for rank in (1, 2, 3):
+        np.testing.assert_allclose(maps.heatmap(rank), expected.heatmap(rank), atol=1e-4)
+    monkeypatch.setattr(gallery_module, "_CHUNK", 2)
+    sizes.clear()
+    gallery.explain(found)
+    assert sizes == [2, 1, 1, 1]
+
+
+def test_files_that_are_gone_or_have_changed(tmp_path, tiny_folder, pictures):
+    shutil.copytree(pictures, tmp_path / "p")
+    with Gallery(tmp_path / "g.db", tiny_folder, create=True) as gallery:
+        gallery.index([tmp_path / "p"])
+        (tmp_path / "p" / "1.png").unlink()
+        (tmp_path / "p" / "3.png").write_bytes((tmp_path / "p" / "4.png").read_bytes() + b"\0")
+        (tmp_path / "p" / "2.png").unlink()  # its copy is still there
+        found = gallery.retrieve(pictures / "0.png", "make it red")
+        states = {hit.path.rpartition("/")[2]: hit.state for hit in found.hits}
+        assert states["1.png"] == "gone"
+        assert states["3.png"] == "changed"
+        assert states["copy of 2.png"] == "there"
+        assert sorted(states.values()) == ["changed", "gone", *["there"] * 4]
+        assert found.notes[-1] == (
+            "of the hits, 1 are gone and 1 have changed since they were indexed: index their folders again"
+        )
+        maps = gallery.explain(found)
+        assert len(maps.hits) == 4
+        maps.sheet(height=60)
+
+
+def test_a_map_that_is_empty_is_said_so(gallery, pictures, monkeypatch):
+    found = gallery.retrieve(pictures / "0.png", "make it red", k=1)
+    maps = gallery.explain(found)
+    captions = []
+    from mmgrad_explain import gallery_sheet
+
+    def panel(tiles, texts, **options):
+        captions.extend(texts)
+        return plain(tiles, texts, **options)
+
+    plain = gallery_sheet.panel
+    monkeypatch.setattr(gallery_sheet, "panel", panel)
+    maps.hits[1][0].calls[1].zero_()
+    maps.sheet(height=60)
+    assert captions[:2] == ["query", "where: shift"]
+    assert captions[3] == "why: the map is empty"
+
+
+class Rows:
+    """A store that holds these digests with these scores."""
+
+    def __init__(self, rows):
+        self.rows = rows
+        self.asked = []
+
+    def __len__(self):
+        return len(self.rows)
+
+    def search(self, vector, limit):
+        from mmgrad_explain.gallery_store import Entry
+
+        self.asked.append(limit)
+        best = sorted(self.rows, key=lambda row: -row[2])[:limit]
+        return [(Entry(path, 0, 0, digest), score) for path, digest, score in best]
+
+
+def search(rows, k, without=None):
+    gallery = object.__new__(Gallery)
+    gallery._store = Rows(rows)
+    found = gallery._search(np.zeros(2, np.float32), k, without)
+    return [(hit.path, hit.score) for hit in found], gallery._store.asked
+
+
+def test_ties_go_by_path_even_beyond_what_was_asked_first():
+    rows = [(f"p{i:02d}", f"d{i}", 0.5) for i in reversed(range(20))] + [("best", "b", 0.9)]
+    found, asked = search(rows, 3)
+    assert found == [("best", 0.9), ("p00", 0.5), ("p01", 0.5)]
+    assert asked == [7, 14, 21]
+
+
+def test_many_copies_do_not_crowd_out_the_others():
+    rows = [(f"c{i:02d}", "same", 0.9) for i in range(30)] + [("x", "x", 0.8), ("y", "y", 0.7), ("z", "z", 0.6)]
+    assert search(rows, 2)[0] == [("c00", 0.9), ("x", 0.8)]
+    assert search(rows, 2, without="same")[0] == [("x", 0.8), ("y", 0.7)]
+    assert search(rows, 2, without="same")[1] == [5, 10, 20, 33]
+    assert search([], 2) == ([], [])
+
+
+def test_wrong_questions(gallery, pictures):
+    with pytest.raises(InputError, match="k must be from 1 to 16384, got 0"):
+        gallery.retrieve(pictures / "0.png", "make it red", k=0)
+    with pytest.raises(InputError, match="text is empty"):
+        gallery.retrieve(pictures / "0.png", "  ")
+    with pytest.raises(InputError, match="no such file"):
+        gallery.retrieve(pictures / "nothing.png", "make it red")
+
+
+def test_a_gallery_belongs_to_its_model(made, tiny_folder, tmp_path, tiny):
+    other = shutil.copytree(tiny_folder, tmp_path / "other")
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(other / "model.safetensors")
+    next(iter(weights.values())).view(-1)[0] += 1e-3  # one number of one weight
+    save_file(weights, other / "model.safetensors")
+    mine, its = fingerprint(tiny), fingerprint(load_composer(other))
+    message = (
+        rf"gallery {made} was made with model '{tiny_folder.name}' \({mine}, 8 numbers a picture\), and this is "
+        rf"'other' \({its}, 8 numbers a picture\): use that model \({tiny_folder}\), or index into another gallery"
+    )
+    for create in (False, True):
+        with pytest.raises(InputError, match=message):
+            Gallery(made, other, create=create)
+    with Gallery(made, shutil.copytree(tiny_folder, tmp_path / "moved")) as gallery:  # the same by another name
+        assert len(gallery) == 8
+
+
+def test_what_is_stored_of_the_model(gallery, tiny_folder, tiny):
+    identity = identify(tiny)
+    assert gallery.about == {
+        "name": tiny_folder.name, "fingerprint": identity.fingerprint, "dim": 8, "layer": "network.features",
+        "score": "shift", "source": str(tiny_folder), "index": "flat",
+    }  # fmt: skip
+    assert json.dumps(gallery.about)
+
+
+def test_a_fingerprint_is_of_weights_and_preprocessing(tiny_folder, tiny):
+    again = load_composer(tiny_folder)
+    assert fingerprint(tiny) == fingerprint(again)
+    again.name = "another"
+    assert fingerprint(tiny) == fingerprint(again)
+    again.processor.image_size = 64
+    assert fingerprint(tiny) != fingerprint(again)
+
+
+def test_a_model_that_is_handed_in(tmp_path, tiny, pictures):
+    with Gallery(tmp_path / "g.db", tiny, create=True, device="cpu") as gallery:
+        assert gallery.about["source"] is None
+        gallery.index([pictures])
+    with Gallery(tmp_path / "g.db", tiny) as gallery:
+        assert gallery.retrieve(pictures / "0.png", "make it red", k=1).hits
+    with pytest.raises(InputError, match=r"with a model that was handed in .*: hand it in again, or give the folder"):
+        Gallery(tmp_path / "g.db")
+
+
+@pytest.mark.parametrize("model", [None, "clothing"])
+def test_a_bundled_model(tmp_path, pictures, model):
+    with Gallery(tmp_path / "g.db", model, create=True) as gallery:
+        gallery.index([pictures])
+        assert gallery.about["source"] == (model or "reference")
+    with Gallery(tmp_path / "g.db") as gallery:
+        assert gallery.composer.name == (model or "reference")
+        assert len(gallery.explain(gallery.retrieve(pictures / "1.png", "make the dress red", k=2)).hits) == 2
+
+
+def test_an_approximate_index(tmp_path, pictures, tiny_folder, gallery):
+    with Gallery(tmp_path / "g.db", tiny_folder, create=True, index="hnsw") as other:
+        other.index([pictures])
+        found = other.retrieve(pictures / "0.png", "make it red")
+        expected = gallery.retrieve(pictures / "0.png", "make it red").hits
+        assert [hit.path for hit in found.hits] == [hit.path for hit in expected]
+    with pytest.raises(InputError, match="index 'tree': there are flat and hnsw"):
+        Gallery(tmp_path / "h.db", tiny_folder, create=True, index="tree")
+
+
+def test_what_goes_wrong_makes_no_gallery_and_holds_none(tmp_path, tiny_folder):
+    with pytest.raises(InputError, match="no model 'nothing'"):
+        Gallery(tmp_path / "g.db", "nothing", create=True)
+    assert not (tmp_path / "g.db").exists()
+    with pytest.raises(InputError, match=r"there is no gallery at .*g\.db: make it first, mmgrad-explain index FOLDER"):
+        Gallery(tmp_path / "g.db")
+    with Gallery(tmp_path / "g.db", tiny_folder, create=True) as gallery:
+        assert len(gallery) == 0
+        with pytest.raises(InputError, match="device 'tpu9' is unknown"):
+            Gallery(tmp_path / "g.db", tiny_folder, device="tpu9")
+    with GalleryStore(str(tmp_path / "g.db")) as store:
+        assert store.about["dim"] == 8

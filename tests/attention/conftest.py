@@ -342,7 +342,8 @@ def devices():
 
 
 @pytest.fixture(params=devices())
-def device(request):
+def device(request, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # of 10 bits: what is compared is finer
     return torch.device(request.param)
 
 

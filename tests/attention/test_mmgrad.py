@@ -88,15 +88,16 @@ class TestOneCall:
 
     @pytest.mark.parametrize("weighting", ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam"])
     def test_a_batch_is_a_loop_of_singles(self, zoo, model, weighting):
-        x, ids, target = zoo.pictures(4), zoo.ids(4), zoo.pictures(4, seed=8)
-        mmgrad = MMGrad(model.train(), "tower.body", PairScore(), weighting)
+        x, ids, target = zoo.pictures(4).double(), zoo.ids(4), zoo.pictures(4, seed=8).double()
+        # In float64: X-Grad-CAM divides by a channel's sum, and some of these are nearly 0.
+        mmgrad = MMGrad(model.double().train(), "tower.body", PairScore(), weighting)
         together = mmgrad(x, ids, target)
         for index in range(4):
             part = slice(index, index + 1)
             alone = mmgrad(x[part], ids[part], target[part])
             assert torch.allclose(alone.score, together.score[part], atol=1e-6)
             for one, other in zip(alone.calls, together.calls, strict=True):
-                assert torch.allclose(one, other[part], rtol=1e-4, atol=1e-6)
+                assert torch.allclose(one, other[part], rtol=1e-5, atol=1e-7)
 
     def test_twice_is_the_same(self, zoo, cnn, x):
         mmgrad = MMGrad(cnn.train(), "late", zoo.class_score())

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mmgrad_explain.attention import MMGrad
-from mmgrad_explain.attention.modules import find_layers, lineage, plain_modules, previous_block, unwrap
+from mmgrad_explain.attention.modules import every_module, find_layers, lineage, plain_modules, previous_block, unwrap
 from mmgrad_explain.errors import InputError
 
 
@@ -111,6 +111,15 @@ class TestWrappers:
 def test_lineage(model):
     assert lineage(model, model.tower.body) == [model.tower.body, model.tower, model]
     assert lineage(model, model) == [model]
+    assert lineage(model, nn.Linear(1, 1))[1:] == [model]
+
+
+def test_every_module(zoo, model):
+    model.again, model.none = model.tower.body, None
+    model.register_module("nothing", None)
+    assert list(every_module(model)) == list(model.modules())
+    first = next(one for one in every_module(model) if isinstance(one, nn.Conv2d))
+    assert first is next(one for one in model.modules() if isinstance(one, nn.Conv2d))
 
 
 @pytest.mark.parametrize(

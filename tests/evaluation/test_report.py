@@ -47,10 +47,12 @@ def test_table():
 
 def test_environment(monkeypatch, tmp_path):
     assert {"torch", "python", "machine", "cores", "threads"} <= set(environment())
+    known = {**environment(), "cuda": None}
+    monkeypatch.setattr(report, "environment", lambda: known)
     line = environment_line()
     assert f"torch {torch.__version__}" in line
     assert "thread" in line
-    monkeypatch.setattr(report, "environment", lambda: {**environment(), "cuda": "Some GPU"})
+    monkeypatch.setattr(report, "environment", lambda: {**known, "cuda": "Some GPU"})
     assert environment_line().endswith("Some GPU")
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from mmgrad_explain.attention.guard import eager, math_attention
-from mmgrad_explain.attention.modules import lineage
+from mmgrad_explain.attention.modules import every_module, lineage
 from mmgrad_explain.attention.structures import image_size, map_tensors, tensors_in
 from mmgrad_explain.errors import CaptureError, GradientError
 
@@ -152,7 +152,8 @@ class Capture:
 
     def _register(self) -> list[RemovableHandle]:
         watched = {id(module): module for layer in self.layers.values() for module in lineage(self.root, layer)}
-        stems = [inside for inside in self.root.modules() if isinstance(inside, nn.Conv2d) and inside.in_channels == 3]
+        every = every_module(self.root)
+        stems = [inside for inside in every if isinstance(inside, nn.Conv2d) and inside.in_channels == 3]
         watched.update((id(stem), stem) for stem in stems)
         handles = [m.register_forward_pre_hook(self._before, with_kwargs=True) for m in watched.values()]
         # Before all other hooks, which may keep what they see for the model's own use (hidden states, say).
@@ -217,7 +218,7 @@ class Capture:
 
 def _looks_at_pixels(module: nn.Module) -> bool:
     """Say whether the first convolution inside takes 1 or 3 channels; attention heads may be as many."""
-    first = next((inside for inside in module.modules() if isinstance(inside, nn.Conv2d)), None)
+    first = next((inside for inside in every_module(module) if isinstance(inside, nn.Conv2d)), None)
     return first is not None and first.in_channels in {1, 3}
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from mmgrad_explain.attention.modules import every_module
 from mmgrad_explain.attention.structures import map_tensors, tensors_in
 from mmgrad_explain.errors import GradientError, InputError
 
@@ -36,17 +37,19 @@ def undisturbed(model: nn.Module, inputs: Any) -> Iterator[None]:
         GradientError: the model's parameters were made under ``torch.inference_mode``.
     """
     with _LOCK, contextlib.ExitStack() as stack:
-        owned = [  # looked up once: in a model of many parts that takes a while
+        modules = list(every_module(model))  # looked up once: in a model of many parts that takes a while
+        owned = [
             (module, name, parameter)
-            for module in model.modules()
-            for name, parameter in module.named_parameters(recurse=False)
+            for module in modules
+            for name, parameter in module._parameters.items()  # noqa: SLF001
+            if parameter is not None
         ]
         parameters = [parameter for _, _, parameter in owned]
-        _check_weights(model, parameters)
+        _check_weights(model, modules, parameters)
         stack.enter_context(torch.inference_mode(mode=False))  # which turns gradients on under no_grad too
         stack.enter_context(same_randomness(parameters, inputs))
         stack.enter_context(_frozen(owned))
-        stack.enter_context(_evaluating(model))
+        stack.enter_context(_evaluating(modules))
         stack.enter_context(_uncached())
         yield
 
@@ -66,7 +69,7 @@ def same_randomness(parameters: Sequence[nn.Parameter], inputs: Any) -> Iterator
         yield
 
 
-def _check_weights(model: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
+def _check_weights(model: nn.Module, modules: Sequence[nn.Module], parameters: Sequence[nn.Parameter]) -> None:
     if any(parameter.is_inference() for parameter in parameters):
         raise GradientError(
             "the model's parameters were made under torch.inference_mode(), so that no gradient can pass them: build "
@@ -74,7 +77,7 @@ def _check_weights(model: nn.Module, parameters: Sequence[nn.Parameter]) -> None
         )
     if not any(parameter.is_meta for parameter in parameters):
         return
-    if not any(hasattr(module, "_hf_hook") for module in model.modules()):
+    if not any(hasattr(module, "_hf_hook") for module in modules):
         empty = next(name for name, parameter in model.named_parameters() if parameter.is_meta)
         raise InputError(
             f"model: {empty!r} is on the meta device and has no values: load the weights first, for example with "
@@ -98,10 +101,10 @@ def _frozen(owned: Sequence[tuple[nn.Module, str, nn.Parameter]]) -> Iterator[No
 
 
 @contextlib.contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def _evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
     # The flags are set one by one: an overridden train() may do more than that (merge weights, say), and a model may
     # have some parts in evaluation mode while others train.
-    training = [module for module in model.modules() if module.training]
+    training = [module for module in modules if module.training]
     try:
         for module in training:
             module.training = False

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmgrad_explain.attention.modules import lineage
+from mmgrad_explain.attention.modules import every_module, lineage
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.layouts import Kind, Layout
 
@@ -69,7 +69,7 @@ def infer_layout(
 
 
 def _refuse_shuffled(around: Sequence[nn.Module]) -> None:
-    inside = around[-1].modules() if around else ()
+    inside = every_module(around[-1]) if around else ()
     shuffling = next((type(one).__name__ for one in inside if type(one).__name__ in _SHUFFLING), None)
     if shuffling is not None:
         raise InputError(
@@ -202,7 +202,7 @@ def _setting(module: nn.Module, name: str) -> Any:
 
 
 def _first_patch_convolution(module: nn.Module) -> tuple[int, int] | None:
-    for child in module.modules():
+    for child in every_module(module):
         if isinstance(child, nn.Conv2d):
             whole = child.kernel_size == child.stride and min(child.stride) > 1
             return _pair(child.kernel_size) if whole else None

@@ -76,7 +76,7 @@ def refuse_sharded(root: nn.Module, what: str) -> None:
         root: The model.
         what: What cannot be done with it, to begin the message.
     """
-    for module in root.modules():
+    for module in every_module(root):
         if any(base.__name__ in _SHARDED for base in type(module).__mro__):
             raise InputError(
                 f"{what}: the model is sharded (FSDP), and its weights are there only for one forward and one backward "
@@ -194,7 +194,7 @@ def _only_children(root: nn.Module) -> Iterator[str]:
 def _refuse_unseen(root: nn.Module, name: str, module: nn.Module) -> None:
     if isinstance(module, torch.jit.ScriptModule):
         raise InputError(f"target_layers: {name!r} is, or lies in, a torch.jit.ScriptModule{_SCRIPTED}")
-    for owner in root.modules():
+    for owner in every_module(root):
         if isinstance(owner, nn.MultiheadAttention) and owner.out_proj is module:
             attention = name.rpartition(".")[0]
             raise InputError(
@@ -203,13 +203,39 @@ def _refuse_unseen(root: nn.Module, name: str, module: nn.Module) -> None:
             )
 
 
+def every_module(root: nn.Module) -> Iterator[nn.Module]:
+    """Yield ``root`` and all modules inside, as ``root.modules()`` does, but in a fraction of its time.
+
+    ``modules()`` makes a dotted name for each of them; in a model of some hundred parts that takes longer than a GPU
+    needs for a picture.
+    """
+    seen: set[nn.Module] = set()
+    waiting = [root]
+    while waiting:
+        module = waiting.pop()
+        if module not in seen:
+            seen.add(module)
+            yield module
+            waiting += [child for child in reversed(module._modules.values()) if child is not None]  # noqa: SLF001
+
+
 def lineage(root: nn.Module, module: nn.Module) -> list[nn.Module]:
     """List ``module`` and the modules it lies in, the innermost first, ``root`` last."""
-    for name, candidate in root.named_modules(remove_duplicate=False):
-        if candidate is module:
-            parts = name.split(".") if name else []
-            return [root.get_submodule(".".join(parts[:depth])) for depth in range(len(parts), -1, -1)]
-    return [module, root]
+    around: dict[int, nn.Module | None] = {id(root): None}
+    for parent in every_module(root):
+        if id(module) in around:
+            break
+        for child in parent._modules.values():  # noqa: SLF001
+            if child is not None:
+                around.setdefault(id(child), parent)
+    if id(module) not in around:
+        return [module, root]
+    found: list[nn.Module] = []
+    one: nn.Module | None = module
+    while one is not None:
+        found.append(one)
+        one = around[id(one)]
+    return found
 
 
 def previous_block(root: nn.Module, name: str) -> str | None:

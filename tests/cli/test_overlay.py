@@ -176,6 +176,34 @@ def test_long_and_unknown_words_are_noted(run, picture_file):
     assert "the model takes 24: the rest was cut" in err
 
 
+def test_in_words(run, picture_file):
+    code, out, _ = run("overlay", picture_file, "make it red", "--in-words")
+    assert code == 0
+    figures, question, *_, limits = out.split("\n\n")
+    assert figures.splitlines()[-1].startswith("  region  ")
+    assert question.startswith(
+        '  The model reference was given a picture and the text "make it red". The map is of the'
+    )
+    assert limits.startswith("  What the map does not say. ")
+    lines = out.splitlines()[4:]
+    assert all(line.startswith("  ") and len(line) <= 100 for line in lines if line)
+
+
+def test_in_words_for_machines(run, picture_file):
+    _, out, _ = run("overlay", picture_file, "make it red", "--json", "--in-words")
+    said = json.loads(out)[0]["in_words"]
+    assert said.startswith("The model reference was given a picture")
+    assert said.count("\n\n") == 3
+    _, plain, _ = run("overlay", picture_file, "make it red", "--json", "--overwrite")
+    assert json.loads(plain)[0]["in_words"] is None
+
+
+def test_phrases_in_words_are_of_the_sentence(run, picture_file):
+    _, out, _ = run("overlay", picture_file, "make the red star blue", "--phrases", "--in-words")
+    assert 'the text "make the red star blue". The map' in out
+    assert out.index("  phrase  ") < out.index("  The model reference was given")
+
+
 def test_a_map_of_nothing_is_said(run, picture_file):
     code, out, err = run("overlay", picture_file, "abracadabra")
     assert code == 0

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.attention.fusing import resize_maps
+from mmgrad_explain.attention.plain_words import describe
 from mmgrad_explain.attention.region import Region, brightest_region
 from mmgrad_explain.attention.saving import MANIFEST, save_folder
 from mmgrad_explain.errors import InputError
@@ -204,6 +205,22 @@ class Explanation:
         heat = np.sort(self.heatmap(index, target=target), axis=None)[::-1].astype(np.float64)
         total = heat.sum()
         return float(heat[: max(1, round(fraction * heat.size))].sum() / total) if total > 0 else 0.0
+
+    def in_words(self, index: int = 0, *, target: bool = False) -> str:
+        """Say what one map means in plain words, and always what it does not mean.
+
+        Args:
+            index: Which sample.
+            target: The target's map.
+
+        Returns:
+            A few short paragraphs of plain text: what was asked, where the map is bright and how concentrated, how fine
+            it is, words' contributions and notes where there are any, and the limits.
+
+        Raises:
+            InputError: as :meth:`heatmap`.
+        """
+        return describe(self, index, target=target)
 
     def overlay(
         self,

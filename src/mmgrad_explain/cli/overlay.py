@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,8 @@ Weightings: gradcam (default), gradcam++, xgradcam, layercam, hirescam.
 magnitude being 1. Orange and + raise the score, blue and - lower it. The values are first-order and do not add up to
 the score.
 
+--in-words says below the figures what the map means, for somebody who knows nothing of gradients, and what it does not.
+
 --phrases explains each phrase of TEXT as a text by itself and draws the maps side by side, TEXT's own first: which
 region each phrase lights. A phrase alone is another question than the phrase in its sentence.
 
@@ -48,6 +51,7 @@ Examples:
   mmgrad-explain overlay query.jpg "remove the star" --target target.jpg --contour --out where.png
   mmgrad-explain overlay a.jpg b.jpg c.jpg "make it larger" --out maps/
   mmgrad-explain overlay query.jpg "make the large circle red" --words
+  mmgrad-explain overlay query.jpg "make it red" --in-words
   mmgrad-explain overlay dog.jpg "What is on the sofa?" --model ./my-llava --answer "a dog"
   cat query.jpg | mmgrad-explain overlay - "make it red" --json
 """
@@ -81,6 +85,7 @@ def add_parser(commands: Any) -> None:
     )
     add("--answer-part", metavar="PART", help="only this part of the answer counts, for example one word")
     add("--words", action="store_true", help="say what each word of TEXT contributes, below the picture and as text")
+    add("--in-words", action="store_true", help="say in plain words what the map means, and what it does not")
     add("--phrases", action="store_true", help="draw a map of each phrase of TEXT beside the whole one's")
     add("--contour", action="store_true", help="outline the brightest region")
     add("--format", choices=FORMATS, help="png, jpg, or npz with the maps as arrays (default: by --out, else png)")
@@ -124,7 +129,7 @@ def run(options: argparse.Namespace) -> int:
         )  # fmt: skip
         for index, file in enumerate(files[part]):
             _write(explanation, index, file, options)
-            results.append(_result(explanation, index, file, options.images[start + index]))
+            results.append(_result(explanation, index, file, options.images[start + index], options))
         for note in dict.fromkeys(explanation.notes):
             sys.stderr.write(f"note: {note}\n")
     if options.json:
@@ -153,7 +158,7 @@ def _phrases(
         {"phrase": phrase, "score": float(found.explanation.score[index]), **_region(found.explanation, index)}
         for index, phrase in enumerate(found.phrases, start=1)
     ]
-    return {**_result(found.explanation, 0, file, name), "phrases": phrases}
+    return {**_result(found.explanation, 0, file, name, options), "phrases": phrases}
 
 
 def _source(name: str) -> str | bytes:
@@ -209,7 +214,9 @@ def _write(explanation: Explanation, index: int, file: Path, options: argparse.N
     safe_save(picture, file, format=options.format, overwrite=options.overwrite)
 
 
-def _result(explanation: Explanation, index: int, file: Path, image: str) -> dict[str, Any]:
+def _result(
+    explanation: Explanation, index: int, file: Path, image: str, options: argparse.Namespace
+) -> dict[str, Any]:
     return {
         "image": image,
         "file": str(file),
@@ -223,6 +230,7 @@ def _result(explanation: Explanation, index: int, file: Path, image: str) -> dic
         "score": float(explanation.score[index]),
         **_region(explanation, index),
         "words": None if explanation.words is None else [word.to_dict() for word in explanation.words[index]],
+        "in_words": explanation.in_words(index) if options.in_words else None,
         "flat": bool(explanation.flat[index]),
         "clipped": bool(explanation.clipped[index]),
         "notes": list(explanation.notes),
@@ -257,6 +265,9 @@ def _text(result: dict[str, Any]) -> str:
     if result["words"] is not None:
         said = "  ".join(f"{word['word']} {round(word['scaled'], 2) + 0.0:+.2f}" for word in result["words"])
         lines.append(f"  words   {said or 'none: the model read none of them'}")
+    if result["in_words"] is not None:
+        for paragraph in result["in_words"].split("\n\n"):
+            lines += ["", *textwrap.wrap(paragraph, 100, initial_indent="  ", subsequent_indent="  ")]
     return "\n".join(lines)
 
 

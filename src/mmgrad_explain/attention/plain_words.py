@@ -1,0 +1,223 @@
+"""What a map means, in words for somebody who knows nothing of gradients: facts of this very map, and what it is not.
+
+Every number is one that :class:`~mmgrad_explain.attention.Explanation` gives elsewhere too; nothing is guessed of what
+the picture shows or of why the model decides as it does.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from mmgrad_explain.attention.region import brightest_region
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mmgrad_explain.attention.explanation import Explanation
+    from mmgrad_explain.attention.words import Word
+
+_WIDE = 2 / 3  # a box that covers more of a side than this reaches across the picture
+_ONE_PLACE, _SPREAD_OUT = 0.5, 0.2  # shares of a map in its brightest region: more, and less, than these
+_BRIGHTEST = 0.1  # the part of all pixels that counts as the brightest
+_MOST_WORDS = 3  # of each sign are named
+_SHOWN = 0.005  # a smaller contribution is 0.00 in print
+_OF_MAPS = "the map of samples "  # notes that begin like this are of flat and empty maps, which are described here
+_ASKED = {
+    "shift": "how far the text moves the model's description of the picture (the squared length of that move)",
+    "similarity": (
+        "how alike the picture put together with the text and the target are to the model, from -1 to 1 (a cosine)"
+    ),
+    "pair": (
+        "how large the numbers are by which the model describes the picture and the target, each put together with the "
+        "text; those in which the two agree count most"
+    ),
+    "pair-different": (
+        "how large the numbers are by which the model describes the picture and the target, each put together with the "
+        "text; those in which the two differ count most"
+    ),
+    "image-text": "how alike the picture and the text are to the model, from -1 to 1 (a cosine)",
+    "match": 'how strongly the model says "this picture and this text belong together" (a logit: higher is stronger)',
+    "answer": (
+        "the logarithm of the probability of the answer, or of the part of it that was asked about: 0 would be "
+        "certain, and lower is less likely"
+    ),
+}
+_SUMS = {"shift", "image-text", "match"}  # a target's own is added to these
+_LIMITS = (
+    "What the map does not say. It shows what this one number depends on, through this one {layers} and to first "
+    "order: where the number would rise if a little more were seen of what is seen there. It is a fact about the "
+    "model, not about the picture: a bright place is where the model looks, whether or not it should. It does not say "
+    "how the model uses what it sees, nor that the model is right. Brightness cannot be compared between pictures, "
+    "since each map is drawn relative to its own brightest place. And a model that was trained to give good maps may "
+    "still decide by something else: good maps are no proof that they are faithful."
+)
+
+
+def describe(explanation: Explanation, index: int = 0, *, target: bool = False) -> str:
+    """Say in plain words what one map means; see :meth:`~mmgrad_explain.attention.Explanation.in_words`.
+
+    Args:
+        explanation: The maps.
+        index: Which sample.
+        target: The target's map.
+
+    Returns:
+        Paragraphs of plain text, an empty line between them.
+
+    Raises:
+        InputError: as :meth:`~mmgrad_explain.attention.Explanation.heatmap`.
+    """
+    heat = explanation.heatmap(index, target=target)
+    notes = [note.rstrip(".") for note in dict.fromkeys(explanation.notes) if not note.startswith(_OF_MAPS)]
+    paragraphs = [
+        _question(explanation, index, target=target),
+        _where(explanation, index, heat, target=target),
+        _resolution(explanation, index, target=target),
+        "" if explanation.words is None else _contributions(explanation.words[index]),
+        f"Worth knowing: {'; '.join(notes)}." if notes else "",
+        _LIMITS.format(layers="layer" if len(explanation.layers) == 1 else "choice of layers"),
+    ]
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
+
+
+def _question(explanation: Explanation, index: int, *, target: bool) -> str:
+    """What the model was given, which number the map is of, and of which picture."""
+    name, score = explanation.score_name, float(explanation.score[index])
+    given = ["a picture"]
+    if explanation.texts is not None:
+        given.append(f'the text "{explanation.texts[index]}"')
+    if explanation.targets is not None:
+        given.append("a target picture")
+    first = f"The model{f' {explanation.model}' if explanation.model else ''} was given {_listed(given)}."
+    asked = _ASKED.get(name, "a number whose meaning the model sets, or whoever chose it")
+    value = f"{score:,.0f}" if 1000 <= abs(score) < 1e9 else f"{score:.4g}"
+    second = f'The map is of the score "{name}", which is {value} here: {asked}.'
+    if name in _SUMS and explanation.targets is not None:
+        second += " It is the sum of the picture's and the target's, and each one's map comes from its own part."
+    if explanation.answers is not None:
+        likely = f": a probability of {math.exp(score):.2g}" if name == "answer" else ""
+        second += f' The answer is "{explanation.answers[index]}"{likely}.'
+    third = ""
+    if target:
+        third = " This is the map of the target."
+    elif len(explanation.calls) > 1:
+        third = " This is the map of the first picture; the second has one of its own."
+    return f"{first} {second}{third}"
+
+
+def _where(explanation: Explanation, index: int, heat: NDArray[np.float32], *, target: bool) -> str:
+    """Where the map is bright and how much of it is there, or why it is bright nowhere."""
+    call = 1 if target else 0
+    grid = explanation.calls[call][index]
+    if bool(grid.max() <= grid.min()):
+        signed = [calls[call][index] for calls in explanation.signed.values() if call < len(calls)]
+        if any(bool((one.max() <= 0) & (one.min() < 0)) for one in signed):
+            return (
+                "The map is empty. Wherever the picture counts at all, the score would fall if more were seen of what "
+                "is there; a map keeps only places that raise the score, and so nothing is left. That is an answer "
+                "too: seen through this layer, no part of the picture speaks for this score."
+            )
+        return (
+            "The map is flat: seen through this layer, no place of the picture counts more than another for this "
+            "score, so the map points nowhere. That is an answer too."
+        )
+    region = brightest_region(heat)
+    if region is None:
+        return "The whole map lies outside the picture, on the margin that was added to fit it into the model's input."
+    left, top, right, bottom = region.box
+    height, width = heat.shape
+    concentration = explanation.concentration(index, _BRIGHTEST, target=target)
+    if region.share >= _ONE_PLACE:
+        verdict = "So the map has one clear place."
+    elif region.share < _SPREAD_OUT:
+        verdict = "So the map is spread out, and this region alone says little."
+    else:
+        verdict = "So a good part of the map lies elsewhere too."
+    return (
+        f"The map is brightest {_place(region.box, width, height)}. What hangs together there and is at least half as "
+        f"bright as the brightest point lies in a box of {right - left} x {bottom - top} (x {left} to {right}, y {top} "
+        f"to {bottom}, of {width} x {height} {_pixels_of(explanation, target=target)}), "
+        f"{_percent((right - left) * (bottom - top) / (width * height))} of the area, and holds "
+        f"{_percent(region.share)} of the whole map. The brightest tenth of the area holds {_percent(concentration)} "
+        f"of it; in an even map that would be 10%. {verdict}"
+    )
+
+
+def _resolution(explanation: Explanation, index: int, *, target: bool) -> str:
+    """At which layer the map was read, and how fine it can be."""
+    call = 1 if target else 0
+    rows, columns = explanation.calls[call].shape[1:]
+    layers = [f"{name} ({w} x {h} cells)" for name, (h, w) in explanation.grids.items()]
+    if len(layers) == 1:
+        read = f"The map was read at the layer {explanation.layer_names[0]}, on a grid of {columns} x {rows} cells."
+    else:
+        read = (
+            f"The map was made of those of the layers {_listed(layers)} ({explanation.fuse}), on a grid of {columns} x "
+            f"{rows} cells."
+        )
+    placements = explanation.target_placements if target else explanation.placements
+    if placements is not None:
+        placement = placements[index]
+        cell = [placement.input[axis] / count / placement.scale[axis] for axis, count in enumerate((rows, columns))]
+    elif explanation.input_size is not None:
+        cell = [explanation.input_size[axis] / count for axis, count in enumerate((rows, columns))]
+    else:
+        return f"{read} It shows nothing finer than a cell."
+    across, down = (f"{side:.0f}" if side >= 10 else f"{side:.1f}" for side in reversed(cell))
+    on = _pixels_of(explanation, target=target)
+    return f"{read} A cell covers about {across} x {down} {on}; the map shows nothing finer."
+
+
+def _contributions(words: tuple[Word, ...]) -> str:
+    """Which words raise the score and which lower it."""
+    if not words:
+        return "The model read none of the words."
+    ups = sorted((word for word in words if word.scaled >= _SHOWN), key=lambda word: -word.scaled)
+    downs = sorted((word for word in words if word.scaled <= -_SHOWN), key=lambda word: word.scaled)
+    parts = []
+    for what, some in (("raised most by", ups), ("lowered most by", downs)):
+        if some:
+            named = [f'"{word.text}" ({word.scaled:+.2f})' for word in some[:_MOST_WORDS]]
+            parts.append(f"{what} {_listed(named)}")
+    if not parts:
+        return "No word changes the score, to first order."
+    return (
+        f"Of the words, the score is {' and '.join(parts)}. The strongest word counts as 1; the values are first-order "
+        "too and do not add up to the score."
+    )
+
+
+def _place(box: tuple[int, int, int, int], width: int, height: int) -> str:
+    """Where a box lies, in words: by the thirds of the picture that its centre is in."""
+    left, top, right, bottom = box
+    across, down = (right - left) > _WIDE * width, (bottom - top) > _WIDE * height
+    side = ("left", "", "right")[min(2, int(1.5 * (left + right) / width))]
+    level = ("upper", "", "lower")[min(2, int(1.5 * (top + bottom) / height))]
+    if across and down:
+        return "over most of the picture"
+    if across:
+        return f"right across the {level or 'middle'} {'part ' if level else ''}of the picture"
+    if down:
+        return f"all down the {side or 'middle'} {'side ' if side else ''}of the picture"
+    if level and side:
+        return f"in the {level} {side} of the picture"
+    if level:
+        return f"in the {level} part of the picture, halfway across"
+    return f"in the {side} part of the picture, halfway down" if side else "in the middle of the picture"
+
+
+def _pixels_of(explanation: Explanation, *, target: bool) -> str:
+    if (explanation.target_placements if target else explanation.placements) is not None:
+        return "pixels of the picture"
+    return "pixels of the model's input" if explanation.input_size is not None else "cells of the map"
+
+
+def _percent(share: float) -> str:
+    return "less than 1%" if share < 0.005 else f"{share:.0%}"
+
+
+def _listed(parts: list[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))

@@ -8,7 +8,7 @@ import mmgrad_explain
 ROOT = Path(mmgrad_explain.__file__).parent
 FLOORS = {
     "__main__": 5,
-    "cli": 4,
+    "cli": 4, "web": 4,
     "training": 3, "explaining": 3, "cir_evaluation": 3,
     "embedding": 3, "gallery": 3, "gallery_index": 3, "gallery_sheet": 3,
     "data": 2, "attention": 2, "composers": 2,

@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mmgrad_explain import __version__
-from mmgrad_explain.cli import data, evaluate, index, layers, overlay, retrieve, train
+from mmgrad_explain.cli import data, demo, evaluate, index, layers, overlay, retrieve, train
 from mmgrad_explain.errors import MMGradError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ Examples:
   mmgrad-explain train tiny
   mmgrad-explain index photos/ --gallery mine.db
   mmgrad-explain retrieve query.jpg "make it red" --gallery mine.db
+  mmgrad-explain demo
   mmgrad-explain evaluate --data cirr:datasets/CIRR --model openai/clip-vit-base-patch32
 
 Exit codes: 0 done, 1 something is missing (data check) or cannot be read (index), 2 something you can put right (one
@@ -71,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     index.add_parser(commands)
     retrieve.add_parser(commands)
     train.add_parser(commands)
+    demo.add_parser(commands)
     return parser
 
 

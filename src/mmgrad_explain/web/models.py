@@ -1,0 +1,159 @@
+"""The models of the page: each loaded once, shared by all visitors, and what each can be asked."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+
+from mmgrad_explain.attention import candidate_layers
+from mmgrad_explain.attention.scores import SCORES, ensure_score
+from mmgrad_explain.composers.generative import GenerativeComposer
+from mmgrad_explain.composers.load import BUNDLED, bundled_for, load_composer
+from mmgrad_explain.devices import usable_device
+from mmgrad_explain.errors import InputError, MMGradError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mmgrad_explain.composers.base import Composer, ComposerInputs
+
+AUTOMATIC = "automatic"
+"""The bundled model that knows most words of the sentences."""
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What a model can be asked.
+
+    Attributes:
+        layers: Dotted name and grid (h, w) of each layer that can be explained, in the order in which they run.
+        scores: Names of the scores that it can answer without a target.
+        target_scores: Names of those that it can answer with one only.
+        targets: Whether it takes a target picture.
+        answers: Whether it answers in words.
+    """
+
+    layers: tuple[tuple[str, tuple[int, int]], ...]
+    scores: tuple[str, ...]
+    target_scores: tuple[str, ...]
+    targets: bool
+    answers: bool
+
+    def shared(self, other: Abilities) -> Abilities:
+        """What both can be asked; grids are this one's."""
+        names = {name for name, _ in other.layers}
+        return Abilities(
+            tuple(layer for layer in self.layers if layer[0] in names),
+            tuple(name for name in self.scores if name in other.scores),
+            tuple(name for name in self.target_scores if name in other.target_scores),
+            self.targets and other.targets,
+            self.answers and other.answers,
+        )
+
+
+class Models:
+    """The models that a page offers.
+
+    Args:
+        names: Model folders and hub ids beside the bundled ones.
+        device: Where they run; the CPU when None.
+
+    Attributes:
+        names: What one can choose from: :data:`AUTOMATIC`, the bundled names, then ``names``.
+        first: What is chosen at first: the first of ``names``, else :data:`AUTOMATIC`.
+        lock: Held while a model works, since all visitors share it.
+
+    Raises:
+        InputError: There is no such device here.
+    """
+
+    def __init__(self, names: Sequence[str] = (), device: str | None = None) -> None:
+        self.device = None if device is None else usable_device(device)
+        self.names = tuple(dict.fromkeys((AUTOMATIC, *BUNDLED, *names)))
+        self.first = names[0] if names else AUTOMATIC
+        self.lock = threading.RLock()
+        self._loaded: dict[str, Composer] = {}
+        self._abilities: dict[str, Abilities] = {}
+
+    def name_for(self, name: str, texts: Sequence[str]) -> str:
+        """The model that is meant, where one lets the words choose.
+
+        Raises:
+            InputError: The page does not offer it.
+        """
+        if name not in self.names:
+            raise InputError(f"the page has no model {name!r}: choose one of {', '.join(self.names)}")
+        return bundled_for(list(texts)) if name == AUTOMATIC else name
+
+    def composer(self, name: str) -> Composer:
+        """A model by the name that :meth:`name_for` gave.
+
+        Raises:
+            InputError: It cannot be loaded.
+        """
+        with self.lock:
+            if name not in self._loaded:
+                composer = load_composer(name)
+                self._loaded[name] = composer if self.device is None else composer.to(self.device)
+            return self._loaded[name]
+
+    def abilities(self, name: str) -> Abilities:
+        """What a model can be asked; of :data:`AUTOMATIC`, what all bundled ones can.
+
+        Raises:
+            InputError: It cannot be loaded.
+        """
+        if name == AUTOMATIC:
+            first, *others = (self.abilities(one) for one in BUNDLED)
+            for other in others:
+                first = first.shared(other)
+            return first
+        with self.lock:
+            if name not in self._abilities:
+                self._abilities[name] = find_abilities(self.composer(self.name_for(name, ())))
+            return self._abilities[name]
+
+
+def find_abilities(composer: Composer) -> Abilities:
+    """Find out what a model can be asked, by asking it about a picture of noise.
+
+    Args:
+        composer: The model.
+    """
+    picture = Image.effect_noise((64, 64), 64).convert("RGB")
+    generative = isinstance(composer, GenerativeComposer)
+    if isinstance(composer, GenerativeComposer):  # any answer will do
+        alone: ComposerInputs = composer.preprocess([picture], ["make it red"], answers=["yes"])
+    else:
+        alone = composer.preprocess([picture], ["make it red"])
+    place = next(composer.parameters()).device
+    tensors: dict[str, Any] = {name: tensor.to(place) for name, tensor in alone.tensors.items()}
+    layers = tuple((one.name, one.grid) for one in candidate_layers(composer, **tensors) if one.gradient_reaches)
+    scores = _scores(composer, tensors)
+    if generative:
+        return Abilities(layers, scores, (), targets=False, answers=True)
+    try:
+        both = composer.preprocess([picture], ["make it red"], [picture])
+        with_target = _scores(composer, {name: tensor.to(place) for name, tensor in both.tensors.items()})
+    except MMGradError:
+        return Abilities(layers, scores, (), targets=False, answers=False)
+    more = tuple(name for name in with_target if name not in scores)
+    return Abilities(layers, scores, more, targets=True, answers=False)
+
+
+def _scores(composer: Composer, tensors: dict[str, torch.Tensor]) -> tuple[str, ...]:
+    """Names of the scores that can be told from a model's output."""
+    with torch.no_grad():
+        output = composer(**tensors)
+        found = []
+        for name in SCORES:
+            try:
+                ensure_score(name)(output)
+            except (MMGradError, TypeError):
+                continue
+            found.append(name)
+    return tuple(found)

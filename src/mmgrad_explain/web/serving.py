@@ -1,0 +1,183 @@
+"""The page on an address: which, for whom, from which folder, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+import threading
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mmgrad_explain.web.limits import Limits
+
+FIRST_PORT, PORTS = 7860, 100
+_HERE = ("127.0.0.1", "localhost", "::1")
+
+
+def need_gradio() -> None:
+    """See whether Gradio is there.
+
+    Raises:
+        InputError: It cannot be imported.
+    """
+    try:
+        import gradio  # noqa: F401
+    except ImportError as error:
+        message = f"the page is made with Gradio, which cannot be imported ({error})"
+        raise InputError(f'{message}: pip install "mmgrad-explain[demo]"') from error
+
+
+@contextmanager
+def running(
+    limits: Limits,
+    *,
+    models: Sequence[str] = (),
+    gallery: str | None = None,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    device: str | None = None,
+    open_browser: bool = False,
+) -> Iterator[str]:
+    """Serve the page for the time of a ``with`` block.
+
+    All its files are in a temporary folder of its own, which goes away afterwards.
+
+    Args:
+        limits: What is taken.
+        models: Folders and hub ids of models to offer beside the bundled ones.
+        gallery: Address of a gallery; None offers one of example pictures.
+        host: Name or address of this machine to listen at.
+        port: Where; the first free one from 7860 on when None.
+        device: Where models run; the CPU when None.
+        open_browser: Open the page in a browser.
+
+    Yields:
+        The page's address.
+
+    Raises:
+        InputError: Gradio is not there, the host is not this machine's, the port is taken, or a model or the gallery
+            cannot be used.
+    """
+    need_gradio()
+    place = free_port(host, port)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mmgrad-page-"))
+        stack.enter_context(_environment(folder))
+        from mmgrad_explain.web.gate import Gate
+        from mmgrad_explain.web.models import Models
+        from mmgrad_explain.web.page import build, look
+        from mmgrad_explain.web.retrieving import Searches
+
+        offered = Models(models, device)
+        searches = stack.enter_context(Searches(offered, gallery, pixels=limits.pixels))
+        if gallery is not None:
+            searches.gallery()
+        blocks = build(offered, searches, limits, gallery="example pictures" if gallery is None else "your gallery")
+        stack.callback(blocks.close, verbose=False)
+        _, address, _ = blocks.launch(
+            server_name=f"[{host}]" if ":" in host else host, server_port=place, inbrowser=open_browser, inline=False,
+            share=False, quiet=True, prevent_thread_lock=True, max_file_size=limits.upload_bytes, allowed_paths=[],
+            enable_monitoring=False, run_history=False, footer_links=[], ssr_mode=False, mcp_server=False, pwa=False,
+            num_workers=0, state_session_capacity=200,
+            app_kwargs={"middleware": [_middleware(Gate, folder, local=host in _HERE)]},
+            **look(),
+        )  # fmt: skip
+        yield address
+
+
+def serve(limits: Limits, *, out: TextIO | None = None, **options: Any) -> None:
+    """Serve the page until Ctrl-C, and say where it is.
+
+    Args:
+        limits: What is taken.
+        out: Where to say it; standard output when None.
+        **options: Of :func:`running`.
+
+    Raises:
+        InputError: As :func:`running`.
+    """
+    say = sys.stdout if out is None else out
+    with running(limits, **options) as address:
+        say.write(f"The page is at {address} (Ctrl-C ends it)\n")
+        host = options.get("host", _HERE[0])
+        if host not in _HERE:
+            port = address.rstrip("/").rpartition(":")[2]
+            say.write(
+                "Everybody who can reach this machine can use it, without a password, for example at "
+                f"http://{socket.gethostname()}:{port}/\n"
+            )
+        say.flush()
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            say.write("The page is closed\n")
+
+
+def free_port(host: str, port: int | None) -> int:
+    """Find where the page can be served.
+
+    Args:
+        host: Name or address of this machine.
+        port: Where it is wanted; the first free one from 7860 on when None.
+
+    Raises:
+        InputError: The host is not this machine's, or the port is taken or out of range.
+    """
+    if port is not None and not 0 < port < 65536:
+        raise InputError(f"port must be from 1 to 65535, got {port}")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(address)
+    except OSError as error:
+        raise InputError(
+            f"host {host!r} is no address of this machine: use 127.0.0.1, or 0.0.0.0 for all of them"
+        ) from error
+    wanted = range(FIRST_PORT, FIRST_PORT + PORTS) if port is None else [port]
+    for one in wanted:
+        try:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((address[0], one))
+        except PermissionError:
+            raise InputError(f"port {one} is not open to you: use one from 1024 on") from None
+        except OSError:
+            continue
+        return one
+    if port is None:
+        raise InputError(f"ports {FIRST_PORT} to {FIRST_PORT + PORTS - 1} are all taken: name another with --port")
+    raise InputError(f"port {port} is taken: name another with --port, or leave it out to have a free one found")
+
+
+def _middleware(gate: Any, folder: str, *, local: bool) -> Any:
+    from starlette.middleware import Middleware
+
+    return Middleware(gate, folder, local=local)
+
+
+@contextmanager
+def _environment(folder: str) -> Iterator[None]:
+    """Have Gradio keep all its files in one folder, and tell nobody anything."""
+    wanted = {
+        "GRADIO_TEMP_DIR": folder,
+        "GRADIO_EXAMPLES_CACHE": os.path.join(folder, "examples"),  # noqa: PTH118
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

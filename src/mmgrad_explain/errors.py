@@ -17,6 +17,10 @@ class InputError(MMGradError, ValueError):
     """A value that was handed in cannot be used: a picture, a text, a name, a shape, an option."""
 
 
+class HubUnreachableError(InputError):
+    """The model hub cannot be reached, and what was asked for is not in the local cache."""
+
+
 class CaptureError(MMGradError, RuntimeError):
     """A target layer did not give a usable activation: it never ran, or returned nothing to explain."""
 

@@ -108,7 +108,7 @@ def explain(
                     answers=None if inputs.answers is None else tuple(inputs.answers),
                 )
     strange = unfamiliar(composer, grids)
-    notes = (*explanation.notes, *([strange] if strange else []))
+    notes = (*explanation.notes, *filter(None, (composer.caution, strange)))
     return replace(explanation, model=composer.name, notes=notes)
 
 

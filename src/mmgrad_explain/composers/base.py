@@ -86,6 +86,7 @@ class Composer(nn.Module, ABC):
             through, ``(B, heads, tokens)`` over a square grid; None where there is none. Training can supervise it.
         context_layer: Likewise of the attention to what else a text speaks of.
         familiarity: What the training pictures look like to the model, where its folder says so.
+        caution: What every explanation of this model is to say in its notes; None where there is no such thing.
         default_score: Name of the score used by default.
     """
 
@@ -94,6 +95,7 @@ class Composer(nn.Module, ABC):
     pooling_layer: str | None = None
     context_layer: str | None = None
     familiarity: Familiarity | None = None
+    caution: str | None = None
     default_score: ClassVar[str | None] = None
 
     @abstractmethod

@@ -7,7 +7,7 @@ from importlib import import_module, resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmgrad_explain.errors import InputError, did_you_mean
+from mmgrad_explain.errors import HubUnreachableError, InputError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,19 +30,21 @@ _OWN = {
 }
 
 
-def load_composer(model: str | Path) -> Composer:
+def load_composer(model: str | Path, *, local_files_only: bool = False) -> Composer:
     """Load a composer.
 
     Args:
         model: A bundled name (:data:`BUNDLED`), a local folder, or a hub id ``owner/name``. In this order: what exists
             as a folder is never looked for on the hub. Where there is a model of transformers and one of open_clip, the
             first is taken; ``hf-hub:owner/name`` and ``local-dir:folder``, as open_clip's users write, mean the other.
+        local_files_only: Ask no hub: a hub id is looked for in the local cache alone.
 
     Returns:
         The composer, on the CPU, in eval mode.
 
     Raises:
         InputError: If there is no such model, it cannot be fetched, or it is of a kind that is not supported.
+        HubUnreachableError: An InputError too: if the hub cannot be reached, and the model is not in the local cache.
     """
     from mmgrad_explain.composers.openclip_files import PREFIXES
 
@@ -57,7 +59,8 @@ def load_composer(model: str | Path) -> Composer:
     if folder.exists():
         raise InputError(f"{text} is a file, not a model folder: give the folder that holds config.json")
     if text.count("/") == 1 and not text.startswith((".", "/", "~")):
-        return _from_folder(_fetch_model(text, open_clip=bool(prefix)), text, open_clip=bool(prefix))
+        fetched = _fetch_model(text, open_clip=bool(prefix), local_files_only=local_files_only)
+        return _from_folder(fetched, text, open_clip=bool(prefix))
     hint = did_you_mean(text, BUNDLED)
     names = ", ".join(BUNDLED)
     raise InputError(f"no model {text!r}: {hint}give a bundled name ({names}), a folder, or a hub id owner/name")
@@ -82,16 +85,16 @@ def _bundled_folder(name: str) -> Path:
     return Path(str(resources.files("mmgrad_explain") / "models" / name))
 
 
-def _fetch_model(hub_id: str, *, open_clip: bool) -> Path:
+def _fetch_model(hub_id: str, *, open_clip: bool, local_files_only: bool) -> Path:
     """The local folder of a hub model, with the weights of the one model in it that is wanted."""
     from mmgrad_explain.composers.openclip_files import WEIGHT_FILES, is_open_clip
 
     instead = "give a bundled name or a local folder"
-    folder = fetch(hub_id, _HUB_FILES, instead)
+    folder = fetch(hub_id, _HUB_FILES, instead, local_files_only=local_files_only)
     if not is_open_clip(folder, preferred=open_clip):
-        return fetch(hub_id, [*_HUB_FILES, *_HUB_WEIGHTS], instead)
+        return fetch(hub_id, [*_HUB_FILES, *_HUB_WEIGHTS], instead, local_files_only=local_files_only)
     for file in WEIGHT_FILES:
-        folder = fetch(hub_id, [*_HUB_FILES, file], instead)
+        folder = fetch(hub_id, [*_HUB_FILES, file], instead, local_files_only=local_files_only)
         if (folder / file).is_file():
             break
     return folder
@@ -114,25 +117,27 @@ def _from_folder(folder: Path, name: str, *, open_clip: bool = False) -> Compose
     return composer
 
 
-def fetch(hub_id: str, files: Sequence[str], instead: str) -> Path:
+def fetch(hub_id: str, files: Sequence[str], instead: str, *, local_files_only: bool = False) -> Path:
     """The local folder of a hub model, downloaded if it is not there yet.
 
     Args:
         hub_id: ``owner/name``.
         files: Patterns of the files to get.
         instead: What to do where the hub cannot be reached, for the message.
+        local_files_only: Ask no hub: look in the local cache alone.
 
     Raises:
+        HubUnreachableError: If the hub cannot be reached, and the model is not in the local cache.
         InputError: If it cannot be fetched.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=list(files)))
+        return Path(snapshot_download(hub_id, allow_patterns=list(files), local_files_only=local_files_only))
     except LocalEntryNotFoundError as error:
         message = f"the model hub cannot be reached for {hub_id!r}, and the model is not in the local cache"
-        raise InputError(f"{message}: check the network, or {instead}") from error
+        raise HubUnreachableError(f"{message}: check the network, or {instead}") from error
     except HfHubHTTPError as error:
         raise InputError(f"the model hub does not give {hub_id!r}: {str(error).splitlines()[0]}") from error
     except (HFValidationError, OSError, ValueError) as error:

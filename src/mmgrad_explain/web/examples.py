@@ -51,20 +51,20 @@ def examples() -> tuple[Example, ...]:
     return tuple(found)
 
 
-def code_for(picture: Image.Image) -> tuple[str, bool] | None:
+def code_for(picture: Image.Image) -> str | None:
     """Find the Python that draws a picture, if it is one of the examples.
 
     Args:
         picture: Any picture.
 
     Returns:
-        An expression that uses ``scenes``, and whether it draws a target; None for any other picture.
+        An expression that uses ``scenes`` and gives an array; None for any other picture.
     """
     for one in examples():
-        drawn = f"next(scenes({SERIES}, 1, size={SIZE}, start={one.scene}))"
-        for candidate, tail in ((one.picture, "reference"), (one.target, f"triplets[{one.edit}].target")):
-            if candidate.size == picture.size and candidate.tobytes() == picture.tobytes():
-                return f"{drawn}.{tail}", tail != "reference"
+        scene = f"next(scenes({SERIES}, 1, size={SIZE}, start={one.scene}))"
+        for drawn, part in ((one.picture, "reference"), (one.target, f"triplets[{one.edit}].target")):
+            if drawn.size == picture.size and drawn.tobytes() == picture.tobytes():
+                return f"{scene}.{part}"
     return None
 
 

@@ -90,7 +90,7 @@ class Gate:
             return 413, "the question is too long"
         try:
             said = json.loads(body or b"{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             return 400, "the question is no JSON"
         for path in _paths(said):
             if not self._own(path):

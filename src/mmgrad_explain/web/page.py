@@ -59,6 +59,12 @@ def look() -> dict[str, Any]:
 
     theme = gr.themes.Default(
         primary_hue="teal", secondary_hue="teal", neutral_hue="slate", font=_FONTS, font_mono=_CODE_FONTS
-    )
+    ).set(
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        body_text_color_subdued="*neutral_600",
+        block_info_text_color="*neutral_600",
+    )  # readable where the defaults are faint
     css = (resources.files("mmgrad_explain.web") / "static" / "page.css").read_text(encoding="utf-8")
     return {"theme": theme, "css": css}

@@ -93,7 +93,7 @@ def _picture(name: str, picture: Image.Image, file: str) -> tuple[list[str], str
     """The lines that give a picture its name, and that name."""
     code = code_for(picture)
     if code is not None:
-        return [f"{name} = {code[0]}"], name
+        return [f"{name} = {code}"], name
     return [f"{name} = {file!r}  # the picture that was given to the page"], name
 
 

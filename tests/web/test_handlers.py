@@ -1,0 +1,38 @@
+"""Errors as lines in the page."""
+
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.web.handlers import told
+
+
+def failing(error):
+    def function():
+        raise error
+
+    return told(function, 2)()
+
+
+def test_values_and_no_error():
+    assert told(lambda one: one + 1, 1)(2) == (3, "")
+    assert told(lambda: ("a", "b"), 2)() == ("a", "b", "")
+
+
+def test_what_a_user_can_put_right():
+    first, second, line = failing(InputError("the <b>sentence</b>\nis empty"))
+    assert first == second == {"__type__": "update"}
+    assert line == '<p role="alert">The &lt;b&gt;sentence&lt;/b&gt; is empty</p>'
+
+
+def test_anything_else(capsys):
+    *kept, line = failing(RuntimeError("secret"))
+    assert kept == [{"__type__": "update"}] * 2
+    assert line == (
+        '<p role="alert">This could not be done (RuntimeError): the terminal where the page was started says more</p>'
+    )
+    assert "RuntimeError: secret" in capsys.readouterr().err
+
+
+def test_the_signature_stays():
+    def handler(event: int):
+        return event
+
+    assert told(handler, 1).__annotations__ == handler.__annotations__

@@ -1,0 +1,184 @@
+"""Searches that go on, in the example gallery and in one's own."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.gallery import Gallery, Hit
+from mmgrad_explain.web.examples import examples, write_pictures
+from mmgrad_explain.web.limits import Limits
+from mmgrad_explain.web.models import Models
+from mmgrad_explain.web.retrieving import NEXT, Searches, Turn, Walk
+
+
+@pytest.fixture(scope="module")
+def models():
+    return Models()
+
+
+@pytest.fixture(scope="module")
+def searches(models):
+    with Searches(models, pixels=Limits().pixels) as made:
+        yield made
+
+
+@pytest.fixture
+def content(tmp_path):
+    examples()[0].picture.save(tmp_path / "example.png")
+    return (tmp_path / "example.png").read_bytes()
+
+
+def hit(rank, path="/p/a.png", state="there"):
+    return Hit(rank, path, 0.5, "ab", state=state)
+
+
+def test_a_walk_goes_on_and_back():
+    first = Turn("make it red", None, "mine.png", b"x", (hit(1), hit(2, "/p/b.png"), hit(3, state="gone")))
+    walk = Walk((first,))
+    assert (walk.reference, walk.before) == (None, ())
+    chosen = replace(walk, chosen=walk.hit(2))
+    assert (chosen.reference.path, chosen.before) == ("/p/b.png", (first,))
+    second = Turn("and blue", chosen.reference, "b.png", hits=(hit(1),))
+    on = Walk((*chosen.before, second))
+    assert (on.reference, on.before) == (chosen.reference, (first,))  # asking again takes the last turn's place
+    assert (first.rank, second.rank) == (None, 2)
+    assert replace(on, chosen=hit(1)).back() == on
+    assert on.back() == walk
+    for nothing in (walk, Walk()):
+        with pytest.raises(InputError, match="there is no search before this one"):
+            nothing.back()
+
+
+@pytest.mark.parametrize("rank", [0, 3, 4, "1", None, [1], "/etc/passwd"])
+def test_no_other_hits(rank):
+    walk = Walk((Turn("x", None, "a", b"", (hit(1), hit(2), hit(3, state="gone"))),))
+    for one in (walk, Walk()):
+        with pytest.raises(InputError, match=re.escape(f"there is no hit {rank} to go on with: search again")):
+            one.hit(rank)
+
+
+def test_a_walk_as_html():
+    assert Walk().as_html() == ""
+    turn = Turn("<i>red</i>", None, "<b>.png", b"", (hit(1, "/p/<u>.png"),))
+    shown = Walk((turn,), turn.hits[0]).as_html()
+    assert "<li>&lt;b&gt;.png: <q>&lt;i&gt;red&lt;/i&gt;</q></li>" in shown
+    assert "<li>hit 1, &lt;u&gt;.png: <em>and now?</em></li>" in shown
+
+
+def test_the_example_gallery(searches, content):
+    walk, shown = searches.search(Walk(), examples()[0].text, 3, content=content, name="example picture")
+    first, *hits = shown["tiles"]
+    assert first["title"] == "You asked: take away the triangle"
+    assert hits[0]["title"] == "1. scene-3-c.png"  # the scene without its triangle
+    assert [one["action"] for one in hits] == [{"label": NEXT, "value": rank} for rank in (1, 2, 3)]
+    data = json.loads(json.dumps(shown["data"], allow_nan=False))
+    assert [one["rank"] for one in data["hits"]] == [1, 2, 3]
+    assert data["hits"][0]["score"] > data["hits"][1]["score"]
+    assert np.asarray(data["hits"][0]["grid"]).ndim == 2
+    assert data["asked"]["gallery"] is None
+    assert walk.turns[0].name == "example picture"
+    assert str(Path(walk.turns[0].hits[0].path).parent) not in json.dumps(shown)  # no folder is told
+    assert searches.reference_of(walk.turns[0]).tobytes() == examples()[0].picture.tobytes()
+
+
+def test_on_from_a_hit_and_back(searches, content):
+    walk, _ = searches.search(Walk(), "take away the triangle", 3, content=content, name="mine.png")
+    found = walk.hit(2)
+    assert searches.picture_of(found).size == (320, 320)
+    on, shown = searches.search(replace(walk, chosen=found), "remove the square", 4)
+    assert [turn.text for turn in on.turns] == ["take away the triangle", "remove the square"]
+    assert on.turns[1].name == Path(found.path).name
+    assert found.path not in [one.path for one in on.turns[1].hits]
+    assert len(shown["tiles"]) == 5
+    other, _ = searches.search(on, "add a star", 4)
+    assert [turn.text for turn in other.turns] == ["take away the triangle", "add a star"]
+    assert other.turns[1].reference == found
+    again = searches.again(on, 4)
+    assert again["data"]["hits"] == shown["data"]["hits"]
+    assert searches.reference_of(on.turns[1]).tobytes() == searches.picture_of(found).tobytes()
+    back = searches.again(on.back(), 3)
+    assert back["data"]["asked"]["turns"] == [{"picture": "mine.png", "hit": None, "text": "take away the triangle"}]
+
+
+def run(shown, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    space = {}
+    exec(compile(shown["snippet"], "snippet.py", "exec"), space)
+    assert (folder / "hits.png").is_file()
+    return space["found"], space["maps"]
+
+
+def same(found, maps, shown):
+    hits = shown["data"]["hits"]
+    assert [Path(one.path).name for one in found.hits] == [one["file"] for one in hits]
+    np.testing.assert_allclose([one.score for one in found.hits], [one["score"] for one in hits], atol=1e-6)
+    for one in hits:
+        explanation, index = maps.hits[one["rank"]]
+        np.testing.assert_allclose(explanation.calls[1][index].numpy(), one["grid"], rtol=1e-4, atol=1e-6)
+
+
+def test_the_code_walks_the_same_way(searches, content, tmp_path, monkeypatch):
+    walk, _ = searches.search(Walk(), "take away the triangle", 3, content=content, name="example picture")
+    _, shown = searches.search(replace(walk, chosen=walk.hit(2)), "remove the square", 3)
+    assert "example picture" not in shown["snippet"]
+    same(*run(shown, tmp_path, monkeypatch), shown)
+
+
+@pytest.fixture
+def own(tmp_path, tiny_folder):
+    write_pictures(tmp_path / "pictures")
+    with Gallery(tmp_path / "mine.db", tiny_folder, create=True) as gallery:
+        gallery.index([tmp_path / "pictures"])
+    return str(tmp_path / "mine.db")
+
+
+def test_a_gallery_of_ones_own(own, models, picture, picture_file, tmp_path, monkeypatch):
+    with Searches(models, own, pixels=Limits().pixels) as searches:
+        assert searches.gallery() is searches.gallery()
+        walk, shown = searches.search(Walk(), "make it red", 2, content=picture_file.read_bytes(), name="query.png")
+        assert shown["data"]["asked"]["gallery"] == "mine.db"
+        gone = walk.hit(1)
+        Path(gone.path).unlink()
+        with pytest.raises(InputError, match="hit 1 cannot be read any more: index its folder again"):
+            searches.picture_of(gone)
+        later, shown = searches.search(Walk(), "make it red", 2, content=picture_file.read_bytes(), name="query.png")
+        assert [one["state"] for one in shown["data"]["hits"]] == ["gone", "there"]
+        assert len(shown["tiles"]) == 2
+        assert any("are gone" in note for note in shown["data"]["notes"])
+    same_file = picture_file.parent / "query.png"
+    assert same_file == tmp_path / "query.png"
+    found, _ = run(shown, tmp_path, monkeypatch)
+    assert [one.path for one in found.hits] == [one.path for one in later.turns[0].hits]
+
+
+def test_a_picture_in_the_gallery_is_not_its_own_hit(own, models, tmp_path):
+    file = tmp_path / "pictures" / "scene-3-a.png"
+    with Searches(models, own, pixels=Limits().pixels) as searches:
+        walk, _ = searches.search(Walk(), "make it red", 12, content=file.read_bytes(), name="x.png")
+    assert str(file) not in [one.path for one in walk.turns[0].hits]
+
+
+def test_a_device(own, tiny_folder):
+    with Searches(Models(device="cpu"), own, pixels=100) as searches:
+        assert len(searches.gallery()) == 20
+        with pytest.raises(InputError, match="hit 1 cannot be read any more"):
+            searches.picture_of(hit(1, str(Path(own).parent / "pictures" / "scene-3-a.png")))
+
+
+def test_no_gallery(models, tmp_path):
+    with (
+        Searches(models, str(tmp_path / "none.db"), pixels=1) as searches,
+        pytest.raises(InputError, match="no gallery at"),
+    ):
+        searches.gallery()
+
+
+def test_addresses_are_shown_without_secrets(models):
+    assert Searches(models, "http://me:secret@host:19530", pixels=1)._shown_address() == "http://host:19530"
+    assert Searches(models, "http://host:19530/@x", pixels=1)._shown_address() == "http://host:19530/@x"
+    assert Searches(models, "/home/me/mine.db", pixels=1)._shown_address() == "mine.db"

@@ -92,6 +92,7 @@ def test_the_contact_sheet(gallery, pictures):
     one = maps.sheet(height=60, columns=4)
     assert one.height < sheet.height  # a row less
     assert maps.sheet(height=60, colormap="jet").tobytes() != sheet.tobytes()
+    assert maps.sheet(height=60, threshold=0.9).tobytes() != sheet.tobytes()
 
 
 def test_pictures_of_several_shapes_for_a_model_that_keeps_them(gallery, pictures, monkeypatch):

@@ -47,7 +47,15 @@ class RetrievalMaps:
         explanation, index = self.hits[rank]
         return explanation.heatmap(index, target=True)
 
-    def sheet(self, *, height: int = 200, columns: int = 3, alpha: float = 0.7, colormap: str = "turbo") -> Image.Image:
+    def sheet(
+        self,
+        *,
+        height: int = 200,
+        columns: int = 3,
+        alpha: float = 0.7,
+        colormap: str = "turbo",
+        threshold: float = 0.0,
+    ) -> Image.Image:
         """Draw them.
 
         Args:
@@ -55,8 +63,12 @@ class RetrievalMaps:
             columns: Hits in a row, each with its map beside it.
             alpha: Opacity of the maps, in [0, 1].
             colormap: Name of their colours.
+            threshold: Where a map is below this share of its brightest point the picture stays as it is; in [0, 1).
+
+        Raises:
+            InputError: ``alpha`` or ``threshold`` is out of range, or ``colormap`` is unknown.
         """
-        colours: dict[str, Any] = {"alpha": alpha, "colormap": colormap}
+        colours: dict[str, Any] = {"alpha": alpha, "colormap": colormap, "threshold": threshold}
         drawn = blend(self.found.image, self.query.heatmap(), **colours)
         asked = self.query.score_name
         rows = [panel([self.found.image, drawn], ["query", f"where: {asked}"], height=height, title=self.found.text)]

@@ -165,16 +165,26 @@ class TestPictures:
             return np.asarray(image)
 
         monkeypatch.setattr(overlay, "blend", blend)
-        panel = with_pictures.overlay(0, alpha=0.3, colormap="magma")
+        panel = with_pictures.overlay(0, alpha=0.3, colormap="magma", threshold=0.25)
         assert isinstance(panel, Image.Image)
         (reference, heat, options), (target, target_heat, _) = drawn
         assert reference is with_pictures.images[0]
         assert target is with_pictures.targets[0]
         assert np.array_equal(heat, with_pictures.heatmap(0))
         assert np.array_equal(target_heat, with_pictures.heatmap(0, target=True))
-        assert options == {"alpha": 0.3, "colormap": "magma"}
+        assert options == {"alpha": 0.3, "colormap": "magma", "threshold": 0.25}
         with_pictures.overlay(1, target=False)
         assert len(drawn) == 3
+
+    def test_a_threshold_leaves_the_picture_below_it(self, with_pictures):
+        whole, cut = (
+            np.asarray(with_pictures.overlay(1, target=False, threshold=threshold)) for threshold in (0.0, 0.9)
+        )
+        middle = whole.shape[1] // 2  # the picture is left of it, with its map on the right
+        assert np.array_equal(whole[:, :middle], cut[:, :middle])
+        assert not np.array_equal(whole, cut)
+        with pytest.raises(InputError, match=r"threshold must be in \[0, 1\), not 1"):
+            with_pictures.overlay(0, threshold=1)
 
     def test_overlay_is_wider_with_a_target_and_differs_with_a_contour(self, with_pictures):
         both, alone = with_pictures.overlay(0), with_pictures.overlay(0, target=False)

@@ -176,6 +176,22 @@ def test_long_and_unknown_words_are_noted(run, picture_file):
     assert "the model takes 24: the rest was cut" in err
 
 
+@pytest.mark.parametrize("kind", [[], ["--phrases"]])
+def test_threshold(run, picture_file, kind):
+    """The same layout, with colours over less of the picture."""
+    drawn = []
+    for threshold in ("0", "0.9"):
+        file = f"{threshold}.png"
+        run("overlay", picture_file, "make the red star blue", "--threshold", threshold, "--out", file, *kind)
+        with Image.open(file) as picture:
+            drawn.append(np.asarray(picture).astype(int))
+    whole, cut = drawn
+    assert cut.shape == whole.shape
+    width = whole.shape[1] // (4 if kind else 2)  # the picture stands first, without a map
+    assert np.array_equal(whole[:, :width], cut[:, :width])
+    assert (cut != whole).any(-1)[:, width:].mean() > 0.05
+
+
 def test_in_words(run, picture_file):
     code, out, _ = run("overlay", picture_file, "make it red", "--in-words")
     assert code == 0
@@ -263,6 +279,7 @@ def test_bad_pictures(run, failed, bad_files, in_an_empty_folder, name, parts):
         (["--weighting", "gradcan"], ["gradcam"]),
         (["--colormap", "turbos"], ["turbo"]),
         (["--alpha", "1.5"], ["--alpha must be between 0 and 1"]),
+        (["--threshold", "1"], ["--threshold must be at least 0 and below 1, got 1.0"]),
         (["--device", "cuda:99"], ["cuda:99", "use cpu"]),
         (["--device", "toaster"], ["toaster", "use cpu"]),
         (["--out", "map.bmp"], ["must end in .png, .jpg or .npz"]),

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from mmgrad_explain.attention.drawing import draw_overlay
 from mmgrad_explain.attention.fusing import resize_maps
 from mmgrad_explain.attention.plain_words import describe
 from mmgrad_explain.attention.region import Region, brightest_region
@@ -22,8 +21,10 @@ from mmgrad_explain.writing import atomic_file
 if TYPE_CHECKING:
     import os
 
+    import torch
     from numpy.typing import NDArray
     from PIL import Image
+    from torch import Tensor
 
     from mmgrad_explain.attention.words import Word
     from mmgrad_explain.images import Placement
@@ -229,6 +230,7 @@ class Explanation:
         image: Any = None,
         alpha: float = 0.7,
         colormap: str = "turbo",
+        threshold: float = 0.0,
         contour: bool = False,
         target: Any = None,
         words: bool = False,
@@ -240,41 +242,17 @@ class Explanation:
             image: The picture, where the explanation does not know it: anything ``open_image`` takes.
             alpha: How strongly the map covers the picture, in [0, 1].
             colormap: Name of the colours.
+            threshold: Where the map is below this share of its brightest point the picture stays as it is; in [0, 1).
             contour: Draw the line around the brightest part too.
             target: The target picture, where the explanation does not know it; False leaves the target out.
             words: Add a strip below with each word shaded by what it contributes to the score.
 
         Raises:
-            InputError: no picture is known, ``words`` were not asked for, or as :meth:`heatmap`.
+            InputError: no picture is known, ``words`` were not asked for, ``alpha`` or ``threshold`` is out of range,
+                ``colormap`` is unknown, or as :meth:`heatmap`.
         """
-        from mmgrad_explain import overlay as draw
-        from mmgrad_explain.images import open_image
-
-        if words and self.words is None:
-            raise InputError("words: the explanation has none; ask for them with words=True when explaining")
-        tiles: list[Any] = []
-        captions: list[str] = []
-        pairs = [(image, self.images, False)]
-        if target is not False and len(self.calls) > 1 and (target is not None or self.targets is not None):
-            pairs.append((target, self.targets, True))
-        for given, known, of_target in pairs:
-            heat = self.heatmap(index, target=of_target)
-            if given is None and known is None:
-                raise InputError("image: the explanation does not know its picture, so pass image=")
-            picture = open_image(given) if given is not None or known is None else known[index]
-            if heat.shape != (picture.height, picture.width):
-                resized = resize_maps(torch.from_numpy(heat)[None], (picture.height, picture.width))
-                heat = resized[0].numpy()
-            drawn: Any = draw.blend(picture, heat, alpha=alpha, colormap=colormap)
-            drawn = draw.contour(drawn, heat) if contour else drawn
-            tiles += [picture, drawn]
-            captions += ["target" if of_target else "reference", self._caption(index, of_target=of_target)]
-        sheet = draw.panel(tiles, captions=captions)
-        if words and self.words is not None:
-            from mmgrad_explain.overlay_words import add_words
-
-            sheet = add_words(sheet, [(word.text, word.scaled) for word in self.words[index]])
-        return sheet
+        colours = {"alpha": alpha, "colormap": colormap, "threshold": threshold}
+        return draw_overlay(self, index, image=image, target=target, words=words, contour=contour, colours=colours)
 
     def show(self, index: int = 0, **options: Any) -> None:
         """Open :meth:`overlay` in the system's picture viewer."""
@@ -367,7 +345,3 @@ class Explanation:
         if not -len(maps) <= index < len(maps):
             raise InputError(f"index must be below {len(maps)}, the number of samples, not {index}")
         return maps[index]
-
-    def _caption(self, index: int, *, of_target: bool) -> str:
-        what = self.texts[index] if self.texts is not None else f"{self.score_name} = {float(self.score[index]):.3g}"
-        return f"{what} (on the target)" if of_target else what

@@ -72,16 +72,19 @@ class PhraseMaps:
         """The phrases."""
         return tuple(self.text[start:end] for start, end in self.spans)
 
-    def overlay(self, *, alpha: float = 0.7, colormap: str = "turbo", contour: bool = False) -> Image.Image:
+    def overlay(
+        self, *, alpha: float = 0.7, colormap: str = "turbo", threshold: float = 0.0, contour: bool = False
+    ) -> Image.Image:
         """Draw the picture, then the sentence's map and each phrase's over it.
 
         Args:
             alpha: How strongly the maps cover the picture, in [0, 1].
             colormap: Name of the colours.
+            threshold: Where a map is below this share of its brightest point the picture stays as it is; in [0, 1).
             contour: Draw the line around the brightest part too.
 
         Raises:
-            InputError: no picture is known.
+            InputError: no picture is known, ``alpha`` or ``threshold`` is out of range, or ``colormap`` is unknown.
         """
         from mmgrad_explain import overlay as draw
 
@@ -91,7 +94,7 @@ class PhraseMaps:
         tiles: list[Any] = [picture]
         for index in range(len(self.explanation)):
             heat = self.explanation.heatmap(index)
-            drawn: Any = draw.blend(picture, heat, alpha=alpha, colormap=colormap)
+            drawn: Any = draw.blend(picture, heat, alpha=alpha, colormap=colormap, threshold=threshold)
             tiles.append(draw.contour(drawn, heat) if contour else drawn)
         return draw.panel(tiles, captions=["reference", self.text, *self.phrases])
 

@@ -79,6 +79,13 @@ def add_parser(commands: Any) -> None:
     add("--score", metavar="NAME", help="one of those above (default: the model's own)")
     add("--weighting", default="gradcam", metavar="NAME", help="how gradients weigh activations (default: %(default)s)")
     add("--alpha", type=float, default=0.7, help="opacity of the heat map, 0 to 1 (default: %(default)s)")
+    add(
+        "--threshold",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="leave the picture as it is where the map is below this share of its brightest point (default: 0)",
+    )
     add("--colormap", default="turbo", metavar="NAME", help="turbo, jet, viridis, magma ... (default: %(default)s)")
     add(
         "--answer", metavar="ANSWER", help="what a model that answers in words might say (default: what it says itself)"
@@ -102,6 +109,8 @@ def run(options: argparse.Namespace) -> int:
         raise InputError('the text is empty: say what should change, for example "make it red"')
     if not 0 <= options.alpha <= 1:
         raise InputError(f"--alpha must be between 0 and 1, got {options.alpha}")
+    if not 0 <= options.threshold < 1:
+        raise InputError(f"--threshold must be at least 0 and below 1, got {options.threshold}")
     if options.images.count("-") + (options.target == "-") > 1:
         raise InputError("standard input (-) can be read only once")
     if options.phrases and (options.target is not None or options.words or options.format == "npz"):
@@ -150,7 +159,7 @@ def _phrases(
         image, options.text, model=composer, layer=options.layer, score=options.score, weighting=options.weighting,
         device=options.device, answer=options.answer, answer_part=options.answer_part,
     )  # fmt: skip
-    picture = found.overlay(alpha=options.alpha, colormap=options.colormap, contour=options.contour)
+    picture = found.overlay(**_colours(options))
     safe_save(picture, file, format=options.format, overwrite=options.overwrite)
     for note in dict.fromkeys(found.explanation.notes):
         sys.stderr.write(f"note: {note}\n")
@@ -208,10 +217,13 @@ def _write(explanation: Explanation, index: int, file: Path, options: argparse.N
         return
     from mmgrad_explain.images import safe_save
 
-    picture: Image.Image = explanation.overlay(
-        index, alpha=options.alpha, colormap=options.colormap, contour=options.contour, words=options.words
-    )
+    picture: Image.Image = explanation.overlay(index, words=options.words, **_colours(options))
     safe_save(picture, file, format=options.format, overwrite=options.overwrite)
+
+
+def _colours(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("alpha", "colormap", "threshold", "contour")
+    return {name: getattr(options, name) for name in names}
 
 
 def _result(

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.evaluation.cir_protocols import Protocol as CirProtocol
 
 METHODS = ("model", "image only", "text only")
+"""What is ranked beside the model, as floors."""
+
 GALLERIES = ("original", "queries")
 """``original``: what the benchmark ranks; ``queries``: references and targets alone (FashionIQ's VAL split)."""
 ROWS = 256

@@ -1,4 +1,4 @@
-"""Files and words in, an :class:`~mmgrad_explain.attention.Explanation` out."""
+"""Files and words in, an :class:`~mmgrad_explain.attention.explanation.Explanation` out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From gradients to an :class:`Explanation`: weigh, fuse, look for maps that say nothing, and say so."""
+"""From gradients to an :class:`~.explanation.Explanation`: weigh, fuse, look for maps that say nothing, and say so."""
 
 import platform
 import warnings

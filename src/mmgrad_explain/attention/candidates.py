@@ -61,7 +61,7 @@ def candidate_layers(
     Args:
         model: Any model.
         *args: What the model takes.
-        score: As for :class:`MultiModalGradAttention`.
+        score: As for :class:`~mmgrad_explain.attention.mmgrad.MultiModalGradAttention`.
         **kwargs: What the model takes by name.
 
     Returns:

@@ -28,7 +28,7 @@ _SPREADS = ("repeat", "share", "one")
 
 
 class MMGradAttribution(Attribution):  # type: ignore[misc]
-    """:class:`~mmgrad_explain.attention.MultiModalGradAttention` behind captum's interface.
+    """:class:`~mmgrad_explain.attention.mmgrad.MultiModalGradAttention` behind captum's interface.
 
     ``MMGradAttribution(model, layer).attribute(image, target=3, upsample=False)`` is
     ``captum.attr.LayerGradCam(model, layer).attribute(image, target=3, relu_attributions=True)``, and with
@@ -50,14 +50,14 @@ class MMGradAttribution(Attribution):  # type: ignore[misc]
 
         Args:
             model: Any module. It is the ``forward_func`` that captum sees.
-            layer: As ``target_layers`` of :class:`MultiModalGradAttention`.
+            layer: As ``target_layers`` of :class:`~mmgrad_explain.attention.mmgrad.MultiModalGradAttention`.
             score: What is explained where ``attribute`` gets no ``target``; with one, that entry of the output.
             weighting: As there.
             layout: As there.
 
         Raises:
-            TypeError: as :class:`MultiModalGradAttention`.
-            InputError: as :class:`MultiModalGradAttention`.
+            TypeError: as :class:`~mmgrad_explain.attention.mmgrad.MultiModalGradAttention`.
+            InputError: as :class:`~mmgrad_explain.attention.mmgrad.MultiModalGradAttention`.
         """
         super().__init__(model)
         self._options: tuple[Any, ...] = (weighting, layout)
@@ -97,7 +97,8 @@ class MMGradAttribution(Attribution):  # type: ignore[misc]
         Raises:
             TypeError: ``inputs`` is no tensor or tuple of tensors.
             InputError: an input is no picture, the layer ran less often than there are pictures, ``channels`` is
-                unknown, or ``target`` does not fit the output; and what :class:`MultiModalGradAttention` raises.
+                unknown, or ``target`` does not fit the output; and what
+                :class:`~.mmgrad.MultiModalGradAttention` raises.
         """
         pictures = inputs if isinstance(inputs, tuple) else (inputs,)
         if not pictures or not all(isinstance(picture, Tensor) for picture in pictures):

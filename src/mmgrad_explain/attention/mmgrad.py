@@ -232,7 +232,7 @@ class MultiModalGradAttention:
                 fused kernels have no second derivative, which ``create_graph=True`` needs.
 
         Returns:
-            A context manager for one block; it gives the :class:`Capture` to hand to :meth:`attend`.
+            A context manager for one block; it gives the :class:`~.capture.Capture` to hand to :meth:`attend`.
 
         Raises:
             InputError: no target layer is known yet: name one, or call ``mmgrad(...)`` once to have it found. Or the

@@ -201,6 +201,10 @@ SCORES: dict[str, Callable[[], Score]] = {
     "match": MatchLogit,
     "answer": AnswerLikelihood,
 }
+"""The scores by name.
+
+:meta hide-value:
+"""
 
 
 def ensure_score(score: "str | Callable[[Any], Any]") -> Score:

@@ -87,6 +87,10 @@ WEIGHTINGS: dict[str, Weighting] = {
     "layercam": layercam,
     "hirescam": hirescam,
 }
+"""The weightings by name.
+
+:meta hide-value:
+"""
 
 
 def ensure_weighting(weighting: "str | Weighting") -> tuple[str, Weighting]:

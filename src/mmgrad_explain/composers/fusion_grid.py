@@ -40,7 +40,7 @@ class TirgSpatial(Fusion):
         self.out = nn.Linear(after, sizes.embed_dim, bias=False)
 
     def forward(self, picture: Picture, text: Text) -> Tensor:
-        """See :class:`Fusion`."""
+        """See :class:`~mmgrad_explain.composers.fusion.Fusion`."""
         grid = given(picture.grid)
         both = torch.cat([grid, given(text.pooled)[:, :, None, None].expand(-1, -1, *grid.shape[2:])], dim=1)
         mixed = self.weights[0] * self.gate(both) * grid + self.weights[1] * self.residual(both)
@@ -89,7 +89,7 @@ class Film(Fusion):
         self.out = nn.Linear(width, sizes.embed_dim)
 
     def forward(self, picture: Picture, text: Text) -> Tensor:
-        """See :class:`Fusion`."""
+        """See :class:`~mmgrad_explain.composers.fusion.Fusion`."""
         grid = F.relu(self.enter(given(picture.grid)))
         for block in self.blocks:
             grid = block(grid, given(text.pooled))
@@ -170,7 +170,7 @@ class CrossAttention(Fusion):
         self.out = nn.Linear(width, sizes.embed_dim)
 
     def forward(self, picture: Picture, text: Text) -> Tensor:
-        """See :class:`Fusion`."""
+        """See :class:`~mmgrad_explain.composers.fusion.Fusion`."""
         patches, words = self.patches(_tokens(picture.grid)), self.words(given(text.words))
         seen = torch.ones(patches.shape[:2], dtype=torch.bool, device=patches.device)
         x, mask, memory, memory_mask = (
@@ -215,7 +215,7 @@ class QFormer(Fusion):
         self.out = nn.Linear(width, sizes.embed_dim)
 
     def forward(self, picture: Picture, text: Text) -> Tensor:
-        """See :class:`Fusion`."""
+        """See :class:`~mmgrad_explain.composers.fusion.Fusion`."""
         memory, words = self.patches(_tokens(picture.grid)), self.words(given(text.words))
         seen = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
         count = len(self.queries)

@@ -21,6 +21,11 @@ METHODS: dict[str, type[Fusion]] = {
     "inversion": TextualInversion,
     "qformer": QFormer,
 }
+"""The methods by name.
+
+:meta hide-value:
+"""
+
 """By name. The zero-shot sum ``i + t`` needs no module: it is what a two-tower composer itself gives."""
 
 

@@ -42,7 +42,7 @@ class MatchingComposer(HuggingFaceComposer):
         return self.model.vision_model(pixel_values=pixel_values, **self._interpolation(pixel_values))[0]  # type: ignore[no-any-return]
 
     def compose(self, features: Tensor, text: tuple[Tensor, ...]) -> TwoTowerOutput:
-        """See :class:`DualEncoder`; the text is read together with the picture."""
+        """See :class:`~.dual_encoder.DualEncoder`; the text is read together with the picture."""
         sentence, input_ids, mask = text
         read = self.model.text_encoder(
             input_ids=input_ids,
@@ -69,7 +69,7 @@ class QueryComposer(MatchingComposer):
     """
 
     def compose(self, features: Tensor, text: tuple[Tensor, ...]) -> TwoTowerOutput:
-        """See :class:`DualEncoder`; the queries read the text together with the picture."""
+        """See :class:`~.dual_encoder.DualEncoder`; the queries read the text together with the picture."""
         sentence, input_ids, mask = text
         queries = self.model.query_tokens.expand(len(features), -1, -1)
         patches = {"encoder_hidden_states": features, "encoder_attention_mask": _all_seen(features)}
@@ -225,8 +225,8 @@ class BridgeComposer(JointComposer):
 
         Args:
             layer: Its dotted name.
-            pixel_values: As for :meth:`forward`.
-            input_ids: As for :meth:`forward`.
+            pixel_values: As for :meth:`~.DualEncoder.forward`.
+            input_ids: As for :meth:`~.DualEncoder.forward`.
 
         Returns:
             What makes ``(B, K, h, w)`` of its output; None for a layer that has no patches.

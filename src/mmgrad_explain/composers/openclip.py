@@ -69,7 +69,7 @@ class OpenClipComposer(TowerComposer):
         """Read a folder as ``open_clip.push_to_hf_hub`` and its hub have it.
 
         Args:
-            folder: With ``open_clip_config.json`` and one of :data:`WEIGHT_FILES`.
+            folder: With ``open_clip_config.json`` and one of :data:`~.openclip_files.WEIGHT_FILES`.
             name: What the model is called.
 
         Raises:

@@ -15,6 +15,8 @@ CONFIG_FILE = "open_clip_config.json"
 WEIGHT_FILES = (
     "open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin",
 )  # fmt: skip
+"""Where open_clip's folders have their weights, in the order they are looked for."""
+
 PREFIXES = ("hf-hub:", "local-dir:")
 """How open_clip's users write that a hub id or a folder holds a model of open_clip."""
 

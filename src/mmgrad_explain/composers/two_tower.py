@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MODEL_TYPE = "mmgrad_two_tower"
 Pool = Literal["class", "mean", "last", "pooler"]
 POOLS = ("class", "mean", "last", "pooler")
+"""How a text tower's states become one vector."""
 
 
 class TwoTowerComposer(TowerComposer):

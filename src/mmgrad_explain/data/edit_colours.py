@@ -49,6 +49,10 @@ COLOURS: dict[str, Colour] = {
     "gray": Colour((44, 62), 0, 0),
     "white": Colour((86, 93), 0, 1),
 }
+"""The colours an object can be given, by name.
+
+:meta hide-value:
+"""
 
 
 def mean_lab(image: _Pixels, mask: _Mask) -> _Floats:

@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 PATTERNS = ("stripes", "polka dots", "checks")
+"""What can be laid over an object."""
 
 
 def apply_edit(
@@ -52,12 +53,12 @@ def apply_edit(
     """Edit one object.
 
     Args:
-        kind: One of :data:`EDIT_KINDS`. For ``add`` the result is the picture *without* the object: that is the
-            reference, and the given picture is the target.
+        kind: One of :data:`~.edit_options.EDIT_KINDS`. For ``add`` the result is the picture *without* the object: that
+            is the reference, and the given picture is the target.
         image: (H, W, 3) uint8, RGB.
         mask: (H, W), the object: bool, or float opacities in [0, 1] where the edge is soft already.
-        detail: ``recolour``: a key of :data:`COLOURS`. ``pattern``: one of :data:`PATTERNS`. ``swap``: the mask (H, W)
-            of the object whose colour and texture this one takes. Otherwise not used.
+        detail: ``recolour``: a key of :data:`~.edit_colours.COLOURS`. ``pattern``: one of :data:`PATTERNS`.
+            ``swap``: the mask (H, W) of the object whose colour and texture this one takes. Otherwise not used.
         rng: Decides shades, strengths and the like; equal states give equal results. A new one of seed 0 when None.
 
     Returns:
@@ -86,7 +87,7 @@ def pick_detail(
 
     Args:
         rng: The source of chance.
-        kind: One of :data:`EDIT_KINDS`.
+        kind: One of :data:`~mmgrad_explain.data.edit_options.EDIT_KINDS`.
         image: (H, W, 3) uint8, RGB.
         mask: (H, W).
         distance: How far a colour must be from the object's own, in CIE76 units, as far as there are such.

@@ -18,7 +18,7 @@ class EditOptions:
         seed: Together with the photograph's name it decides everything.
         size: Longest side of the pictures, in pixels; smaller photographs stay as they are.
         edits_per_image: At most so many triplets of a photograph.
-        kinds: Of :data:`~mmgrad_explain.data.edit_ops.EDIT_KINDS`.
+        kinds: Of :data:`EDIT_KINDS`.
         min_area: Smallest share of the picture that an object takes up.
         max_area: Largest share.
         min_change: Least mean colour difference inside the mask, CIE76; for ``blur`` and ``pattern`` 0.6 of it.

@@ -133,17 +133,26 @@ SIMPLE: dict[str, tuple[str, ...]] = {
 }
 ADD_PLACED = ("add {thing} {place}", "there should be {thing} {place}", "put {thing} {place}", "with {thing} {place}")
 
-# Side -> (axis, sign, how one object on that side is told from its like, where something is added).
 SIDES: dict[str, tuple[int, int, tuple[str, ...], str]] = {
     "left": (0, -1, ("the left {noun}", "the {noun} on the left", "the leftmost {noun}"), "on the left"),
     "right": (0, 1, ("the right {noun}", "the {noun} on the right", "the rightmost {noun}"), "on the right"),
     "top": (1, -1, ("the upper {noun}", "the {noun} at the top", "the top {noun}"), "at the top"),
     "bottom": (1, 1, ("the lower {noun}", "the {noun} at the bottom", "the bottom {noun}"), "at the bottom"),
 }
-SIZES: dict[str, tuple[str, str]] = {  # -> (among two, among more)
+"""By side: axis, sign, how one object on that side is told from its like, where something is added.
+
+:meta hide-value:
+"""
+
+SIZES: dict[str, tuple[str, str]] = {
     "large": ("the larger {noun}", "the largest {noun}"),
     "small": ("the smaller {noun}", "the smallest {noun}"),
 }
+"""By size: how one object of it is told from its like, among two and among more.
+
+:meta hide-value:
+"""
+
 SIDE_MARGIN = 0.15
 """How much farther out than its like an object's centre must be, as a share of the picture, to be called by it."""
 SIZE_RATIO = 2.0

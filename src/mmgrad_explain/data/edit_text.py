@@ -68,8 +68,8 @@ def describe(rng: np.random.Generator, noun: str, spots: Sequence[Spot], index: 
         index: The one that is meant.
 
     Returns:
-        The phrase, for example ``"the dog on the left"``, and its qualifier: ``"only"``, a key of :data:`SIDES` or of
-        :data:`SIZES`. None where no phrase is safe.
+        The phrase, for example ``"the dog on the left"``, and its qualifier: ``"only"``, a key of
+        :data:`~.edit_templates.SIDES` or of :data:`~.edit_templates.SIZES`. None where no phrase is safe.
     """
     if len(spots) == 1:
         return f"the {noun}", "only"
@@ -104,7 +104,7 @@ def edit_sentence(
 
     Args:
         rng: The source of variety.
-        kind: One of :data:`~mmgrad_explain.data.edit_ops.EDIT_KINDS`.
+        kind: One of :data:`~mmgrad_explain.data.edit_options.EDIT_KINDS`.
         phrase: What is meant, with its article: ``"the dress"``, ``"the dog on the left"``, ``"all the dogs"``.
         detail: The colour word of ``recolour``, the pattern of ``pattern``, the phrase of the object whose look is
             taken of ``swap``; for ``add`` a place such as ``"on the left"`` or None. Otherwise not used.

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.scene_options import SceneOptions
 
 EDITS = ("recolour", "reshape", "resize", "remove", "move", "add", "swap")
+"""Every kind of edit of a scene."""
 
 TWO_SHARE = 0.085
 """How often a sentence is about two objects, where the scene has room for it; ``swap`` always is."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 FOLDERS = ("references", "targets", "masks")
+"""Where a set's pictures lie."""
+
 FORMATS = ("png", "jpg", "npy")
 
 _QUALITY = 95

@@ -170,3 +170,7 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
     "training": _for_two(TEMPLATES),
     "held-out": _for_two(HELD_OUT_TEMPLATES),
 }
+"""The templates of every kind of sentence, in training and held out.
+
+:meta hide-value:
+"""

@@ -72,8 +72,8 @@ class SceneObject:
     """What a sentence can say of an object: its shape, colour and size, and where it is.
 
     Attributes:
-        shape: A key of :data:`SHAPE_WORDS`.
-        color: A key of :data:`COLOR_WORDS`.
+        shape: A key of :data:`~mmgrad_explain.data.scene_words.SHAPE_WORDS`.
+        color: A key of :data:`~mmgrad_explain.data.scene_words.COLOR_WORDS`.
         size: ``"small"`` or ``"large"``.
         u: Horizontal centre, 0 at the left edge and 1 at the right edge of the visible picture.
         v: Vertical centre, 0 at the top and 1 at the bottom.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-# The first word is the usual one.
 COLOR_WORDS: dict[str, tuple[str, ...]] = {
     "red": ("red",),
     "green": ("green",),
@@ -13,6 +12,11 @@ COLOR_WORDS: dict[str, tuple[str, ...]] = {
     "pink": ("pink",),
     "cyan": ("cyan", "turquoise"),
 }
+"""The words of each colour; the first is the usual one.
+
+:meta hide-value:
+"""
+
 SHAPE_WORDS: dict[str, tuple[str, ...]] = {
     "circle": ("circle", "disc", "ball"),
     "square": ("square", "box"),
@@ -23,6 +27,11 @@ SHAPE_WORDS: dict[str, tuple[str, ...]] = {
     "ring": ("ring",),
     "crescent": ("crescent", "moon"),
 }
+"""The words of each shape; the first is the usual one.
+
+:meta hide-value:
+"""
+
 SIZE_WORDS: dict[str, tuple[str, ...]] = {"small": ("small", "little"), "large": ("large", "big")}
 NOUNS = ("one", "shape", "object", "thing")
 

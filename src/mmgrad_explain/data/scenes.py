@@ -53,8 +53,8 @@ class SceneTriplet:
     """One edit of a scene.
 
     Attributes:
-        edit: The kind of edit, one of :data:`EDITS`.
-        text: What is asked for, in words of :data:`VOCABULARY`.
+        edit: The kind of edit, one of :data:`~mmgrad_explain.data.scene_edits.EDITS`.
+        text: What is asked for, in words of :data:`~mmgrad_explain.data.scene_text.VOCABULARY`.
         target: The edited picture, ``(S, S, 3)`` uint8.
         reference_mask: The edited objects in the reference, ``(S, S)`` bool; for ``add`` the place where one will be.
         target_mask: The edited objects in the target; for ``remove`` the places they left.

@@ -38,13 +38,13 @@ class Triplet:
 
     Attributes:
         id: Unique in its set.
-        reference: Path of the reference picture, below :attr:`folder`, as :func:`read_pixels` takes it.
+        reference: Path of the reference picture, below ``folder``, as :func:`read_pixels` takes it.
         text: What should change.
         target: Path of the target picture.
         mask: Path of the mask (PNG, 0 or 255, or of a stack): the edited region, in the reference's pixels.
             Pictures and mask are of one size.
         class_name: What kind of object is edited (``class`` in the file).
-        edit: One of :data:`mmgrad_explain.data.edit_ops.EDIT_KINDS`.
+        edit: One of :data:`mmgrad_explain.data.edit_options.EDIT_KINDS`.
         detail: Colour, pattern or the like; empty where there is none.
         phrase: How the object is named in the text.
         qualifier: Why the phrase is unambiguous: ``only``, ``all``, a side, or a size.

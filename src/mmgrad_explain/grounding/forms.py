@@ -157,6 +157,10 @@ FORMS: dict[str, Form] = {
     "softplus": softplus_loss,
     "kl": kl_loss,
 }
+"""The forms by name.
+
+:meta hide-value:
+"""
 
 
 def ensure_form(form: str | Form) -> tuple[str, Form]:

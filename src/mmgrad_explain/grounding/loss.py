@@ -135,11 +135,11 @@ class AttentionGroundingLoss(nn.Module):
             maps: ``(B, h, w)`` from ``attend(..., create_graph=True)``, signed (``relu=False``, so that dead maps can
                 be revived) or not; or ``(W, B, h, w)`` of several weightings, whose losses are averaged.
             targets: Masks ``(B, H, W)`` of any resolution; a list of masks and None; a mapping with the arguments of
-                :func:`grounding_targets`, such as ``{"boxes": ..., "units": "pixel", "image_size": ...}``; or what
-                :func:`grounding_targets` gave.
+                :func:`~.targets.grounding_targets`, such as ``{"boxes": ..., "units": "pixel", "image_size": ...}``; or
+                what :func:`~.targets.grounding_targets` gave.
             supervised: ``(B,)`` bool; False takes a sample out.
             other_masks: For the contrast term, where the maps of other texts of the same picture should lie:
-                ``(B, H, W)``, ``(B, K, H, W)``, or a list with None. See :func:`partner_masks`.
+                ``(B, H, W)``, ``(B, K, H, W)``, or a list with None. See :func:`~.targets.partner_masks`.
             paired_maps: For the consistency term, the maps of the triplets' other picture, like ``maps``.
             paired_valid: ``(B,)`` bool, for which samples the pair should agree, supervised or not; None: the
                 supervised ones. Leave out objects that move.

@@ -48,7 +48,7 @@ def contrast_loss(maps: Tensor, masks: Tensor, other_masks: Tensor) -> Tensor:
         maps: ``(B, h, w)``, differentiable; signed maps are rectified here.
         masks: Where each map should lie, ``(B, h, w)``, values in [0, 1].
         other_masks: Where the maps of the other texts should lie, ``(B, h, w)`` or ``(B, K, h, w)``;
-            :func:`partner_masks` makes them of a batch that has several texts for a picture.
+            :func:`~.targets.partner_masks` makes them of a batch that has several texts for a picture.
 
     Returns:
         ``(B,)`` in [0, 1]. It means nothing where ``r`` is empty: leave these samples out.

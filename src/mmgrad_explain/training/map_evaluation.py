@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer
 
 FIGURES = ("pointing", "energy", "iou", "dead")
+"""What is measured of every map against its mask."""
+
 IMAGE_ONLY = "image only"
 """Name of the score that takes no notice of the text: plain Grad-CAM of the picture's own embedding."""
 

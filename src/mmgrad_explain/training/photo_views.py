@@ -43,7 +43,7 @@ def crop(
 def letterbox(photo: _Pixels, labels: _Pixels, size: int) -> tuple[_Pixels, _Pixels]:
     """Both on a square, as the model's input is made: pictures antialiased, labels by their nearest pixel.
 
-    The bars are :data:`IGNORE` among the labels.
+    The bars are :data:`~mmgrad_explain.training.batches.IGNORE` among the labels.
     """
     fitted, placement = fit(Image.fromarray(photo), size, fill=(_FILL,) * 3)
     height, width = (min(size, max(1, round(n * s))) for n, s in zip(labels.shape, placement.scale, strict=True))

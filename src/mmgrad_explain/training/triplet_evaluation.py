@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.training.photo_triplets import PhotoTriplet
 
 PHOTO_FIGURES = (*FIGURES, "auc")
+"""What is measured of every map of a photograph: the area under the precision-recall curve as well."""
+
 TOUCHING = 0.01
 """Regions still lie apart where they share at most so much of the smaller one: annotated outlines touch."""
 

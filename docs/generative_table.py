@@ -1,4 +1,3 @@
-# ruff: noqa: INP001
 """Write the table in docs/generative.md, or check that it is what the code says.
 
 Each row is computed from a public checkpoint's config and its image processor's settings: the real image processor

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001
 """Write the table in docs/models.md, or check that it is what the code says.
 
 Each row is computed: the family's model is built without weights from the config of a public checkpoint, runs once on a

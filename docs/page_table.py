@@ -1,4 +1,3 @@
-# ruff: noqa: INP001
 """What the scripts share that write a table into a page of the documentation, or check the one that is there."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001
 """Write the table of timm's architectures in docs/towers.md, or check that it is what the code says.
 
 Each row is run: the model is built with random weights, the layer is found by asking it, and a cell that is marked on

@@ -1,0 +1,94 @@
+"""How Sphinx builds these pages: ``python -m sphinx -W --keep-going -b html docs docs/_build/html``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "extensions"))
+
+import mmgrad_explain  # noqa: E402
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the pictures of a tutorial are the same on every machine
+
+project = "mmgrad-explain"
+author = "The mmgrad-explain developers"
+copyright = author  # noqa: A001
+version = release = mmgrad_explain.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+    "annotations",
+    "mathml",
+    "repository_files",
+]
+exclude_patterns = ["_build", "**/.*", "auto_examples/*.ipynb", "auto_examples/*.py", "sg_execution_times.rst"]
+
+# Pages: Markdown that GitHub shows as well.
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 4
+myst_links_external_new_tab = False
+
+# Reference: one entry a public name, from its docstring. Every reference to a name of this package has to lead
+# somewhere; names of other packages are shown as they are, because their inventories cannot be had without a network.
+autodoc_default_options = {
+    "members": True,
+    "member-order": "bysource",
+    "show-inheritance": True,
+    "ignore-module-all": True,
+}
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+python_use_unqualified_type_names = True
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!mmgrad_explain\b)\w+\..*"),  # other packages
+    ("py:class", r"(.*\.)?_\w+|~P"),  # private types, variables of types
+]
+
+# Tutorials: each runs at the build. A picture is the value of a cell's last line.
+sphinx_gallery_conf = {
+    "examples_dirs": ["../examples"],
+    "gallery_dirs": ["auto_examples"],
+    "filename_pattern": r"/plot_",
+    "within_subsection_order": "tutorials.place",
+    "image_scrapers": ("tutorials.scrape", "matplotlib"),
+    "capture_repr": (),
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "nested_sections": False,
+    "show_memory": False,
+    "show_signature": False,
+    "min_reported_time": 1e9,
+    "write_computation_times": False,
+    "remove_config_comments": True,
+    "thumbnail_size": (480, 320),
+}
+
+# Links, checked by ``-b linkcheck``: publishers answer programs with 403, which says that the page is there.
+linkcheck_allow_unauthorized = True
+linkcheck_anchors = False
+linkcheck_retries = 2
+linkcheck_timeout = 20
+linkcheck_workers = 4
+
+html_theme = "furo"
+html_title = f"mmgrad-explain {version}"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_show_sphinx = False
+copybutton_exclude = ".linenos, .gp, .go"
+copybutton_prompt_text = r"\$ |>>> |\.\.\. "
+copybutton_prompt_is_regexp = True

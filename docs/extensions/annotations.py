@@ -1,0 +1,62 @@
+"""How autodoc reads this package's annotations.
+
+Names that annotations use are often imported for type checkers alone. Here they are imported for the reference as well:
+without this, autodoc reads ``Sequence[Explanation]`` as words, and none of them leads anywhere.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import inspect
+import pkgutil
+import typing
+from typing import TYPE_CHECKING
+
+import mmgrad_explain
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from sphinx.application import Sphinx
+
+
+def import_for_types(module: ModuleType) -> None:
+    """Run the imports below a module's ``if TYPE_CHECKING:``; those of packages that are not installed are left out."""
+    for block in ast.parse(inspect.getsource(module)).body:
+        if isinstance(block, ast.If) and isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING":
+            for statement in block.body:
+                code = compile(ast.Module([statement], []), str(module.__file__), "exec")
+                with contextlib.suppress(ImportError):
+                    exec(code, vars(module))  # noqa: S102  (the package's own lines)
+
+
+def resolve_constructors(module: ModuleType) -> None:
+    """Put the types where a class's ``__init__`` has their names, because autodoc looks for those in the class."""
+    for value in list(vars(module).values()):
+        if inspect.isclass(value) and value.__module__ == module.__name__ and "__init__" in vars(value):
+            with contextlib.suppress(NameError):
+                value.__init__.__annotations__ = typing.get_type_hints(value.__init__)
+
+
+def _import_all(_: Sphinx) -> None:
+    names = [found.name for found in pkgutil.walk_packages(mmgrad_explain.__path__, "mmgrad_explain.")]
+    modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
+    for module in modules * 2:  # what one imports may be another's name for type checkers alone
+        import_for_types(module)
+    for module in modules:
+        resolve_constructors(module)
+
+
+def keep_colons(_app: Sphinx, what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:
+    """Let the first sentence of an attribute's docstring have a colon: napoleon takes what is before it for a type."""
+    if what in ("attribute", "data", "property"):
+        lines[:0] = ["..", ""]  # an empty comment
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Import before the first page is read; read docstrings before napoleon does, which has priority 500."""
+    app.connect("builder-inited", _import_all)
+    app.connect("autodoc-process-docstring", keep_colons, priority=400)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

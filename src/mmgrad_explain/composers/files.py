@@ -58,7 +58,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
         try:
             weights = torch.load(pickled, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        except (OSError, RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError) as error:
             message = f"{pickled} was not loaded: it is damaged or holds more than weights, and code is never run"
             raise InputError(f"{message}. Save the model as {SAFETENSORS}") from error
         if isinstance(weights, dict) and all(isinstance(value, torch.Tensor) for value in weights.values()):

@@ -122,7 +122,8 @@ panel([over(found.heatmap(target=True), target) for found in by_score.values()],
 # Every weighting
 # ---------------
 #
-# One gradient, five ways to put it together with the activation. The model was trained with ``gradcam`` and ``hirescam``.
+# One gradient, five ways to put it together with the activation. The model was trained with ``gradcam`` and
+# ``hirescam``.
 
 by_weighting = {name: explain(picture, text, model=composer, weighting=name) for name in WEIGHTINGS}
 print(f"{'weighting':16}{'concentration':>16}{'pointing':>10}")

@@ -1,0 +1,45 @@
+"""The page on concepts shows what its tutorial draws and prints, and names all scores and weightings."""
+
+import ast
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from mmgrad_explain.attention.scores import SCORES
+from mmgrad_explain.attention.weighting import WEIGHTINGS
+
+ROOT = Path(__file__).parents[2]
+TUTORIAL = ROOT / "examples" / "plot_scores_and_weightings.py"
+PAGE = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
+NUMBER = re.compile(r"[-+]?\d+\.?\d*")
+
+
+def taken_apart(line):
+    """Words and numbers of a line."""
+    return NUMBER.sub("#", " ".join(line.split())), [float(number) for number in NUMBER.findall(line)]
+
+
+def test_the_figures_are_what_the_tutorial_prints(capsys):
+    runpy.run_path(str(TUTORIAL), run_name="__main__")
+    printed = [taken_apart(line) for line in capsys.readouterr().out.splitlines()]
+    shown = [line for block in re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+    assert len(shown) > 15
+    for line in shown:
+        words, numbers = taken_apart(line)
+        assert any(said == words and got == pytest.approx(numbers, rel=0.01, abs=0.03) for said, got in printed), line
+
+
+def test_every_picture_of_the_tutorial_is_shown_in_its_order():
+    cells = re.split(r"(?m)^# %%", TUTORIAL.read_text(encoding="utf-8"))
+    last = [ast.parse(cell.partition("\n")[2] if index else cell).body[-1] for index, cell in enumerate(cells)]
+    drawn = [node for node in last if isinstance(node, ast.Expr) and not ast.unparse(node).startswith("print(")]
+    numbers = re.findall(r"sphx_glr_plot_scores_and_weightings_(\d{3})\.png", PAGE)
+    assert [int(number) for number in numbers] == list(range(1, len(drawn) + 1))
+
+
+@pytest.mark.parametrize("page", ["concepts.md", "method.md", "how-to/choose-a-score-and-weighting.md"])
+def test_all_scores_and_weightings_are_named(page):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert [name for name in (*SCORES, *WEIGHTINGS) if f"`{name}`" not in text] == []

@@ -1,0 +1,141 @@
+"""Messages of the troubleshooting page, provoked: training, data sets, galleries, the command line, extras."""
+
+import builtins
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from mmgrad_explain import AttentionGroundingLoss, Gallery
+from mmgrad_explain.cli.main import build_parser
+from mmgrad_explain.data.cir_readers import read_cir
+from mmgrad_explain.data.instance_readers import read_coco
+from mmgrad_explain.data.triplets import read_triplets
+from mmgrad_explain.gallery_session import Session
+from mmgrad_explain.grounding import dice_loss, grounding_targets
+from mmgrad_explain.training import needs
+from mmgrad_explain.training.config_file import load_config
+from mmgrad_explain.training.run import build_source
+from mmgrad_explain.training.run_folder import check_folder, write_description
+
+
+def picture():
+    Image.new("RGB", (40, 30)).save("query.png")
+    return "query.png"
+
+
+def cli(*arguments):
+    """What a command refuses, before it is made one line."""
+    options = build_parser().parse_args([str(one) for one in arguments])
+    options.run(options)
+
+
+def folder(**files):
+    """A folder with these JSON files."""
+    Path("made").mkdir()
+    for name, content in files.items():
+        Path("made", f"{name}.json").write_text(json.dumps(content))
+    return Path("made")
+
+
+def without(module, monkeypatch, call):
+    real = builtins.__import__
+
+    def refuse(name, *rest):
+        if name.startswith(module):
+            raise ImportError(f"No module named {name!r}")
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    call()
+
+
+def not_installed(monkeypatch):
+    monkeypatch.setattr(needs, "find_spec", lambda _: None)
+    needs.need("accelerate", "training")
+
+
+def run_there(changes=(), *, resume=False):
+    write_description(load_config("tiny"), Path())
+    check_folder(load_config("tiny", changes), Path(), resume=resume)
+
+
+def open_clip_missing(monkeypatch):
+    from mmgrad_explain.composers.openclip import OpenClipComposer
+
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    OpenClipComposer.from_pretrained(Path(), "mine")
+
+
+def coco(name="a.jpg"):
+    images = [{"id": 1, "file_name": name, "height": 4, "width": 4}]
+    Path("photos").mkdir()
+    Path("coco.json").write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    read_coco(Path("photos"), Path("coco.json"))
+
+
+PROVOKED = {
+    # training
+    "… needs …, which is not installed: pip install 'mmgrad-explain[train]'": not_installed,
+    "no config …: …give a YAML file or one of …": lambda m: load_config("tinny"),
+    "unknown key …: …known: …": lambda m: load_config("tiny", ["stepz=3"]),
+    "--set takes KEY=VALUE, for example grounding.weight=0, not …": lambda m: load_config("tiny", ["steps"]),
+    "sources.….folder is missing: say where it is, --set sources.….folder=FOLDER": lambda m: build_source(
+        load_config("tiny", ["sources.triplets={}"]), 32
+    ),
+    "… holds a run already: pass --resume to go on with it, or choose another folder": lambda m: run_there(
+        resume=False
+    ),
+    "… holds a run with another …: use the same, or another --out": lambda m: run_there(["seed=7"], resume=True),
+    "masks must lie in [0, 1], got … to …: …": lambda m: grounding_targets((4, 4), masks=torch.full((1, 4, 4), 255.0)),
+    "maps must be (B, h, w), or (W, B, h, w) of several weightings; got …": lambda m: AttentionGroundingLoss()(
+        torch.zeros(4, 4), None
+    ),
+    "… must both be (B, h, w), got … and …: grounding_targets() lays any mask on a map's grid": lambda m: dice_loss(
+        torch.zeros(2, 4, 4), torch.zeros(2, 8, 8)
+    ),
+    "weights: there is no term …; …Known: …": lambda m: AttentionGroundingLoss(weights={"contrst": 1.0}),
+    # data sets
+    "no data set format …: …there are …": lambda m: read_cir("cir", "."),
+    "--data … must be NAME:ROOT, for example cirr:datasets/CIRR": lambda m: cli("evaluate", "--data", "cirr"),
+    "… is not a folder: give the one that holds …": lambda m: read_cir("cirr", "nowhere"),
+    "… holds nothing of …: …": lambda m: read_cir("cirr", "."),
+    "… is not a COCO annotation file: it has no list …": lambda m: read_coco(Path(), folder(a={}) / "a.json"),
+    "none of the photographs of … is in … (the first: …): give the folder that its file names are relative "
+    "to": lambda m: coco(),
+    "… is not a triplet set: it holds no …": lambda m: read_triplets(Path()),
+    "… is not empty: …": lambda m: cli("data", "scenes", "--out", folder(a={}), "--count", 1),
+    # gallery
+    "a gallery is kept by Milvus, which cannot be imported (…)…": lambda m: without(
+        "pymilvus", m, lambda: Gallery("mine.db", "reference", create=True)
+    ),
+    "there is no gallery at …: make it first, mmgrad-explain index FOLDER --gallery …": lambda m: Gallery("mine.db"),
+    "gallery … must be a path that ends in .db, or an address such as http://host:19530": lambda m: Gallery("mine"),
+    "there is no session …: begin one with a picture, retrieve IMAGE TEXT --session …": lambda m: Session.load("s"),
+    "there is no hit …: the last turn found …": lambda m: Session("mine.db", "pictures", "abc").hit(3),
+    # command line
+    "give …; got … arguments: put quotes around the text": lambda m: cli("retrieve", "q.jpg", "make", "it", "red"),
+    "--out … must end in .png, .jpg or .npz, or say --format": lambda m: cli(
+        "overlay", picture(), "make it red", "--out", "a.gif"
+    ),
+    "--out … and --format … disagree": lambda m: cli(
+        "overlay", picture(), "make it red", "--out", "a.png", "--format", "jpg"
+    ),
+    "… is there already: choose another name or ask to overwrite": lambda m: cli(
+        "overlay", picture(), "make it red", "--out", picture()
+    ),
+    "--phrases draws pictures of one picture: it goes without --target, --words and --format npz": lambda m: cli(
+        "overlay", "q.jpg", "make it red", "--phrases", "--words"
+    ),
+    "--alpha must be between 0 and 1, got …": lambda m: cli("overlay", "q.jpg", "make it red", "--alpha", 3),
+    # extras
+    "… is a model of open_clip, which cannot be imported (…)…": open_clip_missing,
+}
+
+
+@pytest.mark.parametrize("quoted", PROVOKED)
+def test_it_is_said_so(quoted, provoke, monkeypatch):
+    provoke(quoted, lambda: PROVOKED[quoted](monkeypatch))

@@ -9,6 +9,7 @@ The page "Concepts" of the documentation explains these pictures, with the formu
 """
 
 import copy
+import textwrap
 import warnings
 
 import numpy as np
@@ -20,6 +21,7 @@ from mmgrad_explain.attention.weighting import WEIGHTINGS
 from mmgrad_explain.data.scenes import scenes
 from mmgrad_explain.evaluation.faithfulness import rank_correlation
 from mmgrad_explain.evaluation.localization import pointing_game
+from mmgrad_explain.images import fit
 from mmgrad_explain.overlay import blend, colorize, contour, panel
 from mmgrad_explain.training.map_evaluation import image_only
 
@@ -72,9 +74,7 @@ panel(
 
 wide = picture.crop((0, 0, 480, 270))
 of_wide = explain(wide, text, model=composer)
-pixels = composer.preprocess([wide], [text]).tensors["pixel_values"][0]
-low, high = pixels.amin((1, 2), keepdim=True), pixels.amax((1, 2), keepdim=True)
-seen = Image.fromarray(((pixels - low) / (high - low) * 255).byte().permute(1, 2, 0).numpy()).resize((480, 480))
+seen = fit(wide, composer.processor.image_size)[0].resize((480, 480))
 in_model = of_wide.maps[0].numpy()
 panel(
     [wide, seen, over(in_model / in_model.max(), seen), over(of_wide.heatmap(), wide)],
@@ -101,10 +101,10 @@ by_score = {
     score: explain(picture, text, target=target, model=composer, score=score)
     for score in ("shift", "similarity", "pair", "pair-different")
 }
-print(f"{'score':16}{'value':>8}{'concentration':>16}{'pointing':>10}")
+print(f"{'score':16}{'value':>10}{'concentration':>16}{'pointing':>10}")
 for score, found in by_score.items():
     concentration, pointing = figures(found)
-    print(f"{score:16}{float(found.score):8.3f}{concentration:16.2f}{pointing:10.0f}")
+    print(f"{score:16}{float(found.score):10.4g}{concentration:16.2f}{pointing:10.0f}")
 
 panel([over(found.heatmap()) for found in by_score.values()], list(by_score), height=320)
 
@@ -188,7 +188,7 @@ with warnings.catch_warnings(record=True) as said:
     warnings.simplefilter("always")
     empty = explain(picture, adding.text, target=adding.target, model=composer)
 print("flat:", bool(empty.flat), " clipped:", bool(empty.clipped))
-print("warning:", said[0].message)
+print(textwrap.fill(f"warning: {said[0].message}", 88))
 
 empty.overlay()
 

@@ -100,6 +100,7 @@ def test_code_in_a_weights_file_is_not_run(folder, tmp_path):
     for write in (
         lambda p: torch.save({"w": Attack(marker)}, p),
         lambda p: p.write_bytes(pickle.dumps(Attack(marker))),
+        lambda p: p.write_bytes(b"no weights"),
     ):
         write(folder / "pytorch_model.bin")
         with pytest.raises(InputError, match="code is never run"):

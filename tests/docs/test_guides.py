@@ -1,4 +1,4 @@
-"""The page on concepts shows what its tutorial draws and prints, and names all scores and weightings."""
+"""Concepts shows what its tutorial draws and prints, and names all scores and weightings; how-to pages are found."""
 
 import ast
 import re
@@ -43,3 +43,9 @@ def test_every_picture_of_the_tutorial_is_shown_in_its_order():
 def test_all_scores_and_weightings_are_named(page):
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     assert [name for name in (*SCORES, *WEIGHTINGS) if f"`{name}`" not in text] == []
+
+
+def test_the_index_leads_to_every_how_to_page():
+    folder = ROOT / "docs" / "how-to"
+    linked = re.findall(r"\]\(([\w-]+\.md)\)", (folder / "index.md").read_text(encoding="utf-8"))
+    assert {path.name for path in folder.glob("*.md")} - {"index.md", *linked} == set()

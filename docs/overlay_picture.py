@@ -1,4 +1,3 @@
-# ruff: noqa: INP001
 """Draw docs/images/overlay.png, the first picture of the README: three sentences about one picture.
 
 Usage: ``python docs/overlay_picture.py``

@@ -28,13 +28,14 @@ HUB_PATIENCE = 5.0
 def stand_in(kind: str, folder: str | os.PathLike[str]) -> Path:
     """Write a small random model as a complete model folder, all or nothing.
 
-    The folder has config, weights, tokenizer and processor, as :func:`~mmgrad_explain.load_composer` and transformers
-    take it. The same kind always gets the same weights. The tokenizer knows some everyday words and spells all others,
-    so that no text has unknown parts.
+    The folder has config, weights, tokenizer and processor, as transformers and
+    :func:`~mmgrad_explain.composers.load.load_composer` take it. The same kind always gets the same weights. The
+    tokenizer knows some everyday words and spells all others, so that no text has unknown parts.
 
     Args:
-        kind: One of :data:`KINDS`: ``"clip"`` (224 x 224 pixels in patches of 32), ``"siglip"`` (224, 16), ``"blip"``
-            with its image-text matching head (384, 16), ``"llava"``, which answers in words (336, 14).
+        kind: One of :data:`~mmgrad_explain.stand_in_models.KINDS`: ``"clip"`` (224 x 224 pixels in patches of 32),
+            ``"siglip"`` (224, 16), ``"blip"`` with its image-text matching head (384, 16), ``"llava"``, which answers
+            in words (336, 14).
         folder: Where to. It must not be there, or be empty; folders above it are made.
 
     Returns:
@@ -69,10 +70,10 @@ def from_hub_or_stand_in(hub_id: str, kind: str | None = None) -> Composer:
 
     Args:
         hub_id: ``owner/name``.
-        kind: One of :data:`KINDS`, where the id does not say it.
+        kind: One of :data:`~mmgrad_explain.stand_in_models.KINDS`, where the id does not say it.
 
     Returns:
-        The composer, as of :func:`~mmgrad_explain.load_composer`.
+        The composer, as of :func:`~mmgrad_explain.composers.load.load_composer`.
 
     Raises:
         InputError: If the model can be had but cannot be loaded, the hub says no, or a stand-in is needed and the id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -12,6 +13,14 @@ sys.path.insert(0, str(HERE / "extensions"))
 import mmgrad_explain  # noqa: E402
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the pictures of a tutorial are the same on every machine
+
+
+def warned(message: Warning | str, category: type[Warning], *_: object, **__: object) -> str:
+    """A warning as a tutorial's page shows it: without where it was given on the machine that builds."""
+    return f"{category.__name__}: {message}\n"
+
+
+warnings.formatwarning = warned
 
 project = "mmgrad-explain"
 author = "The mmgrad-explain developers"

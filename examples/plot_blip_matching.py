@@ -37,7 +37,7 @@ print(f"score {explanation.score_name}, layer {explanation.layer_names[0]}, grid
 for text, score in zip(texts, explanation.score.tolist(), strict=True):
     print(f"{score:+.3f}  {text}")
 maps = [blend(picture, explanation.heatmap(i), alpha=0.7) for i in range(len(texts))]
-panel([picture, *maps], ["the picture", *texts], height=260, title=blip.name)
+panel([picture, *maps], ["the picture", *texts], height=180, title=blip.name)
 
 # %%
 # The map lies on what the text tower reads: the last output of the vision tower, 24 x 24 patches of a picture of 384
@@ -82,7 +82,7 @@ match = explain(picture, texts[0], model=blip, layer=layer)
 panel(
     [blend(picture, one.heatmap(), alpha=0.7) for one in (match, cosine)],
     [f"match = {match.score.item():+.3f}", f"image-text = {cosine.score.item():+.3f}"],
-    height=260,
+    height=180,
     title=blip.name,
 )
 

@@ -41,7 +41,7 @@ explanation = explain(picture, texts, model=clip)
 for text, score in zip(texts, explanation.score.tolist(), strict=True):
     print(f"{score:+.3f}  {text}")
 maps = [blend(picture, explanation.heatmap(i), alpha=0.7) for i in range(len(texts))]
-panel([picture, *maps], ["the picture", *texts], height=240, title=clip.name)
+panel(maps, texts, height=180, title=clip.name)
 
 # %%
 # What to expect of the true weights: a map of 7 x 7 cells, each 32 pixels of CLIP's 224, that is, coarse blobs and no
@@ -96,7 +96,7 @@ for name in norms:
     print(f"{name}: correlation of the maps of different texts {same:+.2f}")
     tiles.append(blend(picture, there.heatmap(1), alpha=0.7))
     captions.append(f"{texts[1]}, layer {name.split('.')[-2]}")
-panel(tiles, captions, height=240, title=clip.name)
+panel(tiles, captions, height=180, title=clip.name)
 
 # %%
 # Several layers can make one map: ``fuse`` takes ``"mean"``, ``"max"``, ``"product"`` or a function.
@@ -112,7 +112,7 @@ print(fused)
 
 weightings = ["gradcam", "layercam", "hirescam"]
 made = [explain(picture, texts[1], model=clip, weighting=one) for one in weightings]
-panel([blend(picture, one.heatmap(), alpha=0.7) for one in made], weightings, height=240, title=clip.name)
+panel([blend(picture, one.heatmap(), alpha=0.7) for one in made], weightings, height=180, title=clip.name)
 
 # %%
 # Where to read on

@@ -170,17 +170,17 @@ def look(scene, texts: list[str], explain=mmgrad):
     explanation = explain(pixels_of(scene).expand(len(texts), -1, -1, -1), ids_of(texts))
     picture = scene.reference
     maps = [blend(picture, explanation.heatmap(i), alpha=0.7) for i in range(len(texts))]
-    return panel([picture, *maps], ["the picture", *texts], height=220)
+    return panel([picture, *maps], ["the picture", *texts], height=180)
 
 
 shown = [scene for scene in scenes(3, 12, size=64, edits=1, labels=True) if len(things(scene)) >= 4]
-look(shown[0], list(things(shown[0]))[:4])
+look(shown[0], list(things(shown[0]))[:3])
 
 # %%
 # Do not look at one picture only, nor at the good ones only: a few seconds of training leave mistakes, and the maps are
 # how you see which.
 
-look(shown[1], list(things(shown[1]))[:4])
+look(shown[1], list(things(shown[1]))[1:4])
 
 # %%
 # Which layers are there?
@@ -204,7 +204,7 @@ layers = ["vision.2", "vision.5", "vision.8", "tokens"]
 text = next(iter(things(shown[0])))
 inputs = pixels_of(shown[0])[None], ids_of([text])
 each = [MMGrad(model, layer, score=match)(*inputs) for layer in layers]
-panel([blend(shown[0].reference, one.heatmap()) for one in each], [f"{text}, {layer}" for layer in layers], height=220)
+panel([blend(shown[0].reference, one.heatmap()) for one in each], [f"{text}, {layer}" for layer in layers], height=180)
 
 # %%
 # Is it an explanation?
@@ -244,9 +244,9 @@ print(f"the words forgotten: {alike(own, lost.maps):.2f}")
 # nearest to the text. How near, the score says. Here the nearest thing has the right colour and another shape, and the
 # scores hardly differ. This model has learnt colours before shapes, which the share of right answers hides.
 
-absent = [kind for kind in KINDS if text.split()[1] in kind and kind not in things(shown[0])][:3]
+absent = [kind for kind in KINDS if text.split()[1] in kind and kind not in things(shown[0])][:2]
 asked = [text, *absent]
-scores = mmgrad(pixels_of(shown[0])[None].expand(4, -1, -1, -1), ids_of(asked)).score
+scores = mmgrad(pixels_of(shown[0])[None].expand(3, -1, -1, -1), ids_of(asked)).score
 print(", ".join(f"{one}: {value:.1f}" for one, value in zip(asked, scores.tolist(), strict=True)))
 look(shown[0], asked)
 

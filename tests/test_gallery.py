@@ -1,7 +1,10 @@
 """Retrieving: the scores, the order, the maps, and which model a gallery belongs to."""
 
+import io
 import json
 import shutil
+from dataclasses import replace
+from html import unescape
 
 import numpy as np
 import pytest
@@ -285,3 +288,36 @@ def test_what_goes_wrong_makes_no_gallery_and_holds_none(tmp_path, tiny_folder):
             Gallery(tmp_path / "g.db", tiny_folder, device="tpu9")
     with GalleryStore(str(tmp_path / "g.db")) as store:
         assert store.about["dim"] == 8
+
+
+class TestNotebooks:
+    def test_what_was_found(self, gallery, pictures):
+        found = gallery.retrieve(pictures / "0.png", "make it <b>red</b>", k=3)
+        html = found._repr_html_()
+        assert html.count("<img ") == 4
+        assert "<b>make it &lt;b&gt;red&lt;/b&gt;</b>" in html
+        for hit in found.hits:
+            assert f"{hit.rank}. {hit.path.rpartition('/')[2]} {hit.score:.3f}</figcaption>" in html
+        assert all(f"note: {note}" in unescape(html) for note in found.notes)
+        assert "more" not in html.rpartition("</figure>")[2]
+
+    def test_why(self, gallery, pictures):
+        maps = gallery.explain(gallery.retrieve(pictures / "0.png", "make it red", k=2))
+        html = maps._repr_html_()
+        assert html.count("<img ") == 2 + 2 * 2
+        assert ">where: shift</figcaption>" in html
+        assert html.count(">why</figcaption>") + html.count(">why: the map is empty</figcaption>") == 2
+        drawn = Image.open(io.BytesIO(maps._repr_png_()))
+        assert np.array_equal(np.asarray(drawn), np.asarray(maps.sheet()))
+
+    def test_hits_without_a_picture(self, gallery, pictures, tmp_path):
+        found = gallery.retrieve(pictures / "0.png", "make it red", k=3)
+        (tmp_path / "no picture.png").write_bytes(b"text")
+        gone, broken, there = found.hits
+        hits = (replace(gone, state="gone"), replace(broken, path=str(tmp_path / "no picture.png")), *[there] * 12)
+        html = replace(found, hits=hits)._repr_html_()
+        assert html.count("<img ") == 1 + 10
+        assert ">gone</div>" in html
+        assert f"2. no picture.png {broken.score:.3f}" in html
+        assert ">cannot be read</div>" in html
+        assert ">and 2 more</div>" in html

@@ -25,7 +25,7 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.explaining import explain
 from mmgrad_explain.gallery_files import state_of
 from mmgrad_explain.gallery_index import index_folders
-from mmgrad_explain.gallery_sheet import RetrievalMaps
+from mmgrad_explain.gallery_sheet import RetrievalMaps, retrieval_html
 from mmgrad_explain.gallery_store import COLLECTION, INDEXES, MOST_HITS, GalleryStore
 from mmgrad_explain.images import open_image
 
@@ -83,6 +83,9 @@ class Retrieval:
     hits: tuple[Hit, ...]
     notes: tuple[str, ...] = ()
     reference: str | None = None
+
+    def _repr_html_(self) -> str:
+        return retrieval_html(self)
 
 
 class Gallery:

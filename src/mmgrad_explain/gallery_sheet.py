@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from mmgrad_explain.attention.showing import fine, lines, png_bytes, side_by_side, tile
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.images import open_image
 from mmgrad_explain.overlay import blend, panel
 
 if TYPE_CHECKING:
@@ -17,9 +21,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmgrad_explain.attention import Explanation
-    from mmgrad_explain.gallery import Retrieval
+    from mmgrad_explain.gallery import Hit, Retrieval
 
 _GROUND = (255, 255, 255)
+_MOST = 12  # hits that a notebook shows; the rest is counted
+_SMALL = {"width": 200, "height": 130}  # of a hit there, in CSS pixels
 
 
 @dataclass(frozen=True)
@@ -94,3 +100,46 @@ class RetrievalMaps:
             sheet.paste(row, (0, top))
             top += row.height
         return sheet
+
+    def _repr_png_(self) -> bytes:
+        return png_bytes(self.sheet())
+
+    def _repr_html_(self) -> str:
+        drawn = Image.fromarray(blend(fine(self.found.image), self.query.heatmap(), alpha=0.7))
+        where = tile(drawn, f"where: {self.query.score_name}", "where the query's map is bright")
+        return _page(self.found, where, self, self.notes)
+
+
+def retrieval_html(found: Retrieval) -> str:
+    """Show what was asked and found as a notebook shows it: the hits' pictures, where their files can be read."""
+    return _page(found, "", None, found.notes)
+
+
+def _page(found: Retrieval, where: str, maps: RetrievalMaps | None, notes: tuple[str, ...]) -> str:
+    """The query above, the hits below, each with its map where there is one."""
+    asked = side_by_side([tile(found.image, "query", "the query picture"), where])
+    hits = side_by_side([_hit(hit, maps) for hit in found.hits[:_MOST]], 16)
+    left = len(found.hits) - _MOST
+    more = f"and {left} more" if left > 0 else ""
+    said = lines([more, *(f"note: {note}" for note in notes)])
+    return f"<div>{asked}<div><b>{escape(found.text)}</b></div>{hits}{said}</div>"
+
+
+def _hit(hit: Hit, maps: RetrievalMaps | None) -> str:
+    caption = f"{hit.rank}. {Path(hit.path).name} {hit.score:.3f}"
+    if maps is not None and hit.rank in maps.hits:
+        explanation, index = maps.hits[hit.rank]
+        picture, heat = (explanation.targets or ())[index], maps.heatmap(hit.rank)
+        why = tile(
+            Image.fromarray(blend(fine(picture), heat, alpha=0.7)),
+            "why" if heat.any() else "why: the map is empty",
+            f"where hit {hit.rank} matches",
+            **_SMALL,
+        )
+        return side_by_side([tile(picture, caption, f"hit {hit.rank}", **_SMALL), why], 4)
+    if hit.state == "there":
+        try:
+            return tile(open_image(hit.path), caption, f"hit {hit.rank}", **_SMALL)
+        except InputError:
+            return f"<div>{lines([caption, 'cannot be read'])}</div>"
+    return f"<div>{lines([caption, hit.state])}</div>"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from mmgrad_explain.attention.fusing import resize_maps
 from mmgrad_explain.attention.plain_words import describe
 from mmgrad_explain.attention.region import Region, brightest_region
 from mmgrad_explain.attention.saving import MANIFEST, save_folder
+from mmgrad_explain.attention.showing import explanation_html, png_bytes
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.writing import atomic_file
 
@@ -259,11 +259,10 @@ class Explanation:
         self.overlay(index, **options).show()
 
     def _repr_png_(self) -> bytes | None:
-        if self.images is None:
-            return None
-        buffer = io.BytesIO()
-        self.overlay().save(buffer, format="png")
-        return buffer.getvalue()
+        return None if self.images is None else png_bytes(self.overlay())
+
+    def _repr_html_(self) -> str:
+        return explanation_html(self)
 
     def save(self, folder: str | os.PathLike[str], overwrite: bool = False) -> Path:  # noqa: FBT001, FBT002
         """Write ``maps.npz``, one picture a sample and ``manifest.json`` into a new folder, all or nothing.

@@ -21,6 +21,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.attention.showing import phrases_html, png_bytes
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -97,6 +98,12 @@ class PhraseMaps:
             drawn: Any = draw.blend(picture, heat, alpha=alpha, colormap=colormap, threshold=threshold)
             tiles.append(draw.contour(drawn, heat) if contour else drawn)
         return draw.panel(tiles, captions=["reference", self.text, *self.phrases])
+
+    def _repr_png_(self) -> bytes | None:
+        return None if self.explanation.images is None else png_bytes(self.overlay())
+
+    def _repr_html_(self) -> str:
+        return phrases_html(self)
 
 
 def split_phrases(text: str) -> list[Span]:

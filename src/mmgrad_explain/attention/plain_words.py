@@ -136,11 +136,11 @@ def _where(explanation: Explanation, index: int, heat: NDArray[np.float32], *, t
     else:
         verdict = "So a good part of the map lies elsewhere too."
     return (
-        f"The map is brightest {_place(region.box, width, height)}. What hangs together there and is at least half as "
-        f"bright as the brightest point lies in a box of {right - left} x {bottom - top} (x {left} to {right}, y {top} "
-        f"to {bottom}, of {width} x {height} {_pixels_of(explanation, target=target)}), "
-        f"{_percent((right - left) * (bottom - top) / (width * height))} of the area, and holds "
-        f"{_percent(region.share)} of the whole map. The brightest tenth of the area holds {_percent(concentration)} "
+        f"The map is brightest {place_in_words(region.box, width, height)}. What hangs together there and is at least "
+        f"half as bright as the brightest point lies in a box of {right - left} x {bottom - top} (x {left} to {right}, "
+        f"y {top} to {bottom}, of {width} x {height} {_pixels_of(explanation, target=target)}), "
+        f"{percent((right - left) * (bottom - top) / (width * height))} of the area, and holds "
+        f"{percent(region.share)} of the whole map. The brightest tenth of the area holds {percent(concentration)} "
         f"of it; in an even map that would be 10%. {verdict}"
     )
 
@@ -189,8 +189,14 @@ def _contributions(words: tuple[Word, ...]) -> str:
     )
 
 
-def _place(box: tuple[int, int, int, int], width: int, height: int) -> str:
-    """Where a box lies, in words: by the thirds of the picture that its centre is in."""
+def place_in_words(box: tuple[int, int, int, int], width: int, height: int) -> str:
+    """Say where a box lies in a picture: by the thirds that its centre is in, or right across.
+
+    Args:
+        box: (left, top, right, bottom) in pixels, right and bottom exclusive.
+        width: Of the picture, in pixels.
+        height: Likewise.
+    """
     left, top, right, bottom = box
     across, down = (right - left) > _WIDE * width, (bottom - top) > _WIDE * height
     side = ("left", "", "right")[min(2, int(1.5 * (left + right) / width))]
@@ -214,7 +220,8 @@ def _pixels_of(explanation: Explanation, *, target: bool) -> str:
     return "pixels of the model's input" if explanation.input_size is not None else "cells of the map"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Give a share in [0, 1] as whole percent, in words where it is next to nothing."""
     return "less than 1%" if share < 0.005 else f"{share:.0%}"
 
 

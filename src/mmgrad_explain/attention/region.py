@@ -46,31 +46,27 @@ def brightest_region(heat: NDArray[np.float32], level: float = 0.5) -> Region | 
 
 
 def _connected(bright: NDArray[np.bool_], seed: tuple[np.intp, ...]) -> NDArray[np.bool_]:
-    """The bright cells that hang together with the seed: row by row, runs that touch runs already reached."""
+    """The bright cells that hang together with the seed: from run to run of bright cells in neighbouring rows."""
+    edges = np.diff(bright.astype(np.int8), axis=1, prepend=0, append=0)
+    rows, starts = np.nonzero(edges == 1)
+    stops = np.nonzero(edges == -1)[1]  # a run is [start, stop)
+    first = np.searchsorted(rows, np.arange(len(bright) + 1))  # of the runs of each row
+    begin = int(first[seed[0]] + np.searchsorted(starts[first[seed[0]] : first[seed[0] + 1]], seed[1], "right") - 1)
+    reached, todo = {begin}, [begin]
+    while todo:
+        run = todo.pop()
+        for y in (rows[run] - 1, rows[run] + 1):
+            if not 0 <= y < len(bright):
+                continue
+            low, high = first[y], first[y + 1]  # of those, the ones that touch, by a corner too
+            touching = range(
+                int(low + np.searchsorted(stops[low:high], starts[run], "left")),
+                int(low + np.searchsorted(starts[low:high], stops[run], "right")),
+            )
+            new = [other for other in touching if other not in reached]
+            reached.update(new)
+            todo += new
     inside = np.zeros_like(bright)
-    inside[seed] = True
-    while True:
-        before = int(inside.sum())
-        for order in (range(len(bright)), range(len(bright) - 1, -1, -1)):
-            for y in order:
-                touched: NDArray[np.bool_] = np.asarray(inside[max(0, y - 1) : y + 2].any(0))
-                if touched.any():
-                    inside[y] |= _filled_runs(bright[y], _widened(touched))
-        if int(inside.sum()) == before:
-            return inside
-
-
-def _widened(row: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    wide = row.copy()
-    wide[1:] |= row[:-1]
-    wide[:-1] |= row[1:]
-    return wide
-
-
-def _filled_runs(bright: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """All runs of bright cells that hold at least one seed."""
-    edges = np.flatnonzero(np.diff(bright.astype(np.int8), prepend=0, append=0))
-    filled = np.zeros_like(bright)
-    for start, stop in zip(edges[::2], edges[1::2], strict=True):
-        filled[start:stop] = seeds[start:stop].any()
-    return filled
+    for run in reached:
+        inside[rows[run], starts[run] : stops[run]] = True
+    return inside

@@ -1,0 +1,169 @@
+"""Explanations as a notebook shows them: HTML that needs nothing from outside and takes its colours from the theme.
+
+Pictures are part of the HTML (data URIs) and letters are text in the notebook's own colour, so that both a light and a
+dark theme can be read. Everything that a user or a model wrote is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from mmgrad_explain.attention.plain_words import percent, place_in_words
+from mmgrad_explain.attention.region import brightest_region
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mmgrad_explain.attention.explanation import Explanation
+    from mmgrad_explain.attention.phrases import PhraseMaps
+    from mmgrad_explain.attention.words import Word
+
+MOST = 6  # samples that are shown; the rest is counted
+_BOX = (360, 240)  # width and height that a picture is fitted into on the page, in CSS pixels
+_SHARP = 2  # pixels of the file for each of these, for fine screens
+_QUIET = "font-size:85%;opacity:.75"
+_ALPHA = 0.7
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """Give a picture as a PNG file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="png")
+    return buffer.getvalue()
+
+
+def fine(picture: Image.Image, width: int = _BOX[0], height: int = _BOX[1]) -> Image.Image:
+    """Give a picture with no more pixels than a box of that size needs on a fine screen."""
+    smaller = picture.copy()
+    smaller.thumbnail((_SHARP * width, _SHARP * height), Image.Resampling.LANCZOS)
+    return smaller
+
+
+def tile(picture: Image.Image, caption: str, alt: str, *, width: int = _BOX[0], height: int = _BOX[1]) -> str:
+    """Give a picture with its caption below.
+
+    Args:
+        picture: RGB. A small one is enlarged without smoothing: its pixels are cells of a map.
+        caption: Plain text.
+        alt: What the picture shows, for who cannot see it; plain text.
+        width: Of the box that it is fitted into, in CSS pixels.
+        height: Likewise.
+    """
+    scale = min(width / picture.width, height / picture.height)
+    shown = [max(1, round(side * scale)) for side in picture.size]
+    small = scale > _SHARP
+    if small:
+        data, kind = png_bytes(picture), "png"
+    else:
+        buffer = io.BytesIO()
+        fine(picture, width, height).save(buffer, format="jpeg", quality=90)
+        data, kind = buffer.getvalue(), "jpeg"
+    crisp = ";image-rendering:pixelated" if small else ""
+    return (
+        f'<figure style="margin:0;max-width:{shown[0]}px"><img src="data:image/{kind};base64,'
+        f'{base64.b64encode(data).decode()}" alt="{escape(alt)}" width="{shown[0]}" height="{shown[1]}" '
+        f'style="display:block;margin:0{crisp}"><figcaption style="{_QUIET};text-align:center">{escape(caption)}'
+        "</figcaption></figure>"
+    )
+
+
+def side_by_side(parts: Iterable[str], gap: int = 8) -> str:
+    """Set pieces of HTML beside one another, wrapped where the page is narrow."""
+    return f'<div style="display:flex;flex-wrap:wrap;align-items:flex-start;gap:{gap}px">{"".join(parts)}</div>'
+
+
+def lines(texts: Iterable[str]) -> str:
+    """Give plain texts as quiet lines below one another; empty ones are left out."""
+    return "".join(f'<div style="{_QUIET}">{escape(text)}</div>' for text in texts if text)
+
+
+def below(text: str) -> str:
+    """Set HTML below pictures, as wide as these are."""
+    return f'<div style="width:0;min-width:100%">{text}</div>'
+
+
+def explanation_html(explanation: Explanation, most: int = MOST) -> str:
+    """Show the samples side by side: pictures, maps, texts, scores, where the maps are bright, words and notes.
+
+    Args:
+        explanation: The maps. Without pictures the maps stand alone, as heat.
+        most: How many samples are shown.
+    """
+    samples = [_sample(explanation, index) for index in range(min(most, len(explanation)))]
+    return _page(explanation, side_by_side(samples, 24), len(explanation) - len(samples))
+
+
+def phrases_html(found: PhraseMaps) -> str:
+    """Show the picture, the sentence's map and each phrase's, as a notebook does."""
+    explanation = found.explanation
+    blocks = [] if explanation.images is None else [tile(explanation.images[0], "reference", "the picture")]
+    for index, text in enumerate((found.text, *found.phrases)):
+        drawn, where = _map(explanation, index, target=False, caption=text)
+        blocks.append(f"<div>{drawn}{below(lines([where]))}</div>")
+    return _page(explanation, side_by_side(blocks, 16), 0)
+
+
+def _page(explanation: Explanation, body: str, left: int) -> str:
+    """What is the same for all samples stands below them."""
+    more = f"and {left} more: overlay(index) draws each" if left > 0 else ""
+    grids = ", ".join(f"{name} ({w}x{h} cells)" for name, (h, w) in explanation.grids.items())
+    model = f"model {explanation.model}, " if explanation.model else ""
+    notes = [f"note: {note}" for note in dict.fromkeys(explanation.notes)]
+    return f"<div>{body}{lines([more, f'{model}{explanation.weighting} at {grids}', *notes])}</div>"
+
+
+def _sample(explanation: Explanation, index: int) -> str:
+    """One sample: pictures with maps, then what was asked and found."""
+    tiles, said = [], [f"{explanation.score_name} = {float(explanation.score[index]):.4g}"]
+    if explanation.answers is not None:
+        said.append(f"answer: {explanation.answers[index]}")
+    for target in (False, True)[: len(explanation.calls)]:
+        known = explanation.targets if target else explanation.images
+        name = "target" if target else "reference"
+        if known is not None:
+            tiles.append(tile(known[index], name, f"the {name} picture"))
+        elif explanation.images is not None:
+            continue
+        drawn, where = _map(explanation, index, target=target, caption="map of the target" if target else "map")
+        tiles.append(drawn)
+        said.append(f"on the target: {where}" if target else where)
+    text = "" if explanation.texts is None else f"<div><b>{escape(explanation.texts[index])}</b></div>"
+    words = "" if explanation.words is None else _words(explanation.words[index])
+    paragraphs = explanation.in_words(index).split("\n\n")
+    meaning = "".join(f'<p style="margin:.4em 0">{escape(one)}</p>' for one in paragraphs)
+    more = f'<details style="{_QUIET}"><summary>What does this map mean?</summary>{meaning}</details>'
+    return f"<div>{side_by_side(tiles)}{below(text + words + lines(said) + more)}</div>"
+
+
+def _map(explanation: Explanation, index: int, *, target: bool, caption: str) -> tuple[str, str]:
+    """A map over its picture, or alone as heat where the picture is not known; and where it is bright, in one line."""
+    from mmgrad_explain.overlay import blend, colorize
+
+    known = explanation.targets if target else explanation.images
+    heat = explanation.heatmap(index, target=target)
+    region = brightest_region(heat)
+    if region is None:
+        where = "the map is empty"
+    else:
+        place = place_in_words(region.box, heat.shape[1], heat.shape[0])
+        where = f"{percent(region.share)} of the map lies in its brightest region, {place}"
+    drawn = colorize(heat) if known is None else blend(fine(known[index]), heat, alpha=_ALPHA)
+    return tile(Image.fromarray(drawn), caption, f"map of {explanation.score_name}: {where}"), where
+
+
+def _words(words: tuple[Word, ...]) -> str:
+    """Words on a ground of orange (raises the score) or blue (lowers it) that grows with the contribution."""
+    spans = []
+    for word in words:
+        colour = "230,97,1" if word.scaled > 0 else "33,102,172"
+        ground = f"rgba({colour},{0.6 * abs(word.scaled):.2f})"
+        spans.append(
+            f'<span style="background:{ground};border-radius:3px;padding:0 .3em" title="{word.value:+.4g}">'
+            f"{escape(word.text)} <small>{word.scaled:+.2f}</small></span>"
+        )
+    return side_by_side(spans, 4)

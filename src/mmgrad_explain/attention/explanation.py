@@ -11,6 +11,7 @@ import numpy as np
 
 from mmgrad_explain.attention.drawing import draw_overlay
 from mmgrad_explain.attention.fusing import resize_maps
+from mmgrad_explain.attention.interactive import interactive_overlay
 from mmgrad_explain.attention.plain_words import describe
 from mmgrad_explain.attention.region import Region, brightest_region
 from mmgrad_explain.attention.saving import MANIFEST, save_folder
@@ -257,6 +258,21 @@ class Explanation:
     def show(self, index: int = 0, **options: Any) -> None:
         """Open :meth:`overlay` in the system's picture viewer."""
         self.overlay(index, **options).show()
+
+    def interactive(self) -> Any:
+        """Give sliders over :meth:`overlay` for a notebook.
+
+        There are controls for the sample, opacity, threshold, colours, outline, target and words. Pictures are drawn
+        again from the maps; the model is not run. Needs the extra ``notebook`` (ipywidgets).
+
+        Returns:
+            An ``ipywidgets.VBox``, to be a cell's last expression; its ``controls`` are by name, and its
+            ``picture.value`` holds what is shown as a PNG file.
+
+        Raises:
+            InputError: ipywidgets is missing, or no picture is known.
+        """
+        return interactive_overlay(self)
 
     def _repr_png_(self) -> bytes | None:
         return None if self.images is None else png_bytes(self.overlay())

@@ -1,0 +1,75 @@
+"""Sliders over an explanation's maps in a notebook: pictures are drawn again from the maps, the model is not needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mmgrad_explain.attention.showing import png_bytes
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from mmgrad_explain.attention.explanation import Explanation
+
+COLORMAPS = ("turbo", "viridis", "magma", "inferno", "plasma", "gray", "hot", "jet")
+"""Names of the colours to choose from: all that need no further package."""
+
+
+def interactive_overlay(explanation: Explanation) -> Any:
+    """Make the widget; see :meth:`~mmgrad_explain.attention.Explanation.interactive`.
+
+    The widget's ``controls`` has its controls by name (``index``, ``alpha``, ``threshold``, ``colormap``, ``contour``,
+    and ``target`` and ``words`` where there are any), and its ``picture`` the :class:`ipywidgets.Image`.
+
+    Args:
+        explanation: Maps with their pictures.
+
+    Raises:
+        InputError: ipywidgets is missing, or no picture is known.
+    """
+    try:
+        import ipywidgets as widgets
+    except ImportError as error:
+        raise InputError(
+            f"interactive() shows its sliders with ipywidgets, which cannot be imported ({error}): pip install "
+            '"mmgrad-explain[notebook]"'
+        ) from error
+    if explanation.images is None:
+        raise InputError(
+            "interactive() draws over pictures, and the explanation knows none: use explain(), or overlay(image=)"
+        )
+
+    def slider(name: str, value: float, most: float) -> Any:
+        """A redraw for each stop of the slider, not for each place that it passes."""
+        return widgets.FloatSlider(
+            value=value, min=0.0, max=most, step=0.05, description=name, readout_format=".2f", continuous_update=False
+        )
+
+    controls: dict[str, Any] = {}
+    if len(explanation) > 1:
+        named = [
+            (f"{index + 1}. {explanation.texts[index]}" if explanation.texts is not None else f"{index + 1}.", index)
+            for index in range(len(explanation))
+        ]
+        controls["index"] = widgets.Dropdown(options=named, value=0, description="sample")
+    controls["alpha"] = slider("opacity", 0.7, 1.0)
+    controls["threshold"] = slider("threshold", 0.0, 0.95)
+    controls["colormap"] = widgets.Dropdown(options=COLORMAPS, value=COLORMAPS[0], description="colours")
+    controls["contour"] = widgets.Checkbox(value=False, description="outline of the brightest part")
+    if explanation.targets is not None and len(explanation.calls) > 1:
+        controls["target"] = widgets.Checkbox(value=True, description="target")
+    if explanation.words is not None:
+        controls["words"] = widgets.Checkbox(value=True, description="words")
+    picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", object_fit="contain"))
+
+    def redraw(_change: Any = None) -> None:
+        options = {name: control.value for name, control in controls.items()}
+        if options.get("target"):  # the explanation's own
+            del options["target"]
+        picture.value = png_bytes(explanation.overlay(**options))
+
+    for control in controls.values():
+        control.observe(redraw, names="value")
+    redraw()
+    widget = widgets.VBox([widgets.HBox(list(controls.values()), layout=widgets.Layout(flex_flow="row wrap")), picture])
+    widget.controls, widget.picture = controls, picture
+    return widget

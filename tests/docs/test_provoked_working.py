@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from mmgrad_explain.training import needs
 from mmgrad_explain.training.config_file import load_config
 from mmgrad_explain.training.run import build_source
 from mmgrad_explain.training.run_folder import check_folder, write_description
+from mmgrad_explain.web.limits import Limits, read_picture, sentences
+from mmgrad_explain.web.serving import free_port, need_gradio
 
 
 def picture():
@@ -39,6 +42,11 @@ def folder(**files):
     for name, content in files.items():
         Path("made", f"{name}.json").write_text(json.dumps(content))
     return Path("made")
+
+
+def taken_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free_port("127.0.0.1", taken.getsockname()[1])
 
 
 def without(module, monkeypatch, call):
@@ -79,7 +87,7 @@ def coco(name="a.jpg"):
 
 PROVOKED = {
     # training
-    "… needs …, which is not installed: pip install 'mmgrad-explain[train]'": not_installed,
+    "… needs …, which is not installed: pip install …": not_installed,
     "no config …: …give a YAML file or one of …": lambda m: load_config("tinny"),
     "unknown key …: …known: …": lambda m: load_config("tiny", ["stepz=3"]),
     "--set takes KEY=VALUE, for example grounding.weight=0, not …": lambda m: load_config("tiny", ["steps"]),
@@ -131,6 +139,20 @@ PROVOKED = {
         "overlay", "q.jpg", "make it red", "--phrases", "--words"
     ),
     "--alpha must be between 0 and 1, got …": lambda m: cli("overlay", "q.jpg", "make it red", "--alpha", 3),
+    "--threshold must be at least 0 and below 1, got …": lambda m: cli(
+        "overlay", "q.jpg", "make it red", "--threshold", 3
+    ),
+    # the page
+    "the page is made with Gradio, which cannot be imported (…)…": lambda m: without("gradio", m, need_gradio),
+    "port … is taken: name another with --port, or leave it out to have a free one found": lambda m: taken_port(),
+    "host … is no address of this machine: use 127.0.0.1, or 0.0.0.0 for all of them": lambda m: free_port(
+        "192.0.2.1", None
+    ),
+    "… is larger than … MB: shrink it": lambda m: read_picture(picture(), "big.png", Limits(upload_mb=1e-5)),
+    "… is no longer here, since files are kept for an hour: give it again": lambda m: read_picture(
+        "gone.jpg", "gone.jpg", Limits()
+    ),
+    "… sentences are too many at once: give up to …, one a line": lambda m: sentences("red\n" * 99, Limits()),
     # extras
     "… is a model of open_clip, which cannot be imported (…)…": open_clip_missing,
 }

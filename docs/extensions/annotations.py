@@ -14,6 +14,8 @@ import pkgutil
 import typing
 from typing import TYPE_CHECKING
 
+from sphinx.domains.python import PyObject
+
 import mmgrad_explain
 
 if TYPE_CHECKING:
@@ -58,5 +60,8 @@ def keep_colons(_app: Sphinx, what: str, _name: str, _object: object, _options: 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Import before the first page is read; read docstrings before napoleon does, which has priority 500."""
     app.connect("builder-inited", _import_all)
+    for field in PyObject.doc_field_types:
+        if field.name == "variable":
+            field.label = "Attributes"  # as the docstrings' own heading; Sphinx says "Variables"
     app.connect("autodoc-process-docstring", keep_colons, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from sphinx.application import Sphinx
 
+COMMANDS = {"cli", "web", "__main__"}  # these are typed, not imported, and have no entries
+
 
 def import_for_types(module: ModuleType) -> None:
     """Run the imports below a module's ``if TYPE_CHECKING:``; those of packages that are not installed are left out."""
@@ -44,7 +46,7 @@ def resolve_constructors(module: ModuleType) -> None:
 
 def _import_all(_: Sphinx) -> None:
     names = [found.name for found in pkgutil.walk_packages(mmgrad_explain.__path__, "mmgrad_explain.")]
-    modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
+    modules = [importlib.import_module(name) for name in names if name.split(".")[1] not in COMMANDS]
     for module in modules * 2:  # what one imports may be another's name for type checkers alone
         import_for_types(module)
     for module in modules:

@@ -12,6 +12,7 @@ from torch import Tensor
 from mmgrad_explain.errors import InputError, did_you_mean
 
 Weighting = Callable[[Tensor, Tensor], Tensor]
+"""Activations and gradients ``(B, K, h, w)`` to signed maps ``(B, h, w)``."""
 
 
 def gradcam(activation: Tensor, gradient: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from mmgrad_explain.grounding.maps import (
 )
 
 Form = Callable[[Tensor, Tensor], Tensor]
+"""Maps and masks ``(B, h, w)`` to one loss a sample, ``(B,)``."""
 
 SOFTNESS = 0.1
 """How far below zero, as a share of a map's largest magnitude, :func:`kl_loss` still sees light."""

@@ -37,6 +37,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "annotations",
     "mathml",
+    "own_names",
     "repository_files",
 ]
 exclude_patterns = ["_build", "**/.*", "auto_examples/*.ipynb", "auto_examples/*.py", "sg_execution_times.rst"]

@@ -1,0 +1,133 @@
+"""
+Search your own pictures, and see why
+=====================================
+
+Index a folder, ask with a picture and a sentence, and get a map for every hit: where the match comes from. Then take a
+hit as the next picture and go on. The embeddings are kept by Milvus, in a folder on your own disk.
+"""
+
+import tempfile
+from itertools import combinations
+from pathlib import Path
+
+from PIL import Image
+
+from mmgrad_explain import Gallery
+from mmgrad_explain.data.edit_ops import grown
+from mmgrad_explain.data.scenes import scenes
+from mmgrad_explain.overlay import panel
+
+work = tempfile.TemporaryDirectory()
+photos = Path(work.name) / "photos"
+photos.mkdir()
+
+# %%
+# Some pictures
+# -------------
+#
+# Your folder of photographs would stand here. For the example: 16 scenes of coloured shapes, with one, two or three of
+# their edits. ``12.png`` is scene 12, ``12d.png`` the same after its fourth edit, ``12ad.png`` after the first and the
+# fourth. So every picture has a dozen near twins in the folder, and only the sentence tells which of them is meant.
+
+
+def apply(scene, edits):
+    """The scene's picture after some of its edits, None where they touch one another."""
+    picture, taken = scene.reference.copy(), 0
+    for edit in edits:
+        place = grown(edit.reference_mask | edit.target_mask, 2)
+        taken = taken + place
+        picture[place] = edit.target[place]
+    return None if (taken > 1).any() else picture
+
+
+for number, scene in enumerate(scenes(777, 16, size=192)):
+    Image.fromarray(scene.reference).save(photos / f"{number:02}.png")
+    lettered = list(zip("abcd", scene.triplets, strict=True))
+    for some in [some for count in (1, 2, 3) for some in combinations(lettered, count)]:
+        picture = apply(scene, [edit for _, edit in some])
+        if picture is not None:
+            Image.fromarray(picture).save(photos / f"{number:02}{''.join(letter for letter, _ in some)}.png")
+
+shown = sorted(photos.glob("12*.png"))[:8]
+panel(shown, [file.name for file in shown], height=130)
+
+# %%
+# Index the folder
+# ----------------
+#
+# This is ``mmgrad-explain index photos/ --gallery mine.db`` on the command line. It needs
+# ``pip install "mmgrad-explain[gallery]"``. Nothing leaves your machine: model and Milvus run in this process. Run it
+# again whenever pictures came or went; only those are embedded.
+
+gallery = Gallery(Path(work.name) / "mine.db", create=True)
+report = gallery.index([photos])
+again = gallery.index([photos])
+print(f"{report.added} pictures indexed; the second time {again.added} were new and {again.unchanged} as they were")
+
+# %%
+# Ask
+# ---
+#
+# The query is embedded as *picture plus change*, and the gallery is searched for what is nearest. The reference itself is
+# left out. Scores are cosines: the order says something, and the distance to the next hit; the bare number says little.
+
+asked = photos / "12.png"
+found = gallery.retrieve(asked, "paint the large red one blue", k=6)
+for hit in found.hits:
+    print(f"{hit.rank}. {Path(hit.path).name:12} {hit.score:.3f}")
+
+# %%
+# And why
+# -------
+#
+# ``explain`` draws two kinds of maps. Beside the query: where the sentence is looked for in it. This is the map of
+# ``shift``, the score the bundled model was trained to put right. Beside each hit: where in the hit its match with the
+# query comes from, which is a map of ``similarity``. Look first at the query's. If it lies on the wrong thing, the
+# sentence was not understood, and the hits are a matter of luck. Read the hits' maps with care: this model was never
+# taught to put those right, and what is *kept* matters as much for a match as what was changed.
+
+gallery.explain(found).sheet(height=150)
+
+# %%
+# Go on from a hit
+# ----------------
+#
+# The first hit is the next reference, with a sentence of its own. With the command line, a session file remembers the
+# hits: ``mmgrad-explain retrieve --reference-hit 1 "erase the small red square" --session s.json``.
+
+second = gallery.retrieve(found.hits[0].path, "erase the small red square", k=6)
+gallery.explain(second).sheet(height=150)
+
+# %%
+# And once more. Each turn starts from a real picture of the gallery and not from a guess, so an error does not grow: where
+# a turn goes wrong, take another of its hits, or say it otherwise.
+
+third = gallery.retrieve(second.hits[0].path, "shrink the cyan triangle", k=6)
+gallery.explain(third).sheet(height=150)
+
+# %%
+# What came of it: every turn should have added one letter.
+
+turns = [asked, *(Path(turn.hits[0].path) for turn in (found, second, third))]
+captions = ["12.png", *(f"{turn.text}: {Path(turn.hits[0].path).name}" for turn in (found, second, third))]
+panel(turns, captions, height=220)
+
+# %%
+# When it does not find what you mean
+# -----------------------------------
+#
+# A word that the model does not know is noted, and so are pictures unlike those it was trained on. The bundled models know
+# coloured shapes and garments. For photographs of anything else index with a model that has seen such, for example
+# ``Gallery("mine.db", "openai/clip-vit-base-patch32", create=True)``: a gallery belongs to one model, and another one
+# is refused.
+
+lost = gallery.retrieve(asked, "make it look like a watercolour", k=3)
+for note in lost.notes:
+    print("note:", note)
+
+# %%
+# A gallery in a file is used by one process at a time: close it, or use ``with Gallery(...) as gallery``. More in
+# ``docs/gallery.md``: a Milvus server instead of a file, what is stored, and what it costs with a hundred thousand pictures.
+
+gallery.close()
+work.cleanup()

@@ -2,8 +2,9 @@
 How well do maps lie?
 =====================
 
-A map that looks right on three pictures is no evidence. Here maps are measured on pictures whose masks are exact, against
-floors that know nothing, by score and by weighting, and then tested without any mask: do they show what the model uses?
+A map that looks right on three pictures is no evidence. Here maps are measured on pictures whose masks are exact,
+against floors that know nothing, by score and by weighting, and then tested without any mask: do they show what the
+model uses?
 """
 
 import matplotlib.pyplot as plt
@@ -49,18 +50,18 @@ panel(tiles, captions)
 # Many maps, and what knows nothing
 # ---------------------------------
 #
-# Now on 24 scenes with 4 edits each. The map of an *add* is judged on the target, where the new object is; all others on
-# the reference. Different scores and weightings come from one forward, so a comparison costs little. *image only* is
-# Grad-CAM of the picture's own embedding, which never sees the text.
+# Now on 24 scenes with 4 edits each. The map of an *add* is judged on the target, where the new object is; all others
+# on the reference. Different scores and weightings come from one forward, so a comparison costs little. *image only*
+# is Grad-CAM of the picture's own embedding, which never sees the text.
 
 weightings = ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam"]
 others = [MapKind(score, "gradcam") for score in ("similarity", "pair", IMAGE_ONLY)]
 found = evaluate_scenes(composer, seed=SEED, scenes=24, weightings=weightings, others=others)
 
 # %%
-# The same masks give the floors: a random pixel, the centre of the picture, and the one point that hits most masks. That
-# point is chosen with the answers in hand, so it is more than any fixed point deserves. A pixel has no energy and no IoU;
-# for a map that is equally bright everywhere both are about the mask's share of the picture.
+# The same masks give the floors: a random pixel, the centre of the picture, and the one point that hits most masks.
+# That point is chosen with the answers in hand, so it is more than any fixed point deserves. A pixel has no energy
+# and no IoU; for a map that is equally bright everywhere both are about the mask's share of the picture.
 
 masks = [
     torch.from_numpy(one.target_mask if one.edit == "add" else one.reference_mask)
@@ -94,16 +95,18 @@ print(f"\n95 % interval of the first pointing: ± {interval(found.maps['gradcam'
 # %%
 # What to look at:
 #
-# - *By score.* The bundled model was trained to put the maps of ``shift`` right. Its maps of other scores are hardly above
-#   the floors. Never read one score's figures as another's.
-# - *By weighting.* They share one gradient and still differ by a lot: one can point and yet spread over half the picture.
+# - *By score.* The bundled model was trained to put the maps of ``shift`` right. Its maps of other scores are hardly
+#   above the floors. Never read one score's figures as another's.
+# - *By weighting.* They share one gradient and still differ by a lot: one can point and yet spread over half the
+#   picture.
 # - *Contrast* asks whether the map moves with the text: two texts, two regions, is it brighter on its own? What ignores
 #   the text has 0.5 by construction, however well it points.
-# - *Dead* maps, with no bright place at all, are misses everywhere. A method that leaves them out looks better than it is.
+# - *Dead* maps, with no bright place at all, are misses everywhere. A method that leaves them out looks better than
+#   it is.
 
 names = list(rows)
 figure, axes = plt.subplots(1, 3, figsize=(11, 4), sharey=True, layout="constrained")
-for column, (axis, title) in enumerate(zip(axes, ("pointing", "energy", "contrast"), strict=True)):
+for axis, title in zip(axes, ("pointing", "energy", "contrast"), strict=True):
     values = [rows[name][{"pointing": 0, "energy": 1, "contrast": 3}[title]] for name in names]
     colours = ["#2f6db3" if name.startswith("shift") else "#b0b0b0" if name in floors else "#d98032" for name in names]
     axis.barh(names, [value or 0 for value in values], color=colours)
@@ -129,10 +132,10 @@ for title, groups in (("kind of edit", found.by_edit(energy)), ("named by", foun
 # A map can lie on the object and still not be what the model depends on; a model taught to point can learn to point for
 # show. Two tests need no mask:
 #
-# - *Deletion*: blur the brightest places first and follow the score; *insertion*: bring them back first. The gain is the
-#   area between that and the same map with its cells shuffled. Above 0 is good.
-# - *Randomized weights*: replace what was learned by noise. If the map stays the same (rank correlation near 1), it showed
-#   the picture and not the model. Near 0 is good.
+# - *Deletion*: blur the brightest places first and follow the score; *insertion*: bring them back first. The gain is
+#   the area between that and the same map with its cells shuffled. Above 0 is good.
+# - *Randomized weights*: replace what was learned by noise. If the map stays the same (rank correlation near 1), it
+#   showed the picture and not the model. Near 0 is good.
 #
 # Two scores are followed. *Shift* is what the map explains; *retrieval* is 1 where the right picture is found among the
 # scene's own, else 0. Every map takes dozens of forwards, so this runs on few scenes. Read the interval first: one that
@@ -152,9 +155,9 @@ print(
 # On your own pictures
 # --------------------
 #
-# What you need is a text for each picture and where it should look: a mask of the picture's size, or a box. Everything is
-# measured on the picture's own pixels: ``heatmap`` undoes the resizing and the letterbox. The pictures and boxes below
-# stand for yours.
+# What you need is a text for each picture and where it should look: a mask of the picture's size, or a box.
+# Everything is measured on the picture's own pixels: ``heatmap`` undoes the resizing and the letterbox. The pictures
+# and boxes below stand for yours.
 
 own = list(scenes(SEED, 12, size=300, start=40))
 images = [one.reference for one in own]
@@ -173,15 +176,14 @@ for index, (left, top, right, bottom) in enumerate(boxes):
     inside[:, top:bottom, left:right] = True
     hits.append(pointing_game(heat, inside))
     energies.append(energy_inside(heat, inside))
-print(
-    f"pointing {float(torch.cat(hits).mean()):.2f}, energy {float(torch.cat(energies).mean()):.2f} in {len(boxes)} boxes"
-)
+print(f"in {len(boxes)} boxes: pointing {float(torch.cat(hits).mean()):.2f}", end=", ")
+print(f"energy {float(torch.cat(energies).mean()):.2f}")
 
 # %%
-# A box holds ground around the object, so pointing and energy in boxes are higher than in masks: compare like with like,
-# and compute the floors on your own boxes. For a whole set of triplets with masks (``mmgrad-explain data edits`` makes
-# such sets of COCO) use ``evaluate_triplets``.
+# A box holds ground around the object, so pointing and energy in boxes are higher than in masks: compare like with
+# like, and compute the floors on your own boxes. For a whole set of triplets with masks (``mmgrad-explain data
+# edits`` makes such sets of COCO) use ``evaluate_triplets``.
 #
-# What these figures do not say: that the model is right, that a place *causes* the score, or that maps of other pictures
-# lie as well. The scenes here are of the kind the model was trained on. ``docs/evaluation.md`` has scenes unlike them,
-# photographs, and the figures of several training seeds.
+# What these figures do not say: that the model is right, that a place *causes* the score, or that maps of other
+# pictures lie as well. The scenes here are of the kind the model was trained on. ``docs/evaluation.md`` has scenes
+# unlike them, photographs, and the figures of several training seeds.

@@ -1,6 +1,6 @@
 """
-Search your own pictures, and see why
-=====================================
+Which of my pictures is it, and why?
+====================================
 
 Index a folder, ask with a picture and a sentence, and get a map for every hit: where the match comes from. Then take a
 hit as the next picture and go on. The embeddings are kept by Milvus, in a folder on your own disk.
@@ -68,8 +68,9 @@ print(f"{report.added} pictures indexed; the second time {again.added} were new 
 # Ask
 # ---
 #
-# The query is embedded as *picture plus change*, and the gallery is searched for what is nearest. The reference itself is
-# left out. Scores are cosines: the order says something, and the distance to the next hit; the bare number says little.
+# The query is embedded as *picture plus change*, and the gallery is searched for what is nearest. The reference
+# itself is left out. Scores are cosines: the order says something, and the distance to the next hit; the bare number
+# says little.
 
 asked = photos / "12.png"
 found = gallery.retrieve(asked, "paint the large red one blue", k=6)
@@ -99,8 +100,8 @@ second = gallery.retrieve(found.hits[0].path, "erase the small red square", k=6)
 gallery.explain(second).sheet(height=150)
 
 # %%
-# And once more. Each turn starts from a real picture of the gallery and not from a guess, so an error does not grow: where
-# a turn goes wrong, take another of its hits, or say it otherwise.
+# And once more. Each turn starts from a real picture of the gallery and not from a guess, so an error does not grow:
+# where a turn goes wrong, take another of its hits, or say it otherwise.
 
 third = gallery.retrieve(second.hits[0].path, "shrink the cyan triangle", k=6)
 gallery.explain(third).sheet(height=150)
@@ -116,10 +117,10 @@ panel(turns, captions, height=220)
 # When it does not find what you mean
 # -----------------------------------
 #
-# A word that the model does not know is noted, and so are pictures unlike those it was trained on. The bundled models know
-# coloured shapes and garments. For photographs of anything else index with a model that has seen such, for example
-# ``Gallery("mine.db", "openai/clip-vit-base-patch32", create=True)``: a gallery belongs to one model, and another one
-# is refused.
+# A word that the model does not know is noted, and so are pictures unlike those it was trained on. The bundled models
+# know coloured shapes and garments. For photographs of anything else index with a model that has seen such, for
+# example ``Gallery("mine.db", "openai/clip-vit-base-patch32", create=True)``: a gallery belongs to one model, and
+# another one is refused.
 
 lost = gallery.retrieve(asked, "make it look like a watercolour", k=3)
 for note in lost.notes:
@@ -127,7 +128,8 @@ for note in lost.notes:
 
 # %%
 # A gallery in a file is used by one process at a time: close it, or use ``with Gallery(...) as gallery``. More in
-# ``docs/gallery.md``: a Milvus server instead of a file, what is stored, and what it costs with a hundred thousand pictures.
+# ``docs/gallery.md``: a Milvus server instead of a file, what is stored, and what it costs with a hundred thousand
+# pictures.
 
 gallery.close()
 work.cleanup()

@@ -406,7 +406,7 @@ def test_no_such_file(tmp_path):
         (tmp_path / name).write_bytes(b"x")
     wanted = tmp_path / "holyday.jpg"
     assert _message(wanted) == f"no such file: {wanted}. Did you mean 'holiday.JPG'?"
-    assert _message(tmp_path / "zzzzzzzz") == f"no such file: {tmp_path / 'zzzzzzzz'}"
+    assert _message(tmp_path / "zzzzzzzz") == f"no such file: {tmp_path / 'zzzzzzzz'}: check its name"
     assert _message(tmp_path / "no" / "a.png") == (
         f"no such file: {tmp_path / 'no' / 'a.png'} (its folder: No such file or directory)"
     )
@@ -791,7 +791,8 @@ def test_save_into_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(images.Path, "open", refuse)
     with pytest.raises(InputError) as caught:
         safe_save(Image.new("RGB", (2, 2)), tmp_path / "a.png")
-    assert str(caught.value) == f"cannot write {tmp_path / 'a.png'}: Permission denied"
+    advice = "change its permissions, or choose another place"
+    assert str(caught.value) == f"cannot write {tmp_path / 'a.png'}: Permission denied: {advice}"
 
 
 def test_failed_save_leaves_what_was_there(tmp_path, monkeypatch):

@@ -52,6 +52,9 @@ def test_places_that_cannot_be_written(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_said(tmp_path):
-    with pytest.raises(InputError, match=r"cannot write .*: No space left"), atomic_file(tmp_path / "file"):
+    with (
+        pytest.raises(InputError, match=r"No space left on device: free some space, or write to"),
+        atomic_file(tmp_path / "file"),
+    ):
         raise OSError(28, "No space left on device")
     assert not list(tmp_path.iterdir())

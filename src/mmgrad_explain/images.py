@@ -90,7 +90,7 @@ def _open_path(path: Path, max_pixels: int) -> Image.Image:
     try:
         stream = path.open("rb")
     except FileNotFoundError:
-        raise InputError(f"no such file: {path}{_near(path)}") from None
+        raise InputError(f"no such file: {path}{_near(path) or ': check its name'}") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder: name one picture in it") from None
     except (OSError, ValueError) as error:

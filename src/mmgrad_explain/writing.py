@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from contextlib import contextmanager
@@ -12,6 +13,22 @@ from mmgrad_explain.errors import InputError, OutputExistsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+_ADVICE = {
+    errno.ENOSPC: "free some space, or write to another disk",
+    errno.EDQUOT: "free some space, or write to another disk",
+    errno.EROFS: "write to another disk",
+    errno.EACCES: "change its permissions, or choose another place",
+    errno.EPERM: "change its permissions, or choose another place",
+    errno.ENOENT: "check its name",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
+def advice_on(error: OSError) -> str:
+    """What a user can do about an error of the system, ``"free some space, or write to another disk"``."""
+    return _ADVICE.get(error.errno or 0, "check the place, or choose another")
 
 
 def check_writable(path: Path, *, overwrite: bool = False) -> None:
@@ -60,7 +77,7 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
             yield stream
         temporary.replace(path)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot write {path}: {error.strerror or error}: {advice_on(error)}") from error
     finally:
         if temporary.exists():
             temporary.unlink()

@@ -133,10 +133,13 @@ def test_progress_is_for_terminals(run, clothes, monkeypatch):
         def flush(self):
             pass
 
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(data_edits.sys, "stderr", Terminal())
     assert run(*MASKS, "--out", "set", "--count", 2)[0] == 0
     assert run(*MASKS, "--out", "all")[0] == 0
-    assert "of 2 triplets from 1 photographs" in Terminal.text
+    assert "2/2" in Terminal.text
+    assert "from 1 photographs" in Terminal.text
     assert "triplets from 3 photographs \n" in Terminal.text
 
 

@@ -135,11 +135,13 @@ def test_semantic_aspects(run, tmp_path, tiny_folder):
 
 def test_progress_on_a_terminal(run, triplets, tiny_folder, monkeypatch):
     assert run("--data", f"jsonl:{triplets}", "--model", tiny_folder)[2] == ""
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True, raising=False)
     err = run("--data", f"jsonl:{triplets}", "--model", tiny_folder, "--batch", 2)[2]
-    assert err == (
-        "\r\x1b[Kpictures: 2 of 4\r\x1b[Kpictures: 4 of 4\r\x1b[Kqueries of all: 2 of 4\r\x1b[Kqueries of all: 4 of 4\n"
-    )
+    last = err.split("\r")[-1]
+    assert "pictures " in err
+    assert "queries of all" in last
+    assert "4/4" in last
 
 
 def test_wrong_input(run, triplets, tiny_folder, tmp_path):

@@ -77,9 +77,11 @@ def test_index(run, pictures, tiny_folder, tmp_path):
 
 
 def test_progress_on_a_terminal(run, pictures, tiny_folder, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True, raising=False)
     err = run("index", "pictures", "--gallery", "mine.db", "--model", tiny_folder, "--batch", 3)[2]
-    assert err == "\r\x1b[Kpictures: 3 of 5\r\x1b[Kpictures: 5 of 5\n"
+    assert "pictures" in err
+    assert err.count("5/5") > 0
 
 
 def test_wrong_input_of_index(run, pictures, tiny_folder):

@@ -334,3 +334,35 @@ def test_ctrl_c_is_quiet(run, picture_file, monkeypatch):
     monkeypatch.setattr("mmgrad_explain.explaining.explain", stop)
     code, out, err = run("overlay", picture_file, "make it red")
     assert (code, out, err) == (130, "", "mmgrad-explain: stopped\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ("--score", "shfit"),
+            "--score: there is no 'shfit': did you mean 'shift'? choose from shift, similarity",
+        ),
+        (("--weighting", "gradcan"), "--weighting: there is no 'gradcan': did you mean 'gradcam'? choose from gradcam"),
+        (("--score", "pair"), "--score pair compares with a target: add --target IMAGE, or leave --score out"),
+        (("--score", "match"), "score 'match': this model gives no match logit: leave --score out"),
+        (
+            ("--layer", "network.feature"),
+            "did you mean 'network.features' or 'network.text' or 'network.shift.hear'? (mm",
+        ),
+    ],
+)
+def test_names_that_do_not_fit(run, failed, picture_file, options, message):
+    failed(run("overlay", picture_file, "make it red", *options), message)
+
+
+def test_a_text_without_quotes(run, failed, picture_file):
+    failed(run("overlay", picture_file, "make", "it", "red"), "no such file: make: put quotes around a text of several")
+    failed(run("overlay", picture_file, "quary.png", "red"), "no such file: quary.png")
+
+
+def test_what_is_there_already_is_replaced_if_asked_for(run, failed, picture_file):
+    arguments = ("overlay", picture_file, "make it red", "--out", "map.png")
+    assert run(*arguments)[0] == 0
+    failed(run(*arguments), "map.png is there already: choose another name or add --overwrite")
+    assert run(*arguments, "--overwrite")[0] == 0

@@ -1,26 +1,54 @@
-"""The line that says how far a command has come."""
+"""How far a command has come."""
 
+import io
 import sys
 
 import pytest
 
-from mmgrad_explain.cli.progress import Progress
+from mmgrad_explain.cli.progress import Steps, Triplets
 
 
-def test_progress_shows_on_a_terminal_alone(capsys, monkeypatch):
-    show = Progress(20)
-    show(10)
-    show.end()
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    show(10)
-    show(20)
-    show.end()
-    assert capsys.readouterr().err == "\r\x1b[K10 of 20 triplets \r\x1b[K20 of 20 triplets \n"
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
 
-@pytest.mark.parametrize(("count", "line"), [(None, "7 triplets"), (9, "7 of 9 triplets")])
-def test_photographs_are_counted_where_there_are_any(capsys, monkeypatch, count, line):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    Progress(count)(7, 2)
-    assert capsys.readouterr().err == f"\r\x1b[K{line} from 2 photographs "
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def put_up():
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        return sys.stderr
+
+    return put_up
+
+
+@pytest.mark.parametrize(("count", "part"), [(None, "7/?"), (9, "7/9")])
+def test_triplets_and_where_they_come_from(terminal, count, part):
+    stream = terminal()
+    with Triplets(count) as show:
+        show(7, 2)
+    shown = stream.getvalue()
+    assert "triplets" in shown
+    assert part in shown
+    assert "from 2 photographs" in shown
+
+
+def test_scenes_come_from_no_photographs(terminal):
+    stream = terminal()
+    with Triplets(9) as show:
+        show(9)
+    assert "photographs" not in stream.getvalue()
+
+
+def test_each_step_has_its_line(terminal):
+    stream = terminal()
+    with Steps() as show:
+        show("pictures", 3, 3)
+        show("queries", 1, 2)
+    last = stream.getvalue().split("\r")[-1]
+    assert "pictures" in last
+    assert "queries" in last
+    assert "1/2" in last

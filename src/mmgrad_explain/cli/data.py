@@ -24,7 +24,8 @@ def add_parser(commands: Any) -> None:
         "data", help="build triplet sets with exact masks, check benchmarks", details=_DETAILS,
         description="Build triplet sets whose masks of what changes are exact, and check benchmarks.",
     )  # fmt: skip
-    subcommands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser.set_defaults(run=lambda _options: parser.print_help() or 0)
+    subcommands = parser.add_subparsers(title="commands", metavar="COMMAND")
     data_edits.add_parser(subcommands)
     data_scenes.add_parser(subcommands)
     data_check.add_parser(subcommands)

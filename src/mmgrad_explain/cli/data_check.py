@@ -6,12 +6,14 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.cli.steps import Steps
+from mmgrad_explain.cli.printing import Table, show
+from mmgrad_explain.cli.progress import Steps
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator, Sequence
 
-    from mmgrad_explain.data.cir_sets import CirSet
+    from mmgrad_explain.data.cir_sets import CirSet, Finding
 
 _DETAILS = """\
 Reads the annotations of a benchmark as they are published, counts them, and looks for every picture they name. What is
@@ -62,12 +64,12 @@ def run(options: argparse.Namespace) -> int:
     if options.open:
         from mmgrad_explain.data.cir_opening import open_pictures
 
-        show = Steps()
-        try:
-            found = open_pictures(found, show)
-        finally:
-            show.end()
-    sys.stdout.write((_as_json(found) if options.json else _text(found)) + "\n")
+        with Steps() as steps:
+            found = open_pictures(found, steps)
+    if options.json:
+        sys.stdout.write(_as_json(found) + "\n")
+    else:
+        show(*_parts(found))
     return 0 if found.complete else 1
 
 
@@ -79,23 +81,33 @@ def _as_json(found: CirSet) -> str:
     return json.dumps({**about, **found.summary(), "findings": findings}, indent=2, ensure_ascii=False)
 
 
-def _text(found: CirSet) -> str:
+def _parts(found: CirSet) -> Iterator[str | Table]:
     from mmgrad_explain.data.cir_sets import LEVELS
 
     summary = found.summary()
-    lines = [f"{found.name} in {found.root}"]
+    yield f"{found.name} in {found.root}"
     for part, counts in summary["parts"].items():
         groups = f", {counts['groups']} groups" if "groups" in counts else ""
-        lines.append(
+        yield (
             f"  {part:<12} {counts['queries']} queries ({counts['with target']} with target), gallery of "
             f"{counts['gallery']}, references and targets {counts['references and targets']}{groups}"
         )
-    lines.append(f"  {'pictures':<12} {summary['pictures'] - summary['missing']} of {summary['pictures']} are there")
+    yield f"  {'pictures':<12} {summary['pictures'] - summary['missing']} of {summary['pictures']} are there"
     for level, title in LEVELS.items():
         of_level = [finding for finding in found.findings if finding.level == level]
-        lines += ["", f"{title}:"] if of_level else []
-        for finding in of_level:
-            lines.append(f"  {finding.where}: {finding.count} x {finding.what}; {finding.advice}")
-            lines.append(f"      {finding.names}")
-    lines += ["", "all that evaluation needs is there" if found.complete else "evaluation would miss something"]
-    return "\n".join(lines)
+        if of_level:
+            yield ""
+            yield f"{title}:"
+            yield _findings(of_level)
+    yield ""
+    yield "all that evaluation needs is there" if found.complete else "evaluation would miss something"
+
+
+def _findings(of_level: Sequence[Finding]) -> Table:
+    plain = [
+        f"  {finding.where}: {finding.count} x {finding.what}; {finding.advice}\n      {finding.names}"
+        for finding in of_level
+    ]
+    rows = [(finding.where, str(finding.count), finding.what, finding.names, finding.advice) for finding in of_level]
+    head = ("where", "count", "what", "which", "what to do")
+    return Table(head, rows, "\n".join(plain), numbers=(1,), broken=(2, 3, 4))

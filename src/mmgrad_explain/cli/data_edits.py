@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.cores import cores
-from mmgrad_explain.cli.progress import Progress
+from mmgrad_explain.cli.printing import note, show
+from mmgrad_explain.cli.progress import Triplets
 from mmgrad_explain.errors import InputError, MMGradError
 
 if TYPE_CHECKING:
@@ -123,22 +124,20 @@ def run(options: argparse.Namespace) -> int:
     from mmgrad_explain.data.edits import build_edits
 
     workers = cores() if options.workers is None else options.workers
-    show = Progress(options.count)
     try:
-        built = build_edits(
-            source, options.out, plan, making=making, count=options.count, workers=workers,
-            overwrite=options.overwrite, resume=options.resume, progress=show,
-        )  # fmt: skip
+        with Triplets(options.count) as triplets:
+            built = build_edits(
+                source, options.out, plan, making=making, count=options.count, workers=workers,
+                overwrite=options.overwrite, resume=options.resume, progress=triplets,
+            )  # fmt: skip
     except KeyboardInterrupt:
-        show.end()
         sys.stderr.write("stopped; the same command with --resume goes on\n")
         raise
-    show.end()
     sheet = _sheet(built, options.sheet)
     if options.json:
         sys.stdout.write(json.dumps({"folder": str(built.folder), "sheet": sheet, **built.manifest}, indent=2) + "\n")
     else:
-        sys.stdout.write(_text(built, sheet) + "\n")
+        show(_text(built, sheet))
     return 0
 
 
@@ -167,7 +166,7 @@ def _sheet(built: Built, count: int) -> str | None:
     try:
         safe_save(contact_sheet(spread(built.triplets, count)), file, overwrite=True)
     except MMGradError as error:
-        sys.stderr.write(f"note: no contact sheet: {error}\n")
+        note(f"no contact sheet: {error}")
         return None
     return str(file)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.cores import cores
-from mmgrad_explain.cli.progress import Progress
+from mmgrad_explain.cli.printing import show
+from mmgrad_explain.cli.progress import Triplets
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,18 +89,16 @@ def run(options: argparse.Namespace) -> int:
         relations=options.relations, places=options.places,
     )  # fmt: skip
     workers = cores() if options.workers is None else options.workers
-    show = Progress(options.count)
     began = time.perf_counter()
     try:
-        built = build_scenes(
-            Path(options.out).expanduser(), options.count, chosen, workers=workers, overwrite=options.overwrite,
-            resume=options.resume, progress=show,
-        )  # fmt: skip
+        with Triplets(options.count) as triplets:
+            built = build_scenes(
+                Path(options.out).expanduser(), options.count, chosen, workers=workers, overwrite=options.overwrite,
+                resume=options.resume, progress=triplets,
+            )  # fmt: skip
     except KeyboardInterrupt:
-        show.end()
         sys.stderr.write("stopped; the same command with --resume goes on\n")
         raise
-    show.end()
     seconds = time.perf_counter() - began
     sheet = None
     if options.sheet:
@@ -133,7 +132,7 @@ def run(options: argparse.Namespace) -> int:
         f"  made      {built.made} in {seconds:.1f} s, {speed}",
         *([] if sheet is None else [f"  sheet     {sheet}"]),
     ]
-    sys.stdout.write("\n".join(lines) + "\n")
+    show("\n".join(lines))
     return 0
 
 

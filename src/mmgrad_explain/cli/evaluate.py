@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.cli.steps import Steps
+from mmgrad_explain.cli.printing import Table, show
+from mmgrad_explain.cli.progress import Steps
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from mmgrad_explain.cir_evaluation import CirEvaluation
     from mmgrad_explain.data.cir_sets import CirSet
@@ -102,15 +103,12 @@ def run(options: argparse.Namespace) -> int:
     for file in [*files, *filter(None, [options.out])]:
         check_writable(file, overwrite=options.overwrite)
     device = usable_device(options.device)
-    show = Steps()
-    try:
+    with Steps() as steps:
         found = evaluate_cir(
             load_composer(options.model).to(device), data, soft=options.soft, gallery=options.gallery,
             exclude_reference=options.exclude, batch=options.batch, submit=options.submission is not None,
-            progress=show,
+            progress=steps,
         )  # fmt: skip
-    finally:
-        show.end()
     for file in files:
         write_submission(found.submissions[file.name], file, overwrite=options.overwrite)
     report = _report(options.model, data, found, [str(file) for file in files])
@@ -118,7 +116,10 @@ def run(options: argparse.Namespace) -> int:
     if options.out is not None:
         with atomic_file(options.out, overwrite=options.overwrite) as stream:
             stream.write(text.encode() + b"\n")
-    sys.stdout.write((text if options.json else _text(report)) + "\n")
+    if options.json:
+        sys.stdout.write(text + "\n")
+    else:
+        show(*_parts(report))
     return 0
 
 
@@ -145,30 +146,38 @@ def _finite(values: Any) -> Any:
     return {key: _finite(value) for key, value in values.items()}
 
 
-def _text(report: Mapping[str, Any]) -> str:
+def _parts(report: Mapping[str, Any]) -> Iterator[str | Table]:
     from mmgrad_explain.evaluation.report import MISSING, environment_line, markdown_table
 
     def cells(row: Mapping[str, float | None]) -> list[str]:
         return [MISSING if value is None else f"{100 * value:.2f}" for value in row.values()]
 
     data, figures = report["data"], report["figures"]
-    lines = [f"{report['model']} on {data['name']} in {data['root']}", report["protocol"]]
+    yield f"{report['model']} on {data['name']} in {data['root']}"
+    yield report["protocol"]
     for part, counts in data["parts"].items():
         known = f"{counts['queries']} queries, {counts['with target']} with target"
-        lines.append(f"{part}: {known}, gallery of {counts['gallery']}")
+        yield f"{part}: {known}, gallery of {counts['gallery']}"
+    yield ""
     rows = [[method, part, *cells(row)] for method, parts in figures.items() for part, row in parts.items()]
     names = next(iter(next(iter(figures.values())).values()))
     judged = any(counts["with target"] for counts in data["parts"].values())
-    table = markdown_table(["query", "part", *(f"{name} %" for name in names)], rows)
-    lines += ["", table if judged else "no figures: the targets of this split are not public"]
+    head = ["query", "part", *(f"{name} %" for name in names)]
+    if judged:
+        own = [number for number, row in enumerate(rows) if row[0] == "model"]
+        yield Table(head, rows, markdown_table(head, rows), numbers=range(2, len(head)), marked=own)
+    else:
+        yield "no figures: the targets of this split are not public"
     if report["aspects"]:
+        head = ["semantic aspect", "mAP@10 % of the model"]
         rows = [[aspect, *cells({"": value})] for aspect, value in report["aspects"].items()]
-        lines += ["", markdown_table(["semantic aspect", "mAP@10 % of the model"], rows)]
-    lines += ["", environment_line()]
-    lines += [f"odd: {oddity}" for oddity in report["oddities"]]
+        yield ""
+        yield Table(head, rows, markdown_table(head, rows), numbers=(1,))
+    yield ""
+    yield environment_line()
+    yield from (f"odd: {oddity}" for oddity in report["oddities"])
     notices = report["notices"]
-    lines += [f"note: {notice}" for notice in notices[:_NOTICES]]
+    yield from (f"note: {notice}" for notice in notices[:_NOTICES])
     if len(notices) > _NOTICES:
-        lines.append(f"note: and {len(notices) - _NOTICES} more about texts; --json has all of them")
-    lines += [f"for the server: {file}" for file in report["submission"]]
-    return "\n".join(lines)
+        yield f"note: and {len(notices) - _NOTICES} more about texts; --json has all of them"
+    yield from (f"for the server: {file}" for file in report["submission"])

@@ -7,10 +7,12 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.cli.steps import Steps
+from mmgrad_explain.cli.printing import Table, show
+from mmgrad_explain.cli.progress import Steps
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from mmgrad_explain.gallery import Gallery
     from mmgrad_explain.gallery_index import IndexReport
@@ -68,13 +70,12 @@ def run(options: argparse.Namespace) -> int:
     with Gallery(
         options.gallery, options.model, create=True, index=options.index, collection=collection, device=options.device
     ) as gallery:
-        show = Steps()
-        try:
-            report = gallery.index(options.folders, batch=options.batch, progress=show)
-        finally:
-            show.end()
-        text = _json(gallery, report) if options.json else _text(gallery, report)
-    sys.stdout.write(text + "\n")
+        with Steps() as steps:
+            report = gallery.index(options.folders, batch=options.batch, progress=steps)
+        if options.json:
+            sys.stdout.write(_json(gallery, report) + "\n")
+        else:
+            show(*_parts(gallery, report))
     return 1 if report.unreadable else 0
 
 
@@ -83,17 +84,15 @@ def _json(gallery: Gallery, report: IndexReport) -> str:
     return json.dumps({**place, **asdict(report)}, indent=2, ensure_ascii=False)
 
 
-def _text(gallery: Gallery, report: IndexReport) -> str:
+def _parts(gallery: Gallery, report: IndexReport) -> Iterator[str | Table]:
     of = gallery.about
-    lines = [
-        f"{gallery.address}: {report.total} files, by {of['name']} ({of['dim']} numbers a picture)",
-        f"  {report.added} added, {report.changed} changed, {report.removed} removed, {report.unchanged} as they were",
-    ]
+    yield f"{gallery.address}: {report.total} files, by {of['name']} ({of['dim']} numbers a picture)"
+    yield f"  {report.added} added, {report.changed} changed, {report.removed} removed, {report.unchanged} as they were"
     if report.others:
-        lines.append(f"  {report.others} files are no pictures by their names")
+        yield f"  {report.others} files are no pictures by their names"
     if report.unreadable:
-        lines.append(f"  {len(report.unreadable)} cannot be used:")
-        lines += [f"    {path}: {why}" for path, why in list(report.unreadable.items())[:_NAMED]]
+        yield f"  {len(report.unreadable)} cannot be used:"
+        named = list(report.unreadable.items())[:_NAMED]
+        yield Table(("file", "why"), named, "\n".join(f"    {path}: {why}" for path, why in named), broken=(1,))
     if len(report.unreadable) > _NAMED:
-        lines.append(f"    and {len(report.unreadable) - _NAMED} more; --json has all of them")
-    return "\n".join(lines)
+        yield f"    and {len(report.unreadable) - _NAMED} more; --json has all of them"

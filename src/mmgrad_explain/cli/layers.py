@@ -6,6 +6,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.cli.printing import Table, show
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
@@ -55,11 +57,11 @@ def run(options: argparse.Namespace) -> int:
         rows = [{**vars(candidate), "layout": describe_layout(candidate.layout)} for candidate in found]
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
     else:
-        sys.stdout.write(_table(found) + "\n")
+        show(_table(found))
     return 0
 
 
-def _table(found: Sequence[Candidate]) -> str:
+def _table(found: Sequence[Candidate]) -> Table:
     from mmgrad_explain.layouts import describe_layout
 
     rows = [("", "layer", "type", "grid", "channels", "layout", "text mixed in", "gradient")]
@@ -72,4 +74,6 @@ def _table(found: Sequence[Candidate]) -> str:
         for c in found
     ]  # fmt: skip
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    plain = "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    chosen = [number for number, candidate in enumerate(found) if candidate.chosen]
+    return Table(rows[0], rows[1:], plain, numbers=(4,), marked=chosen, broken=(5, 6))

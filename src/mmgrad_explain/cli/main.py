@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
+import os
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 from mmgrad_explain import __version__
-from mmgrad_explain.cli import data, demo, evaluate, index, layers, overlay, retrieve, train
-from mmgrad_explain.errors import MMGradError
+from mmgrad_explain.cli import completion, data, demo, evaluate, index, layers, overlay, retrieve, train
+from mmgrad_explain.cli.failing import fail
+from mmgrad_explain.cli.parser import HelpfulParser
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 _DESCRIPTION = "See where a vision-language model looks in a picture because of a text."
@@ -26,45 +28,32 @@ Examples:
   mmgrad-explain retrieve query.jpg "make it red" --gallery mine.db
   mmgrad-explain demo
   mmgrad-explain evaluate --data cirr:datasets/CIRR --model openai/clip-vit-base-patch32
+  mmgrad-explain completion bash
 
-Exit codes: 0 done, 1 something is missing (data check) or cannot be read (index), 2 something you can put right (one
-line says what), 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 something is missing (data check), cannot be read (index), or is a bug, 2 something you can put
+right (one line says what), 130 stopped by Ctrl-C.
+On a terminal there are tables, colours and bars; NO_COLOR=1 takes the colours away, FORCE_COLOR=1 gives them to pipes
+as well. Piped, the lines are plain; --json is for programs. MMGRAD_DEBUG=1 prints the traceback of a bug.
 `mmgrad-explain COMMAND --help` tells all about a command, `-h` just lists its options.
 """
+_START = """\
+See where a vision-language model looks in a picture because of a text.
 
-
-class HelpfulParser(argparse.ArgumentParser):
-    """``-h`` lists the options; ``--help`` adds explanation and examples. Errors are one line."""
-
-    def __init__(self, *, details: str = "", **options: Any) -> None:
-        plain = {"add_help": False, "allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
-        super().__init__(**{**options, **plain})
-        self.details = details
-        self.add_argument("-h", action=_Help, long=False, help="list the options and exit")
-        self.add_argument("--help", action=_Help, long=True, help="explain everything, with examples, and exit")
-
-    def error(self, message: str) -> NoReturn:
-        """One line, exit code 2."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-
-class _Help(argparse.Action):
-    def __init__(self, option_strings: Sequence[str], dest: str, *, long: bool, help: str) -> None:  # noqa: A002
-        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
-        self.long = long
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        if self.long and isinstance(parser, HelpfulParser):
-            parser.epilog = parser.details
-        parser.print_help()
-        parser.exit()
+Try:
+  mmgrad-explain overlay query.jpg "make it red"   draw where the bundled model looks
+  mmgrad-explain layers                            list the layers that can be explained
+  mmgrad-explain demo                              the same on a page in the browser
+  mmgrad-explain train tiny                        train a small model in about two minutes
+  mmgrad-explain --help                            all commands, with examples
+"""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     parser = HelpfulParser(prog="mmgrad-explain", description=_DESCRIPTION, details=_EPILOG)
     parser.add_argument("--version", action="version", version=f"mmgrad-explain {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser.set_defaults(run=_start)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     overlay.add_parser(commands)
     layers.add_parser(commands)
     data.add_parser(commands)
@@ -73,7 +62,14 @@ def build_parser() -> argparse.ArgumentParser:
     retrieve.add_parser(commands)
     train.add_parser(commands)
     demo.add_parser(commands)
+    completion.add_parser(commands)
     return parser
+
+
+def _start(_options: argparse.Namespace) -> int:
+    """What the program's name alone says."""
+    sys.stdout.write(_START)
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,18 +79,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; those of the process when None.
 
     Returns:
-        The exit code: 0, 2 for what the user can put right, 130 for Ctrl-C.
+        The exit code: 0, or as :func:`~mmgrad_explain.cli.failing.fail` says.
     """
-    options = build_parser().parse_args(argv)
+    parser = build_parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what could come next
+        from mmgrad_explain.cli.completing import complete
+
+        complete(parser)
+    options = parser.parse_args(argv)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what concerns the user is in the explanation's notes, and printed as such
-            return int(options.run(options))
-    except MMGradError as error:
-        sys.stderr.write(f"mmgrad-explain: {' '.join(str(error).split())}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("mmgrad-explain: stopped\n")
-        return 130
-    except BrokenPipeError:
-        return 0
+            code = int(options.run(options))
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (a bug is told, too)
+        return fail(error)
+    return code

@@ -9,6 +9,8 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.cli.names import SCORES, WEIGHTINGS, WITH_TARGET, check_name
+from mmgrad_explain.cli.printing import note, show
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,6 +113,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--alpha must be between 0 and 1, got {options.alpha}")
     if not 0 <= options.threshold < 1:
         raise InputError(f"--threshold must be at least 0 and below 1, got {options.threshold}")
+    _check_names(options)
     if options.images.count("-") + (options.target == "-") > 1:
         raise InputError("standard input (-) can be read only once")
     if options.phrases and (options.target is not None or options.words or options.format == "npz"):
@@ -139,13 +142,24 @@ def run(options: argparse.Namespace) -> int:
         for index, file in enumerate(files[part]):
             _write(explanation, index, file, options)
             results.append(_result(explanation, index, file, options.images[start + index], options))
-        for note in dict.fromkeys(explanation.notes):
-            sys.stderr.write(f"note: {note}\n")
+        for remark in dict.fromkeys(explanation.notes):
+            note(remark)
     if options.json:
         sys.stdout.write(json.dumps(results, indent=2) + "\n")
     else:
-        sys.stdout.write("\n".join(map(_text, results)) + "\n")
+        show(*map(_text, results))
     return 0
+
+
+def _check_names(options: argparse.Namespace) -> None:
+    """What would otherwise be found out after the model is loaded."""
+    check_name("--score", options.score, SCORES)
+    check_name("--weighting", options.weighting, WEIGHTINGS)
+    if options.score in WITH_TARGET and options.target is None:
+        raise InputError(f"--score {options.score} compares with a target: add --target IMAGE, or leave --score out")
+    for name in options.images if len(options.images) > 1 else ():
+        if name != "-" and not Path(name).suffix and not Path(name).expanduser().exists():
+            raise InputError(f"no such file: {name}: put quotes around a text of several words")
 
 
 def _phrases(
@@ -161,8 +175,8 @@ def _phrases(
     )  # fmt: skip
     picture = found.overlay(**_colours(options))
     safe_save(picture, file, format=options.format, overwrite=options.overwrite)
-    for note in dict.fromkeys(found.explanation.notes):
-        sys.stderr.write(f"note: {note}\n")
+    for remark in dict.fromkeys(found.explanation.notes):
+        note(remark)
     phrases = [
         {"phrase": phrase, "score": float(found.explanation.score[index]), **_region(found.explanation, index)}
         for index, phrase in enumerate(found.phrases, start=1)

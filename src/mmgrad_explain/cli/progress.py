@@ -1,34 +1,23 @@
-"""How far a command has come, on one line."""
+"""How far a command has come; see :class:`~mmgrad_explain.terminal.Bar`."""
 
 from __future__ import annotations
 
-import sys
+from mmgrad_explain.terminal import Bar
 
 
-class Line:
-    """One line that is written over, on a terminal only."""
+class Steps(Bar):
+    """Of a command that does one thing after the other."""
 
-    def __init__(self) -> None:
-        self.shown = False
-
-    def write(self, text: str) -> None:
-        """Show a text in the place of the one before."""
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{text}")
-            sys.stderr.flush()
-            self.shown = True
-
-    def end(self) -> None:
-        """Leave the line."""
-        if self.shown:
-            sys.stderr.write("\n")
+    def __call__(self, what: str, done: int, of: int) -> None:
+        """Show how many of how many there are of what is being done."""
+        self.show(what, done, of)
 
 
-class Progress(Line):
+class Triplets(Bar):
     """Of a command that makes triplets.
 
     Args:
-        count: How many triplets there will be; None where that is not known.
+        count: How many there will be; None where that is not known.
     """
 
     def __init__(self, count: int | None) -> None:
@@ -36,7 +25,6 @@ class Progress(Line):
         self.count = count
 
     def __call__(self, triplets: int, photographs: int | None = None) -> None:
-        """Show how many triplets there are, and from how many photographs."""
-        goal = "" if self.count is None else f" of {self.count}"
-        origin = "" if photographs is None else f" from {photographs} photographs"
-        self.write(f"{triplets}{goal} triplets{origin} ")
+        """Show how many triplets there are, of which the last may be too many, and from how many photographs."""
+        done = triplets if self.count is None else min(triplets, self.count)
+        self.show("triplets", done, self.count, "" if photographs is None else f"from {photographs} photographs")

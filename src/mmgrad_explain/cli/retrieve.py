@@ -9,10 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.cli.printing import Table, show
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from mmgrad_explain.gallery import Gallery, Retrieval
     from mmgrad_explain.gallery_session import Session
@@ -113,7 +115,10 @@ def run(options: argparse.Namespace) -> int:
     if options.session is not None:
         _remember(session, reference, found, options)
     report |= {"sheet": sheet and str(sheet), "session": options.session and str(options.session)}
-    sys.stdout.write((json.dumps(report, indent=2, ensure_ascii=False) if options.json else _text(report)) + "\n")
+    if options.json:
+        sys.stdout.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    else:
+        show(*_parts(report))
     return 0
 
 
@@ -161,12 +166,15 @@ def _report(gallery: Gallery, reference: str, found: Retrieval, maps: RetrievalM
     }
 
 
-def _text(report: dict[str, Any]) -> str:
-    lines = [f"{report['reference']}, {report['text']!r}, in {report['gallery']} by {report['model']['name']}"]
+def _parts(report: dict[str, Any]) -> Iterator[str | Table]:
+    yield f"{report['reference']}, {report['text']!r}, in {report['gallery']} by {report['model']['name']}"
+    rows, plain = [], []
     for hit in report["hits"]:
-        state = "" if hit["state"] == "there" else f" ({hit['state']})"
-        lines.append(f"{hit['rank']:4d}  {hit['score']:+.4f}  {hit['path']}{state}")
-        lines += [f"               the same: {path}" for path in hit["copies"]]
-    lines += [f"note: {note}" for note in report["notes"]]
-    lines += [f"{name}: {report[name]}" for name in ("sheet", "session") if report[name] is not None]
-    return "\n".join(lines)
+        path = hit["path"] + ("" if hit["state"] == "there" else f" ({hit['state']})")
+        copies = [f"the same: {copy}" for copy in hit["copies"]]
+        plain += [f"{hit['rank']:4d}  {hit['score']:+.4f}  {path}", *(f"{'':15}{copy}" for copy in copies)]
+        rows.append((str(hit["rank"]), f"{hit['score']:+.4f}", "\n".join([path, *copies])))
+    if rows:
+        yield Table(("hit", "score", "picture"), rows, "\n".join(plain), numbers=(0, 1), marked=(0,))
+    yield from (f"note: {note}" for note in report["notes"])
+    yield from (f"{name}: {report[name]}" for name in ("sheet", "session") if report[name] is not None)

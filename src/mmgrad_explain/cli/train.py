@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.cli.printing import Table, show
+
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from mmgrad_explain.training.run import TrainingResult
 
@@ -63,7 +66,10 @@ def run(options: argparse.Namespace) -> int:
     from mmgrad_explain.training.run import train
 
     result = train(config, out, resume=options.resume)
-    sys.stdout.write((json.dumps(_record(result), indent=2) if options.json else _text(result)) + "\n")
+    if options.json:
+        sys.stdout.write(json.dumps(_record(result), indent=2) + "\n")
+    else:
+        show(*_parts(result))
     return 0
 
 
@@ -76,7 +82,8 @@ def _record(result: TrainingResult) -> dict[str, Any]:
     }
 
 
-def _text(result: TrainingResult) -> str:
+def _parts(result: TrainingResult) -> Iterator[str | Table]:
     shown = {name: value for name, value in result.figures.items() if not name.startswith("pointing_")}
-    figures = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
-    return f"{result.model}\n  step     {result.step}\n  held out {figures}"
+    rows = [(name, f"{value:.3f}") for name, value in shown.items()]
+    yield f"{result.model}\n  step     {result.step}"
+    yield Table(("held out", ""), rows, f"  held out {'  '.join(map(' '.join, rows))}", numbers=(1,))

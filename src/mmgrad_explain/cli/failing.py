@@ -1,0 +1,98 @@
+"""What a command says that could not be finished, and its exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import sys
+import tempfile
+import traceback
+from contextlib import suppress
+
+from mmgrad_explain import __version__
+from mmgrad_explain.cli.printing import complain
+from mmgrad_explain.errors import MMGradError
+from mmgrad_explain.writing import advice_on
+
+DEBUG = "MMGRAD_DEBUG"
+_PROGRAM = "mmgrad-explain"
+_OPTIONS = {
+    "target_layers:": "--layer:",
+    "ask to overwrite": "add --overwrite",
+    "use its default score": "leave --score out",
+}
+
+
+def fail(error: BaseException) -> int:
+    """Say in one line why a command stopped, and what to do.
+
+    Args:
+        error: What it raised.
+
+    Returns:
+        The exit code: 2 for what the user can put right, 130 for Ctrl-C, 0 where nobody reads what is printed any more,
+        1 for a bug, whose traceback is kept in a file.
+
+    Raises:
+        BaseException: ``error`` itself, where it is a bug and the environment says ``MMGRAD_DEBUG=1``.
+    """
+    if isinstance(error, BrokenPipeError):
+        _give_up_standard_output()
+        return 0
+    if isinstance(error, KeyboardInterrupt):
+        complain(_PROGRAM, "stopped")
+        return 130
+    if isinstance(error, MMGradError):
+        complain(_PROGRAM, _in_options(str(error)))
+        return 2
+    if os.environ.get(DEBUG):
+        raise error
+    text = _of_the_machine(error)
+    if text is not None:
+        complain(_PROGRAM, text)
+        return 2
+    complain(_PROGRAM, f"unexpected {type(error).__name__}: {error}. This is a bug; please report it {_kept(error)}")
+    return 1
+
+
+def _in_options(message: str) -> str:
+    """A message of the library, in the words of the command line."""
+    for theirs, ours in _OPTIONS.items():
+        message = message.replace(theirs, ours)
+    return f"{message} (mmgrad-explain layers lists them)" if message.startswith("--layer:") else message
+
+
+def _of_the_machine(error: BaseException) -> str | None:
+    """What to say of a full disk, a missing permission, or too little memory; None of anything else."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch has one of its own
+        return "out of memory: take fewer pictures at once (--batch), smaller ones, or --device cpu"
+    if not isinstance(error, OSError) or error.errno is None:
+        return None
+    if error.filename is None:
+        if error.errno != errno.ENOSPC:
+            return None
+        _give_up_standard_output()
+        return f"cannot write: {error.strerror}: {advice_on(error)}"
+    return f"{error.filename}: {error.strerror}: {advice_on(error)}"
+
+
+def _kept(error: BaseException) -> str:
+    """Keep the traceback; says where. Where no file can be written it is printed."""
+    lines = "".join(traceback.format_exception(error))
+    about = f"mmgrad-explain {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="mmgrad-explain-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            file.write(f"{about}{' '.join(sys.argv)}\n\n{lines}")
+    except OSError:
+        sys.stderr.write(lines)
+        return f"with the traceback above and what you typed (mmgrad-explain {__version__})"
+    return f"with {file.name}, which holds the traceback and what you typed ({DEBUG}=1 prints the traceback instead)"
+
+
+def _give_up_standard_output() -> None:
+    """Let Python not try to write the rest when it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,129 @@
+"""What is said of a command that could not be finished, and how it ends."""
+
+import errno
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmgrad_explain.cli import failing, layers
+from mmgrad_explain.errors import CaptureError, InputError, OutputExistsError
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch):
+    for name in ("FORCE_COLOR", "MMGRAD_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def raising(run, monkeypatch):
+    """A command that raises something."""
+
+    def call(error):
+        def broken(_options):
+            raise error
+
+        monkeypatch.setattr(layers, "run", broken)
+        return run("layers")
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (InputError("two\n  lines"), "two lines"),
+        (OutputExistsError("a.png is there already: ask to overwrite"), "a.png is there already: add --overwrite"),
+        (
+            CaptureError("target_layers: there is no layer 'x'; did you mean 'y'?"),
+            "--layer: there is no layer 'x'; did you mean 'y'? (mmgrad-explain layers lists them)",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "run/metrics.jsonl"),
+            "run/metrics.jsonl: No space left on device: free some space, or write to another disk",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "x"),
+            "x: Permission denied: change its permissions, or choose another place",
+        ),
+        (OSError(errno.EIO, "Input/output error", "x"), "x: Input/output error: check the place, or choose another"),
+        (MemoryError(), "out of memory: take fewer pictures at once (--batch), smaller ones, or --device cpu"),
+    ],
+)
+def test_what_the_user_can_put_right(raising, error, said):
+    assert raising(error) == (2, "", f"mmgrad-explain: {said}\n")
+
+
+def test_memory_of_an_accelerator(raising):
+    import torch
+
+    assert "out of memory: take fewer" in raising(torch.OutOfMemoryError("CUDA out of memory. Tried ..."))[2]
+
+
+def test_ctrl_c(raising):
+    assert raising(KeyboardInterrupt()) == (130, "", "mmgrad-explain: stopped\n")
+
+
+@pytest.mark.parametrize("error", [ValueError("a\nb"), OSError("no number"), OSError(errno.EBADF, "Bad descriptor")])
+def test_a_bug_is_told_with_a_file_to_report(raising, tmp_path, monkeypatch, error):
+    monkeypatch.setattr(failing.tempfile, "tempdir", str(tmp_path))
+    code, out, err = raising(error)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    said = re.fullmatch(
+        rf"mmgrad-explain: unexpected {type(error).__name__}: .*\. This is a bug; please report it with (\S+), which "
+        r"holds the traceback and what you typed \(MMGRAD_DEBUG=1 prints the traceback instead\)\n",
+        err,
+    )
+    report = Path(said[1]).read_text()
+    assert report.startswith("mmgrad-explain ")
+    assert "Traceback" in report
+    assert "in broken" in report
+
+
+def test_a_bug_on_a_full_disk_prints_its_traceback(raising, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(failing.tempfile, "NamedTemporaryFile", full)
+    code, _, err = raising(ValueError("odd"))
+    assert code == 1
+    assert (
+        "ValueError: odd\nmmgrad-explain: unexpected ValueError: odd. This is a bug; please report it with the" in err
+    )
+
+
+def test_a_developer_sees_the_traceback(raising, monkeypatch):
+    monkeypatch.setenv("MMGRAD_DEBUG", "1")
+    with pytest.raises(ValueError, match="odd"):
+        raising(ValueError("odd"))
+    assert raising(InputError("wrong"))[0] == 2
+
+
+def command(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "mmgrad_explain", *arguments], stderr=subprocess.PIPE, text=True, check=False, **options
+    )
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    """As in ``mmgrad-explain completion bash | head -1``, which reads less than a pipe holds."""
+    import os
+
+    read, write = os.pipe()
+    os.close(read)
+    done = command("completion", "bash", stdout=write)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_full_disk_behind_standard_output_is_told():
+    with Path("/dev/full").open("w") as full:
+        done = command("completion", "bash", stdout=full)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "mmgrad-explain: cannot write: No space left on device: free some space, or write to another disk\n"
+    )

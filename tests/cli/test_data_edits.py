@@ -140,7 +140,7 @@ def test_progress_is_for_terminals(run, clothes, monkeypatch):
     assert run(*MASKS, "--out", "all")[0] == 0
     assert "2/2" in Terminal.text
     assert "from 1 photographs" in Terminal.text
-    assert "triplets from 3 photographs \n" in Terminal.text
+    assert "from 3 photographs\n" in Terminal.text
 
 
 def test_a_failing_sheet_leaves_the_set(run, clothes, monkeypatch):

@@ -130,3 +130,53 @@ def micro():
         return config_from(values)
 
     return make
+
+
+WANDB = """
+'''What the package uses of Weights & Biases, with its signatures.'''
+runs = []
+
+
+class Image:
+    def __init__(self, data_or_path, mode=None, caption=None, grouping=None, classes=None, boxes=None, masks=None,
+                 file_type=None, normalize=True):
+        self.image, self.caption = data_or_path, caption
+
+
+class Run:
+    def __init__(self, **asked):
+        self.asked, self.logged, self.defined, self.exit_code = asked, [], {}, None
+        self.id = asked["id"] or f"id{len(runs) + 1}"
+
+    def define_metric(self, name, step_metric=None, step_sync=None, hidden=None, summary=None, goal=None,
+                      overwrite=None):
+        self.defined[name] = step_metric
+
+    def log(self, data, step=None, commit=None):
+        assert self.exit_code is None, "the run is finished"
+        assert step is None, "another who logs to the run moves its own step on: an earlier one would be dropped"
+        self.logged.append(data)
+
+    def finish(self, exit_code=None, quiet=None):
+        self.exit_code = exit_code
+
+
+def init(entity=None, project=None, dir=None, id=None, name=None, notes=None, tags=None, config=None, resume=None):
+    runs.append(Run(project=project, dir=dir, id=id, name=name, config=config, resume=resume))
+    return runs[-1]
+"""
+
+
+@pytest.fixture
+def wandb(tmp_path, monkeypatch):
+    """A stand-in for wandb, importable while the test runs."""
+    import importlib
+    import sys
+
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "wandb.py").write_text(WANDB)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    yield importlib.import_module("wandb")
+    sys.modules.pop("wandb", None)

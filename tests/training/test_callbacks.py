@@ -69,6 +69,8 @@ def test_plain_lines_now_and_then(monkeypatch):
 
 def test_a_bar_on_a_terminal(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
     progress = Progress()
     progress.on_train_begin(None, state(10), None)
     progress.on_step_end(None, state(11), None)
@@ -76,6 +78,16 @@ def test_a_bar_on_a_terminal(monkeypatch):
     progress.on_train_end(None, state(11), None)
     shown = sys.stderr.getvalue()
     assert "11/40" in shown
-    assert "loss=1.000" in shown
+    assert "loss 1.000" in shown
     assert "\nstep" not in shown
     assert progress._bar is None
+
+
+def test_the_bar_goes_down_however_training_ends(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    before = sys.stderr
+    with Progress() as progress:
+        progress.on_train_begin(None, state(10), None)
+    assert sys.stderr is before
+    assert before.getvalue().removesuffix("\x1b[?25h").endswith("\n")

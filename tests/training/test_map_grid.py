@@ -61,3 +61,14 @@ def test_going_on(tmp_path):
 
 def test_before_any_step_there_are_the_pictures():
     assert grid().draw().width > 100
+
+
+def test_the_latest_maps_and_the_masks():
+    made = grid()
+    assert made.latest is None
+    assert made.masks == [None, None]
+    for step in (10, 20):
+        made.add(step, np.full((2, 2, 2), step, np.float32))
+    assert (made.latest == 1).all()
+    masks = [np.ones((32, 32), bool), None]
+    assert MapGrid(PICTURES, ["a", "b"], masks).masks == masks

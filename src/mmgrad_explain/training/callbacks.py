@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from transformers import TrainerCallback
 
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.terminal import Bar, is_terminal
 from mmgrad_explain.training.run_folder import EMA_FILE
 
 if TYPE_CHECKING:
@@ -83,23 +84,31 @@ class GridFile(TrainerCallback):  # type: ignore[misc]
 
 
 class Progress(TrainerCallback):  # type: ignore[misc]
-    """A bar on standard error where that is a terminal, else a plain line now and then."""
+    """A bar on standard error where that is a terminal, else a plain line now and then.
+
+    As a context manager it takes the bar down however the block ends.
+    """
 
     def __init__(self) -> None:
-        self._bar: Any = None
+        self._bar: Bar | None = None
+        self._beside = ""
         self._said = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.on_train_end()
 
     def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
         """Put the bar up."""
-        if state.is_world_process_zero and sys.stderr.isatty():
-            from tqdm.auto import tqdm
+        if state.is_world_process_zero and is_terminal(sys.stderr):
+            self._bar = Bar()
+            self._show(state)
 
-            self._bar = tqdm(total=state.max_steps, initial=state.global_step, dynamic_ncols=True, file=sys.stderr)
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
+    def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
         """One step on."""
-        if self._bar is not None:
-            self._bar.update(1)
+        self._show(state)
 
     def on_log(self, _args: Any, state: Any, _control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """The latest figures, beside the bar or as a line for each twentieth of the steps."""
@@ -107,17 +116,22 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         figures = {name: f"{value:.3f}" for name, value in (logs or {}).items() if name in names}
         if not figures or not state.is_world_process_zero:
             return
+        text = "  ".join(f"{name} {value}" for name, value in figures.items())
         if self._bar is not None:
-            self._bar.set_postfix(figures)
+            self._beside = text
+            self._show(state)
             return
         twentieth = 20 * state.global_step // max(1, state.max_steps)
         if twentieth > self._said or "eval_r1" in figures:
             self._said = twentieth
-            text = "  ".join(f"{name} {value}" for name, value in figures.items())
             sys.stderr.write(f"step {state.global_step}/{state.max_steps}  {text}\n")
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         """Take the bar down."""
         if self._bar is not None:
-            self._bar.close()
+            self._bar.end()
             self._bar = None
+
+    def _show(self, state: Any) -> None:
+        if self._bar is not None:
+            self._bar.show("steps", state.global_step, state.max_steps, self._beside)

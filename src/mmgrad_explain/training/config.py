@@ -128,7 +128,7 @@ class EvaluationOptions:
         seed: Of held-out scenes and edits; another than the run's.
         best: Which of the figures decides what is kept as the model: r1, sibling_r1, pointing, energy, iou, contrast
             or dead. Null keeps the last weights.
-        maps: How many held-out samples are drawn in the picture of maps over time.
+        maps: How many held-out samples are drawn in the picture of maps over time, and logged as overlays.
     """
 
     every: int = 500
@@ -163,7 +163,8 @@ class TrainingConfig:
         log_every: Steps between lines of metrics.
         save_every: Steps between checkpoints.
         keep: Checkpoints that are kept.
-        tensorboard: Write for TensorBoard, where it is installed.
+        tensorboard: Write curves and overlays for TensorBoard, where it is installed.
+        wandb: Log the same to Weights & Biases, which must be installed; ``WANDB_PROJECT`` names the project.
         model: What is trained.
         sources: What it is trained on: name to options; ``kind`` names the kind of source where the name does not.
         retrieval: What is added to InfoNCE.
@@ -184,6 +185,7 @@ class TrainingConfig:
     save_every: int = 200
     keep: int = 2
     tensorboard: bool = True
+    wandb: bool = False
     model: ModelOptions = field(default_factory=ModelOptions)
     sources: dict[str, Any] = field(default_factory=lambda: {"scenes": SceneSourceOptions()})
     retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)

@@ -29,11 +29,18 @@ class MapGrid:
     Args:
         pictures: The samples' pictures, ``(n, H, W, 3)`` uint8.
         captions: What each is asked for.
+        masks: Where each map should lie, ``(H, W)`` bool; None where it is not known.
     """
 
-    def __init__(self, pictures: npt.NDArray[np.uint8], captions: Sequence[str]) -> None:
+    def __init__(
+        self,
+        pictures: npt.NDArray[np.uint8],
+        captions: Sequence[str],
+        masks: Sequence[npt.NDArray[np.bool_] | None] | None = None,
+    ) -> None:
         self.pictures = pictures
         self.captions = list(captions)
+        self.masks = [None] * len(self.captions) if masks is None else list(masks)
         self.steps: list[int] = []
         self._maps: list[npt.NDArray[np.float32]] = []
 
@@ -42,6 +49,11 @@ class MapGrid:
         self.steps.append(step)
         peaks = maps.max((1, 2), keepdims=True)
         self._maps.append(np.asarray(maps / np.where(peaks > 0, peaks, 1), np.float32))
+
+    @property
+    def latest(self) -> npt.NDArray[np.float32] | None:
+        """The maps of the last column, ``(n, h, w)``, each from 0 to 1; None where there is none yet."""
+        return self._maps[-1] if self._maps else None
 
     def draw(self) -> Image.Image:
         """The grid, RGB: the picture with its text, then its map at each step; with many steps evenly some of them."""

@@ -8,7 +8,7 @@ end ``model/``, which ``mmgrad-explain overlay --model RUN/model`` takes.
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ import torch
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.config import PhotoSourceOptions
+from mmgrad_explain.training.config_file import config_values
 from mmgrad_explain.training.models import image_size_of, save_composer, starting_composer
 from mmgrad_explain.training.needs import need
 from mmgrad_explain.training.objective_options import ObjectiveOptions
@@ -31,6 +32,7 @@ from mmgrad_explain.training.run_folder import (
     METRICS,
     MODEL,
     TENSORBOARD,
+    WANDB_ID,
     check_folder,
     last_checkpoint,
     load_best,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.training.config import TrainingConfig
     from mmgrad_explain.training.map_grid import MapGrid
+    from mmgrad_explain.training.map_logger import MapLogger
     from mmgrad_explain.training.sources import Source
     from mmgrad_explain.training.trainer import GroundedTrainer
 
@@ -82,6 +85,8 @@ def train(config: TrainingConfig, out: Path, *, resume: bool = False) -> Trainin
         InputError: If an option is wrong, or the folder's run was made with another seed, model or sources.
     """
     need("accelerate", "training")
+    if config.wandb:
+        need("wandb", "wandb: true", install="wandb")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # data workers are forked
     check_folder(config, out, resume=resume)
     torch.manual_seed(config.seed)
@@ -92,9 +97,10 @@ def train(config: TrainingConfig, out: Path, *, resume: bool = False) -> Trainin
     check_trainable(composer)
     size = int(composer.processor.image_size)  # type: ignore[union-attr, arg-type]
     source, held_out = build_source(config, size), build_source(config, size, held_out=True)
-    trainer, start = _trainer(composer, config, source, held_out, out, resume=resume)
-    trainer.train(resume_from_checkpoint=None if start is None else str(start))
-    figures = _last_figures(trainer)
+    with ExitStack() as stack:
+        trainer, start = _trainer(composer, config, source, held_out, out, stack, resume=resume)
+        trainer.train(resume_from_checkpoint=None if start is None else str(start))
+        figures = _last_figures(trainer)
     step = _write_model(trainer, out)
     return TrainingResult(out, out / MODEL, step, figures)
 
@@ -124,9 +130,16 @@ def build_source(config: TrainingConfig, size: int, *, held_out: bool = False) -
 
 
 def _trainer(
-    composer: Composer, config: TrainingConfig, source: Mixture, held_out: Mixture, out: Path, *, resume: bool
+    composer: Composer,
+    config: TrainingConfig,
+    source: Mixture,
+    held_out: Mixture,
+    out: Path,
+    stack: ExitStack,
+    *,
+    resume: bool,
 ) -> tuple[GroundedTrainer, Path | None]:
-    """The trainer, and the checkpoint to go on from."""
+    """The trainer, and the checkpoint to go on from; ``stack`` takes what must be closed in the end."""
     from mmgrad_explain.training.callbacks import GridFile, MetricsFile, Progress
     from mmgrad_explain.training.objective import GroundedObjective
     from mmgrad_explain.training.trainer import GroundedTrainer, training_arguments
@@ -138,14 +151,13 @@ def _trainer(
     start = last_checkpoint(out / CHECKPOINTS, average=bool(config.ema)) if resume else None
     step = 0 if start is None else int(start.name.rpartition("-")[2])
     write_description(config, out)
-    callbacks: list[Any] = [MetricsFile(out / METRICS, until=step), Progress()]
-    if config.tensorboard and find_spec("tensorboard") is not None:
-        callbacks.append(_tensorboard(out / TENSORBOARD))
+    callbacks: list[Any] = [MetricsFile(out / METRICS, until=step), stack.enter_context(Progress())]
     grid = None
     if config.evaluation.maps:
         grid = _map_grid(held_out, config)
         grid.load(out / MAPS_ARRAYS, until=step)
         callbacks.append(GridFile(grid, out / MAPS_PICTURE, out / MAPS_ARRAYS))
+    callbacks.append(stack.enter_context(_map_logger(config, out, grid)))
     arguments = training_arguments(config, out / CHECKPOINTS)
     trainer = GroundedTrainer(objective, config, source, held_out, arguments, grid=grid, callbacks=callbacks)
     if start is not None and trainer.average is not None:
@@ -165,14 +177,45 @@ def _map_grid(held_out: Mixture, config: TrainingConfig) -> MapGrid:
         first.targets[row] if there else first.references[first.picture[row]]
         for row, there in zip(rows, on_target, strict=True)
     ]
-    return MapGrid(np.stack(pictures), [first.texts[row] for row in rows])
+    masks = [
+        (first.target_masks if there else first.reference_masks)[row] if first.supervised[row] else None
+        for row, there in zip(rows, on_target, strict=True)
+    ]
+    return MapGrid(np.stack(pictures), [first.texts[row] for row in rows], masks)
 
 
-def _tensorboard(folder: Path) -> Any:
-    from torch.utils.tensorboard import SummaryWriter
-    from transformers.integrations import TensorBoardCallback
+def _map_logger(config: TrainingConfig, out: Path, grid: MapGrid | None) -> MapLogger:
+    """What logs the run's figures and the samples of the picture of maps, wherever the config says."""
+    from mmgrad_explain.training.boards import WeightsAndBiases
+    from mmgrad_explain.training.map_logger import MapLogger
 
-    return TensorBoardCallback(SummaryWriter(str(folder)))
+    places: list[Any] = []
+    if config.tensorboard and find_spec("tensorboard") is not None:
+        places.append(out / TENSORBOARD)
+    if config.wandb:
+        places.append(WeightsAndBiases(lambda: _wandb_run(config, out)))
+    if grid is None:
+        return MapLogger(*places)
+    return MapLogger(
+        *places, maps=lambda _model: grid.latest, pictures=list(grid.pictures), captions=grid.captions, masks=grid.masks
+    )
+
+
+def _wandb_run(config: TrainingConfig, out: Path) -> Any:
+    """A run of Weights & Biases; that of the folder goes on where there is one."""
+    import wandb
+
+    kept = out / WANDB_ID
+    run = wandb.init(
+        project=os.environ.get("WANDB_PROJECT", "mmgrad-explain"),
+        name=out.name,
+        dir=str(out),
+        config=config_values(config),
+        id=kept.read_text(encoding="utf-8").strip() if kept.exists() else None,
+        resume="allow",
+    )
+    kept.write_text(f"{run.id}\n", encoding="utf-8")
+    return run
 
 
 def _last_figures(trainer: GroundedTrainer) -> dict[str, float]:

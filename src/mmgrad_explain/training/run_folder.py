@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CONFIG, VERSIONS, METRICS = "config.yaml", "versions.json", "metrics.jsonl"
 MAPS_PICTURE, MAPS_ARRAYS = "maps.png", "maps.npz"
-CHECKPOINTS, MODEL, TENSORBOARD = "checkpoints", "model", "tensorboard"
+CHECKPOINTS, MODEL, TENSORBOARD, WANDB_ID = "checkpoints", "model", "tensorboard", "wandb_id.txt"
 BEST, EMA_FILE = "best.safetensors", "ema.safetensors"
 
 _FIXED = ("seed", "model", "sources", "mix", "ema")

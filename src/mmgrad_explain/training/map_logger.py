@@ -1,0 +1,217 @@
+"""A training run that can be watched: overlays of fixed samples at every evaluation, and curves of how well maps point.
+
+In a transformers ``Trainer`` it is a callback; in a loop of one's own :meth:`MapLogger.log` is called.
+"""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from PIL import Image
+from transformers import TrainerCallback
+
+from mmgrad_explain.attention import Explanation
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.images import as_array, open_image
+from mmgrad_explain.overlay import blend, contour, panel
+from mmgrad_explain.training.boards import Board, TensorBoard, board_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import nn
+
+_HEIGHT = 256  # of the two tiles of a sample, pixels
+_MEASURED = ("pointing", "energy", "iou", "contrast", "dead")
+_TERMS = ("dice", "bce", "softmax", "softplus", "kl", "contrast", "margin", "consistency", "pooling", "context", "dead")
+_RETRIEVED = ("r1", "sibling_r1")
+_RETRIEVING = ("retrieval", "change", "accuracy")
+_UNUSED = ("epoch", "total_flos")
+
+
+class MapLogger(TrainerCallback):  # type: ignore[misc]
+    """Logs overlays and grounding curves.
+
+    Figures come in groups: ``grounding/pointing`` and the like of held-out data, ``grounding/train/dice`` and the other
+    parts of the grounding loss, ``retrieval/r1``, ``train/loss``. Pictures are ``maps/1``, ``maps/2``...: the sample,
+    and its map at this step, both with the outline of the mask where it is known.
+
+    Args:
+        *places: Where to log: a folder (for TensorBoard), a ``SummaryWriter``, a run of Weights & Biases, or any
+            :class:`~mmgrad_explain.training.boards.Board`.
+        maps: For a Trainer: draws the samples' maps at every evaluation. It is called with the model and gives what
+            :meth:`log` takes. None logs no pictures by itself.
+        pictures: The samples' pictures, where ``maps`` gives no ``Explanation`` that knows them.
+        captions: What each is asked for.
+        masks: Where each map should lie; None where it is not known.
+        figures: For a Trainer: whether its figures are logged. None logs them unless the Trainer reports somewhere
+            itself (``report_to``), so that no curve is there twice.
+
+    Raises:
+        InputError: If a folder is named and tensorboard is not installed.
+        TypeError: If a place is none of these.
+    """
+
+    def __init__(
+        self,
+        *places: Any,
+        maps: Callable[[nn.Module], Any] | None = None,
+        pictures: Sequence[Any] | None = None,
+        captions: Sequence[str] | None = None,
+        masks: Sequence[Any] | None = None,
+        figures: bool | None = None,
+    ) -> None:
+        self.boards: list[Board] = [board_of(place) for place in places]
+        self.maps = maps
+        self.pictures, self.captions, self.masks = pictures, captions, masks
+        self.figures = figures
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.close(failed=kind is not None)
+
+    def log(
+        self,
+        step: int,
+        maps: Any = None,
+        *,
+        pictures: Sequence[Any] | None = None,
+        captions: Sequence[str] | None = None,
+        masks: Sequence[Any] | None = None,
+        figures: Mapping[str, float] | None = None,
+    ) -> None:
+        """Log what there is of a step.
+
+        Args:
+            step: The optimizer step.
+            maps: ``(n, h, w)``, each shown relative to its own peak, negative values as 0; or an ``Explanation``.
+            pictures: ``n`` pictures, anything that :func:`~mmgrad_explain.images.open_image` takes; those of the
+                constructor, or the explanation's own, when None.
+            captions: ``n`` texts; likewise.
+            masks: ``n`` masks ``(H, W)`` on the pictures, or None for single ones; those of the constructor when None.
+            figures: Numbers by name. Those that the package measures get their group; ``group/name`` stays as it is.
+
+        Raises:
+            InputError: If there are no pictures, or not as many as maps.
+        """
+        if figures:
+            self._log_figures({_group(name): value for name, value in figures.items()}, step)
+        if maps is None:
+            return
+        images = self._images(step, maps, pictures, captions, masks)
+        for board in self.boards:
+            board.log_images(images, step)
+
+    def close(self, *, failed: bool = False) -> None:
+        """Close what this opened; writers and runs that were handed in stay open."""
+        for board in self.boards:
+            if hasattr(board, "close"):
+                board.close(failed=failed)
+
+    # ------------------------------------------------------------------------------------------- a Trainer's callback
+
+    def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        """Let a run that goes on write over what is trained again."""
+        for board in self.boards:
+            if isinstance(board, TensorBoard):
+                board.begun = state.global_step
+
+    def on_log(self, args: Any, state: Any, _control: Any, logs: Mapping[str, Any] | None = None, **_: Any) -> None:
+        """Log the Trainer's figures."""
+        wanted = not getattr(args, "report_to", None) if self.figures is None else self.figures
+        if not wanted or not state.is_world_process_zero:
+            return
+        numbers = {name: value for name, value in (logs or {}).items() if isinstance(value, Real)}
+        self._log_figures(
+            {_trainers_group(name): value for name, value in numbers.items() if name not in _UNUSED}, state.global_step
+        )
+
+    def on_evaluate(self, _args: Any, state: Any, _control: Any, model: Any = None, **_: Any) -> None:
+        """Draw the samples and log them."""
+        if self.maps is not None and state.is_world_process_zero:
+            self.log(state.global_step, self.maps(model))
+
+    # -------------------------------------------------------------------------------------------------------- the rest
+
+    def _log_figures(self, figures: Mapping[str, Any], step: int) -> None:
+        numbers = {name: float(value) for name, value in figures.items()}
+        for board in self.boards:
+            board.log_figures(numbers, step)
+
+    def _images(
+        self,
+        step: int,
+        maps: Any,
+        pictures: Sequence[Any] | None,
+        captions: Sequence[str] | None,
+        masks: Sequence[Any] | None,
+    ) -> dict[str, tuple[Image.Image, str]]:
+        own_pictures, own_captions, heats = None, None, maps
+        if isinstance(maps, Explanation):
+            own_pictures, own_captions = maps.images, maps.texts
+            heats = [maps.heatmap(index) for index in range(len(maps))]
+        shown = _first(pictures, self.pictures, own_pictures)
+        if shown is None:
+            raise InputError("pictures are missing: hand in the pictures that the maps are of")
+        texts = _first(captions, self.captions, own_captions)
+        outlines = _first(masks, self.masks)
+        texts = [""] * len(heats) if texts is None else texts
+        outlines = [None] * len(heats) if outlines is None else outlines
+        if not len(heats) == len(shown) == len(texts) == len(outlines):
+            raise InputError(
+                f"there must be as many maps as pictures, captions and masks, not {len(heats)}, {len(shown)}, "
+                f"{len(texts)}, {len(outlines)}"
+            )
+        rows = zip(shown, heats, texts, outlines, strict=True)
+        return {f"maps/{number}": (draw_sample(*row, step), row[2]) for number, row in enumerate(rows, start=1)}
+
+
+def draw_sample(picture: Any, heat: Any, caption: str, mask: Any, step: int) -> Image.Image:
+    """Draw a sample beside its map.
+
+    Args:
+        picture: Anything that :func:`~mmgrad_explain.images.open_image` takes.
+        heat: ``(h, w)``, shown relative to its peak.
+        caption: Stands below the picture.
+        mask: ``(H, W)`` on the picture, outlined in both; or None.
+        step: Stands below the map, with a word where the map is empty.
+
+    Returns:
+        RGB, two tiles of 256 pixels height.
+    """
+    photo = open_image(picture)
+    photo = photo.resize((max(1, round(photo.width * _HEIGHT / photo.height)), _HEIGHT), Image.Resampling.LANCZOS)
+    values = np.nan_to_num(as_array(heat).astype(np.float32)).clip(0)
+    peak = float(values.max())
+    tiles = [np.asarray(photo), blend(photo, values / peak if peak > 0 else values, alpha=0.7)]
+    if mask is not None:
+        region = (as_array(mask) > 0).astype(np.float32)
+        tiles = [contour(tile, region) for tile in tiles]
+    return panel(tiles, [caption, f"step {step}" + ("" if peak > 0 else ", an empty map")], height=_HEIGHT)
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def _group(name: str) -> str:
+    """The name of a figure of held-out data with its group."""
+    if "/" in name:
+        return name
+    if name in _MEASURED or name.startswith("pointing_"):
+        return f"grounding/{name}"
+    return f"retrieval/{name}" if name in _RETRIEVED else f"train/{name}"
+
+
+def _trainers_group(name: str) -> str:
+    """The same of a figure that a Trainer logs, where held-out data have their prefix."""
+    bare = name.removeprefix("eval_")
+    if bare != name:
+        return _group(bare) if not _group(bare).startswith("train/") else f"eval/{bare}"
+    if name in _TERMS:
+        return f"grounding/train/{name}"
+    return f"retrieval/train/{name}" if name in _RETRIEVING else f"train/{name}"

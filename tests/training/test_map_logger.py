@@ -48,12 +48,13 @@ def read(folder):
 # -------------------------------------------------------------------------------------------------- a loop of one's own
 
 
+@pytest.mark.filterwarnings("error:Converting a tensor")
 def test_a_loop_of_ones_own(tmp_path):
     with MapLogger(tmp_path / "runs") as logger:
         for step in (10, 20):
             logger.log(
                 step, maps=torch.from_numpy(HEAT), pictures=PICTURES, captions=CAPTIONS, masks=[MASK, None],
-                figures={"pointing": torch.tensor(0.5), "r1": 0.25, "loss": 2, "mine/x": 1, "pointing_add": 1.0},
+                figures={"pointing": torch.tensor(0.5, requires_grad=True), "r1": 0.25, "loss": 2, "mine/x": 1, "pointing_add": 1.0},
             )  # fmt: skip
     found = read(tmp_path / "runs")
     assert sorted(found.Tags()["scalars"]) == [

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 from transformers import TrainerCallback
 
 from mmgrad_explain.attention import Explanation
@@ -138,7 +139,7 @@ class MapLogger(TrainerCallback):  # type: ignore[misc]
     # -------------------------------------------------------------------------------------------------------- the rest
 
     def _log_figures(self, figures: Mapping[str, Any], step: int) -> None:
-        numbers = {name: float(value) for name, value in figures.items()}
+        numbers = {name: float(as_array(one) if isinstance(one, Tensor) else one) for name, one in figures.items()}
         for board in self.boards:
             board.log_figures(numbers, step)
 

@@ -20,7 +20,7 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.config import PhotoSourceOptions
 from mmgrad_explain.training.config_file import config_values
 from mmgrad_explain.training.models import image_size_of, save_composer, starting_composer
-from mmgrad_explain.training.needs import need
+from mmgrad_explain.training.needs import need, need_wandb
 from mmgrad_explain.training.objective_options import ObjectiveOptions
 from mmgrad_explain.training.photos import PhotoSource
 from mmgrad_explain.training.run_folder import (
@@ -86,7 +86,7 @@ def train(config: TrainingConfig, out: Path, *, resume: bool = False) -> Trainin
     """
     need("accelerate", "training")
     if config.wandb:
-        need("wandb", "wandb: true", install="wandb")
+        need_wandb()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # data workers are forked
     check_folder(config, out, resume=resume)
     torch.manual_seed(config.seed)

@@ -13,8 +13,8 @@ from mmgrad_explain.cli.main import build_parser
 from mmgrad_explain.cli.names import COLORMAPS, LAYERS, SCORES
 
 FREE = {
-    "N", "X", "S", "A,B,...", "CLASS", "TEXT", "PART", "ANSWER", "SPLIT", "SHARE", "LOW-HIGH", "ADDRESS", "MB", "PIXELS",
-    "PX", "NAME",
+    "N", "X", "S", "A,B,...", "CLASS", "TEXT", "PART", "ANSWER", "SPLIT", "SHARE", "LOW-HIGH", "ADDRESS", "MB",
+    "PIXELS", "PX", "NAME",
 }  # fmt: skip
 """What only the user knows."""
 

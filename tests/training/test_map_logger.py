@@ -50,11 +50,12 @@ def read(folder):
 
 @pytest.mark.filterwarnings("error:Converting a tensor")
 def test_a_loop_of_ones_own(tmp_path):
+    point = torch.tensor(0.5, requires_grad=True)
     with MapLogger(tmp_path / "runs") as logger:
         for step in (10, 20):
             logger.log(
                 step, maps=torch.from_numpy(HEAT), pictures=PICTURES, captions=CAPTIONS, masks=[MASK, None],
-                figures={"pointing": torch.tensor(0.5, requires_grad=True), "r1": 0.25, "loss": 2, "mine/x": 1, "pointing_add": 1.0},
+                figures={"pointing": point, "r1": 0.25, "loss": 2, "mine/x": 1, "pointing_add": 1.0},
             )  # fmt: skip
     found = read(tmp_path / "runs")
     assert sorted(found.Tags()["scalars"]) == [

@@ -75,7 +75,8 @@ def test_what_the_page_reads(ask, path):
         "/gradio_api/proxy=http://127.0.0.1/", "/gradio_api/deep_link", "/gradio_api/monitoring/summary",
         "/monitoring/summary", "/gradio_api/file/etc/passwd", "/gradio_api/custom_component/1/client/component/x",
         "/gradio_api/openapi.json", "/gradio_api/vibe-code", "/gradio_api/stream/a/b/1/playlist.m3u8", "/docs",
-        "/gradio_api/dev/reload", "/login", "/gradio_api/heartbeat/a/b", "//", "", "/config/x", "/gradio_api/call/ask/1",
+        "/gradio_api/dev/reload", "/login", "/gradio_api/heartbeat/a/b", "//", "", "/config/x",
+        "/gradio_api/call/ask/1",
     ],
 )  # fmt: skip
 def test_what_it_does_not(ask, path):

@@ -26,7 +26,7 @@ def test_sentences_one_a_line():
 @pytest.mark.parametrize("name", ["upload_mb", "pixels", "texts", "characters", "waiting"])
 def test_limits_are_positive(name):
     for value in (0, -1, float("nan")):
-        with pytest.raises(InputError, match=f"{name.replace('_', '-')} must be above 0, got {value}"):
+        with pytest.raises(InputError, match=f"max-{name.replace('_', '-')} must be above 0, got {value}"):
             Limits(**{name: value})
     assert Limits(upload_mb=1.5).upload_bytes == 1_500_000
 

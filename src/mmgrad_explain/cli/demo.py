@@ -50,14 +50,14 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until Ctrl-C."""
-    from mmgrad_explain.web.serving import need_gradio
+    """Serve until Ctrl-C, or until asked to end by SIGTERM."""
+    import signal
 
-    need_gradio()  # before anything large is imported
     from mmgrad_explain.web.limits import Limits
     from mmgrad_explain.web.serving import serve
 
     limits = Limits(options.max_upload_mb, options.max_pixels, waiting=options.max_waiting)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     serve(
         limits, models=options.model, gallery=options.gallery, host=options.host, port=options.port,
         device=options.device, open_browser=options.open,

@@ -38,7 +38,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not value > 0:
-                raise InputError(f"{name.replace('_', '-')} must be above 0, got {value}")
+                raise InputError(f"max-{name.replace('_', '-')} must be above 0, got {value}")
 
     @property
     def upload_bytes(self) -> int:

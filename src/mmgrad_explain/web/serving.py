@@ -21,7 +21,7 @@ FIRST_PORT, PORTS = 7860, 100
 _HERE = ("127.0.0.1", "localhost", "::1")
 
 
-def need_gradio() -> None:
+def _need_gradio() -> None:
     """See whether Gradio is there.
 
     Raises:
@@ -65,11 +65,11 @@ def running(
         InputError: Gradio is not there, the host is not this machine's, the port is taken, or a model or the gallery
             cannot be used.
     """
-    need_gradio()
-    place = free_port(host, port)
+    free_port(host, port)  # before anything is loaded
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mmgrad-page-"))
         stack.enter_context(_environment(folder))
+        _need_gradio()
         from mmgrad_explain.web.gate import Gate
         from mmgrad_explain.web.models import Models
         from mmgrad_explain.web.page import build, look
@@ -82,10 +82,10 @@ def running(
         blocks = build(offered, searches, limits, gallery="example pictures" if gallery is None else "your gallery")
         stack.callback(blocks.close, verbose=False)
         _, address, _ = blocks.launch(
-            server_name=f"[{host}]" if ":" in host else host, server_port=place, inbrowser=open_browser, inline=False,
-            share=False, quiet=True, prevent_thread_lock=True, max_file_size=limits.upload_bytes, allowed_paths=[],
-            enable_monitoring=False, run_history=False, footer_links=[], ssr_mode=False, mcp_server=False, pwa=False,
-            num_workers=0, state_session_capacity=200,
+            server_name=f"[{host}]" if ":" in host else host, server_port=free_port(host, port),
+            inbrowser=open_browser, inline=False, share=False, quiet=True, prevent_thread_lock=True,
+            max_file_size=limits.upload_bytes, allowed_paths=[], enable_monitoring=False, run_history=False,
+            footer_links=[], ssr_mode=False, mcp_server=False, pwa=False, num_workers=0, state_session_capacity=200,
             app_kwargs={"middleware": [_middleware(Gate, folder, local=host in _HERE)]},
             **look(),
         )  # fmt: skip
@@ -115,9 +115,14 @@ def serve(limits: Limits, *, out: TextIO | None = None, **options: Any) -> None:
             )
         say.flush()
         try:
-            threading.Event().wait()
+            wait()
         except KeyboardInterrupt:
             say.write("The page is closed\n")
+
+
+def wait() -> None:
+    """Do nothing until Ctrl-C."""
+    threading.Event().wait()
 
 
 def free_port(host: str, port: int | None) -> int:

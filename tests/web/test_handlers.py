@@ -26,7 +26,7 @@ def test_anything_else(capsys):
     *kept, line = failing(RuntimeError("secret"))
     assert kept == [{"__type__": "update"}] * 2
     assert line == (
-        '<p role="alert">This could not be done (RuntimeError): the terminal where the page was started says more</p>'
+        '<p role="alert">this could not be done (RuntimeError): the terminal where the page was started says more</p>'
     )
     assert "RuntimeError: secret" in capsys.readouterr().err
 

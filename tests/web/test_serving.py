@@ -135,10 +135,10 @@ def test_with_a_target(ask, upload, tiny_folder):
 @pytest.mark.parametrize(
     ("content", "name", "said"),
     [
-        (b"hello", "notes.txt", "Notes.txt is not a picture of a known format"),
-        (png(8, 8)[:40], "half.png", "Half.png is truncated or damaged"),
-        (png(500, 401), "large.png", "Large.png is too large to decode: 500 x 401 pixels. Shrink it"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'></svg>", "x.svg", "X.svg is not a picture"),
+        (b"hello", "notes.txt", "notes.txt is not a picture of a known format"),
+        (png(8, 8)[:40], "half.png", "half.png is truncated or damaged"),
+        (png(500, 401), "large.png", "large.png is too large to decode: 500 x 401 pixels. Shrink it"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'></svg>", "x.svg", "x.svg is not a picture"),
     ],
 )  # fmt: skip
 def test_bad_files_are_told_in_the_page(ask, upload, content, name, said):
@@ -152,14 +152,14 @@ def test_bad_files_are_told_in_the_page(ask, upload, content, name, said):
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (question(None), "There is no picture yet: upload, paste or photograph one"),
-        (question(png, ""), "The sentence is empty: say what should change"),
-        (question(png, None), "The sentence is empty"),
+        (question(None), "there is no picture yet: upload, paste or photograph one"),
+        (question(png, ""), "the sentence is empty: say what should change"),
+        (question(png, None), "the sentence is empty"),
         (question(png, "a\n" * 7), "7 sentences are too many at once"),
-        (question(png, model="/etc"), "The page has no model &#x27;/etc&#x27;: choose one of"),
+        (question(png, model="/etc"), "the page has no model &#x27;/etc&#x27;: choose one of"),
         (question(png, layer="network.none"), "network.none"),
-        (question(png, layer=[{}]), "This could not be done"),
-        (question(png, score="nonsense"), "Score: there is no &#x27;nonsense&#x27;"),
+        (question(png, layer=[{}]), "this could not be done"),
+        (question(png, score="nonsense"), "score: there is no &#x27;nonsense&#x27;"),
         (question(png, weighting=None), ""),
         (question(png, score="similarity"), "target"),
         (question(png, answer="red"), "does not answer in words"),
@@ -207,14 +207,14 @@ def test_a_search_that_goes_on(ask, upload):
     assert "no search before" in alert(ask("go_back", None, 3, session=session))
     *_, steps = ask("begin", session=session)["data"]
     assert steps == ""
-    assert "There is no hit 1" in alert(ask("go_on", None, session=session, event={"index": 0, "value": 1}))
+    assert "there is no hit 1" in alert(ask("go_on", None, session=session, event={"index": 0, "value": 1}))
     *_, steps = ask("choose_1", session=session, event={"index": 0, "value": None})["data"]
     assert steps == ""
 
 
 def test_searches_that_cannot_be_made(ask, upload):
-    assert "There is no reference yet" in alert(ask("search", None, "make it red", 3, None))
-    assert "The sentence is empty" in alert(ask("search", upload(png(8, 8)), "", 3, None))
+    assert "there is no reference yet" in alert(ask("search", None, "make it red", 3, None))
+    assert "the sentence is empty" in alert(ask("search", upload(png(8, 8)), "", 3, None))
     for count, found in ((99, 12), (-1, 1), ("x", 1), (None, 1)):
         shown = ask("search", upload(png(8, 8)), "make it red", count, None)["data"][0]
         assert len(shown["tiles"]) == found + 1
@@ -223,7 +223,7 @@ def test_searches_that_cannot_be_made(ask, upload):
 def test_two_users_do_not_meet(ask, upload):
     one, two = uuid.uuid4().hex, uuid.uuid4().hex
     ask("search", upload(png(60, 40)), "make it red", 3, None, session=one)
-    assert "There is no hit 1" in alert(ask("go_on", None, session=two, event={"index": 0, "value": 1}))
+    assert "there is no hit 1" in alert(ask("go_on", None, session=two, event={"index": 0, "value": 1}))
     assert alert(ask("go_on", None, session=one, event={"index": 0, "value": 1})) == ""
 
 
@@ -270,7 +270,7 @@ def test_nothing_is_fetched_for_anybody(address, ask):
             assert httpx.get(f"{address}{path}").status_code in (403, 404)
         assert ask(*question({"path": url, "meta": {"_type": "gradio.FileData"}})).status_code == 403
         given = {"path": None, "url": url, "meta": {"_type": "gradio.FileData"}}
-        assert "There is no picture yet" in alert(ask(*question(given)))
+        assert "there is no picture yet" in alert(ask(*question(given)))
         with pytest.raises(TimeoutError):
             inside.accept()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mmgrad_explain.attention.weighting import WEIGHTINGS
 from mmgrad_explain.web.answers import Question, answer
 from mmgrad_explain.web.examples import examples
-from mmgrad_explain.web.handlers import QUICK, WORKING, alert, told
+from mmgrad_explain.web.handlers import QUICK, WORKING, alert, bring, told
 from mmgrad_explain.web.inputs import example_strip, given, picture_input
 from mmgrad_explain.web.limits import sentences
 from mmgrad_explain.web.viewer import viewer
@@ -41,7 +41,7 @@ def explain_tab(models: Models, limits: Limits) -> Any:
     import gradio as gr
 
     first = examples()[0]
-    asked = Question(first.picture, (first.text,), models.first, words=True, picture_name="example picture")
+    shown_first = Question(first.picture, (first.text,), models.first, words=True, picture_name="example picture")
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=300):
             picture = picture_input(label="Picture", value=first.picture, height=280)
@@ -66,9 +66,9 @@ def explain_tab(models: Models, limits: Limits) -> Any:
                 weighting = gr.Dropdown(list(WEIGHTINGS), value="gradcam", label="Weighting")
                 words = gr.Checkbox(value=True, label="Shade the words by what they contribute")
                 phrases = gr.Checkbox(value=False, label="Each phrase by itself")
-        with gr.Column(scale=6, min_width=300):
+        with gr.Column(scale=6, min_width=300, elem_id="answer"):
             told_here = alert()
-            shown = viewer(value=answer(asked, models), elem_id="maps", label="Maps")
+            shown = viewer(value=answer(shown_first, models), elem_id="maps", label="Maps")
 
     def ask(reference: Any, line: Any, goal: Any, *method: Any) -> dict[str, Any]:
         name, where, what, how, by_word, by_phrase, says = method  # in the order of the inputs below
@@ -99,11 +99,10 @@ def explain_tab(models: Models, limits: Limits) -> Any:
 
     choose.__annotations__["event"] = gr.SelectData
     inputs = [picture, text, target, model, layer, score, weighting, words, phrases, said]
-    for trigger in (button.click, text.submit):
-        trigger(told(ask, 1), inputs, [shown, told_here], show_progress_on=shown, **WORKING)
-    strip.select(choose, None, [picture, text], **QUICK).then(
-        told(ask, 1), inputs, [shown, told_here], show_progress_on=shown, **WORKING
-    )
+    asked = told(ask, 1), inputs, [shown, told_here]
+    chosen = strip.select(choose, None, [picture, text], **QUICK).then
+    for trigger in (button.click, text.submit, chosen):
+        trigger(*asked, show_progress_on=shown, **WORKING).then(None, js=bring("answer"))
     filled = told(fill, 3), model, [layer, score, said, told_here]
     model.change(*filled, **WORKING)
     return filled

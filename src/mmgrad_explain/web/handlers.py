@@ -54,6 +54,13 @@ def told(function: Callable[..., Any], outputs: int) -> Callable[..., Any]:
     return handler
 
 
+def bring(elem_id: str) -> str:
+    """Give JavaScript that scrolls to where answers stand, where they are out of sight, as on a phone."""
+    return (
+        f"() => {{ const place = document.getElementById({elem_id!r}); "
+        "if (place.getBoundingClientRect().top > 0.7 * innerHeight) place.scrollIntoView(); }"
+    )
+
+
 def _line(message: str) -> str:
-    text = " ".join(message.split())
-    return f'<p role="alert">{html.escape(text[:1].upper() + text[1:])}</p>'
+    return f'<p role="alert">{html.escape(" ".join(message.split()))}</p>'

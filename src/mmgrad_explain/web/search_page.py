@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.web.examples import examples
-from mmgrad_explain.web.handlers import QUICK, WORKING, alert, told
+from mmgrad_explain.web.handlers import QUICK, WORKING, alert, bring, told
 from mmgrad_explain.web.inputs import example_strip, given, picture_input
 from mmgrad_explain.web.limits import sentences
 from mmgrad_explain.web.retrieving import Walk
@@ -38,14 +38,14 @@ def search_tab(searches: Searches, limits: Limits, gallery: str) -> None:
             picture = picture_input(label="Reference", height=280)
             text = gr.Textbox(
                 label="Sentence", lines=1, max_lines=1, max_length=limits.characters, placeholder="make it red",
-                info="What should change",
+                info="What should change", elem_id="next-sentence",
             )  # fmt: skip
             count = gr.Slider(1, _MOST, value=6, step=1, label="Hits")
             with gr.Row():
                 back = gr.Button("Go back")
                 button = gr.Button("Search", variant="primary")
             strip = example_strip(examples())
-        with gr.Column(scale=6, min_width=300):
+        with gr.Column(scale=6, min_width=300, elem_id="found"):
             told_here = alert()
             shown = viewer(elem_id="hits", label="Hits")
 
@@ -76,10 +76,11 @@ def search_tab(searches: Searches, limits: Limits, gallery: str) -> None:
     for function in (go_on, choose):
         function.__annotations__["event"] = gr.SelectData
     asked = told(search, 3), [picture, text, count, walk], [shown, walk, steps, told_here]
-    for trigger in (button.click, text.submit):
-        trigger(*asked, show_progress_on=shown, **WORKING)
-    strip.select(choose, None, [picture, text, walk, steps], **QUICK).then(*asked, show_progress_on=shown, **WORKING)
-    shown.select(told(go_on, 4), walk, [picture, text, steps, walk, told_here], **WORKING)
+    chosen = strip.select(choose, None, [picture, text, walk, steps], **QUICK).then
+    for trigger in (button.click, text.submit, chosen):
+        trigger(*asked, show_progress_on=shown, **WORKING).then(None, js=bring("found"))
+    going_on = shown.select(told(go_on, 4), walk, [picture, text, steps, walk, told_here], **WORKING)
+    going_on.then(None, js="() => document.querySelector('#next-sentence textarea')?.focus()")
     back.click(told(go_back, 5), [walk, count], [picture, text, steps, shown, walk, told_here], **WORKING)
     picture.input(begin, None, [walk, steps], **QUICK)
 

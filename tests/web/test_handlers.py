@@ -19,7 +19,7 @@ def test_values_and_no_error():
 def test_what_a_user_can_put_right():
     first, second, line = failing(InputError("the <b>sentence</b>\nis empty"))
     assert first == second == {"__type__": "update"}
-    assert line == '<p role="alert">The &lt;b&gt;sentence&lt;/b&gt; is empty</p>'
+    assert line == '<p role="alert">the &lt;b&gt;sentence&lt;/b&gt; is empty</p>'
 
 
 def test_anything_else(capsys):

@@ -16,6 +16,7 @@ from PIL import Image
 import mmgrad_explain
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery import Gallery
+from mmgrad_explain.web import serving
 from mmgrad_explain.web.examples import examples, write_pictures
 from mmgrad_explain.web.limits import Limits
 from mmgrad_explain.web.serving import free_port, running
@@ -338,3 +339,24 @@ def test_ports_and_hosts():
     first = free_port("127.0.0.1", None)
     with socket.create_server(("127.0.0.1", first)):
         assert free_port("127.0.0.1", None) > first
+
+
+def test_no_port_is_left(monkeypatch):
+    monkeypatch.setattr(serving, "PORTS", 1)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setattr(serving, "FIRST_PORT", taken.getsockname()[1])
+        with pytest.raises(InputError, match="are all taken: name another with --port"):
+            free_port("127.0.0.1", None)
+
+
+def test_a_port_for_administrators(monkeypatch):
+    class Closed(socket.socket):
+        def bind(self, address):
+            if address[1]:
+                raise PermissionError
+
+    monkeypatch.setattr(serving.socket, "socket", Closed)
+    with pytest.raises(InputError, match="port 80 is not open to you: use one from 1024 on"):
+        free_port("127.0.0.1", 80)

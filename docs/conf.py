@@ -55,7 +55,6 @@ autodoc_default_options = {
     "ignore-module-all": True,
 }
 autosummary_generate = False
-autoclass_content = "both"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 napoleon_numpy_docstring = False

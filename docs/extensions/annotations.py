@@ -36,12 +36,14 @@ def import_for_types(module: ModuleType) -> None:
                     exec(code, vars(module))  # noqa: S102  (the package's own lines)
 
 
-def resolve_constructors(module: ModuleType) -> None:
-    """Put the types where a class's ``__init__`` has their names, because autodoc looks for those in the class."""
+def complete_classes(module: ModuleType) -> None:
+    """Put into a class what its own ``__init__`` says: types in the place of their names, and the arguments' text."""
     for value in list(vars(module).values()):
         if inspect.isclass(value) and value.__module__ == module.__name__ and "__init__" in vars(value):
+            constructor = value.__init__
             with contextlib.suppress(NameError):
-                value.__init__.__annotations__ = typing.get_type_hints(value.__init__)
+                constructor.__annotations__ = typing.get_type_hints(constructor)
+            value.__doc__ = "\n\n".join(inspect.cleandoc(text) for text in (value.__doc__, constructor.__doc__) if text)
 
 
 def _import_all(_: Sphinx) -> None:
@@ -50,7 +52,7 @@ def _import_all(_: Sphinx) -> None:
     for module in modules * 2:  # what one imports may be another's name for type checkers alone
         import_for_types(module)
     for module in modules:
-        resolve_constructors(module)
+        complete_classes(module)
 
 
 def keep_colons(_app: Sphinx, what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""References to this package's names as docstrings write them: by the path a reader imports, or by the last part alone."""
+"""References to this package's names as docstrings write them: by the path one imports, or by the last part alone."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def problems(site: Path) -> list[str]:
     found = []
     for example in sorted((ROOT / "examples").glob("plot_*.py")):
         page = (site / "auto_examples" / f"{example.stem}.html").read_text(encoding="utf-8")
-        pictures = set(re.findall(rf"_images/(sphx_glr_{example.stem}_\\d+\\.\\w+)", page))
+        pictures = set(re.findall(rf"_images/(sphx_glr_{example.stem}_\d+\.\w+)", page))
         if not pictures or not all((site / "_images" / name).is_file() for name in pictures):
             found.append(f"{example.name}: no picture on its page")
         notebooks = list((site / "_downloads").rglob(f"{example.stem}.ipynb"))

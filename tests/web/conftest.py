@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -45,10 +46,59 @@ def browser():
         started.close()
 
 
+@pytest.fixture(scope="session")
+def address():
+    """The whole page, served by this process with small limits."""
+    from mmgrad_explain.web.limits import Limits
+    from mmgrad_explain.web.serving import running
+
+    with running(Limits(upload_mb=1, pixels=1_000_000)) as at:
+        yield at
+
+
 @pytest.fixture
 def context(browser):
-    """A user of their own, who saw no page before; what a page says on its console is kept in ``said``."""
+    """A visitor of their own, who saw no page before."""
     made = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
     made.set_default_timeout(20_000)
     yield made
     made.close()
+
+
+def open_page(context, address):
+    """Open the page and wait for its first map."""
+    page = context.new_page()
+    page.goto(address)
+    page.locator("#maps .tile canvas").wait_for()
+    return page
+
+
+def upload(page, name, content):
+    """Give a picture in the place of the one that is there."""
+    page.get_by_role("button", name="Remove Image").first.click()
+    with page.expect_response(lambda answer: answer.url.partition("?")[0].endswith("/upload")):
+        page.locator("input[type=file]").first.set_input_files(
+            {"name": name, "mimeType": "image/png", "buffer": content}
+        )
+    page.wait_for_timeout(300)
+
+
+def ask(page, sentence):
+    page.get_by_label("Sentence").locator("visible=true").fill(sentence)
+    page.get_by_role("button", name="Show where it looks").click()
+
+
+def explained(page, *titles):
+    """Wait until these maps are shown and drawn."""
+    page.wait_for_function(
+        "(titles) => JSON.stringify([...document.querySelectorAll('#maps h3')].map((one) => one.textContent)) ==="
+        " JSON.stringify(titles)"
+        " && [...document.querySelectorAll('#maps .buttons button')].every((one) => !one.disabled)",
+        arg=list(titles),
+    )
+
+
+@pytest.fixture(scope="session")
+def acts():
+    """What a visitor does on the page."""
+    return SimpleNamespace(open_page=open_page, upload=upload, ask=ask, explained=explained)

@@ -75,17 +75,18 @@ def test_text_is_no_markup(monkeypatch):
 
 
 def test_a_bar_goes_on_and_is_left_whole(on_a_terminal):
-    shown = on_a_terminal()
+    shown, before = on_a_terminal(), threading.active_count()
     with Bar() as bar:
         for done in (1, 2, 3):
             bar.show("pictures", done, 3, "and more")
+            assert threading.active_count() == before
     last = shown.getvalue().split("\r")[-1]
     assert "pictures" in last
     assert "3/3" in last
     assert "and more" in last
     assert last.removesuffix("\x1b[?25h").endswith("\n")
     assert shown.getvalue().rindex("\x1b[?25h") > shown.getvalue().rindex("\x1b[?25l")
-    assert threading.active_count() == 1
+    assert threading.active_count() == before
 
 
 def test_the_cursor_stays_while_it_is_shown(on_a_terminal):

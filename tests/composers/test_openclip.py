@@ -381,7 +381,7 @@ def test_hub_ids(file, saved, tmp_path, tiny_folder, monkeypatch):
         (tmp_path / "both" / "open_clip_model.safetensors").unlink()
     asked = []
 
-    def download(hub_id, allow_patterns):
+    def download(hub_id, allow_patterns, **_):
         asked.append((hub_id, [one for one in allow_patterns if "model" in one and not one.startswith("*")]))
         return str(tmp_path / "both")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -49,7 +50,11 @@ def ask(folder):
 
         headers = [] if host is None else [(b"host", host)]
         scope = {"type": kind, "path": path, "method": method, "headers": headers}
-        asyncio.run(Gate(server, str(folder), local=local)(scope, receive, send))
+        answer = Gate(server, str(folder), local=local)(scope, receive, send)
+        with ThreadPoolExecutor(
+            1
+        ) as pool:  # a browser's test in the same process leaves its loop running in this thread
+            pool.submit(asyncio.run, answer).result()
         return sent[0].get("status", sent[0].get("code")), reached[0] if reached else None
 
     return call

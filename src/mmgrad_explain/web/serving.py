@@ -21,7 +21,7 @@ FIRST_PORT, PORTS = 7860, 100
 _HERE = ("127.0.0.1", "localhost", "::1")
 
 
-def _need_gradio() -> None:
+def need_gradio() -> None:
     """See whether Gradio is there.
 
     Raises:
@@ -69,7 +69,7 @@ def running(
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mmgrad-page-"))
         stack.enter_context(_environment(folder))
-        _need_gradio()
+        need_gradio()
         from mmgrad_explain.web.gate import Gate
         from mmgrad_explain.web.models import Models
         from mmgrad_explain.web.page import build, look

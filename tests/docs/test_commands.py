@@ -1,0 +1,299 @@
+"""What README and docs show to type runs, in order, a page in a folder, with stand-ins for a reader's things."""
+
+import argparse
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from mmgrad_explain.cli.main import build_parser, main
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCED = re.compile(r"(?m)^```(python|sh|bash|console|shell)\n(.*?)^```", re.DOTALL)
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+SHORT = ("steps=2", "workers=0", "tensorboard=false", "evaluation.batches=1", "evaluation.maps=2")
+
+NOT_RUN = {
+    r"python3(\.\d+)? -m venv ": ".ci/run makes a virtual environment",
+    r"\. \.venv/bin/activate$": "what is installed is tested as it is",
+    r"ssh -L ": "needs another machine",
+    r"mmgrad-explain .* --set wandb=true$": "needs wandb, which tests do not install; its options are parsed",
+    r"tensorboard --logdir runs$": "another program, which runs until it is stopped",
+    r"(\.venv/bin/)?python -m sphinx ": ".ci/run builds the pages",
+    r"\.venv/bin/(pytest|ruff|mypy)\b": ".ci/run runs it",
+    r"mmgrad-explain .*http://host:19530": "needs a Milvus server; its options are parsed",
+}
+
+# What a block takes for granted as the reader's own, made before the first block of the page.
+TOY = """
+import torch
+class Toy(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.visual = torch.nn.Sequential()
+        self.visual.add_module("layer4", torch.nn.Conv2d(3, 8, 8, stride=8))
+        self.words = torch.nn.Embedding(9, 8)
+    def forward(self, image, text):
+        query = self.visual(image).relu().mean((2, 3)) * self.words(text).mean(1)
+        query.similarity = query.sum(-1)
+        return query
+torch.manual_seed(0)
+model, image, text = Toy(), torch.rand(2, 3, 32, 32), torch.randint(9, (2, 3))
+target, masks = torch.rand(2, 8), torch.rand(2, 4, 4).round()
+def contrastive(query, target):
+    return (query - target).square().mean()
+"""
+PRELUDES = {
+    "README.md": TOY,
+    "docs/composers.md": "from mmgrad_explain.cli.main import main\n"
+    "main('data edits train2017 --annotations instances_train2017.json --out edits --workers 1'.split())\n",
+    "docs/data.md": "import numpy as np\ncrop = np.random.default_rng(0).integers(90, 160, (120, 120, 3), np.uint8)\n",
+    "docs/evaluation.md": TOY
+    + """
+from functools import partial
+from mmgrad_explain import MMGrad
+MMGrad = partial(MMGrad, score=lambda output: output.sum(-1))
+pictures, texts, targets = image, text, target
+explanation = MMGrad(model, "visual.layer4")(pictures, texts)
+""",
+    "docs/grounding.md": TOY
+    + """
+from pathlib import Path
+import json
+from mmgrad_explain.images import open_image
+batches, optimizer, log = [(image, text, target, masks)], torch.optim.SGD(model.parameters(), 0.1), print
+reference_features, target_features = torch.rand(2, 8, 24, 24), torch.rand(2, 8, 24, 24)
+pictures, files, texts = [open_image("dog.jpg")] * 2, ["0.jpg", "1.jpg"], ["the red dog", "the left dog"]
+Path("instances.json").write_text(Path("instances_train2017.json").read_text())
+found = [{"image_id": 0, "category_id": 1, "bbox": [9, 9, 40, 40], "score": 0.9}]
+Path("boxes.json").write_text(json.dumps(found))
+""",
+    "docs/method.md": """
+import torch
+from mmgrad_explain import MMGrad
+class Toy(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.vision, self.words = torch.nn.Sequential(), torch.nn.Embedding(9, 8)
+        self.vision.add_module("blocks", torch.nn.ModuleDict({"10": torch.nn.Conv2d(3, 8, 8, stride=8)}))
+        self.vision.blocks.forward = lambda pixels: self.vision.layer4(pixels)
+        self.vision.add_module("layer4", torch.nn.ReLU())
+    def match(self, features, words):
+        return (features.mean((2, 3)) * words.mean(1)).sum(-1)
+    def forward(self, pixels, ids):
+        return self.match(self.vision(pixels), self.words(ids))
+torch.manual_seed(0)
+model, pixels, ids = Toy(), torch.rand(1, 3, 32, 32), torch.randint(9, (1, 3))
+model.vision.blocks.forward = lambda pixels: model.vision.blocks["10"](pixels)
+def score(output):
+    return output
+""",
+}
+
+
+def blocks(text):
+    """Line (of the first line of code), language and code of each fenced block that can be run."""
+    return [(text.count("\n", 0, found.start(2)) + 1, found[1], found[2]) for found in FENCED.finditer(text)]
+
+
+def commands(code, line):
+    """Each command of shell code with its line; lines that go on in the next one are one command."""
+    joined = re.sub(r"\\\n\s*", lambda found: "\0", code)
+    for text in joined.split("\n"):
+        command = text.replace("\0", " ").strip().removeprefix("$ ")
+        if command and not command.startswith("#"):
+            yield line, command
+        line += 1 + text.count("\0")
+
+
+def parsers(parser, name="mmgrad-explain"):
+    """All parsers of the command line by their commands."""
+    yield name, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, below in action.choices.items():
+                yield from parsers(below, f"{name} {word}")
+
+
+PARSERS = dict(parsers(build_parser()))
+
+
+def examples(parser):
+    """The commands that a help shows."""
+    return re.findall(r"(?m)^  ((?:cat \S+ \| )?mmgrad-explain .*?)(?:  +.*)?$", parser.details)
+
+
+def parsed(arguments):
+    """The options as the command line understands them; a wrong one is an error of the page."""
+    try:
+        return build_parser().parse_args(arguments)
+    except SystemExit as stop:
+        if stop.code:
+            pytest.fail(f"not understood: {shlex.join(['mmgrad-explain', *arguments])}")
+        return None
+
+
+def shortened(arguments):
+    """The same command with a small amount of work, by options that come after the page's own."""
+    if not arguments:
+        return arguments
+    if arguments[0] == "train" and "--help" not in arguments:
+        kind = {"clip": "triplets", "clothing": "photos"}.get(arguments[1], "scenes")
+        few = [f"sources.{kind}.{option}" for option in ("pictures=2", "edits=2")]
+        few += [] if kind == "scenes" else [f"sources.{kind}.holdout=0.5"]
+        return [*arguments, *(word for change in (*SHORT, *few) for word in ("--set", change))]
+    if arguments[:2] in (["data", "edits"], ["data", "scenes"]) and "--count" in arguments:
+        count = int(arguments[arguments.index("--count") + 1])
+        if arguments[1] == "edits":
+            return [*arguments, "--workers", "1", "--split", "1"]  # there are few photographs
+        return [*arguments, "--count", str(min(24, max(12, count // 200))), "--workers", "1"]
+    port = ["--port", os.environ["FREE_PORT"]] if arguments[0] == "demo" else []
+    return [*arguments, *port, *(["--device", "cpu"] if "--device" in arguments else [])]
+
+
+def run_command(command, capsys):
+    """Run one command of a page as it fits."""
+    for part in [command] if re.search(r"[|<>]", command) else command.split(" && "):
+        reason = next((pattern for pattern in NOT_RUN if re.match(pattern, part)), None)
+        simple = (part.partition("|")[2] or part).partition(" > ")[0]
+        shell = ["bash", "-c", f"printf '%s\\0' {simple}"]
+        words = subprocess.run(shell, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
+        while "=" in words[0]:
+            del words[0]
+        program, *arguments = [words[0].removeprefix(".venv/bin/"), *words[1:]]
+        if program == "mmgrad-explain":
+            parsed(arguments)
+        if reason:
+            continue
+        if program == "pip":
+            for extra in re.findall(r"\[(.*?)\]", part):
+                assert set(extra.split(",")) <= set(EXTRAS), part
+        elif re.search(r"[|<>]", part) or program == "mkdir":
+            done = subprocess.run(["bash", "-c", part], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{part}: {done.stderr}"
+        elif program == "mmgrad-explain":
+            try:
+                code = main(shortened(arguments))
+            except SystemExit as stop:
+                code = stop.code
+            said = capsys.readouterr().err
+            assert code == 0, f"{part}: {said}"
+        elif program == "python" and arguments[0] == "-c":
+            exec(arguments[1], {})
+        elif program == "python" and arguments[0].startswith(("benchmarks/", "docs/")):
+            understood(arguments)
+        else:
+            pytest.fail(f"nothing says how to run: {part}")
+
+
+class Understood(BaseException):
+    """A script has read its options."""
+
+
+def understood(arguments):
+    """Have a script read its options, and no more; what it does then is tested elsewhere, on a short run."""
+    parse = argparse.ArgumentParser.parse_args
+
+    def read(parser, args=None, namespace=None):
+        parse(parser, args, namespace)
+        raise Understood
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "parse_args", read)
+        patch.setattr(sys, "argv", arguments)
+        with pytest.raises(Understood):
+            runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
+
+
+def run_page(name, text, capsys):
+    """Run what a page shows, in its order, Python in one namespace."""
+    namespace = {"__name__": "page"}
+    exec(PRELUDES.get(name, ""), namespace)
+    for line, language, code in blocks(text):
+        if language == "python":
+            try:
+                exec(compile("\n" * (line - 1) + code, name, "exec"), namespace)
+            except Exception as error:
+                raise AssertionError(f"{name}, block at line {line}: {error!r}") from error
+        else:
+            for where, command in commands(code, line):
+                try:
+                    run_command(command, capsys)
+                except BaseException as error:
+                    error.add_note(f"{name}:{where}: {command}")
+                    raise
+
+
+RUNNABLE = [str(path.relative_to(ROOT)) for path in PAGES if blocks(path.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_what_a_page_shows_runs(name, reader, capsys):
+    run_page(name, (ROOT / name).read_text(encoding="utf-8"), capsys)
+
+
+INDENTED = re.compile(r"(?m)^\n {4}((?:mmgrad-explain|python|pip|from|import|\.venv)\b.*)")
+AS_TEXT = {
+    'pip install "mmgrad-explain[openclip]"': "followed by a call of a model of open_clip's hub",
+    "from mmgrad_explain import TwoTowerComposer, explain": "with weights that only the reader has",
+    "from mmgrad_explain.training.objective import GroundedObjective": "with a source and a config of the reader's",
+}
+
+
+def test_nothing_to_type_is_left_outside_the_blocks():
+    found = [line for path in PAGES for line in INDENTED.findall(path.read_text(encoding="utf-8"))]
+    assert sorted(found) == sorted(AS_TEXT)
+
+
+HELP = [(name, command) for name, parser in PARSERS.items() for command in examples(parser)]
+
+
+@pytest.mark.parametrize(("name", "command"), HELP)
+def test_what_a_help_shows_is_understood(name, command):
+    plain = re.sub(r"^cat \S+ \| | > .*$", "", command)
+    parsed(shlex.split(plain)[1:])
+
+
+# ---------------------------------------------------------------------------------------------------------- the finder
+
+
+def test_blocks_and_commands_are_found():
+    text = "One\n\n```python\na = 1\n```\n\n```text\nno\n```\n"
+    text += "```sh\n# no\nmmgrad-explain layers \\\n  --json\nmkdir x\n```\n"
+    assert [(line, language) for line, language, _ in blocks(text)] == [(4, "python"), (11, "sh")]
+    assert list(commands(blocks(text)[1][2], 11)) == [(12, "mmgrad-explain layers  --json"), (14, "mkdir x")]
+    assert {"README.md", "docs/index.md", "docs/how-to/many-pictures.md"} <= set(RUNNABLE)
+    shown = [name for name, parser in PARSERS.items() if parser.details]
+    assert {name for name, _ in HELP} == set(shown)
+
+
+def test_every_exception_is_needed():
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in RUNNABLE]
+    shell = [code for text in texts for _, language, code in blocks(text) if language != "python"]
+    typed = [part for code in shell for _, command in commands(code, 1) for part in command.split(" && ")]
+    typed += [command for _, command in HELP]
+    assert [pattern for pattern in NOT_RUN if not any(re.match(pattern, one) for one in typed)] == []
+
+
+WRONG = [
+    ("sh", "mmgrad-explain layers --jsom", "not understood"),
+    ("sh", "frobnicate", "nothing says how to run"),
+    ("sh", 'pip install "mmgrad-explain[tarin]"', "tarin"),
+    ("sh", "mmgrad-explain retrieve query.jpg red --gallery http://host:19530 --kk 3", "not understood"),
+    ("sh", "python benchmarks/peers.py --cpu-tme", "2"),
+    ("python", "nothing_of_this_name", "is not defined"),
+]
+
+
+@pytest.mark.parametrize(("language", "code", "why"), WRONG)
+def test_a_page_that_is_wrong_is_found(language, code, why, reader, capsys):
+    with pytest.raises((AssertionError, SystemExit, pytest.fail.Exception), match=why):
+        run_page("sample.md", f"```{language}\n{code}\n```\n", capsys)

@@ -1,5 +1,7 @@
 """What all tests share: small pictures and a small random reference model in a folder."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -95,3 +97,34 @@ def run(capsys):
         return code, done.out, done.err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def write_clipseg():
+    def write(folder):
+        """A random CLIPSeg with its processor, saved as the hub has them."""
+        from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPTokenizer, ViTImageProcessor
+        from transformers.models.clipseg.processing_clipseg import CLIPSegProcessor
+
+        letters = "abcdefghijklmnopqrstuvwxyz"
+        vocabulary = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+        (folder / "vocab.json").write_text(json.dumps({word: index for index, word in enumerate(vocabulary)}))
+        (folder / "merges.txt").write_text("#version: 0.2\n")
+        tokenizer = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=16)
+        width = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+        ends = {"bos_token_id": len(vocabulary) - 2, "eos_token_id": len(vocabulary) - 1, "pad_token_id": 0}
+        torch.manual_seed(0)
+        config = CLIPSegConfig(
+            text_config={**width, **ends, "vocab_size": len(vocabulary), "max_position_embeddings": 16},
+            vision_config={**width, "image_size": 32, "patch_size": 8},
+            projection_dim=16,
+            reduce_dim=8,
+            decoder_num_attention_heads=2,
+            decoder_intermediate_size=16,
+            extract_layers=[0, 1],
+        )
+        CLIPSegForImageSegmentation(config).save_pretrained(folder)
+        images = ViTImageProcessor(size={"height": 32, "width": 32}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+        CLIPSegProcessor(images, tokenizer).save_pretrained(folder)
+
+    return write

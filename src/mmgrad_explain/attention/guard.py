@@ -96,7 +96,7 @@ def _frozen(owned: Sequence[tuple[nn.Module, str, nn.Parameter]]) -> Iterator[No
         for module, name, parameter in trainable:
             parameter.requires_grad = True
             now = getattr(module, name, None)  # offloaded weights are other objects after each forward
-            if isinstance(now, nn.Parameter):
+            if now is not parameter and isinstance(now, nn.Parameter):
                 now.requires_grad = True
 
 

@@ -5,7 +5,15 @@ import torch
 from torch import nn
 
 from mmgrad_explain.attention import MMGrad
-from mmgrad_explain.attention.modules import every_module, find_layers, lineage, plain_modules, previous_block, unwrap
+from mmgrad_explain.attention.modules import (
+    every_module,
+    family,
+    find_layers,
+    lineage,
+    plain_modules,
+    previous_block,
+    unwrap,
+)
 from mmgrad_explain.errors import InputError
 
 
@@ -109,9 +117,9 @@ class TestWrappers:
 
 
 def test_lineage(model):
-    assert lineage(model, model.tower.body) == [model.tower.body, model.tower, model]
-    assert lineage(model, model) == [model]
-    assert lineage(model, nn.Linear(1, 1))[1:] == [model]
+    assert lineage(family(model), model.tower.body) == [model.tower.body, model.tower, model]
+    assert lineage(family(model), model) == [model]
+    assert lineage(family(model), nn.Linear(1, 1))[1:] == [model]
 
 
 def test_every_module(zoo, model):

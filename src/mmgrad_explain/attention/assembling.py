@@ -51,7 +51,7 @@ def assemble(
     """Make the result of signed maps, and warn of maps that say nothing.
 
     Args:
-        signed: Layer name to one (B, h, w) float32 a call.
+        signed: Layer name to one (B, h, w) a call.
         score: (B,).
         score_name: Name of the score.
         weighting: Name of the weighting.
@@ -64,22 +64,25 @@ def assemble(
     Raises:
         GradientError: a map is not finite.
     """
-    if not all(bool(one.isfinite().all()) for calls in signed.values() for one in calls):
-        raise GradientError("the map is not finite: the activations or gradients overflow; try bfloat16 or float32")
+    signed = {name: [one.float() for one in calls] for name, calls in signed.items()}
     layers = {name: [one.relu() for one in calls] for name, calls in signed.items()}
     count = max(len(calls) for calls in layers.values())
     by_call = [[calls[index] for calls in layers.values() if index < len(calls)] for index in range(count)]
     calls = tuple(fuse_maps(maps, fuse[1]) for maps in by_call)
-    flat = _flat(calls[0])
-    below = torch.stack([(one[0].amin((1, 2)) < 0) & (one[0].amax((1, 2)) <= 0) for one in signed.values()])
-    clipped = flat & below.any(0)
-    notes = _notes(calls, flat, clipped)
+    every = [one for calls in signed.values() for one in calls]
+    ends = _ends([*every, *(one[0] for one in signed.values()), *calls])
+    if not all(bool(one.isfinite().all()) for one in ends[: len(every)]):
+        raise GradientError("the map is not finite: the activations or gradients overflow; try bfloat16 or float32")
+    flats = [high <= low for low, high in ends[-len(calls) :]]
+    below = torch.stack([(low < 0) & (high <= 0) for low, high in ends[len(every) : -len(calls)]])
+    flat, clipped = flats[0], flats[0] & below.any(0)
+    notes = _notes(flats, clipped)
     for note in notes:
         warnings.warn(note, MMGradWarning, stacklevel=4)
     notes += [
-        f"the map of samples {_which(_flat(maps))} in call {index} is flat"
-        for index, maps in enumerate(calls)
-        if index and bool(_flat(maps).any())
+        f"the map of samples {_which(of_call)} in call {index} is flat"
+        for index, of_call in enumerate(flats)
+        if index and bool(of_call.any())
     ]
     return Explanation(
         calls=calls,
@@ -90,8 +93,8 @@ def assemble(
         layers=layers,
         signed=signed,
         layouts={name: tuple(map(describe_layout, of_calls)) for name, of_calls in layouts.items()},
-        flat=flat,
-        clipped=clipped,
+        flat=flat.to(score.device),
+        clipped=clipped.to(score.device),
         notes=tuple(notes),
         input_size=size,
         versions={"mmgrad_explain": __version__, "torch": torch.__version__, "python": platform.python_version()},
@@ -100,13 +103,19 @@ def assemble(
     )
 
 
-def _flat(maps: Tensor) -> Tensor:
-    return maps.amax((1, 2)) <= maps.amin((1, 2))
+def _ends(every: Sequence[Tensor]) -> list[Tensor]:
+    """Give the smallest and the largest value of each map, (2, B) for each (B, h, w), on the CPU.
+
+    One copy has a GPU stop once. NaN is handed on, and infinity is an end.
+    """
+    ends = [torch.stack([one.amin((1, 2)), one.amax((1, 2))]) for one in every]
+    return list(torch.split(torch.cat(ends, 1).cpu(), [one.shape[1] for one in ends], 1))
 
 
-def _notes(calls: Sequence[Tensor], flat: Tensor, clipped: Tensor) -> list[str]:
+def _notes(flats: Sequence[Tensor], clipped: Tensor) -> list[str]:
     """Say what is wrong with the maps of the first call, in words."""
-    elsewhere = [index for index, maps in enumerate(calls) if index and not bool(_flat(maps).all())]
+    flat = flats[0]
+    elsewhere = [index for index, of_call in enumerate(flats) if index and not bool(of_call.all())]
     hint = f" (the maps of call {elsewhere[0]} are not)" if elsewhere and bool(flat.all()) else ""
     notes = []
     if bool(clipped.any()):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from mmgrad_explain.attention.guard import eager, math_attention
-from mmgrad_explain.attention.modules import every_module, lineage
+from mmgrad_explain.attention.modules import Family, every_module, family, lineage
 from mmgrad_explain.attention.structures import image_size, map_tensors, tensors_in
 from mmgrad_explain.errors import CaptureError, GradientError
 
@@ -68,6 +68,7 @@ class Capture:
         math_attention: bool = False,
         packed: bool = False,
         onward: bool = False,
+        inside: Family | None = None,
     ) -> None:
         """Prepare to record; nothing is touched before the block is entered.
 
@@ -81,6 +82,7 @@ class Capture:
                 there must be a layout that says where they lie.
             onward: Record what is handed on instead of what the layer gave, so that gradients count only what comes
                 after the layer. A layer may give what it has used inside, too.
+            inside: All modules of the model, where they have been looked up already.
         """
         self.records: dict[str, list[Record]] = {name: [] for name in layers}
         self.order: list[str] = []
@@ -91,6 +93,7 @@ class Capture:
         self._force_grad = force_grad
         self._least = 2 if packed else 3
         self._onward = onward
+        self._inside = inside
         self._thread = 0
         self._entered = False
         self._recording = False
@@ -151,11 +154,10 @@ class Capture:
         )
 
     def _register(self) -> list[RemovableHandle]:
-        watched = {id(module): module for layer in self.layers.values() for module in lineage(self.root, layer)}
-        every = every_module(self.root)
-        stems = [inside for inside in every if isinstance(inside, nn.Conv2d) and inside.in_channels == 3]
-        watched.update((id(stem), stem) for stem in stems)
-        handles = [m.register_forward_pre_hook(self._before, with_kwargs=True) for m in watched.values()]
+        inside = family(self.root) if self._inside is None else self._inside
+        watched = dict.fromkeys(module for layer in self.layers.values() for module in lineage(inside, layer))
+        watched.update(dict.fromkeys(one for one in inside if isinstance(one, nn.Conv2d) and one.in_channels == 3))
+        handles = [m.register_forward_pre_hook(self._before, with_kwargs=True) for m in watched]
         # Before all other hooks, which may keep what they see for the model's own use (hidden states, say).
         return handles + [m.register_forward_hook(self._hook_for(n), prepend=True) for n, m in self.layers.items()]
 

@@ -1,6 +1,7 @@
 """From a score to maps: the gradient at every record, each checked, laid on its grid and weighed."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -170,8 +171,20 @@ def check_grid_reached(
         )
 
 
-def layouts_of(seen: Capture, given: AnyLayout | None, root: nn.Module) -> dict[str, list[AnyLayout]]:
+Known = dict[tuple[Any, ...], Layout]
+"""Layouts that were found, by all that they hang on: layer, shape but for the batch, picture, and what was given."""
+
+
+def layouts_of(
+    seen: Capture, given: AnyLayout | None, root: nn.Module, found_before: Known
+) -> dict[str, list[AnyLayout]]:
     """Find the layout of every record: the given one, what the model's own ``layout_for`` says, or what is inferred.
+
+    Args:
+        seen: The records.
+        given: The layout that the caller named.
+        root: The model.
+        found_before: What earlier calls inferred of this model; added to.
 
     Raises:
         InputError: one cannot be told, or the given one does not fit.
@@ -182,13 +195,17 @@ def layouts_of(seen: Capture, given: AnyLayout | None, root: nn.Module) -> dict[
         if known is not None and not isinstance(known, Layout):
             found[name] = [known] * len(calls)
             continue
-        try:
-            found[name] = [
-                infer_layout(record.activation, module=module, model=root, image_size=record.image_size, given=known)
-                for record in calls
-            ]
-        except InputError as error:
-            raise InputError(f"layer {name!r}: {error}") from None
+        found[name] = []
+        for record in calls:
+            key = (name, record.activation.shape[1:], record.image_size, known)
+            if key not in found_before:
+                try:
+                    found_before[key] = infer_layout(
+                        record.activation, module=module, model=root, image_size=record.image_size, given=known
+                    )
+                except InputError as error:
+                    raise InputError(f"layer {name!r}: {error}") from None
+            found[name].append(found_before[key])
     return found
 
 

@@ -4,15 +4,16 @@ import contextlib
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from mmgrad_explain.attention.modules import every_module
+from mmgrad_explain.attention.modules import Family, family
 from mmgrad_explain.attention.structures import map_tensors, tensors_in
 from mmgrad_explain.errors import GradientError, InputError
 
@@ -21,7 +22,7 @@ _LOCK = threading.RLock()
 
 
 @contextlib.contextmanager
-def undisturbed(model: nn.Module, inputs: Any) -> Iterator[None]:
+def undisturbed(model: nn.Module, inputs: Any) -> Iterator[Family]:
     """Make ``model`` ready to be explained inside the block, and put everything back after it.
 
     Inside: parameters need no gradient, every module is in evaluation mode, gradients are on whatever the caller had
@@ -32,12 +33,15 @@ def undisturbed(model: nn.Module, inputs: Any) -> Iterator[None]:
         model: An unwrapped model.
         inputs: What it will be called with; only the devices of its tensors are read.
 
+    Yields:
+        All modules of the model, each with the one that it lies in.
+
     Raises:
         InputError: the model has no weights.
         GradientError: the model's parameters were made under ``torch.inference_mode``.
     """
     with _LOCK, contextlib.ExitStack() as stack:
-        modules = list(every_module(model))  # looked up once: in a model of many parts that takes a while
+        modules = family(model)  # looked up once: in a model of many parts that takes a while
         owned = [
             (module, name, parameter)
             for module in modules
@@ -51,7 +55,7 @@ def undisturbed(model: nn.Module, inputs: Any) -> Iterator[None]:
         stack.enter_context(_frozen(owned))
         stack.enter_context(_evaluating(modules))
         stack.enter_context(_uncached())
-        yield
+        yield modules
 
 
 @contextlib.contextmanager
@@ -63,19 +67,18 @@ def same_randomness(parameters: Sequence[nn.Parameter], inputs: Any) -> Iterator
         inputs: So do those of the tensors in here.
     """
     with contextlib.ExitStack() as stack:
-        for kind, devices in _accelerators(parameters, inputs).items():
-            stack.enter_context(torch.random.fork_rng(devices, device_type=kind))
-        stack.enter_context(torch.random.fork_rng([]))
+        for kind, devices in (_accelerators(parameters, inputs) or {"cuda": []}).items():
+            stack.enter_context(torch.random.fork_rng(devices, device_type=kind))  # which forks the CPU's as well
         yield
 
 
-def _check_weights(model: nn.Module, modules: Sequence[nn.Module], parameters: Sequence[nn.Parameter]) -> None:
-    if any(parameter.is_inference() for parameter in parameters):
+def _check_weights(model: nn.Module, modules: Iterable[nn.Module], parameters: Sequence[nn.Parameter]) -> None:
+    if any(map(Tensor.is_inference, parameters)):
         raise GradientError(
             "the model's parameters were made under torch.inference_mode(), so that no gradient can pass them: build "
             "or load the model outside that block"
         )
-    if not any(parameter.is_meta for parameter in parameters):
+    if not any(map(attrgetter("is_meta"), parameters)):
         return
     if not any(hasattr(module, "_hf_hook") for module in modules):
         empty = next(name for name, parameter in model.named_parameters() if parameter.is_meta)
@@ -95,13 +98,13 @@ def _frozen(owned: Sequence[tuple[nn.Module, str, nn.Parameter]]) -> Iterator[No
     finally:
         for module, name, parameter in trainable:
             parameter.requires_grad = True
-            now = getattr(module, name, None)  # offloaded weights are other objects after each forward
-            if now is not parameter and isinstance(now, nn.Parameter):
+            now = module._parameters[name] if name in module._parameters else None  # noqa: SLF001, SIM401  (no get)
+            if now is not parameter and now is not None:  # offloaded weights are other objects after a forward
                 now.requires_grad = True
 
 
 @contextlib.contextmanager
-def _evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
+def _evaluating(modules: Iterable[nn.Module]) -> Iterator[None]:
     # The flags are set one by one: an overridden train() may do more than that (merge weights, say), and a model may
     # have some parts in evaluation mode while others train.
     training = [module for module in modules if module.training]
@@ -126,7 +129,7 @@ def _uncached() -> Iterator[None]:
 
 
 def _accelerators(parameters: Sequence[nn.Parameter], inputs: Any) -> dict[str, list[int]]:
-    devices = {parameter.device for parameter in parameters} | {tensor.device for tensor in tensors_in(inputs)}
+    devices = set(map(attrgetter("device"), (*parameters, *tensors_in(inputs))))
     found = defaultdict(list)
     for device in devices:
         if device.type not in {"cpu", "meta"}:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmgrad_explain.attention.modules import every_module, lineage
+from mmgrad_explain.attention.modules import every_module, family, lineage
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.layouts import Kind, Layout
 
@@ -49,7 +49,10 @@ def infer_layout(
         InputError: the output does not look like a grid, or not like one only.
     """
     shape = tuple(activation.shape)
-    around = lineage(model, module) if model is not None and module is not None else [m for m in (module, model) if m]
+    if model is not None and module is not None:
+        around = lineage(family(model), module)
+    else:
+        around = [one for one in (module, model) if one is not None]
     if given is not None and given.kind != "tokens":
         return given
     if len(shape) == 4 and given is None:

@@ -14,6 +14,7 @@ from mmgrad_explain.attention.candidates import probe, resolve_score
 from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.fusing import Fuse, ensure_fuse, fuse_maps
 from mmgrad_explain.attention.gradient import (
+    Known,
     batches_of,
     check_grid_reached,
     check_twice_differentiable,
@@ -22,7 +23,7 @@ from mmgrad_explain.attention.gradient import (
 )
 from mmgrad_explain.attention.guard import own_inputs, undisturbed
 from mmgrad_explain.attention.many_texts import EncodedTexts, Once, as_call, ask, encode_texts, spread, stages_of
-from mmgrad_explain.attention.modules import find_layers, refuse_first_static_step, refuse_sharded, unwrap
+from mmgrad_explain.attention.modules import Family, find_layers, refuse_first_static_step, refuse_sharded, unwrap
 from mmgrad_explain.attention.scores import check_finite, check_score, ensure_score
 from mmgrad_explain.attention.structures import image_size
 from mmgrad_explain.attention.weighting import Weighting, ensure_weighting, name_of
@@ -102,6 +103,7 @@ class MultiModalGradAttention:
         self._name_words = ensure_words(words)
         self._words_layer = None if words_layer is None else find_layers(self._root, words_layer)
         self._verified: set[str] = set()
+        self._known_layouts: Known = {}
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -132,11 +134,11 @@ class MultiModalGradAttention:
             CaptureError: a target layer never ran or gave nothing usable.
             GradientError: the gradient does not reach the layer, or is not finite.
         """
-        with undisturbed(self._root, (args, kwargs)):
+        with undisturbed(self._root, (args, kwargs)) as inside:
             args, kwargs = own_inputs((args, kwargs))
             if self._layers is None:
                 self._layers = self._find(args, kwargs)
-            with self._record(self._layers) as seen, self._listen(args, kwargs) as heard:
+            with self._record(self._layers, inside) as seen, self._listen(args, kwargs) as heard:
                 try:
                     output = self._root(*args, **kwargs)
                 except RuntimeError as error:
@@ -148,9 +150,8 @@ class MultiModalGradAttention:
                     ) from error
                 seen.stop()
                 scorer = resolve_score(self._root, self._score, output)
-                layouts = layouts_of(seen, self._layout, self._root)
+                layouts = layouts_of(seen, self._layout, self._root, self._known_layouts)
                 score = check_score(scorer(output), batches_of(seen, layouts))
-                check_finite(score.detach())
                 gradients, of_words = take_gradients(score, seen, also=heard.embeddings if heard else ())
             size = image_size((args, kwargs))
             return self._explain(seen, gradients, layouts, score, scorer.name, size, heard, of_words)
@@ -190,11 +191,11 @@ class MultiModalGradAttention:
         if self._layers is None:
             raise InputError("texts: no target layer is known; name one, or call mmgrad(...) once to have it found")
         question = ask(self._root, image, texts, encoded=encode is None and self._name_words is None)
-        with undisturbed(self._root, (question.image, question.texts)):
+        with undisturbed(self._root, (question.image, question.texts)) as inside:
             question = replace(question, image=own_inputs(question.image), texts=own_inputs(question.texts))
             args, kwargs = as_call(question.texts)
             size = image_size(question.image)
-            with self._record(self._layers) as seen, self._listen(args, kwargs) as heard:
+            with self._record(self._layers, inside) as seen, self._listen(args, kwargs) as heard:
                 seen.working_on(size)
                 pixels, named = as_call(question.image)
                 seen.arguments = (*pixels, *args), {**named, **kwargs}
@@ -203,9 +204,8 @@ class MultiModalGradAttention:
                 seen.stop()
                 scorer = resolve_score(self._root, self._score, output)
                 score = check_score(scorer(output), [question.count])
-                check_finite(score.detach())
                 gradients, of_words = once.gradients(score, seen, heard.embeddings if heard else ())
-                layouts = layouts_of(seen, self._layout, self._root)
+                layouts = layouts_of(seen, self._layout, self._root, self._known_layouts)
             found = self._explain(seen, gradients, layouts, score, scorer.name, size, heard, of_words)
             return replace(found, **question.known, notes=(*found.notes, *question.notices))
 
@@ -333,7 +333,7 @@ class MultiModalGradAttention:
         if seen.root is not self._root:
             raise InputError("seen was recorded for another model: use the capture() of the same MMGrad")
         chosen = [self._weighting if one is None else ensure_weighting(one)[1] for one in weightings]
-        layouts = layouts_of(seen, self._layout, self._root)
+        layouts = layouts_of(seen, self._layout, self._root, self._known_layouts)
         score = check_score(score, batches_of(seen, layouts))
         keep = True if retain_graph is None else retain_graph
         gradients, _ = take_gradients(score, seen, create_graph=create_graph, retain_graph=keep)
@@ -366,8 +366,8 @@ class MultiModalGradAttention:
         given = self._layout is not None and not isinstance(self._layout, Layout)
         return given or hasattr(self._root, "layout_for")
 
-    def _record(self, layers: dict[str, nn.Module]) -> Capture:
-        return Capture(self._root, layers, force_grad=True, packed=self._packed)
+    def _record(self, layers: dict[str, nn.Module], inside: Family) -> Capture:
+        return Capture(self._root, layers, force_grad=True, packed=self._packed, inside=inside)
 
     def _listen(self, args: Any, kwargs: dict[str, Any]) -> AbstractContextManager[WordCapture | None]:
         if self._name_words is None:
@@ -385,12 +385,12 @@ class MultiModalGradAttention:
         heard: WordCapture | None,
         of_words: Sequence[Tensor | None],
     ) -> Explanation:
+        check_finite(score.detach())  # not before: looking at a value has a GPU stop
         self._check(gradients, layouts, graph=False)
         words = None
         if heard is not None and self._name_words is not None:
             words = name_words(heard.values(of_words, len(score)), self._name_words(*heard.tokens()))
         signed = weigh_all(seen, gradients, layouts, self._weighting, graph=False)
-        signed = {name: [one.float() for one in calls] for name, calls in signed.items()}
         return assemble(
             signed, score.detach().float(), score_name, self._weighting_name, (self._fuse_name, self._fuse), layouts,
             size=size, model=type(self._root).__name__, words=words,

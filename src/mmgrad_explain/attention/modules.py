@@ -1,7 +1,7 @@
 """Find modules by name inside models as people have them: wrapped by DDP, compiled, sharded, or bare."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -219,22 +219,31 @@ def every_module(root: nn.Module) -> Iterator[nn.Module]:
             waiting += [child for child in reversed(module._modules.values()) if child is not None]  # noqa: SLF001
 
 
-def lineage(root: nn.Module, module: nn.Module) -> list[nn.Module]:
-    """List ``module`` and the modules it lies in, the innermost first, ``root`` last."""
-    around: dict[int, nn.Module | None] = {id(root): None}
-    for parent in every_module(root):
-        if id(module) in around:
-            break
+Family = Mapping[nn.Module, nn.Module | None]
+"""Every module of a model to the one that it lies in; the model itself lies in none."""
+
+
+def family(root: nn.Module) -> Family:
+    """Look a model through once: all modules, each with the outermost one that holds it."""
+    around: dict[nn.Module, nn.Module | None] = {root: None}
+    waiting = [root]
+    for parent in waiting:
         for child in parent._modules.values():  # noqa: SLF001
-            if child is not None:
-                around.setdefault(id(child), parent)
-    if id(module) not in around:
-        return [module, root]
+            if child is not None and child not in around:
+                around[child] = parent
+                waiting.append(child)
+    return around
+
+
+def lineage(inside: Family, module: nn.Module) -> list[nn.Module]:
+    """List ``module`` and the modules it lies in, the innermost first, the model last."""
+    if module not in inside:
+        return [module, next(iter(inside))]
     found: list[nn.Module] = []
     one: nn.Module | None = module
     while one is not None:
         found.append(one)
-        one = around[id(one)]
+        one = inside[one]
     return found
 
 

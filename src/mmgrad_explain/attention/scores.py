@@ -334,8 +334,9 @@ def check_score(value: Tensor, batches: Sequence[int] | None = None) -> Tensor:
 
 def check_finite(score: Tensor) -> None:
     """Raise GradientError where a score is NaN or infinite, naming the samples."""
-    bad = (~score.isfinite()).nonzero().flatten().tolist()
-    if bad:
+    finite = score.cpu().isfinite()
+    if not bool(finite.all()):
+        bad = (~finite).nonzero().flatten().tolist()
         raise GradientError(
             f"the score is not finite for samples {bad}: check the inputs; in half precision try bfloat16 or float32"
         )

@@ -50,6 +50,22 @@ def test_the_alias():
     assert MMGrad is MultiModalGradAttention
 
 
+def test_a_layout_is_inferred_once_for_each_kind_of_input(zoo, model, x, monkeypatch):
+    from mmgrad_explain.attention import gradient
+
+    asked = []
+    infer = gradient.infer_layout
+    monkeypatch.setattr(gradient, "infer_layout", lambda *a, **k: asked.append(k["image_size"]) or infer(*a, **k))
+    mmgrad = MMGrad(model, "tower.body", first)
+    again = [mmgrad(x, zoo.ids()).maps for _ in range(2)]
+    assert torch.equal(*again)
+    mmgrad(x[:1], zoo.ids()[:1])
+    assert len(asked) == 1
+    taller = functional.interpolate(x, scale_factor=(2.0, 1.0))
+    assert mmgrad(taller, zoo.ids()).maps.shape == (2, 8, 6)
+    assert asked == [tuple(x.shape[2:]), tuple(taller.shape[2:])]
+
+
 class TestOneCall:
     def test_everything_the_result_says(self, zoo, model, x):
         made = MMGrad(model, "tower.body", first)(x, zoo.ids())

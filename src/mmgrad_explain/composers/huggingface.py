@@ -80,7 +80,7 @@ class HuggingFaceComposer(DualEncoder):
             InputError: If something is missing or damaged, or the model is of a kind that cannot be used.
         """
         family = family_of(read_config(folder), name)
-        model = read_model(folder, family.model_class, family.title)
+        model = read_model(folder, family.model_class, family.title, within=family.within)
         of_family = PatchProcessor if family.composer == "patches" else HuggingFaceProcessor
         positions = _text_positions(model.config) - family.extra_positions
         with silent():

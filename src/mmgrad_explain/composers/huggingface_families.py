@@ -50,6 +50,8 @@ class Family:
             and BridgeTower do.
         architectures: Of the models that share the ``model_type``, those that can be used; any where empty.
         instead: What is wrong with the others, and what to use.
+        within: What a larger model of the same ``model_type`` puts before the names of this one's weights, where
+            transformers does not take it off in all releases.
     """
 
     title: str
@@ -61,6 +63,7 @@ class Family:
     composer: Literal["towers", "patches", "matching", "queries", "joint", "bridge"] = "towers"
     architectures: tuple[str, ...] = ()
     instead: str = ""
+    within: str = ""
 
 
 _CLIP_LAYER = _before_the_last_attention("vision_model", "encoder.layers", "layer_norm1")
@@ -81,7 +84,7 @@ FAMILIES: dict[str, Family] = {
         fixed_length=True,
         composer="patches",
     ),
-    "clipseg": Family("CLIPSeg, its CLIP", "CLIPSegModel", _CLIP_LAYER),
+    "clipseg": Family("CLIPSeg, its CLIP", "CLIPSegModel", _CLIP_LAYER, within="clip."),
     "align": Family("ALIGN", "AlignModel", _always("model.vision_model.encoder")),
     "chinese_clip": Family("Chinese-CLIP", "ChineseCLIPModel", _CLIP_LAYER, text_class_token=True),
     "altclip": Family("AltCLIP", "AltCLIPModel", _CLIP_LAYER, extra_positions=2),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.composers.files import SAFETENSORS, read_weights
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _INDEX = f"{SAFETENSORS}.index.json"
 
 
-def read_model(folder: Path, model_class: str, title: str, *, own_dtype: bool = False) -> Any:
+def read_model(folder: Path, model_class: str, title: str, *, own_dtype: bool = False, within: str = "") -> Any:
     """A model of transformers with its weights; no code in its folder is run.
 
     Args:
@@ -24,6 +25,7 @@ def read_model(folder: Path, model_class: str, title: str, *, own_dtype: bool = 
         model_class: Its class in transformers.
         title: What people call it, for messages.
         own_dtype: Keep the weights in the precision of the file; else they become float32.
+        within: What stands before the names of its weights where they lie in a larger model's file.
 
     Raises:
         InputError: If there are none, they are damaged, or they do not fit the config.
@@ -36,6 +38,8 @@ def read_model(folder: Path, model_class: str, title: str, *, own_dtype: bool = 
         raise InputError(f"{model_class} is not in transformers {transformers.__version__}: get a newer one")
     precision = "dtype" if int(transformers.__version__.partition(".")[0]) > 4 else "torch_dtype"
     options: dict[str, Any] = {"output_loading_info": True, **({precision: "auto"} if own_dtype else {})}
+    if within:
+        options["key_mapping"] = {f"^{re.escape(within)}": ""}
     safe = any((folder / file).is_file() for file in (SAFETENSORS, _INDEX))
     try:
         with silent():

@@ -48,5 +48,9 @@ def test_only_the_peaks_own_region_counts():
     assert region.share == pytest.approx(1 / 1.8)
 
 
+def test_it_is_ready_for_json():
+    assert Region(0.5, (1, 2, 3, 4)).to_dict() == {"share": 0.5, "box": [1, 2, 3, 4]}
+
+
 def test_an_empty_map_has_none():
     assert brightest_region(np.zeros((3, 3), np.float32)) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,10 @@ class Region:
 
     share: float
     box: tuple[int, int, int, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it ready for JSON."""
+        return {"share": self.share, "box": list(self.box)}
 
 
 def brightest_region(heat: NDArray[np.float32], level: float = 0.5) -> Region | None:

@@ -178,7 +178,11 @@ def _phrases(
     for remark in dict.fromkeys(found.explanation.notes):
         note(remark)
     phrases = [
-        {"phrase": phrase, "score": float(found.explanation.score[index]), **_region(found.explanation, index)}
+        {
+            "phrase": phrase,
+            "score": float(found.explanation.score[index]),
+            "brightest_region": _region(found.explanation, index),
+        }
         for index, phrase in enumerate(found.phrases, start=1)
     ]
     return {**_result(found.explanation, 0, file, name, options), "phrases": phrases}
@@ -254,7 +258,7 @@ def _result(
         "weighting": explanation.weighting,
         "score_name": explanation.score_name,
         "score": float(explanation.score[index]),
-        **_region(explanation, index),
+        "brightest_region": _region(explanation, index),
         "words": None if explanation.words is None else [word.to_dict() for word in explanation.words[index]],
         "in_words": explanation.in_words(index) if options.in_words else None,
         "flat": bool(explanation.flat[index]),
@@ -264,9 +268,9 @@ def _result(
     }
 
 
-def _region(explanation: Explanation, index: int) -> dict[str, Any]:
+def _region(explanation: Explanation, index: int) -> dict[str, Any] | None:
     region = explanation.brightest_region(index)
-    return {"brightest_region": None if region is None else {"share": region.share, "box": list(region.box)}}
+    return None if region is None else region.to_dict()
 
 
 def _text(result: dict[str, Any]) -> str:

@@ -101,7 +101,7 @@ def record(asked: dict[str, Any], explanation: Explanation) -> dict[str, Any]:
                     "of": "target" if of_target else "reference",
                     "score": float(explanation.score[index]),
                     "grid": explanation.calls[1 if of_target else 0][index].tolist(),
-                    "brightest_region": None if region is None else {"share": region.share, "box": list(region.box)},
+                    "brightest_region": None if region is None else region.to_dict(),
                     "in_words": explanation.in_words(index, target=of_target),
                 }
             )

@@ -87,6 +87,19 @@ def test_each_hit_has_the_map_of_its_own_similarity(gallery, pictures, tiny):
     assert len(maps.notes) == len(set(maps.notes))
 
 
+def test_hits_have_maps_of_another_score_too(gallery, pictures, tiny):
+    found = gallery.retrieve(pictures / "0.png", "make it red", k=2)
+    for score in (None, "shift"):
+        maps = gallery.explain(found, score=score)
+        for hit in found.hits:
+            alone = explain(pictures / "0.png", "make it red", hit.path, tiny, score="shift")
+            assert maps.hits[hit.rank][0].score_name == "shift"
+            np.testing.assert_allclose(maps.heatmap(hit.rank), alone.heatmap(target=True), atol=1e-4)
+    assert "where: shift" in maps._repr_html_()
+    with pytest.raises(InputError, match="score: there is no 'nonsense'"):
+        gallery.explain(found, score="nonsense")
+
+
 def test_the_contact_sheet(gallery, pictures):
     found = gallery.retrieve(pictures / "0.png", "make it red", k=4)
     maps = gallery.explain(found, layer="network.features")

@@ -218,15 +218,20 @@ class Gallery:
             limit = min(2 * limit, total)
         return ()
 
-    def explain(self, found: Retrieval, *, layer: str | Sequence[str] | None = None) -> RetrievalMaps:
+    def explain(
+        self, found: Retrieval, *, layer: str | Sequence[str] | None = None, score: str | None = "similarity"
+    ) -> RetrievalMaps:
         """Where the query's text is looked for in the query, and where in each hit the match comes from.
 
         The query's map is of the model's own default score. A hit's is of the similarity between the composed query and
-        the hit, on the hit. Hits whose file is gone or has changed have none.
+        the hit, on the hit; with another score, of that. Hits whose file is gone or has changed have none.
 
         Args:
             found: What :meth:`retrieve` gave.
             layer: Dotted name of the layer, or several; the composer's own when None.
+            score: Name of the score of the hits' maps, with the hit as the target. The hits are ranked by
+                ``"similarity"``; None takes the model's own default, of a composer what the text would change in the
+                hit, which says where the hit has what the text speaks of and not why it was found.
 
         Raises:
             InputError: As :func:`~mmgrad_explain.explaining.explain`.
@@ -236,22 +241,20 @@ class Gallery:
         maps: dict[int, tuple[Explanation, int]] = {}
         for start in range(0, len(there), _CHUNK):
             some = there[start : start + _CHUNK]
-            for hit, one in zip(some, self._of_hits(found, [hit.path for hit in some], layer), strict=True):
+            for hit, one in zip(some, self._of_hits(found, [hit.path for hit in some], layer, score), strict=True):
                 maps[hit.rank] = one
         return RetrievalMaps(found, query, maps)
 
     def _of_hits(
-        self, found: Retrieval, paths: list[str], layer: str | Sequence[str] | None
+        self, found: Retrieval, paths: list[str], layer: str | Sequence[str] | None, score: str | None
     ) -> list[tuple[Explanation, int]]:
         """The explanation of each hit and its place there: one batch, or one of each where their shapes differ."""
         try:
-            both = explain(
-                [found.image] * len(paths), found.text, list(paths), self.composer, layer=layer, score="similarity"
-            )
+            both = explain([found.image] * len(paths), found.text, list(paths), self.composer, layer=layer, score=score)
         except InputError:
             if len(paths) == 1:
                 raise
-            return [one for path in paths for one in self._of_hits(found, [path], layer)]
+            return [one for path in paths for one in self._of_hits(found, [path], layer, score)]
         return [(both, index) for index in range(len(paths))]
 
     def _check(self, identity: Mapping[str, Any]) -> None:

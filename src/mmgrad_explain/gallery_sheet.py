@@ -49,7 +49,7 @@ class RetrievalMaps:
         return tuple(dict.fromkeys([*self.found.notes, *(note for one in explanations for note in one.notes)]))
 
     def heatmap(self, rank: int) -> npt.NDArray[np.float32]:
-        """Where in a hit the match comes from: ``(H, W)`` on the hit's own pixels, in [0, 1]; zeros say nowhere."""
+        """A hit's map: ``(H, W)`` on the hit's own pixels, in [0, 1]; zeros say nowhere."""
         explanation, index = self.hits[rank]
         return explanation.heatmap(index, target=True)
 
@@ -92,7 +92,7 @@ class RetrievalMaps:
                 picture = (explanation.targets or ())[index]
                 heat = self.heatmap(hit.rank)
                 tiles += [picture, blend(picture, heat, **colours)]
-                captions += [f"{name} {hit.score:.3f}", "why" if heat.any() else "why: the map is empty"]
+                captions += [f"{name} {hit.score:.3f}", _what(explanation, heat)]
             rows.append(panel(tiles, captions, height=height))
         sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), _GROUND)
         top = 0
@@ -125,6 +125,12 @@ def _page(found: Retrieval, where: str, maps: RetrievalMaps | None, notes: tuple
     return f"<div>{asked}<div><b>{escape(found.text)}</b></div>{hits}{said}</div>"
 
 
+def _what(explanation: Explanation, heat: npt.NDArray[np.float32]) -> str:
+    """What to write below a hit's map: why it was found, or another question."""
+    asked = "why" if explanation.score_name == "similarity" else f"where: {explanation.score_name}"
+    return asked if heat.any() else f"{asked}: the map is empty"
+
+
 def _hit(hit: Hit, maps: RetrievalMaps | None) -> str:
     caption = f"{hit.rank}. {Path(hit.path).name} {hit.score:.3f}"
     if maps is not None and hit.rank in maps.hits:
@@ -132,7 +138,7 @@ def _hit(hit: Hit, maps: RetrievalMaps | None) -> str:
         picture, heat = (explanation.targets or ())[index], maps.heatmap(hit.rank)
         why = tile(
             Image.fromarray(blend(fine(picture), heat, alpha=0.7)),
-            "why" if heat.any() else "why: the map is empty",
+            _what(explanation, heat),
             f"where hit {hit.rank} matches",
             **_SMALL,
         )

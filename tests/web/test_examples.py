@@ -2,7 +2,6 @@
 
 from PIL import Image
 
-from mmgrad_explain.data.scenes import scenes
 from mmgrad_explain.web.examples import code_for, examples, write_pictures
 
 
@@ -11,7 +10,10 @@ def test_each_has_code():
     for one in examples():
         for picture in (one.picture, one.target):
             assert picture.size == (320, 320)
-            drawn = eval(code_for(picture), {"scenes": scenes})
+            code = code_for(picture)
+            names = {}
+            exec("\n".join(code.imports), names)
+            drawn = eval(code.text, names)
             assert Image.fromarray(drawn).tobytes() == picture.tobytes()
     assert examples()[0].picture.tobytes() != examples()[0].target.tobytes()
 

@@ -10,6 +10,7 @@ import pytest
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery import Gallery, Hit
+from mmgrad_explain.stand_ins import stand_in
 from mmgrad_explain.web.examples import examples, write_pictures
 from mmgrad_explain.web.limits import Limits
 from mmgrad_explain.web.models import Models
@@ -86,6 +87,43 @@ def test_the_example_gallery(searches, content):
     assert searches.reference_of(walk.turns[0]).tobytes() == examples()[0].picture.tobytes()
 
 
+def test_layer_and_score_of_the_maps(searches, content, tmp_path, monkeypatch):
+    def hits(**chosen):
+        return searches.search(Walk(), examples()[1].text, 2, content=content, name="example picture", **chosen)[1]
+
+    own = hits()
+    assert [one["caption"].partition("; ")[2] for one in own["tiles"][1:]] == ["map of shift"] * 2
+    assert own["tiles"][0]["caption"] is None
+    assert [one["map_of"] for one in own["data"]["hits"]] == ["shift"] * 2
+    other = hits(layer="network.visual.layer3", score="similarity")
+    assert [one["map_of"] for one in other["data"]["hits"]] == ["similarity"] * 2
+    assert np.shape(other["data"]["hits"][0]["grid"]) == (6, 6)
+    assert other["data"]["asked"]["layer"] == "network.visual.layer3"
+    assert other["data"]["asked"]["score"] == "similarity"
+    same(*run(other, tmp_path, monkeypatch), other)
+    for chosen in ({"layer": "network.none"}, {"score": "nonsense"}):
+        with pytest.raises(InputError, match=next(iter(chosen.values()))):
+            hits(**chosen)
+
+
+def test_what_can_be_asked(models, searches, own):
+    assert searches.abilities() is models.abilities("reference")
+    with Searches(models, own, pixels=Limits().pixels) as others:
+        found = others.abilities()
+    assert dict(found.layers)["network.features"] == (8, 8)
+    assert found.target_scores == ("similarity", "pair", "pair-different")
+
+
+def test_two_towers_show_their_own_score(tmp_path, models, content):
+    write_pictures(tmp_path / "pictures")
+    with Gallery(tmp_path / "towers.db", stand_in("clip", tmp_path / "clip"), create=True) as gallery:
+        gallery.index([tmp_path / "pictures"])
+    with Searches(models, str(tmp_path / "towers.db"), pixels=Limits().pixels) as searches:
+        _, shown = searches.search(Walk(), "a red ring", 2, content=content, name="mine.png")
+    assert [one["map_of"] for one in shown["data"]["hits"]] == ["image-text"] * 2
+    assert any(np.ptp(one["grid"]) > 0 for one in shown["data"]["hits"])
+
+
 def test_on_from_a_hit_and_back(searches, content):
     walk, _ = searches.search(Walk(), "take away the triangle", 3, content=content, name="mine.png")
     found = walk.hit(2)
@@ -150,6 +188,7 @@ def test_a_gallery_of_ones_own(own, models, picture, picture_file, tmp_path, mon
         assert [one["state"] for one in shown["data"]["hits"]] == ["gone", "there"]
         assert len(shown["tiles"]) == 2
         assert any("are gone" in note for note in shown["data"]["notes"])
+        assert any("are gone" in note for note in shown["tiles"][0]["notes"])
     same_file = picture_file.parent / "query.png"
     assert same_file == tmp_path / "query.png"
     found, _ = run(shown, tmp_path, monkeypatch)

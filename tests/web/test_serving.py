@@ -192,20 +192,23 @@ def test_an_example_is_chosen(ask):
 
 def test_a_search_that_goes_on(ask, upload):
     session = uuid.uuid4().hex
-    shown, _, steps, said = ask("search", upload(png(60, 40)), "make it red", 3, None, session=session)["data"]
+    method = "network.visual.layer3", "similarity"
+    shown, _, steps, said = ask("search", upload(png(60, 40)), "make it red", 3, None, *method, session=session)["data"]
     assert (said, len(shown["tiles"])) == ("", 4)
+    assert [one["map_of"] for one in shown["data"]["hits"]] == ["similarity"] * 3
     assert "mine.png: <q>make it red</q>" in steps
     done = ask("go_on", None, session=session, event={"index": 2, "value": 2})["data"]
     assert done[0]["path"].endswith(".png")
     assert done[1]["value"] == ""
     assert "and now?" in done[2]
-    shown, _, steps, said = ask("search", None, "and larger", 2, None, session=session)["data"]
+    shown, _, steps, said = ask("search", None, "and larger", 2, None, "", "", session=session)["data"]
     assert (said, len(shown["tiles"])) == ("", 3)
     assert steps.count("<li>") == 2
-    picture, text, steps, shown, *_ = ask("go_back", None, 3, session=session)["data"]
+    picture, text, steps, shown, *_ = ask("go_back", None, 3, *method, session=session)["data"]
+    assert shown["data"]["asked"]["layer"] == "network.visual.layer3"
     assert (text, steps.count("<li>"), len(shown["tiles"])) == ("make it red", 1, 4)
     assert Image.open(picture["path"]).size == (60, 40)
-    assert "no search before" in alert(ask("go_back", None, 3, session=session))
+    assert "no search before" in alert(ask("go_back", None, 3, "", "", session=session))
     *_, steps = ask("begin", session=session)["data"]
     assert steps == ""
     assert "there is no hit 1" in alert(ask("go_on", None, session=session, event={"index": 0, "value": 1}))
@@ -214,16 +217,18 @@ def test_a_search_that_goes_on(ask, upload):
 
 
 def test_searches_that_cannot_be_made(ask, upload):
-    assert "there is no reference yet" in alert(ask("search", None, "make it red", 3, None))
-    assert "the sentence is empty" in alert(ask("search", upload(png(8, 8)), "", 3, None))
+    assert "there is no reference yet" in alert(ask("search", None, "make it red", 3, None, "", ""))
+    assert "the sentence is empty" in alert(ask("search", upload(png(8, 8)), "", 3, None, "", ""))
+    assert "network.none" in alert(ask("search", upload(png(8, 8)), "make it red", 3, None, "network.none", ""))
+    assert "this could not be done" in alert(ask("search", upload(png(8, 8)), "make it red", 3, None, [{}], ""))
     for count, found in ((99, 12), (-1, 1), ("x", 1), (None, 1)):
-        shown = ask("search", upload(png(8, 8)), "make it red", count, None)["data"][0]
+        shown = ask("search", upload(png(8, 8)), "make it red", count, None, "", "")["data"][0]
         assert len(shown["tiles"]) == found + 1
 
 
 def test_two_users_do_not_meet(ask, upload):
     one, two = uuid.uuid4().hex, uuid.uuid4().hex
-    ask("search", upload(png(60, 40)), "make it red", 3, None, session=one)
+    ask("search", upload(png(60, 40)), "make it red", 3, None, "", "", session=one)
     assert "there is no hit 1" in alert(ask("go_on", None, session=two, event={"index": 0, "value": 1}))
     assert alert(ask("go_on", None, session=one, event={"index": 0, "value": 1})) == ""
 
@@ -260,7 +265,7 @@ def test_only_uploads_are_taken_as_pictures(ask, path):
     given = {"path": path, "orig_name": "x.png", "meta": {"_type": "gradio.FileData"}}
     for asked in (question(given), question(given, text=given), question(None, layer=given)):
         assert ask(*asked).status_code == 403
-    assert ask("search", given, "make it red", 3, None).status_code == 403
+    assert ask("search", given, "make it red", 3, None, "", "").status_code == 403
 
 
 def test_nothing_is_fetched_for_anybody(address, ask):

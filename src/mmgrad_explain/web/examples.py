@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
@@ -51,20 +51,32 @@ def examples() -> tuple[Example, ...]:
     return tuple(found)
 
 
-def code_for(picture: Image.Image) -> str | None:
+class Code(NamedTuple):
+    """A piece of Python.
+
+    Attributes:
+        text: An expression, or a line.
+        imports: The lines that it needs above it.
+    """
+
+    text: str
+    imports: tuple[str, ...] = ()
+
+
+def code_for(picture: Image.Image) -> Code | None:
     """Find the Python that draws a picture, if it is one of the examples.
 
     Args:
         picture: Any picture.
 
     Returns:
-        An expression that uses ``scenes`` and gives an array; None for any other picture.
+        An expression that gives an array; None for any other picture.
     """
     for one in examples():
         scene = f"next(scenes({SERIES}, 1, size={SIZE}, start={one.scene}))"
         for drawn, part in ((one.picture, "reference"), (one.target, f"triplets[{one.edit}].target")):
             if drawn.size == picture.size and drawn.tobytes() == picture.tobytes():
-                return f"{scene}.{part}"
+                return Code(f"{scene}.{part}", ("from mmgrad_explain.data.scenes import scenes",))
     return None
 
 

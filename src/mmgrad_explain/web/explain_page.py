@@ -8,7 +8,7 @@ from mmgrad_explain.attention.weighting import WEIGHTINGS
 from mmgrad_explain.web.answers import Question, answer
 from mmgrad_explain.web.examples import examples
 from mmgrad_explain.web.handlers import QUICK, WORKING, alert, bring, told
-from mmgrad_explain.web.inputs import example_strip, given, picture_input
+from mmgrad_explain.web.inputs import example_strip, given, layer_choices, picture_input, score_choices
 from mmgrad_explain.web.limits import sentences
 from mmgrad_explain.web.viewer import viewer
 
@@ -16,31 +16,18 @@ if TYPE_CHECKING:
     from mmgrad_explain.web.limits import Limits
     from mmgrad_explain.web.models import Models
 
-_OWN = ("the model's own", "")
-_ASKED = {
-    "shift": "what the text changes",
-    "similarity": "likeness of picture with text and target",
-    "pair": "what both have in common",
-    "pair-different": "what differs between both",
-    "image-text": "likeness of picture and text",
-    "match": "picture and text match",
-    "answer": "likelihood of the answer",
-}
 
-
-def explain_tab(models: Models, limits: Limits) -> Any:
+def explain_tab(models: Models, limits: Limits) -> None:
     """Lay the tab out; to be called where it is to stand.
 
     Args:
         models: What can be chosen from.
         limits: What is taken.
-
-    Returns:
-        What is to be bound to the page's loading: a function of nothing, and its outputs.
     """
     import gradio as gr
 
     first = examples()[0]
+    can_first = models.abilities(models.first)
     shown_first = Question(first.picture, (first.text,), models.first, words=True, picture_name="example picture")
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=300):
@@ -58,11 +45,12 @@ def explain_tab(models: Models, limits: Limits) -> Any:
             with gr.Accordion("Model and method", open=False):
                 model = gr.Dropdown(list(models.names), value=models.first, label="Model")
                 said = gr.Textbox(
-                    label="Answer", info="What the model might say; empty: what it says itself", visible=False,
-                    max_length=limits.characters,
+                    label="Answer", info="What the model might say; empty: what it says itself",
+                    visible=can_first.answers, max_length=limits.characters,
                 )  # fmt: skip
-                layer = gr.Dropdown([_OWN], value="", label="Layer")
-                score = gr.Dropdown([_OWN], value="", label="Score", info="What the map is of")
+                layer = gr.Dropdown(layer_choices(can_first), value="", label="Layer")
+                scores = score_choices(can_first, target=False)
+                score = gr.Dropdown(scores, value="", label="Score", info="What the map is of")
                 weighting = gr.Dropdown(list(WEIGHTINGS), value="gradcam", label="Weighting")
                 words = gr.Checkbox(value=True, label="Shade the words by what they contribute")
                 phrases = gr.Checkbox(value=False, label="Each phrase by itself")
@@ -84,12 +72,9 @@ def explain_tab(models: Models, limits: Limits) -> Any:
 
     def fill(name: str) -> tuple[Any, Any, Any]:
         can = models.abilities(name)
-        layers = [(f"{one} ({h} x {w})", one) for one, (h, w) in can.layers]
-        scores = [(f"{_ASKED[one]} ({one})", one) for one in can.scores]
-        scores += [(f"{_ASKED[one]} ({one}; needs a target)", one) for one in can.target_scores]
         return (
-            gr.Dropdown([_OWN, *layers], value=""),
-            gr.Dropdown([_OWN, *scores], value=""),
+            gr.Dropdown(layer_choices(can), value=""),
+            gr.Dropdown(score_choices(can, target=False), value=""),
             gr.Textbox(visible=can.answers),
         )
 
@@ -103,6 +88,4 @@ def explain_tab(models: Models, limits: Limits) -> Any:
     chosen = strip.select(choose, None, [picture, text], **QUICK).then
     for trigger in (button.click, text.submit, chosen):
         trigger(*asked, show_progress_on=shown, **WORKING).then(None, js=bring("answer"))
-    filled = told(fill, 3), model, [layer, score, said, told_here]
-    model.change(*filled, **WORKING)
-    return filled
+    model.change(told(fill, 3), model, [layer, score, said, told_here], **WORKING)

@@ -19,7 +19,19 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.web.examples import Example
     from mmgrad_explain.web.limits import Limits
+    from mmgrad_explain.web.models import Abilities
 
+OWN = ("the model's own", "")
+"""The first choice of a layer and of a score: its label and its value."""
+_ASKED = {
+    "shift": "what the text changes",
+    "similarity": "likeness of picture with text and target",
+    "pair": "what both have in common",
+    "pair-different": "what differs between both",
+    "image-text": "likeness of picture and text",
+    "match": "picture and text match",
+    "answer": "likelihood of the answer",
+}
 _THUMBNAIL = 96  # pixels
 _PRESS = """
 element.addEventListener("click", (event) => {
@@ -58,6 +70,23 @@ def given(value: Any, limits: Limits, what: str = "picture") -> Given:
         raise InputError(f"there is no {what} yet: upload, paste or photograph one, or choose an example")
     found = read_picture(value["path"], Path(str(value.get("orig_name") or value["path"])).name, limits)
     return found if code_for(found.image) is None else found._replace(name="example picture")
+
+
+def layer_choices(can: Abilities) -> list[tuple[str, str]]:
+    """What a picker of layers offers of a model: labels, with the grid's height and width, and names."""
+    return [OWN, *((f"{name} ({h} x {w})", name) for name, (h, w) in can.layers)]
+
+
+def score_choices(can: Abilities, *, target: bool) -> list[tuple[str, str]]:
+    """What a picker of scores offers of a model: labels and names.
+
+    Args:
+        can: What the model can be asked.
+        target: Whether there is always a target; else it is said which scores need one.
+    """
+    need = "" if target else "; needs a target"
+    alone = [(f"{_ASKED[name]} ({name})", name) for name in can.scores]
+    return [OWN, *alone, *((f"{_ASKED[name]} ({name}{need})", name) for name in can.target_scores)]
 
 
 def example_strip(examples: Sequence[Example], **options: Any) -> Any:

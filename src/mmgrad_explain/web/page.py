@@ -6,7 +6,6 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.web.explain_page import explain_tab
-from mmgrad_explain.web.handlers import WORKING
 from mmgrad_explain.web.search_page import search_tab
 
 if TYPE_CHECKING:
@@ -44,11 +43,10 @@ def build(models: Models, searches: Searches, limits: Limits, *, gallery: str) -
         gr.HTML(_HEAD)
         with gr.Tabs():
             with gr.Tab("Explain"):
-                function, source, outputs = explain_tab(models, limits)
+                explain_tab(models, limits)
             with gr.Tab("Search a gallery"):
                 search_tab(searches, limits, gallery)
         gr.HTML(_FOOT)
-        blocks.load(function, source, outputs, **WORKING)
     blocks.queue(max_size=limits.waiting, default_concurrency_limit=1, api_open=False)
     return blocks
 

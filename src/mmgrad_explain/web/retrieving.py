@@ -17,6 +17,7 @@ from mmgrad_explain.images import open_image
 from mmgrad_explain.web import snippet
 from mmgrad_explain.web.answers import record
 from mmgrad_explain.web.examples import write_pictures
+from mmgrad_explain.web.models import find_abilities
 from mmgrad_explain.web.viewer import payload, tile
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.gallery import Hit, Retrieval
     from mmgrad_explain.gallery_sheet import RetrievalMaps
-    from mmgrad_explain.web.models import Models
+    from mmgrad_explain.web.models import Abilities, Models
 
+_EXAMPLES_MODEL = "reference"
 NEXT = "Use as the next reference"
 """The button of a hit."""
 
@@ -144,8 +146,28 @@ class Searches:
                 self._gallery = self._example_gallery() if self._address is None else self._own_gallery(self._address)
             return self._gallery
 
+    def abilities(self) -> Abilities:
+        """What the gallery's model can be asked.
+
+        Raises:
+            InputError: As :meth:`gallery`; the one of example pictures is not made for this.
+        """
+        if self._address is None:
+            return self._models.abilities(_EXAMPLES_MODEL)
+        gallery = self.gallery()
+        with self._models.lock:
+            return find_abilities(gallery.composer)
+
     def search(
-        self, walk: Walk, text: str, k: int, *, content: bytes = b"", name: str = ""
+        self,
+        walk: Walk,
+        text: str,
+        k: int,
+        layer: str | None = None,
+        score: str | None = None,
+        *,
+        content: bytes = b"",
+        name: str = "",
     ) -> tuple[Walk, dict[str, Any]]:
         """Search, and pack what the page shows.
 
@@ -153,6 +175,8 @@ class Searches:
             walk: What was asked before; its reference is asked with.
             text: What should change.
             k: How many hits.
+            layer: Dotted name of the layer of the maps; the model's own when None.
+            score: Name of the score of the hits' maps; the model's own when None.
             content: The file of the picture to ask with, where the walk has no reference.
             name: What it is called.
 
@@ -161,23 +185,24 @@ class Searches:
             the hits'.
 
         Raises:
-            InputError: As ``Gallery.retrieve``.
+            InputError: As ``Gallery.retrieve`` and ``Gallery.explain``.
         """
         gallery = self.gallery()
         hit = walk.reference
         with self._models.lock:
             found = gallery.retrieve(content if hit is None else hit.path, text, k)
-            maps = gallery.explain(found)
+            maps = gallery.explain(found, layer=layer, score=score)
         turn = Turn(
             text, hit, name if hit is None else Path(hit.path).name, content if hit is None else b"", found.hits
         )
         after = Walk((*walk.before, turn))
-        return after, self._packed(after, found, maps, k)
+        asked = {"k": k, "layer": layer, "score": score}
+        return after, self._packed(after, found, maps, asked)
 
-    def again(self, walk: Walk, k: int) -> dict[str, Any]:
+    def again(self, walk: Walk, k: int, layer: str | None = None, score: str | None = None) -> dict[str, Any]:
         """Repeat the last turn of a walk; gives what the page shows then."""
-        last = walk.turns[-1]
-        return self.search(replace(walk, chosen=None), last.text, k, content=last.content, name=last.name)[1]
+        last, before = walk.turns[-1], replace(walk, chosen=None)
+        return self.search(before, last.text, k, layer, score, content=last.content, name=last.name)[1]
 
     def picture_of(self, hit: Hit) -> Image.Image:
         """Read a hit's picture.
@@ -200,7 +225,7 @@ class Searches:
 
     def _example_gallery(self) -> Gallery:
         folder = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="mmgrad-gallery-")))
-        composer = self._models.composer("reference")
+        composer = self._models.composer(_EXAMPLES_MODEL)
         gallery = self._open.enter_context(Gallery(folder / "examples.db", composer, create=True))
         write_pictures(folder / "pictures")
         gallery.index([folder / "pictures"])
@@ -210,8 +235,10 @@ class Searches:
         device = None if self._models.device is None else str(self._models.device)
         return self._open.enter_context(Gallery(address, device=device))
 
-    def _packed(self, walk: Walk, found: Retrieval, maps: RetrievalMaps, k: int) -> dict[str, Any]:
-        tiles = [tile(maps.query, title=f"You asked: {found.text}")]
+    def _packed(self, walk: Walk, found: Retrieval, maps: RetrievalMaps, asked: dict[str, Any]) -> dict[str, Any]:
+        first = tile(maps.query, title=f"You asked: {found.text}")
+        first["notes"] = list(dict.fromkeys([*found.notes, *first["notes"]]))
+        tiles = [first]
         hits = []
         for hit in found.hits:
             name = Path(hit.path).name
@@ -219,18 +246,20 @@ class Searches:
             if hit.rank in maps.hits:
                 explanation, index = maps.hits[hit.rank]
                 title = f"{hit.rank}. {name}"
-                tiles.append(tile(explanation, index, target=True, title=title, action=(NEXT, hit.rank)))
-                one["grid"] = explanation.calls[1][index].tolist()
+                caption = f"ranked by similarity = {hit.score:.4f}; map of {explanation.score_name}"
+                action = (NEXT, hit.rank)
+                tiles.append(tile(explanation, index, target=True, title=title, caption=caption, action=action))
+                one |= {"map_of": explanation.score_name, "grid": explanation.calls[1][index].tolist()}
             hits.append(one)
         turns = [{"picture": turn.name, "hit": turn.rank, "text": turn.text} for turn in walk.turns]
-        data = record({"turns": turns, "k": k, "gallery": self._shown_address()}, maps.query)
+        data = record({"turns": turns, **asked, "gallery": self._shown_address()}, maps.query)
         data |= {"hits": hits, "notes": list(maps.notes)}
-        first = walk.turns[0]
+        begun = walk.turns[0]
         code = snippet.of_walk(
-            (self.reference_of(first), first.name),
+            (self.reference_of(begun), begun.name),
             [(turn.rank, turn.text) for turn in walk.turns],
             gallery=self._shown_address(),
-            k=k,
+            **asked,
         )
         return payload(tiles, data=data, snippet=code)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.web.examples import code_for
+from mmgrad_explain.web.examples import Code, code_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,15 +24,13 @@ def of_question(question: Question, model: str) -> str:
     Returns:
         A program; pictures that are no examples are files by the names that they were given under.
     """
-    lines, picture = _picture("picture", question.picture, question.picture_name)
-    target = None
+    pictures = [_named("picture", question.picture, question.picture_name)]
     if question.target is not None:
-        more, target = _picture("target", question.target, question.target_name)
-        lines += more
+        pictures.append(_named("target", question.target, question.target_name))
     called = "phrase_maps" if question.phrases else "explain"
     texts: Any = list(question.texts) if len(question.texts) > 1 else question.texts[0]
-    arguments = [picture, repr(texts)]
-    arguments += [] if target is None else [f"target={target}"]
+    arguments = ["picture", repr(texts)]
+    arguments += [] if question.target is None else ["target=target"]
     given = {
         "model": model,
         "layer": question.layer,
@@ -42,20 +40,24 @@ def of_question(question: Question, model: str) -> str:
         "answer": question.answer,
     }
     arguments += [f"{name}={value!r}" for name, value in given.items() if value is not None]
-    imports = [f"from mmgrad_explain import {called}"]
-    if any("scenes(" in line for line in lines):
-        imports.append("from mmgrad_explain.data.scenes import scenes")
+    imports = [f"from mmgrad_explain import {called}", *(line for one in pictures for line in one.imports)]
     result = f"explanation = {called}({', '.join(arguments)})" + (".explanation" if question.phrases else "")
     shown = [
         "for index in range(len(explanation)):",
         "    print(explanation.in_words(index))",
         '    explanation.overlay(index).save(f"map_{index}.png")',
     ]
-    return "\n".join([*imports, "", *lines, result, *shown]) + "\n"
+    return "\n".join([*dict.fromkeys(imports), "", *(one.text for one in pictures), result, *shown]) + "\n"
 
 
 def of_walk(
-    first: tuple[Image.Image, str], asked: Sequence[tuple[int | None, str]], *, gallery: str | None, k: int
+    first: tuple[Image.Image, str],
+    asked: Sequence[tuple[int | None, str]],
+    *,
+    gallery: str | None,
+    k: int,
+    layer: str | None,
+    score: str | None,
 ) -> str:
     """Give the code for a search that went on.
 
@@ -64,18 +66,20 @@ def of_walk(
         asked: Of each turn, the rank of the hit before that it asked with, and the sentence; the first has no rank.
         gallery: Address of the gallery; None of the example gallery.
         k: How many hits.
+        layer: Dotted name; the model's own when None.
+        score: Name of the score of the hits' maps; the model's own when None.
 
     Returns:
         A program.
     """
-    steps, place = _picture("picture", *first)
+    picture = _named("picture", *first)
+    steps = [picture.text]
     for rank, text in asked:
-        reference = place if rank is None else f"found.hits[{rank - 1}].path"
+        reference = "picture" if rank is None else f"found.hits[{rank - 1}].path"
         steps.append(f"found = gallery.retrieve({reference}, {text!r}, k={k})")
-    steps += ["maps = gallery.explain(found)", 'maps.sheet().save("hits.png")']
-    head = ["from mmgrad_explain import Gallery"]
-    if "scenes(" in steps[0]:
-        head.append("from mmgrad_explain.data.scenes import scenes")
+    chosen = f"score={score!r}" if layer is None else f"layer={layer!r}, score={score!r}"
+    steps += [f"maps = gallery.explain(found, {chosen})", 'maps.sheet().save("hits.png")']
+    head = ["from mmgrad_explain import Gallery", *picture.imports]
     if gallery is not None:
         return "\n".join([*head, "", f"with Gallery({gallery!r}) as gallery:", *_indented(steps)]) + "\n"
     head = ["import tempfile", "", *head, "from mmgrad_explain.web.examples import write_pictures"]
@@ -89,12 +93,12 @@ def of_walk(
     return "\n".join([*head, "", *body]) + "\n"
 
 
-def _picture(name: str, picture: Image.Image, file: str) -> tuple[list[str], str]:
-    """The lines that give a picture its name, and that name."""
+def _named(name: str, picture: Image.Image, file: str) -> Code:
+    """The line that gives a picture its name."""
     code = code_for(picture)
     if code is not None:
-        return [f"{name} = {code}"], name
-    return [f"{name} = {file!r}  # the picture that was given to the page"], name
+        return Code(f"{name} = {code.text}", code.imports)
+    return Code(f"{name} = {file!r}  # the picture that was given to the page")
 
 
 def _indented(lines: Sequence[str]) -> list[str]:

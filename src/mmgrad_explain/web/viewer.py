@@ -39,6 +39,7 @@ def tile(
     *,
     target: bool = False,
     title: str,
+    caption: str | None = None,
     action: tuple[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Pack one map, ready for JSON.
@@ -48,6 +49,7 @@ def tile(
         index: Which sample.
         target: The target's map. The words stand beside the reference's.
         title: What to write above it.
+        caption: What to write below that; the score and its value when None.
         action: A button's label, and what the component's ``select`` event hands on when it is pressed, ready for JSON.
 
     Returns:
@@ -69,6 +71,7 @@ def tile(
     words = None if explanation.words is None or target else explanation.words[index]
     return {
         "title": title,
+        "caption": caption,
         "picture": _data_uri(picture),
         "size": [picture.width, picture.height],
         "heat": _packed_heat(heat),

@@ -251,7 +251,7 @@ function shownTile(data, number) {
     "article",
     { className: "tile", "aria-label": data.title },
     make("h3", {}, data.title),
-    make("p", { className: "quiet" }, data.score.name + " = " + Number(Number(data.score.value).toPrecision(5))),
+    make("p", { className: "quiet" }, data.caption ?? data.score.name + " = " + Number(data.score.value.toPrecision(5))),
     stage,
     readout,
     shownWords(data.words),

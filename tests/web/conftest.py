@@ -1,5 +1,7 @@
 """A real browser for the page's tests: Debian's Chromium, headless, driven by Playwright."""
 
+import io
+import mimetypes
 import os
 import shutil
 from types import SimpleNamespace
@@ -52,35 +54,67 @@ def address():
     from mmgrad_explain.web.limits import Limits
     from mmgrad_explain.web.serving import running
 
-    with running(Limits(upload_mb=1, pixels=1_000_000)) as at:
+    with running(Limits(upload_mb=1, pixels=3_000_000, waiting=3)) as at:
         yield at
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def context(browser):
-    """A visitor of their own, who saw no page before."""
+    """Where pages are opened that need no visitor of their own: what a page fetched once is there for the next one."""
     made = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    made.set_default_timeout(20_000)
+    made.grant_permissions(["clipboard-read", "clipboard-write"])
     yield made
     made.close()
+
+
+@pytest.fixture
+def page(context, address):
+    """The page as one finds it."""
+    opened = open_page(context, address)
+    yield opened
+    opened.close()
 
 
 def open_page(context, address):
     """Open the page and wait for its first map."""
     page = context.new_page()
+    page.set_default_timeout(30_000)
     page.goto(address)
-    page.locator("#maps .tile canvas").wait_for()
+    drawn(page)
     return page
 
 
-def upload(page, name, content):
-    """Give a picture in the place of the one that is there."""
-    page.get_by_role("button", name="Remove Image").first.click()
-    with page.expect_response(lambda answer: answer.url.partition("?")[0].endswith("/upload")):
-        page.locator("input[type=file]").first.set_input_files(
-            {"name": name, "mimeType": "image/png", "buffer": content}
-        )
-    page.wait_for_timeout(300)
+def drawn(page, box="#maps"):
+    """Wait until maps are there, all drawn, and none marked as old."""
+    page.wait_for_function(
+        "(box) => { const tiles = [...document.querySelectorAll(box + ' .tile')]; return tiles.length &&"
+        " tiles.every((one) => !one.dataset.old && [...one.querySelectorAll('button')].every((b) => !b.disabled)); }",
+        arg=box,
+    )
+
+
+def answered(page, act, box="#maps"):
+    """Do something and wait for the maps that come of it, whatever they are called."""
+    page.evaluate(
+        "(box) => document.querySelectorAll(box + ' .tile').forEach((one) => { one.dataset.old = 'old'; })", box
+    )
+    act()
+    drawn(page, box)
+
+
+def upload(page, name, content, place=0):
+    """Give a picture in the place of the one that is there, and wait until the page has it."""
+    box = page.locator(".image-container:visible").nth(place)
+    if box.get_by_role("button", name="Remove Image").count():
+        box.get_by_role("button", name="Remove Image").click()
+    choose_file(page, name, content, place)
+    box.locator(f"img[src$='/{name}']").wait_for(state="attached")
+
+
+def choose_file(page, name, content, place=0):
+    """Choose a file where there is no picture yet."""
+    file = {"name": name, "mimeType": mimetypes.guess_type(name)[0], "buffer": content}
+    page.locator(".image-container:visible").nth(place).locator("input[type=file]").set_input_files(file)
 
 
 def ask(page, sentence):
@@ -92,13 +126,54 @@ def explained(page, *titles):
     """Wait until these maps are shown and drawn."""
     page.wait_for_function(
         "(titles) => JSON.stringify([...document.querySelectorAll('#maps h3')].map((one) => one.textContent)) ==="
-        " JSON.stringify(titles)"
-        " && [...document.querySelectorAll('#maps .buttons button')].every((one) => !one.disabled)",
+        " JSON.stringify(titles)",
         arg=list(titles),
     )
+    drawn(page)
+
+
+def told(page, said):
+    """Wait for an alert that says this."""
+    page.locator("p[role=alert]:visible").filter(has_text=said).wait_for()
+
+
+def pick(page, label, option):
+    """Choose in a picker."""
+    box = page.get_by_label(label, exact=True).locator("visible=true")
+    box.click()
+    page.get_by_role("option", name=option, exact=True).locator("visible=true").click()
+    page.wait_for_function("([box, option]) => box.value === option", arg=[box.element_handle(), option])
+
+
+def pixels(page, number=0, box="#maps"):
+    """What a map looks like, as text."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return page.locator(f"{box} .stage canvas").nth(number).evaluate("(one) => one.toDataURL()")
+
+
+def code(page, box="#maps"):
+    """The Python that makes what is shown."""
+    return page.locator(f"{box} pre code").text_content()
+
+
+def downloaded(page, button):
+    """Press a button and read the file that comes."""
+    with page.expect_download() as waiting:
+        button.click()
+    return waiting.value.path().read_bytes()
+
+
+def written(picture, kind="png", **options):
+    """A picture as the bytes of a file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 @pytest.fixture(scope="session")
 def acts():
     """What a visitor does on the page."""
-    return SimpleNamespace(open_page=open_page, upload=upload, ask=ask, explained=explained)
+    functions = (
+        open_page, drawn, answered, upload, choose_file, ask, explained, told, pick, pixels, code, downloaded, written,
+    )  # fmt: skip
+    return SimpleNamespace(**{one.__name__: one for one in functions})

@@ -1,11 +1,9 @@
-"""What is no picture, in a real browser: one line says why, and the page goes on."""
+"""What cannot be answered, in a real browser: one line says why, and the page goes on."""
 
-import io
 import struct
 import zlib
 
 import numpy as np
-import pytest
 from PIL import Image
 
 
@@ -19,38 +17,54 @@ def bomb():
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
 
 
-def written(picture, kind):
-    buffer = io.BytesIO()
-    picture.save(buffer, kind)
-    return buffer.getvalue()
-
-
-def test_bad_files(acts, context, address, picture):
-    page = acts.open_page(context, address)
-    alert = page.locator("p[role=alert]")
-    cut = written(picture, "jpeg")
+def test_bad_files(page, acts, picture):
+    cut = acts.written(picture, "jpeg")
     for name, content, said in (
         ("text.png", b"no picture at all", "is not a picture of a known format"),
         ("cut.jpg", cut[: len(cut) // 2], "is truncated or damaged"),
         ("bomb.png", bomb(), "is too large to decode"),
+        ("wide.png", acts.written(Image.new("RGB", (2000, 1501))), "is too large to decode: 2000 x 1501 pixels"),
     ):
         acts.upload(page, name, content)
         acts.ask(page, "make it red")
-        alert.filter(has_text=f"{name.capitalize()} {said}").wait_for()
+        acts.told(page, f"{name} {said}")
     acts.ask(page, " ")
-    alert.filter(has_text="The sentence is empty").wait_for()
-    acts.upload(page, "good.png", written(picture, "png"))
+    acts.told(page, "the sentence is empty: say what should change")
+    acts.ask(page, "\n".join("abcdefg"))
+    acts.told(page, "7 sentences are too many at once: give up to 6")
+    acts.upload(page, "good.png", acts.written(picture))
     acts.ask(page, "make it red")
     acts.explained(page, "make it red")
-    assert alert.count() == 0
+    assert page.locator("p[role=alert]").count() == 0
 
 
-@pytest.mark.parametrize(("mode", "kind"), [("CMYK", "jpeg"), ("I;16", "png"), ("P", "gif")])
-def test_unusual_pictures(acts, context, address, picture, mode, kind):
-    page = acts.open_page(context, address)
+def test_files_that_are_not_even_sent(page, acts):
+    sent = []
+    page.on("request", lambda request: sent.append(request.url) if request.url.split("?")[0].endswith("/upload") else 0)
+    for example, (name, content, said) in enumerate(
+        (
+            ("large.png", b"x" * 1_000_001, "exceed the maximum allowed size"),
+            ("notes.txt", b"hello", "Invalid file type: notes.txt"),
+        ),
+        start=1,
+    ):
+        page.get_by_role("button", name="Remove Image").click()
+        acts.choose_file(page, name, content)
+        page.locator(".toast-body").filter(has_text=said).wait_for()
+        acts.ask(page, "make it red")
+        acts.told(page, "there is no picture yet: upload, paste or photograph one, or choose an example")
+        acts.answered(page, page.locator(".mmgrad-examples button").nth(example).click)
+        assert page.locator("p[role=alert]").count() == 0
+    assert sent == []
+
+
+def test_unusual_pictures(page, acts, picture):
     wide = np.asarray(picture.convert("L"), np.uint16) * 257
-    drawn = Image.fromarray(wide) if mode == "I;16" else picture.convert(mode)
-    acts.upload(page, f"unusual.{kind}", written(drawn, kind))
-    acts.ask(page, "make it red")
-    acts.explained(page, "make it red")
-    assert page.locator("#maps .stage canvas").evaluate("(one) => [one.width, one.height]") == list(picture.size)
+    for drawn, kind in (
+        (picture.convert("CMYK"), "jpeg"),
+        (Image.fromarray(wide), "png"),
+        (picture.convert("P").rotate(90, expand=True), "gif"),
+    ):
+        acts.upload(page, f"unusual.{kind}", acts.written(drawn, kind))
+        acts.answered(page, page.get_by_role("button", name="Show where it looks").click)
+        assert page.locator("#maps .stage canvas").evaluate("(one) => [one.width, one.height]") == list(drawn.size)

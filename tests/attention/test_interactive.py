@@ -71,6 +71,15 @@ def test_each_control_draws_what_overlay_draws(explanation):
     assert np.array_equal(shown(widget), np.asarray(explanation.overlay(**(asked | {"target": None}))))
 
 
+def test_photographs_are_drawn_no_larger_than_a_notebook_shows(explanation):
+    pictures = tuple(one.resize((1500, 1000)) for one in explanation.images)
+    places = (Placement((1000, 1500), (16, 24), (0.016, 0.016), (0.0, 0.0)),) * 2
+    widget = replace(explanation, images=pictures, placements=places, targets=None, words=None).interactive()
+    height, width, _ = shown(widget).shape
+    assert 480 < height < 560
+    assert 2 * 720 < width < 1600
+
+
 def test_only_what_there_is_can_be_chosen(explanation):
     widget = explanation.interactive()
     assert list(widget.controls) == ["index", "alpha", "threshold", "colormap", "contour", "target", "words"]

@@ -109,6 +109,48 @@ def test_large_pictures_are_made_smaller():
     assert (shown["width"], shown["height"]) == ("100", "25")
 
 
+def large(**known):
+    """A photograph of twelve megapixels with its map."""
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8))
+    placement = Placement((3000, 4000), (30, 40), (0.01, 0.01), (0.0, 0.0))
+    return made(1, images=(picture.resize((4000, 3000)),), placements=(placement,), **known)
+
+
+def test_a_large_photograph_is_measured_once_and_drawn_as_small_as_it_is_shown(monkeypatch):
+    explanation, sizes = large(), []
+    plain = Explanation.heatmap
+
+    def heatmap(self, *arguments, **options):
+        heat = plain(self, *arguments, **options)
+        sizes.append(heat.shape)
+        return heat
+
+    monkeypatch.setattr(Explanation, "heatmap", heatmap)
+    page = Read(explanation._repr_html_())
+    assert sizes == [(3000, 4000), (480, 640)]
+    assert page.text[6:10] == explanation.in_words().split("\n\n")
+    sizes.clear()
+    assert Image.open(io.BytesIO(explanation._repr_png_())).height < 600
+    assert Image.open(io.BytesIO(PhraseMaps(explanation, "text", ())._repr_png_())).height < 600
+    assert explanation.overlay(contour=True).height < 1200
+    assert max(sizes) == (1024, 1365)
+
+
+def test_a_smaller_drawing_shows_the_same():
+    explanation = large()
+    heat = explanation.heatmap()
+    small = explanation.heatmap(size=(300, 400))
+    assert small.shape == (300, 400)
+    assert np.abs(small - heat.reshape(300, 10, 400, 10).mean((1, 3))).max() < 0.01
+    alone = replace(explanation, placements=None)
+    assert np.abs(alone.heatmap(size=(300, 400)) - small).max() < 1e-5
+    drawn = np.asarray(explanation.overlay())[:, 1400:]
+    picture = blend(explanation.images[0], heat, alpha=0.7)
+    expected = np.asarray(Image.fromarray(picture).resize((1365, 1024), Image.Resampling.LANCZOS)).astype(int)
+    top, left = 39, 2 * 1365 + 3 * 39 - 39 - 1365 - 1400
+    assert np.abs(drawn[top : top + 1024, left : left + 1365] - expected).mean() < 2
+
+
 def test_everything_written_is_escaped():
     words = ((Word(EVIL, 0.5, 1.0, (0,)),),)
     evil = made(1, texts=(EVIL,), model=EVIL, score_name=EVIL, notes=(EVIL,), answers=(EVIL,), words=words)
@@ -140,7 +182,7 @@ def test_a_target():
     )
     page = Read(pair._repr_html_())
     assert page.text[:4] == ["reference", "map", "target", "map of the target"]
-    assert "on the target: the map is empty" in page.text
+    assert "on the target: the map is flat: no place of the picture counts more than another" in page.text
     unknown = Read(replace(pair, targets=None, target_placements=None)._repr_html_())
     assert unknown.text[:2] == ["reference", "map"]
     assert len(unknown.pictures) == 2, "no map without its picture beside maps that have theirs"

@@ -223,7 +223,7 @@ def test_phrases_in_words_are_of_the_sentence(run, picture_file):
 def test_a_map_of_nothing_is_said(run, picture_file):
     code, out, err = run("overlay", picture_file, "abracadabra")
     assert code == 0
-    assert "region  none: the map is empty" in out
+    assert "region  none: the map is flat (no place of the picture counts more than another)" in out
     assert "does not know 'abracadabra'" in err
 
 

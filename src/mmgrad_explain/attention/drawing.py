@@ -1,29 +1,38 @@
-"""An explanation's maps over its pictures, set side by side."""
+"""An explanation's maps over its pictures, set side by side.
+
+Pictures are made as small as they are shown before a map is laid on them: what is drawn is the same, and a photograph
+of many megapixels takes no longer than a small one.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
+from PIL import Image
 
-from mmgrad_explain.attention.fusing import resize_maps
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from collections.abc import Sequence
 
     from mmgrad_explain.attention.explanation import Explanation
+
+HIGHEST, NOTEBOOK = 1024, 480
+"""Pixels of the highest tile, in a file and in a notebook."""
+
+_LOWEST = 320  # likewise of the lowest: smaller pictures are enlarged
+_WIDEST = 3  # times as wide as high
 
 
 def draw_overlay(
     explanation: Explanation,
-    index: int,
+    index: int = 0,
     *,
-    image: Any,
-    target: Any,
-    words: bool,
-    contour: bool,
-    colours: dict[str, Any],
+    image: Any = None,
+    target: Any = None,
+    words: bool = False,
+    most: int = HIGHEST,
+    **options: Any,
 ) -> Image.Image:
     """Draw one sample; see :meth:`~mmgrad_explain.attention.Explanation.overlay`.
 
@@ -33,39 +42,85 @@ def draw_overlay(
         image: The picture, where the explanation does not know it.
         target: Likewise of the target; False leaves it out.
         words: Add the strip of words.
-        contour: Draw the line around the brightest part.
-        colours: ``alpha``, ``colormap`` and ``threshold`` of :func:`~mmgrad_explain.overlay.blend`.
+        most: Height of the highest tile, in pixels.
+        **options: Of :func:`draw_map`.
 
     Raises:
-        InputError: no picture is known, there are no words, or as ``blend`` and ``heatmap``.
+        InputError: no picture is known, there are no words, or as :func:`draw_map`.
     """
-    from mmgrad_explain import overlay as draw
     from mmgrad_explain.images import open_image
+    from mmgrad_explain.overlay import panel
 
     if words and explanation.words is None:
         raise InputError("words: the explanation has none; ask for them with words=True when explaining")
-    tiles: list[Any] = []
-    captions: list[str] = []
-    pairs = [(image, explanation.images, False)]
+    wanted = [(image, explanation.images, False)]
     if target is not False and len(explanation.calls) > 1 and (target is not None or explanation.targets is not None):
-        pairs.append((target, explanation.targets, True))
-    for given, known, of_target in pairs:
-        heat = explanation.heatmap(index, target=of_target)
+        wanted.append((target, explanation.targets, True))
+    pictures: list[Image.Image] = []
+    for given, known, of_target in wanted:
+        explanation.heatmap(index, target=of_target, size=(1, 1))  # is there such a sample?
         if given is None and known is None:
             raise InputError("image: the explanation does not know its picture, so pass image=")
-        picture = open_image(given) if given is not None or known is None else known[index]
-        if heat.shape != (picture.height, picture.width):
-            heat = resize_maps(torch.from_numpy(heat)[None], (picture.height, picture.width))[0].numpy()
-        drawn: Any = draw.blend(picture, heat, **colours)
-        drawn = draw.contour(drawn, heat) if contour else drawn
-        tiles += [picture, drawn]
+        pictures.append(open_image(given) if given is not None or known is None else known[index])
+    height = tile_height(pictures, most)
+    tiles: list[Any] = []
+    captions: list[str] = []
+    for picture, (_, _, of_target) in zip(pictures, wanted, strict=True):
+        small = shrunk(picture, height)
+        tiles += [small, draw_map(explanation, index, small, target=of_target, **options)]
         captions += ["target" if of_target else "reference", _caption(explanation, index, of_target=of_target)]
-    sheet = draw.panel(tiles, captions=captions)
+    sheet = panel(tiles, captions=captions, height=height)
     if words and explanation.words is not None:
         from mmgrad_explain.overlay_words import add_words
 
         sheet = add_words(sheet, [(word.text, word.scaled) for word in explanation.words[index]])
     return sheet
+
+
+def draw_map(
+    explanation: Explanation,
+    index: int,
+    picture: Image.Image,
+    *,
+    target: bool = False,
+    contour: bool = False,
+    alpha: float = 0.7,
+    **colours: Any,
+) -> Any:
+    """Lay a map on its picture.
+
+    Args:
+        explanation: The maps.
+        index: Which sample.
+        picture: Of any size.
+        target: The target's map.
+        contour: Draw the line around the brightest part too.
+        alpha: As in :func:`~mmgrad_explain.overlay.blend`.
+        **colours: ``colormap`` and ``threshold`` likewise.
+
+    Returns:
+        (H, W, 3) uint8, RGB, of the picture's size.
+
+    Raises:
+        InputError: as ``blend``, and :meth:`~mmgrad_explain.attention.Explanation.heatmap`.
+    """
+    from mmgrad_explain import overlay as draw
+
+    heat = explanation.heatmap(index, target=target, size=(picture.height, picture.width))
+    drawn = draw.blend(picture, heat, alpha=alpha, **colours)
+    return draw.contour(drawn, heat) if contour else drawn
+
+
+def tile_height(pictures: Sequence[Image.Image], most: int) -> int:
+    """Give the height of tiles for pictures: that of the highest one, within bounds."""
+    return min(max(_LOWEST, *(picture.height for picture in pictures)), most)
+
+
+def shrunk(picture: Image.Image, height: int) -> Image.Image:
+    """Make a picture no larger than its tile; one that is smaller stays as it is."""
+    ratio = min(height / picture.height, _WIDEST * height / picture.width)
+    size = (max(1, round(picture.width * ratio)), max(1, round(picture.height * ratio)))
+    return picture if ratio >= 1 else picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
 def _caption(explanation: Explanation, index: int, *, of_target: bool) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmgrad_explain.attention.drawing import draw_overlay
+from mmgrad_explain.attention.drawing import NOTEBOOK, draw_overlay
 from mmgrad_explain.attention.fusing import resize_maps
 from mmgrad_explain.attention.interactive import interactive_overlay
 from mmgrad_explain.attention.plain_words import describe
@@ -133,17 +133,20 @@ class Explanation:
         """
         return resize_maps(self.maps, (size, size) if isinstance(size, int) else (size[0], size[1]))
 
-    def heatmap(self, index: int = 0, *, target: bool = False, normalize: bool = True) -> NDArray[np.float32]:
+    def heatmap(
+        self, index: int = 0, *, target: bool = False, normalize: bool = True, size: tuple[int, int] | None = None
+    ) -> NDArray[np.float32]:
         """Give one map on the original picture's own pixels.
 
         Args:
             index: Which sample.
             target: The target's map (the second call) instead of the reference's.
             normalize: Divide by the largest value. A flat map becomes zeros.
+            size: (H, W) of another grid that evenly covers the picture: that of a smaller copy, say.
 
         Returns:
-            (H, W) float32, in [0, 1] when normalized: the original picture's size where its placement is known, else
-            the model input's, else the map's own.
+            (H, W) float32, in [0, 1] when normalized: ``size``, or the original picture's size where its placement is
+            known, else the model input's, else the map's own.
 
         Raises:
             InputError: no such sample, or no map of a target.
@@ -151,9 +154,14 @@ class Explanation:
         grid = self._map(index, target=target)
         placements = self.target_placements if target else self.placements
         if placements is not None:
-            heat = placements[index].to_original(grid.cpu().numpy())
+            place = placements[index]
+            if size is not None:
+                scale = (place.scale[0] * place.original[0] / size[0], place.scale[1] * place.original[1] / size[1])
+                place = replace(place, original=size, scale=scale)
+            heat = place.to_original(grid.cpu().numpy())
         else:
-            heat = resize_maps(grid[None], self.input_size or (grid.shape[0], grid.shape[1]))[0].cpu().numpy()
+            own = self.input_size or (grid.shape[0], grid.shape[1])
+            heat = resize_maps(grid[None], size or own)[0].cpu().numpy()
         if not normalize:
             return heat
         largest = float(heat.max())
@@ -238,6 +246,8 @@ class Explanation:
     ) -> Image.Image:
         """Draw the picture beside itself with the map over it, and the target likewise where there is one.
 
+        Pictures more than 1024 pixels high are drawn at that height.
+
         Args:
             index: Which sample.
             image: The picture, where the explanation does not know it: anything ``open_image`` takes.
@@ -252,8 +262,8 @@ class Explanation:
             InputError: no picture is known, ``words`` were not asked for, ``alpha`` or ``threshold`` is out of range,
                 ``colormap`` is unknown, or as :meth:`heatmap`.
         """
-        colours = {"alpha": alpha, "colormap": colormap, "threshold": threshold}
-        return draw_overlay(self, index, image=image, target=target, words=words, contour=contour, colours=colours)
+        colours: dict[str, Any] = {"alpha": alpha, "colormap": colormap, "threshold": threshold}
+        return draw_overlay(self, index, image=image, target=target, words=words, contour=contour, **colours)
 
     def show(self, index: int = 0, **options: Any) -> None:
         """Open :meth:`overlay` in the system's picture viewer."""
@@ -275,7 +285,7 @@ class Explanation:
         return interactive_overlay(self)
 
     def _repr_png_(self) -> bytes | None:
-        return None if self.images is None else png_bytes(self.overlay())
+        return None if self.images is None else png_bytes(draw_overlay(self, most=NOTEBOOK))
 
     def _repr_html_(self) -> str:
         return explanation_html(self)

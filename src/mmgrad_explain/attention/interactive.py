@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.attention.drawing import NOTEBOOK, draw_overlay
 from mmgrad_explain.attention.showing import png_bytes
 from mmgrad_explain.errors import InputError
 
@@ -65,7 +66,7 @@ def interactive_overlay(explanation: Explanation) -> Any:
         options = {name: control.value for name, control in controls.items()}
         if options.get("target"):  # the explanation's own
             del options["target"]
-        picture.value = png_bytes(explanation.overlay(**options))
+        picture.value = png_bytes(draw_overlay(explanation, most=NOTEBOOK, **options), quick=True)
 
     for control in controls.values():
         control.observe(redraw, names="value")

@@ -21,6 +21,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.attention.drawing import HIGHEST, NOTEBOOK, draw_map, shrunk, tile_height
 from mmgrad_explain.attention.showing import phrases_html, png_bytes
 from mmgrad_explain.errors import InputError
 
@@ -87,20 +88,22 @@ class PhraseMaps:
         Raises:
             InputError: no picture is known, ``alpha`` or ``threshold`` is out of range, or ``colormap`` is unknown.
         """
-        from mmgrad_explain import overlay as draw
+        colours = {"alpha": alpha, "colormap": colormap, "threshold": threshold}
+        return self._draw(HIGHEST, contour=contour, **colours)
+
+    def _draw(self, most: int, **options: Any) -> Image.Image:
+        """The same, with tiles of at most so many pixels height."""
+        from mmgrad_explain.overlay import panel
 
         if self.explanation.images is None:
             raise InputError("the explanation does not know its picture")
-        picture = self.explanation.images[0]
-        tiles: list[Any] = [picture]
-        for index in range(len(self.explanation)):
-            heat = self.explanation.heatmap(index)
-            drawn: Any = draw.blend(picture, heat, alpha=alpha, colormap=colormap, threshold=threshold)
-            tiles.append(draw.contour(drawn, heat) if contour else drawn)
-        return draw.panel(tiles, captions=["reference", self.text, *self.phrases])
+        height = tile_height(self.explanation.images[:1], most)
+        picture = shrunk(self.explanation.images[0], height)
+        maps = [draw_map(self.explanation, index, picture, **options) for index in range(len(self.explanation))]
+        return panel([picture, *maps], captions=["reference", self.text, *self.phrases], height=height)
 
     def _repr_png_(self) -> bytes | None:
-        return None if self.explanation.images is None else png_bytes(self.overlay())
+        return None if self.explanation.images is None else png_bytes(self._draw(NOTEBOOK))
 
     def _repr_html_(self) -> str:
         return phrases_html(self)

@@ -1,7 +1,6 @@
 """What a map means, in words for somebody who knows nothing of gradients: facts of this very map, and what it is not.
 
-Every number is one that :class:`~mmgrad_explain.attention.Explanation` gives elsewhere too; nothing is guessed of what
-the picture shows or of why the model decides as it does.
+Nothing is guessed of what the picture shows or of why the model decides as it does.
 """
 
 from __future__ import annotations
@@ -9,18 +8,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mmgrad_explain.attention.region import brightest_region
+from mmgrad_explain.attention.bright_places import bright_places, listed, pixels_of, where_in_words
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from mmgrad_explain.attention.bright_places import BrightPlaces
     from mmgrad_explain.attention.explanation import Explanation
     from mmgrad_explain.attention.words import Word
 
-_WIDE = 2 / 3  # a box that covers more of a side than this reaches across the picture
-_ONE_PLACE, _SPREAD_OUT = 0.5, 0.2  # shares of a map in its brightest region: more, and less, than these
-_BRIGHTEST = 0.1  # the part of all pixels that counts as the brightest
 _MOST_WORDS = 3  # of each sign are named
 _SHOWN = 0.005  # a smaller contribution is 0.00 in print
 _OF_MAPS = "the map of samples "  # notes that begin like this are of flat and empty maps, which are described here
@@ -55,13 +49,16 @@ _LIMITS = (
 )
 
 
-def describe(explanation: Explanation, index: int = 0, *, target: bool = False) -> str:
+def describe(
+    explanation: Explanation, index: int = 0, *, target: bool = False, places: BrightPlaces | None = None
+) -> str:
     """Say in plain words what one map means; see :meth:`~mmgrad_explain.attention.Explanation.in_words`.
 
     Args:
         explanation: The maps.
         index: Which sample.
         target: The target's map.
+        places: What :func:`bright_places` found, where it is known already.
 
     Returns:
         Paragraphs of plain text, an empty line between them.
@@ -69,11 +66,11 @@ def describe(explanation: Explanation, index: int = 0, *, target: bool = False) 
     Raises:
         InputError: as :meth:`~mmgrad_explain.attention.Explanation.heatmap`.
     """
-    heat = explanation.heatmap(index, target=target)
+    places = bright_places(explanation, index, target=target) if places is None else places
     notes = [note.rstrip(".") for note in dict.fromkeys(explanation.notes) if not note.startswith(_OF_MAPS)]
     paragraphs = [
         _question(explanation, index, target=target),
-        _where(explanation, index, heat, target=target),
+        where_in_words(explanation, index, places, target=target),
         _resolution(explanation, index, target=target),
         "" if explanation.words is None else _contributions(explanation.words[index]),
         f"Worth knowing: {'; '.join(notes)}." if notes else "",
@@ -90,7 +87,7 @@ def _question(explanation: Explanation, index: int, *, target: bool) -> str:
         given.append(f'the text "{explanation.texts[index]}"')
     if explanation.targets is not None:
         given.append("a target picture")
-    first = f"The model{f' {explanation.model}' if explanation.model else ''} was given {_listed(given)}."
+    first = f"The model{f' {explanation.model}' if explanation.model else ''} was given {listed(given)}."
     asked = _ASKED.get(name, "a number whose meaning the model sets, or whoever chose it")
     value = f"{score:,.0f}" if 1000 <= abs(score) < 1e9 else f"{score:.4g}"
     second = f'The map is of the score "{name}", which is {value} here: {asked}.'
@@ -107,44 +104,6 @@ def _question(explanation: Explanation, index: int, *, target: bool) -> str:
     return f"{first} {second}{third}"
 
 
-def _where(explanation: Explanation, index: int, heat: NDArray[np.float32], *, target: bool) -> str:
-    """Where the map is bright and how much of it is there, or why it is bright nowhere."""
-    call = 1 if target else 0
-    grid = explanation.calls[call][index]
-    if bool(grid.max() <= grid.min()):
-        signed = [calls[call][index] for calls in explanation.signed.values() if call < len(calls)]
-        if any(bool((one.max() <= 0) & (one.min() < 0)) for one in signed):
-            return (
-                "The map is empty. Wherever the picture counts at all, the score would fall if more were seen of what "
-                "is there; a map keeps only places that raise the score, and so nothing is left. That is an answer "
-                "too: seen through this layer, no part of the picture speaks for this score."
-            )
-        return (
-            "The map is flat: seen through this layer, no place of the picture counts more than another for this "
-            "score, so the map points nowhere. That is an answer too."
-        )
-    region = brightest_region(heat)
-    if region is None:
-        return "The whole map lies outside the picture, on the margin that was added to fit it into the model's input."
-    left, top, right, bottom = region.box
-    height, width = heat.shape
-    concentration = explanation.concentration(index, _BRIGHTEST, target=target)
-    if region.share >= _ONE_PLACE:
-        verdict = "So the map has one clear place."
-    elif region.share < _SPREAD_OUT:
-        verdict = "So the map is spread out, and this region alone says little."
-    else:
-        verdict = "So a good part of the map lies elsewhere too."
-    return (
-        f"The map is brightest {place_in_words(region.box, width, height)}. What hangs together there and is at least "
-        f"half as bright as the brightest point lies in a box of {right - left} x {bottom - top} (x {left} to {right}, "
-        f"y {top} to {bottom}, of {width} x {height} {_pixels_of(explanation, target=target)}), "
-        f"{percent((right - left) * (bottom - top) / (width * height))} of the area, and holds "
-        f"{percent(region.share)} of the whole map. The brightest tenth of the area holds {percent(concentration)} "
-        f"of it; in an even map that would be 10%. {verdict}"
-    )
-
-
 def _resolution(explanation: Explanation, index: int, *, target: bool) -> str:
     """At which layer the map was read, and how fine it can be."""
     call = 1 if target else 0
@@ -154,7 +113,7 @@ def _resolution(explanation: Explanation, index: int, *, target: bool) -> str:
         read = f"The map was read at the layer {explanation.layer_names[0]}, on a grid of {columns} x {rows} cells."
     else:
         read = (
-            f"The map was made of those of the layers {_listed(layers)} ({explanation.fuse}), on a grid of {columns} x "
+            f"The map was made of those of the layers {listed(layers)} ({explanation.fuse}), on a grid of {columns} x "
             f"{rows} cells."
         )
     placements = explanation.target_placements if target else explanation.placements
@@ -166,7 +125,7 @@ def _resolution(explanation: Explanation, index: int, *, target: bool) -> str:
     else:
         return f"{read} It shows nothing finer than a cell."
     across, down = (f"{side:.0f}" if side >= 10 else f"{side:.1f}" for side in reversed(cell))
-    on = _pixels_of(explanation, target=target)
+    on = pixels_of(explanation, target=target)
     return f"{read} A cell covers about {across} x {down} {on}; the map shows nothing finer."
 
 
@@ -180,51 +139,10 @@ def _contributions(words: tuple[Word, ...]) -> str:
     for what, some in (("raised most by", ups), ("lowered most by", downs)):
         if some:
             named = [f'"{word.text}" ({word.scaled:+.2f})' for word in some[:_MOST_WORDS]]
-            parts.append(f"{what} {_listed(named)}")
+            parts.append(f"{what} {listed(named)}")
     if not parts:
         return "No word changes the score, to first order."
     return (
         f"Of the words, the score is {' and '.join(parts)}. The strongest word counts as 1; the values are first-order "
         "too and do not add up to the score."
     )
-
-
-def place_in_words(box: tuple[int, int, int, int], width: int, height: int) -> str:
-    """Say where a box lies in a picture: by the thirds that its centre is in, or right across.
-
-    Args:
-        box: (left, top, right, bottom) in pixels, right and bottom exclusive.
-        width: Of the picture, in pixels.
-        height: Likewise.
-    """
-    left, top, right, bottom = box
-    across, down = (right - left) > _WIDE * width, (bottom - top) > _WIDE * height
-    side = ("left", "", "right")[min(2, int(1.5 * (left + right) / width))]
-    level = ("upper", "", "lower")[min(2, int(1.5 * (top + bottom) / height))]
-    if across and down:
-        return "over most of the picture"
-    if across:
-        return f"right across the {level or 'middle'} {'part ' if level else ''}of the picture"
-    if down:
-        return f"all down the {side or 'middle'} {'side ' if side else ''}of the picture"
-    if level and side:
-        return f"in the {level} {side} of the picture"
-    if level:
-        return f"in the {level} part of the picture, halfway across"
-    return f"in the {side} part of the picture, halfway down" if side else "in the middle of the picture"
-
-
-def _pixels_of(explanation: Explanation, *, target: bool) -> str:
-    if (explanation.target_placements if target else explanation.placements) is not None:
-        return "pixels of the picture"
-    return "pixels of the model's input" if explanation.input_size is not None else "cells of the map"
-
-
-def percent(share: float) -> str:
-    """Give a share in [0, 1] as whole percent, in words where it is next to nothing."""
-    return "less than 1%" if share < 0.005 else f"{share:.0%}"
-
-
-def _listed(parts: list[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))

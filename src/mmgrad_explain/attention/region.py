@@ -1,4 +1,4 @@
-"""The brightest region of a map: how much of the map lies in it, and where it is."""
+"""The bright regions of a map: how much of the map lies in each, and where they are."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ class Region:
         share: Share of the map's mass that lies in it, in [0, 1]. Near 1: the map has one place. Near 0: it is spread
             out, and pointing to this region says little.
         box: (left, top, right, bottom) around it in pixels, right and bottom exclusive.
+        area: Share of all pixels that lie in it, in (0, 1]. A map that is even has ``share`` equal to ``area``.
     """
 
     share: float
     box: tuple[int, int, int, int]
+    area: float
 
     def to_dict(self) -> dict[str, Any]:
         """Give it ready for JSON."""
@@ -39,38 +41,67 @@ def brightest_region(heat: NDArray[np.float32], level: float = 0.5) -> Region | 
     Returns:
         The region, or None for an empty map. Cells that touch by a side or a corner are connected.
     """
+    return next(iter(bright_regions(heat, level)), None)
+
+
+def bright_regions(heat: NDArray[np.float32], level: float = 0.5) -> list[Region]:
+    """All connected parts that are at least ``level`` times as bright as the maximum.
+
+    Args:
+        heat: (H, W), at least 0.
+        level: Share of the maximum, in (0, 1].
+
+    Returns:
+        First the region of the maximum, as :func:`brightest_region`, then the others by falling share; empty for an
+        empty map.
+    """
     largest = float(heat.max())
     if largest <= 0:
-        return None
-    bright = heat >= level * largest
-    inside = _connected(bright, np.unravel_index(int(heat.argmax()), heat.shape))
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    share = float(heat[inside].sum(dtype=np.float64) / heat.sum(dtype=np.float64))
-    return Region(share, (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))
+        return []
+    height, width = heat.shape
+    bright = np.zeros((height, width + 2), bool)
+    np.greater_equal(heat, level * largest, out=bright[:, 1:-1])
+    edges = np.flatnonzero(bright[:, 1:] != bright[:, :-1])  # by turns a run's first pixel and the one behind its last
+    rows, columns = np.divmod(edges, width + 1)
+    rows, starts, stops = rows[::2], columns[::2], columns[1::2]
+    region = _connected(rows.tolist(), starts.tolist(), stops.tolist())
+    count = int(region.max()) + 1
+    mass = _masses(heat, rows * width + starts, rows * width + stops)
+    share = np.bincount(region, mass) / heat.sum(dtype=np.float64)
+    area = np.bincount(region, stops - starts) / heat.size
+    low, high = np.full((2, count), max(height, width)), np.zeros((2, count), np.intp)
+    for axis, (first, last) in enumerate(((starts, stops), (rows, rows + 1))):
+        np.minimum.at(low[axis], region, first)
+        np.maximum.at(high[axis], region, last)
+    peak = np.unravel_index(int(heat.argmax()), heat.shape)
+    own = region[np.flatnonzero((rows == peak[0]) & (starts <= peak[1]) & (peak[1] < stops))[0]]
+    order = sorted(range(count), key=lambda one: (one != own, -share[one]))
+    boxes = np.concatenate([low, high]).T.tolist()
+    return [Region(min(1.0, float(share[one])), tuple(boxes[one]), float(area[one])) for one in order]
 
 
-def _connected(bright: NDArray[np.bool_], seed: tuple[np.intp, ...]) -> NDArray[np.bool_]:
-    """The bright cells that hang together with the seed: from run to run of bright cells in neighbouring rows."""
-    edges = np.diff(bright.astype(np.int8), axis=1, prepend=0, append=0)
-    rows, starts = np.nonzero(edges == 1)
-    stops = np.nonzero(edges == -1)[1]  # a run is [start, stop)
-    first = np.searchsorted(rows, np.arange(len(bright) + 1))  # of the runs of each row
-    begin = int(first[seed[0]] + np.searchsorted(starts[first[seed[0]] : first[seed[0] + 1]], seed[1], "right") - 1)
-    reached, todo = {begin}, [begin]
-    while todo:
-        run = todo.pop()
-        for y in (rows[run] - 1, rows[run] + 1):
-            if not 0 <= y < len(bright):
-                continue
-            low, high = first[y], first[y + 1]  # of those, the ones that touch, by a corner too
-            touching = range(
-                int(low + np.searchsorted(stops[low:high], starts[run], "left")),
-                int(low + np.searchsorted(starts[low:high], stops[run], "right")),
-            )
-            new = [other for other in touching if other not in reached]
-            reached.update(new)
-            todo += new
-    inside = np.zeros_like(bright)
-    for run in reached:
-        inside[rows[run], starts[run] : stops[run]] = True
-    return inside
+def _masses(heat: NDArray[np.float32], starts: NDArray[np.intp], stops: NDArray[np.intp]) -> NDArray[np.float64]:
+    """The sum of each run of pixels, given by where it starts and stops in the map read row by row."""
+    ends = np.column_stack([starts, stops]).reshape(-1)
+    ends = ends[:-1] if ends[-1] == heat.size else ends
+    return np.asarray(np.add.reduceat(heat.reshape(-1), ends, dtype=np.float64)[::2])
+
+
+def _connected(rows: list[int], starts: list[int], stops: list[int]) -> NDArray[np.intp]:
+    """Number the regions: runs of bright pixels of neighbouring rows are of one if they touch, by a corner too."""
+    parent = list(range(len(rows)))
+
+    def root(run: int) -> int:
+        while parent[run] != run:
+            parent[run] = run = parent[parent[run]]
+        return run
+
+    above = 0  # the first run that may touch the one at hand from the row above
+    for run, row in enumerate(rows):
+        while rows[above] < row - 1 or (rows[above] == row - 1 and stops[above] < starts[run]):
+            above += 1
+        other = above
+        while rows[other] == row - 1 and starts[other] <= stops[run]:
+            parent[root(other)] = root(run)
+            other += 1
+    return np.unique([root(run) for run in range(len(rows))], return_inverse=True)[1]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from mmgrad_explain.attention.plain_words import percent, place_in_words
-from mmgrad_explain.attention.region import brightest_region
+from mmgrad_explain.attention.bright_places import bright_places, where_in_short
+from mmgrad_explain.attention.plain_words import describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,18 +30,18 @@ _QUIET = "font-size:85%;opacity:.75"
 _ALPHA = 0.7
 
 
-def png_bytes(picture: Image.Image) -> bytes:
-    """Give a picture as a PNG file."""
+def png_bytes(picture: Image.Image, *, quick: bool = False) -> bytes:
+    """Give a picture as a PNG file; ``quick`` ones are larger."""
     buffer = io.BytesIO()
-    picture.save(buffer, format="png")
+    picture.save(buffer, format="png", compress_level=1 if quick else 6)
     return buffer.getvalue()
 
 
 def fine(picture: Image.Image, width: int = _BOX[0], height: int = _BOX[1]) -> Image.Image:
     """Give a picture with no more pixels than a box of that size needs on a fine screen."""
-    smaller = picture.copy()
-    smaller.thumbnail((_SHARP * width, _SHARP * height), Image.Resampling.LANCZOS)
-    return smaller
+    scale = min(1.0, _SHARP * width / picture.width, _SHARP * height / picture.height)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture if scale == 1 else picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
 def tile(picture: Image.Image, caption: str, alt: str, *, width: int = _BOX[0], height: int = _BOX[1]) -> str:
@@ -101,9 +101,11 @@ def explanation_html(explanation: Explanation, most: int = MOST) -> str:
 def phrases_html(found: PhraseMaps) -> str:
     """Show the picture, the sentence's map and each phrase's, as a notebook does."""
     explanation = found.explanation
-    blocks = [] if explanation.images is None else [tile(explanation.images[0], "reference", "the picture")]
+    picture = None if explanation.images is None else fine(explanation.images[0])
+    blocks = [] if picture is None else [tile(picture, "reference", "the picture")]
     for index, text in enumerate((found.text, *found.phrases)):
-        drawn, where = _map(explanation, index, target=False, caption=text)
+        where = where_in_short(bright_places(explanation, index))
+        drawn = _map(explanation, index, picture, target=False, caption=text, where=where)
         blocks.append(f"<div>{drawn}{below(lines([where]))}</div>")
     return _page(explanation, side_by_side(blocks, 16), 0)
 
@@ -122,38 +124,39 @@ def _sample(explanation: Explanation, index: int) -> str:
     tiles, said = [], [f"{explanation.score_name} = {float(explanation.score[index]):.4g}"]
     if explanation.answers is not None:
         said.append(f"answer: {explanation.answers[index]}")
+    of_first = bright_places(explanation, index)
     for target in (False, True)[: len(explanation.calls)]:
         known = explanation.targets if target else explanation.images
         name = "target" if target else "reference"
-        if known is not None:
-            tiles.append(tile(known[index], name, f"the {name} picture"))
+        picture = None if known is None else fine(known[index])
+        if picture is not None:
+            tiles.append(tile(picture, name, f"the {name} picture"))
         elif explanation.images is not None:
             continue
-        drawn, where = _map(explanation, index, target=target, caption="map of the target" if target else "map")
-        tiles.append(drawn)
+        where = where_in_short(bright_places(explanation, index, target=True) if target else of_first)
+        caption = "map of the target" if target else "map"
+        tiles.append(_map(explanation, index, picture, target=target, caption=caption, where=where))
         said.append(f"on the target: {where}" if target else where)
     text = "" if explanation.texts is None else f"<div><b>{escape(explanation.texts[index])}</b></div>"
     words = "" if explanation.words is None else _words(explanation.words[index])
-    paragraphs = explanation.in_words(index).split("\n\n")
+    paragraphs = describe(explanation, index, places=of_first).split("\n\n")
     meaning = "".join(f'<p style="margin:.4em 0">{escape(one)}</p>' for one in paragraphs)
     more = f'<details style="{_QUIET}"><summary>What does this map mean?</summary>{meaning}</details>'
     return f"<div>{side_by_side(tiles)}{below(text + words + lines(said) + more)}</div>"
 
 
-def _map(explanation: Explanation, index: int, *, target: bool, caption: str) -> tuple[str, str]:
-    """A map over its picture, or alone as heat where the picture is not known; and where it is bright, in one line."""
+def _map(
+    explanation: Explanation, index: int, picture: Image.Image | None, *, target: bool, caption: str, where: str
+) -> str:
+    """A map over its picture as it is shown, or alone as heat where the picture is not known."""
     from mmgrad_explain.overlay import blend, colorize
 
-    known = explanation.targets if target else explanation.images
-    heat = explanation.heatmap(index, target=target)
-    region = brightest_region(heat)
-    if region is None:
-        where = "the map is empty"
+    if picture is None:
+        drawn = colorize(explanation.heatmap(index, target=target))
     else:
-        place = place_in_words(region.box, heat.shape[1], heat.shape[0])
-        where = f"{percent(region.share)} of the map lies in its brightest region, {place}"
-    drawn = colorize(heat) if known is None else blend(fine(known[index]), heat, alpha=_ALPHA)
-    return tile(Image.fromarray(drawn), caption, f"map of {explanation.score_name}: {where}"), where
+        heat = explanation.heatmap(index, target=target, size=(picture.height, picture.width))
+        drawn = blend(picture, heat, alpha=_ALPHA)
+    return tile(Image.fromarray(drawn), caption, f"map of {explanation.score_name}: {where}")
 
 
 def _words(words: tuple[Word, ...]) -> str:

@@ -274,6 +274,8 @@ def _region(explanation: Explanation, index: int) -> dict[str, Any] | None:
 
 
 def _text(result: dict[str, Any]) -> str:
+    from mmgrad_explain.attention.bright_places import percent
+
     grid = "x".join(map(str, result["grid"]))
     lines = [
         result["file"],
@@ -284,11 +286,11 @@ def _text(result: dict[str, Any]) -> str:
         lines.append(f"  answer  {result['answer']}")
     region = result["brightest_region"]
     if region is None:
-        why = "no part of the picture raises the score" if result["clipped"] else "the score does not depend on it"
-        lines.append(f"  region  none: the map is empty ({why})")
+        lines.append(f"  region  none: {_why_dark(result)}")
     else:
         where = _where(region)
-        lines.append(f"  region  {region['share']:.0%} of the map lies in its brightest region: {where} of the picture")
+        share = percent(region["share"])
+        lines.append(f"  region  {share} of the map lies in its brightest region: {where} of the picture")
     for one in result.get("phrases", ()):
         place = "nowhere" if one["brightest_region"] is None else _where(one["brightest_region"])
         lines.append(f"  phrase  {one['phrase']}: {place}")
@@ -299,6 +301,14 @@ def _text(result: dict[str, Any]) -> str:
         for paragraph in result["in_words"].split("\n\n"):
             lines += ["", *textwrap.wrap(paragraph, 100, initial_indent="  ", subsequent_indent="  ")]
     return "\n".join(lines)
+
+
+def _why_dark(result: dict[str, Any]) -> str:
+    if result["clipped"]:
+        return "the map is empty (no part of the picture raises the score)"
+    if result["flat"]:
+        return "the map is flat (no place of the picture counts more than another)"
+    return "the map lies outside the picture (on the margin of the model's input)"
 
 
 def _where(region: dict[str, Any]) -> str:

@@ -70,7 +70,7 @@ def check_folders(folders: Sequence[str | Path]) -> list[Path]:
     places = [Path(folder).expanduser() for folder in folders]
     for place in places:
         if not place.is_dir():
-            what = "is a file: name the folder it is in" if place.exists() else "is not there"
+            what = "is a file: name the folder it is in" if place.exists() else "is not there: check its name"
             raise InputError(f"folder {place} {what}")
     return places
 

@@ -115,8 +115,9 @@ def test_ctrl_c_says_how_to_go_on(run, clothes, monkeypatch):
         patch.setattr(edits, "make_triplets", stop)
         code, out, err = run(*MASKS, "--out", "set")
     assert (code, out) == (130, "")
-    assert "the same command with --resume goes on" in err
-    assert run(*MASKS, "--out", "set", "--resume")[0] == 0
+    command = f"data edits {' '.join(map(str, MASKS))} --out set --resume"
+    assert err == f"mmgrad-explain: stopped: go on with: mmgrad-explain {command}\n"
+    assert run(*command.split()[2:])[0] == 0
     assert len({t.source_image for t in read_triplets("set")}) == 3
 
 

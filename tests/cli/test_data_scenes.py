@@ -82,7 +82,8 @@ def test_stopping_says_how_to_go_on(run, monkeypatch):
     monkeypatch.setattr(scene_sets, "write_scenes", stop)
     code, out, err = run("--count", 4)
     assert (code, out) == (130, "")
-    assert "stopped; the same command with --resume goes on" in err
+    assert err.startswith("mmgrad-explain: stopped: go on with: mmgrad-explain data scenes ")
+    assert err.endswith(" --count 4 --resume\n")
     monkeypatch.undo()
 
 

@@ -42,6 +42,11 @@ def raising(run, monkeypatch):
             "--layer: there is no layer 'x'; did you mean 'y'? (mmgrad-explain layers lists them)",
         ),
         (
+            InputError("x holds nothing of cirr: there is no y"),
+            "x holds nothing of cirr: there is no y (mmgrad-explain data check --help says what belongs there)",
+        ),
+        (InputError("leave answer and answer_part out"), "leave --answer and --answer-part out"),
+        (
             OSError(errno.ENOSPC, "No space left on device", "run/metrics.jsonl"),
             "run/metrics.jsonl: No space left on device: free some space, or write to another disk",
         ),
@@ -65,6 +70,20 @@ def test_memory_of_an_accelerator(raising):
 
 def test_ctrl_c(raising):
     assert raising(KeyboardInterrupt()) == (130, "", "mmgrad-explain: stopped\n")
+    assert raising(KeyboardInterrupt("go on")) == (130, "", "mmgrad-explain: stopped: go on\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [
+        (["train", "tiny"], "train tiny --resume"),
+        (["train", "tiny", "--resume"], "train tiny --resume"),
+        (["train", "--", "tiny"], "train --resume -- tiny"),
+        (["train", "tiny", "--out", "my runs"], "train tiny --out 'my runs' --resume"),
+    ],
+)
+def test_the_command_that_goes_on(typed, command):
+    assert failing.go_on(typed) == f"mmgrad-explain {command}"
 
 
 @pytest.mark.parametrize("error", [ValueError("a\nb"), OSError("no number"), OSError(errno.EBADF, "Bad descriptor")])

@@ -71,6 +71,14 @@ def test_wrong_options_are_said_before_anything_is_done(asked, tmp_path):
     assert not hasattr(asked, "config")
 
 
+def test_stopped_before_anything_was_written(run, tmp_path, monkeypatch):
+    def train(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "train", train)
+    assert run("train", "tiny", "--out", tmp_path / "r") == (130, "", "mmgrad-explain: stopped: nothing was written\n")
+
+
 def test_help_tells_the_configs(capsys):
     with pytest.raises(SystemExit):
         parse("--help")

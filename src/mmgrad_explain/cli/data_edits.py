@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.cores import cores
+from mmgrad_explain.cli.failing import go_on
 from mmgrad_explain.cli.printing import note, show
 from mmgrad_explain.cli.progress import Triplets
 from mmgrad_explain.errors import InputError, MMGradError
@@ -80,7 +81,7 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help="most triplets of a photograph (default: %(default)s)",
     )
-    add("--kinds", metavar="A,B,...", help=f"which edits (default: {','.join(EDIT_KINDS)})")
+    add("--kinds", metavar="A,B,...", help=f"which edits (default: all of them: {', '.join(EDIT_KINDS)})")
     add(
         "--min-area",
         type=float,
@@ -88,7 +89,13 @@ def add_parser(commands: Any) -> None:
         metavar="X",
         help="smallest object, as a share of the picture (default: %(default)s)",
     )
-    add("--max-area", type=float, default=default.max_area, metavar="X", help="largest object (default: %(default)s)")
+    add(
+        "--max-area",
+        type=float,
+        default=default.max_area,
+        metavar="X",
+        help="largest object, likewise (default: %(default)s)",
+    )
     add(
         "--min-change",
         type=float,
@@ -131,8 +138,7 @@ def run(options: argparse.Namespace) -> int:
                 overwrite=options.overwrite, resume=options.resume, progress=triplets,
             )  # fmt: skip
     except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command with --resume goes on\n")
-        raise
+        raise KeyboardInterrupt(f"go on with: {go_on(options.typed)}") from None
     sheet = _sheet(built, options.sheet)
     if options.json:
         sys.stdout.write(json.dumps({"folder": str(built.folder), "sheet": sheet, **built.manifest}, indent=2) + "\n")

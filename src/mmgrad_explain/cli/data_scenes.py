@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.cores import cores
+from mmgrad_explain.cli.failing import go_on
 from mmgrad_explain.cli.printing import show
 from mmgrad_explain.cli.progress import Triplets
 from mmgrad_explain.errors import InputError
@@ -59,8 +60,18 @@ def add_parser(commands: Any) -> None:
     add("--size", type=int, default=96, metavar="PIXELS", help="side of the pictures, 32 to 512 (default: %(default)s)")
     add("--seed", type=int, default=0, metavar="S", help="names the series of scenes (default: %(default)s)")
     add("--edits", type=int, default=4, metavar="N", help="triplets of each scene, 1 to 16 (default: %(default)s)")
-    add("--pairs", choices=("training", "held-out", "all"), default="training", help="which colours of which shapes")
-    add("--templates", choices=("training", "held-out"), default="training", help="which sentences")
+    add(
+        "--pairs",
+        choices=("training", "held-out", "all"),
+        default="training",
+        help="which colours of which shapes (default: %(default)s)",
+    )
+    add(
+        "--templates",
+        choices=("training", "held-out"),
+        default="training",
+        help="which sentences (default: %(default)s)",
+    )
     add("--objects", default="1-6", metavar="LOW-HIGH", help="objects of a scene, 1 to 12 (default: %(default)s)")
     add("--backdrops", metavar="DIR", help="folder of pictures to lay the shapes on (default: drawn backgrounds)")
     add("--relations", type=float, default=0.12, metavar="SHARE", help=_RELATIONS)
@@ -97,8 +108,7 @@ def run(options: argparse.Namespace) -> int:
                 resume=options.resume, progress=triplets,
             )  # fmt: skip
     except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command with --resume goes on\n")
-        raise
+        raise KeyboardInterrupt(f"go on with: {go_on(options.typed)}") from None
     seconds = time.perf_counter() - began
     sheet = None
     if options.sheet:

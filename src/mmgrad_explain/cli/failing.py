@@ -5,15 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import shlex
 import sys
 import tempfile
 import traceback
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from mmgrad_explain import __version__
 from mmgrad_explain.cli.printing import complain
 from mmgrad_explain.errors import MMGradError
 from mmgrad_explain.writing import advice_on
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DEBUG = "MMGRAD_DEBUG"
 _PROGRAM = "mmgrad-explain"
@@ -21,6 +26,11 @@ _OPTIONS = {
     "target_layers:": "--layer:",
     "ask to overwrite": "add --overwrite",
     "use its default score": "leave --score out",
+    "leave answer and answer_part out": "leave --answer and --answer-part out",
+}
+_MORE = {
+    "--layer:": "mmgrad-explain layers lists them",
+    " holds nothing of ": "mmgrad-explain data check --help says what belongs there",
 }
 
 
@@ -41,7 +51,7 @@ def fail(error: BaseException) -> int:
         _give_up_standard_output()
         return 0
     if isinstance(error, KeyboardInterrupt):
-        complain(_PROGRAM, "stopped")
+        complain(_PROGRAM, ": ".join(["stopped", *map(str, error.args)]))
         return 130
     if isinstance(error, MMGradError):
         complain(_PROGRAM, _in_options(str(error)))
@@ -56,11 +66,25 @@ def fail(error: BaseException) -> int:
     return 1
 
 
+def go_on(typed: Sequence[str]) -> str:
+    """The command that goes on with what a command was doing: the same with ``--resume``, to be copied.
+
+    Args:
+        typed: What was typed after the program's name.
+    """
+    words = list(typed)
+    place = words.index("--") if "--" in words else len(words)
+    return shlex.join(
+        [_PROGRAM, *words[:place], *(() if "--resume" in words[:place] else ("--resume",)), *words[place:]]
+    )
+
+
 def _in_options(message: str) -> str:
     """A message of the library, in the words of the command line."""
     for theirs, ours in _OPTIONS.items():
         message = message.replace(theirs, ours)
-    return f"{message} (mmgrad-explain layers lists them)" if message.startswith("--layer:") else message
+    more = [advice for sign, advice in _MORE.items() if sign in message]
+    return f"{message} ({more[0]})" if more else message
 
 
 def _of_the_machine(error: BaseException) -> str | None:

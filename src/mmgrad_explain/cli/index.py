@@ -70,8 +70,11 @@ def run(options: argparse.Namespace) -> int:
     with Gallery(
         options.gallery, options.model, create=True, index=options.index, collection=collection, device=options.device
     ) as gallery:
-        with Steps() as steps:
-            report = gallery.index(options.folders, batch=options.batch, progress=steps)
+        try:
+            with Steps() as steps:
+                report = gallery.index(options.folders, batch=options.batch, progress=steps)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("what was indexed is kept; the same command goes on") from None
         if options.json:
             sys.stdout.write(_json(gallery, report) + "\n")
         else:
@@ -85,9 +88,13 @@ def _json(gallery: Gallery, report: IndexReport) -> str:
 
 
 def _parts(gallery: Gallery, report: IndexReport) -> Iterator[str | Table]:
+    from mmgrad_explain.gallery_files import SUFFIXES
+
     of = gallery.about
     yield f"{gallery.address}: {report.total} files, by {of['name']} ({of['dim']} numbers a picture)"
     yield f"  {report.added} added, {report.changed} changed, {report.removed} removed, {report.unchanged} as they were"
+    if not report.total:
+        yield f"note: no pictures were found; their names end in {', '.join(sorted(SUFFIXES))}"
     if report.others:
         yield f"  {report.others} files are no pictures by their names"
     if report.unreadable:

@@ -32,8 +32,10 @@ Examples:
 
 Exit codes: 0 done, 1 something is missing (data check), cannot be read (index), or is a bug, 2 something you can put
 right (one line says what), 130 stopped by Ctrl-C.
+
 On a terminal there are tables, colours and bars; NO_COLOR=1 takes the colours away, FORCE_COLOR=1 gives them to pipes
 as well. Piped, the lines are plain; --json is for programs. MMGRAD_DEBUG=1 prints the traceback of a bug.
+
 `mmgrad-explain COMMAND --help` tells all about a command, `-h` just lists its options.
 """
 _START = """\
@@ -87,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         complete(parser)
     options = parser.parse_args(argv)
+    options.typed = sys.argv[1:] if argv is None else list(argv)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what concerns the user is in the explanation's notes, and printed as such

@@ -78,9 +78,20 @@ def add_parser(commands: Any) -> None:
         metavar="NAME",
         help="layer to explain, may be repeated (see: mmgrad-explain layers)",
     )
-    add("--score", metavar="NAME", help="one of those above (default: the model's own)")
-    add("--weighting", default="gradcam", metavar="NAME", help="how gradients weigh activations (default: %(default)s)")
-    add("--alpha", type=float, default=0.7, help="opacity of the heat map, 0 to 1 (default: %(default)s)")
+    add("--score", metavar="NAME", help="what the map is of; --help lists the scores (default: the model's own)")
+    add(
+        "--weighting",
+        default="gradcam",
+        metavar="NAME",
+        help="how gradients weigh activations; --help lists them (default: %(default)s)",
+    )
+    add(
+        "--alpha",
+        type=float,
+        default=0.7,
+        metavar="SHARE",
+        help="opacity of the heat map, 0 to 1 (default: %(default)s)",
+    )
     add(
         "--threshold",
         type=float,
@@ -88,7 +99,12 @@ def add_parser(commands: Any) -> None:
         metavar="SHARE",
         help="leave the picture as it is where the map is below this share of its brightest point (default: 0)",
     )
-    add("--colormap", default="turbo", metavar="NAME", help="turbo, jet, viridis, magma ... (default: %(default)s)")
+    add(
+        "--colormap",
+        default="turbo",
+        metavar="NAME",
+        help="turbo, jet, viridis, magma, gray ... (default: %(default)s)",
+    )
     add(
         "--answer", metavar="ANSWER", help="what a model that answers in words might say (default: what it says itself)"
     )

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from mmgrad_explain.cli.help_text import HelpFormatter
 from mmgrad_explain.cli.printing import complain
 from mmgrad_explain.errors import did_you_mean
 
@@ -22,7 +23,7 @@ class HelpfulParser(argparse.ArgumentParser):
     """
 
     def __init__(self, *, details: str = "", **options: Any) -> None:
-        plain = {"add_help": False, "allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
+        plain = {"add_help": False, "allow_abbrev": False, "formatter_class": HelpFormatter}
         super().__init__(**{**options, **plain})
         self.details = details
         self.add_argument("-h", action=_Help, long=False, help="list the options and exit")

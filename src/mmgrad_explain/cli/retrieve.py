@@ -51,6 +51,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "retrieve", help="look for a picture in a gallery, with a picture and a text", details=_DETAILS,
         description="Look in a gallery for what a text makes of a picture, and see why each hit came up.",
+        usage="%(prog)s [OPTIONS] IMAGE TEXT\n       %(prog)s [OPTIONS] --session FILE --reference-hit N TEXT",
     )  # fmt: skip
     add = parser.add_argument
     add(

@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.cli.failing import go_on
 from mmgrad_explain.cli.printing import Table, show
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from mmgrad_explain.training.config import TrainingConfig
     from mmgrad_explain.training.run import TrainingResult
 
 _DETAILS = """\
@@ -25,6 +27,8 @@ CONFIG is a YAML file, or the name of a config in the package:
 
 A file gives only what is different: `extends: reference` and the keys to change. --set changes single keys, with dots
 for keys inside others. docs/training.md lists them all.
+
+Ctrl-C stops a run; the command that goes on from its last checkpoint is printed.
 
 The run folder holds config.yaml, versions.json, metrics.jsonl, maps.png (maps of held-out samples over time),
 tensorboard/, checkpoints/, and at the end model/, which `mmgrad-explain overlay --model RUN/model` takes.
@@ -45,11 +49,15 @@ def add_parser(commands: Any) -> None:
         description="Train a composer with the grounding loss on its own maps.",
     )  # fmt: skip
     add = parser.add_argument
-    add("config", metavar="CONFIG", help="a YAML file, or a config of the package: reference, tiny ...")
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="change an option; may be repeated")
-    add("--model", metavar="NAME", help="what to start from: bundled name, model folder or hub id (model.path)")
+    add("config", metavar="CONFIG", help="a YAML file, or a config of the package, such as tiny; --help lists them")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="change an option of CONFIG, may be repeated")
+    add(
+        "--model",
+        metavar="NAME",
+        help="what to start from: bundled name, model folder or hub id (default: CONFIG's model.path)",
+    )
     add("--out", "-o", metavar="DIR", help="run folder (default: runs/CONFIG)")
-    add("--resume", action="store_true", help="go on with the run in that folder")
+    add("--resume", action="store_true", help="go on with the run in that folder, from its last checkpoint")
     add("--json", action="store_true", help="print JSON instead of text")
     parser.set_defaults(run=run)
 
@@ -65,12 +73,29 @@ def run(options: argparse.Namespace) -> int:
     out = Path(options.out or Path("runs") / Path(options.config).stem).expanduser()
     from mmgrad_explain.training.run import train
 
-    result = train(config, out, resume=options.resume)
+    try:
+        result = train(config, out, resume=options.resume)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_how_to_go_on(config, out, options.typed)) from None
     if options.json:
         sys.stdout.write(json.dumps(_record(result), indent=2) + "\n")
     else:
         show(*_parts(result))
     return 0
+
+
+def _how_to_go_on(config: TrainingConfig, out: Path, typed: Sequence[str]) -> str:
+    """What a stopped run left, and the command that goes on; a checkpoint that was not finished is taken away."""
+    from mmgrad_explain.training.run_folder import CHECKPOINTS, CONFIG, last_checkpoint
+
+    last = last_checkpoint(out / CHECKPOINTS, average=bool(config.ema))
+    if last is not None:
+        step = int(last.name.rpartition("-")[2])
+        return f"step {step:,} of {config.steps:,} is kept; go on from there with: {go_on(typed)}"
+    if (out / CONFIG).exists():
+        every = f"the first checkpoint, of step {config.save_every:,}, was not reached"
+        return f"{every}; begin again with: {go_on(typed)}"
+    return "nothing was written"
 
 
 def _record(result: TrainingResult) -> dict[str, Any]:

@@ -1,0 +1,85 @@
+"""Ctrl-C while a model is trained, in a process of its own."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals")
+
+CONFIG = """
+steps: 100000
+workers: 1
+log_every: 1
+save_every: {save_every}
+tensorboard: false
+precision: float32
+device: cpu
+model:
+  sizes:
+    image_size: 32
+    text_width: 16
+    text_layers: 1
+    heads: 2
+    feature_width: 16
+    embed_dim: 8
+    backbone_options: {{layers: [1, 1, 1, 1], channels: [8, 16, 16, 16], stem_width: 8, groups: 2}}
+sources: {{scenes: {{pictures: 3, edits: 2}}}}
+optimizer: {{warmup: 1}}
+evaluation: {{every: 0, batches: 1, maps: 0}}
+"""
+
+
+def stopped(folder, ready, save_every):
+    """What a run said that got SIGINT, as the terminal sends it to all of its processes, once a file was there."""
+    (folder / "mine.yaml").write_text(CONFIG.format(save_every=save_every))
+    command = [sys.executable, "-m", "mmgrad_explain", "train", "mine.yaml", "--set", "seed=3", "--out", "my run"]
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    end = time.monotonic() + 120
+    while not ready.exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    assert process.poll() is None, process.communicate()
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, ""), err
+    assert "Traceback" not in err
+    assert not list(folder.rglob("*.tmp"))
+    return err.splitlines()[-1]
+
+
+COMMAND = "mmgrad-explain train mine.yaml --set seed=3 --out 'my run' --resume"
+
+
+def test_a_run_says_how_to_go_on_and_goes_on(tmp_path):
+    checkpoints = tmp_path / "my run" / "checkpoints"
+    said = stopped(tmp_path, checkpoints / "checkpoint-4" / "trainer_state.json", save_every=2)
+    found = re.fullmatch(r"mmgrad-explain: stopped: step (\d+) of 100,000 is kept; go on from there with: (.*)", said)
+    assert found[2] == COMMAND
+    step = int(found[1])
+    assert step >= 4
+    kept = {int(one.name.rpartition("-")[2]): one for one in checkpoints.glob("checkpoint-*")}
+    assert max(kept) == step
+    assert json.loads((kept[step] / "trainer_state.json").read_text())["global_step"] == step
+    assert all(json.loads(line) for line in (tmp_path / "my run" / "metrics.jsonl").read_text().splitlines())
+    words = [*shlex.split(found[2])[1:], "--set", f"steps={step + 2}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mmgrad_explain", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"step     {step + 2}" in done.stdout
+    assert (tmp_path / "my run" / "model" / "config.json").is_file()
+
+
+def test_before_the_first_checkpoint(tmp_path):
+    said = stopped(tmp_path, tmp_path / "my run" / "metrics.jsonl", save_every=5000)
+    assert said == (
+        "mmgrad-explain: stopped: the first checkpoint, of step 5,000, was not reached; begin again with: " + COMMAND
+    )

@@ -299,6 +299,7 @@ def panel(
     captions: Sequence[str] | None = None,
     *,
     height: int | None = None,
+    letters: int | None = None,
     title: str | None = None,
     background: tuple[int, int, int] = (255, 255, 255),
 ) -> Image.Image:
@@ -308,6 +309,7 @@ def panel(
         tiles: The pictures. One wider than three times the height is shown smaller than the others.
         captions: A text for each; long ones are wrapped, and cut after three lines.
         height: The tiles' height in pixels; when None that of the tallest, but from 320 to 1024.
+        letters: The captions' height in pixels; by the tiles' height when None.
         title: A text above all.
         background: RGB in [0, 255]; letters are dark on light grounds and light on dark ones.
 
@@ -326,7 +328,7 @@ def panel(
     if height < 1:
         raise InputError(f"height must be positive, not {height}")
     shown = [_scaled(picture, height) for picture in pictures]
-    letters = max(9, min(28, round(height / 22)))
+    letters = max(9, min(28, round(height / 22))) if letters is None else letters
     gap, small, large = max(4, height // 26), _font(letters), _font(round(letters * 1.3))
     cells = [max(picture.width, round(height * 0.4)) for picture in shown]
     width = sum(cells) + gap * (len(cells) + 1)

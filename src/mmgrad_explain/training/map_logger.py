@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _HEIGHT = 256  # of the two tiles of a sample, pixels
+_LETTERS = 19  # of the words below them, pixels: boards show pictures smaller than they are
 _MEASURED = ("pointing", "energy", "iou", "contrast", "dead")
 _TERMS = ("dice", "bce", "softmax", "softplus", "kl", "contrast", "margin", "consistency", "pooling", "context", "dead")
 _RETRIEVED = ("r1", "sibling_r1")
@@ -192,7 +193,9 @@ def draw_sample(picture: Any, heat: Any, caption: str, mask: Any, step: int) -> 
     if mask is not None:
         region = (as_array(mask) > 0).astype(np.float32)
         tiles = [contour(tile, region) for tile in tiles]
-    return panel(tiles, [caption, f"step {step}" + ("" if peak > 0 else ", an empty map")], height=_HEIGHT)
+    return panel(
+        tiles, [caption, f"step {step}" + ("" if peak > 0 else ", an empty map")], height=_HEIGHT, letters=_LETTERS
+    )
 
 
 def _first(*values: Any) -> Any:

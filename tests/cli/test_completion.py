@@ -1,7 +1,9 @@
 """What the shell offers after TAB, asked as the shells ask it."""
 
+import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +119,117 @@ def test_the_code_is_printed(run, shell):
     assert "_ARGCOMPLETE" in out
     if shutil.which(shell):
         subprocess.run([shell, "-n"], input=out, text=True, check=True)
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """The command on the PATH, and files to complete, in the current folder."""
+    path = tmp_path / "bin" / "mmgrad-explain"
+    path.parent.mkdir()
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} -m mmgrad_explain "$@"\n')
+    path.chmod(0o755)
+    (tmp_path / "photos").mkdir()
+    for name in ("query.jpg", "my picture.png", "notes.txt"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{path.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return path
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
+def test_a_real_fish_completes(program):
+    lines = {
+        "mmgrad-explain overl": ["overlay\tdraw where the model looks because of a text"],
+        "mmgrad-explain layers --model ref": ["reference"],
+        "mmgrad-explain overlay query.jpg --weighting=hi": ["--weighting=hirescam"],
+        "mmgrad-explain overlay my": ["my picture.png"],
+        "mmgrad-explain evaluate --data cirr:ph": ["cirr:photos/"],
+        "mmgrad-explain overlay query.jpg q.png --layer x --answer ": [],
+    }
+    script = "mmgrad-explain completion fish | source\n"
+    script += "".join(f"complete -C '{line}'; echo @@\n" for line in lines)
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script], capture_output=True, text=True, check=True, timeout=120
+    )
+    offers = [part.splitlines() for part in done.stdout.split("@@\n")[:-1]]
+    assert dict(zip(lines, offers, strict=True)) == lines
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
+def test_a_real_zsh_completes(program):
+    """Typed as a person types: the line, TAB, and then what is there now is printed."""
+    pty = pytest.importorskip("pty")
+    lines = {
+        "mmgrad-explain overl": "mmgrad-explain overlay",
+        "mmgrad-explain layers --model ref": "mmgrad-explain layers --model reference",
+        "mmgrad-explain overlay query.jpg --weighting hi": "mmgrad-explain overlay query.jpg --weighting hirescam",
+        "mmgrad-explain overlay my": "mmgrad-explain overlay my picture.png",
+        "mmgrad-explain overlay --out no": "mmgrad-explain overlay --out notes.txt",
+    }
+    start = "bindkey -e; autoload -Uz compinit && compinit -u -D; source <(mmgrad-explain completion zsh)\n"
+    typed = start + "".join(f"{line}\t\x01print -r -- 'now:' \x05 :end\n" for line in lines) + "exit 0\n"
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ.update(TERM="dumb", PS1="", COLUMNS="200")
+        os.execvp("zsh", ["zsh", "-f", "-i"])
+    shown = b""
+    try:
+        signal.alarm(120)
+        os.write(terminal, typed.encode())
+        while part := os.read(terminal, 65536):
+            shown += part
+    except OSError:  # nobody writes any more
+        pass
+    finally:
+        signal.alarm(0)
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        os.close(terminal)
+    said = [line.split() for line in shown.decode(errors="replace").splitlines() if line.startswith("now: ")]
+    assert [" ".join(words[1:-1]) for words in said] == list(lines.values()), shown.decode(errors="replace")
+
+
+# ------------------------------------------------------------------------------- what is offered, asked in this process
+
+
+def offered(name, prefix="", **parsed):
+    """What an option's values are completed with."""
+    for action in completing._actions(build_parser()):
+        if name in action.option_strings or name == action.dest:
+            return list(completing.offer(action)(prefix=prefix, parsed_args=argparse.Namespace(**parsed)))
+    raise KeyError(name)
+
+
+def test_offers(program):
+    assert offered("--score") == list(SCORES)
+    assert offered("--layer", model="clothing") == sorted(LAYERS["clothing"])
+    assert set(offered("--layer", model=None)) == {layer for some in LAYERS.values() for layer in some}
+    assert offered("--layer", model="./mine") == []
+    assert offered("--model")[:2] == ["reference", "clothing"]
+    assert "photos/" in offered("--model")
+    assert sorted(offered("images")) == ["bin/", "my picture.png", "photos/", "query.jpg"]
+    assert offered("--backdrops", "ph") == ["photos/"]
+    assert {"tiny", "reference", "photos/"} <= set(offered("config"))
+    keys = offered("--set")
+    assert keys == sorted(keys)
+    assert "grounding.weight=" in keys
+    assert "cirr" in offered("name")
+    assert "cirr:" in offered("--data", "ci")
+    assert offered("--data", "cirr:ph") == ["cirr:photos/"]
+    assert offered("--answer") == []
+
+
+def test_every_argument_gets_its_completer(monkeypatch):
+    import argcomplete
+
+    asked = []
+    monkeypatch.setattr(argcomplete, "autocomplete", lambda parser, **options: asked.append((parser, options)))
+    parser = build_parser()
+    completing.complete(parser)
+    assert asked == [(parser, {"always_complete_options": "long"})]
+    for action in completing._actions(parser):
+        assert hasattr(action, "completer") == (action.choices is None and action.nargs != 0)
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

@@ -117,6 +117,17 @@ def test_force_color_reaches_pipes():
     assert RULE in out
 
 
+@pytest.mark.parametrize("changes", [{}, {"FORCE_COLOR": "1"}, {"FORCE_COLOR": "1", "COLUMNS": "20"}])
+def test_python_that_prints_gets_the_same_as_the_command(monkeypatch, capsys, changes):
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment(**changes).items():
+        monkeypatch.setenv(name, value)
+    exec(CODE, {})
+    done = capsys.readouterr()
+    assert (done.out, done.err) == piped(**changes)
+
+
 @pytest.mark.parametrize("columns", ["1", "8", "25"])
 def test_a_narrow_terminal_breaks_nothing(columns):
     shown = STYLE.sub("", on_a_terminal(sys.executable, "-c", CODE, COLUMNS=columns))

@@ -78,14 +78,14 @@ for hit in found.hits:
     print(f"{hit.rank}. {Path(hit.path).name:12} {hit.score:.3f}")
 
 # %%
-# And why
-# -------
+# And where
+# ---------
 #
-# ``explain`` draws two kinds of maps. Beside the query: where the sentence is looked for in it. This is the map of
-# ``shift``, the score the bundled model was trained to put right. Beside each hit: where in the hit its match with the
-# query comes from, which is a map of ``similarity``. Look first at the query's. If it lies on the wrong thing, the
-# sentence was not understood, and the hits are a matter of luck. Read the hits' maps with care: this model was never
-# taught to put those right, and what is *kept* matters as much for a match as what was changed.
+# ``explain`` draws a map beside the query and beside each hit: where the sentence is looked for. These are maps of
+# ``shift``, the score the bundled model was trained to put right. Look first at the query's. If it lies on the wrong
+# thing, the sentence was not understood, and the hits are a matter of luck. A hit's map shows where it has what the
+# sentence speaks of. It is not why the hit was found: the hits are ranked by ``similarity``, for which what is *kept*
+# matters as much as what was changed, and whose maps (``score="similarity"``) this model was never taught to put right.
 
 gallery.explain(found).sheet(height=150)
 

@@ -72,7 +72,7 @@ def test_the_reference_is_left_out_by_its_content(gallery, pictures):
 
 def test_each_hit_has_the_map_of_its_own_similarity(gallery, pictures, tiny):
     found = gallery.retrieve(pictures / "0.png", "make it red", k=4)
-    maps = gallery.explain(found)
+    maps = gallery.explain(found, score="similarity")
     assert set(maps.hits) == {1, 2, 3, 4}
     for hit in found.hits:
         alone = explain(pictures / "0.png", "make it red", hit.path, tiny, score="similarity")
@@ -87,10 +87,10 @@ def test_each_hit_has_the_map_of_its_own_similarity(gallery, pictures, tiny):
     assert len(maps.notes) == len(set(maps.notes))
 
 
-def test_hits_have_maps_of_another_score_too(gallery, pictures, tiny):
+def test_hits_have_maps_of_the_models_own_score(gallery, pictures, tiny):
     found = gallery.retrieve(pictures / "0.png", "make it red", k=2)
-    for score in (None, "shift"):
-        maps = gallery.explain(found, score=score)
+    for options in ({}, {"score": "shift"}):
+        maps = gallery.explain(found, **options)
         for hit in found.hits:
             alone = explain(pictures / "0.png", "make it red", hit.path, tiny, score="shift")
             assert maps.hits[hit.rank][0].score_name == "shift"
@@ -170,7 +170,7 @@ def test_a_map_that_is_empty_is_said_so(gallery, pictures, monkeypatch):
     maps.hits[1][0].calls[1].zero_()
     maps.sheet(height=60)
     assert captions[:2] == ["query", "where: shift"]
-    assert captions[3] == "why: the map is empty"
+    assert captions[3] == "where: shift: the map is empty"
 
 
 class Rows:
@@ -315,7 +315,7 @@ class TestNotebooks:
         assert "more" not in html.rpartition("</figure>")[2]
 
     def test_why(self, gallery, pictures):
-        maps = gallery.explain(gallery.retrieve(pictures / "0.png", "make it red", k=2))
+        maps = gallery.explain(gallery.retrieve(pictures / "0.png", "make it red", k=2), score="similarity")
         html = maps._repr_html_()
         assert html.count("<img ") == 2 + 2 * 2
         assert ">where: shift</figcaption>" in html

@@ -219,19 +219,19 @@ class Gallery:
         return ()
 
     def explain(
-        self, found: Retrieval, *, layer: str | Sequence[str] | None = None, score: str | None = "similarity"
+        self, found: Retrieval, *, layer: str | Sequence[str] | None = None, score: str | None = None
     ) -> RetrievalMaps:
-        """Where the query's text is looked for in the query, and where in each hit the match comes from.
+        """Where the query's text is looked for in the query, and where in each hit.
 
-        The query's map is of the model's own default score. A hit's is of the similarity between the composed query and
-        the hit, on the hit; with another score, of that. Hits whose file is gone or has changed have none.
+        The query's map is of the model's own default score, and so is a hit's, on the hit: of a composer it shows where
+        the hit has what the text speaks of, and not why it was found. The hits are ranked by ``"similarity"``, whose
+        map shows where in the hit the match comes from; in a model that was not trained for such maps, as the bundled
+        ones, it lights mostly background. Hits whose file is gone or has changed have no map.
 
         Args:
             found: What :meth:`retrieve` gave.
             layer: Dotted name of the layer, or several; the composer's own when None.
-            score: Name of the score of the hits' maps, with the hit as the target. The hits are ranked by
-                ``"similarity"``; None takes the model's own default, of a composer what the text would change in the
-                hit, which says where the hit has what the text speaks of and not why it was found.
+            score: Name of the score of the hits' maps, with the hit as the target; None takes the model's own default.
 
         Raises:
             InputError: As :func:`~mmgrad_explain.explaining.explain`.

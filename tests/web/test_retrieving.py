@@ -87,6 +87,7 @@ def test_the_example_gallery(searches, content):
     assert searches.reference_of(walk.turns[0]).tobytes() == examples()[0].picture.tobytes()
 
 
+@pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # at that layer the query's map is empty
 def test_layer_and_score_of_the_maps(searches, content, tmp_path, monkeypatch):
     def hits(**chosen):
         return searches.search(Walk(), examples()[1].text, 2, content=content, name="example picture", **chosen)[1]

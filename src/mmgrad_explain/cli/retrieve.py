@@ -1,4 +1,4 @@
-"""``mmgrad-explain retrieve``: what a sentence makes of a picture, looked for in a gallery, and why a hit came up."""
+"""``mmgrad-explain retrieve``: look in a gallery for what a sentence makes of a picture, with a map on each hit."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.cli.names import SCORES, check_name
 from mmgrad_explain.cli.printing import Table, show
 from mmgrad_explain.errors import InputError
 
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
 
 _DETAILS = """\
 Lists the pictures of a gallery (mmgrad-explain index) that are most like IMAGE after what TEXT says, by the cosine of
-their embeddings, and draws a contact sheet: IMAGE with its map, and each hit with its score and its own map, which says
-where in the hit the match comes from. Pictures of the same content are one hit. IMAGE itself is left out where it is in
-the gallery, unless --keep-reference.
+their embeddings, and draws a contact sheet: IMAGE with its map, and each hit with its similarity
+and its own map. Pictures of the same content are one hit. IMAGE itself is left out where it is in the gallery, unless
+--keep-reference.
 
-Maps: IMAGE's is of the model's own default score; a hit's is of the similarity between IMAGE with TEXT and the hit. It
-shows what the score depends on, through one layer, to first order, and not that the hit is right.
+Maps: of the model's own default score, on IMAGE and on each hit, where they show what has what TEXT speaks of, and not
+why a hit was found. --score similarity shows where in a hit the match comes from; in a model that was not trained for
+such maps, as the bundled ones, it lights mostly background. A map shows what the score depends on, through one layer,
+to first order, and not that the hit is right.
 
 A search can go on. With --session FILE what was asked and found is kept in FILE, and the next command can take a hit as
 the next picture:
@@ -50,7 +53,7 @@ def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "retrieve", help="look for a picture in a gallery, with a picture and a text", details=_DETAILS,
-        description="Look in a gallery for what a text makes of a picture, and see why each hit came up.",
+        description="Look in a gallery for what a text makes of a picture, with a map on each hit.",
         usage="%(prog)s [OPTIONS] IMAGE TEXT\n       %(prog)s [OPTIONS] --session FILE --reference-hit N TEXT",
     )  # fmt: skip
     add = parser.add_argument
@@ -65,6 +68,7 @@ def add_parser(commands: Any) -> None:
     add("--reference-hit", type=int, metavar="N", help="take hit N of the session's last turn as the picture")
     add("--session", metavar="FILE", type=Path, help="keep what was asked and found in FILE (JSON), or go on with it")
     add("--layer", action="append", metavar="NAME", help="layer to explain, may be repeated")
+    add("--score", metavar="NAME", help="what the hits' maps are of (default: the model's own)")
     add("--out", "-o", metavar="FILE", type=Path, help="the contact sheet (default: IMAGE_TEXT.png here)")
     add("--overwrite", action="store_true", help="replace a contact sheet that is there already")
     add("--no-sheet", action="store_true", help="only list: no maps, no contact sheet")
@@ -80,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
     from mmgrad_explain.images import safe_save
     from mmgrad_explain.writing import check_writable
 
+    check_name("--score", options.score, SCORES)
     going_on = options.reference_hit is not None
     if len(options.query) != (1 if going_on else 2):
         wanted = "the text alone, with --reference-hit" if going_on else "a picture and a text"
@@ -109,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
         found = gallery.retrieve(reference, text, options.k, keep_reference=options.keep_reference)
         if going_on:
             session.check_unchanged(options.reference_hit, found.reference)
-        maps = None if sheet is None else gallery.explain(found, layer=options.layer)
+        maps = None if sheet is None else gallery.explain(found, layer=options.layer, score=options.score)
         report = _report(gallery, reference, found, maps)
     if maps is not None and sheet is not None:
         safe_save(maps.sheet(), sheet, overwrite=options.overwrite)

@@ -35,7 +35,7 @@ WORDS = ["<pad>", "the", *COLORS, *SHAPES]
 class Finder(nn.Module):
     """Is the thing that a text speaks of in the picture?"""
 
-    def __init__(self, width: int = 48) -> None:
+    def __init__(self, width: int = 40) -> None:
         super().__init__()
         self.vision = nn.Sequential(
             nn.Conv2d(3, width, 8, stride=4, padding=2), nn.BatchNorm2d(width), nn.ReLU(),
@@ -119,11 +119,11 @@ def match(output: dict[str, torch.Tensor]) -> torch.Tensor:
 mmgrad = MMGrad(model, "tokens", score=match, layout=Layout("tokens", grid=(16, 16), prefix=0))
 grounding = AttentionGroundingLoss()
 optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
-schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=200)
+schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=160)
 (pixels, texts, true, masks), draw = train, np.random.default_rng(0)
 ids = ids_of(texts)
 start = time.process_time()
-for step in range(200):
+for step in range(160):
     rows = torch.from_numpy(draw.choice(len(texts), 32, replace=False))
     with mmgrad.capture() as seen:
         output = model(pixels[rows], ids[rows])
@@ -134,7 +134,7 @@ for step in range(200):
     (answer + where).backward()
     optimizer.step()
     schedule.step()
-    if step % 50 == 0:
+    if step % 40 == 0:
         print(f"step {step:3}: answer {answer.item():.2f}, map {where.item():.2f}")
 model.eval()
 print(f"{time.process_time() - start:.0f} s of training")

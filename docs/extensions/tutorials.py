@@ -1,9 +1,10 @@
-"""What sphinx-gallery is told about the examples: their order, and what counts as a picture."""
+"""What sphinx-gallery is told about the examples: their order, what counts as a picture, and how long they may take."""
 
 from __future__ import annotations
 
 import ast
 import io
+from time import process_time
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -23,6 +24,7 @@ ORDER = (
     "plot_search_pictures.py",
     "plot_scores_and_weightings.py",
 )
+MOST_SECONDS = 90  # of processor time, on a busy machine
 _LARGEST = 1400  # pixels a side: a page 800 wide, on a screen of twice the density
 
 
@@ -63,3 +65,22 @@ def scrape(block: Block, block_vars: dict[str, Any], gallery_conf: dict[str, Any
     picture.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)
     picture.save(path)
     return figure_rst([path], gallery_conf["src_dir"])
+
+
+_started: dict[str | None, float] = {}
+
+
+def clock(_gallery_conf: dict[str, Any], fname: str | None, when: str) -> None:
+    """Stop the build at an example that took too long.
+
+    Args:
+        fname: The example.
+        when: ``"before"`` it runs, or ``"after"`` it.
+
+    Raises:
+        RuntimeError: If it took more than :data:`MOST_SECONDS` of processor time.
+    """
+    if when == "before":
+        _started[fname] = process_time()
+    elif (spent := process_time() - _started.pop(fname)) > MOST_SECONDS:
+        raise RuntimeError(f"{fname} took {spent:.0f} s of processor time, and {MOST_SECONDS} s at most are allowed")

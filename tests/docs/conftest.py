@@ -8,6 +8,7 @@ import shutil
 import socket
 import sys
 import urllib.request
+import webbrowser
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,21 @@ def cirr(folder, split, prefix):
         file.write_text(json.dumps(content))
 
 
+def circo(folder):
+    """CIRCO's test part, small: the gallery is COCO's, and the right answers are not public."""
+    coco = folder / "COCO2017_unlabeled"
+    images = [{"id": number, "file_name": f"{number:012d}.jpg"} for number in range(1, 61)]
+    queries = [{"reference_img_id": 4, "relative_caption": "has two dogs", "shared_concept": "a dog", "id": 0}]
+    for file, content in (
+        (folder / "annotations" / "test.json", queries),
+        (coco / "annotations" / "image_info_unlabeled2017.json", {"images": images}),
+    ):
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(content))
+    for image in images:
+        noise(coco / "unlabeled2017" / image["file_name"], image["id"])
+
+
 @pytest.fixture(scope="session")
 def belongings(tmp_path_factory, write_clipseg):
     """What a reader has: pictures, data, models, and a cache of the model hub."""
@@ -144,6 +160,8 @@ def belongings(tmp_path_factory, write_clipseg):
     cirr(mine / "datasets" / "CIRR", "val", "dev")
     cirr(mine / "CIRR", "test1", "test1")
     fashioniq(mine / "fashion-iq")
+    shutil.copytree(mine / "fashion-iq", mine / "datasets" / "fashion-iq")
+    circo(mine / "CIRCO")
     stand_in("clip", mine / "my-model")
     for hub_id, kind in HUB.items():
         place = folder / "hub" / f"models--{hub_id.replace('/', '--')}"
@@ -173,6 +191,7 @@ def reader(belongings, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     monkeypatch.setenv("PATH", f"{belongings / 'bin'}:/usr/local/bin:/usr/bin:/bin")
+    monkeypatch.setattr(webbrowser, "open", lambda _: True)
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

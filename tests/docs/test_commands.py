@@ -1,12 +1,14 @@
-"""What README and docs show to type runs, in order, a page in a folder, with stand-ins for a reader's things."""
+"""What README, docs and helps show to type runs, in order, a page in a folder, with stand-ins for a reader's things."""
 
 import argparse
+import contextlib
 import os
 import re
 import runpy
 import shlex
 import subprocess
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from mmgrad_explain.cli.main import build_parser, main
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCED = re.compile(r"(?m)^```(python|sh|bash|console|shell)\n(.*?)^```", re.DOTALL)
+FENCED = re.compile(r"(?m)^( *)```(python|sh|bash|console|shell)\n(.*?)^\1```", re.DOTALL)
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 SHORT = ("steps=2", "workers=0", "tensorboard=false", "evaluation.batches=1", "evaluation.maps=2")
 
@@ -55,13 +57,22 @@ PRELUDES = {
     "docs/composers.md": "from mmgrad_explain.cli.main import main\n"
     "main('data edits train2017 --annotations instances_train2017.json --out edits --workers 1'.split())\n",
     "docs/data.md": "import numpy as np\ncrop = np.random.default_rng(0).integers(90, 160, (120, 120, 3), np.uint8)\n",
-    "docs/evaluation.md": TOY
+    "docs/evaluation.md": TOY,
+    "docs/performance.md": TOY
     + """
-from functools import partial
-from mmgrad_explain import MMGrad
-MMGrad = partial(MMGrad, score=lambda output: output.sum(-1))
-pictures, texts, targets = image, text, target
-explanation = MMGrad(model, "visual.layer4")(pictures, texts)
+from mmgrad_explain.images import open_image
+pictures = [open_image("dog.jpg"), open_image("photo.jpg")]
+class Towers(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.vision, self.words = torch.nn.Conv2d(3, 8, 8, stride=8), torch.nn.Embedding(9, 8)
+    def embed_image(self, pixels):
+        return self.vision(pixels).relu().mean((2, 3))
+    def embed_text(self, ids):
+        return self.words(ids).mean(1)
+    def forward(self, pixels, ids):
+        return (self.embed_image(pixels) * self.embed_text(ids)).sum(-1)
+model, pixels, ids = Towers(), torch.rand(1, 3, 32, 32), text
 """,
     "docs/grounding.md": TOY
     + """
@@ -100,7 +111,10 @@ def score(output):
 
 def blocks(text):
     """Line (of the first line of code), language and code of each fenced block that can be run."""
-    return [(text.count("\n", 0, found.start(2)) + 1, found[1], found[2]) for found in FENCED.finditer(text)]
+    return [
+        (text.count("\n", 0, found.start(3)) + 1, found[2], textwrap.dedent(found[3]))
+        for found in FENCED.finditer(text)
+    ]
 
 
 def commands(code, line):
@@ -175,22 +189,35 @@ def run_command(command, capsys):
         if program == "pip":
             for extra in re.findall(r"\[(.*?)\]", part):
                 assert set(extra.split(",")) <= set(EXTRAS), part
+        elif program == "mmgrad-explain":
+            piped(arguments, part, capsys)
         elif re.search(r"[|<>]", part) or program == "mkdir":
             done = subprocess.run(["bash", "-c", part], capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{part}: {done.stderr}"
-        elif program == "mmgrad-explain":
-            try:
-                code = main(shortened(arguments))
-            except SystemExit as stop:
-                code = stop.code
-            said = capsys.readouterr().err
-            assert code == 0, f"{part}: {said}"
         elif program == "python" and arguments[0] == "-c":
             exec(arguments[1], {})
         elif program == "python" and arguments[0].startswith(("benchmarks/", "docs/")):
             understood(arguments)
         else:
             pytest.fail(f"nothing says how to run: {part}")
+
+
+def piped(arguments, part, capsys):
+    """Run a command of ours in this process; it reads from ``cat FILE |`` and writes to ``> FILE`` as in a shell."""
+    form = re.fullmatch(r"(?:cat (\S+) \| )?(?:\w+=\S+ )*(?:\.venv/bin/)?mmgrad-explain\b[^|<>]*?(?: > (\S+))?", part)
+    assert form, f"nothing says how to pipe: {part}"
+    with contextlib.ExitStack() as stack:
+        if form[1]:
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            patch.setattr(sys, "stdin", stack.enter_context(Path(form[1]).open()))
+        try:
+            code = main(shortened(arguments))
+        except SystemExit as stop:
+            code = stop.code
+    said = capsys.readouterr()
+    assert code == 0, f"{part}: {said.err}"
+    if form[2]:
+        Path(form[2]).write_text(said.out)
 
 
 class Understood(BaseException):
@@ -231,6 +258,13 @@ def run_page(name, text, capsys):
                     raise
 
 
+def shown_by_pages():
+    """The shell's commands of all pages."""
+    texts = [path.read_text(encoding="utf-8") for path in PAGES]
+    shell = [code for text in texts for _, language, code in blocks(text) if language != "python"]
+    return {command for code in shell for _, command in commands(code, 1)}
+
+
 RUNNABLE = [str(path.relative_to(ROOT)) for path in PAGES if blocks(path.read_text(encoding="utf-8"))]
 
 
@@ -240,7 +274,7 @@ def test_what_a_page_shows_runs(name, reader, capsys):
     run_page(name, (ROOT / name).read_text(encoding="utf-8"), capsys)
 
 
-INDENTED = re.compile(r"(?m)^\n {4}((?:mmgrad-explain|python|pip|from|import|\.venv)\b.*)")
+INDENTED = re.compile(r"(?m)^\n {4,}((?:mmgrad-explain|mmgrad\b|python|pip|from|import|\.venv)\b.*)")
 AS_TEXT = {
     'pip install "mmgrad-explain[openclip]"': "followed by a call of a model of open_clip's hub",
     "from mmgrad_explain import TwoTowerComposer, explain": "with weights that only the reader has",
@@ -249,17 +283,41 @@ AS_TEXT = {
 
 
 def test_nothing_to_type_is_left_outside_the_blocks():
-    found = [line for path in PAGES for line in INDENTED.findall(path.read_text(encoding="utf-8"))]
-    assert sorted(found) == sorted(AS_TEXT)
+    texts = [FENCED.sub("", path.read_text(encoding="utf-8")) for path in PAGES]
+    assert sorted(line for text in texts for line in INDENTED.findall(text)) == sorted(AS_TEXT)
 
 
 HELP = [(name, command) for name, parser in PARSERS.items() for command in examples(parser)]
 
 
-@pytest.mark.parametrize(("name", "command"), HELP)
-def test_what_a_help_shows_is_understood(name, command):
-    plain = re.sub(r"^cat \S+ \| | > .*$", "", command)
-    parsed(shlex.split(plain)[1:])
+MADE_BEFORE = {
+    "mmgrad-explain": ["mmgrad-explain index photos/ --gallery mine.db"],
+    "mmgrad-explain overlay": [
+        "python -c \"from mmgrad_explain.stand_ins import stand_in; stand_in('llava', 'my-llava')\""
+    ],
+    "mmgrad-explain data edits": [
+        "mmgrad-explain data edits photos/ --labels labels/ --ignore skin --out clothes/ --count 2000 --seed 1"
+    ],
+    "mmgrad-explain data check": ["mmgrad-explain data scenes --out my-triplets --count 12"],
+    "mmgrad-explain evaluate": ["mmgrad-explain data scenes --out my-triplets --count 12"],
+    "mmgrad-explain retrieve": ["mmgrad-explain index photos/ --gallery mine.db"],
+    "mmgrad-explain train": [
+        "mmgrad-explain data edits train2017 --annotations instances_train2017.json --out coco-edits"
+    ],
+    "mmgrad-explain demo": ["mmgrad-explain index photos/ --gallery mine.db"],
+}
+
+
+@pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
+@pytest.mark.parametrize("name", [name for name, parser in PARSERS.items() if parser.details])
+def test_what_a_help_shows_runs(name, reader, capsys):
+    """Where a page or the help of all commands shows the same, it is run there."""
+    there = shown_by_pages() | (
+        {command for other, command in HELP if other != name} if name == "mmgrad-explain" else set()
+    )
+    here = [command for other, command in HELP if other == name and command not in there]
+    for command in [*MADE_BEFORE.get(name, ()), *here]:
+        run_command(command, capsys)
 
 
 # ---------------------------------------------------------------------------------------------------------- the finder
@@ -268,7 +326,9 @@ def test_what_a_help_shows_is_understood(name, command):
 def test_blocks_and_commands_are_found():
     text = "One\n\n```python\na = 1\n```\n\n```text\nno\n```\n"
     text += "```sh\n# no\nmmgrad-explain layers \\\n  --json\nmkdir x\n```\n"
-    assert [(line, language) for line, language, _ in blocks(text)] == [(4, "python"), (11, "sh")]
+    text += "- one\n\n  ```python\n  for x in 'a':\n      b = 2\n  ```\n"
+    assert [(line, language) for line, language, _ in blocks(text)] == [(4, "python"), (11, "sh"), (19, "python")]
+    assert blocks(text)[2][2] == "for x in 'a':\n    b = 2\n"
     assert list(commands(blocks(text)[1][2], 11)) == [(12, "mmgrad-explain layers  --json"), (14, "mkdir x")]
     assert {"README.md", "docs/index.md", "docs/how-to/many-pictures.md"} <= set(RUNNABLE)
     shown = [name for name, parser in PARSERS.items() if parser.details]
@@ -276,14 +336,14 @@ def test_blocks_and_commands_are_found():
 
 
 def test_every_exception_is_needed():
-    texts = [(ROOT / name).read_text(encoding="utf-8") for name in RUNNABLE]
-    shell = [code for text in texts for _, language, code in blocks(text) if language != "python"]
-    typed = [part for code in shell for _, command in commands(code, 1) for part in command.split(" && ")]
+    typed = [part for command in shown_by_pages() for part in command.split(" && ")]
     typed += [command for _, command in HELP]
     assert [pattern for pattern in NOT_RUN if not any(re.match(pattern, one) for one in typed)] == []
 
 
 WRONG = [
+    ("sh", "mmgrad-explain layers < query.jpg", "nothing says how to pipe"),
+    ("sh", "cat nowhere.jpg | mmgrad-explain overlay - red", "nowhere.jpg"),
     ("sh", "mmgrad-explain layers --jsom", "not understood"),
     ("sh", "frobnicate", "nothing says how to run"),
     ("sh", 'pip install "mmgrad-explain[tarin]"', "tarin"),
@@ -295,5 +355,5 @@ WRONG = [
 
 @pytest.mark.parametrize(("language", "code", "why"), WRONG)
 def test_a_page_that_is_wrong_is_found(language, code, why, reader, capsys):
-    with pytest.raises((AssertionError, SystemExit, pytest.fail.Exception), match=why):
+    with pytest.raises((AssertionError, OSError, SystemExit, pytest.fail.Exception), match=why):
         run_page("sample.md", f"```{language}\n{code}\n```\n", capsys)

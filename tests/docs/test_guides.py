@@ -1,8 +1,7 @@
-"""Concepts shows what its tutorial draws and prints, and names all scores and weightings; how-to pages are found."""
+"""Concepts shows what its tutorial draws, and names all scores and weightings; how-to pages are found."""
 
 import ast
 import re
-import runpy
 from pathlib import Path
 
 import pytest
@@ -13,22 +12,6 @@ from mmgrad_explain.attention.weighting import WEIGHTINGS
 ROOT = Path(__file__).parents[2]
 TUTORIAL = ROOT / "examples" / "plot_scores_and_weightings.py"
 PAGE = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
-NUMBER = re.compile(r"[-+]?\d+\.?\d*")
-
-
-def taken_apart(line):
-    """Words and numbers of a line."""
-    return NUMBER.sub("#", " ".join(line.split())), [float(number) for number in NUMBER.findall(line)]
-
-
-def test_the_figures_are_what_the_tutorial_prints(capsys):
-    runpy.run_path(str(TUTORIAL), run_name="__main__")
-    printed = [taken_apart(line) for line in capsys.readouterr().out.splitlines()]
-    shown = [line for block in re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
-    assert len(shown) > 15
-    for line in shown:
-        words, numbers = taken_apart(line)
-        assert any(said == words and got == pytest.approx(numbers, rel=0.01, abs=0.03) for said, got in printed), line
 
 
 def test_every_picture_of_the_tutorial_is_shown_in_its_order():

@@ -36,7 +36,7 @@ tensorboard/, checkpoints/, and at the end model/, which `mmgrad-explain overlay
 Examples:
   mmgrad-explain train tiny --out runs/tiny
   mmgrad-explain train reference --set steps=8000 --set model.sizes.image_size=128
-  mmgrad-explain train clothing --set sources.photos.folder=photos --set ema=0
+  mmgrad-explain train clothing --set sources.photos.folder=FOLDER --set ema=0
   mmgrad-explain train clip --set sources.triplets.folder=coco-edits --set model.lora.rank=8
   mmgrad-explain train reference --out runs/reference --resume
 """

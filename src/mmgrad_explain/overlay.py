@@ -328,7 +328,7 @@ def panel(
     if height < 1:
         raise InputError(f"height must be positive, not {height}")
     shown = [_scaled(picture, height) for picture in pictures]
-    letters = max(9, min(28, round(height / 22))) if letters is None else letters
+    letters = max(12, min(28, round(height / 16))) if letters is None else letters
     gap, small, large = max(4, height // 26), _font(letters), _font(round(letters * 1.3))
     cells = [max(picture.width, round(height * 0.4)) for picture in shown]
     width = sum(cells) + gap * (len(cells) + 1)
@@ -383,11 +383,12 @@ def _wrap(text: str, font: Any, width: int, most: int) -> list[str]:
     lines: list[str] = []
     rest = " ".join(text.split())
     while rest and len(lines) < most:
-        lengths = range(1, len(rest) + 1)
-        fits = max(1, bisect.bisect_right(lengths, width, key=functools.partial(_length, rest, font)))
+        lengths, measured = range(1, len(rest) + 1), functools.partial(_length, rest, font)
+        fits = max(1, bisect.bisect_right(lengths, width, key=measured))
         if fits < len(rest):
             if len(lines) == most - 1:
-                rest = rest[: max(fits - 1, 1)].rstrip() + "…"
+                fits = bisect.bisect_right(lengths, width - _length("…", font, 1), key=measured)
+                rest = rest[: max(fits, 1)].rstrip() + "…"
                 fits = len(rest)
             else:
                 space = rest.rfind(" ", 0, fits + 1)

@@ -62,7 +62,7 @@ class CirEvaluation:
         protocol: How, in words.
         figures: By method (:data:`METHODS`), part and figure (``"R@10"``), as shares in [0, 1]; several parts have a
             ``"mean"``. NaN where no target is known.
-        aspects: CIRCO's mAP@10 of the model by semantic aspect; empty of other sets.
+        aspects: CIRCO's ``mAP@10`` of the model by semantic aspect; empty of other sets.
         counts: Of each part, its queries, those with a target, and the pictures it ranks.
         notices: What the model had to say about the texts, each once.
         submissions: What the servers' files hold, by file name, where asked for.

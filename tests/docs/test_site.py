@@ -87,6 +87,13 @@ def problems_of_the_reference(site):
     yield from (f"{name}: no entry" for name in mmgrad_explain.__all__ if name not in {*entries, "__version__"})
 
 
+def problems_of_addresses(site):
+    """Figures such as R@10 that were taken for somebody's address; there is none in these pages."""
+    for page in sorted(site.rglob("*.html")):
+        for found in re.findall(r"mailto:[^\"]*", page.read_text(encoding="utf-8")):
+            yield f"{page.relative_to(site)}: {found}"
+
+
 def test_it_is_built_and_everything_is_there(checkout):
     before = files_of(checkout / "examples")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "docs", "site"]
@@ -103,7 +110,7 @@ def test_it_is_built_and_everything_is_there(checkout):
     quotes = quoted((ROOT / "docs" / "concepts.md").read_text(encoding="utf-8"))
     assert len(quotes) > 15
     found += problems_of_quotes(site, quotes, "plot_scores_and_weightings")
-    found += problems_of_the_reference(site)
+    found += [*problems_of_the_reference(site), *problems_of_addresses(site)]
     assert found == []
 
 
@@ -136,6 +143,12 @@ def test_what_is_missing_is_noticed(small):
     assert list(problems_of_a_tutorial(small, example)) == ["no picture on its page", "no notebook"]
     page.write_text("")
     assert list(problems_of_a_tutorial(small, example)) == ["no picture on its page", "nothing printed", "no notebook"]
+
+
+def test_what_looks_like_an_address_is_noticed(small):
+    assert list(problems_of_addresses(small)) == []
+    (small / "auto_examples" / "plot_one.html").write_text('<a href="mailto:mAP@10">mAP@10</a>')
+    assert list(problems_of_addresses(small)) == ["auto_examples/plot_one.html: mailto:mAP@10"]
 
 
 def test_what_is_quoted_wrongly_is_noticed(small):

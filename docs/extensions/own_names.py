@@ -44,7 +44,9 @@ def resolve(
     if node.get("refdomain") != "py":
         return None
     objects = env.domains.python_domain.objects
-    name = entry_of(node["reftarget"], objects)
+    # a module and what is in it may have one name: what is in it is meant
+    inside = [name for name, entry in objects.items() if entry.objtype != "module"]
+    name = entry_of(node["reftarget"], inside) or entry_of(node["reftarget"], objects)
     if name is None:
         return None
     return make_refnode(app.builder, node["refdoc"], objects[name].docname, objects[name].node_id, content, name)

@@ -1,9 +1,10 @@
 """
-Which of my pictures is it, and why?
-====================================
+Which of my pictures is it, and where?
+======================================
 
-Index a folder, ask with a picture and a sentence, and get a map for every hit: where the match comes from. Then take a
-hit as the next picture and go on. The embeddings are kept by Milvus, in a folder on your own disk.
+Index a folder, ask with a picture and a sentence, and get a map for every hit: where it has what the sentence
+speaks of. Then take a hit as the next picture and go on. The embeddings are kept by Milvus, in a folder on your own
+disk.
 """
 
 import tempfile

@@ -70,7 +70,7 @@ def test_only_the_peaks_own_region_counts():
 
 
 def test_it_is_ready_for_json():
-    assert Region(0.5, (1, 2, 3, 4)).to_dict() == {"share": 0.5, "box": [1, 2, 3, 4]}
+    assert Region(0.5, (1, 2, 3, 4), 0.1).to_dict() == {"share": 0.5, "box": [1, 2, 3, 4]}
 
 
 def test_an_empty_map_has_none():

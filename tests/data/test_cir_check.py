@@ -106,7 +106,8 @@ def test_wrong_input(run, tmp_path):
     assert (code, out) == (2, "")
     assert err == (
         f"mmgrad-explain: {tmp_path} holds nothing of cirr: there is no cirr/captions/cap.rc2.train.json, "
-        "cirr/captions/cap.rc2.val.json, cirr/captions/cap.rc2.test1.json\n"
+        "cirr/captions/cap.rc2.val.json, cirr/captions/cap.rc2.test1.json (mmgrad-explain data check --help says what "
+        "belongs there)\n"
     )
     assert run("cirr")[0] == 2
     assert "did you mean 'shoes'" in run("shoe", tmp_path)[2]

@@ -365,3 +365,30 @@ def test_a_port_for_administrators(monkeypatch):
     monkeypatch.setattr(serving.socket, "socket", Closed)
     with pytest.raises(InputError, match="port 80 is not open to you: use one from 1024 on"):
         free_port("127.0.0.1", 80)
+
+
+class Racing:
+    """Blocks whose first tries find that another program was quicker."""
+
+    def __init__(self, lost):
+        self.lost, self.asked = lost, []
+
+    def launch(self, *, server_port, quiet):
+        assert quiet
+        self.asked.append(server_port)
+        if len(self.asked) <= self.lost:
+            raise OSError("Cannot find empty port")
+        return None, f"http://127.0.0.1:{server_port}/", None
+
+
+def test_a_port_that_is_taken_in_between():
+    blocks = Racing(lost=2)
+    address = serving._launch(blocks, "127.0.0.1", None, quiet=True)
+    assert len(blocks.asked) == 3
+    assert address == f"http://127.0.0.1:{blocks.asked[-1]}/"
+    said = r"^no server can be started on port \d+ \(Cannot find empty port\): name another with --port$"
+    for lost, port, tries in ((99, None, 5), (1, free_port("127.0.0.1", None), 1)):
+        blocks = Racing(lost)
+        with pytest.raises(InputError, match=said):
+            serving._launch(blocks, "127.0.0.1", port, quiet=True)
+        assert len(blocks.asked) == tries

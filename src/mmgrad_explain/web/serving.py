@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.web.limits import Limits
 
 FIRST_PORT, PORTS = 7860, 100
+_TRIES = 5
 _HERE = ("127.0.0.1", "localhost", "::1")
 
 
@@ -81,15 +82,30 @@ def running(
             searches.gallery()
         blocks = build(offered, searches, limits, gallery="example pictures" if gallery is None else "your gallery")
         stack.callback(blocks.close, verbose=False)
-        _, address, _ = blocks.launch(
-            server_name=f"[{host}]" if ":" in host else host, server_port=free_port(host, port),
-            inbrowser=open_browser, inline=False, share=False, quiet=True, prevent_thread_lock=True,
+        address = _launch(
+            blocks, host, port, server_name=f"[{host}]" if ":" in host else host, inbrowser=open_browser,
+            inline=False, share=False, quiet=True, prevent_thread_lock=True,
             max_file_size=limits.upload_bytes, allowed_paths=[], enable_monitoring=False, run_history=False,
             footer_links=[], ssr_mode=False, mcp_server=False, pwa=False, num_workers=0, state_session_capacity=200,
             app_kwargs={"middleware": [_middleware(Gate, folder, local=host in _HERE)]},
             **look(),
         )  # fmt: skip
         yield address
+
+
+def _launch(blocks: Any, host: str, port: int | None, **options: Any) -> str:
+    """Start the server, and give its address; on the next port where another program was quicker."""
+    tries = 0
+    while True:
+        tries += 1
+        at = free_port(host, port)
+        try:
+            return str(blocks.launch(server_port=at, **options)[1])
+        except OSError as error:
+            if port is not None or tries == _TRIES:
+                raise InputError(
+                    f"no server can be started on port {at} ({error}): name another with --port"
+                ) from error
 
 
 def serve(limits: Limits, *, out: TextIO | None = None, **options: Any) -> None:

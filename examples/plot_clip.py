@@ -120,4 +120,4 @@ panel([blend(picture, one.heatmap(), alpha=0.7) for one in made], weightings, he
 # - SigLIP, ALIGN, MetaCLIP 2 and others are asked in the same way: give their hub id. The page about models lists them.
 # - :doc:`plot_blip_matching`: a model that reads picture and text together.
 # - :doc:`plot_your_own_model`: checks that tell a map that means something from one that does not.
-# - To look for pictures with CLIP and see why each was found, see the tutorial about searching.
+# - To look for pictures with CLIP, with a map on each hit, see the tutorial about searching.

@@ -1,4 +1,4 @@
-"""A gallery of one's own pictures: index folders, retrieve with a picture and a sentence, see why each hit came up.
+"""A gallery of one's own pictures: index folders, retrieve with a picture and a sentence, see a map on each hit.
 
     with Gallery("mine.db", create=True) as gallery:
         gallery.index(["photos/"])

@@ -77,8 +77,8 @@ def of_walk(
     for rank, text in asked:
         reference = "picture" if rank is None else f"found.hits[{rank - 1}].path"
         steps.append(f"found = gallery.retrieve({reference}, {text!r}, k={k})")
-    chosen = f"score={score!r}" if layer is None else f"layer={layer!r}, score={score!r}"
-    steps += [f"maps = gallery.explain(found, {chosen})", 'maps.sheet().save("hits.png")']
+    options = "".join(f", {name}={one!r}" for name, one in (("layer", layer), ("score", score)) if one is not None)
+    steps += [f"maps = gallery.explain(found{options})", 'maps.sheet().save("hits.png")']
     head = ["from mmgrad_explain import Gallery", *picture.imports]
     if gallery is not None:
         return "\n".join([*head, "", f"with Gallery({gallery!r}) as gallery:", *_indented(steps)]) + "\n"

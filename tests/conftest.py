@@ -1,6 +1,9 @@
 """What all tests share: small pictures and a small random reference model in a folder."""
 
 import json
+import subprocess
+import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -128,3 +131,24 @@ def write_clipseg():
         CLIPSegProcessor(images, tokenizer).save_pretrained(folder)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def held_elsewhere():
+    @contextmanager
+    def held(place):
+        """Another process has this gallery open; it is killed at the end."""
+        code = f"""
+from mmgrad_explain.gallery_store import GalleryStore
+with GalleryStore({str(place)!r}, create=True):
+    print("open", flush=True)
+    input()
+"""
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other:
+            assert other.stdout.readline() == "open\n"
+            yield
+            other.kill()
+
+    return held

@@ -2,8 +2,6 @@
 
 import builtins
 import logging
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -86,22 +84,13 @@ def test_more_rows_than_go_in_one_call(place):
         assert sorted(store.rows()) == names[2400:]
 
 
-def test_another_process_has_it(place):
-    code = f"""
-from mmgrad_explain.gallery_store import GalleryStore
-with GalleryStore({place!r}, create=True) as store:
-    print("open", flush=True)
-    input()
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout.readline() == "open\n"
-        with pytest.raises(
-            InputError, match=r"mine\.db is in use by another process, and a local file serves one at a"
-        ):
-            GalleryStore(place, create=True)
-        other.kill()  # what it held is free again at once
+def test_another_process_has_it(place, held_elsewhere):
+    with (
+        held_elsewhere(place),
+        pytest.raises(InputError, match=r"mine\.db is in use by another process, and a local file serves one at a"),
+    ):
+        GalleryStore(place, create=True)
+    # what it held is free again at once
     with GalleryStore(place, create=True):
         pass
 

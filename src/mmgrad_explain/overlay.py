@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import Placement, as_array, open_image
 from mmgrad_explain.overlay_mixing import mix
+from mmgrad_explain.overlay_tiles import WIDEST, fitted, tile_height
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
@@ -60,7 +61,6 @@ _RAMPS = {  # for red, green and blue: where the straight pieces meet, and the v
         ((0.0, 0.11, 0.34, 0.65), (0.5, 1.0, 1.0, 0.0)),
     ),
 }
-_TILE_HEIGHT = (320, 1024)  # a panel's tiles are not shown smaller or larger, in pixels, unless asked for
 
 
 def _cv2() -> Any:
@@ -324,7 +324,7 @@ def panel(
     if not pictures or len(texts) != len(pictures):
         raise InputError(f"a panel needs tiles and a caption for each: {len(pictures)} tiles, {len(texts)} captions")
     if height is None:
-        height = min(max(_TILE_HEIGHT[0], *(picture.height for picture in pictures)), _TILE_HEIGHT[1])
+        height = tile_height(pictures)
     if height < 1:
         raise InputError(f"height must be positive, not {height}")
     shown = [_scaled(picture, height) for picture in pictures]
@@ -353,8 +353,7 @@ def panel(
 
 
 def _scaled(picture: Image.Image, height: int) -> Image.Image:
-    ratio = min(height / picture.height, 3 * height / picture.width)
-    size = (max(1, round(picture.width * ratio)), max(1, round(picture.height * ratio)))
+    size = fitted(picture, WIDEST * height, height)
     return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
 
 

@@ -86,20 +86,10 @@ def test_what_can_be_put_right(run, failed, tmp_path, monkeypatch, arguments, sa
     assert set(Path(tempfile.gettempdir()).glob("mmgrad-page-*")) == before
 
 
-def test_a_gallery_that_another_process_has(run, failed, tmp_path):
+def test_a_gallery_that_another_process_has(run, failed, tmp_path, held_elsewhere):
     place = str(tmp_path / "mine.db")
-    code = f"""
-from mmgrad_explain.gallery_store import GalleryStore
-with GalleryStore({place!r}, create=True):
-    print("open", flush=True)
-    input()
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout.readline() == "open\n"
+    with held_elsewhere(place):
         failed(run("demo", "--gallery", place), "mine.db is in use by another process, and a local file serves one at")
-        other.kill()
 
 
 def test_without_gradio(run, failed, monkeypatch):

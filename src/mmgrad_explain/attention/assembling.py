@@ -69,12 +69,12 @@ def assemble(
     count = max(len(calls) for calls in layers.values())
     by_call = [[calls[index] for calls in layers.values() if index < len(calls)] for index in range(count)]
     calls = tuple(fuse_maps(maps, fuse[1]) for maps in by_call)
-    every = [one for calls in signed.values() for one in calls]
-    ends = _ends([*every, *(one[0] for one in signed.values()), *calls])
-    if not all(bool(one.isfinite().all()) for one in ends[: len(every)]):
+    later = [one for of_layer in signed.values() for one in of_layer[1:]]
+    ends = _ends([*(of_layer[0] for of_layer in signed.values()), *later, *calls])
+    if not all(bool(one.isfinite().all()) for one in ends[: -len(calls)]):
         raise GradientError("the map is not finite: the activations or gradients overflow; try bfloat16 or float32")
     flats = [high <= low for low, high in ends[-len(calls) :]]
-    below = torch.stack([(low < 0) & (high <= 0) for low, high in ends[len(every) : -len(calls)]])
+    below = torch.stack([(low < 0) & (high <= 0) for low, high in ends[: len(signed)]])
     flat, clipped = flats[0], flats[0] & below.any(0)
     notes = _notes(flats, clipped)
     for note in notes:

@@ -8,20 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.overlay_tiles import HIGHEST, WIDEST, shrunk, tile_height
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from PIL import Image
 
     from mmgrad_explain.attention.explanation import Explanation
-
-HIGHEST, NOTEBOOK = 1024, 480
-"""Pixels of the highest tile, in a file and in a notebook."""
-
-_LOWEST = 320  # likewise of the lowest: smaller pictures are enlarged
-_WIDEST = 3  # times as wide as high
 
 
 def draw_overlay(
@@ -66,7 +59,7 @@ def draw_overlay(
     tiles: list[Any] = []
     captions: list[str] = []
     for picture, (_, _, of_target) in zip(pictures, wanted, strict=True):
-        small = shrunk(picture, height)
+        small = shrunk(picture, WIDEST * height, height)
         tiles += [small, draw_map(explanation, index, small, target=of_target, **options)]
         captions += ["target" if of_target else "reference", _caption(explanation, index, of_target=of_target)]
     sheet = panel(tiles, captions=captions, height=height)
@@ -109,18 +102,6 @@ def draw_map(
     heat = explanation.heatmap(index, target=target, size=(picture.height, picture.width))
     drawn = draw.blend(picture, heat, alpha=alpha, **colours)
     return draw.contour(drawn, heat) if contour else drawn
-
-
-def tile_height(pictures: Sequence[Image.Image], most: int) -> int:
-    """Give the height of tiles for pictures: that of the highest one, within bounds."""
-    return min(max(_LOWEST, *(picture.height for picture in pictures)), most)
-
-
-def shrunk(picture: Image.Image, height: int) -> Image.Image:
-    """Make a picture no larger than its tile; one that is smaller stays as it is."""
-    ratio = min(height / picture.height, _WIDEST * height / picture.width)
-    size = (max(1, round(picture.width * ratio)), max(1, round(picture.height * ratio)))
-    return picture if ratio >= 1 else picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
 def _caption(explanation: Explanation, index: int, *, of_target: bool) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmgrad_explain.attention.drawing import NOTEBOOK, draw_overlay
+from mmgrad_explain.attention.drawing import draw_overlay
 from mmgrad_explain.attention.fusing import resize_maps
 from mmgrad_explain.attention.interactive import interactive_overlay
 from mmgrad_explain.attention.plain_words import describe
@@ -17,6 +17,7 @@ from mmgrad_explain.attention.region import Region, brightest_region
 from mmgrad_explain.attention.saving import MANIFEST, save_folder
 from mmgrad_explain.attention.showing import explanation_html, png_bytes
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.overlay_tiles import NOTEBOOK
 from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.attention.drawing import NOTEBOOK, draw_overlay
+from mmgrad_explain.attention.drawing import draw_overlay
 from mmgrad_explain.attention.showing import png_bytes
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.overlay_tiles import NOTEBOOK
 
 if TYPE_CHECKING:
     from mmgrad_explain.attention.explanation import Explanation

@@ -21,9 +21,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.attention.drawing import HIGHEST, NOTEBOOK, draw_map, shrunk, tile_height
+from mmgrad_explain.attention.drawing import draw_map
 from mmgrad_explain.attention.showing import phrases_html, png_bytes
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.overlay_tiles import HIGHEST, NOTEBOOK, WIDEST, shrunk, tile_height
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +99,7 @@ class PhraseMaps:
         if self.explanation.images is None:
             raise InputError("the explanation does not know its picture")
         height = tile_height(self.explanation.images[:1], most)
-        picture = shrunk(self.explanation.images[0], height)
+        picture = shrunk(self.explanation.images[0], WIDEST * height, height)
         maps = [draw_map(self.explanation, index, picture, **options) for index in range(len(self.explanation))]
         return panel([picture, *maps], captions=["reference", self.text, *self.phrases], height=height)
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from mmgrad_explain.attention.bright_places import bright_places, where_in_short
 from mmgrad_explain.attention.plain_words import describe
+from mmgrad_explain.overlay_tiles import shrunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,9 +40,7 @@ def png_bytes(picture: Image.Image, *, quick: bool = False) -> bytes:
 
 def fine(picture: Image.Image, width: int = _BOX[0], height: int = _BOX[1]) -> Image.Image:
     """Give a picture with no more pixels than a box of that size needs on a fine screen."""
-    scale = min(1.0, _SHARP * width / picture.width, _SHARP * height / picture.height)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture if scale == 1 else picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return shrunk(picture, _SHARP * width, _SHARP * height)
 
 
 def tile(picture: Image.Image, caption: str, alt: str, *, width: int = _BOX[0], height: int = _BOX[1]) -> str:

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
 _DETAILS = """\
 Lists the pictures of a gallery (mmgrad-explain index) that are most like IMAGE after what TEXT says, by the cosine of
-their embeddings, and draws a contact sheet: IMAGE with its map, and each hit with its similarity
-and its own map. Pictures of the same content are one hit. IMAGE itself is left out where it is in the gallery, unless
---keep-reference.
+their embeddings, and draws a contact sheet: IMAGE with its map, and each hit with its similarity and its own map.
+Pictures of the same content are one hit. IMAGE itself is left out where it is in the gallery, unless --keep-reference.
 
 Maps: of the model's own default score, on IMAGE and on each hit, where they show what has what TEXT speaks of, and not
 why a hit was found. --score similarity shows where in a hit the match comes from; in a model that was not trained for
@@ -159,8 +158,7 @@ def _report(gallery: Gallery, reference: str, found: Retrieval, maps: RetrievalM
         if maps is not None and hit.rank in maps.hits:
             explanation, index = maps.hits[hit.rank]
             region = explanation.brightest_region(index, target=True)
-        where = None if region is None else {"share": region.share, "box": list(region.box)}
-        hits.append({**asdict(hit), "brightest_region": where})
+        hits.append({**asdict(hit), "brightest_region": None if region is None else region.to_dict()})
     return {
         "gallery": gallery.address,
         "collection": gallery.collection,

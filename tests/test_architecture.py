@@ -10,7 +10,7 @@ FLOORS = {
     "__main__": 5,
     "cli": 4, "web": 4,
     "training": 3, "explaining": 3, "cir_evaluation": 3, "stand_ins": 3, "stand_in_models": 3,
-    "embedding": 3, "gallery": 3, "gallery_index": 3, "gallery_sheet": 3,
+    "embedding": 3, "example_inputs": 3, "gallery": 3, "gallery_index": 3, "gallery_sheet": 3,
     "data": 2, "attention": 2, "composers": 2,
     "evaluation": 1, "grounding": 1, "overlay": 1, "overlay_mixing": 1, "overlay_tiles": 0, "overlay_words": 1,
     "devices": 1, "gallery_files": 1, "gallery_session": 1, "gallery_store": 1, "images": 1, "layouts": 1,

@@ -1,10 +1,12 @@
 """Which models a page offers, and what each can be asked."""
 
 import pytest
+from PIL import Image
 
 from mmgrad_explain.attention import candidate_layers
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.example_inputs import example_inputs
 from mmgrad_explain.stand_ins import stand_in
 from mmgrad_explain.web import models as module
 from mmgrad_explain.web.models import Abilities, Models, find_abilities
@@ -43,8 +45,7 @@ def test_a_device_that_is_not_there():
 
 def test_a_composer(tiny, tiny_folder):
     found = Models((str(tiny_folder),)).abilities(str(tiny_folder))
-    noise = module.Image.effect_noise((64, 64), 64).convert("RGB")
-    listed = {one.name: one for one in candidate_layers(tiny, **tiny.preprocess([noise], ["make it red"]).tensors)}
+    listed = {one.name: one for one in candidate_layers(tiny, **example_inputs(tiny))}
     assert dict(found.layers)[tiny.target_layer] == listed[tiny.target_layer].grid == (8, 8)
     assert not listed["network.places"].gradient_reaches
     assert "network.places" not in dict(found.layers)
@@ -94,3 +95,12 @@ def test_automatic_offers_what_all_bundled_ones_can():
         assert {one for one, _ in found.layers} <= layers
     assert "network.features" in dict(found.layers)
     assert found.scores == ("shift",)
+
+
+@pytest.mark.parametrize("name", ["reference", "clothing"])
+def test_the_same_is_offered_each_time(name):
+    composer = load_composer(name)
+    Image.effect_noise((64, 64), 64)  # what else draws random numbers in the process does not matter
+    found = find_abilities(composer)
+    assert find_abilities(composer) == found
+    assert {f"network.visual.layer{number}" for number in (1, 2, 3)} < {layer for layer, _ in found.layers}

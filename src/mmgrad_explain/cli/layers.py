@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention import Candidate
 
 _DETAILS = """\
-Runs the model once on a grey picture and a sentence, and lists every layer whose output lies on a spatial grid. The
+Runs the model on a drawn picture and a sentence, and lists every layer whose output lies on a spatial grid. The
 layer marked * is the one explained by default; give another to `overlay --layer`.
 
 Examples:
@@ -38,21 +38,13 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """List the layers."""
-    from PIL import Image
-
     from mmgrad_explain.attention import candidate_layers
-    from mmgrad_explain.composers.generative import GenerativeComposer
     from mmgrad_explain.composers.load import load_composer
+    from mmgrad_explain.example_inputs import example_inputs
     from mmgrad_explain.layouts import describe_layout
 
     composer = load_composer(options.model)
-    picture = Image.effect_noise((64, 64), 64).convert("RGB")
-    if isinstance(composer, GenerativeComposer):  # any answer will do
-        inputs = composer.preprocess([picture], [options.text], answers=["yes"])
-    else:
-        inputs = composer.preprocess([picture], [options.text])
-    tensors: dict[str, Any] = {**inputs.tensors}
-    found = candidate_layers(composer, **tensors)
+    found = candidate_layers(composer, **example_inputs(composer, options.text))
     if options.json:
         rows = [{**vars(candidate), "layout": describe_layout(candidate.layout)} for candidate in found]
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")

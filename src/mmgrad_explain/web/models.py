@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from PIL import Image
 
 from mmgrad_explain.attention import candidate_layers
 from mmgrad_explain.attention.scores import SCORES, ensure_score
@@ -15,11 +14,12 @@ from mmgrad_explain.composers.generative import GenerativeComposer
 from mmgrad_explain.composers.load import BUNDLED, bundled_for, load_composer
 from mmgrad_explain.devices import usable_device
 from mmgrad_explain.errors import InputError, MMGradError
+from mmgrad_explain.example_inputs import example_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mmgrad_explain.composers.base import Composer, ComposerInputs
+    from mmgrad_explain.composers.base import Composer
 
 AUTOMATIC = "automatic"
 """The bundled model that knows most words of the sentences."""
@@ -119,33 +119,25 @@ class Models:
 
 
 def find_abilities(composer: Composer) -> Abilities:
-    """Find out what a model can be asked, by asking it about a picture of noise.
+    """Find out what a model can be asked, by asking it about a drawn picture, always the same.
 
     Args:
         composer: The model.
     """
-    picture = Image.effect_noise((64, 64), 64).convert("RGB")
-    generative = isinstance(composer, GenerativeComposer)
-    if isinstance(composer, GenerativeComposer):  # any answer will do
-        alone: ComposerInputs = composer.preprocess([picture], ["make it red"], answers=["yes"])
-    else:
-        alone = composer.preprocess([picture], ["make it red"])
-    place = next(composer.parameters()).device
-    tensors: dict[str, Any] = {name: tensor.to(place) for name, tensor in alone.tensors.items()}
-    layers = tuple((one.name, one.grid) for one in candidate_layers(composer, **tensors) if one.gradient_reaches)
-    scores = _scores(composer, tensors)
-    if generative:
+    alone = example_inputs(composer)
+    layers = tuple((one.name, one.grid) for one in candidate_layers(composer, **alone) if one.gradient_reaches)
+    scores = _scores(composer, alone)
+    if isinstance(composer, GenerativeComposer):
         return Abilities(layers, scores, (), targets=False, answers=True)
     try:
-        both = composer.preprocess([picture], ["make it red"], [picture])
-        with_target = _scores(composer, {name: tensor.to(place) for name, tensor in both.tensors.items()})
+        with_target = _scores(composer, example_inputs(composer, target=True))
     except MMGradError:
         return Abilities(layers, scores, (), targets=False, answers=False)
     more = tuple(name for name in with_target if name not in scores)
     return Abilities(layers, scores, more, targets=True, answers=False)
 
 
-def _scores(composer: Composer, tensors: dict[str, torch.Tensor]) -> tuple[str, ...]:
+def _scores(composer: Composer, tensors: dict[str, Any]) -> tuple[str, ...]:
     """Names of the scores that can be told from a model's output."""
     with torch.no_grad():
         output = composer(**tensors)

@@ -368,12 +368,6 @@ def three_texts():
     return ids(3)
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    """Dropout and noise are the same whichever tests ran before."""
-    torch.manual_seed(0)
-
-
 @pytest.fixture(scope="session")
 def zoo():
     """The tiny models and helpers of this file, by name."""

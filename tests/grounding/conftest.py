@@ -8,11 +8,6 @@ import torch
 from mmgrad_explain.grounding import forms, maps
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-
-
 @pytest.fixture
 def held_constant(monkeypatch):
     """Freeze the scales that the losses hold constant at those of given maps.

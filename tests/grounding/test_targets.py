@@ -114,6 +114,21 @@ class TestMasks:
             grounding_targets((2, 2), masks=[[[1.0]]])
 
 
+    @pytest.mark.parametrize("times", [1, 2, 3, 5, 7])
+    def test_cells_of_whole_pixels(self, times):
+        """What only touches a cell gives nothing to it, not even what rounding leaves; a whole cell is one."""
+        for cells in range(1, 30):
+            mask = (torch.rand(2, cells, cells) > 0.5).float()
+            mask[:, 0, 0] = 1
+            pixels = mask.repeat_interleave(times, 1).repeat_interleave(times, 2)
+            assert torch.equal(lay_on_grid(pixels, (cells, cells)), mask)
+            edges = [((i, j, i + 1, j + 1), (i, j)) for i, j in ((0, cells - 1), (cells // 2, cells // 3))]
+            for corners, (column, row) in edges:
+                box = tuple(corner / cells for corner in corners)
+                laid = grounding_targets((cells, cells), boxes=[[box]]).masks
+                assert laid[0].nonzero().tolist() == [[row, column]]
+
+
 class TestBoxes:
     def test_coverage(self):
         masks, supervised = grounding_targets((2, 4), boxes=[[(0.0, 0.0, 0.5, 0.75)], None, []])

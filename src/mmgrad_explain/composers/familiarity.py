@@ -164,7 +164,7 @@ def fit(
         described: Name of each kind of picture to descriptions ``(n, D)`` to fit and others ``(m, D)`` to set the limit
             by, from pictures that were not used for the fit.
         trained_on: The kinds in words, as a note can say it in brackets.
-        alternative: What to do with other pictures, for example ``"name a model with --model"``.
+        alternative: What to do with other pictures, for example ``"take a model that knows them"``.
         rate: Share of the others that may be called strange.
 
     Raises:

@@ -123,10 +123,14 @@ def lay_on_grid(masks: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def _coverage(edges: Tensor, cells: int) -> Tensor:
-    """Which share of each cell lies between neighbouring edges, ``(edges - 1, cells)``; the picture has length 1."""
+    """Which share of each cell lies between neighbouring edges, ``(edges - 1, cells)``; the picture has length 1.
+
+    Both ends of a cell are quotients, as pixels' edges are: equal ones are equal numbers, so that what only touches a
+    cell gives nothing to it.
+    """
     low, high = edges[:-1, None].double(), edges[1:, None].double()
-    left = torch.arange(cells, dtype=torch.float64)[None] / cells
-    overlap = torch.minimum(high, left + 1 / cells) - torch.maximum(low, left)
+    ends = torch.arange(cells + 1, dtype=torch.float64)[None] / cells
+    overlap = torch.minimum(high, ends[:, 1:]) - torch.maximum(low, ends[:, :-1])
     return overlap.clamp(min=0) * cells
 
 

@@ -41,7 +41,7 @@ SEEDS = {"fit": 71, "limit": 72, "check": 73}
 LARGER = 4
 """How much larger than the model's input every second batch is drawn."""
 
-ALTERNATIVE = "for such pictures name a model that knows them (--model FOLDER, or a hub id)"
+ALTERNATIVE = "for such pictures take a model that knows them (a folder or a hub id)"
 
 
 def grids_of(composer: Composer, pixels: Tensor, batch: int = 32) -> Tensor:

@@ -113,7 +113,6 @@ class TestMasks:
         with pytest.raises(TypeError, match=r"masks: sample 0 must be a tensor \(H, W\) or None, not list"):
             grounding_targets((2, 2), masks=[[[1.0]]])
 
-
     @pytest.mark.parametrize("times", [1, 2, 3, 5, 7])
     def test_cells_of_whole_pixels(self, times):
         """What only touches a cell gives nothing to it, not even what rounding leaves; a whole cell is one."""

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from pathlib import Path
 
 import httpx
 import pytest
@@ -81,9 +80,9 @@ def test_it_ends_cleanly(end, tmp_path):
 )
 def test_what_can_be_put_right(run, failed, tmp_path, monkeypatch, arguments, said):
     monkeypatch.chdir(tmp_path)
-    before = set(Path(tempfile.gettempdir()).glob("mmgrad-page-*"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     failed(run("demo", *arguments), said)
-    assert set(Path(tempfile.gettempdir()).glob("mmgrad-page-*")) == before
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_gallery_that_another_process_has(run, failed, tmp_path, held_elsewhere):

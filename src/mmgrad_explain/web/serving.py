@@ -121,16 +121,16 @@ def serve(limits: Limits, *, out: TextIO | None = None, **options: Any) -> None:
     """
     say = sys.stdout if out is None else out
     with running(limits, **options) as address:
-        say.write(f"The page is at {address} (Ctrl-C ends it)\n")
-        host = options.get("host", _HERE[0])
-        if host not in _HERE:
-            port = address.rstrip("/").rpartition(":")[2]
-            say.write(
-                "Everybody who can reach this machine can use it, without a password, for example at "
-                f"http://{socket.gethostname()}:{port}/\n"
-            )
-        say.flush()
         try:
+            say.write(f"The page is at {address} (Ctrl-C ends it)\n")
+            host = options.get("host", _HERE[0])
+            if host not in _HERE:
+                port = address.rstrip("/").rpartition(":")[2]
+                say.write(
+                    "Everybody who can reach this machine can use it, without a password, for example at "
+                    f"http://{socket.gethostname()}:{port}/\n"
+                )
+            say.flush()
             wait()
         except KeyboardInterrupt:
             say.write("The page is closed\n")

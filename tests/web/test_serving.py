@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import socket
 import tempfile
@@ -377,11 +378,12 @@ class Racing:
         assert quiet
         self.asked.append(server_port)
         if len(self.asked) <= self.lost:
+            logging.getLogger("uvicorn.error").error(OSError(98, "address already in use"))  # as uvicorn does
             raise OSError("Cannot find empty port")
         return None, f"http://127.0.0.1:{server_port}/", None
 
 
-def test_a_port_that_is_taken_in_between():
+def test_a_port_that_is_taken_in_between(caplog):
     blocks = Racing(lost=2)
     address = serving._launch(blocks, "127.0.0.1", None, quiet=True)
     assert len(blocks.asked) == 3
@@ -392,3 +394,6 @@ def test_a_port_that_is_taken_in_between():
         with pytest.raises(InputError, match=said):
             serving._launch(blocks, "127.0.0.1", port, quiet=True)
         assert len(blocks.asked) == tries
+    assert caplog.messages == []
+    logging.getLogger("uvicorn.error").error(OSError(98, "address already in use"))
+    assert len(caplog.messages) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
@@ -100,12 +101,28 @@ def _launch(blocks: Any, host: str, port: int | None, **options: Any) -> str:
         tries += 1
         at = free_port(host, port)
         try:
-            return str(blocks.launch(server_port=at, **options)[1])
+            with _no_word_of_ports():
+                return str(blocks.launch(server_port=at, **options)[1])
         except OSError as error:
             if port is not None or tries == _TRIES:
                 raise InputError(
                     f"no server can be started on port {at} ({error}): name another with --port"
                 ) from error
+
+
+@contextmanager
+def _no_word_of_ports() -> Iterator[None]:
+    """Keep uvicorn from saying on standard error that a port is taken: it is said, or mended, by who called it."""
+
+    def is_about_something_else(record: logging.LogRecord) -> bool:
+        return not isinstance(record.msg, OSError)
+
+    log = logging.getLogger("uvicorn.error")
+    log.addFilter(is_about_something_else)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_about_something_else)
 
 
 def serve(limits: Limits, *, out: TextIO | None = None, **options: Any) -> None:

@@ -49,6 +49,12 @@ class TestMasks:
         torch.testing.assert_close(plain.mean((1, 2)), mask.mean((1, 2)))
         torch.testing.assert_close(laid, plain * (peak / plain.amax((1, 2)))[:, None, None])
 
+    def test_autocast_has_no_say(self):
+        mask = torch.rand(2, 30, 30)
+        plain = lay_on_grid(mask, (7, 7))
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(lay_on_grid(mask, (7, 7)), plain)
+
     def test_a_coarse_mask_on_a_fine_grid(self):
         masks = lay_on_grid(torch.tensor([[[1.0, 0.0]]]), (2, 4))
         assert torch.equal(masks, torch.tensor([[[1.0, 1, 0, 0], [1, 1, 0, 0]]]))

@@ -6,6 +6,7 @@ scaled so that the brightest cell of a mask is as bright as the mask itself: wha
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -117,7 +118,9 @@ def lay_on_grid(masks: Tensor, grid: tuple[int, int]) -> Tensor:
         _coverage(torch.arange(n + 1, dtype=torch.float64) / n, cells)
         for n, cells in zip(values.shape[1:], grid, strict=True)
     )
-    small = high.to(values).T @ values @ wide.to(values)
+    device = values.device.type
+    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+        small = high.to(values).T @ values @ wide.to(values)
     peak, was = small.amax((1, 2), keepdim=True), values.amax((1, 2), keepdim=True)
     return (small * torch.where(peak > 0, was / torch.where(peak > 0, peak, 1), 0)).clamp(max=1)
 

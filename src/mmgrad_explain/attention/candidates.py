@@ -56,7 +56,8 @@ def candidate_layers(
     """List the layers a map can be made at, in the order in which they run.
 
     The model runs four times and comes back as it was. The probe keeps every module's output, so it needs the memory
-    of a training step. A layer is listed only if a place that is marked on the picture is found again there.
+    of a training step. A layer is listed only if a place that is marked on the picture is found again there. Give a
+    real picture: where noise is marked, it is noise as before, and layers that see large parts of it may be missed.
 
     Args:
         model: Any model.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from mmgrad_explain import __version__
 from mmgrad_explain.cli.printing import complain
+from mmgrad_explain.cli.stopping import Terminated
 from mmgrad_explain.errors import MMGradError
 from mmgrad_explain.writing import advice_on
 
@@ -41,8 +42,8 @@ def fail(error: BaseException) -> int:
         error: What it raised.
 
     Returns:
-        The exit code: 2 for what the user can put right, 130 for Ctrl-C, 0 where nobody reads what is printed any more,
-        1 for a bug, whose traceback is kept in a file.
+        The exit code: 2 for what the user can put right, 130 for Ctrl-C, 143 for SIGTERM, 0 where nobody reads what is
+        printed any more, 1 for a bug, whose traceback is kept in a file.
 
     Raises:
         BaseException: ``error`` itself, where it is a bug and the environment says ``MMGRAD_DEBUG=1``.
@@ -52,7 +53,7 @@ def fail(error: BaseException) -> int:
         return 0
     if isinstance(error, KeyboardInterrupt):
         complain(_PROGRAM, ": ".join(["stopped", *map(str, error.args)]))
-        return 130
+        return 143 if isinstance(error, Terminated) else 130
     if isinstance(error, MMGradError):
         complain(_PROGRAM, _in_options(str(error)))
         return 2

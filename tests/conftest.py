@@ -1,6 +1,7 @@
 """What all tests share: small pictures and a small random reference model in a folder."""
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -14,14 +15,15 @@ from PIL import Image
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--threads", type=int, default=1, help="threads of torch in a process of the tests; 0 leaves them alone"
+        "--threads", type=int, default=1, help="threads of torch in processes of the tests; 0 leaves them alone"
     )
 
 
 def pytest_configure(config):
-    """Small tensors gain nothing from more threads, and workers beside each other lose by them."""
-    if config.getoption("--threads"):
-        torch.set_num_threads(config.getoption("--threads"))
+    """Small tensors gain nothing from more threads, and processes beside each other lose by them: those of the tests too."""
+    if threads := config.getoption("--threads"):
+        torch.set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
 def pytest_fixture_setup(fixturedef):

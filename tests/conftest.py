@@ -20,7 +20,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Small tensors gain nothing from more threads, and processes beside each other lose by them: those of the tests too."""
+    """Small tensors gain nothing from more threads, and processes beside each other lose by them."""
     if threads := config.getoption("--threads"):
         torch.set_num_threads(threads)
         os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -92,8 +92,8 @@ def tiny_folder(tmp_path_factory, tiny_processor, tiny_config):
 def same_maps():
     """Maps are equal, each up to a share of its own largest value.
 
-    How many threads add up a sum changes its last digits, and a cell near zero is a difference of large numbers: its own
-    value says nothing about how exact it can be.
+    How many threads add up a sum changes its last digits, and a cell near zero is a difference of large numbers: its
+    own value says nothing about how exact it can be.
     """
 
     def check(found, expected, share=1e-4):

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.data.triplets import FILE, picture_place
+from mmgrad_explain.data.triplets import FILE, PICTURES, picture_place
 from mmgrad_explain.errors import InputError, OutputExistsError
 from mmgrad_explain.locking import LOCK
 from mmgrad_explain.writing import atomic_file, is_left_over, name_left_over
@@ -27,7 +27,6 @@ MANIFEST, LICENCES, JOURNAL, SHEET = "manifest.json", "LICENSES.txt", "journal.j
 FOLDERS = ("references", "targets", "masks")
 _FILES = (FILE, JOURNAL, LICENCES, SHEET)
 _SCENE = re.compile(r"(\d{7,})(_\d+_[a-z]+(_target)?)?\.(png|jpg|npy)|\.(\d{7,})\.tmp")
-_PICTURES = ("reference", "target", "mask", "target_mask")  # what a record names
 _SHOWN = 3  # foreign files that a message names
 
 
@@ -170,7 +169,7 @@ def put_picture(path: Path, content: bytes) -> None:
 
 def pictures_of(record: Mapping[str, Any]) -> Iterator[str]:
     """The files that a record names: of a picture in a stack, the stack's."""
-    for key in _PICTURES:
+    for key in PICTURES:
         path = record.get(key)
         if isinstance(path, str):
             yield picture_place(path)[0]

@@ -11,7 +11,9 @@ from mmgrad_explain import __version__
 from mmgrad_explain.cli import completion, data, demo, evaluate, index, layers, overlay, retrieve, train
 from mmgrad_explain.cli.failing import fail
 from mmgrad_explain.cli.parser import HelpfulParser
+from mmgrad_explain.cli.printing import note
 from mmgrad_explain.cli.stopping import stoppable
+from mmgrad_explain.errors import UnlockedWarning
 
 if TYPE_CHECKING:
     import argparse
@@ -97,6 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with stoppable(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what concerns the user is in the explanation's notes, and printed as such
+            warnings.simplefilter("always", UnlockedWarning)
+            warnings.showwarning = lambda message, *_, **__: note(str(message))
             code = int(options.run(options))
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (a bug is told, too)

@@ -30,8 +30,8 @@ Examples:
   mmgrad-explain evaluate --data cirr:datasets/CIRR --model openai/clip-vit-base-patch32
   mmgrad-explain completion bash
 
-Exit codes: 0 done, 1 something is missing (data check), cannot be read (index), or is a bug, 2 something you can put
-right (one line says what), 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 something is missing (data check), cannot be read (index, overlay of several), or is a bug, 2
+something you can put right (one line says what), 130 stopped by Ctrl-C.
 
 On a terminal there are tables, colours and bars; NO_COLOR=1 takes the colours away, FORCE_COLOR=1 gives them to pipes
 as well. Piped, the lines are plain; --json is for programs. MMGRAD_DEBUG=1 prints the traceback of a bug.

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mmgrad_explain.errors import InputError, MMGradError
+from mmgrad_explain.redacting import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,13 +47,13 @@ def shown(value: object) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """What an error says, as one line of bounded length."""
+    """What an error says, as one line of bounded length, without secrets."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, MemoryError):
         return "it needs more memory than there is"
-    said = _OBJECT.sub("", str(getattr(error, "strerror", None) or error))
-    return _cut(" ".join(said[: 10 * _LONGEST].split())) or type(error).__name__
+    said = str(getattr(error, "strerror", None) or getattr(error, "message", None) or error)
+    return _cut(redact(" ".join(_OBJECT.sub("", said[: 10 * _LONGEST]).split()))) or type(error).__name__
 
 
 def _cut(text: str) -> str:

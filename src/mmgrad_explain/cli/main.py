@@ -33,8 +33,8 @@ Examples:
   mmgrad-explain evaluate --data cirr:datasets/CIRR --model openai/clip-vit-base-patch32
   mmgrad-explain completion bash
 
-Exit codes: 0 done, 1 something is missing (data check), cannot be read (index), or is a bug, 2 something you can put
-right (one line says what), 130 stopped by Ctrl-C, 143 stopped by SIGTERM.
+Exit codes: 0 done, 1 something is missing (data check), cannot be read (index, overlay of several), or is a bug, 2
+something you can put right (one line says what), 130 stopped by Ctrl-C, 143 stopped by SIGTERM.
 
 `kill PID` (SIGTERM) stops a command as Ctrl-C does, also where Ctrl-C is ignored because a shell or a CI runner started
 the command in the background.

@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--reference-hit needs --session FILE: the session whose hit is meant")
     text = options.query[-1]
     session = Session.load(options.session) if going_on or _is_there(options.session) else None
-    place = options.gallery or (session and session.gallery)
+    place = options.gallery or (session and session.place())
     if not place:
         raise InputError("--gallery is missing: name NAME.db, or http://host:port of a Milvus server")
     reference = options.query[0] if session is None or not going_on else session.hit(options.reference_hit).path

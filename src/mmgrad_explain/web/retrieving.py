@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery import Gallery
 from mmgrad_explain.gallery_store import is_remote
 from mmgrad_explain.images import open_image
+from mmgrad_explain.redacting import HIDDEN, redact_address
 from mmgrad_explain.web import snippet
 from mmgrad_explain.web.answers import record
 from mmgrad_explain.web.examples import write_pictures
@@ -267,7 +267,9 @@ class Searches:
         """The gallery's address as visitors may see it: without folders, user or password."""
         if self._address is None:
             return None
-        return re.sub(r"//[^/@]*@", "//", self._address) if is_remote(self._address) else Path(self._address).name
+        if not is_remote(self._address):
+            return Path(self._address).name
+        return redact_address(self._address).replace(f"{HIDDEN}@", "")
 
 
 def _start(reference: Hit | None, name: str) -> str:

@@ -574,7 +574,7 @@ def test_nothing_heavy_is_imported(cirr):
     assert done.stdout == "True []\n", done.stderr
 
 
-# ------------------------------------------------------------------------------------------------ categories and empties
+# ----------------------------------------------------------------------------------------------- categories and empties
 
 
 def test_fashioniq_by_category(fashioniq):

@@ -342,3 +342,17 @@ def test_what_cannot_be_evaluated(triplets):
     (triplets.root / "2.png").unlink()
     with pytest.raises(InputError, match=r"jsonl in .* cannot be evaluated: all: 1 x picture missing"):
         evaluate_cir(Towers().eval(), read_cir("jsonl", triplets.root))
+
+
+def test_an_empty_part_is_said(tmp_path):
+    """Of a training split nothing is needed, so that only the evaluation can say so."""
+    cirr_set(tmp_path, "train", "train")
+    file = tmp_path / "cirr" / "captions" / "cap.rc2.train.json"
+    entries = file.read_text()
+    file.write_text("[]")
+    with pytest.raises(InputError, match=r"^train has no query: take another split or category, or fetch its files"):
+        evaluate_cir(Towers(), read_cir("cirr", tmp_path, ["train"]))
+    file.write_text(entries)
+    (tmp_path / "cirr" / "image_splits" / "split.rc2.train.json").write_text("{}")
+    with pytest.raises(InputError, match=r"^train has a gallery without a picture: take another split"):
+        evaluate_cir(Towers(), read_cir("cirr", tmp_path, ["train"]))

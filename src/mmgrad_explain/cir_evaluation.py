@@ -131,6 +131,7 @@ def evaluate_cir(
             picture cannot be read, or the set has no server.
     """
     data.require()
+    _check_parts(data)
     protocol = protocol_of(data.name, soft=soft, gallery=gallery, exclude_reference=exclude_reference)
     if submit and gallery != "original":
         raise InputError("a submission needs the original gallery")
@@ -236,6 +237,14 @@ class _Embedder:
             yield list(items[start : start + self.batch])
             if self.progress is not None:
                 self.progress(what, min(start + self.batch, len(items)), len(items))
+
+
+def _check_parts(data: CirSet) -> None:
+    """Raise InputError where there is nothing to ask, or nothing to rank; of a training split that is no finding."""
+    empty = [part for part, queries in data.queries.items() if not queries or not data.images.galleries[part]]
+    for part in empty or ([] if data.queries else [data.name]):
+        what = "has a gallery without a picture" if data.queries.get(part) else "has no query"
+        raise InputError(f"{part} {what}: take another split or category, or fetch its files again ({data.root})")
 
 
 def _gallery(data: CirSet, part: str, gallery: str) -> tuple[str, ...]:

@@ -179,3 +179,23 @@ def test_help(run, capsys):
     out = capsys.readouterr().out
     assert "Examples:" in out
     assert "image only" in out
+
+
+def test_one_category(run, tmp_path, tiny_folder):
+    """Of FashionIQ only the dresses are here."""
+    names = [f"B{i}" for i in range(4)]
+    for i, name in enumerate(names):
+        save(tmp_path / "images" / f"{name}.png", i)
+    query = {"candidate": names[0], "target": names[1], "captions": ["is red", "is larger"]}
+    for file, content in (("captions/cap.dress.val.json", [query]), ("image_splits/split.dress.val.json", names)):
+        path = tmp_path / file
+        path.parent.mkdir()
+        path.write_text(json.dumps(content))
+    asked = ("--data", f"fashioniq:{tmp_path}", "--model", tiny_folder)
+    with pytest.raises(InputError, match=r"shirt.val: 1 x category without annotations.*--category dress"):
+        run(*asked)
+    code, out, _ = run(*asked, "--category", "dress", "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert report["data"]["parts"] == {"dress.val": {"queries": 1, "with target": 1, "gallery": 4}}
+    assert list(report["figures"]["model"]) == ["dress.val"]

@@ -572,3 +572,65 @@ def test_nothing_heavy_is_imported(cirr):
     )
     done = subprocess.run([sys.executable, "-c", code, str(cirr)], capture_output=True, text=True, check=False)
     assert done.stdout == "True []\n", done.stderr
+
+
+# ----------------------------------------------------------------------------------------------- categories and empties
+
+
+def test_fashioniq_by_category(fashioniq):
+    for category in ("shirt", "toptee"):
+        (fashioniq / "captions" / f"cap.{category}.val.json").unlink()
+        (fashioniq / "image_splits" / f"split.{category}.val.json").unlink()
+    found = read_cir("fashioniq", fashioniq, ["val"], ["dress"])
+    assert (list(found.queries), found.findings, found.complete) == (["dress.val"], (), True)
+    assert len(found.images.paths) == 5
+    whole = read_cir("fashioniq", fashioniq, ["val"])
+    assert list(whole.queries) == ["dress.val"]
+    assert said(whole) == [
+        ("shirt.val", 1, "category without annotations", "captions/cap.shirt.val.json"),
+        ("toptee.val", 1, "category without annotations", "captions/cap.toptee.val.json"),
+    ]
+    assert whole.findings[0].advice == "fetch them, or take what is there (--category dress)"
+    with pytest.raises(InputError, match=r"holds nothing of fashioniq: there is no captions/cap.shirt.val.json"):
+        read_cir("fashioniq", fashioniq, ["val"], ["shirt"])
+    with pytest.raises(InputError, match=r"fashioniq has no category 'dres': it has dress, shirt, toptee"):
+        read_cir("fashioniq", fashioniq, ["val"], ["dres"])
+    with pytest.raises(InputError, match=r"circo has no category 'dress': it has no categories"):
+        read_cir("circo", fashioniq, ["val"], ["dress"])
+
+
+# Of every format, what empties the queries of a part, and what empties its gallery.
+EMPTY = {
+    "cirr": ("captions/cap.rc2.val.json", "[]", "image_splits/split.rc2.val.json", "{}"),
+    "fashioniq": ("captions/cap.dress.val.json", "[]", "image_splits/split.dress.val.json", "[]"),
+    "shoes": ("dataset/relative_captions_shoes.json", "[]", "dataset/eval_im_names.txt", ""),
+    "circo": (
+        "annotations/val.json", "[]", "COCO2017_unlabeled/annotations/image_info_unlabeled2017.json", '{"images": []}',
+    ),
+    "lasco": ("downloads/lasco_val.json", "[]", "downloads/lasco_val_corpus.json", "[]"),
+    "fashion200k": ("test_queries.txt", "", "labels/dress_test_detect_all.txt", ""),
+    "jsonl": ("triplets.jsonl", "", "gallery.txt", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ["queries", "gallery"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_empty_part_is_said(name, what, request, write):
+    root = request.getfixturevalue(name)
+    queries, nothing, gallery, no_pictures = EMPTY[name]
+    if (name, what) == ("jsonl", "queries"):
+        write(root, {queries: nothing})
+        with pytest.raises(InputError, match="holds nothing of jsonl: no query is in its files"):
+            read_cir(name, root)
+        return
+    if name == "fashion200k" and what == "gallery":
+        write(root, {"labels/skirt_test_detect_all.txt": ""})
+    write(root, {queries: nothing} if what == "queries" else {gallery: no_pictures})
+    found = read_cir(name, root)
+    expected = "part without a query" if what == "queries" else "gallery without a picture"
+    part = {"shoes": "eval", "fashion200k": "test", "jsonl": "all", "fashioniq": "dress.val"}.get(name, "val")
+    if (name, what) in {("shoes", "gallery"), ("fashion200k", "gallery")}:  # where the queries hang on the lists
+        expected = "gallery without a picture"
+    assert (part, 1, expected, part) in said(found, "needed")
+    with pytest.raises(InputError, match="cannot be evaluated"):
+        found.require()

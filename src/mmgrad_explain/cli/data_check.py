@@ -36,6 +36,7 @@ another can be evaluated, unless --split asks for it.
 Examples:
   mmgrad-explain data check cirr datasets/CIRR
   mmgrad-explain data check fashioniq datasets/fashion-iq --split val
+  mmgrad-explain data check fashioniq datasets/fashion-iq --category dress
   mmgrad-explain data check jsonl my-triplets --open --json
 """
 
@@ -51,6 +52,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--split", action="append", default=[], metavar="SPLIT", help="only this split, may be repeated"
     )
+    parser.add_argument(
+        "--category", action="append", default=[], metavar="NAME",
+        help="only this category of fashioniq, may be repeated",
+    )  # fmt: skip
     parser.add_argument("--open", action="store_true", help="read every picture, too")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
@@ -60,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     """Read the set and report; 1 if evaluation would miss something."""
     from mmgrad_explain.data.cir_readers import read_cir
 
-    found = read_cir(options.name, options.root, options.split)
+    found = read_cir(options.name, options.root, options.split, options.category)
     if options.open:
         from mmgrad_explain.data.cir_opening import open_pictures
 

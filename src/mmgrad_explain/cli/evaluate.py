@@ -41,6 +41,7 @@ end, each whole or not at all.
 Examples:
   mmgrad-explain evaluate --data cirr:datasets/CIRR --model openai/clip-vit-base-patch32
   mmgrad-explain evaluate --data fashioniq:fashion-iq --model ./my-model --gallery queries --out vals.json
+  mmgrad-explain evaluate --data fashioniq:fashion-iq --category dress --model ./my-model
   mmgrad-explain evaluate --data circo:CIRCO --split test --model ./my-model --submission submissions/
   mmgrad-explain evaluate --data jsonl:my-triplets --model reference
 """
@@ -56,6 +57,10 @@ def add_parser(commands: Any) -> None:
     add("--data", required=True, metavar="NAME:ROOT", help="the benchmark and its folder, such as cirr:datasets/CIRR")
     add("--model", default="reference", help="bundled name, folder or hub id (default: %(default)s)")
     add("--split", metavar="SPLIT", help="what to evaluate (default: the one whose targets are public)")
+    add(
+        "--category", action="append", default=[], metavar="NAME",
+        help="only this category of fashioniq (dress, shirt or toptee); may be repeated (default: all)",
+    )  # fmt: skip
     add("--soft", action="store_true", help="score CIRR's soft targets")
     add(
         "--gallery",
@@ -89,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
     if options.batch < 1:
         raise InputError(f"--batch must be at least 1, got {options.batch}")
     split = options.split or _SPLITS.get(name)
-    data = read_cir(name, root, [split] if split else [])
+    data = read_cir(name, root, [split] if split else [], options.category)
     if name == "jsonl" and len(data.queries) > 1:
         raise InputError(f"{root} has several splits, say which one with --split: {', '.join(data.queries)}")
     data.require()

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.data.cir_reading import has, need, texts
-from mmgrad_explain.data.cir_sets import CirTriplet
+from mmgrad_explain.data.cir_sets import CirTriplet, level_of
 
 if TYPE_CHECKING:
     from mmgrad_explain.data.cir_reading import Reading
@@ -21,17 +21,25 @@ CATEGORIES = ("dress", "shirt", "toptee")
 def read_fashioniq(reading: Reading) -> None:
     """Read the splits ``train``, ``val`` and ``test`` of each category, as parts such as ``dress.val``.
 
-    Queries are numbered in the order of the file, from 0. Captions lie in ``captions/`` or ``json/``.
+    Of the categories that the reading is of. Queries are numbered in the order of the file, from 0. Captions lie in
+    ``captions/`` or ``json/``.
     """
     captions = reading.folder("captions", "json", holding=".")
     reading.advice = "put the pictures into images/, as ASIN.jpg or ASIN.png"
     for split in reading.splits:
-        queries = {category: captions / f"cap.{category}.{split}.json" for category in CATEGORIES}
-        lists = {category: reading.root / "image_splits" / f"split.{category}.{split}.json" for category in CATEGORIES}
+        queries = {category: captions / f"cap.{category}.{split}.json" for category in reading.categories}
+        folder = reading.root / "image_splits"
+        lists = {category: folder / f"split.{category}.{split}.json" for category in reading.categories}
         if not reading.here(split, *queries.values(), *lists.values()):
             continue
-        for category in CATEGORIES:
+        there = [category for category in queries if queries[category].exists() or lists[category].exists()]
+        for category in reading.categories:
             part = f"{category}.{split}"
+            if category not in there:
+                advice = f"fetch them, or take what is there ({' '.join(f'--category {one}' for one in there)})"
+                names = [reading.short(queries[category])]
+                reading.note(level_of(part), part, "category without annotations", names, advice)
+                continue
             listed = reading.json(part, lists[category], list)
             asins = reading.sound(part, lists[category], listed, lambda asin: isinstance(asin, str))
             entries = reading.json(part, queries[category], list)

@@ -36,13 +36,17 @@ class Reading:
         root: The folder.
         splits: The splits to read.
         asked: Whether they were asked for by name, so that each of them has to be there.
+        categories: The categories to read, where the format has any.
     """
 
-    def __init__(self, name: str, root: Path, splits: Sequence[str], *, asked: bool) -> None:
+    def __init__(
+        self, name: str, root: Path, splits: Sequence[str], *, asked: bool, categories: Sequence[str] = ()
+    ) -> None:
         self.name = name
         self.root = root
         self.splits = tuple(splits)
         self.asked = asked
+        self.categories = tuple(dict.fromkeys(categories))
         self.queries: dict[str, tuple[CirTriplet, ...]] = {}
         self.galleries: dict[str, tuple[str, ...]] = {}
         self.findings: list[Finding] = []
@@ -191,6 +195,7 @@ class Reading:
                 missing.add(image)
         self._note_absent()
         for part, queries in self.queries.items():
+            self._note_empty(part)
             doubled = gallery_findings(part, self.galleries[part])
             self.galleries[part] = tuple(dict.fromkeys(self.galleries[part]))
             gallery = frozenset(self.galleries[part])
@@ -198,6 +203,12 @@ class Reading:
         self._note_missing(paths, missing)
         index = ImageIndex(paths, frozenset(missing), self.galleries)
         return CirSet(self.name, self.root, self.queries, index, worst_first(self.findings))
+
+    def _note_empty(self, part: str) -> None:
+        """Note a part without a query, unless it has been said why."""
+        level = level_of(part)
+        if not self.queries[part] and not any(one.level == level and one.where == part for one in self.findings):
+            self.note(level, part, "part without a query", [part], "take another split, or fetch its file again")
 
     def _note_absent(self) -> None:
         enough = any(level_of(part) == "needed" and queries for part, queries in self.queries.items())

@@ -6,12 +6,14 @@ import json
 import re
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.names import SCORES, WEIGHTINGS, WITH_TARGET, check_name
 from mmgrad_explain.cli.printing import note, show
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.notes import join_notes, texts_of
 
 if TYPE_CHECKING:
     import argparse
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.attention import Explanation
     from mmgrad_explain.composers.base import Composer
+    from mmgrad_explain.notes import Note
 
 FORMATS = ("png", "jpg", "npz")
 _CHUNK = 16  # pictures that go through the model together
@@ -146,6 +149,7 @@ def run(options: argparse.Namespace) -> int:
     composer = load_composer(bundled_for([options.text]) if options.model is None else options.model)
     chunk = 1 if isinstance(composer, GenerativeComposer) else _CHUNK  # these are large, and pictures keep their shapes
     results: list[dict[str, Any]] = []
+    notes: list[Note] = []  # each of one of the pictures
     for image, file, name in zip(images, files, options.images, strict=True) if options.phrases else ():
         results.append(_phrases(composer, image, file, name, options))
     for start in range(0, 0 if options.phrases else len(images), chunk):
@@ -158,8 +162,9 @@ def run(options: argparse.Namespace) -> int:
         for index, file in enumerate(files[part]):
             _write(explanation, index, file, options)
             results.append(_result(explanation, index, file, options.images[start + index], options))
-        for remark in dict.fromkeys(explanation.notes):
-            note(remark)
+            notes += [replace(one, samples=(start + index,)) for one in explanation.notes_of(index)]
+    for remark in join_notes(notes, len(images)):
+        note(remark.named(options.images))
     if options.json:
         sys.stdout.write(json.dumps(results, indent=2) + "\n")
     else:
@@ -191,13 +196,15 @@ def _phrases(
     )  # fmt: skip
     picture = found.overlay(**_colours(options))
     safe_save(picture, file, format=options.format, overwrite=options.overwrite)
-    for remark in dict.fromkeys(found.explanation.notes):
-        note(remark)
+    parts = [json.dumps(part, ensure_ascii=False) for part in (found.text, *found.phrases)]
+    for remark in found.explanation.notes:
+        note(f"{name}: {remark.named(parts)}" if len(options.images) > 1 else remark.named(parts))
     phrases = [
         {
             "phrase": phrase,
             "score": float(found.explanation.score[index]),
             "brightest_region": _region(found.explanation, index),
+            "notes": texts_of(found.explanation.notes_of(index)),
         }
         for index, phrase in enumerate(found.phrases, start=1)
     ]
@@ -279,7 +286,7 @@ def _result(
         "in_words": explanation.in_words(index) if options.in_words else None,
         "flat": bool(explanation.flat[index]),
         "clipped": bool(explanation.clipped[index]),
-        "notes": list(explanation.notes),
+        "notes": texts_of(explanation.notes_of(index)),
         "versions": dict(explanation.versions),
     }
 

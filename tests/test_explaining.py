@@ -124,7 +124,7 @@ def test_wrong_types(picture, tiny):
 
 
 def test_notices_become_notes(picture, tiny):
-    assert "does not know 'dress'" in " ".join(explain(picture, "make the dress red", model=tiny).notes)
+    assert "does not know 'dress'" in explain(picture, "make the dress red", model=tiny).notes[0].text
 
 
 def test_a_text_the_model_knows_nothing_of_is_said_and_gives_no_map(picture, tiny):
@@ -246,7 +246,7 @@ def test_a_picture_unlike_the_training_data_is_noted(tiny_folder, tmp_path, pict
     assert not explain(picture, "make it red", model=folder).notes
     (note,) = explain(np.zeros((40, 60, 3), np.uint8), "make it red", model=folder).notes[-1:]
     assert (
-        note
+        note.text
         == "the picture is unlike what the model was trained on (one red square): do not trust the map; take another"
     )
 
@@ -262,7 +262,8 @@ def test_one_picture_and_many_texts_is_encoded_once(picture, tiny, layer, same_m
     assert sizes == [1]
     assert together.texts == tuple(texts)
     assert together.model == tiny.name
-    assert together.notes == singles[1].notes
+    assert [note.text for note in together.notes] == [note.text for note in singles[1].notes]
+    assert [note.samples for note in together.notes] == [(1,)]
     for index, single in enumerate(singles):
         same_maps(together.maps[index : index + 1], single.maps)
         torch.testing.assert_close(together.score[index], single.score[0])

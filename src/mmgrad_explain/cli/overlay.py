@@ -7,23 +7,29 @@ import os
 import re
 import sys
 import textwrap
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmgrad_explain.cli.names import SCORES, WEIGHTINGS, WITH_TARGET, check_name
 from mmgrad_explain.cli.overlay_batches import draw_all
 from mmgrad_explain.cli.printing import complain, note, show
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.notes import join_notes, texts_of
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from PIL import Image
 
     from mmgrad_explain.attention import Explanation
     from mmgrad_explain.cli.overlay_batches import Draw, Job, Write
     from mmgrad_explain.composers.base import Composer
+    from mmgrad_explain.notes import Note
+
+    Hear: TypeAlias = Callable[[Explanation, int, str], None]
 
 FORMATS = ("png", "jpg", "npz")
 
@@ -133,11 +139,7 @@ def run(options: argparse.Namespace) -> int:
 
     if not options.text.strip():
         raise InputError('the text is empty: say what should change, for example "make it red"')
-    if not 0 <= options.alpha <= 1:
-        raise InputError(f"--alpha must be between 0 and 1, got {options.alpha}")
-    if not 0 <= options.threshold < 1:
-        raise InputError(f"--threshold must be at least 0 and below 1, got {options.threshold}")
-    _check_names(options)
+    _check_options(options)
     if options.images.count("-") + (options.target == "-") > 1:
         raise InputError("standard input (-) can be read only once")
     if options.phrases and (options.target is not None or options.words or options.format == "npz"):
@@ -156,10 +158,19 @@ def run(options: argparse.Namespace) -> int:
         composer = load_composer(bundled_for([options.text]) if options.model is None else options.model)
         # Models that answer in words are large, and there pictures keep their shapes.
         alone = options.phrases or isinstance(composer, GenerativeComposer)
-        return partial(_phrases if options.phrases else _maps, composer, target, options), alone
+        return partial(_phrases if options.phrases else _maps, composer, target, options, hear), alone
+
+    drawn: list[str] = []
+    notes: list[Note] = []  # each of one of the pictures
+
+    def hear(explanation: Explanation, index: int, name: str) -> None:
+        notes.extend(replace(one, samples=(len(drawn),)) for one in explanation.notes_of(index))
+        drawn.append(name)
 
     jobs = list(zip(options.images, files, strict=True))
     results, failed = draw_all(jobs, lambda name: open_image(_source(name)), prepare)
+    for remark in join_notes(notes, len(options.images)):
+        note(remark.named(drawn))
     for name, error in failed.items():
         complain(f"{name} is left out", str(error))
     if options.json:
@@ -169,7 +180,9 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _maps(composer: Composer, target: Image.Image | None, options: argparse.Namespace, jobs: list[Job]) -> Write:
+def _maps(
+    composer: Composer, target: Image.Image | None, options: argparse.Namespace, hear: Hear, jobs: list[Job]
+) -> Write:
     """Draw the maps of some pictures."""
     from mmgrad_explain.explaining import explain
 
@@ -184,15 +197,18 @@ def _maps(composer: Composer, target: Image.Image | None, options: argparse.Name
         for index, job in enumerate(jobs):
             _write(explanation, index, job.file, options)
             results.append(_result(explanation, index, job.file, job.name, options))
-        for remark in dict.fromkeys(explanation.notes):
-            note(remark)
+            hear(explanation, index, job.name)
         return results
 
     return write
 
 
-def _check_names(options: argparse.Namespace) -> None:
+def _check_options(options: argparse.Namespace) -> None:
     """What would otherwise be found out after the model is loaded."""
+    if not 0 <= options.alpha <= 1:
+        raise InputError(f"--alpha must be between 0 and 1, got {options.alpha}")
+    if not 0 <= options.threshold < 1:
+        raise InputError(f"--threshold must be at least 0 and below 1, got {options.threshold}")
     check_name("--score", options.score, SCORES)
     check_name("--weighting", options.weighting, WEIGHTINGS)
     if options.score in WITH_TARGET and options.target is None:
@@ -202,7 +218,7 @@ def _check_names(options: argparse.Namespace) -> None:
             raise InputError(f"no such file: {name}: put quotes around a text of several words")
 
 
-def _phrases(composer: Composer, _target: object, options: argparse.Namespace, jobs: list[Job]) -> Write:
+def _phrases(composer: Composer, _target: object, options: argparse.Namespace, _hear: Hear, jobs: list[Job]) -> Write:
     """Draw the map of a picture's text and of each of its phrases."""
     from mmgrad_explain.explaining import phrase_maps
     from mmgrad_explain.images import safe_save
@@ -217,6 +233,7 @@ def _phrases(composer: Composer, _target: object, options: argparse.Namespace, j
             "phrase": phrase,
             "score": float(found.explanation.score[index]),
             "brightest_region": _region(found.explanation, index),
+            "notes": texts_of(found.explanation.notes_of(index)),
         }
         for index, phrase in enumerate(found.phrases, start=1)
     ]
@@ -224,8 +241,9 @@ def _phrases(composer: Composer, _target: object, options: argparse.Namespace, j
     def write() -> list[dict[str, Any]]:
         picture = found.overlay(**_colours(options))
         safe_save(picture, file, format=options.format, overwrite=options.overwrite)
-        for remark in dict.fromkeys(found.explanation.notes):
-            note(remark)
+        parts = [json.dumps(part, ensure_ascii=False) for part in (found.text, *found.phrases)]
+        for remark in found.explanation.notes:
+            note(f"{name}: {remark.named(parts)}" if len(options.images) > 1 else remark.named(parts))
         return [{**_result(found.explanation, 0, file, name, options), "phrases": phrases}]
 
     return write
@@ -306,7 +324,7 @@ def _result(
         "in_words": explanation.in_words(index) if options.in_words else None,
         "flat": bool(explanation.flat[index]),
         "clipped": bool(explanation.clipped[index]),
-        "notes": list(explanation.notes),
+        "notes": texts_of(explanation.notes_of(index)),
         "versions": dict(explanation.versions),
     }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.names import SCORES, WEIGHTINGS, WITH_TARGET, check_name
+from mmgrad_explain.cli.places import check_place, is_numbered, put
 from mmgrad_explain.cli.printing import note, show
 from mmgrad_explain.errors import InputError
 
@@ -155,8 +156,8 @@ def run(options: argparse.Namespace) -> int:
             weighting=options.weighting, device=options.device, words=options.words, answer=options.answer,
             answer_part=options.answer_part,
         )  # fmt: skip
-        for index, file in enumerate(files[part]):
-            _write(explanation, index, file, options)
+        for index, planned in enumerate(files[part]):
+            file = _write(explanation, index, planned, options)
             results.append(_result(explanation, index, file, options.images[start + index], options))
         for remark in dict.fromkeys(explanation.notes):
             note(remark)
@@ -183,14 +184,13 @@ def _phrases(
 ) -> dict[str, Any]:
     """Draw the map of a picture's text and of each of its phrases."""
     from mmgrad_explain.explaining import phrase_maps
-    from mmgrad_explain.images import safe_save
 
     found = phrase_maps(
         image, options.text, model=composer, layer=options.layer, score=options.score, weighting=options.weighting,
         device=options.device, answer=options.answer, answer_part=options.answer_part,
     )  # fmt: skip
     picture = found.overlay(**_colours(options))
-    safe_save(picture, file, format=options.format, overwrite=options.overwrite)
+    file = put(file, options, lambda free: _save(picture, free, options))
     for remark in dict.fromkeys(found.explanation.notes):
         note(remark)
     phrases = [
@@ -233,26 +233,28 @@ def _outputs(options: argparse.Namespace, names: list[str]) -> list[Path]:
         for name in names:
             file = folder / f"{name}_{words}.{kind or 'png'}"
             number = 2
-            while file in taken or (out is None and not options.overwrite and file.exists()):
+            while file in taken and not is_numbered(options):
                 file = folder / f"{name}_{words}-{number}.{kind or 'png'}"
                 number += 1
             taken.add(file)
             files.append(file)
-    from mmgrad_explain.writing import check_writable
-
     for file in files:
-        check_writable(file, overwrite=options.overwrite)
+        check_place(file, options)
     return files
 
 
-def _write(explanation: Explanation, index: int, file: Path, options: argparse.Namespace) -> None:
-    if file.suffix.lower() == ".npz" or options.format == "npz":
-        explanation.save_arrays(file, index=index, overwrite=options.overwrite)
-        return
+def _save(picture: Image.Image, file: Path, options: argparse.Namespace) -> None:
     from mmgrad_explain.images import safe_save
 
-    picture: Image.Image = explanation.overlay(index, words=options.words, **_colours(options))
     safe_save(picture, file, format=options.format, overwrite=options.overwrite)
+
+
+def _write(explanation: Explanation, index: int, file: Path, options: argparse.Namespace) -> Path:
+    """Write a sample's picture or arrays; gives the file."""
+    if file.suffix.lower() == ".npz" or options.format == "npz":
+        return put(file, options, lambda free: explanation.save_arrays(free, index, overwrite=options.overwrite))
+    picture: Image.Image = explanation.overlay(index, words=options.words, **_colours(options))
+    return put(file, options, lambda free: _save(picture, free, options))
 
 
 def _colours(options: argparse.Namespace) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import io
 import itertools
 import os
 import re
+import shutil
 import stat
 import uuid
 from contextlib import contextmanager, suppress
@@ -61,7 +62,7 @@ def check_writable(path: Path, *, overwrite: bool = False) -> None:
         raise InputError(f"cannot write {path}: it is a disk")
     if path.exists() and not overwrite:
         raise OutputExistsError(f"{path} is there already: choose another name or ask to overwrite")
-    folder = _behind_links(path).parent
+    folder = behind_links(path).parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir():
@@ -129,9 +130,40 @@ def is_left_over(name: str) -> bool:
     return _LEFT_OVER.fullmatch(name) is not None
 
 
+def put_folder(work: Path, goal: Path) -> None:
+    """Move a finished folder to its place; what is there makes way only then, and comes back should that fail.
+
+    Args:
+        work: The new folder, beside ``goal``.
+        goal: Its place. What is there is removed: see to it that it is ours.
+
+    Raises:
+        OSError: It cannot be moved.
+    """
+    if not goal.exists():
+        work.replace(goal)
+        return
+    aside = goal.with_name(name_left_over())
+    goal.replace(aside)
+    try:
+        work.replace(goal)
+    except OSError:
+        aside.replace(goal)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_left_overs(folder: Path) -> None:
+    """Remove what killed processes left in a folder; no other may be at work there."""
+    for path in list(folder.iterdir()) if folder.is_dir() else ():
+        if is_left_over(path.name):
+            with suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 @contextmanager
 def _into_file(path: Path, overwrite: bool) -> Iterator[BinaryIO]:  # noqa: FBT001
-    goal = _behind_links(path)
+    goal = behind_links(path)
     temporary = goal.with_name(name_left_over())
     try:
         goal.parent.mkdir(parents=True, exist_ok=True)
@@ -197,6 +229,6 @@ def _own_descriptor(path: Path) -> int | None:
     return None
 
 
-def _behind_links(path: Path) -> Path:
+def behind_links(path: Path) -> Path:
     """What a link leads to; the path itself where it is none."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path

@@ -271,6 +271,29 @@ class TestSave:
         with pytest.raises(OutputExistsError, match="is not replaced"):
             explanation.save(tmp_path / "file", overwrite=True)
 
+    @pytest.mark.parametrize("manifest", [{"complete": True, "options": {}}, {"manifest_version": 3}, []])
+    def test_a_manifest_of_something_else_is_none_of_an_explanation(self, explanation, tmp_path, manifest):
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(OutputExistsError, match="holds something else than a saved explanation"):
+            explanation.save(tmp_path, overwrite=True)
+        assert json.loads((tmp_path / "manifest.json").read_text()) == manifest
+
+    @pytest.mark.parametrize("name", ["notes.txt", "overlay_0000.psd", "more"])
+    def test_what_was_put_beside_an_explanation_stays(self, with_pictures, tmp_path, name):
+        folder = with_pictures.save(tmp_path / "out")
+        (folder / name).mkdir() if name == "more" else (folder / name).write_text("mine")
+        with pytest.raises(OutputExistsError, match=f"is not replaced: {name}"):
+            with_pictures.save(folder, overwrite=True)
+        assert (folder / name).exists()
+
+    def test_a_link_to_a_folder_stays_a_link(self, explanation, tmp_path):
+        explanation.save(tmp_path / "out")
+        (tmp_path / "link").symlink_to("out")
+        replace(explanation, score_name="other").save(tmp_path / "link", overwrite=True)
+        assert (tmp_path / "link").is_symlink()
+        assert json.loads((tmp_path / "out" / "manifest.json").read_text())["score_name"] == "other"
+        assert {path.name for path in tmp_path.iterdir()} == {"out", "link"}
+
     @pytest.mark.parametrize("step", ["picture", "manifest"])
     def test_a_failure_leaves_what_was_there(self, with_pictures, tmp_path, monkeypatch, step):
         with_pictures.save(tmp_path / "out")

@@ -78,7 +78,8 @@ def test_a_run_says_how_to_go_on_and_goes_on(tmp_path, stopped, ignored):
     assert found[2] == COMMAND
     step = int(found[1])
     assert step >= 4
-    kept = {int(one.name.rpartition("-")[2]): one for one in checkpoints.glob("checkpoint-*")}
+    whole = [one.parent for one in checkpoints.glob("checkpoint-*/trainer_state.json")]
+    kept = {int(one.name.rpartition("-")[2]): one for one in whole}
     assert max(kept) == step
     assert json.loads((kept[step] / "trainer_state.json").read_text())["global_step"] == step
     assert all(json.loads(line) for line in (tmp_path / "my run" / "metrics.jsonl").read_text().splitlines())

@@ -55,6 +55,11 @@ def twice_in(place):
         pass
 
 
+def holding_a_model():
+    Path("run", "model").mkdir(parents=True)
+    return Path("run")
+
+
 def taken_port():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free_port("127.0.0.1", taken.getsockname()[1])
@@ -104,6 +109,9 @@ PROVOKED = {
     "--set takes KEY=VALUE, for example grounding.weight=0, not …": lambda m: load_config("tiny", ["steps"]),
     "sources.….folder is missing: say where it is, --set sources.….folder=FOLDER": lambda m: build_source(
         load_config("tiny", ["sources.triplets={}"]), 32
+    ),
+    "… holds …, but no run: a run would write over it; choose another folder, or move it away": lambda m: check_folder(
+        load_config("tiny"), holding_a_model(), resume=False
     ),
     "… holds a run already: pass --resume to go on with it, or choose another folder": lambda m: run_there(
         resume=False

@@ -46,8 +46,6 @@ def test_a_new_network_knows_the_words():
 
 def test_a_saved_reference_is_read_by_both_faces(tmp_path):
     composer = starting_composer(ModelOptions(sizes=SIZES), WORDS)
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "old").write_text("gone")
     save_composer(composer, tmp_path / "model")
     assert len({path.stat().st_mode for path in (tmp_path / "model").iterdir()}) == 1  # whoever reads one reads all
     assert sorted(path.name for path in tmp_path.rglob("*")) == [
@@ -136,6 +134,23 @@ def test_backbone_weights_that_do_not_fit(tmp_path):
                           ("missing", "cannot be read")):  # fmt: skip
         with pytest.raises(InputError, match=message):
             starting_composer(ModelOptions(sizes=SIZES, backbone_weights=str(tmp_path / f"{name}.safetensors")), WORDS)
+
+
+def test_what_was_put_into_a_model_folder_stays(tmp_path):
+    composer = starting_composer(ModelOptions(sizes=SIZES), WORDS)
+    (tmp_path / "place").mkdir()
+    (tmp_path / "model").symlink_to("place")
+    save_composer(composer, tmp_path / "model")
+    written = {path.name for path in (tmp_path / "place").iterdir()}
+    (tmp_path / "place" / "README.md").write_text("mine")
+    (tmp_path / "place" / "more").mkdir()
+    (tmp_path / "place" / "more" / "notes.txt").write_text("mine")
+    (tmp_path / "place" / "config.json").write_text("old")
+    save_composer(composer, tmp_path / "model")
+    assert {path.name for path in (tmp_path / "place").iterdir()} == written | {"README.md", "more"}
+    assert (tmp_path / "place" / "more" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "place" / "config.json").read_text() != "old"
+    assert {path.name for path in tmp_path.iterdir()} == {"place", "model"}
 
 
 # ---------------------------------------------------------------------------------------------------------------- CLIP

@@ -12,11 +12,13 @@ from safetensors.torch import load_file
 
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError, OutputExistsError
+from mmgrad_explain.locking import locked
 from mmgrad_explain.training import needs
 from mmgrad_explain.training.config_file import config_from, config_values
 from mmgrad_explain.training.run import build_source, train
-from mmgrad_explain.training.run_folder import last_checkpoint, load_best, versions
+from mmgrad_explain.training.run_folder import last_checkpoint, load_best, versions, whole_checkpoint
 from mmgrad_explain.training.trainer import GroundedTrainer, grid_rows, learning_rate
+from mmgrad_explain.writing import name_left_over
 
 
 def weights(folder):
@@ -277,6 +279,53 @@ def test_only_whole_checkpoints_are_gone_on_from(tmp_path):
     assert last_checkpoint(tmp_path, average=True).name == "checkpoint-2"
     (tmp_path / "checkpoint-2" / "trainer_state.json").write_text("{")
     assert last_checkpoint(tmp_path, average=False) is None
+
+
+def test_looking_for_a_checkpoint_removes_nothing(tmp_path):
+    for step in (2, 10):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+    assert whole_checkpoint(tmp_path, average=True) is None  # of another config than the run's
+    assert whole_checkpoint(tmp_path, average=False).name == "checkpoint-10"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_was_put_beside_checkpoints_stays(tmp_path):
+    for name in ("checkpoint-4", "checkpoint-best"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "optimizer.pt").write_text("half")
+        (tmp_path / name / "notes.txt").write_text("mine")
+    assert last_checkpoint(tmp_path, average=False) is None
+    assert [path.name for path in (tmp_path / "checkpoint-4").iterdir()] == ["notes.txt"]
+    assert len(list((tmp_path / "checkpoint-best").iterdir())) == 2
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("name", ["model", "checkpoints", "metrics.jsonl"])
+def test_a_folder_with_something_of_these_names_is_no_run(tmp_path, micro, name, resume):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "notes.txt").write_text("mine")
+    with pytest.raises(OutputExistsError, match=f"holds {name}, but no run: a run would write over it"):
+        train(micro(), tmp_path, resume=resume)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path, micro, monkeypatch):
+    from mmgrad_explain.training import run as module
+
+    with locked(tmp_path / "run"):
+        for resume in (False, True):
+            with pytest.raises(InputError, match="run is in use by another process: wait until it is done"):
+                train(micro(), tmp_path / "run", resume=resume)
+        monkeypatch.setattr(module, "_train", lambda config, out, *, resume: out)
+        monkeypatch.setenv("RANK", "1")  # another process of the run that is at work
+        assert train(micro(), tmp_path / "run") == tmp_path / "run"
+    monkeypatch.setenv("RANK", "0")
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    for name in (name_left_over(), f"checkpoints/{name_left_over()}"):
+        (tmp_path / "run" / name).touch()
+    train(micro(), tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").rglob("*")] == ["checkpoints"]
 
 
 def test_the_best_weights_may_be_missing_or_damaged(tmp_path):

@@ -14,7 +14,7 @@ from mmgrad_explain.attention.fusing import resize_maps
 from mmgrad_explain.attention.interactive import interactive_overlay
 from mmgrad_explain.attention.plain_words import describe
 from mmgrad_explain.attention.region import Region, brightest_region
-from mmgrad_explain.attention.saving import MANIFEST, save_folder
+from mmgrad_explain.attention.saving import FORMAT, MANIFEST, save_folder
 from mmgrad_explain.attention.showing import explanation_html, png_bytes
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.overlay_tiles import NOTEBOOK
@@ -339,7 +339,7 @@ class Explanation:
     def manifest(self) -> dict[str, Any]:
         """Give everything but tensors and pictures, ready for JSON."""
         return {
-            "format": "mmgrad_explain.explanation/1",
+            "format": FORMAT,
             "model": self.model,
             "score_name": self.score_name,
             "score": self.score.tolist(),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmgrad_explain.cli.names import SCORES, WEIGHTINGS, WITH_TARGET, check_name
 from mmgrad_explain.cli.overlay_batches import draw_all
+from mmgrad_explain.cli.places import check_place, is_numbered, put
 from mmgrad_explain.cli.printing import complain, note, show
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.notes import join_notes, texts_of
@@ -195,8 +196,8 @@ def _maps(
     def write() -> list[dict[str, Any]]:
         results = []
         for index, job in enumerate(jobs):
-            _write(explanation, index, job.file, options)
-            results.append(_result(explanation, index, job.file, job.name, options))
+            file = _write(explanation, index, job.file, options)
+            results.append(_result(explanation, index, file, job.name, options))
             hear(explanation, index, job.name)
         return results
 
@@ -221,9 +222,8 @@ def _check_options(options: argparse.Namespace) -> None:
 def _phrases(composer: Composer, _target: object, options: argparse.Namespace, _hear: Hear, jobs: list[Job]) -> Write:
     """Draw the map of a picture's text and of each of its phrases."""
     from mmgrad_explain.explaining import phrase_maps
-    from mmgrad_explain.images import safe_save
 
-    ((name, file, image),) = jobs
+    ((name, planned, image),) = jobs
     found = phrase_maps(
         image, options.text, model=composer, layer=options.layer, score=options.score, weighting=options.weighting,
         device=options.device, answer=options.answer, answer_part=options.answer_part,
@@ -240,7 +240,7 @@ def _phrases(composer: Composer, _target: object, options: argparse.Namespace, _
 
     def write() -> list[dict[str, Any]]:
         picture = found.overlay(**_colours(options))
-        safe_save(picture, file, format=options.format, overwrite=options.overwrite)
+        file = put(planned, options, lambda free: _save(picture, free, options))
         parts = [json.dumps(part, ensure_ascii=False) for part in (found.text, *found.phrases)]
         for remark in found.explanation.notes:
             note(f"{name}: {remark.named(parts)}" if len(options.images) > 1 else remark.named(parts))
@@ -278,26 +278,28 @@ def _outputs(options: argparse.Namespace, names: list[str]) -> list[Path]:
         for name in names:
             file = folder / f"{name}_{words}.{kind or 'png'}"
             number = 2
-            while file in taken or (out is None and not options.overwrite and file.exists()):
+            while file in taken and not is_numbered(options):
                 file = folder / f"{name}_{words}-{number}.{kind or 'png'}"
                 number += 1
             taken.add(file)
             files.append(file)
-    from mmgrad_explain.writing import check_writable
-
     for file in files:
-        check_writable(file, overwrite=options.overwrite)
+        check_place(file, options)
     return files
 
 
-def _write(explanation: Explanation, index: int, file: Path, options: argparse.Namespace) -> None:
-    if file.suffix.lower() == ".npz" or options.format == "npz":
-        explanation.save_arrays(file, index=index, overwrite=options.overwrite)
-        return
+def _save(picture: Image.Image, file: Path, options: argparse.Namespace) -> None:
     from mmgrad_explain.images import safe_save
 
-    picture: Image.Image = explanation.overlay(index, words=options.words, **_colours(options))
     safe_save(picture, file, format=options.format, overwrite=options.overwrite)
+
+
+def _write(explanation: Explanation, index: int, file: Path, options: argparse.Namespace) -> Path:
+    """Write a sample's picture or arrays; gives the file."""
+    if file.suffix.lower() == ".npz" or options.format == "npz":
+        return put(file, options, lambda free: explanation.save_arrays(free, index, overwrite=options.overwrite))
+    picture: Image.Image = explanation.overlay(index, words=options.words, **_colours(options))
+    return put(file, options, lambda free: _save(picture, free, options))
 
 
 def _colours(options: argparse.Namespace) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.names import SCORES, check_name
+from mmgrad_explain.cli.places import check_place, put
 from mmgrad_explain.cli.printing import Table, show
 from mmgrad_explain.errors import InputError
 
@@ -98,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
     reference = options.query[0] if session is None or not going_on else session.hit(options.reference_hit).path
     sheet = None if options.no_sheet else _sheet(options, reference, text)
     if sheet is not None:
-        check_writable(sheet, overwrite=options.overwrite)
+        check_place(sheet, options)
     if options.session is not None:
         check_writable(options.session, overwrite=True)
 
@@ -116,7 +117,8 @@ def run(options: argparse.Namespace) -> int:
         maps = None if sheet is None else gallery.explain(found, layer=options.layer, score=options.score)
         report = _report(gallery, reference, found, maps)
     if maps is not None and sheet is not None:
-        safe_save(maps.sheet(), sheet, overwrite=options.overwrite)
+        picture = maps.sheet()
+        sheet = put(sheet, options, lambda file: safe_save(picture, file, overwrite=options.overwrite))
     if options.session is not None:
         _remember(session, reference, found, options)
     report |= {"sheet": sheet and str(sheet), "session": options.session and str(options.session)}
@@ -135,12 +137,7 @@ def _sheet(options: argparse.Namespace, reference: str, text: str) -> Path:
     if options.out is not None:
         return options.out  # type: ignore[no-any-return]
     words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-") or "hits"
-    file = Path(f"{Path(reference).stem}_{words}.png")
-    number = 2
-    while file.exists() and not options.overwrite:
-        file = Path(f"{Path(reference).stem}_{words}-{number}.png")
-        number += 1
-    return file
+    return Path(f"{Path(reference).stem}_{words}.png")
 
 
 def _remember(session: Session, reference: str, found: Retrieval, options: argparse.Namespace) -> None:

@@ -85,10 +85,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _how_to_go_on(config: TrainingConfig, out: Path, typed: Sequence[str]) -> str:
-    """What a stopped run left, and the command that goes on; a checkpoint that was not finished is taken away."""
-    from mmgrad_explain.training.run_folder import CHECKPOINTS, CONFIG, last_checkpoint
+    """What a stopped run left, and the command that goes on."""
+    from mmgrad_explain.training.run_folder import CHECKPOINTS, CONFIG, whole_checkpoint
 
-    last = last_checkpoint(out / CHECKPOINTS, average=bool(config.ema))
+    last = whole_checkpoint(out / CHECKPOINTS, average=bool(config.ema))
     if last is not None:
         step = int(last.name.rpartition("-")[2])
         return f"step {step:,} of {config.steps:,} is kept; go on from there with: {go_on(typed)}"

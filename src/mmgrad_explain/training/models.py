@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import shutil
-import uuid
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -22,6 +21,7 @@ from mmgrad_explain.composers.reference_composer import ReferenceComposer
 from mmgrad_explain.composers.words import build_tokenizer
 from mmgrad_explain.errors import InputError, did_you_mean
 from mmgrad_explain.training.lora import add_adapters, merge_adapters
+from mmgrad_explain.writing import behind_links, name_left_over, put_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,7 +84,7 @@ def freeze(composer: Composer, names: Sequence[str]) -> None:
 def save_composer(composer: Composer, folder: Path) -> None:
     """Write a composer as a model folder that ``load_composer`` reads; adapters are merged into a copy.
 
-    The folder is whole or not there; one that is there already is replaced.
+    The folder is whole or not there; one that is there already is replaced, and files of others in it are kept.
     """
     composer = merge_adapters(copy.deepcopy(composer).cpu()).eval()
     with _whole_folder(folder) as temporary:
@@ -96,13 +96,16 @@ def save_composer(composer: Composer, folder: Path) -> None:
 
 @contextmanager
 def _whole_folder(folder: Path) -> Iterator[Path]:
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    folder = behind_links(folder)
+    temporary = folder.with_name(name_left_over())
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
+        for path in folder.iterdir() if folder.exists() else ():
+            if not (temporary / path.name).exists():
+                copy = shutil.copytree if path.is_dir() else shutil.copy2
+                copy(path, temporary / path.name)
+        put_folder(temporary, folder)
     except OSError as error:
         raise InputError(f"cannot write {folder}: {error.strerror or error}") from error
     finally:

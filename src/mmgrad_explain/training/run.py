@@ -36,6 +36,7 @@ from mmgrad_explain.training.run_folder import (
     check_folder,
     last_checkpoint,
     load_best,
+    run_lock,
     write_description,
 )
 from mmgrad_explain.training.sources import Mixture, SceneSource, SceneSourceOptions
@@ -81,9 +82,15 @@ def train(config: TrainingConfig, out: Path, *, resume: bool = False) -> Trainin
             of losses may be others.
 
     Raises:
-        OutputExistsError: If the folder holds a run and ``resume`` is false.
-        InputError: If an option is wrong, or the folder's run was made with another seed, model or sources.
+        OutputExistsError: If the folder holds a run and ``resume`` is false, or anything that a run would write over.
+        InputError: If an option is wrong, another run is at work in the folder, or its run was made with another seed,
+            model or sources.
     """
+    with run_lock(out):
+        return _train(config, out, resume=resume)
+
+
+def _train(config: TrainingConfig, out: Path, *, resume: bool) -> TrainingResult:
     need("accelerate", "training")
     if config.wandb:
         need_wandb()

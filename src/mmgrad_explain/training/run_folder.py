@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
-import shutil
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain._version import __version__
 from mmgrad_explain.errors import InputError, OutputExistsError
+from mmgrad_explain.locking import locked
 from mmgrad_explain.training.config_file import config_from, config_values, dump_config
-from mmgrad_explain.writing import atomic_file
+from mmgrad_explain.writing import atomic_file, remove_left_overs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from mmgrad_explain.training.config import TrainingConfig
@@ -22,6 +26,9 @@ CONFIG, VERSIONS, METRICS = "config.yaml", "versions.json", "metrics.jsonl"
 MAPS_PICTURE, MAPS_ARRAYS = "maps.png", "maps.npz"
 CHECKPOINTS, MODEL, TENSORBOARD, WANDB_ID = "checkpoints", "model", "tensorboard", "wandb_id.txt"
 BEST, EMA_FILE = "best.safetensors", "ema.safetensors"
+
+_NAMES = (VERSIONS, METRICS, MAPS_PICTURE, MAPS_ARRAYS, CHECKPOINTS, MODEL, TENSORBOARD, WANDB_ID)
+_STATE = {".bin", ".json", ".pt", ".pth", ".safetensors", ".tmp"}  # of a checkpoint's files
 
 _FIXED = ("seed", "model", "sources", "mix", "ema")
 """What must be the same when a run goes on."""
@@ -33,13 +40,17 @@ def check_folder(config: TrainingConfig, out: Path, *, resume: bool) -> None:
     """Find out, before anything is written, whether a run can be made in a folder.
 
     Raises:
-        OutputExistsError: If it holds a run and ``resume`` is false.
+        OutputExistsError: If it holds a run and ``resume`` is false, or no run but something of a run's names.
         InputError: If it is a file, or its run was made with another seed, model or sources.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file: name a folder for the run")
+    _check_no_file(out)
     saved = out / CONFIG
     if not saved.exists():
+        there = next((name for name in _NAMES if (out / name).exists()), None)
+        if there is not None:
+            raise OutputExistsError(
+                f"{out} holds {there}, but no run: a run would write over it; choose another folder, or move it away"
+            )
         return
     if not resume:
         raise OutputExistsError(f"{out} holds a run already: pass --resume to go on with it, or choose another folder")
@@ -53,6 +64,29 @@ def check_folder(config: TrainingConfig, out: Path, *, resume: bool) -> None:
     changed = [name for name in _FIXED if before[name] != now[name]]
     if changed:
         raise InputError(f"{out} holds a run with another {', '.join(changed)}: use the same, or another --out")
+
+
+def run_lock(out: Path) -> AbstractContextManager[None]:
+    """Keep other runs out of a folder; the processes of one run are let in by the first of them.
+
+    Raises:
+        InputError: If another run is at work there, or it is a file.
+    """
+    _check_no_file(out)
+    return _locked_run(out) if os.environ.get("RANK", "0") == "0" else nullcontext()
+
+
+@contextmanager
+def _locked_run(out: Path) -> Iterator[None]:
+    with locked(out):
+        for folder in (out, out / CHECKPOINTS):
+            remove_left_overs(folder)
+        yield
+
+
+def _check_no_file(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: name a folder for the run")
 
 
 def write_description(config: TrainingConfig, out: Path) -> None:
@@ -79,18 +113,39 @@ def versions() -> dict[str, str]:
 
 
 def last_checkpoint(folder: Path, *, average: bool) -> Path | None:
-    """The last whole checkpoint; newer ones that an interruption left unfinished are taken away.
+    """The last whole checkpoint; of newer ones that an interruption left unfinished the run's files are taken away.
 
     Args:
         folder: Holds the checkpoints.
         average: Whether a whole checkpoint has a moving average.
     """
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
-    for path in found:
-        if _whole(path) and (not average or (path / EMA_FILE).is_file()):
-            return path
-        shutil.rmtree(path)
-    return None
+    last = whole_checkpoint(folder, average=average)
+    for path in _checkpoints(folder):
+        if path == last:
+            break
+        for file in path.iterdir():
+            if file.suffix in _STATE and file.is_file():
+                file.unlink()
+        with suppress(OSError):  # somebody else's files are in it
+            path.rmdir()
+    return last
+
+
+def whole_checkpoint(folder: Path, *, average: bool) -> Path | None:
+    """The last whole checkpoint; nothing is changed.
+
+    Args:
+        folder: Holds the checkpoints.
+        average: Whether a whole checkpoint has a moving average.
+    """
+    whole = (path for path in _checkpoints(folder) if _whole(path) and (not average or (path / EMA_FILE).is_file()))
+    return next(whole, None)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """The newest first."""
+    found = [path for path in folder.glob("checkpoint-*") if path.name.rpartition("-")[2].isdecimal()]
+    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
 
 
 def _whole(checkpoint: Path) -> bool:

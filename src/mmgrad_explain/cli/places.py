@@ -1,0 +1,36 @@
+"""Where a command writes: where ``--out`` says, or else under a name that nothing has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def is_numbered(options: argparse.Namespace) -> bool:
+    """Whether a name that is taken gets a number: nobody has said a name, or that a file may be replaced."""
+    return options.out is None and not options.overwrite
+
+
+def check_place(file: Path, options: argparse.Namespace) -> None:
+    """Find out whether a result can be written, before any work.
+
+    Raises:
+        MMGradError: As :func:`~mmgrad_explain.writing.check_writable`.
+    """
+    from mmgrad_explain.writing import check_writable, next_free
+
+    check_writable(next_free(file) if is_numbered(options) else file, overwrite=options.overwrite)
+
+
+def put(file: Path, options: argparse.Namespace, write: Callable[[Path], object]) -> Path:
+    """Write a result; gives the file, which has a number in its name where the name is taken."""
+    if is_numbered(options):
+        from mmgrad_explain.writing import write_next_free
+
+        return write_next_free(file, write)
+    write(file)
+    return file

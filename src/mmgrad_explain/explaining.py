@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.base import ComposerInputs
 
 T = TypeVar("T")
+_MOST_PHRASES = 100
+_LONGEST_TEXT = 100_000  # characters; no model reads as many
 
 
 def explain(
@@ -144,6 +146,9 @@ def phrase_maps(
     if not isinstance(text, str):
         raise TypeError(f"text must be one sentence as a string, got {type(text).__name__}")
     spans = split_phrases(text) if phrases is None else check_spans(text, phrases)
+    if len(spans) > _MOST_PHRASES:
+        said = f"phrases: {len(spans)} are too many, since each is explained by itself"
+        raise InputError(f"{said}: give up to {_MOST_PHRASES}, or a shorter text")
     texts = [text, *(text[start:end] for start, end in spans)]
     return PhraseMaps(explain(image, texts, model=model, **options), text, tuple(spans))
 
@@ -196,6 +201,8 @@ def _texts(text: str | Sequence[str]) -> list[str]:
             raise TypeError(f"text must be a string or a list of strings, got {type(item).__name__}")
         if not item.strip():
             raise InputError('text is empty: say what should change, for example "make it red"')
+        if len(item) > _LONGEST_TEXT:
+            raise InputError(f"text has {len(item)} characters: give up to {_LONGEST_TEXT}, a sentence")
     if not texts:
         raise InputError("text is an empty list: give at least one text")
     return texts

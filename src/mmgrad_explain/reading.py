@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import re
 import reprlib
@@ -29,6 +30,7 @@ MOST_ANNOTATIONS = 2**33
 """Bytes of a file of annotations; those of the largest published data sets have some gigabytes."""
 _PATIENCE = 60.0  # seconds, until something is written into a pipe
 _PART = 2**20  # bytes
+_MOST_CHARACTERS = 10_000_000
 _LONGEST = 400  # characters
 _OBJECT = re.compile(r" <[\w.]+ object at 0x\w+>")  # where something lies in memory helps nobody
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # perhaps half a character
@@ -171,6 +173,41 @@ def parse_json(text: str, cannot: str) -> Any:
         if _HALF.search(text):
             json.dumps(found, ensure_ascii=False).encode()  # refuses halves of characters
         return found
+
+
+def parse_yaml(text: str, cannot: str) -> Any:
+    """What a YAML text says.
+
+    Args:
+        text: The text.
+        cannot: What it means if it is none, ``"x.yaml is no YAML"``.
+
+    Raises:
+        InputError: It is no YAML, is nested too deeply, or grows beyond measure where its aliases are put in.
+    """
+    import yaml
+
+    with reading(cannot):
+        loader = yaml.SafeLoader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            if _size(node, {}) > _MOST_CHARACTERS:
+                raise InputError(f"{cannot}: it has more than {_MOST_CHARACTERS} characters with its aliases put in")
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
+
+
+def _size(node: Any, known: dict[int, float]) -> float:
+    """How many characters a node of YAML holds, counting what aliases repeat; no end where it holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        parts = node.value if isinstance(node.value, list) else []
+        flat = (one for part in parts for one in (part if isinstance(part, tuple) else (part,)))
+        known[id(node)] = len(node.value) + 1 + sum(_size(one, known) for one in flat)
+    return known[id(node)]
 
 
 def read_json(path: Path, most: int = MOST_CONFIG) -> Any:

@@ -25,6 +25,7 @@ from mmgrad_explain.attention.drawing import draw_map
 from mmgrad_explain.attention.showing import phrases_html, png_bytes
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.overlay_tiles import HIGHEST, NOTEBOOK, WIDEST, shrunk, tile_height
+from mmgrad_explain.reading import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,16 +122,20 @@ def split_phrases(text: str) -> list[Span]:
     """
     words = [(match.group().lower(), match.span()) for match in re.finditer(r"\w+(?:['’-]\w+)*|[^\w\s]", text)]
     groups: list[list[tuple[str, Span]]] = [[]]
+    leading = _PREPOSITIONS | _PLACES | _DETERMINERS
+    open_still = True  # whether the last group has nothing but such words so far
     for index, (word, span) in enumerate(words):
         if word in _BREAKS or not word[0].isalnum():
             groups.append([])
+            open_still = True
             continue
         following = words[index + 1][0] if index + 1 < len(words) else ""
         preposition = word in _PREPOSITIONS or (word in _PLACES and following in _PREPOSITIONS)
-        open_still = all(w in _PREPOSITIONS | _PLACES | _DETERMINERS for w, _ in groups[-1])
         if groups[-1] and (preposition or word in _DETERMINERS) and not open_still:
             groups.append([])
+            open_still = True
         groups[-1].append((word, span))
+        open_still = open_still and word in leading
     nothing = _EMPTY | _PREPOSITIONS | _DETERMINERS
     kept = [group for group in groups if any(word not in nothing for word, _ in group)]
     return [(group[0][1][0], group[-1][1][1]) for group in kept]
@@ -158,9 +163,9 @@ def check_spans(text: str, spans: Sequence[Any]) -> list[Span]:
         elif isinstance(one, (tuple, list)) and len(one) == 2 and all(isinstance(at, int) for at in one):
             start, end = one
         else:
-            raise TypeError(f"phrases must be strings or (start, end) pairs, not {one!r}")
+            raise TypeError(f"phrases must be strings or (start, end) pairs, not {shown(one)}")
         if not 0 <= start < end <= len(text) or not text[start:end].strip():
-            raise InputError(f"phrases: {one!r} is not a part of {text!r}")
+            raise InputError(f"phrases: {shown(one)} is not a part of {shown(text)}")
         found.append((start, end))
     if not found:
         raise InputError("phrases: the list is empty; leave it None to have them found")

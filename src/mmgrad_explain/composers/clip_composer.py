@@ -29,6 +29,7 @@ from mmgrad_explain.composers.clip_processor import ClipProcessor
 from mmgrad_explain.composers.files import (
     CONFIG,
     SAFETENSORS,
+    fill,
     fitting,
     read_config,
     read_own_config,
@@ -218,10 +219,10 @@ class ClipComposer(Composer):
         if not (folder / SAFETENSORS).is_file():
             raise InputError(f"{folder} has no {SAFETENSORS}")
         processor = ClipProcessor.from_pretrained(folder)
+        weights = read_weights(folder)
         with fitting(folder):
-            combiner = Combiner(CombinerConfig(**config["combiner"]))
-            composer = cls(CLIPModel(CLIPConfig.from_dict(config["clip"])), processor, combiner, name or folder.name)
-            composer.load_state_dict(read_weights(folder))
+            combiner, clip = CombinerConfig(**config["combiner"]), CLIPConfig.from_dict(config["clip"])
+            composer = fill(lambda: cls(CLIPModel(clip), processor, Combiner(combiner), name or folder.name), weights)
         return composer.eval()
 
     @classmethod

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.reading import read_json, reading, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from torch import Tensor
+    from torch import Tensor, nn
+
+Module = TypeVar("Module", bound="nn.Module")
 
 CONFIG = "config.json"
 SAFETENSORS, TORCH_WEIGHTS = "model.safetensors", "pytorch_model.bin"
+MOST_PARTS, LARGEST_SIZE = 1000, 2**26
+_PARTS = re.compile(r"(layers?|depths?|blocks?|stages?|heads?|groups?)$")
+_SIZE = re.compile(rf"{_PARTS.pattern}|(size|dims?|width|channels|positions|words|tokens|hidden|embd|inner)$")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -27,13 +34,35 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.is_file():
         raise InputError(f"{folder} is not a model folder: it has no {CONFIG} (expected {CONFIG} and {SAFETENSORS})")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    config = read_json(path)
     if not isinstance(config, dict):
         raise InputError(f"{path} is not a JSON object: this is not a model's config")
+    check_sizes(config, str(path))
     return config
+
+
+def check_sizes(value: Any, where: str, key: str = "") -> None:
+    """Refuse sizes that no model has, before anything is built as large.
+
+    Args:
+        value: Of a config, with all that is in it.
+        where: What it stands in.
+        key: Its name there.
+
+    Raises:
+        InputError: A number of layers, heads and the like is above :data:`MOST_PARTS`, or a width, a vocabulary or
+            another size above :data:`LARGEST_SIZE`.
+    """
+    if isinstance(value, dict):
+        for name, one in value.items():
+            check_sizes(one, where, str(name))
+    elif isinstance(value, list):
+        for one in value:
+            check_sizes(one, where, key)
+    elif isinstance(value, int) and _SIZE.search(key):
+        most = MOST_PARTS if _PARTS.search(key) else LARGEST_SIZE
+        if value > most:
+            raise InputError(f"{where}: {key} is {shown(value)}, and no model has more than {most}")
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -44,21 +73,16 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     """
     safe, pickled = folder / SAFETENSORS, folder / TORCH_WEIGHTS
     if safe.is_file():
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        try:
+        with reading(f"{safe} is damaged"):
             return load_file(safe)
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"{safe} is damaged: {error}") from error
     if pickled.is_file():
-        import pickle
-
         import torch
 
         try:
             weights = torch.load(pickled, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError) as error:
+        except Exception as error:
             message = f"{pickled} was not loaded: it is damaged or holds more than weights, and code is never run"
             raise InputError(f"{message}. Save the model as {SAFETENSORS}") from error
         if isinstance(weights, dict) and all(isinstance(value, torch.Tensor) for value in weights.values()):
@@ -79,16 +103,24 @@ def read_own_config(folder: Path, model_type: str) -> dict[str, Any]:
     return config
 
 
-@contextmanager
-def fitting(folder: Path) -> Iterator[None]:
+def fitting(folder: Path) -> AbstractContextManager[None]:
     """Build a model of a folder's config inside the block; what goes wrong there becomes an InputError."""
-    try:
-        yield
-    except (TypeError, KeyError, ValueError, RuntimeError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"the weights in {folder} do not fit its config.json: {reason}") from error
+    return reading(f"the weights in {folder} do not fit its config.json")
+
+
+def fill(build: Callable[[], Module], weights: Mapping[str, Tensor]) -> Module:
+    """Build a module and give it its weights; sizes are compared before any memory is taken for them.
+
+    Raises:
+        RuntimeError: The weights are of another shape.
+    """
+    import torch
+
+    with torch.device("meta"):
+        build().load_state_dict(weights, assign=True)
+    module = build()
+    module.load_state_dict(weights)
+    return module
 
 
 def write_model(

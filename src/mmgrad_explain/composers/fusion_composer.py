@@ -15,7 +15,15 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.composers.base import Composer, ComposerInputs
-from mmgrad_explain.composers.files import CONFIG, SAFETENSORS, fitting, read_own_config, read_weights, write_model
+from mmgrad_explain.composers.files import (
+    CONFIG,
+    SAFETENSORS,
+    fill,
+    fitting,
+    read_own_config,
+    read_weights,
+    write_model,
+)
 from mmgrad_explain.composers.fusion import Picture, Sizes, Text
 from mmgrad_explain.composers.fusion_methods import build_fusion, method_of
 from mmgrad_explain.composers.fusion_processor import PROMPT, FusionProcessor
@@ -198,9 +206,10 @@ class FusionComposer(Composer):
         if not any((folder / TOWER / file).is_file() for file in (CONFIG, OPEN_CLIP_CONFIG)):
             raise InputError(f"{folder} has no {TOWER}/{CONFIG}")
         tower = two_towers(load_composer(folder / TOWER))
+        weights = read_weights(folder)
         with fitting(folder):
-            fusion = build_fusion(config["method"], Sizes(**config["sizes"]), config["options"])
-            fusion.load_state_dict(read_weights(folder))
+            sizes = Sizes(**config["sizes"])
+            fusion = fill(lambda: build_fusion(config["method"], sizes, config["options"]), weights)
         prompt = config.get("prompt", PROMPT)
         return cls(tower, config["method"], fusion, prompt=prompt, name=name or folder.name).eval()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmgrad_explain.errors import HubUnreachableError, InputError, did_you_mean
+from mmgrad_explain.reading import reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,6 +102,11 @@ def _fetch_model(hub_id: str, *, open_clip: bool, local_files_only: bool) -> Pat
 
 
 def _from_folder(folder: Path, name: str, *, open_clip: bool = False) -> Composer:
+    with reading(f"the model in {folder} cannot be loaded"):  # transformers, timm and others raise all sorts of things
+        return _read(folder, name, open_clip=open_clip)
+
+
+def _read(folder: Path, name: str, *, open_clip: bool) -> Composer:
     from mmgrad_explain.composers.files import read_config
     from mmgrad_explain.composers.generative_families import FAMILIES
     from mmgrad_explain.composers.openclip_files import is_open_clip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from mmgrad_explain.composers.base import Composer, ComposerInputs
 from mmgrad_explain.composers.build import MODEL_TYPE, PREFIX, build_network, network_config
 from mmgrad_explain.composers.familiarity import Familiarity
-from mmgrad_explain.composers.files import fitting, read_own_config, read_weights
+from mmgrad_explain.composers.files import fill, fitting, read_own_config, read_weights
 from mmgrad_explain.composers.network import ComposedOutput
 from mmgrad_explain.composers.processor import ReferenceProcessor
 
@@ -98,10 +98,10 @@ class ReferenceComposer(Composer):
         """
         folder = Path(folder)
         config = read_own_config(folder, MODEL_TYPE)
+        weights = {key.removeprefix(PREFIX): value for key, value in read_weights(folder).items()}
         with fitting(folder):
-            network = build_network(network_config(config))
-            weights = {key.removeprefix(PREFIX): value for key, value in read_weights(folder).items()}
-            network.load_state_dict(weights)
+            sizes = network_config(config)
+            network = fill(lambda: build_network(sizes), weights)
         composer = cls(network, ReferenceProcessor.from_pretrained(folder), name or folder.name).eval()
         composer.familiarity = Familiarity.load(folder)
         return composer

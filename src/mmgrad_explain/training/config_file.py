@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import types
 import typing
+from contextlib import suppress
 from dataclasses import asdict, fields, is_dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from mmgrad_explain.errors import InputError, did_you_mean
+from mmgrad_explain.reading import parse_yaml, read_text, shown
 from mmgrad_explain.training.config import SOURCES, TrainingConfig
 
 EXTENDS = "extends"
 _SUFFIX = ".yaml"
+_LARGEST = 1e15  # of a number; none that means anything here is as large
 
 
 def config_names() -> tuple[str, ...]:
@@ -70,8 +73,6 @@ def dump_config(config: TrainingConfig) -> str:
 
 def _read(source: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
     """A file's values, with those of the config it extends under them."""
-    import yaml
-
     name = str(source)
     path: Any = Path(name).expanduser()
     if not path.is_file():
@@ -81,20 +82,17 @@ def _read(source: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
         path = resources.files("mmgrad_explain") / "training" / "configs" / f"{name}{_SUFFIX}"
     if str(path) in seen:
         raise InputError(f"{name}: it extends itself by way of {' and '.join(seen)}")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{name} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{name} is no YAML: {' '.join(str(error).split())}") from error
+    values = parse_yaml(read_text(Path(str(path))), f"{name} is no YAML")
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise InputError(f"{name} must hold keys and values, not a {type(values).__name__}")
     parent = values.pop(EXTENDS, None)
     if parent is None:
         return values
-    beside = Path(str(path)).parent / str(parent)
-    return _merged(_read(beside if beside.is_file() else str(parent), (*seen, str(path))), values)
+    if not isinstance(parent, str):
+        raise InputError(f"{name}: extends must be a name or a path, not {shown(parent)}")
+    beside = Path(str(path)).parent / parent
+    return _merged(_read(beside if beside.is_file() else parent, (*seen, str(path))), values)
 
 
 def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -107,15 +105,10 @@ def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _set(values: dict[str, Any], change: str) -> None:
-    import yaml
-
     key, equals, text = change.partition("=")
     if not equals or not key.strip():
         raise InputError(f"--set takes KEY=VALUE, for example grounding.weight=0, not {change!r}")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {change}: the value is no YAML: {' '.join(str(error).split())}") from error
+    value = parse_yaml(text, f"--set {change}: the value is no YAML")
     *parents, last = key.strip().split(".")
     for parent in parents:
         below = values.get(parent)
@@ -131,13 +124,13 @@ def _set(values: dict[str, Any], change: str) -> None:
 def _build(cls: type, values: Any, where: str) -> Any:
     """A dataclass of a mapping."""
     if not isinstance(values, dict):
-        raise InputError(f"{where} must hold keys and values, not {values!r}")
+        raise InputError(f"{where} must hold keys and values, not {shown(values)}")
     hints = typing.get_type_hints(cls)
     known = [each.name for each in fields(cls)]
     unknown = [key for key in values if key not in known]
     if unknown:
         key = _join(where, str(unknown[0]))
-        raise InputError(f"unknown key {key!r}: {did_you_mean(str(unknown[0]), known)}known: {', '.join(known)}")
+        raise InputError(f"unknown key {shown(key)}: {did_you_mean(str(unknown[0]), known)}known: {', '.join(known)}")
     made = {}
     for key, value in values.items():
         if cls is TrainingConfig and key == "sources":
@@ -149,16 +142,18 @@ def _build(cls: type, values: Any, where: str) -> Any:
 
 def _sources(values: Any) -> dict[str, Any]:
     if not isinstance(values, dict):
-        raise InputError(f"sources must be names with their options, such as scenes: {{}}, not {values!r}")
+        raise InputError(f"sources must be names with their options, such as scenes: {{}}, not {shown(values)}")
     made = {}
     for name, given in values.items():
         if given is None:
             continue
         options = dict(given) if isinstance(given, dict) else given
         kind = options.pop("kind", name) if isinstance(options, dict) else name
-        if kind not in SOURCES:
+        if not isinstance(kind, str) or kind not in SOURCES:
             hint = did_you_mean(str(kind), SOURCES)
-            raise InputError(f"sources.{name}: there is no kind {kind!r}: {hint}say kind: one of {', '.join(SOURCES)}")
+            raise InputError(
+                f"sources.{name}: there is no kind {shown(kind)}: {hint}say kind: one of {', '.join(SOURCES)}"
+            )
         made[str(name)] = _build(SOURCES[kind], options, f"sources.{name}")
     return made
 
@@ -174,17 +169,17 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return _tuple(arguments, value, where)
     if origin is dict:
         if not isinstance(value, dict):
-            raise InputError(f"{where} must hold keys and values, not {value!r}")
+            raise InputError(f"{where} must hold keys and values, not {shown(value)}")
         return {str(key): _value(arguments[1], one, _join(where, str(key))) for key, one in value.items()}
     return value if hint is Any else _scalar(hint, value, where)
 
 
 def _tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise InputError(f"{where} must be a list, not {value!r}")
+        raise InputError(f"{where} must be a list, not {shown(value)}")
     endless = arguments[-1] is Ellipsis
     if not endless and len(value) != len(arguments):
-        raise InputError(f"{where} must be a list of {len(arguments)}, not {value!r}")
+        raise InputError(f"{where} must be a list of {len(arguments)}, not {shown(value)}")
     hints = [arguments[0]] * len(value) if endless else arguments
     return tuple(_value(hint, one, f"{where}[{i}]") for i, (hint, one) in enumerate(zip(hints, value, strict=True)))
 
@@ -192,13 +187,13 @@ def _tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...
 def _scalar(hint: Any, value: Any, where: str) -> Any:
     names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
     if hint is float and isinstance(value, str):  # YAML reads 1e-3 as a text
-        try:
-            return float(value)
-        except ValueError:
-            pass
+        with suppress(ValueError):
+            value = float(value)
     fits = isinstance(value, (int, float) if hint is float else hint) and (hint is bool or not isinstance(value, bool))
     if not fits:
-        raise InputError(f"{where} must be {names[hint]}, not {value!r}")
+        raise InputError(f"{where} must be {names[hint]}, not {shown(value)}")
+    if hint in {int, float} and not abs(value) < _LARGEST:
+        raise InputError(f"{where} must be a number below {_LARGEST:.0e}, not {shown(value)}")
     return float(value) if hint is float else value
 
 

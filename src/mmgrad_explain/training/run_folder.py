@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mmgrad_explain._version import __version__
 from mmgrad_explain.errors import InputError, OutputExistsError
 from mmgrad_explain.locking import locked
+from mmgrad_explain.reading import parse_yaml, read_text, reading
 from mmgrad_explain.training.config_file import config_from, config_values, dump_config
 from mmgrad_explain.writing import atomic_file, remove_left_overs
 
@@ -54,12 +55,8 @@ def check_folder(config: TrainingConfig, out: Path, *, resume: bool) -> None:
         return
     if not resume:
         raise OutputExistsError(f"{out} holds a run already: pass --resume to go on with it, or choose another folder")
-    import yaml
-
-    try:
-        before = config_values(config_from(yaml.safe_load(saved.read_text(encoding="utf-8"))))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
-        raise InputError(f"{saved} cannot be read: {' '.join(str(error).split())}") from error
+    with reading(f"{saved} cannot be read"):
+        before = config_values(config_from(parse_yaml(read_text(saved), f"{saved} is no YAML")))
     now = config_values(config)
     changed = [name for name in _FIXED if before[name] != now[name]]
     if changed:

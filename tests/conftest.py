@@ -1,6 +1,7 @@
 """What all tests share: small pictures and a small random reference model in a folder."""
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -11,7 +12,18 @@ import pytest
 import torch
 from PIL import Image
 
-torch.set_num_threads(1)
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--threads", type=int, default=1, help="threads of torch in processes of the tests; 0 leaves them alone"
+    )
+
+
+def pytest_configure(config):
+    """Small tensors gain nothing from more threads, and processes beside each other lose by them."""
+    if threads := config.getoption("--threads"):
+        torch.set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
 def pytest_fixture_setup(fixturedef):
@@ -74,6 +86,23 @@ def tiny_folder(tmp_path_factory, tiny_processor, tiny_config):
     (folder / "config.json").write_text(json.dumps({"model_type": MODEL_TYPE, **asdict(tiny_config)}))
     tiny_processor.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def same_maps():
+    """Maps are equal, each up to a share of its own largest value.
+
+    How many threads add up a sum changes its last digits, and a cell near zero is a difference of large numbers: its
+    own value says nothing about how exact it can be.
+    """
+
+    def check(found, expected, share=1e-4):
+        found, expected = np.asarray(found), np.asarray(expected)
+        assert found.shape == expected.shape
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=share * max(np.abs(other).max(), 1e-12))
+
+    return check
 
 
 @pytest.fixture

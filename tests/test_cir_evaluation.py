@@ -16,6 +16,7 @@ from mmgrad_explain.composers.base import Composer, ComposerInputs
 from mmgrad_explain.composers.dual_encoder import TwoTowerOutput
 from mmgrad_explain.data.cir_readers import read_cir
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.notes import Note
 
 TEXTS = ["make the star red", "remove the small circle", "make the ring bigger", "make it blue"]
 
@@ -138,7 +139,9 @@ class Towers(Composer):
         tensors = {"pixel_values": pixels(images), "input_ids": ids}
         if targets is not None:
             tensors["target_pixel_values"] = pixels(targets)
-        return ComposerInputs(tensors, [], notices=[f"{text!r} is odd" for text in texts if "ring" in text])
+        return ComposerInputs(
+            tensors, [], notices=[Note("caution", f"{text!r} is odd") for text in texts if "ring" in text]
+        )
 
     def forward(self, pixel_values, input_ids, target_pixel_values=None):
         self.batches.append(len(pixel_values))

@@ -2,6 +2,7 @@
 
 import builtins
 import logging
+import traceback
 
 import numpy as np
 import pytest
@@ -107,6 +108,17 @@ def test_nothing_is_said_by_milvus_itself(place, capfd):
         GalleryStore("http://127.0.0.1:9")
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("milvus_lite").propagate
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://me:hunter2@127.0.0.1:9", "http://me:hunter2@[::1", "me:hunter2@host", "https://h..x/?token=hunter2"],
+)
+def test_no_error_tells_a_secret(address):
+    with pytest.raises(InputError) as caught:
+        GalleryStore(address)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+    assert "***" in str(caught.value)
 
 
 def test_what_is_no_gallery(place, tmp_path):

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from mmgrad_explain import images
+from mmgrad_explain import images, reading
 from mmgrad_explain.errors import InputError, OutputExistsError
 from mmgrad_explain.images import MAX_PIXELS, Placement, as_array, fit, open_image, safe_save
 
@@ -462,6 +462,75 @@ def test_random_damage_is_an_input_error_or_a_picture(kind):
         with warnings.catch_warnings(), contextlib.suppress(InputError):
             warnings.simplefilter("ignore")
             assert open_image(data.tobytes(), max_pixels=1_000_000).mode == "RGB"
+
+
+def _chunks(data):
+    at = 8
+    while at < len(data):
+        (size,) = struct.unpack(">I", data[at : at + 4])
+        yield data[at : at + 12 + size]
+        at += 12 + size
+
+
+@pytest.mark.parametrize("left_out", [(b"PLTE", b"tRNS"), (b"IHDR",), (b"IDAT",), (b"tRNS",), (b"IEND",)])
+def test_a_palette_picture_that_lacks_a_part(tmp_path, left_out):
+    """Of these Pillow finds out late, or not at all."""
+    whole = _bytes(Image.fromarray(_quadrants()).convert("P"), "PNG", transparency=3)
+    path = tmp_path / "a.png"
+    path.write_bytes(whole[:8] + b"".join(chunk for chunk in _chunks(whole) if chunk[4:8] not in left_out))
+    if left_out in ((b"tRNS",), (b"IEND",)):
+        assert open_image(path).size == (36, 24)
+    else:
+        assert str(path) in _message(path)
+
+
+@pytest.mark.parametrize(
+    "error", [AssertionError(), SyntaxError("x"), OverflowError("x"), IndexError("x"), KeyError("x"), struct.error("x"),
+              zlib.error("x"), EOFError(), TypeError("x"), MemoryError(), RecursionError("x")],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["load", "convert", "has_transparency_data"])
+def test_whatever_pillow_raises_is_said_of_the_file(tmp_path, monkeypatch, where, error):
+    path = tmp_path / "a.png"
+    Image.fromarray(_quadrants()).convert("P").save(path)
+
+    def broken(*_, **__):
+        raise error
+
+    from PIL import PngImagePlugin
+
+    value = property(broken) if where == "has_transparency_data" else broken
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, where, value)
+    assert _message(path).startswith(f"{path} is truncated or damaged: ")
+
+
+def test_a_damaged_profile_is_ignored():
+    data = _bytes(Image.fromarray(_quadrants()), "PNG", icc_profile=b"no profile")
+    _assert_close(open_image(data), _quadrants())
+
+
+def test_a_file_that_was_closed():
+    file = io.BytesIO(b"x")
+    file.close()
+    assert _message(file) == "the picture cannot be read: I/O operation on closed file."
+
+
+def test_streams_have_an_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "_PATIENCE", 0.05)
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    assert _message(fifo) == f"nothing has come from {fifo} for 0.05 seconds: is somebody writing into it?"
+    assert _message("/dev/zero", max_pixels=10) == "/dev/zero gives more than 1 MB, which is more than can be taken"
+    assert _message("/dev/null") == "/dev/null is empty (0 bytes)"
+    assert _message(_Endless(), max_pixels=10) == "stdin gives more than 1 MB, which is more than can be taken"
+
+
+class _Endless:
+    """Standard input that somebody sends zeros into."""
+
+    name = "stdin"
+
+    def read(self, size):
+        return bytes(size)
 
 
 @pytest.mark.parametrize("filters", ["error", "ignore", "always"])

@@ -12,6 +12,7 @@ from PIL import Image
 
 from mmgrad_explain import explain, load_composer, stand_ins
 from mmgrad_explain.errors import HubUnreachableError, InputError, MMGradWarning, OutputExistsError
+from mmgrad_explain.notes import Note
 from mmgrad_explain.stand_in_models import WORDS
 from mmgrad_explain.stand_ins import KINDS, from_hub_or_stand_in, stand_in
 
@@ -192,7 +193,7 @@ def test_without_hub_a_stand_in_says_what_it_is(hub_id, given, grid, cache, phot
     name = f"stand-in for {hub_id} (random weights: its maps mean nothing)"
     found = explain([photo], TEXTS[0], model=composer)
     assert (composer.name, found.model, found.maps.shape[1:]) == (name, name, grid)
-    assert found.notes == (f"this is no trained model but a {name}",)
+    assert found.notes == (Note("caution", f"this is no trained model but a {name}"),)
     assert explain(photo, TEXTS, model=composer).notes == found.notes
 
 

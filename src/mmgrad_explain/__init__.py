@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.explaining import explain, phrase_maps
     from mmgrad_explain.gallery import Gallery
     from mmgrad_explain.grounding import AttentionGroundingLoss, grounding_targets
+    from mmgrad_explain.notes import Note
 
 _HOMES = {
     "attention": (
@@ -81,6 +82,7 @@ _HOMES = {
     "explaining": ("explain", "phrase_maps"),
     "gallery": ("Gallery",),
     "grounding": ("AttentionGroundingLoss", "grounding_targets"),
+    "notes": ("Note",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -105,6 +107,7 @@ __all__ = [
     "MMGradWarning",
     "MatchLogit",
     "MultiModalGradAttention",
+    "Note",
     "OutputExistsError",
     "PairScore",
     "PhraseMaps",

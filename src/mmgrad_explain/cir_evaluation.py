@@ -29,6 +29,7 @@ from mmgrad_explain.evaluation.cir_protocols import PROTOCOLS, Questions, judge,
 from mmgrad_explain.evaluation.cir_submission import CIRCO_LENGTH, CIRR_LENGTHS, circo_submission, cirr_submission
 from mmgrad_explain.evaluation.report import mean_of
 from mmgrad_explain.images import open_image
+from mmgrad_explain.notes import texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -217,7 +218,7 @@ class _Embedder:
         for some in self._batches(f"queries of {part}", queries):
             texts = [query.text for query in some]
             for inputs in prepared(self.composer, [self._open(query.reference) for query in some], texts):
-                notices.update(dict.fromkeys(inputs.notices))
+                notices.update(dict.fromkeys(texts_of(inputs.notices)))
                 output = run(self.composer, inputs.tensors)
                 composed.append(output.embedding)
                 if isinstance(output, TwoTowerOutput):

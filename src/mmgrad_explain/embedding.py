@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from mmgrad_explain.composers.base import Composer, ComposerInputs
+    from mmgrad_explain.notes import Note
 
 _SIMPLE = (str, int, float, bool, type(None))
 
@@ -91,7 +92,7 @@ def embed_pictures(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
         return F.normalize(torch.cat(rows).float(), dim=-1).cpu()
 
 
-def embed_query(composer: Composer, image: Image.Image, text: str) -> tuple[Tensor, list[str]]:
+def embed_query(composer: Composer, image: Image.Image, text: str) -> tuple[Tensor, list[Note]]:
     """A picture with a text that changes it, as what is looked for in a gallery.
 
     Returns:

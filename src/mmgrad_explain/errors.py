@@ -37,6 +37,10 @@ class MMGradWarning(UserWarning):
     """Base of every warning this package gives."""
 
 
+class UnlockedWarning(MMGradWarning):
+    """A folder is written to that cannot be locked, so that nothing keeps other processes out of it."""
+
+
 def did_you_mean(wanted: str, known: Iterable[str]) -> str:
     """``"did you mean 'gradcam'? "`` for a name that is nearly one of the known ones, else an empty string."""
     near = difflib.get_close_matches(wanted.lower(), list(known), n=1, cutoff=0.4)

@@ -15,6 +15,7 @@ from mmgrad_explain.composers.load import bundled_for, load_composer
 from mmgrad_explain.devices import device_of, usable_device
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
+from mmgrad_explain.notes import Note, join_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -106,11 +107,12 @@ def explain(
                     placements=tuple(inputs.placements),
                     targets=None if targets is None else tuple(targets),
                     target_placements=None if inputs.target_placements is None else tuple(inputs.target_placements),
-                    notes=(*explanation.notes, *inputs.notices),
+                    notes=join_notes((*explanation.notes, *inputs.notices), count),
                     answers=None if inputs.answers is None else tuple(inputs.answers),
                 )
     strange = unfamiliar(composer, grids)
-    notes = (*explanation.notes, *filter(None, (composer.caution, strange)))
+    caution = None if composer.caution is None else Note("caution", composer.caution)
+    notes = join_notes((*explanation.notes, *filter(None, (caution, strange))), count)
     return replace(explanation, model=composer.name, notes=notes)
 
 

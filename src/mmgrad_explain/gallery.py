@@ -27,6 +27,7 @@ from mmgrad_explain.gallery_index import index_folders
 from mmgrad_explain.gallery_sheet import RetrievalMaps, retrieval_html
 from mmgrad_explain.gallery_store import COLLECTION, INDEXES, MOST_HITS, GalleryStore
 from mmgrad_explain.images import open_image
+from mmgrad_explain.notes import Note, join_notes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,7 +83,7 @@ class Retrieval:
     image: Image.Image
     text: str
     hits: tuple[Hit, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     reference: str | None = None
 
     def _repr_html_(self) -> str:
@@ -196,14 +197,15 @@ class Gallery:
         hits = self._search(vector.numpy(), k, None if keep_reference else reference)
         notes = list(notices)
         if len(hits) < k:
-            notes.append(f"the gallery has no more than {len(hits)} pictures to list")
+            notes.append(Note("few-hits", f"the gallery has no more than {len(hits)} pictures to list"))
         states = [hit.state for hit in hits]
         if any(state != "there" for state in states):
-            notes.append(
+            stale = (
                 f"of the hits, {states.count('gone')} are gone and {states.count('changed')} have changed since they "
                 "were indexed: index their folders again"
             )
-        return Retrieval(picture, text, hits, tuple(notes), reference)
+            notes.append(Note("stale-hits", stale))
+        return Retrieval(picture, text, hits, join_notes(notes, 1), reference)
 
     def _search(self, vector: npt.NDArray[np.float32], k: int, without: str | None) -> tuple[Hit, ...]:
         """The best ``k`` contents; asks for more rows until what was left out cannot be among them."""

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery_store import LONGEST_PATH, Entry
+from mmgrad_explain.reading import reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
+
+_LARGEST = 2**30  # bytes of a file that is read whole
 
 
 @dataclass
@@ -131,11 +134,11 @@ def read_file(path: str) -> tuple[Entry, bytes]:
     Raises:
         InputError: It cannot be read.
     """
-    try:
+    with reading(f"{path} cannot be read"):
         before = Path(path).stat()
+        if before.st_size > _LARGEST:
+            raise InputError(f"{path} is too large: {before.st_size / 1e6:.0f} MB, of at most {_LARGEST / 1e6:.0f}")
         content = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     return Entry(path, before.st_size, before.st_mtime_ns, hashlib.sha256(content).hexdigest()), content
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.redacting import HIDDEN, redact_address
 from mmgrad_explain.writing import atomic_file
 
 _FORMAT = "mmgrad_explain.session/1"
@@ -52,7 +53,7 @@ class Session:
     """The turns of a search in one gallery.
 
     Attributes:
-        gallery: Its address.
+        gallery: Its address, without user, password or token, which no file keeps.
         collection: Its name there.
         fingerprint: Of its model.
         turns: What was asked and found, in order.
@@ -62,6 +63,9 @@ class Session:
     collection: str
     fingerprint: str
     turns: list[Turn] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.gallery = redact_address(self.gallery) if "://" in self.gallery else self.gallery
 
     @classmethod
     def load(cls, path: str | Path) -> Session:
@@ -112,6 +116,16 @@ class Session:
             if hit.rank == rank:
                 return hit
         raise InputError(f"there is no hit {rank}: the last turn found {len(hits)}")
+
+    def place(self) -> str:
+        """Where the gallery is, to open it again.
+
+        Raises:
+            InputError: Its address has a password or a token.
+        """
+        if HIDDEN in self.gallery:
+            raise InputError(f"a session keeps no password: say where the gallery is, --gallery {self.gallery}")
+        return self.gallery
 
     def check(self, gallery: str, collection: str, fingerprint: str) -> None:
         """Find out whether a gallery is the one that the session is of.

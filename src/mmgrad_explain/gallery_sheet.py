@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from mmgrad_explain.attention.showing import fine, lines, png_bytes, side_by_side, tile
+from mmgrad_explain.attention.showing import below, fine, lines, png_bytes, side_by_side, tile
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
+from mmgrad_explain.notes import Note, join_notes
 from mmgrad_explain.overlay import blend, panel
 
 if TYPE_CHECKING:
@@ -43,10 +44,17 @@ class RetrievalMaps:
     hits: Mapping[int, tuple[Explanation, int]]
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader should know, of the query and of the maps, each once."""
-        explanations = [self.query, *(explanation for explanation, _ in self.hits.values())]
-        return tuple(dict.fromkeys([*self.found.notes, *(note for one in explanations for note in one.notes)]))
+    def notes(self) -> tuple[Note, ...]:
+        """What a reader should know of the query and its map; :meth:`notes_of` has what is of one hit's map."""
+        return join_notes([*self.found.notes, *self.query.notes], len(self.query))
+
+    def notes_of(self, rank: int) -> tuple[Note, ...]:
+        """Give the notes on a hit's map that are not of the query as well; none of a hit without a map."""
+        if rank not in self.hits:
+            return ()
+        explanation, index = self.hits[rank]
+        known = {(note.kind, note.text) for note in self.notes}
+        return tuple(note for note in explanation.notes_of(index) if (note.kind, note.text) not in known)
 
     def heatmap(self, rank: int) -> npt.NDArray[np.float32]:
         """A hit's map: ``(H, W)`` on the hit's own pixels, in [0, 1]; zeros say nowhere."""
@@ -115,7 +123,7 @@ def retrieval_html(found: Retrieval) -> str:
     return _page(found, "", None, found.notes)
 
 
-def _page(found: Retrieval, where: str, maps: RetrievalMaps | None, notes: tuple[str, ...]) -> str:
+def _page(found: Retrieval, where: str, maps: RetrievalMaps | None, notes: tuple[Note, ...]) -> str:
     """The query above, the hits below, each with its map where there is one."""
     asked = side_by_side([tile(found.image, "query", "the query picture"), where])
     hits = side_by_side([_hit(hit, maps) for hit in found.hits[:_MOST]], 16)
@@ -142,7 +150,8 @@ def _hit(hit: Hit, maps: RetrievalMaps | None) -> str:
             f"where hit {hit.rank} matches",
             **_SMALL,
         )
-        return side_by_side([tile(picture, caption, f"hit {hit.rank}", **_SMALL), why], 4)
+        own = lines(f"note: {note}" for note in maps.notes_of(hit.rank))
+        return f"<div>{side_by_side([tile(picture, caption, f'hit {hit.rank}', **_SMALL), why], 4)}{below(own)}</div>"
     if hit.state == "there":
         try:
             return tile(open_image(hit.path), caption, f"hit {hit.rank}", **_SMALL)

@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from mmgrad_explain.errors import InputError
+from mmgrad_explain.errors import InputError, MMGradError
+from mmgrad_explain.reading import reason_of
+from mmgrad_explain.redacting import redact, redact_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -66,6 +68,7 @@ class GalleryStore:
         create: Whether there may be none yet; :meth:`make` makes it.
 
     Attributes:
+        address: As it may be said: without user, password or token.
         about: What is stored with it; None where there is none yet.
 
     Raises:
@@ -74,7 +77,8 @@ class GalleryStore:
     """
 
     def __init__(self, address: str, *, collection: str = COLLECTION, create: bool = False) -> None:
-        self.address = check_address(address)
+        self._place = check_address(address)
+        self.address = redact_address(self._place) if is_remote(address) else self._place
         self.collection = collection
         self.about: dict[str, Any] | None = None
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,254}", collection):
@@ -83,7 +87,7 @@ class GalleryStore:
             raise InputError(self._absent())
         self._client: Any = None
         with self._told():
-            self._client = _connect(self.address)
+            self._client = _connect(self._place)
         try:
             with self._told():
                 self._look(create)
@@ -223,7 +227,7 @@ class GalleryStore:
         client, self._client = self._client, None
         if client is not None:
             client.close()
-            _release(self.address)
+            _release(self._place)
 
     def _absent(self) -> str:
         named = "" if self.collection == COLLECTION else f" --collection {self.collection}"
@@ -234,15 +238,19 @@ class GalleryStore:
     def _told(self) -> Iterator[None]:
         """What Milvus raises as one line; it says nothing by itself."""
         try:
-            from pymilvus.exceptions import MilvusException
+            import pymilvus  # noqa: F401
         except ImportError as error:
             message = f"a gallery is kept by Milvus, which cannot be imported ({error})"
             raise InputError(f'{message}: pip install "mmgrad-explain[gallery]"') from error
         with _quiet() as heard:
             try:
                 yield
-            except MilvusException as error:
-                raise InputError(_reason(self.address, heard.error or error)) from error
+            except MMGradError:
+                raise
+            except Exception as error:  # noqa: BLE001  (not of Milvus alone, where an address is odd)
+                cause = heard.error or error
+                secret = self.address != self._place  # which the error would tell in a traceback
+                raise InputError(_reason(self._place, cause)) from (None if secret else cause)
 
 
 def check_address(address: str) -> str:
@@ -254,9 +262,8 @@ def check_address(address: str) -> str:
     if is_remote(address):
         return address
     if not address.endswith(".db"):
-        raise InputError(
-            f"gallery {address!r} must be a path that ends in .db, or an address such as http://host:19530"
-        )
+        said = redact_address(address)
+        raise InputError(f"gallery {said!r} must be a path that ends in .db, or an address such as http://host:19530")
     path = Path(address)
     if path.exists() and not path.is_dir():
         raise InputError(f"{address} is no gallery: Milvus Lite keeps one in a folder of that name; choose another")
@@ -336,9 +343,8 @@ def _reason(address: str, error: BaseException) -> str:
             f"{address} is in use by another process, and a local file serves one at a time: wait until it is done, or "
             "share a gallery through a Milvus server (--gallery http://host:19530)"
         )
-    said = " ".join(str(getattr(error, "message", None) or error).split())
+    said = redact(reason_of(error), address)
     if is_remote(address):
-        return (
-            f"Milvus at {address} does not answer as it should: {said}; is the address right, and the server running?"
-        )
+        place = redact_address(address)
+        return f"Milvus at {place} does not answer as it should: {said}; is the address right, and the server running?"
     return f"the gallery {address} cannot be used: {said}"

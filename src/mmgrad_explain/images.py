@@ -21,6 +21,7 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.reading import open_file, read_stream, reading, reason_of
 from mmgrad_explain.writing import atomic_file
 
 MAX_PIXELS = 178_956_970  # what Pillow itself refuses
@@ -81,38 +82,41 @@ def as_array(values: object) -> npt.NDArray[Any]:
     return np.asarray(tensor.float() if tensor.is_floating_point() else tensor)
 
 
-def _reason(error: BaseException) -> str:
-    text = str(getattr(error, "strerror", None) or error).partition(" <")[0]  # without "<_io.BytesIO object at ...>"
-    return " ".join(text.split()) or type(error).__name__
-
-
 def _open_path(path: Path, max_pixels: int) -> Image.Image:
     try:
-        stream = path.open("rb")
+        stream = open_file(path, _most_bytes(max_pixels))
     except FileNotFoundError:
         raise InputError(f"no such file: {path}{_near(path) or ': check its name'}") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder: name one picture in it") from None
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
-        raise InputError(f"{str(path)!r} cannot be opened: {_reason(error)}") from error
+        raise InputError(f"{str(path)!r} cannot be opened: {reason_of(error)}") from error
     with stream:
         return _decode(stream, str(path), max_pixels)
+
+
+def _most_bytes(max_pixels: int) -> int:
+    """What a file of so many pixels has at most, where each takes its three bytes and something is said about them."""
+    return 3 * max_pixels + 2**20
 
 
 def _near(path: Path) -> str:
     try:
         names = {entry.name.lower(): entry.name for entry in itertools.islice(path.parent.iterdir(), 5_000)}
     except OSError as error:
-        return f" (its folder: {_reason(error)})"
+        return f" (its folder: {reason_of(error)})"
     near = [repr(names[name]) for name in difflib.get_close_matches(path.name.lower(), names)]
     return f". Did you mean {' or '.join(near)}?" if near else ""
 
 
 def _decode(stream: Any, name: str, max_pixels: int) -> Image.Image:
-    if not (hasattr(stream, "seekable") and stream.seekable()):
-        stream = io.BytesIO(stream.read())
-    stream.seek(0)
-    head = stream.read(16)
+    with reading(f"{name} cannot be read"):
+        if not (hasattr(stream, "seekable") and stream.seekable()):
+            stream = io.BytesIO(read_stream(stream, name, _most_bytes(max_pixels)))
+        stream.seek(0)
+        head = stream.read(16)
     if not isinstance(head, bytes):
         raise TypeError("a picture's file must be opened in binary mode ('rb')")
     if not head:
@@ -123,11 +127,11 @@ def _decode(stream: Any, name: str, max_pixels: int) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(stream)
     except Image.DecompressionBombError as error:
-        raise InputError(f"{name} is too large to decode: {_reason(error)} (PIL.Image.MAX_IMAGE_PIXELS)") from error
+        raise InputError(f"{name} is too large to decode: {reason_of(error)} (PIL.Image.MAX_IMAGE_PIXELS)") from error
     except Exception as error:  # Pillow's plugins raise all sorts of things on damaged data
         if isinstance(error, UnidentifiedImageError) and not head.startswith(_SIGNATURES):
             raise InputError(f"{name} is not a picture of a known format (convert HEIC to JPEG first)") from None
-        raise InputError(f"{name} is truncated or damaged: {_reason(error)}") from error
+        raise InputError(f"{name} is truncated or damaged: {reason_of(error)}") from error
     with image:
         if image.format in _SCRIPTS:
             raise InputError(f"{name} is an {image.format} file, which another program must run: convert it to PNG")
@@ -140,14 +144,16 @@ def _upright_rgb(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
         raise InputError(f"{name} is empty: {size}")
     if image.width * image.height > max_pixels:
         raise InputError(f"{name} is too large to decode: {size}. Shrink it, or raise max_pixels ({max_pixels})")
-    try:
+    with reading(f"{name} is truncated or damaged"):
         image.load()
-    except Exception as error:
-        raise InputError(f"{name} is truncated or damaged: {_reason(error)}") from error
+        return _as_rgb(image, name)
+
+
+def _as_rgb(image: Image.Image, name: str) -> Image.Image:
     try:
         turn = _TURNS.get(image.getexif().get(0x0112, 1))
-    except (OSError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, AssertionError, Warning):
-        turn = None  # a picture with damaged EXIF is still a picture
+    except Exception:  # noqa: BLE001  (a picture with damaged EXIF is still a picture)
+        turn = None
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(_to_uint8(np.asarray(image), name))
@@ -168,8 +174,8 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     try:
         source, srgb = io.BytesIO(profile or b""), ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB") if profile else None
-    except (ImportError, OSError, ValueError, TypeError, ImageCms.PyCMSError):
-        converted = None  # no LittleCMS, or a profile that does not belong to this picture
+    except Exception:  # noqa: BLE001  (no LittleCMS, or a profile that is damaged or of another kind of picture)
+        converted = None
     return converted or image.convert("RGB")
 
 

@@ -1,18 +1,26 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there; devices and pipes are written to, never replaced."""
 
 from __future__ import annotations
 
 import errno
+import io
+import itertools
 import os
+import re
+import stat
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from mmgrad_explain.errors import InputError, OutputExistsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
+
+_LEFT_OVER = re.compile(r"\.mmgrad-[0-9a-f]{32}\.tmp")
+_NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.EMLINK}
+"""What file systems without hard links say when asked for one."""
 
 
 _ADVICE = {
@@ -23,6 +31,7 @@ _ADVICE = {
     errno.EPERM: "change its permissions, or choose another place",
     errno.ENOENT: "check its name",
     errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EPIPE: "whoever read from it has stopped",
 }
 
 
@@ -35,7 +44,7 @@ def check_writable(path: Path, *, overwrite: bool = False) -> None:
     """Find out, without writing anything, whether a file can be written. Folders on the way may be missing.
 
     Args:
-        path: The file.
+        path: The file. A terminal, ``/dev/null`` or a pipe is written to without being asked to overwrite.
         overwrite: Whether it may be there already.
 
     Raises:
@@ -44,9 +53,15 @@ def check_writable(path: Path, *, overwrite: bool = False) -> None:
     """
     if path.is_dir():
         raise InputError(f"cannot write {path}: it is a folder")
+    if _takes_bytes(path):
+        if not os.access(path, os.W_OK):
+            raise InputError(f"cannot write {path}: no permission to write into it")
+        return
+    if path.is_block_device():
+        raise InputError(f"cannot write {path}: it is a disk")
     if path.exists() and not overwrite:
         raise OutputExistsError(f"{path} is there already: choose another name or ask to overwrite")
-    folder = path.parent
+    folder = _behind_links(path).parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir():
@@ -59,7 +74,9 @@ def check_writable(path: Path, *, overwrite: bool = False) -> None:
 def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     """A stream whose content becomes ``path`` when the block ends well; missing folders are made.
 
-    If the block raises, ``path`` stays as it was.
+    If the block raises, ``path`` stays as it was. A file that appears there while the block runs is not replaced unless
+    ``overwrite`` is on. A link stays a link: what it leads to is written. The permissions of a file that is replaced
+    stay. A device or a pipe gets the content when the block has ended well.
 
     Args:
         path: The file.
@@ -70,14 +87,116 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
         InputError: If it cannot be written.
     """
     check_writable(path, overwrite=overwrite)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as stream:
+        with (_into_device if _takes_bytes(path) else _into_file)(path, overwrite) as stream:
             yield stream
-        temporary.replace(path)
+    except FileExistsError:
+        raise OutputExistsError(f"{path} is there already: choose another name or ask to overwrite") from None
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}: {advice_on(error)}") from error
+
+
+def write_next_free(path: Path, write: Callable[[Path], object]) -> Path:
+    """Write a file under a name that nothing has: ``map.png``, or else ``map-2.png``, ``map-3.png`` and so on.
+
+    Args:
+        path: The first name to try.
+        write: Writes the file; raises OutputExistsError where the name is taken, as :func:`atomic_file` does.
+
+    Returns:
+        The name that was free.
+    """
+    while True:
+        free = next_free(path)
+        with suppress(OutputExistsError):  # taken by another process in the meantime
+            write(free)
+            return free
+
+
+def next_free(path: Path) -> Path:
+    """The first of ``map.png``, ``map-2.png``, ``map-3.png`` and so on that is not there."""
+    names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(2))
+    return next(name for name in itertools.chain([path], names) if not os.path.lexists(name))
+
+
+def name_left_over() -> str:
+    """A name to write under until a file is whole; :func:`is_left_over` knows it again."""
+    return f".mmgrad-{uuid.uuid4().hex}.tmp"
+
+
+def is_left_over(name: str) -> bool:
+    """Whether a file's name is one that files are written under until they are whole: a killed process leaves such."""
+    return _LEFT_OVER.fullmatch(name) is not None
+
+
+@contextmanager
+def _into_file(path: Path, overwrite: bool) -> Iterator[BinaryIO]:  # noqa: FBT001
+    goal = _behind_links(path)
+    temporary = goal.with_name(name_left_over())
+    try:
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as stream:
+            yield stream
+        if overwrite:
+            _keep_permissions(goal, temporary)
+            temporary.replace(goal)
+        else:
+            _put_where_nothing_is(temporary, goal)
     finally:
-        if temporary.exists():
-            temporary.unlink()
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _into_device(path: Path, _overwrite: bool) -> Iterator[BinaryIO]:  # noqa: FBT001
+    content = io.BytesIO()
+    yield content
+    own = _own_descriptor(path)
+    with path.open("wb") if own is None else os.fdopen(os.dup(own), "wb") as stream:
+        stream.write(content.getbuffer())
+
+
+def _put_where_nothing_is(temporary: Path, goal: Path) -> None:
+    try:
+        os.link(temporary, goal)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        goal.open("xb").close()  # the name is ours from here on
+        temporary.replace(goal)
+
+
+def _keep_permissions(goal: Path, temporary: Path) -> None:
+    try:
+        before = goal.stat()
+    except FileNotFoundError:
+        return
+    with suppress(OSError, AttributeError):  # only root may give a file away; Windows knows no owners
+        os.chown(temporary, before.st_uid, before.st_gid)
+    temporary.chmod(stat.S_IMODE(before.st_mode))
+
+
+def _takes_bytes(path: Path) -> bool:
+    """Whether it is a terminal, a device such as ``/dev/null``, a pipe, or a descriptor of this process."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or _own_descriptor(path) is not None
+
+
+def _own_descriptor(path: Path) -> int | None:
+    """The number in ``/dev/stdout``, ``/dev/fd/3`` and the like, which are links to ``/proc/self/fd``."""
+    descriptors = rf"/proc/{os.getpid()}(/task/\d+)?/fd|/dev/fd"
+    for _ in range(8):
+        if path.name.isdecimal() and re.fullmatch(descriptors, os.path.realpath(path.parent)):
+            return int(path.name)
+        if not path.is_symlink():
+            break
+        path = path.parent / path.readlink()
+    return None
+
+
+def _behind_links(path: Path) -> Path:
+    """What a link leads to; the path itself where it is none."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path

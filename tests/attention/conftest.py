@@ -10,8 +10,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-torch.set_num_threads(1)
-
 
 class CNN(nn.Module):
     """Pictures to logits; ``late`` is the last grid, at a quarter of the picture's size."""

@@ -13,6 +13,7 @@ from mmgrad_explain import images, overlay
 from mmgrad_explain.attention import Explanation, MMGrad
 from mmgrad_explain.errors import InputError, OutputExistsError
 from mmgrad_explain.images import Placement, fit
+from mmgrad_explain.notes import Note
 
 
 @pytest.fixture
@@ -64,8 +65,12 @@ class TestNumbers:
         assert explanation.layer_names == ("tower.body",)
         assert explanation.grids == {"tower.body": (4, 6)}
         assert repr(explanation) == "Explanation(2 x 4 x 6, 2 calls; gradcam of pair at tower.body)"
-        noted = replace(explanation, notes=("the map of samples [1] is flat",))
-        assert repr(noted).endswith("; note: the map of samples [1] is flat)")
+        noted = replace(explanation, notes=(Note("caution", "mind the gap"), Note("flat-map", "it is flat", (1,))))
+        assert repr(noted).endswith("; note: mind the gap; note: sample 1: it is flat)")
+        assert [len(noted.notes_of(index)) for index in (0, 1, -1)] == [1, 2, 2]
+        assert noted.manifest()["notes"][1] == {"kind": "flat-map", "text": "it is flat", "samples": [1]}
+        with pytest.raises(InputError, match="index must be below 2"):
+            noted.notes_of(2)
 
     def test_it_cannot_be_changed(self, explanation):
         with pytest.raises(AttributeError, match="cannot assign to field 'score_name'"):

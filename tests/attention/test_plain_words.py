@@ -10,6 +10,7 @@ from mmgrad_explain.attention import Explanation, MMGrad
 from mmgrad_explain.attention.words import Word
 from mmgrad_explain.errors import InputError, MMGradWarning
 from mmgrad_explain.images import Placement
+from mmgrad_explain.notes import Note
 
 LIMITS = (
     "What the map does not say. It shows what this one number depends on, through this one layer and to first order: "
@@ -55,7 +56,7 @@ def paragraph(explanation, number, **options):
 
 
 def test_the_whole_text():
-    explanation = made(spot(4, 6, (0, 0)), notes=("'a dog' was cut.",))
+    explanation = made(spot(4, 6, (0, 0)), notes=(Note("cut-text", "'a dog' was cut."),))
     assert explanation.in_words() == (
         'The model clip was given a picture and the text "a dog". The map is of the score "image-text", which is 0.25 '
         "here: how alike the picture and the text are to the model, from -1 to 1 (a cosine).\n\n"

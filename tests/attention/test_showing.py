@@ -16,6 +16,7 @@ from mmgrad_explain.attention.phrases import PhraseMaps
 from mmgrad_explain.attention.showing import fine, tile
 from mmgrad_explain.attention.words import Word
 from mmgrad_explain.images import Placement
+from mmgrad_explain.notes import Note
 from mmgrad_explain.overlay import blend, colorize
 
 EVIL = "<script>alert(\"1\")</script> & 'more'"
@@ -79,7 +80,7 @@ def opened(picture):
 
 
 def test_one_sample():
-    explanation = made(1, notes=("'text 0' was cut",))
+    explanation = made(1, notes=(Note("cut-text", "'text 0' was cut"),))
     page = Read(explanation._repr_html_())
     assert page.text[:5] == ["reference", "map", "text 0", "shift = 0.25", page.text[4]]
     assert re.fullmatch(r"7\d% of the map lies in its brightest region, in the upper left of the picture", page.text[4])
@@ -153,7 +154,9 @@ def test_a_smaller_drawing_shows_the_same():
 
 def test_everything_written_is_escaped():
     words = ((Word(EVIL, 0.5, 1.0, (0,)),),)
-    evil = made(1, texts=(EVIL,), model=EVIL, score_name=EVIL, notes=(EVIL,), answers=(EVIL,), words=words)
+    evil = made(
+        1, texts=(EVIL,), model=EVIL, score_name=EVIL, notes=(Note("caution", EVIL),), answers=(EVIL,), words=words
+    )
     renamed = replace(evil, layers={EVIL: evil.layers["tower.body"]})
     page = Read(renamed._repr_html_())
     assert page.tags <= {"div", "figure", "img", "figcaption", "b", "span", "small", "details", "summary", "p"}

@@ -1,6 +1,34 @@
 """What tests of the commands share."""
 
+import signal
+import sys
+
 import pytest
+
+
+@pytest.fixture
+def command_line():
+    """How a process of its own is started that takes SIGINT as a terminal's does, however this one was started.
+
+    A shell starts what it puts in the background with SIGINT ignored, and every child inherits that.
+    """
+
+    def words(*arguments, interrupt="default_int_handler"):
+        code = (
+            f"import signal, sys; signal.signal(signal.SIGINT, signal.{interrupt}); "
+            "from mmgrad_explain.cli.main import main; raise SystemExit(main(sys.argv[1:]))"
+        )
+        return [sys.executable, "-u", "-c", code, *arguments]
+
+    return words
+
+
+@pytest.fixture
+def ignored():
+    """SIGINT is ignored, as in a process that a shell started in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

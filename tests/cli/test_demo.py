@@ -12,8 +12,6 @@ import pytest
 
 from mmgrad_explain.web import serving
 
-START = "import sys; from mmgrad_explain.cli.main import main; raise SystemExit(main(sys.argv[1:]))"
-
 
 @pytest.fixture
 def ctrl_c(monkeypatch):
@@ -47,11 +45,10 @@ def test_it_says_when_others_can_reach_it(run, ctrl_c):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_cleanly(end, tmp_path):
+def test_it_ends_cleanly(end, tmp_path, command_line, ignored):
     environment = {**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-u", "-c", START, "demo"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
+        command_line("demo"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
     ) as process:
         watch = threading.Timer(120, process.kill)
         watch.start()

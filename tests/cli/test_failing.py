@@ -116,9 +116,23 @@ def test_a_bug_on_a_full_disk_prints_its_traceback(raising, monkeypatch):
 
 def test_a_developer_sees_the_traceback(raising, monkeypatch):
     monkeypatch.setenv("MMGRAD_DEBUG", "1")
-    with pytest.raises(ValueError, match="odd"):
-        raising(ValueError("odd"))
+    code, out, err = raising(ValueError("odd"))
+    assert (code, out, err.splitlines()[-1]) == (1, "", "ValueError: odd")
+    assert "in broken" in err
     assert raising(InputError("wrong"))[0] == 2
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+@pytest.mark.parametrize("kind", [InputError, ValueError])
+def test_no_secret_is_told(raising, tmp_path, monkeypatch, kind, debug):
+    """Not in a line, a traceback, or what is kept to be reported."""
+    monkeypatch.setattr(failing.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["mmgrad-explain", "index", "--gallery", "http://me:hunter2@host"])
+    monkeypatch.setenv("MMGRAD_DEBUG", debug)
+    code, out, err = raising(kind("http://me:hunter2@host:1/?token=hunter2 does not answer"))
+    assert (code, out) == (2 if kind is InputError else 1, "")
+    assert "://***@host:1/?token=*** does not" in err
+    assert "hunter2" not in err + "".join(path.read_text() for path in tmp_path.rglob("*.txt"))
 
 
 def command(*arguments, **options):

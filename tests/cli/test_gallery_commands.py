@@ -207,3 +207,24 @@ def test_help(run, capsys, command):
     out = capsys.readouterr().out
     assert "Examples:" in out
     assert "Exit codes: 0 done" in out
+
+
+def test_no_password_is_printed_or_kept(run, pictures, tiny_folder, tmp_path):
+    from milvus_lite.adapter.grpc.server import start_server_in_thread
+
+    server, db, port = start_server_in_thread(str(tmp_path / "served.db"))
+    try:
+        place = ("--gallery", f"http://me:hunter2@127.0.0.1:{port}")
+        said = [run("index", "pictures", *place, "--model", tiny_folder, *more) for more in ((), ("--json",))]
+        for more in ((), ("--json",), ("--session", "s.json")):
+            said.append(run("retrieve", "pictures/0.png", "red", *place, "--no-sheet", *more))
+        on = ("retrieve", "red", "--reference-hit", "1", "--session", "s.json", "--no-sheet")
+        said.append(run(*on, *place))
+        with pytest.raises(InputError, match=r"keeps no password: .* --gallery http://\*\*\*@127"):
+            run(*on)
+    finally:
+        server.stop(grace=1)
+        db.close()
+    assert [code for code, _, _ in said] == [0] * len(said)
+    assert all("http://***@127.0.0.1" in out for _, out, _ in said)
+    assert "hunter2" not in f"{said}{(tmp_path / 's.json').read_text()}"

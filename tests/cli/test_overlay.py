@@ -5,10 +5,13 @@ import json
 import struct
 import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from mmgrad_explain.errors import InputError
 
 
 @pytest.fixture(autouse=True)
@@ -161,7 +164,7 @@ def test_phrases(run, failed, picture_file, tiny_folder, in_an_empty_folder):
         assert drawn.width > 4 * picture.width
     (result,) = json.loads(run(*command, "--json")[1])
     assert result["text"] == text
-    assert [set(one) for one in result["phrases"]] == 2 * [{"phrase", "score", "brightest_region"}]
+    assert [set(one) for one in result["phrases"]] == 2 * [{"phrase", "score", "brightest_region", "notes"}]
     (alone,) = json.loads(run("overlay", picture_file, "the large circle", "--model", tiny_folder, "--json")[1])
     assert result["phrases"][0]["score"] == pytest.approx(alone["score"], rel=1e-4)
     assert "note: " in run("overlay", picture_file, "abracadabra", "--model", tiny_folder, "--phrases")[2] + err
@@ -264,7 +267,6 @@ def bad_files(picture_file, tmp_path):
 def test_bad_pictures(run, failed, bad_files, in_an_empty_folder, name, parts):
     failed(run("overlay", bad_files / name, "make it red"), *parts)
     failed(run("overlay", bad_files / "query.png", "make it red", "--target", bad_files / name), *parts)
-    failed(run("overlay", bad_files / "query.png", bad_files / name, "make it red"), *parts)
     assert written(in_an_empty_folder) == []
 
 
@@ -321,6 +323,45 @@ def test_outputs_that_cannot_be_written(run, failed, picture_file, in_an_empty_f
     assert (in_an_empty_folder / "map.png").read_text() == "mine"
     assert run("overlay", picture_file, "make it red", "--out", "map.png", "--overwrite")[0] == 0
     Image.open(in_an_empty_folder / "map.png").close()
+
+
+def test_a_picture_that_cannot_be_used_stops_no_other(run, failed, bad_files, in_an_empty_folder):
+    """The rest is drawn, the picture is named, and the exit code says so; a name of no file stops all."""
+    good, bad = bad_files / "query.png", bad_files / "cut.png"
+    code, out, err = run("overlay", good, bad, bad_files, good, "make it red", "--out", "maps", "--json")
+    assert code == 1
+    assert [result["image"] for result in json.loads(out)] == [str(good), str(good)]
+    assert sorted(path.name for path in Path("maps").iterdir()) == ["query_make-it-red-2.png", "query_make-it-red.png"]
+    assert [line.split(":")[0] for line in err.splitlines()] == [f"{name} is left out" for name in (bad, bad_files)]
+    failed(run("overlay", bad, bad_files / "empty.png", "make it red"), "cut.png is truncated or damaged")
+    failed(run("overlay", good, bad_files / "quary.png", "make it red"), "no such file")
+
+
+def test_a_picture_that_the_model_does_not_take_stops_no_other(run, failed, bad_files, in_an_empty_folder, monkeypatch):
+    from mmgrad_explain import explaining
+
+    explain = explaining.explain
+
+    def particular(images, *arguments, **options):
+        if any(image.width == 3 for image in images):
+            raise InputError("too narrow")
+        return explain(images, *arguments, **options)
+
+    monkeypatch.setattr(explaining, "explain", particular)
+    Image.new("RGB", (3, 9)).save("narrow.png")
+    good = bad_files / "query.png"
+    code, out, err = run("overlay", good, "narrow.png", good, "make it red", "--out", "maps/", "--json")
+    assert (code, len(json.loads(out)), err) == (1, 2, "narrow.png is left out: too narrow\n")
+
+
+def test_what_cannot_be_written_ends_the_job(run, failed, bad_files, in_an_empty_folder, monkeypatch):
+    from mmgrad_explain import images
+
+    def full(*_, **__):
+        raise InputError("cannot write: no space")
+
+    monkeypatch.setattr(images, "safe_save", full)
+    failed(run("overlay", bad_files / "query.png", bad_files / "query.png", "make it red"), "cannot write: no space")
 
 
 def test_standard_input_only_once(run, failed):

@@ -1,4 +1,4 @@
-"""Ctrl-C while a model is trained, in a process of its own."""
+"""Ctrl-C and SIGTERM while a model is trained, in a process of its own."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -36,31 +37,43 @@ evaluation: {{every: 0, batches: 1, maps: 0}}
 """
 
 
-def stopped(folder, ready, save_every):
-    """What a run said that got SIGINT, as the terminal sends it to all of its processes, once a file was there."""
-    (folder / "mine.yaml").write_text(CONFIG.format(save_every=save_every))
-    command = [sys.executable, "-m", "mmgrad_explain", "train", "mine.yaml", "--set", "seed=3", "--out", "my run"]
-    process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    end = time.monotonic() + 120
-    while not ready.exists() and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.05)
-    assert process.poll() is None, process.communicate()
-    os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, ""), err
-    assert "Traceback" not in err
-    assert not list(folder.rglob("*.tmp"))
-    return err.splitlines()[-1]
+@pytest.fixture
+def stopped(tmp_path, command_line):
+    """What a run said that a signal stopped once a file was there.
+
+    The terminal sends Ctrl-C to all of a run's processes; SIGTERM goes to the one that it names.
+    """
+
+    def stop(ready, save_every, number, code, **how):
+        (tmp_path / "mine.yaml").write_text(CONFIG.format(save_every=save_every))
+        command = command_line("train", "mine.yaml", "--set", "seed=3", "--out", "my run", **how)
+        with subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        ) as process:
+            try:
+                end = time.monotonic() + 120
+                while not ready.exists() and process.poll() is None and time.monotonic() < end:
+                    time.sleep(0.05)
+                assert process.poll() is None, process.communicate()
+                (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+                out, err = process.communicate(timeout=60)
+            finally:  # whatever happened, no training goes on
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        assert (process.returncode, out) == (code, ""), err
+        assert "Traceback" not in err
+        assert not list(tmp_path.rglob("*.tmp"))
+        return err.splitlines()[-1]
+
+    return stop
 
 
 COMMAND = "mmgrad-explain train mine.yaml --set seed=3 --out 'my run' --resume"
 
 
-def test_a_run_says_how_to_go_on_and_goes_on(tmp_path):
+def test_a_run_says_how_to_go_on_and_goes_on(tmp_path, stopped, ignored):
     checkpoints = tmp_path / "my run" / "checkpoints"
-    said = stopped(tmp_path, checkpoints / "checkpoint-4" / "trainer_state.json", save_every=2)
+    said = stopped(checkpoints / "checkpoint-4" / "trainer_state.json", 2, signal.SIGINT, 130)
     found = re.fullmatch(r"mmgrad-explain: stopped: step (\d+) of 100,000 is kept; go on from there with: (.*)", said)
     assert found[2] == COMMAND
     step = int(found[1])
@@ -78,8 +91,9 @@ def test_a_run_says_how_to_go_on_and_goes_on(tmp_path):
     assert (tmp_path / "my run" / "model" / "config.json").is_file()
 
 
-def test_before_the_first_checkpoint(tmp_path):
-    said = stopped(tmp_path, tmp_path / "my run" / "metrics.jsonl", save_every=5000)
+def test_terminated_where_ctrl_c_is_ignored(tmp_path, stopped):
+    """Also before the first checkpoint."""
+    said = stopped(tmp_path / "my run" / "metrics.jsonl", 5000, signal.SIGTERM, 143, interrupt="SIG_IGN")
     assert said == (
         "mmgrad-explain: stopped: the first checkpoint, of step 5,000, was not reached; begin again with: " + COMMAND
     )

@@ -203,7 +203,7 @@ def test_own_mean_and_deviation_are_read(clip_folder, tmp_path):
 def test_long_texts_are_cut_with_their_end(composer, picture):
     prepared = composer.preprocess([picture], ["make the red make the blue make it"])
     assert prepared.tensors["input_ids"].tolist() == [[1, 3, 4, 6, 3, 2]]
-    assert prepared.notices == ["the text has 10 tokens, CLIP takes 6: the rest was cut"]
+    assert [note.text for note in prepared.notices] == ["the text has 10 tokens, CLIP takes 6: the rest was cut"]
     assert composer.processor.encode_texts(["make the red make the blue make it"])[0].shape == (1, 6)
 
 

@@ -1,5 +1,7 @@
 """Pictures that are unlike those a model was trained on."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ from mmgrad_explain.composers.familiarity import (
     unfamiliar,
 )
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.notes import Note
 
 WORDS = ("coloured shapes", "name a model that knows it")
 
@@ -59,10 +62,10 @@ def test_the_note_names_who_and_what_to_do(known):
     usual, odd = grids(1, 0.0, 3), grids(1, 4.0, 3)
     assert known.note(usual) is None
     tail = "unlike what the model was trained on (coloured shapes): do not trust the map; name a model that knows it"
-    assert known.note(odd) == f"the picture is {tail}"
-    assert known.note(torch.cat([odd, odd])) == f"the pictures are {tail}"
-    assert known.note(torch.cat([usual, odd])) == f"picture 2 is {tail}"
-    assert known.note(torch.cat([odd, usual, odd])) == f"pictures 1, 3 are {tail}"
+    note = Note("unfamiliar-picture", f"the picture is {tail}")
+    assert known.note(odd) == known.note(torch.cat([odd, odd])) == note
+    assert known.note(torch.cat([usual, odd])) == replace(note, samples=(1,))
+    assert known.note(torch.cat([odd, usual, odd])) == replace(note, samples=(0, 2))
 
 
 def test_a_model_folder_keeps_it(known, tmp_path):
@@ -108,7 +111,7 @@ def test_a_composer_is_watched_without_another_forward(tiny, picture):
     assert unfamiliar(tiny, seen) is None  # nothing is known
     odd = describe(seen[0] + 100)
     tiny.familiarity = fit({"odd": (odd + torch.randn(20, 1), odd + torch.randn(200, 1))}, *WORDS)
-    assert unfamiliar(tiny, seen).startswith("the picture is unlike what the model was trained on")
+    assert str(unfamiliar(tiny, seen)).startswith("the picture is unlike what the model was trained on")
     assert unfamiliar(tiny, []) is None
 
 

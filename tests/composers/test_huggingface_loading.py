@@ -206,7 +206,7 @@ def test_long_texts_are_cut_with_their_end(clip_folder, picture):
     prepared = composer.preprocess([picture] * 2, ["make it red make it blue", "red"])
     assert prepared.tensors["input_ids"].tolist() == [[1, 2, 3, 4, 2, 7], [1, 4, 7, 0, 0, 0]]
     assert prepared.tensors["attention_mask"].tolist() == [[1] * 6, [1, 1, 1, 0, 0, 0]]
-    assert prepared.notices == ["the text has 8 tokens, the model takes 6: the rest was cut"]
+    assert [note.text for note in prepared.notices] == ["the text has 8 tokens, the model takes 6: the rest was cut"]
     assert composer.processor.encode_texts([" "])[1].tolist() == [[0, 0]]
 
 

@@ -195,7 +195,7 @@ def test_a_batch_is_a_loop_and_the_model_is_left_alone(kind, saved, picture, sha
 def test_texts_and_words(saved, picture):
     composer = saved("class token")[2]
     prepared = composer.preprocess([picture] * 2, ["", "red " * 20])
-    assert prepared.notices == ["the text has 22 tokens, the model takes 12: the rest was cut"]
+    assert [note.text for note in prepared.notices] == ["the text has 22 tokens, the model takes 12: the rest was cut"]
     assert prepared.tensors["attention_mask"].tolist() == [[0] * 12, [1] * 12]
     assert not composer(**prepared.tensors).text[0].any()
     explanation = explain(picture, "make the crescents red", model=composer, words=True)
@@ -239,7 +239,7 @@ def test_a_text_tower_of_transformers(with_roberta, picture):
     prepared = composer.preprocess([picture] * 2, ["make it red", "a blue square make it red make"])
     assert prepared.tensors["input_ids"][0].tolist() == [1, 4, 5, 6, 2, 0, 0, 0]
     assert prepared.tensors["attention_mask"][0].tolist() == [1, 1, 1, 1, 1, 0, 0, 0]
-    assert prepared.notices == ["the text has 9 tokens, the model takes 8: the rest was cut"]
+    assert [note.text for note in prepared.notices] == ["the text has 9 tokens, the model takes 8: the rest was cut"]
     expected = model.encode_text(prepared.tensors["input_ids"], normalize=True)
     torch.testing.assert_close(composer(**prepared.tensors).text, expected)
     explanation = explain(picture, "make it red", model=composer, words=True)

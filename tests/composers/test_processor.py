@@ -7,6 +7,7 @@ from PIL import Image
 
 from mmgrad_explain.composers.processor import ReferenceProcessor
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.notes import Note
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def test_case_punctuation_and_accents_do_not_matter(processor):
 def test_unknown_words_are_left_out_and_said(processor):
     notices = []
     ids, mask = processor.encode_texts(["make the dress red", "make it red"], notices)
-    assert notices == ["'make the dress red': the model does not know 'dress'; left out"]
+    assert notices == [Note("unknown-words", "'make the dress red': the model does not know 'dress'; left out", (0,))]
     assert mask.sum(1).tolist() == [3, 3]
     assert (ids > 1).all()
 
@@ -34,14 +35,14 @@ def test_a_text_of_unknown_words_alone_is_empty(processor):
     notices = []
     _, mask = processor.encode_texts(["abracadabra"], notices)
     assert mask.sum() == 0
-    assert "does not know 'abracadabra'" in notices[0]
+    assert "does not know 'abracadabra'" in notices[0].text
 
 
 def test_a_long_text_is_cut_and_said(processor):
     notices = []
     ids, _ = processor.encode_texts(["red " * 9], notices)
     assert ids.shape == (1, 6)
-    assert notices == ["the text has 9 words, the model takes 6: the rest was cut"]
+    assert notices == [Note("cut-text", "the text has 9 words, the model takes 6: the rest was cut", (0,))]
 
 
 def test_pictures_are_letterboxed_and_normalised(processor):

@@ -16,6 +16,7 @@ from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.timm_layers import find_grid_layer
 from mmgrad_explain.composers.two_tower import TwoTowerComposer, pool_text
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.notes import Note
 from mmgrad_explain.training.config_file import config_from
 from mmgrad_explain.training.run import train
 
@@ -201,9 +202,8 @@ def test_a_folder_gives_the_same_model(kind, towers, picture, tmp_path, monkeypa
     )
     again.save_pretrained(tmp_path / "three")
     assert (tmp_path / "three" / "config.json").read_text() == (tmp_path / "two" / "config.json").read_text()
-    assert again.preprocess([picture], ["make it red make it red make it red"]).notices == [
-        "the text has 11 tokens, the model takes 8: the rest was cut"
-    ]
+    (note,) = again.preprocess([picture], ["make it red make it red make it red"]).notices
+    assert note == Note("cut-text", "the text has 11 tokens, the model takes 8: the rest was cut", (0,))
 
 
 def test_a_placement_by_itself(towers):

@@ -179,7 +179,6 @@ def test_a_set_that_was_broken_off_is_finished(source, whole, tmp_path, photogra
             build_edits(source, folder, OPTIONS, progress=stop)
         with (folder / "journal.jsonl").open("ab") as journal:
             journal.write(b'{"photo": "half a line')
-        (folder / "references" / "left-over.jpg").write_bytes(b"of a photograph that was not finished")
     calls = []
     finished = build_edits(source, folder, OPTIONS, resume=True, progress=lambda *counts: calls.append(counts))
     assert len(calls) == 8 - photographs
@@ -204,7 +203,7 @@ def test_other_options_are_not_mixed_in(source, tmp_path):
     with pytest.raises(InputError, match="was built with size = 64, not 80: give the same options to resume"):
         build_edits(source, tmp_path / "set", replace(OPTIONS, size=80), resume=True)
     (tmp_path / "set" / "manifest.json").write_text("{")
-    with pytest.raises(InputError, match=r"manifest.json is damaged: use --overwrite"):
+    with pytest.raises(InputError, match=r"manifest.json is damaged, or of something else than a set: choose another"):
         build_edits(source, tmp_path / "set", OPTIONS, resume=True)
 
 
@@ -214,7 +213,7 @@ def test_nothing_is_overwritten_unasked(source, tmp_path):
     with pytest.raises(OutputExistsError, match="is not empty: --resume goes on with it, --overwrite replaces it"):
         build_edits(source, folder, OPTIONS)
     (folder / "notes.txt").touch()
-    with pytest.raises(InputError, match=r"holds notes.txt, so it is not a set that was built here"):
+    with pytest.raises(InputError, match=r"holds notes.txt, which no build of a set has written: move it away"):
         build_edits(source, folder, OPTIONS, overwrite=True)
     (folder / "notes.txt").unlink()
     replaced = build_edits(source, folder, replace(OPTIONS, seed=1), count=3, overwrite=True)
@@ -312,7 +311,7 @@ def test_a_worker_leaves_ctrl_c_to_the_main_process():
 
     import cv2
 
-    from mmgrad_explain.data.edit_worker import prepare_worker
+    from mmgrad_explain.data.set_workers import prepare_worker
 
     before, threads = signal.getsignal(signal.SIGINT), cv2.getNumThreads()
     try:

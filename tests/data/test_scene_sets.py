@@ -12,6 +12,7 @@ from mmgrad_explain.data import scene_files, scene_sets
 from mmgrad_explain.data.scene_files import SceneSetOptions
 from mmgrad_explain.data.scene_sets import build_scenes
 from mmgrad_explain.data.scenes import scenes
+from mmgrad_explain.data.set_workers import prepare_worker
 from mmgrad_explain.data.triplets import read_triplets
 from mmgrad_explain.errors import InputError, OutputExistsError
 
@@ -167,13 +168,13 @@ def test_other_folders_are_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(OutputExistsError, match="is not empty: choose another folder"):
         build_scenes(tmp_path, 4, SMALL)
-    with pytest.raises(InputError, match=r"holds notes.txt, so it is not a set that was built here"):
+    with pytest.raises(InputError, match=r"has no manifest.json, so it is not a set"):
         build_scenes(tmp_path, 4, SMALL, overwrite=True)
     (tmp_path / "notes.txt").rename(tmp_path / "triplets.jsonl")
     with pytest.raises(InputError, match=r"has no manifest.json, so it is not a set"):
         build_scenes(tmp_path, 4, SMALL, resume=True)
     (tmp_path / "manifest.json").write_text("[]")
-    with pytest.raises(InputError, match=r"manifest.json is damaged: use --overwrite"):
+    with pytest.raises(InputError, match=r"manifest.json is damaged, or of something else than a set: choose another"):
         build_scenes(tmp_path, 4, SMALL, resume=True)
     assert (tmp_path / "triplets.jsonl").read_text() == "mine"
 
@@ -213,7 +214,7 @@ def test_a_killed_worker_is_said(tmp_path, monkeypatch):
 def test_workers_leave_the_stop_key_to_the_command(monkeypatch):
     calls = []
     monkeypatch.setattr(signal, "signal", lambda *call: calls.append(call))
-    scene_files.prepare_worker()
+    prepare_worker()
     assert calls == [(signal.SIGINT, signal.SIG_IGN)]
 
 

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from mmgrad_explain.data import scene_files, scene_sets
+from mmgrad_explain.data import scene_files, scene_sets, set_folder
 from mmgrad_explain.data.scene_files import SceneSetOptions, write_scenes
 from mmgrad_explain.data.scene_sets import build_scenes
 from mmgrad_explain.data.triplets import read_pixels, read_triplets
@@ -53,7 +53,7 @@ def test_the_same_as_in_files(whole, tmp_path):
 
 def test_the_stacks_are_plain_numpy_files(whole):
     references, targets, masks = (
-        np.load(whole / folder / "0000005.npy", mmap_mode="r", allow_pickle=False) for folder in scene_files.FOLDERS
+        np.load(whole / folder / "0000005.npy", mmap_mode="r", allow_pickle=False) for folder in set_folder.FOLDERS
     )
     assert (references.dtype, references.shape) == (np.uint8, (5, 32, 32, 3))
     assert (targets.dtype, targets.shape) == (np.uint8, (20, 32, 32, 3))

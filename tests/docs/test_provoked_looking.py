@@ -178,23 +178,23 @@ def not_on_the_hub(monkeypatch):
 
 def notes(explanation):
     """Notes as if they were raised."""
-    raise MMGradError("\n".join(explanation.notes))
+    raise MMGradError("\n".join(map(str, explanation.notes)))
 
 
 def notices(text):
     composer = load_composer("reference")
-    raise MMGradError("\n".join(composer.preprocess([PICTURE], [text]).notices))
+    raise MMGradError("\n".join(map(str, composer.preprocess([PICTURE], [text]).notices)))
 
 
 PROVOKED = {
     # notes
-    "the map of samples … is empty: the score falls with the activation everywhere in it, and the ReLU removed all of "
+    "the map is empty: the score falls with the activation everywhere in it, and the ReLU removed all of "
     "it…": lambda m: notes(net(weighting=lambda a, _: -torch.ones_like(a[:, 0]))),
-    "the map of samples … is flat: no place counts more than another…": lambda m: notes(flat()),
-    "the map of samples … in call … is flat": lambda m: notes(
+    "the map is flat: no place counts more than another…": lambda m: notes(flat()),
+    "the map of call … is flat": lambda m: notes(
         of(lambda model, pixels: (model.body(pixels), model.body(0 * pixels))[0].mean((2, 3)))
     ),
-    "… unlike what the model was trained on (…): do not trust the map; …": lambda m: notes(
+    "the picture is unlike what the model was trained on (…): do not trust the map; …": lambda m: notes(
         explain(Image.effect_noise((64, 64), 200), "make it red", model="reference")
     ),
     "…: the model does not know …; left out": lambda m: notices("make the hjkl red"),

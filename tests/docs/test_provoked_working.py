@@ -17,6 +17,7 @@ from mmgrad_explain.data.instance_readers import read_coco
 from mmgrad_explain.data.triplets import read_triplets
 from mmgrad_explain.gallery_session import Session
 from mmgrad_explain.grounding import dice_loss, grounding_targets
+from mmgrad_explain.locking import locked
 from mmgrad_explain.training import needs
 from mmgrad_explain.training.config_file import load_config
 from mmgrad_explain.training.run import build_source
@@ -42,6 +43,16 @@ def folder(**files):
     for name, content in files.items():
         Path("made", f"{name}.json").write_text(json.dumps(content))
     return Path("made")
+
+
+def beside_a_set():
+    made = folder(manifest={"complete": True, "options": {}}, mine={})
+    cli("data", "scenes", "--out", made, "--count", 1, "--overwrite")
+
+
+def twice_in(place):
+    with locked(place), locked(place):
+        pass
 
 
 def taken_port():
@@ -116,6 +127,8 @@ PROVOKED = {
     "to": lambda m: coco(),
     "… is not a triplet set: it holds no …": lambda m: read_triplets(Path()),
     "… is not empty: …": lambda m: cli("data", "scenes", "--out", folder(a={}), "--count", 1),
+    "… holds …, which no build of a set has written: move it away, or choose another folder": lambda m: beside_a_set(),
+    "… is in use by another process: wait until it is done, or choose another folder": lambda m: twice_in(Path("set")),
     # gallery
     "a gallery is kept by Milvus, which cannot be imported (…)…": lambda m: without(
         "pymilvus", m, lambda: Gallery("mine.db", "reference", create=True)

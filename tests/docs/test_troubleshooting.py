@@ -30,7 +30,13 @@ def messages():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         found |= {said(node) for node in ast.walk(tree) if id(node) not in documents}
+        found |= {f"{said(node.args[0])}: …" for node in ast.walk(tree) if is_reading(node)}
     return found - {None}
+
+
+def is_reading(node):
+    """Whether a node is a call of ``reading``, which adds the reason to what it is given."""
+    return isinstance(node, ast.Call) and ast.unparse(node.func) == "reading"
 
 
 def is_given(quoted, known):

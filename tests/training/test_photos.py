@@ -130,6 +130,7 @@ def test_what_cannot_be_seen_is_not_asked_for(photo_folder, tmp_path):
         (lambda folder: shutil.rmtree(folder / "labels"), "has no photos/NAME.jpg with labels/NAME.png"),
         (lambda folder: shutil.rmtree(folder / "photos"), "has no photos/NAME.jpg with labels/NAME.png"),
         (lambda folder: [p.write_bytes(b"no") for p in (folder / "labels").iterdir()], "cannot be read"),
+        (lambda folder: [p.write_bytes(p.read_bytes()[:45]) for p in (folder / "labels").iterdir()], "cannot be read"),
         (
             lambda folder: [Image.new("RGB", (40, 60)).save(p) for p in (folder / "labels").iterdir()],
             "one number a pixel",

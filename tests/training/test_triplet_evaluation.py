@@ -12,6 +12,7 @@ from mmgrad_explain.composers.base import Composer, ComposerInputs
 from mmgrad_explain.composers.network import ComposedOutput
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import fit
+from mmgrad_explain.notes import Note
 from mmgrad_explain.training.map_evaluation import IMAGE_ONLY, MapKind, default_kind
 from mmgrad_explain.training.photo_triplets import PhotoTriplet, batch_triplets, folder_triplets
 from mmgrad_explain.training.triplet_evaluation import (
@@ -79,7 +80,7 @@ class Colours(Composer):
         pixels, placements = made(images)
         target_pixels, target_placements = made(targets)
         tensors = {"pixel_values": pixels, "target_pixel_values": target_pixels, "colour": torch.tensor(words)}
-        return ComposerInputs(tensors, placements, target_placements, ["seen"])
+        return ComposerInputs(tensors, placements, target_placements, [Note("caution", "seen")])
 
     def embed(self, pixel_values, colour):
         vector = self.grid(pixel_values).mean((2, 3)) * self.scale

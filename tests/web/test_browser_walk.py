@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 
-def test_explain(acts, page, picture, tmp_path):
+def test_explain(acts, page, picture, tmp_path, same_maps):
     acts.explained(page, "take away the triangle")
     assert "triangle" in page.locator(".word").last.inner_text()
     acts.upload(page, "mine.png", acts.written(picture))
@@ -47,7 +47,7 @@ def test_explain(acts, page, picture, tmp_path):
     code += "import numpy\nnumpy.save('maps.npy', explanation.maps.numpy())\n"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True)
     grids = [one["grid"] for one in data["maps"]]
-    np.testing.assert_allclose(np.load(tmp_path / "maps.npy"), grids, rtol=1e-4, atol=1e-5)
+    same_maps(np.load(tmp_path / "maps.npy"), grids, 1e-3)  # the script's process has as many threads as it likes
     assert Image.open(tmp_path / "map_1.png").height > 0
 
 

@@ -15,6 +15,7 @@ from mmgrad_explain.attention import Explanation
 from mmgrad_explain.attention.words import Word
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import fit
+from mmgrad_explain.notes import Note
 from mmgrad_explain.overlay import blend, colorize
 from mmgrad_explain.web.viewer import COLORMAPS, payload, tile, viewer
 
@@ -49,7 +50,7 @@ def words():
 
 @pytest.fixture
 def one(picture):
-    return explanation_of([picture], ["make it red"], words=(words(),), notes=("mind the gap",))
+    return explanation_of([picture], ["make it red"], words=(words(),), notes=(Note("caution", "mind the gap"),))
 
 
 def opened(uri):
@@ -90,7 +91,7 @@ class TestTile:
 
     def test_a_flat_map_says_so_and_leaves_out_the_other_tiles(self, picture):
         maps = torch.stack([torch.zeros(4, 6), torch.rand(4, 6)])
-        both = explanation_of([picture] * 2, ["x", "y"], maps, notes=("the map of samples [0] is flat",))
+        both = explanation_of([picture] * 2, ["x", "y"], maps, notes=(Note("flat-map", "it is flat", (0,)),))
         flat, other = tile(both, 0, title="x"), tile(both, 1, title="y")
         assert (flat["flat"], flat["peak"], flat["notes"], flat["action"]) == (True, None, [], None)
         assert (other["flat"], other["words"], other["notes"]) == (False, None, [])
@@ -166,7 +167,7 @@ def served():
     packed[0] |= {"notes": [EVIL], "meaning": f"First {EVIL}.\n\nSecond."}
     three = payload(packed, data={"text": EVIL, "score": [0.25]}, snippet=SNIPPET + f"# {EVIL}\n")
     photo = picture.resize((1600, 1000))
-    big = explanation_of([photo], ["photo"], notes=("mind the gap",))
+    big = explanation_of([photo], ["photo"], notes=(Note("caution", "mind the gap"),))
     single = payload([tile(big, title="photo")], data={"text": "photo"}, snippet=SNIPPET, colormap="magma")
     broken = payload([packed[1] | {"picture": "data:image/png;base64,AAAA"}], data={}, snippet=SNIPPET)
 

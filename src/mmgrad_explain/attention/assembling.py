@@ -16,6 +16,7 @@ from mmgrad_explain.attention.weighting import Weighting
 from mmgrad_explain.attention.words import Word
 from mmgrad_explain.errors import GradientError, MMGradWarning
 from mmgrad_explain.layouts import AnyLayout, describe_layout
+from mmgrad_explain.notes import Note, join_notes
 
 
 def weigh_all(
@@ -76,11 +77,12 @@ def assemble(
     flats = [high <= low for low, high in ends[-len(calls) :]]
     below = torch.stack([(low < 0) & (high <= 0) for low, high in ends[: len(signed)]])
     flat, clipped = flats[0], flats[0] & below.any(0)
-    notes = _notes(flats, clipped)
+    notes = join_notes(_notes(flats, clipped), len(flat))
+    names = [f"sample {index}" for index in range(len(flat))]
     for note in notes:
-        warnings.warn(note, MMGradWarning, stacklevel=4)
-    notes += [
-        f"the map of samples {_which(of_call)} in call {index} is flat"
+        warnings.warn(note.named(names), MMGradWarning, stacklevel=4)
+    later_flat = [
+        Note("flat-map", f"the map of call {index} is flat", _which(of_call))
         for index, of_call in enumerate(flats)
         if index and bool(of_call.any())
     ]
@@ -95,7 +97,7 @@ def assemble(
         layouts={name: tuple(map(describe_layout, of_calls)) for name, of_calls in layouts.items()},
         flat=flat.to(score.device),
         clipped=clipped.to(score.device),
-        notes=tuple(notes),
+        notes=join_notes([*notes, *later_flat], len(flat)),
         input_size=size,
         versions={"mmgrad_explain": __version__, "torch": torch.__version__, "python": platform.python_version()},
         model=model,
@@ -112,21 +114,20 @@ def _ends(every: Sequence[Tensor]) -> list[Tensor]:
     return list(torch.split(torch.cat(ends, 1).cpu(), [one.shape[1] for one in ends], 1))
 
 
-def _notes(flats: Sequence[Tensor], clipped: Tensor) -> list[str]:
+def _notes(flats: Sequence[Tensor], clipped: Tensor) -> list[Note]:
     """Say what is wrong with the maps of the first call, in words."""
     flat = flats[0]
     elsewhere = [index for index, of_call in enumerate(flats) if index and not bool(of_call.all())]
     hint = f" (the maps of call {elsewhere[0]} are not)" if elsewhere and bool(flat.all()) else ""
     notes = []
     if bool(clipped.any()):
-        notes.append(
-            f"the map of samples {_which(clipped)} is empty: the score falls with the activation everywhere in it, and "
-            f"the ReLU removed all of it{hint}"
-        )
+        text = "the map is empty: the score falls with the activation everywhere in it, and the ReLU removed all of it"
+        notes.append(Note("empty-map", text + hint, _which(clipped)))
     if bool((flat & ~clipped).any()):
-        notes.append(f"the map of samples {_which(flat & ~clipped)} is flat: no place counts more than another{hint}")
+        text = "the map is flat: no place counts more than another"
+        notes.append(Note("flat-map", text + hint, _which(flat & ~clipped)))
     return notes
 
 
-def _which(mask: Tensor) -> list[int]:
-    return [int(index) for index in mask.nonzero().flatten().tolist()]
+def _which(mask: Tensor) -> tuple[int, ...]:
+    return tuple(int(index) for index in mask.nonzero().flatten().tolist())

@@ -7,7 +7,7 @@ place after the layer leave the record alone.
 import contextlib
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from mmgrad_explain.attention.guard import eager, math_attention
 from mmgrad_explain.attention.modules import Family, every_module, family, lineage
+from mmgrad_explain.attention.operations import eager, math_attention, repeated_in
 from mmgrad_explain.attention.structures import image_size, map_tensors, tensors_in
 from mmgrad_explain.errors import CaptureError, GradientError
 
@@ -42,6 +42,54 @@ class Record:
     image_size: tuple[int, int] | None
     version: int
     severed: bool
+
+
+@dataclass(frozen=True)
+class _Tap:
+    """What becomes of a layer's output, in a forward and wherever checkpointing repeats it.
+
+    It knows no record: the graph keeps it, and would be kept by it in turn.
+
+    Attributes:
+        layers: Name to module.
+        force_grad: Turn gradients on at the layer.
+        least: How many dimensions an output has at least.
+        onward: Record what is handed on instead of what the layer gave.
+    """
+
+    layers: Mapping[str, nn.Module]
+    force_grad: bool
+    least: int
+    onward: bool
+
+    def split(self, name: str, output: Any) -> tuple[Tensor, Any] | None:
+        """Give the tensor to record and the output to hand on; None where there is nothing usable."""
+        tensor = next((t for t in tensors_in(output) if t.is_floating_point() and t.ndim >= self.least), None)
+        if tensor is None:
+            return None
+        _ensure_grad(name, force=self.force_grad)
+        activation = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+        if self.onward and activation is tensor:
+            activation = tensor.clone()
+        handed_on = activation.clone()
+        return activation, map_tensors(output, lambda other: handed_on if other is tensor else other)
+
+    @contextlib.contextmanager
+    def repeat(self) -> Iterator[None]:
+        """Do to the layers' outputs inside the block what was done to them before, and record nothing."""
+        with contextlib.ExitStack() as stack:
+            for name, layer in self.layers.items():
+                stack.callback(layer.register_forward_hook(self._hook_for(name), prepend=True).remove)
+            yield
+
+    def _hook_for(self, name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+            if not _is_repetition():  # another thread's forward
+                return None
+            parts = self.split(name, output)
+            return None if parts is None else parts[1]
+
+        return hook
 
 
 class Capture:
@@ -90,9 +138,7 @@ class Capture:
         self.root = root
         self.layers = dict(layers)
         self.arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None
-        self._force_grad = force_grad
-        self._least = 2 if packed else 3
-        self._onward = onward
+        self._tap = _Tap(self.layers, force_grad, 2 if packed else 3, onward)
         self._inside = inside
         self._thread = 0
         self._entered = False
@@ -111,6 +157,7 @@ class Capture:
             stack.enter_context(eager())
             if self.math_attention:
                 stack.enter_context(math_attention())
+            stack.enter_context(repeated_in(self._tap.repeat))
             for handle in self._register():
                 stack.callback(handle.remove)
             self._stack = stack.pop_all()
@@ -123,7 +170,7 @@ class Capture:
         self._stack.close()
 
     def stop(self) -> None:
-        """Record nothing more; the hooks stay, so that a recomputation (checkpointing) meets the same operations."""
+        """Record nothing more."""
         self._recording = False
 
     def working_on(self, size: tuple[int, int] | None) -> None:
@@ -178,44 +225,47 @@ class Capture:
             size = image_size((args, kwargs))
             if size is not None and (self._image_size is None or module is self.root or _looks_at_pixels(module)):
                 self._image_size = size
-            self._ensure_grad(None)
+            _ensure_grad(None, force=self._tap.force_grad)
 
     def _after(self, name: str, output: Any) -> Any:
-        recomputing = torch._C._current_graph_task_id() != -1  # noqa: SLF001  (what checkpointing itself asks)
-        if not recomputing and threading.get_ident() != self._thread:
+        if _is_repetition():
+            return None  # what was checkpointed in this block meets hooks of its own, what was before it none
+        if threading.get_ident() != self._thread:
             self._elsewhere.add(name)
             return None
-        tensor = next((t for t in tensors_in(output) if t.is_floating_point() and t.ndim >= self._least), None)
-        if tensor is None:
+        parts = self._tap.split(name, output)
+        if parts is None:
             self._unusable[name] = _describe(output)
             return None
-        self._ensure_grad(name)
-        severed = not torch.is_grad_enabled()
-        activation = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
-        if self._onward and activation is tensor:
-            activation = tensor.clone()
-        if self._recording and not recomputing:
+        activation, handed_on = parts
+        if self._recording:
             version = activation._version  # noqa: SLF001  (the documented counter of changes in place)
+            severed = not torch.is_grad_enabled()
             self.records[name].append(Record(activation, self._image_size, version, severed))
             self.order.append(name)
-        handed_on = activation.clone()
-        return map_tensors(output, lambda other: handed_on if other is tensor else other)
+        return handed_on
 
-    def _ensure_grad(self, name: str | None) -> None:
-        where = f"layer {name!r} runs" if name else "the target layer runs"
-        if torch.is_inference_mode_enabled():
-            if name is None:
-                return  # the block may end before the layer
-            raise GradientError(
-                f"{where} inside a torch.inference_mode() block of the model's own, which cannot be undone from "
-                "outside: use torch.no_grad() there"
-            )
-        if torch.is_grad_enabled():
-            return
-        if _inside_reentrant_checkpoint():
-            raise GradientError(f"{where} inside a checkpoint; {_REENTRANT}")
-        if self._force_grad:
-            torch.set_grad_enabled(True)  # until the model's own no_grad block ends and puts back what was before it
+
+def _is_repetition() -> bool:
+    """Say whether this thread runs a backward pass: what checkpointing itself asks."""
+    return torch._C._current_graph_task_id() != -1  # noqa: SLF001
+
+
+def _ensure_grad(name: str | None, *, force: bool) -> None:
+    where = f"layer {name!r} runs" if name else "the target layer runs"
+    if torch.is_inference_mode_enabled():
+        if name is None:
+            return  # the block may end before the layer
+        raise GradientError(
+            f"{where} inside a torch.inference_mode() block of the model's own, which cannot be undone from "
+            "outside: use torch.no_grad() there"
+        )
+    if torch.is_grad_enabled():
+        return
+    if _inside_reentrant_checkpoint():
+        raise GradientError(f"{where} inside a checkpoint; {_REENTRANT}")
+    if force:
+        torch.set_grad_enabled(True)  # until the model's own no_grad block ends and puts back what was before it
 
 
 def _looks_at_pixels(module: nn.Module) -> bool:

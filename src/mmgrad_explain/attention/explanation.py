@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.attention.words import Word
     from mmgrad_explain.images import Placement
+    from mmgrad_explain.notes import Note
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,7 +49,7 @@ class Explanation:
         layouts: Layer name to how its output was read, one a call.
         flat: (B,) bool, the map has one value everywhere and says nothing.
         clipped: (B,) bool, all of the map was negative and cut off.
-        notes: What a reader should know.
+        notes: What a reader should know, and of which samples; :meth:`notes_of` gives those of one.
         input_size: (H, W) in pixels of the model's input, where it is known.
         versions: Package, torch and Python.
         model: Name of the model.
@@ -71,7 +72,7 @@ class Explanation:
     flat: Tensor
     clipped: Tensor
     fuse: str = "mean"
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     input_size: tuple[int, int] | None = None
     versions: dict[str, str] = field(default_factory=dict)
     model: str = ""
@@ -104,8 +105,18 @@ class Explanation:
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.maps.shape))
         calls = f", {len(self.calls)} calls" if len(self.calls) > 1 else ""
-        notes = "".join(f"; note: {note}" for note in self.notes)
+        names = [f"sample {index}" for index in range(len(self))]
+        notes = "".join(f"; note: {note.named(names)}" for note in self.notes)
         return f"Explanation({shape}{calls}; {self.weighting} of {self.score_name} at {', '.join(self.layers)}{notes})"
+
+    def notes_of(self, index: int = 0) -> tuple[Note, ...]:
+        """Give the notes that are about one sample.
+
+        Raises:
+            InputError: no such sample.
+        """
+        self._map(index, target=False)
+        return tuple(note for note in self.notes if note.is_of(index % len(self)))
 
     def to(self, device: torch.device | str) -> Explanation:
         """Give the same explanation with all tensors on ``device``."""
@@ -339,7 +350,7 @@ class Explanation:
             "maps": [list(one.shape) for one in self.calls],
             "flat": self.flat.tolist(),
             "clipped": self.clipped.tolist(),
-            "notes": list(self.notes),
+            "notes": [note.to_dict() for note in self.notes],
             "input_size": None if self.input_size is None else list(self.input_size),
             "texts": None if self.texts is None else list(self.texts),
             "answers": None if self.answers is None else list(self.answers),

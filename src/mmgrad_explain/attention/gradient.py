@@ -123,8 +123,9 @@ def _explain(message: str) -> str:
         return f"pass use_reentrant=False to torch.utils.checkpoint, or switch checkpointing off ({first})"
     if "recomput" in message:
         return (
-            "activation checkpointing recomputed a frozen layer without the capture's hooks: attend and call backward "
-            f"inside the capture() block, or switch checkpointing off ({first})"
+            "activation checkpointing repeated a part of the forward and met other operations than before: leave the "
+            "model, its training flag and the contexts around it as they were until the backward pass is over, or "
+            f"switch checkpointing off ({first})"
         )
     return f"the gradient cannot be taken: {first}"
 

@@ -1,11 +1,9 @@
 """Run somebody's model with gradients on and leave no trace on it, nor on the random number generators."""
 
 import contextlib
-import sys
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -150,57 +148,3 @@ def own_inputs(inputs: Any) -> Any:
         return tensor.detach() if tensor.requires_grad else tensor
 
     return map_tensors(inputs, cut)
-
-
-class _Switch:
-    """A switch of the whole process, held by any number of threads: the first turns it, the last turns it back.
-
-    Each thread turning it by itself would leave it turned: the second one to come would put back what the first one had
-    set.
-    """
-
-    def __init__(self, turn: Callable[[], AbstractContextManager[Any]]) -> None:
-        self._turn = turn
-        self._lock = threading.Lock()
-        self._holders = 0
-        self._stack = contextlib.ExitStack()
-
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        with self._lock:
-            if not self._holders:
-                self._stack.enter_context(self._turn())
-            self._holders += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._holders -= 1
-                if not self._holders:
-                    self._stack.close()
-
-
-def _force_eager() -> AbstractContextManager[Any]:
-    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
-    return stance
-
-
-def _matrix_products() -> AbstractContextManager[Any]:
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    return sdpa_kernel(SDPBackend.MATH)
-
-
-_EAGER, _MATH_ATTENTION = _Switch(_force_eager), _Switch(_matrix_products)
-
-
-def eager() -> AbstractContextManager[None]:
-    """Run what torch.compile has compiled as plain Python: hooks added after the compilation fire only so."""
-    if "torch._dynamo" not in sys.modules:  # nothing can have been compiled, and importing it takes a second
-        return contextlib.nullcontext()
-    return _EAGER.held()
-
-
-def math_attention() -> AbstractContextManager[None]:
-    """Have scaled-dot-product attention computed by plain matrix products, which have a second derivative."""
-    return _MATH_ATTENTION.held()

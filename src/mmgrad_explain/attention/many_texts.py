@@ -19,6 +19,7 @@ from mmgrad_explain.attention.guard import own_inputs, undisturbed
 from mmgrad_explain.attention.structures import map_tensors, tensors_in
 from mmgrad_explain.devices import device_of
 from mmgrad_explain.errors import GradientError, InputError
+from mmgrad_explain.notes import Note, join_notes
 
 if TYPE_CHECKING:
     from mmgrad_explain.attention.capture import Capture
@@ -46,7 +47,7 @@ class Question:
     texts: Any
     count: int
     known: dict[str, Any]
-    notices: tuple[str, ...] = ()
+    notices: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class EncodedTexts:
 
     vectors: Any
     texts: tuple[str, ...] | None = None
-    notices: tuple[str, ...] = ()
+    notices: tuple[Note, ...] = ()
 
     def __len__(self) -> int:
         return next(len(tensor) for tensor in tensors_in(self.vectors))
@@ -75,7 +76,7 @@ def encode_texts(root: nn.Module, texts: Any) -> EncodedTexts:
             f"encode_texts: {type(root).__name__} has no encode_text; encode the texts yourself and hand the vectors "
             "to texts(..., encode=..., compose=...)"
         )
-    known, notices = None, list[str]()
+    known, notices = None, list[Note]()
     if _in_words(texts):
         known = (texts,) if isinstance(texts, str) else tuple(texts)
         texts = _read(root, known, notices)
@@ -122,7 +123,7 @@ def ask(root: nn.Module, image: Any, texts: Any, *, encoded: bool = True) -> Que
     """
     if _in_words(texts):
         texts = (texts,) if isinstance(texts, str) else tuple(texts)
-        notices = list[str]()
+        notices = list[Note]()
         inputs = _read(root, texts, notices)
         return _with_picture(root, image, inputs, texts, notices)
     if isinstance(texts, EncodedTexts) and not encoded:
@@ -163,14 +164,16 @@ def _processor_of(root: nn.Module) -> tuple[Any, torch.device]:
     return processor, device_of(root)
 
 
-def _read(root: nn.Module, texts: tuple[str, ...], notices: list[str]) -> dict[str, Tensor]:
+def _read(root: nn.Module, texts: tuple[str, ...], notices: list[Note]) -> dict[str, Tensor]:
     """Words to ids and mask."""
     processor, place = _processor_of(root)
     ids, mask = processor.encode_texts(list(texts), notices)
     return {"input_ids": ids.to(place), "attention_mask": mask.to(place)}
 
 
-def _with_picture(root: nn.Module, image: Any, inputs: Any, texts: tuple[str, ...], notices: Sequence[str]) -> Question:
+def _with_picture(
+    root: nn.Module, image: Any, inputs: Any, texts: tuple[str, ...], notices: Sequence[Note]
+) -> Question:
     """Ask of a picture as people have it."""
     from mmgrad_explain.images import open_image
 
@@ -179,7 +182,7 @@ def _with_picture(root: nn.Module, image: Any, inputs: Any, texts: tuple[str, ..
     pixels, placements = processor.encode_images([picture])
     count = len(texts)
     known = {"texts": texts, "images": (picture,) * count, "placements": tuple(placements) * count}
-    return Question(pixels.to(place), inputs, count, known, tuple(notices))
+    return Question(pixels.to(place), inputs, count, known, join_notes(notices, count))
 
 
 class Once:

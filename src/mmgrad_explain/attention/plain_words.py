@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from mmgrad_explain.attention.bright_places import bright_places, listed, pixels_of, where_in_words
+from mmgrad_explain.notes import OF_MAPS
 
 if TYPE_CHECKING:
     from mmgrad_explain.attention.bright_places import BrightPlaces
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _MOST_WORDS = 3  # of each sign are named
 _SHOWN = 0.005  # a smaller contribution is 0.00 in print
-_OF_MAPS = "the map of samples "  # notes that begin like this are of flat and empty maps, which are described here
 _ASKED = {
     "shift": "how far the text moves the model's description of the picture (the squared length of that move)",
     "similarity": (
@@ -67,7 +67,7 @@ def describe(
         InputError: as :meth:`~mmgrad_explain.attention.Explanation.heatmap`.
     """
     places = bright_places(explanation, index, target=target) if places is None else places
-    notes = [note.rstrip(".") for note in dict.fromkeys(explanation.notes) if not note.startswith(_OF_MAPS)]
+    notes = [note.text.rstrip(".") for note in explanation.notes_of(index) if note.kind not in OF_MAPS]
     paragraphs = [
         _question(explanation, index, target=target),
         where_in_words(explanation, index, places, target=target),

@@ -105,16 +105,16 @@ def phrases_html(found: PhraseMaps) -> str:
     for index, text in enumerate((found.text, *found.phrases)):
         where = where_in_short(bright_places(explanation, index))
         drawn = _map(explanation, index, picture, target=False, caption=text, where=where)
-        blocks.append(f"<div>{drawn}{below(lines([where]))}</div>")
+        blocks.append(f"<div>{drawn}{below(lines([where, *_own_notes(explanation, index)]))}</div>")
     return _page(explanation, side_by_side(blocks, 16), 0)
 
 
 def _page(explanation: Explanation, body: str, left: int) -> str:
-    """What is the same for all samples stands below them."""
+    """What is the same for all samples stands below them; what is of one stands with it."""
     more = f"and {left} more: overlay(index) draws each" if left > 0 else ""
     grids = ", ".join(f"{name} ({w}x{h} cells)" for name, (h, w) in explanation.grids.items())
     model = f"model {explanation.model}, " if explanation.model else ""
-    notes = [f"note: {note}" for note in dict.fromkeys(explanation.notes)]
+    notes = [f"note: {note}" for note in explanation.notes if note.samples is None]
     return f"<div>{body}{lines([more, f'{model}{explanation.weighting} at {grids}', *notes])}</div>"
 
 
@@ -136,12 +136,18 @@ def _sample(explanation: Explanation, index: int) -> str:
         caption = "map of the target" if target else "map"
         tiles.append(_map(explanation, index, picture, target=target, caption=caption, where=where))
         said.append(f"on the target: {where}" if target else where)
+    said += _own_notes(explanation, index)
     text = "" if explanation.texts is None else f"<div><b>{escape(explanation.texts[index])}</b></div>"
     words = "" if explanation.words is None else _words(explanation.words[index])
     paragraphs = describe(explanation, index, places=of_first).split("\n\n")
     meaning = "".join(f'<p style="margin:.4em 0">{escape(one)}</p>' for one in paragraphs)
     more = f'<details style="{_QUIET}"><summary>What does this map mean?</summary>{meaning}</details>'
     return f"<div>{side_by_side(tiles)}{below(text + words + lines(said) + more)}</div>"
+
+
+def _own_notes(explanation: Explanation, index: int) -> list[str]:
+    """The notes that are not about all samples."""
+    return [f"note: {note}" for note in explanation.notes_of(index) if note.samples is not None]
 
 
 def _map(

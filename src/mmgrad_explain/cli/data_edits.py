@@ -137,8 +137,8 @@ def run(options: argparse.Namespace) -> int:
                 source, options.out, plan, making=making, count=options.count, workers=workers,
                 overwrite=options.overwrite, resume=options.resume, progress=triplets,
             )  # fmt: skip
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"go on with: {go_on(options.typed)}") from None
+    except KeyboardInterrupt as stop:
+        raise type(stop)(f"go on with: {go_on(options.typed)}") from None
     sheet = _sheet(built, options.sheet)
     if options.json:
         sys.stdout.write(json.dumps({"folder": str(built.folder), "sheet": sheet, **built.manifest}, indent=2) + "\n")

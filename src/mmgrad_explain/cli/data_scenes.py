@@ -107,8 +107,8 @@ def run(options: argparse.Namespace) -> int:
                 Path(options.out).expanduser(), options.count, chosen, workers=workers, overwrite=options.overwrite,
                 resume=options.resume, progress=triplets,
             )  # fmt: skip
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"go on with: {go_on(options.typed)}") from None
+    except KeyboardInterrupt as stop:
+        raise type(stop)(f"go on with: {go_on(options.typed)}") from None
     seconds = time.perf_counter() - began
     sheet = None
     if options.sheet:

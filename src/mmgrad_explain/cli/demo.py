@@ -50,14 +50,11 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until Ctrl-C, or until asked to end by SIGTERM."""
-    import signal
-
+    """Serve until Ctrl-C or SIGTERM."""
     from mmgrad_explain.web.limits import Limits
     from mmgrad_explain.web.serving import serve
 
     limits = Limits(options.max_upload_mb, options.max_pixels, waiting=options.max_waiting)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     serve(
         limits, models=options.model, gallery=options.gallery, host=options.host, port=options.port,
         device=options.device, open_browser=options.open,

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 
 from mmgrad_explain import __version__
 from mmgrad_explain.cli.printing import complain
+from mmgrad_explain.cli.stopping import Terminated
 from mmgrad_explain.errors import MMGradError
+from mmgrad_explain.reading import reason_of
+from mmgrad_explain.redacting import redact
 from mmgrad_explain.writing import advice_on
 
 if TYPE_CHECKING:
@@ -41,28 +44,30 @@ def fail(error: BaseException) -> int:
         error: What it raised.
 
     Returns:
-        The exit code: 2 for what the user can put right, 130 for Ctrl-C, 0 where nobody reads what is printed any more,
-        1 for a bug, whose traceback is kept in a file.
-
-    Raises:
-        BaseException: ``error`` itself, where it is a bug and the environment says ``MMGRAD_DEBUG=1``.
+        The exit code: 2 for what the user can put right, 130 for Ctrl-C, 143 for SIGTERM, 0 where nobody reads what is
+        printed any more, 1 for a bug, whose traceback is kept in a file, or printed where the environment says
+        ``MMGRAD_DEBUG=1``.
     """
     if isinstance(error, BrokenPipeError):
         _give_up_standard_output()
         return 0
     if isinstance(error, KeyboardInterrupt):
         complain(_PROGRAM, ": ".join(["stopped", *map(str, error.args)]))
-        return 130
+        return 143 if isinstance(error, Terminated) else 130
     if isinstance(error, MMGradError):
         complain(_PROGRAM, _in_options(str(error)))
         return 2
     if os.environ.get(DEBUG):
-        raise error
+        sys.stderr.write(_traceback(error))
+        return 1
     text = _of_the_machine(error)
     if text is not None:
         complain(_PROGRAM, text)
         return 2
-    complain(_PROGRAM, f"unexpected {type(error).__name__}: {error}. This is a bug; please report it {_kept(error)}")
+    complain(
+        _PROGRAM,
+        f"unexpected {type(error).__name__}: {reason_of(error)}. This is a bug; please report it {_kept(error)}",
+    )
     return 1
 
 
@@ -103,17 +108,21 @@ def _of_the_machine(error: BaseException) -> str | None:
 
 def _kept(error: BaseException) -> str:
     """Keep the traceback; says where. Where no file can be written it is printed."""
-    lines = "".join(traceback.format_exception(error))
+    lines = _traceback(error)
     about = f"mmgrad-explain {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
     try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="mmgrad-explain-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
         ) as file:
-            file.write(f"{about}{' '.join(sys.argv)}\n\n{lines}")
+            file.write(f"{about}{redact(' '.join(sys.argv))}\n\n{lines}")
     except OSError:
         sys.stderr.write(lines)
         return f"with the traceback above and what you typed (mmgrad-explain {__version__})"
     return f"with {file.name}, which holds the traceback and what you typed ({DEBUG}=1 prints the traceback instead)"
+
+
+def _traceback(error: BaseException) -> str:
+    return redact("".join(traceback.format_exception(error)))
 
 
 def _give_up_standard_output() -> None:

@@ -73,8 +73,8 @@ def run(options: argparse.Namespace) -> int:
         try:
             with Steps() as steps:
                 report = gallery.index(options.folders, batch=options.batch, progress=steps)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("what was indexed is kept; the same command goes on") from None
+        except KeyboardInterrupt as stop:
+            raise type(stop)("what was indexed is kept; the same command goes on") from None
         if options.json:
             sys.stdout.write(_json(gallery, report) + "\n")
         else:

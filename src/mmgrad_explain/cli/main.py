@@ -11,6 +11,9 @@ from mmgrad_explain import __version__
 from mmgrad_explain.cli import completion, data, demo, evaluate, index, layers, overlay, retrieve, train
 from mmgrad_explain.cli.failing import fail
 from mmgrad_explain.cli.parser import HelpfulParser
+from mmgrad_explain.cli.printing import note
+from mmgrad_explain.cli.stopping import stoppable
+from mmgrad_explain.errors import UnlockedWarning
 
 if TYPE_CHECKING:
     import argparse
@@ -30,8 +33,11 @@ Examples:
   mmgrad-explain evaluate --data cirr:datasets/CIRR --model openai/clip-vit-base-patch32
   mmgrad-explain completion bash
 
-Exit codes: 0 done, 1 something is missing (data check), cannot be read (index), or is a bug, 2 something you can put
-right (one line says what), 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 something is missing (data check), cannot be read (index, overlay of several), or is a bug, 2
+something you can put right (one line says what), 130 stopped by Ctrl-C, 143 stopped by SIGTERM.
+
+`kill PID` (SIGTERM) stops a command as Ctrl-C does, also where Ctrl-C is ignored because a shell or a CI runner started
+the command in the background.
 
 On a terminal there are tables, colours and bars; NO_COLOR=1 takes the colours away, FORCE_COLOR=1 gives them to pipes
 as well. Piped, the lines are plain; --json is for programs. MMGRAD_DEBUG=1 prints the traceback of a bug.
@@ -91,8 +97,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     options.typed = sys.argv[1:] if argv is None else list(argv)
     try:
-        with warnings.catch_warnings():
+        with stoppable(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what concerns the user is in the explanation's notes, and printed as such
+            warnings.simplefilter("always", UnlockedWarning)
+            warnings.showwarning = lambda message, *_, **__: note(str(message))
             code = int(options.run(options))
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (a bug is told, too)

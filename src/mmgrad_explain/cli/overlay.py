@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import textwrap
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmgrad_explain.cli.names import SCORES, WEIGHTINGS, WITH_TARGET, check_name
-from mmgrad_explain.cli.printing import note, show
+from mmgrad_explain.cli.overlay_batches import draw_all
+from mmgrad_explain.cli.printing import complain, note, show
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.notes import join_notes, texts_of
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from PIL import Image
 
     from mmgrad_explain.attention import Explanation
+    from mmgrad_explain.cli.overlay_batches import Draw, Job, Write
     from mmgrad_explain.composers.base import Composer
+    from mmgrad_explain.notes import Note
+
+    Hear: TypeAlias = Callable[[Explanation, int, str], None]
 
 FORMATS = ("png", "jpg", "npz")
-_CHUNK = 16  # pictures that go through the model together
 
 _DETAILS = """\
 The picture shows the reference beside its heat map; with --target the target and its map too. A map says which places
@@ -47,6 +56,11 @@ the score.
 
 --phrases explains each phrase of TEXT as a text by itself and draws the maps side by side, TEXT's own first: which
 region each phrase lights. A phrase alone is another question than the phrase in its sentence.
+
+Of several pictures, those that cannot be used are named and left out, and the others are drawn.
+
+Exit codes: 0 done, 1 done but some pictures cannot be used, 2 something you can put right (one line says what), 130
+stopped by Ctrl-C.
 
 Examples:
   mmgrad-explain overlay query.jpg "make it red"
@@ -125,50 +139,76 @@ def run(options: argparse.Namespace) -> int:
 
     if not options.text.strip():
         raise InputError('the text is empty: say what should change, for example "make it red"')
-    if not 0 <= options.alpha <= 1:
-        raise InputError(f"--alpha must be between 0 and 1, got {options.alpha}")
-    if not 0 <= options.threshold < 1:
-        raise InputError(f"--threshold must be at least 0 and below 1, got {options.threshold}")
-    _check_names(options)
+    _check_options(options)
     if options.images.count("-") + (options.target == "-") > 1:
         raise InputError("standard input (-) can be read only once")
     if options.phrases and (options.target is not None or options.words or options.format == "npz"):
         raise InputError("--phrases draws pictures of one picture: it goes without --target, --words and --format npz")
     names = [Path(name).stem if name != "-" else "stdin" for name in options.images]
-    images = [open_image(_source(name)) for name in options.images]
     target = None if options.target is None else open_image(_source(options.target))
     files = _outputs(options, names)
+    for name in options.images:
+        if name != "-" and not os.path.lexists(name):
+            open_image(name)  # says that there is no such file
 
-    from mmgrad_explain.composers.generative import GenerativeComposer  # torch is needed from here on
-    from mmgrad_explain.composers.load import bundled_for, load_composer
-    from mmgrad_explain.explaining import explain
+    def prepare() -> tuple[Draw, bool]:
+        from mmgrad_explain.composers.generative import GenerativeComposer  # torch is needed from here on
+        from mmgrad_explain.composers.load import bundled_for, load_composer
 
-    composer = load_composer(bundled_for([options.text]) if options.model is None else options.model)
-    chunk = 1 if isinstance(composer, GenerativeComposer) else _CHUNK  # these are large, and pictures keep their shapes
-    results: list[dict[str, Any]] = []
-    for image, file, name in zip(images, files, options.images, strict=True) if options.phrases else ():
-        results.append(_phrases(composer, image, file, name, options))
-    for start in range(0, 0 if options.phrases else len(images), chunk):
-        part = slice(start, start + chunk)
-        explanation = explain(
-            images[part], options.text, target=target, model=composer, layer=options.layer, score=options.score,
-            weighting=options.weighting, device=options.device, words=options.words, answer=options.answer,
-            answer_part=options.answer_part,
-        )  # fmt: skip
-        for index, file in enumerate(files[part]):
-            _write(explanation, index, file, options)
-            results.append(_result(explanation, index, file, options.images[start + index], options))
-        for remark in dict.fromkeys(explanation.notes):
-            note(remark)
+        composer = load_composer(bundled_for([options.text]) if options.model is None else options.model)
+        # Models that answer in words are large, and there pictures keep their shapes.
+        alone = options.phrases or isinstance(composer, GenerativeComposer)
+        return partial(_phrases if options.phrases else _maps, composer, target, options, hear), alone
+
+    drawn: list[str] = []
+    notes: list[Note] = []  # each of one of the pictures
+
+    def hear(explanation: Explanation, index: int, name: str) -> None:
+        notes.extend(replace(one, samples=(len(drawn),)) for one in explanation.notes_of(index))
+        drawn.append(name)
+
+    jobs = list(zip(options.images, files, strict=True))
+    results, failed = draw_all(jobs, lambda name: open_image(_source(name)), prepare)
+    for remark in join_notes(notes, len(options.images)):
+        note(remark.named(drawn))
+    for name, error in failed.items():
+        complain(f"{name} is left out", str(error))
     if options.json:
         sys.stdout.write(json.dumps(results, indent=2) + "\n")
     else:
         show(*map(_text, results))
-    return 0
+    return 1 if failed else 0
 
 
-def _check_names(options: argparse.Namespace) -> None:
+def _maps(
+    composer: Composer, target: Image.Image | None, options: argparse.Namespace, hear: Hear, jobs: list[Job]
+) -> Write:
+    """Draw the maps of some pictures."""
+    from mmgrad_explain.explaining import explain
+
+    explanation = explain(
+        [job.image for job in jobs], options.text, target=target, model=composer, layer=options.layer,
+        score=options.score, weighting=options.weighting, device=options.device, words=options.words,
+        answer=options.answer, answer_part=options.answer_part,
+    )  # fmt: skip
+
+    def write() -> list[dict[str, Any]]:
+        results = []
+        for index, job in enumerate(jobs):
+            _write(explanation, index, job.file, options)
+            results.append(_result(explanation, index, job.file, job.name, options))
+            hear(explanation, index, job.name)
+        return results
+
+    return write
+
+
+def _check_options(options: argparse.Namespace) -> None:
     """What would otherwise be found out after the model is loaded."""
+    if not 0 <= options.alpha <= 1:
+        raise InputError(f"--alpha must be between 0 and 1, got {options.alpha}")
+    if not 0 <= options.threshold < 1:
+        raise InputError(f"--threshold must be at least 0 and below 1, got {options.threshold}")
     check_name("--score", options.score, SCORES)
     check_name("--weighting", options.weighting, WEIGHTINGS)
     if options.score in WITH_TARGET and options.target is None:
@@ -178,30 +218,35 @@ def _check_names(options: argparse.Namespace) -> None:
             raise InputError(f"no such file: {name}: put quotes around a text of several words")
 
 
-def _phrases(
-    composer: Composer, image: Image.Image, file: Path, name: str, options: argparse.Namespace
-) -> dict[str, Any]:
+def _phrases(composer: Composer, _target: object, options: argparse.Namespace, _hear: Hear, jobs: list[Job]) -> Write:
     """Draw the map of a picture's text and of each of its phrases."""
     from mmgrad_explain.explaining import phrase_maps
     from mmgrad_explain.images import safe_save
 
+    ((name, file, image),) = jobs
     found = phrase_maps(
         image, options.text, model=composer, layer=options.layer, score=options.score, weighting=options.weighting,
         device=options.device, answer=options.answer, answer_part=options.answer_part,
     )  # fmt: skip
-    picture = found.overlay(**_colours(options))
-    safe_save(picture, file, format=options.format, overwrite=options.overwrite)
-    for remark in dict.fromkeys(found.explanation.notes):
-        note(remark)
     phrases = [
         {
             "phrase": phrase,
             "score": float(found.explanation.score[index]),
             "brightest_region": _region(found.explanation, index),
+            "notes": texts_of(found.explanation.notes_of(index)),
         }
         for index, phrase in enumerate(found.phrases, start=1)
     ]
-    return {**_result(found.explanation, 0, file, name, options), "phrases": phrases}
+
+    def write() -> list[dict[str, Any]]:
+        picture = found.overlay(**_colours(options))
+        safe_save(picture, file, format=options.format, overwrite=options.overwrite)
+        parts = [json.dumps(part, ensure_ascii=False) for part in (found.text, *found.phrases)]
+        for remark in found.explanation.notes:
+            note(f"{name}: {remark.named(parts)}" if len(options.images) > 1 else remark.named(parts))
+        return [{**_result(found.explanation, 0, file, name, options), "phrases": phrases}]
+
+    return write
 
 
 def _source(name: str) -> str | bytes:
@@ -279,7 +324,7 @@ def _result(
         "in_words": explanation.in_words(index) if options.in_words else None,
         "flat": bool(explanation.flat[index]),
         "clipped": bool(explanation.clipped[index]),
-        "notes": list(explanation.notes),
+        "notes": texts_of(explanation.notes_of(index)),
         "versions": dict(explanation.versions),
     }
 

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.redacting import redact
 from mmgrad_explain.terminal import console, is_decorated
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def complain(program: str, text: str) -> None:
 
 
 def _say(label: str, text: str, colour: str) -> None:
+    label, text = redact(label), redact(text)
     if not is_decorated(sys.stderr):
         sys.stderr.write(f"{label}: {text}\n")
         return

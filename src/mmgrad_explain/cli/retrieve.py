@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--reference-hit needs --session FILE: the session whose hit is meant")
     text = options.query[-1]
     session = Session.load(options.session) if going_on or _is_there(options.session) else None
-    place = options.gallery or (session and session.gallery)
+    place = options.gallery or (session and session.place())
     if not place:
         raise InputError("--gallery is missing: name NAME.db, or http://host:port of a Milvus server")
     reference = options.query[0] if session is None or not going_on else session.hit(options.reference_hit).path
@@ -154,11 +154,12 @@ def _remember(session: Session, reference: str, found: Retrieval, options: argpa
 def _report(gallery: Gallery, reference: str, found: Retrieval, maps: RetrievalMaps | None) -> dict[str, Any]:
     hits = []
     for hit in found.hits:
-        region = None
+        region, own = None, []
         if maps is not None and hit.rank in maps.hits:
             explanation, index = maps.hits[hit.rank]
             region = explanation.brightest_region(index, target=True)
-        hits.append({**asdict(hit), "brightest_region": None if region is None else region.to_dict()})
+            own = [note.text for note in maps.notes_of(hit.rank)]
+        hits.append({**asdict(hit), "brightest_region": None if region is None else region.to_dict(), "notes": own})
     return {
         "gallery": gallery.address,
         "collection": gallery.collection,
@@ -166,7 +167,7 @@ def _report(gallery: Gallery, reference: str, found: Retrieval, maps: RetrievalM
         "reference": reference,
         "text": found.text,
         "hits": hits,
-        "notes": list(found.notes if maps is None else maps.notes),
+        "notes": [note.text for note in (found if maps is None else maps).notes],
     }
 
 
@@ -181,4 +182,6 @@ def _parts(report: dict[str, Any]) -> Iterator[str | Table]:
     if rows:
         yield Table(("hit", "score", "picture"), rows, "\n".join(plain), numbers=(0, 1), marked=(0,))
     yield from (f"note: {note}" for note in report["notes"])
+    for hit in report["hits"]:
+        yield from (f"note: hit {hit['rank']}, {Path(hit['path']).name}: {note}" for note in hit["notes"])
     yield from (f"{name}: {report[name]}" for name in ("sheet", "session") if report[name] is not None)

@@ -28,7 +28,7 @@ CONFIG is a YAML file, or the name of a config in the package:
 A file gives only what is different: `extends: reference` and the keys to change. --set changes single keys, with dots
 for keys inside others. docs/training.md lists them all.
 
-Ctrl-C stops a run; the command that goes on from its last checkpoint is printed.
+Ctrl-C or `kill PID` (SIGTERM) stops a run; the command that goes on from its last checkpoint is printed.
 
 The run folder holds config.yaml, versions.json, metrics.jsonl, maps.png (maps of held-out samples over time),
 tensorboard/, checkpoints/, and at the end model/, which `mmgrad-explain overlay --model RUN/model` takes.
@@ -75,8 +75,8 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         result = train(config, out, resume=options.resume)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(_how_to_go_on(config, out, options.typed)) from None
+    except KeyboardInterrupt as stop:
+        raise type(stop)(_how_to_go_on(config, out, options.typed)) from None
     if options.json:
         sys.stdout.write(json.dumps(_record(result), indent=2) + "\n")
     else:

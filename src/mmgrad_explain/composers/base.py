@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.composers.familiarity import Familiarity
     from mmgrad_explain.images import Placement
+    from mmgrad_explain.notes import Note
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,14 @@ class ComposerInputs:
         tensors: Keyword arguments for the composer's ``forward``.
         placements: Where each reference lies in the model's input.
         target_placements: Likewise for the targets; None without targets.
-        notices: What the user should know, for example that a text was cut.
+        notices: What the user should know of a picture or text of the batch, for example that a text was cut.
         answers: What was asked about, where the model answers in words.
     """
 
     tensors: dict[str, Tensor]
     placements: list[Placement]
     target_placements: list[Placement] | None = None
-    notices: list[str] = field(default_factory=list)
+    notices: list[Note] = field(default_factory=list)
     answers: list[str] | None = None
 
 
@@ -45,7 +46,7 @@ class Encoder(Protocol):
     def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
         """RGB pictures to ``(B, 3, S, S)`` float32 and their placements."""
 
-    def encode_texts(self, texts: Sequence[str], notices: list[str] | None = None) -> tuple[Tensor, Tensor]:
+    def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
         """Texts to ids and mask ``(B, L)`` int64; what was cut or unknown is added to ``notices``."""
 
 
@@ -63,7 +64,7 @@ def prepare_batch(
     if len(images) != len(texts) or (targets is not None and len(targets) != len(images)):
         counts = f"{len(images)} images, {len(texts)} texts" + (f", {len(targets)} targets" if targets else "")
         raise InputError(f"a batch needs one text (and one target, if any) for each image, got {counts}")
-    notices: list[str] = []
+    notices: list[Note] = []
     pixel_values, placements = encoder.encode_images(images)
     input_ids, attention_mask = encoder.encode_texts(texts, notices)
     tensors = {"pixel_values": pixel_values, "input_ids": input_ids, "attention_mask": attention_mask}

@@ -12,6 +12,7 @@ import torch
 from mmgrad_explain.composers.base import prepare_batch
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import fit as fit_picture
+from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,14 +99,15 @@ class ClipProcessor:
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
         return ((torch.from_numpy(pictures).float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
-    def encode_texts(self, texts: Sequence[str], notices: list[str] | None = None) -> tuple[Tensor, Tensor]:
+    def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
         """Texts to ids and mask ``(B, L)`` int64; what was cut is added to ``notices``. An empty text has no mask."""
         rows = []
-        for text in texts:
+        for index, text in enumerate(texts):
             ids = list(self.tokenizer.encode(text).ids)
             if len(ids) > self.max_words:
                 if notices is not None:
-                    notices.append(f"the text has {len(ids)} tokens, CLIP takes {self.max_words}: the rest was cut")
+                    cut = f"the text has {len(ids)} tokens, CLIP takes {self.max_words}: the rest was cut"
+                    notices.append(Note("cut-text", cut, (index,)))
                 ids = [*ids[: self.max_words - 1], self.end]
             rows.append(ids)
         ids_of_all = torch.full((len(rows), max(1, *map(len, rows))), self.pad, dtype=torch.long)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -82,21 +83,17 @@ class Familiarity:
         """:meth:`strangeness` of what :func:`describe` gave, ``(B, D)``."""
         return torch.stack([kind.distance(described) / kind.limit for kind in self.kinds.values()]).amin(0)
 
-    def note(self, grids: Tensor) -> str | None:
-        """One line for the user where a picture is strange, else None."""
+    def note(self, grids: Tensor) -> Note | None:
+        """What the user should know of the pictures that are strange; None where none is."""
         strange = (self.strangeness(grids) > 1).tolist()
         if not any(strange):
             return None
-        which = [str(i + 1) for i, one in enumerate(strange) if one]
-        if len(strange) == 1:
-            who = "the picture is"
-        elif all(strange):
-            who = "the pictures are"
-        else:
-            who = f"picture {which[0]} is" if len(which) == 1 else f"pictures {', '.join(which)} are"
-        return (
-            f"{who} unlike what the model was trained on ({self.trained_on}): do not trust the map; {self.alternative}"
+        text = (
+            f"the picture is unlike what the model was trained on ({self.trained_on}): do not trust the map; "
+            f"{self.alternative}"
         )
+        which = tuple(index for index, one in enumerate(strange) if one)
+        return Note("unfamiliar-picture", text, None if all(strange) else which)
 
     def save(self, folder: Path) -> Path:
         """Write the file into a model folder, whole or not at all; one that is there is replaced."""
@@ -213,7 +210,7 @@ def grids_seen(composer: Composer) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def unfamiliar(composer: Composer, grids: Sequence[Tensor]) -> str | None:
+def unfamiliar(composer: Composer, grids: Sequence[Tensor]) -> Note | None:
     """The note for what :func:`grids_seen` kept: of the first call, which is the references'.
 
     Args:
@@ -221,7 +218,7 @@ def unfamiliar(composer: Composer, grids: Sequence[Tensor]) -> str | None:
         grids: Of each call.
 
     Returns:
-        One line, or None where nothing is strange or nothing is known.
+        None where nothing is strange or nothing is known.
     """
     familiarity: Familiarity | None = getattr(composer, "familiarity", None)
     return None if familiarity is None or not grids else familiarity.note(grids[0])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.composers.base import ComposerInputs
     from mmgrad_explain.images import Placement
+    from mmgrad_explain.notes import Note
 
 PROMPT = "a photo of $ that {text}"
 """Of Baldrati et al., SEARLE, arXiv 2303.15247."""
@@ -73,7 +74,7 @@ class FusionProcessor(SquarePictures):
         """As the tower's processor does it, see there."""
         return self.inner.encode_images(images)  # type: ignore[no-any-return]
 
-    def encode_texts(self, texts: Sequence[str], notices: list[str] | None = None) -> tuple[Tensor, Tensor]:
+    def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
         """Texts, in the prompt, to ids and mask ``(B, L)``. An empty text has no mask."""
         ids, mask = self.inner.encode_texts(self.in_prompt(texts), notices)
         return ids, mask * mask.new_tensor([[bool(text.strip())] for text in texts])

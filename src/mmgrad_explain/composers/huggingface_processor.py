@@ -13,6 +13,7 @@ from mmgrad_explain.composers.huggingface_geometry import SETTINGS, check_geomet
 from mmgrad_explain.composers.square_pictures import SquarePictures
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import Placement
+from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -115,7 +116,7 @@ class HuggingFaceProcessor(SquarePictures):
             )
         return pixels, placements
 
-    def encode_texts(self, texts: Sequence[str], notices: list[str] | None = None) -> tuple[Tensor, Tensor]:
+    def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
         """Texts to ids and mask ``(B, L)`` int64; what was cut is added to ``notices``. An empty text has no mask."""
         with tokenizing(self.tokenizer):
             counts = [len(self.tokenizer(text, verbose=False)["input_ids"]) for text in texts]
@@ -127,9 +128,10 @@ class HuggingFaceProcessor(SquarePictures):
                 return_attention_mask=True,
                 return_tensors="pt",
             )
-        for count in counts:
+        for index, count in enumerate(counts):
             if notices is not None and count > self.max_tokens:
-                notices.append(f"the text has {count} tokens, the model takes {self.max_tokens}: the rest was cut")
+                cut = f"the text has {count} tokens, the model takes {self.max_tokens}: the rest was cut"
+                notices.append(Note("cut-text", cut, (index,)))
         worded = torch.tensor([[bool(text.strip())] for text in texts])
         return encoded["input_ids"], encoded["attention_mask"] * worded
 

@@ -12,6 +12,7 @@ from mmgrad_explain.composers.huggingface_processor import TOKENIZER_FILES, toke
 from mmgrad_explain.composers.openclip_files import local_source
 from mmgrad_explain.composers.square_pictures import SquarePictures
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +64,7 @@ class OpenClipProcessor(SquarePictures):
         """RGB pictures to ``(B, 3, H, W)`` float32 and their placements."""
         return self.framing(images)
 
-    def encode_texts(self, texts: Sequence[str], notices: list[str] | None = None) -> tuple[Tensor, Tensor]:
+    def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
         """Texts to ids ``(B, L)`` int64, L the model's length, and their mask; what was cut is added to ``notices``.
 
         The mask is not for the model, which reads the ids alone; an empty text has none.
@@ -75,7 +76,8 @@ class OpenClipProcessor(SquarePictures):
         mask = torch.zeros_like(ids)
         for row, (text, count) in enumerate(zip(texts, counts, strict=True)):
             if notices is not None and count > length:
-                notices.append(f"the text has {count} tokens, the model takes {length}: the rest was cut")
+                cut = f"the text has {count} tokens, the model takes {length}: the rest was cut"
+                notices.append(Note("cut-text", cut, (row,)))
             mask[row, :count] = bool(text.strip())
         return ids, mask
 

@@ -13,6 +13,7 @@ from mmgrad_explain.composers.base import prepare_batch
 from mmgrad_explain.composers.words import PAD, UNKNOWN
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import fit
+from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,17 +84,19 @@ class ReferenceProcessor:
         """``(B, S, S, 3)`` uint8 to ``(B, 3, S, S)`` float32."""
         return ((torch.from_numpy(pictures).float() / 255 - self.mean) / self.std).permute(0, 3, 1, 2).contiguous()
 
-    def encode_texts(self, texts: Sequence[str], notices: list[str] | None = None) -> tuple[Tensor, Tensor]:
+    def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
         """Texts to ids and mask ``(B, L)`` int64; what was cut or unknown is added to ``notices``."""
         rows = []
-        for text in texts:
+        for index, text in enumerate(texts):
             encoding = self.tokenizer.encode(text)
             if notices is not None and (unknown := self.unknown_words([text])):
                 words = ", ".join(repr(word) for word in dict.fromkeys(unknown))
-                notices.append(f"{text!r}: the model does not know {words}; left out")
+                unread = f"{text!r}: the model does not know {words}; left out"
+                notices.append(Note("unknown-words", unread, (index,)))
             known = [i for i, token in zip(encoding.ids, encoding.tokens, strict=True) if token != UNKNOWN]
             if notices is not None and len(known) > self.max_words:
-                notices.append(f"the text has {len(known)} words, the model takes {self.max_words}: the rest was cut")
+                cut = f"the text has {len(known)} words, the model takes {self.max_words}: the rest was cut"
+                notices.append(Note("cut-text", cut, (index,)))
             rows.append(known[: self.max_words])
         padding = int(self.tokenizer.token_to_id(PAD) or 0)
         ids = torch.full((len(rows), max(1, *map(len, rows))), padding, dtype=torch.long)

@@ -9,11 +9,13 @@ the second's. Every picture with the target's label is a right answer.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from mmgrad_explain.data.cir_reading import Damaged
 from mmgrad_explain.data.cir_sets import CirTriplet
+from mmgrad_explain.text_lines import trimmed
 
 if TYPE_CHECKING:
     from mmgrad_explain.data.cir_reading import Reading
@@ -36,7 +38,7 @@ def read_fashion200k(reading: Reading) -> None:
             if len(fields) < 3:
                 damaged.append(f"{path.name}, line {number}")
             else:
-                labels[fields[0]] = fields[2].strip()
+                labels[fields[0]] = trimmed(fields[2])
     reading.note("needed", part, "line that is not path, score, label", damaged, "compare it with the published file")
     alike = defaultdict(list)
     for image, label in labels.items():
@@ -45,7 +47,7 @@ def read_fashion200k(reading: Reading) -> None:
     same = {label: tuple(images) for label, images in alike.items()}
 
     def triplet(number: int, line: str) -> CirTriplet:
-        images = line.split()
+        images = re.split(r"[ \t]+", line)
         if len(images) != 2:
             raise Damaged("is not two paths")
         for image in images:

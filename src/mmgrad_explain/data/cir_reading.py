@@ -11,8 +11,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.data.below import leads_out
 from mmgrad_explain.data.cir_checks import gallery_findings, query_findings
 from mmgrad_explain.data.cir_sets import CirSet, CirTriplet, Finding, ImageIndex, level_of, used_pictures, worst_first
+from mmgrad_explain.text_lines import split_lines, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,6 +53,7 @@ class Reading:
         self.absent: dict[str, Path] = {}
         self.advice = "put the pictures there"
         self._places: dict[str, list[Path]] = {}
+        self._outside: dict[str, str] = {}
         self._folders: dict[Path, dict[str, str]] = {}
 
     # ----------------------------------------------------------------------------------------------------------- noting
@@ -76,7 +79,7 @@ class Reading:
     def text(self, part: str, file: Path) -> str | None:
         """A text file's content; None, with a finding, where it cannot be read."""
         try:
-            return file.read_text("utf-8-sig")
+            return file.read_bytes().decode("utf-8-sig")
         except FileNotFoundError:
             self.note(level_of(part), part, "file missing", [self.short(file)], "it belongs to the annotations")
         except (OSError, UnicodeDecodeError) as error:
@@ -103,7 +106,7 @@ class Reading:
 
     def lines(self, part: str, file: Path) -> list[str]:
         """A text file's lines, without blanks around them and without empty ones."""
-        return [line.strip() for line in (self.text(part, file) or "").splitlines() if line.strip()]
+        return [line for line in map(trimmed, split_lines(self.text(part, file) or "")) if line]
 
     def records(
         self, part: str, file: Path, entries: Iterable[Any], make: Callable[[int, Any], CirTriplet]
@@ -135,7 +138,13 @@ class Reading:
 
     def picture(self, image: str, *places: Path) -> None:
         """Say where a picture may be; the first place where there is a file counts, whatever picture suffix it has."""
-        self._places.setdefault(image, list(places))
+        if image not in self._places:
+            self._places[image] = [place for place in places if self._is_inside(place)]
+            if not self._places[image]:
+                self._outside[image] = str(places[0])
+
+    def _is_inside(self, place: Path) -> bool:
+        return place.is_relative_to(self.root) and not leads_out(place.relative_to(self.root).as_posix())
 
     def tree(self, folder: Path) -> dict[str, Path]:
         """All picture files below a folder by their names, which should occur only once."""
@@ -181,7 +190,7 @@ class Reading:
         missing = set()
         for image, places in self._places.items():
             found = next(filter(None, map(self._find, places)), None)
-            paths[image] = found or places[0]
+            paths[image] = found or next(iter(places), self.root)
             if found is None:
                 missing.add(image)
         self._note_absent()
@@ -213,8 +222,10 @@ class Reading:
     def _note_missing(self, paths: dict[str, Path], missing: set[str]) -> None:
         for part, queries in self.queries.items():
             wanted = [image for image in used_pictures(queries, self.galleries[part]) if image in paths]
-            lacking = [self.short(paths[image]) for image in wanted if image in missing]
+            lacking = [self.short(paths[image]) for image in wanted if image in missing and image not in self._outside]
             share = f"picture missing or empty (of {len(wanted)})"
+            outside = [self._outside[image] for image in wanted if image in self._outside]
+            self.note(level_of(part), part, "picture whose path leads out of the folder", outside, "it is not read")
             self.note(level_of(part), part, share, lacking, self.advice)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.data.cir_reading import Damaged, need
 from mmgrad_explain.data.cir_sets import CirTriplet
+from mmgrad_explain.text_lines import trimmed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,4 +101,4 @@ def _of_line(number: int, line: str) -> CirTriplet:
 
 
 def _name(path: str) -> str:
-    return PurePosixPath(path.strip()).name
+    return PurePosixPath(trimmed(path)).name

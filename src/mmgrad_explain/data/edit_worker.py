@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import zlib
 from collections import Counter
 from dataclasses import dataclass, field
@@ -46,14 +45,6 @@ class Made:
     skipped: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
-
-
-def prepare_worker() -> None:
-    """Let a worker process use one thread, and leave Ctrl-C to the process that started it."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def photo_number(name: str) -> int:

@@ -2,13 +2,13 @@
 
 The folder holds ``triplets.jsonl``, ``references/``, ``targets/``, ``masks/``, ``manifest.json`` (options, versions,
 counts, what was left out and why) and ``LICENSES.txt``. While the set grows, ``journal.jsonl`` takes one line a
-photograph, after the photograph's files: a line that is there whole is done, everything else is made again.
+photograph, before the photograph's files, so that none is there that it does not name: a photograph whose line and
+files are there is done, everything else is made again.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter, deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,20 +20,31 @@ from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.data.edit_manifest import licences_text, manifest_of
 from mmgrad_explain.data.edit_options import EditOptions, Making
-from mmgrad_explain.data.edit_worker import Made, make_triplets, photo_keys, photo_number, prepare_worker
-from mmgrad_explain.data.triplets import FILE, Triplet, read_triplets, write_triplets
-from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.writing import atomic_file, check_writable
+from mmgrad_explain.data.edit_worker import Made, make_triplets, photo_keys, photo_number
+from mmgrad_explain.data.set_folder import (
+    JOURNAL,
+    LICENCES,
+    begin_set,
+    check_options,
+    enter_folder,
+    look_into,
+    pictures_of,
+    put_picture,
+    remove_pictures,
+    remove_unnamed,
+    write_manifest,
+)
+from mmgrad_explain.data.set_workers import prepare_worker
+from mmgrad_explain.data.triplets import Triplet, read_triplets, write_triplets
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.locking import locked
+from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Sequence
 
     from mmgrad_explain.data.instances import InstanceSet, Photo
-
-MANIFEST, LICENCES, JOURNAL = "manifest.json", "LICENSES.txt", "journal.jsonl"
-FOLDERS = ("references", "targets", "masks")
-_OURS = {FILE, MANIFEST, LICENCES, JOURNAL, "contact_sheet.png", *FOLDERS}
 
 
 @dataclass(frozen=True)
@@ -75,8 +86,8 @@ def build_edits(
 
     Raises:
         OutputExistsError: The folder is not empty, and neither ``overwrite`` nor ``resume`` is asked for.
-        InputError: An option is wrong, the folder holds something else or a set of other options, a worker was killed,
-            or not one triplet could be made.
+        InputError: An option is wrong, the folder is in use, or holds anything that no build of a set wrote or a set of
+            other options, a worker was killed, or not one triplet could be made.
     """
     options = options or EditOptions()
     making = making or Making()
@@ -85,20 +96,21 @@ def build_edits(
     out = Path(out)
     described = json.loads(json.dumps({**asdict(options), **asdict(making)}))  # as it will be read again
     order = sorted(source.photos, key=lambda p: (photo_number(f"{options.seed} {p.name}"), p.name))
-    done = _enter(out, described, order, overwrite=overwrite, resume=resume)
-    total = sum(len(made.records) for made in done)
-    keys = photo_keys(photo.name for photo in order)
-    rest = [] if count is not None and total >= count else order[len(done) :]
-    with (out / JOURNAL).open("ab") as journal:
-        for made in _results([(photo, keys[photo.name]) for photo in rest], options, making, workers):
-            _commit(out, journal, made)
-            done.append(replace(made, files={}))
-            total += len(made.records)
-            if progress is not None:
-                progress(total, len(done))
-            if count is not None and total >= count:
-                break
-    return _finish(source, out, done, described, count)
+    with locked(out):
+        done = _enter(out, described, order, overwrite=overwrite, resume=resume)
+        total = sum(len(made.records) for made in done)
+        keys = photo_keys(photo.name for photo in order)
+        rest = [] if count is not None and total >= count else order[len(done) :]
+        with (out / JOURNAL).open("ab") as journal:
+            for made in _results([(photo, keys[photo.name]) for photo in rest], options, making, workers):
+                _commit(out, journal, made)
+                done.append(replace(made, files={}))
+                total += len(made.records)
+                if progress is not None:
+                    progress(total, len(done))
+                if count is not None and total >= count:
+                    break
+        return _finish(source, out, done, described, count)
 
 
 def _check(count: int | None, workers: int) -> None:
@@ -115,77 +127,61 @@ def _enter(
     out: Path, described: dict[str, Any], order: Sequence[Photo], *, overwrite: bool, resume: bool
 ) -> list[Made]:
     """Makes the folder ready, and gives what is done already."""
-    check_writable(out / MANIFEST, overwrite=True)
-    if out.exists() and any(out.iterdir()):
-        ours = (out / MANIFEST).is_file()
-        if not (overwrite or resume):
-            way = "--resume goes on with it, --overwrite replaces it" if ours else "choose another folder"
-            raise OutputExistsError(f"{out} is not empty: {way}")
-        foreign = sorted({path.name for path in out.iterdir()} - _OURS)
-        if not ours or (overwrite and foreign):
-            what = f"holds {foreign[0]}" if foreign else f"has no {MANIFEST}"
-            raise InputError(f"{out} {what}, so it is not a set that was built here: choose another folder")
-        if resume:
-            return _resumed(out, described, order)
-        for name in _OURS:
-            path = out / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    for name in FOLDERS:
-        (out / name).mkdir(parents=True, exist_ok=True)
-    _write_json(out / MANIFEST, {"complete": False, "options": described})
-    return []
-
-
-def _resumed(out: Path, described: dict[str, Any], order: Sequence[Photo]) -> list[Made]:
-    try:
-        before = json.loads((out / MANIFEST).read_text("utf-8"))["options"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{out / MANIFEST} is damaged: use --overwrite, or another folder") from error
-    other = sorted(key for key in described if before.get(key) != described[key])
-    if other:
-        raise InputError(
-            f"{out} was built with {other[0]} = {before.get(other[0])!r}, not {described[other[0]]!r}: give the same "
-            "options to resume, or --overwrite"
-        )
-    journal = out / JOURNAL
-    data = journal.read_bytes() if journal.is_file() else b""
-    done: list[Made] = []
-    kept = 0
-    # A line that was broken off, or whose files are gone, is made again, and all after it: the order is the set's.
-    for line, photo in zip(data[: data.rfind(b"\n") + 1].splitlines(keepends=True), order, strict=False):
-        made = Made(**json.loads(line))
-        here = all((out / path).is_file() for record in made.records for path in _paths(record))
-        if made.photo != photo.name or not here:
-            break
-        done.append(made)
-        kept += len(line)
-    if kept < len(data):
-        with atomic_file(journal, overwrite=True) as stream:
-            stream.write(data[:kept])
-    for name in FOLDERS:
-        (out / name).mkdir(parents=True, exist_ok=True)
+    before = enter_folder(out, overwrite=overwrite, resume=resume)
+    if before is not None:
+        check_options(out, before["options"], described)
+    done = [] if before is None else _resumed(out, order)
+    begin_set(out, described)
     return done
 
 
-def _commit(out: Path, journal: Any, made: Made) -> None:
-    """The files first, then the line that says they are there."""
+def _resumed(out: Path, order: Sequence[Photo]) -> list[Made]:
+    journal = out / JOURNAL
+    data = journal.read_bytes() if journal.is_file() else b""
+    lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
+    done: list[Made] = []
+    # A line that was broken off, or whose files are not all there, is made again, and all after it: the order is the
+    # set's.
+    for line, photo in zip(lines, order, strict=False):
+        made = _read_line(line)
+        if made is None or made.photo != photo.name or not _all_there(out, made.records):
+            break
+        done.append(made)
+    if sum(map(len, lines[: len(done)])) < len(data):
+        kept = {path for made in done for record in made.records for path in pictures_of(record)}
+        given_up = {
+            path
+            for made in map(_read_line, lines[len(done) :])
+            for record in (made.records if made else ())
+            for path in pictures_of(record)
+        }
+        remove_pictures(out, look_into(out), given_up - kept)
+        with atomic_file(journal, overwrite=True) as stream:
+            stream.writelines(lines[: len(done)])
+    return done
+
+
+def _read_line(line: bytes) -> Made | None:
     try:
-        for path, content in made.files.items():
-            (out / path).write_bytes(content)
+        return Made(**json.loads(line))
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def _all_there(out: Path, records: Sequence[dict[str, Any]]) -> bool:
+    return all((out / path).is_file() for record in records for path in pictures_of(record))
+
+
+def _commit(out: Path, journal: Any, made: Made) -> None:
+    """The line that names the files first, so that every file in the folder is known to be ours."""
+    try:
         line = {"photo": made.photo, "records": made.records, "skipped": made.skipped, "problems": made.problems}
         journal.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
         journal.flush()
+        for path, content in made.files.items():
+            put_picture(out / path, content)
     except OSError as error:
         raise InputError(f"cannot write to {out}: {error.strerror}; make room, then go on with --resume") from error
-
-
-def _paths(record: dict[str, Any]) -> tuple[str, str, str]:
-    return record["reference"], record["target"], record["mask"]
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with atomic_file(path, overwrite=True) as stream:
-        stream.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
 # ---------------------------------------------------------------------------------------------------------------- work
@@ -213,7 +209,7 @@ def _results(photos: Sequence[tuple[Photo, str]], options: EditOptions, making: 
 def _finish(
     source: InstanceSet, out: Path, done: Sequence[Made], described: dict[str, Any], count: int | None
 ) -> Built:
-    """Writes what a set ends with, and takes away files that no triplet names."""
+    """Writes what a set ends with, and takes away pictures of ours that no triplet names."""
     records = [record for made in done for record in made.records][:count]
     skipped: Counter[str] = Counter()
     for made in done:
@@ -228,14 +224,12 @@ def _finish(
     for record in records:
         record["contrast_ids"] = [other for other in record["contrast_ids"] if other in kept]
     triplets = [Triplet.from_record(record, out) for record in records]
-    named = {path for record in records for path in _paths(record)}
-    for name in FOLDERS:
-        for path in (out / name).iterdir():
-            if f"{name}/{path.name}" not in named:
-                path.unlink()
+    named = {path for record in records for path in pictures_of(record)}
     manifest = manifest_of(source, done, triplets, described, skipped, count)
+    found = look_into(out)
     with atomic_file(out / LICENCES, overwrite=True) as stream:
         stream.write(licences_text(triplets).encode())
     write_triplets(triplets, out, overwrite=True)
-    _write_json(out / MANIFEST, manifest)
+    remove_unnamed(out, found, named)
+    write_manifest(out, manifest)
     return Built(out, read_triplets(out), manifest)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from mmgrad_explain.data.below import leads_out
 from mmgrad_explain.data.instances import InstanceSet, Label, Licence, Photo
 from mmgrad_explain.errors import InputError, did_you_mean
+from mmgrad_explain.text_lines import read_lines, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 Problems: TypeAlias = dict[str, list[str]]
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+OUTSIDE = "photograph outside of the folder"
+"""The problem with a file name that is absolute or has a ``..`` in it."""
 UNLABELLED = ("null", "background", "void", "unlabeled", "unlabelled", "ignore", "_background_")
 """Class names of index masks that mean no object."""
 _VOID = 255  # by custom "do not look here"
@@ -62,6 +66,8 @@ def read_coco(
             _note(problems, "image entry without id or file_name", str(entry)[:60])
         elif not labels.get(key):
             _note(problems, "photograph without a usable annotation", name)
+        elif leads_out(name):
+            _note(problems, OUTSIDE, name)
         elif not (images / name).is_file():
             _note(problems, "photograph missing", name)
         else:
@@ -71,7 +77,7 @@ def read_coco(
             size = (entry["height"], entry["width"]) if "height" in entry and "width" in entry else None
             photos.append(Photo(name, images / name, tuple(labels[key]), kind, picture, licence, size=size))
     if not photos:
-        example = next(iter(problems.get("photograph missing", ["none is named"])))
+        example = next(iter(problems.get("photograph missing", problems.get(OUTSIDE, ["none is named"]))))
         raise InputError(
             f"none of the photographs of {annotations} is in {images} (the first: {example}): give the folder that its "
             "file names are relative to"
@@ -106,6 +112,9 @@ def _panoptic_labels(
         key, picture = _get(entry, "image_id"), _get(entry, "file_name")
         if key is None or not isinstance(picture, str):
             _note(problems, "annotation without image_id or file_name", str(entry)[:60])
+            continue
+        if leads_out(picture):
+            _note(problems, "panoptic picture outside of its folder", picture)
             continue
         pictures[key] = picture
         for segment in _get(entry, "segments_info") or []:
@@ -187,7 +196,7 @@ def _class_names(labels: Path, names: Path | None) -> dict[int, str]:
             raise InputError(f"no class names: there is no labels.json in or beside {labels}, name a file with --names")
     if names.suffix.lower() != ".json":
         try:
-            return {i: line.strip() for i, line in enumerate(names.read_text("utf-8").splitlines()) if line.strip()}
+            return {i: trimmed(line) for i, line in enumerate(read_lines(names)) if trimmed(line)}
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"class names {names} cannot be read: {error}") from error
     data = _read_json(names)

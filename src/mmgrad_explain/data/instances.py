@@ -12,6 +12,7 @@ import numpy as np
 
 from mmgrad_explain.data.instance_masks import colour_ids, decode_segmentation
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.reading import reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -152,13 +153,10 @@ def _read_ids(path: Path, shape: tuple[int, int], kind: str) -> Any:
     """A mask picture's class numbers or identifiers, (H, W)."""
     from PIL import Image
 
-    try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB") if kind == "panoptic" else image)
-    except FileNotFoundError:
-        raise InputError(f"its mask {path.name} is not there") from None
-    except Exception as error:  # Pillow's plugins raise all sorts of things on damaged data
-        raise InputError(f"its mask {path.name} is damaged: {' '.join(str(error).split())}") from error
+    if not path.is_file():
+        raise InputError(f"its mask {path.name} is not there")
+    with reading(f"its mask {path.name} is damaged"), Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB") if kind == "panoptic" else image)
     ids = colour_ids(pixels) if kind == "panoptic" else pixels
     if ids.ndim != 2:
         raise InputError(f"its mask {path.name} is a colour picture, not one of class numbers")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import signal
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
     from typing import BinaryIO
-
-FOLDERS = ("references", "targets", "masks")
-"""Where a set's pictures lie."""
 
 FORMATS = ("png", "jpg", "npy")
 
@@ -89,19 +85,11 @@ class SceneSetOptions:
         )
 
 
-def prepare_worker() -> None:
-    """Let a worker process use one thread, and leave Ctrl-C to the process that started it."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def write_scenes(out: Path, options: SceneSetOptions, start: int, stop: int) -> tuple[bytes, float, float]:
     """Draw scenes and write their pictures and masks.
 
     Args:
-        out: The set's folder, with :data:`FOLDERS` in it.
+        out: The set's folder, with its folders in it.
         options: What scenes.
         start: The first scene.
         stop: The one after the last.

@@ -12,7 +12,6 @@ import itertools
 import json
 import os
 import platform
-import shutil
 import time
 from collections import Counter, deque
 from concurrent.futures import ProcessPoolExecutor
@@ -24,16 +23,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mmgrad_explain._version import __version__
-from mmgrad_explain.data.scene_files import FOLDERS, SceneSetOptions, prepare_worker, write_scenes
-from mmgrad_explain.data.triplets import FILE, picture_place
-from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.writing import atomic_file, check_writable
+from mmgrad_explain.data.scene_files import SceneSetOptions, write_scenes
+from mmgrad_explain.data.set_folder import (
+    FOLDERS,
+    JOURNAL,
+    begin_set,
+    check_options,
+    enter_folder,
+    look_into,
+    pictures_of,
+    remove_unnamed,
+    write_manifest,
+)
+from mmgrad_explain.data.set_workers import prepare_worker
+from mmgrad_explain.data.triplets import FILE
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.locking import locked
+from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-MANIFEST, JOURNAL = "manifest.json", "journal.jsonl"
-_OURS = {FILE, MANIFEST, JOURNAL, "contact_sheet.png", *FOLDERS}
 _CHUNK = 25  # scenes
 
 _Part = tuple[int, int]  # the first scene, and the one after the last
@@ -82,8 +92,8 @@ def build_scenes(
 
     Raises:
         OutputExistsError: The folder is not empty, and neither ``overwrite`` nor ``resume`` is asked for.
-        InputError: An option is wrong, the folder holds something else or a set of other options, or a worker was
-            killed.
+        InputError: An option is wrong, the folder is in use, or holds anything that no build of a set wrote or a set of
+            other options, or a worker was killed.
     """
     began = time.process_time()
     options = options or SceneSetOptions()
@@ -96,65 +106,48 @@ def build_scenes(
     described: dict[str, Any] = json.loads(json.dumps(asdict(options)))
     scenes = -(-count // options.edits)
     parts = [(start, min(start + _CHUNK, scenes)) for start in range(0, scenes, _CHUNK)]
-    done = _enter(out, described, parts, count, overwrite=overwrite, resume=resume)
-    missing = [part for part in parts if part not in done]
-    made, drawing, elsewhere = 0, 0.0, 0.0
-    with _open_journal(out) as journal:
-        for part, line, seconds, outside in _results(out, options, missing, workers):
-            try:
-                done[part] = journal.tell()
-                journal.write(line)
-                journal.flush()
-            except OSError as error:
-                raise InputError(f"cannot write to {out}: {error.strerror}; make room, then --resume") from error
-            drawing += seconds
-            elsewhere += outside
-            made += options.edits * (part[1] - part[0])
-            if progress is not None:
-                progress(min(count, options.edits * sum(last - first for first, last in done)))
-    manifest = _finish(out, [done[part] for part in parts], count, described)
+    with locked(out):
+        done = _enter(out, described, parts, count, overwrite=overwrite, resume=resume)
+        missing = [part for part in parts if part not in done]
+        made, drawing, elsewhere = 0, 0.0, 0.0
+        with _open_journal(out) as journal:
+            for part, line, seconds, outside in _results(out, options, missing, workers):
+                done[part] = _commit(out, journal, line)
+                drawing += seconds
+                elsewhere += outside
+                made += options.edits * (part[1] - part[0])
+                if progress is not None:
+                    progress(min(count, options.edits * sum(last - first for first, last in done)))
+        manifest = _finish(out, [done[part] for part in parts], count, described)
     return BuiltScenes(out, manifest, min(made, count), drawing, elsewhere + time.process_time() - began)
+
+
+def _commit(out: Path, journal: BinaryIO, line: bytes) -> int:
+    """Writes a line of the journal; gives its place."""
+    try:
+        place = journal.tell()
+        journal.write(line)
+        journal.flush()
+    except OSError as error:
+        raise InputError(f"cannot write to {out}: {error.strerror}; make room, then --resume") from error
+    return place
 
 
 def _enter(
     out: Path, described: dict[str, Any], parts: Sequence[_Part], count: int, *, overwrite: bool, resume: bool
 ) -> dict[_Part, int]:
     """Makes the folder ready, and gives what is done already, and where in the journal."""
-    check_writable(out / MANIFEST, overwrite=True)
-    if out.exists() and any(out.iterdir()):
-        ours = (out / MANIFEST).is_file()
-        if not (overwrite or resume):
-            way = "--resume goes on with it, --overwrite replaces it" if ours else "choose another folder"
-            raise OutputExistsError(f"{out} is not empty: {way}")
-        foreign = sorted({path.name for path in out.iterdir()} - _OURS)
-        if not ours or foreign:
-            what = f"holds {foreign[0]}" if foreign else f"has no {MANIFEST}"
-            raise InputError(f"{out} {what}, so it is not a set that was built here: choose another folder")
-        if resume:
-            return _resumed(out, described, parts, count)
-        for name in _OURS:
-            path = out / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    for name in FOLDERS:
-        (out / name).mkdir(parents=True, exist_ok=True)
-    _write_manifest(out, {"complete": False, "options": described})
-    return {}
+    before = enter_folder(out, overwrite=overwrite, resume=resume)
+    scenes = parts[-1][1]
+    if before is not None:
+        defaults = json.loads(json.dumps(asdict(SceneSetOptions())))  # of options that are newer than the set
+        check_options(out, {**defaults, **before["options"]}, described)
+        scenes = max(scenes, before["scenes"] if isinstance(before.get("scenes"), int) else 0)
+    begin_set(out, described, scenes=scenes)
+    return {} if before is None else _resumed(out, described, parts, count)
 
 
 def _resumed(out: Path, described: dict[str, Any], parts: Sequence[_Part], count: int) -> dict[_Part, int]:
-    try:
-        before = json.loads((out / MANIFEST).read_text("utf-8"))["options"]
-        before = {**json.loads(json.dumps(asdict(SceneSetOptions()))), **before}  # options that are newer than the set
-        other = sorted(key for key in described if before[key] != described[key])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{out / MANIFEST} is damaged: use --overwrite, or another folder") from error
-    if other:
-        raise InputError(
-            f"{out} was built with {other[0]} = {before[other[0]]!r}, not {described[other[0]]!r}: give the same "
-            "options to resume, or --overwrite"
-        )
-    for name in FOLDERS:
-        (out / name).mkdir(parents=True, exist_ok=True)
     there = {f"{name}/{entry.name}" for name in FOLDERS for entry in os.scandir(out / name)}
     journal = out / JOURNAL
     data = journal.read_bytes() if journal.is_file() else b""
@@ -164,16 +157,15 @@ def _resumed(out: Path, described: dict[str, Any], parts: Sequence[_Part], count
     for line in data.splitlines(keepends=True):
         try:
             entry = json.loads(line)
-        except ValueError:  # broken off: is made again
+            first, last = entry["scenes"]
+        except (ValueError, KeyError, TypeError, RecursionError):  # broken off: is made again
             continue
-        first, last = entry["scenes"]
         shorter |= first == parts[-1][0] and last > parts[-1][1]
         named = entry["records"][: count - first * described["edits"]]  # the files of others are taken away
-        if (first, last) in parts and all(path in there for record in named for path in _paths(record)):
+        if (first, last) in parts and all(path in there for record in named for path in pictures_of(record)):
             done[first, last] = len(kept)
             kept += line
     if shorter and described["format"] == "npy":  # stacks lose what the larger set named
-        _write_manifest(out, {"complete": False, "options": described})
         (out / FILE).unlink(missing_ok=True)
     if kept != data:
         with atomic_file(journal, overwrite=True) as stream:
@@ -212,10 +204,11 @@ def _results(
 
 
 def _finish(out: Path, places: Sequence[int], count: int, described: dict[str, Any]) -> dict[str, Any]:
-    """Writes what a set ends with, takes away files that no triplet names, and gives the manifest."""
+    """Writes what a set ends with, takes away pictures of ours that no triplet names, and gives the manifest."""
     counts: dict[str, Counter[str]] = {"edits": Counter(), "named by": Counter()}
     named: set[str] = set()
     partnered = written = 0
+    found = look_into(out)
     with (out / JOURNAL).open("rb") as journal, atomic_file(out / FILE, overwrite=True) as stream:
         for place in places:
             journal.seek(place)
@@ -226,13 +219,10 @@ def _finish(out: Path, places: Sequence[int], count: int, described: dict[str, A
                 partnered += bool(record["contrast_ids"])
                 counts["edits"][record["edit"]] += 1
                 counts["named by"][record["qualifier"]] += 1
-                named.update(_paths(record))
+                named.update(pictures_of(record))
                 stream.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
             written += len(records)
-    for name in FOLDERS:
-        for entry in list(os.scandir(out / name)):
-            if f"{name}/{entry.name}" not in named:
-                Path(entry.path).unlink()
+    remove_unnamed(out, found, named)
     manifest = {
         "complete": True,
         "count": written,
@@ -246,15 +236,5 @@ def _finish(out: Path, places: Sequence[int], count: int, described: dict[str, A
             **{package: version(package) for package in ("numpy", "pillow")},
         },
     }
-    _write_manifest(out, manifest)
+    write_manifest(out, manifest)
     return manifest
-
-
-def _paths(record: dict[str, Any]) -> tuple[str, ...]:
-    """The files a record needs."""
-    return tuple(picture_place(record[key])[0] for key in ("reference", "target", "mask", "target_mask"))
-
-
-def _write_manifest(out: Path, content: dict[str, Any]) -> None:
-    with atomic_file(out / MANIFEST, overwrite=True) as stream:
-        stream.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmgrad_explain.data.below import leads_out
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
+from mmgrad_explain.text_lines import read_lines
 from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 FILE = "triplets.jsonl"
 
 _RENAMED = {"class_name": "class", "is_thing": "isthing", "licence": "license", "licence_url": "license_url"}
+PICTURES = ("reference", "target", "mask", "target_mask")
+"""Keys of a record that name pictures and masks."""
 _NEEDED = ("id", "reference", "text", "target", "mask", "class", "edit")
 
 
@@ -137,11 +141,15 @@ class Triplet:
             folder: Where the paths start.
 
         Raises:
-            InputError: One of these keys is missing or no text, or a value is of the wrong kind.
+            InputError: One of these keys is missing or no text, a value is of the wrong kind, or a picture's path is
+            absolute or has a ``..`` in it.
         """
         absent = [key for key in _NEEDED if not isinstance(record.get(key), str)]
         if absent:
             raise InputError(f"a triplet needs the texts {', '.join(_NEEDED)}: {absent[0]} is not there")
+        for key in PICTURES:
+            if isinstance(record.get(key), str) and leads_out(record[key]):
+                raise InputError(f"triplet {record['id']}: the {key} {record[key]!r} leads out of the set's folder")
         values: dict[str, Any] = {"folder": folder}
         rest = dict(record)
         for f in fields(cls):
@@ -228,7 +236,7 @@ def read_triplets(folder: str | os.PathLike[str], *, fold: int | None = None) ->
     """
     file = Path(folder) / FILE
     try:
-        lines = file.read_text("utf-8").splitlines()
+        lines = read_lines(file)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{folder} is not a triplet set: it holds no {FILE}") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -10,7 +10,9 @@ from transformers import TrainerCallback
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.terminal import Bar, is_terminal
+from mmgrad_explain.text_lines import read_lines
 from mmgrad_explain.training.run_folder import EMA_FILE
+from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,11 +35,12 @@ class MetricsFile(TrainerCallback):  # type: ignore[misc]
         self.path = path
         if path.exists():
             try:
-                lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+                lines = [line for line in read_lines(path) if line.endswith("}")]
                 kept = [line for line in lines if json.loads(line)["step"] <= until]
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise InputError(f"{path} cannot be read: {error}") from error
-            path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            with atomic_file(path, overwrite=True) as stream:
+                stream.write("".join(f"{line}\n" for line in kept).encode())
 
     def on_log(self, _args: Any, state: Any, _control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """Write a line."""

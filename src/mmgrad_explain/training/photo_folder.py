@@ -17,6 +17,7 @@ from PIL.Image import Resampling
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
+from mmgrad_explain.reading import reading
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -120,11 +121,8 @@ def _pairs(folder: Path) -> list[tuple[Path, Path]]:
 
 
 def _open_labels(path: Path) -> Any:
-    try:
-        with Image.open(path) as image:
-            labels = image.copy()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    with reading(f"{path} cannot be read"), Image.open(path) as image:
+        labels = image.copy()
     if labels.mode not in ("L", "P"):
         raise InputError(f"{path} must hold one number a pixel (mode L or P), not {labels.mode}")
     return Image.fromarray(np.asarray(labels))

@@ -16,6 +16,7 @@ from mmgrad_explain.evaluation.localization import contrast_accuracy, roc_auc
 from mmgrad_explain.evaluation.report import mean_of
 from mmgrad_explain.evaluation.retrieval import recall_at, target_rank
 from mmgrad_explain.images import open_image
+from mmgrad_explain.notes import texts_of
 from mmgrad_explain.training.map_evaluation import (
     FIGURES,
     Faithfulness,
@@ -110,7 +111,7 @@ def evaluate_triplets(
         some = triplets[start : start + batch]
         images, targets = _pictures(some)
         inputs = composer.preprocess(images, [one.text for one in some], targets)
-        notices.update(dict.fromkeys(inputs.notices))
+        notices.update(dict.fromkeys(texts_of(inputs.notices)))
         on_target = torch.tensor([one.on_target for one in some])
         grids, output = draw_maps(composer, inputs.tensors, on_target, kinds)
         parts.append(embeddings(output))

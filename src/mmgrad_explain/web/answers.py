@@ -89,7 +89,7 @@ def record(asked: dict[str, Any], explanation: Explanation) -> dict[str, Any]:
 
     Returns:
         ``asked``, the ``explanation``'s manifest, and ``maps``: for each sample, and its target, the values on the
-        layer's grid as rows, the brightest region on the picture's own pixels, and what the map means in words.
+        layer's grid as rows, the brightest region on the picture's own pixels, what the map means in words, and notes.
     """
     maps = []
     for index in range(len(explanation)):
@@ -103,6 +103,7 @@ def record(asked: dict[str, Any], explanation: Explanation) -> dict[str, Any]:
                     "grid": explanation.calls[1 if of_target else 0][index].tolist(),
                     "brightest_region": None if region is None else region.to_dict(),
                     "in_words": explanation.in_words(index, target=of_target),
+                    "notes": [note.text for note in explanation.notes_of(index)],
                 }
             )
     return {"format": "mmgrad_explain.page/1", "asked": asked, "explanation": explanation.manifest(), "maps": maps}

@@ -9,6 +9,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.errors import MMGradError
+from mmgrad_explain.redacting import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,7 @@ def told(function: Callable[..., Any], outputs: int) -> Callable[..., Any]:
         except MMGradError as error:
             return (*[gr.skip()] * outputs, _line(str(error)))
         except Exception as error:  # noqa: BLE001 - models raise all sorts of things, and the page must stay usable
-            traceback.print_exc(file=sys.stderr)
+            sys.stderr.write(redact(traceback.format_exc()))
             said = f"this could not be done ({type(error).__name__}): the terminal where the page was started says more"
             return (*[gr.skip()] * outputs, _line(said))
         return (*(values if outputs > 1 else (values,)), "")

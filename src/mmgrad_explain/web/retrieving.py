@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -14,6 +13,8 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery import Gallery
 from mmgrad_explain.gallery_store import is_remote
 from mmgrad_explain.images import open_image
+from mmgrad_explain.notes import texts_of
+from mmgrad_explain.redacting import HIDDEN, redact_address
 from mmgrad_explain.web import snippet
 from mmgrad_explain.web.answers import record
 from mmgrad_explain.web.examples import write_pictures
@@ -237,12 +238,13 @@ class Searches:
 
     def _packed(self, walk: Walk, found: Retrieval, maps: RetrievalMaps, asked: dict[str, Any]) -> dict[str, Any]:
         first = tile(maps.query, title=f"You asked: {found.text}")
-        first["notes"] = list(dict.fromkeys([*found.notes, *first["notes"]]))
+        first["notes"] = list(dict.fromkeys([*texts_of(found.notes), *first["notes"]]))
         tiles = [first]
         hits = []
         for hit in found.hits:
             name = Path(hit.path).name
             one: dict[str, Any] = {"rank": hit.rank, "file": name, "score": hit.score, "state": hit.state}
+            one["notes"] = texts_of(maps.notes_of(hit.rank))
             if hit.rank in maps.hits:
                 explanation, index = maps.hits[hit.rank]
                 title = f"{hit.rank}. {name}"
@@ -253,7 +255,7 @@ class Searches:
             hits.append(one)
         turns = [{"picture": turn.name, "hit": turn.rank, "text": turn.text} for turn in walk.turns]
         data = record({"turns": turns, **asked, "gallery": self._shown_address()}, maps.query)
-        data |= {"hits": hits, "notes": list(maps.notes)}
+        data |= {"hits": hits, "notes": texts_of(maps.notes)}
         begun = walk.turns[0]
         code = snippet.of_walk(
             (self.reference_of(begun), begun.name),
@@ -267,7 +269,9 @@ class Searches:
         """The gallery's address as visitors may see it: without folders, user or password."""
         if self._address is None:
             return None
-        return re.sub(r"//[^/@]*@", "//", self._address) if is_remote(self._address) else Path(self._address).name
+        if not is_remote(self._address):
+            return Path(self._address).name
+        return redact_address(self._address).replace(f"{HIDDEN}@", "")
 
 
 def _start(reference: Hit | None, name: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.notes import OF_MAPS
 from mmgrad_explain.overlay import _ramp, colorize
 from mmgrad_explain.overlay_words import _ink, shade
 
@@ -30,7 +31,6 @@ COLORMAPS = ("turbo", "viridis", "inferno", "gray")
 """Which a reader of the page can choose from."""
 _LONGEST, _LONGEST_HEAT = 1024, 256  # pixels of the longer side that are sent
 _LOSSLESS = 100_000  # pixels up to which a picture is sent as PNG; beyond, JPEG is far smaller
-_OF_MAPS = "the map of samples "  # notes that begin like this name other tiles; a flat one says so itself
 
 
 def tile(
@@ -79,7 +79,7 @@ def tile(
         "flat": flat,
         "score": {"name": explanation.score_name, "value": float(explanation.score[index])},
         "words": None if words is None else [_packed_word(word) for word in words],
-        "notes": [note for note in dict.fromkeys(explanation.notes) if not note.startswith(_OF_MAPS)],
+        "notes": [note.text for note in explanation.notes_of(index) if note.kind not in OF_MAPS],
         "meaning": explanation.in_words(index, target=target),
         "action": None if action is None else {"label": action[0], "value": action[1]},
     }

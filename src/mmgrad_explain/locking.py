@@ -1,0 +1,93 @@
+"""One process at a time in a folder."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, BinaryIO
+
+from mmgrad_explain.errors import InputError, UnlockedWarning
+from mmgrad_explain.writing import advice_on, check_writable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LOCK = ".mmgrad-explain.lock"
+"""The file that is locked; it lies in the folder as long as somebody works there."""
+
+_held: set[BinaryIO] = set()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep all others out of a folder, which is made if needed, while the block runs.
+
+    The system lets go of the lock when the process ends, however it ends. A folder that was made for the block and is
+    empty after it is taken away.
+
+    Args:
+        folder: Where the block writes.
+
+    Raises:
+        InputError: Another process, or another thread, is at work there, or the folder cannot be written to.
+    """
+    check_writable(folder / LOCK, overwrite=True)
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = _acquired(folder)
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}: {advice_on(error)}") from error
+    _held.add(file)
+    try:
+        yield
+    finally:
+        _held.discard(file)
+        with suppress(OSError):
+            (folder / LOCK).unlink()  # while it is held: who waits for it finds out that it is gone
+        file.close()
+        for each in made:
+            with suppress(OSError):  # it is not empty
+                each.rmdir()
+
+
+def _acquired(folder: Path) -> BinaryIO:
+    path = folder / LOCK
+    while True:
+        file = path.open("ab")
+        try:
+            _lock(file)
+        except BlockingIOError:
+            file.close()
+            raise InputError(
+                f"{folder} is in use by another process: wait until it is done, or choose another folder"
+            ) from None
+        except (OSError, ImportError) as error:
+            warnings.warn(
+                f"{folder} cannot be locked on this system ({error}): see to it that no other process writes there",
+                UnlockedWarning,
+                stacklevel=4,
+            )
+            return file
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()  # it was taken away between opening and locking
+
+
+def _lock(file: BinaryIO) -> None:
+    import fcntl  # there is none on Windows
+
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _let_go() -> None:
+    """Close the files in a process that was forked, or it would hold the lock for as long as it lives."""
+    while _held:
+        _held.pop().close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -346,3 +347,15 @@ def test_offloaded_weights_are_not_moved(picture, tiny, monkeypatch):
     tiny.network.text.to("meta")
     with pytest.raises(InputError, match="device: weights of tiny are offloaded, and accelerate says where they run: "):
         explain(picture, "make it blue", model=tiny, device="cuda")
+
+
+def test_a_model_on_several_devices_stays_there(tiny, picture, monkeypatch):
+    there = [*tiny.parameters()]
+    moved = []
+    monkeypatch.setattr(tiny, "to", moved.append)
+    monkeypatch.setattr("mmgrad_explain.explaining.usable_device", lambda _: torch.device("cuda"))
+    elsewhere = SimpleNamespace(device=torch.device("cuda", 1), is_meta=False)
+    monkeypatch.setattr(tiny, "parameters", lambda: iter([*there, elsewhere]))
+    with pytest.raises(InputError, match=r"device: the parts of tiny.* lie on several devices, and stay there"):
+        explain(picture, "make it red", model=tiny, device="cuda")
+    assert moved == []

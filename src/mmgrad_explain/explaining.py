@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mmgrad_explain.attention import MultiModalGradAttention
 from mmgrad_explain.attention.phrases import PhraseMaps, check_spans, split_phrases
 from mmgrad_explain.attention.words import pieces_of_text
-from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.familiarity import grids_seen, unfamiliar
 from mmgrad_explain.composers.generative import GenerativeComposer
 from mmgrad_explain.composers.load import bundled_for, load_composer
@@ -24,10 +23,11 @@ if TYPE_CHECKING:
 
     import torch
     from PIL import Image
+    from torch import nn
 
     from mmgrad_explain.attention import Explanation
     from mmgrad_explain.attention.words import Pieces
-    from mmgrad_explain.composers.base import ComposerInputs
+    from mmgrad_explain.composers.base import Composer, ComposerInputs
 
 T = TypeVar("T")
 _MOST_PHRASES = 100
@@ -38,8 +38,9 @@ def explain(
     image: Any,
     text: str | Sequence[str],
     target: Any = None,
-    model: str | Path | Composer | None = None,
+    model: str | Path | nn.Module | None = None,
     *,
+    processor: Any = None,
     layer: str | Sequence[str] | None = None,
     score: str | Callable[..., torch.Tensor] | None = None,
     weighting: str | Callable[..., torch.Tensor] = "gradcam",
@@ -58,8 +59,9 @@ def explain(
             several texts is explained for each of them.
         target: The picture the change should lead to, or a list, one a picture. Scores that compare need it; with it
             the target gets a map too.
-        model: A bundled name, a model folder, a hub id, or a loaded composer. None takes the bundled model that knows
-            the most words of the texts.
+        model: A bundled name, a model folder, a hub id, a loaded composer, or a model in memory with its ``processor``.
+            None takes the bundled model that knows the most words of the texts.
+        processor: Of a model in memory, see :func:`~mmgrad_explain.composers.load.load_composer`.
         layer: Dotted name of the layer to explain, or several; the composer's own when None.
         score: What the gradient is taken of: a name (``"shift"``, ``"similarity"``, ``"pair"``, ``"pair-different"``,
             ``"image-text"``, ``"match"``, ``"answer"``) or any callable of the composer's output giving ``(B,)``; the
@@ -89,7 +91,7 @@ def explain(
         targets = _spread("target", targets, count)
     if model is None:
         model = bundled_for(texts)
-    composer = model if isinstance(model, Composer) else load_composer(model)
+    composer = load_composer(model, processor)
     one = len(texts) > 1 and targets is None and all(picture is images[0] for picture in images)
     with _on_device(composer, device) as place:
         namer = _namer(composer, texts) if words else None
@@ -119,7 +121,7 @@ def explain(
 def phrase_maps(
     image: Any,
     text: str,
-    model: str | Path | Composer | None = None,
+    model: str | Path | nn.Module | None = None,
     *,
     phrases: Sequence[str | tuple[int, int]] | None = None,
     **options: Any,
@@ -134,7 +136,8 @@ def phrase_maps(
         model: As for :func:`explain`.
         phrases: Parts of the sentence, as strings or as (start, end) in characters. None has them found by the rules of
             :mod:`~mmgrad_explain.attention.phrases`; where these find none, the sentence stands alone.
-        **options: Handed on to :func:`explain`: ``layer``, ``score``, ``weighting``, ``device``, ``words``.
+        **options: Handed on to :func:`explain`: ``layer``, ``score``, ``weighting``, ``device``, ``words``,
+            ``processor``.
 
     Returns:
         The maps, in one batch.
@@ -234,8 +237,10 @@ def _on_device(composer: Composer, device: str | torch.device | None) -> Iterato
         raise InputError(
             f"device: weights of {composer.name} are offloaded, and accelerate says where they run: leave device out"
         )
-    composer.to(place)
+    if len({parameter.device for parameter in composer.parameters()}) > 1:
+        raise InputError(f"device: the parts of {composer.name} lie on several devices, and stay there: leave it out")
     try:
+        composer.to(place)
         yield place
     finally:
         composer.to(home)

@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.load import BUNDLED, load_composer
 from mmgrad_explain.devices import usable_device
 from mmgrad_explain.embedding import embed_query, identify
@@ -36,9 +35,11 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from PIL import Image
+    from torch import nn
 
     from mmgrad_explain.attention import Explanation
     from mmgrad_explain.cir_evaluation import Progress
+    from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.gallery_index import IndexReport
     from mmgrad_explain.gallery_store import Entry
 
@@ -95,8 +96,9 @@ class Gallery:
     Args:
         address: A path that ends in ``.db`` (Milvus Lite keeps it in a folder of that name), or the address of a Milvus
             server, ``http://host:19530``.
-        model: A bundled name, a folder, a hub id, or a loaded composer. None takes the model that the gallery was made
-            with; of a new gallery, the bundled ``reference``.
+        model: A bundled name, a folder, a hub id, a loaded composer, or a model in memory with its ``processor``. None
+            takes the model that the gallery was made with; of a new gallery, the bundled ``reference``.
+        processor: Of a model in memory, see :func:`~mmgrad_explain.composers.load.load_composer`.
         create: Make the gallery where there is none.
         index: How a new gallery is searched, one of :data:`~mmgrad_explain.gallery_store.INDEXES`.
         collection: Name of the gallery there, so that a server can hold several.
@@ -115,8 +117,9 @@ class Gallery:
     def __init__(
         self,
         address: str | Path,
-        model: str | Path | Composer | None = None,
+        model: str | Path | nn.Module | None = None,
         *,
+        processor: Any = None,
         create: bool = False,
         index: str = "flat",
         collection: str = COLLECTION,
@@ -124,7 +127,7 @@ class Gallery:
     ) -> None:
         if index not in INDEXES:
             raise InputError(f"index {index!r}: there are {' and '.join(INDEXES)}")
-        loaded = None if model is None else _loaded(model, device)  # before anything is made
+        loaded = None if model is None else _loaded(model, device, processor)  # before anything is made
         self._store = GalleryStore(os.fspath(address), collection=collection, create=create)
         try:
             if loaded is None:
@@ -273,8 +276,8 @@ class Gallery:
         )
 
 
-def _loaded(model: str | Path | Composer, device: str | None) -> Composer:
-    composer = model if isinstance(model, Composer) else load_composer(model)
+def _loaded(model: str | Path | nn.Module, device: str | None, processor: Any = None) -> Composer:
+    composer = load_composer(model, processor)
     return composer if device is None else composer.to(usable_device(device))
 
 
@@ -295,9 +298,9 @@ def _source(store: GalleryStore) -> str:
     return source
 
 
-def _lasting(model: str | Path | Composer | None) -> str | None:
+def _lasting(model: str | Path | nn.Module | None) -> str | None:
     """What loads the model again, from whatever folder one is in."""
-    if model is None or isinstance(model, Composer):
+    if not isinstance(model, str | os.PathLike):
         return None
     text = os.fspath(model)
     if text not in BUNDLED and Path(text).expanduser().is_dir():

@@ -468,3 +468,26 @@ def test_the_trainer_trains_it(method, square, tmp_path, picture):
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     inside = "" if method is None else "tower."
     assert {f"{inside}model.visual.conv1.weight", f"{inside}model.token_embedding.weight"} <= changed
+
+
+@pytest.mark.parametrize("place", ["in the folder", "below the folder", "elsewhere"])
+def test_a_text_tower_without_the_hub(place, with_roberta, picture, tmp_path, monkeypatch):
+    """Config and tokenizer that a model names by a hub id lie in its folder, or it names a folder."""
+    folder, _ = with_roberta
+    expected = explain(picture, TEXTS[0], model=folder)
+    where = {"in the folder": folder, "below the folder": folder / "tower", "elsewhere": tmp_path / "other"}[place]
+    shutil.copytree(tmp_path / "text", where, dirs_exist_ok=True)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.move(folder / file, where / file)
+    shutil.rmtree(tmp_path / "text")
+    name = {"in the folder": "owner/tower", "below the folder": "tower", "elsewhere": str(where)}[place]
+    path = folder / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    config["model_cfg"]["text_cfg"] |= {"hf_model_name": name, "hf_tokenizer_name": name}
+    path.write_text(json.dumps(config))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", _no_hub)
+    assert explain(picture, TEXTS[0], model=folder).maps.equal(expected.maps)
+    if place == "in the folder":
+        (folder / "config.json").unlink()
+        with pytest.raises(InputError, match=r"check the network, or put its config\.json into the model's folder"):
+            load_composer(folder)

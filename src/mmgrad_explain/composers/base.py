@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from PIL import Image
 
@@ -110,3 +111,27 @@ class Composer(nn.Module, ABC):
             texts: Modifier texts, one a picture, not empty.
             targets: Target pictures, one a reference.
         """
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Have every module in evaluation mode inside the block; the flags are set one by one, and put back."""
+    training = [module for module in model.modules() if module.training]
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def layer_inside(model: nn.Module, layer: str) -> str | None:
+    """The name that a layer has in a model whose parts may be compiled, or adapted by PEFT; None if it has none.
+
+    Args:
+        model: The model.
+        layer: Dotted name, as it is without such wrappers.
+    """
+    plain = {name.replace("_orig_mod.", "").replace("base_model.model.", ""): name for name, _ in model.named_modules()}
+    return plain.get(layer)

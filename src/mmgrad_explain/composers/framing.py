@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from torch import nn
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import Placement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from PIL import Image
     from torch import Tensor
@@ -61,6 +62,68 @@ class Framing:
 def _offset(have: int, want: int) -> int:
     """Where the resized picture begins: padding is rounded down, a crop to even, as in both libraries."""
     return (want - have) // 2 if have < want else -round((have - want) / 2)
+
+
+# What a transform of torchvision, timm or open_clip does to a picture's values and not to its places.
+_POINTWISE = {
+    "ToTensor", "MaybeToTensor", "PILToTensor", "MaybePILToTensor", "ToImage", "ToDtype", "ConvertImageDtype",
+    "Normalize", "MaybeConvertMode", "RGB", "_convert_to_rgb",
+}  # fmt: skip
+
+
+def framing_of(transform: Any) -> Framing:
+    """The framing of a transform that is handed in: a resize, then perhaps a crop of the centre.
+
+    Args:
+        transform: A ``Compose`` as torchvision, timm and open_clip make it for evaluation.
+
+    Raises:
+        InputError: If it holds anything else, or its pictures have no one size.
+    """
+    resize: Any = None
+    scaled: tuple[int, ...] = (0, 0)
+    size: tuple[int, ...] = (0, 0)
+    for step in _steps(transform):
+        name = type(step).__name__ if isinstance(step, nn.Module) or not hasattr(step, "__name__") else step.__name__
+        if name in _POINTWISE:
+            continue
+        if name == "Resize" and resize is None and getattr(step, "max_size", None) is None:
+            sides = _sides(step.size)
+            resize, scaled = ("shortest", sides * 2) if len(sides) == 1 else ("squash", sides)
+            size = sides if len(sides) == 2 else (0, 0)
+        elif name == "ResizeKeepRatio" and resize is None and _keeps_still(step):
+            resize, scaled = "longest" if step.longest else "shortest", _sides(step.size)
+        elif name in {"CenterCrop", "CenterCropOrPad"} and resize is not None:
+            sides = _sides(step.size)
+            size = sides if len(sides) == 2 else sides * 2
+        else:
+            raise InputError(
+                f"processor: the transform has {name}, and where it puts a picture cannot be undone on the map: give "
+                "the one for evaluation, a resize and a crop of the centre"
+            )
+    if not size[0]:
+        raise InputError("processor: the transform gives pictures of no one size: it needs a resize and a crop")
+    return Framing(transform, (size[0], size[1]), (scaled[0], scaled[1]), resize)
+
+
+def _steps(transform: Any) -> Iterator[Any]:
+    """What a transform does, one after another."""
+    inside = getattr(transform, "transforms", None)
+    inside = transform if isinstance(transform, nn.Sequential) else inside
+    if inside is None:
+        yield transform
+    for step in inside or ():
+        yield from _steps(step)
+
+
+def _sides(size: Any) -> tuple[int, ...]:
+    return (int(size),) if isinstance(size, int | float) else tuple(map(int, size))
+
+
+def _keeps_still(step: Any) -> bool:
+    """Whether a ``ResizeKeepRatio`` is one of evaluation, of a kind that the framing knows."""
+    still = not getattr(step, "random_scale_prob", 0) and not getattr(step, "random_aspect_prob", 0)
+    return still and (step.longest == 1 or (step.longest == 0 and step.size[0] != step.size[1]))
 
 
 def timm_framing(data: Mapping[str, Any]) -> Framing:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import torch
 from torch.nn import functional as F
 
-from mmgrad_explain.composers.base import Composer, ComposerInputs
+from mmgrad_explain.composers.base import Composer, ComposerInputs, evaluating, layer_inside
 from mmgrad_explain.composers.files import read_config
 from mmgrad_explain.composers.generative_families import generative_family_of
 from mmgrad_explain.composers.generative_processor import NOT_ASKED, GenerativeProcessor, Prompt
 from mmgrad_explain.composers.huggingface_files import read_model
+from mmgrad_explain.composers.in_memory import part_of
 from mmgrad_explain.devices import device_of
 from mmgrad_explain.errors import InputError
 
@@ -69,7 +70,8 @@ class GenerativeComposer(Composer):
         self.family = family
         self.name = name
         self.max_new_tokens = max_new_tokens
-        self.target_layer = f"model.{family.layer(model.config)}"
+        layer = f"model.{family.layer(model.config)}"
+        self.target_layer = layer_inside(self, layer) or layer
 
     def preprocess(
         self,
@@ -147,7 +149,7 @@ class GenerativeComposer(Composer):
         for name in ("labels", "tiles"):
             tensors.pop(name, None)
         place = device_of(self.model)
-        with torch.no_grad():
+        with evaluating(self.model), torch.no_grad():
             found = self.model.generate(
                 **{name: tensor.to(place) for name, tensor in tensors.items()},
                 max_new_tokens=self.max_new_tokens,
@@ -172,3 +174,24 @@ class GenerativeComposer(Composer):
         family = generative_family_of(read_config(folder), name)
         model = read_model(folder, family.model_class, family.title, own_dtype=True)
         return cls(model, GenerativeProcessor.from_pretrained(folder, family), family, name).eval()
+
+    @classmethod
+    def from_memory(cls, model: Any, processor: Any, name: str) -> GenerativeComposer:
+        """Take a model of transformers as it is.
+
+        Args:
+            model: Of the class that its family names.
+            processor: Its whole processor, since it puts the picture's tokens into the prompt.
+            name: What the model is called.
+
+        Raises:
+            InputError: If the model is of a kind that cannot be used, or the processor is missing or no whole one.
+        """
+        family = generative_family_of(model.config.to_dict(), name)
+        model = part_of(model, family.model_class, family.title)
+        if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
+            raise InputError(
+                f"processor: a {family.model_class} needs its whole processor, which puts the picture into the "
+                "prompt: give processor=AutoProcessor.from_pretrained(...)"
+            )
+        return cls(model, GenerativeProcessor(processor, family), family, name)

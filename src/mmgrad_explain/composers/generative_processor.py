@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.composers.huggingface_files import silent
-from mmgrad_explain.composers.huggingface_processor import TOKENIZING, check_one_size
+from mmgrad_explain.composers.huggingface_processor import check_one_size, tokenizing
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class GenerativeProcessor:
             if self._stands_for_pictures(text):
                 raise InputError(f"the text {text!r} holds what stands for the picture, which is put in by itself")
             try:
-                with TOKENIZING:
+                with tokenizing(self.tokenizer):
                     made = self.processor(images=[image], text=[self.prompt(text)], return_tensors="pt", **options)
             except (ValueError, TypeError, KeyError, IndexError) as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -105,7 +105,7 @@ class GenerativeProcessor:
         Raises:
             InputError: If it is empty.
         """
-        with TOKENIZING:
+        with tokenizing(self.tokenizer):
             found = self.tokenizer(answer, add_special_tokens=False)["input_ids"] if answer else []
         if not found:
             raise InputError("answer is empty: say what the model might answer, or leave it out to have it answer")

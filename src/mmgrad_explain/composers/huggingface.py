@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mmgrad_explain.composers.base import layer_inside
 from mmgrad_explain.composers.dual_encoder import DualEncoder, unit_features
 from mmgrad_explain.composers.files import CONFIG, read_config
-from mmgrad_explain.composers.huggingface_families import Family, family_of
+from mmgrad_explain.composers.huggingface_families import FAMILIES, Family, family_of
 from mmgrad_explain.composers.huggingface_files import read_model, silent
 from mmgrad_explain.composers.huggingface_processor import HuggingFaceProcessor, PatchProcessor
+from mmgrad_explain.composers.in_memory import part_of, pictures_and_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,9 +44,8 @@ class HuggingFaceComposer(DualEncoder):
         self.processor = processor
         self.family = family
         self.name = name
-        layer = family.layer(_vision_config(model))
         # Where a version of transformers names its parts differently, the layer is looked for at every explanation.
-        self.target_layer = layer if layer in dict(self.named_modules()) else None
+        self.target_layer = layer_inside(self, family.layer(_vision_config(model)))
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Pictures ``(B, 3, H, W)`` to unit embeddings ``(B, D)``; where text is read with them, to tokens."""
@@ -88,6 +89,29 @@ class HuggingFaceComposer(DualEncoder):
         composer = composer_class(family)(model, processor, family, name)
         composer.eval()
         return composer
+
+    @classmethod
+    def from_memory(cls, model: Any, processor: Any, name: str) -> Composer:
+        """Take a model of transformers as it is.
+
+        Args:
+            model: Of a class of one of the families, or with one inside.
+            processor: See :func:`~.in_memory.pictures_and_words`.
+            name: What the model is called.
+
+        Raises:
+            InputError: If the model is of a kind that cannot be used, or something is missing.
+        """
+        kind = str(model.config.model_type)
+        wanted = FAMILIES[kind].architectures if kind in FAMILIES else ()
+        known = [one.__name__ for one in type(model).__mro__ if one.__name__ in wanted] or [type(model).__name__]
+        family = family_of({"model_type": kind, "architectures": known}, name)
+        model = part_of(model, family.model_class, family.title)
+        images, words = pictures_and_words(processor, model)
+        of_family = PatchProcessor if family.composer == "patches" else HuggingFaceProcessor
+        positions = min(_text_positions(model.config) - family.extra_positions, words.model_max_length)
+        own = of_family(images, words, positions, fixed_length=family.fixed_length)
+        return composer_class(family)(model, own, family, name)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model and its processor into a folder as transformers has them, made if needed."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmgrad_explain.composers.base import Composer
+from mmgrad_explain.composers.base import Composer, layer_inside
 from mmgrad_explain.composers.dual_encoder import TwoTowerOutput, unit_features
 from mmgrad_explain.composers.huggingface import HuggingFaceComposer
 from mmgrad_explain.composers.huggingface_processor import check_one_size
@@ -130,8 +130,7 @@ class JointComposer(Composer):
         self.processor = processor
         self.family = family
         self.name = name
-        layer = family.layer(model.config)
-        self.target_layer = layer if layer in dict(self.named_modules()) else None
+        self.target_layer = layer_inside(self, family.layer(model.config))
 
     def preprocess(
         self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None

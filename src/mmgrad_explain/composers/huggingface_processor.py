@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +16,7 @@ from mmgrad_explain.images import Placement
 from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from PIL import Image
@@ -28,8 +29,24 @@ TOKENIZER_FILES = (
     "tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
 )  # fmt: skip
 
-TOKENIZING = threading.Lock()
-"""Held while a tokenizer works: it sets its padding and truncation anew each time, so that threads take turns."""
+_TOKENIZING = threading.Lock()
+
+
+@contextmanager
+def tokenizing(tokenizer: Any) -> Iterator[None]:
+    """Let a tokenizer of transformers work inside the block, and find it as it was afterwards.
+
+    It sets the padding and truncation of the library below it anew each time, so that threads take turns.
+    """
+    backend = getattr(tokenizer, "_tokenizer", None)
+    with _TOKENIZING:
+        before = getattr(backend, "padding", None), getattr(backend, "truncation", None)
+        try:
+            yield
+        finally:
+            if backend is not None and (backend.padding, backend.truncation) != before:
+                backend.no_padding() if before[0] is None else backend.enable_padding(**before[0])
+                backend.no_truncation() if before[1] is None else backend.enable_truncation(**before[1])
 
 
 class HuggingFaceProcessor(SquarePictures):
@@ -101,7 +118,7 @@ class HuggingFaceProcessor(SquarePictures):
 
     def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
         """Texts to ids and mask ``(B, L)`` int64; what was cut is added to ``notices``. An empty text has no mask."""
-        with TOKENIZING:
+        with tokenizing(self.tokenizer):
             counts = [len(self.tokenizer(text, verbose=False)["input_ids"]) for text in texts]
             encoded = self.tokenizer(
                 list(texts),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from importlib import import_module, resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.errors import HubUnreachableError, InputError, did_you_mean
 from mmgrad_explain.reading import reading
@@ -13,13 +13,18 @@ from mmgrad_explain.reading import reading
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import nn
+
     from mmgrad_explain.composers.base import Composer
 
 BUNDLED = ("reference", "clothing")
 """Names of the models that ship with the package."""
 
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
-_HUB_WEIGHTS = ["model*.safetensors", "tower/*.safetensors", "familiarity.safetensors", "pytorch_model.bin"]
+_HUB_WEIGHTS = [
+    "model*.safetensors", "tower/*.safetensors", "familiarity.safetensors", "pytorch_model.bin",
+    "adapter_model.safetensors", "adapter_model.bin", "0_CLIPModel/model*.safetensors", "0_CLIPModel/pytorch_model.bin",
+]  # fmt: skip
 
 # The models of this package by the ``model_type`` in their config.json: where each is read.
 _OWN = {
@@ -31,24 +36,35 @@ _OWN = {
 }
 
 
-def load_composer(model: str | Path, *, local_files_only: bool = False) -> Composer:
-    """Load a composer.
+def load_composer(model: str | Path | nn.Module, processor: Any = None, *, local_files_only: bool = False) -> Composer:
+    """Load a composer, or make one of a model in memory.
 
     Args:
         model: A bundled name (:data:`BUNDLED`), a local folder, or a hub id ``owner/name``. In this order: what exists
             as a folder is never looked for on the hub. Where there is a model of transformers and one of open_clip, the
             first is taken; ``hf-hub:owner/name`` and ``local-dir:folder``, as open_clip's users write, mean the other.
+            Or a model of transformers or open_clip in memory, compiled, distributed or with PEFT's adapters, too; it
+            is left in its mode and on its device. A composer is given back.
+        processor: For a model in memory: of transformers its processor, or (image processor, tokenizer); of open_clip
+            (transform of evaluation, tokenizer); in any order.
         local_files_only: Ask no hub: a hub id is looked for in the local cache alone.
 
     Returns:
-        The composer, on the CPU, in eval mode.
+        The composer; one that was read from a folder is on the CPU, in eval mode.
 
     Raises:
+        TypeError: If ``model`` is none of these.
         InputError: If there is no such model, it cannot be fetched, or it is of a kind that is not supported.
         HubUnreachableError: An InputError too: if the hub cannot be reached, and the model is not in the local cache.
     """
     from mmgrad_explain.composers.openclip_files import PREFIXES
 
+    if not isinstance(model, str | os.PathLike):
+        from mmgrad_explain.composers.in_memory import composer_around
+
+        return composer_around(model, processor)
+    if processor is not None:
+        raise InputError(f"processor: {os.fspath(model)!r} is loaded with its own: leave it out, or hand in the model")
     text = os.fspath(model)
     if text in BUNDLED:
         return _from_folder(_bundled_folder(text), text)
@@ -56,12 +72,12 @@ def load_composer(model: str | Path, *, local_files_only: bool = False) -> Compo
     text = text.removeprefix(prefix)
     folder = Path(text).expanduser()
     if folder.is_dir() and prefix != "hf-hub:":
-        return _from_folder(folder, folder.name, open_clip=bool(prefix))
+        return _from_folder(folder, folder.name, open_clip=bool(prefix), local_files_only=local_files_only)
     if folder.exists():
         raise InputError(f"{text} is a file, not a model folder: give the folder that holds config.json")
     if text.count("/") == 1 and not text.startswith((".", "/", "~")):
         fetched = _fetch_model(text, open_clip=bool(prefix), local_files_only=local_files_only)
-        return _from_folder(fetched, text, open_clip=bool(prefix))
+        return _from_folder(fetched, text, open_clip=bool(prefix), local_files_only=local_files_only)
     hint = did_you_mean(text, BUNDLED)
     names = ", ".join(BUNDLED)
     raise InputError(f"no model {text!r}: {hint}give a bundled name ({names}), a folder, or a hub id owner/name")
@@ -101,16 +117,21 @@ def _fetch_model(hub_id: str, *, open_clip: bool, local_files_only: bool) -> Pat
     return folder
 
 
-def _from_folder(folder: Path, name: str, *, open_clip: bool = False) -> Composer:
+def _from_folder(folder: Path, name: str, *, open_clip: bool = False, local_files_only: bool = False) -> Composer:
     with reading(f"the model in {folder} cannot be loaded"):  # transformers, timm and others raise all sorts of things
-        return _read(folder, name, open_clip=open_clip)
+        return _read(folder, name, open_clip=open_clip, local_files_only=local_files_only)
 
 
-def _read(folder: Path, name: str, *, open_clip: bool) -> Composer:
+def _read(folder: Path, name: str, *, open_clip: bool, local_files_only: bool) -> Composer:
+    from mmgrad_explain.composers.adapters import CONFIG_FILE, load_adapted
     from mmgrad_explain.composers.files import read_config
     from mmgrad_explain.composers.generative_families import FAMILIES
     from mmgrad_explain.composers.openclip_files import is_open_clip
+    from mmgrad_explain.composers.sentence_transformers_files import sentence_transformers_part
 
+    if (folder / CONFIG_FILE).is_file():
+        return load_adapted(folder, name, local_files_only=local_files_only)
+    folder = sentence_transformers_part(folder)
     if is_open_clip(folder, preferred=open_clip):
         module, reader = "openclip", "OpenClipComposer"
     else:

@@ -13,12 +13,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import nn
 from torch.nn import functional as F
 
+from mmgrad_explain.composers.base import evaluating
 from mmgrad_explain.composers.files import write_model
-from mmgrad_explain.composers.framing import open_clip_framing
-from mmgrad_explain.composers.openclip_files import CONFIG_FILE, WEIGHT_FILES, read_open_clip_config
-from mmgrad_explain.composers.openclip_processor import OpenClipProcessor, open_clip_tokenizer
+from mmgrad_explain.composers.framing import framing_of, open_clip_framing
+from mmgrad_explain.composers.openclip_files import (
+    CONFIG_FILE,
+    WEIGHT_FILES,
+    local_source,
+    read_open_clip_config,
+    text_tower_of,
+)
+from mmgrad_explain.composers.openclip_processor import OpenClipProcessor, open_clip_tokenizer, transform_and_tokenizer
 from mmgrad_explain.composers.timm_layers import GridLayer, find_grid_layer
 from mmgrad_explain.composers.tower import TowerComposer
 from mmgrad_explain.errors import InputError
@@ -33,7 +42,7 @@ class OpenClipComposer(TowerComposer):
     """A model of open_clip with its own preprocessing and tokenizer.
 
     Args:
-        model: Of open_clip, in eval mode.
+        model: Of open_clip.
         processor: For it.
         name: What it is called.
         config: What its folder's ``open_clip_config.json`` holds; without it the model cannot be saved.
@@ -55,7 +64,7 @@ class OpenClipComposer(TowerComposer):
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Pictures ``(B, 3, H, W)`` to unit embeddings ``(B, D)``."""
-        features: Tensor = self.model.encode_image(pixel_values).float()
+        features: Tensor = self.model.encode_image(pixel_values.to(_dtype_of(self.model.visual))).float()
         if features.ndim == 3:  # of an attention pooling with a single query
             features = features[:, 0]
         return F.normalize(features, dim=-1)
@@ -87,6 +96,28 @@ class OpenClipComposer(TowerComposer):
         tokenizer = open_clip_tokenizer(config["model_cfg"].get("text_cfg") or {}, folder)
         return cls(model, OpenClipProcessor(framing, tokenizer), name, config).eval()
 
+    @classmethod
+    def from_memory(cls, model: Any, processor: Any, name: str) -> OpenClipComposer:
+        """Take a model of open_clip as it is.
+
+        Args:
+            model: As open_clip's factory gives it.
+            processor: The transform of evaluation and the tokenizer, in any order.
+            name: What the model is called.
+
+        Raises:
+            InputError: If one is missing, does not fit the model, or cannot be undone on the map.
+        """
+        transform, tokenizer = transform_and_tokenizer(processor, model)
+        framing, side = framing_of(transform), model.visual.image_size
+        size = (side, side) if isinstance(side, int) else tuple(side)
+        if framing.size != size:
+            given, taken = (" x ".join(map(str, one)) for one in (framing.size, size))
+            raise InputError(
+                f"processor: the transform gives pictures of {given} pixels, the model takes {taken}: take its own"
+            )
+        return cls(model, OpenClipProcessor(framing, tokenizer), name)
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config, weights and, where it is one of transformers, the tokenizer into a folder, made if needed.
 
@@ -98,6 +129,12 @@ class OpenClipComposer(TowerComposer):
         folder = Path(folder)
         write_model(folder, self.config, self.model.state_dict(), (CONFIG_FILE, WEIGHT_FILES[0]))
         self.processor.save_tokenizer(folder)
+
+
+def _dtype_of(visual: Any) -> torch.dtype:
+    """What a vision tower's pictures must be; in a model of half precision its norms may be in full."""
+    weighted = (module for module in visual.modules() if isinstance(module, nn.Conv2d | nn.Linear))
+    return next(module.weight.dtype for module in weighted)
 
 
 def grid_layer_of(visual: Any, input_size: tuple[int, int]) -> GridLayer:
@@ -114,7 +151,8 @@ def grid_layer_of(visual: Any, input_size: tuple[int, int]) -> GridLayer:
         InputError: If it gives no single embedding, or a timm tower does not say how its features lie.
     """
     if hasattr(visual, "trunk"):
-        return find_grid_layer(visual.eval(), input_size, "trunk")[0]
+        with evaluating(visual):
+            return find_grid_layer(visual, input_size, "trunk")[0]
     if hasattr(visual, "attnpool"):
         return GridLayer("layer4", "nchw", (input_size[0] // 32, input_size[1] // 32))
     last = f"transformer.resblocks.{len(visual.transformer.resblocks) - 1}"
@@ -131,6 +169,13 @@ def grid_layer_of(visual: Any, input_size: tuple[int, int]) -> GridLayer:
     return GridLayer(name, "tokens", (height, width), tokens=1 + height * width, prefix=1)
 
 
+def _fetched(name: str) -> Path:
+    """The config of a text tower that neither the folder nor this machine has."""
+    from mmgrad_explain.composers.load import fetch
+
+    return fetch(name, ["config.json"], "put its config.json into the model's folder")
+
+
 def _build(model_config: Mapping[str, Any], folder: Path) -> Any:
     """The model with its weights, in float32 and eval mode."""
     from open_clip.coca_model import CoCa
@@ -143,6 +188,9 @@ def _build(model_config: Mapping[str, Any], folder: Path) -> Any:
         raise InputError(
             f"{folder}: a model's config must not load weights from elsewhere ({vision['timm_model_name']})"
         )
+    if isinstance(text.get("hf_model_name"), str):
+        beside = folder if text_tower_of(folder) else local_source(text["hf_model_name"], folder)
+        text["hf_model_name"] = str(beside or _fetched(text["hf_model_name"]))
     text["hf_model_pretrained"] = vision["timm_model_pretrained"] = False
     custom = bool(config.pop("custom_text", False) or text.get("hf_model_name"))
     kind = (CoCa if "multimodal_cfg" in config else CustomTextCLIP) if custom else CLIP

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from mmgrad_explain.composers.files import CONFIG, read_config
+from mmgrad_explain.composers.generative_families import FAMILIES as GENERATIVE
+from mmgrad_explain.composers.huggingface_families import FAMILIES
 from mmgrad_explain.errors import InputError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHT_FILES = (
@@ -24,13 +24,30 @@ PREFIXES = ("hf-hub:", "local-dir:")
 def is_open_clip(folder: Path, *, preferred: bool = False) -> bool:
     """Whether a folder is to be read as a model of open_clip.
 
-    Where there is a config of transformers too, that is taken, unless open_clip's is ``preferred``.
+    Where there is a config of a whole model of transformers too, that is taken, unless open_clip's is ``preferred``.
+    The config of a text tower beside it belongs to open_clip's model.
     """
     if not (folder / CONFIG_FILE).is_file():
         return False
     if preferred or not (folder / CONFIG).is_file():
         return True
-    return "model_type" not in read_config(folder)
+    kind = read_config(folder).get("model_type")
+    return kind is None or kind == text_tower_of(folder)
+
+
+def text_tower_of(folder: Path) -> str | None:
+    """The ``model_type`` of the text tower whose transformers config lies in the folder; None if there is none."""
+    if not (folder / CONFIG).is_file():
+        return None
+    text = read_open_clip_config(folder)["model_cfg"].get("text_cfg")
+    kind = read_config(folder).get("model_type")
+    whole = {*FAMILIES, *GENERATIVE, "vision-text-dual-encoder"}
+    return str(kind) if isinstance(text, dict) and text.get("hf_model_name") and kind not in whole else None
+
+
+def local_source(name: str, folder: Path) -> Path | None:
+    """The folder that a name in a model's config means, from where one is or from the model's; None for a hub id."""
+    return next((one for one in (Path(name).expanduser(), folder / name) if one.is_dir()), None)
 
 
 def read_open_clip_config(folder: Path) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mmgrad_explain.composers.base import prepare_batch
-from mmgrad_explain.composers.huggingface_processor import TOKENIZER_FILES
+from mmgrad_explain.composers.huggingface_processor import TOKENIZER_FILES, tokenizing
+from mmgrad_explain.composers.openclip_files import local_source
 from mmgrad_explain.composers.square_pictures import SquarePictures
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.notes import Note
@@ -31,16 +33,17 @@ class OpenClipProcessor(SquarePictures):
     Args:
         framing: Of pictures.
         own_tokenizer: ``SimpleTokenizer`` or ``HFTokenizer`` of open_clip.
-
-    Attributes:
-        tokenizer: What tells the words of a text apart.
     """
 
     def __init__(self, framing: Framing, own_tokenizer: Any) -> None:
         self.framing = framing
         self.own_tokenizer = own_tokenizer
-        simple = hasattr(own_tokenizer, "bpe_ranks")
-        self.tokenizer = fast_tokenizer(own_tokenizer) if simple else own_tokenizer.tokenizer
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """What tells the words of a text apart."""
+        simple = hasattr(self.own_tokenizer, "bpe_ranks")
+        return fast_tokenizer(self.own_tokenizer) if simple else self.own_tokenizer.tokenizer
 
     def __call__(
         self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
@@ -67,10 +70,11 @@ class OpenClipProcessor(SquarePictures):
         The mask is not for the model, which reads the ids alone; an empty text has none.
         """
         length = int(self.own_tokenizer.context_length)
-        ids = self.own_tokenizer(list(texts))
+        with tokenizing(getattr(self.own_tokenizer, "tokenizer", None)):
+            ids = self.own_tokenizer(list(texts))
+            counts = [self._count(text) for text in texts]
         mask = torch.zeros_like(ids)
-        for row, text in enumerate(texts):
-            count = self._count(text)
+        for row, (text, count) in enumerate(zip(texts, counts, strict=True)):
             if notices is not None and count > length:
                 cut = f"the text has {count} tokens, the model takes {length}: the rest was cut"
                 notices.append(Note("cut-text", cut, (row,)))
@@ -89,12 +93,49 @@ class OpenClipProcessor(SquarePictures):
         return len(own.tokenizer(own.clean_fn(text), verbose=False)["input_ids"])
 
 
+def transform_and_tokenizer(processor: Any, model: Any) -> tuple[Any, Any]:
+    """The transform and the tokenizer that were handed in for a model of open_clip.
+
+    Args:
+        processor: The two, in any order.
+        model: For what it takes.
+
+    Raises:
+        InputError: If one is missing, or the tokenizer gives more tokens than the model takes.
+    """
+    both = "(preprocess_val, open_clip.get_tokenizer(...))"
+    given = list(processor) if isinstance(processor, tuple | list) else [processor]
+    given = [one for one in given if one is not None]
+    words = [one for one in given if hasattr(one, "context_length") or getattr(one, "__name__", "") == "tokenize"]
+    transforms = [one for one in given if one not in words and callable(one)]
+    missing = "tokenizer" if transforms and not words else "transform of evaluation" if words else "two"
+    if len(words) != 1 or len(transforms) != 1:
+        what = f"the {missing} of them is missing" if len(given) < 2 else f"got {len(given)} things"
+        raise InputError(
+            f"processor: a model of open_clip needs its transform of evaluation and its tokenizer, {what}: give "
+            f"processor={both}"
+        )
+    (transform,), (tokenizer,) = transforms, words
+    longest = int(getattr(model, "context_length", None) or getattr(model.text, "context_length", 0) or 0)
+    if not hasattr(tokenizer, "context_length"):  # open_clip.tokenize, a function
+        from open_clip.tokenizer import SimpleTokenizer
+
+        tokenizer = SimpleTokenizer(context_length=longest)
+    if longest and int(tokenizer.context_length) > longest:
+        raise InputError(
+            f"processor: the tokenizer gives {tokenizer.context_length} tokens, the model takes {longest}: take the "
+            "model's own, open_clip.get_tokenizer(name)"
+        )
+    return transform, tokenizer
+
+
 def open_clip_tokenizer(text_config: Mapping[str, Any], folder: Path) -> Any:
     """The tokenizer that open_clip takes for a text tower.
 
     Args:
         text_config: The model's ``text_cfg``.
-        folder: Of the model. A tokenizer of transformers is looked for in it, then on the hub by the config's name.
+        folder: Of the model. A tokenizer of transformers is looked for in it, then in a folder of the config's name,
+            from where one is or from ``folder``, then on the hub.
 
     Raises:
         InputError: If there is none, or it cannot be read.
@@ -108,7 +149,7 @@ def open_clip_tokenizer(text_config: Mapping[str, Any], folder: Path) -> Any:
     try:
         if not name:
             return SimpleTokenizer(context_length=length, **options)
-        source = str(folder) if here else _fetched(str(name))
+        source = str(folder if here else local_source(str(name), folder) or _fetched(str(name)))
         options.pop("trust_remote_code", None)
         return HFTokenizer(source, length, tokenizer_mode=text_config.get("tokenizer_mode"), **options)
     except InputError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mmgrad_explain.composers.base import Composer, ComposerInputs
 from mmgrad_explain.composers.build import MODEL_TYPE, PREFIX, build_network, network_config
@@ -11,6 +11,7 @@ from mmgrad_explain.composers.familiarity import Familiarity
 from mmgrad_explain.composers.files import fill, fitting, read_own_config, read_weights
 from mmgrad_explain.composers.network import ComposedOutput
 from mmgrad_explain.composers.processor import ReferenceProcessor
+from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,6 +89,17 @@ class ReferenceComposer(Composer):
     def feature_grid(self, features: Tensor) -> Tensor:
         """The features are a grid, ``(B, C, h, w)``."""
         return features
+
+    @classmethod
+    def from_memory(cls, model: Any, processor: Any, name: str) -> ReferenceComposer:
+        """Take a :class:`~.reference.ReferenceModel` as it is.
+
+        Raises:
+            InputError: If the processor is missing.
+        """
+        if not isinstance(processor, ReferenceProcessor):
+            raise InputError("processor: give the model's own: processor=ReferenceProcessor.from_pretrained(folder)")
+        return cls(model.network, processor, name)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, name: str | None = None) -> ReferenceComposer:

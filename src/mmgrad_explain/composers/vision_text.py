@@ -8,11 +8,13 @@ from mmgrad_explain.composers.huggingface import HuggingFaceComposer
 from mmgrad_explain.composers.huggingface_families import Family
 from mmgrad_explain.composers.huggingface_files import read_model
 from mmgrad_explain.composers.huggingface_processor import HuggingFaceProcessor
+from mmgrad_explain.composers.in_memory import part_of, pictures_and_words
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MODEL_TYPE = "vision-text-dual-encoder"
+_CLASS = "VisionTextDualEncoderModel"
 # By the vision model's type, the names that transformers gives the layer: where a class token stands for the picture,
 # the first norm of the last block, {} its number; where all patches are pooled, the last norm.
 _VIT = ("encoder.layer.{}.layernorm_before", "layers.{}.layernorm_before")
@@ -45,14 +47,38 @@ class VisionTextComposer(HuggingFaceComposer):
         Raises:
             InputError: If something is missing or damaged.
         """
-        model = read_model(folder, "VisionTextDualEncoderModel", "a pair of a vision and a text model")
-        layer = layer_of(model)
-        family = Family("VisionTextDualEncoder", "VisionTextDualEncoderModel", lambda _config: layer)
-        text = model.config.text_config
-        padded = int(text.pad_token_id) + 1 if "roberta" in text.model_type else 0
-        positions = int(text.max_position_embeddings) - padded
-        processor = HuggingFaceProcessor.from_pretrained(folder, positions, fixed_length=False)
-        return cls(model, processor, family, name).eval()
+        model = read_model(folder, _CLASS, "a pair of a vision and a text model")
+        processor = HuggingFaceProcessor.from_pretrained(folder, _positions(model), fixed_length=False)
+        return cls(model, processor, _family(model), name).eval()
+
+    @classmethod
+    def from_memory(cls, model: Any, processor: Any, name: str) -> VisionTextComposer:
+        """Take a ``VisionTextDualEncoderModel`` as it is.
+
+        Args:
+            model: In any mode, on any device.
+            processor: See :func:`~.in_memory.pictures_and_words`.
+            name: What the model is called.
+
+        Raises:
+            InputError: If the processor, or a part of it, is missing.
+        """
+        model = part_of(model, _CLASS, "transformers' pairs of a vision and a text model")
+        images, words = pictures_and_words(processor, model)
+        own = HuggingFaceProcessor(images, words, min(_positions(model), words.model_max_length))
+        return cls(model, own, _family(model), name)
+
+
+def _family(model: Any) -> Family:
+    layer = layer_of(model)
+    return Family("VisionTextDualEncoder", _CLASS, lambda _config: layer)
+
+
+def _positions(model: Any) -> int:
+    """How many tokens the text model takes."""
+    text = model.config.text_config
+    padded = int(text.pad_token_id) + 1 if "roberta" in text.model_type else 0
+    return int(text.max_position_embeddings) - padded
 
 
 def layer_of(model: Any) -> str:

@@ -1,0 +1,180 @@
+"""A model in memory and its processor in, a composer out. The model stays where it is, as it is.
+
+The composer holds the very module, so that what is trained later is explained as it then is. Wrappers that leave the
+layers in their place are taken off: torch.compile, DistributedDataParallel, DataParallel, and PEFT's models with
+adapters inside (Hu et al., LoRA, arXiv 2106.09685, and its kin).
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmgrad_explain.composers.base import Composer
+from mmgrad_explain.errors import InputError
+
+_SHARDED = {"FullyShardedDataParallel", "FSDPModule"}
+_ELSEWHERE = "MultiModalGradAttention(model, ...) takes any torch module with tensors of your own"
+# By the ``model_type`` of a config: the module and class that take such a model; those of transformers are in tables.
+_KINDS = {
+    "mmgrad_reference": ("reference_composer", "ReferenceComposer"),
+    "vision-text-dual-encoder": ("vision_text", "VisionTextComposer"),
+}
+
+
+def composer_around(model: Any, processor: Any = None) -> Composer:
+    """A composer of a model in memory.
+
+    Args:
+        model: A composer, a model of transformers or of open_clip; compiled, distributed or with PEFT's adapters, too.
+        processor: What makes tensors of pictures and texts for it: of transformers ``AutoProcessor``'s, or an image
+            processor and a tokenizer in any order; of open_clip the transform of evaluation and the tokenizer, in any
+            order. None for a composer.
+
+    Returns:
+        The composer, with the model in the mode and on the device it is in.
+
+    Raises:
+        TypeError: If ``model`` is no module.
+        InputError: If the model is of a kind that is not supported, or something is missing.
+    """
+    if not isinstance(model, nn.Module):
+        message = "a bundled name, a folder, a hub id, a composer or a torch.nn.Module"
+        raise TypeError(f"model must be {message}, got {type(model).__name__}")
+    bare = unwrapped(model)
+    if isinstance(bare, Composer):
+        if processor is not None:
+            raise InputError(f"processor: the composer {bare.name!r} has its own: leave it out")
+        return bare
+    if _is_of_open_clip(bare):
+        module, reader = "openclip", "OpenClipComposer"
+    else:
+        module, reader = _reader_of(bare)
+    kind: Any = getattr(import_module(f"mmgrad_explain.composers.{module}"), reader)
+    with torch.inference_mode(mode=False):
+        composer: Composer = kind.from_memory(bare, processor, _name_of(bare))
+    composer.training = bare.training
+    return composer
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module that torch.compile, distributed training and PEFT wrap, however they are nested.
+
+    Raises:
+        InputError: If the wrapper changes what goes into the model, or its weights are sharded.
+    """
+    while True:
+        if any(_SHARDED & _classes_of(module) for module in model.modules()):
+            raise InputError(
+                "model is sharded (FSDP), and its weights are there only for one forward of the whole: save it, and "
+                "load the folder"
+            )
+        inner: Any = getattr(model, "_orig_mod", None)
+        if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+            inner = model.module
+        elif {"PeftModel", "PeftMixedModel"} & _classes_of(model):
+            inner = _adapted(model)
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def _adapted(model: Any) -> nn.Module:
+    """The model that PEFT has put its adapters into."""
+    check_adapters(list(model.peft_config.values()))
+    inner: nn.Module = model.base_model.model
+    return inner
+
+
+def check_adapters(configs: list[Any]) -> None:
+    """Raise InputError where PEFT does more around a forward than what its adapters inside the layers do.
+
+    Args:
+        configs: Its config of each adapter.
+    """
+    kinds = [str(getattr(one.peft_type, "value", one.peft_type)) for one in configs]
+    around = any(one.is_prompt_learning or getattr(one, "alora_invocation_tokens", None) for one in configs)
+    if around or {"POLY", "XLORA"} & {*kinds}:
+        raise InputError(
+            f"model: PEFT's {', '.join(kinds)} adds to what goes into the model, which cannot be explained: adapters "
+            "inside its layers can (LoRA and its kin)"
+        )
+
+
+def _reader_of(model: nn.Module) -> tuple[str, str]:
+    """The module and class of the composer for a model that has a config of transformers."""
+    from mmgrad_explain.composers.generative_families import FAMILIES
+
+    kind = str(getattr(getattr(model, "config", None), "model_type", None) or "")
+    if not kind:
+        raise InputError(
+            f"model is a {type(model).__name__}, which is neither of transformers nor of open_clip: {_ELSEWHERE}"
+        )
+    other = ("generative", "GenerativeComposer") if kind in FAMILIES else ("huggingface", "HuggingFaceComposer")
+    return _KINDS.get(kind, other)
+
+
+def part_of(model: nn.Module, model_class: str, title: str) -> nn.Module:
+    """The model itself where it is of a class, or the one part of it that is (of CLIPSeg, its CLIP).
+
+    Raises:
+        InputError: If there is none.
+    """
+    found = [one for one in (model, *model.children()) if model_class in _classes_of(one)]
+    if not found:
+        raise InputError(f"model is a {type(model).__name__}: of {title}, a {model_class} can be explained")
+    return found[0]
+
+
+def pictures_and_words(processor: Any, model: nn.Module) -> tuple[Any, Any]:
+    """Copies of the image processor and the tokenizer of transformers that were handed in, to be set as is needed.
+
+    Args:
+        processor: One with both, or the two in any order.
+        model: For messages.
+
+    Raises:
+        InputError: If one is missing.
+        TypeError: If something else was handed in.
+    """
+    title = type(model).__name__
+    whole = "AutoProcessor.from_pretrained(...), or (image_processor, tokenizer)"
+    if processor is None:
+        raise InputError(
+            f"processor: a {title} in memory does not say how pictures and texts become tensors: give processor={whole}"
+        )
+    images = words = None
+    for one in processor if isinstance(processor, tuple | list) else [processor]:
+        classes = _classes_of(one)
+        if "PreTrainedTokenizerBase" in classes:
+            words = one
+        elif "ImageProcessingMixin" in classes:
+            images = one
+        elif hasattr(one, "image_processor") and hasattr(one, "tokenizer"):
+            images, words = one.image_processor, one.tokenizer
+        else:
+            raise TypeError(f"processor must be what transformers has for a {title}, got {type(one).__name__}: {whole}")
+    missing = "image processor" if images is None else "tokenizer" if words is None else ""
+    if missing:
+        raise InputError(f"processor: the {missing} of the {title} is missing: give processor={whole}")
+    return copy(images), copy(words)
+
+
+def _is_of_open_clip(model: nn.Module) -> bool:
+    of_library = any(base.__module__.partition(".")[0] == "open_clip" for base in type(model).__mro__)
+    return of_library and hasattr(model, "visual") and hasattr(model, "encode_text")
+
+
+def _name_of(model: nn.Module) -> str:
+    """The hub id or the folder's name that a model was loaded by, else its class."""
+    path = str(getattr(getattr(model, "config", None), "name_or_path", "") or "")
+    return (Path(path).name if Path(path).is_dir() else path) or type(model).__name__
+
+
+def _classes_of(one: Any) -> set[str]:
+    return {base.__name__ for base in type(one).__mro__}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.composers.files import SAFETENSORS, read_weights
@@ -38,16 +37,15 @@ def read_model(folder: Path, model_class: str, title: str, *, own_dtype: bool = 
         raise InputError(f"{model_class} is not in transformers {transformers.__version__}: get a newer one")
     precision = "dtype" if int(transformers.__version__.partition(".")[0]) > 4 else "torch_dtype"
     options: dict[str, Any] = {"output_loading_info": True, **({precision: "auto"} if own_dtype else {})}
-    if within:
-        options["key_mapping"] = {f"^{re.escape(within)}": ""}
     safe = any((folder / file).is_file() for file in (SAFETENSORS, _INDEX))
     try:
         with silent():
-            if safe:
+            if safe and not within:
                 model, report = kind.from_pretrained(folder, use_safetensors=True, local_files_only=True, **options)
             else:
                 config = kind.config_class.from_pretrained(folder, local_files_only=True)
-                model, report = kind.from_pretrained(None, config=config, state_dict=read_weights(folder), **options)
+                weights = {name.removeprefix(within): value for name, value in read_weights(folder).items()}
+                model, report = kind.from_pretrained(None, config=config, state_dict=weights, **options)
     except InputError:
         raise
     except SafetensorError as error:

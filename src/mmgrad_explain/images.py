@@ -21,6 +21,8 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.notes import Note
+from mmgrad_explain.picture_notes import keep_notes, notes_of_picture, notes_of_stack
 from mmgrad_explain.picture_values import channels_last, to_uint8
 from mmgrad_explain.writing import atomic_file
 
@@ -39,13 +41,15 @@ def open_image(source: object, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read a picture from wherever it is, upright and in RGB.
 
     EXIF orientation is applied, colour profiles are brought to sRGB where Pillow has LittleCMS, 16-bit pictures are
-    scaled to 8 bits, transparency is laid on white, and of an animation the first frame is taken.
+    scaled to 8 bits, transparency is laid on white, and of an animation or a stack the first picture is taken.
+    :func:`~mmgrad_explain.picture_notes.notes_of_picture` says so.
 
     Args:
         source: A path, the bytes of a picture file, an open binary file (read from its start), a PIL image, or an
             array or ``torch.Tensor`` of shape (H, W), (H, W, C) or (C, H, W) with C = 1, 3 or 4; where both orders
             would do, (H, W, C) for an array and (C, H, W) for a tensor. Values: bool, uint8, uint16 (over its full
-            range), other integers in [0, 255] or [0, 65535], or floats in [0, 1] or, if any is above 1, [0, 255].
+            range, or that of 10, 12 or 14 bits where they need no more), other integers in [0, 255] or [0, 65535], or
+            floats in [0, 1] or, if any is above 1, [0, 255].
         max_pixels: Pictures with more pixels than this are refused before they are decoded.
 
     Returns:
@@ -67,7 +71,8 @@ def open_image(source: object, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         return _decode(source, label if isinstance(label, str) else name, max_pixels)
     if isinstance(source, np.ndarray) or hasattr(source, "detach"):
         pixels = channels_last(as_array(source), first=not isinstance(source, np.ndarray))
-        return _upright_rgb(Image.fromarray(to_uint8(pixels, name)), name, max_pixels)
+        values, notes = to_uint8(pixels, name)
+        return _upright_rgb(Image.fromarray(values), name, max_pixels, notes)
     raise TypeError(f"a picture is a path, bytes, binary file, PIL image, array or tensor, not {type(source).__name__}")
 
 
@@ -134,12 +139,13 @@ def _decode(stream: Any, name: str, max_pixels: int) -> Image.Image:
         return _upright_rgb(image, name, max_pixels)
 
 
-def _upright_rgb(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
+def _upright_rgb(image: Image.Image, name: str, max_pixels: int, notes: tuple[Note, ...] = ()) -> Image.Image:
     size = f"{image.width} x {image.height} pixels"
     if 0 in image.size:
         raise InputError(f"{name} is empty: {size}")
     if image.width * image.height > max_pixels:
         raise InputError(f"{name} is too large to decode: {size}. Shrink it, or raise max_pixels ({max_pixels})")
+    notes += notes_of_picture(image) + notes_of_stack(image)
     try:
         image.load()
     except Exception as error:
@@ -150,7 +156,8 @@ def _upright_rgb(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
         turn = None  # a picture with damaged EXIF is still a picture
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I") or image.mode == "F":
-        image = Image.fromarray(to_uint8(np.asarray(image), name))
+        values, more = to_uint8(np.asarray(image), name)
+        image, notes = Image.fromarray(values), notes + more
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         flat = Image.alpha_composite(white, image.convert("RGBA"))
@@ -158,7 +165,7 @@ def _upright_rgb(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
     rgb = _to_srgb(image, profile)
     if turn is not None:
         rgb = rgb.transpose(turn)
-    rgb.info = {}
+    rgb.info = keep_notes(notes)
     return rgb
 
 

@@ -14,7 +14,7 @@ from mmgrad_explain.attention.placing import attach_images, heat_of
 from mmgrad_explain.attention.plain_words import describe
 from mmgrad_explain.attention.region import Region, brightest_region
 from mmgrad_explain.attention.saving import manifest_of, save_folder, write_arrays, write_explanation
-from mmgrad_explain.attention.showing import explanation_html, png_bytes
+from mmgrad_explain.attention.showing import explanation_html, png_bytes, show_picture
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.overlay_tiles import NOTEBOOK
 
@@ -282,8 +282,8 @@ class Explanation:
         return draw_overlay(self, index, words=words, contour=contour, **where, **colours)
 
     def show(self, index: int = 0, **options: Any) -> None:
-        """Open :meth:`overlay` in the system's picture viewer."""
-        self.overlay(index, **options).show()
+        """Show :meth:`overlay`: in a notebook below the cell, elsewhere in the system's picture viewer."""
+        show_picture(self.overlay(index, **options))
 
     def attach_images(
         self, images: Any, placement: Any = None, *, targets: Any = None, target_placement: Any = None
@@ -369,6 +369,11 @@ class Explanation:
         if target and len(self.calls) < 2:
             raise InputError("target: the layer ran once, so there is no map of a target; hand the model a target too")
         maps = self.calls[1 if target else 0]
+        if not hasattr(index, "__index__"):
+            raise TypeError(
+                f"index: the first argument is the number of a sample, not {type(index).__name__}; a picture is handed "
+                "over as image=..."
+            )
         if not -len(maps) <= index < len(maps):
             raise InputError(f"index must be below {len(maps)}, the number of samples, not {index}")
         return maps[index]

@@ -186,7 +186,7 @@ def warned(ask):
     """A warning as if it were raised."""
     with pytest.warns(MMGradWarning) as caught:
         ask()
-    raise MMGradError(str(caught[0].message))
+    raise MMGradError(str(caught[-1].message))
 
 
 def turned():
@@ -236,8 +236,9 @@ PROVOKED = {
     "phrases: … is not a part of …": lambda m: phrase_maps(PICTURE, "make it red", phrases=["blue"]),
     "index must be below …, the number of samples, not …": lambda m: net().heatmap(5),
     "image: the explanation does not know its picture, so pass image=": lambda m: net().overlay(),
-    "image: its shape, … x …, is not that of the model's input, … x …, so that the map is stretched over the picture. "
-    "…": lambda m: warned(lambda: net().overlay(image=PICTURE)),
+    "image: its shape, …, is not that of …, …, so that the map is stretched over the picture. …": lambda m: warned(
+        lambda: net().overlay(image=PICTURE)
+    ),
     "… is stored turned (EXIF), and is drawn upright: …": lambda m: warned(lambda: net().overlay(image=turned())),
     "placement: … puts the picture in another place each time: …": lambda m: undone(transforms.RandomCrop(16)),
     "placement: where … puts the picture cannot be told: …": lambda m: undone(lambda image: image),

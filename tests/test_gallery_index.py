@@ -69,6 +69,27 @@ def test_new_unchanged_changed_and_deleted(gallery, pictures):
     check_vectors(gallery)
 
 
+def test_what_is_hidden_is_left_out_and_counted(gallery, pictures):
+    (pictures / ".thumbnails").mkdir()
+    save(pictures / ".thumbnails" / "small.png", 102)
+    (pictures / "._a.jpg").write_bytes(b"\0\5\26\7 what macOS writes beside a file")
+    (pictures / ".DS_Store").touch()
+    assert gallery.index([pictures]) == IndexReport(added=6, hidden=3, total=6)
+    hidden = pictures.parent / ".photos"
+    hidden.mkdir()
+    save(hidden / "own.png", 103)
+    assert gallery.index([hidden]) == IndexReport(added=1, total=7), "a folder that is named is meant"
+
+
+def test_a_stack_is_said(gallery, tmp_path):
+    folder = tmp_path / "stacks"
+    folder.mkdir()
+    first, second = Image.new("RGB", (20, 10), (200, 0, 0)), Image.new("RGB", (20, 10), (0, 0, 200))
+    first.save(folder / "scan.tif", save_all=True, append_images=[second])
+    said = {str(folder / "scan.tif"): "the first of 2 pictures in the file is taken"}
+    assert gallery.index([folder]) == IndexReport(added=1, notes=said, total=1)
+
+
 def test_what_is_as_it_was_is_not_read(gallery, pictures, monkeypatch):
     gallery.index([pictures])
     monkeypatch.setattr(gallery_index, "read_file", None)

@@ -21,6 +21,8 @@ from PIL import Image, ImageCms
 from mmgrad_explain import images, reading
 from mmgrad_explain.errors import InputError, OutputExistsError
 from mmgrad_explain.images import MAX_PIXELS, Placement, as_array, fit, open_image, safe_save
+from mmgrad_explain.notes import Note
+from mmgrad_explain.picture_notes import notes_of_picture
 
 MODES = ["stretch", "crop", "letterbox"]
 
@@ -264,9 +266,26 @@ def test_16_bit_gray_is_scaled(kind):
     _assert_close(open_image(source), np.repeat((ramp / 257).round()[..., None], 3, -1))
 
 
-def test_dark_16_bit_stays_dark():
+def test_dark_16_bit_stays_dark_and_is_said():
     for source in (np.full((4, 4), 200, np.uint16), Image.fromarray(np.full((4, 4), 200, np.uint16))):
         assert np.asarray(open_image(source)).max() == 1
+        assert [note.kind for note in notes_of_picture(open_image(source))] == ["picture-values"]
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+@pytest.mark.parametrize("kind", ["array", "tensor", "PNG", "TIFF", "mode I"])
+def test_fewer_than_16_bits_are_scaled_by_their_own_range(bits, kind):
+    top = 2**bits - 1
+    values = np.linspace(0, top, 48 * 64).round().astype(np.uint16).reshape(48, 64)
+    source = {
+        "array": lambda: values,
+        "tensor": lambda: torch.from_numpy(values.astype(np.int32)),
+        "mode I": lambda: Image.fromarray(values.astype(np.int32)),
+    }.get(kind, lambda: _bytes(Image.fromarray(values), kind))()
+    opened = open_image(source)
+    _assert_close(opened, np.repeat((values * (255 / top)).round()[..., None], 3, -1), 1)
+    said = f"the picture's 16-bit values need only {bits} bits and were scaled by their range, 0 to {top}"
+    assert [note.text for note in notes_of_picture(opened)] == ([said] if bits < 16 else [])
 
 
 def test_mode_i_of_8_bit_and_of_32_bit_values():
@@ -324,11 +343,26 @@ def test_half_transparency_mixes():
     assert open_image(Image.new("RGBA", (2, 2), (0, 0, 0, 128))).getpixel((0, 0)) == (127, 127, 127)
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
-def test_first_frame_of_an_animation(kind):
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_first_frame_of_an_animation_and_it_is_said(kind):
     first, second = Image.new("RGB", (20, 10), (200, 0, 0)), Image.new("RGB", (20, 10), (0, 0, 200))
-    data = _bytes(first, kind, save_all=True, append_images=[second], duration=100)
-    _assert_close(open_image(data), np.asarray(first), 3)
+    data = _bytes(first, kind, save_all=True, append_images=[second, second.rotate(180)], duration=[100, 200, 300])
+    opened = open_image(data)
+    _assert_close(opened, np.asarray(first), 3)
+    count = Image.open(io.BytesIO(data)).n_frames
+    assert notes_of_picture(opened) == (Note("first-picture", f"the first of {count} pictures in the file is taken"),)
+    assert notes_of_picture(open_image(opened)) == notes_of_picture(opened)
+    with Image.open(io.BytesIO(data)) as stack:
+        stack.seek(1)
+        (note,) = notes_of_picture(open_image(stack))
+        assert note.text == f"picture 2 of {count} pictures in the file is taken"
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "JPEG", "MPO"])
+def test_one_picture_and_a_cameras_preview_need_no_note(kind):
+    picture = Image.new("RGB", (20, 10), (200, 0, 0))
+    more = {"save_all": True, "append_images": [picture.copy()]} if kind == "MPO" else {}
+    assert notes_of_picture(open_image(_bytes(picture, kind, **more))) == ()
 
 
 def _profile(primaries, gamma=2.2, space=b"RGB "):

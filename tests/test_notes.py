@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -107,6 +108,21 @@ def test_of_the_command(folder, run, tmp_path, monkeypatch):
     assert (first["notes"], second["notes"]) == ([UNKNOWN], [UNKNOWN, UNLIKE])
     assert UNLIKE not in first["in_words"]
     assert err.splitlines() == [f"note: {UNKNOWN}", f"note: b.png: {UNLIKE}"]
+
+
+def test_of_how_a_picture_was_read(folder, tmp_path):
+    twelve = np.linspace(0, 4095, 2400).astype(np.uint16).reshape(40, 60)
+    usual().save(tmp_path / "stack.tif", save_all=True, append_images=[usual()])
+    found = explain([usual(), tmp_path / "stack.tif"], "make it red", [usual(), twelve], model=folder)
+    read = [note for note in found.notes if note.kind in ("first-picture", "picture-values")]
+    assert read == [
+        Note("first-picture", "the first of 2 pictures in the file is taken", (1,)),
+        Note(
+            "picture-values",
+            "target: the picture's 16-bit values need only 12 bits and were scaled by their range, 0 to 4095",
+            (1,),
+        ),
+    ]
 
 
 def test_of_a_phrase(folder, run, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from mmgrad_explain.devices import device_of, usable_device
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
 from mmgrad_explain.notes import Note, join_notes
+from mmgrad_explain.picture_notes import notes_of_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -114,7 +115,8 @@ def explain(
                 )
     strange = unfamiliar(composer, grids)
     caution = None if composer.caution is None else Note("caution", composer.caution)
-    notes = join_notes((*explanation.notes, *filter(None, (caution, strange))), count)
+    read = [*_notes_of_pictures(images), *_notes_of_pictures(targets or [], "target: ")]
+    notes = join_notes((*explanation.notes, *filter(None, (caution, strange)), *read), count)
     return replace(explanation, model=composer.name, notes=notes)
 
 
@@ -175,6 +177,13 @@ def _prepare(
     if answer is not None or part is not None:
         raise InputError(f"answer: {composer.name} does not answer in words: leave answer and answer_part out")
     return composer.preprocess(images, texts, targets)
+
+
+def _notes_of_pictures(pictures: list[Image.Image], before: str = "") -> Iterator[Note]:
+    """What reading each picture had to say, with something before it."""
+    for index, picture in enumerate(pictures):
+        for note in notes_of_picture(picture):
+            yield replace(note, text=before + note.text, samples=(index,))
 
 
 def _in_stages(composer: Composer) -> bool:

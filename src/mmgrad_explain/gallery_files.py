@@ -30,12 +30,14 @@ class Found:
             that is among them.
         problems: What could not be looked at, by path, and why.
         others: How many files are no pictures by their names.
+        hidden: How many files and folders have names that begin with a dot; they are left out.
     """
 
     roots: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
     others: int = 0
+    hidden: int = 0
 
     def covers(self, path: str) -> bool:
         """Whether a path lies in one of the folders."""
@@ -43,7 +45,7 @@ class Found:
 
 
 def find_pictures(folders: Sequence[str | Path]) -> Found:
-    """Look for picture files, in folders within folders too, through links.
+    """Look for picture files, in folders within folders too, through links; what is hidden is left out.
 
     Args:
         folders: Where.
@@ -89,10 +91,14 @@ def _walk(root: str, found: Found) -> list[str]:
     for folder, folders, files in os.walk(root, onerror=cannot, followlinks=True):
         here = Path(folder)
         folders.sort(key=lambda name, here=here: ((here / name).is_symlink(), name))  # type: ignore[misc]
-        folders[:] = [name for name in folders if not _seen(os.path.realpath(here / name), entered)]
+        shown = [name for name in folders if not name.startswith(".")]
+        found.hidden += len(folders) - len(shown)
+        folders[:] = [name for name in shown if not _seen(os.path.realpath(here / name), entered)]
         for name in files:
             path = here / name
-            if path.suffix.lower() not in SUFFIXES:
+            if name.startswith("."):  # thumbnails of a system, and what macOS writes beside a file (._photo.jpg)
+                found.hidden += 1
+            elif path.suffix.lower() not in SUFFIXES:
                 found.others += 1
             elif (why := _unusable(path)) is not None:
                 found.problems[_printable(str(path))] = why

@@ -11,6 +11,8 @@ from mmgrad_explain.embedding import embed_pictures
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery_files import find_pictures, inside, read_file, state_of
 from mmgrad_explain.images import open_image
+from mmgrad_explain.notes import texts_of
+from mmgrad_explain.picture_notes import notes_of_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +38,8 @@ class IndexReport:
         removed: Rows whose file is gone.
         unreadable: Files that are no pictures or cannot be read, by path, and why; they are in no gallery.
         others: Files that are no pictures by their names.
+        hidden: Files and folders whose names begin with a dot; they are left out, a folder with all that lies in it.
+        notes: What should be known of a picture that was embedded now, by path: that it is the first of a stack, say.
         total: Rows in the gallery now.
     """
 
@@ -45,6 +49,8 @@ class IndexReport:
     removed: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
     others: int = 0
+    hidden: int = 0
+    notes: dict[str, str] = field(default_factory=dict)
     total: int = 0
 
 
@@ -82,6 +88,7 @@ def index_folders(
     report = IndexReport(
         unchanged=len(found.files) - len(todo), removed=len(gone), unreadable=dict(found.problems), others=found.others
     )
+    report.hidden = found.hidden
     for start in range(0, len(todo), batch):
         rows.take(todo[start : start + batch], report)
         if progress is not None:
@@ -165,7 +172,9 @@ class _Rows:
                 held[entry.digest] = self.holders[entry.digest]
             elif entry.digest not in images:
                 try:
-                    images[entry.digest] = open_image(content)
+                    images[entry.digest] = picture = open_image(content)
+                    if said := texts_of(notes_of_picture(picture)):
+                        report.notes[entry.path] = "; ".join(said)
                 except InputError as error:
                     report.unreadable[entry.path] = str(error)
         made, failed = _embedded(self.composer, images)

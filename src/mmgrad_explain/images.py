@@ -21,6 +21,9 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.notes import Note
+from mmgrad_explain.picture_notes import keep_notes, notes_of_picture, notes_of_stack
+from mmgrad_explain.picture_values import channels_last, to_uint8
 from mmgrad_explain.reading import open_file, read_stream, reading, reason_of
 from mmgrad_explain.writing import atomic_file
 
@@ -29,7 +32,6 @@ MAX_PIXELS = 178_956_970  # what Pillow itself refuses
 _Floats: TypeAlias = npt.NDArray[np.float32]
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
-_CHANNELS = (1, 3, 4)
 _SCRIPTS = ("EPS", "WMF")  # Pillow hands these to programs outside
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
 _TURNS = dict(enumerate(map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2)), start=2))  # what undoes an EXIF orientation
@@ -40,13 +42,15 @@ def open_image(source: object, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read a picture from wherever it is, upright and in RGB.
 
     EXIF orientation is applied, colour profiles are brought to sRGB where Pillow has LittleCMS, 16-bit pictures are
-    scaled to 8 bits, transparency is laid on white, and of an animation the first frame is taken.
+    scaled to 8 bits, transparency is laid on white, and of an animation or a stack the first picture is taken.
+    :func:`~mmgrad_explain.picture_notes.notes_of_picture` says so.
 
     Args:
         source: A path, the bytes of a picture file, an open binary file (read from its start), a PIL image, or an
             array or ``torch.Tensor`` of shape (H, W), (H, W, C) or (C, H, W) with C = 1, 3 or 4; where both orders
             would do, (H, W, C) for an array and (C, H, W) for a tensor. Values: bool, uint8, uint16 (over its full
-            range), other integers in [0, 255] or [0, 65535], or floats in [0, 1] or, if any is above 1, [0, 255].
+            range, or that of 10, 12 or 14 bits where they need no more), other integers in [0, 255] or [0, 65535], or
+            floats in [0, 1] or, if any is above 1, [0, 255].
         max_pixels: Pictures with more pixels than this are refused before they are decoded.
 
     Returns:
@@ -67,8 +71,9 @@ def open_image(source: object, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         label = getattr(source, "name", None)
         return _decode(source, label if isinstance(label, str) else name, max_pixels)
     if isinstance(source, np.ndarray) or hasattr(source, "detach"):
-        pixels = _channels_last(as_array(source), first=not isinstance(source, np.ndarray))
-        return _upright_rgb(Image.fromarray(_to_uint8(pixels, name)), name, max_pixels)
+        pixels = channels_last(as_array(source), first=not isinstance(source, np.ndarray))
+        values, notes = to_uint8(pixels, name)
+        return _upright_rgb(Image.fromarray(values), name, max_pixels, notes)
     raise TypeError(f"a picture is a path, bytes, binary file, PIL image, array or tensor, not {type(source).__name__}")
 
 
@@ -138,25 +143,27 @@ def _decode(stream: Any, name: str, max_pixels: int) -> Image.Image:
         return _upright_rgb(image, name, max_pixels)
 
 
-def _upright_rgb(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
+def _upright_rgb(image: Image.Image, name: str, max_pixels: int, notes: tuple[Note, ...] = ()) -> Image.Image:
     size = f"{image.width} x {image.height} pixels"
     if 0 in image.size:
         raise InputError(f"{name} is empty: {size}")
     if image.width * image.height > max_pixels:
         raise InputError(f"{name} is too large to decode: {size}. Shrink it, or raise max_pixels ({max_pixels})")
+    notes += notes_of_picture(image) + notes_of_stack(image)
     with reading(f"{name} is truncated or damaged"):
         image.load()
-        return _as_rgb(image, name)
+        return _as_rgb(image, name, notes)
 
 
-def _as_rgb(image: Image.Image, name: str) -> Image.Image:
+def _as_rgb(image: Image.Image, name: str, notes: tuple[Note, ...]) -> Image.Image:
     try:
         turn = _TURNS.get(image.getexif().get(0x0112, 1))
     except Exception:  # noqa: BLE001  (a picture with damaged EXIF is still a picture)
         turn = None
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I") or image.mode == "F":
-        image = Image.fromarray(_to_uint8(np.asarray(image), name))
+        values, more = to_uint8(np.asarray(image), name)
+        image, notes = Image.fromarray(values), notes + more
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         flat = Image.alpha_composite(white, image.convert("RGBA"))
@@ -164,7 +171,7 @@ def _as_rgb(image: Image.Image, name: str) -> Image.Image:
     rgb = _to_srgb(image, profile)
     if turn is not None:
         rgb = rgb.transpose(turn)
-    rgb.info = {}
+    rgb.info = keep_notes(notes)
     return rgb
 
 
@@ -179,42 +186,6 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return converted or image.convert("RGB")
 
 
-def _channels_last(array: npt.NDArray[Any], *, first: bool) -> npt.NDArray[Any]:
-    """Bring (H, W), (H, W, C) or (C, H, W) to (H, W) or (H, W, C); ``first``: prefer to read it as (C, H, W)."""
-    shape = tuple(array.shape)
-    if array.ndim == 3 and shape[0] in _CHANNELS and (first or shape[2] not in _CHANNELS):
-        array = np.moveaxis(array, 0, 2)
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[..., 0]
-    if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in _CHANNELS):
-        raise InputError(f"one picture has shape (H, W), (H, W, 1|3|4) or (1|3|4, H, W), not {shape}")
-    if array.size == 0:
-        raise InputError(f"the picture is empty: shape {shape}")
-    return array
-
-
-def _to_uint8(array: npt.NDArray[Any], name: str) -> npt.NDArray[np.uint8]:
-    if array.dtype.kind not in "buif":
-        raise TypeError(f"a picture holds bool, integer or float values, not {array.dtype}")
-    if array.dtype == np.uint8:
-        return np.ascontiguousarray(array, np.uint8)
-    low, high = float(array.min()), float(array.max())
-    if not math.isfinite(low + high):
-        raise InputError(f"{name} holds NaN or infinite values")
-    if array.dtype.kind in "bf":
-        top = 1.0 if high <= 1.1 else 255.0
-    else:
-        top = 255.0 if high <= 255 and array.dtype.str[1:] != "u2" else max(high, 65535.0)
-    slack = 0.1 * max(high, 1.0) if array.dtype.kind == "f" else 0.0  # a resize may overshoot
-    if low < -slack or high > 1.1 * top:
-        raise InputError(
-            f"{name} has values from {low:.4g} to {high:.4g}: give floats in [0, 1] or [0, 255], or integers from 0 up "
-            "(undo a model's normalization first)"
-        )
-    scaled = array.astype(np.float32) * np.float32(255.0 / top)
-    return np.asarray(np.clip(np.rint(scaled), 0, 255), np.uint8)
-
-
 @dataclass(frozen=True)
 class Placement:
     """Where a model's input lies on the original picture.
@@ -227,15 +198,19 @@ class Placement:
         input: Height and width of the model's input, in pixels.
         scale: Input pixels for each original pixel, (y, x), greater than 0.
         offset: Where the original's upper left corner lies in the input, (y, x), in input pixels.
+        window: What was left of the original, ((top, bottom), (left, right)) in its pixels, where parts of it were cut
+            off and padded over; None where all is left that lies in the input.
     """
 
     original: tuple[int, int]
     input: tuple[int, int]
     scale: tuple[float, float]
     offset: tuple[float, float]
+    window: tuple[tuple[float, float], tuple[float, float]] | None = None
 
     def __post_init__(self) -> None:
-        for name, pair in asdict(self).items():
+        for name in ("original", "input", "scale", "offset"):
+            pair = getattr(self, name)
             if len(pair) != 2 or not all(math.isfinite(v) and (v > 0 or name == "offset") for v in pair):
                 raise InputError(f"a placement's {name} is a pair of finite numbers (positive but for offset): {pair}")
 
@@ -272,7 +247,11 @@ class Placement:
         position = (np.arange(self.original[axis]) + 0.5) * self.scale[axis] + self.offset[axis]
         cell = np.clip(position * cells / self.input[axis] - 0.5, 0, cells - 1)
         before = cell.astype(np.intp)
-        return before, (cell - before).astype(np.float32), (position >= 0) & (position <= self.input[axis])
+        seen = (position >= 0) & (position <= self.input[axis])
+        if self.window is not None:
+            centre = np.arange(self.original[axis]) + 0.5
+            seen &= (centre >= self.window[axis][0]) & (centre <= self.window[axis][1])
+        return before, (cell - before).astype(np.float32), seen
 
     def seen(self) -> npt.NDArray[np.bool_]:
         """Say which pixels the model saw: (H, W) bool, true where an original pixel's centre lies in the input."""
@@ -301,19 +280,32 @@ class Placement:
         """(cells, pixels): the share of each cell that each original pixel covers."""
         edges = (np.arange(cells + 1) * (self.input[axis] / cells) - self.offset[axis]) / self.scale[axis]
         pixels = np.arange(self.original[axis])
-        overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+        low, high = (0, self.original[axis]) if self.window is None else self.window[axis]
+        overlap = np.minimum(edges[1:, None], np.minimum(pixels + 1, high))
+        overlap = overlap - np.maximum(edges[:-1, None], np.maximum(pixels, low))
         return np.asarray(np.maximum(overlap, 0) / np.diff(edges)[:, None], np.float32)
 
+    def of_copy(self, size: tuple[int, int]) -> "Placement":
+        """Give the placement of a copy of the picture that is ``size`` (H, W) pixels large."""
+        ratio = size[0] / self.original[0], size[1] / self.original[1]
+        window = self.window
+        if window is not None:
+            (top, bottom), (left, right) = window
+            window = (top * ratio[0], bottom * ratio[0]), (left * ratio[1], right * ratio[1])
+        return Placement(size, self.input, (self.scale[0] / ratio[0], self.scale[1] / ratio[1]), self.offset, window)
+
     def to_dict(self) -> dict[str, Any]:
-        """Give the four pairs by name, ready for JSON."""
-        return asdict(self)
+        """Give the pairs by name, ready for JSON; without the window where there is none."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Placement":
         """Read what :meth:`to_dict` gave, be it by way of JSON; InputError where a pair is missing or wrong."""
         try:
-            return cls(**{name: tuple(fields[name]) for name in cls.__dataclass_fields__})
-        except (KeyError, TypeError) as error:
+            pairs = {name: tuple(fields[name]) for name in ("original", "input", "scale", "offset")}
+            window = fields.get("window")
+            return cls(**pairs, window=None if window is None else (tuple(window[0]), tuple(window[1])))
+        except (KeyError, TypeError, IndexError) as error:
             raise InputError(f"a placement needs the pairs original, input, scale and offset: {error!r}") from error
 
 

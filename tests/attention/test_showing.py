@@ -3,8 +3,10 @@
 import base64
 import io
 import re
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -88,6 +90,36 @@ def test_one_sample():
     assert page.text[6 : 6 + 5] == explanation.in_words().split("\n\n")
     assert page.text[11:] == ["model tiny, gradcam at tower.body (6x4 cells)", "note: 'text 0' was cut"]
     assert [one["alt"] for one in page.pictures] == ["the reference picture", f"map of shift: {page.text[4]}"]
+
+
+class TestShow:
+    def test_in_a_notebook_it_is_displayed_below_the_cell(self, monkeypatch):
+        shown = []
+        ipython = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel="a kernel"))
+        monkeypatch.setitem(sys.modules, "IPython", ipython)
+        monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=shown.append))
+        monkeypatch.setattr(Image.Image, "show", lambda _: pytest.fail("a viewer was opened"))
+        explanation = made(1)
+        explanation.show(alpha=0.3)
+        assert np.array_equal(np.asarray(shown[0]), np.asarray(explanation.overlay(alpha=0.3)))
+
+    @pytest.mark.parametrize("shell", [None, SimpleNamespace()])
+    def test_elsewhere_in_a_viewer(self, monkeypatch, shell):
+        shown = []
+        monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+        monkeypatch.setattr(Image.Image, "show", lambda _: shown.append("in a viewer"))
+        made(1).show()
+        assert len(shown) == 1
+
+
+def test_the_first_argument_is_a_number_of_a_sample():
+    explanation = made(2)
+    for ask in (explanation.overlay, explanation.heatmap, explanation.in_words, explanation.show, explanation.notes_of):
+        with pytest.raises(
+            TypeError, match=r"index: the first argument is the number of a sample, not Image; a picture"
+        ):
+            ask(explanation.images[0])
+    assert np.array_equal(explanation.heatmap(np.int64(1)), explanation.heatmap(1))
 
 
 def test_the_pictures_are_the_pictures():

@@ -12,10 +12,11 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
+from torchvision import transforms
 
 from mmgrad_explain import Layout, MMGrad, candidate_layers, explain, load_composer, phrase_maps
 from mmgrad_explain.composers.load import _bundled_folder
-from mmgrad_explain.errors import MMGradError
+from mmgrad_explain.errors import MMGradError, MMGradWarning
 from mmgrad_explain.images import open_image
 from mmgrad_explain.overlay import blend, colorize
 
@@ -181,6 +182,24 @@ def notes(explanation):
     raise MMGradError("\n".join(map(str, explanation.notes)))
 
 
+def warned(ask):
+    """A warning as if it were raised."""
+    with pytest.warns(MMGradWarning) as caught:
+        ask()
+    raise MMGradError(str(caught[-1].message))
+
+
+def turned():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (16, 16)).save("turned.jpg", exif=exif)
+    return "turned.jpg"
+
+
+def undone(transform):
+    net().heatmap(image=PICTURE, placement=transform)
+
+
 def notices(text):
     composer = load_composer("reference")
     raise MMGradError("\n".join(map(str, composer.preprocess([PICTURE], [text]).notices)))
@@ -217,6 +236,17 @@ PROVOKED = {
     "phrases: … is not a part of …": lambda m: phrase_maps(PICTURE, "make it red", phrases=["blue"]),
     "index must be below …, the number of samples, not …": lambda m: net().heatmap(5),
     "image: the explanation does not know its picture, so pass image=": lambda m: net().overlay(),
+    "image: its shape, …, is not that of …, …, so that the map is stretched over the picture. …": lambda m: warned(
+        lambda: net().overlay(image=PICTURE)
+    ),
+    "… is stored turned (EXIF), and is drawn upright: …": lambda m: warned(lambda: net().overlay(image=turned())),
+    "placement: … puts the picture in another place each time: …": lambda m: undone(transforms.RandomCrop(16)),
+    "placement: where … puts the picture cannot be told: …": lambda m: undone(lambda image: image),
+    "placement: it is of an input of … pixels, and the model was given one of …: hand over the transform that made "
+    "this input": lambda m: undone(transforms.Resize(8)),
+    "placement: pass image= too: where a transform puts a picture depends on the picture's size": lambda m: (
+        net().heatmap(placement=transforms.Resize(8))
+    ),
     "the map of sample … is flat: it has no peak": lambda m: flat().peak(),
     "target: the layer ran once, so there is no map of a target; hand the model a target too": lambda m: net().peak(
         target=True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.attention.placing import open_as_seen, place_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.overlay_tiles import HIGHEST, WIDEST, shrunk, tile_height
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from mmgrad_explain.attention.explanation import Explanation
+    from mmgrad_explain.images import Placement
 
 
 def draw_overlay(
@@ -22,7 +24,9 @@ def draw_overlay(
     index: int = 0,
     *,
     image: Any = None,
+    placement: Any = None,
     target: Any = None,
+    target_placement: Any = None,
     words: bool = False,
     most: int = HIGHEST,
     **options: Any,
@@ -33,7 +37,9 @@ def draw_overlay(
         explanation: The maps.
         index: Which sample.
         image: The picture, where the explanation does not know it.
+        placement: Where it lies in the model's input, as for ``heatmap``.
         target: Likewise of the target; False leaves it out.
+        target_placement: Where that lies; None takes ``placement`` if that is a transform.
         words: Add the strip of words.
         most: Height of the highest tile, in pixels.
         **options: Of :func:`draw_map`.
@@ -41,26 +47,33 @@ def draw_overlay(
     Raises:
         InputError: no picture is known, there are no words, or as :func:`draw_map`.
     """
-    from mmgrad_explain.images import open_image
+    from mmgrad_explain.images import Placement
     from mmgrad_explain.overlay import panel
 
     if words and explanation.words is None:
         raise InputError("words: the explanation has none; ask for them with words=True when explaining")
+    if target_placement is None and not isinstance(placement, Placement):
+        target_placement = placement
     wanted = [(image, explanation.images, False)]
     if target is not False and len(explanation.calls) > 1 and (target is not None or explanation.targets is not None):
         wanted.append((target, explanation.targets, True))
     pictures: list[Image.Image] = []
+    places: list[Placement | None] = []
     for given, known, of_target in wanted:
         explanation.heatmap(index, target=of_target, size=(1, 1))  # is there such a sample?
         if given is None and known is None:
             raise InputError("image: the explanation does not know its picture, so pass image=")
-        pictures.append(open_image(given) if given is not None or known is None else known[index])
+        where = target_placement if of_target else placement
+        placed = (explanation.target_placements if of_target else explanation.placements) is not None
+        picture = open_as_seen(given, known=where is None and placed) if given is not None else (known or ())[index]
+        pictures.append(picture)
+        places.append(place_of(explanation, index, (picture.height, picture.width), where, target=of_target))
     height = tile_height(pictures, most)
     tiles: list[Any] = []
     captions: list[str] = []
-    for picture, (_, _, of_target) in zip(pictures, wanted, strict=True):
+    for picture, place, (_, _, of_target) in zip(pictures, places, wanted, strict=True):
         small = shrunk(picture, WIDEST * height, height)
-        tiles += [small, draw_map(explanation, index, small, target=of_target, **options)]
+        tiles += [small, draw_map(explanation, index, small, target=of_target, placement=place, **options)]
         captions += ["target" if of_target else "reference", _caption(explanation, index, of_target=of_target)]
     sheet = panel(tiles, captions=captions, height=height)
     if words and explanation.words is not None:
@@ -76,6 +89,7 @@ def draw_map(
     picture: Image.Image,
     *,
     target: bool = False,
+    placement: Placement | None = None,
     contour: bool = False,
     alpha: float = 0.7,
     **colours: Any,
@@ -87,6 +101,7 @@ def draw_map(
         index: Which sample.
         picture: Of any size.
         target: The target's map.
+        placement: Where the picture lies in the model's input, where the explanation does not know it.
         contour: Draw the line around the brightest part too.
         alpha: As in :func:`~mmgrad_explain.overlay.blend`.
         **colours: ``colormap`` and ``threshold`` likewise.
@@ -99,7 +114,8 @@ def draw_map(
     """
     from mmgrad_explain import overlay as draw
 
-    heat = explanation.heatmap(index, target=target, size=(picture.height, picture.width))
+    size = (picture.height, picture.width)
+    heat = explanation.heatmap(index, target=target, size=size, placement=placement)
     drawn = draw.blend(picture, heat, alpha=alpha, **colours)
     return draw.contour(drawn, heat) if contour else drawn
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,16 +10,17 @@ import numpy as np
 from mmgrad_explain.attention.drawing import draw_overlay
 from mmgrad_explain.attention.fusing import resize_maps
 from mmgrad_explain.attention.interactive import interactive_overlay
+from mmgrad_explain.attention.placing import attach_images, heat_of
 from mmgrad_explain.attention.plain_words import describe
 from mmgrad_explain.attention.region import Region, brightest_region
-from mmgrad_explain.attention.saving import FORMAT, MANIFEST, save_folder
-from mmgrad_explain.attention.showing import explanation_html, png_bytes
+from mmgrad_explain.attention.saving import manifest_of, save_folder, write_arrays, write_explanation
+from mmgrad_explain.attention.showing import explanation_html, png_bytes, show_picture
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.overlay_tiles import NOTEBOOK
-from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:
     import os
+    from pathlib import Path
 
     import torch
     from numpy.typing import NDArray
@@ -146,7 +145,14 @@ class Explanation:
         return resize_maps(self.maps, (size, size) if isinstance(size, int) else (size[0], size[1]))
 
     def heatmap(
-        self, index: int = 0, *, target: bool = False, normalize: bool = True, size: tuple[int, int] | None = None
+        self,
+        index: int = 0,
+        *,
+        target: bool = False,
+        normalize: bool = True,
+        size: tuple[int, int] | None = None,
+        image: Any = None,
+        placement: Any = None,
     ) -> NDArray[np.float32]:
         """Give one map on the original picture's own pixels.
 
@@ -155,50 +161,43 @@ class Explanation:
             target: The target's map (the second call) instead of the reference's.
             normalize: Divide by the largest value. A flat map becomes zeros.
             size: (H, W) of another grid that evenly covers the picture: that of a smaller copy, say.
+            image: The picture, where the explanation does not know it: anything ``open_image`` takes.
+            placement: Where that lies in the model's input: a ``Placement``; the transform that made the input, of
+                torchvision, timm or open_clip, which is undone; or ``"stretch"`` for a resize without regard to shape.
 
         Returns:
             (H, W) float32, in [0, 1] when normalized: ``size``, or the original picture's size where its placement is
             known, else the model input's, else the map's own.
 
         Raises:
-            InputError: no such sample, or no map of a target.
+            InputError: no such sample, no map of a target, or a placement that cannot be told or does not fit.
+
+        Warns:
+            MMGradWarning: the picture has another shape than the model's input, and no placement is given.
         """
         grid = self._map(index, target=target)
-        placements = self.target_placements if target else self.placements
-        if placements is not None:
-            place = placements[index]
-            if size is not None:
-                scale = (place.scale[0] * place.original[0] / size[0], place.scale[1] * place.original[1] / size[1])
-                place = replace(place, original=size, scale=scale)
-            heat = place.to_original(grid.cpu().numpy())
-        else:
-            own = self.input_size or (grid.shape[0], grid.shape[1])
-            heat = resize_maps(grid[None], size or own)[0].cpu().numpy()
-        if not normalize:
-            return heat
-        largest = float(heat.max())
-        if bool(grid.max() <= grid.min()) or largest <= 0:
-            return np.zeros_like(heat)
-        return np.asarray(np.clip(heat / largest, 0, 1), dtype=np.float32)
+        where = {"image": image, "placement": placement}
+        return heat_of(self, grid, index, target=target, normalize=normalize, size=size, **where)
 
-    def peak(self, index: int = 0, *, target: bool = False) -> tuple[int, int]:
-        """Give (y, x) of the brightest pixel of :meth:`heatmap`, in original pixels.
+    def peak(self, index: int = 0, *, target: bool = False, **where: Any) -> tuple[int, int]:
+        """Give (y, x) of the brightest pixel of :meth:`heatmap`, in original pixels; ``where`` is handed on to it.
 
         Raises:
             InputError: the map is flat, so that no pixel is the brightest; or as :meth:`heatmap`.
         """
-        heat = self.heatmap(index, target=target)
+        heat = self.heatmap(index, target=target, **where)
         if heat.max() <= 0:
             raise InputError(f"the map of sample {index} is flat: it has no peak")
         y, x = np.unravel_index(int(heat.argmax()), heat.shape)
         return int(y), int(x)
 
-    def brightest_region(self, index: int = 0, *, target: bool = False) -> Region | None:
+    def brightest_region(self, index: int = 0, *, target: bool = False, **where: Any) -> Region | None:
         """Give the connected part around the peak that is at least half as bright, on the picture's own pixels.
 
         Args:
             index: Which sample.
             target: The target's map.
+            **where: Handed on to :meth:`heatmap`.
 
         Returns:
             Its share of the map and its box; None for an empty map.
@@ -206,7 +205,7 @@ class Explanation:
         Raises:
             InputError: as :meth:`heatmap`.
         """
-        return brightest_region(self.heatmap(index, target=target))
+        return brightest_region(self.heatmap(index, target=target, **where))
 
     def concentration(self, index: int = 0, fraction: float = 0.1, *, target: bool = False) -> float:
         """Give the share of the map that lies in its brightest pixels.
@@ -249,11 +248,13 @@ class Explanation:
         index: int = 0,
         *,
         image: Any = None,
+        placement: Any = None,
         alpha: float = 0.7,
         colormap: str = "turbo",
         threshold: float = 0.0,
         contour: bool = False,
         target: Any = None,
+        target_placement: Any = None,
         words: bool = False,
     ) -> Image.Image:
         """Draw the picture beside itself with the map over it, and the target likewise where there is one.
@@ -263,11 +264,13 @@ class Explanation:
         Args:
             index: Which sample.
             image: The picture, where the explanation does not know it: anything ``open_image`` takes.
+            placement: Where that lies in the model's input, as for :meth:`heatmap`.
             alpha: How strongly the map covers the picture, in [0, 1].
             colormap: Name of the colours.
             threshold: Where the map is below this share of its brightest point the picture stays as it is; in [0, 1).
             contour: Draw the line around the brightest part too.
             target: The target picture, where the explanation does not know it; False leaves the target out.
+            target_placement: Where that lies in its input; None takes ``placement`` if that is a transform.
             words: Add a strip below with each word shaded by what it contributes to the score.
 
         Raises:
@@ -275,11 +278,28 @@ class Explanation:
                 ``colormap`` is unknown, or as :meth:`heatmap`.
         """
         colours: dict[str, Any] = {"alpha": alpha, "colormap": colormap, "threshold": threshold}
-        return draw_overlay(self, index, image=image, target=target, words=words, contour=contour, **colours)
+        where = {"image": image, "placement": placement, "target": target, "target_placement": target_placement}
+        return draw_overlay(self, index, words=words, contour=contour, **where, **colours)
 
     def show(self, index: int = 0, **options: Any) -> None:
-        """Open :meth:`overlay` in the system's picture viewer."""
-        self.overlay(index, **options).show()
+        """Show :meth:`overlay`: in a notebook below the cell, elsewhere in the system's picture viewer."""
+        show_picture(self.overlay(index, **options))
+
+    def attach_images(
+        self, images: Any, placement: Any = None, *, targets: Any = None, target_placement: Any = None
+    ) -> Explanation:
+        """Give the same explanation with its pictures, so that everything is drawn and measured on them.
+
+        Args:
+            images: The pictures, one for all samples or a list with one each.
+            placement: Where they lie in the model's input, as for :meth:`heatmap`; one for all, or a list.
+            targets: The target pictures likewise.
+            target_placement: Where these lie; None takes ``placement`` if that is a transform.
+
+        Raises:
+            InputError: as :meth:`heatmap`, or not one for all nor one each.
+        """
+        return attach_images(self, images, placement, targets=targets, target_placement=target_placement)
 
     def interactive(self) -> Any:
         """Give sliders over :meth:`overlay` for a notebook.
@@ -302,12 +322,21 @@ class Explanation:
     def _repr_html_(self) -> str:
         return explanation_html(self)
 
-    def save(self, folder: str | os.PathLike[str], overwrite: bool = False) -> Path:  # noqa: FBT001, FBT002
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        overwrite: bool = False,  # noqa: FBT001, FBT002
+        *,
+        image: Any = None,
+        placement: Any = None,
+    ) -> Path:
         """Write ``maps.npz``, one picture a sample and ``manifest.json`` into a new folder, all or nothing.
 
         Args:
             folder: Where; the folders above it must exist.
             overwrite: Replace an explanation that was saved there; until the new one is complete the old one stays.
+            image: The pictures, where the explanation does not know them, as for :meth:`attach_images`.
+            placement: Where they lie in the model's input, likewise.
 
         Returns:
             The folder.
@@ -316,7 +345,9 @@ class Explanation:
             OutputExistsError: something is there and ``overwrite`` is off, or it is not a saved explanation.
             InputError: the folder cannot be written.
         """
-        return save_folder(folder, self._write, overwrite=overwrite)
+        images = self.images if image is None else image
+        kept = self if image is None and placement is None else attach_images(self, images, placement)
+        return save_folder(folder, lambda work: write_explanation(kept, work), overwrite=overwrite)
 
     def save_arrays(self, path: str | os.PathLike[str], index: int = 0, *, overwrite: bool = False) -> None:
         """Write one sample's maps as arrays into an ``.npz`` file, all or nothing.
@@ -328,57 +359,21 @@ class Explanation:
             OutputExistsError: the file is there and ``overwrite`` is off.
             InputError: it cannot be written, or as :meth:`heatmap`.
         """
-        arrays: dict[str, Any] = {"score": self.score[index].cpu().numpy()}
-        for target in (False, True)[: len(self.calls)]:
-            prefix = "target_" if target else ""
-            arrays[prefix + "heatmap"] = self.heatmap(index, target=target)
-            arrays[prefix + "map"] = self._map(index, target=target).cpu().numpy()
-        with atomic_file(Path(path), overwrite=overwrite) as stream:
-            np.savez_compressed(stream, **arrays)
+        write_arrays(self, path, index, overwrite=overwrite)
 
     def manifest(self) -> dict[str, Any]:
         """Give everything but tensors and pictures, ready for JSON."""
-        return {
-            "format": FORMAT,
-            "model": self.model,
-            "score_name": self.score_name,
-            "score": self.score.tolist(),
-            "weighting": self.weighting,
-            "fuse": self.fuse,
-            "layers": {name: [list(one.shape) for one in calls] for name, calls in self.layers.items()},
-            "layouts": {name: list(of_calls) for name, of_calls in self.layouts.items()},
-            "maps": [list(one.shape) for one in self.calls],
-            "flat": self.flat.tolist(),
-            "clipped": self.clipped.tolist(),
-            "notes": [note.to_dict() for note in self.notes],
-            "input_size": None if self.input_size is None else list(self.input_size),
-            "texts": None if self.texts is None else list(self.texts),
-            "answers": None if self.answers is None else list(self.answers),
-            "placements": None if self.placements is None else [one.to_dict() for one in self.placements],
-            "target_placements": (
-                None if self.target_placements is None else [one.to_dict() for one in self.target_placements]
-            ),
-            "words": None if self.words is None else [[one.to_dict() for one in words] for words in self.words],
-            "versions": dict(self.versions),
-        }
-
-    def _write(self, folder: Path) -> None:
-        from mmgrad_explain.images import safe_save
-
-        arrays: dict[str, Any] = {"score": self.score, "flat": self.flat, "clipped": self.clipped}
-        arrays |= {("maps" if index == 0 else f"maps_call{index}"): one for index, one in enumerate(self.calls)}
-        arrays |= {f"signed/{name}/{i}": one for name, calls in self.signed.items() for i, one in enumerate(calls)}
-        np.savez_compressed(folder / "maps.npz", **{name: one.cpu().numpy() for name, one in arrays.items()})
-        if self.images is not None:
-            for index in range(len(self)):
-                safe_save(self.overlay(index), folder / f"overlay_{index:04d}.png")
-        text = json.dumps(self.manifest(), indent=2, ensure_ascii=False, allow_nan=False)
-        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        return manifest_of(self)
 
     def _map(self, index: int, *, target: bool) -> Tensor:
         if target and len(self.calls) < 2:
             raise InputError("target: the layer ran once, so there is no map of a target; hand the model a target too")
         maps = self.calls[1 if target else 0]
+        if not hasattr(index, "__index__"):
+            raise TypeError(
+                f"index: the first argument is the number of a sample, not {type(index).__name__}; a picture is handed "
+                "over as image=..."
+            )
         if not -len(maps) <= index < len(maps):
             raise InputError(f"index must be below {len(maps)}, the number of samples, not {index}")
         return maps[index]

@@ -1,4 +1,4 @@
-"""Write a folder all or nothing."""
+"""Write an explanation into a folder, all or nothing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.writing import behind_links, put_folder
+from mmgrad_explain.writing import atomic_file, behind_links, put_folder
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
+
+    from mmgrad_explain.attention.explanation import Explanation
 
 MANIFEST = "manifest.json"
 FORMAT = "mmgrad_explain.explanation/1"
@@ -52,6 +56,63 @@ def save_folder(folder: str | os.PathLike[str], write: Callable[[Path], None], *
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Path(folder)
+
+
+def write_explanation(explanation: Explanation, folder: Path) -> None:
+    """Write ``maps.npz``, the manifest, and the pictures where they are known."""
+    from mmgrad_explain.images import safe_save
+
+    arrays: dict[str, Any] = {"score": explanation.score, "flat": explanation.flat, "clipped": explanation.clipped}
+    arrays |= {("maps" if index == 0 else f"maps_call{index}"): one for index, one in enumerate(explanation.calls)}
+    arrays |= {f"signed/{name}/{i}": one for name, calls in explanation.signed.items() for i, one in enumerate(calls)}
+    np.savez_compressed(folder / "maps.npz", **{name: one.cpu().numpy() for name, one in arrays.items()})
+    if explanation.images is not None:
+        for index in range(len(explanation)):
+            safe_save(explanation.overlay(index), folder / f"overlay_{index:04d}.png")
+    text = json.dumps(explanation.manifest(), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def write_arrays(
+    explanation: Explanation, path: str | os.PathLike[str], index: int = 0, *, overwrite: bool = False
+) -> None:
+    """Write one sample's arrays; see :meth:`~mmgrad_explain.attention.Explanation.save_arrays`."""
+    arrays: dict[str, Any] = {"score": explanation.score[index].cpu().numpy()}
+    for target in (False, True)[: len(explanation.calls)]:
+        prefix = "target_" if target else ""
+        arrays[prefix + "heatmap"] = explanation.heatmap(index, target=target)
+        arrays[prefix + "map"] = explanation.calls[1 if target else 0][index].cpu().numpy()
+    with atomic_file(Path(path), overwrite=overwrite) as stream:
+        np.savez_compressed(stream, **arrays)
+
+
+def manifest_of(explanation: Explanation) -> dict[str, Any]:
+    """Give everything but tensors and pictures, ready for JSON."""
+    return {
+        "format": FORMAT,
+        "model": explanation.model,
+        "score_name": explanation.score_name,
+        "score": explanation.score.tolist(),
+        "weighting": explanation.weighting,
+        "fuse": explanation.fuse,
+        "layers": {name: [list(one.shape) for one in calls] for name, calls in explanation.layers.items()},
+        "layouts": {name: list(of_calls) for name, of_calls in explanation.layouts.items()},
+        "maps": [list(one.shape) for one in explanation.calls],
+        "flat": explanation.flat.tolist(),
+        "clipped": explanation.clipped.tolist(),
+        "notes": [note.to_dict() for note in explanation.notes],
+        "input_size": None if explanation.input_size is None else list(explanation.input_size),
+        "texts": None if explanation.texts is None else list(explanation.texts),
+        "answers": None if explanation.answers is None else list(explanation.answers),
+        "placements": None if explanation.placements is None else [one.to_dict() for one in explanation.placements],
+        "target_placements": (
+            None if explanation.target_placements is None else [one.to_dict() for one in explanation.target_placements]
+        ),
+        "words": None
+        if explanation.words is None
+        else [[one.to_dict() for one in words] for words in explanation.words],
+        "versions": dict(explanation.versions),
+    }
 
 
 def _refuse_existing(goal: Path, *, overwrite: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import sys
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,17 @@ def png_bytes(picture: Image.Image, *, quick: bool = False) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, format="png", compress_level=1 if quick else 6)
     return buffer.getvalue()
+
+
+def show_picture(picture: Image.Image) -> None:
+    """Show a picture below the cell of a notebook, or else in the system's viewer."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if getattr(shell, "kernel", None) is None:  # no IPython, or one in a terminal
+        picture.show()
+        return
+    from IPython.display import display
+
+    display(picture)
 
 
 def fine(picture: Image.Image, width: int = _BOX[0], height: int = _BOX[1]) -> Image.Image:

@@ -25,7 +25,8 @@ are. Do the same again after pictures came, went or changed: only what is new is
 are taken out. Other folders' rows stay.
 
 It can be stopped at any time, by Ctrl-C or harder: what is written is complete, and the next run goes on there. Files
-of the same content are embedded once. Files that cannot be read are listed; they are in no gallery.
+of the same content are embedded once. Files and folders whose names begin with a dot are left out, and counted. Files
+that cannot be read are listed; they are in no gallery.
 
 A gallery belongs to one model, which is stored with it; another is refused. A local gallery serves one process at a
 time.
@@ -97,6 +98,12 @@ def _parts(gallery: Gallery, report: IndexReport) -> Iterator[str | Table]:
         yield f"note: no pictures were found; their names end in {', '.join(sorted(SUFFIXES))}"
     if report.others:
         yield f"  {report.others} files are no pictures by their names"
+    if report.hidden:
+        yield f"  {report.hidden} hidden files and folders were left out"
+    for path, said in list(report.notes.items())[:_NAMED]:
+        yield f"note: {path}: {said}"
+    if len(report.notes) > _NAMED:
+        yield f"note: and {len(report.notes) - _NAMED} more; --json has all of them"
     if report.unreadable:
         yield f"  {len(report.unreadable)} cannot be used:"
         named = list(report.unreadable.items())[:_NAMED]

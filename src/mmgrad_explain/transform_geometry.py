@@ -1,0 +1,220 @@
+"""Where a picture lies in what a transform of torchvision, timm or open_clip makes of it, from its settings.
+
+Known are resizes, crops of the centre and paddings, in a ``Compose`` or alone, and steps that change values and move
+nothing. What moves pixels at random, or in a way that its settings do not tell, is refused. None of these libraries is
+imported: a step is known by the names of its class and of its package.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.images import Placement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PACKAGES = {"torchvision", "timm", "open_clip", "clip", "torch"}
+_CONTAINERS = {"Compose", "Sequential"}
+_CHOOSING = {"RandomApply", "RandomOrder", "RandomChoice"}  # of steps that lie in them
+_STILL = {
+    *("ToTensor", "PILToTensor", "ToPILImage", "ConvertImageDtype", "ToImage", "ToDtype", "ToPureTensor", "ToNumpy"),
+    *("MaybeToTensor", "MaybePILToTensor", "MaybeConvertMode", "_convert_to_rgb", "_convert_image_to_rgb", "RGB"),
+    *("Normalize", "Identity", "ObjectDetection", "Grayscale", "RandomGrayscale", "gray_scale", "ColorJitter"),
+    *("color_jitter", "GaussianBlur", "GaussianNoise", "JPEG", "RandomErasing", "RandomInvert", "RandomPosterize"),
+    *("RandomSolarize", "RandomAdjustSharpness", "RandomAutocontrast", "RandomEqualize", "RandomPhotometricDistort"),
+    *("RandomChannelPermutation",),
+}
+_WAYS = (
+    "hand over the transform of evaluation that made the input, the Compose of its resizes, crops and pads alone, or a "
+    "Placement"
+)
+
+
+_Window: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
+
+
+class _Canvas:
+    """Where the picture lies while one step after the other is made; all pairs are (y, x)."""
+
+    def __init__(self, original: tuple[int, int]) -> None:
+        self.original = self.size = original
+        self.scale, self.offset = (1.0, 1.0), (0.0, 0.0)
+        self.window = self._whole = ((0.0, float(original[0])), (0.0, float(original[1])))
+
+    def resize(self, rows: int, columns: int) -> None:
+        self._check(min(rows, columns) > 0)
+        y, x = rows / self.size[0], columns / self.size[1]
+        self.scale = self.scale[0] * y, self.scale[1] * x
+        self.offset = self.offset[0] * y, self.offset[1] * x
+        self.size = rows, columns
+
+    def cut(self, top: int, left: int, rows: int, columns: int) -> None:
+        """Take a part that may reach beyond the borders, where it is padding."""
+        self._check(min(rows, columns) > 0)
+        self.offset = self.offset[0] - top, self.offset[1] - left
+        self.size = rows, columns
+        self.window = self._left_of(self.window)
+        self._check(all(low < high for low, high in self.window))
+
+    def _left_of(self, window: _Window) -> _Window:
+        """What lies in the input of a part of the original, in the original's pixels."""
+        ends = [
+            (max(low, -offset / scale), min(high, (side - offset) / scale))
+            for (low, high), offset, scale, side in zip(window, self.offset, self.scale, self.size, strict=True)
+        ]
+        return ends[0], ends[1]
+
+    def _check(self, something: bool) -> None:  # noqa: FBT001
+        if not something:
+            rows, columns = self.original
+            raise InputError(
+                f"placement: the transform leaves nothing of a picture of {columns} x {rows} pixels: {_WAYS}"
+            )
+
+    def placement(self) -> Placement:
+        natural = self._left_of(self._whole)
+        ours, own = (sum(window, ()) for window in (self.window, natural))
+        differs = any(abs(a - b) > 1e-6 for a, b in zip(ours, own, strict=True))
+        return Placement(self.original, self.size, self.scale, self.offset, self.window if differs else None)
+
+
+def place_by_transform(transform: Any, original: tuple[int, int]) -> Placement:
+    """Say where a picture lies in what a transform makes of it.
+
+    Args:
+        transform: A transform of torchvision (v1 or v2), timm or open_clip for one picture.
+        original: Height and width of the picture, in pixels.
+
+    Returns:
+        The placement; what was cropped away and padded over later counts as not seen.
+
+    Raises:
+        InputError: a step moves pixels at random or is not known, or nothing of the picture is left.
+    """
+    canvas = _Canvas(original)
+    for step in _steps(transform):
+        _make(step, canvas)
+    return canvas.placement()
+
+
+def _name(step: Any) -> str:
+    return str(getattr(step, "__name__", type(step).__name__))
+
+
+def _is_known(step: Any) -> bool:
+    module = getattr(step, "__module__", None) if hasattr(step, "__name__") else type(step).__module__
+    return str(module).partition(".")[0] in _PACKAGES
+
+
+def _steps(transform: Any) -> Iterator[Any]:
+    """The steps one after the other, those of inner containers too."""
+    name = _name(transform)
+    if not _is_known(transform) or name not in _CONTAINERS | _CHOOSING:
+        yield transform
+        return
+    inner = [step for part in getattr(transform, "transforms", transform) for step in _steps(part)]
+    if name in _CHOOSING and all(_is_known(step) and _name(step) in _STILL for step in inner):
+        return
+    if name in _CHOOSING:
+        yield transform  # and is refused
+        return
+    yield from inner
+
+
+def _make(step: Any, canvas: _Canvas) -> None:
+    """Make one step."""
+    name = _name(step)
+    if not _is_known(step):
+        raise InputError(f"placement: where {name} puts the picture cannot be told: {_WAYS}")
+    if name in _STILL:
+        return
+    if name in _MOVES:
+        _MOVES[name](step, canvas)
+        return
+    if name.startswith("Random") or name in _CHOOSING | {"FiveCrop", "TenCrop", "ScaleJitter"}:
+        raise InputError(f"placement: {name} puts the picture in another place each time: {_WAYS}")
+    raise InputError(f"placement: where {name} puts the picture cannot be told: {_WAYS}")
+
+
+def _sides(size: Any) -> tuple[int, ...]:
+    return tuple(map(int, size)) if isinstance(size, list | tuple) else (int(size),)
+
+
+def _resize(step: Any, canvas: _Canvas) -> None:
+    longest: int | None = getattr(step, "max_size", None)
+    if step.size is not None:
+        _resize_to(canvas, _sides(step.size), longest)
+    elif longest is not None:
+        short, long = sorted(canvas.size)
+        _resize_sides(canvas, int(longest * short / long), longest)
+
+
+def _resize_to(canvas: _Canvas, size: tuple[int, ...], longest: int | None = None) -> None:
+    """To a height and width; or the shorter side to so many pixels, the longer one to no more than ``longest``."""
+    if len(size) == 2:
+        canvas.resize(*size)
+        return
+    short, long = sorted(canvas.size)
+    new_short, new_long = size[0], int(size[0] * long / short)
+    if longest is not None and new_long > longest:
+        new_short, new_long = int(longest * new_short / new_long), longest
+    _resize_sides(canvas, new_short, new_long)
+
+
+def _resize_sides(canvas: _Canvas, short: int, long: int) -> None:
+    canvas.resize(*((short, long) if canvas.size[0] <= canvas.size[1] else (long, short)))
+
+
+def _resize_keep_ratio(step: Any, canvas: _Canvas) -> None:
+    """Of timm and open_clip: between filling a size and fitting into it."""
+    if step.random_scale_prob > 0 or step.random_aspect_prob > 0:
+        raise InputError(f"placement: {_name(step)} puts the picture in another place each time: {_WAYS}")
+    ratios = [side / aim for side, aim in zip(canvas.size, step.size, strict=True)]
+    ratio = max(ratios) * step.longest + min(ratios) * (1.0 - step.longest)
+    canvas.resize(*(round(side / ratio) for side in canvas.size))
+
+
+def _centre_crop(step: Any, canvas: _Canvas) -> None:
+    _centre_crop_to(canvas, _sides(step.size))
+
+
+def _centre_crop_to(canvas: _Canvas, size: tuple[int, ...]) -> None:
+    """Cut to even where it is larger, pad with the smaller half in front where it is smaller."""
+    wanted = (size[0], size[-1])
+    top, left = (
+        -((want - have) // 2) if have < want else round((have - want) / 2)
+        for have, want in zip(canvas.size, wanted, strict=True)
+    )
+    canvas.cut(top, left, *wanted)
+
+
+def _pad(step: Any, canvas: _Canvas) -> None:
+    sides = _sides(step.padding)
+    left, top, right, bottom = sides if len(sides) == 4 else (sides[0], sides[-1], sides[0], sides[-1])
+    canvas.cut(-top, -left, canvas.size[0] + top + bottom, canvas.size[1] + left + right)
+
+
+def _trim(step: Any, canvas: _Canvas) -> None:
+    border = int(step.border_size)
+    canvas.cut(border, border, *(max(0, side - 2 * border) for side in canvas.size))
+
+
+def _preset(step: Any, canvas: _Canvas) -> None:
+    """Of torchvision's weights: a resize, then a crop of the centre where there is one."""
+    _resize_to(canvas, _sides(step.resize_size))
+    if hasattr(step, "crop_size"):
+        _centre_crop_to(canvas, _sides(step.crop_size))
+
+
+_MOVES = {
+    "Resize": _resize,
+    "ResizeKeepRatio": _resize_keep_ratio,
+    "CenterCrop": _centre_crop,
+    "CenterCropOrPad": _centre_crop,
+    "Pad": _pad,
+    "TrimBorder": _trim,
+    "ImageClassification": _preset,
+    "SemanticSegmentation": _preset,
+}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.names import SCORES, WEIGHTINGS, WITH_TARGET, check_name
-from mmgrad_explain.cli.places import check_place, is_numbered, put
+from mmgrad_explain.cli.places import check_place, is_numbered, put, saying_beside
 from mmgrad_explain.cli.printing import note, show
 from mmgrad_explain.errors import InputError
 
@@ -161,10 +161,11 @@ def run(options: argparse.Namespace) -> int:
             results.append(_result(explanation, index, file, options.images[start + index], options))
         for remark in dict.fromkeys(explanation.notes):
             note(remark)
-    if options.json:
-        sys.stdout.write(json.dumps(results, indent=2) + "\n")
-    else:
-        show(*map(_text, results))
+    with saying_beside(files):
+        if options.json:
+            sys.stdout.write(json.dumps(results, indent=2) + "\n")
+        else:
+            show(*map(_text, results))
     return 0
 
 

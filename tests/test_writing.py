@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.writing import atomic_file, check_writable, write_next_free
+from mmgrad_explain.writing import atomic_file, check_writable, is_standard_output, write_next_free
 
 posix = pytest.mark.skipif(os.name != "posix", reason="devices and pipes as Unix has them")
 
@@ -196,6 +196,14 @@ def test_descriptors_of_this_process(tmp_path):
     os.write(file, b"after")
     os.close(file)
     assert (tmp_path / "file").read_bytes() == b"before content more after"
+
+
+@posix
+def test_standard_output_by_its_names(tmp_path):
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    (tmp_path / "1").touch()
+    assert [is_standard_output(Path(name)) for name in ("/dev/stdout", "/dev/fd/1", tmp_path / "link")] == [True] * 3
+    assert not any(is_standard_output(Path(name)) for name in ("/dev/stderr", "/dev/null", "1", tmp_path / "1"))
 
 
 @posix

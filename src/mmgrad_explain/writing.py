@@ -120,6 +120,11 @@ def next_free(path: Path) -> Path:
     return next(name for name in itertools.chain([path], names) if not os.path.lexists(name))
 
 
+def is_standard_output(path: Path) -> bool:
+    """Whether it is ``/dev/stdout``, ``/dev/fd/1`` or a link to one of them."""
+    return _own_descriptor(path) == 1
+
+
 def name_left_over() -> str:
     """A name to write under until a file is whole; :func:`is_left_over` knows it again."""
     return f".mmgrad-{uuid.uuid4().hex}.tmp"

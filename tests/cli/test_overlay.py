@@ -407,3 +407,11 @@ def test_what_is_there_already_is_replaced_if_asked_for(run, failed, picture_fil
     assert run(*arguments)[0] == 0
     failed(run(*arguments), "map.png is there already: choose another name or add --overwrite")
     assert run(*arguments, "--overwrite")[0] == 0
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_a_picture_on_standard_output_stands_there_alone(run, picture_file, monkeypatch, more):
+    monkeypatch.setattr("mmgrad_explain.writing.is_standard_output", lambda file: file.name == "map.png")
+    code, out, err = run("overlay", picture_file, "make it red", "--out", "map.png", *more)
+    assert (code, out) == (0, "")
+    assert "map.png" in err

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.cli.places import saying_beside
 from mmgrad_explain.cli.printing import Table, show
 from mmgrad_explain.cli.progress import Steps
 from mmgrad_explain.errors import InputError
@@ -121,10 +122,11 @@ def run(options: argparse.Namespace) -> int:
     if options.out is not None:
         with atomic_file(options.out, overwrite=options.overwrite) as stream:
             stream.write(text.encode() + b"\n")
-    if options.json:
-        sys.stdout.write(text + "\n")
-    else:
-        show(*_parts(report))
+    with saying_beside([options.out]):
+        if options.json:
+            sys.stdout.write(text + "\n")
+        else:
+            show(*_parts(report))
     return 0
 
 

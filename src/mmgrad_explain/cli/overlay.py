@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmgrad_explain.cli.names import SCORES, WEIGHTINGS, WITH_TARGET, check_name
 from mmgrad_explain.cli.overlay_batches import draw_all
-from mmgrad_explain.cli.places import check_place, is_numbered, put
+from mmgrad_explain.cli.places import check_place, is_numbered, put, saying_beside
 from mmgrad_explain.cli.printing import complain, note, show
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.notes import join_notes, texts_of
@@ -174,10 +174,11 @@ def run(options: argparse.Namespace) -> int:
         note(remark.named(drawn))
     for name, error in failed.items():
         complain(f"{name} is left out", str(error))
-    if options.json:
-        sys.stdout.write(json.dumps(results, indent=2) + "\n")
-    else:
-        show(*map(_text, results))
+    with saying_beside(files):
+        if options.json:
+            sys.stdout.write(json.dumps(results, indent=2) + "\n")
+        else:
+            show(*map(_text, results))
     return 1 if failed else 0
 
 

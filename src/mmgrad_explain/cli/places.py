@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from contextlib import nullcontext, redirect_stdout
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 
@@ -34,3 +37,11 @@ def put(file: Path, options: argparse.Namespace, write: Callable[[Path], object]
         return write_next_free(file, write)
     write(file)
     return file
+
+
+def saying_beside(files: Iterable[Path | None]) -> AbstractContextManager[Any]:
+    """While it is open, what is printed goes to standard error, if one of the results has gone to standard output."""
+    from mmgrad_explain.writing import is_standard_output
+
+    there = any(is_standard_output(file) for file in files if file is not None)
+    return redirect_stdout(sys.stderr) if there else nullcontext()

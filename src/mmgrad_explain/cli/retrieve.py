@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.names import SCORES, check_name
-from mmgrad_explain.cli.places import check_place, put
+from mmgrad_explain.cli.places import check_place, put, saying_beside
 from mmgrad_explain.cli.printing import Table, show
 from mmgrad_explain.errors import InputError
 
@@ -122,10 +122,11 @@ def run(options: argparse.Namespace) -> int:
     if options.session is not None:
         _remember(session, reference, found, options)
     report |= {"sheet": sheet and str(sheet), "session": options.session and str(options.session)}
-    if options.json:
-        sys.stdout.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    else:
-        show(*_parts(report))
+    with saying_beside([sheet, options.session]):
+        if options.json:
+            sys.stdout.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+        else:
+            show(*_parts(report))
     return 0
 
 

@@ -175,8 +175,25 @@ class AttentionGroundingLoss(nn.Module):
             if self.weights["consistency"] and paired_maps is not None:
                 counted["consistency"] = self._pairs(every, paired_maps, known, paired_valid, excluded)
                 values["consistency"] = _consistency(every, paired_maps, counted["consistency"], excluded)
-            self.report = _report(every, known, values, counted)
-            return self._reduce(every, values, counted)
+            means = {name: self.average(each, counted[name]) for name, each in values.items()}
+            dead = torch.stack([dead_maps(one) for one in every]).to(every.dtype).mean(0)
+            self.report = GroundingReport(
+                terms={name: mean.detach() for name, mean in means.items()},
+                counts={name: each.sum() for name, each in counted.items()},
+                dead=self.average(torch.where(known, dead, 0), known),
+                supervised=known.sum(),
+                samples=len(known),
+            )
+            return self._reduce(every, values, means)
+
+    def average(self, values: Tensor, counted: Tensor) -> Tensor:
+        """The mean of a term over the samples that it counts, 0 where there are none; the place to change what is one.
+
+        Args:
+            values: ``(B,)``, 0 where ``counted`` is false.
+            counted: ``(B,)`` bool.
+        """
+        return values.sum() / counted.sum().clamp(min=1)
 
     def _targets(self, maps: Tensor, targets: Any, supervised: Tensor | Sequence[bool] | None) -> GroundingTargets:
         grid = (maps.shape[2], maps.shape[3])
@@ -215,12 +232,12 @@ class AttentionGroundingLoss(nn.Module):
             raise InputError(f"paired_valid must be ({len(known)},) bool, got {tuple(valid.shape)} {valid.dtype}")
         return valid.to(maps.device)
 
-    def _reduce(self, maps: Tensor, values: dict[str, Tensor], counted: dict[str, Tensor]) -> Tensor:
+    def _reduce(self, maps: Tensor, values: dict[str, Tensor], means: dict[str, Tensor]) -> Tensor:
         none = torch.zeros_like(maps, dtype=torch.bool)
         total = torch.where(none, maps, 0).sum((0, 2, 3))  # 0, connected to the maps
         weights = {name: self.weights["form" if name == self.form_name else name] for name in values}
         if self.reduction == "mean":
-            return total.sum() + sum(weights[name] * _mean(values[name], counted[name]) for name in values)
+            return total.sum() + sum(weights[name] * mean for name, mean in means.items())
         for name, each in values.items():
             total = total + weights[name] * each
         return total.sum() if self.reduction == "sum" else total
@@ -239,18 +256,3 @@ def _consistency(maps: Tensor, paired: Tensor, counted: Tensor, excluded: Tensor
     clean = torch.where(here, maps, 0)
     values = torch.stack([consistency_loss(a, b, excluded) for a, b in zip(clean, pairs, strict=True)]).mean(0)
     return torch.where(counted, values, 0)
-
-
-def _mean(values: Tensor, counted: Tensor) -> Tensor:
-    return values.sum() / counted.sum().clamp(min=1)
-
-
-def _report(maps: Tensor, known: Tensor, values: dict[str, Tensor], counted: dict[str, Tensor]) -> GroundingReport:
-    dead = torch.stack([dead_maps(one) for one in maps]).to(maps.dtype).mean(0)
-    return GroundingReport(
-        terms={name: _mean(each.detach(), counted[name]) for name, each in values.items()},
-        counts={name: each.sum() for name, each in counted.items()},
-        dead=_mean(torch.where(known, dead, 0), known),
-        supervised=known.sum(),
-        samples=len(known),
-    )

@@ -21,6 +21,23 @@ IGNORE = 255
 
 
 @dataclass(frozen=True)
+class Whole:
+    """The batch of a step that a part was taken from, as far as the part's maps are drawn by all of it.
+
+    Attributes:
+        edits: Kind of each edit, ``M``.
+        supervised: Whether its region is known, ``(M,)`` bool.
+        stays: Whether its object is in the same place in both pictures, ``(M,)`` bool.
+        own: Which of them the part holds, ``(N,)`` int64.
+    """
+
+    edits: list[str]
+    supervised: Tensor
+    stays: Tensor
+    own: Tensor
+
+
+@dataclass(frozen=True)
 class PictureBatch:
     """``S`` reference pictures with ``N`` edits of them, as arrays; what a source gives for a step.
 
@@ -39,6 +56,7 @@ class PictureBatch:
         target_labels: Likewise ``(N, H, W)``.
         context_masks: What else a text speaks of, in the reference, ``(N, H, W)`` bool: in "the star left of the ring"
             the ring. Empty where there is nothing, None where a source never says.
+        whole: What this is a part of; None where it is all of a step.
     """
 
     references: npt.NDArray[np.uint8]
@@ -53,6 +71,7 @@ class PictureBatch:
     reference_labels: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     target_labels: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     context_masks: npt.NDArray[np.bool_] | None = None
+    whole: Whole | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +93,7 @@ class TripletBatch:
         reference_labels: Name to ``(S, H, W)`` uint8.
         target_labels: Name to ``(N, H, W)`` uint8.
         context_masks: ``(N, H, W)`` bool, or None.
+        whole: What this is a part of; None where it is all of a step. Stays on the CPU.
     """
 
     references: Tensor
@@ -90,6 +110,7 @@ class TripletBatch:
     reference_labels: dict[str, Tensor] = field(default_factory=dict)
     target_labels: dict[str, Tensor] = field(default_factory=dict)
     context_masks: Tensor | None = None
+    whole: Whole | None = None
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> TripletBatch:
         """The same on another device."""
@@ -139,7 +160,51 @@ def encode(batch: PictureBatch, encoder: Encoder) -> TripletBatch:
         reference_labels={name: torch.from_numpy(one) for name, one in batch.reference_labels.items()},
         target_labels={name: torch.from_numpy(one) for name, one in batch.target_labels.items()},
         context_masks=None if batch.context_masks is None else torch.from_numpy(batch.context_masks),
+        whole=batch.whole,
     )
+
+
+def take(batch: PictureBatch, pictures: npt.NDArray[np.int64]) -> PictureBatch:
+    """Some reference pictures of a batch with all of their edits, in the order they have in it.
+
+    Args:
+        batch: All of a step.
+        pictures: Indices of the references, ascending.
+    """
+    own = np.flatnonzero(np.isin(batch.picture, pictures))
+    place = np.full(len(batch.texts), -1, np.int64)
+    place[own] = np.arange(len(own))
+    before, after = (torch.from_numpy(masks) for masks in (batch.reference_masks, batch.target_masks))
+    known = torch.from_numpy(batch.supervised)
+    return PictureBatch(
+        references=batch.references[pictures],
+        targets=batch.targets[own],
+        reference_masks=batch.reference_masks[own],
+        target_masks=batch.target_masks[own],
+        texts=[batch.texts[i] for i in own],
+        edits=[batch.edits[i] for i in own],
+        picture=np.searchsorted(pictures, batch.picture[own]),
+        partner=np.where(batch.partner[own] < 0, -1, place[batch.partner[own]]),
+        supervised=batch.supervised[own],
+        reference_labels={name: labels[pictures] for name, labels in batch.reference_labels.items()},
+        target_labels={name: labels[own] for name, labels in batch.target_labels.items()},
+        context_masks=None if batch.context_masks is None else batch.context_masks[own],
+        whole=Whole(batch.edits, known, stays_in_place(before, after, batch.edits, known), torch.from_numpy(own)),
+    )
+
+
+def stays_in_place(before: Tensor, after: Tensor, edits: Sequence[str], supervised: Tensor) -> Tensor:
+    """Whose object is in the same place in both pictures, ``(N,)`` bool: intersection over union above one half.
+
+    Args:
+        before: The edited region in the reference, ``(N, H, W)`` bool.
+        after: The same in the target.
+        edits: Kind of each edit, ``N``.
+        supervised: Whether its region is known, ``(N,)`` bool.
+    """
+    both, either = (before & after).sum((1, 2)), (before | after).sum((1, 2))
+    gone = torch.tensor([edit in {"add", "remove"} for edit in edits], device=both.device)
+    return (2 * both > either) & supervised & ~gone
 
 
 def join(batches: Sequence[PictureBatch]) -> PictureBatch:

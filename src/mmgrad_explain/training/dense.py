@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.batches import IGNORE
+from mmgrad_explain.training.joined import mean_over_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +61,7 @@ class LabelHeads(nn.Module):
             labels = at_cells(torch.cat([references[name], targets[name]]), (grid.shape[2], grid.shape[3])).long()
             each = F.cross_entropy(head(grid), labels, ignore_index=IGNORE, reduction="none")
             thing, ground = (labels > 0) & (labels != IGNORE), labels == 0
-            parts = [(each * part).sum() / part.sum().clamp(min=1) for part in (thing, ground)]
+            parts = [mean_over_all((each * part).flatten(), part.flatten()) for part in (thing, ground)]
             losses.append((parts[0] + parts[1]) / 2)
         return torch.stack(losses).mean() if losses else grid.new_zeros(())
 

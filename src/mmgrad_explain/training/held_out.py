@@ -7,32 +7,56 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mmgrad_explain.evaluation.localization import contrast_accuracy
 from mmgrad_explain.evaluation.retrieval import recall_at, target_rank
-from mmgrad_explain.training.map_evaluation import default_kind, disjoint_pairs, draw_maps, judge, resized
+from mmgrad_explain.training.map_evaluation import (
+    MapKind,
+    default_kind,
+    disjoint_pairs,
+    draw_maps,
+    embeddings,
+    judge,
+    resized,
+)
+from mmgrad_explain.training.stages import has_maps_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.training.batches import TripletBatch
+    from mmgrad_explain.training.objective_options import GroundingOptions
 
 
-def evaluate_batches(composer: Composer, batches: Iterable[TripletBatch]) -> dict[str, float]:
+def trained_kind(composer: Composer, options: GroundingOptions) -> MapKind:
+    """The maps that a training with these options teaches, to be judged and shown.
+
+    They have the options' score, and the composer's own weighting where that is trained, else the first that is. Where
+    no map is trained the weighting is the composer's own, and so is the score of a composer without maps of that score.
+    """
+    own = default_kind(composer)
+    if not options.supervises_maps:
+        return MapKind(options.score if has_maps_of(composer, options.score) else own.score, own.weighting)
+    return MapKind(options.score, own.weighting if own.weighting in options.weightings else options.weightings[0])
+
+
+def evaluate_batches(
+    composer: Composer, batches: Iterable[TripletBatch], kind: MapKind | None = None
+) -> dict[str, float]:
     """Retrieval and localization on some batches, which make one gallery.
 
     Args:
         composer: The model; comes back as it was.
         batches: On the composer's device.
+        kind: Which maps; the composer's own if None.
 
     Returns:
         ``r1`` and ``sibling_r1`` (against all targets and references, and against the picture's own), ``pointing``,
-        ``energy``, ``iou``, ``dead`` and ``contrast`` of the composer's own maps, by name, all in [0, 1]; the map of an
-        ``add`` is judged on the target. ``pointing_EDIT`` for each kind of edit. What cannot be measured is left out.
+        ``energy``, ``iou``, ``dead`` and ``contrast`` of the maps, by name, all in [0, 1]; the map of an ``add`` is
+        judged on the target. ``pointing_EDIT`` for each kind of edit. What cannot be measured is left out.
     """
-    kind = default_kind(composer)
+    kind = kind or default_kind(composer)
     queries, targets, references, of_target, of_reference = [], [], [], [], []
     judged: dict[str, list[Tensor]] = {}
     edits: list[str] = []
@@ -52,9 +76,10 @@ def evaluate_batches(composer: Composer, batches: Iterable[TripletBatch]) -> dic
             own, other = masks[pairs[:, 0]], masks[pairs[:, 1]]
             contrast.append(contrast_accuracy(maps[pairs[:, 0]], own, other).cpu())
         first = torch.from_numpy(np.unique(batch.picture.cpu().numpy(), return_index=True)[1])
-        queries.append(F.normalize(output.embedding, dim=-1).cpu())
-        targets.append(F.normalize(output.target, dim=-1).cpu())  # type: ignore[arg-type]
-        references.append(F.normalize(output.embedding - output.shift, dim=-1).cpu()[first])
+        query, target, reference = (one.cpu() for one in embeddings(output))
+        queries.append(query)
+        targets.append(target)
+        references.append(reference[first])
         of_target.append(batch.picture.cpu() + pictures)
         of_reference.append(batch.picture.cpu()[first] + pictures)
         pictures += len(batch.references)
@@ -75,11 +100,13 @@ def evaluate_batches(composer: Composer, batches: Iterable[TripletBatch]) -> dic
     return figures
 
 
-def sample_maps(composer: Composer, batch: TripletBatch, rows: Tensor) -> tuple[Tensor, Tensor]:
+def sample_maps(
+    composer: Composer, batch: TripletBatch, rows: Tensor, kind: MapKind | None = None
+) -> tuple[Tensor, Tensor]:
     """Maps of some triplets of a batch, with the side they are of: ``(n, h, w)`` on the CPU, ``(n,)`` bool."""
     on_target = torch.tensor([edit == "add" for edit in batch.edits], device=batch.picture.device)
     chosen = {name: value[rows] for name, value in inputs_of(batch).items()}
-    kind = default_kind(composer)
+    kind = kind or default_kind(composer)
     grids, _ = draw_maps(composer, chosen, on_target[rows], [kind])
     return grids[kind].cpu(), on_target[rows].cpu()
 

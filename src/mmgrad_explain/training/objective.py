@@ -21,11 +21,13 @@ from torch.utils.checkpoint import checkpoint
 
 from mmgrad_explain.attention import MultiModalGradAttention, ensure_score
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.grounding import AttentionGroundingLoss
+from mmgrad_explain.training.batches import Whole
 from mmgrad_explain.training.dense import LabelHeads
 from mmgrad_explain.training.held_out import inputs_of
+from mmgrad_explain.training.joined import joined_gallery, mean_over_all, processes
 from mmgrad_explain.training.objective_options import TARGET_ONLY
 from mmgrad_explain.training.objective_terms import (
+    JoinedGroundingLoss,
     context_of,
     figures_of,
     ground,
@@ -44,7 +46,7 @@ from mmgrad_explain.training.stages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
 
@@ -130,7 +132,7 @@ class GroundedObjective(nn.Module):
         self.register_buffer("memory", _empty_memory(options.retrieval.memory, stages))
         grounding = options.grounding
         weights = {name: getattr(grounding, name) for name in ("contrast", "margin", "consistency")}
-        self.grounding = AttentionGroundingLoss(
+        self.grounding = JoinedGroundingLoss(
             grounding.form, weights={"form": grounding.weight, **weights}, validate=False
         )
         self.look_layers = {
@@ -165,12 +167,16 @@ class GroundedObjective(nn.Module):
             seen = self._in_stages(stages, batch, features, rows, maps=maps)
         else:
             seen = self._as_a_whole(batch, rows, maps=maps)
-        truth = torch.arange(len(seen.query), device=seen.query.device)
-        similar = seen.query @ seen.gallery.T * self.temperature()
+        gallery, first = joined_gallery(seen.gallery, len(seen.query))
+        truth = first + torch.arange(len(seen.query), device=seen.query.device)
+        similar = seen.query @ gallery.T * self.temperature()
         if self.memory is not None:
-            similar = torch.cat([similar, self._remembered(seen, self.memory)], dim=1)
-        retrieval = F.cross_entropy(similar, truth)
-        figures = {"retrieval": retrieval.detach(), "accuracy": (similar.detach().argmax(1) == truth).float().mean()}
+            similar = torch.cat([similar, self._remembered(seen.query, gallery, self.memory)], dim=1)
+        retrieval = mean_over_all(F.cross_entropy(similar, truth, reduction="none"))
+        figures = {
+            "retrieval": retrieval.detach(),
+            "accuracy": mean_over_all((similar.detach().argmax(1) == truth).float()),
+        }
         if self.options.retrieval.change:
             mistaken = mistaken_change(seen.shift, seen.change, batch.picture)
             retrieval = retrieval + self.options.retrieval.change * mistaken
@@ -179,9 +185,10 @@ class GroundedObjective(nn.Module):
         if seen.maps is not None:
             grounding = schedule * ground(self.grounding, seen.maps, batch, rows)
             figures.update(figures_of(self.grounding))
-        for kind, logits in seen.looks.items():
-            masks = masks_of(batch, rows) if kind == "pooling" else context_of(batch, rows)
-            missed = missed_by_pooling(logits, masks, self.options.grounding.pooling_heads)
+        elif maps and processes() > 1:
+            figures.update(self.grounding.take_part(seen.query))
+        for kind in self.look_layers if seen.looks or processes() > 1 else ():
+            missed = self._missed(kind, seen, batch, rows)
             grounding = grounding + getattr(self.options.grounding, kind) * missed
             figures[kind] = missed.detach()
         if self.heads is not None and stages is not None and features is not None:
@@ -195,27 +202,37 @@ class GroundedObjective(nn.Module):
         scale = self.logit_scale if self.logit_scale is not None else logit_scale_of(self.composer)
         return scale.exp().clamp(max=100)  # type: ignore[union-attr]
 
-    def _remembered(self, seen: _Seen, memory: Tensor) -> Tensor:
+    def _missed(self, kind: str, seen: _Seen, batch: TripletBatch, rows: Rows) -> Tensor:
+        """How much of the composer's attention of a kind misses its region; 0 where this process has no row."""
+        if kind not in seen.looks:
+            return mean_over_all(seen.query.new_zeros(0))
+        masks = masks_of(batch, rows) if kind == "pooling" else context_of(batch, rows)
+        return missed_by_pooling(seen.looks[kind], masks, self.options.grounding.pooling_heads)
+
+    def _remembered(self, query: Tensor, gallery: Tensor, memory: Tensor) -> Tensor:
         """Similarities to the pictures of earlier batches, ``(N, memory)``; takes this batch's into the memory."""
-        similar = seen.query @ memory.T * self.temperature()
+        similar = query @ memory.T * self.temperature()
         if self.training:
-            self.memory = torch.cat([seen.gallery.detach(), memory])[: len(memory)]
+            self.memory = torch.cat([gallery.detach(), memory])[: len(memory)]
         return similar.masked_fill(~memory.any(1), -torch.inf)  # where it is not filled yet
 
     def rows(self, batch: TripletBatch, rng: np.random.Generator) -> Rows:
-        """Draw the maps that are supervised: every edit's where it is to be seen, some on the target as well."""
+        """Draw the maps that are supervised: every edit's where it is to be seen, some on the target as well.
+
+        Of a part of a step's batch they are those that would be drawn of all of it.
+        """
         options = self.options.grounding
-        on_target = torch.from_numpy(rng.random(len(batch.edits)) < options.target_shares(batch.edits))
-        on_reference = torch.tensor([edit not in TARGET_ONLY for edit in batch.edits])
+        whole = batch.whole or Whole(batch.edits, batch.supervised.cpu(), stays(batch).cpu(), _all(batch.edits))
+        on_target = torch.from_numpy(rng.random(len(whole.edits)) < options.target_shares(whole.edits))
+        on_reference = torch.tensor([edit not in TARGET_ONLY for edit in whole.edits])
         if options.consistency:  # it compares the two sides
-            on_target = on_target | stays(batch).cpu()
-        known = batch.supervised.cpu()
-        both = torch.cat([on_reference & known, on_target & known]).nonzero()[:, 0]
+            on_target = on_target | whole.stays
+        both = torch.cat([on_reference & whole.supervised, on_target & whole.supervised])
         if options.share < 1:
-            kept = rng.permutation(len(both))[: max(1, round(options.share * len(both)))]
-            both = both[torch.from_numpy(kept).sort().values]
-        count = len(batch.edits)
-        return Rows(both[both < count], both[both >= count] - count)
+            places = both.nonzero()[:, 0]
+            kept = rng.permutation(len(places))[: max(1, round(options.share * len(places)))]
+            both = torch.isin(torch.arange(len(both)), places[torch.from_numpy(kept)])
+        return Rows(*(side[whole.own].nonzero()[:, 0] for side in both.chunk(2)))
 
     # ------------------------------------------------------------------------------------------------ two ways forward
 
@@ -331,6 +348,10 @@ def _unit(query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
 
 def _at(text: Text, rows: Tensor) -> Text:
     return tuple(part[rows] for part in text)
+
+
+def _all(items: Sequence[Any]) -> Tensor:
+    return torch.arange(len(items))
 
 
 def _others(rows: Tensor, count: int) -> Tensor:

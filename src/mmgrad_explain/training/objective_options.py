@@ -109,6 +109,11 @@ class GroundingOptions:
             if not 0 <= share <= 1:
                 raise InputError(f"grounding.target_side.{edit} must be between 0 and 1, got {share}")
 
+    @property
+    def supervises_maps(self) -> bool:
+        """Whether any term of the loss asks something of the maps."""
+        return any((self.weight, self.contrast, self.margin, self.consistency))
+
     def schedule(self, step: int, steps: int) -> float:
         """Factor of the weights at a step: 0 during the warm start, then rising, then 1, then going to ``final``."""
         done = step / steps

@@ -8,12 +8,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmgrad_explain.grounding import grounding_targets
+from mmgrad_explain.grounding import AttentionGroundingLoss, grounding_targets
+from mmgrad_explain.training.batches import stays_in_place
+from mmgrad_explain.training.joined import mean_over_all
 
 if TYPE_CHECKING:
-    from mmgrad_explain.grounding import AttentionGroundingLoss
     from mmgrad_explain.training.batches import TripletBatch
     from mmgrad_explain.training.objective import Rows
+
+
+class JoinedGroundingLoss(AttentionGroundingLoss):
+    """The grounding loss whose means are over the samples of all processes; with one process it is the same."""
+
+    def average(self, values: Tensor, counted: Tensor) -> Tensor:
+        """See :func:`~mmgrad_explain.training.joined.mean_over_all`."""
+        return mean_over_all(values, counted)
+
+    def take_part(self, like: Tensor) -> dict[str, Tensor]:
+        """Stand by while other processes take their means: this one has no supervised map. Gives the figures."""
+        terms = [self.form_name if name == "form" else name for name, weight in self.weights.items() if weight]
+        nothing = like.new_zeros(0)
+        return {name: self.average(nothing, nothing.bool()) for name in (*terms, "dead")}
 
 
 def masks_of(batch: TripletBatch, rows: Rows) -> Tensor:
@@ -56,11 +71,8 @@ def figures_of(loss: AttentionGroundingLoss) -> dict[str, Tensor]:
 
 
 def stays(batch: TripletBatch) -> Tensor:
-    """Whose object is in the same place in both pictures, ``(N,)`` bool: intersection over union above one half."""
-    both = (batch.reference_masks & batch.target_masks).sum((1, 2))
-    either = (batch.reference_masks | batch.target_masks).sum((1, 2))
-    gone = torch.tensor([edit in {"add", "remove"} for edit in batch.edits], device=both.device)
-    return (2 * both > either) & batch.supervised & ~gone
+    """Whose object is in the same place in both pictures, ``(N,)`` bool."""
+    return stays_in_place(batch.reference_masks, batch.target_masks, batch.edits, batch.supervised)
 
 
 def missed_by_pooling(logits: Tensor, masks: Tensor, heads: int) -> Tensor:
@@ -77,7 +89,7 @@ def missed_by_pooling(logits: Tensor, masks: Tensor, heads: int) -> Tensor:
     laid = grounding_targets((side, side), masks=masks, validate=False)
     log_share = logits[:, :heads].float().log_softmax(-1) + (laid.masks.flatten(1) + 1e-4).log()[:, None]
     missed = -log_share.logsumexp(-1).mean(1)
-    return (missed * laid.supervised).sum() / laid.supervised.sum().clamp(min=1)
+    return mean_over_all(missed * laid.supervised, laid.supervised)
 
 
 CHANGE_SCALE = 10.0
@@ -99,4 +111,4 @@ def mistaken_change(shift: Tensor, change: Tensor, picture: Tensor) -> Tensor:
     """
     cosine = F.normalize(shift, dim=-1) @ F.normalize(change, dim=-1).T
     logits = (CHANGE_SCALE * cosine).masked_fill(picture[:, None] != picture[None], -torch.inf)
-    return F.cross_entropy(logits, torch.arange(len(shift), device=shift.device))
+    return mean_over_all(F.cross_entropy(logits, torch.arange(len(shift), device=shift.device), reduction="none"))

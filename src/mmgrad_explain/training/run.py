@@ -19,6 +19,7 @@ import torch
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.config import PhotoSourceOptions
 from mmgrad_explain.training.config_file import config_values
+from mmgrad_explain.training.joined import from_first, is_first, wait_for_all
 from mmgrad_explain.training.models import image_size_of, save_composer, starting_composer
 from mmgrad_explain.training.needs import need, need_wandb
 from mmgrad_explain.training.objective_options import ObjectiveOptions
@@ -45,6 +46,8 @@ from mmgrad_explain.training.triplet_source import TripletSource
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from transformers import TrainingArguments
 
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.training.config import TrainingConfig
@@ -95,7 +98,11 @@ def _train(config: TrainingConfig, out: Path, *, resume: bool) -> TrainingResult
     if config.wandb:
         need_wandb()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # data workers are forked
+    from mmgrad_explain.training.arguments import training_arguments
+
+    arguments = training_arguments(config, out / CHECKPOINTS)  # joins the processes that torchrun started
     check_folder(config, out, resume=resume)
+    wait_for_all()  # before one of them writes into it
     torch.manual_seed(config.seed)
     size = image_size_of(config.model)
     vocabulary = () if size is None else build_source(config, size).vocabulary
@@ -105,10 +112,10 @@ def _train(config: TrainingConfig, out: Path, *, resume: bool) -> TrainingResult
     size = int(composer.processor.image_size)  # type: ignore[union-attr, arg-type]
     source, held_out = build_source(config, size), build_source(config, size, held_out=True)
     with ExitStack() as stack:
-        trainer, start = _trainer(composer, config, source, held_out, out, stack, resume=resume)
+        trainer, start = _trainer(composer, config, source, held_out, arguments, out, stack, resume=resume)
         trainer.train(resume_from_checkpoint=None if start is None else str(start))
         figures = _last_figures(trainer)
-    step = _write_model(trainer, out)
+    step = from_first(_write_model(trainer, out))
     return TrainingResult(out, out / MODEL, step, figures)
 
 
@@ -141,6 +148,7 @@ def _trainer(
     config: TrainingConfig,
     source: Mixture,
     held_out: Mixture,
+    arguments: TrainingArguments,
     out: Path,
     stack: ExitStack,
     *,
@@ -149,24 +157,26 @@ def _trainer(
     """The trainer, and the checkpoint to go on from; ``stack`` takes what must be closed in the end."""
     from mmgrad_explain.training.callbacks import GridFile, MetricsFile, Progress
     from mmgrad_explain.training.objective import GroundedObjective
-    from mmgrad_explain.training.trainer import GroundedTrainer, training_arguments
+    from mmgrad_explain.training.trainer import GroundedTrainer
 
     options = ObjectiveOptions(
         config.grounding, config.dense, config.retrieval, config.precision, config.model.gradient_checkpointing
     )
     objective = GroundedObjective(composer, options, source.label_classes)
-    start = last_checkpoint(out / CHECKPOINTS, average=bool(config.ema)) if resume else None
+    look = resume and is_first()
+    start = from_first(last_checkpoint(out / CHECKPOINTS, average=bool(config.ema)) if look else None)
     step = 0 if start is None else int(start.name.rpartition("-")[2])
-    write_description(config, out)
-    callbacks: list[Any] = [MetricsFile(out / METRICS, until=step), stack.enter_context(Progress())]
+    callbacks: list[Any] = [MetricsFile(out / METRICS, until=step)] if is_first() else []
+    callbacks.append(stack.enter_context(Progress()))
     grid = None
     if config.evaluation.maps:
         grid = _map_grid(held_out, config)
         grid.load(out / MAPS_ARRAYS, until=step)
         callbacks.append(GridFile(grid, out / MAPS_PICTURE, out / MAPS_ARRAYS))
     callbacks.append(stack.enter_context(_map_logger(config, out, grid)))
-    arguments = training_arguments(config, out / CHECKPOINTS)
     trainer = GroundedTrainer(objective, config, source, held_out, arguments, grid=grid, callbacks=callbacks)
+    if is_first():
+        write_description(config, out)
     if start is not None and trainer.average is not None:
         trainer.average.load(start / EMA_FILE)
     return trainer, start
@@ -235,10 +245,10 @@ def _last_figures(trainer: GroundedTrainer) -> dict[str, float]:
 
 def _write_model(trainer: GroundedTrainer, out: Path) -> int:
     """Write the best weights, where such are kept, else the last ones; gives their step."""
+    if not trainer.is_world_process_zero():
+        return int(trainer.state.global_step)
     composer = trainer.model.composer
     best = load_best(out / CHECKPOINTS / BEST, composer) if trainer.config.evaluation.best else None
-    if not trainer.is_world_process_zero():
-        return trainer.state.global_step if best is None else best
     with trainer.average.applied() if trainer.average and best is None else nullcontext():
         save_composer(composer, out / MODEL)
     return trainer.state.global_step if best is None else best

@@ -113,13 +113,18 @@ def check_trainable(composer: Composer) -> None:
         raise InputError(f"{type(composer).__name__} cannot be trained: it has no {', '.join(missing)}")
 
 
+def has_maps_of(composer: Composer, score: str) -> bool:
+    """Whether a score depends on the picture: what the text adds to two towers does not."""
+    return not (isinstance(composer, DualEncoder) and score == "shift")
+
+
 def check_score(composer: Composer, score: str) -> None:
     """Find out whether a composer can have maps of a score.
 
     Raises:
         InputError: If it is the shift, and the same whatever the picture is.
     """
-    if isinstance(composer, DualEncoder) and score == "shift":
+    if not has_maps_of(composer, score):
         raise InputError(
             f"grounding.score: what the text adds in {composer.name} is the same for every picture, so that 'shift' "
             f"has no maps: set it to {composer.default_score!r}, or put a method on the two towers (FusionComposer)"

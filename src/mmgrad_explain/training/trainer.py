@@ -10,92 +10,50 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
-from transformers import PrinterCallback, ProgressCallback, Trainer, TrainingArguments
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback, ProgressCallback, Trainer
 
-from mmgrad_explain.training.batches import encode
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.training.arguments import COSINE, LOWER_IS_BETTER, check_arguments, training_arguments
 from mmgrad_explain.training.callbacks import AverageWeights
 from mmgrad_explain.training.ema import MovingAverage
-from mmgrad_explain.training.held_out import evaluate_batches, sample_maps
+from mmgrad_explain.training.held_out import evaluate_batches, sample_maps, trained_kind
+from mmgrad_explain.training.joined import from_first, mean_of_processes
 from mmgrad_explain.training.run_folder import BEST
+from mmgrad_explain.training.step_data import Division, StepDataset
 from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from torch import Tensor
+    from transformers import TrainingArguments
 
-    from mmgrad_explain.training.batches import Encoder, TripletBatch
+    from mmgrad_explain.training.batches import TripletBatch
     from mmgrad_explain.training.config import TrainingConfig
     from mmgrad_explain.training.map_grid import MapGrid
     from mmgrad_explain.training.objective import GroundedObjective
     from mmgrad_explain.training.sources import Source
 
-LOWER_IS_BETTER = ("dead",)
-
-
-class StepDataset(Dataset):  # type: ignore[type-arg]
-    """The batches of a run: item ``i`` is all of step ``i``.
-
-    Args:
-        source: Where they come from.
-        encoder: What makes tensors of them; a composer's processor.
-        seed: Of the source.
-        steps: Number of items.
-    """
-
-    def __init__(self, source: Source, encoder: Encoder, seed: int, steps: int) -> None:
-        self.source = source
-        self.encoder = encoder
-        self.seed = seed
-        self.steps = steps
-
-    def __len__(self) -> int:
-        """Number of steps."""
-        return self.steps
-
-    def __getitem__(self, step: int) -> dict[str, Any]:
-        """The batch of a step, and its number."""
-        return {"batch": encode(self.source.batch(self.seed, step), self.encoder), "step": torch.tensor(step)}
+__all__ = ["GroundedTrainer", "StepDataset", "grid_rows", "learning_rate", "training_arguments"]
 
 
 def _only(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return items[0]
 
 
-def training_arguments(config: TrainingConfig, folder: Path, **changes: Any) -> TrainingArguments:
-    """What transformers' loop has to know of a config; ``folder`` is for the checkpoints."""
-    values: dict[str, Any] = {
-        "output_dir": str(folder),
-        "max_steps": config.steps,
-        "per_device_train_batch_size": 1,
-        "learning_rate": config.optimizer.lr,
-        "weight_decay": config.optimizer.weight_decay,
-        "max_grad_norm": config.optimizer.clip,
-        "logging_steps": config.log_every,
-        "save_strategy": "steps",
-        "save_steps": config.save_every,
-        "save_total_limit": config.keep,
-        "eval_strategy": "steps" if config.evaluation.every else "no",
-        "eval_steps": config.evaluation.every or None,
-        "dataloader_num_workers": config.workers,
-        "dataloader_pin_memory": False,
-        "remove_unused_columns": False,
-        "report_to": "none",
-        "disable_tqdm": True,
-        "use_cpu": config.device == "cpu",
-        "seed": config.seed,
-    }
-    return TrainingArguments(**{**values, **changes})
-
-
 class GroundedTrainer(Trainer):  # type: ignore[misc]
     """A :class:`transformers.Trainer` that trains a composer to retrieve and to look at the right place.
 
-    Everything of transformers' Trainer is there: callbacks, checkpoints, resuming, several GPUs by ``torchrun``.
+    Everything of transformers' Trainer is there: callbacks, checkpoints, resuming, gradient accumulation, several
+    processes by ``torchrun``. The batch of a step is the config's, however many processes share it: each has a part of
+    its pictures, the losses are those of the whole batch, and the first process evaluates and writes. With
+    ``gradient_accumulation_steps`` the batch comes in so many micro-batches one after the other: each has the losses of
+    a batch of its own, negatives included, and the step's loss is their mean.
 
     Attributes:
         config: The run's options.
+        kind: The maps that are judged and shown: those that are trained.
         average: The moving average of the weights; None without.
     """
 
@@ -124,19 +82,32 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
             args: Of transformers; :func:`training_arguments` makes them.
             grid: Collects the maps of the first held-out samples at every evaluation.
             callbacks: Of transformers.
+
+        Raises:
+            InputError: If an option of ``args`` has no effect or contradicts the config, or the sources' pictures
+                cannot be divided among the processes and micro-batches.
         """
+        check_arguments(args, config)
+        division = Division(args.world_size, args.process_index, args.gradient_accumulation_steps)
+        division.check(source, config.seed)
         encoder: Any = objective.composer.processor
         super().__init__(
             model=objective,
             args=args,
-            train_dataset=StepDataset(source, encoder, config.seed, args.max_steps),
+            train_dataset=StepDataset(source, encoder, config.seed, args.max_steps, division),
             eval_dataset=StepDataset(held_out, encoder, config.evaluation.seed, config.evaluation.batches),
             data_collator=_only,
         )
         self.args._n_gpu = min(1, self.args.n_gpu)  # noqa: SLF001  (several GPUs need torchrun: replicas cannot be hooked)
+        if args.world_size > 1:
+            torch.manual_seed(args.seed + args.process_index)  # dropout is not the same in each process
         for kind in (PrinterCallback, ProgressCallback):
             self.remove_callback(kind)
+        if config.evaluation.best is not None and args.metric_for_best_model is None:
+            args.metric_for_best_model = f"eval_{config.evaluation.best}"
+            args.greater_is_better = config.evaluation.best not in LOWER_IS_BETTER
         self.config = config
+        self.kind = trained_kind(objective.composer, objective.options.grounding)
         self.grid = grid
         self.average = MovingAverage(objective.composer, config.ema) if config.ema else None
         for callback in [*([AverageWeights(self.average)] if self.average else []), *callbacks]:
@@ -147,9 +118,9 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
     # ----------------------------------------------------------------------------------------------------------- steps
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """The steps in order."""
+        """The steps in order; each process gets its own part of them by the dataset, not by accelerate."""
         workers = self.args.dataloader_num_workers
-        loader = DataLoader(
+        return DataLoader(
             self.train_dataset,
             batch_size=1,
             shuffle=False,
@@ -158,7 +129,6 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
             worker_init_fn=_one_thread,
             prefetch_factor=4 if workers else None,
         )
-        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
     def compute_loss(
         self,
@@ -167,9 +137,9 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         return_outputs: bool = False,  # noqa: FBT001, FBT002  (transformers' signature)
         num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002
     ) -> Any:
-        """The loss of a step: see :class:`~mmgrad_explain.training.objective.GroundedObjective`."""
+        """The loss of a part of the step: see :class:`~mmgrad_explain.training.objective.GroundedObjective`."""
         batch = inputs["batch"].to(self.args.device)
-        step = int(inputs["step"])
+        step = self.state.global_step
         schedule = self.config.grounding.schedule(step, self.args.max_steps)
         rng = np.random.default_rng([self.config.seed, 1, step])
         losses = model(batch, rng, schedule, dense_only=step < self.config.dense.first * self.args.max_steps)
@@ -205,21 +175,24 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> torch.optim.lr_scheduler.LRScheduler:
-        """Linear warm-up, then half a cosine down."""
-        if self.lr_scheduler is None:
-            options = self.config.optimizer
+        """Linear warm-up, then half a cosine down; another one where ``args.lr_scheduler_type`` says so."""
+        options = self.config.optimizer
+        own = self.args.lr_scheduler_type == COSINE and self.args.lr_scheduler_kwargs == {"min_lr_rate": options.final}
+        if self.lr_scheduler is not None or not own:
+            return super().create_scheduler(num_training_steps, optimizer)  # type: ignore[no-any-return]
 
-            def rate(step: int) -> float:
-                return learning_rate(step, num_training_steps, options.warmup, options.final)
+        def rate(step: int) -> float:
+            return learning_rate(step, num_training_steps, options.warmup, options.final)
 
-            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, rate)
-            self._created_lr_scheduler = True
+        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, rate)
+        self._created_lr_scheduler = True
         return self.lr_scheduler  # type: ignore[no-any-return]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """With the means of the steps' own figures since the last line."""
-        if "loss" in logs:
-            logs = {**logs, **{name: float(torch.stack(values).mean()) for name, values in self._figures.items()}}
+        """With the means of the steps' own figures since the last line, of all processes."""
+        if "loss" in logs and self._figures:
+            means = mean_of_processes(torch.stack([torch.stack(values).mean() for values in self._figures.values()]))
+            logs = {**logs, **dict(zip(self._figures, means.tolist(), strict=True))}
             self._figures.clear()
         super().log(logs, start_time)
 
@@ -230,20 +203,27 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
     ) -> dict[str, float]:
         """Figures on held-out data, of the moving average where there is one; keeps the best weights.
 
+        The first process measures and writes; all get its figures.
+
         Args:
             eval_dataset: A :class:`StepDataset`; the trainer's own when None.
             ignore_keys: Not used.
             metric_key_prefix: Before every name.
+
+        Raises:
+            InputError: If the figure that decides on the best weights cannot be measured on these data.
         """
         del ignore_keys
         dataset = self.eval_dataset if eval_dataset is None else eval_dataset
-        composer = self.model.composer
-        with self.average.applied() if self.average else nullcontext():
-            figures = evaluate_batches(composer, self._batches(dataset))
-            if metric_key_prefix == "eval":
-                self._keep_best(figures)
-                self._add_maps()
-        named = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
+        figures: dict[str, float] = {}
+        if self.is_world_process_zero():
+            composer = self.model.composer
+            with self.average.applied() if self.average else nullcontext():
+                figures = evaluate_batches(composer, self._batches(dataset), self.kind)
+                if metric_key_prefix == "eval":
+                    self._keep_best(figures)
+                    self._add_maps()
+        named = {f"{metric_key_prefix}_{name}": value for name, value in from_first(figures).items()}
         self.log(dict(named))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, named)
         return named
@@ -253,23 +233,27 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
             yield dataset[index]["batch"].to(self.args.device)
 
     def _keep_best(self, figures: dict[str, float]) -> None:
+        """Write the weights where they are the best so far; transformers notes the figure after the evaluation."""
         name = self.config.evaluation.best
-        if name is None or name not in figures or not self.is_world_process_zero():
+        if name is None:
             return
+        if name not in figures:
+            raise InputError(
+                f"evaluation.best: {name!r} cannot be measured on the held-out data; there are {', '.join(figures)}"
+            )
         sign = -1 if name in LOWER_IS_BETTER else 1
         if self.state.best_metric is None or sign * figures[name] > sign * self.state.best_metric:
-            self.state.best_metric = figures[name]
             save_best(
                 Path(self.args.output_dir) / BEST, self.model.composer, self.state.global_step, name, figures[name]
             )
 
     def _add_maps(self) -> None:
-        if self.grid is None or not self.is_world_process_zero():
+        if self.grid is None:
             return
         if self._fixed is None:
             self._fixed = self.eval_dataset[0]["batch"].to(self.args.device)
         rows = grid_rows(self._fixed.picture.tolist(), len(self.grid.captions))
-        maps, _ = sample_maps(self.model.composer, self._fixed, torch.tensor(rows, device=self.args.device))
+        maps, _ = sample_maps(self.model.composer, self._fixed, torch.tensor(rows, device=self.args.device), self.kind)
         self.grid.add(self.state.global_step, maps.numpy())
 
 

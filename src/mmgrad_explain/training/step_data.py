@@ -1,0 +1,109 @@
+"""The batches of a run, each divided among the processes and micro-batches that make up a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.training.batches import encode, take
+from mmgrad_explain.training.sources import Mixture
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from mmgrad_explain.training.batches import Encoder, PictureBatch
+    from mmgrad_explain.training.sources import Source
+
+
+@dataclass(frozen=True)
+class Division:
+    """How the batch of a step is divided, by its reference pictures.
+
+    Micro-batch ``m`` has every ``micro_batches``-th picture, from ``m`` on; the processes have equal stretches of it.
+
+    Attributes:
+        processes: How many share the batch.
+        rank: Which of them this is.
+        micro_batches: How many follow one another until the weights change.
+    """
+
+    processes: int = 1
+    rank: int = 0
+    micro_batches: int = 1
+
+    @property
+    def parts(self) -> int:
+        """How many parts the batch of a step has."""
+        return self.processes * self.micro_batches
+
+    def pictures(self, count: int, micro_batch: int) -> npt.NDArray[np.int64]:
+        """Which of a batch's ``count`` pictures this process has in a micro-batch.
+
+        Raises:
+            InputError: If they cannot be divided evenly.
+        """
+        if count % self.parts:
+            shared = f"{self.processes} processes with gradient_accumulation_steps={self.micro_batches}"
+            raise InputError(
+                f"the batch of a step has {count} pictures, which {shared} cannot share evenly: set the sources' "
+                f"pictures to a multiple of {self.parts}"
+            )
+        return np.split(np.arange(micro_batch, count, self.micro_batches), self.processes)[self.rank]
+
+    def check(self, source: Source, seed: int) -> None:
+        """Find out, before training, whether the batches of a source can be divided.
+
+        Raises:
+            InputError: If not.
+        """
+        if self.parts > 1:
+            every = source.sources.values() if isinstance(source, Mixture) and source.mix == "step" else [source]
+            for one in every:
+                self.pictures(len(one.batch(seed, 0).references), 0)
+
+
+class StepDataset(Dataset):  # type: ignore[type-arg]
+    """The batches of a run: item ``i`` is this process's part of micro-batch ``i % n`` of step ``i // n``.
+
+    Args:
+        source: Where they come from.
+        encoder: What makes tensors of them; a composer's processor.
+        seed: Of the source.
+        steps: Number of steps.
+        division: Into how many parts a step's batch goes, ``n`` micro-batches; by default each item is all of a step.
+    """
+
+    def __init__(
+        self, source: Source, encoder: Encoder, seed: int, steps: int, division: Division | None = None
+    ) -> None:
+        self.source = source
+        self.encoder = encoder
+        self.seed = seed
+        self.steps = steps
+        self.division = division or Division()
+        self._latest: tuple[int, PictureBatch] | None = None
+
+    def __len__(self) -> int:
+        """Number of micro-batches."""
+        return self.steps * self.division.micro_batches
+
+    def __getitem__(self, item: int) -> dict[str, Any]:
+        """A part of a step's batch, and the number of the step."""
+        step, micro_batch = divmod(item, self.division.micro_batches)
+        batch = self._batch(step)
+        if self.division.parts > 1:
+            batch = take(batch, self.division.pictures(len(batch.references), micro_batch))
+        return {"batch": encode(batch, self.encoder), "step": torch.tensor(step)}
+
+    def _batch(self, step: int) -> PictureBatch:
+        """All of a step; kept for its next micro-batch."""
+        if self._latest is not None and self._latest[0] == step:
+            return self._latest[1]
+        batch = self.source.batch(self.seed, step)
+        self._latest = (step, batch) if self.division.micro_batches > 1 else None
+        return batch

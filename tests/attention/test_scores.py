@@ -18,7 +18,6 @@ from mmgrad_explain.attention.scores import (
     TextShift,
     check_finite,
     check_score,
-    default_score,
     ensure_score,
 )
 from mmgrad_explain.errors import GradientError, InputError
@@ -63,8 +62,10 @@ class TestSimilarity:
         assert torch.autograd.grad(score, target)[0].abs().max() > 0
 
     def test_says_what_is_missing(self):
-        with pytest.raises(InputError, match=r"needs a target embedding.*or use score='shift'"):
+        with pytest.raises(InputError, match=r"needs a target embedding.* or a target image to the model$"):
             Similarity()(vectors())
+        with pytest.raises(InputError, match=r"needs a target embedding.*or use score='shift'"):
+            Similarity()({"embedding": vectors(), "shift": vectors()})
         with pytest.raises(InputError, match=r"target has shape \(2, 4\), the output embedding \(3, 4\)"):
             Similarity(vectors(2))(vectors())
         with pytest.raises(InputError, match=r"output embedding must have shape \(B, D\), not \(3, 2, 4\)"):
@@ -201,74 +202,6 @@ class TestEnsureScore:
             ensure_score(1)
         with pytest.raises(TypeError, match="score must return a tensor with one number a sample, not float"):
             ensure_score(lambda output: 1.0)(vectors())
-
-
-class TestDefaultScore:
-    def test_one_number_a_sample(self):
-        for output in (torch.arange(3.0), torch.arange(3.0)[:, None]):
-            score = default_score(output)
-            assert score.name == "output"
-            assert score(output).tolist() == [0, 1, 2]
-
-    def test_matched_embeddings(self):
-        image, text = vectors(seed=0).float(), vectors(seed=1).float()
-        output = SimpleNamespace(image_embeds=image, text_embeds=text, logits_per_image=torch.zeros(3, 3))
-        score = default_score(output)
-        assert score.name == "image-text"
-        assert torch.allclose(score(output), functional.cosine_similarity(image, text), atol=1e-6)
-
-    def test_diagonal_of_the_logits(self):
-        output = SimpleNamespace(logits_per_image=torch.arange(9.0).view(3, 3))
-        score = default_score(output)
-        assert score.name == "logits_per_image"
-        assert score(output).tolist() == [0, 4, 8]
-
-    def test_features_of_other_libraries(self):
-        image, text = vectors(seed=0).float(), vectors(seed=1).float()
-        output = {"image_features": image, "text_features": text, "logit_scale": torch.tensor(100.0)}
-        score = default_score(output)
-        assert score.name == "image-text"
-        assert torch.allclose(score(output), functional.cosine_similarity(image, text), atol=1e-6)
-
-    def test_matching_logits(self):
-        output = SimpleNamespace(itm_score=torch.arange(6.0).view(3, 2), logits_per_image=torch.zeros(3, 3))
-        score = default_score(output)
-        assert score.name == "match"
-        assert score(output).tolist() == [1, 3, 5]
-
-    @pytest.mark.parametrize(
-        ("output", "name"),
-        [
-            ({"similarity": torch.arange(3.0), "vectors": torch.zeros(3, 8)}, "similarity"),
-            (SimpleNamespace(fits=torch.arange(3.0)[:, None], ids=torch.arange(3)), "fits"),
-            ((torch.tensor(0.5), torch.arange(3.0)[:, None]), "output[1]"),
-            (Pair(torch.zeros(3, 4), torch.arange(3.0)), "second"),
-            ({"loss_of_each": torch.ones(3), "score": torch.arange(3.0)}, "score"),
-            ({"temperature": torch.ones(1), "score": torch.arange(3.0).requires_grad_()}, "score"),
-        ],
-    )
-    def test_the_one_part_with_a_number_a_sample(self, output, name):
-        score = default_score(output)
-        assert score.name == name
-        assert score(output).tolist() == [0, 1, 2]
-
-    def test_several_such_parts(self):
-        with pytest.raises(
-            InputError, match=r"with near \(2,\), far \(2,\), .* one number a sample \(near, far\); choose"
-        ):
-            default_score({"near": torch.zeros(2), "far": torch.zeros(2)})
-
-    def test_texts_that_are_no_pairs(self):
-        output = SimpleNamespace(logits_per_image=torch.zeros(1, 3), logits_per_text=torch.zeros(3, 1))
-        with pytest.raises(InputError, match=r"no one text for each picture; repeat .*output.logits_per_image\[:, 0\]"):
-            default_score(output)
-
-    @pytest.mark.parametrize("output", [torch.zeros(2, 5), SimpleNamespace(logits=torch.zeros(2, 3)), (1, 2)])
-    def test_lists_the_options(self, output):
-        with pytest.raises(
-            InputError, match="does not say by itself what to explain; pass score= one of 'similarity', "
-        ):
-            default_score(output)
 
 
 class TestCheckScore:

@@ -314,18 +314,22 @@ PROVOKED = {
     "fuse: there is no …; …Known: …, or any callable": lambda m: net(fuse="men"),
     # scores and gradients
     "score: the model's output, a …, does not say by itself what to explain; …": lambda m: net(None),
+    "… (score was guessed: …; pass score= to choose another)": lambda m: of(
+        lambda model, pixels: {"score": model.tokens(pixels).mean((1, 2)).detach()}, "body", None
+    ),
     "score: there is no …; …Known: …, or any callable": lambda m: net("shfit"),
     "score must have one number a sample, shape (…,): it has shape … while the target layer saw a batch of …. Do not "
     "average over the batch; repeat the image for several texts": lambda m: net(torch.mean),
     "score must be a floating tensor with one number a sample, not …": lambda m: net(lambda output: output.argmax(-1)),
     "score must return a tensor with one number a sample, not …": lambda m: net(lambda output: 3.0),
-    "score 'similarity' needs a target embedding: pass Similarity(target=...) or a target image to the model, or use "
-    "score='shift', which needs none": lambda m: net("similarity"),
+    "score 'similarity' needs a target embedding: pass Similarity(target=...) or a target image to the model"
+    "…": lambda m: net("similarity"),
     "score … needs both the reference and the target composed with the text: …": lambda m: net("pair"),
     "score 'shift' needs an output with .shift or .empty (the embedding for an empty text), or "
     "TextShift(empty=...)": lambda m: net("shift"),
     "score 'image-text' needs an embedding of the picture and one of the text …": lambda m: net("image-text"),
-    "score 'match': this model gives no match logit: use its default score": lambda m: net("match"),
+    "score 'match': this model gives no match logit: use its default score, or a callable that gives one number a "
+    "sample": lambda m: net("match"),
     "score 'answer' needs an output with logits (batch, places, vocabulary) and the answer's token ids: …": lambda m: (
         net("answer")
     ),

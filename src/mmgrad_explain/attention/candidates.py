@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.gradient import differentiate, own_layout
 from mmgrad_explain.attention.guard import own_inputs, same_randomness, undisturbed
+from mmgrad_explain.attention.guessed_score import default_score, naming_the_guess
 from mmgrad_explain.attention.layout import infer_layout
 from mmgrad_explain.attention.modules import plain_modules, unwrap
 from mmgrad_explain.attention.places import in_place, refuse_packed
-from mmgrad_explain.attention.scores import Score, check_score, default_score, ensure_score
+from mmgrad_explain.attention.scores import Score, check_score, ensure_score
 from mmgrad_explain.attention.structures import holds_strings, is_picture, map_tensors, tensors_in
 from mmgrad_explain.errors import GradientError, InputError
 from mmgrad_explain.layouts import AnyLayout, Layout, placed, to_grid
@@ -78,11 +79,20 @@ def candidate_layers(
         return probe(root, own_args, own_kwargs, score)
 
 
-def resolve_score(root: nn.Module, score: str | Callable[[Any], Any] | None, output: Any) -> Score:
-    """Choose the score: the one asked for, the model's own ``default_score``, or what the output suggests."""
+def resolve_score(
+    root: nn.Module, score: str | Callable[[Any], Any] | None, output: Any, sources: Sequence[Tensor] = ()
+) -> Score:
+    """Choose the score: the one asked for, the model's own ``default_score``, or what the output suggests.
+
+    Args:
+        root: The model.
+        score: The one asked for.
+        output: What the model gave.
+        sources: Tensors that stand for the picture, on which a suggested score must hang.
+    """
     own = getattr(root, "default_score", None)
     wanted = score if score is not None or not (isinstance(own, str) or callable(own)) else own
-    return default_score(output) if wanted is None else ensure_score(wanted)
+    return default_score(output, sources) if wanted is None else ensure_score(wanted)
 
 
 def probe(
@@ -120,8 +130,10 @@ def probe(
             with same_randomness(list(root.parameters()), inputs):
                 output = root(*args, **kwargs)
             seen.stop()
-            values = check_score(resolve_score(root, score, output)(output))
-            found = _judge(modules, seen, values, _reach(seen, pictures, words))
+            scorer = resolve_score(root, score, output, pictures)
+            with naming_the_guess(scorer):
+                values = check_score(scorer(output))
+                found = _judge(modules, seen, values, _reach(seen, pictures, words))
     inferred = {one.name: one.layout for one in found if own_layout(seen, one.name) is None}
     kept = in_place(root, seen, inferred, inputs) if inferred else set()
     found = [one for one in found if one.name in kept or one.name not in inferred or one.name == own]

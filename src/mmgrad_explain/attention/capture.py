@@ -173,6 +173,11 @@ class Capture:
         """Record nothing more."""
         self._recording = False
 
+    @property
+    def activations(self) -> list[Tensor]:
+        """Every recorded activation."""
+        return [record.activation for calls in self.records.values() for record in calls]
+
     def working_on(self, size: tuple[int, int] | None) -> None:
         """Say which picture, (H, W) in pixels, is worked on, where it is not handed to a module around the layers."""
         self._image_size = size

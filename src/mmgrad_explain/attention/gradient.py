@@ -1,6 +1,6 @@
 """From a score to maps: the gradient at every record, each checked, laid on its grid and weighed."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,14 +9,10 @@ from torch import Tensor, nn
 from mmgrad_explain.attention.capture import Capture, Record
 from mmgrad_explain.attention.layout import infer_layout
 from mmgrad_explain.attention.modules import previous_block
+from mmgrad_explain.attention.second_derivative import MATH_ATTENTION
 from mmgrad_explain.attention.weighting import Weighting
 from mmgrad_explain.errors import CaptureError, GradientError, InputError
 from mmgrad_explain.layouts import AnyLayout, Layout, ensure_layout, placed, to_grid
-
-MATH_ATTENTION = (
-    "run the model's forward inside mmgrad.capture(math_attention=True) or "
-    "torch.nn.attention.sdpa_kernel(SDPBackend.MATH), or build it with attn_implementation='eager'"
-)
 
 # Gradients of averaged half-precision activations are about as small as that format gets.
 _HALF_SCALE = 256.0
@@ -119,6 +115,8 @@ def _explain(message: str) -> str:
         return (
             f"the graph of this forward was freed already: attend before loss.backward(), or retain it there ({first})"
         )
+    if not torch.is_grad_enabled() and "does not require grad" in message:
+        return f"gradients are off here (torch.no_grad): call attend outside that block ({first})"
     if "use_reentrant=True" in message:
         return f"pass use_reentrant=False to torch.utils.checkpoint, or switch checkpointing off ({first})"
     if "recomput" in message:
@@ -130,31 +128,20 @@ def _explain(message: str) -> str:
     return f"the gradient cannot be taken: {first}"
 
 
-def check_twice_differentiable(gradients: Collection[Tensor | None]) -> None:
-    """Raise GradientError where a gradient that should be differentiable hangs on an operation that is not.
-
-    Fused attention kernels have a first derivative and no second one, which would come up only in ``loss.backward()``.
-    """
-    todo = [gradient.grad_fn for gradient in gradients if gradient is not None]
-    met = set(todo)
-    while todo:
-        node = todo.pop()
-        if node is None:
-            continue
-        if node.name().endswith("NotImplemented"):
-            raise GradientError(f"the gradient of fused attention cannot be differentiated again: {MATH_ATTENTION}")
-        fresh = [following for following, _ in node.next_functions if following not in met]
-        met.update(fresh)
-        todo.extend(fresh)
-
-
-def check_grid_reached(
-    name: str, layouts: Sequence[AnyLayout], gradients: Sequence[Tensor | None], root: nn.Module
+def check_grids_reached(
+    gradients: Mapping[str, Sequence[Tensor | None]], layouts: Mapping[str, Sequence[AnyLayout]], root: nn.Module
 ) -> None:
     """Raise GradientError where only the prefix tokens (class token, registers) of a layer move the score.
 
     That is so in the last block of a vision transformer that is read at its class token.
     """
+    for name, of_calls in gradients.items():
+        _check_grid_reached(name, layouts[name], of_calls, root)
+
+
+def _check_grid_reached(
+    name: str, layouts: Sequence[AnyLayout], gradients: Sequence[Tensor | None], root: nn.Module
+) -> None:
     prefix_only = False
     for layout, gradient in zip(layouts, gradients, strict=True):
         if gradient is None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmgrad_explain.attention.outputs import embedding_of, field, unit
+from mmgrad_explain.attention.outputs import embedding_of, field, image_and_text, matching_logits, part_of, unit
 from mmgrad_explain.errors import InputError
 
 
@@ -31,19 +31,21 @@ class ImageTextCosine:
         """Give (B,).
 
         Args:
-            output: Something with ``image`` and ``text``, or ``image_embeds`` and ``text_embeds``, each (B, D), and
-                perhaps ``target``.
+            output: Something with ``image`` and ``text``, ``image_embeds`` and ``text_embeds``, or ``image_features``
+                and ``text_features``, and perhaps ``target``; or with two parts (B, D), the picture's first. One text
+                (1, D) goes with every picture.
 
         Raises:
             InputError: it has no embeddings of both, or their shapes differ.
         """
-        image = _first(output, "image", "image_embeds")
-        text = _first(output, "text", "text_embeds")
-        if not isinstance(image, Tensor) or not isinstance(text, Tensor):
+        found = image_and_text(output)
+        if found is None:
             raise InputError(
                 "score 'image-text' needs an embedding of the picture and one of the text (an output with .image and "
-                ".text, or .image_embeds and .text_embeds); this model gives none: use its default score"
+                ".text, .image_embeds and .text_embeds, or .image_features and .text_features); this model gives none: "
+                "use its default score, or a callable that gives one number a sample"
             )
+        image, text = (part_of(output, key) for key in found)
         words = unit(embedding_of(text, "the text embedding"))
         score = _cosine(image, words, "the image embedding")
         target = field(output, "target")
@@ -63,14 +65,19 @@ class MatchLogit:
         """Give (B,).
 
         Args:
-            output: Something with ``match`` (B,), and perhaps ``target_match``.
+            output: Something with ``match`` (B,), and perhaps ``target_match``; or with ``itm_score`` (B, 2).
 
         Raises:
             InputError: the model has no such logit.
         """
-        match = field(output, "match")
+        match, logits = field(output, "match"), matching_logits(output)
+        if not isinstance(match, Tensor) and logits is not None:
+            match = logits[:, 1]
         if not isinstance(match, Tensor):
-            raise InputError("score 'match': this model gives no match logit: use its default score")
+            raise InputError(
+                "score 'match': this model gives no match logit: use its default score, or a callable that gives one "
+                "number a sample"
+            )
         target = field(output, "target_match")
         return match.float() if not isinstance(target, Tensor) else match.float() + target.float()
 
@@ -127,13 +134,9 @@ class AnswerLikelihood:
         return of_tokens.new_zeros(len(logits)).index_add(0, rows, of_tokens)
 
 
-def _first(output: Any, *names: str) -> Any:
-    return next((value for name in names if isinstance(value := field(output, name), Tensor)), None)
-
-
 def _cosine(image: Tensor, words: Tensor, what: str) -> Tensor:
     picture = unit(embedding_of(image, what))
-    if picture.shape != words.shape:
+    if words.shape not in {picture.shape, (1, picture.shape[1])}:
         raise InputError(
             f"score 'image-text': {what} has shape {tuple(picture.shape)}, the text's {tuple(words.shape)}: give one "
             "text a picture"

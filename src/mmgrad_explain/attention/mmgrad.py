@@ -10,21 +10,23 @@ import torch
 from torch import Tensor, nn
 
 from mmgrad_explain.attention.assembling import assemble, weigh_all
+from mmgrad_explain.attention.attending import Verified, take_step_gradients, weigh_step
 from mmgrad_explain.attention.candidates import probe, resolve_score
 from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.fusing import Fuse, ensure_fuse, fuse_maps
 from mmgrad_explain.attention.gradient import (
     Known,
     batches_of,
-    check_grid_reached,
-    check_twice_differentiable,
+    check_grids_reached,
     layouts_of,
     take_gradients,
 )
 from mmgrad_explain.attention.guard import own_inputs, undisturbed
+from mmgrad_explain.attention.guessed_score import naming_the_guess
 from mmgrad_explain.attention.many_texts import EncodedTexts, Once, as_call, ask, encode_texts, spread, stages_of
 from mmgrad_explain.attention.modules import Family, find_layers, refuse_first_static_step, refuse_sharded, unwrap
-from mmgrad_explain.attention.scores import check_finite, check_score, ensure_score
+from mmgrad_explain.attention.scores import Score, check_finite, check_score, ensure_score
+from mmgrad_explain.attention.second_derivative import refuse_constant
 from mmgrad_explain.attention.structures import image_size
 from mmgrad_explain.attention.weighting import Weighting, ensure_weighting, name_of
 from mmgrad_explain.attention.words import WordCapture, ensure_words, name_words
@@ -75,7 +77,7 @@ class MultiModalGradAttention:
             score: A name (``"shift"``, ``"similarity"``, ``"pair"``, ``"pair-different"``, ``"image-text"``,
                 ``"match"``, ``"answer"``) or a callable of the model's output that gives (B,). None takes the model's
                 own ``default_score``, or else what the output suggests: itself where it is one number a sample, the
-                cosine of ``image_embeds`` and ``text_embeds``, the diagonal of a square ``logits_per_image``.
+                cosine of picture and text of two towers, the diagonal of a square ``logits_per_image``.
             weighting: ``"gradcam"``, ``"gradcam++"``, ``"xgradcam"``, ``"layercam"``, ``"hirescam"``, or a callable of
                 activation and gradient (B, K, h, w) that gives (B, h, w).
             layout: ``"nchw"``, ``"nhwc"``, ``"tokens"``, a :class:`Layout`, :class:`Cells`, or a callable that makes
@@ -102,7 +104,7 @@ class MultiModalGradAttention:
         self._layers = None if wanted is None else find_layers(self._root, wanted)
         self._name_words = ensure_words(words)
         self._words_layer = None if words_layer is None else find_layers(self._root, words_layer)
-        self._verified: set[str] = set()
+        self._verified: Verified = set()
         self._known_layouts: Known = {}
 
     @property
@@ -149,12 +151,13 @@ class MultiModalGradAttention:
                         "undone from outside: use torch.no_grad() there"
                     ) from error
                 seen.stop()
-                scorer = resolve_score(self._root, self._score, output)
+                scorer = resolve_score(self._root, self._score, output, seen.activations)
                 layouts = layouts_of(seen, self._layout, self._root, self._known_layouts)
-                score = check_score(scorer(output), batches_of(seen, layouts))
-                gradients, of_words = take_gradients(score, seen, also=heard.embeddings if heard else ())
+                with naming_the_guess(scorer):
+                    score = check_score(scorer(output), batches_of(seen, layouts))
+                    gradients, of_words = take_gradients(score, seen, also=heard.embeddings if heard else ())
             size = image_size((args, kwargs))
-            return self._explain(seen, gradients, layouts, score, scorer.name, size, heard, of_words)
+            return self._explain(seen, gradients, layouts, score, scorer, size, heard, of_words)
 
     def texts(
         self,
@@ -203,10 +206,11 @@ class MultiModalGradAttention:
                 output = spread(stages[1], question.texts, once.rows)
                 seen.stop()
                 scorer = resolve_score(self._root, self._score, output)
-                score = check_score(scorer(output), [question.count])
-                gradients, of_words = once.gradients(score, seen, heard.embeddings if heard else ())
+                with naming_the_guess(scorer):
+                    score = check_score(scorer(output), [question.count])
+                    gradients, of_words = once.gradients(score, seen, heard.embeddings if heard else ())
                 layouts = layouts_of(seen, self._layout, self._root, self._known_layouts)
-            found = self._explain(seen, gradients, layouts, score, scorer.name, size, heard, of_words)
+            found = self._explain(seen, gradients, layouts, score, scorer, size, heard, of_words)
             return replace(found, **question.known, notes=(*found.notes, *question.notices))
 
     def encode_texts(self, texts: Any) -> EncodedTexts:
@@ -298,6 +302,8 @@ class MultiModalGradAttention:
             fuse_maps([calls[call].relu() if relu else calls[call] for calls in signed.values()], self._fuse)
             for signed in every
         ]
+        if create_graph:
+            refuse_constant(maps, "fuse=")
         return torch.stack(maps) if several else maps[0]
 
     def attend_all(
@@ -336,21 +342,12 @@ class MultiModalGradAttention:
         layouts = layouts_of(seen, self._layout, self._root, self._known_layouts)
         score = check_score(score, batches_of(seen, layouts))
         keep = True if retain_graph is None else retain_graph
-        gradients, _ = take_gradients(score, seen, create_graph=create_graph, retain_graph=keep)
-        self._check(gradients, layouts, graph=create_graph)
-        signed = [weigh_all(seen, gradients, layouts, one, graph=create_graph) for one in chosen]
-        return signed, {name: [gradient is not None for gradient in calls] for name, calls in gradients.items()}
-
-    def _check(
-        self, gradients: dict[str, list[Tensor | None]], layouts: dict[str, list[AnyLayout]], *, graph: bool
-    ) -> None:
-        for name, of_calls in gradients.items():
-            if graph and name in self._verified:  # looking at values stops a GPU; once is enough in a training
-                continue
-            check_grid_reached(name, layouts[name], of_calls, self._root)
-            if graph:
-                check_twice_differentiable(of_calls)
-                self._verified.add(name)
+        gradients = take_step_gradients(
+            score, seen, layouts, self._verified, create_graph=create_graph, retain_graph=keep
+        )
+        signed = weigh_step(seen, gradients, layouts, chosen, graph=create_graph)
+        reached = {name: [gradient is not None for gradient in calls] for name, calls in gradients.items()}
+        return signed, reached
 
     def _find(self, args: Any, kwargs: dict[str, Any]) -> dict[str, nn.Module]:
         chosen = next((one.name for one in probe(self._root, args, kwargs, self._score) if one.chosen), None)
@@ -380,19 +377,20 @@ class MultiModalGradAttention:
         gradients: dict[str, list[Tensor | None]],
         layouts: dict[str, list[AnyLayout]],
         score: Tensor,
-        score_name: str,
+        scorer: Score,
         size: tuple[int, int] | None,
         heard: WordCapture | None,
         of_words: Sequence[Tensor | None],
     ) -> Explanation:
-        check_finite(score.detach())  # not before: looking at a value has a GPU stop
-        self._check(gradients, layouts, graph=False)
         words = None
-        if heard is not None and self._name_words is not None:
-            words = name_words(heard.values(of_words, len(score)), self._name_words(*heard.tokens()))
+        with naming_the_guess(scorer):
+            check_finite(score.detach())  # not before: looking at a value has a GPU stop
+            check_grids_reached(gradients, layouts, self._root)
+            if heard is not None and self._name_words is not None:
+                words = name_words(heard.values(of_words, len(score)), self._name_words(*heard.tokens()))
         signed = weigh_all(seen, gradients, layouts, self._weighting, graph=False)
         return assemble(
-            signed, score.detach().float(), score_name, self._weighting_name, (self._fuse_name, self._fuse), layouts,
+            signed, score.detach().float(), scorer.name, self._weighting_name, (self._fuse_name, self._fuse), layouts,
             size=size, model=type(self._root).__name__, words=words,
         )  # fmt: skip
 

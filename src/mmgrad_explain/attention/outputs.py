@@ -10,6 +10,9 @@ from mmgrad_explain.errors import InputError
 
 _TENSOR_FIELDS = ("pooler_output", "image_embeds", "embedding", "last_hidden_state")
 
+PICTURE_AND_TEXT = (("image", "text"), ("image_embeds", "text_embeds"), ("image_features", "text_features"))
+"""What outputs call the embedding of a picture and that of its text."""
+
 
 def field(output: Any, name: str) -> Any:
     """Give ``output.name`` or ``output["name"]``, or None where there is neither."""
@@ -29,6 +32,38 @@ def named_parts(output: Any) -> dict[Any, Any]:
     if isinstance(output, (tuple, list)):
         return dict(enumerate(output))
     return dict(getattr(output, "__dict__", {}))
+
+
+def part_of(output: Any, key: Any) -> Any:
+    """Give a part by its name, or by its index in a tuple or list; None where there is none."""
+    return field(output, key) if isinstance(key, str) else output[key]
+
+
+def image_and_text(output: Any) -> tuple[Any, Any] | None:
+    """Find the embedding of the picture and that of the text, by what they are called or as the only two (., D) parts.
+
+    Returns:
+        Their names, or indices in a tuple; None where there are no such two.
+    """
+    for names in PICTURE_AND_TEXT:
+        if all(isinstance(field(output, name), Tensor) for name in names):
+            return names
+    vectors = [
+        key
+        for key, part in named_parts(output).items()
+        if isinstance(part, Tensor) and part.is_floating_point() and part.ndim == 2 and part.shape[1] > 1
+    ]
+    if len(vectors) != 2 or part_of(output, vectors[0]).shape[1] != part_of(output, vectors[1]).shape[1]:
+        return None
+    return vectors[0], vectors[1]
+
+
+def matching_logits(output: Any) -> Tensor | None:
+    """Find the two logits (B, 2) for "does not match" and "matches": BLIP's, and BLIP-2's, which has them elsewhere."""
+    logits = field(output, "itm_score")
+    if logits is None and hasattr(output, "image_embeds") and output.image_embeds is None:
+        logits = field(output, "logits_per_image")
+    return logits if isinstance(logits, Tensor) and logits.ndim == 2 and logits.shape[1] == 2 else None
 
 
 def as_tensor(output: Any) -> Tensor:

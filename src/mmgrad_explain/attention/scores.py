@@ -9,7 +9,7 @@ Each score is a callable ``score(output) -> (B,)``, computed in float32 (float64
   together; see :mod:`~mmgrad_explain.attention.matching`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.attention.matching import AnswerLikelihood, ImageTextCosine, MatchLogit
-from mmgrad_explain.attention.outputs import alongside, as_tensor, embedding_of, field, named_parts, unit
+from mmgrad_explain.attention.outputs import alongside, as_tensor, embedding_of, field, unit
 from mmgrad_explain.attention.weighting import name_of
 from mmgrad_explain.errors import GradientError, InputError, did_you_mean
 
@@ -61,7 +61,7 @@ class Similarity:
         if not isinstance(target, Tensor):
             raise InputError(
                 "score 'similarity' needs a target embedding: pass Similarity(target=...) or a target image to the "
-                "model, or use score='shift', which needs none"
+                f"model{_or_shift(output)}"
             )
         target = alongside(embedding, target, "score 'similarity': the target")
         return (unit(embedding) * unit(target)).sum(-1)
@@ -155,7 +155,7 @@ class PairScore:
         if not isinstance(reference, Tensor) or not isinstance(target, Tensor):
             raise InputError(
                 f"score {self.name!r} needs both the reference and the target composed with the text: an output with "
-                ".embedding and .target_composed, or two tensors; hand the model a target, or use score='shift'"
+                f".embedding and .target_composed, or two tensors; hand the model a target{_or_shift(output)}"
             )
         first, second = embedding_of(reference, "embedding"), embedding_of(target, "target_composed")
         if first.shape != second.shape:
@@ -229,79 +229,6 @@ def ensure_score(score: "str | Callable[[Any], Any]") -> Score:
     return score
 
 
-def default_score(output: Any) -> Score:
-    """Choose a score for an output when nobody named one.
-
-    In this order: an output that is one number a sample is taken as it is; one with ``image_embeds`` and
-    ``text_embeds`` of equal shape (elsewhere ``image_features`` and ``text_features``) gives the cosine of each image
-    with its text; two columns of matching (BLIP's ``itm_score``) give the second, the logit for a match; a square
-    ``logits_per_image`` gives its diagonal; else the one part of the output that holds one number a sample. Losses do
-    not count.
-
-    Raises:
-        InputError: the output is none of these, or has several such parts.
-    """
-    if _is_one_each(output):
-        return CallableScore(_itself, "output")
-    image, text = field(output, "image_embeds"), field(output, "text_embeds")
-    if isinstance(image, Tensor) and isinstance(text, Tensor) and image.ndim == 2 and image.shape == text.shape:
-        return ImageTextCosine()
-    image, text = field(output, "image_features"), field(output, "text_features")
-    if isinstance(image, Tensor) and isinstance(text, Tensor) and image.ndim == 2 and image.shape == text.shape:
-        return CallableScore(_feature_cosine, "image-text")
-    if _matching(output) is not None:
-        return CallableScore(lambda output: _matching(output)[:, 1], "match")  # type: ignore[index]
-    logits = field(output, "logits_per_image")
-    if isinstance(logits, Tensor) and logits.ndim == 2 and logits.shape[0] == logits.shape[1]:
-        return CallableScore(_diagonal, "logits_per_image")
-    parts = named_parts(output)
-    single = {name: part for name, part in parts.items() if _is_one_each(part) and "loss" not in str(name).lower()}
-    single = {name: part for name, part in single.items() if part.requires_grad} or single
-    if len(single) == 1 and not isinstance(logits, Tensor):
-        ((key, _),) = single.items()
-        return CallableScore(lambda output: _itself(named_parts(output)[key]), _call_it(key))
-    raise InputError(_undecided(output, parts, list(single)))
-
-
-def _is_one_each(value: Any) -> bool:
-    """Say whether a value is a floating tensor with one number a sample, (B,) or (B, 1)."""
-    if not isinstance(value, Tensor) or not value.is_floating_point():
-        return False
-    return value.ndim == 1 or (value.ndim == 2 and value.shape[1] == 1)
-
-
-def _matching(output: Any) -> Tensor | None:
-    """Find the two logits (B, 2) for "does not match" and "matches": BLIP's, and BLIP-2's, which has them elsewhere."""
-    logits = field(output, "itm_score")
-    if logits is None and hasattr(output, "image_embeds") and output.image_embeds is None:
-        logits = field(output, "logits_per_image")
-    return logits if isinstance(logits, Tensor) and logits.ndim == 2 and logits.shape[1] == 2 else None
-
-
-def _call_it(key: Any) -> str:
-    return key if isinstance(key, str) else f"output[{key}]"
-
-
-def _undecided(output: Any, parts: Mapping[Any, Any], single: Sequence[Any]) -> str:
-    shape = f" of shape {tuple(output.shape)}" if isinstance(output, Tensor) else ""
-    shapes = [f"{_call_it(key)} {tuple(part.shape)}" for key, part in parts.items() if isinstance(part, Tensor)]
-    holds = f" with {', '.join(shapes)}" if shapes else ""
-    if len(single) > 1 and field(output, "logits_per_image") is None:
-        why = f"several parts of it hold one number a sample ({', '.join(map(_call_it, single))}); choose one: "
-    elif isinstance(field(output, "logits_per_image"), Tensor):
-        why = (
-            "there is no one text for each picture; repeat the picture for each text, or take one text: "
-            "score=lambda output: output.logits_per_image[:, 0]. Else "
-        )
-    else:
-        why = ""
-    return (
-        f"score: the model's output, a {type(output).__name__}{shape}{holds}, does not say by itself what to explain; "
-        f"{why}pass score= one of {', '.join(map(repr, SCORES))}, Similarity(target=embedding), or a callable that "
-        "gives one number a sample, such as lambda output: output[:, class_index]"
-    )
-
-
 def check_score(value: Tensor, batches: Sequence[int] | None = None) -> Tensor:
     """Give a score as (B,), or say why it is none.
 
@@ -342,14 +269,7 @@ def check_finite(score: Tensor) -> None:
         )
 
 
-def _itself(output: Tensor) -> Tensor:
-    return output.reshape(output.shape[0])
-
-
-def _feature_cosine(output: Any) -> Tensor:
-    image, text = embedding_of(field(output, "image_features"), "image_features"), field(output, "text_features")
-    return (unit(image) * unit(text.to(image))).sum(-1)
-
-
-def _diagonal(output: Any) -> Tensor:
-    return torch.diagonal(field(output, "logits_per_image")).float()
+def _or_shift(output: Any) -> str:
+    """Advise the score that needs no target, where the output has what it does need."""
+    has = any(isinstance(field(output, name), Tensor) for name in ("shift", "empty"))
+    return ", or use score='shift', which needs none" if has else ""

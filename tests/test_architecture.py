@@ -15,7 +15,7 @@ FLOORS = {
     "evaluation": 1, "grounding": 1, "overlay": 1, "overlay_mixing": 1, "overlay_tiles": 0, "overlay_words": 1,
     "devices": 1, "gallery_files": 1, "gallery_session": 1, "gallery_store": 1, "images": 1, "layouts": 1,
     "locking": 1, "notes": 1, "picture_notes": 1, "picture_values": 1, "reading": 1, "terminal": 1, "text_lines": 1,
-    "transform_geometry": 1, "writing": 1,
+    "image_processor_geometry": 1, "transform_geometry": 1, "writing": 1,
     "errors": 0, "redacting": 0, "_version": 0,
 }  # fmt: skip
 

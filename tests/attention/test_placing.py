@@ -2,10 +2,12 @@
 
 import json
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from PIL import Image
 from torchvision import transforms as T
 
@@ -61,6 +63,19 @@ def test_a_transform_is_undone(picture, transform):
     assert "of 300 x 200 pixels of the picture" in attached.in_words()
     assert np.array_equal(np.asarray(made.overlay(**where)), np.asarray(attached.overlay()))
     assert "data:image" in attached._repr_html_()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_image_processor_of_transformers_is_undone(picture, whole):
+    sizes = {"size": {"shortest_edge": 64}, "crop_size": {"height": 64, "width": 64}}
+    own = transformers.CLIPImageProcessor(**sizes, do_normalize=False)
+    made = explained(torch.as_tensor(np.asarray(own(images=picture)["pixel_values"][0])))
+    processor = SimpleNamespace(image_processor=own) if whole else own
+    assert lies_on_the_square(made.peak(image=picture, placement=processor))
+    with pytest.raises(
+        InputError, match="placement: where ConvNextImageProcessor puts the picture cannot be told: hand"
+    ):
+        made.heatmap(image=picture, placement=transformers.ConvNextImageProcessor())
 
 
 def test_what_a_crop_left_out_stays_as_it_is(picture):

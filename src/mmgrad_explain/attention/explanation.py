@@ -163,7 +163,8 @@ class Explanation:
             size: (H, W) of another grid that evenly covers the picture: that of a smaller copy, say.
             image: The picture, where the explanation does not know it: anything ``open_image`` takes.
             placement: Where that lies in the model's input: a ``Placement``; the transform that made the input, of
-                torchvision, timm or open_clip, which is undone; or ``"stretch"`` for a resize without regard to shape.
+                torchvision, timm or open_clip, or processor, of transformers, which is undone; or ``"stretch"`` for a
+                resize without regard to shape.
 
         Returns:
             (H, W) float32, in [0, 1] when normalized: ``size``, or the original picture's size where its placement is

@@ -37,7 +37,7 @@ def interactive_overlay(explanation: Explanation) -> Any:
         ) from error
     if explanation.images is None:
         raise InputError(
-            "interactive() draws over pictures, and the explanation knows none: use explain(), or overlay(image=)"
+            "interactive() draws over pictures, and the explanation knows none: hand them to attach_images() first"
         )
 
     def slider(name: str, value: float, most: float) -> Any:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from mmgrad_explain.attention.fusing import resize_maps
 from mmgrad_explain.errors import InputError, MMGradWarning
+from mmgrad_explain.image_processor_geometry import is_image_processor, place_by_processor
 from mmgrad_explain.images import Placement, open_image
 from mmgrad_explain.transform_geometry import place_by_transform
 
@@ -101,7 +102,8 @@ def place_of(
         index: Which sample.
         shape: Height and width of the picture in pixels, where it is handed over.
         placement: A :class:`~mmgrad_explain.images.Placement`; ``"stretch"``; or the transform that made the input, a
-            ``Compose`` of torchvision for example. None takes what the explanation knows.
+            ``Compose`` of torchvision or an image processor of transformers for example. None takes what the
+            explanation knows.
         target: Of the target.
 
     Returns:
@@ -122,15 +124,22 @@ def place_of(
             return None
         raise InputError("placement: pass image= too: where a transform puts a picture depends on the picture's size")
     if placement is None:
-        _compare_shapes(shape, own, "the model's input")
+        _compare_shapes(shape, own, "the map" if explanation.input_size is None else "the model's input")
         return _stretched(shape, own)
     if isinstance(placement, str) and placement == STRETCH:
         return _stretched(shape, own)
-    if isinstance(placement, str) or not callable(placement):
+    return _checked(_undone(placement, shape), explanation, target=target)
+
+
+def _undone(maker: Any, shape: tuple[int, int]) -> Placement:
+    """Where what made the input put the picture."""
+    if is_image_processor(maker):
+        return place_by_processor(maker, shape)
+    if isinstance(maker, str) or not callable(maker):
         raise InputError(
-            f"placement: give a Placement, the transform that made the input, or {STRETCH!r}, not {placement!r}"
+            f"placement: give a Placement, the transform that made the input, or {STRETCH!r}, not {maker!r}"
         )
-    return _checked(place_by_transform(placement, shape), explanation, target=target)
+    return place_by_transform(maker, shape)
 
 
 def _checked(place: Placement, explanation: Explanation, *, target: bool) -> Placement:

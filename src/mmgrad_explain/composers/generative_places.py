@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.composers.huggingface_geometry import check_geometry, place, sides_of
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.image_processor_geometry import check_geometry, place, sides_of
 from mmgrad_explain.images import Placement
 
 if TYPE_CHECKING:

@@ -14,6 +14,10 @@ from mmgrad_explain.images import Placement
 SETTINGS = "preprocessor_config.json"
 _SQUARED = "LlavaImageProcessor"
 _PADDED_TO_EACH_OTHER = ("ViltImageProcessor", "BridgeTowerImageProcessor")  # these resize to multiples of size_divisor
+_KINDS = {
+    *("CLIPImageProcessor", "SiglipImageProcessor", "ViTImageProcessor", "BlipImageProcessor", "BitImageProcessor"),
+    *("ChineseCLIPImageProcessor", "DeiTImageProcessor", _SQUARED, *_PADDED_TO_EACH_OTHER),
+}
 _RESIZES = (
     {"height", "width"}, {"shortest_edge"}, {"shortest_edge", "longest_edge"}, {"max_height", "max_width"},
 )  # fmt: skip
@@ -36,6 +40,32 @@ def check_geometry(own: Any) -> None:
             "the map: supported are resizes to height and width, of the shortest edge or into a frame, a crop of "
             "the centre, and padding to a square first or to a pad_size in the place of a crop"
         )
+
+
+def is_image_processor(own: Any) -> bool:
+    """Say whether something is an image processor of transformers, or a processor that has one."""
+    image_processor = getattr(own, "image_processor", own)
+    return hasattr(image_processor, "preprocess") and hasattr(image_processor, "do_resize")
+
+
+def place_by_processor(own: Any, original: tuple[int, int]) -> Placement:
+    """Say where a picture lies in what an image processor, or a processor that has one, makes of it.
+
+    Args:
+        own: The processor.
+        original: Height and width of the picture, in pixels.
+
+    Raises:
+        InputError: its kind is not known, or as :func:`check_geometry` and :func:`place`.
+    """
+    image_processor = getattr(own, "image_processor", own)
+    if _kind(image_processor) not in _KINDS:
+        raise InputError(
+            f"placement: where {type(image_processor).__name__} puts the picture cannot be told: hand over a "
+            "Placement, or explain the model with load_composer and explain()"
+        )
+    check_geometry(image_processor)
+    return place(image_processor, original)
 
 
 def place(own: Any, original: tuple[int, int]) -> Placement:

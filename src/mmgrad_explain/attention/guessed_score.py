@@ -139,14 +139,18 @@ def _squares(parts: Parts) -> list[Any]:
 
 def _two_towers(output: Any, parts: Parts, live: Parts, single: Sequence[Any]) -> GuessedScore | None:
     """The cosine of picture and text: by their names, or of two vectors that stand beside a scale."""
-    keys = image_and_text(output)
+    keys = image_and_text(output, other_names=True)
     if keys is None or (keys not in PICTURE_AND_TEXT and (single or not _stand_beside_a_scale(keys, parts, live))):
         return None
     image, text = (part_of(output, key) for key in keys)
     if image.ndim != 2 or text.shape not in {image.shape, (1, image.shape[1])}:
         return None
     said = f"the cosine of {_expression(output, keys[0])} and {_expression(output, keys[1])}, row by row"
-    return GuessedScore("image-text", said, ImageTextCosine())
+
+    def cosine(output: Any) -> Tensor:
+        return ImageTextCosine()({"image": part_of(output, keys[0]), "text": part_of(output, keys[1])})
+
+    return GuessedScore("image-text", said, cosine)
 
 
 def _stand_beside_a_scale(keys: tuple[Any, Any], parts: Parts, live: Parts) -> bool:

@@ -39,11 +39,15 @@ def part_of(output: Any, key: Any) -> Any:
     return field(output, key) if isinstance(key, str) else output[key]
 
 
-def image_and_text(output: Any) -> tuple[Any, Any] | None:
-    """Find the embedding of the picture and that of the text, by what they are called or as the only two (., D) parts.
+def image_and_text(output: Any, *, other_names: bool = False) -> tuple[Any, Any] | None:
+    """Find the embedding of the picture and that of the text: by their names, or as the only two (., D) of a tuple.
+
+    Args:
+        output: What a model gave.
+        other_names: Take the only two (., D) whatever they are called.
 
     Returns:
-        Their names, or indices in a tuple; None where there are no such two.
+        Their names, or indices in a tuple or list; None where there are no such two.
     """
     for names in PICTURE_AND_TEXT:
         if all(isinstance(field(output, name), Tensor) for name in names):
@@ -55,7 +59,8 @@ def image_and_text(output: Any) -> tuple[Any, Any] | None:
     ]
     if len(vectors) != 2 or part_of(output, vectors[0]).shape[1] != part_of(output, vectors[1]).shape[1]:
         return None
-    return vectors[0], vectors[1]
+    told = other_names or not any(isinstance(key, str) for key in vectors)
+    return (vectors[0], vectors[1]) if told else None
 
 
 def matching_logits(output: Any) -> Tensor | None:

@@ -128,3 +128,8 @@ def test_a_best_figure_that_is_not_there_is_said(trainer, monkeypatch):
         InputError, match=r"evaluation.best: 'contrast' cannot be measured on the held-out data; there "
     ):
         made.evaluate()
+
+
+def test_a_rate_of_a_backbone_that_is_not_there_is_refused(trainer):
+    with pytest.raises(InputError, match=r"optimizer.backbone_lr: ReferenceComposer names no part .* set it to 1"):
+        trainer(optimizer={"backbone_lr": 0.1})

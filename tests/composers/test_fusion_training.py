@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, PreTrainedTokenizerFast
@@ -15,10 +16,13 @@ from mmgrad_explain.composers.fusion_composer import FusionComposer
 from mmgrad_explain.composers.fusion_methods import METHODS
 from mmgrad_explain.composers.fusion_processor import FusionProcessor
 from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.embedding import embed_pictures
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding import AttentionGroundingLoss
 from mmgrad_explain.training.batches import encode
 from mmgrad_explain.training.config_file import config_from
+from mmgrad_explain.training.held_out import evaluate_batches, inputs_of
+from mmgrad_explain.training.map_evaluation import MapKind, embeddings
 from mmgrad_explain.training.objective import GroundedObjective
 from mmgrad_explain.training.objective_options import GroundingOptions, ObjectiveOptions
 from mmgrad_explain.training.run import train
@@ -154,6 +158,28 @@ def test_retrieval_goes_by_what_a_gallery_holds(folder):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_references_are_judged_and_trained_as_a_gallery_holds_them(method, folder):
+    torch.manual_seed(0)
+    composer = FusionComposer.from_tower(folder, method, **OPTIONS.get(method, {}))
+    source = SceneSource(32, SceneSourceOptions(pictures=2, edits=2))
+    pictures = source.batch(3, 0)
+    batch = encode(pictures, composer.processor)
+    held = embed_pictures(composer, [Image.fromarray(one) for one in (*pictures.targets, *pictures.references)])
+    with torch.no_grad():
+        output = composer(**inputs_of(batch))
+    query, targets, references = embeddings(output)
+    torch.testing.assert_close(targets, held[:4], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(references, held[4:].repeat_interleave(2, 0), rtol=1e-3, atol=1e-4)
+
+    similar, truth = query @ held.T, torch.arange(4)
+    found = evaluate_batches(composer, [batch], MapKind("shift", "gradcam"))
+    assert found["r1"] == pytest.approx(float((similar.argmax(1) == truth).float().mean()))
+    made = objective_of(composer.eval(), weight=0.0).eval()
+    expected = F.cross_entropy(similar * made.temperature(), truth)
+    torch.testing.assert_close(made(batch, np.random.default_rng(0)).retrieval, expected, rtol=1e-3, atol=1e-3)
 
 
 # ---------------------------------------------------------------------------------------------------- two towers alone

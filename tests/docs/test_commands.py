@@ -30,6 +30,7 @@ NOT_RUN = {
     r"tensorboard --logdir runs$": "another program, which runs until it is stopped",
     r"(\.venv/bin/)?python -m sphinx ": ".ci/run builds the pages",
     r"\.venv/bin/(pytest|ruff|mypy)\b": ".ci/run runs it",
+    r"torchrun --nproc-per-node 2 -m mmgrad_explain train ": "tests/training/test_several_processes.py starts two",
     r"mmgrad-explain .*http://host:19530": "needs a Milvus server; its options are parsed",
 }
 

@@ -159,3 +159,24 @@ def test_every_key_is_documented_with_its_default():
     wanted = {name: shown.get(value, value) for name, value in wanted.items()}
     assert rows.keys() == wanted.keys()
     assert rows == wanted
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"model": {"path": "reference", "words": ["red"]}}, "model.words are for a new network"),
+        ({"model": {"combiner_width": 64}}, "model.combiner_width and model.fit are for a new combiner on CLIP"),
+        ({"model": {"fit": "crop"}}, "model.combiner_width and model.fit are for a new combiner on CLIP"),
+        (
+            {"mix": "batch", "sources": {"scenes": {"weight": 2}, "mine": {"kind": "triplets", "folder": "x"}}},
+            "sources: weights are for mix: step",
+        ),
+        (
+            {"grounding": {"context": 0.3}, "sources": {"triplets": {"folder": "x"}}},
+            "grounding.context: none of the sources says what else a text speaks of",
+        ),
+    ],
+)
+def test_what_nothing_would_read_is_refused(values, said):
+    with pytest.raises(InputError, match=said):
+        config_from(values)

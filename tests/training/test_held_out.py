@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from mmgrad_explain.training.batches import encode
-from mmgrad_explain.training.held_out import evaluate_batches, sample_maps
+from mmgrad_explain.training.held_out import evaluate_batches, inputs_of, sample_maps, trained_kind
+from mmgrad_explain.training.map_evaluation import MapKind, draw_maps, judge, resized
+from mmgrad_explain.training.objective_options import GroundingOptions
 from mmgrad_explain.training.scene_evaluation import evaluate_scenes
 from mmgrad_explain.training.sources import SceneSource, SceneSourceOptions
 
@@ -44,3 +46,30 @@ def test_maps_of_some_samples(tiny, batches):
     assert on_target.tolist() == [True, batch.edits[4] == "add"]
     again, _ = sample_maps(tiny, batch, torch.tensor([4]))
     torch.testing.assert_close(maps[1:], again, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("score", ["similarity", "pair"])
+def test_another_score_has_other_maps_and_figures(tiny, batches, score):
+    kind = trained_kind(tiny, GroundingOptions(score=score))
+    assert kind == MapKind(score, "gradcam")
+    batch = replace(batches[0], edits=["recolour"] * len(batches[0].edits))
+    grids, _ = draw_maps(tiny, inputs_of(batch), torch.zeros(len(batch.edits), dtype=torch.bool), [kind])
+    maps, _ = sample_maps(tiny, batch, torch.arange(len(batch.edits)), kind)
+    torch.testing.assert_close(maps, grids[kind])
+    expected = judge(resized(grids[kind], (32, 32)), batch.reference_masks)
+    figures = evaluate_batches(tiny, [batch], kind)
+    for name, values in expected.items():
+        assert figures[name] == pytest.approx(float(values.mean())), name
+    assert figures["energy"] != pytest.approx(evaluate_batches(tiny, [batch])["energy"], rel=1e-3)
+
+
+def test_the_weighting_that_is_judged_is_one_that_is_trained(tiny, monkeypatch):
+    def kind(**options):
+        return trained_kind(tiny, GroundingOptions(**options))
+
+    assert kind() == MapKind("shift", "gradcam")
+    assert kind(weightings=("layercam", "hirescam")) == MapKind("shift", "layercam")
+    monkeypatch.setattr(tiny, "default_weighting", "hirescam", raising=False)
+    assert kind() == MapKind("shift", "hirescam")
+    assert kind(weightings=("layercam",), weight=0.0) == MapKind("shift", "hirescam")  # no map is trained
+    assert kind(weightings=("layercam",), weight=0.0, margin=0.1) == MapKind("shift", "layercam")

@@ -120,6 +120,27 @@ def test_the_best_weights_are_kept(tmp_path, micro, monkeypatch):
     assert not (tmp_path / "maps.png").exists()
 
 
+def test_maps_and_figures_are_of_the_score_that_is_trained(tmp_path, micro):
+    import numpy as np
+
+    from mmgrad_explain.training.batches import encode
+    from mmgrad_explain.training.held_out import evaluate_batches, sample_maps
+    from mmgrad_explain.training.map_evaluation import MapKind
+
+    config = micro(steps=2, grounding={"score": "similarity", "warm_start": 0.0})
+    result = train(config, tmp_path)
+    composer = load_composer(result.model)
+    batch = encode(build_source(config, 32, held_out=True).batch(config.evaluation.seed, 0), composer.processor)
+    kind = MapKind("similarity", "gradcam")
+    expected = evaluate_batches(composer, [batch], kind)
+    assert {name: result.figures[name] for name in expected} == pytest.approx(expected, abs=1e-5)
+    shown = np.load(tmp_path / "maps.npz")["maps"][-1]
+    own, _ = sample_maps(composer, batch, torch.tensor([0, 1]), kind)
+    np.testing.assert_allclose(shown, own / own.amax((1, 2), keepdim=True).clamp(min=1e-12), rtol=1e-3, atol=1e-4)
+    other, _ = sample_maps(composer, batch, torch.tensor([0, 1]))
+    assert np.abs(shown - (other / other.amax((1, 2), keepdim=True).clamp(min=1e-12)).numpy()).max() > 0.1
+
+
 def test_photographs_with_labels(tmp_path, micro, photo_folder):
     source = {"photos": {"folder": str(photo_folder), "pictures": 2, "edits": 2, "holdout": 0.3}}
     config = micro(steps=2, sources=source, dense={"weight": 0.5}, workers=1, evaluation={"every": 0})

@@ -80,11 +80,13 @@ class Fusion(nn.Module):
     Attributes:
         reads: What is needed beside the two embeddings: ``"grid"``, ``"words"``, or ``"prompt"``, a text tower that a
             pseudo-word can be put into.
+        apart: Whether a gallery holds something else than the composed embeddings for an empty text.
         sizes: Of the tower that it was made for.
         options: What it was made with.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset()
+    apart: ClassVar[bool] = False
     sizes: Sizes
     options: dict[str, Any]
 
@@ -161,6 +163,7 @@ class TextualInversion(Fusion):
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"prompt"})
+    apart: ClassVar[bool] = True
 
     def __init__(self, sizes: Sizes, *, width: int = 512, dropout: float = 0.1) -> None:
         super().__init__()

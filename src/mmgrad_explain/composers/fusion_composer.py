@@ -145,9 +145,11 @@ class FusionComposer(Composer):
 
     def compose(self, features: Picture, text: Text) -> ComposedOutput:
         """Encoded pictures and texts, B of each, to an output without a target."""
-        before = self.fusion.without_text(features, self._nothing(features.pooled))
+        nothing = self._nothing(features.pooled)
+        before = self.fusion.without_text(features, nothing)
         shift = (self.fusion(features, text) - before) * text.mask.any(1, keepdim=True)
-        return ComposedOutput(before + shift, shift)
+        alone = self.fusion.alone(features, nothing) if self.fusion.apart else None
+        return ComposedOutput(before + shift, shift, alone=alone)
 
     def _pooled(self, features: Tensor) -> Tensor:
         """Unit embeddings ``(B, D)`` of what the tower's encoder gives, which may be tokens."""

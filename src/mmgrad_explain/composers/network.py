@@ -67,6 +67,8 @@ class ComposedOutput(NamedTuple):
         target: Embedding of the target picture alone, ``(B, D)``, or None without a target.
         target_shift: What the text changes in the target's embedding, ``(B, D)``, or None without a target.
         target_composed: The target composed with the text as well, ``(B, D)``, or None without a target.
+        alone: Embedding of the reference picture alone, as a gallery holds it, ``(B, D)``; None where that is
+            ``embedding - shift``.
     """
 
     embedding: Tensor
@@ -74,6 +76,17 @@ class ComposedOutput(NamedTuple):
     target: Tensor | None = None
     target_shift: Tensor | None = None
     target_composed: Tensor | None = None
+    alone: Tensor | None = None
+
+
+def reference_alone(output: Any) -> Tensor:
+    """The embeddings of the reference pictures alone, ``(B, D)``, as a gallery holds them and as ``target`` is one.
+
+    Args:
+        output: Of any composer, with ``embedding`` and ``shift``.
+    """
+    alone = getattr(output, "alone", None)
+    return output.embedding - output.shift if alone is None else alone  # type: ignore[no-any-return]
 
 
 class BasicBlock(nn.Module):

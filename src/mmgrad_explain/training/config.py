@@ -66,6 +66,15 @@ class ModelOptions:
     def __post_init__(self) -> None:
         if self.path is not None and (self.sizes or self.backbone_weights):
             raise InputError("model.sizes and model.backbone_weights are for a new network: leave model.path out")
+        if self.path is not None and self.words:
+            raise InputError("model.words are for a new network, and model.path knows its own: leave one of them out")
+        if self.path is None and self.shapes_combiner:
+            raise InputError("model.combiner_width and model.fit are for a new combiner on CLIP: name it by model.path")
+
+    @property
+    def shapes_combiner(self) -> bool:
+        """Whether anything is said of a new combiner."""
+        return (self.combiner_width, self.fit) != (ModelOptions.combiner_width, ModelOptions.fit)
 
 
 @dataclass(frozen=True)
@@ -208,7 +217,17 @@ class TrainingConfig:
         if self.device not in {"auto", "cpu"}:
             raise InputError(f"device must be 'auto' or 'cpu', not {self.device!r}")
         check_precision(self.precision)
+        self._check_sources()
+
+    def _check_sources(self) -> None:
+        """Options that none of the sources reads."""
         if self.mix not in {"step", "batch"}:
             raise InputError(
                 f"mix must be 'step' (each step shows one source) or 'batch' (all of them), not {self.mix!r}"
+            )
+        if self.mix == "batch" and len({options.weight for options in self.sources.values()}) > 1:
+            raise InputError("sources: weights are for mix: step; with mix: batch every source is in each batch")
+        if self.grounding.context and not any(isinstance(one, SceneSourceOptions) for one in self.sources.values()):
+            raise InputError(
+                "grounding.context: none of the sources says what else a text speaks of, as scenes do; set it to 0"
             )

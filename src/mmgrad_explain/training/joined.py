@@ -8,6 +8,7 @@ is nothing but the mean.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -26,8 +27,8 @@ def processes() -> int:
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes."""
-    return processes() == 1 or distributed.get_rank() == 0
+    """Whether this process is the one that writes; known before the processes have joined, too."""
+    return (distributed.get_rank() if processes() > 1 else int(os.environ.get("RANK", "0"))) == 0
 
 
 def wait_for_all() -> None:

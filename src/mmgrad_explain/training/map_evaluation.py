@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from mmgrad_explain.attention import MultiModalGradAttention, ensure_score
 from mmgrad_explain.attention.guard import undisturbed
-from mmgrad_explain.composers.network import ComposedOutput
+from mmgrad_explain.composers.network import ComposedOutput, reference_alone
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.faithfulness import deletion_insertion, parameter_randomization
 from mmgrad_explain.evaluation.localization import energy_inside, intersection_over_union, pointing_game
@@ -59,7 +59,7 @@ def image_only(output: ComposedOutput) -> Tensor:
     """
     if output.shift is None:
         raise InputError(f"score {IMAGE_ONLY!r} needs an output with .shift, to take the text out of the embedding")
-    own = output.embedding - output.shift
+    own = reference_alone(output)
     score = (own * own.detach()).sum(-1)
     return score if output.target is None else score + (output.target * output.target.detach()).sum(-1)
 
@@ -147,8 +147,8 @@ def embeddings(output: ComposedOutput) -> tuple[Tensor, Tensor, Tensor]:
     """
     if output.shift is None or output.target is None:
         raise InputError("an evaluation needs a composer whose output has .shift and .target")
-    own = output.embedding - output.shift
-    return tuple(F.normalize(one, dim=-1) for one in (output.embedding, output.target, own))  # type: ignore[return-value]
+    every = (output.embedding, output.target, reference_alone(output))
+    return tuple(F.normalize(one, dim=-1) for one in every)  # type: ignore[return-value]
 
 
 def sibling_candidates(targets: Tensor, references: Tensor, group: Tensor) -> Tensor:

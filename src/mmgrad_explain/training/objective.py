@@ -281,7 +281,7 @@ class GroundedObjective(nn.Module):
         embedding, target, shift = (getattr(output, name).float() for name in ("embedding", "target", "shift"))
         first = torch.arange(len(batch.references), device=embedding.device)
         first = (batch.picture[None] == first[:, None]).int().argmax(1)  # of each picture its first triplet
-        before = embedding - shift
+        before = embedding - shift if getattr(output, "alone", None) is None else output.alone.float()
         query, gallery = _unit(embedding, torch.cat([target, before[first]]))
         drawn = None
         if rows and maps:

@@ -88,6 +88,11 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
                 cannot be divided among the processes and micro-batches.
         """
         check_arguments(args, config)
+        if config.optimizer.backbone_lr != 1 and not getattr(objective.composer, "backbone", ()):
+            raise InputError(
+                f"optimizer.backbone_lr: {type(objective.composer).__name__} names no part that was trained before "
+                "(backbone); set it to 1"
+            )
         division = Division(args.world_size, args.process_index, args.gradient_accumulation_steps)
         division.check(source, config.seed)
         encoder: Any = objective.composer.processor

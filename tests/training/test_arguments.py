@@ -1,0 +1,135 @@
+"""Options of transformers beside a config: each has its effect, or is refused."""
+
+import pytest
+import torch
+from transformers import TrainingArguments
+from transformers.optimization import get_scheduler
+
+from mmgrad_explain.composers.build import build_network
+from mmgrad_explain.composers.reference_composer import ReferenceComposer
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.training.arguments import check_arguments, training_arguments
+from mmgrad_explain.training.objective import GroundedObjective
+from mmgrad_explain.training.objective_options import ObjectiveOptions
+from mmgrad_explain.training.sources import SceneSource, SceneSourceOptions
+from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate
+
+SOURCE = SceneSource(32, SceneSourceOptions(pictures=2, edits=2))
+
+
+@pytest.fixture
+def trainer(tiny_config, tiny_processor, micro, tmp_path):
+    def make(changes=None, **config):
+        objective = GroundedObjective(
+            ReferenceComposer(build_network(tiny_config), tiny_processor), ObjectiveOptions(precision="float32")
+        )
+        config = micro(**config)
+        arguments = training_arguments(config, tmp_path, **(changes or {}))
+        return GroundedTrainer(objective, config, SOURCE, SOURCE, arguments)
+
+    return make
+
+
+def rates(trainer, steps=8):
+    trainer.create_optimizer_and_scheduler(steps)
+    found = []
+    for _ in range(steps):
+        found.append(trainer.optimizer.param_groups[0]["lr"])
+        trainer.optimizer.step()
+        trainer.lr_scheduler.step()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["constant", "constant_with_warmup", "linear", "cosine", "polynomial"])
+def test_another_schedule_of_the_rate_is_used(trainer, kind):
+    made = trainer({"lr_scheduler_type": kind}, steps=8, optimizer={"warmup": 3, "lr": 0.5})
+    other = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    schedule = get_scheduler(kind, other, num_warmup_steps=3, num_training_steps=8)
+    expected = []
+    for _ in range(8):
+        expected.append(other.param_groups[0]["lr"])
+        other.step()
+        schedule.step()
+    assert rates(made) == pytest.approx(expected)
+
+
+def test_the_schedule_of_the_config(trainer):
+    made = trainer(steps=8, optimizer={"warmup": 3, "lr": 0.5, "final": 0.1})
+    assert rates(made) == pytest.approx([0.5 * learning_rate(step, 8, 3, 0.1) for step in range(8)])
+    with pytest.raises(InputError, match=r"optimizer.final=0.1 is where the cosine ends; lr_scheduler_type='linear'"):
+        trainer({"lr_scheduler_type": "linear"}, optimizer={"final": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"learning_rate": 0.3}, r"learning_rate=0.3 has no effect: the config decides, by optimizer.lr"),
+        ({"weight_decay": 0.3}, r"weight_decay=0.3 .* by optimizer.weight_decay"),
+        ({"adam_beta2": 0.5}, r"adam_beta2=0.5 .* by optimizer.betas"),
+        ({"warmup_steps": 7}, r"warmup_steps=7.* by optimizer.warmup"),
+        ({"seed": 7}, r"seed=7 .* by seed"),
+        ({"per_device_train_batch_size": 4}, r"by pictures and edits of the sources"),
+        ({"bf16": True}, r"bf16=True .* by precision"),
+        ({"gradient_checkpointing": True}, r"by model.gradient_checkpointing"),
+        ({"optim": "sgd"}, r"optim=.*has no effect on this training: leave it out"),
+        ({"label_smoothing_factor": 0.1}, r"label_smoothing_factor=0.1 has no effect on this training"),
+        ({"neftune_noise_alpha": 5.0}, r"neftune_noise_alpha=5.0 has no effect"),
+        ({"load_best_model_at_end": True, "metric_for_best_model": "r1"}, r"by evaluation.best"),
+        ({"metric_for_best_model": "loss"}, r"metric_for_best_model: there is no figure 'loss': .*use r1"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(micro, tmp_path, changes, said):
+    config = micro()
+    with pytest.raises(InputError, match=said):
+        check_arguments(training_arguments(config, tmp_path, **changes), config)
+
+
+def test_what_is_as_it_was_is_taken(micro, tmp_path):
+    config = micro(evaluation={"best": "dead"})
+    check_arguments(TrainingArguments(str(tmp_path), max_steps=3, use_cpu=True), config)
+    made = training_arguments(config, tmp_path, gradient_accumulation_steps=3, logging_first_step=True)
+    check_arguments(made, config)
+    assert (made.metric_for_best_model, made.greater_is_better) == ("eval_dead", False)
+    with pytest.raises(InputError, match=r"metric_for_best_model='eval_r1' .* by evaluation.best"):
+        check_arguments(training_arguments(config, tmp_path, metric_for_best_model="eval_r1"), config)
+
+
+def test_processes_that_would_each_train_alone_are_refused(micro, tmp_path, monkeypatch):
+    config = micro()
+    made = training_arguments(config, tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(
+        InputError, match=r"torchrun started 2 processes, and on this device each would train by itself"
+    ):
+        check_arguments(made, config)
+
+
+def test_stopping_early_goes_by_the_figure_of_the_config(trainer, monkeypatch):
+    """It stops at the second evaluation that is no better than the best."""
+    from transformers import EarlyStoppingCallback
+
+    from mmgrad_explain.training import trainer as module
+
+    values = iter([0.5, 0.4, 0.4, 0.6, 0.1])
+    monkeypatch.setattr(module, "evaluate_batches", lambda *_: {"dead": next(values), "r1": 0.0})
+    made = trainer(steps=10, save_every=20, evaluation={"every": 1, "best": "dead", "maps": 0})
+    made.add_callback(EarlyStoppingCallback(2))
+    made.train()
+    assert made.state.global_step == 4
+    assert made.state.best_metric == 0.4
+
+
+def test_a_best_figure_that_is_not_there_is_said(trainer, monkeypatch):
+    from mmgrad_explain.training import trainer as module
+
+    monkeypatch.setattr(module, "evaluate_batches", lambda *_: {"r1": 0.5, "sibling_r1": 0.5})
+    made = trainer(evaluation={"best": "contrast", "maps": 0})
+    with pytest.raises(
+        InputError, match=r"evaluation.best: 'contrast' cannot be measured on the held-out data; there "
+    ):
+        made.evaluate()
+
+
+def test_a_rate_of_a_backbone_that_is_not_there_is_refused(trainer):
+    with pytest.raises(InputError, match=r"optimizer.backbone_lr: ReferenceComposer names no part .* set it to 1"):
+        trainer(optimizer={"backbone_lr": 0.1})

@@ -42,8 +42,8 @@ def draw_all(
     Args:
         names: Of the pictures, and where their maps go.
         read: Opens one.
-        prepare: Loads the model, for the first pictures that are open. It gives what draws pictures together, which raises
-            InputError where that cannot be and gives back what writes them, and whether each picture goes alone.
+        prepare: Loads the model, for the first pictures that are open. It gives what draws pictures together, which
+            raises InputError where that cannot be and gives back what writes them, and whether each picture goes alone.
 
     Returns:
         What was drawn, and why some pictures were not.

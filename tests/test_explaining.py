@@ -272,7 +272,7 @@ def test_one_picture_and_many_texts_is_encoded_once(picture, tiny, layer, same_m
     assert together.texts == tuple(texts)
     assert together.model == tiny.name
     assert [note.text for note in together.notes] == [note.text for note in singles[1].notes]
-    assert [note.samples for note in together.notes] == [(1,)]
+    assert [note.samples for note in together.notes] == [(1,), (1,)]  # a word, and that it was what is meant
     for index, single in enumerate(singles):
         same_maps(together.maps[index : index + 1], single.maps)
         torch.testing.assert_close(together.score[index], single.score[0])

@@ -67,7 +67,10 @@ def test_words_decide_where_the_picture_does_not(choose):
 def test_what_is_equal_goes_to_the_least_strange(choose):
     models = {"a": Known({0: 9.0}), "b": Known({0: 3.0}), "c": Known({0: 5.0})}
     found = choose(models, [0])
-    assert (found.name, found.why) == ("b", "words and pictures fit no model better")
+    assert found.name == "b"
+    assert found.why == "words and pictures fit no model better; no model knows pictures like this one"
+    familiar = {"a": Known({0: 0.7}), "b": Known({0: 0.6})}
+    assert choose(familiar, [0]).why == "words and pictures fit no model better"
 
 
 def test_pictures_alone(choose):

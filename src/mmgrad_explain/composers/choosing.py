@@ -131,9 +131,10 @@ def _why(best: _Candidate, candidates: Sequence[_Candidate], count: int, texts: 
         reason = f"{_pictures(best.familiar, count)} like its training pictures"
     elif any(count_classes(one.unknown)[:3] != count_classes(best.unknown)[:3] for one in others):
         reason = "it knows the most of the words that say what is meant"
-        reason += f"; no model knows pictures like {'this one' if count == 1 else 'these'}" if not best.familiar else ""
     else:
         reason = "words and pictures fit no model better"
+    if not best.familiar:
+        reason += f"; no model knows pictures like {'this one' if count == 1 else 'these'}"
     return reason + (f"; it does not know {', '.join(map(repr, lost))}" if lost else "")
 
 

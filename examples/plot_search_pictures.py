@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from mmgrad_explain import Gallery
+from mmgrad_explain import Gallery, InputError
 from mmgrad_explain.data.edit_ops import grown
 from mmgrad_explain.data.scenes import scenes
 from mmgrad_explain.overlay import panel
@@ -56,13 +56,15 @@ panel(shown, [file.name for file in shown], height=130)
 # Index the folder
 # ----------------
 #
-# This is ``mmgrad-explain index photos/ --gallery mine.db`` on the command line. It needs
+# This is ``mmgrad-explain index photos/ --gallery mine.db`` on the command line. No model is named: the pictures choose
+# one of the bundled models. It needs
 # ``pip install "mmgrad-explain[gallery]"``. Nothing leaves your machine: model and Milvus run in this process. Run it
 # again whenever pictures came or went; only those are embedded.
 
 gallery = Gallery(Path(work.name) / "mine.db", create=True)
 report = gallery.index([photos])
 again = gallery.index([photos])
+print(f"model {gallery.composer.name}: {gallery.about['model_choice']}")
 print(f"{report.added} pictures indexed; the second time {again.added} were new and {again.unchanged} as they were")
 
 # %%
@@ -118,14 +120,19 @@ panel(turns, captions, height=220)
 # When it does not find what you mean
 # -----------------------------------
 #
-# A word that the model does not know is noted, and so are pictures unlike those it was trained on. The bundled models
-# know coloured shapes and garments. For photographs of anything else index with a model that has seen such, for
-# example ``Gallery("mine.db", "openai/clip-vit-base-patch32", create=True)``: a gallery belongs to one model, and
-# another one is refused.
+# A word that the model does not know is noted, and so are pictures unlike those it was trained on; a sentence of which
+# it knows no word that says what is meant is refused. The bundled models know coloured shapes and garments. For
+# photographs of anything else index with a model that has seen such, for example
+# ``Gallery("mine.db", "openai/clip-vit-base-patch32", create=True)``: a gallery belongs to one model, and another one
+# is refused.
 
-lost = gallery.retrieve(asked, "make it look like a watercolour", k=3)
+lost = gallery.retrieve(asked, "make the large red one look like a watercolour", k=3)
 for note in lost.notes:
     print("note:", note)
+try:
+    gallery.retrieve(asked, "make it look like a watercolour", k=3)
+except InputError as error:
+    print("refused:", error)
 
 # %%
 # A gallery in a file is used by one process at a time: close it, or use ``with Gallery(...) as gallery``. More in

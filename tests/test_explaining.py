@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from mmgrad_explain import InputError, MMGrad, MMGradWarning, explain, load_composer, phrase_maps
-from mmgrad_explain.composers.familiarity import describe, fit, grids_seen
+from mmgrad_explain.composers.familiarity import describe_pictures, fit
+from mmgrad_explain.data.scenes import scenes
 from mmgrad_explain.devices import usable_device
 
 pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
@@ -232,18 +233,25 @@ def test_loads_by_name_and_folder(picture_file, tiny_folder):
     assert explain(picture_file, "make it blue", model=tiny_folder).maps.shape == (1, 8, 8)
 
 
-def test_without_a_model_the_words_choose(picture):
-    assert explain(picture, "make the coat red").model == "clothing"
-    assert explain(picture, "make the square red").model == "reference"
+def test_without_a_model_the_picture_chooses():
+    (scene,) = scenes(22, 1)
+    found = explain(scene.reference, "make the coat red")
+    assert (found.model, found.model_choice) == (
+        "reference",
+        "the picture is like its training pictures; it does not know 'coat'",
+    )
+    assert found.manifest()["model_choice"] == found.model_choice
+    assert "(the picture is like its training pictures; " in found._repr_html_()
+    assert explain(scene.reference, "make the coat red", model="clothing").model_choice == ""
 
 
 def test_a_picture_unlike_the_training_data_is_noted(tiny_folder, tmp_path, picture):
     folder = shutil.copytree(tiny_folder, tmp_path / "model")
     composer = load_composer(folder)
-    with grids_seen(composer) as grids:
-        composer(**composer.preprocess([picture], ["make it red"]).tensors)
-    near = describe(grids[0]) + 1e-3 * torch.randn(200, describe(grids[0]).shape[1])
-    fit({"squares": (near[:100], near[100:])}, "one red square", "take another").save(folder)
+    near = describe_pictures(composer, [picture], composer.described_layers)
+    near = near + 1e-2 * torch.randn(200, near.shape[1])
+    words = composer.described_layers, "one red square", "take another"
+    fit({"squares": (near[:100], near[100:])}, *words).save(folder)
     assert not explain(picture, "make it red", model=folder).notes
     (note,) = explain(np.zeros((40, 60, 3), np.uint8), "make it red", model=folder).notes[-1:]
     assert (
@@ -264,7 +272,7 @@ def test_one_picture_and_many_texts_is_encoded_once(picture, tiny, layer, same_m
     assert together.texts == tuple(texts)
     assert together.model == tiny.name
     assert [note.text for note in together.notes] == [note.text for note in singles[1].notes]
-    assert [note.samples for note in together.notes] == [(1,)]
+    assert [note.samples for note in together.notes] == [(1,), (1,)]  # a word, and that it was what is meant
     for index, single in enumerate(singles):
         same_maps(together.maps[index : index + 1], single.maps)
         torch.testing.assert_close(together.score[index], single.score[0])

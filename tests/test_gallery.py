@@ -13,6 +13,7 @@ from PIL import Image
 
 from mmgrad_explain import gallery as gallery_module
 from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.data.scenes import scenes
 from mmgrad_explain.embedding import embed_pictures, embed_query, fingerprint, identify
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explaining import explain
@@ -248,6 +249,7 @@ def test_what_is_stored_of_the_model(gallery, tiny_folder, tiny):
     assert gallery.about == {
         "name": tiny_folder.name, "fingerprint": identity.fingerprint, "dim": 8, "layer": "network.features",
         "score": "shift", "source": str(tiny_folder), "index": "flat",
+        "model_choice": None,
     }  # fmt: skip
     assert json.dumps(gallery.about)
 
@@ -271,14 +273,48 @@ def test_a_model_that_is_handed_in(tmp_path, tiny, pictures):
         Gallery(tmp_path / "g.db")
 
 
-@pytest.mark.parametrize("model", [None, "clothing"])
-def test_a_bundled_model(tmp_path, pictures, model):
-    with Gallery(tmp_path / "g.db", model, create=True) as gallery:
+def test_a_bundled_model(tmp_path, pictures):
+    with Gallery(tmp_path / "g.db", "clothing", create=True) as gallery:
         gallery.index([pictures])
-        assert gallery.about["source"] == (model or "reference")
+        assert (gallery.about["source"], gallery.about["model_choice"]) == ("clothing", None)
     with Gallery(tmp_path / "g.db") as gallery:
-        assert gallery.composer.name == (model or "reference")
+        assert gallery.composer.name == "clothing"
         assert len(gallery.explain(gallery.retrieve(pictures / "1.png", "make the dress red", k=2)).hits) == 2
+
+
+def test_the_first_pictures_choose_the_model_of_a_new_gallery(tmp_path):
+    for number, scene in enumerate(scenes(23, 4)):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.fromarray(scene.reference).save(tmp_path / "photos" / f"{number}.png")
+    (tmp_path / "photos" / "half.png").write_bytes(b"nothing")
+    with Gallery(tmp_path / "g.db", create=True) as gallery:
+        assert len(gallery) == 0
+        with pytest.raises(
+            InputError, match=r"g\.db is new and empty: index folders, .* or name a model \(reference, "
+        ):
+            gallery.retrieve(tmp_path / "photos" / "0.png", "make it red")
+        assert gallery.index([tmp_path / "photos"]).added == 4
+        assert (gallery.about["source"], gallery.composer.name) == ("reference", "reference")
+        said = "the pictures are like its training pictures, of 4 looked at"
+        assert gallery.about["model_choice"] == said
+    with Gallery(tmp_path / "g.db", create=True) as gallery:
+        assert gallery.about["model_choice"] == said
+        assert gallery.index([tmp_path / "photos"]).unchanged == 4
+
+
+def test_pictures_that_no_bundled_model_knows_choose_none(tmp_path, pictures):
+    with (
+        Gallery(tmp_path / "g.db", create=True) as gallery,
+        pytest.raises(InputError, match=r"of 8 looked at, 0 like those of reference, 0 like those of clothing\): name"),
+    ):
+        gallery.index([pictures])
+    assert not (tmp_path / "g.db").exists()
+
+
+def test_a_text_of_which_no_content_word_is_known_is_refused(gallery, pictures):
+    with pytest.raises(InputError, match=r"knows none of the words that say what is meant \('zeppelin'\): .* hub id"):
+        gallery.retrieve(pictures / "0.png", "remove the zeppelin")
+    assert gallery.retrieve(pictures / "0.png", "make the zeppelin red").hits
 
 
 def test_an_approximate_index(tmp_path, pictures, tiny_folder, gallery):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from mmgrad_explain import explain
-from mmgrad_explain.composers.familiarity import describe, fit, grids_seen
+from mmgrad_explain.composers.familiarity import describe_pictures, fit
 from mmgrad_explain.gallery import Retrieval
 from mmgrad_explain.gallery_sheet import RetrievalMaps
 from mmgrad_explain.notes import Note, join_notes
@@ -30,10 +30,10 @@ def folder(tiny_folder, tmp_path_factory):
 
     folder = shutil.copytree(tiny_folder, tmp_path_factory.mktemp("notes") / "model")
     composer = load_composer(folder)
-    with grids_seen(composer) as grids:
-        composer(**composer.preprocess([usual()], ["make it red"]).tensors)
-    near = describe(grids[0]) + 1e-3 * torch.randn(200, describe(grids[0]).shape[1])
-    fit({"squares": (near[:100], near[100:])}, "one red square", "take another").save(folder)
+    near = describe_pictures(composer, [usual()], composer.described_layers)
+    near = near + 1e-2 * torch.randn(200, near.shape[1])
+    words = composer.described_layers, "one red square", "take another"
+    fit({"squares": (near[:100], near[100:])}, *words).save(folder)
     return folder
 
 

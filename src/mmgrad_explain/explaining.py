@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mmgrad_explain.attention import MultiModalGradAttention
 from mmgrad_explain.attention.phrases import PhraseMaps, check_spans, split_phrases
 from mmgrad_explain.attention.words import pieces_of_text
-from mmgrad_explain.composers.familiarity import grids_seen, unfamiliar
+from mmgrad_explain.composers.choosing import choose_bundled
+from mmgrad_explain.composers.familiarity import unfamiliar, watched
 from mmgrad_explain.composers.generative import GenerativeComposer
-from mmgrad_explain.composers.load import bundled_for, load_composer
+from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.devices import device_of, usable_device
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
@@ -61,7 +62,8 @@ def explain(
         target: The picture the change should lead to, or a list, one a picture. Scores that compare need it; with it
             the target gets a map too.
         model: A bundled name, a model folder, a hub id, a loaded composer, or a model in memory with its ``processor``.
-            None takes the bundled model that knows the most words of the texts.
+            None chooses among the bundled models by the pictures, then by the words
+            (:func:`~mmgrad_explain.composers.choosing.choose_bundled`); ``Explanation.model_choice`` says why.
         processor: Of a model in memory, see :func:`~mmgrad_explain.composers.load.load_composer`.
         layer: Dotted name of the layer to explain, or several; the composer's own when None.
         score: What the gradient is taken of: a name (``"shift"``, ``"similarity"``, ``"pair"``, ``"pair-different"``,
@@ -90,14 +92,16 @@ def explain(
     images, texts = _spread("image", images, count), _spread("text", texts, count)
     if targets is not None:
         targets = _spread("target", targets, count)
+    why = ""
     if model is None:
-        model = bundled_for(texts)
+        choice = choose_bundled(images, texts)
+        model, why = choice.composer, choice.why
     composer = load_composer(model, processor)
     one = len(texts) > 1 and targets is None and all(picture is images[0] for picture in images)
     with _on_device(composer, device) as place:
         namer = _namer(composer, texts) if words else None
         mmgrad = MultiModalGradAttention(composer, layer, score, weighting, words=namer, words_layer=words_layer)
-        with grids_seen(composer) as grids:
+        with watched(composer) as seen:
             if one and answer is None and mmgrad.layer_names and _in_stages(composer):
                 explanation = mmgrad.texts(images[0], texts)
             else:
@@ -113,11 +117,11 @@ def explain(
                     notes=join_notes((*explanation.notes, *inputs.notices), count),
                     answers=None if inputs.answers is None else tuple(inputs.answers),
                 )
-    strange = unfamiliar(composer, grids)
+    strange = unfamiliar(composer, seen)
     caution = None if composer.caution is None else Note("caution", composer.caution)
     read = [*_notes_of_pictures(images), *_notes_of_pictures(targets or [], "target: ")]
     notes = join_notes((*explanation.notes, *filter(None, (caution, strange)), *read), count)
-    return replace(explanation, model=composer.name, notes=notes)
+    return replace(explanation, model=composer.name, model_choice=why, notes=notes)
 
 
 def phrase_maps(

@@ -17,17 +17,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from mmgrad_explain.composers.load import BUNDLED, load_composer
+from mmgrad_explain.composers.choosing import MOST_PICTURES, choose_by_pictures
+from mmgrad_explain.composers.content_words import check_understood
+from mmgrad_explain.composers.load import BUNDLED, CHOICES, load_composer
 from mmgrad_explain.devices import usable_device
 from mmgrad_explain.embedding import embed_query, identify
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explaining import explain
 from mmgrad_explain.gallery_files import state_of
-from mmgrad_explain.gallery_index import index_folders
+from mmgrad_explain.gallery_index import index_folders, sample_pictures
 from mmgrad_explain.gallery_sheet import RetrievalMaps, retrieval_html
-from mmgrad_explain.gallery_store import COLLECTION, INDEXES, MOST_HITS, GalleryStore
+from mmgrad_explain.gallery_store import COLLECTION, INDEXES, MOST_HITS, GalleryStore, check_address, is_remote
 from mmgrad_explain.images import open_image
 from mmgrad_explain.notes import Note, join_notes
+from mmgrad_explain.redacting import redact_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +46,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.gallery_index import IndexReport
     from mmgrad_explain.gallery_store import Entry
 
-DEFAULT_MODEL = "reference"
 _CHUNK = 16  # hits that are explained together
 
 
@@ -97,7 +99,7 @@ class Gallery:
         address: A path that ends in ``.db`` (Milvus Lite keeps it in a folder of that name), or the address of a Milvus
             server, ``http://host:19530``.
         model: A bundled name, a folder, a hub id, a loaded composer, or a model in memory with its ``processor``. None
-            takes the model that the gallery was made with; of a new gallery, the bundled ``reference``.
+            takes the model that the gallery was made with; for a new gallery the first pictures choose a bundled one.
         processor: Of a model in memory, see :func:`~mmgrad_explain.composers.load.load_composer`.
         create: Make the gallery where there is none.
         index: How a new gallery is searched, one of :data:`~mmgrad_explain.gallery_store.INDEXES`.
@@ -106,7 +108,7 @@ class Gallery:
 
     Attributes:
         about: What is stored with the gallery: the model's identity (:class:`~mmgrad_explain.embedding.ModelIdentity`),
-            its ``source``, ``dim`` and ``index``.
+            its ``source``, ``dim`` and ``index``, and ``model_choice``, why it was chosen where the pictures did.
         composer: The model.
 
     Raises:
@@ -127,34 +129,58 @@ class Gallery:
     ) -> None:
         if index not in INDEXES:
             raise InputError(f"index {index!r}: there are {' and '.join(INDEXES)}")
-        loaded = None if model is None else _loaded(model, device, processor)  # before anything is made
-        self._store = GalleryStore(os.fspath(address), collection=collection, create=create)
+        place = self._place = check_address(os.fspath(address))
+        self.address = redact_address(place) if is_remote(place) else place
+        """Where it is, without a password."""
+        self.collection = collection
+        """Its name there."""
+        self.about: dict[str, Any] = {}
+        self._create, self._index, self._device = create, index, device
+        self._composer: Composer | None = None
+        self._is_open = False
+        if model is not None or not create or is_remote(place) or Path(place).exists():
+            self._begin(model, processor)
+
+    def _begin(self, model: str | Path | nn.Module | None, processor: Any = None, why: str = "") -> None:
+        """Open the gallery, or make it; a new one without a model waits for the pictures that choose it."""
+        loaded = None if model is None else _loaded(model, self._device, processor)  # before anything is made
+        if not self._is_open:
+            self._store = GalleryStore(self._place, collection=self.collection, create=self._create)
+            self._is_open = True
+        store = self._store
         try:
             if loaded is None:
-                model = _source(self._store)
-                loaded = _loaded(model, device)
-            self.composer = loaded
+                if store.about is None:
+                    return
+                model = _source(store)
+                loaded = _loaded(model, self._device)
             identity = asdict(identify(loaded))
-            if self._store.about is None:
-                self._store.make({**identity, "source": _lasting(model), "index": index})
-            self.about: dict[str, Any] = dict(self._store.about or {})
+            if store.about is None:
+                chosen = {"source": _lasting(model), "index": self._index, "model_choice": why or None}
+                store.make({**identity, **chosen})
+            self.about = dict(store.about or {})
             self._check(identity)
+            self._composer = loaded
         except BaseException:
             self.close()
             raise
 
     @property
-    def address(self) -> str:
-        """Where it is."""
-        return self._store.address
+    def composer(self) -> Composer:
+        """The model.
 
-    @property
-    def collection(self) -> str:
-        """Its name there."""
-        return self._store.collection
+        Raises:
+            InputError: The gallery is new, and no model was named or chosen yet.
+        """
+        if self._composer is None:
+            raise InputError(
+                f"gallery {self.address} is new and empty: index folders, by whose pictures a model is chosen, or name "
+                f"a model ({CHOICES})"
+            )
+        return self._composer
 
     def __len__(self) -> int:
-        return len(self._store)
+        return len(self._store) if self.about else 0
 
     def __enter__(self) -> Self:
         return self
@@ -164,12 +190,23 @@ class Gallery:
 
     def close(self) -> None:
         """Let go of the gallery; another process may open it."""
-        self._store.close()
+        if self._is_open:
+            self._store.close()
 
     # ----------------------------------------------------------------------------------------------------------- index
 
     def index(self, folders: Sequence[str | Path], *, batch: int = 32, progress: Progress | None = None) -> IndexReport:
-        """Bring the gallery up to what lies in folders: :func:`~mmgrad_explain.gallery_index.index_folders`."""
+        """Bring the gallery up to what lies in folders: :func:`~mmgrad_explain.gallery_index.index_folders`.
+
+        For a new gallery without a model, the pictures choose a bundled one
+        (:func:`~mmgrad_explain.composers.choosing.choose_by_pictures`); ``about["model_choice"]`` says why.
+
+        Raises:
+            InputError: They fit no bundled model, or as ``index_folders``.
+        """
+        if self._composer is None:
+            choice = choose_by_pictures(sample_pictures(folders, MOST_PICTURES))
+            self._begin(choice.name, why=choice.why)
         return index_folders(self._store, self.composer, folders, batch=batch, progress=progress)
 
     # -------------------------------------------------------------------------------------------------------- retrieve
@@ -192,6 +229,7 @@ class Gallery:
             raise InputError(f"k must be from 1 to {MOST_HITS}, got {k}")
         if not text.strip():
             raise InputError('text is empty: say what should change, for example "make it red"')
+        check_understood(self.composer, text, f"index the pictures with another model ({CHOICES})")
         picture, reference = open_image(image), _digest_of(image)
         vector, notices = embed_query(self.composer, picture, text)
         hits = self._search(vector.numpy(), k, None if keep_reference else reference)
@@ -287,12 +325,11 @@ def _source(store: GalleryStore) -> str:
     Raises:
         InputError: That was not stored.
     """
-    if store.about is None:
-        return DEFAULT_MODEL
-    source: str | None = store.about["source"]
+    about = store.about or {}
+    source: str | None = about["source"]
     if source is None:
         raise InputError(
-            f"gallery {store.address} was made with a model that was handed in ({store.about['name']!r}): hand it in "
+            f"gallery {store.address} was made with a model that was handed in ({about['name']!r}): hand it in "
             "again, or give the folder it is loaded from"
         )
     return source

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.gallery_files import Found
     from mmgrad_explain.gallery_store import Entry, GalleryStore
 
+_SAMPLE = 512  # pixels
+
 
 @dataclass
 class IndexReport:
@@ -97,6 +99,29 @@ def index_folders(
     store.flush()
     report.total = len(store)
     return report
+
+
+def sample_pictures(folders: Sequence[str | Path], most: int) -> list[Image.Image]:
+    """Some pictures of folders, evenly spread over their sorted paths, small; the same each time.
+
+    Args:
+        folders: With the folders in them.
+        most: How many; files that cannot be read are passed over.
+
+    Raises:
+        InputError: A folder is not there.
+    """
+    files = find_pictures(folders).files
+    count = min(most, len(files))
+    found = []
+    for index in range(count):
+        try:
+            picture = open_image(files[index * len(files) // count])
+        except InputError:
+            continue
+        picture.thumbnail((_SAMPLE, _SAMPLE))
+        found.append(picture)
+    return found
 
 
 def _gone(found: Found, known: Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from mmgrad_explain.cli import index, retrieve
 from mmgrad_explain.cli.main import HelpfulParser
+from mmgrad_explain.data.scenes import scenes
 from mmgrad_explain.errors import InputError, OutputExistsError
 
 
@@ -45,6 +46,20 @@ def pictures(tmp_path):
 @pytest.fixture
 def made(run, pictures, tiny_folder):
     run("index", "pictures", "--gallery", "mine.db", "--model", tiny_folder)
+
+
+def test_index_says_which_model_the_pictures_chose(run, tmp_path, pictures):
+    (tmp_path / "scenes").mkdir()
+    for number, scene in enumerate(scenes(25, 3)):
+        Image.fromarray(scene.reference).save(tmp_path / "scenes" / f"{number}.png")
+    command = ("index", "scenes", "--gallery", "mine.db")
+    why = "the pictures are like its training pictures, of 3 looked at"
+    assert f"  model reference was chosen: {why}\n" in run(*command)[1]
+    assert json.loads(run(*command, "--json")[1])["model"]["model_choice"] == why
+    with pytest.raises(InputError, match=r"name one \(model=, or --model on the command line\): reference, clothing, "):
+        run("index", "pictures", "--gallery", "other.db")
+    with pytest.raises(InputError, match=r"knows none of the words that say what is meant \('sleeves'\)"):
+        run("retrieve", "scenes/0.png", "with sleeves", "--gallery", "mine.db", "--no-sheet")
 
 
 def test_index(run, pictures, tiny_folder, tmp_path):
@@ -97,21 +112,21 @@ def test_retrieve(run, made, pictures, tmp_path, tiny_folder):
     shutil.copy(pictures / "1.png", pictures / "same.png")
     run("index", "pictures", "--gallery", "mine.db")
     (pictures / "4.png").unlink()
-    code, out, err = run("retrieve", "pictures/0.png", "make it frumious", "--gallery", "mine.db", "-k", 3)
+    code, out, err = run("retrieve", "pictures/0.png", "make red frumious", "--gallery", "mine.db", "-k", 3)
     lines = out.splitlines()
     assert (code, err) == (0, "")
-    assert lines[0] == f"pictures/0.png, 'make it frumious', in {tmp_path}/mine.db by {tiny_folder.name}"
+    assert lines[0] == f"pictures/0.png, 'make red frumious', in {tmp_path}/mine.db by {tiny_folder.name}"
     hits = [line for line in lines if line[:4].strip().isdigit()]
     assert [int(line.split()[0]) for line in hits] == [1, 2, 3]
     scores = [float(line.split()[1]) for line in hits]
     assert scores == sorted(scores, reverse=True)
     assert any("frumious" in line for line in lines if line.startswith("note: "))
-    assert lines[-1] == "sheet: 0_make-it-frumious.png"
-    assert Image.open("0_make-it-frumious.png").height > 400
-    assert run("retrieve", "pictures/0.png", "make it frumious", "--gallery", "mine.db")[1].splitlines()[-1] == (
-        "sheet: 0_make-it-frumious-2.png"
+    assert lines[-1] == "sheet: 0_make-red-frumious.png"
+    assert Image.open("0_make-red-frumious.png").height > 400
+    assert run("retrieve", "pictures/0.png", "make red frumious", "--gallery", "mine.db")[1].splitlines()[-1] == (
+        "sheet: 0_make-red-frumious-2.png"
     )
-    out = run("retrieve", "pictures/0.png", "名", "--gallery", "mine.db", "--no-sheet")[1]
+    out = run("retrieve", "pictures/0.png", "red 名", "--gallery", "mine.db", "--no-sheet")[1]
     assert f"               the same: {pictures}/same.png" in out
     assert f"{pictures}/4.png (gone)" in out
     assert "note: the gallery has no more than 4 pictures to list" in out
@@ -146,19 +161,23 @@ def test_a_session_goes_on(run, made, pictures, tmp_path):
             "--json")[1]
     )  # fmt: skip
     third = first["hits"][2]["path"]
-    code, out, _ = run("retrieve", "--reference-hit", 3, "and with stripes", "--session", "s.json", "--no-sheet")
+    code, out, _ = run("retrieve", "--reference-hit", 3, "and red with stripes", "--session", "s.json", "--no-sheet")
     assert code == 0
-    assert out.startswith(f"{third}, 'and with stripes', in {tmp_path}/mine.db")
+    assert out.startswith(f"{third}, 'and red with stripes', in {tmp_path}/mine.db")
     assert out.splitlines()[-1] == "session: s.json"
     kept = json.loads((tmp_path / "s.json").read_text())
-    assert [turn["text"] for turn in kept["turns"]] == ["make it red", "and with stripes"]
+    assert [turn["text"] for turn in kept["turns"]] == ["make it red", "and red with stripes"]
     assert [turn["from_hit"] for turn in kept["turns"]] == [None, 3]
     assert kept["turns"][0]["reference"] == str(pictures / "0.png")
     assert kept["turns"][1]["reference"] == third
     assert third not in [hit["path"] for hit in kept["turns"][1]["hits"]]
-    alone = json.loads(run("retrieve", third, "and with stripes", "--gallery", "mine.db", "--no-sheet", "--json")[1])
+    alone = json.loads(
+        run("retrieve", third, "and red with stripes", "--gallery", "mine.db", "--no-sheet", "--json")[1]
+    )
     assert [hit["path"] for hit in alone["hits"]] == [hit["path"] for hit in kept["turns"][1]["hits"]]
-    run("retrieve", "pictures/1.png", "now this", "--session", "s.json", "--no-sheet")  # begins anew in the same search
+    run(
+        "retrieve", "pictures/1.png", "now this one red", "--session", "s.json", "--no-sheet"
+    )  # begins anew in the same search
     kept = json.loads((tmp_path / "s.json").read_text())
     assert [turn["from_hit"] for turn in kept["turns"]] == [None, 3, None]
 

@@ -4,32 +4,39 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from mmgrad_explain.composers.familiarity import (
     FILE,
+    PIXELS,
     Familiarity,
     area_under_curve,
     describe,
+    describe_pictures,
     fit,
-    grids_seen,
+    layers_seen,
+    strangeness_of,
     unfamiliar,
+    watched,
 )
+from mmgrad_explain.composers.pixel_statistics import pixel_statistics
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.notes import Note
 
-WORDS = ("coloured shapes", "name a model that knows it")
+WORDS = (("layer",), "coloured shapes", "name a model that knows it")
+D = 6
 
 
-def grids(count, level, seed):
-    """Grids of 6 channels around a level; channels go together in pairs."""
-    noise = torch.randn(count, 3, 5, 5, generator=torch.Generator().manual_seed(seed)).repeat_interleave(2, 1)
-    return level + noise
+def descriptions(count, level, seed):
+    """Numbers around a level; they go together in pairs."""
+    generator = torch.Generator().manual_seed(seed)
+    return level + torch.randn(count, D // 2, generator=generator).repeat_interleave(2, 1)
 
 
 @pytest.fixture(scope="module")
 def known():
     parts = {
-        name: (describe(grids(400, level, seed)), describe(grids(400, level, seed + 1)))
+        name: (descriptions(1000, level, seed), descriptions(1000, level, seed + 7))
         for seed, (name, level) in enumerate({"low": 0.0, "high": 9.0}.items())
     }
     return fit(parts, *WORDS)
@@ -37,29 +44,53 @@ def known():
 
 def test_description_by_hand():
     grid = torch.tensor([[[[1.0, 3.0]], [[2.0, 2.0]]]])
-    assert describe(grid).tolist() == [[2.0, 2.0, 1.0, 0.0]]
-    torch.testing.assert_close(describe(grid.flatten(2).transpose(1, 2)), describe(grid))
+    pixels = torch.rand(1, 3, 32, 32)
+    assert describe({PIXELS: pixels, "a": grid, "b": grid})[0, -8:].tolist() == [2.0, 2.0, 1.0, 0.0] * 2
+    torch.testing.assert_close(describe({PIXELS: pixels, "a": grid})[:, :-4], pixel_statistics(pixels))
 
 
 def test_the_stated_share_of_each_kind_is_called_strange(known):
     for level in (0.0, 9.0):
-        strange = (known.strangeness(grids(2000, level, 77)) > 1).float().mean()
-        assert 0.002 < float(strange) < 0.03
-    # 1 on average for channels of their own; here every second one repeats the one before it.
-    assert known.kinds["low"].distance(describe(grids(500, 0.0, 5))).mean() == pytest.approx(0.5, abs=0.08)
+        strange = (known.strangeness(descriptions(4000, level, 77)) > 1).float().mean()
+        assert 0.001 < float(strange) < 0.02
+    assert known.kinds["low"].distance(descriptions(2000, 0.0, 5)).mean() == pytest.approx(0.5, abs=0.1)
 
 
 def test_what_lies_between_the_kinds_is_strange_and_so_is_an_unusual_relation(known):
-    assert (known.strangeness(grids(50, 4.0, 5)) > 1).all()
-    apart = grids(50, 0.0, 5)
-    apart[:, ::2] *= -1  # each channel alone is as usual
-    apart[:, ::2] += 0.8
-    apart[:, 1::2] -= 0.8
-    assert (known.strangeness(apart) > 1).float().mean() > 0.9
+    assert (known.strangeness(descriptions(50, 4.5, 5)) > 1).all()
+    apart = descriptions(50, 0.0, 5)
+    apart[:, ::2] += 0.9  # each number alone is as usual
+    apart[:, 1::2] -= 0.9
+    assert (known.strangeness(apart) > 1).all()
+
+
+def test_pictures_that_are_shown_as_unknown_are_told_apart():
+    """They lie within what is usual for each number, and within the Gaussian: only knowing some of them tells."""
+    generator = torch.Generator().manual_seed(0)
+    own, others, unknown = torch.randn(3, 3000, 120, generator=generator)
+    unknown = unknown + 0.45
+    alone = fit({"own": (own, others)}, *WORDS)
+    taught = fit({"own": (own, others)}, *WORDS, unknown=unknown[:1500])
+    fresh = torch.randn(3000, 120, generator=generator)
+    assert (alone.strangeness(unknown[1500:]) > 1).float().mean() < 0.5
+    assert (taught.strangeness(unknown[1500:]) > 1).float().mean() > 0.95
+    assert (taught.strangeness(fresh) > 1).float().mean() < 0.02
+
+
+def test_what_lies_beside_the_main_directions_counts(monkeypatch):
+    monkeypatch.setattr("mmgrad_explain.composers.familiarity.DIRECTIONS", 2)
+    own = torch.randn(2000, 8, generator=torch.Generator().manual_seed(0))
+    own[:, 2:] = 0.05 * own[:, 2:] + own[:, :1]
+    found = fit({"own": (own[:1000], own[1000:])}, *WORDS)
+    assert found.kinds["own"].whiten.shape == (2, 8)
+    beside = own[:20].clone()
+    beside[:, 2] += 1
+    assert (found.strangeness(beside) > 1).all()
+    assert (found.strangeness(own[:20]) < 1).all()
 
 
 def test_the_note_names_who_and_what_to_do(known):
-    usual, odd = grids(1, 0.0, 3), grids(1, 4.0, 3)
+    usual, odd = torch.zeros(1, D), torch.full((1, D), 4.5)
     assert known.note(usual) is None
     tail = "unlike what the model was trained on (coloured shapes): do not trust the map; name a model that knows it"
     note = Note("unfamiliar-picture", f"the picture is {tail}")
@@ -72,9 +103,9 @@ def test_a_model_folder_keeps_it(known, tmp_path):
     assert Familiarity.load(tmp_path) is None
     assert known.save(tmp_path) == known.save(tmp_path) == tmp_path / FILE
     back = Familiarity.load(tmp_path)
-    assert (back.trained_on, back.alternative, back.rate) == (*WORDS, 0.01)
-    some = torch.cat([grids(3, 0.0, 9), grids(3, 4.0, 9)])
-    torch.testing.assert_close(back.strangeness(some), known.strangeness(some))
+    assert (back.layers, back.trained_on, back.alternative, back.rate) == (*WORDS, 0.01)
+    some = torch.cat([descriptions(3, 0.0, 9), descriptions(3, 4.5, 9)])
+    torch.testing.assert_close(back.strangeness(some), known.strangeness(some), rtol=1e-3, atol=1e-4)
     (tmp_path / FILE).write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"familiarity\.safetensors is damaged .* remove it, or copy"):
         Familiarity.load(tmp_path)
@@ -98,36 +129,47 @@ def test_too_few_pictures():
         fit({"low": (some, some)}, *WORDS)
 
 
+def learn(composer, picture):
+    """Make a picture all that a model was trained on."""
+    near = describe_pictures(composer, [picture], composer.described_layers)
+    near = near + 1e-2 * torch.randn(200, near.shape[1], generator=torch.Generator().manual_seed(0))
+    composer.familiarity = fit({"one": (near[:100], near[100:])}, composer.described_layers, *WORDS[1:])
+
+
 def test_a_composer_is_watched_without_another_forward(tiny, picture):
     inputs = tiny.preprocess([picture], ["make it red"], [picture]).tensors
-    calls = []
-    tiny.get_submodule(tiny.target_layer).register_forward_hook(lambda *_: calls.append(1))
-    with grids_seen(tiny) as seen:
+    with watched(tiny) as seen:
         tiny(**inputs)
-    assert len(seen) == len(calls) == 2
-    assert not seen[0].requires_grad
-    tiny(**inputs)
-    assert len(seen) == 2
-    assert unfamiliar(tiny, seen) is None  # nothing is known
-    odd = describe(seen[0] + 100)
-    tiny.familiarity = fit({"odd": (odd + torch.randn(20, 1), odd + torch.randn(200, 1))}, *WORDS)
-    assert str(unfamiliar(tiny, seen)).startswith("the picture is unlike what the model was trained on")
-    assert unfamiliar(tiny, []) is None
+    assert seen == {}  # nothing is known
+    assert unfamiliar(tiny, seen) is None
+    learn(tiny, picture)
+    calls = []
+    handle = tiny.network.visual.register_forward_hook(lambda *_: calls.append(1))
+    black = tiny.preprocess([Image.new("RGB", (60, 40))], ["make it red"], [picture]).tensors
+    for tensors, says in ((inputs, False), (black, True)):
+        with watched(tiny) as seen:
+            tiny(**tensors)
+        assert list(seen) == [PIXELS, *tiny.described_layers]
+        assert not any(one.requires_grad for one in seen.values())
+        assert bool(unfamiliar(tiny, seen)) is says  # of the reference, not of the target
+    assert len(calls) == 4
+    handle.remove()
+    assert not tiny.network.visual.conv1._forward_hooks
+    assert not tiny.network.visual.conv1._forward_pre_hooks
 
 
-def test_a_composer_without_a_layer_is_left_alone(tiny, picture):
-    tiny.target_layer = None
-    with grids_seen(tiny) as seen:
-        tiny(**tiny.preprocess([picture], ["make it red"]).tensors)
-    assert seen == []
+def test_strangeness_of_pictures(tiny, picture):
+    assert strangeness_of(tiny, [picture]).tolist() == [float("inf")]  # its folder does not say
+    learn(tiny, picture)
+    same, black = strangeness_of(tiny, [picture, Image.new("RGB", (60, 40))]).tolist()
+    assert same < 1 < black
+    assert strangeness_of(tiny, []).shape == (0,)
 
 
-def test_what_is_no_grid_is_not_kept(tiny):
-    tiny.target_layer = "network.logit"
-    tiny.network.logit = torch.nn.Identity()
-    with grids_seen(tiny) as seen:
-        tiny.network.logit(torch.zeros(2, 3))
-    assert seen == []
+def test_hooks_go_where_a_forward_fails(tiny):
+    with pytest.raises(ZeroDivisionError), layers_seen(tiny, tiny.described_layers):
+        raise ZeroDivisionError
+    assert not any(module._forward_hooks for module in tiny.modules())
 
 
 def test_area_under_the_curve():

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from mmgrad_explain.composers.files import read_weights
-from mmgrad_explain.composers.load import BUNDLED, bundled_for, load_composer
+from mmgrad_explain.composers.load import BUNDLED, load_composer
 from mmgrad_explain.errors import InputError
 
 
@@ -133,10 +133,3 @@ def test_a_hub_model_is_loaded_like_a_folder(monkeypatch, folder):
 def test_a_hub_id_that_is_no_id():
     with pytest.raises(InputError, match=r"cannot be fetched"):
         load_composer("some one/mo del")
-
-
-def test_the_bundled_model_that_knows_the_words_answers():
-    assert bundled_for(["make the dress red"]) == "clothing"
-    assert bundled_for(["make the small star red", "remove the ring"]) == "reference"
-    assert bundled_for(["make the jacket red", "make the zeppelin red"]) == "clothing"
-    assert bundled_for(["abracadabra"]) == BUNDLED[0]

@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mmgrad_explain.data.scenes import scenes
 from mmgrad_explain.errors import MMGradError
 from mmgrad_explain.stand_ins import stand_in
 from mmgrad_explain.web import serving
@@ -61,12 +62,12 @@ def provoke(entries, tmp_path, monkeypatch):
 
 
 def photographs(folder):
-    """Eight pictures, their COCO annotations, and index masks."""
-    rng, images, annotations = np.random.default_rng(0), [], []
+    """Eight pictures, which a bundled model knows, their COCO annotations, and index masks."""
+    images, annotations = [], []
     for name in ("photos", "labels", "train2017", "val2017", "panoptic_val2017", "more"):
         (folder / name).mkdir()
     for number in range(8):
-        pixels = rng.integers(110, 150, (120, 120, 3), dtype=np.uint8)
+        pixels = next(scenes(5, 1, size=120, start=(2, 3, 6, 7)[number % 4])).reference.copy()
         labels = np.zeros((120, 120), np.uint8)
         for category, (left, top, color) in enumerate([(10, 12, (40, 60, 170)), (65, 60, (40, 150, 60))], 1):
             x, y = left + number, top + number

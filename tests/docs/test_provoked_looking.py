@@ -217,6 +217,7 @@ PROVOKED = {
         explain(Image.effect_noise((64, 64), 200), "make it red", model="reference")
     ),
     "…: the model does not know …; left out": lambda m: notices("make the hjkl red"),
+    "…: the model …: do not trust the map": lambda m: notices("remove the hjkl"),
     "the text has … words, the model takes …: the rest was cut": lambda m: notices("red " * 100),
     # pictures and texts
     "no such file: …": lambda m: open_image("nowhere.jpg"),

@@ -12,6 +12,9 @@ from PIL import Image
 
 from mmgrad_explain import AttentionGroundingLoss, Gallery
 from mmgrad_explain.cli.main import build_parser
+from mmgrad_explain.composers.choosing import choose_by_pictures
+from mmgrad_explain.composers.content_words import check_understood
+from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.data.cir_readers import read_cir
 from mmgrad_explain.data.instance_readers import read_coco
 from mmgrad_explain.data.triplets import read_triplets
@@ -143,6 +146,14 @@ PROVOKED = {
     ),
     "there is no gallery at …: make it first, mmgrad-explain index FOLDER --gallery …": lambda m: Gallery("mine.db"),
     "gallery … must be a path that ends in .db, or an address such as http://host:19530": lambda m: Gallery("mine"),
+    "gallery … is new and empty: index folders, by whose pictures a model is chosen, or name a model (…)": lambda m: (
+        Gallery("mine.db", create=True).composer
+    ),
+    "model: the pictures do not tell which bundled model to take (of … looked at, …): name one (model=, or --model on "
+    "the command line): …": lambda m: choose_by_pictures([]),
+    "text …: model … …: use words that it knows (… ...), or …": lambda m: check_understood(
+        load_composer("reference"), "remove the zeppelin", "take another"
+    ),
     "there is no session …: begin one with a picture, retrieve IMAGE TEXT --session …": lambda m: Session.load("s"),
     "there is no hit …: the last turn found …": lambda m: Session("mine.db", "pictures", "abc").hit(3),
     # command line

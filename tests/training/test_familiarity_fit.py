@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain.composers.familiarity import Familiarity, grids_seen
-from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.composers.familiarity import Familiarity
+from mmgrad_explain.composers.reference_composer import ReferenceComposer
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.familiarity_fit import grids_of, main
+from mmgrad_explain.training.familiarity_fit import main
+from mmgrad_explain.training.familiarity_views import VIEWS, named_pictures, views
 
 SMALL = [
     "--config",
@@ -29,15 +30,21 @@ def folder(tiny_folder, tmp_path):
     return shutil.copytree(tiny_folder, tmp_path / "model")
 
 
-def test_the_file_is_written_and_the_figures_printed(folder, tmp_path, capsys):
-    strange = tmp_path / "strange"
-    strange.mkdir()
+@pytest.fixture
+def strange(tmp_path):
+    folder = tmp_path / "strange"
+    folder.mkdir()
     for i in range(3):
         noise = np.random.default_rng(i).integers(0, 255, (40, 60, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(strange / f"{i}.png")
-    (strange / "notes.txt").write_text("not a picture")
+        Image.fromarray(noise).save(folder / f"{i}.png")
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def test_the_file_is_written_and_the_figures_printed(folder, strange, capsys):
     words = ["--trained-on", "shapes", "--alternative", "take another"]
-    assert main([str(folder), *SMALL, *words, "--against", str(strange)]) == 0
+    unknown = ["--unknown", str(strange), "--views", "40", "--without", "2", "--scene-variants"]
+    assert main([str(folder), *SMALL, *words, *unknown, "--against", str(strange)]) == 0
     result = json.loads(capsys.readouterr().out)
     assert 0 <= result["false alarms"]["scenes"] < 0.2
     assert result["against"]["pictures"] == 3
@@ -45,23 +52,51 @@ def test_the_file_is_written_and_the_figures_printed(folder, tmp_path, capsys):
     found = Familiarity.load(folder)
     assert (found.trained_on, found.alternative) == ("shapes", "take another")
     assert list(found.kinds) == ["scenes"]
+    assert found.kinds["scenes"].plane.abs().sum() > 0
+
+
+def test_more_pictures_of_its_own_and_scenes_that_it_does_not_know(folder, strange, capsys):
+    assert main([str(folder), *SMALL, "--more", str(strange), "--views", "40", "--unknown-scenes"]) == 0
+    assert list(json.loads(capsys.readouterr().out)) == ["false alarms"]
 
 
 def test_without_pictures_to_tell_apart(folder, capsys):
     assert main([str(folder), *SMALL]) == 0
     assert list(json.loads(capsys.readouterr().out)) == ["false alarms"]
-    assert Familiarity.load(folder).trained_on == "scenes"
+    found = Familiarity.load(folder)
+    assert found.trained_on == "scenes"
+    assert found.kinds["scenes"].plane.abs().sum() == 0
+
+
+def test_a_model_without_such_layers_is_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(ReferenceComposer, "described_layers", ("network.visual.conv1", "network.top"))
+    with pytest.raises(InputError, match=r"it has no layer network\.top, so that its training pictures cannot"):
+        main([str(folder), *SMALL])
+    monkeypatch.setattr(ReferenceComposer, "described_layers", ())
+    with pytest.raises(InputError, match="a ReferenceComposer names no described_layers"):
+        main([str(folder), *SMALL])
 
 
 def test_an_empty_folder_is_refused(folder, tmp_path):
     with pytest.raises(InputError, match="holds no pictures"):
-        main([str(folder), *SMALL, "--against", str(tmp_path)])
+        main([str(folder), *SMALL, "--unknown", str(tmp_path / "nothing")])
 
 
-def test_the_grids_are_those_of_explaining(folder, picture):
-    """Features before the text is mixed in: the same whatever is asked."""
-    composer = load_composer(folder)
-    inputs = composer.preprocess([picture], ["make it red"]).tensors
-    with grids_seen(composer) as seen:
-        composer(**inputs)
-    np.testing.assert_allclose(seen[0], grids_of(composer, inputs["pixel_values"]), rtol=1e-4, atol=1e-6)
+def test_a_large_folder_is_halved_by_the_names_of_its_files(tmp_path):
+    for number in range(110):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
+    used, kept = (named_pictures(tmp_path, held_out=half) for half in (False, True))
+    assert len(used) + len(kept) == 110
+    assert not set(used) & set(kept)
+    assert 30 < len(kept) < 80
+    assert len(named_pictures(tmp_path, without=[path.stem for path in used[:9]])) == len(used) - 9
+
+
+def test_views_are_of_every_kind_and_the_same_each_time(strange):
+    files = named_pictures(strange)
+    first, second = (list(views(files, 40, 5)) for _ in range(2))
+    assert [kind for kind, _ in first] == [kind for kind, _ in second]
+    assert {kind for kind, _ in first} == set(VIEWS)
+    assert all(one.tobytes() == other.tobytes() for (_, one), (_, other) in zip(first, second, strict=True))
+    assert first[1][1].tobytes() != list(views(files, 2, 6))[1][1].tobytes()
+    assert {kind for kind, _ in views(files, 9, 5, ("whole", "grey"))} == {"whole", "grey"}

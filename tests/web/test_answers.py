@@ -39,6 +39,18 @@ def execute(shown, tmp_path, monkeypatch, **pictures):
     return space
 
 
+def test_it_is_said_which_model_answered_and_why(question, models):
+    one = examples()[0]
+    chosen = answer(Question(one.picture, ("make the dress red",), "automatic"), models)
+    said = "the picture is like its training pictures; it does not know 'dress'"
+    assert chosen["tiles"][0]["caption"].endswith(f"; model reference ({said})")
+    assert chosen["data"]["explanation"]["model_choice"] == said
+    assert "model='reference'" in chosen["snippet"]
+    named = answer(question, models)
+    assert named["tiles"][0]["caption"].startswith("shift = ")
+    assert named["tiles"][0]["caption"].endswith(f"; model {question.model}")
+
+
 def test_one_sentence(question, models, picture, tmp_path, monkeypatch, capsys):
     shown = answer(question, models)
     expected = explain(picture, "make the square red", model=models.composer(question.model))

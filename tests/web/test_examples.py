@@ -1,21 +1,47 @@
 """Example pictures and the code that draws them."""
 
+import numpy as np
+import pytest
 from PIL import Image
 
+from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.explaining import explain
 from mmgrad_explain.web.examples import code_for, examples, write_pictures
+from mmgrad_explain.web.figures import Figure
 
 
-def test_each_has_code():
-    assert len({one.text for one in examples()}) == len(examples()) == 4
-    for one in examples():
+@pytest.mark.parametrize(("kind", "size"), [("shapes", (320, 320)), ("figures", (240, 360))])
+def test_each_has_code(kind, size):
+    shown = examples(kind)
+    assert len({one.text for one in shown}) == len(shown) == 4
+    for one in shown:
         for picture in (one.picture, one.target):
-            assert picture.size == (320, 320)
+            assert picture.size == size
             code = code_for(picture)
             names = {}
             exec("\n".join(code.imports), names)
             drawn = eval(code.text, names)
-            assert Image.fromarray(drawn).tobytes() == picture.tobytes()
-    assert examples()[0].picture.tobytes() != examples()[0].target.tobytes()
+            assert Image.fromarray(np.asarray(drawn)).tobytes() == picture.tobytes()
+        assert one.picture.tobytes() != one.target.tobytes()
+
+
+def test_figures_change_where_the_garment_is():
+    figure = Figure((("shoes", "black"), ("dress", "blue")), 1)
+    before, after = (np.asarray(one.draw()).astype(int) for one in (figure, figure.wearing("dress", "red")))
+    changed = np.abs(before - after).max(2) > 30
+    assert changed[150:240, 100:140].all()  # the dress
+    assert not changed[:60].any()
+    assert not changed[310:].any()
+    with pytest.raises(InputError, match="garment 'hat': the figure wears shoes, dress"):
+        figure.wearing("hat", "red")
+
+
+def test_maps_of_the_figures_lie_on_what_is_asked_for():
+    composer = load_composer("clothing")
+    for one in examples("figures"):
+        changed = np.abs(np.asarray(one.picture).astype(int) - np.asarray(one.target)).max(2) > 30
+        assert changed[explain(one.picture, one.text, model=composer).peak()]
 
 
 def test_no_other_picture_has(picture):
@@ -25,11 +51,13 @@ def test_no_other_picture_has(picture):
     assert code_for(other) is None
 
 
-def test_the_gallery(tmp_path):
-    files = write_pictures(tmp_path / "new" / "pictures")
-    assert len(files) == len(set(files)) == 20
+@pytest.mark.parametrize(("kind", "count"), [("shapes", 20), ("figures", 16)])
+def test_the_gallery(tmp_path, kind, count):
+    files = write_pictures(tmp_path / "new" / "pictures", kind)
+    assert len(files) == len(set(files)) == count
     pictures = {Image.open(file).tobytes() for file in files}
-    assert len(pictures) == 20
-    assert all(one.target.tobytes() in pictures for one in examples())
-    assert not any(one.picture.tobytes() in pictures for one in examples())
-    assert [file.name for file in write_pictures(tmp_path / "new" / "pictures")] == [file.name for file in files]
+    assert len(pictures) == count
+    assert all(one.target.tobytes() in pictures for one in examples(kind))
+    assert not any(one.picture.tobytes() in pictures for one in examples(kind))
+    again = write_pictures(tmp_path / "new" / "pictures", kind)
+    assert [file.name for file in again] == [file.name for file in files]

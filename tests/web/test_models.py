@@ -22,11 +22,23 @@ def test_what_can_be_chosen(tiny_folder):
 
 def test_who_answers():
     models = Models()
-    assert models.name_for("clothing", ["make it red"]) == "clothing"
-    assert models.name_for("automatic", ["the small star is now a ring"]) == "reference"
-    assert models.name_for("automatic", ["a pair of sandals instead of the sneakers"]) == "clothing"
+    noise = [Image.effect_noise((64, 64), 64).convert("RGB")]
+    assert models.name_for("clothing", noise, ["make it red"]) == ("clothing", "")
+    name, why = models.name_for("automatic", noise, ["the small star is now a ring"])
+    assert name == "reference"
+    assert why.startswith(
+        "it knows the most of the words that say what is meant; no model knows pictures like this one"
+    )
+    assert models.name_for("automatic", noise, ["a pair of sandals instead of the sneakers"])[0] == "clothing"
     with pytest.raises(InputError, match="the page has no model '/etc': choose one of automatic, reference, clothing"):
-        models.name_for("/etc", ["make it red"])
+        models.name_for("/etc", noise, ["make it red"])
+
+
+def test_examples_are_for_the_model_that_is_chosen_at_first(tiny_folder):
+    assert (Models().example_model, Models().example_kind) == ("reference", "shapes")
+    clothes = Models(("clothing",))
+    assert (clothes.first, clothes.example_model, clothes.example_kind) == ("clothing", "clothing", "figures")
+    assert Models((str(tiny_folder),)).example_model == "reference"
 
 
 def test_each_is_loaded_once(tiny_folder, monkeypatch):

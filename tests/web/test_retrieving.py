@@ -14,6 +14,7 @@ from mmgrad_explain.stand_ins import stand_in
 from mmgrad_explain.web.examples import examples, write_pictures
 from mmgrad_explain.web.limits import Limits
 from mmgrad_explain.web.models import Models
+from mmgrad_explain.web.page import build
 from mmgrad_explain.web.retrieving import NEXT, Searches, Turn, Walk
 
 
@@ -226,3 +227,21 @@ def test_addresses_are_shown_without_secrets(models):
     assert Searches(models, "http://me:secret@host:19530", pixels=1)._shown_address() == "http://host:19530"
     assert Searches(models, "http://host:19530/@x", pixels=1)._shown_address() == "http://host:19530/@x"
     assert Searches(models, "/home/me/mine.db", pixels=1)._shown_address() == "mine.db"
+
+
+def test_with_a_model_of_clothes_the_page_is_about_clothes(tmp_path):
+    """Its examples, the first answer, the example gallery and the code beside a search."""
+    first = examples("figures")[0]
+    first.picture.save(tmp_path / "example.png")
+    chosen = Models(("clothing",))
+    with Searches(chosen, pixels=Limits().pixels) as made:
+        blocks = build(chosen, made, Limits(), gallery="example pictures")
+        shown = [one["props"] for one in blocks.config["components"] if one["props"].get("elem_id") == "maps"]
+        assert shown[0]["value"]["tiles"][0]["title"] == first.text
+        assert "; model clothing" in shown[0]["value"]["tiles"][0]["caption"]
+        content = (tmp_path / "example.png").read_bytes()
+        _, found = made.search(Walk(), first.text, 2, content=content, name="example picture")
+        assert made.gallery().composer.name == "clothing"
+        assert all(hit["file"].startswith("figure-") for hit in found["data"]["hits"])
+        assert "write_pictures(f\"{folder}/pictures\", 'figures')" in found["snippet"]
+        assert "\"{folder}/examples.db\", 'clothing', create=True" in found["snippet"]

@@ -52,6 +52,7 @@ class Explanation:
         input_size: (H, W) in pixels of the model's input, where it is known.
         versions: Package, torch and Python.
         model: Name of the model.
+        model_choice: Why that model answered, where it was chosen among the bundled ones.
         texts: The text of each sample.
         images: The original pictures.
         placements: How each picture lies in the model's input.
@@ -75,6 +76,7 @@ class Explanation:
     input_size: tuple[int, int] | None = None
     versions: dict[str, str] = field(default_factory=dict)
     model: str = ""
+    model_choice: str = ""
     texts: tuple[str, ...] | None = None
     images: tuple[Image.Image, ...] | None = None
     placements: tuple[Placement, ...] | None = None

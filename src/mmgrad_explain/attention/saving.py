@@ -91,6 +91,7 @@ def manifest_of(explanation: Explanation) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "model": explanation.model,
+        "model_choice": explanation.model_choice or None,
         "score_name": explanation.score_name,
         "score": explanation.score.tolist(),
         "weighting": explanation.weighting,

@@ -125,7 +125,8 @@ def _page(explanation: Explanation, body: str, left: int) -> str:
     """What is the same for all samples stands below them; what is of one stands with it."""
     more = f"and {left} more: overlay(index) draws each" if left > 0 else ""
     grids = ", ".join(f"{name} ({w}x{h} cells)" for name, (h, w) in explanation.grids.items())
-    model = f"model {explanation.model}, " if explanation.model else ""
+    why = f" ({explanation.model_choice})" if explanation.model_choice else ""
+    model = f"model {explanation.model}{why}, " if explanation.model else ""
     notes = [f"note: {note}" for note in explanation.notes if note.samples is None]
     return f"<div>{body}{lines([more, f'{model}{explanation.weighting} at {grids}', *notes])}</div>"
 

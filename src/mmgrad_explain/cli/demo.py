@@ -37,7 +37,8 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     add = parser.add_argument
     add("--model", action="append", default=[], metavar="NAME",
-        help="model folder or hub id to offer too, may be repeated; the first is chosen at first")  # fmt: skip
+        help="bundled name, model folder or hub id to offer, may be repeated; the first is chosen at first, and the "
+        "examples fit it where it is a bundled one")  # fmt: skip
     add("--gallery", metavar="PLACE", help="NAME.db or http://host:port to search (default: example pictures)")
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: %(default)s)")
     add("--port", type=int, metavar="N", help="(default: the first free one from 7860 on)")

@@ -86,7 +86,7 @@ def add_parser(commands: Any) -> None:
     add("--target", metavar="IMAGE", help="the picture the change should lead to; gets a map too")
     add("--out", "-o", metavar="PATH", help="file to write, or folder for several (default: IMAGE_TEXT.png here)")
     add("--overwrite", action="store_true", help="replace a file that is there already")
-    add("--model", help="bundled name, model folder or hub id (default: the bundled one that knows TEXT's words best)")
+    add("--model", help="bundled name, model folder or hub id (default: a bundled one, by IMAGE, then by TEXT)")
     add(
         "--layer",
         action="append",
@@ -152,11 +152,13 @@ def run(options: argparse.Namespace) -> int:
         if name != "-" and not os.path.lexists(name):
             open_image(name)  # says that there is no such file
 
-    def prepare() -> tuple[Draw, bool]:
-        from mmgrad_explain.composers.generative import GenerativeComposer  # torch is needed from here on
-        from mmgrad_explain.composers.load import bundled_for, load_composer
+    chosen: list[str | None] = []  # why the model answers
 
-        composer = load_composer(bundled_for([options.text]) if options.model is None else options.model)
+    def prepare(jobs: list[Job]) -> tuple[Draw, bool]:
+        from mmgrad_explain.composers.generative import GenerativeComposer  # torch is needed from here on
+
+        composer, why = _answering(options, [job.image for job in jobs])
+        chosen.append(why)
         # Models that answer in words are large, and there pictures keep their shapes.
         alone = options.phrases or isinstance(composer, GenerativeComposer)
         return partial(_phrases if options.phrases else _maps, composer, target, options, hear), alone
@@ -170,6 +172,7 @@ def run(options: argparse.Namespace) -> int:
 
     jobs = list(zip(options.images, files, strict=True))
     results, failed = draw_all(jobs, lambda name: open_image(_source(name)), prepare)
+    results = [{**result, "model_choice": chosen[0]} for result in results]
     for remark in join_notes(notes, len(options.images)):
         note(remark.named(drawn))
     for name, error in failed.items():
@@ -180,6 +183,17 @@ def run(options: argparse.Namespace) -> int:
         else:
             show(*map(_text, results))
     return 1 if failed else 0
+
+
+def _answering(options: argparse.Namespace, images: list[Image.Image]) -> tuple[Composer, str | None]:
+    """The model, and why it answers where it was chosen for the first pictures and the text."""
+    from mmgrad_explain.composers.choosing import choose_bundled
+    from mmgrad_explain.composers.load import load_composer
+
+    if options.model is not None:
+        return load_composer(options.model), None
+    choice = choose_bundled(images, [options.text])
+    return choice.composer, choice.why
 
 
 def _maps(
@@ -346,6 +360,8 @@ def _text(result: dict[str, Any]) -> str:
         f"  score   {result['score_name']} = {result['score']:.4g}",
         f"  map     {result['weighting']} at {', '.join(result['layers'])}, {grid} cells, model {result['model']}",
     ]
+    if result["model_choice"] is not None:
+        lines.append(f"  model   {result['model']}: {result['model_choice']}")
     if result["answer"] is not None:
         lines.append(f"  answer  {result['answer']}")
     region = result["brightest_region"]

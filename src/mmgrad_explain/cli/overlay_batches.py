@@ -33,15 +33,17 @@ class Job(NamedTuple):
 
 
 def draw_all(
-    names: Sequence[tuple[str, Path]], read: Callable[[str], Image.Image], prepare: Callable[[], tuple[Draw, bool]]
+    names: Sequence[tuple[str, Path]],
+    read: Callable[[str], Image.Image],
+    prepare: Callable[[list[Job]], tuple[Draw, bool]],
 ) -> tuple[list[dict[str, Any]], dict[str, InputError]]:
     """Draw pictures, some at a time.
 
     Args:
         names: Of the pictures, and where their maps go.
         read: Opens one.
-        prepare: Loads the model, when the first picture is open. It gives what draws pictures together, which raises
-            InputError where that cannot be and gives back what writes them, and whether each picture goes alone.
+        prepare: Loads the model, for the first pictures that are open. It gives what draws pictures together, which
+            raises InputError where that cannot be and gives back what writes them, and whether each picture goes alone.
 
     Returns:
         What was drawn, and why some pictures were not.
@@ -56,7 +58,7 @@ def draw_all(
         jobs = _opened(names[start : start + _CHUNK], read, failed)
         if not jobs:
             continue
-        ready = ready or prepare()
+        ready = ready or prepare(jobs)
         draw, alone = ready
         for part in [[job] for job in jobs] if alone else [jobs]:
             drawn += _drawn(part, draw, failed)

@@ -35,7 +35,7 @@ to first order, and not that the hit is right.
 A search can go on. With --session FILE what was asked and found is kept in FILE, and the next command can take a hit as
 the next picture:
   mmgrad-explain retrieve query.jpg "make it red" --gallery mine.db --session s.json
-  mmgrad-explain retrieve --reference-hit 3 "and with long sleeves" --session s.json
+  mmgrad-explain retrieve --reference-hit 3 "make it blue" --session s.json
 
 The gallery's own model is taken; --model is for a gallery whose model has moved, and any other is refused.
 

@@ -87,6 +87,8 @@ class Composer(nn.Module, ABC):
         pooling_layer: Dotted name of a module that gives the logits of the attention pooling that the shift is read
             through, ``(B, heads, tokens)`` over a square grid; None where there is none. Training can supervise it.
         context_layer: Likewise of the attention to what else a text speaks of.
+        described_layers: Dotted names of layers of several depths, whose features tell training pictures from others;
+            the first one takes the pixels.
         familiarity: What the training pictures look like to the model, where its folder says so.
         caution: What every explanation of this model is to say in its notes; None where there is no such thing.
         default_score: Name of the score used by default.
@@ -96,6 +98,7 @@ class Composer(nn.Module, ABC):
     target_layer: str | None = None
     pooling_layer: str | None = None
     context_layer: str | None = None
+    described_layers: tuple[str, ...] = ()
     familiarity: Familiarity | None = None
     caution: str | None = None
     default_score: ClassVar[str | None] = None

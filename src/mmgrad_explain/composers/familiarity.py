@@ -1,34 +1,48 @@
-"""Whether a picture looks like what a model was trained on, told by the features that are explained.
+"""Whether a picture looks like what a model was trained on, told by features of several depths and by its pixels.
 
-A picture's feature grid is described by the mean and the standard deviation of every channel. For each kind of training
-picture the model folder may hold a Gaussian of these descriptions; a picture is strange where it is farther from all of
-them (Mahalanobis) than all but a small share of that kind's own held-out pictures.
+A picture is described by the mean and the standard deviation of every channel of some layers, and by statistics of the
+pixels that go into the first of them (:mod:`~mmgrad_explain.composers.pixel_statistics`). For each kind of training
+picture the model folder may hold a Gaussian of these descriptions, over its own main directions, and a plane between
+that kind and pictures that the model does not know. A picture is strange where it is farther out, by either, than all
+but a small share of each kind's own held-out pictures.
 
-Source: Lee et al., A Simple Unified Framework for Detecting Out-of-Distribution Samples, arXiv 1807.03888, with channel
-statistics instead of class means.
+Sources: Lee et al., A Simple Unified Framework for Detecting Out-of-Distribution Samples, arXiv 1807.03888, with
+channel statistics instead of class means; Hendrycks et al., Deep Anomaly Detection with Outlier Exposure, arXiv
+1812.04606, for the use of other pictures; Fisher's linear discriminant, its covariance shrunk towards the identity.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from mmgrad_explain.composers.pixel_statistics import pixel_statistics
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from PIL import Image
 
     from mmgrad_explain.composers.base import Composer
 
 FILE = "familiarity.safetensors"
 SHRINKAGE = 0.05
 """Share of the identity in the correlation of descriptions, so that few pictures do not make it singular."""
+DIRECTIONS = 96
+"""Main directions that a Gaussian keeps at most; what lies beside them has one variance."""
+FARTHEST = 8.0
+"""Standard deviations beyond which a number counts no more for the plane."""
+
+
+PIXELS = "pixels"
+_TENSORS = ("mean", "scale", "whiten", "plane")
 
 
 @dataclass(frozen=True)
@@ -38,18 +52,36 @@ class Kind:
     Attributes:
         mean: ``(D,)``.
         scale: ``(D,)``, standard deviations.
-        whiten: ``(D, D)``; descriptions of this kind have unit covariance after it.
+        whiten: ``(k, D)``; descriptions of this kind have unit covariance after it.
+        beside: Standard deviation of what the directions of ``whiten`` do not hold, of each number.
         limit: Squared distance, over D, that the stated share of held-out pictures is beyond.
+        plane: ``(D,)``, direction from this kind to pictures that the model does not know; zeros where none were given.
+        edge: How far in that direction the stated share of held-out pictures is.
     """
 
     mean: Tensor
     scale: Tensor
     whiten: Tensor
+    beside: float
     limit: float
+    plane: Tensor
+    edge: float
 
     def distance(self, described: Tensor) -> Tensor:
         """Squared Mahalanobis distance over D of descriptions ``(B, D)``: ``(B,)``, about 1 for this kind."""
-        return (((described - self.mean) / self.scale) @ self.whiten.T).square().mean(1)
+        standard = (described - self.mean) / self.scale
+        main = standard @ self.whiten.T
+        directions = self.whiten / self.whiten.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        rest = standard.square().sum(1) - (standard @ directions.T).square().sum(1)
+        return (main.square().sum(1) + rest.clamp(min=0) / self.beside**2) / standard.shape[1]  # type: ignore[no-any-return]
+
+    def towards_others(self, described: Tensor) -> Tensor:
+        """How far descriptions ``(B, D)`` lie towards pictures that the model does not know, ``(B,)``."""
+        return ((described - self.mean) / self.scale).clamp(-FARTHEST, FARTHEST) @ self.plane
+
+    def strangeness(self, described: Tensor) -> Tensor:
+        """The larger of both, by its limit: ``(B,)``, above 1 is strange."""
+        return torch.maximum(self.distance(described) / self.limit, self.towards_others(described) / self.edge)
 
 
 @dataclass(frozen=True)
@@ -58,34 +90,32 @@ class Familiarity:
 
     Attributes:
         kinds: Name to kind of picture.
+        layers: Dotted names of the layers that are described.
         trained_on: These in words, as the note says it.
         alternative: What to do with other pictures, as the note says it.
         rate: Share of each kind's own held-out pictures that are called strange.
     """
 
     kinds: dict[str, Kind]
+    layers: tuple[str, ...]
     trained_on: str
     alternative: str
     rate: float = 0.01
 
-    def strangeness(self, grids: Tensor) -> Tensor:
+    def strangeness(self, described: Tensor) -> Tensor:
         """How far pictures are from the nearest kind, by its limit: above 1 is strange.
 
         Args:
-            grids: What the explained layer gave, ``(B, K, h, w)`` or tokens ``(B, N, K)``.
+            described: What :func:`describe` gave, ``(B, D)``.
 
         Returns:
             ``(B,)`` float.
         """
-        return self.of_descriptions(describe(grids))
+        return torch.stack([kind.strangeness(described) for kind in self.kinds.values()]).amin(0)
 
-    def of_descriptions(self, described: Tensor) -> Tensor:
-        """:meth:`strangeness` of what :func:`describe` gave, ``(B, D)``."""
-        return torch.stack([kind.distance(described) / kind.limit for kind in self.kinds.values()]).amin(0)
-
-    def note(self, grids: Tensor) -> Note | None:
+    def note(self, described: Tensor) -> Note | None:
         """What the user should know of the pictures that are strange; None where none is."""
-        strange = (self.strangeness(grids) > 1).tolist()
+        strange = (self.strangeness(described) > 1).tolist()
         if not any(strange):
             return None
         text = (
@@ -103,10 +133,11 @@ class Familiarity:
 
         tensors = {}
         for name, kind in self.kinds.items():
-            for part in ("mean", "scale", "whiten"):
-                tensors[f"{name}.{part}"] = getattr(kind, part).float().contiguous()
-            tensors[f"{name}.limit"] = torch.tensor([kind.limit])
+            for part in _TENSORS:
+                tensors[f"{name}.{part}"] = getattr(kind, part).half().contiguous()
+            tensors[f"{name}.numbers"] = torch.tensor([kind.beside, kind.limit, kind.edge])
         words = {"trained_on": self.trained_on, "alternative": self.alternative, "rate": str(self.rate)}
+        words["layers"] = " ".join(self.layers)
         with atomic_file(folder / FILE, overwrite=True) as stream:
             stream.write(save(tensors, metadata=words))
         return folder / FILE
@@ -127,41 +158,48 @@ class Familiarity:
             with safe_open(path, "pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
                 words = file.metadata()
-            kinds = {
-                name: Kind(
-                    tensors[f"{name}.mean"],
-                    tensors[f"{name}.scale"],
-                    tensors[f"{name}.whiten"],
-                    float(tensors[f"{name}.limit"]),
-                )
-                for name in sorted({key.rpartition(".")[0] for key in tensors})
-            }
-            return cls(kinds, words["trained_on"], words["alternative"], float(words["rate"]))
+            kinds = {}
+            for name in sorted({key.rpartition(".")[0] for key in tensors}):
+                mean, scale, whiten, plane = (tensors[f"{name}.{part}"].float() for part in _TENSORS)
+                beside, limit, edge = tensors[f"{name}.numbers"].tolist()
+                kinds[name] = Kind(mean, scale, whiten, beside, limit, plane, edge)
+            layers = tuple(words["layers"].split())
+            return cls(kinds, layers, words["trained_on"], words["alternative"], float(words["rate"]))
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} is damaged ({error}): remove it, or copy the model folder again") from error
 
 
-def describe(grids: Tensor) -> Tensor:
-    """Mean and standard deviation of every channel over the places, ``(B, 2 K)`` float32.
+def describe(seen: Mapping[str, Tensor]) -> Tensor:
+    """Describe pictures by what :func:`layers_seen` kept: ``(B, D)`` float32.
 
     Args:
-        grids: ``(B, K, h, w)``, or tokens ``(B, N, K)``.
+        seen: The pixels that went in, ``(B, 3, H, W)``, then what each layer gave, ``(B, K, h, w)``.
     """
-    flat = grids.detach().float().cpu()
-    flat = flat.flatten(2) if flat.dim() == 4 else flat.transpose(1, 2)
-    return torch.cat([flat.mean(2), flat.std(2, correction=0)], 1)
+    pixels, *grids = seen.values()
+    flat = [grid.detach().float().cpu().flatten(2) for grid in grids]
+    return torch.cat(
+        [pixel_statistics(pixels), *(part for one in flat for part in (one.mean(2), one.std(2, correction=0)))], 1
+    )
 
 
 def fit(
-    described: Mapping[str, tuple[Tensor, Tensor]], trained_on: str, alternative: str, *, rate: float = 0.01
+    described: Mapping[str, tuple[Tensor, Tensor]],
+    layers: Sequence[str],
+    trained_on: str,
+    alternative: str,
+    *,
+    unknown: Tensor | None = None,
+    rate: float = 0.01,
 ) -> Familiarity:
     """Learn what training pictures look like.
 
     Args:
-        described: Name of each kind of picture to descriptions ``(n, D)`` to fit and others ``(m, D)`` to set the limit
-            by, from pictures that were not used for the fit.
+        described: Name of each kind of picture to descriptions ``(n, D)`` to fit and others ``(m, D)`` to set the
+            limits by, from pictures that were not used for the fit.
+        layers: What was described.
         trained_on: The kinds in words, as a note can say it in brackets.
         alternative: What to do with other pictures, for example ``"take a model that knows them"``.
+        unknown: Descriptions ``(n, D)`` of pictures that the model does not know.
         rate: Share of the others that may be called strange.
 
     Raises:
@@ -174,54 +212,114 @@ def fit(
         if len(seen) < 2 or len(others) < 1 / rate:
             need = f"at least 2 and {round(1 / rate)}"
             raise InputError(f"{name}: {len(seen)} and {len(others)} pictures are too few for a rate of {rate}: {need}")
-        exact = seen.double()
-        mean, scale = exact.mean(0), exact.std(0).clamp(min=1e-6)
-        standard = (exact - mean) / scale
-        correlation = standard.T @ standard / (len(seen) - 1)
-        correlation = (1 - SHRINKAGE) * correlation + SHRINKAGE * torch.eye(len(mean), dtype=exact.dtype)
-        values, vectors = torch.linalg.eigh(correlation)
-        whiten = (vectors / values.sqrt()).T
-        kind = Kind(mean.float(), scale.float(), whiten.float(), 1.0)
-        limit = float(torch.quantile(kind.distance(others.float()), 1 - rate))
-        kinds[name] = Kind(kind.mean, kind.scale, kind.whiten, limit)
-    return Familiarity(kinds, trained_on, alternative, rate)
+        kinds[name] = _fit_kind(seen.double(), others.double(), None if unknown is None else unknown.double(), rate)
+    return Familiarity(kinds, tuple(layers), trained_on, alternative, rate)
+
+
+def _fit_kind(seen: Tensor, others: Tensor, unknown: Tensor | None, rate: float) -> Kind:
+    mean, scale = seen.mean(0), seen.std(0).clamp(min=1e-4)
+    standard = (seen - mean) / scale
+    values, vectors = torch.linalg.eigh(_shrunk(standard.T @ standard / (len(seen) - 1)))
+    count = min(DIRECTIONS, len(values))
+    beside = float(values[: len(values) - count].mean().sqrt()) if count < len(values) else 1.0
+    whiten = (vectors[:, len(values) - count :] / values[len(values) - count :].sqrt()).T
+    plane = torch.zeros_like(mean) if unknown is None else _plane(standard, (unknown - mean) / scale)
+    parts = [one.half().float() for one in (mean, scale, whiten, plane)]  # as they are stored
+    kind = Kind(parts[0], parts[1], parts[2], beside, 1.0, parts[3], 1.0)
+    limit = float(torch.quantile(kind.distance(others.float()), 1 - rate / 2))
+    edge = 1.0 if unknown is None else float(torch.quantile(kind.towards_others(others.float()), 1 - rate / 2))
+    return replace(kind, limit=limit, edge=max(edge, 1e-6))
+
+
+def _plane(own: Tensor, unknown: Tensor) -> Tensor:
+    """The direction that tells standardised descriptions of unknown pictures from a kind's own, whose mean is 0."""
+    first, second = own.clamp(-FARTHEST, FARTHEST), unknown.clamp(-FARTHEST, FARTHEST)
+    within = _shrunk((torch.cov(first.T) + torch.cov(second.T)) / 2)
+    direction = torch.linalg.solve(within, second.mean(0) - first.mean(0))
+    return direction / (first @ direction).std()  # type: ignore[no-any-return]
+
+
+def _shrunk(covariance: Tensor) -> Tensor:
+    size = covariance.diagonal().mean()
+    return (1 - SHRINKAGE) * covariance + SHRINKAGE * size * torch.eye(len(covariance), dtype=covariance.dtype)
 
 
 @contextmanager
-def grids_seen(composer: Composer) -> Iterator[list[Tensor]]:
-    """Keep what the composer's explained layer gives inside the block, one tensor a call, without another forward.
+def layers_seen(composer: Composer, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """Keep what layers give inside the block, without another forward: of the first call, which is the references'.
 
     Args:
-        composer: The model; one without a ``target_layer`` is left alone.
+        composer: The model.
+        layers: Dotted names.
+
+    Yields:
+        Filled by the first forward: what goes into the first layer under :data:`PIXELS`, then each layer's output.
     """
-    kept: list[Tensor] = []
+    kept: dict[str, Tensor] = {}
+    handles: list[Any] = []
 
-    def keep(_module: Any, _inputs: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and output.dim() in (3, 4):
-            kept.append(output.detach())
+    def keep_input(_module: Any, inputs: Any) -> None:
+        kept.setdefault(PIXELS, inputs[0].detach())
 
-    if composer.target_layer is None:
-        yield kept
-        return
-    handle = composer.get_submodule(composer.target_layer).register_forward_hook(keep)
+    def keep(name: str) -> Callable[[Any, Any, Any], None]:
+        def hook(_module: Any, _inputs: Any, output: Any) -> None:
+            kept.setdefault(name, output.detach())
+
+        return hook
+
     try:
+        for name in layers:
+            module = composer.get_submodule(name)
+            if not handles:
+                handles.append(module.register_forward_pre_hook(keep_input))
+            handles.append(module.register_forward_hook(keep(name)))
         yield kept
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
-def unfamiliar(composer: Composer, grids: Sequence[Tensor]) -> Note | None:
-    """The note for what :func:`grids_seen` kept: of the first call, which is the references'.
+def describe_pictures(
+    composer: Composer, images: Sequence[Image.Image], layers: Sequence[str], *, batch: int = 32
+) -> Tensor:
+    """Descriptions ``(B, D)`` of pictures, whatever the text; the model comes back as it was."""
+    processor: Any = composer.processor
+    device = next(composer.parameters()).device
+    found = []
+    for start in range(0, len(images), batch):
+        pixels, _ = processor.encode_images(images[start : start + batch])
+        with torch.inference_mode(), layers_seen(composer, layers) as seen:
+            composer.encode_image(pixels.to(device))  # type: ignore[operator]
+        found.append(describe(seen))
+    return torch.cat(found)
+
+
+def strangeness_of(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
+    """How strange pictures are to a model, ``(B,)``: above 1 is strange, infinite where its folder does not say."""
+    familiarity = composer.familiarity
+    if familiarity is None or not images:
+        return torch.full((len(images),), torch.inf)
+    return familiarity.strangeness(describe_pictures(composer, images, familiarity.layers))
+
+
+@contextmanager
+def watched(composer: Composer) -> Iterator[dict[str, Tensor]]:
+    """:func:`layers_seen` of the layers that the model's familiarity describes; nothing where it has none."""
+    with layers_seen(composer, composer.familiarity.layers if composer.familiarity else ()) as seen:
+        yield seen
+
+
+def unfamiliar(composer: Composer, seen: Mapping[str, Tensor]) -> Note | None:
+    """The note for what :func:`watched` kept.
 
     Args:
         composer: The model, with its ``familiarity`` if it has one.
-        grids: Of each call.
+        seen: Of the references.
 
     Returns:
         None where nothing is strange or nothing is known.
     """
-    familiarity: Familiarity | None = getattr(composer, "familiarity", None)
-    return None if familiarity is None or not grids else familiarity.note(grids[0])
+    return None if composer.familiarity is None or not seen else composer.familiarity.note(describe(seen))
 
 
 def area_under_curve(familiar: Sequence[float] | Tensor, strange: Sequence[float] | Tensor) -> float:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 BUNDLED = ("reference", "clothing")
 """Names of the models that ship with the package."""
 
+CHOICES = f"{', '.join(BUNDLED)}, a model folder, or a hub id owner/name"
+"""What a model can be, for messages."""
+
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
 _HUB_WEIGHTS = [
     "model*.safetensors", "tower/*.safetensors", "familiarity.safetensors", "pytorch_model.bin",
@@ -81,21 +84,6 @@ def load_composer(model: str | Path | nn.Module, processor: Any = None, *, local
     hint = did_you_mean(text, BUNDLED)
     names = ", ".join(BUNDLED)
     raise InputError(f"no model {text!r}: {hint}give a bundled name ({names}), a folder, or a hub id owner/name")
-
-
-def bundled_for(texts: Sequence[str]) -> str:
-    """The bundled model that knows the most words of some texts; the first of those that know equally many.
-
-    Args:
-        texts: What is asked.
-
-    Returns:
-        A name in :data:`BUNDLED`.
-    """
-    from mmgrad_explain.composers.processor import ReferenceProcessor
-
-    unknown = {name: ReferenceProcessor.from_pretrained(_bundled_folder(name)).unknown_words(texts) for name in BUNDLED}
-    return min(BUNDLED, key=lambda name: len(unknown[name]))
 
 
 def _bundled_folder(name: str) -> Path:

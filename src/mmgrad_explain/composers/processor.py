@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 from mmgrad_explain.composers.base import prepare_batch
+from mmgrad_explain.composers.content_words import say_lost
 from mmgrad_explain.composers.words import PAD, UNKNOWN
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import fit
 from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from PIL import Image
     from tokenizers import Tokenizer
@@ -89,10 +90,8 @@ class ReferenceProcessor:
         rows = []
         for index, text in enumerate(texts):
             encoding = self.tokenizer.encode(text)
-            if notices is not None and (unknown := self.unknown_words([text])):
-                words = ", ".join(repr(word) for word in dict.fromkeys(unknown))
-                unread = f"{text!r}: the model does not know {words}; left out"
-                notices.append(Note("unknown-words", unread, (index,)))
+            if notices is not None:
+                notices += self._remarks(text, index)
             known = [i for i, token in zip(encoding.ids, encoding.tokens, strict=True) if token != UNKNOWN]
             if notices is not None and len(known) > self.max_words:
                 cut = f"the text has {len(known)} words, the model takes {self.max_words}: the rest was cut"
@@ -103,6 +102,15 @@ class ReferenceProcessor:
         for i, row in enumerate(rows):
             ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
         return ids, ids.ne(padding).long()
+
+    def _remarks(self, text: str, index: int) -> Iterator[Note]:
+        """What the user should know of a text's words."""
+        unknown = self.unknown_words([text])
+        if unknown:
+            words = ", ".join(repr(word) for word in dict.fromkeys(unknown))
+            yield Note("unknown-words", f"{text!r}: the model does not know {words}; left out", (index,))
+        if lost := say_lost(text, unknown):
+            yield Note("lost-text", f"{text!r}: the model {lost}: do not trust the map", (index,))
 
     def unknown_words(self, texts: Sequence[str]) -> list[str]:
         """The words of some texts that the tokenizer does not know, as they were written, each time they occur."""

@@ -32,6 +32,13 @@ class ReferenceComposer(Composer):
     target_layer = "network.features"
     pooling_layer = "network.shift.pooling.where"
     context_layer = "network.shift.context.where"
+    described_layers = (
+        "network.visual.conv1",
+        "network.visual.layer1",
+        "network.visual.layer2",
+        "network.visual.layer3",
+        "network.neck",
+    )
     default_score: ClassVar[str | None] = "shift"
 
     def __init__(self, network: ReferenceNetwork, processor: ReferenceProcessor, name: str = "reference") -> None:

@@ -1,11 +1,12 @@
-"""Write into a model folder what its training pictures look like to it.
+"""Write into a model folder what its training pictures look like to it, and how others differ from them.
 
-    python -m mmgrad_explain.training.familiarity_fit MODEL --config reference --trained-on "scenes of coloured shapes"
-    python -m mmgrad_explain.training.familiarity_fit MODEL --config RUN/config.yaml --against PHOTOGRAPHS
+    python -m mmgrad_explain.training.familiarity_fit MODEL --config reference --unknown PHOTOGRAPHS
+    python -m mmgrad_explain.training.familiarity_fit MODEL --config RUN/config.yaml --more FOLDER --unknown-scenes
 
-Explaining a picture that is unlike all of them then comes with a note. Prints the share of held-out pictures that are
-called strange, of others than the limit was set by, and, with ``--against``, how well the pictures of a folder are told
-from them.
+Explaining a picture that is unlike all of them then comes with a note. Of a folder of more than 100 pictures the half
+that their names hold out is not used, so that one can measure on it (benchmarks/familiarity.py). Prints the share of
+held-out training pictures that are called strange, of others than the limits were set by, and, with ``--against``, how
+well the pictures of a folder are told from them.
 """
 
 from __future__ import annotations
@@ -21,77 +22,132 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mmgrad_explain.composers.familiarity import area_under_curve, describe, fit, grids_seen
+from mmgrad_explain.composers.familiarity import area_under_curve, describe_pictures, fit
 from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.data.scenes import SceneOptions, scenes
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.images import open_image
 from mmgrad_explain.training.config_file import load_config
+from mmgrad_explain.training.familiarity_views import named_pictures, views
 from mmgrad_explain.training.run import build_source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.training.config import TrainingConfig
 
-SEEDS = {"fit": 71, "limit": 72, "check": 73}
+SEEDS = {"fit": 71, "limit": 72, "check": 73, "unknown": 74, "more": 75}
 """Of the pictures, so that none is used twice; photographs are held out as in training."""
 
-LARGER = 4
-"""How much larger than the model's input every second batch is drawn."""
+SIZES = (96, 96, 32, 64, 128, 96, 224, 48, 320)
+"""Of scenes of every kind; larger ones look the same to a model whose input is smaller."""
+
+KINDS_OF_SCENES = tuple(
+    SceneOptions(**options)
+    for options in (
+        {},
+        {"pairs": "all"},
+        {"objects": (1, 1)},
+        {"noise": False},
+        {"objects": (7, 10)},
+        {"pairs": "held-out"},
+        {"objects": (1, 2)},
+        {"objects": (10, 12)},
+    )
+)
+"""Those of training, and those that training never shows."""
+
+OWN_VIEWS = ("whole", "light", "whole", "jpeg", "whole", "small")
+"""How more pictures of the model's own kind are shown."""
 
 ALTERNATIVE = "for such pictures take a model that knows them (a folder or a hub id)"
-
-
-def grids_of(composer: Composer, pixels: Tensor, batch: int = 32) -> Tensor:
-    """What the explained layer gives for pictures ``(N, 3, H, W)``, whatever the text."""
-    processor: Any = composer.processor
-    ids, mask = processor.encode_texts([""])
-    found = []
-    for part in torch.split(pixels, batch):
-        with torch.inference_mode(), grids_seen(composer) as grids:
-            composer(pixel_values=part, input_ids=ids.expand(len(part), -1), attention_mask=mask.expand(len(part), -1))
-        found.append(grids[0])
-    return torch.cat(found)
 
 
 def descriptions(composer: Composer, config: TrainingConfig, name: str, purpose: str, count: int) -> Tensor:
     """Descriptions ``(count, D)`` of one source's pictures, references and targets.
 
-    Every second batch is drawn larger and brought to the model's size, as pictures of users are.
+    They are drawn in several sizes and brought to the model's, as pictures of users are.
     """
     processor: Any = composer.processor
     alone = replace(config, sources={name: config.sources[name]})
-    sources = [build_source(alone, scale * processor.image_size, held_out=purpose != "fit") for scale in (1, LARGER)]
+    sources = [build_source(alone, size, held_out=purpose != "fit") for size in _sizes(processor.image_size)]
     found: list[Tensor] = []
     step = 0
     while sum(map(len, found)) < count:
-        batch = sources[step % 2].batch(SEEDS[purpose], step)
+        batch = sources[step % len(sources)].batch(SEEDS[purpose], step)
         pictures = np.concatenate([batch.references, batch.targets[:: len(batch.targets) // len(batch.references)]])
-        pixels, _ = processor.encode_images([Image.fromarray(one) for one in pictures])
-        found.append(describe(grids_of(composer, pixels)))
+        found.append(_described(composer, [Image.fromarray(one) for one in pictures]))
         step += 1
     return torch.cat(found)[:count]
+
+
+def _sizes(own: int) -> list[int]:
+    return [own, max(32, own // 2), 4 * own, own, 2 * own]
+
+
+def _described(composer: Composer, pictures: Sequence[Image.Image]) -> Tensor:
+    return describe_pictures(composer, pictures, composer.described_layers)
+
+
+def unknown_pictures(composer: Composer, options: argparse.Namespace) -> Tensor | None:
+    """Descriptions of what the model does not know: views of photographs, drawn scenes; None where none is named."""
+    found = []
+    for folder in options.unknown:
+        files = named_pictures(folder, without=options.without)
+        made = [picture for _, picture in views(files, options.views, SEEDS["unknown"])]
+        found.append(_described(composer, made))
+    if options.unknown_scenes:
+        found.append(_described(composer, list(every_kind_of_scene(SEEDS["unknown"], options.pictures // 2))))
+    return torch.cat(found) if found else None
+
+
+def every_kind_of_scene(seed: int, count: int) -> Iterator[Image.Image]:
+    """Scenes and edited scenes of all the kinds that can be drawn without photographs, in turn."""
+    for number in range(count):
+        size, options = SIZES[number % len(SIZES)], KINDS_OF_SCENES[number // 2 % len(KINDS_OF_SCENES)]
+        (one,) = scenes(seed, 1, size=size, edits=1, start=number, options=options)
+        yield Image.fromarray(one.triplets[0].target if number % 2 else one.reference)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
     options = _parser().parse_args(argv)
     composer, config = load_composer(options.model), load_config(options.config, options.set)
+    _check_layers(composer)
     seen: dict[str, tuple[Tensor, Tensor]] = {}
     checks: dict[str, Tensor] = {}
     for name in config.sources:
-        parts = [descriptions(composer, config, name, purpose, options.pictures) for purpose in SEEDS]
+        parts = [
+            descriptions(composer, config, name, purpose, options.pictures) for purpose in ("fit", "limit", "check")
+        ]
         seen[name], checks[name] = (parts[0], parts[1]), parts[2]
+    if options.scene_variants:
+        (name,) = config.sources
+        two = [
+            _described(composer, list(every_kind_of_scene(SEEDS[purpose], options.pictures)))
+            for purpose in ("fit", "limit")
+        ]
+        seen[name] = torch.cat([seen[name][0], two[0]]), torch.cat([seen[name][1], two[1]])
+    for folder in options.more:
+        (name,) = config.sources
+        files = named_pictures(folder, without=options.without)
+        of_fit, of_limit = (
+            _described(composer, [one for _, one in views(files[start::2], options.views, SEEDS["more"], OWN_VIEWS)])
+            for start in (0, 1)
+        )
+        seen[name] = torch.cat([seen[name][0], of_fit]), torch.cat([seen[name][1], of_limit])
     trained_on = options.trained_on or " and ".join(config.sources)
-    found = fit(seen, trained_on, options.alternative, rate=options.rate)
+    unknown = unknown_pictures(composer, options)
+    found = fit(seen, composer.described_layers, trained_on, options.alternative, unknown=unknown, rate=options.rate)
     found.save(options.model)
-    strange = {name: found.of_descriptions(described) for name, described in checks.items()}
+    strange = {name: found.strangeness(described) for name, described in checks.items()}
     result: dict[str, Any] = {"false alarms": {name: float((v > 1).float().mean()) for name, v in strange.items()}}
     if options.against:
-        others = found.of_descriptions(_folder(composer, options.against))
-        familiar = torch.cat(list(strange.values()))
+        pictures = [open_image(path) for path in named_pictures(options.against)]
+        others, familiar = found.strangeness(_described(composer, pictures)), torch.cat(list(strange.values()))
         result["against"] = {
             "pictures": len(others),
             "auc": area_under_curve(familiar, others),
@@ -99,6 +155,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
     sys.stdout.write(json.dumps(result, indent=1) + "\n")
     return 0
+
+
+def _check_layers(composer: Composer) -> None:
+    """Refuse a model of which nothing says by which layers its training pictures are told."""
+    names = {name for name, _ in composer.named_modules()}
+    missing = [name for name in composer.described_layers if name not in names]
+    if missing or not composer.described_layers:
+        what = f"it has no layer {missing[0]}" if missing else f"a {type(composer).__name__} names no described_layers"
+        raise InputError(f"model {composer.name!r}: {what}, so that its training pictures cannot be described")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,22 +177,35 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=0.01, help="false alarms, as a share (default: %(default)s)")
     parser.add_argument("--trained-on", help="the training pictures in words (default: the names of the sources)")
     parser.add_argument("--alternative", default=ALTERNATIVE, help="what to do with others (default: %(default)s)")
+    add = parser.add_argument
+    add(
+        "--more",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="more pictures of the only source's kind",
+    )
+    add("--scene-variants", action="store_true", help="the only source's kind are drawn scenes: take all kinds of them")
+    add(
+        "--unknown",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="pictures that the model does not know",
+    )
+    add("--unknown-scenes", action="store_true", help="it does not know drawn scenes of shapes either")
+    add(
+        "--views",
+        type=int,
+        default=2000,
+        metavar="N",
+        help="so many views of the pictures of each folder (default: %(default)s)",
+    )
+    add("--without", nargs="*", default=[], metavar="NAME", help="names, without endings, of files to leave out")
     parser.add_argument("--against", type=Path, metavar="FOLDER", help="pictures that should be found strange")
     return parser
-
-
-def _folder(composer: Composer, folder: Path) -> Tensor:
-    from mmgrad_explain.images import open_image
-
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"})
-    if not files:
-        raise InputError(f"--against {folder} holds no pictures")
-    processor: Any = composer.processor
-    found = []
-    for start in range(0, len(files), 32):
-        pixels, _ = processor.encode_images([open_image(path) for path in files[start : start + 32]])
-        found.append(describe(grids_of(composer, pixels)))
-    return torch.cat(found)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.errors import InputError
@@ -63,14 +63,15 @@ def answer(question: Question, models: Models) -> dict[str, Any]:
     Raises:
         InputError: Phrases of several sentences or with a target, or as :func:`~mmgrad_explain.explaining.explain`.
     """
-    name = models.name_for(question.model, question.texts)
+    name, why = models.name_for(question.model, [question.picture], question.texts)
     with models.lock:
-        explanation = _explained(question, name, models)
+        explanation = replace(_explained(question, name, models), model_choice=why)
     tiles = []
     for index, title in enumerate(explanation.texts or ()):
-        tiles.append(tile(explanation, index, title=title))
+        caption = _caption(explanation, index, name)
+        tiles.append(tile(explanation, index, title=title, caption=caption))
         if question.target is not None and len(explanation.calls) > 1:
-            tiles.append(tile(explanation, index, target=True, title=f"{title} (on the target)"))
+            tiles.append(tile(explanation, index, target=True, title=f"{title} (on the target)", caption=caption))
     asked = {
         "texts": list(question.texts), "model": name, "layer": question.layer, "score": question.score,
         "weighting": question.weighting, "words": question.words, "phrases": question.phrases,
@@ -107,6 +108,12 @@ def record(asked: dict[str, Any], explanation: Explanation) -> dict[str, Any]:
                 }
             )
     return {"format": "mmgrad_explain.page/1", "asked": asked, "explanation": explanation.manifest(), "maps": maps}
+
+
+def _caption(explanation: Explanation, index: int, model: str) -> str:
+    """The score, and who answered; where it was chosen, why."""
+    why = f" ({explanation.model_choice})" if explanation.model_choice else ""
+    return f"{explanation.score_name} = {float(explanation.score[index]):.5g}; model {model}{why}"
 
 
 def _explained(question: Question, name: str, models: Models) -> Explanation:

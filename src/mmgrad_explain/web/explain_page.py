@@ -26,7 +26,8 @@ def explain_tab(models: Models, limits: Limits) -> None:
     """
     import gradio as gr
 
-    first = examples()[0]
+    shown_examples = examples(models.example_kind)
+    first = shown_examples[0]
     can_first = models.abilities(models.first)
     shown_first = Question(first.picture, (first.text,), models.first, words=True, picture_name="example picture")
     with gr.Row(equal_height=False):
@@ -39,7 +40,7 @@ def explain_tab(models: Models, limits: Limits) -> None:
                 placeholder="make it red",
             )  # fmt: skip
             button = gr.Button("Show where it looks", variant="primary")
-            strip = example_strip(examples())
+            strip = example_strip(shown_examples)
             with gr.Accordion("Target picture (optional)", open=False):
                 target = picture_input(label="What the change should lead to", height=220)
             with gr.Accordion("Model and method", open=False):
@@ -79,7 +80,7 @@ def explain_tab(models: Models, limits: Limits) -> None:
         )
 
     def choose(event: Any) -> tuple[Any, str]:
-        one = examples()[event.index]
+        one = shown_examples[event.index]
         return one.picture, one.text
 
     choose.__annotations__["event"] = gr.SelectData

@@ -10,19 +10,23 @@ import torch
 
 from mmgrad_explain.attention import candidate_layers
 from mmgrad_explain.attention.scores import SCORES, ensure_score
+from mmgrad_explain.composers.choosing import choose_bundled
 from mmgrad_explain.composers.generative import GenerativeComposer
-from mmgrad_explain.composers.load import BUNDLED, bundled_for, load_composer
+from mmgrad_explain.composers.load import BUNDLED, load_composer
 from mmgrad_explain.devices import usable_device
 from mmgrad_explain.errors import InputError, MMGradError
 from mmgrad_explain.example_inputs import example_inputs
+from mmgrad_explain.web.examples import kind_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from PIL import Image
+
     from mmgrad_explain.composers.base import Composer
 
 AUTOMATIC = "automatic"
-"""The bundled model that knows most words of the sentences."""
+"""The bundled model to which the pictures are familiar; then, the one that knows the sentences' words."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +83,29 @@ class Models:
         self._loaded: dict[str, Composer] = {}
         self._abilities: dict[str, Abilities] = {}
 
-    def name_for(self, name: str, texts: Sequence[str]) -> str:
-        """The model that is meant, where one lets the words choose.
+    def name_for(self, name: str, pictures: Sequence[Image.Image], texts: Sequence[str]) -> tuple[str, str]:
+        """The model that is meant, and why it answers where one lets pictures and words choose.
 
         Raises:
             InputError: The page does not offer it.
         """
         if name not in self.names:
             raise InputError(f"the page has no model {name!r}: choose one of {', '.join(self.names)}")
-        return bundled_for(list(texts)) if name == AUTOMATIC else name
+        if name != AUTOMATIC:
+            return name, ""
+        with self.lock:
+            choice = choose_bundled(pictures, texts, load=self.composer)
+        return choice.name, choice.why
+
+    @property
+    def example_model(self) -> str:
+        """The bundled model that examples are for: the one that is chosen at first, else the first of all."""
+        return self.first if self.first in BUNDLED else BUNDLED[0]
+
+    @property
+    def example_kind(self) -> str:
+        """The kind of examples whose words that model knows."""
+        return kind_for(self.composer(self.example_model))
 
     def composer(self, name: str) -> Composer:
         """A model by the name that :meth:`name_for` gave.
@@ -114,7 +132,7 @@ class Models:
             return first
         with self.lock:
             if name not in self._abilities:
-                self._abilities[name] = find_abilities(self.composer(self.name_for(name, ())))
+                self._abilities[name] = find_abilities(self.composer(self.name_for(name, (), ())[0]))
             return self._abilities[name]
 
 

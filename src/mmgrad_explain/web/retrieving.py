@@ -17,7 +17,7 @@ from mmgrad_explain.notes import texts_of
 from mmgrad_explain.redacting import HIDDEN, redact_address
 from mmgrad_explain.web import snippet
 from mmgrad_explain.web.answers import record
-from mmgrad_explain.web.examples import write_pictures
+from mmgrad_explain.web.examples import kind_for, write_pictures
 from mmgrad_explain.web.models import find_abilities
 from mmgrad_explain.web.viewer import payload, tile
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.gallery_sheet import RetrievalMaps
     from mmgrad_explain.web.models import Abilities, Models
 
-_EXAMPLES_MODEL = "reference"
 NEXT = "Use as the next reference"
 """The button of a hit."""
 
@@ -154,10 +153,15 @@ class Searches:
             InputError: As :meth:`gallery`; the one of example pictures is not made for this.
         """
         if self._address is None:
-            return self._models.abilities(_EXAMPLES_MODEL)
+            return self._models.abilities(self._models.example_model)
         gallery = self.gallery()
         with self._models.lock:
             return find_abilities(gallery.composer)
+
+    @property
+    def example_kind(self) -> str:
+        """The kind of examples whose words the gallery's model knows."""
+        return self._models.example_kind if self._address is None else kind_for(self.gallery().composer)
 
     def search(
         self,
@@ -226,9 +230,9 @@ class Searches:
 
     def _example_gallery(self) -> Gallery:
         folder = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="mmgrad-gallery-")))
-        composer = self._models.composer(_EXAMPLES_MODEL)
+        composer = self._models.composer(self._models.example_model)
         gallery = self._open.enter_context(Gallery(folder / "examples.db", composer, create=True))
-        write_pictures(folder / "pictures")
+        write_pictures(folder / "pictures", self.example_kind)
         gallery.index([folder / "pictures"])
         return gallery
 
@@ -261,6 +265,7 @@ class Searches:
             (self.reference_of(begun), begun.name),
             [(turn.rank, turn.text) for turn in walk.turns],
             gallery=self._shown_address(),
+            examples=(self._models.example_model, self.example_kind),
             **asked,
         )
         return payload(tiles, data=data, snippet=code)

@@ -30,7 +30,7 @@ def search_tab(searches: Searches, limits: Limits, gallery: str) -> None:
     """
     import gradio as gr
 
-    can = searches.abilities()
+    can, shown_examples = searches.abilities(), examples(searches.example_kind)
     walk = gr.State(Walk(), time_to_live=_HOUR)
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=300):
@@ -49,7 +49,7 @@ def search_tab(searches: Searches, limits: Limits, gallery: str) -> None:
             with gr.Row():
                 back = gr.Button("Go back")
                 button = gr.Button("Search", variant="primary")
-            strip = example_strip(examples())
+            strip = example_strip(shown_examples)
             with gr.Accordion("Method", open=False):
                 layer = gr.Dropdown(layer_choices(can), value=OWN[1], label="Layer")
                 score = gr.Dropdown(
@@ -82,7 +82,7 @@ def search_tab(searches: Searches, limits: Limits, gallery: str) -> None:
         return Walk(), ""
 
     def choose(event: Any) -> tuple[Any, ...]:
-        one = examples()[event.index]
+        one = shown_examples[event.index]
         return one.picture, one.text, *begin()
 
     for function in (go_on, choose):

@@ -55,6 +55,7 @@ def of_walk(
     asked: Sequence[tuple[int | None, str]],
     *,
     gallery: str | None,
+    examples: tuple[str, str],
     k: int,
     layer: str | None,
     score: str | None,
@@ -65,6 +66,7 @@ def of_walk(
         first: The picture that it began with, and its name.
         asked: Of each turn, the rank of the hit before that it asked with, and the sentence; the first has no rank.
         gallery: Address of the gallery; None of the example gallery.
+        examples: The example gallery's model, and the kind of its pictures.
         k: How many hits.
         layer: Dotted name; the model's own when None.
         score: Name of the score of the hits' maps; the model's own when None.
@@ -85,8 +87,8 @@ def of_walk(
     head = ["import tempfile", "", *head, "from mmgrad_explain.web.examples import write_pictures"]
     body = [
         "with tempfile.TemporaryDirectory() as folder:",
-        '    write_pictures(f"{folder}/pictures")',
-        '    with Gallery(f"{folder}/examples.db", "reference", create=True) as gallery:',
+        f'    write_pictures(f"{{folder}}/pictures", {examples[1]!r})',
+        f'    with Gallery(f"{{folder}}/examples.db", {examples[0]!r}, create=True) as gallery:',
         '        gallery.index([f"{folder}/pictures"])',
         *_indented(_indented(steps)),
     ]

@@ -1,0 +1,144 @@
+"""Which bundled model answers: the picture decides, then the words, and it is said why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from mmgrad_explain.composers.content_words import content_words, count_classes, unknown_to
+from mmgrad_explain.composers.familiarity import strangeness_of
+from mmgrad_explain.composers.load import BUNDLED, CHOICES, load_composer
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from PIL import Image
+    from torch import Tensor
+
+    from mmgrad_explain.composers.base import Composer
+
+MOST_PICTURES = 32
+"""How many pictures are looked at; of more, so many evenly spread ones."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The model that answers.
+
+    Attributes:
+        composer: It, loaded.
+        name: Its name in :data:`~mmgrad_explain.composers.load.BUNDLED`.
+        why: What decided, as a person would say it.
+    """
+
+    composer: Composer
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    name: str
+    composer: Composer
+    familiar: int  # pictures that are like its training pictures
+    unknown: tuple[str, ...]
+    strangeness: float  # mean of the pictures' logarithms
+
+    @property
+    def rank(self) -> tuple[int, tuple[int, ...], float]:
+        """Smallest first: familiar pictures, unknown words by what they weigh, strangeness."""
+        return -self.familiar, count_classes(self.unknown), self.strangeness
+
+
+def choose_bundled(
+    images: Sequence[Image.Image], texts: Sequence[str], *, load: Callable[[str], Composer] = load_composer
+) -> Choice:
+    """Choose the bundled model for some pictures and texts; one for all of them.
+
+    The model to which most of the pictures are familiar answers. Where that is no model, or several, the words decide:
+    the fewest unknown things, then looks, actions and fillers
+    (:mod:`~mmgrad_explain.composers.content_words`). What is equal after that goes to the model to which the pictures
+    are the least strange.
+
+    Args:
+        images: RGB pictures; :data:`MOST_PICTURES` of them are looked at.
+        texts: What is asked.
+        load: Gives a bundled model by its name.
+    """
+    looked_at = spread(images, MOST_PICTURES)
+    candidates = []
+    for name in BUNDLED:
+        composer = load(name)
+        strange = strangeness_of(composer, looked_at)
+        candidates.append(
+            _Candidate(
+                name, composer, int((strange <= 1).sum()), tuple(unknown_to(composer, texts)), _log_mean(strange)
+            )
+        )
+    best = min(candidates, key=lambda one: one.rank)
+    return Choice(best.composer, best.name, _why(best, candidates, len(looked_at), texts))
+
+
+def choose_by_pictures(images: Sequence[Image.Image], *, load: Callable[[str], Composer] = load_composer) -> Choice:
+    """Choose the bundled model to which more than half of some pictures are familiar.
+
+    Args:
+        images: RGB pictures; :data:`MOST_PICTURES` of them are looked at.
+        load: Gives a bundled model by its name.
+
+    Raises:
+        InputError: There is no such model, or more than one.
+    """
+    looked_at = spread(images, MOST_PICTURES)
+    composers = {name: load(name) for name in BUNDLED}
+    familiar = {name: int((strangeness_of(one, looked_at) <= 1).sum()) for name, one in composers.items()}
+    most = max(familiar.values())
+    best = [name for name in BUNDLED if familiar[name] == most]
+    if 2 * most <= len(looked_at) or len(best) > 1:
+        counted = ", ".join(f"{count} like those of {name}" for name, count in familiar.items())
+        raise InputError(
+            f"model: the pictures do not tell which bundled model to take (of {len(looked_at)} looked at, {counted}): "
+            f"name one (model=, or --model on the command line): {CHOICES}"
+        )
+    why = f"{_pictures(most, len(looked_at))} like its training pictures"
+    return Choice(
+        composers[best[0]], best[0], f"{why}, of {len(looked_at)} looked at" if most == len(looked_at) > 1 else why
+    )
+
+
+def spread(items: Sequence[Image.Image], most: int) -> list[Image.Image]:
+    """At most so many different items, evenly spread over all."""
+    single = list({id(item): item for item in items}.values())
+    if len(single) <= most:
+        return single
+    return [single[index * len(single) // most] for index in range(most)]
+
+
+def _log_mean(strange: Tensor) -> float:
+    return float(strange.clamp(min=torch.finfo(strange.dtype).tiny).log().mean()) if len(strange) else 0.0
+
+
+def _why(best: _Candidate, candidates: Sequence[_Candidate], count: int, texts: Sequence[str]) -> str:
+    """What decided, and what is against it."""
+    others = [one for one in candidates if one is not best]
+    words = tuple(dict.fromkeys(word for text in texts for word in content_words(text)))
+    unknown = {word.lower() for word in best.unknown}
+    lost = [word for word in words if word.lower() in unknown]
+    if any(one.familiar != best.familiar for one in others) or not others:
+        reason = f"{_pictures(best.familiar, count)} like its training pictures"
+    elif any(count_classes(one.unknown)[:3] != count_classes(best.unknown)[:3] for one in others):
+        reason = "it knows the most of the words that say what is meant"
+    else:
+        reason = "words and pictures fit no model better"
+    if not best.familiar:
+        reason += f"; no model knows pictures like {'this one' if count == 1 else 'these'}"
+    return reason + (f"; it does not know {', '.join(map(repr, lost))}" if lost else "")
+
+
+def _pictures(familiar: int, count: int) -> str:
+    if count == 1:
+        return "the picture is"
+    return "the pictures are" if familiar == count else f"{familiar} of {count} pictures are"

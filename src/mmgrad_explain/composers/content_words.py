@@ -1,0 +1,113 @@
+"""Which words of a sentence say what is meant, and whether a model knows any of them.
+
+Words fall into four classes. Things ("dress", "star", and every word that is in no list here) count most, then how a
+thing looks or where it is ("red", "large", "left"), then what is done to it ("remove"). Fillers ("make", "the",
+"instead") say nothing by themselves. The lists are English, as the sentences are.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mmgrad_explain.composers.base import Composer
+
+
+def _listed(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+FILLERS = _listed("""
+    a an the this that these those it its they them their he him his she her i me my we us our you your one ones thing
+    things object objects and or but if then than as at by for from in into of off on onto out to with without within so
+    such very too more less most least much some any all both each every no not none just only also again still now
+    please instead rather quite bit kind sort same other another different is are was were be been being am do does did
+    done doing have has had having will would shall should can could may might must there here when where which who what
+    how why want like need let get got give rid make makes made making turn turns turned change changes changed put take
+    takes set show use keep look looks become becomes go pair picture image photo photograph version t s
+""")
+ACTIONS = _listed("""
+    add remove delete erase draw insert replace swap exchange switch move shift slide push place places enlarge grow
+    shrink reduce scale decrease increase size recolor recolour color colour paint dye shade transform darken brighten
+    lighten
+""")
+LOOKS = _listed("""
+    red blue green yellow orange purple violet pink cyan turquoise teal magenta black white gray grey brown beige gold
+    golden silver navy maroon colourful colorful colorless colourless dark darker light lighter bright brighter pale
+    paler plain big bigger biggest large larger largest small smaller smallest little tiny huge tall taller short
+    shorter long longer wide wider narrow narrower thin thick new old left leftmost right rightmost top bottom upper
+    lower middle center centre corner side up down above below under over near next beside away striped stripes dotted
+    dots polka checked checkered checks spotted
+""")
+_SHOWN = 12  # words
+_WORD = re.compile(r"[^\W_]+")
+
+
+def word_class(word: str) -> int:
+    """0 for a thing, 1 for a look or a place, 2 for an action, 3 for a filler."""
+    lowered = word.lower()
+    return 3 if lowered in FILLERS else 2 if lowered in ACTIONS else 1 if lowered in LOOKS else 0
+
+
+def count_classes(words: Sequence[str]) -> tuple[int, int, int, int]:
+    """How many words of each class there are: things, looks, actions, fillers."""
+    classes = [word_class(word) for word in words]
+    return classes.count(0), classes.count(1), classes.count(2), classes.count(3)
+
+
+def content_words(text: str) -> list[str]:
+    """The words that say what is meant: things and looks; actions where there are none of these ("remove it")."""
+    words = _WORD.findall(text)
+    return [word for word in words if word_class(word) < 2] or [word for word in words if word_class(word) == 2]
+
+
+def say_lost(text: str, unknown: Sequence[str]) -> str | None:
+    """Say that a model knows nothing of what a text means; None where it knows a content word.
+
+    Args:
+        text: The text.
+        unknown: The words of it that the model does not know.
+    """
+    words, strange = content_words(text), {word.lower() for word in unknown}
+    if any(word.lower() not in strange for word in words):
+        return None
+    named = ", ".join(map(repr, dict.fromkeys(words)))
+    return (
+        f"knows none of the words that say what is meant ({named})"
+        if words
+        else "reads no word that says what is meant"
+    )
+
+
+def unknown_to(composer: Composer, texts: Sequence[str]) -> list[str]:
+    """The words of some texts that a model does not know; none where its tokenizer makes something of every word."""
+    find = getattr(getattr(composer, "processor", None), "unknown_words", None)
+    return [] if find is None else list(find(texts))
+
+
+def check_understood(composer: Composer, text: str, choices: str) -> None:
+    """Refuse a text of which a model knows no content word.
+
+    Args:
+        composer: The model; one whose tokenizer makes something of every word passes.
+        text: The text.
+        choices: Which other models there are, for the message.
+
+    Raises:
+        InputError: It knows none.
+    """
+    processor: Any = getattr(composer, "processor", None)
+    if not hasattr(processor, "unknown_words"):
+        return
+    lost = say_lost(text, unknown_to(composer, [text]))
+    if lost is not None:
+        known = [word for word in processor.tokenizer.get_vocab() if word.isalpha() and word_class(word) == 0]
+        some = ", ".join(sorted(word for word in known if len(word) > 2)[:_SHOWN])
+        raise InputError(
+            f"text {text!r}: model {composer.name!r} {lost}: use words that it knows ({some} ...), or {choices}"
+        )

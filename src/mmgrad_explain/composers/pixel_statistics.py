@@ -1,0 +1,65 @@
+"""What pictures are like, pixel by pixel: edges at several scales, colour, light."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+SCALES = 4
+"""Each half as large as the one before."""
+_SHARES = (0.03, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97)
+_LEAST = 1e-4  # added before a logarithm
+
+
+def pixel_statistics(pixels: Tensor) -> Tensor:
+    """Statistics of pictures, ``(B, D)`` float32.
+
+    Of light and two colour differences: mean, deviation, and at each scale how large differences across, down,
+    diagonally and around are, and how unevenly they are spread: in a photograph most are small and few are large.
+    Quantiles of edges, saturation and light; how alike edges are in the three colours.
+
+    Args:
+        pixels: ``(B, 3, H, W)``, in any units that are the same for the three colours; at least 32 x 32.
+    """
+    pixels = pixels.detach().float().cpu()
+    red, green, blue = pixels.unbind(1)
+    shown = torch.stack([(red + green + blue) / 3, (red - blue) / 2, (2 * green - red - blue) / 4], 1)
+    found = [shown.mean((2, 3)), shown.std((2, 3))]
+    scaled = shown
+    for _ in range(SCALES):
+        found += _edges(scaled)
+        scaled = F.avg_pool2d(scaled, 2)
+    across = (shown[:, 0, :, 1:] - shown[:, 0, :, :-1]).abs()
+    found += [(_quantiles(across) + 10 * _LEAST).log(), _quantiles(pixels.amax(1) - pixels.amin(1))]
+    found += [_quantiles(shown[:, 0]), _alike(pixels)]
+    return torch.cat([one.flatten(1) for one in found], 1)
+
+
+def _edges(shown: Tensor) -> list[Tensor]:
+    """How large differences are and how unevenly they are spread, ``(B, 3)`` each."""
+    across, down = shown[..., 1:] - shown[..., :-1], shown[..., 1:, :] - shown[..., :-1, :]
+    inner = shown[..., 1:-1, 1:-1]
+    around = 4 * inner - shown[..., :-2, 1:-1] - shown[..., 2:, 1:-1] - shown[..., 1:-1, :-2] - shown[..., 1:-1, 2:]
+    diagonal = down[..., 1:] - down[..., :-1]
+    found = []
+    for one in (across, down, around):
+        size = one.abs().flatten(2)
+        mean, square = size.mean(2) + _LEAST, size.square().mean(2).sqrt() + _LEAST
+        root = size.sqrt().mean(2).square() + _LEAST
+        found += [mean.log(), (square / mean).log(), (root / mean).log()]
+    return [*found, (diagonal.abs().mean((2, 3)) + _LEAST).log()]
+
+
+def _quantiles(values: Tensor) -> Tensor:
+    """``(B, H, W)`` to ``(B, 7)``."""
+    return torch.quantile(values.flatten(1), torch.tensor(_SHARES), dim=1).T
+
+
+def _alike(pixels: Tensor) -> Tensor:
+    """Correlations of the differences across in the three colours, ``(B, 3)``."""
+    across = (pixels[..., 1:] - pixels[..., :-1]).flatten(2)
+    product = across @ across.transpose(1, 2)
+    size = product.diagonal(dim1=1, dim2=2).clamp(min=_LEAST).sqrt()
+    alike = product / (size[:, :, None] * size[:, None])
+    return torch.stack([alike[:, 0, 1], alike[:, 0, 2], alike[:, 1, 2]], 1)

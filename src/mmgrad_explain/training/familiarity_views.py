@@ -1,0 +1,115 @@
+"""Pictures of folders and views of them, to learn and to measure which pictures a model does not know."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.images import open_image
+from mmgrad_explain.training.photo_folder import share_of_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from pathlib import Path
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+HALVED = 100
+"""Pictures in a folder beyond which half of them are kept for measuring."""
+_LARGEST = 512  # pixels of the longer side
+
+
+def named_pictures(folder: Path, *, held_out: bool = False, without: Collection[str] = ()) -> list[Path]:
+    """The picture files of a folder and the folders in it, sorted; of a large folder one half, chosen by their names.
+
+    Args:
+        folder: Where.
+        held_out: The half that is kept for measuring, not the other one.
+        without: Names, without their endings, of pictures to leave out.
+
+    Raises:
+        InputError: There are none.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = [path for path in files if path.stem not in without]
+    if len(files) > HALVED:
+        found = [path for path in found if (share_of_name(path.stem) < 0.5) == held_out]
+    if not found:
+        raise InputError(f"folder {folder} holds no pictures to use")
+    return found
+
+
+def views(files: Sequence[Path], count: int, seed: int, kinds: Sequence[str] = ()) -> Iterator[tuple[str, Image.Image]]:
+    """Views of pictures: the name of the view, and what it shows. Equal seeds give equal views.
+
+    Args:
+        files: Pictures; they come in turn.
+        count: How many views.
+        seed: Of what is random in them.
+        kinds: Of :data:`VIEWS`, which come in turn as well; all of them where none is named.
+    """
+    named = list(kinds or VIEWS)
+    for number in range(count):
+        picture = open_image(files[number % len(files)])
+        picture.thumbnail((_LARGEST, _LARGEST))
+        kind = named[(number + number // len(files)) % len(named)]
+        yield kind, VIEWS[kind](picture, np.random.default_rng([seed, number]))
+
+
+def _crop(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    width, height = (max(8, int(side * (0.2 + 0.75 * rng.random()))) for side in picture.size)
+    left, top = int(rng.random() * (picture.width - width + 1)), int(rng.random() * (picture.height - height + 1))
+    return picture.crop((left, top, left + width, top + height))
+
+
+def _small(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    factor = (48 + 100 * rng.random()) / max(picture.size)
+    return picture.resize((max(8, int(picture.width * factor)), max(8, int(picture.height * factor))))
+
+
+def _jpeg(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=int(10 + 60 * rng.random()))
+    return Image.open(buffer).convert("RGB")
+
+
+def _blurred(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    return picture.filter(ImageFilter.GaussianBlur(max(picture.size) * (0.004 + 0.012 * rng.random())))
+
+
+def _tilted(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    width, height = picture.size
+    turned = picture.rotate(40 * rng.random() - 20, Image.Resampling.BICUBIC)
+    return turned.crop((width // 6, height // 6, width - width // 6, height - height // 6))
+
+
+def _lit(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    light = (np.asarray(picture) / 255) ** (2 ** (2 * rng.random() - 1)) * (0.5 + rng.random())
+    return _of_values(light * (1 + 0.3 * (rng.random(3) - 0.5)) * 255)
+
+
+def _noisy(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    pixels = np.asarray(picture)
+    return _of_values(pixels + rng.standard_normal(pixels.shape) * (5 + 20 * rng.random()))
+
+
+def _of_values(values: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+
+
+VIEWS: dict[str, Callable[[Image.Image, np.random.Generator], Image.Image]] = {
+    "whole": lambda picture, _: picture,
+    "crop": _crop,
+    "small": _small,
+    "jpeg": _jpeg,
+    "grey": lambda picture, _: picture.convert("L").convert("RGB"),
+    "blurred": _blurred,
+    "turned": lambda picture, rng: picture.rotate(90 * int(1 + 3 * rng.random()), expand=True),
+    "tilted": _tilted,
+    "light": _lit,
+    "noisy": _noisy,
+}
+"""What can be made of a picture, by name."""

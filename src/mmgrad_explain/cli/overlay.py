@@ -57,6 +57,8 @@ the score.
 --phrases explains each phrase of TEXT as a text by itself and draws the maps side by side, TEXT's own first: which
 region each phrase lights. A phrase alone is another question than the phrase in its sentence.
 
+--answer-part, given more than once, draws the answer's map and that of each part side by side, from one forward.
+
 Of several pictures, those that cannot be used are named and left out, and the others are drawn.
 
 Exit codes: 0 done, 1 done but some pictures cannot be used, 2 something you can put right (one line says what), 130
@@ -69,6 +71,7 @@ Examples:
   mmgrad-explain overlay query.jpg "make the large circle red" --words
   mmgrad-explain overlay query.jpg "make it red" --in-words
   mmgrad-explain overlay dog.jpg "What is on the sofa?" --model ./my-llava --answer "a dog"
+  mmgrad-explain overlay dog.jpg "What?" --model ./my-llava --answer "a dog" --answer-part a --answer-part dog
   cat query.jpg | mmgrad-explain overlay - "make it red" --json
 """
 
@@ -122,7 +125,10 @@ def add_parser(commands: Any) -> None:
     add(
         "--answer", metavar="ANSWER", help="what a model that answers in words might say (default: what it says itself)"
     )
-    add("--answer-part", metavar="PART", help="only this part of the answer counts, for example one word")
+    add(
+        "--answer-part", action="append", default=[], metavar="PART",
+        help="only this part of the answer counts, for example one word; repeated, a map of each part",
+    )  # fmt: skip
     add("--words", action="store_true", help="say what each word of TEXT contributes, below the picture and as text")
     add("--in-words", action="store_true", help="say in plain words what the map means, and what it does not")
     add("--phrases", action="store_true", help="draw a map of each phrase of TEXT beside the whole one's")
@@ -142,8 +148,11 @@ def run(options: argparse.Namespace) -> int:
     _check_options(options)
     if options.images.count("-") + (options.target == "-") > 1:
         raise InputError("standard input (-) can be read only once")
-    if options.phrases and (options.target is not None or options.words or options.format == "npz"):
-        raise InputError("--phrases draws pictures of one picture: it goes without --target, --words and --format npz")
+    several = "--phrases" if options.phrases else "--answer-part, repeated," if len(options.answer_part) > 1 else ""
+    if several and (options.target is not None or options.words or options.format == "npz"):
+        raise InputError(f"{several} draws pictures of one picture: it goes without --target, --words and --format npz")
+    if options.phrases and len(options.answer_part) > 1:
+        raise InputError("--phrases and several --answer-part are two questions: ask one of them")
     names = [Path(name).stem if name != "-" else "stdin" for name in options.images]
     target = None if options.target is None else open_image(_source(options.target))
     files = _outputs(options, names)
@@ -157,8 +166,8 @@ def run(options: argparse.Namespace) -> int:
 
         composer = load_composer(bundled_for([options.text]) if options.model is None else options.model)
         # Models that answer in words are large, and there pictures keep their shapes.
-        alone = options.phrases or isinstance(composer, GenerativeComposer)
-        return partial(_phrases if options.phrases else _maps, composer, target, options, hear), alone
+        alone = bool(several) or isinstance(composer, GenerativeComposer)
+        return partial(_phrases if several else _maps, composer, target, options, hear), alone
 
     drawn: list[str] = []
     notes: list[Note] = []  # each of one of the pictures
@@ -189,7 +198,7 @@ def _maps(
     explanation = explain(
         [job.image for job in jobs], options.text, target=target, model=composer, layer=options.layer,
         score=options.score, weighting=options.weighting, device=options.device, words=options.words,
-        answer=options.answer, answer_part=options.answer_part,
+        answer=options.answer, answer_part=next(iter(options.answer_part), None),
     )  # fmt: skip
 
     def write() -> list[dict[str, Any]]:
@@ -219,18 +228,20 @@ def _check_options(options: argparse.Namespace) -> None:
 
 
 def _phrases(composer: Composer, _target: object, options: argparse.Namespace, _hear: Hear, jobs: list[Job]) -> Write:
-    """Draw the map of a picture's text and of each of its phrases."""
-    from mmgrad_explain.explaining import phrase_maps
+    """Draw the map of a picture's text and of each of its phrases; or of an answer and of each of some parts."""
+    from mmgrad_explain.explaining import answer_maps, phrase_maps
     from mmgrad_explain.images import safe_save
 
     ((name, file, image),) = jobs
-    found = phrase_maps(
+    kind = "phrase" if options.phrases else "part"
+    draw = partial(phrase_maps, answer_part=next(iter(options.answer_part), None))
+    found = (draw if options.phrases else partial(answer_maps, parts=options.answer_part))(
         image, options.text, model=composer, layer=options.layer, score=options.score, weighting=options.weighting,
-        device=options.device, answer=options.answer, answer_part=options.answer_part,
+        device=options.device, answer=options.answer,
     )  # fmt: skip
     phrases = [
         {
-            "phrase": phrase,
+            kind: phrase,
             "score": float(found.explanation.score[index]),
             "brightest_region": _region(found.explanation, index),
             "notes": texts_of(found.explanation.notes_of(index)),
@@ -244,7 +255,7 @@ def _phrases(composer: Composer, _target: object, options: argparse.Namespace, _
         parts = [json.dumps(part, ensure_ascii=False) for part in (found.text, *found.phrases)]
         for remark in found.explanation.notes:
             note(f"{name}: {remark.named(parts)}" if len(options.images) > 1 else remark.named(parts))
-        return [{**_result(found.explanation, 0, file, name, options), "phrases": phrases}]
+        return [{**_result(found.explanation, 0, file, name, options), f"{kind}s": phrases}]
 
     return write
 
@@ -352,9 +363,10 @@ def _text(result: dict[str, Any]) -> str:
         where = _where(region)
         share = percent(region["share"])
         lines.append(f"  region  {share} of the map lies in its brightest region: {where} of the picture")
-    for one in result.get("phrases", ()):
-        place = "nowhere" if one["brightest_region"] is None else _where(one["brightest_region"])
-        lines.append(f"  phrase  {one['phrase']}: {place}")
+    for kind in ("phrase", "part"):
+        for one in result.get(f"{kind}s", ()):
+            place = "nowhere" if one["brightest_region"] is None else _where(one["brightest_region"])
+            lines.append(f"  {kind:<7} {one[kind]}: {place}")
     if result["words"] is not None:
         said = "  ".join(f"{word['word']} {round(word['scaled'], 2) + 0.0:+.2f}" for word in result["words"])
         lines.append(f"  words   {said or 'none: the model read none of them'}")

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         MMGradWarning,
         OutputExistsError,
     )
-    from mmgrad_explain.explaining import explain, phrase_maps
+    from mmgrad_explain.explaining import answer_maps, explain, phrase_maps
     from mmgrad_explain.gallery import Gallery
     from mmgrad_explain.grounding import AttentionGroundingLoss, grounding_targets
     from mmgrad_explain.notes import Note
@@ -79,7 +79,7 @@ _HOMES = {
         "MMGradWarning",
         "OutputExistsError",
     ),
-    "explaining": ("explain", "phrase_maps"),
+    "explaining": ("answer_maps", "explain", "phrase_maps"),
     "gallery": ("Gallery",),
     "grounding": ("AttentionGroundingLoss", "grounding_targets"),
     "notes": ("Note",),
@@ -116,6 +116,7 @@ __all__ = [
     "TwoTowerComposer",
     "Word",
     "__version__",
+    "answer_maps",
     "candidate_layers",
     "explain",
     "grounding_targets",

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmgrad_explain.attention import MultiModalGradAttention
 from mmgrad_explain.attention.phrases import PhraseMaps, check_spans, split_phrases
+from mmgrad_explain.attention.several_scores import explain_each
 from mmgrad_explain.attention.words import pieces_of_text
+from mmgrad_explain.composers.answer_parts import place_of_part
 from mmgrad_explain.composers.choosing import choose_bundled
 from mmgrad_explain.composers.familiarity import unfamiliar, watched
 from mmgrad_explain.composers.generative import GenerativeComposer
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.attention import Explanation
     from mmgrad_explain.attention.words import Pieces
+    from mmgrad_explain.composers.answer_parts import Parts
     from mmgrad_explain.composers.base import Composer, ComposerInputs
 
 T = TypeVar("T")
@@ -50,7 +53,7 @@ def explain(
     words: bool = False,
     words_layer: str | None = None,
     answer: str | Sequence[str] | None = None,
-    answer_part: str | None = None,
+    answer_part: Parts = None,
 ) -> Explanation:
     """Where a model looks in a picture because of a text.
 
@@ -76,7 +79,9 @@ def explain(
         words_layer: Dotted name of the embedding that looks words up, where it is not the largest one.
         answer: For a model that answers in words: what it might say, one for all pictures or one each; its likelihood
             is explained. None takes what the model says by itself.
-        answer_part: Only this part of the answers counts, for example one word; what stands before it is given.
+        answer_part: Only this part of the answers counts, for example one word; what stands before it is given. Of a
+            list, each part has a sample of its own, all from one forward: the parts of one answer; or, for several
+            answers, one part each or a list of parts each. A part may be (start, end) in characters, too.
 
     Returns:
         The maps with pictures, texts and the way back to the pictures' own pixels.
@@ -98,6 +103,7 @@ def explain(
         model, why = choice.composer, choice.why
     composer = load_composer(model, processor)
     one = len(texts) > 1 and targets is None and all(picture is images[0] for picture in images)
+    rows = list(range(count))  # which picture and text a sample is of
     with _on_device(composer, device) as place:
         namer = _namer(composer, texts) if words else None
         mmgrad = MultiModalGradAttention(composer, layer, score, weighting, words=namer, words_layer=words_layer)
@@ -106,22 +112,39 @@ def explain(
                 explanation = mmgrad.texts(images[0], texts)
             else:
                 inputs = _prepare(composer, images, texts, targets, answer, answer_part)
-                explanation = mmgrad(**{name: tensor.to(place) for name, tensor in inputs.tensors.items()})
+                tensors = {name: tensor.to(place) for name, tensor in inputs.tensors.items()}
+                if inputs.parts is None:
+                    explanation = mmgrad(**tensors)
+                else:
+                    explanation = explain_each(mmgrad, tensors, inputs.parts.outputs, inputs.parts.wanted)
+                    rows = [row for _, row in inputs.parts.wanted]
+                    count = len(rows)
                 explanation = replace(
                     explanation,
-                    texts=tuple(texts),
-                    images=tuple(images),
-                    placements=tuple(inputs.placements),
+                    texts=tuple(texts[row] for row in rows),
+                    images=tuple(images[row] for row in rows),
+                    placements=tuple(inputs.placements[row] for row in rows),
                     targets=None if targets is None else tuple(targets),
                     target_placements=None if inputs.target_placements is None else tuple(inputs.target_placements),
-                    notes=join_notes((*explanation.notes, *inputs.notices), count),
-                    answers=None if inputs.answers is None else tuple(inputs.answers),
+                    notes=join_notes((*explanation.notes, *_of_samples(inputs.notices, rows)), count),
+                    answers=None if inputs.answers is None else tuple(inputs.answers[row] for row in rows),
                 )
     strange = unfamiliar(composer, seen)
     caution = None if composer.caution is None else Note("caution", composer.caution)
     read = [*_notes_of_pictures(images), *_notes_of_pictures(targets or [], "target: ")]
-    notes = join_notes((*explanation.notes, *filter(None, (caution, strange)), *read), count)
+    more = _of_samples([*filter(None, (caution, strange)), *read], rows)
+    notes = join_notes((*explanation.notes, *more), count)
     return replace(explanation, model=composer.name, model_choice=why, notes=notes)
+
+
+def _of_samples(notes: Sequence[Note], rows: Sequence[int]) -> list[Note]:
+    """Notes of pictures and texts as notes of the samples that are made of them."""
+    return [
+        note
+        if note.samples is None
+        else replace(note, samples=tuple(sample for sample, row in enumerate(rows) if note.is_of(row)))
+        for note in notes
+    ]
 
 
 def phrase_maps(
@@ -162,13 +185,44 @@ def phrase_maps(
     return PhraseMaps(explain(image, texts, model=model, **options), text, tuple(spans))
 
 
+def answer_maps(
+    image: Any,
+    text: str,
+    model: str | Path | nn.Module,
+    *,
+    parts: Sequence[str | tuple[int, int]],
+    answer: str | None = None,
+    **options: Any,
+) -> PhraseMaps:
+    """Which places made a model say each of some parts of its answer: one forward, beside the whole answer's map.
+
+    Args:
+        image: One picture, in any form :func:`~mmgrad_explain.images.open_image` takes.
+        text: What is asked.
+        model: One that answers in words; as for :func:`explain`.
+        parts: Of the answer, as strings or as (start, end) in characters.
+        answer: As for :func:`explain`.
+        **options: Handed on to :func:`explain`: ``layer``, ``score``, ``weighting``, ``device``, ``processor``.
+
+    Returns:
+        The maps, with the answer in the place of a sentence.
+
+    Raises:
+        InputError: a part is not in the answer, or more than once, or as :func:`explain`.
+        TypeError: an argument is of a wrong type.
+    """
+    found = explain(image, text, model=model, answer=answer, answer_part=[None, *parts], **options)
+    said = (found.answers or ("",))[0]
+    return PhraseMaps(found, said, tuple(place_of_part(part, said) for part in parts))
+
+
 def _prepare(
     composer: Composer,
     images: list[Image.Image],
     texts: list[str],
     targets: list[Image.Image] | None,
     answer: str | Sequence[str] | None,
-    part: str | None,
+    part: Parts,
 ) -> ComposerInputs:
     """Pictures, texts and answers to tensors."""
     if isinstance(composer, GenerativeComposer):

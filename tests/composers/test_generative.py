@@ -160,6 +160,82 @@ def test_a_part_of_the_answer(composer, pictures):
     torch.testing.assert_close(two.score, parts[1].score + parts[2].score)
 
 
+@pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # random: a map may be empty
+def test_several_parts_in_one_forward(composer, pictures):
+    forwards = []
+    handle = composer.model.register_forward_hook(lambda *_: forwards.append(1))
+    parts = ["red", None, (2, 11), "dress"]
+    found = explain(pictures[0], QUESTIONS[0], model=composer, answer="a red dress", answer_part=parts, words=True)
+    handle.remove()
+    assert len(forwards) == 1
+    assert found.answers == ("a red dress",) * 4
+    assert (len(found), len(found.texts), len(found.images), len(found.placements)) == (4, 4, 4, 4)
+    for index, part in enumerate(parts):
+        alone = explain(pictures[0], QUESTIONS[0], model=composer, answer="a red dress", answer_part=part, words=True)
+        same(found, index, alone, composer)
+        for word, other in zip(found.words[index], alone.words[0], strict=True):
+            assert (word.text, word.value) == (other.text, pytest.approx(other.value, rel=1e-3, abs=1e-6))
+    again = explain(pictures[0], QUESTIONS[0], model=composer, answer="a red dress", answer_part=("red",))
+    same(
+        again, 0, explain(pictures[0], QUESTIONS[0], model=composer, answer="a red dress", answer_part="red"), composer
+    )
+
+
+def same(found, index, alone, composer):
+    signed, other = (one.signed[composer.target_layer][0] for one in (found, alone))
+    torch.testing.assert_close(signed[index], other[0], atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(found.score[index], alone.score[0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # random: a map may be empty
+def test_answers_with_parts_of_their_own(composer, pictures):
+    """A question longer than the other, answers of different lengths, and of one of them two parts."""
+    questions, answers = ["what colour is the dress ?", "a dog ?"], ["red", "a blue dog"]
+    for parts, each in ((["red", ["blue", "dog"]], [(0, "red"), (1, "blue"), (1, "dog")]),
+                        (["red", "dog"], [(0, "red"), (1, "dog")]),
+                        ([None, "a"], [(0, None), (1, "a")])):  # fmt: skip
+        found = explain(pictures, questions, model=composer, answer=answers, answer_part=parts)
+        assert found.answers == tuple(answers[row] for row, _ in each)
+        assert found.texts == tuple(questions[row] for row, _ in each)
+        assert [one.tobytes() for one in found.images] == [pictures[row].tobytes() for row, _ in each]
+        for index, (row, part) in enumerate(each):
+            alone = explain(pictures[row], questions[row], model=composer, answer=answers[row], answer_part=part)
+            same(found, index, alone, composer)
+
+
+@pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # random: a map may be empty
+def test_a_part_is_a_whole_word_first(composer, pictures):
+    found = explain(pictures[0], QUESTIONS[0], model=composer, answer="a dog a", answer_part=(6, 7))
+    assert found.score < 0
+    whole = explain(pictures[0], QUESTIONS[0], model=composer, answer="green a", answer_part="a")
+    by_place = explain(pictures[0], QUESTIONS[0], model=composer, answer="green a", answer_part=(6, 7))
+    assert whole.score.equal(by_place.score)
+    letters = explain(pictures[0], QUESTIONS[0], model=composer, answer="green is a", answer_part="a")
+    assert letters.score.equal(explain(
+        pictures[0], QUESTIONS[0], model=composer, answer="green is a", answer_part=(9, 10)
+    ).score)  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # random: a map may be empty
+def test_parts_from_the_shell(folder, pictures, tmp_path, capsys):
+    pictures[0].save(tmp_path / "a.png")
+    asked = ["overlay", str(tmp_path / "a.png"), QUESTIONS[0], "--model", str(folder), "--answer", "a red dress"]
+    parts = ["--answer-part", "red", "--answer-part", "dress"]
+    assert main([*asked, *parts, "--out", str(tmp_path / "map.png"), "--json"]) == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    found = explain(pictures[0], QUESTIONS[0], model=folder, answer="a red dress", answer_part=[None, "red", "dress"])
+    assert [one["part"] for one in result["parts"]] == ["red", "dress"]
+    scores = [result["score"], *(one["score"] for one in result["parts"])]
+    assert scores == pytest.approx(found.score.tolist(), rel=1e-4)
+    with Image.open(tmp_path / "map.png") as drawn:
+        assert drawn.width > 4 * 60
+    assert main([*asked, *parts, "--out", str(tmp_path / "other.png")]) == 0
+    assert "  part    dress: x " in capsys.readouterr().out
+    for more, said in ((["--words"], "--answer-part, repeated, draws pictures"), (["--phrases"], "two questions")):
+        assert main([*asked, *parts, *more]) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_words_of_the_question(composer, pictures):
     found = explain(pictures[0], QUESTIONS[0], model=composer, answer="red", words=True)
     assert [word.text for word in found.words[0]] == QUESTIONS[0].split()
@@ -201,6 +277,18 @@ def test_what_cannot_be_asked(composer, pictures):
         explain(pictures[0], QUESTIONS[0], model=composer, answer="")
     with pytest.raises(InputError, match="answer_part: 'cat' is not in the answer 'red dog'"):
         explain(pictures[0], QUESTIONS[0], model=composer, answer="red dog", answer_part="cat")
+    for part, match in (
+        ("", "answer_part is empty: name a part of the answer"),
+        ([], "answer_part: an empty list for 1 answers: give one part for all, one each, or a list of parts each"),
+        (["red", ["dog"]], "answer_part: 2 of them for 1 answers"),
+        ("d", r"answer_part: 'd' is 2 times in the answer 'red dog': give more .* one of \(2, 3\), \(4, 5\)"),
+        ((4, 9), r"answer_part: \(4, 9\) must be \(start, end\) in the answer 'red dog', at most 7"),
+        (["red", "cat"], "answer_part: 'cat' is not in the answer 'red dog'"),
+    ):
+        with pytest.raises(InputError, match=match):
+            explain(pictures[0], QUESTIONS[0], model=composer, answer="red dog", answer_part=part)
+    with pytest.raises(TypeError, match=r"answer_part must be a string, \(start, end\) or a list of them, got int"):
+        explain(pictures[0], QUESTIONS[0], model=composer, answer="red dog", answer_part=[1])
     with pytest.raises(InputError, match="2 answers for 1 samples"):
         explain(pictures[0], QUESTIONS[0], model=composer, answer=["red", "blue"])
     with pytest.raises(InputError, match="answer: reference does not answer in words"):

@@ -145,3 +145,12 @@ def test_from_a_folder(kind, tmp_path):
         torch.testing.assert_close(both.score[number], one.score[0], atol=1e-4, rtol=1e-4)
         largest = one.maps.max()
         torch.testing.assert_close(both.maps[number] / largest, one.maps[0] / largest, atol=1e-3, rtol=0)
+
+    # So do other parts of the answers, and other pictures, in the same forward.
+    parts = explain(pictures, questions, model=composer, answer=answers, answer_part=["yes", ["blue", "one"]])
+    for index, (number, part) in enumerate(((0, "yes"), (1, "blue"), (1, "one"))):
+        one = explain(pictures[number], questions[number], model=composer, answer=answers[number], answer_part=part)
+        torch.testing.assert_close(parts.score[index], one.score[0], atol=1e-4, rtol=1e-4)
+        signed, other = (found.signed[composer.target_layer][0] for found in (parts, one))
+        largest = other.abs().max()
+        torch.testing.assert_close(signed[index] / largest, other[0] / largest, atol=1e-3, rtol=0)

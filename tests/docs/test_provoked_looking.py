@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from torchvision import transforms
 
 from mmgrad_explain import Layout, MMGrad, candidate_layers, explain, load_composer, phrase_maps
+from mmgrad_explain.composers.answer_parts import parts_of_each, place_of_part
 from mmgrad_explain.composers.load import _bundled_folder
 from mmgrad_explain.errors import MMGradError, MMGradWarning
 from mmgrad_explain.images import open_image
@@ -205,6 +206,17 @@ def notices(text):
     raise MMGradError("\n".join(map(str, composer.preprocess([PICTURE], [text]).notices)))
 
 
+def in_memory(class_name, processor=None):
+    """A small model of transformers, handed in."""
+    import transformers
+
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    vision = {**sizes, "image_size": 16, "patch_size": 8}
+    config = transformers.CLIPConfig(text_config={**sizes, "vocab_size": 9}, vision_config=vision)
+    own = None if processor is None else getattr(transformers, processor)()
+    return explain(PICTURE, "red", model=getattr(transformers, class_name)(config), processor=own)
+
+
 PROVOKED = {
     # notes
     "the map is empty: the score falls with the activation everywhere in it, and the ReLU removed all of "
@@ -277,6 +289,19 @@ PROVOKED = {
     "answer: … does not answer in words: leave answer and answer_part out": lambda m: explain(
         PICTURE, "make it red", answer="yes"
     ),
+    "processor: a … in memory does not say how pictures and texts become tensors: give processor=…": lambda m: (
+        in_memory("CLIPModel")
+    ),
+    "processor: the … of the … is missing: give processor=…": lambda m: in_memory("CLIPModel", "CLIPImageProcessor"),
+    "model is a …: of …, a … can be explained": lambda m: in_memory("CLIPForImageClassification"),
+    "model is a …, which is neither of transformers nor of open_clip: …": lambda m: load_composer(Net()),
+    "… names no base model (base_model_name_or_path): …": lambda m: load_composer(folder(adapter_config={})),
+    "answer_part is empty: …": lambda m: place_of_part("", "a dog"),
+    "answer_part: … is … times in the answer …: …": lambda m: place_of_part("a", "a dog and a cat"),
+    "answer_part: … for … answers: give one part for all, one each, or a list of parts each": lambda m: parts_of_each(
+        ["a", "dog"], 3
+    ),
+    "answer_part: … is not in the answer …": lambda m: place_of_part("cat", "a dog"),
     # layers and layouts
     "target_layers: … has no layer …": lambda m: net(layer="bodyy"),
     "target_layers is a …, which is never called itself: name one of its members": lambda m: MMGrad(

@@ -131,6 +131,7 @@ PROVOKED = {
     # data sets
     "no data set format …: …there are …": lambda m: read_cir("cir", "."),
     "--data … must be NAME:ROOT, for example cirr:datasets/CIRR": lambda m: cli("evaluate", "--data", "cirr"),
+    "… has no category …: …": lambda m: read_cir("fashioniq", ".", [], ["skirt"]),
     "… is not a folder: give the one that holds …": lambda m: read_cir("cirr", "nowhere"),
     "… holds nothing of …: …": lambda m: read_cir("cirr", "."),
     "… is not a COCO annotation file: it has no list …": lambda m: read_coco(Path(), folder(a={}) / "a.json"),
@@ -167,7 +168,7 @@ PROVOKED = {
     "… is there already: choose another name or ask to overwrite": lambda m: cli(
         "overlay", picture(), "make it red", "--out", picture()
     ),
-    "--phrases draws pictures of one picture: it goes without --target, --words and --format npz": lambda m: cli(
+    "… draws pictures of one picture: it goes without --target, --words and --format npz": lambda m: cli(
         "overlay", "q.jpg", "make it red", "--phrases", "--words"
     ),
     "--alpha must be between 0 and 1, got …": lambda m: cli("overlay", "q.jpg", "make it red", "--alpha", 3),

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import sys
-import textwrap
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmgrad_explain.cli.names import SCORES, WEIGHTINGS, WITH_TARGET, check_name
 from mmgrad_explain.cli.overlay_batches import draw_all
+from mmgrad_explain.cli.overlay_results import region_of, result_of, text_of
 from mmgrad_explain.cli.places import check_place, is_numbered, put, saying_beside
 from mmgrad_explain.cli.printing import complain, note, show
 from mmgrad_explain.errors import InputError
@@ -58,6 +58,8 @@ the score.
 --phrases explains each phrase of TEXT as a text by itself and draws the maps side by side, TEXT's own first: which
 region each phrase lights. A phrase alone is another question than the phrase in its sentence.
 
+--answer-part, given more than once, draws the answer's map and that of each part side by side, from one forward.
+
 Of several pictures, those that cannot be used are named and left out, and the others are drawn.
 
 Exit codes: 0 done, 1 done but some pictures cannot be used, 2 something you can put right (one line says what), 130
@@ -70,6 +72,7 @@ Examples:
   mmgrad-explain overlay query.jpg "make the large circle red" --words
   mmgrad-explain overlay query.jpg "make it red" --in-words
   mmgrad-explain overlay dog.jpg "What is on the sofa?" --model ./my-llava --answer "a dog"
+  mmgrad-explain overlay dog.jpg "What?" --model ./my-llava --answer "a dog" --answer-part a --answer-part dog
   cat query.jpg | mmgrad-explain overlay - "make it red" --json
 """
 
@@ -123,7 +126,10 @@ def add_parser(commands: Any) -> None:
     add(
         "--answer", metavar="ANSWER", help="what a model that answers in words might say (default: what it says itself)"
     )
-    add("--answer-part", metavar="PART", help="only this part of the answer counts, for example one word")
+    add(
+        "--answer-part", action="append", default=[], metavar="PART",
+        help="only this part of the answer counts, for example one word; repeated, a map of each part",
+    )  # fmt: skip
     add("--words", action="store_true", help="say what each word of TEXT contributes, below the picture and as text")
     add("--in-words", action="store_true", help="say in plain words what the map means, and what it does not")
     add("--phrases", action="store_true", help="draw a map of each phrase of TEXT beside the whole one's")
@@ -143,8 +149,11 @@ def run(options: argparse.Namespace) -> int:
     _check_options(options)
     if options.images.count("-") + (options.target == "-") > 1:
         raise InputError("standard input (-) can be read only once")
-    if options.phrases and (options.target is not None or options.words or options.format == "npz"):
-        raise InputError("--phrases draws pictures of one picture: it goes without --target, --words and --format npz")
+    several = "--phrases" if options.phrases else "--answer-part, repeated," if len(options.answer_part) > 1 else ""
+    if several and (options.target is not None or options.words or options.format == "npz"):
+        raise InputError(f"{several} draws pictures of one picture: it goes without --target, --words and --format npz")
+    if options.phrases and len(options.answer_part) > 1:
+        raise InputError("--phrases and several --answer-part are two questions: ask one of them")
     names = [Path(name).stem if name != "-" else "stdin" for name in options.images]
     target = None if options.target is None else open_image(_source(options.target))
     files = _outputs(options, names)
@@ -160,8 +169,8 @@ def run(options: argparse.Namespace) -> int:
         composer, why = _answering(options, [job.image for job in jobs])
         chosen.append(why)
         # Models that answer in words are large, and there pictures keep their shapes.
-        alone = options.phrases or isinstance(composer, GenerativeComposer)
-        return partial(_phrases if options.phrases else _maps, composer, target, options, hear), alone
+        alone = bool(several) or isinstance(composer, GenerativeComposer)
+        return partial(_phrases if several else _maps, composer, target, options, hear), alone
 
     drawn: list[str] = []
     notes: list[Note] = []  # each of one of the pictures
@@ -181,7 +190,7 @@ def run(options: argparse.Namespace) -> int:
         if options.json:
             sys.stdout.write(json.dumps(results, indent=2) + "\n")
         else:
-            show(*map(_text, results))
+            show(*map(text_of, results))
     return 1 if failed else 0
 
 
@@ -205,14 +214,14 @@ def _maps(
     explanation = explain(
         [job.image for job in jobs], options.text, target=target, model=composer, layer=options.layer,
         score=options.score, weighting=options.weighting, device=options.device, words=options.words,
-        answer=options.answer, answer_part=options.answer_part,
+        answer=options.answer, answer_part=next(iter(options.answer_part), None),
     )  # fmt: skip
 
     def write() -> list[dict[str, Any]]:
         results = []
         for index, job in enumerate(jobs):
             file = _write(explanation, index, job.file, options)
-            results.append(_result(explanation, index, file, job.name, options))
+            results.append(result_of(explanation, index, file, job.name, options))
             hear(explanation, index, job.name)
         return results
 
@@ -235,19 +244,21 @@ def _check_options(options: argparse.Namespace) -> None:
 
 
 def _phrases(composer: Composer, _target: object, options: argparse.Namespace, _hear: Hear, jobs: list[Job]) -> Write:
-    """Draw the map of a picture's text and of each of its phrases."""
-    from mmgrad_explain.explaining import phrase_maps
+    """Draw the map of a picture's text and of each of its phrases; or of an answer and of each of some parts."""
+    from mmgrad_explain.explaining import answer_maps, phrase_maps
 
     ((name, planned, image),) = jobs
-    found = phrase_maps(
+    kind = "phrase" if options.phrases else "part"
+    draw = partial(phrase_maps, answer_part=next(iter(options.answer_part), None))
+    found = (draw if options.phrases else partial(answer_maps, parts=options.answer_part))(
         image, options.text, model=composer, layer=options.layer, score=options.score, weighting=options.weighting,
-        device=options.device, answer=options.answer, answer_part=options.answer_part,
+        device=options.device, answer=options.answer,
     )  # fmt: skip
     phrases = [
         {
-            "phrase": phrase,
+            kind: phrase,
             "score": float(found.explanation.score[index]),
-            "brightest_region": _region(found.explanation, index),
+            "brightest_region": region_of(found.explanation, index),
             "notes": texts_of(found.explanation.notes_of(index)),
         }
         for index, phrase in enumerate(found.phrases, start=1)
@@ -259,7 +270,7 @@ def _phrases(composer: Composer, _target: object, options: argparse.Namespace, _
         parts = [json.dumps(part, ensure_ascii=False) for part in (found.text, *found.phrases)]
         for remark in found.explanation.notes:
             note(f"{name}: {remark.named(parts)}" if len(options.images) > 1 else remark.named(parts))
-        return [{**_result(found.explanation, 0, file, name, options), "phrases": phrases}]
+        return [{**result_of(found.explanation, 0, file, name, options), f"{kind}s": phrases}]
 
     return write
 
@@ -320,77 +331,3 @@ def _write(explanation: Explanation, index: int, file: Path, options: argparse.N
 def _colours(options: argparse.Namespace) -> dict[str, Any]:
     names = ("alpha", "colormap", "threshold", "contour")
     return {name: getattr(options, name) for name in names}
-
-
-def _result(
-    explanation: Explanation, index: int, file: Path, image: str, options: argparse.Namespace
-) -> dict[str, Any]:
-    return {
-        "image": image,
-        "file": str(file),
-        "text": None if explanation.texts is None else explanation.texts[index],
-        "answer": None if explanation.answers is None else explanation.answers[index],
-        "model": explanation.model,
-        "layers": list(explanation.layer_names),
-        "grid": list(explanation.maps.shape[1:]),
-        "weighting": explanation.weighting,
-        "score_name": explanation.score_name,
-        "score": float(explanation.score[index]),
-        "brightest_region": _region(explanation, index),
-        "words": None if explanation.words is None else [word.to_dict() for word in explanation.words[index]],
-        "in_words": explanation.in_words(index) if options.in_words else None,
-        "flat": bool(explanation.flat[index]),
-        "clipped": bool(explanation.clipped[index]),
-        "notes": texts_of(explanation.notes_of(index)),
-        "versions": dict(explanation.versions),
-    }
-
-
-def _region(explanation: Explanation, index: int) -> dict[str, Any] | None:
-    region = explanation.brightest_region(index)
-    return None if region is None else region.to_dict()
-
-
-def _text(result: dict[str, Any]) -> str:
-    from mmgrad_explain.attention.bright_places import percent
-
-    grid = "x".join(map(str, result["grid"]))
-    lines = [
-        result["file"],
-        f"  score   {result['score_name']} = {result['score']:.4g}",
-        f"  map     {result['weighting']} at {', '.join(result['layers'])}, {grid} cells, model {result['model']}",
-    ]
-    if result["model_choice"] is not None:
-        lines.append(f"  model   {result['model']}: {result['model_choice']}")
-    if result["answer"] is not None:
-        lines.append(f"  answer  {result['answer']}")
-    region = result["brightest_region"]
-    if region is None:
-        lines.append(f"  region  none: {_why_dark(result)}")
-    else:
-        where = _where(region)
-        share = percent(region["share"])
-        lines.append(f"  region  {share} of the map lies in its brightest region: {where} of the picture")
-    for one in result.get("phrases", ()):
-        place = "nowhere" if one["brightest_region"] is None else _where(one["brightest_region"])
-        lines.append(f"  phrase  {one['phrase']}: {place}")
-    if result["words"] is not None:
-        said = "  ".join(f"{word['word']} {round(word['scaled'], 2) + 0.0:+.2f}" for word in result["words"])
-        lines.append(f"  words   {said or 'none: the model read none of them'}")
-    if result["in_words"] is not None:
-        for paragraph in result["in_words"].split("\n\n"):
-            lines += ["", *textwrap.wrap(paragraph, 100, initial_indent="  ", subsequent_indent="  ")]
-    return "\n".join(lines)
-
-
-def _why_dark(result: dict[str, Any]) -> str:
-    if result["clipped"]:
-        return "the map is empty (no part of the picture raises the score)"
-    if result["flat"]:
-        return "the map is flat (no place of the picture counts more than another)"
-    return "the map lies outside the picture (on the margin of the model's input)"
-
-
-def _where(region: dict[str, Any]) -> str:
-    left, top, right, bottom = region["box"]
-    return f"x {left} to {right}, y {top} to {bottom}"

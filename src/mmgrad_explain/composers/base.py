@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+    from mmgrad_explain.composers.answer_parts import PartsAsked
     from mmgrad_explain.composers.familiarity import Familiarity
     from mmgrad_explain.images import Placement
     from mmgrad_explain.notes import Note
@@ -31,6 +32,7 @@ class ComposerInputs:
         target_placements: Likewise for the targets; None without targets.
         notices: What the user should know of a picture or text of the batch, for example that a text was cut.
         answers: What was asked about, where the model answers in words.
+        parts: The parts of the answers, where there are several to ask about.
     """
 
     tensors: dict[str, Tensor]
@@ -38,6 +40,7 @@ class ComposerInputs:
     target_placements: list[Placement] | None = None
     notices: list[Note] = field(default_factory=list)
     answers: list[str] | None = None
+    parts: PartsAsked | None = None
 
 
 class Encoder(Protocol):

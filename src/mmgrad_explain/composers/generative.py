@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import torch
 from torch.nn import functional as F
 
+from mmgrad_explain.composers.answer_parts import PartsAsked, is_several, parts_of_each
 from mmgrad_explain.composers.base import Composer, ComposerInputs, evaluating, layer_inside
 from mmgrad_explain.composers.files import read_config
 from mmgrad_explain.composers.generative_families import generative_family_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+    from mmgrad_explain.composers.answer_parts import Parts
     from mmgrad_explain.composers.generative_families import GenerativeFamily
     from mmgrad_explain.layouts import AnyLayout
 
@@ -80,7 +82,7 @@ class GenerativeComposer(Composer):
         targets: Sequence[Image.Image] | None = None,
         *,
         answers: Sequence[str] | None = None,
-        answer_part: str | None = None,
+        answer_part: Parts = None,
     ) -> ComposerInputs:
         """Pictures, questions and answers to tensors.
 
@@ -89,14 +91,15 @@ class GenerativeComposer(Composer):
             texts: What is asked or told, one a picture.
             targets: There is no such thing here: None.
             answers: What the model might say, one a picture. None takes what it says by itself.
-            answer_part: Only this part of the answers counts, such as one word; what stands before it is given.
+            answer_part: Only this part of the answers counts, such as one word; what stands before it is given. Of a
+                list each part is asked about by itself, in one forward; see :data:`~.answer_parts.Parts`.
 
         Returns:
-            Tensors for :meth:`forward`, padded on the left; placements; the answers.
+            Tensors for :meth:`forward`, padded on the left; placements; the answers; the parts, of a list.
 
         Raises:
             InputError: If there are targets, numbers differ, pictures come out in different sizes, an answer is empty
-                or does not hold ``answer_part``.
+                or does not hold ``answer_part`` once.
         """
         if targets is not None:
             raise InputError(f"target: {self.name} answers in words and takes no target picture: leave it out")
@@ -111,8 +114,19 @@ class GenerativeComposer(Composer):
                     f"answer: {len(said)} answers for {len(prompts)} pictures: give one for all, or one each"
                 )
             ids = [self.processor.ids(one) for one in said]
-        tensors = self.processor.join(prompts, ids, answer_part)
-        return ComposerInputs(tensors, [prompt.placement for prompt in prompts], answers=said)
+        each = parts_of_each(answer_part, len(prompts))
+        tensors, parts = self.processor.join(prompts, ids), None
+        most = max(map(len, each))
+        labels = tuple(
+            self.processor.labels(ids, [of_one[min(number, len(of_one) - 1)] for of_one in each])
+            for number in range(most)
+        )
+        if is_several(answer_part):
+            wanted = tuple((number, row) for row, of_one in enumerate(each) for number in range(len(of_one)))
+            parts = PartsAsked(labels, wanted)
+        else:
+            tensors["labels"] = labels[0]
+        return ComposerInputs(tensors, [prompt.placement for prompt in prompts], answers=said, parts=parts)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, **pictures: Tensor

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mmgrad_explain.composers.answer_parts import place_of_part
 from mmgrad_explain.composers.huggingface_files import silent
 from mmgrad_explain.composers.huggingface_processor import check_one_size, tokenizing
 from mmgrad_explain.errors import InputError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+    from mmgrad_explain.composers.answer_parts import Part
     from mmgrad_explain.composers.generative_families import GenerativeFamily
     from mmgrad_explain.images import Placement
 
@@ -121,26 +123,20 @@ class GenerativeProcessor:
         end = next((place for place, one in enumerate(ids) if one in special), len(ids))
         return list(ids[:end])
 
-    def join(
-        self, prompts: Sequence[Prompt], answers: Sequence[Sequence[int]], part: str | None = None
-    ) -> dict[str, Tensor]:
+    def join(self, prompts: Sequence[Prompt], answers: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """One batch of prompts and answers, padded on the left, so that all answers end together.
 
         Args:
             prompts: Of pictures of one size.
             answers: Token ids, one list a prompt.
-            part: Only this part of each answer counts.
 
         Returns:
             What the model takes, and ``labels``, ``(B, A + 1)``: the answers' ids at the last places.
-
-        Raises:
-            InputError: If an answer does not hold ``part``.
         """
         lengths = [
             prompt.tensors["input_ids"].shape[1] + len(ids) for prompt, ids in zip(prompts, answers, strict=True)
         ]
-        width, asked = max(lengths), max(map(len, answers))
+        width = max(lengths)
         joined: dict[str, Tensor] = {}
         for name in prompts[0].tensors:
             values = [prompt.tensors[name] for prompt in prompts]
@@ -152,11 +148,24 @@ class GenerativeProcessor:
                 padding = self._padding(name)
                 values = [torch.cat([row.new_full((width - len(row),), padding), row])[None] for row in rows]
             joined[name] = torch.cat(values)
-        labels = torch.full((len(prompts), asked + 1), NOT_ASKED)
-        for row, ids in zip(labels, answers, strict=True):
+        return {**joined, "labels": self.labels(answers, [None] * len(answers))}
+
+    def labels(self, answers: Sequence[Sequence[int]], parts: Sequence[Part]) -> Tensor:
+        """The ids that are asked for, ``(B, A + 1)``, and :data:`NOT_ASKED` elsewhere.
+
+        Args:
+            answers: Token ids of B answers, the longest of A.
+            parts: What counts of each.
+
+        Raises:
+            InputError: If an answer does not hold its part, or more than once.
+        """
+        width = max(map(len, answers)) + 1
+        labels = torch.full((len(answers), width), NOT_ASKED)
+        for row, ids, part in zip(labels, answers, parts, strict=True):
             for place in self._counting(ids, part):
-                row[asked + 1 - len(ids) + place] = ids[place]
-        return {**joined, "labels": labels}
+                row[width - len(ids) + place] = ids[place]
+        return labels
 
     def _continued(self, name: str, ids: Sequence[int]) -> Tensor:
         if name == "input_ids":
@@ -170,20 +179,15 @@ class GenerativeProcessor:
         own = self.tokenizer.pad_token_id
         return int(own if own is not None else self.tokenizer.eos_token_id or 0)
 
-    def _counting(self, ids: Sequence[int], part: str | None) -> list[int]:
+    def _counting(self, ids: Sequence[int], part: Part) -> list[int]:
         """The places of the tokens, within an answer, that hold a part of it."""
         if part is None:
             return list(range(len(ids)))
         ends = [len(self.words(ids[: place + 1])) for place in range(len(ids))]
-        answer = self.words(ids)
-        start = answer.find(part) if part else -1
-        if start < 0:
-            raise InputError(f"answer_part: {part!r} is not in the answer {answer!r}")
+        start, stop = place_of_part(part, self.words(ids))
         starts = [0, *ends[:-1]]
         return [
-            place
-            for place, (first, end) in enumerate(zip(starts, ends, strict=True))
-            if first < start + len(part) and end > start
+            place for place, (first, end) in enumerate(zip(starts, ends, strict=True)) if first < stop and end > start
         ]
 
     @classmethod

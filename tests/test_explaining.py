@@ -345,3 +345,19 @@ def test_offloaded_weights_are_not_moved(picture, tiny, monkeypatch):
     tiny.network.text.to("meta")
     with pytest.raises(InputError, match="device: weights of tiny are offloaded, and accelerate says where they run: "):
         explain(picture, "make it blue", model=tiny, device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("\ud800", "halves of characters"), ("x" * 100_001, "text has 100001 characters: give up to 100000")],
+)
+def test_texts_that_no_model_reads(tiny, picture, text, message):
+    with pytest.raises(InputError, match=message):
+        explain(picture, text, model=tiny)
+
+
+def test_phrases_have_a_number(tiny, picture):
+    with pytest.raises(
+        InputError, match="phrases: 101 are too many, since each is explained by itself: give up to 100"
+    ):
+        phrase_maps(picture, "red and " * 101, model=tiny)

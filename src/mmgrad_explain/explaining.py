@@ -16,6 +16,7 @@ from mmgrad_explain.composers.load import bundled_for, load_composer
 from mmgrad_explain.devices import device_of, usable_device
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
+from mmgrad_explain.reading import is_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -199,6 +200,8 @@ def _texts(text: str | Sequence[str]) -> list[str]:
             raise TypeError(f"text must be a string or a list of strings, got {type(item).__name__}")
         if not item.strip():
             raise InputError('text is empty: say what should change, for example "make it red"')
+        if not is_text(item):
+            raise InputError("text has halves of characters (lone surrogates), which no model reads: decode it anew")
         if len(item) > _LONGEST_TEXT:
             raise InputError(f"text has {len(item)} characters: give up to {_LONGEST_TEXT}, a sentence")
     if not texts:

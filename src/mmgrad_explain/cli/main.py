@@ -11,6 +11,7 @@ from mmgrad_explain import __version__
 from mmgrad_explain.cli import completion, data, demo, evaluate, index, layers, overlay, retrieve, train
 from mmgrad_explain.cli.failing import fail
 from mmgrad_explain.cli.parser import HelpfulParser
+from mmgrad_explain.cli.streams import prepare_streams
 
 if TYPE_CHECKING:
     import argparse
@@ -83,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or as :func:`~mmgrad_explain.cli.failing.fail` says.
     """
+    if not prepare_streams():
+        return 2
     parser = build_parser()
     if "_ARGCOMPLETE" in os.environ:  # a shell asks what could come next
         from mmgrad_explain.cli.completing import complete

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mmgrad_explain.cli.names import SCORES, WEIGHTINGS, WITH_TARGET, check_name
 from mmgrad_explain.cli.overlay_batches import draw_all
 from mmgrad_explain.cli.printing import complain, note, show
+from mmgrad_explain.cli.streams import as_sentence
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -114,7 +115,9 @@ def add_parser(commands: Any) -> None:
         help="turbo, jet, viridis, magma, gray ... (default: %(default)s)",
     )
     add(
-        "--answer", metavar="ANSWER", help="what a model that answers in words might say (default: what it says itself)"
+        "--answer",
+        metavar="ANSWER",
+        help="what a model that answers in words might say (default: what it says itself)",
     )
     add("--answer-part", metavar="PART", help="only this part of the answer counts, for example one word")
     add("--words", action="store_true", help="say what each word of TEXT contributes, below the picture and as text")
@@ -131,6 +134,8 @@ def run(options: argparse.Namespace) -> int:
     """Draw the maps; every input is checked before anything is written."""
     from mmgrad_explain.images import open_image
 
+    for name in ("text", "answer", "answer_part"):
+        setattr(options, name, getattr(options, name) and as_sentence(getattr(options, name)))
     if not options.text.strip():
         raise InputError('the text is empty: say what should change, for example "make it red"')
     if not 0 <= options.alpha <= 1:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.names import SCORES, check_name
 from mmgrad_explain.cli.printing import Table, show
+from mmgrad_explain.cli.streams import as_sentence, write_json
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"give {wanted}; got {len(options.query)} arguments: put quotes around the text")
     if going_on and options.session is None:
         raise InputError("--reference-hit needs --session FILE: the session whose hit is meant")
-    text = options.query[-1]
+    text = as_sentence(options.query[-1])
     session = Session.load(options.session) if going_on or _is_there(options.session) else None
     place = options.gallery or (session and session.place())
     if not place:
@@ -121,7 +120,7 @@ def run(options: argparse.Namespace) -> int:
         _remember(session, reference, found, options)
     report |= {"sheet": sheet and str(sheet), "session": options.session and str(options.session)}
     if options.json:
-        sys.stdout.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+        write_json(report)
     else:
         show(*_parts(report))
     return 0

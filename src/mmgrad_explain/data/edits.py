@@ -23,7 +23,8 @@ from mmgrad_explain.data.edit_options import EditOptions, Making
 from mmgrad_explain.data.edit_worker import Made, make_triplets, photo_keys, photo_number, prepare_worker
 from mmgrad_explain.data.triplets import FILE, Triplet, read_triplets, write_triplets
 from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.writing import atomic_file, check_writable
+from mmgrad_explain.reading import read_json, reading, shown
+from mmgrad_explain.writing import advice_on, atomic_file, check_writable
 
 if TYPE_CHECKING:
     import os
@@ -137,14 +138,13 @@ def _enter(
 
 
 def _resumed(out: Path, described: dict[str, Any], order: Sequence[Photo]) -> list[Made]:
-    try:
-        before = json.loads((out / MANIFEST).read_text("utf-8"))["options"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{out / MANIFEST} is damaged: use --overwrite, or another folder") from error
+    with reading(f"{out / MANIFEST} is damaged: use --overwrite, or another folder"):
+        before = dict(read_json(out / MANIFEST)["options"])
     other = sorted(key for key in described if before.get(key) != described[key])
     if other:
+        was = shown(before.get(other[0]))
         raise InputError(
-            f"{out} was built with {other[0]} = {before.get(other[0])!r}, not {described[other[0]]!r}: give the same "
+            f"{out} was built with {other[0]} = {was}, not {described[other[0]]!r}: give the same "
             "options to resume, or --overwrite"
         )
     journal = out / JOURNAL
@@ -153,8 +153,9 @@ def _resumed(out: Path, described: dict[str, Any], order: Sequence[Photo]) -> li
     kept = 0
     # A line that was broken off, or whose files are gone, is made again, and all after it: the order is the set's.
     for line, photo in zip(data[: data.rfind(b"\n") + 1].splitlines(keepends=True), order, strict=False):
-        made = Made(**json.loads(line))
-        here = all((out / path).is_file() for record in made.records for path in _paths(record))
+        with reading(f"{journal} is damaged: use --overwrite, or another folder"):
+            made = Made(**json.loads(line))
+            here = all((out / path).is_file() for record in made.records for path in _paths(record))
         if made.photo != photo.name or not here:
             break
         done.append(made)
@@ -176,7 +177,9 @@ def _commit(out: Path, journal: Any, made: Made) -> None:
         journal.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
         journal.flush()
     except OSError as error:
-        raise InputError(f"cannot write to {out}: {error.strerror}; make room, then go on with --resume") from error
+        raise InputError(
+            f"cannot write to {out}: {error.strerror}: {advice_on(error)}, then go on with --resume"
+        ) from error
 
 
 def _paths(record: dict[str, Any]) -> tuple[str, str, str]:

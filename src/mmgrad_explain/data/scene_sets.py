@@ -27,7 +27,8 @@ from mmgrad_explain._version import __version__
 from mmgrad_explain.data.scene_files import FOLDERS, SceneSetOptions, prepare_worker, write_scenes
 from mmgrad_explain.data.triplets import FILE, picture_place
 from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.writing import atomic_file, check_writable
+from mmgrad_explain.reading import read_json, reading, shown
+from mmgrad_explain.writing import advice_on, atomic_file, check_writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -106,7 +107,9 @@ def build_scenes(
                 journal.write(line)
                 journal.flush()
             except OSError as error:
-                raise InputError(f"cannot write to {out}: {error.strerror}; make room, then --resume") from error
+                raise InputError(
+                    f"cannot write to {out}: {error.strerror}: {advice_on(error)}, then --resume"
+                ) from error
             drawing += seconds
             elsewhere += outside
             made += options.edits * (part[1] - part[0])
@@ -142,15 +145,13 @@ def _enter(
 
 
 def _resumed(out: Path, described: dict[str, Any], parts: Sequence[_Part], count: int) -> dict[_Part, int]:
-    try:
-        before = json.loads((out / MANIFEST).read_text("utf-8"))["options"]
+    with reading(f"{out / MANIFEST} is damaged: use --overwrite, or another folder"):
+        before = read_json(out / MANIFEST)["options"]
         before = {**json.loads(json.dumps(asdict(SceneSetOptions()))), **before}  # options that are newer than the set
         other = sorted(key for key in described if before[key] != described[key])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{out / MANIFEST} is damaged: use --overwrite, or another folder") from error
     if other:
         raise InputError(
-            f"{out} was built with {other[0]} = {before[other[0]]!r}, not {described[other[0]]!r}: give the same "
+            f"{out} was built with {other[0]} = {shown(before[other[0]])}, not {described[other[0]]!r}: give the same "
             "options to resume, or --overwrite"
         )
     for name in FOLDERS:
@@ -164,11 +165,12 @@ def _resumed(out: Path, described: dict[str, Any], parts: Sequence[_Part], count
     for line in data.splitlines(keepends=True):
         try:
             entry = json.loads(line)
-        except ValueError:  # broken off: is made again
+        except (ValueError, RecursionError):  # broken off: is made again
             continue
-        first, last = entry["scenes"]
-        shorter |= first == parts[-1][0] and last > parts[-1][1]
-        named = entry["records"][: count - first * described["edits"]]  # the files of others are taken away
+        with reading(f"{journal} is damaged: use --overwrite, or another folder"):
+            first, last = entry["scenes"]
+            shorter |= first == parts[-1][0] and last > parts[-1][1]
+            named = entry["records"][: count - first * described["edits"]]  # the files of others are taken away
         if (first, last) in parts and all(path in there for record in named for path in _paths(record)):
             done[first, last] = len(kept)
             kept += line

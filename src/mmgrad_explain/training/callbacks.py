@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from transformers import TrainerCallback
 
-from mmgrad_explain.errors import InputError
+from mmgrad_explain.reading import reading
 from mmgrad_explain.terminal import Bar, is_terminal
 from mmgrad_explain.training.run_folder import EMA_FILE
 
@@ -32,11 +32,9 @@ class MetricsFile(TrainerCallback):  # type: ignore[misc]
     def __init__(self, path: Path, until: int = 0) -> None:
         self.path = path
         if path.exists():
-            try:
+            with reading(f"{path} cannot be read"):
                 lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
                 kept = [line for line in lines if json.loads(line)["step"] <= until]
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise InputError(f"{path} cannot be read: {error}") from error
             path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def on_log(self, _args: Any, state: Any, _control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:

@@ -15,6 +15,7 @@ from mmgrad_explain.composers.load import BUNDLED, bundled_for, load_composer
 from mmgrad_explain.devices import usable_device
 from mmgrad_explain.errors import InputError, MMGradError
 from mmgrad_explain.example_inputs import example_inputs
+from mmgrad_explain.reading import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,9 +86,12 @@ class Models:
         Raises:
             InputError: The page does not offer it.
         """
-        if name not in self.names:
-            raise InputError(f"the page has no model {name!r}: choose one of {', '.join(self.names)}")
+        self._check(name)
         return bundled_for(list(texts)) if name == AUTOMATIC else name
+
+    def _check(self, name: str) -> None:
+        if not isinstance(name, str) or name not in self.names:
+            raise InputError(f"the page has no model {shown(name)}: choose one of {', '.join(self.names)}")
 
     def composer(self, name: str) -> Composer:
         """A model by the name that :meth:`name_for` gave.
@@ -107,6 +111,7 @@ class Models:
         Raises:
             InputError: It cannot be loaded.
         """
+        self._check(name)
         if name == AUTOMATIC:
             first, *others = (self.abilities(one) for one in BUNDLED)
             for other in others:

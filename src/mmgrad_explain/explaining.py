@@ -146,8 +146,10 @@ def phrase_maps(
         raise TypeError(f"text must be one sentence as a string, got {type(text).__name__}")
     spans = split_phrases(text) if phrases is None else check_spans(text, phrases)
     if len(spans) > _MOST_PHRASES:
-        said = f"phrases: {len(spans)} are too many, since each is explained by itself"
-        raise InputError(f"{said}: give up to {_MOST_PHRASES}, or a shorter text")
+        raise InputError(
+            f"phrases: {len(spans)} are too many, since each is explained by itself: give up to {_MOST_PHRASES}, or a "
+            "shorter text"
+        )
     texts = [text, *(text[start:end] for start, end in spans)]
     return PhraseMaps(explain(image, texts, model=model, **options), text, tuple(spans))
 

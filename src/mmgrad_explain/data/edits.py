@@ -23,7 +23,7 @@ from mmgrad_explain.data.edit_options import EditOptions, Making
 from mmgrad_explain.data.edit_worker import Made, make_triplets, photo_keys, photo_number, prepare_worker
 from mmgrad_explain.data.triplets import FILE, Triplet, read_triplets, write_triplets
 from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.reading import read_json, reading, shown
+from mmgrad_explain.reading import parse_json, reading, shown
 from mmgrad_explain.writing import advice_on, atomic_file, check_writable
 
 if TYPE_CHECKING:
@@ -138,8 +138,9 @@ def _enter(
 
 
 def _resumed(out: Path, described: dict[str, Any], order: Sequence[Photo]) -> list[Made]:
-    with reading(f"{out / MANIFEST} is damaged: use --overwrite, or another folder"):
-        before = dict(read_json(out / MANIFEST)["options"])
+    damaged = f"{out / MANIFEST} is damaged: use --overwrite, or another folder"
+    with reading(damaged):
+        before = dict(parse_json((out / MANIFEST).read_text("utf-8"), damaged)["options"])
     other = sorted(key for key in described if before.get(key) != described[key])
     if other:
         was = shown(before.get(other[0]))

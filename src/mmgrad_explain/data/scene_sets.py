@@ -27,7 +27,7 @@ from mmgrad_explain._version import __version__
 from mmgrad_explain.data.scene_files import FOLDERS, SceneSetOptions, prepare_worker, write_scenes
 from mmgrad_explain.data.triplets import FILE, picture_place
 from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.reading import read_json, reading, shown
+from mmgrad_explain.reading import parse_json, reading, shown
 from mmgrad_explain.writing import advice_on, atomic_file, check_writable
 
 if TYPE_CHECKING:
@@ -145,8 +145,9 @@ def _enter(
 
 
 def _resumed(out: Path, described: dict[str, Any], parts: Sequence[_Part], count: int) -> dict[_Part, int]:
-    with reading(f"{out / MANIFEST} is damaged: use --overwrite, or another folder"):
-        before = read_json(out / MANIFEST)["options"]
+    damaged = f"{out / MANIFEST} is damaged: use --overwrite, or another folder"
+    with reading(damaged):
+        before = parse_json((out / MANIFEST).read_text("utf-8"), damaged)["options"]
         before = {**json.loads(json.dumps(asdict(SceneSetOptions()))), **before}  # options that are newer than the set
         other = sorted(key for key in described if before[key] != described[key])
     if other:

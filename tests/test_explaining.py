@@ -367,3 +367,19 @@ def test_a_model_on_several_devices_stays_there(tiny, picture, monkeypatch):
     with pytest.raises(InputError, match=r"device: the parts of tiny.* lie on several devices, and stay there"):
         explain(picture, "make it red", model=tiny, device="cuda")
     assert moved == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("\ud800", "halves of characters"), ("x" * 100_001, "text has 100001 characters: give up to 100000")],
+)
+def test_texts_that_no_model_reads(tiny, picture, text, message):
+    with pytest.raises(InputError, match=message):
+        explain(picture, text, model=tiny)
+
+
+def test_phrases_have_a_number(tiny, picture):
+    with pytest.raises(
+        InputError, match="phrases: 101 are too many, since each is explained by itself: give up to 100"
+    ):
+        phrase_maps(picture, "red and " * 101, model=tiny)

@@ -62,3 +62,28 @@ def test_what_is_no_session(tmp_path):
     file.write_text('{"turns": [], "gallery": "g", "collection": "c", "fingerprint": "f", "format": "other/9"}')
     with pytest.raises(InputError, match="is of another version of this package"):
         Session.load(file)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"rank": 1', '"rank": "1"'), ('"score": 0.5', '"score": null'), ('"path": "/p/b.png"', '"path": [1]'),
+        ('"from_hit": null', '"from_hit": {}'), ('"text": "make it red"', '"text": 3'),
+        ('"gallery": "/g.db"', '"gallery": 3'),
+        ('"fingerprint": "0123"', '"fingerprint": []'), ('"reference": "/p/q.png"', '"reference": null'),
+    ],
+)  # fmt: skip
+def test_fields_of_another_kind(tmp_path, old, new):
+    file = tmp_path / "s.json"
+    session().save(file)
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(InputError, match="is no session of this package: name another file"):
+        Session.load(file)
+
+
+def test_a_session_that_is_nested_too_deeply(tmp_path):
+    (tmp_path / "s.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"session .* cannot be read: it is nested too deeply"):
+        Session.load(tmp_path / "s.json")

@@ -20,6 +20,7 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
 from mmgrad_explain.notes import Note, join_notes
 from mmgrad_explain.picture_notes import notes_of_picture
+from mmgrad_explain.reading import is_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -179,8 +180,10 @@ def phrase_maps(
         raise TypeError(f"text must be one sentence as a string, got {type(text).__name__}")
     spans = split_phrases(text) if phrases is None else check_spans(text, phrases)
     if len(spans) > _MOST_PHRASES:
-        said = f"phrases: {len(spans)} are too many, since each is explained by itself"
-        raise InputError(f"{said}: give up to {_MOST_PHRASES}, or a shorter text")
+        raise InputError(
+            f"phrases: {len(spans)} are too many, since each is explained by itself: give up to {_MOST_PHRASES}, or a "
+            "shorter text"
+        )
     texts = [text, *(text[start:end] for start, end in spans)]
     return PhraseMaps(explain(image, texts, model=model, **options), text, tuple(spans))
 
@@ -271,6 +274,8 @@ def _texts(text: str | Sequence[str]) -> list[str]:
             raise TypeError(f"text must be a string or a list of strings, got {type(item).__name__}")
         if not item.strip():
             raise InputError('text is empty: say what should change, for example "make it red"')
+        if not is_text(item):
+            raise InputError("text has halves of characters (lone surrogates), which no model reads: decode it anew")
         if len(item) > _LONGEST_TEXT:
             raise InputError(f"text has {len(item)} characters: give up to {_LONGEST_TEXT}, a sentence")
     if not texts:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.reading import parse_json, read_text, reading, shown
 from mmgrad_explain.redacting import HIDDEN, redact_address
 from mmgrad_explain.writing import atomic_file
 
@@ -76,21 +77,18 @@ class Session:
         """
         path = Path(path)
         try:
-            data: Any = json.loads(path.read_text(encoding="utf-8"))
+            data: Any = parse_json(read_text(path), f"session {path} cannot be read")
         except FileNotFoundError:
             raise InputError(
                 f"there is no session {path}: begin one with a picture, retrieve IMAGE TEXT --session {path}"
             ) from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"session {path} cannot be read: {error}") from error
-        try:
+        with reading(f"{path} is no session of this package: name another file"):
             turns = [
                 Turn(one["reference"], one["text"], tuple(FoundPicture(**hit) for hit in one["hits"]), one["from_hit"])
                 for one in data["turns"]
             ]
             session = cls(data["gallery"], data["collection"], data["fingerprint"], turns)
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{path} is no session of this package: name another file") from error
+            _check(session)
         if data.get("format") != _FORMAT:
             raise InputError(f"session {path} is of another version of this package: name another file")
         return session
@@ -152,3 +150,14 @@ class Session:
         hit = self.hit(rank)
         if hit.digest != digest:
             raise InputError(f"hit {rank}, {hit.path}, has changed since it was found: index again, and retrieve again")
+
+
+def _check(session: Session) -> None:
+    """Raise TypeError where a value is of another kind than its field says."""
+    kinds = {"str": str, "int": int, "float": int | float, "int | None": int | None}
+    parts: tuple[Any, ...] = (session, *session.turns, *(hit for turn in session.turns for hit in turn.hits))
+    for part in parts:
+        for one in fields(part):
+            kind = kinds.get(str(one.type))
+            if kind is not None and not isinstance(getattr(part, one.name), kind):
+                raise TypeError(f"{one.name} is {shown(getattr(part, one.name))}")

@@ -35,7 +35,16 @@ _LONGEST = 400  # characters
 _OBJECT = re.compile(r" <[\w.]+ object at 0x\w+>")  # where something lies in memory helps nobody
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # perhaps half a character
 
-_short = reprlib.Repr()
+
+class _Short(reprlib.Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        """Python refuses to write the longest of them."""
+        if x.bit_length() > 300:
+            return f"a number of some {x.bit_length() * 3 // 10} digits"
+        return super().repr_int(x, level)
+
+
+_short = _Short()
 _short.maxlevel = 3
 _short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = 8
 _short.maxstring = _short.maxother = _short.maxlong = 100
@@ -43,9 +52,16 @@ _short.maxstring = _short.maxother = _short.maxlong = 100
 
 def shown(value: object) -> str:
     """A value as messages quote it: its ``repr``, cut where it is long or deep, however often its parts occur in it."""
-    if isinstance(value, int) and value.bit_length() > 300:  # Python refuses to write the longest of them
-        return f"a number of some {value.bit_length() * 3 // 10} digits"
     return _cut(_short.repr(value))
+
+
+def is_text(text: str) -> bool:
+    """Whether a string can be written down: file names that are no UTF-8, and damaged JSON, give such as cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def reason_of(error: BaseException) -> str:
@@ -155,7 +171,7 @@ def read_text(path: Path, most: int = MOST_CONFIG, encoding: str = "utf-8") -> s
         if size > most:
             raise InputError(f"{path} is too large: it has {size / 1e6:.0f} MB, of at most {most / 1e6:.0f}")
         stream.seek(0)
-        return stream.read().decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+        return stream.read().decode(encoding)
 
 
 def parse_json(text: str, cannot: str) -> Any:

@@ -133,3 +133,58 @@ def test_a_hub_model_is_loaded_like_a_folder(monkeypatch, folder):
 def test_a_hub_id_that_is_no_id():
     with pytest.raises(InputError, match=r"cannot be fetched"):
         load_composer("some one/mo del")
+
+
+SPOILED = [
+    ("config.json", ("heads",), 0, "heads must be a whole number from 1 on, not 0"),
+    ("config.json", ("heads",), None, "heads must be a whole number from 1 on, not None"),
+    ("config.json", ("backbone_options",), [1], "backbone_options be names with values"),
+    ("config.json", ("backbone_options", "layers"), [1, 10**30, 1, 1], f"layers is {10**30}, and no"),
+    ("config.json", ("text_layers",), 10**30, f"text_layers is {10**30}, and no"),
+    ("config.json", ("text_width",), 2**26, "do not fit its config.json"),
+    ("config.json", ("vocab_size",), 10**12, "vocab_size is 1000000000000, and no model has more than"),
+    ("config.json", ("text_width",), {"a": [1]}, "text_width must be a whole number from 1 on, not {'a': [1]}"),
+    ("preprocessor_config.json", ("mean",), "x", "cannot be loaded"),
+    ("preprocessor_config.json", ("std",), 0, "makes no numbers of pictures: look at mean and std"),
+    ("preprocessor_config.json", ("fill",), [1], "cannot be loaded"),
+    ("preprocessor_config.json", ("image_size",), 10**9, "image_size must be a whole number from 1 to 16384"),
+    ("preprocessor_config.json", ("image_size",), 64, "its processor and its network have different image_size"),
+    ("preprocessor_config.json", ("max_words",), {}, "cannot be loaded"),
+    ("tokenizer.json", ("model",), 3, "tokenizer.json is not a tokenizer"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "keys", "value", "message"), SPOILED)
+def test_values_of_another_kind_are_said_of_the_folder(tiny_folder, tmp_path, file, keys, value, message):
+    folder = shutil.copytree(tiny_folder, tmp_path / "m")
+    found = json.loads((folder / file).read_text())
+    inner = found
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    (folder / file).write_text(json.dumps(found))
+    with pytest.raises(InputError) as caught:
+        load_composer(folder)
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 1000
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json", "tokenizer.json"])
+def test_json_that_is_nested_too_deeply(tiny_folder, tmp_path, file):
+    folder = shutil.copytree(tiny_folder, tmp_path / "m")
+    (folder / file).write_text("[" * 100_000)
+    with pytest.raises(InputError, match=str(folder)):
+        load_composer(folder)
+
+
+@pytest.mark.parametrize("error", [ImportError("bitsandbytes is not there"), AssertionError(), IndexError("x")])
+def test_whatever_a_library_raises_is_said_of_the_folder(tiny_folder, monkeypatch, error):
+    """As the quantizers of transformers do that are not installed."""
+
+    def broken(*_, **__):
+        raise error
+
+    monkeypatch.setattr("mmgrad_explain.composers.reference_composer.ReferenceComposer.from_pretrained", broken)
+    with pytest.raises(InputError, match=rf"the model in {tiny_folder} cannot be loaded: "):
+        load_composer(tiny_folder)

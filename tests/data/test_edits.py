@@ -247,7 +247,7 @@ def test_trouble_on_the_way_is_said(source, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("pathlib.Path.write_bytes", full)
         with pytest.raises(
-            InputError, match=r"cannot write to .*: No space left on device; make room, then go on with"
+            InputError, match=r"cannot write to .*: No space left on device: free some space, .*, then go on with"
         ):
             build_edits(source, tmp_path / "set", OPTIONS)
 

@@ -192,7 +192,7 @@ def test_a_full_disk_is_said(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(scene_sets, "_open_journal", lambda _: Full())
-        with pytest.raises(InputError, match="No space left on device; make room, then --resume"):
+        with pytest.raises(InputError, match=r"No space left on device: free some space, .*, then --resume"):
             build_scenes(tmp_path / "a", 4, SMALL)
     with pytest.raises(InputError, match=r"cannot write to .*: No such file"):
         scene_files.write_scenes(tmp_path / "missing", SMALL, 0, 1)

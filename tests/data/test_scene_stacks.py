@@ -132,6 +132,6 @@ def test_a_set_that_is_made_smaller_never_names_what_is_gone(whole, tmp_path, mo
 
 def test_nothing_is_left_where_writing_fails(tmp_path):
     (tmp_path / "references").mkdir()
-    with pytest.raises(InputError, match=r"cannot write to .*: No such file or directory; make room"):
+    with pytest.raises(InputError, match=r"cannot write to .*: No such file or directory: check its name, then"):
         write_scenes(tmp_path, STACKS, 0, 1)
     assert list((tmp_path / "references").iterdir()) == []

@@ -80,7 +80,8 @@ def test_freezing():
     ("sizes", "message"),
     [
         ({"image_sice": 32}, "unknown key 'model.sizes.image_sice': did you mean 'image_size'?"),
-        ({**SIZES, "heads": 3}, "model.sizes do not fit together"),
+        ({**SIZES, "heads": 3}, "heads must divide text_width"),
+        ({**SIZES, "embed_dim": 0}, "embed_dim must be a whole number from 1 on, not 0"),
         ({**SIZES, "backbone": "resnet10tt"}, "timm backbone 'resnet10tt' cannot be used"),
     ],
 )

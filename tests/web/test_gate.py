@@ -24,10 +24,15 @@ def folder(tmp_path):
 def ask(folder):
     """The status that a request gets, and the body that reached the server."""
 
-    def call(path, method="GET", body=b"", host=b"127.0.0.1:7860", *, local=True, kind="http", parts=1):
+    def call(
+        path, method="GET", body=b"", host=b"127.0.0.1:7860", *, local=True, kind="http", parts=1, more=(), broken=None
+    ):
         reached, sent = [], []
 
         async def server(scope, receive, send):
+            if broken is not None:
+                raise broken
+            seen[:] = scope.get("headers", [])
             received = b""
             while method == "POST":
                 message = await receive()
@@ -35,7 +40,8 @@ def ask(folder):
                 if not message.get("more_body"):
                     break
             reached.append(received)
-            await send({"type": "http.response.start", "status": 200, "headers": []})
+            headers = [(b"Access-Control-Allow-Origin", b"*"), (b"x-frame-options", b"ALLOWALL"), (b"x-own", b"1")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
 
         size = -(-len(body) // parts) or 1
         pieces = [body[i : i + size] for i in range(0, len(body), size)] or [b""]
@@ -48,15 +54,18 @@ def ask(folder):
         async def send(message):
             sent.append(message)
 
-        headers = [] if host is None else [(b"host", host)]
+        headers = [*([] if host is None else [(b"host", host)]), *more]
         scope = {"type": kind, "path": path, "method": method, "headers": headers}
         answer = Gate(server, str(folder), local=local)(scope, receive, send)
         with ThreadPoolExecutor(
             1
         ) as pool:  # a browser's test in the same process leaves its loop running in this thread
             pool.submit(asyncio.run, answer).result()
+        answered[:] = sent[0].get("headers", [])
         return sent[0].get("status", sent[0].get("code")), reached[0] if reached else None
 
+    seen, answered = [], []
+    call.seen, call.answered = seen, answered
     return call
 
 
@@ -152,3 +161,60 @@ def test_other_names_than_this_machines(ask):
 def test_other_kinds(ask):
     assert ask("/", kind="websocket") == (1008, None)
     assert ask("/", kind="lifespan")[0] == 200
+
+
+JOIN, UPLOAD = "/gradio_api/queue/join", "/gradio_api/upload"
+
+
+@pytest.mark.parametrize("path", [JOIN, UPLOAD])
+def test_other_sites_change_nothing(ask, path):
+    """Browsers say which page a request is from; what says nothing of it is no browser."""
+    from_here = (
+        [], [(b"origin", b"http://127.0.0.1:7860")],
+        [(b"sec-fetch-site", b"same-origin")], [(b"sec-fetch-site", b"none")],
+    )  # fmt: skip
+    for more in from_here:
+        assert ask(path, "POST", b"{}", more=more)[0] == 200
+    from_elsewhere = (
+        [(b"origin", b"http://example.org")], [(b"origin", b"null")], [(b"origin", b"")],
+        [(b"origin", b"http://127.0.0.1:8000")],
+        [(b"sec-fetch-site", b"cross-site")], [(b"sec-fetch-site", b"same-site")],
+        [(b"origin", b"http://127.0.0.1:7860"), (b"sec-fetch-site", b"cross-site")],
+        [(b"origin", b"http://127.0.0.1:7860"), (b"origin", b"http://example.org")],
+    )  # fmt: skip
+    for more in from_elsewhere:
+        for local in (True, False):
+            assert ask(path, "POST", b"{}", more=more, local=local) == (403, None), more
+    assert ask("/", more=[(b"sec-fetch-site", b"cross-site")])[0] == 200  # a link to the page
+
+
+def test_what_a_request_claims_is_not_believed(ask):
+    claims = (b"X-Forwarded-Host", b"x-forwarded-proto", b"forwarded", b"x-original-url", b"x-gradio-server")
+    assert ask("/", more=[(name, b"example.org") for name in claims])[0] == 200
+    assert ask.seen == [(b"host", b"127.0.0.1:7860")]
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/gradio_api/file=/etc/passwd"])
+def test_what_every_answer_says(ask, path):
+    ask(path)
+    said = dict(ask.answered)
+    assert said[b"x-content-type-options"] == b"nosniff"
+    assert said[b"x-frame-options"] == b"DENY"
+    assert said[b"referrer-policy"] == b"same-origin"
+    policy = said[b"content-security-policy"].decode()
+    assert "default-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "http" not in policy
+    assert not any(name.lower().startswith(b"access-control") for name in said)
+    assert (b"x-own" in said) == (path == "/")
+
+
+def test_what_gradio_cannot_answer_is_one_line(ask, caplog):
+    assert ask(JOIN, "POST", b"{}", broken=KeyError("x")) == (400, None)
+    assert [record.getMessage() for record in caplog.records] == [f"POST {JOIN} cannot be answered: KeyError"]
+    assert caplog.records[0].exc_info is None
+
+
+@pytest.mark.parametrize("body", [b"[]", b"3", b"null", b'{"session_hash": "\\ud800"}', b'{"fn_index": 1'])
+def test_questions_of_another_form(ask, body):
+    assert ask(JOIN, "POST", body) == (400, None)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.printing import Table, show
 from mmgrad_explain.cli.progress import Steps
+from mmgrad_explain.cli.streams import write_json
 
 if TYPE_CHECKING:
     import argparse
@@ -72,18 +71,18 @@ def run(options: argparse.Namespace) -> int:
         with Steps() as steps:
             found = open_pictures(found, steps)
     if options.json:
-        sys.stdout.write(_as_json(found) + "\n")
+        write_json(_as_json(found))
     else:
         show(*_parts(found))
     return 0 if found.complete else 1
 
 
-def _as_json(found: CirSet) -> str:
+def _as_json(found: CirSet) -> dict[str, Any]:
     from dataclasses import asdict
 
     findings = [asdict(finding) for finding in found.findings]
     about = {"name": found.name, "root": str(found.root), "complete": found.complete}
-    return json.dumps({**about, **found.summary(), "findings": findings}, indent=2, ensure_ascii=False)
+    return {**about, **found.summary(), "findings": findings}
 
 
 def _parts(found: CirSet) -> Iterator[str | Table]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.places import saying_beside
 from mmgrad_explain.cli.printing import Table, show
 from mmgrad_explain.cli.progress import Steps
+from mmgrad_explain.cli.streams import write_json
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -118,13 +118,12 @@ def run(options: argparse.Namespace) -> int:
     for file in files:
         write_submission(found.submissions[file.name], file, overwrite=options.overwrite)
     report = _report(options.model, data, found, [str(file) for file in files])
-    text = json.dumps(report, indent=2, ensure_ascii=False)
     if options.out is not None:
         with atomic_file(options.out, overwrite=options.overwrite) as stream:
-            stream.write(text.encode() + b"\n")
+            stream.write(json.dumps(report, indent=2, ensure_ascii=False).encode() + b"\n")
     with saying_beside([options.out]):
         if options.json:
-            sys.stdout.write(text + "\n")
+            write_json(report)
         else:
             show(*_parts(report))
     return 0

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.printing import Table, show
 from mmgrad_explain.cli.progress import Steps
+from mmgrad_explain.cli.streams import write_json
 
 if TYPE_CHECKING:
     import argparse
@@ -82,15 +81,15 @@ def run(options: argparse.Namespace) -> int:
         except KeyboardInterrupt as stop:
             raise type(stop)("what was indexed is kept; the same command goes on") from None
         if options.json:
-            sys.stdout.write(_json(gallery, report) + "\n")
+            write_json(_json(gallery, report))
         else:
             show(*_parts(gallery, report))
     return 1 if report.unreadable else 0
 
 
-def _json(gallery: Gallery, report: IndexReport) -> str:
+def _json(gallery: Gallery, report: IndexReport) -> dict[str, Any]:
     place = {"gallery": gallery.address, "collection": gallery.collection, "model": gallery.about}
-    return json.dumps({**place, **asdict(report)}, indent=2, ensure_ascii=False)
+    return {**place, **asdict(report)}
 
 
 def _parts(gallery: Gallery, report: IndexReport) -> Iterator[str | Table]:

@@ -13,6 +13,7 @@ from mmgrad_explain.cli.failing import fail
 from mmgrad_explain.cli.parser import HelpfulParser
 from mmgrad_explain.cli.printing import note
 from mmgrad_explain.cli.stopping import stoppable
+from mmgrad_explain.cli.streams import prepare_streams
 from mmgrad_explain.errors import UnlockedWarning
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or as :func:`~mmgrad_explain.cli.failing.fail` says.
     """
+    if not prepare_streams():
+        return 2
     parser = build_parser()
     if "_ARGCOMPLETE" in os.environ:  # a shell asks what could come next
         from mmgrad_explain.cli.completing import complete

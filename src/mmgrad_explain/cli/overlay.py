@@ -16,6 +16,7 @@ from mmgrad_explain.cli.overlay_batches import draw_all
 from mmgrad_explain.cli.overlay_results import region_of, result_of, text_of
 from mmgrad_explain.cli.places import check_place, is_numbered, put, saying_beside
 from mmgrad_explain.cli.printing import complain, note, show
+from mmgrad_explain.cli.streams import as_sentence, write_json
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.notes import join_notes, texts_of
 
@@ -124,7 +125,9 @@ def add_parser(commands: Any) -> None:
         help="turbo, jet, viridis, magma, gray ... (default: %(default)s)",
     )
     add(
-        "--answer", metavar="ANSWER", help="what a model that answers in words might say (default: what it says itself)"
+        "--answer",
+        metavar="ANSWER",
+        help="what a model that answers in words might say (default: what it says itself)",
     )
     add(
         "--answer-part", action="append", default=[], metavar="PART",
@@ -144,16 +147,14 @@ def run(options: argparse.Namespace) -> int:
     """Draw the maps; every input is checked before anything is written."""
     from mmgrad_explain.images import open_image
 
+    options.text, options.answer = as_sentence(options.text), options.answer and as_sentence(options.answer)
+    options.answer_part = [as_sentence(part) for part in options.answer_part]
     if not options.text.strip():
         raise InputError('the text is empty: say what should change, for example "make it red"')
     _check_options(options)
     if options.images.count("-") + (options.target == "-") > 1:
         raise InputError("standard input (-) can be read only once")
-    several = "--phrases" if options.phrases else "--answer-part, repeated," if len(options.answer_part) > 1 else ""
-    if several and (options.target is not None or options.words or options.format == "npz"):
-        raise InputError(f"{several} draws pictures of one picture: it goes without --target, --words and --format npz")
-    if options.phrases and len(options.answer_part) > 1:
-        raise InputError("--phrases and several --answer-part are two questions: ask one of them")
+    several = _several(options)
     names = [Path(name).stem if name != "-" else "stdin" for name in options.images]
     target = None if options.target is None else open_image(_source(options.target))
     files = _outputs(options, names)
@@ -188,10 +189,20 @@ def run(options: argparse.Namespace) -> int:
         complain(f"{name} is left out", str(error))
     with saying_beside(files):
         if options.json:
-            sys.stdout.write(json.dumps(results, indent=2) + "\n")
+            write_json(results)
         else:
             show(*map(text_of, results))
     return 1 if failed else 0
+
+
+def _several(options: argparse.Namespace) -> str:
+    """The option that asks for several maps of each picture; empty where none does."""
+    several = "--phrases" if options.phrases else "--answer-part, repeated," if len(options.answer_part) > 1 else ""
+    if several and (options.target is not None or options.words or options.format == "npz"):
+        raise InputError(f"{several} draws pictures of one picture: it goes without --target, --words and --format npz")
+    if options.phrases and len(options.answer_part) > 1:
+        raise InputError("--phrases and several --answer-part are two questions: ask one of them")
+    return several
 
 
 def _answering(options: argparse.Namespace, images: list[Image.Image]) -> tuple[Composer, str | None]:

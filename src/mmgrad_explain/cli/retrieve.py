@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mmgrad_explain.cli.names import SCORES, check_name
 from mmgrad_explain.cli.places import check_place, put, saying_beside
 from mmgrad_explain.cli.printing import Table, show
+from mmgrad_explain.cli.streams import as_sentence, write_json
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"give {wanted}; got {len(options.query)} arguments: put quotes around the text")
     if going_on and options.session is None:
         raise InputError("--reference-hit needs --session FILE: the session whose hit is meant")
-    text = options.query[-1]
+    text = as_sentence(options.query[-1])
     session = Session.load(options.session) if going_on or _is_there(options.session) else None
     place = options.gallery or (session and session.place())
     if not place:
@@ -124,7 +123,7 @@ def run(options: argparse.Namespace) -> int:
     report |= {"sheet": sheet and str(sheet), "session": options.session and str(options.session)}
     with saying_beside([sheet, options.session]):
         if options.json:
-            sys.stdout.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+            write_json(report)
         else:
             show(*_parts(report))
     return 0

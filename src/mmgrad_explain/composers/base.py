@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 from torch import Tensor, nn
 
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.reading import is_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.familiarity import Familiarity
     from mmgrad_explain.images import Placement
     from mmgrad_explain.notes import Note
+
+_LARGEST_SIDE = 16_384  # pixels
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,16 @@ class ComposerInputs:
     notices: list[Note] = field(default_factory=list)
     answers: list[str] | None = None
     parts: PartsAsked | None = None
+
+
+def check_picture_side(side: object) -> None:
+    """Refuse what can be no side of a model's input, in pixels.
+
+    Raises:
+        InputError: It is none.
+    """
+    if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= _LARGEST_SIDE:
+        raise InputError(f"image_size must be a whole number from 1 to {_LARGEST_SIDE}, not {shown(side)}")
 
 
 class Encoder(Protocol):
@@ -67,6 +80,8 @@ def prepare_batch(
     if len(images) != len(texts) or (targets is not None and len(targets) != len(images)):
         counts = f"{len(images)} images, {len(texts)} texts" + (f", {len(targets)} targets" if targets else "")
         raise InputError(f"a batch needs one text (and one target, if any) for each image, got {counts}")
+    if not all(map(is_text, texts)):
+        raise InputError("text has halves of characters (lone surrogates), which no model reads: decode it anew")
     notices: list[Note] = []
     pixel_values, placements = encoder.encode_images(images)
     input_ids, attention_mask = encoder.encode_texts(texts, notices)

@@ -222,6 +222,8 @@ class ClipComposer(Composer):
         weights = read_weights(folder)
         with fitting(folder):
             combiner, clip = CombinerConfig(**config["combiner"]), CLIPConfig.from_dict(config["clip"])
+            if processor.image_size != clip.vision_config.image_size:
+                raise InputError(f"{folder}: its processor and its vision tower have different image_size")
             composer = fill(lambda: cls(CLIPModel(clip), processor, Combiner(combiner), name or folder.name), weights)
         return composer.eval()
 

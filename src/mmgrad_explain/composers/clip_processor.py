@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mmgrad_explain.composers.base import prepare_batch
+from mmgrad_explain.composers.base import check_picture_side, prepare_batch
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import fit as fit_picture
 from mmgrad_explain.notes import Note
+from mmgrad_explain.reading import read_json, read_text, reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,15 +137,14 @@ class ClipProcessor:
         from tokenizers import Tokenizer
 
         folder = Path(folder)
-        try:
-            options: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-            tokenizer = Tokenizer.from_str((folder / TOKENIZER_FILE).read_text(encoding="utf-8"))
+        with reading(f"{folder} holds no usable processor"):
+            options: dict[str, Any] = read_json(folder / CONFIG_FILE)
+            check_picture_side(options.get("image_size", 1))
+            text = read_text(folder / TOKENIZER_FILE)
+            with reading(f"{folder / TOKENIZER_FILE} is not a tokenizer"):
+                tokenizer = Tokenizer.from_str(text)
             options.pop("processor_class", None)
             return cls(tokenizer, **options)
-        except (OSError, ValueError, TypeError) as error:
-            raise InputError(f"{folder} holds no usable processor: {error}") from error
-        except Exception as error:  # the tokenizers library raises bare Exception for a file it cannot parse
-            raise InputError(f"{folder / TOKENIZER_FILE} is not a tokenizer: {error}") from error
 
     @classmethod
     def from_clip(cls, model: str, config: Any, fit: str) -> ClipProcessor:

@@ -7,6 +7,7 @@ the last grid before any text is mixed in whose places all have a gradient, and 
 
 from __future__ import annotations
 
+import operator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -210,7 +211,7 @@ class FusionComposer(Composer):
         tower = two_towers(load_composer(folder / TOWER))
         weights = read_weights(folder)
         with fitting(folder):
-            sizes = Sizes(**config["sizes"])
+            sizes = Sizes(**{name: operator.index(size) for name, size in config["sizes"].items()})
             fusion = fill(lambda: build_fusion(config["method"], sizes, config["options"]), weights)
         prompt = config.get("prompt", PROMPT)
         return cls(tower, config["method"], fusion, prompt=prompt, name=name or folder.name).eval()

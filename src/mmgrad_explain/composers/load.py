@@ -107,7 +107,28 @@ def _fetch_model(hub_id: str, *, open_clip: bool, local_files_only: bool) -> Pat
 
 def _from_folder(folder: Path, name: str, *, open_clip: bool = False, local_files_only: bool = False) -> Composer:
     with reading(f"the model in {folder} cannot be loaded"):  # transformers, timm and others raise all sorts of things
-        return _read(folder, name, open_clip=open_clip, local_files_only=local_files_only)
+        composer = _read(folder, name, open_clip=open_clip, local_files_only=local_files_only)
+        _try(composer)
+    return composer
+
+
+def _try(composer: Composer) -> None:
+    """Have a picture and a text prepared, so that settings no processor can use are found here.
+
+    Raises:
+        InputError: The pixels are no numbers.
+    """
+    import torch
+    from PIL import Image
+
+    picture, text = Image.new("RGB", (32, 32)), "a"
+    prompts = getattr(getattr(composer, "processor", None), "prompts", None)
+    if prompts is not None:  # of a model that would give an answer else
+        prompts([picture], [text])
+        return
+    tensors = composer.preprocess([picture], [text]).tensors.values()
+    if not all(torch.isfinite(one).all() for one in tensors if one.is_floating_point()):
+        raise InputError(f"{composer.name} makes no numbers of pictures: look at mean and std of its preprocessing")
 
 
 def _read(folder: Path, name: str, *, open_clip: bool, local_files_only: bool) -> Composer:

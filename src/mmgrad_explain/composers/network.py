@@ -21,6 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.reading import shown
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -51,6 +54,15 @@ class NetworkConfig:
     backbone_options: dict[str, Any] = field(
         default_factory=lambda: {"layers": [1, 2, 2, 1], "channels": [32, 64, 128, 128], "stem_width": 16, "groups": 4}
     )
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "vocab_size", "max_words", "text_width", "text_layers", "heads", "feature_width",
+                     "embed_dim"):  # fmt: skip
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise InputError(f"{name} must be a whole number from 1 on, not {shown(value)}")
+        if self.text_width % self.heads or not isinstance(self.backbone_options, dict):
+            raise InputError("heads must divide text_width, and backbone_options be names with values")
 
     @property
     def grid(self) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from mmgrad_explain.composers.files import CONFIG, read_config
+from mmgrad_explain.composers.files import CONFIG, check_sizes, read_config
 from mmgrad_explain.composers.generative_families import FAMILIES as GENERATIVE
 from mmgrad_explain.composers.huggingface_families import FAMILIES
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.reading import read_json, reason_of
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHT_FILES = (
@@ -58,9 +58,10 @@ def read_open_clip_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG_FILE
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+        config = read_json(path)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} cannot be read: {reason_of(error)}") from error
     if not isinstance(config, dict) or not isinstance(config.get("model_cfg"), dict):
         raise InputError(f"{path} describes no model: it has no model_cfg")
+    check_sizes(config, str(path))
     return config

@@ -121,6 +121,9 @@ class ReferenceComposer(Composer):
         with fitting(folder):
             sizes = network_config(config)
             network = fill(lambda: build_network(sizes), weights)
-        composer = cls(network, ReferenceProcessor.from_pretrained(folder), name or folder.name).eval()
+        processor = ReferenceProcessor.from_pretrained(folder)
+        if processor.image_size != sizes.image_size:
+            raise InputError(f"{folder}: its processor and its network have different image_size")
+        composer = cls(network, processor, name or folder.name).eval()
         composer.familiarity = Familiarity.load(folder)
         return composer

@@ -8,11 +8,12 @@ gallery of a split is ``gallery.SPLIT.txt`` or ``gallery.txt``, one path a line,
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.data.cir_reading import Damaged, need, texts
 from mmgrad_explain.data.cir_sets import CirTriplet
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.reading import parse_json
 
 if TYPE_CHECKING:
     from mmgrad_explain.data.cir_reading import Reading
@@ -52,9 +53,9 @@ def read_jsonl(reading: Reading) -> None:
 
 def _triplet(number: int, line: str) -> tuple[CirTriplet, str]:
     try:
-        entry: Any = json.loads(line)
-    except ValueError as error:
-        raise Damaged(f"is not JSON: {error}") from error
+        entry: Any = parse_json(line, "is not JSON")
+    except InputError as error:
+        raise Damaged(str(error)) from error
     if not isinstance(entry, dict):
         raise Damaged("is not an object")
     captions = texts(entry, "captions") if "captions" in entry else (need(entry, "text"),)

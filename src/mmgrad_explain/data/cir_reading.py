@@ -6,7 +6,6 @@ damaged becomes a finding, and nothing is dropped without one.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from mmgrad_explain.data.below import leads_out
 from mmgrad_explain.data.cir_checks import gallery_findings, query_findings
 from mmgrad_explain.data.cir_sets import CirSet, CirTriplet, Finding, ImageIndex, level_of, used_pictures, worst_first
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.reading import MOST_ANNOTATIONS, parse_json, read_text, reason_of
 from mmgrad_explain.text_lines import split_lines, trimmed
 
 if TYPE_CHECKING:
@@ -79,11 +80,11 @@ class Reading:
     def text(self, part: str, file: Path) -> str | None:
         """A text file's content; None, with a finding, where it cannot be read."""
         try:
-            return file.read_bytes().decode("utf-8-sig")
+            return read_text(file, MOST_ANNOTATIONS, "utf-8-sig")
         except FileNotFoundError:
             self.note(level_of(part), part, "file missing", [self.short(file)], "it belongs to the annotations")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = f"{self.short(file)}: {' '.join(str(error).split())}"
+        except InputError as error:
+            reason = f"{self.short(file)}: {reason_of(error.__cause__ or error)}"
             self.note(level_of(part), part, "file unreadable", [reason], "fetch it again")
         return None
 
@@ -93,9 +94,9 @@ class Reading:
         if text is None:
             return kind()
         try:
-            found = json.loads(text)
-        except ValueError as error:
-            reason = f"{self.short(file)}: {error}"
+            found = parse_json(text, "no JSON")
+        except InputError as error:
+            reason = f"{self.short(file)}: {reason_of(error.__cause__ or error)}"
             self.note(level_of(part), part, "file is not JSON, or breaks off", [reason], "fetch it again")
             return kind()
         if not isinstance(found, kind):

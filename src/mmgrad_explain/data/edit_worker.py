@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.instances import Photo
 
 _QUALITY = 95
+_LONGEST_KEY, _LONGEST_CLASS = 120, 80  # bytes, in the name of a file
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,23 @@ class Made:
 
 def photo_number(name: str) -> int:
     """Give a number that depends on a photograph's name alone."""
-    return zlib.crc32(name.encode())
+    return zlib.crc32(name.encode(errors="surrogateescape"))
 
 
 def photo_keys(names: Iterable[str]) -> dict[str, str]:
     """Give each photograph a name that can be part of a file's name; no two the same."""
     keys = {name: re.sub(r"[^\w-]+", "-", name.rpartition(".")[0] or name) for name in names}
-    taken = Counter(keys.values())
-    return {name: key if taken[key] == 1 else f"{key}-{photo_number(name):08x}" for name, key in keys.items()}
+    short = {name: _shortened(key, _LONGEST_KEY) for name, key in keys.items()}
+    taken = Counter(short.values())
+    return {
+        name: key if taken[key] == 1 and key == keys[name] else f"{key}-{photo_number(name):08x}"
+        for name, key in short.items()
+    }
+
+
+def _shortened(text: str, most: int) -> str:
+    """The beginning of a text, of at most so many bytes: a file's name has up to 255."""
+    return text.encode()[:most].decode(errors="ignore")
 
 
 def make_triplets(photo: Photo, key: str, options: EditOptions, making: Making) -> Made:
@@ -82,9 +92,8 @@ def make_triplets(photo: Photo, key: str, options: EditOptions, making: Making) 
 
 
 def _files(photo: Photo, key: str, edits: list[Edit], making: Making) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
-    ids = [
-        f"{key}_{i}_{edit.kind}_{re.sub(r'[^a-z0-9]+', '-', edit.class_name.lower())}" for i, edit in enumerate(edits)
-    ]
+    classes = [re.sub(r"[^a-z0-9]+", "-", edit.class_name.lower())[:_LONGEST_CLASS] for edit in edits]
+    ids = [f"{key}_{i}_{edit.kind}_{name}" for i, (edit, name) in enumerate(zip(edits, classes, strict=True))]
     plain = f"references/{key}.{making.format}"  # the photograph as it is
     licence = photo.licence or Licence(making.licence)
     files: dict[str, bytes] = {}

@@ -38,7 +38,7 @@ from mmgrad_explain.data.set_workers import prepare_worker
 from mmgrad_explain.data.triplets import Triplet, read_triplets, write_triplets
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.locking import locked
-from mmgrad_explain.writing import atomic_file
+from mmgrad_explain.writing import advice_on, atomic_file
 
 if TYPE_CHECKING:
     import os
@@ -181,7 +181,9 @@ def _commit(out: Path, journal: Any, made: Made) -> None:
         for path, content in made.files.items():
             put_picture(out / path, content)
     except OSError as error:
-        raise InputError(f"cannot write to {out}: {error.strerror}; make room, then go on with --resume") from error
+        raise InputError(
+            f"cannot write to {out}: {error.strerror}: {advice_on(error)}, then go on with --resume"
+        ) from error
 
 
 # ---------------------------------------------------------------------------------------------------------------- work

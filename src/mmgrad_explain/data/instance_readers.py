@@ -6,12 +6,12 @@ in words and with names.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mmgrad_explain.data.below import leads_out
 from mmgrad_explain.data.instances import InstanceSet, Label, Licence, Photo
 from mmgrad_explain.errors import InputError, did_you_mean
+from mmgrad_explain.reading import MOST_ANNOTATIONS, is_text, parse_json, read_text, reading, shown
 from mmgrad_explain.text_lines import read_lines, trimmed
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ def read_coco(
     Raises:
         InputError: The JSON is not COCO's, ``ignore`` names no class of it, or none of its photographs is there.
     """
+    with reading(f"{annotations} is not a COCO annotation file"):
+        return _coco(images, annotations, segments, ignore)
+
+
+def _coco(images: Path, annotations: Path, segments: Path | None, ignore: Collection[str]) -> InstanceSet:
     data = _read_json(annotations)
     missing = [key for key in ("images", "annotations", "categories") if not isinstance(_get(data, key), list)]
     if missing:
@@ -63,7 +68,7 @@ def read_coco(
     for entry in data["images"]:
         name, key = _get(entry, "file_name"), _get(entry, "id")
         if not isinstance(name, str) or key is None:
-            _note(problems, "image entry without id or file_name", str(entry)[:60])
+            _note(problems, "image entry without id or file_name", shown(entry)[:60])
         elif not labels.get(key):
             _note(problems, "photograph without a usable annotation", name)
         elif leads_out(name):
@@ -111,7 +116,7 @@ def _panoptic_labels(
     for entry in annotations:
         key, picture = _get(entry, "image_id"), _get(entry, "file_name")
         if key is None or not isinstance(picture, str):
-            _note(problems, "annotation without image_id or file_name", str(entry)[:60])
+            _note(problems, "annotation without image_id or file_name", shown(entry)[:60])
             continue
         if leads_out(picture):
             _note(problems, "panoptic picture outside of its folder", picture)
@@ -169,7 +174,9 @@ def read_index_masks(
             continue
         mask = masks.pop(_key(path, images), None)
         name = path.relative_to(images).as_posix()
-        if mask is None:
+        if not is_text(name):
+            _note(problems, "photograph whose name is not UTF-8", name.encode(errors="replace").decode())
+        elif mask is None:
             _note(problems, "photograph without a mask", name)
         else:
             photos.append(Photo(name, path, wanted, "index", mask, licence, objects == "components", empty))
@@ -221,13 +228,9 @@ def _licence(entry: Mapping[str, Any], licences: Mapping[Any, Any]) -> Licence |
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text("utf-8"))
+        return parse_json(read_text(path, MOST_ANNOTATIONS), f"{path} is not JSON, or breaks off")
     except FileNotFoundError:
         raise InputError(f"no such file: {path}") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON, or breaks off: {error}") from error
 
 
 def _get(entry: object, key: str) -> Any:

@@ -116,7 +116,9 @@ class Photo:
         found: list[Instance] = []
         for label in labels:
             try:
-                mask = decode_segmentation(label.form, height, width) if ids is None else np.asarray(ids == label.form)
+                with reading("its mask cannot be read"):
+                    drawn = ids is not None
+                    mask = np.asarray(ids == label.form) if drawn else decode_segmentation(label.form, height, width)
             except InputError as error:
                 problems.append(f"{label.class_name}: {error}")
                 continue

@@ -18,6 +18,7 @@ from mmgrad_explain.data.scene_text import PLACE_SHARE, RELATION_SHARE
 from mmgrad_explain.data.scenes import scenes
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
+from mmgrad_explain.writing import advice_on
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,7 +118,9 @@ def write_scenes(out: Path, options: SceneSetOptions, start: int, stop: int) -> 
                 for index, scene in enumerate(some, first):
                     records += scene_records(scene, index, files.put)
     except OSError as error:
-        raise InputError(f"cannot write to {out}: {error.strerror}; make room, then go on with --resume") from error
+        raise InputError(
+            f"cannot write to {out}: {error.strerror}: {advice_on(error)}, then go on with --resume"
+        ) from error
     line = json.dumps({"scenes": (start, stop), "records": records}).encode() + b"\n"
     return line, seconds, time.thread_time() - entered
 

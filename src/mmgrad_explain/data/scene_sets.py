@@ -39,7 +39,7 @@ from mmgrad_explain.data.set_workers import prepare_worker
 from mmgrad_explain.data.triplets import FILE
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.locking import locked
-from mmgrad_explain.writing import atomic_file
+from mmgrad_explain.writing import advice_on, atomic_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -129,7 +129,7 @@ def _commit(out: Path, journal: BinaryIO, line: bytes) -> int:
         journal.write(line)
         journal.flush()
     except OSError as error:
-        raise InputError(f"cannot write to {out}: {error.strerror}; make room, then --resume") from error
+        raise InputError(f"cannot write to {out}: {error.strerror}: {advice_on(error)}, then --resume") from error
     return place
 
 

@@ -20,7 +20,8 @@ import numpy as np
 from mmgrad_explain.data.below import leads_out
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
-from mmgrad_explain.text_lines import read_lines
+from mmgrad_explain.reading import MOST_ANNOTATIONS, parse_json, read_text, reason_of
+from mmgrad_explain.text_lines import split_lines
 from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:
@@ -213,8 +214,8 @@ def _open_stack(file: str) -> npt.NDArray[Any]:
         found = np.load(file, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise InputError(f"no such file: {file}") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{file} is not a NumPy file, or damaged: {error}") from error
+    except Exception as error:
+        raise InputError(f"{file} is not a NumPy file, or damaged: {reason_of(error)}") from error
     if not isinstance(found, np.ndarray):
         found.close()
         raise InputError(f"{file} is an archive of arrays, not one: write it with numpy.save")
@@ -236,19 +237,14 @@ def read_triplets(folder: str | os.PathLike[str], *, fold: int | None = None) ->
     """
     file = Path(folder) / FILE
     try:
-        lines = read_lines(file)
+        lines = split_lines(read_text(file, MOST_ANNOTATIONS))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{folder} is not a triplet set: it holds no {FILE}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read: {error}") from error
     triplets: list[Triplet] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{file}, line {number} is damaged: {error}") from error
+        record = parse_json(line, f"{file}, line {number} is damaged")
         if not isinstance(record, dict):
             raise InputError(f"{file}, line {number} is not a record")
         try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from transformers import TrainerCallback
 
-from mmgrad_explain.errors import InputError
+from mmgrad_explain.reading import reading
 from mmgrad_explain.terminal import Bar, is_terminal
 from mmgrad_explain.text_lines import read_lines
 from mmgrad_explain.training.run_folder import EMA_FILE
@@ -34,11 +34,9 @@ class MetricsFile(TrainerCallback):  # type: ignore[misc]
     def __init__(self, path: Path, until: int = 0) -> None:
         self.path = path
         if path.exists():
-            try:
+            with reading(f"{path} cannot be read"):
                 lines = [line for line in read_lines(path) if line.endswith("}")]
                 kept = [line for line in lines if json.loads(line)["step"] <= until]
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise InputError(f"{path} cannot be read: {error}") from error
             with atomic_file(path, overwrite=True) as stream:
                 stream.write("".join(f"{line}\n" for line in kept).encode())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ import torch
 
 from mmgrad_explain.errors import InputError, did_you_mean
 from mmgrad_explain.grounding import grounding_targets
+from mmgrad_explain.reading import MOST_ANNOTATIONS, parse_json, read_text, reading, shown
 from mmgrad_explain.training.pseudo_masks import PseudoMasks
 
 if TYPE_CHECKING:
@@ -179,10 +179,8 @@ def _singulars(word: str) -> set[str]:
 
 
 def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}") from error
+    with reading(f"{path} cannot be read as JSON"):
+        return parse_json(read_text(path, MOST_ANNOTATIONS), f"{path} cannot be read as JSON")
 
 
 def _images(entries: Any) -> tuple[dict[Any, str], dict[str, tuple[int, int]]]:
@@ -204,7 +202,7 @@ def _coco(where: str, entry: Any, names: Mapping[Any, str], labels: Mapping[Any,
     label = entry.get("label", labels.get(entry.get("category_id")))
     if label is None:
         raise InputError(
-            f"{where} has no label, and its category_id {entry.get('category_id')!r} is not explained: pass "
+            f"{where} has no label, and its category_id {shown(entry.get('category_id'))} is not explained: pass "
             "annotations=, a COCO file with categories"
         )
     x, y, width, height = _numbers(where, entry.get("bbox"), 4, "bbox must be [x, y, w, h]")
@@ -218,7 +216,7 @@ def _plain(path: Path, name: str, rows: Any) -> tuple[Detection, ...]:
     for index, row in enumerate(rows):
         where = f"{path}, {name!r}, box {index}"
         if not isinstance(row, list) or len(row) != 6:
-            raise InputError(f"{where} must be [x0, y0, x1, y1, score, label], got {row!r}")
+            raise InputError(f"{where} must be [x0, y0, x1, y1, score, label], got {shown(row)}")
         x0, y0, x1, y1 = _numbers(where, row[:4], 4, "must be [x0, y0, x1, y1, score, label]")
         made.append(_detection(where, (x0, y0, x1, y1), row[4], row[5]))
     return tuple(made)
@@ -234,5 +232,5 @@ def _detection(where: str, box: tuple[float, float, float, float], score: Any, l
 def _numbers(where: str, values: Any, count: int, what: str) -> list[float]:
     good = isinstance(values, list) and len(values) == count
     if not good or any(isinstance(v, bool) or not isinstance(v, int | float) or not math.isfinite(v) for v in values):
-        raise InputError(f"{where}: {what}, got {values!r}")
+        raise InputError(f"{where}: {what}, got {shown(values)}")
     return [float(value) for value in values]

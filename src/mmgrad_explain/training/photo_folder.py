@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from PIL.Image import Resampling
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
-from mmgrad_explain.reading import reading
+from mmgrad_explain.reading import read_json, reading
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -97,13 +96,11 @@ def share_of_name(stem: str) -> float:
 def _read_names(folder: Path) -> list[str]:
     path = folder / "labels.json"
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
+        names = read_json(path)
     except FileNotFoundError:
         raise InputError(
             f"{folder} has no labels.json: a folder of photos/, labels/ and labels.json is needed"
         ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not 1 < len(names) < 255:
         raise InputError(f"{path} must be a list of names, 2 to 254, the first one the background's")
     return names

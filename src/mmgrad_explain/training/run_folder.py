@@ -149,7 +149,7 @@ def _whole(checkpoint: Path) -> bool:
     """The trainer's state is what is written last."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return True
 
@@ -162,13 +162,11 @@ def load_best(path: Path, composer: Any) -> int | None:
     """
     if not path.exists():
         return None
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    try:
+    with reading(f"{path} cannot be read"):
         with safe_open(path, "pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
             step = int(file.metadata()["step"])
         composer.load_state_dict(weights)
-    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
     return step

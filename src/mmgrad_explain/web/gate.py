@@ -8,10 +8,14 @@ this is needed here, so that everything which is not listed is refused.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.reading import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, MutableMapping
@@ -32,6 +36,23 @@ _WRITTEN = re.compile(rf"{_PREFIX}/(queue/join|cancel/?|reset/?)")
 _UPLOAD = f"{_PREFIX}/upload"
 _FILE = f"{_PREFIX}/file="
 _LOCAL = ("127.0.0.1", "localhost", "[::1]")
+_CLAIMS = (b"x-forwarded-", b"forwarded", b"x-original-", b"x-real-ip", b"x-gradio-", b"x-direct-url")
+"""Beginnings of headers by which a request says where it comes from, or where the page is; none is believed."""
+_HEADERS = {
+    b"content-security-policy": (
+        b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+        b"img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
+        b"connect-src 'self' data: blob:; object-src 'none'; base-uri 'self'; form-action 'self'; "
+        b"frame-ancestors 'none'"
+    ),
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
+    b"referrer-policy": b"same-origin",
+    b"cross-origin-resource-policy": b"same-origin",
+}
+"""What every answer says: other sites may not show the page or what is in it, and the page loads from itself alone.
+Gradio's scripts stand in the page and make functions of text, so that these two have to be allowed."""
+_log = logging.getLogger("uvicorn.error")
 
 
 class Gate:
@@ -54,22 +75,35 @@ class Gate:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
+        scope = {**scope, "headers": [one for one in scope["headers"] if not one[0].lower().startswith(_CLAIMS)]}
+        send, begun = _with_headers(send)
         refused = (404, "not found") if scope["type"] != "http" else self._refused(scope)
         if refused is None and scope["method"] == "POST" and scope["path"] != _UPLOAD:
             body = await _body(receive)
             refused = self._refused_body(body)
             receive = _again(body or b"", receive)
         if refused is None:
-            await self.app(scope, receive, send)
+            await self._answer(scope, receive, send, begun)
         elif scope["type"] == "http":
             await _say(send, *refused)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
+    async def _answer(self, scope: Message, receive: Receive, send: Send, begun: list[int]) -> None:
+        """Hand a request on; one that Gradio cannot make sense of is told so, and the terminal gets one line."""
+        try:
+            await self.app(scope, receive, send)
+        except Exception as error:  # noqa: BLE001  (whatever a strange question brings up there)
+            _log.warning("%s %s cannot be answered: %s", scope["method"], scope["path"], type(error).__name__)
+            if not begun:
+                await _say(send, 400, "this cannot be answered")
+
     def _refused(self, scope: Message) -> tuple[int, str] | None:
         path: str = scope["path"]
         if self.local and _host(scope) not in _LOCAL:
             return 403, "this page is open on this machine only: use http://127.0.0.1"
+        if scope["method"] not in ("GET", "HEAD") and not _from_here(scope):
+            return 403, "this page is asked by itself alone, not by other sites"
         if scope["method"] in ("GET", "HEAD"):
             if path.startswith(_FILE):
                 return None if self._own(path.removeprefix(_FILE)) else (403, "no such file is served")
@@ -89,9 +123,11 @@ class Gate:
         if body is None:
             return 413, "the question is too long"
         try:
-            said = json.loads(body or b"{}")
-        except (ValueError, RecursionError):
-            return 400, "the question is no JSON"
+            said = parse_json((body or b"{}").decode(errors="replace"), "the question is no JSON")
+        except InputError as error:
+            return 400, str(error)
+        if not isinstance(said, dict):
+            return 400, "the question is no object"
         for path in _paths(said):
             if not self._own(path):
                 return 403, "a picture must be uploaded first"
@@ -111,9 +147,42 @@ def _paths(said: Any) -> Iterator[str]:
             waiting += one
 
 
+def _header(scope: Message, wanted: bytes) -> str:
+    """A header's value in lower case; an empty one where it is not there, or twice."""
+    values = [value.decode("latin-1") for name, value in scope["headers"] if name == wanted]
+    return values[0].lower() if len(values) == 1 else ""
+
+
 def _host(scope: Message) -> str:
-    hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-    return re.sub(r":\d*$", "", hosts[0]).lower() if len(hosts) == 1 else ""
+    return re.sub(r":\d*$", "", _header(scope, b"host"))
+
+
+def _from_here(scope: Message) -> bool:
+    """Whether a request that changes something is not from another site's page; browsers say which it is from."""
+    site = _header(scope, b"sec-fetch-site")
+    if site:
+        return site in ("same-origin", "none")
+    if all(name != b"origin" for name, _ in scope["headers"]):
+        return True  # no browser
+    return _header(scope, b"origin").partition("://")[2] == _header(scope, b"host") != ""
+
+
+def _with_headers(send: Send) -> tuple[Send, list[int]]:
+    """Sends with what every answer says, and nothing that would let other sites read it; and what was begun."""
+    begun: list[int] = []
+
+    async def give(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            begun.append(message["status"])
+            kept = [
+                (name, value)
+                for name, value in message.get("headers", [])
+                if name.lower() not in _HEADERS and not name.lower().startswith(b"access-control-")
+            ]
+            message = {**message, "headers": [*kept, *_HEADERS.items()]}
+        await send(message)
+
+    return give, begun
 
 
 async def _body(receive: Receive) -> bytes | None:

@@ -16,6 +16,7 @@ from mmgrad_explain.composers.load import BUNDLED, load_composer
 from mmgrad_explain.devices import usable_device
 from mmgrad_explain.errors import InputError, MMGradError
 from mmgrad_explain.example_inputs import example_inputs
+from mmgrad_explain.reading import shown
 from mmgrad_explain.web.examples import kind_for
 
 if TYPE_CHECKING:
@@ -89,8 +90,7 @@ class Models:
         Raises:
             InputError: The page does not offer it.
         """
-        if name not in self.names:
-            raise InputError(f"the page has no model {name!r}: choose one of {', '.join(self.names)}")
+        self._check(name)
         if name != AUTOMATIC:
             return name, ""
         with self.lock:
@@ -106,6 +106,10 @@ class Models:
     def example_kind(self) -> str:
         """The kind of examples whose words that model knows."""
         return kind_for(self.composer(self.example_model))
+
+    def _check(self, name: str) -> None:
+        if not isinstance(name, str) or name not in self.names:
+            raise InputError(f"the page has no model {shown(name)}: choose one of {', '.join(self.names)}")
 
     def composer(self, name: str) -> Composer:
         """A model by the name that :meth:`name_for` gave.
@@ -125,6 +129,7 @@ class Models:
         Raises:
             InputError: It cannot be loaded.
         """
+        self._check(name)
         if name == AUTOMATIC:
             first, *others = (self.abilities(one) for one in BUNDLED)
             for other in others:

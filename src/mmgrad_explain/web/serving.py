@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mmgrad_explain.errors import InputError
@@ -72,6 +73,7 @@ def running(
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mmgrad-page-"))
         stack.enter_context(_environment(folder))
         need_gradio()
+        stack.enter_context(_one_line_of_errors())
         from mmgrad_explain.web.gate import Gate
         from mmgrad_explain.web.models import Models
         from mmgrad_explain.web.page import build, look
@@ -123,6 +125,25 @@ def _no_word_of_ports() -> Iterator[None]:
         yield
     finally:
         log.removeFilter(is_about_something_else)
+
+
+@contextmanager
+def _one_line_of_errors() -> Iterator[None]:
+    """Keep Gradio from printing a traceback for each question that it cannot make sense of.
+
+    Errors of the page's own functions do not come this far.
+    """
+    from gradio import queueing
+
+    def print_exc(*_: object, **__: object) -> None:
+        sys.stderr.write(f"note: a question that makes no sense was refused ({type(sys.exception()).__name__})\n")
+
+    before = queueing.traceback
+    queueing.traceback = SimpleNamespace(print_exc=print_exc)
+    try:
+        yield
+    finally:
+        queueing.traceback = before
 
 
 def serve(limits: Limits, *, out: TextIO | None = None, **options: Any) -> None:
@@ -208,6 +229,7 @@ def _environment(folder: str) -> Iterator[None]:
         "GRADIO_EXAMPLES_CACHE": os.path.join(folder, "examples"),  # noqa: PTH118
         "GRADIO_ANALYTICS_ENABLED": "False",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "FORWARDED_ALLOW_IPS": "",  # what a request claims to be forwarded for is not believed
     }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)

@@ -153,7 +153,9 @@ def test_micro_batches_are_batches_whose_mean_is_descended(objective, micro, tmp
     start = objective().state_dict()
     trained = trainer.model.state_dict()
     for name, value in made.state_dict().items():
-        torch.testing.assert_close(trained[name], value, rtol=1e-4, atol=1e-6, msg=name)
+        torch.testing.assert_close(
+            trained[name], value, rtol=1e-4, atol=1e-6, msg=lambda said, name=name: f"{name}: {said}"
+        )
     assert max(float((trained[name] - value).abs().max()) for name, value in start.items() if name in trained) > 1e-2
 
 

@@ -111,7 +111,7 @@ def test_the_maps_of_parts_are_those_drawn_of_the_whole(objective, tiny_processo
 
 def test_micro_batches_are_batches_whose_mean_is_descended(objective, micro, tmp_path, monkeypatch):
     """Four steps of two micro-batches, against the same written out; the loss comes in at step 2, by a ramp."""
-    steps, rate = 4, 0.05
+    steps, rate = 4, 0.01
     grounding = {"warm_start": 0.5, "ramp": 0.5, "target_side": SURE}
     config = micro(
         steps=steps, grounding=grounding, optimizer={"lr": rate, "warmup": 2}, evaluation={"every": 0, "maps": 0}
@@ -153,8 +153,10 @@ def test_micro_batches_are_batches_whose_mean_is_descended(objective, micro, tmp
     start = objective().state_dict()
     trained = trainer.model.state_dict()
     for name, value in made.state_dict().items():
-        torch.testing.assert_close(trained[name], value, rtol=1e-4, atol=1e-6, msg=name)
-    assert max(float((trained[name] - value).abs().max()) for name, value in start.items() if name in trained) > 1e-2
+        torch.testing.assert_close(
+            trained[name], value, rtol=1e-4, atol=1e-5, msg=lambda said, name=name: f"{name}: {said}"
+        )
+    assert max(float((trained[name] - value).abs().max()) for name, value in start.items() if name in trained) > 2e-3
 
 
 def _descent(model, rate, trainer):

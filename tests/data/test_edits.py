@@ -335,3 +335,10 @@ def test_packages_that_are_not_there_are_left_out(monkeypatch):
 
     monkeypatch.setattr(edit_manifest, "version", version)
     assert edit_manifest._versions().keys() == {"mmgrad_explain", "python", "numpy", "pillow"}
+
+
+def test_long_names_fit_into_the_name_of_a_file():
+    names = ["é" * 120 + "a.jpg", "é" * 120 + "b.jpg", "folder/" * 60 + "c.jpg", "\udce9.jpg"]
+    keys = photo_keys(names)
+    assert len(set(keys.values())) == len(names)
+    assert all(len(key.encode()) <= 130 for key in keys.values())

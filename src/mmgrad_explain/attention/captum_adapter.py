@@ -117,6 +117,11 @@ class MMGradAttribution(Attribution):  # type: ignore[misc]
                 f"inputs: {len(pictures)} pictures, but the layer ran {len(explanation.calls)} time(s); hand the "
                 "others over as additional_forward_args"
             )
+        if explanation.lies_on and explanation.lies_on[: len(pictures)] != tuple(range(len(pictures))):
+            raise InputError(
+                f"inputs: the maps of the layer lie on {', '.join(explanation.pictures[one] for one in explanation.lies_on)}"
+                "; choose a layer that runs once on each of the inputs"
+            )
         found = explanation.calls
         if not relu_attributions:
             found = tuple(_mean_of_signed(explanation.signed, index) for index in range(len(pictures)))

@@ -46,14 +46,18 @@ def draw_overlay(
 
     if words and explanation.words is None:
         raise InputError("words: the explanation has none; ask for them with words=True when explaining")
-    wanted = [(image, explanation.images, False)]
-    if target is not False and len(explanation.calls) > 1 and (target is not None or explanation.targets is not None):
+    sides = explanation.sides
+    if image is not None:
+        explanation.call_of()
+    wanted = [(image, explanation.images, False)] if False in sides else []
+    if target is not False and True in sides and (target is not None or explanation.targets is not None or not wanted):
         wanted.append((target, explanation.targets, True))
     pictures: list[Image.Image] = []
     for given, known, of_target in wanted:
         explanation.heatmap(index, target=of_target, size=(1, 1))  # is there such a sample?
         if given is None and known is None:
-            raise InputError("image: the explanation does not know its picture, so pass image=")
+            which = "target" if of_target else "image"
+            raise InputError(f"{which}: the explanation does not know its picture, so pass {which}=")
         pictures.append(open_image(given) if given is not None or known is None else known[index])
     height = tile_height(pictures, most)
     tiles: list[Any] = []

@@ -37,8 +37,8 @@ class Explanation:
     """Where a model looked, for each sample of a batch.
 
     Attributes:
-        calls: The maps of each call of the target layer, (B, h, w) float32, at least 0; where one tower takes a
-            reference and a target, the first is the reference's and the second the target's.
+        calls: The maps of each call of the target layer, (B, h, w) float32, at least 0; where the model takes several
+            pictures, in their order: the reference's first, then the target's.
         score: (B,) float32, what was explained.
         score_name: Name of the score.
         weighting: Name of the weighting.
@@ -49,7 +49,8 @@ class Explanation:
         flat: (B,) bool, the map has one value everywhere and says nothing.
         clipped: (B,) bool, all of the map was negative and cut off.
         notes: What a reader should know.
-        input_size: (H, W) in pixels of the model's input, where it is known.
+        input_size: (H, W) in pixels of the model's input, where it is known; of the first picture, where it takes
+            several.
         versions: Package, torch and Python.
         model: Name of the model.
         texts: The text of each sample.
@@ -59,6 +60,9 @@ class Explanation:
         target_placements: How each of these lies in the model's input.
         words: What each word of each text contributes to the score, where it was asked for (``words=``).
         answers: The answer that each score is of, where the model answers in words.
+        pictures: Names of the model's input pictures, in the order of its parameters, where they are known.
+        sizes: (H, W) in pixels of each of them.
+        lies_on: Which of them each of ``calls`` lies on, from 0; empty where it is not known.
     """
 
     calls: tuple[Tensor, ...]
@@ -82,11 +86,44 @@ class Explanation:
     target_placements: tuple[Placement, ...] | None = None
     words: tuple[tuple[Word, ...], ...] | None = None
     answers: tuple[str, ...] | None = None
+    pictures: tuple[str, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
+    lies_on: tuple[int, ...] = ()
 
     @property
     def maps(self) -> Tensor:
-        """(B, h, w) float32, at least 0: the maps of the first call."""
+        """(B, h, w) float32, at least 0: the first picture's, or of the first one that the layer hangs on."""
         return self.calls[0]
+
+    @property
+    def sides(self) -> tuple[bool, ...]:
+        """Which maps there are: False for the reference's, True for the target's."""
+        if not self.lies_on:
+            return (False, True)[: len(self.calls)]
+        return tuple(target for target in (False, True) if int(target) in self.lies_on)
+
+    def call_of(self, *, target: bool = False) -> int:
+        """Give the index in ``calls`` of the reference's map, or the target's.
+
+        Raises:
+            InputError: there is none.
+        """
+        if target in self.sides:
+            return self.lies_on.index(int(target)) if self.lies_on else int(target)
+        if target:
+            raise InputError(
+                "target: the layer ran once, so there is no map of a target; hand the model a target too"
+                if len(self.pictures) < 2
+                else f"target: the layer does not run on {self.pictures[1]!r}, so there is no map of it; choose another"
+            )
+        raise InputError(
+            f"the map is of {self.pictures[self.lies_on[0]]!r}: the layer does not hang on {self.pictures[0]!r}; ask "
+            "with target=True, or choose another layer"
+        )
+
+    def size_of(self, *, target: bool = False) -> tuple[int, int] | None:
+        """Give (H, W) in pixels of the model's input that a map lies on, where it is known."""
+        return self.sizes[int(target)] if len(self.sizes) > int(target) else self.input_size
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -105,7 +142,10 @@ class Explanation:
         shape = " x ".join(map(str, self.maps.shape))
         calls = f", {len(self.calls)} calls" if len(self.calls) > 1 else ""
         notes = "".join(f"; note: {note}" for note in self.notes)
-        return f"Explanation({shape}{calls}; {self.weighting} of {self.score_name} at {', '.join(self.layers)}{notes})"
+        of = f" of {self.pictures[self.lies_on[0]]}" if len(self.pictures) > 1 else ""
+        return (
+            f"Explanation({shape}{of}{calls}; {self.weighting} of {self.score_name} at {', '.join(self.layers)}{notes})"
+        )
 
     def to(self, device: torch.device | str) -> Explanation:
         """Give the same explanation with all tensors on ``device``."""
@@ -161,7 +201,7 @@ class Explanation:
                 place = replace(place, original=size, scale=scale)
             heat = place.to_original(grid.cpu().numpy())
         else:
-            own = self.input_size or (grid.shape[0], grid.shape[1])
+            own = self.size_of(target=target) or (grid.shape[0], grid.shape[1])
             heat = resize_maps(grid[None], size or own)[0].cpu().numpy()
         if not normalize:
             return heat
@@ -318,7 +358,7 @@ class Explanation:
             InputError: it cannot be written, or as :meth:`heatmap`.
         """
         arrays: dict[str, Any] = {"score": self.score[index].cpu().numpy()}
-        for target in (False, True)[: len(self.calls)]:
+        for target in self.sides:
             prefix = "target_" if target else ""
             arrays[prefix + "heatmap"] = self.heatmap(index, target=target)
             arrays[prefix + "map"] = self._map(index, target=target).cpu().numpy()
@@ -341,6 +381,10 @@ class Explanation:
             "clipped": self.clipped.tolist(),
             "notes": list(self.notes),
             "input_size": None if self.input_size is None else list(self.input_size),
+            "pictures": [
+                {"name": name, "size": list(size)} for name, size in zip(self.pictures, self.sizes, strict=True)
+            ],
+            "lies_on": list(self.lies_on),
             "texts": None if self.texts is None else list(self.texts),
             "answers": None if self.answers is None else list(self.answers),
             "placements": None if self.placements is None else [one.to_dict() for one in self.placements],
@@ -365,9 +409,7 @@ class Explanation:
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
     def _map(self, index: int, *, target: bool) -> Tensor:
-        if target and len(self.calls) < 2:
-            raise InputError("target: the layer ran once, so there is no map of a target; hand the model a target too")
-        maps = self.calls[1 if target else 0]
+        maps = self.calls[self.call_of(target=target)]
         if not -len(maps) <= index < len(maps):
             raise InputError(f"index must be below {len(maps)}, the number of samples, not {index}")
         return maps[index]

@@ -57,7 +57,7 @@ def interactive_overlay(explanation: Explanation) -> Any:
     controls["threshold"] = slider("threshold", 0.0, 0.95)
     controls["colormap"] = widgets.Dropdown(options=COLORMAPS, value=COLORMAPS[0], description="colours")
     controls["contour"] = widgets.Checkbox(value=False, description="outline of the brightest part")
-    if explanation.targets is not None and len(explanation.calls) > 1:
+    if explanation.targets is not None and True in explanation.sides:
         controls["target"] = widgets.Checkbox(value=True, description="target")
     if explanation.words is not None:
         controls["words"] = widgets.Checkbox(value=True, description="words")

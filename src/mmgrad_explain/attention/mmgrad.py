@@ -27,6 +27,7 @@ from mmgrad_explain.attention.modules import Family, find_layers, refuse_first_s
 from mmgrad_explain.attention.scores import check_finite, check_score, ensure_score
 from mmgrad_explain.attention.structures import image_size
 from mmgrad_explain.attention.weighting import Weighting, ensure_weighting, name_of
+from mmgrad_explain.attention.whose import Owner, Picture, arrange, find_owners, follow, lies_on, pictures_in, say_whose
 from mmgrad_explain.attention.words import WordCapture, ensure_words, name_words
 from mmgrad_explain.errors import GradientError, InputError
 from mmgrad_explain.layouts import AnyLayout, Layout, LayoutLike, ensure_layout
@@ -104,6 +105,7 @@ class MultiModalGradAttention:
         self._words_layer = None if words_layer is None else find_layers(self._root, words_layer)
         self._verified: set[str] = set()
         self._known_layouts: Known = {}
+        self._known_owners: dict[tuple[Picture, ...], dict[str, list[list[Owner]]]] = {}
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -138,6 +140,10 @@ class MultiModalGradAttention:
             args, kwargs = own_inputs((args, kwargs))
             if self._layers is None:
                 self._layers = self._find(args, kwargs)
+            pictures = pictures_in(self._root, (args, kwargs))
+            given, leaves = (args, kwargs), {}
+            if len(pictures) > 1 and tuple(pictures) not in self._known_owners:
+                (args, kwargs), leaves = follow(given, pictures)
             with self._record(self._layers, inside) as seen, self._listen(args, kwargs) as heard:
                 try:
                     output = self._root(*args, **kwargs)
@@ -150,11 +156,16 @@ class MultiModalGradAttention:
                     ) from error
                 seen.stop()
                 scorer = resolve_score(self._root, self._score, output)
+                score = check_score(scorer(output))
+                seen.choose_parts(score)
+                if len(pictures) > 1:
+                    self._arrange(seen, given, pictures, leaves)
                 layouts = layouts_of(seen, self._layout, self._root, self._known_layouts)
-                score = check_score(scorer(output), batches_of(seen, layouts))
+                score = check_score(score, batches_of(seen, layouts))
                 gradients, of_words = take_gradients(score, seen, also=heard.embeddings if heard else ())
-            size = image_size((args, kwargs))
-            return self._explain(seen, gradients, layouts, score, scorer.name, size, heard, of_words)
+            size = pictures[0].size if pictures else image_size(given)
+            found = self._explain(seen, gradients, layouts, score, scorer.name, size, heard, of_words)
+            return found if not pictures else say_whose(found, seen, pictures)
 
     def texts(
         self,
@@ -204,6 +215,7 @@ class MultiModalGradAttention:
                 seen.stop()
                 scorer = resolve_score(self._root, self._score, output)
                 score = check_score(scorer(output), [question.count])
+                seen.choose_parts(score, *once.features)
                 gradients, of_words = once.gradients(score, seen, heard.embeddings if heard else ())
                 layouts = layouts_of(seen, self._layout, self._root, self._known_layouts)
             found = self._explain(seen, gradients, layouts, score, scorer.name, size, heard, of_words)
@@ -265,7 +277,8 @@ class MultiModalGradAttention:
             seen: What :meth:`capture` recorded.
             create_graph: Keep the maps differentiable, for a loss.
             retain_graph: Keep the forward's graph, for your own ``loss.backward()``. None keeps it.
-            call: Which call of the layer, where the forward calls it several times (reference 0, target 1).
+            call: Which call of the layer, in the order of your forward, where it calls the layer several times
+                (reference 0, target 1, where it looks at them in this order).
             weighting: Another than the constructor's; a list of them shares one gradient.
             relu: Cut off negative values.
 
@@ -333,6 +346,8 @@ class MultiModalGradAttention:
         if seen.root is not self._root:
             raise InputError("seen was recorded for another model: use the capture() of the same MMGrad")
         chosen = [self._weighting if one is None else ensure_weighting(one)[1] for one in weightings]
+        if isinstance(score, Tensor):
+            seen.choose_parts(score)
         layouts = layouts_of(seen, self._layout, self._root, self._known_layouts)
         score = check_score(score, batches_of(seen, layouts))
         keep = True if retain_graph is None else retain_graph
@@ -353,13 +368,25 @@ class MultiModalGradAttention:
                 self._verified.add(name)
 
     def _find(self, args: Any, kwargs: dict[str, Any]) -> dict[str, nn.Module]:
-        chosen = next((one.name for one in probe(self._root, args, kwargs, self._score) if one.chosen), None)
+        search = probe(self._root, args, kwargs, self._score)
+        chosen = next((one.name for one in search.candidates if one.chosen), None)
+        if chosen is None and search.refusal:
+            raise InputError(search.refusal)
         if chosen is None:
             raise GradientError(
                 "target_layers: no layer of the model has both a spatial grid and a gradient from the score; name one "
                 "(with layout= where its output is no grid), or use load_composer for tiled or packed pictures"
             )
         return find_layers(self._root, chosen)
+
+    def _arrange(self, seen: Capture, given: Any, pictures: tuple[Picture, ...], leaves: dict[int, Tensor]) -> None:
+        """Have the records in the order of the pictures that they lie on; which these are is found out once."""
+        known = self._known_owners.get(pictures)
+        if known is None or any(len(known[name]) != len(calls) for name, calls in seen.records.items()):
+            given_layout = self._layout is not None and not isinstance(self._layout, Layout)
+            known = find_owners(self._root, seen, given, pictures, leaves, split=not given_layout)
+            self._known_owners[pictures] = known
+        arrange(seen, known)
 
     @property
     def _packed(self) -> bool:
@@ -393,7 +420,7 @@ class MultiModalGradAttention:
         signed = weigh_all(seen, gradients, layouts, self._weighting, graph=False)
         return assemble(
             signed, score.detach().float(), score_name, self._weighting_name, (self._fuse_name, self._fuse), layouts,
-            size=size, model=type(self._root).__name__, words=words,
+            size=size, model=type(self._root).__name__, words=words, lies_on=lies_on(seen),
         )  # fmt: skip
 
 

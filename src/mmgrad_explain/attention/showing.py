@@ -123,8 +123,8 @@ def _sample(explanation: Explanation, index: int) -> str:
     tiles, said = [], [f"{explanation.score_name} = {float(explanation.score[index]):.4g}"]
     if explanation.answers is not None:
         said.append(f"answer: {explanation.answers[index]}")
-    of_first = bright_places(explanation, index)
-    for target in (False, True)[: len(explanation.calls)]:
+    of_first = bright_places(explanation, index, target=explanation.sides[0])
+    for target in explanation.sides:
         known = explanation.targets if target else explanation.images
         name = "target" if target else "reference"
         picture = None if known is None else fine(known[index])
@@ -132,13 +132,14 @@ def _sample(explanation: Explanation, index: int) -> str:
             tiles.append(tile(picture, name, f"the {name} picture"))
         elif explanation.images is not None:
             continue
-        where = where_in_short(bright_places(explanation, index, target=True) if target else of_first)
+        again = target is not explanation.sides[0]
+        where = where_in_short(bright_places(explanation, index, target=True) if again else of_first)
         caption = "map of the target" if target else "map"
         tiles.append(_map(explanation, index, picture, target=target, caption=caption, where=where))
         said.append(f"on the target: {where}" if target else where)
     text = "" if explanation.texts is None else f"<div><b>{escape(explanation.texts[index])}</b></div>"
     words = "" if explanation.words is None else _words(explanation.words[index])
-    paragraphs = describe(explanation, index, places=of_first).split("\n\n")
+    paragraphs = describe(explanation, index, target=explanation.sides[0], places=of_first).split("\n\n")
     meaning = "".join(f'<p style="margin:.4em 0">{escape(one)}</p>' for one in paragraphs)
     more = f'<details style="{_QUIET}"><summary>What does this map mean?</summary>{meaning}</details>'
     return f"<div>{side_by_side(tiles)}{below(text + words + lines(said) + more)}</div>"

@@ -249,7 +249,8 @@ class Searches:
                 caption = f"ranked by similarity = {hit.score:.4f}; map of {explanation.score_name}"
                 action = (NEXT, hit.rank)
                 tiles.append(tile(explanation, index, target=True, title=title, caption=caption, action=action))
-                one |= {"map_of": explanation.score_name, "grid": explanation.calls[1][index].tolist()}
+                grid = explanation.calls[explanation.call_of(target=True)][index]
+                one |= {"map_of": explanation.score_name, "grid": grid.tolist()}
             hits.append(one)
         turns = [{"picture": turn.name, "hit": turn.rank, "text": turn.text} for turn in walk.turns]
         data = record({"turns": turns, **asked, "gallery": self._shown_address()}, maps.query)

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmgrad_explain.attention.capture import Capture
-from mmgrad_explain.attention.choosing import Trace, choose, narrow
+from mmgrad_explain.attention.capture import Capture, Record
+from mmgrad_explain.attention.choosing import Trace, choose
 from mmgrad_explain.attention.gradient import cells_of, differentiate, own_layout
 from mmgrad_explain.attention.graph import hangs_on
 from mmgrad_explain.attention.guard import own_inputs, same_randomness, undisturbed
@@ -213,24 +213,44 @@ def _judge(seen: Capture, values: Tensor, inputs: _Inputs, own: Any) -> Search:
     found = [one for one in found if one.name in kept or one.name not in inferred or one.name == own]
     best, refusal = next((one for one in found if one.name == own), None), ""
     if best is None:
-        of_first = [one for one in found if seen.records[one.name][0].picture in {None, 0}]
-        first = [leaf for number, leaf in inputs.leaves.items() if number == 0 or not inputs.pictures]
-        begins = first or [
-            record.activation for name in kept for record in seen.records[name] if record.activation.is_leaf
-        ]
-        of_picture = taken[len(records)] if first and inputs.pictures else None
-        alive = {
-            one.name: [
-                (record, gradient)
-                for record in seen.records[one.name]
-                if record.picture in {None, 0} and (gradient := gradients[id(record)]) is not None
-            ]
-            for one in of_first
-        }
-        best, refusal = choose(narrow(of_first), Trace(values, alive, begins, of_picture))
+        of_first = [one for one in found if _is_of_first(seen.records[one.name][0])]
+        of_leaves = dict(zip(leaves, taken[len(records) :], strict=True))
+        trace = _trace(seen, values, inputs, of_leaves, gradients, kept)
+        best, refusal = choose(of_first, trace)
         if best is None and not refusal:
             refusal = _say_why(batches, len(values))
     return Search(_plain([replace(one, chosen=one is best) for one in found]), refusal)
+
+
+def _is_of_first(record: Record) -> bool:
+    return record.picture in {None, 0}
+
+
+def _trace(
+    seen: Capture,
+    values: Tensor,
+    inputs: _Inputs,
+    of_leaves: dict[Tensor, Tensor | None],
+    gradients: dict[int, Tensor | None],
+    kept: set[str],
+) -> Trace:
+    """Gather the way from the score to the first picture; without one in the graph, to what first looked at it."""
+    records = {
+        name: [
+            (record, gradient)
+            for record in calls
+            if _is_of_first(record) and (gradient := gradients[id(record)]) is not None
+        ]
+        for name, calls in seen.records.items()
+    }
+    first = [leaf for number, leaf in inputs.leaves.items() if number == 0 or not inputs.pictures]
+    if first:
+        return Trace(values, records, first, of_leaves[first[0]] if inputs.pictures else None)
+    begins = {
+        name: [record.activation for record, _ in calls if record.activation.is_leaf] for name, calls in records.items()
+    }
+    in_place = [leaf for name in kept for leaf in begins[name]]
+    return Trace(values, records, in_place or [leaf for found in begins.values() for leaf in found], None)
 
 
 def _hanging(seen: Capture, inputs: _Inputs) -> dict[int, tuple[bool, bool | None]]:

@@ -4,6 +4,9 @@ A gate, an auxiliary head or one stage of several lies beside that way: part of 
 round it" alone is no rule, though: where a class token is read, most of the score goes round the patches of the last
 block. So what is asked is how much of what the score takes *from the cells* of the last layer that everything passes
 goes on through the cells of a later one. Where that is all of it, the later one is as good, and later.
+
+A layer of one channel is no place for a map of a text: another text gives the same map up to its sign. Nor is what the
+score sees through such a layer alone, as the hidden layers of a gate.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +21,8 @@ from mmgrad_explain.attention.gradient import cells_of
 from mmgrad_explain.attention.graph import all_pass, last_ones, living, node_of
 from mmgrad_explain.layouts import AnyLayout, Layout
 
-# How much of the gradient may miss a layer that "all" of it passes: rounding in half precision stays below.
-_MISSED = 0.1
+# How much of the gradient misses a layer that "all" of it passes (rounding in half precision stays below), or most.
+_ALL, _MOST = 0.03, 0.2
 
 
 class Listed(Protocol):
@@ -86,48 +89,57 @@ def narrow(candidates: Sequence[Any]) -> list[Any]:
     return left
 
 
-def choose(left: Sequence[Any], trace: Trace) -> tuple[Any | None, str]:
-    """Choose one of the layers that :func:`narrow` left.
+def choose(candidates: Sequence[Any], trace: Trace) -> tuple[Any | None, str]:
+    """Choose one of the layers that :func:`narrow` leaves.
 
     Args:
-        left: In the order in which they run.
+        candidates: In the order in which they run.
         trace: The forward that they ran in.
 
     Returns:
         The candidate and "", or None and what to say of it.
     """
+    left = narrow(candidates)
     if not left:
         return None, ""
-    nodes = {one.name: [node_of(record.activation) for record, _ in trace.records[one.name]] for one in left}
+    nodes = {one.name: [node_of(record.activation) for record, _ in trace.records[one.name]] for one in candidates}
     leaves = [node_of(leaf) for leaf in trace.leaves]
     start, alive = node_of(trace.score), living(trace.score, leaves)
-    found = last_ones(start, {node: name for name, inside in nodes.items() for node in inside}, alive)
+
+    def last(names: set[str]) -> set[str]:
+        return last_ones(start, {node: name for name in names for node in nodes[name]}, alive)
+
+    names = {one.name for one in left}
+    blind = {one.name for one in candidates if one.channels == 1 and one.mixes_text is not True} - names
+    found = last(names | blind) & names or last(names)
     ends = [one for one in reversed(left) if one.name in found]
     if len(ends) == 1:
         return ends[0], ""
     trunk = next((one for one in reversed(left) if all_pass(start, nodes[one.name], leaves, alive)), None)
     if trunk is None and (not ends or trace.of_picture is None):
         return None, _say(ends or left, {}, None)
-    shares = {}
-    for end in ends:
-        if end is not trunk:
-            missed, shares[end.name] = _passing(trace, end, trunk)
-            if missed <= _MISSED:
-                return end, ""
+    return _compare(ends, trunk, trace)
+
+
+def _compare(ends: Sequence[Any], trunk: Any | None, trace: Trace) -> tuple[Any | None, str]:
+    """Choose among the last layers of several ways and the last layer that all of them pass."""
+    passing = {end.name: _passing(trace, end, trunk) for end in ends if end is not trunk}
+    missed = {name: missing for name, (missing, _) in passing.items()}
+    choices = [one for one in ends if missed.get(one.name, 1) <= _ALL]
     if trunk is not None and all(end.grid == trunk.grid for end in ends):
-        return trunk, ""
-    return None, _say(ends, shares, trunk)
+        choices.append(trunk)
+    choices += [one for one in ends if missed.get(one.name, 1) <= _MOST]
+    if choices:
+        return choices[0], ""
+    return None, _say(ends, {name: share for name, (_, share) in passing.items()}, trunk)
 
 
 def _passing(trace: Trace, end: Listed, trunk: Listed | None) -> tuple[float, float]:
     """How much of the gradient at the cells of one layer misses those of a later one, and what share passes them."""
     into = [(record.activation, _on_grid(gradient, end.layout, record)) for record, gradient in trace.records[end.name]]
     largest = max(float(gradient.abs().max()) for _, gradient in into)
-    if trunk is None or trace.of_picture is None and False:
-        lower, whole = [trace.leaves[0]], [trace.of_picture]
-    else:
-        lower = [record.activation for record, _ in trace.records[trunk.name]]
-        whole = [gradient for _, gradient in trace.records[trunk.name]]
+    of_trunk = [] if trunk is None else trace.records[trunk.name]
+    lower = [record.activation for record, _ in of_trunk] or list(trace.leaves[:1])
     taken = torch.autograd.grad(
         [activation for activation, _ in into],
         lower,
@@ -135,11 +147,14 @@ def _passing(trace: Trace, end: Listed, trunk: Listed | None) -> tuple[float, fl
         retain_graph=True,
         allow_unused=True,
     )
-    passed = [torch.zeros_like(all_of_it) if one is None else one for one, all_of_it in zip(taken, whole, strict=True)]
+    passed = [torch.zeros_like(where) if one is None else one for one, where in zip(taken, lower, strict=True)]
+    whole = [gradient for _, gradient in of_trunk] or [one for one in [trace.of_picture] if one is not None]
     if trunk is not None:
-        of_trunk = [record for record, _ in trace.records[trunk.name]]
-        passed = [cells_of(one, trunk.layout, record.rows) for one, record in zip(passed, of_trunk, strict=True)]
-        whole = [cells_of(one, trunk.layout, record.rows) for one, record in zip(whole, of_trunk, strict=True)]
+        rows = [record.rows for record, _ in of_trunk]
+        passed, whole = (
+            [cells_of(one, trunk.layout, of_one) for one, of_one in zip(values, rows, strict=True)]
+            for values in (passed, whole)
+        )
     some = torch.cat([one.flatten().float() for one in passed]) * largest
     every = torch.cat([one.flatten().float() for one in whole])
     size = float(every.norm())

@@ -110,12 +110,10 @@ class Explanation:
         """
         if target in self.sides:
             return self.lies_on.index(int(target)) if self.lies_on else int(target)
+        if target and len(self.pictures) > 1:
+            raise InputError(f"target: there is no map of {self.pictures[1]!r}, which the layer does not hang on")
         if target:
-            raise InputError(
-                "target: the layer ran once, so there is no map of a target; hand the model a target too"
-                if len(self.pictures) < 2
-                else f"target: the layer does not run on {self.pictures[1]!r}, so there is no map of it; choose another"
-            )
+            raise InputError("target: the layer ran once, so there is no map of a target; hand the model a target too")
         raise InputError(
             f"the map is of {self.pictures[self.lies_on[0]]!r}: the layer does not hang on {self.pictures[0]!r}; ask "
             "with target=True, or choose another layer"

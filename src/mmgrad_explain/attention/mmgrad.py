@@ -141,7 +141,8 @@ class MultiModalGradAttention:
             if self._layers is None:
                 self._layers = self._find(args, kwargs)
             pictures = pictures_in(self._root, (args, kwargs))
-            given, leaves = (args, kwargs), {}
+            given: Any = (args, kwargs)
+            leaves: dict[int, Tensor] = {}
             if len(pictures) > 1 and tuple(pictures) not in self._known_owners:
                 (args, kwargs), leaves = follow(given, pictures)
             with self._record(self._layers, inside) as seen, self._listen(args, kwargs) as heard:
@@ -156,7 +157,7 @@ class MultiModalGradAttention:
                     ) from error
                 seen.stop()
                 scorer = resolve_score(self._root, self._score, output)
-                score = check_score(scorer(output))
+                score = scorer(output)
                 seen.choose_parts(score)
                 if len(pictures) > 1:
                     self._arrange(seen, given, pictures, leaves)

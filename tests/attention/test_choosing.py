@@ -350,7 +350,7 @@ class TestOtherBatches:
     @pytest.mark.parametrize("count", [2, 5])
     def test_frames_tiles_and_bags(self, count):
         frames = scene(2 * count).unflatten(0, (2, count))
-        message = rf"layer 'relu': saw a batch of {2 * count}, {count} for each.*or give layout= a callable"
+        message = rf"layer 'relu' saw a batch of {2 * count}, {count} for each.*or give layout= a callable"
         with pytest.raises(InputError, match=message):
             MMGrad(self.Frames())(frames, torch.tensor([[0], [2]]))
 

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from mmgrad_explain import MMGrad, MMGradAttribution, candidate_layers
+from mmgrad_explain.attention.sides import sides_of
 from mmgrad_explain.attention.whose import pictures_in
 from mmgrad_explain.errors import InputError
 
@@ -137,7 +138,7 @@ class TestNamed:
 
     def test_of_the_target_alone(self):
         made = MMGrad(build(), "target_proj")(*given())
-        assert (made.sides, made.maps.shape, made.heatmap(target=True).shape) == ((True,), (1, 12, 8), (96, 64))
+        assert (sides_of(made), made.maps.shape, made.heatmap(target=True).shape) == ((True,), (1, 12, 8), (96, 64))
         assert made.notes[-1] == "the map is of target: the layer does not hang on reference"
         for ask in (made.heatmap, made.peak, lambda: made.overlay(image=torch.rand(3, 64, 96))):
             with pytest.raises(InputError, match="the map is of 'target': the layer does not hang on 'reference'; ask"):
@@ -160,7 +161,7 @@ class TestNamed:
                 return self.reference_proj(seen), wanted
 
         made = MMGrad(build(Apart), "reference_proj")(*given())
-        assert made.sides == (False,)
+        assert sides_of(made) == (False,)
         with pytest.raises(InputError, match="target: there is no map of 'target', which the layer does not hang on"):
             made.heatmap(target=True)
 
@@ -185,7 +186,7 @@ class TestNamed:
 
         reference, _, target = given(2)
         made = MMGrad(build(Crossed), "late")(reference, target)
-        assert (made.lies_on, made.sides) == ((1,), (True,))
+        assert (made.lies_on, sides_of(made)) == ((1,), (True,))
         assert made.notes[0] == "layer 'late' hangs on reference and target; its cells are drawn on target"
 
     def test_one_picture_has_no_target_however_often_the_layer_runs(self):
@@ -198,7 +199,7 @@ class TestNamed:
                 return self.cnn(x).mean((1, 2, 3)) + self.cnn(x.flip(3)).square().mean((1, 2, 3))
 
         made = MMGrad(build(Twice), "cnn")(given()[0])
-        assert (len(made.calls), made.sides) == (2, (False,))
+        assert (len(made.calls), sides_of(made)) == (2, (False,))
         with pytest.raises(InputError, match="there is no map of a target"):
             made.heatmap(target=True)
 

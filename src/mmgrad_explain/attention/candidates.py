@@ -83,6 +83,28 @@ def candidate_layers(
         return probe(root, own_args, own_kwargs, score).candidates
 
 
+def find_layer(
+    root: nn.Module, args: Sequence[Any], kwargs: dict[str, Any], score: str | Callable[[Any], Any] | None
+) -> str:
+    """Give the name of the layer that ``target_layers=None`` takes, in a model that is undisturbed already.
+
+    Raises:
+        InputError: it cannot be told which layer is meant, and the message names the choices; or as
+            :func:`candidate_layers`.
+        GradientError: there is none, or as :func:`candidate_layers`.
+    """
+    search = probe(root, args, kwargs, score)
+    chosen = next((one.name for one in search.candidates if one.chosen), None)
+    if chosen is None and search.refusal:
+        raise InputError(search.refusal)
+    if chosen is None:
+        raise GradientError(
+            "target_layers: no layer of the model has both a spatial grid and a gradient from the score; name one "
+            "(with layout= where its output is no grid), or use load_composer for tiled or packed pictures"
+        )
+    return chosen
+
+
 def resolve_score(root: nn.Module, score: str | Callable[[Any], Any] | None, output: Any) -> Score:
     """Choose the score: the one asked for, the model's own ``default_score``, or what the output suggests."""
     own = getattr(root, "default_score", None)
@@ -355,4 +377,5 @@ def _say_why(batches: dict[str, list[int]], samples: int) -> str:
     if not batches:
         return ""
     name, calls = list(batches.items())[-1]
-    return f"target_layers: layer {name!r}: {other_batch(samples, calls)}"
+    what = other_batch(samples, calls)
+    return f"target_layers: no layer sees one batch of all samples; layer {name!r} {what}" if what else ""

@@ -155,7 +155,7 @@ class Capture:
         again._parts = {name: self._parts[name] for name in layers}
         return again
 
-    def choose_parts(self, score: Tensor, *others: Tensor) -> None:
+    def choose_parts(self, score: Any, *others: Tensor) -> None:
         """Of an output that holds several grids, keep the one that the score uses.
 
         Args:
@@ -171,14 +171,16 @@ class Capture:
             nodes = {
                 record.handed_on: path for call in calls for path, record in call.others.items() if record.handed_on
             }
-            used = set().union(*(last_ones(node_of(one), nodes) for one in (score, *others) if one.requires_grad))
+            begins = [one for one in (score, *others) if isinstance(one, Tensor) and one.requires_grad]
+            used = set().union(*(last_ones(node_of(one), nodes) for one in begins))
             paths = [path for path in calls[0].others if path in used]
             if len(paths) > 1:
                 paths = [path for path in paths if self._is_grid(name, calls[0].others[path])] or paths
             if len(paths) > 1:
+                shapes = [f"{name + path!r} {tuple(calls[0].others[path].activation.shape)}" for path in paths]
                 raise InputError(
                     f"target_layers: layer {name!r} gives several grids that the score uses; name one: "
-                    + " or ".join(f"{name + path!r} {tuple(calls[0].others[path].activation.shape)}" for path in paths)
+                    f"{' or '.join(shapes)}"
                 )
             if paths:
                 self._parts[name] = paths[0]
@@ -309,10 +311,8 @@ def _the_part(name: str, path: str, parts: Mapping[str, Tensor], output: Any) ->
         positive = f"[{len(output) + int(counted)}]" if counted[1:].isdigit() and hasattr(output, "__len__") else path
         if (found := positive + path[path.index("]") + 1 :]) in parts:
             return parts[found]
-    raise CaptureError(
-        f"layer {name.removesuffix(path)!r} has no part {path}: "
-        + (f"it has {', '.join(parts)}" if "" not in parts else "it gives one tensor; name the layer alone")
-    )
+    there = f"it has {', '.join(parts)}" if "" not in parts else "it gives one tensor; name the layer alone"
+    raise CaptureError(f"layer {name.removesuffix(path)!r} has no part {path}: {there}")
 
 
 def _looks_at_pixels(module: nn.Module) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.attention.sides import call_of, sides_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.overlay_tiles import HIGHEST, WIDEST, shrunk, tile_height
 
@@ -46,9 +47,9 @@ def draw_overlay(
 
     if words and explanation.words is None:
         raise InputError("words: the explanation has none; ask for them with words=True when explaining")
-    sides = explanation.sides
+    sides = sides_of(explanation)
     if image is not None:
-        explanation.call_of()
+        call_of(explanation, target=False)
     wanted = [(image, explanation.images, False)] if False in sides else []
     if target is not False and True in sides and (target is not None or explanation.targets is not None or not wanted):
         wanted.append((target, explanation.targets, True))
@@ -56,8 +57,9 @@ def draw_overlay(
     for given, known, of_target in wanted:
         explanation.heatmap(index, target=of_target, size=(1, 1))  # is there such a sample?
         if given is None and known is None:
-            which = "target" if of_target else "image"
-            raise InputError(f"{which}: the explanation does not know its picture, so pass {which}=")
+            if of_target:
+                raise InputError("target: the explanation does not know its picture, so pass target=")
+            raise InputError("image: the explanation does not know its picture, so pass image=")
         pictures.append(open_image(given) if given is not None or known is None else known[index])
     height = tile_height(pictures, most)
     tiles: list[Any] = []

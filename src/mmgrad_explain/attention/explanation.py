@@ -16,6 +16,7 @@ from mmgrad_explain.attention.plain_words import describe
 from mmgrad_explain.attention.region import Region, brightest_region
 from mmgrad_explain.attention.saving import MANIFEST, save_folder
 from mmgrad_explain.attention.showing import explanation_html, png_bytes
+from mmgrad_explain.attention.sides import call_of, sides_of, size_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.overlay_tiles import NOTEBOOK
 from mmgrad_explain.writing import atomic_file
@@ -96,34 +97,6 @@ class Explanation:
         return self.calls[0]
 
     @property
-    def sides(self) -> tuple[bool, ...]:
-        """Which maps there are: False for the reference's, True for the target's."""
-        if not self.lies_on:
-            return (False, True)[: len(self.calls)]
-        return tuple(target for target in (False, True) if int(target) in self.lies_on)
-
-    def call_of(self, *, target: bool = False) -> int:
-        """Give the index in ``calls`` of the reference's map, or the target's.
-
-        Raises:
-            InputError: there is none.
-        """
-        if target in self.sides:
-            return self.lies_on.index(int(target)) if self.lies_on else int(target)
-        if target and len(self.pictures) > 1:
-            raise InputError(f"target: there is no map of {self.pictures[1]!r}, which the layer does not hang on")
-        if target:
-            raise InputError("target: the layer ran once, so there is no map of a target; hand the model a target too")
-        raise InputError(
-            f"the map is of {self.pictures[self.lies_on[0]]!r}: the layer does not hang on {self.pictures[0]!r}; ask "
-            "with target=True, or choose another layer"
-        )
-
-    def size_of(self, *, target: bool = False) -> tuple[int, int] | None:
-        """Give (H, W) in pixels of the model's input that a map lies on, where it is known."""
-        return self.sizes[int(target)] if len(self.sizes) > int(target) else self.input_size
-
-    @property
     def layer_names(self) -> tuple[str, ...]:
         """Dotted names of the target layers."""
         return tuple(self.layers)
@@ -199,7 +172,7 @@ class Explanation:
                 place = replace(place, original=size, scale=scale)
             heat = place.to_original(grid.cpu().numpy())
         else:
-            own = self.size_of(target=target) or (grid.shape[0], grid.shape[1])
+            own = size_of(self, target=target) or (grid.shape[0], grid.shape[1])
             heat = resize_maps(grid[None], size or own)[0].cpu().numpy()
         if not normalize:
             return heat
@@ -356,7 +329,7 @@ class Explanation:
             InputError: it cannot be written, or as :meth:`heatmap`.
         """
         arrays: dict[str, Any] = {"score": self.score[index].cpu().numpy()}
-        for target in self.sides:
+        for target in sides_of(self):
             prefix = "target_" if target else ""
             arrays[prefix + "heatmap"] = self.heatmap(index, target=target)
             arrays[prefix + "map"] = self._map(index, target=target).cpu().numpy()
@@ -379,9 +352,8 @@ class Explanation:
             "clipped": self.clipped.tolist(),
             "notes": list(self.notes),
             "input_size": None if self.input_size is None else list(self.input_size),
-            "pictures": [
-                {"name": name, "size": list(size)} for name, size in zip(self.pictures, self.sizes, strict=True)
-            ],
+            "pictures": list(self.pictures),
+            "sizes": [list(size) for size in self.sizes],
             "lies_on": list(self.lies_on),
             "texts": None if self.texts is None else list(self.texts),
             "answers": None if self.answers is None else list(self.answers),
@@ -407,7 +379,7 @@ class Explanation:
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
     def _map(self, index: int, *, target: bool) -> Tensor:
-        maps = self.calls[self.call_of(target=target)]
+        maps = self.calls[call_of(self, target=target)]
         if not -len(maps) <= index < len(maps):
             raise InputError(f"index must be below {len(maps)}, the number of samples, not {index}")
         return maps[index]

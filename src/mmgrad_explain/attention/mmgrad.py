@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgrad_explain.attention.assembling import assemble, weigh_all
-from mmgrad_explain.attention.candidates import probe, resolve_score
+from mmgrad_explain.attention.candidates import find_layer, resolve_score
 from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.fusing import Fuse, ensure_fuse, fuse_maps
 from mmgrad_explain.attention.gradient import (
@@ -27,7 +27,7 @@ from mmgrad_explain.attention.modules import Family, find_layers, refuse_first_s
 from mmgrad_explain.attention.scores import check_finite, check_score, ensure_score
 from mmgrad_explain.attention.structures import image_size
 from mmgrad_explain.attention.weighting import Weighting, ensure_weighting, name_of
-from mmgrad_explain.attention.whose import Owner, Picture, arrange, find_owners, follow, lies_on, pictures_in, say_whose
+from mmgrad_explain.attention.whose import Whose, lies_on, say_whose
 from mmgrad_explain.attention.words import WordCapture, ensure_words, name_words
 from mmgrad_explain.errors import GradientError, InputError
 from mmgrad_explain.layouts import AnyLayout, Layout, LayoutLike, ensure_layout
@@ -71,8 +71,8 @@ class MultiModalGradAttention:
         Args:
             model: Any module; compiled, or wrapped for distributed training, too.
             target_layers: Module, dotted name, or a list of them. None takes the model's own ``target_layer`` (a name),
-                or else finds the last layer with a grid that the score's gradient reaches, before text is mixed in
-                where that can be told; see :func:`candidate_layers`.
+                or else finds the last layer with a grid that all of the score passes, before text is mixed in where
+                that can be told; see :func:`candidate_layers`. A part of an output of several grids is ``"fpn[2]"``.
             score: A name (``"shift"``, ``"similarity"``, ``"pair"``, ``"pair-different"``, ``"image-text"``,
                 ``"match"``, ``"answer"``) or a callable of the model's output that gives (B,). None takes the model's
                 own ``default_score``, or else what the output suggests: itself where it is one number a sample, the
@@ -105,7 +105,7 @@ class MultiModalGradAttention:
         self._words_layer = None if words_layer is None else find_layers(self._root, words_layer)
         self._verified: set[str] = set()
         self._known_layouts: Known = {}
-        self._known_owners: dict[tuple[Picture, ...], dict[str, list[list[Owner]]]] = {}
+        self._whose = Whose(self._root, split=self._layout is None or isinstance(self._layout, Layout))
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -132,19 +132,15 @@ class MultiModalGradAttention:
             The maps, on the model's device.
 
         Raises:
-            InputError: the score is not one number a sample, or the layer's layout cannot be told.
+            InputError: the score is not one number a sample, or the layer or its layout cannot be told.
             CaptureError: a target layer never ran or gave nothing usable.
             GradientError: the gradient does not reach the layer, or is not finite.
         """
         with undisturbed(self._root, (args, kwargs)) as inside:
             args, kwargs = own_inputs((args, kwargs))
             if self._layers is None:
-                self._layers = self._find(args, kwargs)
-            pictures = pictures_in(self._root, (args, kwargs))
-            given: Any = (args, kwargs)
-            leaves: dict[int, Tensor] = {}
-            if len(pictures) > 1 and tuple(pictures) not in self._known_owners:
-                (args, kwargs), leaves = follow(given, pictures)
+                self._layers = find_layers(self._root, find_layer(self._root, args, kwargs, self._score))
+            (args, kwargs), pictures = self._whose.follow(given := (args, kwargs))
             with self._record(self._layers, inside) as seen, self._listen(args, kwargs) as heard:
                 try:
                     output = self._root(*args, **kwargs)
@@ -159,14 +155,13 @@ class MultiModalGradAttention:
                 scorer = resolve_score(self._root, self._score, output)
                 score = scorer(output)
                 seen.choose_parts(score)
-                if len(pictures) > 1:
-                    self._arrange(seen, given, pictures, leaves)
+                self._whose.arrange(seen, given, pictures)
                 layouts = layouts_of(seen, self._layout, self._root, self._known_layouts)
                 score = check_score(score, batches_of(seen, layouts))
                 gradients, of_words = take_gradients(score, seen, also=heard.embeddings if heard else ())
             size = pictures[0].size if pictures else image_size(given)
             found = self._explain(seen, gradients, layouts, score, scorer.name, size, heard, of_words)
-            return found if not pictures else say_whose(found, seen, pictures)
+            return say_whose(found, seen, pictures)
 
     def texts(
         self,
@@ -278,8 +273,7 @@ class MultiModalGradAttention:
             seen: What :meth:`capture` recorded.
             create_graph: Keep the maps differentiable, for a loss.
             retain_graph: Keep the forward's graph, for your own ``loss.backward()``. None keeps it.
-            call: Which call of the layer, in the order of your forward, where it calls the layer several times
-                (reference 0, target 1, where it looks at them in this order).
+            call: Which call of the layer, in your forward's order, where there are several (reference 0, target 1).
             weighting: Another than the constructor's; a list of them shares one gradient.
             relu: Cut off negative values.
 
@@ -347,8 +341,7 @@ class MultiModalGradAttention:
         if seen.root is not self._root:
             raise InputError("seen was recorded for another model: use the capture() of the same MMGrad")
         chosen = [self._weighting if one is None else ensure_weighting(one)[1] for one in weightings]
-        if isinstance(score, Tensor):
-            seen.choose_parts(score)
+        seen.choose_parts(score)
         layouts = layouts_of(seen, self._layout, self._root, self._known_layouts)
         score = check_score(score, batches_of(seen, layouts))
         keep = True if retain_graph is None else retain_graph
@@ -367,27 +360,6 @@ class MultiModalGradAttention:
             if graph:
                 check_twice_differentiable(of_calls)
                 self._verified.add(name)
-
-    def _find(self, args: Any, kwargs: dict[str, Any]) -> dict[str, nn.Module]:
-        search = probe(self._root, args, kwargs, self._score)
-        chosen = next((one.name for one in search.candidates if one.chosen), None)
-        if chosen is None and search.refusal:
-            raise InputError(search.refusal)
-        if chosen is None:
-            raise GradientError(
-                "target_layers: no layer of the model has both a spatial grid and a gradient from the score; name one "
-                "(with layout= where its output is no grid), or use load_composer for tiled or packed pictures"
-            )
-        return find_layers(self._root, chosen)
-
-    def _arrange(self, seen: Capture, given: Any, pictures: tuple[Picture, ...], leaves: dict[int, Tensor]) -> None:
-        """Have the records in the order of the pictures that they lie on; which these are is found out once."""
-        known = self._known_owners.get(pictures)
-        if known is None or any(len(known[name]) != len(calls) for name, calls in seen.records.items()):
-            given_layout = self._layout is not None and not isinstance(self._layout, Layout)
-            known = find_owners(self._root, seen, given, pictures, leaves, split=not given_layout)
-            self._known_owners[pictures] = known
-        arrange(seen, known)
 
     @property
     def _packed(self) -> bool:

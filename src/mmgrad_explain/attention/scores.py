@@ -319,16 +319,20 @@ def check_score(value: Tensor, batches: Sequence[int] | None = None) -> Tensor:
     batch = value.numel() if batches is None or value.numel() in batches else batches[0]
     count = value.numel()
     if count != batch or value.shape not in {(batch,), (batch, 1), ()}:
-        seen = f"saw a batch of {batch}" if not value.ndim else other_batch(count, batches or [batch])
+        if value.ndim and count != batch and (other := other_batch(count, batches or [batch])):
+            raise InputError(
+                f"score must have one number a sample, but it has shape {tuple(value.shape)} while the target layer "
+                f"{other}"
+            )
         raise InputError(
             f"score must have one number a sample, shape ({batch},): it has shape {tuple(value.shape)} while the "
-            f"target layer {seen}. Do not average over the batch; repeat the image for several texts"
+            f"target layer saw a batch of {batch}. Do not average over the batch; repeat the image for several texts"
         )
     return value.reshape(batch)
 
 
 def other_batch(samples: int, batches: Sequence[int]) -> str:
-    """Say what a layer saw instead of one batch of all samples, and what to do.
+    """Say what a layer saw instead of one batch of all samples, and what to do; "" where that cannot be told.
 
     Args:
         samples: How many there are.
@@ -339,12 +343,12 @@ def other_batch(samples: int, batches: Sequence[int]) -> str:
             f"ran {len(batches)} times, with one sample each: the forward loops over its samples, so explain them one "
             "at a time, or choose a layer that sees all of them at once"
         )
-    seen = f"saw a batch of {batches[0]}"
     if not batches[0] > samples > 0 or batches[0] % samples:
-        return seen
+        return ""
     return (
-        f"{seen}, {batches[0] // samples} for each. If that layer works on parts of pictures (windows, tiles, frames), "
-        "choose the layer around it, or give layout= a callable that puts them together to (B, K, h, w)"
+        f"saw a batch of {batches[0]}, {batches[0] // samples} for each. If that layer works on parts of pictures "
+        "(windows, tiles, frames), choose the layer around it, or give layout= a callable that puts them together to "
+        "(B, K, h, w)"
     )
 
 

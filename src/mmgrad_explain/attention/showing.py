@@ -15,6 +15,7 @@ from PIL import Image
 
 from mmgrad_explain.attention.bright_places import bright_places, where_in_short
 from mmgrad_explain.attention.plain_words import describe
+from mmgrad_explain.attention.sides import sides_of
 from mmgrad_explain.overlay_tiles import shrunk
 
 if TYPE_CHECKING:
@@ -123,8 +124,8 @@ def _sample(explanation: Explanation, index: int) -> str:
     tiles, said = [], [f"{explanation.score_name} = {float(explanation.score[index]):.4g}"]
     if explanation.answers is not None:
         said.append(f"answer: {explanation.answers[index]}")
-    of_first = bright_places(explanation, index, target=explanation.sides[0])
-    for target in explanation.sides:
+    of_first = bright_places(explanation, index, target=sides_of(explanation)[0])
+    for target in sides_of(explanation):
         known = explanation.targets if target else explanation.images
         name = "target" if target else "reference"
         picture = None if known is None else fine(known[index])
@@ -132,14 +133,14 @@ def _sample(explanation: Explanation, index: int) -> str:
             tiles.append(tile(picture, name, f"the {name} picture"))
         elif explanation.images is not None:
             continue
-        again = target is not explanation.sides[0]
+        again = target is not sides_of(explanation)[0]
         where = where_in_short(bright_places(explanation, index, target=True) if again else of_first)
         caption = "map of the target" if target else "map"
         tiles.append(_map(explanation, index, picture, target=target, caption=caption, where=where))
         said.append(f"on the target: {where}" if target else where)
     text = "" if explanation.texts is None else f"<div><b>{escape(explanation.texts[index])}</b></div>"
     words = "" if explanation.words is None else _words(explanation.words[index])
-    paragraphs = describe(explanation, index, target=explanation.sides[0], places=of_first).split("\n\n")
+    paragraphs = describe(explanation, index, target=sides_of(explanation)[0], places=of_first).split("\n\n")
     meaning = "".join(f'<p style="margin:.4em 0">{escape(one)}</p>' for one in paragraphs)
     more = f'<details style="{_QUIET}"><summary>What does this map mean?</summary>{meaning}</details>'
     return f"<div>{side_by_side(tiles)}{below(text + words + lines(said) + more)}</div>"

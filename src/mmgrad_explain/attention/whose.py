@@ -244,6 +244,49 @@ def arrange(seen: Capture, owners: Mapping[str, Sequence[Sequence[Owner]]]) -> N
         seen.records[name] = [record for _, record in sorted(each, key=lambda one: one[0].picture)]
 
 
+class Whose:
+    """Finds out once for each kind of call which picture each call of a layer belongs to, and remembers it."""
+
+    def __init__(self, root: nn.Module, *, split: bool) -> None:
+        """Remember the model; ``split`` is as for :func:`find_owners`."""
+        self._root = root
+        self._split = split
+        self._known: dict[tuple[Picture, ...], dict[str, list[list[Owner]]]] = {}
+        self._leaves: dict[int, Tensor] = {}
+
+    def follow(self, inputs: Any) -> tuple[Any, tuple[Picture, ...]]:
+        """Give a call's inputs, with several pictures that can be found again where that is needed; and the pictures.
+
+        Args:
+            inputs: (args, kwargs).
+        """
+        pictures = pictures_in(self._root, inputs)
+        if len(pictures) < 2 or pictures in self._known:
+            return inputs, pictures
+        followed, self._leaves = follow(inputs, pictures)
+        return followed, pictures
+
+    def arrange(self, seen: Capture, inputs: Any, pictures: tuple[Picture, ...]) -> None:
+        """Order the records of a call by picture, where there are several.
+
+        Args:
+            seen: What was recorded of the inputs that :meth:`follow` gave.
+            inputs: (args, kwargs), as they came.
+            pictures: What :meth:`follow` found.
+
+        Raises:
+            CaptureError: a layer never ran.
+        """
+        if len(pictures) < 2:
+            return
+        known = self._known.get(pictures)
+        if known is None or any(len(known[name]) != len(seen.calls(name)) for name in seen.records):
+            known = find_owners(self._root, seen, inputs, pictures, self._leaves, split=self._split)
+            self._known[pictures] = known
+        self._leaves = {}
+        arrange(seen, known)
+
+
 def lies_on(seen: Capture) -> dict[str, list[int]] | None:
     """Give the picture of each record that :func:`arrange` ordered; None where there are not several pictures."""
     found = {name: [record.picture for record in calls] for name, calls in seen.records.items()}
@@ -254,6 +297,8 @@ def lies_on(seen: Capture) -> dict[str, list[int]] | None:
 
 def say_whose(explanation: Explanation, seen: Capture, pictures: Sequence[Picture]) -> Explanation:
     """Say in a result what its maps are maps of, and note what a reader would not expect."""
+    if not pictures:
+        return explanation
     names = [one.name for one in pictures]
     notes = []
     first = explanation.lies_on[0] if explanation.lies_on else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.attention.sides import call_of, sides_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explaining import explain, phrase_maps
 from mmgrad_explain.web import snippet
@@ -69,7 +70,7 @@ def answer(question: Question, models: Models) -> dict[str, Any]:
     tiles = []
     for index, title in enumerate(explanation.texts or ()):
         tiles.append(tile(explanation, index, title=title))
-        if question.target is not None and True in explanation.sides:
+        if question.target is not None and True in sides_of(explanation):
             tiles.append(tile(explanation, index, target=True, title=f"{title} (on the target)"))
     asked = {
         "texts": list(question.texts), "model": name, "layer": question.layer, "score": question.score,
@@ -93,14 +94,14 @@ def record(asked: dict[str, Any], explanation: Explanation) -> dict[str, Any]:
     """
     maps = []
     for index in range(len(explanation)):
-        for of_target in explanation.sides:
+        for of_target in sides_of(explanation):
             region = explanation.brightest_region(index, target=of_target)
             maps.append(
                 {
                     "text": None if explanation.texts is None else explanation.texts[index],
                     "of": "target" if of_target else "reference",
                     "score": float(explanation.score[index]),
-                    "grid": explanation.calls[explanation.call_of(target=of_target)][index].tolist(),
+                    "grid": explanation.calls[call_of(explanation, target=of_target)][index].tolist(),
                     "brightest_region": None if region is None else region.to_dict(),
                     "in_words": explanation.in_words(index, target=of_target),
                 }

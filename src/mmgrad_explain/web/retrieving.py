@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from mmgrad_explain.attention.sides import call_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery import Gallery
 from mmgrad_explain.gallery_store import is_remote
@@ -249,7 +250,7 @@ class Searches:
                 caption = f"ranked by similarity = {hit.score:.4f}; map of {explanation.score_name}"
                 action = (NEXT, hit.rank)
                 tiles.append(tile(explanation, index, target=True, title=title, caption=caption, action=action))
-                grid = explanation.calls[explanation.call_of(target=True)][index]
+                grid = explanation.calls[call_of(explanation, target=True)][index]
                 one |= {"map_of": explanation.score_name, "grid": grid.tolist()}
             hits.append(one)
         turns = [{"picture": turn.name, "hit": turn.rank, "text": turn.text} for turn in walk.turns]

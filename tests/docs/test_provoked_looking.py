@@ -337,7 +337,7 @@ PROVOKED = {
     "score: the model's output, a …, does not say by itself what to explain; …": lambda m: net(None),
     "score: there is no …; …Known: …, or any callable": lambda m: net("shfit"),
     "score must have one number a sample, but it has shape … while the target layer …": lambda m: of(
-        lambda model, pixels: model.body(pixels.repeat(3, 1, 1, 1)).unflatten(0, (3, -1)).mean((0, 3, 4))
+        lambda model, pixels: torch.cat([model.body(one[None]).mean((2, 3)) for one in pixels])
     ),
     "score must have one number a sample, shape (…,): it has shape … while the target layer saw a batch of …. Do not "
     "average over the batch; repeat the image for several texts": lambda m: net(torch.mean),

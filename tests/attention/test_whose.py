@@ -200,6 +200,7 @@ class TestNamed:
 
         made = MMGrad(build(Twice), "cnn")(given()[0])
         assert (len(made.calls), sides_of(made)) == (2, (False,))
+        assert made.notes == ("the layer ran 2 times on x: the map is of its first call",)
         with pytest.raises(InputError, match="there is no map of a target"):
             made.heatmap(target=True)
 

@@ -301,19 +301,23 @@ def say_whose(explanation: Explanation, seen: Capture, pictures: Sequence[Pictur
         return explanation
     names = [one.name for one in pictures]
     notes = []
-    first = explanation.lies_on[0] if explanation.lies_on else 0
+    lies = explanation.lies_on or (0,) * len(explanation.calls)
+    first = lies[0]
     for name, calls in seen.records.items():
         for record in {record.pictures: record for record in calls if len(record.pictures) > 1}.values():
             others = " and ".join(names[one] for one in record.pictures)
             notes.append(f"layer {name!r} hangs on {others}; its cells are drawn on {names[record.picture or 0]}")
         if first not in {record.picture for record in calls if len(pictures) > 1} and len(pictures) > 1:
             notes.append(f"layer {name!r} does not run on {names[first]} and has no part in its map")
+    others = [one for one, calls in enumerate(explanation.calls) if one and lies[one] == first and bool(calls.any())]
+    if others:
+        notes.append(f"the layer ran {1 + len(others)} times on {names[first]}: the map is of its first call")
     if first:
         notes.append(f"the map is of {names[first]}: the layer does not hang on {names[0]}")
     return replace(
         explanation,
         pictures=tuple(names),
         sizes=tuple(one.size for one in pictures),
-        lies_on=explanation.lies_on or (0,) * len(explanation.calls),
+        lies_on=lies,
         notes=(*explanation.notes, *notes),
     )

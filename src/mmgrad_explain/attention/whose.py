@@ -305,8 +305,8 @@ def say_whose(explanation: Explanation, seen: Capture, pictures: Sequence[Pictur
     first = lies[0]
     for name, calls in seen.records.items():
         for record in {record.pictures: record for record in calls if len(record.pictures) > 1}.values():
-            others = " and ".join(names[one] for one in record.pictures)
-            notes.append(f"layer {name!r} hangs on {others}; its cells are drawn on {names[record.picture or 0]}")
+            all_of_them = " and ".join(names[one] for one in record.pictures)
+            notes.append(f"layer {name!r} hangs on {all_of_them}; its cells are drawn on {names[record.picture or 0]}")
         if first not in {record.picture for record in calls if len(pictures) > 1} and len(pictures) > 1:
             notes.append(f"layer {name!r} does not run on {names[first]} and has no part in its map")
     others = [one for one, calls in enumerate(explanation.calls) if one and lies[one] == first and bool(calls.any())]

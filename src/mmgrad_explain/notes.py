@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 NoteKind = Literal[
-    "empty-map", "flat-map", "unfamiliar-picture", "picture-values", "first-picture", "unknown-words", "lost-text",
-    "cut-text", "caution", "few-hits", "stale-hits",
+    "empty-map", "flat-map", "whose-map", "unfamiliar-picture", "picture-values", "first-picture", "unknown-words",
+    "lost-text", "cut-text", "caution", "few-hits", "stale-hits",
 ]  # fmt: skip
 """What a note is about; programs go by this and never by the words."""
 OF_MAPS: frozenset[NoteKind] = frozenset({"empty-map", "flat-map"})

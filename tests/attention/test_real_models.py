@@ -149,7 +149,7 @@ class TestTimm:
             ("vit_small_patch16_dinov3", ROTARY, (64, 96), "norm", (4, 6), "tokens 4 x 6 after 5"),
             ("eva02_tiny_patch14_224", ROTARY, (56, 56), "blocks.1", (4, 4), "tokens 4 x 4 after 1"),
             ("deit_tiny_distilled_patch16_224", VIT, (64, 64), "blocks.1.norm1", (4, 4), "tokens 4 x 4 after 2"),
-            ("cait_xxs24_224", VIT, (64, 64), "blocks_token_only.1.norm1", (4, 4), "tokens 4 x 4 after 1"),
+            ("cait_xxs24_224", VIT, (64, 64), "blocks", (4, 4), "tokens 4 x 4 after 0"),
             ("naflexvit_base_patch16_gap", VIT, (64, 96), "blocks.1", (4, 6), "tokens 4 x 6 after 4"),
             ("swinv2_tiny_window8_256", TWO_STAGES, (64, 64), "norm", (8, 8), "nhwc"),
             ("samvit_base_patch16_224", VIT | {"window_size": 4}, (128, 128), "neck", (8, 8), "nchw"),

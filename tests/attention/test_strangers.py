@@ -242,7 +242,8 @@ class TestPictures:
                 return self.out(self.joins(x.unflatten(0, tiles.shape[:2]).flatten(1, 2)).square().mean(1))
 
         tiles = zoo.pictures(8, (32, 32)).unflatten(0, (2, 4))
-        with pytest.raises(GradientError, match="or use load_composer for tiled or packed pictures"):
+        message = r"layer 'cut' saw a batch of 8, 4 for each.*\(windows, tiles, frames\), .* give layout= a callable"
+        with pytest.raises(InputError, match=message):
             MMGrad(zoo.build(Tiles))(tiles)
 
 

@@ -50,12 +50,49 @@ class OfPixels(nn.Module):
         return self.body(pixels).flatten(2).transpose(1, 2)
 
 
+class Two(nn.Module):
+    """Two pictures, each through a layer of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other = nn.Conv2d(3, 6, 4, stride=4), nn.Conv2d(3, 6, 4, stride=4)
+
+    def forward(self, reference, target):
+        return (self.one(reference).mean((2, 3)) * self.other(target).mean((2, 3))).sum(1)
+
+
+class Both(nn.Module):
+    """One picture through two networks; both their grids are handed on."""
+
+    def __init__(self):
+        super().__init__()
+        self.fine, self.coarse = nn.Conv2d(3, 6, 2, stride=2), nn.Conv2d(3, 6, 4, stride=4)
+
+    def forward(self, pixels):
+        return self.fine(pixels), self.coarse(pixels)
+
+
+class Ways(nn.Module):
+    """A score of both."""
+
+    def __init__(self):
+        super().__init__()
+        self.both = Both()
+
+    def forward(self, pixels):
+        return sum(grid.mean((1, 2, 3)) for grid in self.both(pixels))
+
+
 PIXELS, IDS = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([[1, 2], [3, 4]])
 PICTURE = Image.new("RGB", (40, 30), (120, 130, 140))
 
 
 def first(output):
     return output[:, 0]
+
+
+def two(layer):
+    return MMGrad(Two().eval(), layer)(PIXELS, PIXELS)
 
 
 def net(score=first, layer="body", **options):
@@ -261,6 +298,11 @@ PROVOKED = {
         net().heatmap(placement=transforms.Resize(8))
     ),
     "the map of sample … is flat: it has no peak": lambda m: flat().peak(),
+    "target: the explanation does not know its picture, so pass target=": lambda m: two("other").overlay(),
+    "the map is of …: the layer does not hang on …; ask with target=True, or choose another layer": lambda m: two(
+        "other"
+    ).peak(),
+    "target: there is no map of …, which the layer does not hang on": lambda m: two("one").peak(target=True),
     "target: the layer ran once, so there is no map of a target; hand the model a target too": lambda m: net().peak(
         target=True
     ),
@@ -315,6 +357,17 @@ PROVOKED = {
     ),
     "target_layers: none was named, and capture() cannot look for one: name it, or call mmgrad(...) once, which finds "
     "and remembers it": lambda m: MMGrad(Net()).capture(),
+    "target_layers: the score takes what it sees from several layers side by side, and it cannot be told which is "
+    "meant: …; name one, or several whose maps are fused": lambda m: MMGrad(Ways(), score=lambda output: output)(
+        PIXELS
+    ),
+    "target_layers: layer … gives several grids that the score uses; name one: …": lambda m: MMGrad(Ways(), "both")(
+        PIXELS
+    ),
+    "target_layers: no layer sees one batch of all samples; layer … …": lambda m: of(
+        lambda model, pixels: model.body(pixels.repeat(3, 1, 1, 1)).unflatten(0, (3, -1)).mean((0, 3, 4)), None
+    ),
+    "layer … has no part …: …": lambda m: net(layer="body[1]"),
     "layer … never ran in this forward: …": lambda m: net(layer="unused"),
     "layer … ran only in another thread than the one that captures: run the model in the same thread": lambda m: (
         in_a_thread()
@@ -344,6 +397,9 @@ PROVOKED = {
         lambda model, pixels: {"score": model.tokens(pixels).mean((1, 2)).detach()}, "body", None
     ),
     "score: there is no …; …Known: …, or any callable": lambda m: net("shfit"),
+    "score must have one number a sample, but it has shape … while the target layer …": lambda m: of(
+        lambda model, pixels: torch.cat([model.body(one[None]).mean((2, 3)) for one in pixels])
+    ),
     "score must have one number a sample, shape (…,): it has shape … while the target layer saw a batch of …. Do not "
     "average over the batch; repeat the image for several texts": lambda m: net(torch.mean),
     "score must be a floating tensor with one number a sample, not …": lambda m: net(lambda output: output.argmax(-1)),

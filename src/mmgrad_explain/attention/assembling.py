@@ -48,6 +48,7 @@ def assemble(
     size: tuple[int, int] | None,
     model: str,
     words: tuple[tuple[Word, ...], ...] | None = None,
+    lies_on: dict[str, list[int]] | None = None,
 ) -> Explanation:
     """Make the result of signed maps, and warn of maps that say nothing.
 
@@ -61,21 +62,23 @@ def assemble(
         size: (H, W) of the model's input, where it is known.
         model: Name of the model.
         words: What each word contributes.
+        lies_on: Layer name to which of several input pictures its map lies on, one a call; those of one picture are
+            fused.
 
     Raises:
         GradientError: a map is not finite.
     """
     signed = {name: [one.float() for one in calls] for name, calls in signed.items()}
     layers = {name: [one.relu() for one in calls] for name, calls in signed.items()}
-    count = max(len(calls) for calls in layers.values())
-    by_call = [[calls[index] for calls in layers.values() if index < len(calls)] for index in range(count)]
-    calls = tuple(fuse_maps(maps, fuse[1]) for maps in by_call)
-    later = [one for of_layer in signed.values() for one in of_layer[1:]]
-    ends = _ends([*(of_layer[0] for of_layer in signed.values()), *later, *calls])
+    slots = _slots({name: (lies_on or {}).get(name, [0] * len(calls)) for name, calls in layers.items()})
+    calls = tuple(fuse_maps([layers[name][index] for name, index in slot], fuse[1]) for slot in slots.values())
+    first = next(iter(slots.values()))
+    rest = [one for slot in list(slots.values())[1:] for one in slot]
+    ends = _ends([*(signed[name][index] for name, index in [*first, *rest]), *calls])
     if not all(bool(one.isfinite().all()) for one in ends[: -len(calls)]):
         raise GradientError("the map is not finite: the activations or gradients overflow; try bfloat16 or float32")
     flats = [high <= low for low, high in ends[-len(calls) :]]
-    below = torch.stack([(low < 0) & (high <= 0) for low, high in ends[: len(signed)]])
+    below = torch.stack([(low < 0) & (high <= 0) for low, high in ends[: len(first)]])
     flat, clipped = flats[0], flats[0] & below.any(0)
     notes = join_notes(_notes(flats, clipped), len(flat))
     names = [f"sample {index}" for index in range(len(flat))]
@@ -102,7 +105,17 @@ def assemble(
         versions={"mmgrad_explain": __version__, "torch": torch.__version__, "python": platform.python_version()},
         model=model,
         words=words,
+        lies_on=() if lies_on is None else tuple(picture for picture, _ in slots),
     )
+
+
+def _slots(lies_on: dict[str, list[int]]) -> dict[tuple[int, int], list[tuple[str, int]]]:
+    """Sort the calls of all layers: the how-manyth of which picture, to the layers and calls that are it."""
+    slots: dict[tuple[int, int], list[tuple[str, int]]] = {}
+    for name, pictures in lies_on.items():
+        for index, picture in enumerate(pictures):
+            slots.setdefault((picture, pictures[:index].count(picture)), []).append((name, index))
+    return dict(sorted(slots.items()))
 
 
 def _ends(every: Sequence[Tensor]) -> list[Tensor]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmgrad_explain.attention.region import bright_regions
+from mmgrad_explain.attention.sides import call_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +81,7 @@ def bright_places(explanation: Explanation, index: int = 0, *, target: bool = Fa
     heat = explanation.heatmap(index, target=target)
     regions = tuple(bright_regions(heat))
     reach = max(1, round(_AROUND * max(heat.shape)))
-    reason = "" if regions else _reason(explanation, index, call=1 if target else 0)
+    reason = "" if regions else _reason(explanation, index, call=call_of(explanation, target=target))
     around = _share_around(heat, regions, reach)
     around_first = around if len(regions) < 2 else _share_around(heat, regions[:1], reach)
     return BrightPlaces((heat.shape[0], heat.shape[1]), regions, reach, around, around_first, reason)
@@ -145,7 +146,7 @@ def where_in_words(explanation: Explanation, index: int, places: BrightPlaces, *
         _others(groups, said[1:-2], len(others)),
         _rest(said[-2:], _counted(places.reach, pixels.partition(" ")[0]), many=bool(others)),
         _verdict(places, whole[-1]),
-        _cut_off(explanation, index, call=1 if target else 0),
+        _cut_off(explanation, index, call=call_of(explanation, target=target)),
     ]
     return " ".join(filter(None, sentences))
 

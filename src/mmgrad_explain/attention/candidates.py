@@ -4,22 +4,25 @@ Three more forwards, each with a place marked on the picture, say whose cells li
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mmgrad_explain.attention.capture import Capture
-from mmgrad_explain.attention.gradient import differentiate, own_layout
+from mmgrad_explain.attention.capture import Capture, Record
+from mmgrad_explain.attention.choosing import Trace, choose
+from mmgrad_explain.attention.gradient import cells_of, differentiate, own_layout
+from mmgrad_explain.attention.graph import hangs_on
 from mmgrad_explain.attention.guard import own_inputs, same_randomness, undisturbed
 from mmgrad_explain.attention.guessed_score import default_score, naming_the_guess
 from mmgrad_explain.attention.layout import infer_layout
-from mmgrad_explain.attention.modules import plain_modules, unwrap
+from mmgrad_explain.attention.modules import plain_modules, split_part, unwrap
 from mmgrad_explain.attention.places import in_place, refuse_packed
-from mmgrad_explain.attention.scores import Score, check_score, ensure_score
-from mmgrad_explain.attention.structures import holds_strings, is_picture, map_tensors, tensors_in
+from mmgrad_explain.attention.scores import Score, check_score, ensure_score, other_batch
+from mmgrad_explain.attention.structures import holds_strings, map_tensors, tensors_in
+from mmgrad_explain.attention.whose import Picture, arrange, find_owners, follow, pictures_in
 from mmgrad_explain.errors import GradientError, InputError
 from mmgrad_explain.layouts import AnyLayout, Layout, placed, to_grid
 
@@ -38,6 +41,7 @@ class Candidate:
         gradient_reaches: The score's gradient is not zero everywhere on the grid.
         mixes_text: Text has been mixed into the output; None where no text input could be told.
         chosen: The layer that ``target_layers=None`` takes: the model's own ``target_layer`` where it names one.
+        pictures: Which of several input pictures its calls lie on, by name; empty where there is one picture.
     """
 
     name: str
@@ -49,6 +53,7 @@ class Candidate:
     gradient_reaches: bool
     mixes_text: bool | None
     chosen: bool = False
+    pictures: tuple[str, ...] = ()
 
 
 def candidate_layers(
@@ -76,7 +81,30 @@ def candidate_layers(
     root = unwrap(model)
     with undisturbed(root, (args, kwargs)):
         own_args, own_kwargs = own_inputs((args, kwargs))
-        return probe(root, own_args, own_kwargs, score)
+        return probe(root, own_args, own_kwargs, score).candidates
+
+
+def find_layer(
+    root: nn.Module, args: Sequence[Any], kwargs: dict[str, Any], score: str | Callable[[Any], Any] | None
+) -> str:
+    """Give the name of the layer that ``target_layers=None`` takes, in a model that is undisturbed already.
+
+    Raises:
+        InputError: it cannot be told which layer is meant, and the message names the choices; or as
+            :func:`candidate_layers`.
+        GradientError: there is none, or as :func:`candidate_layers`.
+    """
+    search = probe(root, args, kwargs, score)
+    chosen = next((one.name for one in search.candidates if one.chosen), None)
+    if chosen is not None:
+        return chosen
+    with naming_the_guess(search.scorer):
+        if search.refusal:
+            raise InputError(search.refusal)
+        raise GradientError(
+            "target_layers: no layer of the model has both a spatial grid and a gradient from the score; name one "
+            "(with layout= where its output is no grid), or use load_composer for tiled or packed pictures"
+        )
 
 
 def resolve_score(
@@ -95,28 +123,32 @@ def resolve_score(
     return default_score(output, sources) if wanted is None else ensure_score(wanted)
 
 
+@dataclass(frozen=True)
+class Search:
+    """What a search for layers gave.
+
+    Attributes:
+        candidates: All that a map can be made at.
+        refusal: Why none of them was chosen; empty where one was.
+        scorer: The score that was taken.
+    """
+
+    candidates: list[Candidate]
+    refusal: str
+    scorer: Score
+
+
 def probe(
     root: nn.Module, args: Sequence[Any], kwargs: dict[str, Any], score: str | Callable[[Any], Any] | None
-) -> list[Candidate]:
+) -> Search:
     """Do the work of :func:`candidate_layers` on a model that is undisturbed already."""
     inputs = (tuple(args), kwargs)
     if not hasattr(root, "layout_for"):
         refuse_packed(inputs)
-    pictures: list[Tensor] = []
+    pictures = pictures_in(root, inputs)
     words: list[Tensor] = []
-    given = list(tensors_in(inputs))
-    numbers = [t for t in given if not t.is_floating_point() and not t.is_complex()]
-    seen_whole = any(map(is_picture, given))
-    most = max((t.ndim for t in given if t.is_floating_point()), default=0)
-
-    def follow(tensor: Tensor) -> Tensor:
-        is_one = is_picture(tensor) if seen_whole else tensor.ndim == most > 1
-        if not (is_one and tensor.is_floating_point()):
-            return tensor
-        pictures.append(tensor.detach().requires_grad_())
-        return pictures[-1].clone()
-
-    args, kwargs = map_tensors(inputs, follow)
+    numbers = [t for t in tensors_in(inputs) if not t.is_floating_point() and not t.is_complex()]
+    (args, kwargs), leaves = follow(inputs, pictures) if pictures else _follow_features(inputs)
     own = getattr(root, "target_layer", None)
     modules = {name: module for name, module in plain_modules(root).items() if name == own or not _is_no_place(module)}
     with contextlib.ExitStack() as stack:
@@ -126,19 +158,40 @@ def probe(
                     _follow_words(numbers, words, strings=holds_strings(inputs)), with_kwargs=True
                 )
                 stack.callback(handle.remove)
-        with Capture(root, modules, force_grad=True, onward=True, packed=hasattr(root, "layout_for")) as seen:
+        packed = hasattr(root, "layout_for")
+        with Capture(root, modules, force_grad=True, onward=True, split=True, packed=packed) as seen:
             with same_randomness(list(root.parameters()), inputs):
                 output = root(*args, **kwargs)
             seen.stop()
-            scorer = resolve_score(root, score, output, pictures)
+            scorer = resolve_score(root, score, output, list(leaves.values()))
             with naming_the_guess(scorer):
                 values = check_score(scorer(output))
-                found = _judge(modules, seen, values, _reach(seen, pictures, words))
-    inferred = {one.name: one.layout for one in found if own_layout(seen, one.name) is None}
-    kept = in_place(root, seen, inferred, inputs) if inferred else set()
-    found = [one for one in found if one.name in kept or one.name not in inferred or one.name == own]
-    best = next((candidate for candidate in found if candidate.name == own), None) or _best(found)
-    return [replace(candidate, chosen=candidate is best) for candidate in found]
+                found, refusal = _judge(seen, values, _Inputs(inputs, pictures, leaves, words), own)
+            return Search(found, refusal, scorer)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What the model was called with: as it came, its pictures, and the leaves of pictures and words in the graph."""
+
+    given: Any
+    pictures: tuple[Picture, ...]
+    leaves: dict[int, Tensor]
+    words: list[Tensor]
+
+
+def _follow_features(inputs: Any) -> tuple[Any, dict[int, Tensor]]:
+    """Follow features instead of pictures: the floating tensors of the most dimensions."""
+    most = max((t.ndim for t in tensors_in(inputs) if t.is_floating_point()), default=0)
+    leaves: dict[int, Tensor] = {}
+
+    def watch(tensor: Tensor) -> Tensor:
+        if not (tensor.is_floating_point() and tensor.ndim == most > 1):
+            return tensor
+        leaves[len(leaves)] = tensor.detach().requires_grad_()
+        return leaves[len(leaves) - 1].clone()
+
+    return map_tensors(inputs, watch), leaves
 
 
 def _is_no_place(module: nn.Module) -> bool:
@@ -179,46 +232,127 @@ def _varies(ids: Tensor) -> bool:
     return not bool((steps == 1).all()) and bool(steps.count_nonzero())
 
 
-def _judge(
-    modules: dict[str, nn.Module],
-    seen: Capture,
-    values: Tensor,
-    reached: dict[int, tuple[bool, bool | None]],
-) -> list[Candidate]:
-    names = list(dict.fromkeys(seen.order))
-    activations = [record.activation for name in names for record in seen.records[name]]
-    if not values.requires_grad or not activations:
+def _judge(seen: Capture, values: Tensor, inputs: _Inputs, own: Any) -> tuple[list[Candidate], str]:
+    bits = _hanging(seen, inputs)
+    if len(inputs.pictures) > 1:
+        _by_picture(seen, inputs, bits)
+    records = [record for name in seen.records for record in seen.records[name]]
+    if not values.requires_grad or not records:
         raise GradientError(
             "the score depends on no layer with at least three dimensions: name target_layers, or check that the score "
             "is computed from the model's output without .detach() or torch.no_grad()"
         )
-    gradients = iter(differentiate(values, activations))
-    of_layer = {name: [next(gradients) for _ in seen.records[name]] for name in names}
-    follow_pictures = any(from_picture for from_picture, _ in reached.values())
-    found = []
-    for name in names:
-        record = seen.records[name][0]
-        from_picture, from_words = reached[id(record.activation)]
-        layout = _grid_layout(seen, name)
-        if layout is None or (follow_pictures and not from_picture):
+    leaves = list(inputs.leaves.values())
+    taken = differentiate(values, [*(one.activation for one in records), *leaves], retain_graph=True)
+    gradients = {id(record): gradient for record, gradient in zip(records, taken, strict=False)}
+    found, batches = _list(seen, values, inputs, bits, gradients)
+    inferred = {one.name: one.layout for one in found if own_layout(seen, one.name) is None}
+    kept = in_place(seen.root, seen, inferred, inputs.given) if inferred else set()
+    found = [one for one in found if one.name in kept or one.name not in inferred or one.name == own]
+    best, refusal = next((one for one in found if one.name == own), None), ""
+    if best is None:
+        of_first = [one for one in found if _is_of_first(seen.records[one.name][0])]
+        of_leaves = dict(zip(leaves, taken[len(records) :], strict=True))
+        trace = _trace(seen, values, inputs, of_leaves, gradients, kept)
+        best, refusal = choose(of_first, trace)
+        if best is None and not refusal:
+            refusal = _say_why(batches, len(values))
+    return _plain([replace(one, chosen=one is best) for one in found]), refusal
+
+
+def _is_of_first(record: Record) -> bool:
+    return record.picture in {None, 0}
+
+
+def _trace(
+    seen: Capture,
+    values: Tensor,
+    inputs: _Inputs,
+    of_leaves: dict[Tensor, Tensor | None],
+    gradients: dict[int, Tensor | None],
+    kept: set[str],
+) -> Trace:
+    """Gather the way from the score to the first picture; without one in the graph, to what first looked at it."""
+    records = {
+        name: [
+            (record, gradient)
+            for record in calls
+            if _is_of_first(record) and (gradient := gradients[id(record)]) is not None
+        ]
+        for name, calls in seen.records.items()
+    }
+    first = [leaf for number, leaf in inputs.leaves.items() if number == 0 or not inputs.pictures]
+    if first:
+        return Trace(values, records, first, of_leaves[first[0]] if inputs.pictures else None)
+    begins = {
+        name: [record.activation for record, _ in calls if record.activation.is_leaf] for name, calls in records.items()
+    }
+    in_place = [leaf for name in kept for leaf in begins[name]]
+    return Trace(values, records, in_place or [leaf for found in begins.values() for leaf in found], None)
+
+
+def _hanging(seen: Capture, inputs: _Inputs) -> dict[int, tuple[bool, bool | None]]:
+    """Say of each record, by its id, whether it hangs on a picture and on words; None where there are no words."""
+    records = [record for calls in seen.records.values() for record in calls]
+    marks = {id(leaf): 1 for leaf in inputs.leaves.values()} | {id(word): 2 for word in inputs.words}
+    found = hangs_on((record.activation for record in records), marks)
+    return {
+        id(record): (bool(bits & 1), bool(bits & 2) if inputs.words else None)
+        for record, bits in zip(records, found, strict=True)
+    }
+
+
+def _by_picture(seen: Capture, inputs: _Inputs, bits: dict[int, tuple[bool, bool | None]]) -> None:
+    """Keep the calls that hang on a picture, in the order of the pictures, and say which each belongs to."""
+    if inputs.leaves:
+        for name, calls in list(seen.records.items()):
+            seen.records[name] = [record for record in calls if bits[id(record)][0]]
+    owners = find_owners(seen.root, seen, inputs.given, inputs.pictures, inputs.leaves)
+    before = {record.activation: bits[id(record)] for calls in seen.records.values() for record in calls}
+    arrange(seen, owners)
+    bits |= {id(record): before[record.activation] for calls in seen.records.values() for record in calls}
+
+
+def _list(
+    seen: Capture,
+    values: Tensor,
+    inputs: _Inputs,
+    bits: dict[int, tuple[bool, bool | None]],
+    gradients: dict[int, Tensor | None],
+) -> tuple[list[Candidate], dict[str, list[int]]]:
+    """List what looks like a grid, and the batches of layers that see another number of samples than there are."""
+    found: list[Candidate] = []
+    batches: dict[str, list[int]] = {}
+    follow_pictures = any(from_picture for from_picture, _ in bits.values())
+    for name in dict.fromkeys(seen.order):
+        calls = seen.records[name]
+        layout = _grid_layout(seen, name) if calls else None
+        if layout is None or (follow_pictures and not bits[id(calls[0])][0]):
             continue
-        grid = to_grid(record.activation.detach(), layout)
-        if grid.shape[0] != len(values) or grid.shape[2] * grid.shape[3] == 1:
+        grid = cells_of(calls[0].activation.detach(), layout, calls[0].rows)
+        if grid.shape[2] * grid.shape[3] == 1:
+            continue
+        if grid.shape[0] != len(values):
+            if any(gradients[id(record)] is not None for record in calls):
+                batches[name] = [len(record.activation) for record in calls]
             continue
         height, width = placed(grid[:, 0], layout).shape[1:]
         found.append(
             Candidate(
                 name=name,
-                type=type(modules[name]).__name__,
+                type=type(seen.layers[name]).__name__,
                 grid=(height, width),
                 channels=grid.shape[1],
                 layout=layout,
-                calls=len(seen.records[name]),
-                gradient_reaches=any(_touches(gradient, layout) for gradient in of_layer[name]),
-                mixes_text=from_words,
+                calls=len(calls),
+                gradient_reaches=any(_touches(gradients[id(record)], layout) for record in calls),
+                mixes_text=bits[id(calls[0])][1],
+                pictures=tuple(
+                    dict.fromkeys(inputs.pictures[one.picture].name for one in calls if one.picture is not None)
+                ),
             )
         )
-    return found
+    return found, batches
 
 
 def _grid_layout(seen: Capture, name: str) -> AnyLayout | None:
@@ -244,60 +378,20 @@ def _touches(gradient: Tensor | None, layout: AnyLayout) -> bool:
         return False
 
 
-def _best(candidates: Sequence[Candidate]) -> Candidate | None:
-    """Choose the last candidate that the gradient reaches: before text comes in, on a grid worth looking at.
-
-    Queries, keys and values inside an attention come after its input and before its result; they are taken only where
-    nothing else is left.
-    """
-    left = [candidate for candidate in candidates if candidate.gradient_reaches]
-    preferences: list[Callable[[Candidate], bool]] = [
-        lambda candidate: candidate.mixes_text is not True,
-        lambda candidate: min(candidate.grid) >= 4,
-        lambda candidate: not any(_is_inside_attention(part) for part in candidate.name.lower().split(".")),
-    ]
-    for preferred in preferences:
-        left = [candidate for candidate in left if preferred(candidate)] or left
-    return left[-1] if left else None
+def _plain(found: Sequence[Candidate]) -> list[Candidate]:
+    """Name a layer alone where only one part of what it gives is used: then that is the part that is meant."""
+    parts: dict[str, list[str]] = {}
+    for one in found:
+        if one.gradient_reaches:
+            parts.setdefault(split_part(one.name)[0], []).append(one.name)
+    alone = {names[0]: layer for layer, names in parts.items() if len(names) == 1}
+    return [replace(one, name=alone.get(one.name, one.name)) for one in found]
 
 
-def _is_inside_attention(part: str) -> bool:
-    return (
-        "attn" in part or "attention" in part or part in {"q_proj", "k_proj", "v_proj", "qkv", "query", "key", "value"}
-    )
-
-
-def _reach(seen: Capture, pictures: Sequence[Tensor], words: Sequence[Tensor]) -> dict[int, tuple[bool, bool | None]]:
-    """Say of each recorded activation, by its id, whether it hangs on a picture and on words.
-
-    The autograd graph is walked once. Without any words, whether something hangs on them is None.
-    """
-    memo: dict[Any, tuple[bool, bool]] = {}
-    picture_ids, word_ids = {id(tensor) for tensor in pictures}, {id(tensor) for tensor in words}
-    result: dict[int, tuple[bool, bool | None]] = {}
-    for activation in (record.activation for calls in seen.records.values() for record in calls):
-        node = activation.grad_fn
-        if node is not None:
-            for each in _children_first(node, memo):
-                leaf = id(getattr(each, "variable", None))
-                below = [memo[child] for child, _ in each.next_functions if child is not None]
-                memo[each] = (
-                    leaf in picture_ids or any(picture for picture, _ in below),
-                    leaf in word_ids or any(word for _, word in below),
-                )
-        from_picture, from_words = memo[node] if node is not None else (False, False)
-        result[id(activation)] = (from_picture, from_words if words else None)
-    return result
-
-
-def _children_first(start: Any, done: dict[Any, tuple[bool, bool]]) -> Iterator[Any]:
-    stack = [(start, False)]
-    entered = set()
-    while stack:
-        node, ready = stack.pop()
-        if ready:
-            yield node
-        elif node not in done and node not in entered:
-            entered.add(node)
-            stack.append((node, True))
-            stack.extend((child, False) for child, _ in node.next_functions if child is not None)
+def _say_why(batches: dict[str, list[int]], samples: int) -> str:
+    """Say why there is nothing to choose from, where layers see another number of samples than the score has."""
+    if not batches:
+        return ""
+    name, calls = list(batches.items())[-1]
+    what = other_batch(samples, calls)
+    return f"target_layers: no layer sees one batch of all samples; layer {name!r} {what}" if what else ""

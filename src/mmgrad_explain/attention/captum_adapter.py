@@ -117,6 +117,9 @@ class MMGradAttribution(Attribution):  # type: ignore[misc]
                 f"inputs: {len(pictures)} pictures, but the layer ran {len(explanation.calls)} time(s); hand the "
                 "others over as additional_forward_args"
             )
+        if explanation.lies_on and explanation.lies_on[: len(pictures)] != tuple(range(len(pictures))):
+            lie_on = ", ".join(explanation.pictures[picture] for picture in explanation.lies_on)
+            raise InputError(f"inputs: the layer's maps lie on {lie_on}: choose one that runs once on each input")
         found = explanation.calls
         if not relu_attributions:
             found = tuple(_mean_of_signed(explanation.signed, index) for index in range(len(pictures)))

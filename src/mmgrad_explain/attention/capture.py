@@ -8,7 +8,7 @@ import contextlib
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,10 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from mmgrad_explain.attention.modules import Family, every_module, family, lineage
+from mmgrad_explain.attention.graph import last_ones, node_of
+from mmgrad_explain.attention.layout import infer_layout
+from mmgrad_explain.attention.modules import Family, every_module, family, lineage, split_part
 from mmgrad_explain.attention.operations import eager, math_attention, repeated_in
-from mmgrad_explain.attention.structures import image_size, map_tensors, tensors_in
-from mmgrad_explain.errors import CaptureError, GradientError
+from mmgrad_explain.attention.structures import image_size, map_tensors, parts_in, tensors_in
+from mmgrad_explain.errors import CaptureError, GradientError, InputError
 
 _REENTRANT = (
     "reentrant activation checkpointing hides what happens inside from gradients: pass use_reentrant=False to "
@@ -36,12 +38,24 @@ class Record:
         image_size: (H, W) in pixels of the picture that this call worked on; None where none was seen.
         version: The activation's version counter when it was recorded; a later change in place raises it.
         severed: Gradients were off when the layer ran, so that nothing after it is connected to the activation.
+        rows: The rows of the batch that are this record's; None for all.
+        picture: Which of several input pictures its cells lie on; None where there are not several.
+        pictures: All of the input pictures that it hangs on.
+        call: How often the layer had run before.
+        others: All that the call gave, by part (``"[2]"``), where it gave several grids and no part was asked for.
+        handed_on: The node of the graph that hands this part on, where it gave several.
     """
 
     activation: Tensor
     image_size: tuple[int, int] | None
     version: int
     severed: bool
+    rows: tuple[int, ...] | None = None
+    picture: int | None = None
+    pictures: tuple[int, ...] = ()
+    call: int = 0
+    others: "Mapping[str, Record]" = field(default_factory=dict, repr=False)
+    handed_on: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -52,27 +66,38 @@ class _Tap:
 
     Attributes:
         layers: Name to module.
+        parts: Name to the part of the layer's output that is meant; empty for all of it.
         force_grad: Turn gradients on at the layer.
         least: How many dimensions an output has at least.
         onward: Record what is handed on instead of what the layer gave.
     """
 
     layers: Mapping[str, nn.Module]
+    parts: Mapping[str, str]
     force_grad: bool
     least: int
     onward: bool
 
-    def split(self, name: str, output: Any) -> tuple[Tensor, Any] | None:
-        """Give the tensor to record and the output to hand on; None where there is nothing usable."""
-        tensor = next((t for t in tensors_in(output) if t.is_floating_point() and t.ndim >= self.least), None)
-        if tensor is None:
+    def split(self, name: str, output: Any) -> tuple[dict[str, tuple[Tensor, Tensor]], Any] | None:
+        """Give the tensors to record by their place in the output, each with its copy, and the output to hand on.
+
+        None where there is nothing usable.
+        """
+        parts = {p: t for p, t in parts_in(output).items() if t.is_floating_point() and t.ndim >= self.least}
+        if not parts:
             return None
         _ensure_grad(name, force=self.force_grad)
+        if self.parts[name]:
+            parts = {"": _the_part(name, self.parts[name], parts, output)}
+        made = {path: self._copy(tensor) for path, tensor in parts.items()}
+        onward = {id(parts[path]): copy for path, (_, copy) in made.items()}
+        return made, map_tensors(output, lambda tensor: onward.get(id(tensor), tensor))
+
+    def _copy(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
         activation = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
         if self.onward and activation is tensor:
             activation = tensor.clone()
-        handed_on = activation.clone()
-        return activation, map_tensors(output, lambda other: handed_on if other is tensor else other)
+        return activation, activation.clone()
 
     @contextlib.contextmanager
     def repeat(self) -> Iterator[None]:
@@ -86,8 +111,8 @@ class _Tap:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
             if not _is_repetition():  # another thread's forward
                 return None
-            parts = self.split(name, output)
-            return None if parts is None else parts[1]
+            tapped = self.split(name, output)
+            return None if tapped is None else tapped[1]
 
         return hook
 
@@ -116,6 +141,7 @@ class Capture:
         math_attention: bool = False,
         packed: bool = False,
         onward: bool = False,
+        split: bool = False,
         inside: Family | None = None,
     ) -> None:
         """Prepare to record; nothing is touched before the block is entered.
@@ -130,6 +156,7 @@ class Capture:
                 there must be a layout that says where they lie.
             onward: Record what is handed on instead of what the layer gave, so that gradients count only what comes
                 after the layer. A layer may give what it has used inside, too.
+            split: Record each grid of an output that holds several as a layer of its own, such as ``features[2]``.
             inside: All modules of the model, where they have been looked up already.
         """
         self.records: dict[str, list[Record]] = {name: [] for name in layers}
@@ -138,7 +165,9 @@ class Capture:
         self.root = root
         self.layers = dict(layers)
         self.arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None
-        self._tap = _Tap(self.layers, force_grad, 2 if packed else 3, onward)
+        self._parts = {name: split_part(name)[1] for name in layers}
+        self._tap = _Tap(dict(layers), dict(self._parts), force_grad, 2 if packed else 3, onward)
+        self._split = split
         self._inside = inside
         self._thread = 0
         self._entered = False
@@ -181,6 +210,51 @@ class Capture:
     def working_on(self, size: tuple[int, int] | None) -> None:
         """Say which picture, (H, W) in pixels, is worked on, where it is not handed to a module around the layers."""
         self._image_size = size
+
+    def alike(self, layers: Mapping[str, nn.Module]) -> "Capture":
+        """Prepare to record some of the same layers in another forward, without a graph."""
+        again = Capture(self.root, layers, inside=self._inside)
+        again._parts = {name: self._parts[name] for name in layers}
+        again._tap = replace(again._tap, parts=again._parts, least=self._tap.least)
+        return again
+
+    def choose_parts(self, score: Any, *others: Tensor) -> None:
+        """Of an output that holds several grids, keep the one that the score uses.
+
+        Args:
+            score: What was computed of the forward.
+            *others: Tensors in front of it, where its graph begins after the layers.
+
+        Raises:
+            InputError: the score uses several; the message names them.
+        """
+        for name, calls in self.records.items():
+            if not any(record.others for record in calls):
+                continue
+            nodes = {
+                record.handed_on: path for call in calls for path, record in call.others.items() if record.handed_on
+            }
+            begins = [one for one in (score, *others) if isinstance(one, Tensor) and one.requires_grad]
+            used = set().union(*(last_ones(node_of(one), nodes) for one in begins))
+            paths = [path for path in calls[0].others if path in used]
+            if len(paths) > 1:
+                paths = [path for path in paths if self._is_grid(name, calls[0].others[path])] or paths
+            if len(paths) > 1:
+                shapes = [f"{name + path!r} {tuple(calls[0].others[path].activation.shape)}" for path in paths]
+                raise InputError(
+                    f"target_layers: layer {name!r} gives several grids that the score uses; name one: "
+                    f"{' or '.join(shapes)}"
+                )
+            if paths:
+                self._parts[name] = paths[0]
+                self.records[name] = [call.others.get(paths[0], call) for call in calls]
+
+    def _is_grid(self, name: str, record: Record) -> bool:
+        try:
+            infer_layout(record.activation, module=self.layers[name], model=self.root, image_size=record.image_size)
+        except InputError:
+            return False
+        return True
 
     def calls(self, layer: str) -> list[Record]:
         """Give the records of a layer, one a call.
@@ -238,17 +312,34 @@ class Capture:
         if threading.get_ident() != self._thread:
             self._elsewhere.add(name)
             return None
-        parts = self._tap.split(name, output)
-        if parts is None:
+        tapped = self._tap.split(name, output)
+        if tapped is None:
             self._unusable[name] = _describe(output)
             return None
-        activation, handed_on = parts
+        made, handed_on = tapped
         if self._recording:
-            version = activation._version  # noqa: SLF001  (the documented counter of changes in place)
-            severed = not torch.is_grad_enabled()
-            self.records[name].append(Record(activation, self._image_size, version, severed))
-            self.order.append(name)
+            self._keep(name, {path: self._record(*pair, several=len(made) > 1) for path, pair in made.items()})
         return handed_on
+
+    def _record(self, activation: Tensor, handed_on: Tensor, *, several: bool) -> Record:
+        version = activation._version  # noqa: SLF001  (the documented counter of changes in place)
+        node = handed_on.grad_fn if several else None
+        return Record(activation, self._image_size, version, not torch.is_grad_enabled(), handed_on=node)
+
+    def _keep(self, name: str, made: Mapping[str, Record]) -> None:
+        if self._split and len(made) > 1:
+            for path, record in made.items():
+                self.layers[name + path] = self.layers[name]
+                self._parts[name + path] = path
+                calls = self.records.setdefault(name + path, [])
+                calls.append(replace(record, call=len(calls)))
+                self.order.append(name + path)
+            return
+        calls = self.records[name]
+        numbered = {path: replace(record, call=len(calls)) for path, record in made.items()}
+        first = next(iter(numbered.values()))
+        calls.append(replace(first, others=numbered) if len(made) > 1 else first)
+        self.order.append(name)
 
 
 def _is_repetition() -> bool:
@@ -271,6 +362,18 @@ def _ensure_grad(name: str | None, *, force: bool) -> None:
         raise GradientError(f"{where} inside a checkpoint; {_REENTRANT}")
     if force:
         torch.set_grad_enabled(True)  # until the model's own no_grad block ends and puts back what was before it
+
+
+def _the_part(name: str, path: str, parts: Mapping[str, Tensor], output: Any) -> Tensor:
+    if path in parts:
+        return parts[path]
+    if not isinstance(output, Mapping) and path.startswith("[-"):  # counted from the end
+        counted = path[1:].partition("]")[0]
+        positive = f"[{len(output) + int(counted)}]" if counted[1:].isdigit() and hasattr(output, "__len__") else path
+        if (found := positive + path[path.index("]") + 1 :]) in parts:
+            return parts[found]
+    there = f"it has {', '.join(parts)}" if "" not in parts else "it gives one tensor; name the layer alone"
+    raise CaptureError(f"layer {name.removesuffix(path)!r} has no part {path}: {there}")
 
 
 def _looks_at_pixels(module: nn.Module) -> bool:

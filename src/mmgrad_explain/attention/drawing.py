@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.attention.placing import open_as_seen, place_of
+from mmgrad_explain.attention.sides import call_of, sides_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.overlay_tiles import HIGHEST, WIDEST, shrunk, tile_height
 
@@ -54,14 +55,19 @@ def draw_overlay(
         raise InputError("words: the explanation has none; ask for them with words=True when explaining")
     if target_placement is None and not isinstance(placement, Placement):
         target_placement = placement
-    wanted = [(image, explanation.images, False)]
-    if target is not False and len(explanation.calls) > 1 and (target is not None or explanation.targets is not None):
+    sides = sides_of(explanation)
+    if image is not None:
+        call_of(explanation, target=False)
+    wanted = [(image, explanation.images, False)] if False in sides else []
+    if target is not False and True in sides and (target is not None or explanation.targets is not None or not wanted):
         wanted.append((target, explanation.targets, True))
     pictures: list[Image.Image] = []
     places: list[Placement | None] = []
     for given, known, of_target in wanted:
         explanation.heatmap(index, target=of_target, size=(1, 1))  # is there such a sample?
         if given is None and known is None:
+            if of_target:
+                raise InputError("target: the explanation does not know its picture, so pass target=")
             raise InputError("image: the explanation does not know its picture, so pass image=")
         where = target_placement if of_target else placement
         placed = (explanation.target_placements if of_target else explanation.placements) is not None

@@ -15,6 +15,7 @@ from mmgrad_explain.attention.plain_words import describe
 from mmgrad_explain.attention.region import Region, brightest_region
 from mmgrad_explain.attention.saving import manifest_of, save_folder, write_arrays, write_explanation
 from mmgrad_explain.attention.showing import explanation_html, png_bytes, show_picture
+from mmgrad_explain.attention.sides import call_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.overlay_tiles import NOTEBOOK
 
@@ -37,8 +38,8 @@ class Explanation:
     """Where a model looked, for each sample of a batch.
 
     Attributes:
-        calls: The maps of each call of the target layer, (B, h, w) float32, at least 0; where one tower takes a
-            reference and a target, the first is the reference's and the second the target's.
+        calls: The maps of each call of the target layer, (B, h, w) float32, at least 0; where the model takes several
+            pictures, in their order: the reference's first, then the target's.
         score: (B,) float32, what was explained.
         score_name: Name of the score.
         weighting: Name of the weighting.
@@ -49,7 +50,8 @@ class Explanation:
         flat: (B,) bool, the map has one value everywhere and says nothing.
         clipped: (B,) bool, all of the map was negative and cut off.
         notes: What a reader should know, and of which samples; :meth:`notes_of` gives those of one.
-        input_size: (H, W) in pixels of the model's input, where it is known.
+        input_size: (H, W) in pixels of the model's input, where it is known; of the first picture, where it takes
+            several.
         versions: Package, torch and Python.
         model: Name of the model.
         model_choice: Why that model answered, where it was chosen among the bundled ones.
@@ -60,6 +62,9 @@ class Explanation:
         target_placements: How each of these lies in the model's input.
         words: What each word of each text contributes to the score, where it was asked for (``words=``).
         answers: The answer that each score is of, where the model answers in words.
+        pictures: Names of the model's input pictures, in the order of its parameters, where they are known.
+        sizes: (H, W) in pixels of each of them.
+        lies_on: Which of them each of ``calls`` lies on, from 0; empty where it is not known.
     """
 
     calls: tuple[Tensor, ...]
@@ -84,10 +89,13 @@ class Explanation:
     target_placements: tuple[Placement, ...] | None = None
     words: tuple[tuple[Word, ...], ...] | None = None
     answers: tuple[str, ...] | None = None
+    pictures: tuple[str, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
+    lies_on: tuple[int, ...] = ()
 
     @property
     def maps(self) -> Tensor:
-        """(B, h, w) float32, at least 0: the maps of the first call."""
+        """(B, h, w) float32, at least 0: the first picture's, or of the first one that the layer hangs on."""
         return self.calls[0]
 
     @property
@@ -108,7 +116,10 @@ class Explanation:
         calls = f", {len(self.calls)} calls" if len(self.calls) > 1 else ""
         names = [f"sample {index}" for index in range(len(self))]
         notes = "".join(f"; note: {note.named(names)}" for note in self.notes)
-        return f"Explanation({shape}{calls}; {self.weighting} of {self.score_name} at {', '.join(self.layers)}{notes})"
+        of = f" of {self.pictures[self.lies_on[0]]}" if len(self.pictures) > 1 else ""
+        return (
+            f"Explanation({shape}{of}{calls}; {self.weighting} of {self.score_name} at {', '.join(self.layers)}{notes})"
+        )
 
     def notes_of(self, index: int = 0) -> tuple[Note, ...]:
         """Give the notes that are about one sample.
@@ -369,9 +380,7 @@ class Explanation:
         return manifest_of(self)
 
     def _map(self, index: int, *, target: bool) -> Tensor:
-        if target and len(self.calls) < 2:
-            raise InputError("target: the layer ran once, so there is no map of a target; hand the model a target too")
-        maps = self.calls[1 if target else 0]
+        maps = self.calls[call_of(self, target=target)]
         if not hasattr(index, "__index__"):
             raise TypeError(
                 f"index: the first argument is the number of a sample, not {type(index).__name__}; a picture is handed "

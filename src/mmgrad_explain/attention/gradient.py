@@ -212,10 +212,16 @@ def own_layout(seen: Capture, name: str) -> AnyLayout | None:
     return ensure_layout(seen.root.layout_for(name, *args, **kwargs))  # type: ignore[operator]
 
 
+def cells_of(x: Tensor, layout: AnyLayout, rows: Sequence[int] | None) -> Tensor:
+    """Rearrange a layer's output, or a gradient of its shape, to (B, K, h, w), and keep one picture's rows of it."""
+    grid = to_grid(x, layout)
+    return grid if rows is None else grid[list(rows)]
+
+
 def batches_of(seen: Capture, layouts: dict[str, list[AnyLayout]]) -> list[int]:
     """Give the batch size of every record, layer by layer."""
     return [
-        to_grid(record.activation.detach(), layout).shape[0]
+        cells_of(record.activation.detach(), layout, record.rows).shape[0]
         for name, of_calls in layouts.items()
         for record, layout in zip(seen.calls(name), of_calls, strict=True)
     ]
@@ -236,9 +242,9 @@ def weigh(record: Record, gradient: Tensor | None, layout: AnyLayout, weighting:
     """
     activation = record.activation if graph else record.activation.detach()
     with torch.autocast(activation.device.type, enabled=False):
-        grid = full(to_grid(activation, layout))
+        grid = full(cells_of(activation, layout, record.rows))
         if gradient is None:
             made = grid.new_zeros((grid.shape[0], *grid.shape[2:]))
         else:
-            made = weighting(grid, to_grid(gradient, layout).to(grid.dtype))
+            made = weighting(grid, cells_of(gradient, layout, record.rows).to(grid.dtype))
         return placed(made, layout)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.attention.drawing import draw_overlay
 from mmgrad_explain.attention.showing import png_bytes
+from mmgrad_explain.attention.sides import sides_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.overlay_tiles import NOTEBOOK
 
@@ -57,7 +58,7 @@ def interactive_overlay(explanation: Explanation) -> Any:
     controls["threshold"] = slider("threshold", 0.0, 0.95)
     controls["colormap"] = widgets.Dropdown(options=COLORMAPS, value=COLORMAPS[0], description="colours")
     controls["contour"] = widgets.Checkbox(value=False, description="outline of the brightest part")
-    if explanation.targets is not None and len(explanation.calls) > 1:
+    if explanation.targets is not None and True in sides_of(explanation):
         controls["target"] = widgets.Checkbox(value=True, description="target")
     if explanation.words is not None:
         controls["words"] = widgets.Checkbox(value=True, description="words")

@@ -206,6 +206,11 @@ class Once:
         self._starts: list[tuple[Tensor, Tensor]] = []
         self.rows = map_tensors(self._features, self._repeat)
 
+    @property
+    def features(self) -> list[Tensor]:
+        """The picture's features that have a graph."""
+        return [features for features, _ in self._starts]
+
     def _repeat(self, tensor: Tensor) -> Tensor:
         if len(tensor) != 1:
             raise InputError(f"texts: encode gave features of shape {tuple(tensor.shape)}, whose batch is not 1")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmgrad_explain.attention.assembling import assemble, weigh_all
 from mmgrad_explain.attention.attending import Verified, take_step_gradients, weigh_step
-from mmgrad_explain.attention.candidates import probe, resolve_score
+from mmgrad_explain.attention.candidates import find_layer, resolve_score
 from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.fusing import Fuse, ensure_fuse, fuse_maps
 from mmgrad_explain.attention.gradient import (
@@ -29,6 +29,7 @@ from mmgrad_explain.attention.scores import Score, check_finite, check_score, en
 from mmgrad_explain.attention.second_derivative import refuse_constant
 from mmgrad_explain.attention.structures import image_size
 from mmgrad_explain.attention.weighting import Weighting, ensure_weighting, name_of
+from mmgrad_explain.attention.whose import Whose, lies_on, say_whose
 from mmgrad_explain.attention.words import WordCapture, ensure_words, name_words
 from mmgrad_explain.errors import GradientError, InputError
 from mmgrad_explain.layouts import AnyLayout, Layout, LayoutLike, ensure_layout
@@ -72,8 +73,8 @@ class MultiModalGradAttention:
         Args:
             model: Any module; compiled, or wrapped for distributed training, too.
             target_layers: Module, dotted name, or a list of them. None takes the model's own ``target_layer`` (a name),
-                or else finds the last layer with a grid that the score's gradient reaches, before text is mixed in
-                where that can be told; see :func:`candidate_layers`.
+                or else finds the last layer with a grid that all of the score passes, before text is mixed in where
+                that can be told; see :func:`candidate_layers`. A part of an output of several grids is ``"fpn[2]"``.
             score: A name (``"shift"``, ``"similarity"``, ``"pair"``, ``"pair-different"``, ``"image-text"``,
                 ``"match"``, ``"answer"``) or a callable of the model's output that gives (B,). None takes the model's
                 own ``default_score``, or else what the output suggests: itself where it is one number a sample, the
@@ -106,6 +107,7 @@ class MultiModalGradAttention:
         self._words_layer = None if words_layer is None else find_layers(self._root, words_layer)
         self._verified: Verified = set()
         self._known_layouts: Known = {}
+        self._whose = Whose(self._root, split=self._layout is None or isinstance(self._layout, Layout))
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -132,14 +134,15 @@ class MultiModalGradAttention:
             The maps, on the model's device.
 
         Raises:
-            InputError: the score is not one number a sample, or the layer's layout cannot be told.
+            InputError: the score is not one number a sample, or the layer or its layout cannot be told.
             CaptureError: a target layer never ran or gave nothing usable.
             GradientError: the gradient does not reach the layer, or is not finite.
         """
         with undisturbed(self._root, (args, kwargs)) as inside:
             args, kwargs = own_inputs((args, kwargs))
             if self._layers is None:
-                self._layers = self._find(args, kwargs)
+                self._layers = find_layers(self._root, find_layer(self._root, args, kwargs, self._score))
+            (args, kwargs), pictures = self._whose.follow(given := (args, kwargs))
             with self._record(self._layers, inside) as seen, self._listen(args, kwargs) as heard:
                 try:
                     output = self._root(*args, **kwargs)
@@ -152,12 +155,16 @@ class MultiModalGradAttention:
                     ) from error
                 seen.stop()
                 scorer = resolve_score(self._root, self._score, output, seen.activations)
-                layouts = layouts_of(seen, self._layout, self._root, self._known_layouts)
                 with naming_the_guess(scorer):
-                    score = check_score(scorer(output), batches_of(seen, layouts))
+                    score = scorer(output)
+                    seen.choose_parts(score)
+                    self._whose.arrange(seen, given, pictures)
+                    layouts = layouts_of(seen, self._layout, self._root, self._known_layouts)
+                    score = check_score(score, batches_of(seen, layouts))
                     gradients, of_words = take_gradients(score, seen, also=heard.embeddings if heard else ())
-            size = image_size((args, kwargs))
-            return self._explain(seen, gradients, layouts, score, scorer, size, heard, of_words)
+            size = pictures[0].size if pictures else image_size(given)
+            found = self._explain(seen, gradients, layouts, score, scorer, size, heard, of_words)
+            return say_whose(found, seen, pictures)
 
     def texts(
         self,
@@ -208,6 +215,7 @@ class MultiModalGradAttention:
                 scorer = resolve_score(self._root, self._score, output)
                 with naming_the_guess(scorer):
                     score = check_score(scorer(output), [question.count])
+                    seen.choose_parts(score, *once.features)
                     gradients, of_words = once.gradients(score, seen, heard.embeddings if heard else ())
                 layouts = layouts_of(seen, self._layout, self._root, self._known_layouts)
             found = self._explain(seen, gradients, layouts, score, scorer, size, heard, of_words)
@@ -269,7 +277,7 @@ class MultiModalGradAttention:
             seen: What :meth:`capture` recorded.
             create_graph: Keep the maps differentiable, for a loss.
             retain_graph: Keep the forward's graph, for your own ``loss.backward()``. None keeps it.
-            call: Which call of the layer, where the forward calls it several times (reference 0, target 1).
+            call: Which call of the layer, in your forward's order, where there are several (reference 0, target 1).
             weighting: Another than the constructor's; a list of them shares one gradient.
             relu: Cut off negative values.
 
@@ -339,6 +347,7 @@ class MultiModalGradAttention:
         if seen.root is not self._root:
             raise InputError("seen was recorded for another model: use the capture() of the same MMGrad")
         chosen = [self._weighting if one is None else ensure_weighting(one)[1] for one in weightings]
+        seen.choose_parts(score)
         layouts = layouts_of(seen, self._layout, self._root, self._known_layouts)
         score = check_score(score, batches_of(seen, layouts))
         keep = True if retain_graph is None else retain_graph
@@ -348,15 +357,6 @@ class MultiModalGradAttention:
         signed = weigh_step(seen, gradients, layouts, chosen, graph=create_graph)
         reached = {name: [gradient is not None for gradient in calls] for name, calls in gradients.items()}
         return signed, reached
-
-    def _find(self, args: Any, kwargs: dict[str, Any]) -> dict[str, nn.Module]:
-        chosen = next((one.name for one in probe(self._root, args, kwargs, self._score) if one.chosen), None)
-        if chosen is None:
-            raise GradientError(
-                "target_layers: no layer of the model has both a spatial grid and a gradient from the score; name one "
-                "(with layout= where its output is no grid), or use load_composer for tiled or packed pictures"
-            )
-        return find_layers(self._root, chosen)
 
     @property
     def _packed(self) -> bool:
@@ -391,7 +391,7 @@ class MultiModalGradAttention:
         signed = weigh_all(seen, gradients, layouts, self._weighting, graph=False)
         return assemble(
             signed, score.detach().float(), scorer.name, self._weighting_name, (self._fuse_name, self._fuse), layouts,
-            size=size, model=type(self._root).__name__, words=words,
+            size=size, model=type(self._root).__name__, words=words, lies_on=lies_on(seen),
         )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Find modules by name inside models as people have them: wrapped by DDP, compiled, sharded, or bare."""
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from mmgrad_explain.errors import InputError
 
 # Names that wrappers (torch.compile, FSDP, checkpoint_wrapper) put between a module and its parent.
 _WRAPPER_PARTS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+
+_PART = re.compile(r"(.*?)((?:\[[^\[\]]*\])*)", re.DOTALL)
 
 _SHARDED = {"FullyShardedDataParallel", "FSDPModule"}  # by name: importing them takes a while
 _STATIC_GRAPH_SEEN = "_static_graph_delay_allreduce_enqueued"
@@ -129,10 +132,11 @@ def find_layers(root: nn.Module, wanted: "nn.Module | str | Sequence[nn.Module |
 
     Args:
         root: An unwrapped model.
-        wanted: A module, a dotted name, or a sequence of them.
+        wanted: A module, a dotted name, or a sequence of them. A name may end in the part of the layer's output that
+            is meant, where that holds several: ``"fpn[2]"``, ``"fpn['p3']"``.
 
     Returns:
-        Dotted name to module, in the order given.
+        Dotted name, with the part where there is one, to module, in the order given.
 
     Raises:
         TypeError: something in ``wanted`` is neither a module nor a name.
@@ -150,8 +154,14 @@ def find_layers(root: nn.Module, wanted: "nn.Module | str | Sequence[nn.Module |
         raise InputError("target_layers is empty: name at least one layer, or leave it None to have one found")
     found = dict(_find_layer(root, item) for item in wanted)
     for name, module in found.items():
-        _refuse_unseen(root, name, module)
+        _refuse_unseen(root, split_part(name)[0], module)
     return found
+
+
+def split_part(name: str) -> tuple[str, str]:
+    """Split ``fpn['p3']`` into the layer ``fpn`` and the part ``[p3]`` of what it gives; without one it is empty."""
+    layer, part = _PART.fullmatch(name).groups()  # type: ignore[union-attr]  # it matches everything
+    return layer, re.sub(r"""\[(['"])(.*?)\1\]""", r"[\2]", part)
 
 
 def _find_layer(root: nn.Module, wanted: nn.Module | str) -> tuple[str, nn.Module]:
@@ -167,6 +177,12 @@ def _find_layer(root: nn.Module, wanted: nn.Module | str) -> tuple[str, nn.Modul
 
 
 def _find_by_name(root: nn.Module, wanted: str) -> tuple[str, nn.Module]:
+    layer, part = split_part(wanted)
+    name, module = _find_whole(root, layer)
+    return name + part, module
+
+
+def _find_whole(root: nn.Module, wanted: str) -> tuple[str, nn.Module]:
     names = plain_modules(root)
     spellings = (wanted, plain_name(wanted), wanted.removeprefix("module."), f"module.{wanted}")
     for name in (*spellings, *(prefix + wanted for prefix in _only_children(root))):

@@ -20,10 +20,10 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.layouts import AnyLayout, to_grid
 
 # Marked places: rows and columns from and to, as parts of height and width. Alike under no flip and no exchange.
-_PLACES = (((0.55, 0.85), (0.10, 0.45)), ((0.05, 0.30), (0.60, 0.90)), ((0.30, 0.50), (0.05, 0.25)))
+PLACES = (((0.55, 0.85), (0.10, 0.45)), ((0.05, 0.30), (0.60, 0.90)), ((0.30, 0.50), (0.05, 0.25)))
 
 # How often a cell at a marked place must change more than one elsewhere: 1 where places are kept, 0.5 by chance.
-_FOUND = 0.8
+FOUND = 0.8
 
 _Place = tuple[tuple[float, float], tuple[float, float]]
 
@@ -44,26 +44,28 @@ def in_place(root: nn.Module, seen: Capture, layouts: Mapping[str, AnyLayout], i
     """
     shares: dict[str, list[Tensor]] = {name: [] for name in layouts}
     layers = {name: seen.layers[name] for name in layouts}
-    for place in _PLACES:
+    for place in PLACES:
         with contextlib.ExitStack() as stack:
             args, kwargs = marked = mark(inputs, place)
             if marked is inputs and not _mark_inside(root, place, stack):
                 return set(layouts)
             stack.enter_context(same_randomness(list(root.parameters()), inputs))
             stack.enter_context(torch.no_grad())
-            again = stack.enter_context(Capture(root, layers))
+            again = stack.enter_context(seen.alike(layers))
             root(*args, **kwargs)
         for name, layout in layouts.items():
             shares[name].append(share_found(_change(seen, again, name, layout), place))
-    return {name for name, of_places in shares.items() if not torch.stack(of_places).mean() < _FOUND}
+    return {name for name, of_places in shares.items() if not torch.stack(of_places).mean() < FOUND}
 
 
 def _change(seen: Capture, again: Capture, name: str, layout: AnyLayout) -> Tensor:
     """How much each cell of a layer's first call changed, (B, h, w); nothing where the call was another one."""
-    before, after = seen.records[name][0].activation.detach(), again.records[name]
-    if not after or after[0].activation.shape != before.shape:
+    record, calls = seen.records[name][0], again.records[name]
+    before = record.activation.detach()
+    if len(calls) <= record.call or calls[record.call].activation.shape != before.shape:
         return before.new_zeros(1, 1, 1)
-    return to_grid(after[0].activation.detach().float() - before.float(), layout).square().sum(1)
+    change = to_grid(calls[record.call].activation.detach().float() - before.float(), layout).square().sum(1)
+    return change if record.rows is None else change[list(record.rows)]
 
 
 def _mark_inside(root: nn.Module, place: _Place, stack: contextlib.ExitStack) -> bool:
@@ -111,13 +113,13 @@ def mark(inputs: Any, place: _Place) -> Any:
         if packed is not None and tensor is packed.patches:
             cells = packed.grid[0] * packed.grid[1]
             lying = tensor[:, :cells].transpose(1, 2).reshape(len(tensor), -1, *packed.grid)
-            return torch.cat([_inverted(lying, place).flatten(2).transpose(1, 2), tensor[:, cells:]], 1)
-        return _inverted(tensor, place) if is_picture(tensor) else tensor
+            return torch.cat([invert(lying, place).flatten(2).transpose(1, 2), tensor[:, cells:]], 1)
+        return invert(tensor, place) if is_picture(tensor) else tensor
 
     return map_tensors(inputs, change)
 
 
-def _inverted(picture: Tensor, place: _Place) -> Tensor:
+def invert(picture: Tensor, place: _Place) -> Tensor:
     """Make what is bright at the place as dark as the picture gets, and what is dark as bright."""
     low, high = picture.amin(), picture.amax()
     there, _ = _parts(picture, place)

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from mmgrad_explain.attention.fusing import resize_maps
+from mmgrad_explain.attention.sides import call_of, size_of
 from mmgrad_explain.errors import InputError, MMGradWarning
 from mmgrad_explain.image_processor_geometry import is_image_processor, place_by_processor
 from mmgrad_explain.images import Placement, open_image
@@ -144,10 +145,11 @@ def _undone(maker: Any, shape: tuple[int, int]) -> Placement:
 
 def _checked(place: Placement, explanation: Explanation, *, target: bool) -> Placement:
     """Refuse what is not of the model's input."""
-    if not target and explanation.input_size is not None and place.input != explanation.input_size:
+    own = size_of(explanation, target=target)
+    if own is not None and place.input != own and (explanation.sizes or not target):
         raise InputError(
             f"placement: it is of an input of {_pixels(place.input)} pixels, and the model was given one of "
-            f"{_pixels(explanation.input_size)}: hand over the transform that made this input"
+            f"{_pixels(own)}: hand over the transform that made this input"
         )
     return place
 
@@ -197,8 +199,8 @@ def _known(explanation: Explanation, *, target: bool) -> tuple[Placement, ...] |
 
 def _input_of(explanation: Explanation, *, target: bool) -> tuple[int, int]:
     """(H, W) of the model's input, or of the map where that is not known."""
-    grid = explanation.calls[1 if target else 0].shape
-    return explanation.input_size or (grid[1], grid[2])
+    grid = explanation.calls[call_of(explanation, target=target)].shape
+    return size_of(explanation, target=target) or (grid[1], grid[2])
 
 
 def _stretched(shape: tuple[int, int], own: tuple[int, int]) -> Placement:

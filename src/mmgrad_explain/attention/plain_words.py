@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from mmgrad_explain.attention.bright_places import bright_places, listed, pixels_of, where_in_words
+from mmgrad_explain.attention.sides import call_of, sides_of, size_of
 from mmgrad_explain.notes import OF_MAPS
 
 if TYPE_CHECKING:
@@ -99,15 +100,14 @@ def _question(explanation: Explanation, index: int, *, target: bool) -> str:
     third = ""
     if target:
         third = " This is the map of the target."
-    elif len(explanation.calls) > 1:
+    elif True in sides_of(explanation):
         third = " This is the map of the first picture; the second has one of its own."
     return f"{first} {second}{third}"
 
 
 def _resolution(explanation: Explanation, index: int, *, target: bool) -> str:
     """At which layer the map was read, and how fine it can be."""
-    call = 1 if target else 0
-    rows, columns = explanation.calls[call].shape[1:]
+    rows, columns = explanation.calls[call_of(explanation, target=target)].shape[1:]
     layers = [f"{name} ({w} x {h} cells)" for name, (h, w) in explanation.grids.items()]
     if len(layers) == 1:
         read = f"The map was read at the layer {explanation.layer_names[0]}, on a grid of {columns} x {rows} cells."
@@ -120,8 +120,8 @@ def _resolution(explanation: Explanation, index: int, *, target: bool) -> str:
     if placements is not None:
         placement = placements[index]
         cell = [placement.input[axis] / count / placement.scale[axis] for axis, count in enumerate((rows, columns))]
-    elif explanation.input_size is not None:
-        cell = [explanation.input_size[axis] / count for axis, count in enumerate((rows, columns))]
+    elif (size := size_of(explanation, target=target)) is not None:
+        cell = [size[axis] / count for axis, count in enumerate((rows, columns))]
     else:
         return f"{read} It shows nothing finer than a cell."
     across, down = (f"{side:.0f}" if side >= 10 else f"{side:.1f}" for side in reversed(cell))

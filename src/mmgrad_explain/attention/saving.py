@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmgrad_explain.attention.sides import call_of, sides_of
 from mmgrad_explain.errors import InputError, OutputExistsError
 from mmgrad_explain.writing import atomic_file, behind_links, put_folder
 
@@ -78,10 +79,10 @@ def write_arrays(
 ) -> None:
     """Write one sample's arrays; see :meth:`~mmgrad_explain.attention.Explanation.save_arrays`."""
     arrays: dict[str, Any] = {"score": explanation.score[index].cpu().numpy()}
-    for target in (False, True)[: len(explanation.calls)]:
+    for target in sides_of(explanation):
         prefix = "target_" if target else ""
         arrays[prefix + "heatmap"] = explanation.heatmap(index, target=target)
-        arrays[prefix + "map"] = explanation.calls[1 if target else 0][index].cpu().numpy()
+        arrays[prefix + "map"] = explanation.calls[call_of(explanation, target=target)][index].cpu().numpy()
     with atomic_file(Path(path), overwrite=overwrite) as stream:
         np.savez_compressed(stream, **arrays)
 
@@ -103,6 +104,9 @@ def manifest_of(explanation: Explanation) -> dict[str, Any]:
         "clipped": explanation.clipped.tolist(),
         "notes": [note.to_dict() for note in explanation.notes],
         "input_size": None if explanation.input_size is None else list(explanation.input_size),
+        "pictures": list(explanation.pictures),
+        "sizes": [list(size) for size in explanation.sizes],
+        "lies_on": list(explanation.lies_on),
         "texts": None if explanation.texts is None else list(explanation.texts),
         "answers": None if explanation.answers is None else list(explanation.answers),
         "placements": None if explanation.placements is None else [one.to_dict() for one in explanation.placements],

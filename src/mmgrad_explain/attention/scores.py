@@ -246,17 +246,43 @@ def check_score(value: Tensor, batches: Sequence[int] | None = None) -> Tensor:
     batch = value.numel() if batches is None or value.numel() in batches else batches[0]
     count = value.numel()
     if count != batch or value.shape not in {(batch,), (batch, 1), ()}:
-        parts = value.ndim > 0 and batch > count > 0 and batch % count == 0
-        advice = (
-            f", {batch // count} for each. If that layer works on parts of pictures (windows, tiles, frames), choose "
-            "the layer around it, or give layout= a callable that puts them together to (B, K, h, w)"
-        )
+        shape = tuple(value.shape)
+        if _loops(count, batches or []):
+            raise InputError(
+                f"score must have one number a sample, but it has shape {shape} while the target layer "
+                f"{other_batch(count, batches or [])}"
+            )
+        parts = other_batch(count, [batch]).removeprefix(f"saw a batch of {batch}") if value.ndim else ""
         raise InputError(
-            f"score must have one number a sample, shape ({batch},): it has shape {tuple(value.shape)} while the "
-            f"target layer saw a batch of {batch}{advice if parts else ''}. Do not average over the batch; repeat the "
-            "image for several texts"
+            f"score must have one number a sample, shape ({batch},): it has shape {shape} while the target layer saw a "
+            f"batch of {batch}{parts}. Do not average over the batch; repeat the image for several texts"
         )
     return value.reshape(batch)
+
+
+def other_batch(samples: int, batches: Sequence[int]) -> str:
+    """Say what a layer saw instead of one batch of all samples, and what to do; "" where that cannot be told.
+
+    Args:
+        samples: How many there are.
+        batches: How many the layer saw in each of its calls.
+    """
+    if _loops(samples, batches):
+        return (
+            f"ran {len(batches)} times, with one sample each: the forward loops over its samples, so explain them one "
+            "at a time, or choose a layer that sees all of them at once"
+        )
+    if not batches[0] > samples > 0 or batches[0] % samples:
+        return ""
+    return (
+        f"saw a batch of {batches[0]}, {batches[0] // samples} for each. If that layer works on parts of pictures "
+        "(windows, tiles, frames), choose the layer around it, or give layout= a callable that puts them together to "
+        "(B, K, h, w)"
+    )
+
+
+def _loops(samples: int, batches: Sequence[int]) -> bool:
+    return samples > 1 and len(batches) >= samples and set(batches) == {1}
 
 
 def check_finite(score: Tensor) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmgrad_explain.attention.assembling import assemble, weigh_all
-from mmgrad_explain.attention.candidates import resolve_score
+from mmgrad_explain.attention.candidates import find_layer, resolve_score
 from mmgrad_explain.attention.gradient import batches_of, check_grids_reached, layouts_of, take_gradients
 from mmgrad_explain.attention.guard import own_inputs, undisturbed
+from mmgrad_explain.attention.modules import find_layers
 from mmgrad_explain.attention.scores import check_finite, check_score
 from mmgrad_explain.attention.structures import image_size
 from mmgrad_explain.attention.words import name_words
@@ -48,11 +49,12 @@ def explain_each(
     root = mmgrad._root  # noqa: SLF001  (this is a call of its own kind)
     with undisturbed(root, inputs) as inside:
         named: dict[str, Any] = own_inputs(dict(inputs))
-        layers = mmgrad._layers or mmgrad._find((), named)  # noqa: SLF001
+        layers = mmgrad._layers or find_layers(root, find_layer(root, (), named, mmgrad._score))  # noqa: SLF001
         with mmgrad._record(layers, inside) as seen, mmgrad._listen((), named) as heard:  # noqa: SLF001
             asked = outputs(root(**named))
             seen.stop()
             scorer = resolve_score(root, mmgrad._score, asked[0])  # noqa: SLF001
+            seen.choose_parts(scorer(asked[0]))
             layouts = layouts_of(seen, mmgrad._layout, root, mmgrad._known_layouts)  # noqa: SLF001
             every, scores, words = [], [], []
             for number, output in enumerate(asked, start=1):

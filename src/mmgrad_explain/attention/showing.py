@@ -16,6 +16,7 @@ from PIL import Image
 
 from mmgrad_explain.attention.bright_places import bright_places, where_in_short
 from mmgrad_explain.attention.plain_words import describe
+from mmgrad_explain.attention.sides import sides_of
 from mmgrad_explain.overlay_tiles import shrunk
 
 if TYPE_CHECKING:
@@ -136,8 +137,8 @@ def _sample(explanation: Explanation, index: int) -> str:
     tiles, said = [], [f"{explanation.score_name} = {float(explanation.score[index]):.4g}"]
     if explanation.answers is not None:
         said.append(f"answer: {explanation.answers[index]}")
-    of_first = bright_places(explanation, index)
-    for target in (False, True)[: len(explanation.calls)]:
+    of_first = bright_places(explanation, index, target=sides_of(explanation)[0])
+    for target in sides_of(explanation):
         known = explanation.targets if target else explanation.images
         name = "target" if target else "reference"
         picture = None if known is None else fine(known[index])
@@ -145,14 +146,15 @@ def _sample(explanation: Explanation, index: int) -> str:
             tiles.append(tile(picture, name, f"the {name} picture"))
         elif explanation.images is not None:
             continue
-        where = where_in_short(bright_places(explanation, index, target=True) if target else of_first)
+        again = target is not sides_of(explanation)[0]
+        where = where_in_short(bright_places(explanation, index, target=True) if again else of_first)
         caption = "map of the target" if target else "map"
         tiles.append(_map(explanation, index, picture, target=target, caption=caption, where=where))
         said.append(f"on the target: {where}" if target else where)
     said += _own_notes(explanation, index)
     text = "" if explanation.texts is None else f"<div><b>{escape(explanation.texts[index])}</b></div>"
     words = "" if explanation.words is None else _words(explanation.words[index])
-    paragraphs = describe(explanation, index, places=of_first).split("\n\n")
+    paragraphs = describe(explanation, index, target=sides_of(explanation)[0], places=of_first).split("\n\n")
     meaning = "".join(f'<p style="margin:.4em 0">{escape(one)}</p>' for one in paragraphs)
     more = f'<details style="{_QUIET}"><summary>What does this map mean?</summary>{meaning}</details>'
     return f"<div>{side_by_side(tiles)}{below(text + words + lines(said) + more)}</div>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.attention.sides import call_of, sides_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explaining import explain, phrase_maps
 from mmgrad_explain.web import snippet
@@ -70,7 +71,7 @@ def answer(question: Question, models: Models) -> dict[str, Any]:
     for index, title in enumerate(explanation.texts or ()):
         caption = _caption(explanation, index, name)
         tiles.append(tile(explanation, index, title=title, caption=caption))
-        if question.target is not None and len(explanation.calls) > 1:
+        if question.target is not None and True in sides_of(explanation):
             tiles.append(tile(explanation, index, target=True, title=f"{title} (on the target)", caption=caption))
     asked = {
         "texts": list(question.texts), "model": name, "layer": question.layer, "score": question.score,
@@ -94,14 +95,14 @@ def record(asked: dict[str, Any], explanation: Explanation) -> dict[str, Any]:
     """
     maps = []
     for index in range(len(explanation)):
-        for of_target in (False, True)[: len(explanation.calls)]:
+        for of_target in sides_of(explanation):
             region = explanation.brightest_region(index, target=of_target)
             maps.append(
                 {
                     "text": None if explanation.texts is None else explanation.texts[index],
                     "of": "target" if of_target else "reference",
                     "score": float(explanation.score[index]),
-                    "grid": explanation.calls[1 if of_target else 0][index].tolist(),
+                    "grid": explanation.calls[call_of(explanation, target=of_target)][index].tolist(),
                     "brightest_region": None if region is None else region.to_dict(),
                     "in_words": explanation.in_words(index, target=of_target),
                     "notes": [note.text for note in explanation.notes_of(index)],

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from mmgrad_explain.attention.sides import call_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery import Gallery
 from mmgrad_explain.gallery_store import is_remote
@@ -255,7 +256,8 @@ class Searches:
                 caption = f"ranked by similarity = {hit.score:.4f}; map of {explanation.score_name}"
                 action = (NEXT, hit.rank)
                 tiles.append(tile(explanation, index, target=True, title=title, caption=caption, action=action))
-                one |= {"map_of": explanation.score_name, "grid": explanation.calls[1][index].tolist()}
+                grid = explanation.calls[call_of(explanation, target=True)][index]
+                one |= {"map_of": explanation.score_name, "grid": grid.tolist()}
             hits.append(one)
         turns = [{"picture": turn.name, "hit": turn.rank, "text": turn.text} for turn in walk.turns]
         data = record({"turns": turns, **asked, "gallery": self._shown_address()}, maps.query)

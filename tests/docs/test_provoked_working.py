@@ -22,9 +22,11 @@ from mmgrad_explain.gallery_session import Session
 from mmgrad_explain.grounding import dice_loss, grounding_targets
 from mmgrad_explain.locking import locked
 from mmgrad_explain.training import needs
+from mmgrad_explain.training.arguments import check_arguments, training_arguments
 from mmgrad_explain.training.config_file import load_config
 from mmgrad_explain.training.run import build_source
 from mmgrad_explain.training.run_folder import check_folder, write_description
+from mmgrad_explain.training.step_data import Division
 from mmgrad_explain.web.limits import Limits, read_picture, sentences
 from mmgrad_explain.web.serving import free_port, need_gradio
 
@@ -120,6 +122,11 @@ PROVOKED = {
         resume=False
     ),
     "… holds a run with another …: use the same, or another --out": lambda m: run_there(["seed=7"], resume=True),
+    "the batch of a step has … pictures, which … cannot share evenly: set the sources' pictures to a multiple of "
+    "…": lambda m: Division(processes=2).pictures(3, 0),
+    "…=… has no effect: the config decides, by …": lambda m: check_arguments(
+        training_arguments(load_config("tiny"), Path(), learning_rate=1.0), load_config("tiny")
+    ),
     "masks must lie in [0, 1], got … to …: …": lambda m: grounding_targets((4, 4), masks=torch.full((1, 4, 4), 255.0)),
     "maps must be (B, h, w), or (W, B, h, w) of several weightings; got …": lambda m: AttentionGroundingLoss()(
         torch.zeros(4, 4), None

@@ -1,6 +1,7 @@
 """Messages of the troubleshooting page, provoked: training, data sets, galleries, the command line, extras."""
 
 import builtins
+import io
 import json
 import socket
 import sys
@@ -28,6 +29,7 @@ from mmgrad_explain.training.run import build_source
 from mmgrad_explain.training.run_folder import check_folder, write_description
 from mmgrad_explain.training.step_data import Division
 from mmgrad_explain.web.limits import Limits, read_picture, sentences
+from mmgrad_explain.web.models import Models
 from mmgrad_explain.web.serving import free_port, need_gradio
 
 
@@ -164,7 +166,11 @@ PROVOKED = {
     ),
     "there is no session …: begin one with a picture, retrieve IMAGE TEXT --session …": lambda m: Session.load("s"),
     "there is no hit …: the last turn found …": lambda m: Session("mine.db", "pictures", "abc").hit(3),
-    # command line
+    # the page and the command line
+    "the page has no model …: choose one of …": lambda m: Models().name_for("/etc", [], ["make it red"]),
+    "standard input is empty: pipe a picture into it, or name a file instead of -": lambda m: (
+        m.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO())) or cli("overlay", "-", "make it red")
+    ),
     "give …; got … arguments: put quotes around the text": lambda m: cli("retrieve", "q.jpg", "make", "it", "red"),
     "--out … must end in .png, .jpg or .npz, or say --format": lambda m: cli(
         "overlay", picture(), "make it red", "--out", "a.gif"

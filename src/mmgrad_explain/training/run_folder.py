@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import platform
 import shutil
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain._version import __version__
 from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.reading import parse_yaml, read_text, reading
+from mmgrad_explain.reading import parse_yaml, read_text, reading, reason_of
 from mmgrad_explain.training.config_file import config_from, config_values, dump_config
 from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from mmgrad_explain.training.config import TrainingConfig
@@ -26,6 +28,9 @@ BEST, EMA_FILE = "best.safetensors", "ema.safetensors"
 
 _FIXED = ("seed", "model", "sources", "mix", "ema")
 """What must be the same when a run goes on."""
+
+_ROOM = 2**20
+"""Bytes; a disk with less is full."""
 
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "timm", "numpy", "pillow", "safetensors")
 
@@ -88,6 +93,25 @@ def last_checkpoint(folder: Path, *, average: bool) -> Path | None:
             return path
         shutil.rmtree(path)
     return None
+
+
+@contextmanager
+def writing_checkpoint(folder: Path) -> Iterator[None]:
+    """Tell in one line that a checkpoint cannot be written; torch and safetensors have errors of their own for that.
+
+    Raises:
+        InputError: The system refuses to write, or no room is left on the disk.
+    """
+    try:
+        yield
+    except Exception as error:
+        full = shutil.disk_usage(folder).free < _ROOM or "No space left" in str(error)
+        if not (full or isinstance(error, OSError)):
+            raise
+        why = "the disk is full" if full else reason_of(error)
+        raise InputError(
+            f"no checkpoint can be written into {folder}: {why}: make room, and go on from the one before with --resume"
+        ) from error
 
 
 def _whole(checkpoint: Path) -> bool:

@@ -1,5 +1,7 @@
 """Readers of instance data sets: exact masks, and every damage said in words."""
 
+import contextlib
+import copy
 import json
 
 import numpy as np
@@ -229,6 +231,45 @@ def test_coco_files_that_cannot_be_read(tmp_path):
         read_coco(images, images)
     file.write_text(file.read_text()[:100])
     with pytest.raises(InputError, match="is not JSON, or breaks off"):
+        read_coco(images, file)
+
+
+def places(value, before=()):
+    """Every place in what JSON holds."""
+    if before:
+        yield before
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from places(value[key], (*before, key))
+
+
+@pytest.mark.parametrize("bad", [None, [], {}, "x", -1, [[1]], 1.5, 10**30, {"id": [1]}], ids=str)
+def test_coco_values_of_another_kind_are_told(tmp_path, bad):
+    """Each value by each other kind: the file is refused, or the rest of it is read."""
+    images, file = coco(tmp_path)
+    whole = json.loads(file.read_text())
+    for place in places(whole):
+        data = copy.deepcopy(whole)
+        inner = data
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = bad
+        file.write_text(json.dumps(data))
+        with contextlib.suppress(InputError):
+            for photo in read_coco(images, file).photos:
+                with contextlib.suppress(InputError):
+                    photo.instances(H, W)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("[" * 100_000, "it is nested too deeply"), ('["\\ud800"]', "surrogates not allowed")],
+    ids=[1, 2],
+)
+def test_coco_files_that_are_no_text(tmp_path, text, said):
+    images, file = coco(tmp_path)
+    file.write_text(text)
+    with pytest.raises(InputError, match=f"is not JSON, or breaks off: .*{said}"):
         read_coco(images, file)
 
 

@@ -302,6 +302,30 @@ def test_other_doors_are_closed(address):
     assert httpx.get(address, headers={"host": "example.org"}).status_code == 403
 
 
+def test_other_sites_put_nothing_here(address):
+    """Any page that one visits could, with a form or a script; what a proxy claims is not believed."""
+    for headers in ({"origin": "https://example.org"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}):
+        for path, sent in (("upload", {"files": {"files": ("a.png", b"x")}}), ("queue/join", {"json": {"data": []}})):
+            assert httpx.post(f"{address}gradio_api/{path}", headers=headers, **sent).status_code == 403
+    page = httpx.get(address, headers={"x-forwarded-host": "example.org", "x-forwarded-proto": "https"})
+    assert "example.org" not in page.text
+    assert f"https://{address.partition('://')[2]}" not in page.text
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert page.headers["x-frame-options"] == "DENY"
+
+
+def test_questions_that_make_no_sense_are_one_line_each(address, ask, config, capfd, caplog):
+    join = f"{address}gradio_api/queue/join"
+    for body in ([], None, {}, {"data": 3}, {"data": [], "fn_index": 10**6, "session_hash": "s"}):
+        assert 400 <= httpx.post(join, json=body).status_code < 500
+    private = [one for one in config["dependencies"] if one["backend_fn"]]
+    for one in private[:3]:
+        assert "error" in ask(one["api_name"])
+    told = capfd.readouterr().err + caplog.text
+    assert "Traceback" not in told
+    assert "a question that makes no sense was refused (ValueError)" in told
+
+
 def test_a_full_queue_says_so(address, config, upload):
     number = next(one["id"] for one in config["dependencies"] if one["api_name"] == "ask")
     data = list(question(upload(png(400, 400)), "make it red\nremove it"))[1:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mmgrad_explain._version import __version__
 from mmgrad_explain.errors import InputError, OutputExistsError
 from mmgrad_explain.locking import locked
-from mmgrad_explain.reading import parse_yaml, read_text, reading
+from mmgrad_explain.reading import parse_yaml, read_text, reading, reason_of
 from mmgrad_explain.training.config_file import config_from, config_values, dump_config
 from mmgrad_explain.writing import atomic_file, remove_left_overs
 
@@ -33,6 +34,9 @@ _STATE = {".bin", ".json", ".pt", ".pth", ".safetensors", ".tmp"}  # of a checkp
 
 _FIXED = ("seed", "model", "sources", "mix", "ema")
 """What must be the same when a run goes on."""
+
+_ROOM = 2**20
+"""Bytes; a disk with less is full."""
 
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "timm", "numpy", "pillow", "safetensors")
 
@@ -143,6 +147,25 @@ def _checkpoints(folder: Path) -> list[Path]:
     """The newest first."""
     found = [path for path in folder.glob("checkpoint-*") if path.name.rpartition("-")[2].isdecimal()]
     return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+
+
+@contextmanager
+def writing_checkpoint(folder: Path) -> Iterator[None]:
+    """Tell in one line that a checkpoint cannot be written; torch and safetensors have errors of their own for that.
+
+    Raises:
+        InputError: The system refuses to write, or no room is left on the disk.
+    """
+    try:
+        yield
+    except Exception as error:
+        full = shutil.disk_usage(folder).free < _ROOM or "No space left" in str(error)
+        if not (full or isinstance(error, OSError)):
+            raise
+        why = "the disk is full" if full else reason_of(error)
+        raise InputError(
+            f"no checkpoint can be written into {folder}: {why}: make room, and go on from the one before with --resume"
+        ) from error
 
 
 def _whole(checkpoint: Path) -> bool:

@@ -19,7 +19,7 @@ from mmgrad_explain.training.callbacks import AverageWeights
 from mmgrad_explain.training.ema import MovingAverage
 from mmgrad_explain.training.held_out import evaluate_batches, sample_maps, trained_kind
 from mmgrad_explain.training.joined import from_first, mean_of_processes
-from mmgrad_explain.training.run_folder import BEST
+from mmgrad_explain.training.run_folder import BEST, writing_checkpoint
 from mmgrad_explain.training.step_data import Division, StepDataset
 from mmgrad_explain.writing import atomic_file
 
@@ -202,6 +202,11 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         super().log(logs, start_time)
 
     # ------------------------------------------------------------------------------------------------------ evaluation
+
+    def _save_checkpoint(self, *args: Any, **options: Any) -> None:
+        """Write a checkpoint; a disk that is full is told as such, whatever the libraries make of it."""
+        with writing_checkpoint(Path(self.args.output_dir)):
+            super()._save_checkpoint(*args, **options)
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"

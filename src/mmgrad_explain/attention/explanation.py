@@ -127,7 +127,7 @@ class Explanation:
         Raises:
             InputError: no such sample.
         """
-        self._map(index, target=False)
+        self._check(index)
         return tuple(note for note in self.notes if note.is_of(index % len(self)))
 
     def to(self, device: torch.device | str) -> Explanation:
@@ -381,11 +381,14 @@ class Explanation:
 
     def _map(self, index: int, *, target: bool) -> Tensor:
         maps = self.calls[call_of(self, target=target)]
+        self._check(index)
+        return maps[index]
+
+    def _check(self, index: int) -> None:
         if not hasattr(index, "__index__"):
             raise TypeError(
                 f"index: the first argument is the number of a sample, not {type(index).__name__}; a picture is handed "
                 "over as image=..."
             )
-        if not -len(maps) <= index < len(maps):
-            raise InputError(f"index must be below {len(maps)}, the number of samples, not {index}")
-        return maps[index]
+        if not -len(self) <= index < len(self):
+            raise InputError(f"index must be below {len(self)}, the number of samples, not {index}")

@@ -132,7 +132,14 @@ def _as_now(repeat: Callable[..., None]) -> Callable[..., None]:
 
 @contextlib.contextmanager
 def _frames_that_remember() -> Iterator[None]:
-    """Stand in for the two names by which torch makes a frame and repeats one."""
+    """Stand in for the two names by which torch makes a frame and repeats one.
+
+    A release of torch that has other names is left alone: maps are made there, and a checkpointed part that meets
+    other kernels in its repetition is torch's own error.
+    """
+    if not all(hasattr(checkpoint, name) for name in ("_CheckpointFrame", "_recomputation_hook")):
+        yield
+        return
     make_frame, repetition = checkpoint._CheckpointFrame, checkpoint._recomputation_hook  # noqa: SLF001
 
     def remember(repeat: Callable[..., None], *args: Any, **kwargs: Any) -> Any:

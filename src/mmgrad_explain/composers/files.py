@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +24,8 @@ SAFETENSORS, TORCH_WEIGHTS = "model.safetensors", "pytorch_model.bin"
 MOST_PARTS, LARGEST_SIZE = 1000, 2**26
 _PARTS = re.compile(r"(layers?|depths?|blocks?|stages?|heads?|groups?)$")
 _SIZE = re.compile(rf"{_PARTS.pattern}|(size|dims?|width|channels|positions|words|tokens|hidden|embd|inner)$")
+_SPARE = 10_000_000  # elements that a module may make beside its weights, as tables of positions are
+_MAKERS = frozenset({"empty", "zeros", "ones", "full", "rand", "randn"})
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -109,16 +112,31 @@ def fitting(folder: Path) -> AbstractContextManager[None]:
 
 
 def fill(build: Callable[[], Module], weights: Mapping[str, Tensor]) -> Module:
-    """Build a module and give it its weights; sizes are compared before any memory is taken for them.
+    """Build a module and give it its weights; one that is much larger than they are takes no memory.
 
     Raises:
         RuntimeError: The weights are of another shape.
     """
-    import torch
+    from torch.overrides import TorchFunctionMode
 
-    with torch.device("meta"):
-        build().load_state_dict(weights, assign=True)
-    module = build()
+    left = _SPARE + 2 * sum(value.numel() for value in weights.values())
+
+    class Bounded(TorchFunctionMode):
+        """Count the elements that are asked for, before they are made."""
+
+        def __torch_function__(
+            self, func: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+        ) -> Any:
+            nonlocal left
+            if getattr(func, "__name__", "") in _MAKERS:
+                size = args[0] if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
+                left -= math.prod(one for one in size if isinstance(one, int))
+                if left < 0:
+                    raise RuntimeError("the model is far larger than its weights")
+            return func(*args, **(kwargs or {}))
+
+    with Bounded():
+        module = build()
     module.load_state_dict(weights)
     return module
 

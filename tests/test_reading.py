@@ -31,6 +31,13 @@ def test_what_is_raised_inside_is_said_of_the_file():
         assert caught.value.__cause__ is error
 
 
+def test_a_panic_is_said_of_the_file():
+    """Libraries in Rust raise what is no Exception."""
+    panic = type("PanicException", (BaseException,), {})("no entry found for key")
+    with pytest.raises(InputError, match="x cannot be read: no entry found"), reading.reading("x cannot be read"):
+        raise panic
+
+
 def test_own_errors_and_ctrl_c_pass():
     for error in (GradientError("mine"), KeyboardInterrupt()):
         with pytest.raises(type(error)) as caught, reading.reading("x cannot be read"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mmgrad_explain.composers.base import Composer, ComposerInputs
 from mmgrad_explain.composers.build import MODEL_TYPE, PREFIX, build_network, network_config
 from mmgrad_explain.composers.familiarity import Familiarity
-from mmgrad_explain.composers.files import fitting, read_own_config, read_weights
+from mmgrad_explain.composers.files import fill, fitting, read_own_config, read_weights
 from mmgrad_explain.composers.network import ComposedOutput
 from mmgrad_explain.composers.processor import ReferenceProcessor
 from mmgrad_explain.errors import InputError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from mmgrad_explain.composers.network import NetworkConfig, ReferenceNetwork
+    from mmgrad_explain.composers.network import ReferenceNetwork
 
 
 class ReferenceComposer(Composer):
@@ -120,24 +120,10 @@ class ReferenceComposer(Composer):
         weights = {key.removeprefix(PREFIX): value for key, value in read_weights(folder).items()}
         with fitting(folder):
             sizes = network_config(config)
-            _check_size(sizes, sum(value.numel() for value in weights.values()))
-            network = build_network(sizes)
-            network.load_state_dict(weights)
+            network = fill(lambda: build_network(sizes), weights)
         processor = ReferenceProcessor.from_pretrained(folder)
         if processor.image_size != sizes.image_size:
             raise InputError(f"{folder}: its processor and its network have different image_size")
         composer = cls(network, processor, name or folder.name).eval()
         composer.familiarity = Familiarity.load(folder)
         return composer
-
-
-def _check_size(sizes: NetworkConfig, values: int) -> None:
-    """Refuse sizes that need more values than the weights have, before memory is taken for them.
-
-    To build the network without memory would tell as well, but takes a second: torch imports its compiler for that.
-    """
-    channels = sizes.backbone_options.get("channels", ())
-    squares = (side**2 for side in (sizes.text_width, sizes.feature_width, *channels))
-    needed = (sizes.vocab_size * sizes.text_width, sizes.max_words * sizes.text_width, sizes.embed_dim)
-    if max(*squares, *needed, sizes.feature_width * (sizes.grid // 2) ** 2) > values:
-        raise InputError(f"a network of these sizes has more than the {values} values that are there")

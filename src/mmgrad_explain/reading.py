@@ -151,7 +151,7 @@ def _has_come(stream: Any, patience: float) -> bool:
 
 
 def read_text(path: Path, most: int = MOST_CONFIG, encoding: str = "utf-8") -> str:
-    """A text file's content.
+    """A text file's content, with the ends of lines that it has.
 
     Args:
         path: The file.

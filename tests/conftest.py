@@ -26,6 +26,14 @@ def pytest_configure(config):
         os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
+LONGEST = ("test_it_is_built_and_everything_is_there", "test_two_processes_train_as_one")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest tests begin first, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.name not in LONGEST)
+
+
 def pytest_fixture_setup(fixturedef):
     """Random weights and pictures of a fixture are the same whichever tests ran before."""
     torch.manual_seed(crc32(fixturedef.argname.encode()))

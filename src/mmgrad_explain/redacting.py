@@ -36,7 +36,7 @@ def redact(text: str, address: str = "") -> str:
 
 
 def redact_address(address: str) -> str:
-    """An address as it may be said and kept: ``"http://***@host:19530"``.
+    """An address as it may be said and kept: the user and the password become ``***``.
 
     A password may hold any character, so that everything before the last ``@`` is hidden.
     """

@@ -398,7 +398,7 @@ def test_what_an_adapter_folder_lacks(adapter_folder, folders, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("mmgrad_explain.composers.load.fetch", lambda *given, **_: asked.append(given[0]) or 1 / 0)
         change(folder, base_model_name_or_path="owner/base")
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(InputError, match="cannot be loaded: division by zero"):
             load_composer(folder)
     assert asked == ["owner/base"]
     for values, match in (

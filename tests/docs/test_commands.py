@@ -50,6 +50,7 @@ class Toy(torch.nn.Module):
 torch.manual_seed(0)
 model, image, text = Toy(), torch.rand(2, 3, 32, 32), torch.randint(9, (2, 3))
 target, masks = torch.rand(2, 8), torch.rand(2, 4, 4).round()
+photo, preprocess = torch.rand(3, 40, 60), "stretch"
 def contrastive(query, target):
     return (query - target).square().mean()
 """

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
-Key = TypeVar("Key", bound=Hashable)
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 def node_of(tensor: Tensor) -> Any:
@@ -38,7 +38,7 @@ def living(start: Tensor, leaves: Iterable[Any]) -> set[Any]:
     return {node for node, lives in memo.items() if lives}
 
 
-def last_ones(start: Any, stops: Mapping[Any, Key], alive: set[Any] | None = None) -> set[Key]:
+def last_ones(start: Any, stops: Mapping[Any, _Key], alive: set[Any] | None = None) -> set[_Key]:
     """Give the keys of those stops that are reached from a node without passing another stop.
 
     Args:
@@ -46,7 +46,7 @@ def last_ones(start: Any, stops: Mapping[Any, Key], alive: set[Any] | None = Non
         stops: Nodes that are looked for.
         alive: Nodes that count, others are not entered; None for all.
     """
-    found: set[Key] = set()
+    found: set[_Key] = set()
     entered = {start}
     waiting = [start]
     while waiting:

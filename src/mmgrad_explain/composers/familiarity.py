@@ -253,7 +253,7 @@ def layers_seen(composer: Composer, layers: Sequence[str]) -> Iterator[dict[str,
         layers: Dotted names.
 
     Yields:
-        Filled by the first forward: what goes into the first layer under :data:`PIXELS`, then each layer's output.
+        Filled by the first forward: what goes into the first layer under ``PIXELS``, then each layer's output.
     """
     kept: dict[str, Tensor] = {}
     handles: list[Any] = []

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-Module = TypeVar("Module", bound="nn.Module")
+_Module = TypeVar("_Module", bound="nn.Module")
 
 CONFIG = "config.json"
 SAFETENSORS, TORCH_WEIGHTS = "model.safetensors", "pytorch_model.bin"
@@ -53,8 +53,8 @@ def check_sizes(value: Any, where: str, key: str = "") -> None:
         key: Its name there.
 
     Raises:
-        InputError: A number of layers, heads and the like is above :data:`MOST_PARTS`, or a width, a vocabulary or
-            another size above :data:`LARGEST_SIZE`.
+        InputError: A number of layers, heads and the like is above ``MOST_PARTS``, or a width, a vocabulary or
+            another size above ``LARGEST_SIZE``.
     """
     if isinstance(value, dict):
         for name, one in value.items():
@@ -111,7 +111,7 @@ def fitting(folder: Path) -> AbstractContextManager[None]:
     return reading(f"the weights in {folder} do not fit its config.json")
 
 
-def fill(build: Callable[[], Module], weights: Mapping[str, Tensor]) -> Module:
+def fill(build: Callable[[], _Module], weights: Mapping[str, Tensor]) -> _Module:
     """Build a module and give it its weights; one that is much larger than they are takes no memory.
 
     Raises:

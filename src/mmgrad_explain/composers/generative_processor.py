@@ -151,7 +151,7 @@ class GenerativeProcessor:
         return {**joined, "labels": self.labels(answers, [None] * len(answers))}
 
     def labels(self, answers: Sequence[Sequence[int]], parts: Sequence[Part]) -> Tensor:
-        """The ids that are asked for, ``(B, A + 1)``, and :data:`NOT_ASKED` elsewhere.
+        """The ids that are asked for, ``(B, A + 1)``, and ``NOT_ASKED`` elsewhere.
 
         Args:
             answers: Token ids of B answers, the longest of A.

@@ -143,7 +143,7 @@ class Triplet:
 
         Raises:
             InputError: One of these keys is missing or no text, a value is of the wrong kind, or a picture's path is
-            absolute or has a ``..`` in it.
+                absolute or has a ``..`` in it.
         """
         absent = [key for key in _NEEDED if not isinstance(record.get(key), str)]
         if absent:

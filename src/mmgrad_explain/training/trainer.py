@@ -79,7 +79,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
             config: See :class:`~mmgrad_explain.training.config.TrainingConfig`.
             source: What is trained on.
             held_out: What is evaluated on.
-            args: Of transformers; :func:`training_arguments` makes them.
+            args: Of transformers; :func:`~mmgrad_explain.training.arguments.training_arguments` makes them.
             grid: Collects the maps of the first held-out samples at every evaluation.
             callbacks: Of transformers.
 
@@ -216,7 +216,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         The first process measures and writes; all get its figures.
 
         Args:
-            eval_dataset: A :class:`StepDataset`; the trainer's own when None.
+            eval_dataset: A :class:`~mmgrad_explain.training.step_data.StepDataset`; the trainer's own when None.
             ignore_keys: Not used.
             metric_key_prefix: Before every name.
 

@@ -320,9 +320,9 @@ def test_what_open_clip_needs(picture):
         image_transform_v2(PreprocessCfg(size=32), is_train=one, aug_cfg=None) for one in (False, True)
     )
     for given, match in (
-        (None, "the two of them is missing"),
-        (evaluation, "the tokenizer of them is missing"),
-        (words, "the transform of evaluation of them is missing"),
+        (None, "both are missing"),
+        (evaluation, "the tokenizer is missing"),
+        (words, "the transform is missing"),
         ((words, evaluation, training), "got 3 things"),
         ((training, words), "the transform has RandomResizedCrop, and where it puts a picture cannot be undone"),
         ((transforms.ToTensor(), words), "gives pictures of no one size"),

@@ -256,6 +256,13 @@ class Pyramid(nn.Module):
         return sum(w * Base.answer(one, colour) for w, one in zip(self.weights, given, strict=True) if w)
 
 
+class Closed(Pyramid):
+    """Stages with a share of 0 stay in the graph, as behind a gate that learning has not opened yet."""
+
+    def forward(self, x, colour):
+        return sum(w * Base.answer(one, colour) for w, one in zip(self.weights, self.features(x), strict=True))
+
+
 RED = torch.tensor([[0]])
 
 
@@ -283,6 +290,12 @@ class TestSeveralGrids:
             r"of it passes 'features.stages.0' 16 x 16 before; name one",
         ):
             MMGrad(Pyramid((0.5, 0, 1)))(scene(), RED)
+
+    def test_a_stage_whose_share_is_0(self):
+        mmgrad = MMGrad(Closed((0, 0, 1)))
+        maps = mmgrad(scene(), RED).maps
+        assert mmgrad.layer_names == ("features[2]",)
+        assert torch.equal(maps, MMGrad(Pyramid((0, 0, 1)))(scene(), RED).maps)
 
     def test_a_named_layer_of_several_used_parts(self):
         model = Pyramid((1, 0, 1))

@@ -224,6 +224,15 @@ class TestPictures:
         assert [(one.name, one.index) for one in found] == [("views[0]", 1), ("views[1]", 2), ("other", 3), ("mask", 0)]
         assert found[2].size == (4, 4)
 
+    def test_those_of_one_mapping_are_named_by_their_keys(self):
+        class Batched(nn.Module):
+            def forward(self, batch):
+                """Nothing is run."""
+
+        x = torch.rand(1, 3, 8, 8)
+        found = pictures_in(Batched(), (({"target": x, "ids": torch.zeros(1, 2), "more": {"reference": x}},), {}))
+        assert [(one.name, one.index) for one in found] == [("batch[target]", 0), ("batch[more][reference]", 1)]
+
     def test_what_does_not_fit_the_signature_is_counted(self):
         class Odd(nn.Module):
             def forward(self, x):

@@ -320,9 +320,9 @@ def test_what_open_clip_needs(picture):
         image_transform_v2(PreprocessCfg(size=32), is_train=one, aug_cfg=None) for one in (False, True)
     )
     for given, match in (
-        (None, "the two of them is missing"),
-        (evaluation, "the tokenizer of them is missing"),
-        (words, "the transform of evaluation of them is missing"),
+        (None, "both are missing"),
+        (evaluation, "the tokenizer is missing"),
+        (words, "the transform is missing"),
         ((words, evaluation, training), "got 3 things"),
         ((training, words), "the transform has RandomResizedCrop, and where it puts a picture cannot be undone"),
         ((transforms.ToTensor(), words), "gives pictures of no one size"),
@@ -417,7 +417,7 @@ def test_what_an_adapter_folder_lacks(adapter_folder, folders, monkeypatch):
         load_composer(folder)
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     (folder / "adapter_model.bin").touch()
-    with pytest.raises(ImportError, match=r'holds adapters of PEFT, which cannot .*pip install "mmgrad-explain\[train'):
+    with pytest.raises(InputError, match=r'^adapters holds adapters of PEFT, .*pip install "mmgrad-explain\[train\]"'):
         load_composer(folder)
     (folder / "adapter_config.json").write_text("[" * 100_000)
     with pytest.raises(InputError, match=r"adapter_config\.json cannot be read"):

@@ -257,7 +257,8 @@ def _judge(seen: Capture, values: Tensor, inputs: _Inputs, own: Any) -> tuple[li
         best, refusal = choose(of_first, trace)
         if best is None and not refusal:
             refusal = _say_why(batches, len(values))
-    return _plain([replace(one, chosen=one is best) for one in found]), refusal
+    used = {name for name, calls in seen.records.items() if any(gradients[id(one)] is not None for one in calls)}
+    return _plain([replace(one, chosen=one is best) for one in found], used), refusal
 
 
 def _is_of_first(record: Record) -> bool:
@@ -378,11 +379,11 @@ def _touches(gradient: Tensor | None, layout: AnyLayout) -> bool:
         return False
 
 
-def _plain(found: Sequence[Candidate]) -> list[Candidate]:
-    """Name a layer alone where only one part of what it gives is used: then that is the part that is meant."""
+def _plain(found: Sequence[Candidate], used: set[str]) -> list[Candidate]:
+    """Name a layer alone where only one part of what it gives is in the score's graph: then that is what is meant."""
     parts: dict[str, list[str]] = {}
     for one in found:
-        if one.gradient_reaches:
+        if one.name in used:
             parts.setdefault(split_part(one.name)[0], []).append(one.name)
     alone = {names[0]: layer for layer, names in parts.items() if len(names) == 1}
     return [replace(one, name=alone.get(one.name, one.name)) for one in found]

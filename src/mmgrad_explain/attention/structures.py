@@ -29,18 +29,16 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             yield from tensors_in(getattr(value, field.name, None))
 
 
-def parts_in(value: Any, path: str = "") -> dict[str, Tensor]:
-    """Name every tensor inside ``value`` by the way to it, such as ``[2]`` or ``[features][p3]``.
+def ways_in(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield every tensor inside ``value`` with the way to it, such as ``[2]`` or ``[features][p3]``.
 
     Args:
         value: As in :func:`tensors_in`.
         path: The way to ``value``.
-
-    Returns:
-        The way to each tensor; a tensor that is there twice is named once.
     """
     if isinstance(value, Tensor):
-        return {path: value}
+        yield path, value
+        return
     items: Any = ()
     if isinstance(value, Mapping):
         items = value.items()
@@ -48,10 +46,16 @@ def parts_in(value: Any, path: str = "") -> dict[str, Tensor]:
         items = zip(getattr(value, "_fields", None) or range(len(value)), value, strict=True)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         items = ((field.name, getattr(value, field.name, None)) for field in dataclasses.fields(value))
-    found: dict[str, Tensor] = {}
     for name, item in items:
-        inside = parts_in(item, f"{path}[{name}]")
-        found |= {where: one for where, one in inside.items() if not any(one is other for other in found.values())}
+        yield from ways_in(item, f"{path}[{name}]")
+
+
+def parts_in(value: Any) -> dict[str, Tensor]:
+    """Name every tensor inside ``value`` by the way to it; a tensor that is there twice is named once."""
+    found: dict[str, Tensor] = {}
+    for way, tensor in ways_in(value):
+        if not any(tensor is other for other in found.values()):
+            found[way] = tensor
     return found
 
 

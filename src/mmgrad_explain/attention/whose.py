@@ -14,7 +14,7 @@ from mmgrad_explain.attention.graph import hangs_on
 from mmgrad_explain.attention.guard import same_randomness
 from mmgrad_explain.attention.layout import infer_layout
 from mmgrad_explain.attention.places import FOUND, PLACES, invert, share_found
-from mmgrad_explain.attention.structures import is_picture, map_tensors, tensors_in
+from mmgrad_explain.attention.structures import is_picture, map_tensors, tensors_in, ways_in
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.layouts import to_grid
 from mmgrad_explain.notes import Note, join_notes
@@ -28,7 +28,7 @@ class Picture:
     """A picture that a model is called with.
 
     Attributes:
-        name: Of the model's parameter.
+        name: Of the model's parameter; where that holds several, with the way to this one: ``batch[target]``.
         size: (H, W), pixels.
         index: The how-manyth picture tensor of the arguments it is.
         batch: How many samples it has.
@@ -84,9 +84,9 @@ def _named(root: nn.Module, inputs: Any) -> Iterator[tuple[str, Tensor]]:
     except (TypeError, ValueError):
         bound = {f"argument {number}": value for number, value in enumerate(args, 1)} | kwargs
     for name, value in bound.items():
-        inside = [tensor for tensor in tensors_in(value) if is_picture(tensor)]
-        for number, tensor in enumerate(inside):
-            yield name if len(inside) == 1 else f"{name}[{number}]", tensor
+        inside = [(way, tensor) for way, tensor in ways_in(value, name) if is_picture(tensor)]
+        for way, tensor in inside:
+            yield name if len(inside) == 1 else way, tensor
 
 
 def change_pictures(inputs: Any, change: Mapping[int, Callable[[Tensor], Tensor]]) -> Any:

@@ -29,8 +29,8 @@ def load_adapted(folder: Path, name: str, *, local_files_only: bool = False) -> 
         local_files_only: Ask no hub for the base model.
 
     Raises:
-        ImportError: If peft is not installed.
-        InputError: If the folder names no base model, that cannot be loaded, or the adapters do not fit it.
+        InputError: If peft is not installed, the folder names no base model, that cannot be loaded, or the adapters do
+            not fit it.
     """
     from mmgrad_explain.composers.load import load_composer
 
@@ -41,7 +41,7 @@ def load_adapted(folder: Path, name: str, *, local_files_only: bool = False) -> 
         from peft import PeftConfig, PeftModel, get_peft_model_state_dict, load_peft_weights
     except ImportError as error:
         message = f"{name} holds adapters of PEFT, which cannot be imported ({error})"
-        raise ImportError(f'{message}: pip install "mmgrad-explain[train]"') from error
+        raise InputError(f'{message}: pip install "mmgrad-explain[train]"') from error
     composer: Any = load_composer(base, local_files_only=local_files_only)
     if not hasattr(composer, "model"):
         raise InputError(f"{folder}: adapters go into models of transformers and of open_clip, and {base} is neither")

@@ -108,9 +108,9 @@ def transform_and_tokenizer(processor: Any, model: Any) -> tuple[Any, Any]:
     given = [one for one in given if one is not None]
     words = [one for one in given if hasattr(one, "context_length") or getattr(one, "__name__", "") == "tokenize"]
     transforms = [one for one in given if one not in words and callable(one)]
-    missing = "tokenizer" if transforms and not words else "transform of evaluation" if words else "two"
+    missing = "the tokenizer is" if transforms and not words else "the transform is" if words else "both are"
     if len(words) != 1 or len(transforms) != 1:
-        what = f"the {missing} of them is missing" if len(given) < 2 else f"got {len(given)} things"
+        what = f"{missing} missing" if len(given) < 2 else f"got {len(given)} things"
         raise InputError(
             f"processor: a model of open_clip needs its transform of evaluation and its tokenizer, {what}: give "
             f"processor={both}"

@@ -12,6 +12,7 @@ from mmgrad_explain.redacting import redact, redact_address
         ("http://host:19530", "http://host:19530"),
         ("http://host:19530/@x", "http://host:19530/@x"),
         ("unix:/a/b.sock", "unix:/a/b.sock"),
+        ("http:/me:secret@host:1", "***@host:1"),
         ("http://me@host", "http://***@host"),
         ("http://me:secret@host:19530/db", "http://***@host:19530/db"),
         ("http://me:s@cret/'\" <>@host:1", "http://***@host:1"),
@@ -31,6 +32,11 @@ def test_addresses(address, said):
         (
             "for url: https://a.b/c?Signature=secret&Expires=3 (403)",
             "for url: https://a.b/c?Signature=***&Expires=3 (403)",
+        ),
+        ("no such file: http:/me:secret@host/x.jpg", "no such file: http:/***@host/x.jpg"),
+        (
+            "no such file: d:/a@2x.png or file:/pictures/a@2x.png",
+            "no such file: d:/a@2x.png or file:/pictures/a@2x.png",
         ),
         ("{'Authorization': 'Bearer secret'}", "{'Authorization': 'Bearer ***'}"),
         ("hf_abcdefghijklmnopqrstuvw is not valid", "hf_*** is not valid"),

@@ -8,8 +8,8 @@ from urllib.parse import unquote
 HIDDEN = "***"
 _WORDS = r"[\w.-]*(?:token|secret|passw|pwd|api_?key|access_?key|auth|signature|credential)[\w.-]*"
 _HOST = r"[\w.-]+(?::\d+)?/"  # what stands before it can be no password
-_SECRETS = (
-    (re.compile(rf"(://)(?!{_HOST})[^\s'\"<>]*@"), rf"\1{HIDDEN}@"),
+_SECRETS = (  # an address that was taken as a path has one slash left
+    (re.compile(rf"(://|\w\w:/(?!/))(?!{_HOST})[^\s'\"<>]*@"), rf"\1{HIDDEN}@"),
     (re.compile(rf"([?&;#]{_WORDS}=)[^\s&'\"<>]+", re.IGNORECASE), rf"\1{HIDDEN}"),
     (re.compile(r"(authorization\W{1,4}(?:\w+ +)?)[^\s'\"]+", re.IGNORECASE), rf"\1{HIDDEN}"),
     (re.compile(r"\bhf_\w{16,}"), f"hf_{HIDDEN}"),

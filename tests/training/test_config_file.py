@@ -90,6 +90,10 @@ def test_an_empty_file_is_the_defaults(tmp_path):
         (["grounding.share=0"], "grounding.share must be above 0 and at most 1, got 0.0"),
         (["grounding.pooling_heads=0"], "grounding.pooling_heads must be at least 1, got 0"),
         (["grounding.target_side.add=2"], "grounding.target_side.add must be between 0 and 1, got 2.0"),
+        (
+            ["grounding.target_side.recolor=0"],
+            "there is no edit 'recolor': did you mean 'recolour'? use recolour, reshape",
+        ),
         (["dense.weight=-1"], "dense.weight must be at least 0, got -1.0"),
         (["dense.first=1"], "dense.first is a share of the steps, at least 0 and below 1, got 1.0"),
         (["dense.weight=0", "dense.first=0.1"], "dense.first: there is nothing to train first while dense.weight is 0"),
@@ -186,3 +190,8 @@ def test_every_key_is_documented_with_its_default():
 def test_what_nothing_would_read_is_refused(values, said):
     with pytest.raises(InputError, match=said):
         config_from(values)
+
+
+def test_a_folder_of_triplets_may_have_kinds_of_edits_of_its_own():
+    config = load_config("clip", ["sources.triplets.folder=x", "grounding.target_side.repaint=0.5"])
+    assert config.grounding.target_side["repaint"] == 0.5

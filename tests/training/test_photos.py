@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain.errors import InputError
+from mmgrad_explain.errors import InputError, MMGradWarning
 from mmgrad_explain.images import fit
 from mmgrad_explain.training.photo_folder import PhotoFolder, shuffled
 from mmgrad_explain.training.photo_views import crop, letterbox, lit
@@ -154,6 +154,16 @@ def test_wrong_options(photo_folder):
         PhotoSource(photo_folder, 32, PhotoOptions(holdout=0.0), held_out=True)
     with pytest.raises(InputError, match="left to train on"):
         PhotoSource(photo_folder, 32, PhotoOptions(holdout=1.0))
+
+
+def test_names_that_no_label_has(photo_folder):
+    """An excluded one would be edited all the same; a synonym would be a word that is never taught."""
+    with pytest.raises(InputError, match=r"photos\.exclude: no label is called 'sho'; did you mean 'shoes'"):
+        PhotoSource(photo_folder, 32, PhotoOptions(exclude=("hair", "sho")))
+    with pytest.warns(MMGradWarning, match=r"photos\.synonyms: no label is called 'cot'; did you mean 'coat'"):
+        source = PhotoSource(photo_folder, 32, PhotoOptions(synonyms={"cot": ("parka",), "coat": ("anorak",)}))
+    assert "anorak" in source.vocabulary
+    assert "parka" not in source.vocabulary
 
 
 def test_large_photographs_are_shrunk_and_few_are_kept(tmp_path, monkeypatch):

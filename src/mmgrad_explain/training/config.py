@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmgrad_explain.data.edit_options import EDIT_KINDS
+from mmgrad_explain.data.scene_edits import EDITS
 from mmgrad_explain.errors import InputError, did_you_mean
 from mmgrad_explain.training.objective_options import DenseOptions, GroundingOptions, RetrievalOptions, check_precision
 from mmgrad_explain.training.photos import PhotoOptions
@@ -218,6 +220,7 @@ class TrainingConfig:
             raise InputError(f"device must be 'auto' or 'cpu', not {self.device!r}")
         check_precision(self.precision)
         self._check_sources()
+        self._check_edits()
 
     def _check_sources(self) -> None:
         """Options that none of the sources reads."""
@@ -231,3 +234,13 @@ class TrainingConfig:
             raise InputError(
                 "grounding.context: none of the sources says what else a text speaks of, as scenes do; set it to 0"
             )
+
+    def _check_edits(self) -> None:
+        """Kinds of edits that no source makes; a folder of triplets may have kinds of its own."""
+        if any(isinstance(one, TripletSourceOptions) for one in self.sources.values()):
+            return
+        known = tuple(dict.fromkeys((*EDITS, *EDIT_KINDS)))
+        for name in self.grounding.target_side:
+            if name not in known:
+                hint = did_you_mean(name, known)
+                raise InputError(f"grounding.target_side: there is no edit {name!r}: {hint}use {', '.join(known)}")

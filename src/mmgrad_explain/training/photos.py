@@ -7,6 +7,7 @@ recoloured in the reference itself beforehand, so that no colour gives the answe
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from mmgrad_explain.data.edit_ops import apply_edit, mean_lab, pick_detail
 from mmgrad_explain.data.edit_text import edit_sentence, edit_vocabulary, spoken
-from mmgrad_explain.errors import InputError, did_you_mean
+from mmgrad_explain.errors import InputError, MMGradWarning, did_you_mean
 from mmgrad_explain.training.batches import IGNORE, PictureBatch, partners
 from mmgrad_explain.training.photo_folder import PhotoFolder, shuffled
 from mmgrad_explain.training.photo_views import crop, letterbox, lit
@@ -47,7 +48,7 @@ class PhotoOptions:
         light: How much exposure, contrast and cast vary; 0 leaves the light alone.
         kinds: How often each kind of edit is drawn, relatively.
         synonyms: Other words for a label's name, each drawn as often as the name itself.
-        exclude: Names of labels that are never edited.
+        exclude: Names of labels that are never edited; beside these, only names that the labels have.
         holdout: Share of the photographs kept from training, for evaluation.
     """
 
@@ -89,14 +90,20 @@ class PhotoSource:
             raise InputError(f"kinds: photographs have no edit {unknown[0]!r}: {hint}use {', '.join(KINDS)}")
         self._photos = PhotoFolder(folder, holdout=self.options.holdout, held_out=held_out)
         self.names = self._photos.names
+        for name in (name for name in self.options.exclude if name not in (*self.names, *PhotoOptions.exclude)):
+            raise InputError(f"photos.exclude: {_no_label(name, self.names)}")
+        for name in (name for name in self.options.synonyms if name not in self.names):
+            warnings.warn(
+                f"photos.synonyms: {_no_label(name, self.names)}; it is left out", MMGradWarning, stacklevel=2
+            )
         excluded = set(self.options.exclude)
         self._editable = np.array([name not in excluded and i > 0 for i, name in enumerate(self.names)])
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
         """Every word that the texts can hold."""
-        also = [word for words in self.options.synonyms.values() for word in words]
         editable = [name for name, used in zip(self.names, self._editable, strict=True) if used]
+        also = [word for name in editable for word in self.options.synonyms.get(name, ())]
         return edit_vocabulary([*editable, *also])
 
     @property
@@ -248,6 +255,10 @@ class _Edited:
     masks: list[_Mask]
     texts: list[str]
     edits: list[str]
+
+
+def _no_label(name: str, names: Sequence[str]) -> str:
+    return f"no label is called {name!r}; {did_you_mean(name, names)}they are {', '.join(names)}"
 
 
 def _visible(kind: str, image: _Pixels, mask: _Mask) -> bool:

@@ -386,6 +386,34 @@ def test_a_class_token_is_read_at_the_last_blocks_norm(zoo):
     assert MMGrad(model, score=zoo.class_score())(zoo.pictures(size=(32, 40))).layer_names == ("blocks.2.norm1",)
 
 
+class ClassTokenAndPatches(nn.Module):
+    """A class token gathers the patches; a dense head on the patches has a share of its own in the score."""
+
+    def __init__(self, share):
+        super().__init__()
+        self.share = share
+        self.stem, self.token = nn.Conv2d(3, 8, 8, 8), nn.Parameter(torch.zeros(1, 1, 8))
+        self.attention = nn.MultiheadAttention(8, 1, batch_first=True)
+        self.norm, self.head, self.dense = nn.LayerNorm(8), nn.Linear(8, 3), nn.Linear(8, 3)
+
+    def forward(self, x, colour):
+        tokens = torch.cat([self.token.expand(len(x), -1, -1), self.stem(x).flatten(2).mT], 1)
+        tokens = self.norm(tokens + self.attention(tokens, tokens, tokens, need_weights=False)[0])
+        logits = self.head(tokens[:, 0]) + self.share * self.dense(tokens[:, 1:]).mean(1)
+        return logits.gather(1, colour)[:, 0]
+
+
+def test_a_dense_head_beside_a_class_token():
+    torch.manual_seed(0)
+    choices = r"several layers .*'dense' 8 x 8 \(-?\d%\); all of it passes 'stem' 8 x 8 before"
+    with pytest.raises(InputError, match=choices):
+        MMGrad(ClassTokenAndPatches(0.05).eval())(scene(), RED)
+    torch.manual_seed(0)
+    mmgrad = MMGrad(ClassTokenAndPatches(50).eval())
+    mmgrad(scene(), RED)
+    assert mmgrad.layer_names == ("dense",), "nearly all of the score passes it"
+
+
 def test_bytes_through_a_gate():
     class Bytes(Gate):
         def forward(self, x, colour):

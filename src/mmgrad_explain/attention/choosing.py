@@ -3,7 +3,8 @@
 A gate, an auxiliary head or one stage of several lies beside that way: part of the score goes round it. "Nothing goes
 round it" alone is no rule, though: where a class token is read, most of the score goes round the patches of the last
 block. So what is asked is how much of what the score takes *from the cells* of the last layer that everything passes
-goes on through the cells of a later one. Where that is all of it, the later one is as good, and later.
+goes on through the cells of a later one. Where that is all of it, the later one is as good, and later. Unless the
+score reads a class token there, too, which has gathered what it knows before: then the share of all is what counts.
 
 A layer of one channel is no place for a map of a text: another text gives the same map up to its sign. Nor is what the
 score sees through such a layer alone, as the hidden layers of a gate.
@@ -118,7 +119,26 @@ def choose(candidates: Sequence[Any], trace: Trace) -> tuple[Any | None, str]:
     trunk = next((one for one in reversed(left) if all_pass(start, nodes[one.name], leaves, alive)), None)
     if trunk is None and (not ends or trace.of_picture is None):
         return None, _say(ends or left, {}, None)
-    return _compare(ends, trunk, trace)
+    best, refusal = _compare(ends, trunk, trace)
+    if best is None or trunk is None or not _leaves_prefix(best, trunk, trace):
+        return best, refusal
+    missing, share = _passing(trace, best, None)
+    if missing <= _MOST:
+        return best, ""
+    passed = (one for one in reversed(left) if one is not trunk and all_pass(start, nodes[one.name], leaves, alive))
+    return None, _say(
+        [best], {best.name: share}, next((one for one in passed if _passing(trace, one, None)[0] <= _ALL), None)
+    )
+
+
+def _leaves_prefix(end: Listed, trunk: Listed, trace: Trace) -> bool:
+    """Say whether the score reads prefix tokens of the trunk, such as a class token, and the end has none of them."""
+    layout, own = trunk.layout, end.layout
+    if not isinstance(layout, Layout) or not layout.prefix or trace.of_picture is None:
+        return False
+    if isinstance(own, Layout) and own.prefix:
+        return False
+    return any(bool(gradient[:, : layout.prefix].count_nonzero()) for _, gradient in trace.records[trunk.name])
 
 
 def _compare(ends: Sequence[Any], trunk: Any | None, trace: Trace) -> tuple[Any | None, str]:

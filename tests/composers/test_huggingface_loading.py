@@ -29,6 +29,7 @@ from transformers.utils import logging
 
 from mmgrad_explain.cli.main import main
 from mmgrad_explain.composers import huggingface_files
+from mmgrad_explain.composers.clip_composer import ClipComposer
 from mmgrad_explain.composers.dual_encoder import unit_features
 from mmgrad_explain.composers.huggingface_processor import HuggingFaceProcessor
 from mmgrad_explain.composers.load import load_composer
@@ -305,6 +306,17 @@ def test_files_that_are_missing_or_damaged(folder):
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(InputError, match=r"says nothing about pictures: it needs preprocessor_config\.json"):
         load_composer(folder)
+
+
+@pytest.mark.parametrize("end", [None, [7], -1, 3, 10**25])
+def test_an_end_token_that_no_text_has(folder, end):
+    """Every text would be read at its first token, and all of them would mean the same."""
+    config = json.loads((folder / "config.json").read_text())
+    change(folder, "config.json", text_config={**config["text_config"], "eos_token_id": end})
+    with pytest.raises(InputError, match=r"eos_token_id is .*'a' is \[1, \d+, 7\]\): set it to the tokenizer's end"):
+        load_composer(folder)
+    with pytest.raises(InputError, match="set it to the tokenizer's end token"):
+        ClipComposer.from_clip(folder)
 
 
 def test_a_transformers_without_the_class(folder, monkeypatch):

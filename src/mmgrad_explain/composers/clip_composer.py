@@ -36,6 +36,7 @@ from mmgrad_explain.composers.files import (
     read_weights,
     write_model,
 )
+from mmgrad_explain.composers.huggingface_processor import check_end
 from mmgrad_explain.composers.network import ComposedOutput
 from mmgrad_explain.errors import InputError
 
@@ -97,6 +98,9 @@ class ClipComposer(Composer):
         processor: For it.
         combiner: See :class:`Combiner`.
         name: What the model is called.
+
+    Raises:
+        InputError: The processor's texts do not have CLIP's end token.
     """
 
     default_score: ClassVar[str | None] = "shift"
@@ -105,6 +109,7 @@ class ClipComposer(Composer):
 
     def __init__(self, clip: Any, processor: ClipProcessor, combiner: Combiner, name: str = "clip") -> None:
         super().__init__()
+        check_end(clip, processor.tokenizer)
         self.clip = clip
         self.combiner = combiner
         self.processor = processor

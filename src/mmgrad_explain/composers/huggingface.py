@@ -19,7 +19,7 @@ from mmgrad_explain.composers.dual_encoder import DualEncoder, unit_features
 from mmgrad_explain.composers.files import CONFIG, read_config
 from mmgrad_explain.composers.huggingface_families import FAMILIES, Family, family_of
 from mmgrad_explain.composers.huggingface_files import read_model, silent
-from mmgrad_explain.composers.huggingface_processor import HuggingFaceProcessor, PatchProcessor
+from mmgrad_explain.composers.huggingface_processor import HuggingFaceProcessor, PatchProcessor, check_end
 from mmgrad_explain.composers.in_memory import part_of, pictures_and_words
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class HuggingFaceComposer(DualEncoder):
         positions = _text_positions(model.config) - family.extra_positions
         with silent():
             processor = of_family.from_pretrained(folder, positions, fixed_length=family.fixed_length)
+        check_end(model, processor.tokenizer)
         composer = composer_class(family)(model, processor, family, name)
         composer.eval()
         return composer
@@ -109,6 +110,7 @@ class HuggingFaceComposer(DualEncoder):
         model = part_of(model, family.model_class, family.title)
         images, words = pictures_and_words(processor, model)
         of_family = PatchProcessor if family.composer == "patches" else HuggingFaceProcessor
+        check_end(model, words)
         positions = min(_text_positions(model.config) - family.extra_positions, words.model_max_length)
         own = of_family(images, words, positions, fixed_length=family.fixed_length)
         return composer_class(family)(model, own, family, name)

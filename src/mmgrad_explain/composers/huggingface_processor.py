@@ -14,6 +14,7 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.image_processor_geometry import SETTINGS, check_geometry, name_the_edge, place
 from mmgrad_explain.images import Placement
 from mmgrad_explain.notes import Note
+from mmgrad_explain.reading import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,6 +48,28 @@ def tokenizing(tokenizer: Any) -> Iterator[None]:
             if backend is not None and (backend.padding, backend.truncation) != before:
                 backend.no_padding() if before[0] is None else backend.enable_padding(**before[0])
                 backend.no_truncation() if before[1] is None else backend.enable_truncation(**before[1])
+
+
+def check_end(model: Any, tokenizer: Any) -> None:
+    """Refuse a text tower that looks for an end token which no text has: it would read the first token instead.
+
+    Args:
+        model: Of transformers; one whose text tower looks for no end token passes, and one of the old configs (id 2).
+        tokenizer: For it, of transformers or of tokenizers.
+
+    Raises:
+        InputError: The tokenizer never gives the end token of the config.
+    """
+    end = getattr(getattr(model, "text_model", None), "eos_token_id", 2)
+    if end == 2:  # the highest id of the text is taken then
+        return
+    with tokenizing(tokenizer):
+        ids = list(tokenizer("a")["input_ids"]) if callable(tokenizer) else list(tokenizer.encode("a").ids)
+    if end not in ids:
+        raise InputError(
+            f"text_config.eos_token_id is {shown(end)} in the model's config, and the tokenizer ends no text with it "
+            f"('a' is {shown(ids)}): set it to the tokenizer's end token"
+        )
 
 
 class HuggingFaceProcessor(SquarePictures):

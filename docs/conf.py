@@ -61,6 +61,7 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 python_use_unqualified_type_names = True
+toc_object_entries = False  # pages' own tables name modules; every function in each page's menu doubles the build's time
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!mmgrad_explain\b)\w+\..*"),  # other packages

@@ -61,7 +61,8 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 python_use_unqualified_type_names = True
-toc_object_entries = False  # pages' own tables name modules; every function in each page's menu doubles the build's time
+# A page's table names its modules. With every function in the menu of each page, a build takes twice as long.
+toc_object_entries = False
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!mmgrad_explain\b)\w+\..*"),  # other packages

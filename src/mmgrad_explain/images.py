@@ -89,7 +89,7 @@ def as_array(values: object) -> npt.NDArray[Any]:
 
 def _open_path(path: Path, max_pixels: int) -> Image.Image:
     try:
-        stream = open_file(path, _most_bytes(max_pixels))
+        stream = open_file(path, most_bytes(max_pixels))
     except FileNotFoundError:
         raise InputError(f"no such file: {path}{_near(path) or ': check its name'}") from None
     except IsADirectoryError:
@@ -102,7 +102,7 @@ def _open_path(path: Path, max_pixels: int) -> Image.Image:
         return _decode(stream, str(path), max_pixels)
 
 
-def _most_bytes(max_pixels: int) -> int:
+def most_bytes(max_pixels: int) -> int:
     """What a file of so many pixels has at most, where each takes its three bytes and something is said about them."""
     return 3 * max_pixels + 2**20
 
@@ -119,7 +119,7 @@ def _near(path: Path) -> str:
 def _decode(stream: Any, name: str, max_pixels: int) -> Image.Image:
     with reading(f"{name} cannot be read"):
         if not (hasattr(stream, "seekable") and stream.seekable()):
-            stream = io.BytesIO(read_stream(stream, name, _most_bytes(max_pixels)))
+            stream = io.BytesIO(read_stream(stream, name, most_bytes(max_pixels)))
         stream.seek(0)
         head = stream.read(16)
     if not isinstance(head, bytes):

@@ -19,6 +19,7 @@ from mmgrad_explain.cli.printing import complain, note, show
 from mmgrad_explain.cli.streams import as_sentence, write_json
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.notes import join_notes, texts_of
+from mmgrad_explain.reading import read_stream
 
 if TYPE_CHECKING:
     import argparse
@@ -289,7 +290,9 @@ def _phrases(composer: Composer, _target: object, options: argparse.Namespace, _
 def _source(name: str) -> str | bytes:
     if name != "-":
         return name
-    data = sys.stdin.buffer.read()
+    from mmgrad_explain.images import MAX_PIXELS, most_bytes
+
+    data = read_stream(sys.stdin.buffer, "standard input", most_bytes(MAX_PIXELS))
     if not data:
         raise InputError("standard input is empty: pipe a picture into it, or name a file instead of -")
     return data

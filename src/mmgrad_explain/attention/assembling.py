@@ -110,7 +110,7 @@ def assemble(
 
 
 def _slots(lies_on: dict[str, list[int]]) -> dict[tuple[int, int], list[tuple[str, int]]]:
-    """Sort the calls of all layers: the how-manyth of which picture, to the layers and calls that are it."""
+    """Group the calls of all layers by (picture, number of the call among the calls of that picture)."""
     slots: dict[tuple[int, int], list[tuple[str, int]]] = {}
     for name, pictures in lies_on.items():
         for index, picture in enumerate(pictures):

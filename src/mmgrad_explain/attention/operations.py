@@ -87,7 +87,7 @@ def math_attention() -> AbstractContextManager[None]:
 
 
 class _Again(threading.local):
-    """The contexts that what this thread runs now is to be repeated in."""
+    """The contexts in which a repetition of what this thread runs now must take place."""
 
     def __init__(self) -> None:
         self.contexts: list[Context] = []
@@ -98,7 +98,7 @@ _AGAIN = _Again()
 
 @contextlib.contextmanager
 def repeated_in(again: Context) -> Iterator[None]:
-    """Have what is checkpointed inside the block repeated as it ran, whenever that is.
+    """Make every later repetition of what is checkpointed inside the block run as the first run did.
 
     What was checkpointed outside and is repeated inside the block runs as it did outside.
 

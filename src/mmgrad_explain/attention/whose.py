@@ -30,7 +30,7 @@ class Picture:
     Attributes:
         name: Of the model's parameter; where that holds several, with the way to this one: ``batch[target]``.
         size: (H, W), pixels.
-        index: The how-manyth picture tensor of the arguments it is.
+        index: Its place among the picture tensors of the arguments.
         batch: How many samples it has.
     """
 

@@ -71,7 +71,7 @@ def generated_folder(folder: Path, count: int = 8) -> Path:
     """Pictures of three coloured patches with labels, in the layout of labelled photographs."""
     (folder / "photos").mkdir(parents=True)
     (folder / "labels").mkdir()
-    (folder / "labels.json").write_text(json.dumps(["null", "coat", "dress", "shoes"]))
+    (folder / "labels.json").write_text(json.dumps(["null", "jumper", "pants", "sneakers", "purse"]))
     rng = np.random.default_rng(0)
     for i in range(count):
         pixels = rng.integers(90, 160, (96, 72, 3), dtype=np.uint8)

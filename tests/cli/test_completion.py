@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -41,7 +42,9 @@ def ask(tmp_path):
             env={**os.environ, **asked, "_ARGCOMPLETE_STDOUT_FILENAME": str(answer), "_ARGCOMPLETE_IFS": "\n"},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        return set(answer.read_text().split("\n")) - {""}
+        return {re.sub(r"\\([\[\]])", r"\1", one) for one in answer.read_text().split("\n")} - {
+            ""
+        }  # as a shell reads it
 
     return call
 

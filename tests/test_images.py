@@ -452,7 +452,7 @@ def test_a_folder(tmp_path):
 
 
 def test_paths_the_system_refuses(tmp_path):
-    assert _message("a\0b.png") == r"'a\x00b.png' cannot be opened: embedded null byte"
+    assert _message("a\0b.png").startswith(r"'a\x00b.png' cannot be opened: ")  # the rest is Python's own
     assert _message(tmp_path / ("a" * 300)).endswith("cannot be opened: File name too long")
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mmgrad_explain.composers.base import check_picture_side, prepare_batch
+from mmgrad_explain.composers.base import prepare_batch
+from mmgrad_explain.composers.files import PROCESSOR_CONFIG, TOKENIZER_FILE, read_processor
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import fit as fit_picture
 from mmgrad_explain.notes import Note
-from mmgrad_explain.reading import read_json, read_text, reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.base import ComposerInputs
     from mmgrad_explain.images import Placement
 
-CONFIG_FILE, TOKENIZER_FILE = "preprocessor_config.json", "tokenizer.json"
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """Of CLIP's training pictures (Radford et al., arXiv 2103.00020, its published preprocessing)."""
 
@@ -124,7 +123,7 @@ class ClipProcessor:
         folder.mkdir(parents=True, exist_ok=True)
         options = {key: value for key, value in vars(self).items() if key != "tokenizer"}
         options = {"processor_class": type(self).__name__, **options}
-        (folder / CONFIG_FILE).write_text(json.dumps(options, indent=2) + "\n", encoding="utf-8")
+        (folder / PROCESSOR_CONFIG).write_text(json.dumps(options, indent=2) + "\n", encoding="utf-8")
         self.tokenizer.save(str(folder / TOKENIZER_FILE))
 
     @classmethod
@@ -134,17 +133,7 @@ class ClipProcessor:
         Raises:
             InputError: If a file is missing or cannot be read.
         """
-        from tokenizers import Tokenizer
-
-        folder = Path(folder)
-        with reading(f"{folder} holds no usable processor"):
-            options: dict[str, Any] = read_json(folder / CONFIG_FILE)
-            check_picture_side(options.get("image_size", 1))
-            text = read_text(folder / TOKENIZER_FILE)
-            with reading(f"{folder / TOKENIZER_FILE} is not a tokenizer"):
-                tokenizer = Tokenizer.from_str(text)
-            options.pop("processor_class", None)
-            return cls(tokenizer, **options)
+        return read_processor(Path(folder), cls)
 
     @classmethod
     def from_clip(cls, model: str, config: Any, fit: str) -> ClipProcessor:
@@ -159,7 +148,7 @@ class ClipProcessor:
         from transformers.utils import cached_file
 
         tokenizer = AutoTokenizer.from_pretrained(model)
-        found = cached_file(model, CONFIG_FILE, _raise_exceptions_for_missing_entries=False)
+        found = cached_file(model, PROCESSOR_CONFIG, _raise_exceptions_for_missing_entries=False)
         own = json.loads(Path(found).read_text(encoding="utf-8")) if found else {}
         inner = tokenizer.backend_tokenizer
         inner.no_padding()

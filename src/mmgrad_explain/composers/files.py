@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.reading import read_json, reading, shown
+from mmgrad_explain.reading import read_json, read_text, reading, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+_Processor = TypeVar("_Processor")
 _Module = TypeVar("_Module", bound="nn.Module")
 
 CONFIG = "config.json"
 SAFETENSORS, TORCH_WEIGHTS = "model.safetensors", "pytorch_model.bin"
+PROCESSOR_CONFIG, TOKENIZER_FILE = "preprocessor_config.json", "tokenizer.json"
 MOST_PARTS, LARGEST_SIZE = 1000, 2**26
 _PARTS = re.compile(r"(layers?|depths?|blocks?|stages?|heads?|groups?)$")
 _SIZE = re.compile(rf"{_PARTS.pattern}|(size|dims?|width|channels|positions|words|tokens|hidden|embd|inner)$")
@@ -104,6 +106,30 @@ def read_own_config(folder: Path, model_type: str) -> dict[str, Any]:
     if config.get("model_type") != model_type:
         raise InputError(f"{folder} holds a {config.get('model_type')!r} model, not a {model_type!r} one")
     return config
+
+
+def read_processor(folder: Path, build: Callable[..., _Processor]) -> _Processor:
+    """Read the processor that one of this package's models was saved with.
+
+    Args:
+        folder: Of the model.
+        build: Makes a processor of a tokenizer and of the options in the folder.
+
+    Raises:
+        InputError: If a file is missing or cannot be read.
+    """
+    from tokenizers import Tokenizer
+
+    from mmgrad_explain.composers.base import check_picture_side  # with torch, which this module does without
+
+    with reading(f"{folder} holds no usable processor"):
+        options: dict[str, Any] = read_json(folder / PROCESSOR_CONFIG)
+        check_picture_side(options.get("image_size", 1))
+        text = read_text(folder / TOKENIZER_FILE)
+        with reading(f"{folder / TOKENIZER_FILE} is not a tokenizer"):
+            tokenizer = Tokenizer.from_str(text)
+        options.pop("processor_class", None)
+        return build(tokenizer, **options)
 
 
 def fitting(folder: Path) -> AbstractContextManager[None]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from mmgrad_explain.composers.base import check_picture_side, prepare_batch
+from mmgrad_explain.composers.base import prepare_batch
 from mmgrad_explain.composers.content_words import say_lost
+from mmgrad_explain.composers.files import PROCESSOR_CONFIG, TOKENIZER_FILE, read_processor
 from mmgrad_explain.composers.words import PAD, UNKNOWN
 from mmgrad_explain.images import fit
 from mmgrad_explain.notes import Note
-from mmgrad_explain.reading import read_json, read_text, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.composers.base import ComposerInputs
     from mmgrad_explain.images import Placement
-
-CONFIG_FILE, TOKENIZER_FILE = "preprocessor_config.json", "tokenizer.json"
 
 
 class ReferenceProcessor:
@@ -128,7 +126,7 @@ class ReferenceProcessor:
         folder.mkdir(parents=True, exist_ok=True)
         options = {key: value for key, value in vars(self).items() if key != "tokenizer"}
         options = {"processor_class": type(self).__name__, **options}
-        (folder / CONFIG_FILE).write_text(json.dumps(options, indent=2) + "\n", encoding="utf-8")
+        (folder / PROCESSOR_CONFIG).write_text(json.dumps(options, indent=2) + "\n", encoding="utf-8")
         self.tokenizer.save(str(folder / TOKENIZER_FILE))
 
     @classmethod
@@ -138,14 +136,4 @@ class ReferenceProcessor:
         Raises:
             InputError: If a file is missing or cannot be read.
         """
-        from tokenizers import Tokenizer
-
-        folder = Path(folder)
-        with reading(f"{folder} holds no usable processor"):
-            options: dict[str, Any] = read_json(folder / CONFIG_FILE)
-            check_picture_side(options.get("image_size", 1))
-            text = read_text(folder / TOKENIZER_FILE)
-            with reading(f"{folder / TOKENIZER_FILE} is not a tokenizer"):
-                tokenizer = Tokenizer.from_str(text)
-            options.pop("processor_class", None)
-            return cls(tokenizer, **options)
+        return read_processor(Path(folder), cls)

@@ -1,4 +1,4 @@
-"""The gradients and maps of a training step, checked once for each kind of graph."""
+"""Compute the gradients and maps of a training step. Each kind of graph is checked once, at its first step."""
 
 import contextlib
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from mmgrad_explain.attention.weighting import Weighting
 from mmgrad_explain.layouts import AnyLayout
 
 Verified = set[tuple[Any, ...]]
-"""The kinds of graph that were checked: the layers, and whether attention was plain."""
+"""The kinds of graph that were checked. A kind is the set of layers and whether attention ran as matrix products."""
 
 
 def take_step_gradients(

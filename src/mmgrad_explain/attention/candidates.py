@@ -304,7 +304,7 @@ def _hanging(seen: Capture, inputs: _Inputs) -> dict[int, tuple[bool, bool | Non
 
 
 def _by_picture(seen: Capture, inputs: _Inputs, bits: dict[int, tuple[bool, bool | None]]) -> None:
-    """Keep the calls that hang on a picture, in the order of the pictures, and say which each belongs to."""
+    """Drop calls that depend on no picture, sort the others by picture, and record the picture of each call."""
     if inputs.leaves:
         for name, calls in list(seen.records.items()):
             seen.records[name] = [record for record in calls if bits[id(record)][0]]

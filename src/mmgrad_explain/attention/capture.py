@@ -199,7 +199,7 @@ class Capture:
         self._stack.close()
 
     def stop(self) -> None:
-        """Record nothing more."""
+        """Stop recording."""
         self._recording = False
 
     @property
@@ -219,7 +219,7 @@ class Capture:
         return again
 
     def choose_parts(self, score: Any, *others: Tensor) -> None:
-        """Of an output that holds several grids, keep the one that the score uses.
+        """Where a layer's output holds several grids, keep the grid that the score uses.
 
         Args:
             score: What was computed of the forward.

@@ -27,7 +27,7 @@ _ALL, _MOST = 0.03, 0.2
 
 
 class Listed(Protocol):
-    """What is asked of a candidate."""
+    """What this module reads of a candidate layer."""
 
     @property
     def name(self) -> str:

@@ -74,7 +74,7 @@ def mean_over_all(values: Tensor, counted: Tensor | None = None) -> Tensor:
 
 
 def joined_gallery(gallery: Tensor, targets: int) -> tuple[Tensor, int]:
-    """The galleries of all processes as that of one batch; the gradient finds its way back to each.
+    """Join the galleries of all processes into one; gradients flow back to the process of each row.
 
     Args:
         gallery: This process's targets, then its references, ``(N + S, D)``.

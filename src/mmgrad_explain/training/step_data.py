@@ -101,7 +101,7 @@ class StepDataset(Dataset):  # type: ignore[type-arg]
         return {"batch": encode(batch, self.encoder), "step": torch.tensor(step)}
 
     def _batch(self, step: int) -> PictureBatch:
-        """All of a step; kept for its next micro-batch."""
+        """Give the whole batch of a step. It is kept until the last micro-batch of that step has taken its part."""
         if self._latest is not None and self._latest[0] == step:
             return self._latest[1]
         batch = self.source.batch(self.seed, step)

@@ -104,7 +104,7 @@ class Models:
 
     @property
     def example_kind(self) -> str:
-        """The kind of examples whose words that model knows."""
+        """Name the set of examples (shapes or clothes) whose words ``example_model`` knows."""
         return kind_for(self.composer(self.example_model))
 
     def _check(self, name: str) -> None:

@@ -161,7 +161,7 @@ class Searches:
 
     @property
     def example_kind(self) -> str:
-        """The kind of examples whose words the gallery's model knows."""
+        """Name the set of examples (shapes or clothes) whose words the gallery's model knows."""
         return self._models.example_kind if self._address is None else kind_for(self.gallery().composer)
 
     def search(

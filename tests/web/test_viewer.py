@@ -286,6 +286,7 @@ def test_new_maps_keep_the_settings(page):
     slide(page, "Opacity", 0.2)
     slide(page, "Threshold", 0.5)
     page.get_by_label("Colours").select_option("gray")
+    settle(page)
     before = pixels(page)
     for _ in range(3):
         bring(page, "single", 1)

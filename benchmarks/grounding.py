@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain.attention import WEIGHTINGS
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.data.scene_options import SceneOptions
@@ -42,7 +43,6 @@ from mmgrad_explain.evaluation.report import (
 )
 from mmgrad_explain.training.map_evaluation import IMAGE_ONLY, MapKind, default_kind
 from mmgrad_explain.training.scene_evaluation import evaluate_scenes, scene_faithfulness
-from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

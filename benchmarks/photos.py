@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.report import (
@@ -34,7 +35,6 @@ from mmgrad_explain.evaluation.report import (
 from mmgrad_explain.training.map_evaluation import IMAGE_ONLY, MapKind, default_kind
 from mmgrad_explain.training.photo_triplets import batch_triplets, folder_triplets
 from mmgrad_explain.training.triplet_evaluation import evaluate_triplets, floor_figures, triplet_faithfulness
-from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from mmgrad_explain import images, reading
+from mmgrad_explain import images
+from mmgrad_explain._system import reading
 from mmgrad_explain.errors import InputError, OutputExistsError
 from mmgrad_explain.images import MAX_PIXELS, Placement, as_array, fit, open_image, safe_save
 from mmgrad_explain.notes import Note

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from mmgrad_explain._system.devices import device_of
 from mmgrad_explain.composers.generative import GenerativeComposer
 from mmgrad_explain.data.scenes import scenes
-from mmgrad_explain.devices import device_of
 
 if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer

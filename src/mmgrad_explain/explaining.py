@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mmgrad_explain._system.devices import device_of, usable_device
+from mmgrad_explain._system.reading import is_text
 from mmgrad_explain.attention import MultiModalGradAttention
 from mmgrad_explain.attention.phrases import PhraseMaps, check_spans, split_phrases
 from mmgrad_explain.attention.several_scores import explain_each
@@ -15,12 +17,10 @@ from mmgrad_explain.composers.choosing import choose_bundled
 from mmgrad_explain.composers.familiarity import unfamiliar, watched
 from mmgrad_explain.composers.generative import GenerativeComposer
 from mmgrad_explain.composers.load import load_composer
-from mmgrad_explain.devices import device_of, usable_device
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
 from mmgrad_explain.notes import Note, join_notes
 from mmgrad_explain.picture_notes import notes_of_picture
-from mmgrad_explain.reading import is_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -17,10 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from mmgrad_explain._system.devices import usable_device
+from mmgrad_explain._system.redaction import redact_address
 from mmgrad_explain.composers.choosing import MOST_PICTURES, choose_by_pictures
 from mmgrad_explain.composers.content_words import check_understood
 from mmgrad_explain.composers.load import BUNDLED, CHOICES, load_composer
-from mmgrad_explain.devices import usable_device
 from mmgrad_explain.embedding import embed_query, identify
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explaining import explain
@@ -30,7 +31,6 @@ from mmgrad_explain.gallery_sheet import RetrievalMaps, retrieval_html
 from mmgrad_explain.gallery_store import COLLECTION, INDEXES, MOST_HITS, GalleryStore, check_address, is_remote
 from mmgrad_explain.images import open_image
 from mmgrad_explain.notes import Note, join_notes
-from mmgrad_explain.redacting import redact_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

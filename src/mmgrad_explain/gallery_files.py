@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmgrad_explain._system.reading import reading
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery_store import LONGEST_PATH, Entry
-from mmgrad_explain.reading import reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from mmgrad_explain._system.files import atomic_file
+from mmgrad_explain._system.reading import parse_json, read_text, reading, shown
+from mmgrad_explain._system.redaction import HIDDEN, redact_address
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.reading import parse_json, read_text, reading, shown
-from mmgrad_explain.redacting import HIDDEN, redact_address
-from mmgrad_explain.writing import atomic_file
 
 _FORMAT = "mmgrad_explain.session/1"
 

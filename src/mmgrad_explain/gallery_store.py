@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from mmgrad_explain._system.reading import reason_of
+from mmgrad_explain._system.redaction import redact, redact_address
 from mmgrad_explain.errors import InputError, MMGradError
-from mmgrad_explain.reading import reason_of
-from mmgrad_explain.redacting import redact, redact_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -20,12 +20,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, UnidentifiedImageError
 
+from mmgrad_explain._system.files import atomic_file
+from mmgrad_explain._system.reading import open_file, read_stream, reading, reason_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.notes import Note
 from mmgrad_explain.picture_notes import keep_notes, notes_of_picture, notes_of_stack
 from mmgrad_explain.picture_values import channels_last, to_uint8
-from mmgrad_explain.reading import open_file, read_stream, reading, reason_of
-from mmgrad_explain.writing import atomic_file
 
 MAX_PIXELS = 178_956_970  # what Pillow itself refuses
 

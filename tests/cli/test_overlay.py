@@ -440,7 +440,7 @@ def test_what_is_there_already_is_replaced_if_asked_for(run, failed, picture_fil
 
 @pytest.mark.parametrize("more", [(), ("--json",)])
 def test_a_picture_on_standard_output_stands_there_alone(run, picture_file, monkeypatch, more):
-    monkeypatch.setattr("mmgrad_explain.writing.is_standard_output", lambda file: file.name == "map.png")
+    monkeypatch.setattr("mmgrad_explain._system.files.is_standard_output", lambda file: file.name == "map.png")
     code, out, err = run("overlay", picture_file, "make it red", "--out", "map.png", *more)
     assert (code, out) == (0, "")
     assert "map.png" in err

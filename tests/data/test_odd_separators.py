@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmgrad_explain._system.text_lines import read_lines, split_lines, trimmed
 from mmgrad_explain.data.cir_readers import read_cir
 from mmgrad_explain.data.edit_options import EditOptions
 from mmgrad_explain.data.edits import build_edits
 from mmgrad_explain.data.instance_readers import read_coco, read_index_masks
 from mmgrad_explain.data.triplets import Triplet, read_triplets, write_triplets
 from mmgrad_explain.gallery_session import FoundPicture, Session, Turn
-from mmgrad_explain.text_lines import read_lines, split_lines, trimmed
 
 SPLITTING = [c for c in map(chr, range(sys.maxunicode + 1)) if len(f"a{c}b".splitlines()) > 1]
 ODD = [c for c in map(chr, range(0x3001)) if c.isspace() or c in SPLITTING]

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from mmgrad_explain._system.locking import LOCK, locked
 from mmgrad_explain.data import scene_sets
 from mmgrad_explain.data.triplets import read_triplets
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.locking import LOCK, locked
 
 PROGRAM = Path(__file__).with_name("small_sets.py")
 KINDS, build, make_photographs = (runpy.run_path(str(PROGRAM))[name] for name in ("KINDS", "build", "make_photographs"))

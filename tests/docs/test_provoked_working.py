@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from mmgrad_explain import AttentionGroundingLoss, Gallery
+from mmgrad_explain._system.locking import locked
 from mmgrad_explain.cli.main import build_parser
 from mmgrad_explain.composers.choosing import choose_by_pictures
 from mmgrad_explain.composers.content_words import check_understood
@@ -21,7 +22,6 @@ from mmgrad_explain.data.instance_readers import read_coco
 from mmgrad_explain.data.triplets import read_triplets
 from mmgrad_explain.gallery_session import Session
 from mmgrad_explain.grounding import dice_loss, grounding_targets
-from mmgrad_explain.locking import locked
 from mmgrad_explain.training import needs
 from mmgrad_explain.training.arguments import check_arguments, training_arguments
 from mmgrad_explain.training.config_file import load_config

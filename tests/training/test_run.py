@@ -10,15 +10,15 @@ import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from mmgrad_explain._system.files import name_left_over
+from mmgrad_explain._system.locking import locked
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.locking import locked
 from mmgrad_explain.training import needs
 from mmgrad_explain.training.config_file import config_from, config_values
 from mmgrad_explain.training.run import build_source, train
 from mmgrad_explain.training.run_folder import last_checkpoint, load_best, versions, whole_checkpoint
 from mmgrad_explain.training.trainer import GroundedTrainer, grid_rows, learning_rate
-from mmgrad_explain.writing import name_left_over
 
 
 def weights(folder):

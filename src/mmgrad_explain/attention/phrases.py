@@ -21,11 +21,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain._system.reading import shown
 from mmgrad_explain.attention.drawing import draw_map
 from mmgrad_explain.attention.showing import phrases_html, png_bytes
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.overlay_tiles import HIGHEST, NOTEBOOK, WIDEST, shrunk, tile_height
-from mmgrad_explain.reading import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

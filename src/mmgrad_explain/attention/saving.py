@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmgrad_explain._system.files import atomic_file, behind_links, put_folder
 from mmgrad_explain.attention.sides import call_of, sides_of
 from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.writing import atomic_file, behind_links, put_folder
 
 if TYPE_CHECKING:
     import os

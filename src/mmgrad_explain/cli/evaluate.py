@@ -86,8 +86,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate; everything that can be checked is checked before a picture is embedded."""
+    from mmgrad_explain._system.files import atomic_file, check_writable
     from mmgrad_explain.data.cir_readers import read_cir
-    from mmgrad_explain.writing import atomic_file, check_writable
 
     name, mark, root = options.data.partition(":")
     if not mark:
@@ -100,9 +100,9 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"{root} has several splits, say which one with --split: {', '.join(data.queries)}")
     data.require()
 
+    from mmgrad_explain._system.devices import usable_device
     from mmgrad_explain.cir_evaluation import evaluate_cir, submission_files
     from mmgrad_explain.composers.load import load_composer
-    from mmgrad_explain.devices import usable_device
     from mmgrad_explain.evaluation.cir_submission import write_submission
 
     files = [] if options.submission is None else [options.submission / file for file in submission_files(data)]

@@ -13,12 +13,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mmgrad_explain import __version__
+from mmgrad_explain._system.files import advice_on
+from mmgrad_explain._system.reading import reason_of
+from mmgrad_explain._system.redaction import redact
 from mmgrad_explain.cli.printing import complain
 from mmgrad_explain.cli.stopping import Terminated
 from mmgrad_explain.errors import MMGradError
-from mmgrad_explain.reading import reason_of
-from mmgrad_explain.redacting import redact
-from mmgrad_explain.writing import advice_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

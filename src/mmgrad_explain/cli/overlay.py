@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mmgrad_explain._system.reading import read_stream
 from mmgrad_explain.cli.names import SCORES, WEIGHTINGS, WITH_TARGET, check_name
 from mmgrad_explain.cli.overlay_batches import draw_all
 from mmgrad_explain.cli.overlay_results import region_of, result_of, text_of
@@ -19,7 +20,6 @@ from mmgrad_explain.cli.printing import complain, note, show
 from mmgrad_explain.cli.streams import as_sentence, write_json
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.notes import join_notes, texts_of
-from mmgrad_explain.reading import read_stream
 
 if TYPE_CHECKING:
     import argparse

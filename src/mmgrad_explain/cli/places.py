@@ -22,9 +22,9 @@ def check_place(file: Path, options: argparse.Namespace) -> None:
     """Find out whether a result can be written, before any work.
 
     Raises:
-        MMGradError: As :func:`~mmgrad_explain.writing.check_writable`.
+        MMGradError: As :func:`~mmgrad_explain._system.files.check_writable`.
     """
-    from mmgrad_explain.writing import check_writable, next_free
+    from mmgrad_explain._system.files import check_writable, next_free
 
     check_writable(next_free(file) if is_numbered(options) else file, overwrite=options.overwrite)
 
@@ -32,7 +32,7 @@ def check_place(file: Path, options: argparse.Namespace) -> None:
 def put(file: Path, options: argparse.Namespace, write: Callable[[Path], object]) -> Path:
     """Write a result; gives the file, which has a number in its name where the name is taken."""
     if is_numbered(options):
-        from mmgrad_explain.writing import write_next_free
+        from mmgrad_explain._system.files import write_next_free
 
         return write_next_free(file, write)
     write(file)
@@ -41,7 +41,7 @@ def put(file: Path, options: argparse.Namespace, write: Callable[[Path], object]
 
 def saying_beside(files: Iterable[Path | None]) -> AbstractContextManager[Any]:
     """While it is open, what is printed goes to standard error, if one of the results has gone to standard output."""
-    from mmgrad_explain.writing import is_standard_output
+    from mmgrad_explain._system.files import is_standard_output
 
     there = any(is_standard_output(file) for file in files if file is not None)
     return redirect_stdout(sys.stderr) if there else nullcontext()

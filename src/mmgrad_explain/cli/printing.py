@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.redacting import redact
-from mmgrad_explain.terminal import console, is_decorated
+from mmgrad_explain._system.redaction import redact
+from mmgrad_explain._system.terminal import console, is_decorated
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence

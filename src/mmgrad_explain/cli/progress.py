@@ -1,8 +1,8 @@
-"""How far a command has come; see :class:`~mmgrad_explain.terminal.Bar`."""
+"""How far a command has come; see :class:`~mmgrad_explain._system.terminal.Bar`."""
 
 from __future__ import annotations
 
-from mmgrad_explain.terminal import Bar
+from mmgrad_explain._system.terminal import Bar
 
 
 class Steps(Bar):

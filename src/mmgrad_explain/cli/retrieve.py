@@ -78,10 +78,10 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Retrieve; what can be checked is checked before the model is loaded."""
+    from mmgrad_explain._system.files import check_writable
     from mmgrad_explain.gallery_session import Session
     from mmgrad_explain.gallery_store import COLLECTION
     from mmgrad_explain.images import safe_save
-    from mmgrad_explain.writing import check_writable
 
     check_name("--score", options.score, SCORES)
     going_on = options.reference_hit is not None

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from torch import Tensor, nn
 
+from mmgrad_explain._system.reading import is_text, shown
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.reading import is_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -129,7 +129,7 @@ class Familiarity:
         """Write the file into a model folder, whole or not at all; one that is there is replaced."""
         from safetensors.torch import save
 
-        from mmgrad_explain.writing import atomic_file
+        from mmgrad_explain._system.files import atomic_file
 
         tensors = {}
         for name, kind in self.kinds.items():

@@ -7,8 +7,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mmgrad_explain._system.reading import read_json, read_text, reading, shown
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.reading import read_json, read_text, reading, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

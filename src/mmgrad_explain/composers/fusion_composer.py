@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from mmgrad_explain._system.devices import device_of
 from mmgrad_explain.composers.base import Composer, ComposerInputs
 from mmgrad_explain.composers.files import (
     CONFIG,
@@ -40,7 +41,6 @@ from mmgrad_explain.composers.fusion_tower import (
 )
 from mmgrad_explain.composers.network import ComposedOutput
 from mmgrad_explain.composers.openclip_files import CONFIG_FILE as OPEN_CLIP_CONFIG
-from mmgrad_explain.devices import device_of
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mmgrad_explain._system.devices import device_of
 from mmgrad_explain.composers.dual_encoder import DualEncoder
 from mmgrad_explain.composers.fusion import Sizes
-from mmgrad_explain.devices import device_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.layouts import to_grid
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import torch
 from torch.nn import functional as F
 
+from mmgrad_explain._system.devices import device_of
 from mmgrad_explain.composers.answer_parts import PartsAsked, is_several, parts_of_each
 from mmgrad_explain.composers.base import Composer, ComposerInputs, evaluating, layer_inside
 from mmgrad_explain.composers.files import read_config
@@ -21,7 +22,6 @@ from mmgrad_explain.composers.generative_families import generative_family_of
 from mmgrad_explain.composers.generative_processor import NOT_ASKED, GenerativeProcessor, Prompt
 from mmgrad_explain.composers.huggingface_files import read_model
 from mmgrad_explain.composers.in_memory import part_of
-from mmgrad_explain.devices import device_of
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from importlib import import_module, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain._system.reading import reading
 from mmgrad_explain.errors import HubUnreachableError, InputError, did_you_mean
-from mmgrad_explain.reading import reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmgrad_explain._system.reading import shown
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.reading import shown
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mmgrad_explain._system.reading import read_json, reason_of
 from mmgrad_explain.composers.files import CONFIG, check_sizes, read_config
 from mmgrad_explain.composers.generative_families import FAMILIES as GENERATIVE
 from mmgrad_explain.composers.huggingface_families import FAMILIES
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.reading import read_json, reason_of
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHT_FILES = (

@@ -13,9 +13,9 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from mmgrad_explain._system.text_lines import trimmed
 from mmgrad_explain.data.cir_reading import Damaged
 from mmgrad_explain.data.cir_sets import CirTriplet
-from mmgrad_explain.text_lines import trimmed
 
 if TYPE_CHECKING:
     from mmgrad_explain.data.cir_reading import Reading

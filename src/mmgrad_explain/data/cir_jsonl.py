@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain._system.reading import parse_json
 from mmgrad_explain.data.cir_reading import Damaged, need, texts
 from mmgrad_explain.data.cir_sets import CirTriplet
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.reading import parse_json
 
 if TYPE_CHECKING:
     from mmgrad_explain.data.cir_reading import Reading

@@ -10,12 +10,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain._system.reading import MOST_ANNOTATIONS, parse_json, read_text, reason_of
+from mmgrad_explain._system.text_lines import split_lines, trimmed
 from mmgrad_explain.data.below import leads_out
 from mmgrad_explain.data.cir_checks import gallery_findings, query_findings
 from mmgrad_explain.data.cir_sets import CirSet, CirTriplet, Finding, ImageIndex, level_of, used_pictures, worst_first
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.reading import MOST_ANNOTATIONS, parse_json, read_text, reason_of
-from mmgrad_explain.text_lines import split_lines, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -14,9 +14,9 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain._system.text_lines import trimmed
 from mmgrad_explain.data.cir_reading import Damaged, need
 from mmgrad_explain.data.cir_sets import CirTriplet
-from mmgrad_explain.text_lines import trimmed
 
 if TYPE_CHECKING:
     from pathlib import Path

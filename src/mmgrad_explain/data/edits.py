@@ -18,6 +18,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain._system.files import advice_on, atomic_file
+from mmgrad_explain._system.locking import locked
 from mmgrad_explain.data.edit_manifest import licences_text, manifest_of
 from mmgrad_explain.data.edit_options import EditOptions, Making
 from mmgrad_explain.data.edit_worker import Made, make_triplets, photo_keys, photo_number
@@ -37,8 +39,6 @@ from mmgrad_explain.data.set_folder import (
 from mmgrad_explain.data.set_workers import prepare_worker
 from mmgrad_explain.data.triplets import Triplet, read_triplets, write_triplets
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.locking import locked
-from mmgrad_explain.writing import advice_on, atomic_file
 
 if TYPE_CHECKING:
     import os

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from mmgrad_explain._system.reading import MOST_ANNOTATIONS, is_text, parse_json, read_text, reading, shown
+from mmgrad_explain._system.text_lines import read_lines, trimmed
 from mmgrad_explain.data.below import leads_out
 from mmgrad_explain.data.instances import InstanceSet, Label, Licence, Photo
 from mmgrad_explain.errors import InputError, did_you_mean
-from mmgrad_explain.reading import MOST_ANNOTATIONS, is_text, parse_json, read_text, reading, shown
-from mmgrad_explain.text_lines import read_lines, trimmed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

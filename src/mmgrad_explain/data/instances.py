@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from mmgrad_explain._system.reading import reading
 from mmgrad_explain.data.instance_masks import colour_ids, decode_segmentation
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.reading import reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from mmgrad_explain._system.files import advice_on
 from mmgrad_explain.data.scene_options import SceneOptions
 from mmgrad_explain.data.scene_records import scene_records
 from mmgrad_explain.data.scene_text import PLACE_SHARE, RELATION_SHARE
 from mmgrad_explain.data.scenes import scenes
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
-from mmgrad_explain.writing import advice_on
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,6 +22,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from mmgrad_explain._system.files import advice_on, atomic_file
+from mmgrad_explain._system.locking import locked
 from mmgrad_explain._version import __version__
 from mmgrad_explain.data.scene_files import SceneSetOptions, write_scenes
 from mmgrad_explain.data.set_folder import (
@@ -38,8 +40,6 @@ from mmgrad_explain.data.set_folder import (
 from mmgrad_explain.data.set_workers import prepare_worker
 from mmgrad_explain.data.triplets import FILE
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.locking import locked
-from mmgrad_explain.writing import advice_on, atomic_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

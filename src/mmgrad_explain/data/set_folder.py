@@ -1,7 +1,7 @@
 """The folder that a triplet set is built in: what in it is ours, going on with it, and replacing it.
 
 Ours is what the set's own files name (``triplets.jsonl``, ``journal.jsonl``), what has the name of a generated scene of
-a number that the manifest speaks of, and what :func:`~mmgrad_explain.writing.atomic_file` and the lock leave behind
+a number that the manifest speaks of, and what :func:`~mmgrad_explain._system.files.atomic_file` and the lock leave behind
 when a process is killed. Whatever else lies there is foreign: a build refuses to begin, and removes nothing.
 """
 
@@ -14,10 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain._system.files import atomic_file, is_left_over, name_left_over
+from mmgrad_explain._system.locking import LOCK
 from mmgrad_explain.data.triplets import FILE, PICTURES, picture_place
 from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.locking import LOCK
-from mmgrad_explain.writing import atomic_file, is_left_over, name_left_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmgrad_explain._system.files import atomic_file
+from mmgrad_explain._system.reading import MOST_ANNOTATIONS, parse_json, read_text, reason_of
+from mmgrad_explain._system.text_lines import split_lines
 from mmgrad_explain.data.below import leads_out
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
-from mmgrad_explain.reading import MOST_ANNOTATIONS, parse_json, read_text, reason_of
-from mmgrad_explain.text_lines import split_lines
-from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
+from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from transformers import TrainerCallback
 
-from mmgrad_explain.reading import reading
-from mmgrad_explain.terminal import Bar, is_terminal
-from mmgrad_explain.text_lines import read_lines
+from mmgrad_explain._system.files import atomic_file
+from mmgrad_explain._system.reading import reading
+from mmgrad_explain._system.terminal import Bar, is_terminal
+from mmgrad_explain._system.text_lines import read_lines
 from mmgrad_explain.training.run_folder import EMA_FILE
-from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from mmgrad_explain._system.reading import parse_yaml, read_text, shown
 from mmgrad_explain.errors import InputError, did_you_mean
-from mmgrad_explain.reading import parse_yaml, read_text, shown
 from mmgrad_explain.training.config import SOURCES, TrainingConfig
 
 EXTENDS = "extends"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mmgrad_explain._system.reading import MOST_ANNOTATIONS, parse_json, read_text, reading, shown
 from mmgrad_explain.errors import InputError, did_you_mean
 from mmgrad_explain.grounding import grounding_targets
-from mmgrad_explain.reading import MOST_ANNOTATIONS, parse_json, read_text, reading, shown
 from mmgrad_explain.training.pseudo_masks import PseudoMasks
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import safe_save
 from mmgrad_explain.overlay import blend, panel
-from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

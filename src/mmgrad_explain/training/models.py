@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mmgrad_explain._system.files import behind_links, name_left_over, put_folder
 from mmgrad_explain.composers.build import PREFIX, build_network
 from mmgrad_explain.composers.files import SAFETENSORS
 from mmgrad_explain.composers.load import BUNDLED, load_composer
@@ -21,7 +22,6 @@ from mmgrad_explain.composers.reference_composer import ReferenceComposer
 from mmgrad_explain.composers.words import build_tokenizer
 from mmgrad_explain.errors import InputError, did_you_mean
 from mmgrad_explain.training.lora import add_adapters, merge_adapters
-from mmgrad_explain.writing import behind_links, name_left_over, put_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 from PIL.Image import Resampling
 
+from mmgrad_explain._system.reading import read_json, reading
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import open_image
-from mmgrad_explain.reading import read_json, reading
 
 if TYPE_CHECKING:
     import numpy.typing as npt

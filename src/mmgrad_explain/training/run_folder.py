@@ -10,12 +10,12 @@ from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain._system.files import atomic_file, remove_left_overs
+from mmgrad_explain._system.locking import locked
+from mmgrad_explain._system.reading import parse_yaml, read_text, reading, reason_of
 from mmgrad_explain._version import __version__
 from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.locking import locked
-from mmgrad_explain.reading import parse_yaml, read_text, reading, reason_of
 from mmgrad_explain.training.config_file import config_from, config_values, dump_config
-from mmgrad_explain.writing import atomic_file, remove_left_overs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

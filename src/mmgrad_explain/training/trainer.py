@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, ProgressCallback, Trainer
 
+from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.arguments import COSINE, LOWER_IS_BETTER, check_arguments, training_arguments
 from mmgrad_explain.training.callbacks import AverageWeights
@@ -21,7 +22,6 @@ from mmgrad_explain.training.held_out import evaluate_batches, sample_maps, trai
 from mmgrad_explain.training.joined import from_first, mean_of_processes
 from mmgrad_explain.training.run_folder import BEST, writing_checkpoint
 from mmgrad_explain.training.step_data import Division, StepDataset
-from mmgrad_explain.writing import atomic_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,8 +14,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain._system.reading import parse_json
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.reading import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, MutableMapping

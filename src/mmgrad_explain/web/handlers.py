@@ -8,8 +8,8 @@ import traceback
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain._system.redaction import redact
 from mmgrad_explain.errors import MMGradError
-from mmgrad_explain.redacting import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable

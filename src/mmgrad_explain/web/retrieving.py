@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from mmgrad_explain._system.redaction import HIDDEN, redact_address
 from mmgrad_explain.attention.sides import call_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery import Gallery
 from mmgrad_explain.gallery_store import is_remote
 from mmgrad_explain.images import open_image
 from mmgrad_explain.notes import texts_of
-from mmgrad_explain.redacting import HIDDEN, redact_address
 from mmgrad_explain.web import snippet
 from mmgrad_explain.web.answers import record
 from mmgrad_explain.web.examples import kind_for, write_pictures

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from mmgrad_explain import reading
+from mmgrad_explain._system import reading
+from mmgrad_explain._system.reading import is_text, parse_json, parse_yaml, read_json, read_text, reason_of, shown
 from mmgrad_explain.errors import GradientError, InputError
-from mmgrad_explain.reading import is_text, parse_json, parse_yaml, read_json, read_text, reason_of, shown
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefghi", "bcdefghij", strict=True)

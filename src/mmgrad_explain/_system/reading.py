@@ -17,8 +17,8 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from mmgrad_explain._system.redaction import redact
 from mmgrad_explain.errors import InputError, MMGradError
-from mmgrad_explain.redacting import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

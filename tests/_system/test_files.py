@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mmgrad_explain._system.files import atomic_file, check_writable, is_standard_output, write_next_free
 from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.writing import atomic_file, check_writable, is_standard_output, write_next_free
 
 posix = pytest.mark.skipif(os.name != "posix", reason="devices and pipes as Unix has them")
 

@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from mmgrad_explain import locking
+from mmgrad_explain._system import locking
+from mmgrad_explain._system.locking import LOCK, locked
 from mmgrad_explain.errors import InputError, UnlockedWarning
-from mmgrad_explain.locking import LOCK, locked
 
 HOLDER = """
 import os, pathlib, signal, sys, time
-from mmgrad_explain.locking import locked
+from mmgrad_explain._system.locking import locked
 with locked(pathlib.Path(sys.argv[1])):
     child = os.fork()
     if not child:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmgrad_explain.redacting import redact, redact_address
+from mmgrad_explain._system.redaction import redact, redact_address
 
 
 @pytest.mark.parametrize(

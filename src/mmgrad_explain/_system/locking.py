@@ -7,8 +7,8 @@ import warnings
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
+from mmgrad_explain._system.files import advice_on, check_writable
 from mmgrad_explain.errors import InputError, UnlockedWarning
-from mmgrad_explain.writing import advice_on, check_writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from mmgrad_explain import terminal
-from mmgrad_explain.terminal import Bar, console, is_decorated, is_terminal
+from mmgrad_explain._system import terminal
+from mmgrad_explain._system.terminal import Bar, console, is_decorated, is_terminal
 
 
 class Terminal(io.StringIO):

@@ -96,7 +96,7 @@ def trained(options: argparse.Namespace, name: str, seed: int) -> Path:
 
 def photographs(folder: Path | None) -> tuple[np.ndarray, ...]:
     """Pictures to lay shapes on: those of a folder, else the portrait in the public domain that matplotlib ships."""
-    from mmgrad_explain.images import open_image
+    from mmgrad_explain.images.reading import open_image
 
     if folder is None:
         import matplotlib as mpl

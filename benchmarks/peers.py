@@ -41,7 +41,7 @@ from torch.utils._pytree import tree_leaves
 
 from mmgrad_explain import MMGrad, MMGradWarning
 from mmgrad_explain.evaluation.report import MISSING, environment_line, markdown_table
-from mmgrad_explain.overlay import blend
+from mmgrad_explain.images.overlay import blend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

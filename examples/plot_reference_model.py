@@ -19,8 +19,8 @@ import numpy as np
 
 from mmgrad_explain import explain, phrase_maps
 from mmgrad_explain.data.scenes import scenes
-from mmgrad_explain.images import open_image
-from mmgrad_explain.overlay import blend, panel
+from mmgrad_explain.images.overlay import blend, panel
+from mmgrad_explain.images.reading import open_image
 
 here = Path(__file__).parent if "__file__" in globals() else Path()
 query = here / "query.jpg"

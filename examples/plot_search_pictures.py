@@ -16,7 +16,7 @@ from PIL import Image
 from mmgrad_explain import Gallery, InputError
 from mmgrad_explain.data.edit_ops import grown
 from mmgrad_explain.data.scenes import scenes
-from mmgrad_explain.overlay import panel
+from mmgrad_explain.images.overlay import panel
 
 work = tempfile.TemporaryDirectory()
 photos = Path(work.name) / "photos"

@@ -28,7 +28,7 @@ from mmgrad_explain.evaluation.cir_metrics import best_first
 from mmgrad_explain.evaluation.cir_protocols import PROTOCOLS, Questions, judge, summarize
 from mmgrad_explain.evaluation.cir_submission import CIRCO_LENGTH, CIRR_LENGTHS, circo_submission, cirr_submission
 from mmgrad_explain.evaluation.report import mean_of
-from mmgrad_explain.images import open_image
+from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.notes import texts_of
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from mmgrad_explain.composers.familiarity import unfamiliar, watched
 from mmgrad_explain.composers.generative import GenerativeComposer
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images import open_image
+from mmgrad_explain.images.reading import open_image
+from mmgrad_explain.images.reading_notes import notes_of_picture
 from mmgrad_explain.notes import Note, join_notes
-from mmgrad_explain.picture_notes import notes_of_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -59,7 +59,7 @@ def explain(
     """Where a model looks in a picture because of a text.
 
     Args:
-        image: A picture in any form :func:`~mmgrad_explain.images.open_image` takes (path, bytes, PIL image, array,
+        image: A picture in any form :func:`~mmgrad_explain.images.reading.open_image` takes (path, bytes, PIL image, array,
             tensor), or a list of them.
         text: What should change, for example ``"make it red"``; one for all pictures, or one each. One picture with
             several texts is explained for each of them.
@@ -161,7 +161,7 @@ def phrase_maps(
     A phrase alone is another question than the phrase in its sentence: the model reads no other word with it.
 
     Args:
-        image: One picture, in any form :func:`~mmgrad_explain.images.open_image` takes.
+        image: One picture, in any form :func:`~mmgrad_explain.images.reading.open_image` takes.
         text: The sentence.
         model: As for :func:`explain`.
         phrases: Parts of the sentence, as strings or as (start, end) in characters. None has them found by the rules of
@@ -200,7 +200,7 @@ def answer_maps(
     """Which places made a model say each of some parts of its answer: one forward, beside the whole answer's map.
 
     Args:
-        image: One picture, in any form :func:`~mmgrad_explain.images.open_image` takes.
+        image: One picture, in any form :func:`~mmgrad_explain.images.reading.open_image` takes.
         text: What is asked.
         model: One that answers in words; as for :func:`explain`.
         parts: Of the answer, as strings or as (start, end) in characters.

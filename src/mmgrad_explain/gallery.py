@@ -29,7 +29,7 @@ from mmgrad_explain.gallery_files import state_of
 from mmgrad_explain.gallery_index import index_folders, sample_pictures
 from mmgrad_explain.gallery_sheet import RetrievalMaps, retrieval_html
 from mmgrad_explain.gallery_store import COLLECTION, INDEXES, MOST_HITS, GalleryStore, check_address, is_remote
-from mmgrad_explain.images import open_image
+from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.notes import Note, join_notes
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ class Gallery:
         """Look for the picture that a text makes of a picture.
 
         Args:
-            image: In any form :func:`~mmgrad_explain.images.open_image` takes.
+            image: In any form :func:`~mmgrad_explain.images.reading.open_image` takes.
             text: What should change.
             k: How many pictures; fewer where the gallery has fewer.
             keep_reference: Also list the picture that was asked with, where it is in the gallery; it is known by its

@@ -10,9 +10,9 @@ import numpy as np
 from mmgrad_explain.embedding import embed_pictures
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery_files import find_pictures, inside, read_file, state_of
-from mmgrad_explain.images import open_image
+from mmgrad_explain.images.reading import open_image
+from mmgrad_explain.images.reading_notes import notes_of_picture
 from mmgrad_explain.notes import texts_of
-from mmgrad_explain.picture_notes import notes_of_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -11,9 +11,9 @@ from PIL import Image
 
 from mmgrad_explain.attention.showing import below, fine, lines, png_bytes, side_by_side, tile
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images import open_image
+from mmgrad_explain.images.overlay import blend, panel
+from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.notes import Note, join_notes
-from mmgrad_explain.overlay import blend, panel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

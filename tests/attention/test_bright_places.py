@@ -14,7 +14,7 @@ from mmgrad_explain.attention.bright_places import (
     where_in_short,
     where_in_words,
 )
-from mmgrad_explain.images import Placement
+from mmgrad_explain.images.reading import Placement
 
 
 def made(grid, **known):

@@ -11,7 +11,7 @@ HEAVY = (
     "matplotlib",
     "torchvision",
     "torch._dynamo",
-    "mmgrad_explain.overlay",
+    "mmgrad_explain.images.overlay",
 )
 
 

@@ -15,8 +15,8 @@ from mmgrad_explain.attention import Explanation
 from mmgrad_explain.attention.interactive import COLORMAPS
 from mmgrad_explain.attention.words import Word
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images import Placement
-from mmgrad_explain.overlay import colorize
+from mmgrad_explain.images.overlay import colorize
+from mmgrad_explain.images.reading import Placement
 
 
 @pytest.fixture

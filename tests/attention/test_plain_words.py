@@ -9,7 +9,7 @@ from torch import nn
 from mmgrad_explain.attention import Explanation, MMGrad
 from mmgrad_explain.attention.words import Word
 from mmgrad_explain.errors import InputError, MMGradWarning
-from mmgrad_explain.images import Placement
+from mmgrad_explain.images.reading import Placement
 from mmgrad_explain.notes import Note
 
 LIMITS = (

@@ -17,9 +17,9 @@ from mmgrad_explain.attention import Explanation
 from mmgrad_explain.attention.phrases import PhraseMaps
 from mmgrad_explain.attention.showing import fine, tile
 from mmgrad_explain.attention.words import Word
-from mmgrad_explain.images import Placement
+from mmgrad_explain.images.overlay import blend, colorize
+from mmgrad_explain.images.reading import Placement
 from mmgrad_explain.notes import Note
-from mmgrad_explain.overlay import blend, colorize
 
 EVIL = "<script>alert(\"1\")</script> & 'more'"
 

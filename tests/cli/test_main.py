@@ -107,7 +107,7 @@ def test_the_commands_names_are_the_librarys():
     from mmgrad_explain.attention import SCORES, WEIGHTINGS
     from mmgrad_explain.cli import names, overlay
     from mmgrad_explain.composers.load import BUNDLED
-    from mmgrad_explain.overlay import _ANCHORS, _RAMPS
+    from mmgrad_explain.images.overlay import _ANCHORS, _RAMPS
 
     assert set(names.SCORES) == set(SCORES)
     assert set(names.WEIGHTINGS) == set(WEIGHTINGS)

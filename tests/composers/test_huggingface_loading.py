@@ -34,7 +34,7 @@ from mmgrad_explain.composers.dual_encoder import unit_features
 from mmgrad_explain.composers.huggingface_processor import HuggingFaceProcessor
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.image_processor_geometry import place
+from mmgrad_explain.images.processor_geometry import place
 
 WORDS = ["<pad>", "<start>", "make", "it", "red", "blue", "<unk>", "<end>"]
 CROP = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}

@@ -62,7 +62,7 @@ PRELUDES = {
     "docs/evaluation.md": TOY,
     "docs/performance.md": TOY
     + """
-from mmgrad_explain.images import open_image
+from mmgrad_explain.images.reading import open_image
 pictures = [open_image("dog.jpg"), open_image("photo.jpg")]
 class Towers(torch.nn.Module):
     def __init__(self):
@@ -80,7 +80,7 @@ model, pixels, ids = Towers(), torch.rand(1, 3, 32, 32), text
     + """
 from pathlib import Path
 import json
-from mmgrad_explain.images import open_image
+from mmgrad_explain.images.reading import open_image
 batches, optimizer, log = [(image, text, target, masks)], torch.optim.SGD(model.parameters(), 0.1), print
 reference_features, target_features = torch.rand(2, 8, 24, 24), torch.rand(2, 8, 24, 24)
 pictures, files, texts = [open_image("dog.jpg")] * 2, ["0.jpg", "1.jpg"], ["the red dog", "the left dog"]

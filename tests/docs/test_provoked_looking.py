@@ -18,8 +18,8 @@ from mmgrad_explain import Layout, MMGrad, candidate_layers, explain, load_compo
 from mmgrad_explain.composers.answer_parts import parts_of_each, place_of_part
 from mmgrad_explain.composers.load import _bundled_folder
 from mmgrad_explain.errors import MMGradError, MMGradWarning
-from mmgrad_explain.images import open_image
-from mmgrad_explain.overlay import blend, colorize
+from mmgrad_explain.images.overlay import blend, colorize
+from mmgrad_explain.images.reading import open_image
 
 
 class Net(nn.Module):

@@ -11,7 +11,7 @@ from PIL import Image
 from mmgrad_explain.composers.base import Composer, ComposerInputs
 from mmgrad_explain.composers.network import ComposedOutput
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images import fit
+from mmgrad_explain.images.reading import fit
 from mmgrad_explain.notes import Note
 from mmgrad_explain.training.map_evaluation import IMAGE_ONLY, MapKind, default_kind
 from mmgrad_explain.training.photo_triplets import PhotoTriplet, batch_triplets, folder_triplets

@@ -14,9 +14,9 @@ from PIL import Image
 from mmgrad_explain.attention import Explanation
 from mmgrad_explain.attention.words import Word
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images import fit
+from mmgrad_explain.images.overlay import blend, colorize
+from mmgrad_explain.images.reading import fit
 from mmgrad_explain.notes import Note
-from mmgrad_explain.overlay import blend, colorize
 from mmgrad_explain.web.viewer import COLORMAPS, payload, tile, viewer
 
 EVIL = "<script>window.broken = 1</script><img src=x onerror='window.broken = 2'>"

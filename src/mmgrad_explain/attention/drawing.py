@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from mmgrad_explain.attention.placing import open_as_seen, place_of
 from mmgrad_explain.attention.sides import call_of, sides_of
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.overlay_tiles import HIGHEST, WIDEST, shrunk, tile_height
+from mmgrad_explain.images.tiles import HIGHEST, WIDEST, shrunk, tile_height
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from mmgrad_explain.attention.explanation import Explanation
-    from mmgrad_explain.images import Placement
+    from mmgrad_explain.images.reading import Placement
 
 
 def draw_overlay(
@@ -48,8 +48,8 @@ def draw_overlay(
     Raises:
         InputError: no picture is known, there are no words, or as :func:`draw_map`.
     """
-    from mmgrad_explain.images import Placement
-    from mmgrad_explain.overlay import panel
+    from mmgrad_explain.images.overlay import panel
+    from mmgrad_explain.images.reading import Placement
 
     if words and explanation.words is None:
         raise InputError("words: the explanation has none; ask for them with words=True when explaining")
@@ -83,7 +83,7 @@ def draw_overlay(
         captions += ["target" if of_target else "reference", _caption(explanation, index, of_target=of_target)]
     sheet = panel(tiles, captions=captions, height=height)
     if words and explanation.words is not None:
-        from mmgrad_explain.overlay_words import add_words
+        from mmgrad_explain.images.word_strip import add_words
 
         sheet = add_words(sheet, [(word.text, word.scaled) for word in explanation.words[index]])
     return sheet
@@ -109,7 +109,7 @@ def draw_map(
         target: The target's map.
         placement: Where the picture lies in the model's input, where the explanation does not know it.
         contour: Draw the line around the brightest part too.
-        alpha: As in :func:`~mmgrad_explain.overlay.blend`.
+        alpha: As in :func:`~mmgrad_explain.images.overlay.blend`.
         **colours: ``colormap`` and ``threshold`` likewise.
 
     Returns:
@@ -118,7 +118,7 @@ def draw_map(
     Raises:
         InputError: as ``blend``, and :meth:`~mmgrad_explain.attention.Explanation.heatmap`.
     """
-    from mmgrad_explain import overlay as draw
+    from mmgrad_explain.images.reading import overlay as draw
 
     size = (picture.height, picture.width)
     heat = explanation.heatmap(index, target=target, size=size, placement=placement)

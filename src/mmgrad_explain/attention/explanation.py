@@ -17,7 +17,7 @@ from mmgrad_explain.attention.saving import manifest_of, save_folder, write_arra
 from mmgrad_explain.attention.showing import explanation_html, png_bytes, show_picture
 from mmgrad_explain.attention.sides import call_of
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.overlay_tiles import NOTEBOOK
+from mmgrad_explain.images.tiles import NOTEBOOK
 
 if TYPE_CHECKING:
     import os
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mmgrad_explain.attention.words import Word
-    from mmgrad_explain.images import Placement
+    from mmgrad_explain.images.reading import Placement
     from mmgrad_explain.notes import Note
 
 

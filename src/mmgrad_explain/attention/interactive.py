@@ -8,7 +8,7 @@ from mmgrad_explain.attention.drawing import draw_overlay
 from mmgrad_explain.attention.showing import png_bytes
 from mmgrad_explain.attention.sides import sides_of
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.overlay_tiles import NOTEBOOK
+from mmgrad_explain.images.tiles import NOTEBOOK
 
 if TYPE_CHECKING:
     from mmgrad_explain.attention.explanation import Explanation

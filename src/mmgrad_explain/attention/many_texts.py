@@ -175,7 +175,7 @@ def _with_picture(
     root: nn.Module, image: Any, inputs: Any, texts: tuple[str, ...], notices: Sequence[Note]
 ) -> Question:
     """Ask of a picture as people have it."""
-    from mmgrad_explain.images import open_image
+    from mmgrad_explain.images.reading import open_image
 
     processor, place = _processor_of(root)
     picture = open_image(image)

@@ -25,7 +25,7 @@ from mmgrad_explain._system.reading import shown
 from mmgrad_explain.attention.drawing import draw_map
 from mmgrad_explain.attention.showing import phrases_html, png_bytes
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.overlay_tiles import HIGHEST, NOTEBOOK, WIDEST, shrunk, tile_height
+from mmgrad_explain.images.tiles import HIGHEST, NOTEBOOK, WIDEST, shrunk, tile_height
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +95,7 @@ class PhraseMaps:
 
     def _draw(self, most: int, **options: Any) -> Image.Image:
         """The same, with tiles of at most so many pixels height."""
-        from mmgrad_explain.overlay import panel
+        from mmgrad_explain.images.overlay import panel
 
         if self.explanation.images is None:
             raise InputError("the explanation does not know its picture")

@@ -17,7 +17,7 @@ from PIL import Image
 from mmgrad_explain.attention.bright_places import bright_places, where_in_short
 from mmgrad_explain.attention.plain_words import describe
 from mmgrad_explain.attention.sides import sides_of
-from mmgrad_explain.overlay_tiles import shrunk
+from mmgrad_explain.images.tiles import shrunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -169,7 +169,7 @@ def _map(
     explanation: Explanation, index: int, picture: Image.Image | None, *, target: bool, caption: str, where: str
 ) -> str:
     """A map over its picture as it is shown, or alone as heat where the picture is not known."""
-    from mmgrad_explain.overlay import blend, colorize
+    from mmgrad_explain.images.overlay import blend, colorize
 
     if picture is None:
         drawn = colorize(explanation.heatmap(index, target=target))

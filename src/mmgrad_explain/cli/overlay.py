@@ -146,7 +146,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Draw the maps; every input is checked before anything is written."""
-    from mmgrad_explain.images import open_image
+    from mmgrad_explain.images.reading import open_image
 
     options.text, options.answer = as_sentence(options.text), options.answer and as_sentence(options.answer)
     options.answer_part = [as_sentence(part) for part in options.answer_part]
@@ -290,7 +290,7 @@ def _phrases(composer: Composer, _target: object, options: argparse.Namespace, _
 def _source(name: str) -> str | bytes:
     if name != "-":
         return name
-    from mmgrad_explain.images import MAX_PIXELS, most_bytes
+    from mmgrad_explain.images.reading import MAX_PIXELS, most_bytes
 
     data = read_stream(sys.stdin.buffer, "standard input", most_bytes(MAX_PIXELS))
     if not data:
@@ -329,7 +329,7 @@ def _outputs(options: argparse.Namespace, names: list[str]) -> list[Path]:
 
 
 def _save(picture: Image.Image, file: Path, options: argparse.Namespace) -> None:
-    from mmgrad_explain.images import safe_save
+    from mmgrad_explain.images.reading import safe_save
 
     safe_save(picture, file, format=options.format, overwrite=options.overwrite)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mmgrad_explain.composers.generative_places import Size
-    from mmgrad_explain.images import Placement
+    from mmgrad_explain.images.reading import Placement
     from mmgrad_explain.layouts import AnyLayout
 
 

@@ -14,7 +14,7 @@ from mmgrad_explain.data.edit_plan import make_edits, measure_change
 from mmgrad_explain.data.instances import Licence
 from mmgrad_explain.data.triplets import Triplet
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images import open_image
+from mmgrad_explain.images.reading import open_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

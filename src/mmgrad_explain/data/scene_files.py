@@ -18,7 +18,7 @@ from mmgrad_explain.data.scene_records import scene_records
 from mmgrad_explain.data.scene_text import PLACE_SHARE, RELATION_SHARE
 from mmgrad_explain.data.scenes import scenes
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images import open_image
+from mmgrad_explain.images.reading import open_image
 
 if TYPE_CHECKING:
     from pathlib import Path

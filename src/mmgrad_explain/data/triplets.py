@@ -22,7 +22,7 @@ from mmgrad_explain._system.reading import MOST_ANNOTATIONS, parse_json, read_te
 from mmgrad_explain._system.text_lines import split_lines
 from mmgrad_explain.data.below import leads_out
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images import open_image
+from mmgrad_explain.images.reading import open_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

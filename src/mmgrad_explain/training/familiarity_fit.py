@@ -26,7 +26,7 @@ from mmgrad_explain.composers.familiarity import area_under_curve, describe_pict
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.data.scenes import SceneOptions, scenes
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images import open_image
+from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.training.config_file import load_config
 from mmgrad_explain.training.familiarity_views import named_pictures, views
 from mmgrad_explain.training.run import build_source

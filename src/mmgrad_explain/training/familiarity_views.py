@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images import open_image
+from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.training.photo_folder import share_of_name
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from PIL import Image
 
 from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images import safe_save
-from mmgrad_explain.overlay import blend, panel
+from mmgrad_explain.images.overlay import blend, panel
+from mmgrad_explain.images.reading import safe_save
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

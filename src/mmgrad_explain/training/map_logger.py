@@ -15,8 +15,8 @@ from transformers import TrainerCallback
 
 from mmgrad_explain.attention import Explanation
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images import as_array, open_image
-from mmgrad_explain.overlay import blend, contour, panel
+from mmgrad_explain.images.overlay import blend, contour, panel
+from mmgrad_explain.images.reading import as_array, open_image
 from mmgrad_explain.training.boards import Board, TensorBoard, board_of
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class MapLogger(TrainerCallback):  # type: ignore[misc]
         Args:
             step: The optimizer step.
             maps: ``(n, h, w)``, each shown relative to its own peak, negative values as 0; or an ``Explanation``.
-            pictures: ``n`` pictures, anything that :func:`~mmgrad_explain.images.open_image` takes; those of the
+            pictures: ``n`` pictures, anything that :func:`~mmgrad_explain.images.reading.open_image` takes; those of the
                 constructor, or the explanation's own, when None.
             captions: ``n`` texts; likewise.
             masks: ``n`` masks ``(H, W)`` on the pictures, or None for single ones; those of the constructor when None.
@@ -176,7 +176,7 @@ def draw_sample(picture: Any, heat: Any, caption: str, mask: Any, step: int) -> 
     """Draw a sample beside its map.
 
     Args:
-        picture: Anything that :func:`~mmgrad_explain.images.open_image` takes.
+        picture: Anything that :func:`~mmgrad_explain.images.reading.open_image` takes.
         heat: ``(h, w)``, shown relative to its peak.
         caption: Stands below the picture.
         mask: ``(H, W)`` on the picture, outlined in both; or None.

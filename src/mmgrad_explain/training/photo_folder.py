@@ -16,7 +16,7 @@ from PIL.Image import Resampling
 
 from mmgrad_explain._system.reading import read_json, reading
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images import open_image
+from mmgrad_explain.images.reading import open_image
 
 if TYPE_CHECKING:
     import numpy.typing as npt

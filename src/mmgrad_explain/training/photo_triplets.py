@@ -23,7 +23,7 @@ class PhotoTriplet:
     Attributes:
         id: Its name.
         reference: A path as :func:`~mmgrad_explain.data.triplets.read_pixels` takes it, or anything else
-            :func:`~mmgrad_explain.images.open_image` takes.
+            :func:`~mmgrad_explain.images.reading.open_image` takes.
         target: Likewise.
         text: What should change.
         mask: The edited region, ``(H, W)`` bool, in the pixels of the picture it is judged on.

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from PIL.Image import Resampling
 
-from mmgrad_explain.images import fit
+from mmgrad_explain.images.reading import fit
 from mmgrad_explain.training.batches import IGNORE
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from mmgrad_explain.evaluation.floors import best_fixed_point, centre_gaussian, 
 from mmgrad_explain.evaluation.localization import contrast_accuracy, roc_auc
 from mmgrad_explain.evaluation.report import mean_of
 from mmgrad_explain.evaluation.retrieval import recall_at, target_rank
-from mmgrad_explain.images import open_image
+from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.notes import texts_of
 from mmgrad_explain.training.map_evaluation import (
     FIGURES,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from mmgrad_explain.composers.base import Composer
-    from mmgrad_explain.images import Placement
+    from mmgrad_explain.images.reading import Placement
     from mmgrad_explain.training.photo_triplets import PhotoTriplet
 
 PHOTO_FIGURES = (*FIGURES, "auc")

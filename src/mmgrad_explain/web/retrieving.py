@@ -14,7 +14,7 @@ from mmgrad_explain.attention.sides import call_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery import Gallery
 from mmgrad_explain.gallery_store import is_remote
-from mmgrad_explain.images import open_image
+from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.notes import texts_of
 from mmgrad_explain.web import snippet
 from mmgrad_explain.web.answers import record

@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.images.overlay import _ramp, colorize
+from mmgrad_explain.images.word_strip import _ink, shade
 from mmgrad_explain.notes import OF_MAPS
-from mmgrad_explain.overlay import _ramp, colorize
-from mmgrad_explain.overlay_words import _ink, shade
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

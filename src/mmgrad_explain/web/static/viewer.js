@@ -59,7 +59,7 @@ const grid = make("div", { className: "tiles" });
 const downloads = make("div", { className: "downloads" });
 root.replaceChildren(controls, grid, downloads);
 
-// ---- mixing, as mmgrad_explain.overlay.blend does
+// ---- mixing, as mmgrad_explain.images.overlay.blend does
 
 /** What is kept of the picture and what is added to it, for each of the 256 levels of heat. */
 function mixingTables() {

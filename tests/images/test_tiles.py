@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from mmgrad_explain.overlay_tiles import fitted, shrunk, tile_height
+from mmgrad_explain.images.tiles import fitted, shrunk, tile_height
 
 
 @pytest.mark.parametrize(("heights", "height"), [((100,), 320), ((400, 700), 700), ((400, 2000), 1024)])

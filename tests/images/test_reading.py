@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from mmgrad_explain import images
 from mmgrad_explain._system import reading
 from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.images import MAX_PIXELS, Placement, as_array, fit, open_image, safe_save
+from mmgrad_explain.images.reading import MAX_PIXELS, Placement, as_array, fit, open_image, safe_save
+from mmgrad_explain.images.reading import reading as images
+from mmgrad_explain.images.reading_notes import notes_of_picture
 from mmgrad_explain.notes import Note
-from mmgrad_explain.picture_notes import notes_of_picture
 
 MODES = ["stretch", "crop", "letterbox"]
 
@@ -915,7 +915,7 @@ def test_failed_save_leaves_what_was_there(tmp_path, monkeypatch):
 
 
 def test_import_is_light():
-    code = "import sys, mmgrad_explain.images as i; print(sorted({'torch', 'matplotlib', 'cv2'} & set(sys.modules)))"
+    code = "import sys, mmgrad_explain.images.reading as i; print(sorted({'torch', 'matplotlib', 'cv2'} & set(sys.modules)))"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert run.stdout.strip() == "[]"

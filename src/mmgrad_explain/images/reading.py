@@ -23,9 +23,9 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain._system.reading import open_file, read_stream, reading, reason_of
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.images.reading_notes import keep_notes, notes_of_picture, notes_of_stack
+from mmgrad_explain.images.values import channels_last, to_uint8
 from mmgrad_explain.notes import Note
-from mmgrad_explain.picture_notes import keep_notes, notes_of_picture, notes_of_stack
-from mmgrad_explain.picture_values import channels_last, to_uint8
 
 MAX_PIXELS = 178_956_970  # what Pillow itself refuses
 
@@ -43,7 +43,7 @@ def open_image(source: object, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
     EXIF orientation is applied, colour profiles are brought to sRGB where Pillow has LittleCMS, 16-bit pictures are
     scaled to 8 bits, transparency is laid on white, and of an animation or a stack the first picture is taken.
-    :func:`~mmgrad_explain.picture_notes.notes_of_picture` says so.
+    :func:`~mmgrad_explain.images.reading_notes.notes_of_picture` says so.
 
     Args:
         source: A path, the bytes of a picture file, an open binary file (read from its start), a PIL image, or an

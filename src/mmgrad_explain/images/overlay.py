@@ -19,9 +19,9 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images import Placement, as_array, open_image
-from mmgrad_explain.overlay_mixing import mix
-from mmgrad_explain.overlay_tiles import WIDEST, fitted, tile_height
+from mmgrad_explain.images.mixing import mix
+from mmgrad_explain.images.reading import Placement, as_array, open_image
+from mmgrad_explain.images.tiles import WIDEST, fitted, tile_height
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 

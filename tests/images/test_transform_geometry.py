@@ -11,8 +11,8 @@ from torchvision.models import ResNet18_Weights
 from torchvision.transforms import functional, v2
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images import Placement
-from mmgrad_explain.transform_geometry import place_by_transform
+from mmgrad_explain.images.reading import Placement
+from mmgrad_explain.images.transform_geometry import place_by_transform
 
 SIZES = [(150, 200), (201, 117), (112, 112), (60, 256)]
 RANDOM = r"placement: {} puts the picture in another place each time: hand over the transform of evaluation that made"

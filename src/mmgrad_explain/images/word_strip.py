@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.overlay import _font, _line_height, _wrap
+from mmgrad_explain.images.overlay import _font, _line_height, _wrap
 
 _UP, _DOWN, _NOTHING = (230, 97, 1), (33, 102, 172), (247, 247, 247)
 _DARK, _LIGHT, _QUIET = "#000000", "#ffffff", "#5f5f5f"

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mmgrad_explain.evaluation.report import environment_line, markdown_table
 from mmgrad_explain.gallery_store import INDEXES, Entry, GalleryStore
+from mmgrad_explain.metrics.report import environment_line, markdown_table
 
 BATCH = 1000
 CENTRES = 500

@@ -32,7 +32,7 @@ from mmgrad_explain.attention import WEIGHTINGS
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.data.scene_options import SceneOptions
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.evaluation.report import (
+from mmgrad_explain.metrics.report import (
     environment,
     environment_line,
     interval,

@@ -28,14 +28,14 @@ from mmgrad_explain.composers.processor import ReferenceProcessor
 from mmgrad_explain.composers.words import build_tokenizer
 from mmgrad_explain.data.scene_text import VOCABULARY
 from mmgrad_explain.data.scenes import SceneOptions
-from mmgrad_explain.evaluation.localization import (
+from mmgrad_explain.grounding import AttentionGroundingLoss, dead_maps, grounding_targets, partner_masks
+from mmgrad_explain.metrics.localization import (
     contrast_accuracy,
     energy_inside,
     intersection_over_union,
     pointing_game,
 )
-from mmgrad_explain.evaluation.report import environment_line, markdown_table, mean_and_spread
-from mmgrad_explain.grounding import AttentionGroundingLoss, dead_maps, grounding_targets, partner_masks
+from mmgrad_explain.metrics.report import environment_line, markdown_table, mean_and_spread
 from mmgrad_explain.training.scene_batches import SceneBatch, scene_batch
 
 if TYPE_CHECKING:

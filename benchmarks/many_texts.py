@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from mmgrad_explain import Composer, Explanation, MMGradWarning, explain, load_composer
-from mmgrad_explain.evaluation.report import environment_line, markdown_table
+from mmgrad_explain.metrics.report import environment_line, markdown_table
 
 COLOURS = ("red", "blue", "green", "yellow", "white", "black", "orange", "cyan")
 THINGS = ("the large circle", "the small circle", "the square", "the star")

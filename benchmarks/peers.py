@@ -40,8 +40,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mmgrad_explain import MMGrad, MMGradWarning
-from mmgrad_explain.evaluation.report import MISSING, environment_line, markdown_table
 from mmgrad_explain.images.overlay import blend
+from mmgrad_explain.metrics.report import MISSING, environment_line, markdown_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -24,7 +24,7 @@ from PIL import Image
 from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.evaluation.report import (
+from mmgrad_explain.metrics.report import (
     environment,
     environment_line,
     interval,

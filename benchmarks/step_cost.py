@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgrad_explain import MMGrad
-from mmgrad_explain.evaluation.report import environment_line, markdown_table
 from mmgrad_explain.grounding import dice_loss
+from mmgrad_explain.metrics.report import environment_line, markdown_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,10 +13,10 @@ import torch
 
 from mmgrad_explain import explain, load_composer
 from mmgrad_explain.data.scenes import scenes
-from mmgrad_explain.evaluation.floors import best_fixed_point, chance, image_centre
-from mmgrad_explain.evaluation.localization import energy_inside, intersection_over_union, pointing_game
-from mmgrad_explain.evaluation.report import interval
 from mmgrad_explain.images.overlay import blend, contour, panel
+from mmgrad_explain.metrics.floors import best_fixed_point, chance, image_centre
+from mmgrad_explain.metrics.localization import energy_inside, intersection_over_union, pointing_game
+from mmgrad_explain.metrics.report import interval
 from mmgrad_explain.training.map_evaluation import IMAGE_ONLY, MapKind
 from mmgrad_explain.training.scene_evaluation import evaluate_scenes, scene_faithfulness
 

@@ -24,11 +24,11 @@ from mmgrad_explain.composers.dual_encoder import TwoTowerOutput
 from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.embedding import pictures_alone, prepared, run
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.evaluation.cir_metrics import best_first
-from mmgrad_explain.evaluation.cir_protocols import PROTOCOLS, Questions, judge, summarize
 from mmgrad_explain.evaluation.cir_submission import CIRCO_LENGTH, CIRR_LENGTHS, circo_submission, cirr_submission
-from mmgrad_explain.evaluation.report import mean_of
 from mmgrad_explain.images.reading import open_image
+from mmgrad_explain.metrics.composed_retrieval import best_first
+from mmgrad_explain.metrics.protocols import PROTOCOLS, Questions, judge, summarize
+from mmgrad_explain.metrics.report import mean_of
 from mmgrad_explain.notes import texts_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.data.cir_sets import CirSet, CirTriplet
-    from mmgrad_explain.evaluation.cir_protocols import Protocol as CirProtocol
+    from mmgrad_explain.metrics.protocols import Protocol as CirProtocol
 
 METHODS = ("model", "image only", "text only")
 """What is ranked beside the model, as floors."""

@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from mmgrad_explain import MMGrad, candidate_layers
-from mmgrad_explain.evaluation import faithfulness, localization, report
 from mmgrad_explain.grounding import AttentionGroundingLoss, grounding_targets
+from mmgrad_explain.metrics import faithfulness, localization, report
 
 pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
 

@@ -130,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _report(model: str, data: CirSet, found: CirEvaluation, files: list[str]) -> dict[str, Any]:
-    from mmgrad_explain.evaluation.report import environment
+    from mmgrad_explain.metrics.report import environment
 
     return {
         "data": {"name": data.name, "root": str(data.root), "parts": found.counts},
@@ -153,7 +153,7 @@ def _finite(values: Any) -> Any:
 
 
 def _parts(report: Mapping[str, Any]) -> Iterator[str | Table]:
-    from mmgrad_explain.evaluation.report import MISSING, environment_line, markdown_table
+    from mmgrad_explain.metrics.report import MISSING, environment_line, markdown_table
 
     def cells(row: Mapping[str, float | None]) -> list[str]:
         return [MISSING if value is None else f"{100 * value:.2f}" for value in row.values()]

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmgrad_explain.evaluation.localization import contrast_accuracy
-from mmgrad_explain.evaluation.retrieval import recall_at, target_rank
+from mmgrad_explain.metrics.localization import contrast_accuracy
+from mmgrad_explain.metrics.retrieval import recall_at, target_rank
 from mmgrad_explain.training.map_evaluation import (
     MapKind,
     default_kind,

@@ -13,8 +13,8 @@ from mmgrad_explain.attention import MultiModalGradAttention, ensure_score
 from mmgrad_explain.attention.guard import undisturbed
 from mmgrad_explain.composers.network import ComposedOutput, reference_alone
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.evaluation.faithfulness import deletion_insertion, parameter_randomization
-from mmgrad_explain.evaluation.localization import energy_inside, intersection_over_union, pointing_game
+from mmgrad_explain.metrics.faithfulness import deletion_insertion, parameter_randomization
+from mmgrad_explain.metrics.localization import energy_inside, intersection_over_union, pointing_game
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.data.scene_text import named_by
-from mmgrad_explain.evaluation.localization import contrast_accuracy
-from mmgrad_explain.evaluation.report import mean_of
-from mmgrad_explain.evaluation.retrieval import recall_at, target_rank
+from mmgrad_explain.metrics.localization import contrast_accuracy
+from mmgrad_explain.metrics.report import mean_of
+from mmgrad_explain.metrics.retrieval import recall_at, target_rank
 from mmgrad_explain.training.map_evaluation import (
     FIGURES,
     Faithfulness,

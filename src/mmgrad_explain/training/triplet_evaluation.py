@@ -11,11 +11,11 @@ from torch import Tensor
 
 from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.evaluation.floors import best_fixed_point, centre_gaussian, chance, image_centre
-from mmgrad_explain.evaluation.localization import contrast_accuracy, roc_auc
-from mmgrad_explain.evaluation.report import mean_of
-from mmgrad_explain.evaluation.retrieval import recall_at, target_rank
 from mmgrad_explain.images.reading import open_image
+from mmgrad_explain.metrics.floors import best_fixed_point, centre_gaussian, chance, image_centre
+from mmgrad_explain.metrics.localization import contrast_accuracy, roc_auc
+from mmgrad_explain.metrics.report import mean_of
+from mmgrad_explain.metrics.retrieval import recall_at, target_rank
 from mmgrad_explain.notes import texts_of
 from mmgrad_explain.training.map_evaluation import (
     FIGURES,

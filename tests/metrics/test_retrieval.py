@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmgrad_explain.evaluation.retrieval import recall_at, target_rank
+from mmgrad_explain.metrics.retrieval import recall_at, target_rank
 
 
 def test_rank_against_a_slow_count():

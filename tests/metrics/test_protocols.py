@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.evaluation.cir_protocols import PROTOCOLS, Questions, judge, summarize
+from mmgrad_explain.metrics.protocols import PROTOCOLS, Questions, judge, summarize
 
 NAMES = [f"p{i}" for i in range(60)]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mmgrad_explain.evaluation.exact import exact
+from mmgrad_explain.metrics.float64 import exact
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,7 +12,7 @@ import torch
 
 from mmgrad_explain._version import __version__
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.evaluation.exact import exact
+from mmgrad_explain.metrics.float64 import exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

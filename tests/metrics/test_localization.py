@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmgrad_explain.evaluation.localization import (
+from mmgrad_explain.metrics.localization import (
     contrast_accuracy,
     energy_inside,
     intersection_over_union,

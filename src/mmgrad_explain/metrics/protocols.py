@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.evaluation.cir_metrics import average_precision, best_ranks, recall_at, soft_recall, target_ranks
-from mmgrad_explain.evaluation.report import mean_of
+from mmgrad_explain.metrics.composed_retrieval import (
+    average_precision,
+    best_ranks,
+    recall_at,
+    soft_recall,
+    target_ranks,
+)
+from mmgrad_explain.metrics.report import mean_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

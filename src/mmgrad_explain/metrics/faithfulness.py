@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgrad_explain.errors import InputError, did_you_mean
-from mmgrad_explain.evaluation.exact import exact
+from mmgrad_explain.metrics.float64 import exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.evaluation.faithfulness import (
+from mmgrad_explain.metrics.faithfulness import (
     deletion_insertion,
     fill_pictures,
     parameter_randomization,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.evaluation.cir_metrics import (
+from mmgrad_explain.metrics.composed_retrieval import (
     average_precision,
     best_first,
     best_ranks,

@@ -1,7 +1,7 @@
 """Figures of composed retrieval: pure functions on rows of a similarity matrix, one value a query.
 
 A gallery picture that is as similar as another shares places with it. In ranks, and so in Recall@K, a tie counts half a
-place, as in :func:`~mmgrad_explain.evaluation.retrieval.target_rank`: a model that finds all pictures alike has chance
+place, as in :func:`~mmgrad_explain.metrics.retrieval.target_rank`: a model that finds all pictures alike has chance
 level or less, whatever the gallery's order is. Average precision depends on the very order; there, of equals, the wrong
 pictures come first. NaN is an error: nothing can be said about such a ranking.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.evaluation.retrieval import target_rank
+from mmgrad_explain.metrics.retrieval import target_rank
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.evaluation import report
-from mmgrad_explain.evaluation.report import (
+from mmgrad_explain.metrics import report
+from mmgrad_explain.metrics.report import (
     environment,
     environment_line,
     interval,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmgrad_explain.evaluation.floors import best_fixed_point, centre_gaussian, chance, image_centre, random_map
+from mmgrad_explain.metrics.floors import best_fixed_point, centre_gaussian, chance, image_centre, random_map
 
 TALL, WIDE = torch.zeros(40, 20, dtype=torch.bool), torch.zeros(20, 40, dtype=torch.bool)
 TALL[:20] = True  # the upper half

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         candidate_layers,
     )
     from mmgrad_explain.attention.captum_adapter import MMGradAttribution
-    from mmgrad_explain.attention.phrases import PhraseMaps
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.composers.fusion_composer import FusionComposer
     from mmgrad_explain.composers.load import load_composer
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
         OutputExistsError,
     )
     from mmgrad_explain.explaining import answer_maps, explain, phrase_maps
+    from mmgrad_explain.explanation.phrases import PhraseMaps
     from mmgrad_explain.gallery import Gallery
     from mmgrad_explain.grounding import AttentionGroundingLoss, grounding_targets
     from mmgrad_explain.notes import Note

@@ -1,4 +1,4 @@
-"""Files and words in, an :class:`~mmgrad_explain.attention.explanation.Explanation` out."""
+"""Files and words in, an :class:`~mmgrad_explain.explanation.result.Explanation` out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mmgrad_explain._system.devices import device_of, usable_device
 from mmgrad_explain._system.reading import is_text
 from mmgrad_explain.attention import MultiModalGradAttention
-from mmgrad_explain.attention.phrases import PhraseMaps, check_spans, split_phrases
 from mmgrad_explain.attention.several_scores import explain_each
 from mmgrad_explain.attention.words import pieces_of_text
 from mmgrad_explain.composers.answer_parts import place_of_part
@@ -18,6 +17,7 @@ from mmgrad_explain.composers.familiarity import unfamiliar, watched
 from mmgrad_explain.composers.generative import GenerativeComposer
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.explanation.phrases import PhraseMaps, check_spans, split_phrases
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.images.reading_notes import notes_of_picture
 from mmgrad_explain.notes import Note, join_notes
@@ -165,7 +165,7 @@ def phrase_maps(
         text: The sentence.
         model: As for :func:`explain`.
         phrases: Parts of the sentence, as strings or as (start, end) in characters. None has them found by the rules of
-            :mod:`~mmgrad_explain.attention.phrases`; where these find none, the sentence stands alone.
+            :mod:`~mmgrad_explain.explanation.phrases`; where these find none, the sentence stands alone.
         **options: Handed on to :func:`explain`: ``layer``, ``score``, ``weighting``, ``device``, ``words``,
             ``processor``.
 

@@ -3,7 +3,6 @@
 from mmgrad_explain.attention.candidates import Candidate as Candidate
 from mmgrad_explain.attention.candidates import candidate_layers as candidate_layers
 from mmgrad_explain.attention.capture import Capture as Capture
-from mmgrad_explain.attention.explanation import Explanation as Explanation
 from mmgrad_explain.attention.layout import infer_layout as infer_layout
 from mmgrad_explain.attention.matching import AnswerLikelihood as AnswerLikelihood
 from mmgrad_explain.attention.matching import ImageTextCosine as ImageTextCosine
@@ -20,6 +19,7 @@ from mmgrad_explain.attention.scores import ensure_score as ensure_score
 from mmgrad_explain.attention.weighting import WEIGHTINGS as WEIGHTINGS
 from mmgrad_explain.attention.weighting import ensure_weighting as ensure_weighting
 from mmgrad_explain.attention.words import Word as Word
+from mmgrad_explain.explanation.result import Explanation as Explanation
 from mmgrad_explain.layouts import Cells as Cells
 from mmgrad_explain.layouts import Layout as Layout
 from mmgrad_explain.layouts import to_grid as to_grid

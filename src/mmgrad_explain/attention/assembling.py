@@ -1,4 +1,4 @@
-"""From gradients to an :class:`~.explanation.Explanation`: weigh, fuse, look for maps that say nothing, and say so."""
+"""From gradients to an :class:`~mmgrad_explain.explanation.result.Explanation`: weigh, fuse, look for maps that say nothing, and say so."""
 
 import platform
 import warnings
@@ -9,12 +9,12 @@ from torch import Tensor
 
 from mmgrad_explain._version import __version__
 from mmgrad_explain.attention.capture import Capture
-from mmgrad_explain.attention.explanation import Explanation
-from mmgrad_explain.attention.fusing import Fuse, fuse_maps
 from mmgrad_explain.attention.gradient import weigh
 from mmgrad_explain.attention.weighting import Weighting
 from mmgrad_explain.attention.words import Word
 from mmgrad_explain.errors import GradientError, MMGradWarning
+from mmgrad_explain.explanation.fusion import Fuse, fuse_maps
+from mmgrad_explain.explanation.result import Explanation
 from mmgrad_explain.layouts import AnyLayout, describe_layout
 from mmgrad_explain.notes import Note, join_notes
 

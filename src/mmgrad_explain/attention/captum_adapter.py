@@ -13,10 +13,10 @@ from captum.attr import Attribution
 from captum.log import log_usage
 from torch import Tensor, nn
 
-from mmgrad_explain.attention.fusing import resize_maps
 from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
 from mmgrad_explain.attention.outputs import as_tensor
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.explanation.fusion import resize_maps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,7 +13,6 @@ from mmgrad_explain.attention.assembling import assemble, weigh_all
 from mmgrad_explain.attention.attending import Verified, take_step_gradients, weigh_step
 from mmgrad_explain.attention.candidates import find_layer, resolve_score
 from mmgrad_explain.attention.capture import Capture
-from mmgrad_explain.attention.fusing import Fuse, ensure_fuse, fuse_maps
 from mmgrad_explain.attention.gradient import (
     Known,
     batches_of,
@@ -32,13 +31,14 @@ from mmgrad_explain.attention.weighting import Weighting, ensure_weighting, name
 from mmgrad_explain.attention.whose import Whose, lies_on, say_whose
 from mmgrad_explain.attention.words import WordCapture, ensure_words, name_words
 from mmgrad_explain.errors import GradientError, InputError
+from mmgrad_explain.explanation.fusion import Fuse, ensure_fuse, fuse_maps
 from mmgrad_explain.layouts import AnyLayout, Layout, LayoutLike, ensure_layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from mmgrad_explain.attention.explanation import Explanation
+    from mmgrad_explain.explanation.result import Explanation
 
 
 class MultiModalGradAttention:

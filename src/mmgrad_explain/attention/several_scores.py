@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mmgrad_explain.attention.explanation import Explanation
     from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
+    from mmgrad_explain.explanation.result import Explanation
 
 
 def explain_each(

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from mmgrad_explain.attention.capture import Capture, Record
-from mmgrad_explain.attention.explanation import Explanation
 from mmgrad_explain.attention.graph import hangs_on
 from mmgrad_explain.attention.guard import same_randomness
 from mmgrad_explain.attention.layout import infer_layout
 from mmgrad_explain.attention.places import FOUND, PLACES, invert, share_found
 from mmgrad_explain.attention.structures import is_picture, map_tensors, tensors_in, ways_in
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.explanation.result import Explanation
 from mmgrad_explain.layouts import to_grid
 from mmgrad_explain.notes import Note, join_notes
 

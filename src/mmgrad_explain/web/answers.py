@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.attention.sides import call_of, sides_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explaining import explain, phrase_maps
+from mmgrad_explain.explanation.sides import call_of, sides_of
 from mmgrad_explain.web import snippet
 from mmgrad_explain.web.viewer import payload, tile
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from mmgrad_explain._system.redaction import HIDDEN, redact_address
-from mmgrad_explain.attention.sides import call_of
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.explanation.sides import call_of
 from mmgrad_explain.gallery import Gallery
 from mmgrad_explain.gallery_store import is_remote
 from mmgrad_explain.images.reading import open_image

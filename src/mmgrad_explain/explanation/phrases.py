@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain._system.reading import shown
-from mmgrad_explain.attention.drawing import draw_map
-from mmgrad_explain.attention.showing import phrases_html, png_bytes
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.explanation.drawing import draw_map
+from mmgrad_explain.explanation.notebook import phrases_html, png_bytes
 from mmgrad_explain.images.tiles import HIGHEST, NOTEBOOK, WIDEST, shrunk, tile_height
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from mmgrad_explain.attention.explanation import Explanation
+    from mmgrad_explain.explanation.result import Explanation
 
 Span = tuple[int, int]
 

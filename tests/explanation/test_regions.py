@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmgrad_explain.attention.region import Region, bright_regions, brightest_region
+from mmgrad_explain.explanation.regions import Region, bright_regions, brightest_region
 
 
 def slow(heat, level=0.5):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mmgrad_explain.attention import Explanation
-from mmgrad_explain.attention.bright_places import (
+from mmgrad_explain.explanation.bright_places import (
     bright_places,
     listed,
     percent,

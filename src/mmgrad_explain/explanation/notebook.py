@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from mmgrad_explain.attention.bright_places import bright_places, where_in_short
-from mmgrad_explain.attention.plain_words import describe
-from mmgrad_explain.attention.sides import sides_of
+from mmgrad_explain.explanation.bright_places import bright_places, where_in_short
+from mmgrad_explain.explanation.plain_words import describe
+from mmgrad_explain.explanation.sides import sides_of
 from mmgrad_explain.images.tiles import shrunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mmgrad_explain.attention.explanation import Explanation
-    from mmgrad_explain.attention.phrases import PhraseMaps
     from mmgrad_explain.attention.words import Word
+    from mmgrad_explain.explanation.phrases import PhraseMaps
+    from mmgrad_explain.explanation.result import Explanation
 
 MOST = 6  # samples that are shown; the rest is counted
 _BOX = (360, 240)  # width and height that a picture is fitted into on the page, in CSS pixels

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from mmgrad_explain.attention.explanation import Explanation
+    from mmgrad_explain.explanation.result import Explanation
 
 
 def sides_of(explanation: Explanation) -> tuple[bool, ...]:

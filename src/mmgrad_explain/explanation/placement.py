@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from mmgrad_explain.attention.fusing import resize_maps
-from mmgrad_explain.attention.sides import call_of, size_of
 from mmgrad_explain.errors import InputError, MMGradWarning
+from mmgrad_explain.explanation.fusion import resize_maps
+from mmgrad_explain.explanation.sides import call_of, size_of
 from mmgrad_explain.images.processor_geometry import is_image_processor, place_by_processor
 from mmgrad_explain.images.reading import Placement, open_image
 from mmgrad_explain.images.transform_geometry import place_by_transform
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from mmgrad_explain.attention.explanation import Explanation
+    from mmgrad_explain.explanation.result import Explanation
 
 STRETCH = "stretch"
 """What is said in a placement's stead where the picture was resized to the input without regard to its shape."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mmgrad_explain.attention.bright_places import bright_places, listed, pixels_of, where_in_words
-from mmgrad_explain.attention.sides import call_of, sides_of, size_of
+from mmgrad_explain.explanation.bright_places import bright_places, listed, pixels_of, where_in_words
+from mmgrad_explain.explanation.sides import call_of, sides_of, size_of
 from mmgrad_explain.notes import OF_MAPS
 
 if TYPE_CHECKING:
-    from mmgrad_explain.attention.bright_places import BrightPlaces
-    from mmgrad_explain.attention.explanation import Explanation
     from mmgrad_explain.attention.words import Word
+    from mmgrad_explain.explanation.bright_places import BrightPlaces
+    from mmgrad_explain.explanation.result import Explanation
 
 _MOST_WORDS = 3  # of each sign are named
 _SHOWN = 0.005  # a smaller contribution is 0.00 in print

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmgrad_explain.attention.drawing import draw_overlay
-from mmgrad_explain.attention.fusing import resize_maps
-from mmgrad_explain.attention.interactive import interactive_overlay
-from mmgrad_explain.attention.placing import attach_images, heat_of
-from mmgrad_explain.attention.plain_words import describe
-from mmgrad_explain.attention.region import Region, brightest_region
-from mmgrad_explain.attention.saving import manifest_of, save_folder, write_arrays, write_explanation
-from mmgrad_explain.attention.showing import explanation_html, png_bytes, show_picture
-from mmgrad_explain.attention.sides import call_of
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.explanation.drawing import draw_overlay
+from mmgrad_explain.explanation.fusion import resize_maps
+from mmgrad_explain.explanation.notebook import explanation_html, png_bytes, show_picture
+from mmgrad_explain.explanation.placement import attach_images, heat_of
+from mmgrad_explain.explanation.plain_words import describe
+from mmgrad_explain.explanation.regions import Region, brightest_region
+from mmgrad_explain.explanation.saving import manifest_of, save_folder, write_arrays, write_explanation
+from mmgrad_explain.explanation.sides import call_of
+from mmgrad_explain.explanation.sliders import interactive_overlay
 from mmgrad_explain.images.tiles import NOTEBOOK
 
 if TYPE_CHECKING:

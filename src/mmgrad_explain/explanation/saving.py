@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmgrad_explain._system.files import atomic_file, behind_links, put_folder
-from mmgrad_explain.attention.sides import call_of, sides_of
 from mmgrad_explain.errors import InputError, OutputExistsError
+from mmgrad_explain.explanation.sides import call_of, sides_of
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
-    from mmgrad_explain.attention.explanation import Explanation
+    from mmgrad_explain.explanation.result import Explanation
 
 MANIFEST = "manifest.json"
 FORMAT = "mmgrad_explain.explanation/1"

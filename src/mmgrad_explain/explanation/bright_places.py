@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmgrad_explain.attention.region import bright_regions
-from mmgrad_explain.attention.sides import call_of
+from mmgrad_explain.explanation.regions import bright_regions
+from mmgrad_explain.explanation.sides import call_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from mmgrad_explain.attention.explanation import Explanation
-    from mmgrad_explain.attention.region import Region
+    from mmgrad_explain.explanation.regions import Region
+    from mmgrad_explain.explanation.result import Explanation
 
 _WIDE = 2 / 3  # a box that covers more of a side than this reaches across the picture
 _LARGE = 33  # percent of the picture: a map that is bright in more of it singles out no place

@@ -12,9 +12,9 @@ from nbclient import NotebookClient
 from PIL import Image
 
 from mmgrad_explain.attention import Explanation
-from mmgrad_explain.attention.interactive import COLORMAPS
 from mmgrad_explain.attention.words import Word
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.explanation.sliders import COLORMAPS
 from mmgrad_explain.images.overlay import colorize
 from mmgrad_explain.images.reading import Placement
 
@@ -130,7 +130,7 @@ def test_in_a_real_kernel(tmp_path):
         'from mmgrad_explain import explain\nexplanation = explain("query.png", "make it red")\nexplanation',
         "widget = explanation.interactive()\nwidget",
         'widget.controls["alpha"].value = 0.2',
-        "from mmgrad_explain.attention.showing import png_bytes",
+        "from mmgrad_explain.explanation.notebook import png_bytes",
         "widget.picture.value == png_bytes(explanation.overlay(alpha=0.2), quick=True)",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])

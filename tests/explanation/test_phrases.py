@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from mmgrad_explain.attention.phrases import check_spans, split_phrases
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.explanation.phrases import check_spans, split_phrases
 
 
 def phrases(text):

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from mmgrad_explain.attention import Explanation
-from mmgrad_explain.attention.phrases import PhraseMaps
-from mmgrad_explain.attention.showing import fine, tile
 from mmgrad_explain.attention.words import Word
+from mmgrad_explain.explanation.notebook import fine, tile
+from mmgrad_explain.explanation.phrases import PhraseMaps
 from mmgrad_explain.images.overlay import blend, colorize
 from mmgrad_explain.images.reading import Placement
 from mmgrad_explain.notes import Note

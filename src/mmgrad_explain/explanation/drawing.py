@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.attention.placing import open_as_seen, place_of
-from mmgrad_explain.attention.sides import call_of, sides_of
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.explanation.placement import open_as_seen, place_of
+from mmgrad_explain.explanation.sides import call_of, sides_of
 from mmgrad_explain.images.tiles import HIGHEST, WIDEST, shrunk, tile_height
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from mmgrad_explain.attention.explanation import Explanation
+    from mmgrad_explain.explanation.result import Explanation
     from mmgrad_explain.images.reading import Placement
 
 

@@ -16,10 +16,10 @@ import page_table
 import torch
 import transformers
 
-from mmgrad_explain.attention.layout import infer_layout
+from mmgrad_explain.attention.layouts.detection import infer_layout
+from mmgrad_explain.attention.layouts.layout import describe_layout
 from mmgrad_explain.composers.huggingface import composer_class
 from mmgrad_explain.composers.huggingface_families import FAMILIES
-from mmgrad_explain.layouts import describe_layout
 
 PAGE = Path(__file__).parent / "models.md"
 

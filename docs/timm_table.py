@@ -18,9 +18,9 @@ import timm
 import torch
 from torch import nn
 
+from mmgrad_explain.attention.layouts.layout import describe_layout
 from mmgrad_explain.composers.timm_layers import GridLayer, find_grid_layer
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.layouts import describe_layout
 
 PAGE = Path(__file__).parent / "towers.md"
 

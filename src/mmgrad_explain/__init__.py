@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         Word,
         candidate_layers,
     )
-    from mmgrad_explain.attention.captum_adapter import MMGradAttribution
+    from mmgrad_explain.attention.captum import MMGradAttribution
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.composers.fusion_composer import FusionComposer
     from mmgrad_explain.composers.load import load_composer

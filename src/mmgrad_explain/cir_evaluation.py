@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmgrad_explain.attention.guard import undisturbed
+from mmgrad_explain.attention.undisturbed import undisturbed
 from mmgrad_explain.composers.dual_encoder import TwoTowerOutput
 from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.embedding import pictures_alone, prepared, run

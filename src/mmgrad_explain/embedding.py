@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmgrad_explain._system.devices import device_of
-from mmgrad_explain.attention.guard import undisturbed
+from mmgrad_explain.attention.undisturbed import undisturbed
 from mmgrad_explain.composers.dual_encoder import TwoTowerOutput
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.stages import stages_of

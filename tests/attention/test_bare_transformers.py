@@ -249,7 +249,7 @@ def test_blip2s_two_columns_are_no_square():
     """With two pictures its matching logits look like a matrix of similarities."""
     from transformers.models.blip_2.modeling_blip_2 import Blip2ImageTextMatchingModelOutput
 
-    from mmgrad_explain.attention.guessed_score import default_score
+    from mmgrad_explain.attention.scores.guess import default_score
 
     logits = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     score = default_score(Blip2ImageTextMatchingModelOutput(logits_per_image=logits, logits_per_text=logits.t()))

@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional
 
 from mmgrad_explain import Cells, GradientError, InputError, Layout, MMGrad, candidate_layers
+from mmgrad_explain.attention.layouts.layout import describe_layout
 from mmgrad_explain.errors import CaptureError
-from mmgrad_explain.layouts import describe_layout
 
 GRID = (2, 3)
 

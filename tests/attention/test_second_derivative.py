@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from mmgrad_explain import MMGrad
-from mmgrad_explain.attention import attending
+from mmgrad_explain.attention import training_step as attending
 from mmgrad_explain.errors import GradientError
 
 

@@ -11,9 +11,9 @@ from PIL import Image
 from torch import nn
 
 from mmgrad_explain import InputError, MMGrad
+from mmgrad_explain.attention.layouts.layout import to_grid
 from mmgrad_explain.composers.generative_families import FAMILIES, generative_family_of
 from mmgrad_explain.composers.generative_places import any_resolution
-from mmgrad_explain.layouts import to_grid
 
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
 TOKEN = 9

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmgrad_explain.attention.scores import CallableScore, TextShift
+from mmgrad_explain.attention.scores.embedding import CallableScore, TextShift
 from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.build import build_network
 from mmgrad_explain.composers.clip_composer import ClipComposer

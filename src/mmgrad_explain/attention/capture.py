@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from mmgrad_explain.attention.graph import last_ones, node_of
-from mmgrad_explain.attention.layout import infer_layout
+from mmgrad_explain.attention.autograd_graph import last_ones, node_of
+from mmgrad_explain.attention.forward_modes import eager, math_attention, repeated_in
+from mmgrad_explain.attention.layouts.detection import infer_layout
 from mmgrad_explain.attention.modules import Family, every_module, family, lineage, split_part
-from mmgrad_explain.attention.operations import eager, math_attention, repeated_in
 from mmgrad_explain.attention.structures import image_size, map_tensors, parts_in, tensors_in
 from mmgrad_explain.errors import CaptureError, GradientError, InputError
 

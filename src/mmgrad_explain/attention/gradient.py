@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from mmgrad_explain.attention.capture import Capture, Record
-from mmgrad_explain.attention.layout import infer_layout
+from mmgrad_explain.attention.layouts.detection import infer_layout
+from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout, ensure_layout, placed, to_grid
 from mmgrad_explain.attention.modules import previous_block
 from mmgrad_explain.attention.second_derivative import MATH_ATTENTION
 from mmgrad_explain.attention.weighting import Weighting
 from mmgrad_explain.errors import CaptureError, GradientError, InputError
-from mmgrad_explain.layouts import AnyLayout, Layout, ensure_layout, placed, to_grid
 
 # Gradients of averaged half-precision activations are about as small as that format gets.
 _HALF_SCALE = 256.0

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from mmgrad_explain._system.devices import device_of
 from mmgrad_explain.attention.gradient import differentiate, full, take_gradients
-from mmgrad_explain.attention.guard import own_inputs, undisturbed
 from mmgrad_explain.attention.structures import map_tensors, tensors_in
+from mmgrad_explain.attention.undisturbed import own_inputs, undisturbed
 from mmgrad_explain.errors import GradientError, InputError
 from mmgrad_explain.notes import Note, join_notes
 

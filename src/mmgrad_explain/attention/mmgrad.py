@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from mmgrad_explain.attention.assembling import assemble, weigh_all
-from mmgrad_explain.attention.attending import Verified, take_step_gradients, weigh_step
-from mmgrad_explain.attention.candidates import find_layer, resolve_score
+from mmgrad_explain.attention.assembly import assemble, weigh_all
 from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.gradient import (
     Known,
@@ -20,19 +18,21 @@ from mmgrad_explain.attention.gradient import (
     layouts_of,
     take_gradients,
 )
-from mmgrad_explain.attention.guard import own_inputs, undisturbed
-from mmgrad_explain.attention.guessed_score import naming_the_guess
+from mmgrad_explain.attention.input_images import Whose, lies_on, say_whose
+from mmgrad_explain.attention.layers.candidates import find_layer, resolve_score
+from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout, LayoutLike, ensure_layout
 from mmgrad_explain.attention.many_texts import EncodedTexts, Once, as_call, ask, encode_texts, spread, stages_of
 from mmgrad_explain.attention.modules import Family, find_layers, refuse_first_static_step, refuse_sharded, unwrap
-from mmgrad_explain.attention.scores import Score, check_finite, check_score, ensure_score
+from mmgrad_explain.attention.scores.embedding import Score, check_finite, check_score, ensure_score
+from mmgrad_explain.attention.scores.guess import naming_the_guess
 from mmgrad_explain.attention.second_derivative import refuse_constant
 from mmgrad_explain.attention.structures import image_size
+from mmgrad_explain.attention.training_step import Verified, take_step_gradients, weigh_step
+from mmgrad_explain.attention.undisturbed import own_inputs, undisturbed
 from mmgrad_explain.attention.weighting import Weighting, ensure_weighting, name_of
-from mmgrad_explain.attention.whose import Whose, lies_on, say_whose
 from mmgrad_explain.attention.words import WordCapture, ensure_words, name_words
 from mmgrad_explain.errors import GradientError, InputError
 from mmgrad_explain.explanation.fusion import Fuse, ensure_fuse, fuse_maps
-from mmgrad_explain.layouts import AnyLayout, Layout, LayoutLike, ensure_layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

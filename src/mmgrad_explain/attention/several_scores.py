@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mmgrad_explain.attention.assembling import assemble, weigh_all
-from mmgrad_explain.attention.candidates import find_layer, resolve_score
+from mmgrad_explain.attention.assembly import assemble, weigh_all
 from mmgrad_explain.attention.gradient import batches_of, check_grids_reached, layouts_of, take_gradients
-from mmgrad_explain.attention.guard import own_inputs, undisturbed
+from mmgrad_explain.attention.layers.candidates import find_layer, resolve_score
 from mmgrad_explain.attention.modules import find_layers
-from mmgrad_explain.attention.scores import check_finite, check_score
+from mmgrad_explain.attention.scores.embedding import check_finite, check_score
 from mmgrad_explain.attention.structures import image_size
+from mmgrad_explain.attention.undisturbed import own_inputs, undisturbed
 from mmgrad_explain.attention.words import name_words
 
 if TYPE_CHECKING:

@@ -39,9 +39,9 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """List the layers."""
     from mmgrad_explain.attention import candidate_layers
+    from mmgrad_explain.attention.layouts.layout import describe_layout
     from mmgrad_explain.composers.load import load_composer
     from mmgrad_explain.example_inputs import example_inputs
-    from mmgrad_explain.layouts import describe_layout
 
     composer = load_composer(options.model)
     found = candidate_layers(composer, **example_inputs(composer, options.text))
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _table(found: Sequence[Candidate]) -> Table:
-    from mmgrad_explain.layouts import describe_layout
+    from mmgrad_explain.attention.layouts.layout import describe_layout
 
     rows = [("", "layer", "type", "grid", "channels", "layout", "text mixed in", "gradient")]
     known = {True: "yes", False: "no", None: "?"}

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from mmgrad_explain._system.devices import device_of
+from mmgrad_explain.attention.layouts.layout import to_grid
 from mmgrad_explain.composers.dual_encoder import DualEncoder
 from mmgrad_explain.composers.fusion import Sizes
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.layouts import to_grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+    from mmgrad_explain.attention.layouts.layout import AnyLayout
     from mmgrad_explain.composers.answer_parts import Parts
     from mmgrad_explain.composers.generative_families import GenerativeFamily
-    from mmgrad_explain.layouts import AnyLayout
 
 
 class GenerativeOutput(NamedTuple):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mmgrad_explain.attention.layouts.layout import Cells
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.layouts import Cells
 
 if TYPE_CHECKING:
     from torch import Tensor

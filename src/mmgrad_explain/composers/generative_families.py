@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+    from mmgrad_explain.attention.layouts.layout import AnyLayout
     from mmgrad_explain.composers.generative_places import Size
     from mmgrad_explain.images.reading import Placement
-    from mmgrad_explain.layouts import AnyLayout
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """How the layers of generative vision-language models lie on the pictures, family by family.
 
 Each function takes the model of transformers, a layer's dotted name in it and the tensors of the call, and gives
-:class:`~mmgrad_explain.layouts.Cells`. Layers of the vision tower, of what joins it to the language model, and of the
+:class:`~mmgrad_explain.attention.layouts.layout.Cells`. Layers of the vision tower, of what joins it to the language model, and of the
 language model are known; in the language model the picture's tokens are looked for among those of the text.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mmgrad_explain.layouts import Cells
+    from mmgrad_explain.attention.layouts.layout import Cells
 
 _LANGUAGE = {"language_model", "text_model"}
 _JOINT = {"multi_modal_projector", "connector", "merger", "deepstack_merger_list"}

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from mmgrad_explain.attention.layouts.layout import Layout, to_grid
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.layouts import Layout, to_grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

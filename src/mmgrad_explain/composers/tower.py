@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from mmgrad_explain.composers.dual_encoder import DualEncoder
 
 if TYPE_CHECKING:
+    from mmgrad_explain.attention.layouts.layout import Layout
     from mmgrad_explain.composers.timm_layers import GridLayer
-    from mmgrad_explain.layouts import Layout
 
 
 class TowerComposer(DualEncoder):

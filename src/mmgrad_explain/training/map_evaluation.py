@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmgrad_explain.attention import MultiModalGradAttention, ensure_score
-from mmgrad_explain.attention.guard import undisturbed
+from mmgrad_explain.attention.undisturbed import undisturbed
 from mmgrad_explain.composers.network import ComposedOutput, reference_alone
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.metrics.faithfulness import deletion_insertion, parameter_randomization

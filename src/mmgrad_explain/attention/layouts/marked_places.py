@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from mmgrad_explain.attention.capture import Capture
-from mmgrad_explain.attention.guard import same_randomness
+from mmgrad_explain.attention.layouts.layout import AnyLayout, to_grid
 from mmgrad_explain.attention.structures import is_picture, map_tensors, packed_patches
+from mmgrad_explain.attention.undisturbed import same_randomness
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.layouts import AnyLayout, to_grid
 
 # Marked places: rows and columns from and to, as parts of height and width. Alike under no flip and no exchange.
 PLACES = (((0.55, 0.85), (0.10, 0.45)), ((0.05, 0.30), (0.60, 0.90)), ((0.30, 0.50), (0.05, 0.25)))

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmgrad_explain.attention.autograd_graph import hangs_on
 from mmgrad_explain.attention.capture import Capture, Record
-from mmgrad_explain.attention.graph import hangs_on
-from mmgrad_explain.attention.guard import same_randomness
-from mmgrad_explain.attention.layout import infer_layout
-from mmgrad_explain.attention.places import FOUND, PLACES, invert, share_found
+from mmgrad_explain.attention.layouts.detection import infer_layout
+from mmgrad_explain.attention.layouts.layout import to_grid
+from mmgrad_explain.attention.layouts.marked_places import FOUND, PLACES, invert, share_found
 from mmgrad_explain.attention.structures import is_picture, map_tensors, tensors_in, ways_in
+from mmgrad_explain.attention.undisturbed import same_randomness
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.result import Explanation
-from mmgrad_explain.layouts import to_grid
 from mmgrad_explain.notes import Note, join_notes
 
 # A row hangs on a picture where it changes by more than this share of the largest change: less is rounding.

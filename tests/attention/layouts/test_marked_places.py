@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmgrad_explain.attention.places import mark, refuse_packed, share_found
+from mmgrad_explain.attention.layouts.marked_places import mark, refuse_packed, share_found
 from mmgrad_explain.errors import InputError
 
 PLACE = ((0.5, 0.75), (0.25, 0.5))

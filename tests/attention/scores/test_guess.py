@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from mmgrad_explain import MMGrad, candidate_layers
-from mmgrad_explain.attention.guessed_score import default_score
+from mmgrad_explain.attention.scores.guess import default_score
 from mmgrad_explain.errors import GradientError, InputError
 
 

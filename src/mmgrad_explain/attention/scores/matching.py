@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmgrad_explain.attention.outputs import embedding_of, field, image_and_text, matching_logits, part_of, unit
+from mmgrad_explain.attention.scores.outputs import embedding_of, field, image_and_text, matching_logits, part_of, unit
 from mmgrad_explain.errors import InputError
 
 

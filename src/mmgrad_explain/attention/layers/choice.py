@@ -17,10 +17,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from mmgrad_explain.attention.autograd_graph import all_pass, last_ones, living, node_of
 from mmgrad_explain.attention.capture import Record
 from mmgrad_explain.attention.gradient import cells_of
-from mmgrad_explain.attention.graph import all_pass, last_ones, living, node_of
-from mmgrad_explain.layouts import AnyLayout, Layout
+from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout
 
 # How much of the gradient misses a layer that "all" of it passes (rounding in half precision stays below), or most.
 _ALL, _MOST = 0.03, 0.2

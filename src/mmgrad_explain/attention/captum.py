@@ -14,15 +14,15 @@ from captum.log import log_usage
 from torch import Tensor, nn
 
 from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
-from mmgrad_explain.attention.outputs import as_tensor
+from mmgrad_explain.attention.scores.outputs import as_tensor
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.fusion import resize_maps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from mmgrad_explain.attention.layouts.layout import LayoutLike
     from mmgrad_explain.attention.weighting import Weighting
-    from mmgrad_explain.layouts import LayoutLike
 
 _SPREADS = ("repeat", "share", "one")
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from mmgrad_explain.attention.assembling import weigh_all
+from mmgrad_explain.attention.assembly import weigh_all
 from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.gradient import check_grids_reached, take_gradients
+from mmgrad_explain.attention.layouts.layout import AnyLayout
 from mmgrad_explain.attention.second_derivative import check_twice_differentiable, refuse_constant, watch_functions
 from mmgrad_explain.attention.weighting import Weighting
-from mmgrad_explain.layouts import AnyLayout
 
 Verified = set[tuple[Any, ...]]
 """The kinds of graph that were checked. A kind is the set of layers and whether attention ran as matrix products."""

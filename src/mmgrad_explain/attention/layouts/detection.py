@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmgrad_explain.attention.layouts.layout import Kind, Layout
 from mmgrad_explain.attention.modules import every_module, family, lineage
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.layouts import Kind, Layout
 
 # How many tokens may stand before the patches where the model does not say: class token, distillation, registers.
 _USUAL_PREFIXES = (1, 0, 2, 5, 4, 3, 9, 8)

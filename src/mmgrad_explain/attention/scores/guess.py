@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmgrad_explain.attention.matching import ImageTextCosine, MatchLogit
-from mmgrad_explain.attention.outputs import (
+from mmgrad_explain.attention.scores.embedding import SCORES, Score
+from mmgrad_explain.attention.scores.matching import ImageTextCosine, MatchLogit
+from mmgrad_explain.attention.scores.outputs import (
     PICTURE_AND_TEXT,
     field,
     image_and_text,
@@ -22,7 +23,6 @@ from mmgrad_explain.attention.outputs import (
     named_parts,
     part_of,
 )
-from mmgrad_explain.attention.scores import SCORES, Score
 from mmgrad_explain.errors import InputError, MMGradError
 
 Parts = dict[Any, Tensor]

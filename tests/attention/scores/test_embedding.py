@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mmgrad_explain.attention.outputs import as_tensor, unit
-from mmgrad_explain.attention.scores import (
+from mmgrad_explain.attention.scores.embedding import (
     SCORES,
     PairScore,
     Score,
@@ -20,6 +19,7 @@ from mmgrad_explain.attention.scores import (
     check_score,
     ensure_score,
 )
+from mmgrad_explain.attention.scores.outputs import as_tensor, unit
 from mmgrad_explain.errors import GradientError, InputError
 
 

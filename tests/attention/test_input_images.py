@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mmgrad_explain import MMGrad, MMGradAttribution, candidate_layers
-from mmgrad_explain.attention.whose import pictures_in
+from mmgrad_explain.attention.input_images import pictures_in
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.sides import sides_of
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from mmgrad_explain.attention import Layout, MMGrad, infer_layout, to_grid
+from mmgrad_explain.attention.layouts.layout import ensure_layout
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.layouts import ensure_layout
 
 
 class TestToGrid:

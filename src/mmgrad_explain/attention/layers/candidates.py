@@ -11,20 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmgrad_explain.attention.autograd_graph import hangs_on
 from mmgrad_explain.attention.capture import Capture, Record
-from mmgrad_explain.attention.choosing import Trace, choose
 from mmgrad_explain.attention.gradient import cells_of, differentiate, own_layout
-from mmgrad_explain.attention.graph import hangs_on
-from mmgrad_explain.attention.guard import own_inputs, same_randomness, undisturbed
-from mmgrad_explain.attention.guessed_score import default_score, naming_the_guess
-from mmgrad_explain.attention.layout import infer_layout
+from mmgrad_explain.attention.input_images import Picture, arrange, find_owners, follow, pictures_in
+from mmgrad_explain.attention.layers.choice import Trace, choose
+from mmgrad_explain.attention.layouts.detection import infer_layout
+from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout, placed, to_grid
+from mmgrad_explain.attention.layouts.marked_places import in_place, refuse_packed
 from mmgrad_explain.attention.modules import plain_modules, split_part, unwrap
-from mmgrad_explain.attention.places import in_place, refuse_packed
-from mmgrad_explain.attention.scores import Score, check_score, ensure_score, other_batch
+from mmgrad_explain.attention.scores.embedding import Score, check_score, ensure_score, other_batch
+from mmgrad_explain.attention.scores.guess import default_score, naming_the_guess
 from mmgrad_explain.attention.structures import holds_strings, map_tensors, tensors_in
-from mmgrad_explain.attention.whose import Picture, arrange, find_owners, follow, pictures_in
+from mmgrad_explain.attention.undisturbed import own_inputs, same_randomness, undisturbed
 from mmgrad_explain.errors import GradientError, InputError
-from mmgrad_explain.layouts import AnyLayout, Layout, placed, to_grid
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Each score is a callable ``score(output) -> (B,)``, computed in float32 (float64
 - ``"similarity"`` (:class:`Similarity`) asks what makes the output like one target embedding.
 - ``"pair"`` and ``"pair-different"`` (:class:`PairScore`) compare reference and target, both composed with the text.
 - ``"image-text"``, ``"match"`` and ``"answer"`` ask how well picture and text, or a picture and an answer, belong
-  together; see :mod:`~mmgrad_explain.attention.matching`.
+  together; see :mod:`~mmgrad_explain.attention.scores.matching`.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,8 +16,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from mmgrad_explain.attention.matching import AnswerLikelihood, ImageTextCosine, MatchLogit
-from mmgrad_explain.attention.outputs import alongside, as_tensor, embedding_of, field, unit
+from mmgrad_explain.attention.scores.matching import AnswerLikelihood, ImageTextCosine, MatchLogit
+from mmgrad_explain.attention.scores.outputs import alongside, as_tensor, embedding_of, field, unit
 from mmgrad_explain.attention.weighting import name_of
 from mmgrad_explain.errors import GradientError, InputError, did_you_mean
 

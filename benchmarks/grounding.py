@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mmgrad_explain.composers.base import Composer
-    from mmgrad_explain.composers.reference_composer import ReferenceComposer
+    from mmgrad_explain.composers.reference.composer import ReferenceComposer
 
 WITH, WITHOUT = "with the loss", "without"
 CONFIGS = {WITH: "reference", WITHOUT: "reference-no-grounding"}

@@ -22,10 +22,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmgrad_explain.attention import MultiModalGradAttention
-from mmgrad_explain.composers.build import build_network
-from mmgrad_explain.composers.network import NetworkConfig, ReferenceNetwork
-from mmgrad_explain.composers.processor import ReferenceProcessor
-from mmgrad_explain.composers.words import build_tokenizer
+from mmgrad_explain.composers.reference.build import build_network
+from mmgrad_explain.composers.reference.network import NetworkConfig, ReferenceNetwork
+from mmgrad_explain.composers.reference.processor import ReferenceProcessor
+from mmgrad_explain.composers.reference.tokenizer import build_tokenizer
 from mmgrad_explain.data.scene_text import VOCABULARY
 from mmgrad_explain.data.scenes import SceneOptions
 from mmgrad_explain.grounding import AttentionGroundingLoss, dead_maps, grounding_targets, partner_masks

@@ -18,8 +18,8 @@ import transformers
 
 from mmgrad_explain.attention.layouts.detection import infer_layout
 from mmgrad_explain.attention.layouts.layout import describe_layout
-from mmgrad_explain.composers.huggingface import composer_class
-from mmgrad_explain.composers.huggingface_families import FAMILIES
+from mmgrad_explain.composers.huggingface.composers import composer_class
+from mmgrad_explain.composers.huggingface.families import FAMILIES
 
 PAGE = Path(__file__).parent / "models.md"
 

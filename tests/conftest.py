@@ -57,7 +57,7 @@ SIZES = {
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    from mmgrad_explain.composers.words import build_tokenizer
+    from mmgrad_explain.composers.reference.tokenizer import build_tokenizer
     from mmgrad_explain.data.scene_text import VOCABULARY
 
     return build_tokenizer(VOCABULARY)
@@ -65,14 +65,14 @@ def tokenizer():
 
 @pytest.fixture(scope="session")
 def tiny_config(tokenizer):
-    from mmgrad_explain.composers.network import NetworkConfig
+    from mmgrad_explain.composers.reference.network import NetworkConfig
 
     return NetworkConfig(vocab_size=tokenizer.get_vocab_size(), **SIZES)
 
 
 @pytest.fixture(scope="session")
 def tiny_processor(tokenizer, tiny_config):
-    from mmgrad_explain.composers.processor import ReferenceProcessor
+    from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 
     return ReferenceProcessor(tokenizer, image_size=tiny_config.image_size)
 
@@ -85,7 +85,7 @@ def tiny_folder(tmp_path_factory, tiny_processor, tiny_config):
 
     from safetensors.torch import save_file
 
-    from mmgrad_explain.composers.build import MODEL_TYPE, PREFIX, build_network
+    from mmgrad_explain.composers.reference.build import MODEL_TYPE, PREFIX, build_network
 
     folder = tmp_path_factory.mktemp("tiny")
     torch.manual_seed(0)

@@ -9,9 +9,9 @@ from PIL import Image
 
 from mmgrad_explain import explain, load_composer
 from mmgrad_explain.cli.main import main
+from mmgrad_explain.composers.embedding import embed_pictures, embed_query
+from mmgrad_explain.composers.stand_ins.stand_in import KINDS, stand_in
 from mmgrad_explain.data.scenes import scenes
-from mmgrad_explain.embedding import embed_pictures, embed_query
-from mmgrad_explain.stand_ins import KINDS, stand_in
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -6,9 +6,9 @@ import torch
 from mmgrad_explain import example_inputs as module
 from mmgrad_explain.attention import candidate_layers
 from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.composers.stand_ins.stand_in import stand_in
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.example_inputs import example_inputs
-from mmgrad_explain.stand_ins import stand_in
 
 
 def test_always_the_same():

@@ -23,8 +23,8 @@ def clip():
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import CLIPConfig, CLIPModel
 
-    from mmgrad_explain.composers.clip_composer import ClipComposer, Combiner, CombinerConfig
-    from mmgrad_explain.composers.clip_processor import ClipProcessor
+    from mmgrad_explain.composers.clip.composer import ClipComposer, Combiner, CombinerConfig
+    from mmgrad_explain.composers.clip.processor import ClipProcessor
 
     words = ["<unk>", "<start>", "<end>", "make", "it", "red", "blue"]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))

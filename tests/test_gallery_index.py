@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from mmgrad_explain import gallery_index
-from mmgrad_explain.embedding import embed_pictures
+from mmgrad_explain.composers.embedding import embed_pictures
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery import Gallery
 from mmgrad_explain.gallery_index import IndexReport

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from mmgrad_explain import load_composer
-from mmgrad_explain.embedding import embed_pictures, identify
+from mmgrad_explain.composers.embedding import embed_pictures, identify
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery import Gallery
 

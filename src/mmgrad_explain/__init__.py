@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     )
     from mmgrad_explain.attention.captum import MMGradAttribution
     from mmgrad_explain.composers.base import Composer
-    from mmgrad_explain.composers.fusion_composer import FusionComposer
+    from mmgrad_explain.composers.fusion.composer import FusionComposer
     from mmgrad_explain.composers.load import load_composer
-    from mmgrad_explain.composers.two_tower import TwoTowerComposer
+    from mmgrad_explain.composers.towers.composer import TwoTowerComposer
     from mmgrad_explain.errors import (
         CaptureError,
         GradientError,

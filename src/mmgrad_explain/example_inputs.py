@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from mmgrad_explain._system.devices import device_of
-from mmgrad_explain.composers.generative import GenerativeComposer
+from mmgrad_explain.composers.generative.composer import GenerativeComposer
 from mmgrad_explain.data.scenes import scenes
 
 if TYPE_CHECKING:

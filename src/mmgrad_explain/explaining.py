@@ -11,10 +11,10 @@ from mmgrad_explain._system.reading import is_text
 from mmgrad_explain.attention import MultiModalGradAttention
 from mmgrad_explain.attention.several_scores import explain_each
 from mmgrad_explain.attention.words import pieces_of_text
-from mmgrad_explain.composers.answer_parts import place_of_part
-from mmgrad_explain.composers.choosing import choose_bundled
+from mmgrad_explain.composers.bundled import choose_bundled
 from mmgrad_explain.composers.familiarity import unfamiliar, watched
-from mmgrad_explain.composers.generative import GenerativeComposer
+from mmgrad_explain.composers.generative.answer_parts import place_of_part
+from mmgrad_explain.composers.generative.composer import GenerativeComposer
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.phrases import PhraseMaps, check_spans, split_phrases
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.attention import Explanation
     from mmgrad_explain.attention.words import Pieces
-    from mmgrad_explain.composers.answer_parts import Parts
     from mmgrad_explain.composers.base import Composer, ComposerInputs
+    from mmgrad_explain.composers.generative.answer_parts import Parts
 
 T = TypeVar("T")
 _MOST_PHRASES = 100
@@ -67,7 +67,7 @@ def explain(
             the target gets a map too.
         model: A bundled name, a model folder, a hub id, a loaded composer, or a model in memory with its ``processor``.
             None chooses among the bundled models by the pictures, then by the words
-            (:func:`~mmgrad_explain.composers.choosing.choose_bundled`); ``Explanation.model_choice`` says why.
+            (:func:`~mmgrad_explain.composers.bundled.choose_bundled`); ``Explanation.model_choice`` says why.
         processor: Of a model in memory, see :func:`~mmgrad_explain.composers.load.load_composer`.
         layer: Dotted name of the layer to explain, or several; the composer's own when None.
         score: What the gradient is taken of: a name (``"shift"``, ``"similarity"``, ``"pair"``, ``"pair-different"``,

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mmgrad_explain._system.devices import usable_device
 from mmgrad_explain._system.redaction import redact_address
-from mmgrad_explain.composers.choosing import MOST_PICTURES, choose_by_pictures
+from mmgrad_explain.composers.bundled import MOST_PICTURES, choose_by_pictures
 from mmgrad_explain.composers.content_words import check_understood
+from mmgrad_explain.composers.embedding import embed_query, identify
 from mmgrad_explain.composers.load import BUNDLED, CHOICES, load_composer
-from mmgrad_explain.embedding import embed_query, identify
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explaining import explain
 from mmgrad_explain.gallery_files import state_of
@@ -107,7 +107,7 @@ class Gallery:
         device: Where the model runs; where it is when None.
 
     Attributes:
-        about: What is stored with the gallery: the model's identity (:class:`~mmgrad_explain.embedding.ModelIdentity`),
+        about: What is stored with the gallery: the model's identity (:class:`~mmgrad_explain.composers.embedding.ModelIdentity`),
             its ``source``, ``dim`` and ``index``, and ``model_choice``, why it was chosen where the pictures did.
         composer: The model.
 
@@ -199,7 +199,7 @@ class Gallery:
         """Bring the gallery up to what lies in folders: :func:`~mmgrad_explain.gallery_index.index_folders`.
 
         For a new gallery without a model, the pictures choose a bundled one
-        (:func:`~mmgrad_explain.composers.choosing.choose_by_pictures`); ``about["model_choice"]`` says why.
+        (:func:`~mmgrad_explain.composers.bundled.choose_by_pictures`); ``about["model_choice"]`` says why.
 
         Raises:
             InputError: They fit no bundled model, or as ``index_folders``.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmgrad_explain.embedding import embed_pictures
+from mmgrad_explain.composers.embedding import embed_pictures
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery_files import find_pictures, inside, read_file, state_of
 from mmgrad_explain.images.reading import open_image

@@ -12,11 +12,12 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, PreTrainedTo
 
 from mmgrad_explain.attention import MMGrad
 from mmgrad_explain.cli.main import main
-from mmgrad_explain.composers.fusion_composer import FusionComposer
-from mmgrad_explain.composers.fusion_methods import METHODS
-from mmgrad_explain.composers.fusion_processor import FusionProcessor
+from mmgrad_explain.composers.embedding import embed_pictures
+from mmgrad_explain.composers.fusion.composer import FusionComposer
+from mmgrad_explain.composers.fusion.processor import FusionProcessor
+from mmgrad_explain.composers.fusion.registry import METHODS
 from mmgrad_explain.composers.load import load_composer
-from mmgrad_explain.embedding import embed_pictures
+from mmgrad_explain.composers.stages import check_trainable
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding import AttentionGroundingLoss
 from mmgrad_explain.training.batches import encode
@@ -27,7 +28,6 @@ from mmgrad_explain.training.objective import GroundedObjective
 from mmgrad_explain.training.objective_options import GroundingOptions, ObjectiveOptions
 from mmgrad_explain.training.run import train
 from mmgrad_explain.training.sources import SceneSource, SceneSourceOptions
-from mmgrad_explain.training.stages import check_trainable
 
 WORDS = ["<pad>", "<start>", "make", "remove", "the", "it", "red", "left", "right", "a", "photo", "of", "that", "<end>"]
 OPTIONS = {"cross-attention": {"heads": 2}, "qformer": {"heads": 2, "queries": 4}}

@@ -28,10 +28,10 @@ from transformers import (
 from transformers.utils import logging
 
 from mmgrad_explain.cli.main import main
-from mmgrad_explain.composers import huggingface_files
-from mmgrad_explain.composers.clip_composer import ClipComposer
+from mmgrad_explain.composers.clip.composer import ClipComposer
 from mmgrad_explain.composers.dual_encoder import unit_features
-from mmgrad_explain.composers.huggingface_processor import HuggingFaceProcessor
+from mmgrad_explain.composers.huggingface.composers import files as huggingface_files
+from mmgrad_explain.composers.huggingface.processor import HuggingFaceProcessor
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.processor_geometry import place

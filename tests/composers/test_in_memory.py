@@ -15,9 +15,9 @@ from torchvision import transforms
 
 from mmgrad_explain import Gallery, InputError, explain, load_composer
 from mmgrad_explain.attention import MMGrad
-from mmgrad_explain.composers.framing import framing_of, open_clip_framing
+from mmgrad_explain.composers.stand_ins.models import write_model_folder
+from mmgrad_explain.composers.towers.framing import framing_of, open_clip_framing
 from mmgrad_explain.explaining import phrase_maps
-from mmgrad_explain.stand_in_models import write_model_folder
 
 peft = pytest.importorskip("peft")
 pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # random: a map may be empty
@@ -218,7 +218,7 @@ def test_a_composer_in_a_wrapper(tiny, picture):
 
 
 def test_our_own_model_of_transformers(tiny_folder, picture):
-    from mmgrad_explain.composers.reference import ReferenceModel, ReferenceProcessor
+    from mmgrad_explain.composers.reference.transformers_model import ReferenceModel, ReferenceProcessor
 
     model = ReferenceModel.from_pretrained(tiny_folder)
     found = explain(picture, TEXTS[0], model=model, processor=ReferenceProcessor.from_pretrained(tiny_folder))

@@ -186,6 +186,6 @@ def test_whatever_a_library_raises_is_said_of_the_folder(tiny_folder, monkeypatc
     def broken(*_, **__):
         raise error
 
-    monkeypatch.setattr("mmgrad_explain.composers.reference_composer.ReferenceComposer.from_pretrained", broken)
+    monkeypatch.setattr("mmgrad_explain.composers.reference.composer.ReferenceComposer.from_pretrained", broken)
     with pytest.raises(InputError, match=rf"the model in {tiny_folder} cannot be loaded: "):
         load_composer(tiny_folder)

@@ -40,7 +40,7 @@ def test_sentences_are_clean_and_within_the_vocabulary(kind, phrase):
 
 
 def test_the_tokenizer_of_the_vocabulary_knows_every_word():
-    from mmgrad_explain.composers.words import UNKNOWN, build_tokenizer
+    from mmgrad_explain.composers.reference.tokenizer import UNKNOWN, build_tokenizer
 
     tokenizer = build_tokenizer(edit_vocabulary(["T-Shirt", "wall-brick", "sky-other-merged"]))
     rng = np.random.default_rng(0)

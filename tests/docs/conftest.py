@@ -16,9 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
+from mmgrad_explain.composers.stand_ins.stand_in import stand_in
 from mmgrad_explain.data.scenes import scenes
 from mmgrad_explain.errors import MMGradError
-from mmgrad_explain.stand_ins import stand_in
 from mmgrad_explain.web import serving
 
 ROOT = Path(__file__).parents[2]

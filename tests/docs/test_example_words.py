@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmgrad_explain.cli.main import build_parser
-from mmgrad_explain.composers.choosing import choose_bundled
+from mmgrad_explain.composers.bundled import choose_bundled
 from mmgrad_explain.composers.content_words import say_lost, unknown_to
 from mmgrad_explain.composers.load import BUNDLED, load_composer
 from mmgrad_explain.web.examples import KINDS, examples, kind_for

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from torchvision import transforms
 
 from mmgrad_explain import Layout, MMGrad, candidate_layers, explain, load_composer, phrase_maps
-from mmgrad_explain.composers.answer_parts import parts_of_each, place_of_part
+from mmgrad_explain.composers.generative.answer_parts import parts_of_each, place_of_part
 from mmgrad_explain.composers.load import _bundled_folder
 from mmgrad_explain.errors import MMGradError, MMGradWarning
 from mmgrad_explain.images.overlay import blend, colorize

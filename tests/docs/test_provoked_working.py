@@ -14,7 +14,7 @@ from PIL import Image
 from mmgrad_explain import AttentionGroundingLoss, Gallery
 from mmgrad_explain._system.locking import locked
 from mmgrad_explain.cli.main import build_parser
-from mmgrad_explain.composers.choosing import choose_by_pictures
+from mmgrad_explain.composers.bundled import choose_by_pictures
 from mmgrad_explain.composers.content_words import check_understood
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.data.cir_readers import read_cir
@@ -95,7 +95,7 @@ def run_there(changes=(), *, resume=False):
 
 
 def open_clip_missing(monkeypatch):
-    from mmgrad_explain.composers.openclip import OpenClipComposer
+    from mmgrad_explain.composers.openclip.composer import OpenClipComposer
 
     monkeypatch.setitem(sys.modules, "open_clip", None)
     OpenClipComposer.from_pretrained(Path(), "mine")

@@ -65,7 +65,7 @@ class Lesson:
 class TestReference:
     @pytest.fixture
     def network(self, tiny_config):
-        from mmgrad_explain.composers.build import build_network
+        from mmgrad_explain.composers.reference.build import build_network
 
         return build_network(tiny_config)
 

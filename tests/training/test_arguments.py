@@ -5,8 +5,8 @@ import torch
 from transformers import TrainingArguments
 from transformers.optimization import get_scheduler
 
-from mmgrad_explain.composers.build import build_network
-from mmgrad_explain.composers.reference_composer import ReferenceComposer
+from mmgrad_explain.composers.reference.build import build_network
+from mmgrad_explain.composers.reference.composer import ReferenceComposer
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.arguments import check_arguments, training_arguments
 from mmgrad_explain.training.objective import GroundedObjective

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mmgrad_explain.composers.familiarity import Familiarity
-from mmgrad_explain.composers.reference_composer import ReferenceComposer
+from mmgrad_explain.composers.reference.composer import ReferenceComposer
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.familiarity_fit import main
 from mmgrad_explain.training.familiarity_views import VIEWS, named_pictures, views

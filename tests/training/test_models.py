@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mmgrad_explain.composers.clip_composer import ClipComposer
+from mmgrad_explain.composers.clip.composer import ClipComposer
 from mmgrad_explain.composers.load import load_composer
-from mmgrad_explain.composers.reference import ReferenceModel
+from mmgrad_explain.composers.reference.transformers_model import ReferenceModel
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training import models as module
 from mmgrad_explain.training import needs

@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from mmgrad_explain.attention.scores.embedding import CallableScore, TextShift
 from mmgrad_explain.composers.base import Composer
-from mmgrad_explain.composers.build import build_network
-from mmgrad_explain.composers.clip_composer import ClipComposer
-from mmgrad_explain.composers.reference_composer import ReferenceComposer
+from mmgrad_explain.composers.clip.composer import ClipComposer
+from mmgrad_explain.composers.reference.build import build_network
+from mmgrad_explain.composers.reference.composer import ReferenceComposer
+from mmgrad_explain.composers.stages import stages_of
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding import dice_loss, grounding_targets
 from mmgrad_explain.training.batches import encode, join
@@ -23,7 +24,6 @@ from mmgrad_explain.training.objective import GroundedObjective, Rows
 from mmgrad_explain.training.objective_options import DenseOptions, GroundingOptions, ObjectiveOptions, RetrievalOptions
 from mmgrad_explain.training.objective_terms import missed_by_pooling, mistaken_change
 from mmgrad_explain.training.sources import SceneSource, SceneSourceOptions
-from mmgrad_explain.training.stages import stages_of
 
 SOURCE = SceneSource(32, SceneSourceOptions(pictures=2, edits=3), labels=True)
 

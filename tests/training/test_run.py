@@ -369,7 +369,7 @@ def test_versions_leave_out_what_is_not_installed(monkeypatch):
 
 
 def test_parts_that_were_trained_before_have_their_own_rate(micro, clip_folder, tmp_path):
-    from mmgrad_explain.composers.clip_composer import ClipComposer
+    from mmgrad_explain.composers.clip.composer import ClipComposer
     from mmgrad_explain.training.objective import GroundedObjective
     from mmgrad_explain.training.objective_options import ObjectiveOptions
     from mmgrad_explain.training.trainer import training_arguments

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from mmgrad_explain.composers.build import build_network
-from mmgrad_explain.composers.reference_composer import ReferenceComposer
+from mmgrad_explain.composers.reference.build import build_network
+from mmgrad_explain.composers.reference.composer import ReferenceComposer
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.batches import encode, take
 from mmgrad_explain.training.objective import GroundedObjective

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from mmgrad_explain.composers.base import Composer, ComposerInputs
-from mmgrad_explain.composers.network import ComposedOutput
+from mmgrad_explain.composers.reference.network import ComposedOutput
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.reading import fit
 from mmgrad_explain.notes import Note

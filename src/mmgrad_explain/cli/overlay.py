@@ -166,7 +166,7 @@ def run(options: argparse.Namespace) -> int:
     chosen: list[str | None] = []  # why the model answers
 
     def prepare(jobs: list[Job]) -> tuple[Draw, bool]:
-        from mmgrad_explain.composers.generative import GenerativeComposer  # torch is needed from here on
+        from mmgrad_explain.composers.generative.composer import GenerativeComposer  # torch is needed from here on
 
         composer, why = _answering(options, [job.image for job in jobs])
         chosen.append(why)
@@ -208,7 +208,7 @@ def _several(options: argparse.Namespace) -> str:
 
 def _answering(options: argparse.Namespace, images: list[Image.Image]) -> tuple[Composer, str | None]:
     """The model, and why it answers where it was chosen for the first pictures and the text."""
-    from mmgrad_explain.composers.choosing import choose_bundled
+    from mmgrad_explain.composers.bundled import choose_bundled
     from mmgrad_explain.composers.load import load_composer
 
     if options.model is not None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from mmgrad_explain.composers.answer_parts import PartsAsked
     from mmgrad_explain.composers.familiarity import Familiarity
+    from mmgrad_explain.composers.generative.answer_parts import PartsAsked
     from mmgrad_explain.images.reading import Placement
     from mmgrad_explain.notes import Note
 
@@ -97,7 +97,7 @@ class Composer(nn.Module, ABC):
 
     ``forward(**inputs.tensors)`` gives an output with ``embedding`` (B, D): the picture composed with the text. With
     ``shift``, ``target``, ``target_shift`` and ``target_composed`` where it can
-    (:class:`~mmgrad_explain.composers.network.ComposedOutput`) more scores can be used.
+    (:class:`~mmgrad_explain.composers.reference.network.ComposedOutput`) more scores can be used.
 
     Attributes:
         name: What the model is called.

@@ -108,7 +108,7 @@ def check_adapters(configs: list[Any]) -> None:
 
 def _reader_of(model: nn.Module) -> tuple[str, str]:
     """The module and class of the composer for a model that has a config of transformers."""
-    from mmgrad_explain.composers.generative_families import FAMILIES
+    from mmgrad_explain.composers.generative.families import FAMILIES
 
     kind = str(getattr(getattr(model, "config", None), "model_type", None) or "")
     if not kind:

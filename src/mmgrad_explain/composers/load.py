@@ -60,7 +60,7 @@ def load_composer(model: str | Path | nn.Module, processor: Any = None, *, local
         InputError: If there is no such model, it cannot be fetched, or it is of a kind that is not supported.
         HubUnreachableError: An InputError too: if the hub cannot be reached, and the model is not in the local cache.
     """
-    from mmgrad_explain.composers.openclip_files import PREFIXES
+    from mmgrad_explain.composers.openclip.files import PREFIXES
 
     if not isinstance(model, str | os.PathLike):
         from mmgrad_explain.composers.in_memory import composer_around
@@ -92,7 +92,7 @@ def _bundled_folder(name: str) -> Path:
 
 def _fetch_model(hub_id: str, *, open_clip: bool, local_files_only: bool) -> Path:
     """The local folder of a hub model, with the weights of the one model in it that is wanted."""
-    from mmgrad_explain.composers.openclip_files import WEIGHT_FILES, is_open_clip
+    from mmgrad_explain.composers.openclip.files import WEIGHT_FILES, is_open_clip
 
     instead = "give a bundled name or a local folder"
     folder = fetch(hub_id, _HUB_FILES, instead, local_files_only=local_files_only)
@@ -132,11 +132,11 @@ def _try(composer: Composer) -> None:
 
 
 def _read(folder: Path, name: str, *, open_clip: bool, local_files_only: bool) -> Composer:
-    from mmgrad_explain.composers.adapters import CONFIG_FILE, load_adapted
     from mmgrad_explain.composers.files import read_config
-    from mmgrad_explain.composers.generative_families import FAMILIES
-    from mmgrad_explain.composers.openclip_files import is_open_clip
-    from mmgrad_explain.composers.sentence_transformers_files import sentence_transformers_part
+    from mmgrad_explain.composers.generative.families import FAMILIES
+    from mmgrad_explain.composers.huggingface.sentence_transformers import sentence_transformers_part
+    from mmgrad_explain.composers.openclip.files import is_open_clip
+    from mmgrad_explain.composers.peft_folders import CONFIG_FILE, load_adapted
 
     if (folder / CONFIG_FILE).is_file():
         return load_adapted(folder, name, local_files_only=local_files_only)

@@ -15,7 +15,7 @@ from mmgrad_explain.training.joined import mean_over_all
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mmgrad_explain.training.stages import Stages
+    from mmgrad_explain.composers.stages import Stages
 
 
 class LabelHeads(nn.Module):

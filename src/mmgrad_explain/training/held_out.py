@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmgrad_explain.composers.stages import has_maps_of
 from mmgrad_explain.metrics.localization import contrast_accuracy
 from mmgrad_explain.metrics.retrieval import recall_at, target_rank
 from mmgrad_explain.training.map_evaluation import (
@@ -19,7 +20,6 @@ from mmgrad_explain.training.map_evaluation import (
     judge,
     resized,
 )
-from mmgrad_explain.training.stages import has_maps_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

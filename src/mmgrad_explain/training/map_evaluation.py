@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from mmgrad_explain.attention import MultiModalGradAttention, ensure_score
 from mmgrad_explain.attention.undisturbed import undisturbed
-from mmgrad_explain.composers.network import ComposedOutput, reference_alone
+from mmgrad_explain.composers.reference.network import ComposedOutput, reference_alone
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.metrics.faithfulness import deletion_insertion, parameter_randomization
 from mmgrad_explain.metrics.localization import energy_inside, intersection_over_union, pointing_game

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmgrad_explain._system.files import behind_links, name_left_over, put_folder
-from mmgrad_explain.composers.build import PREFIX, build_network
 from mmgrad_explain.composers.files import SAFETENSORS
 from mmgrad_explain.composers.load import BUNDLED, load_composer
-from mmgrad_explain.composers.network import NetworkConfig
-from mmgrad_explain.composers.processor import ReferenceProcessor
-from mmgrad_explain.composers.reference_composer import ReferenceComposer
-from mmgrad_explain.composers.words import build_tokenizer
+from mmgrad_explain.composers.reference.build import PREFIX, build_network
+from mmgrad_explain.composers.reference.composer import ReferenceComposer
+from mmgrad_explain.composers.reference.network import NetworkConfig
+from mmgrad_explain.composers.reference.processor import ReferenceProcessor
+from mmgrad_explain.composers.reference.tokenizer import build_tokenizer
 from mmgrad_explain.errors import InputError, did_you_mean
 from mmgrad_explain.training.lora import add_adapters, merge_adapters
 
@@ -116,7 +116,7 @@ def _save_reference(composer: ReferenceComposer, folder: Path) -> None:
     """Written as ``ReferenceModel.save_pretrained`` writes it."""
     from safetensors.torch import save
 
-    from mmgrad_explain.composers.reference import ReferenceConfig
+    from mmgrad_explain.composers.reference.transformers_model import ReferenceConfig
 
     config = ReferenceConfig(**asdict(composer.network.config))
     config.architectures = ["ReferenceModel"]
@@ -181,7 +181,7 @@ def _from_path(path: str, options: ModelOptions) -> Composer:
     """A saved composer, or a CLIP model with a new combiner."""
     folder = Path(path).expanduser()
     if path not in BUNDLED and (folder.is_dir() or not folder.exists()):
-        from mmgrad_explain.composers.clip_composer import ClipComposer, is_clip
+        from mmgrad_explain.composers.clip.composer import ClipComposer, is_clip
 
         if is_clip(path):
             return ClipComposer.from_clip(path, width=options.combiner_width, fit=options.fit)

@@ -20,6 +20,14 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mmgrad_explain.attention import MultiModalGradAttention, ensure_score
+from mmgrad_explain.composers.stages import (
+    check_score,
+    check_trainable,
+    logit_scale_of,
+    look_layer_of,
+    recompute_activations,
+    stages_of,
+)
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.batches import Whole
 from mmgrad_explain.training.dense import LabelHeads
@@ -36,14 +44,6 @@ from mmgrad_explain.training.objective_terms import (
     mistaken_change,
     stays,
 )
-from mmgrad_explain.training.stages import (
-    check_score,
-    check_trainable,
-    logit_scale_of,
-    look_layer_of,
-    recompute_activations,
-    stages_of,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,9 +51,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mmgrad_explain.composers.base import Composer
+    from mmgrad_explain.composers.stages import Stages, Text
     from mmgrad_explain.training.batches import TripletBatch
     from mmgrad_explain.training.objective_options import ObjectiveOptions
-    from mmgrad_explain.training.stages import Stages, Text
 
 _CHUNK = 32  # pictures that are encoded together where their activations are not kept
 
@@ -107,7 +107,7 @@ class GroundedObjective(nn.Module):
     """A composer with the losses it is trained by.
 
     Args:
-        composer: What is trained; see :mod:`mmgrad_explain.training.stages` for what it must offer.
+        composer: What is trained; see :mod:`mmgrad_explain.composers.stages` for what it must offer.
         options: See :class:`~mmgrad_explain.training.objective_options.ObjectiveOptions`.
         label_classes: Number of classes of each label map; read where the dense loss has a weight.
 

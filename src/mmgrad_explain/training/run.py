@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mmgrad_explain.composers.stages import check_trainable
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.config import PhotoSourceOptions
 from mmgrad_explain.training.config_file import config_values
@@ -41,7 +42,6 @@ from mmgrad_explain.training.run_folder import (
     write_description,
 )
 from mmgrad_explain.training.sources import Mixture, SceneSource, SceneSourceOptions
-from mmgrad_explain.training.stages import check_trainable
 from mmgrad_explain.training.triplet_source import TripletSource
 
 if TYPE_CHECKING:

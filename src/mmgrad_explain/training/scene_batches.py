@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mmgrad_explain.composers.processor import ReferenceProcessor
+    from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 
 __all__ = ["SceneBatch", "contrast_partners", "scene_batch"]
 

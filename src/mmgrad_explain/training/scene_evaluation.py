@@ -30,7 +30,7 @@ from mmgrad_explain.training.scene_batches import scene_batch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mmgrad_explain.composers.reference_composer import ReferenceComposer
+    from mmgrad_explain.composers.reference.composer import ReferenceComposer
     from mmgrad_explain.data.scene_options import SceneOptions
     from mmgrad_explain.training.scene_batches import SceneBatch
 

@@ -12,8 +12,8 @@ from mmgrad_explain._system.devices import usable_device
 from mmgrad_explain._system.reading import shown
 from mmgrad_explain.attention import candidate_layers
 from mmgrad_explain.attention.scores.embedding import SCORES, ensure_score
-from mmgrad_explain.composers.choosing import choose_bundled
-from mmgrad_explain.composers.generative import GenerativeComposer
+from mmgrad_explain.composers.bundled import choose_bundled
+from mmgrad_explain.composers.generative.composer import GenerativeComposer
 from mmgrad_explain.composers.load import BUNDLED, load_composer
 from mmgrad_explain.errors import InputError, MMGradError
 from mmgrad_explain.example_inputs import example_inputs

@@ -1,0 +1,297 @@
+"""CLIP with a combiner: a composer on top of any CLIP of transformers.
+
+The picture's own embedding is CLIP's, ``z(I)``; the text changes it by a combiner on both of CLIP's unit embeddings::
+
+    f(I, T) = z(I) + D(I, T),    D = MLP([i, t]) + g (z(T) - z(I)),    g = sigmoid(MLP'([i, t]))
+
+``i`` and ``t`` are projections of ``z(I)`` and ``z(T)``. Source: Baldrati et al., CLIP4Cir, CVPR Workshops 2022 (there
+``f = MLP + g z(T) + (1 - g) z(I)``, which is the same). Gallery pictures need no combiner, and ``D`` is the text shift.
+
+Maps are taken at the first norm of the last block of CLIP's vision tower: the class token reads the patches there, so
+that they get a gradient; at the last block's own output only the class token has one.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from mmgrad_explain.composers.base import Composer, ComposerInputs
+from mmgrad_explain.composers.clip.processor import ClipProcessor
+from mmgrad_explain.composers.files import (
+    CONFIG,
+    SAFETENSORS,
+    fill,
+    fitting,
+    read_config,
+    read_own_config,
+    read_weights,
+    write_model,
+)
+from mmgrad_explain.composers.huggingface.processor import check_end
+from mmgrad_explain.composers.reference.network import ComposedOutput
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from PIL import Image
+
+MODEL_TYPE = "mmgrad_clip_composer"
+
+
+@dataclass(frozen=True)
+class CombinerConfig:
+    """Sizes of :class:`Combiner`.
+
+    Attributes:
+        embed_dim: Length of CLIP's embeddings.
+        width: Of the projections; the hidden layer is twice as wide.
+        dropout: In training.
+    """
+
+    embed_dim: int = 512
+    width: int = 512
+    dropout: float = 0.1
+
+
+class Combiner(nn.Module):
+    """What a text changes in a picture's embedding, from the two embeddings alone.
+
+    Args:
+        config: Sizes.
+    """
+
+    def __init__(self, config: CombinerConfig) -> None:
+        super().__init__()
+        self.config = config
+        drop = config.dropout
+        self.image = nn.Sequential(nn.Linear(config.embed_dim, config.width), nn.GELU(), nn.Dropout(drop))
+        self.text = nn.Sequential(nn.Linear(config.embed_dim, config.width), nn.GELU(), nn.Dropout(drop))
+        hidden = 2 * config.width
+        self.mix = nn.Sequential(
+            nn.Linear(hidden, hidden), nn.GELU(), nn.Dropout(drop), nn.Linear(hidden, config.embed_dim)
+        )
+        self.gate = nn.Sequential(nn.Linear(hidden, config.width), nn.GELU(), nn.Linear(config.width, 1), nn.Sigmoid())
+
+    def forward(self, image: Tensor, text: Tensor) -> Tensor:
+        """Unit embeddings ``(B, D)`` of picture and text to the shift ``(B, D)``."""
+        both = torch.cat([self.image(image), self.text(text)], dim=-1)
+        return self.mix(both) + self.gate(both) * (text - image)  # type: ignore[no-any-return]
+
+
+class ClipComposer(Composer):
+    """A CLIP model with a combiner.
+
+    It can be taken apart for training: a picture's features are the tokens before the last block of the vision tower.
+
+    Args:
+        clip: A ``transformers.CLIPModel``.
+        processor: For it.
+        combiner: See :class:`Combiner`.
+        name: What the model is called.
+
+    Raises:
+        InputError: The processor's texts do not have CLIP's end token.
+    """
+
+    default_score: ClassVar[str | None] = "shift"
+    backbone: tuple[str, ...] = ("clip",)
+    """The part that was trained before."""
+
+    def __init__(self, clip: Any, processor: ClipProcessor, combiner: Combiner, name: str = "clip") -> None:
+        super().__init__()
+        check_end(clip, processor.tokenizer)
+        self.clip = clip
+        self.combiner = combiner
+        self.processor = processor
+        self.name = name
+        self.checkpointing = False
+        self.feature_width: int = clip.config.vision_config.hidden_size
+        self.embed_dim: int = clip.config.projection_dim
+        self.target_layer = f"clip.vision_model.encoder.layers.{len(self._blocks) - 1}.layer_norm1"
+
+    @property
+    def _blocks(self) -> nn.ModuleList:
+        return self.clip.vision_model.encoder.layers  # type: ignore[no-any-return]
+
+    def preprocess(
+        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
+    ) -> ComposerInputs:
+        """See :class:`~mmgrad_explain.composers.clip.processor.ClipProcessor`."""
+        return self.processor(images, texts, targets)
+
+    def forward(
+        self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
+    ) -> ComposedOutput:
+        """Compose pictures with texts.
+
+        Args:
+            pixel_values: Reference pictures, ``(B, 3, S, S)``, normalised.
+            input_ids: Tokens, ``(B, L)``.
+            attention_mask: 1 for tokens, 0 for padding, ``(B, L)``; all 0 is an empty text, which changes nothing.
+            target_pixel_values: Target pictures, like ``pixel_values``.
+        """
+        text = self.encode_text(input_ids, attention_mask)
+        composed = self.compose(self.encode_image(pixel_values), text)
+        if target_pixel_values is None:
+            return composed
+        target, target_shift = self._parts(self.encode_image(target_pixel_values), text)
+        return composed._replace(target=target, target_shift=target_shift, target_composed=target + target_shift)
+
+    # ------------------------------------------------------------------------------------------------------- in stages
+
+    def encode_image(self, pixel_values: Tensor) -> Tensor:
+        """Pixels ``(B, 3, S, S)`` to the tokens before the last block, ``(B, 1 + N, W)``."""
+        vision = self.clip.vision_model
+        tokens = vision.pre_layrnorm(vision.embeddings(pixel_values))
+        for block in self._blocks[:-1]:
+            if self.checkpointing and torch.is_grad_enabled():
+                tokens = checkpoint(_run, block, tokens, use_reentrant=False)
+            else:
+                tokens = _run(block, tokens)
+        return tokens  # type: ignore[no-any-return]
+
+    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+        """Ids and mask ``(B, L)`` to unit embeddings ``(B, D)``, and whether there are any words, ``(B, 1)``."""
+        pooled = self.clip.text_model(input_ids=input_ids, attention_mask=attention_mask).pooler_output
+        return F.normalize(self.clip.text_projection(pooled).float(), dim=-1), attention_mask.bool().any(
+            1, keepdim=True
+        )
+
+    def compose(self, features: Tensor, text: tuple[Tensor, ...]) -> ComposedOutput:
+        """Tokens and encoded texts, B of each, to an output without a target. The maps are taken here."""
+        identity, shift = self._parts(features, text)
+        return ComposedOutput(identity + shift, shift)
+
+    def _parts(self, features: Tensor, text: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        sentence, worded = text
+        identity = self.embed(features)
+        return identity, self.combiner(identity, sentence) * worded
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Tokens to the picture's unit embedding, ``(B, D)``."""
+        vision = self.clip.vision_model
+        pooled = vision.post_layernorm(_run(self._blocks[-1], features)[:, 0])
+        return F.normalize(self.clip.visual_projection(pooled).float(), dim=-1)
+
+    def shift(self, features: Tensor, text: tuple[Tensor, ...]) -> Tensor:
+        """What the text changes, ``(B, D)``."""
+        return self._parts(features, text)[1]
+
+    def feature_grid(self, features: Tensor) -> Tensor:
+        """The patches' tokens on their grid, ``(B, W, h, w)``."""
+        patches = features[:, 1:].transpose(1, 2)
+        side = round(patches.shape[2] ** 0.5)
+        return patches.reshape(*patches.shape[:2], side, side)
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Compute the activations of all blocks but the last anew in the backward pass instead of keeping them."""
+        self.checkpointing = True
+
+    # ----------------------------------------------------------------------------------------------------------- files
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config, weights, tokenizer and preprocessing into a folder, made if needed."""
+        folder = Path(folder)
+        config = {
+            "model_type": MODEL_TYPE,
+            "combiner": asdict(self.combiner.config),
+            "clip": self.clip.config.to_dict(),
+        }
+        write_model(folder, config, self.state_dict())
+        self.processor.save_pretrained(folder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, name: str | None = None) -> ClipComposer:
+        """Read what :meth:`save_pretrained` wrote; safetensors only.
+
+        Raises:
+            InputError: If the folder holds no such model, or its weights do not fit its config.
+        """
+        from transformers import CLIPConfig, CLIPModel
+
+        folder = Path(folder)
+        config = read_own_config(folder, MODEL_TYPE)
+        if not (folder / SAFETENSORS).is_file():
+            raise InputError(f"{folder} has no {SAFETENSORS}")
+        processor = ClipProcessor.from_pretrained(folder)
+        weights = read_weights(folder)
+        with fitting(folder):
+            combiner, clip = CombinerConfig(**config["combiner"]), CLIPConfig.from_dict(config["clip"])
+            if processor.image_size != clip.vision_config.image_size:
+                raise InputError(f"{folder}: its processor and its vision tower have different image_size")
+            composer = fill(lambda: cls(CLIPModel(clip), processor, Combiner(combiner), name or folder.name), weights)
+        return composer.eval()
+
+    @classmethod
+    def from_clip(cls, model: str | Path, *, width: int = 512, fit: str = "letterbox") -> ClipComposer:
+        """A CLIP model with a new combiner.
+
+        Args:
+            model: Folder or hub id of a ``transformers`` CLIP model with safetensors weights.
+            width: Of the combiner.
+            fit: How pictures are brought to CLIP's square: ``letterbox`` or ``crop``.
+
+        Raises:
+            InputError: If there is no such model, it cannot be fetched, or it has no safetensors weights.
+        """
+        from transformers import CLIPModel
+
+        try:
+            with _quiet():
+                clip = CLIPModel.from_pretrained(str(model), use_safetensors=True)
+            processor = ClipProcessor.from_clip(str(model), clip.config, fit)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{model} cannot be loaded as CLIP: {str(error).splitlines()[0]}") from error
+        config = CombinerConfig(embed_dim=clip.config.projection_dim, width=width)
+        return cls(clip, processor, Combiner(config), Path(str(model)).name)
+
+
+def is_clip(model: str) -> bool:
+    """Whether a folder or a hub id is a plain CLIP model of transformers; False where that cannot be told."""
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return (folder / CONFIG).is_file() and read_config(folder).get("model_type") == "clip"
+    from transformers import PretrainedConfig
+
+    try:
+        config, _ = PretrainedConfig.get_config_dict(model)
+    except (OSError, ValueError):
+        return False
+    return bool(config.get("model_type") == "clip")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars of transformers' own inside the block, where standard error is no terminal."""
+    from transformers.utils import logging
+
+    if sys.stderr.isatty() or not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
+
+
+def _run(block: nn.Module, tokens: Tensor) -> Tensor:
+    """A vision block without a mask; transformers 4 wants a second mask and gives a tuple."""
+    import inspect
+
+    wanted = inspect.signature(block.forward).parameters
+    more = {"causal_attention_mask": None} if "causal_attention_mask" in wanted else {}
+    output = block(tokens, attention_mask=None, **more)
+    return output[0] if isinstance(output, tuple) else output  # type: ignore[no-any-return]

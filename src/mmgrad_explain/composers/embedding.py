@@ -1,0 +1,145 @@
+"""Pictures and queries to unit embeddings, and what tells one model from another."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmgrad_explain._system.devices import device_of
+from mmgrad_explain.attention.undisturbed import undisturbed
+from mmgrad_explain.composers.dual_encoder import TwoTowerOutput
+from mmgrad_explain.composers.stages import stages_of
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from mmgrad_explain.composers.base import Composer, ComposerInputs
+    from mmgrad_explain.notes import Note
+
+_SIMPLE = (str, int, float, bool, type(None))
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """What tells one model from another.
+
+    Attributes:
+        name: What it is called.
+        fingerprint: A hash of its class, the settings of its processor, and every weight: 16 hexadecimal digits.
+        dim: Length of its embeddings.
+        layer: The layer that its maps are taken at, unless another is asked for.
+        score: What it is asked by default.
+    """
+
+    name: str
+    fingerprint: str
+    dim: int
+    layer: str | None
+    score: str | None
+
+
+def identify(composer: Composer) -> ModelIdentity:
+    """Find out what a model is; embeds one small picture.
+
+    Raises:
+        InputError: It gives no embedding of a picture alone.
+    """
+    dim = embed_pictures(composer, [Image.new("RGB", (64, 64), (127, 127, 127))]).shape[1]
+    return ModelIdentity(composer.name, fingerprint(composer), dim, composer.target_layer, composer.default_score)
+
+
+def fingerprint(composer: Composer) -> str:
+    """A hash of a model's class, the settings of its processor, and every weight, wherever these are."""
+    seen = hashlib.blake2b(digest_size=8)
+    processor = getattr(composer, "processor", None)
+    seen.update(f"{type(composer).__name__} {type(processor).__name__}".encode())
+    for name, value in sorted(getattr(processor, "__dict__", {}).items()):
+        plain = isinstance(value, _SIMPLE) or (
+            isinstance(value, list | tuple) and all(isinstance(item, _SIMPLE) for item in value)
+        )
+        if plain and not name.startswith("_"):
+            seen.update(f" {name}={value}".encode())
+    for name, weight in sorted(composer.state_dict().items()):
+        seen.update(f" {name} {weight.dtype} {tuple(weight.shape)} ".encode())
+        seen.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return seen.hexdigest()
+
+
+def embed_pictures(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
+    """The pictures' own embeddings, as those of targets: what a gallery holds.
+
+    Args:
+        composer: The model, on whatever device; comes back as it was.
+        images: RGB pictures, one batch.
+
+    Returns:
+        ``(B, D)`` float32 on the CPU, of unit length.
+
+    Raises:
+        InputError: It gives no embedding of a picture alone.
+    """
+    with undisturbed(composer, {}), torch.no_grad():
+        rows = [
+            pictures_alone(composer, inputs.tensors) for inputs in prepared(composer, images, ["picture"] * len(images))
+        ]
+        return F.normalize(torch.cat(rows).float(), dim=-1).cpu()
+
+
+def embed_query(composer: Composer, image: Image.Image, text: str) -> tuple[Tensor, list[Note]]:
+    """A picture with a text that changes it, as what is looked for in a gallery.
+
+    Returns:
+        ``(D,)`` float32 on the CPU, of unit length; what the model has to say about the text.
+    """
+    with undisturbed(composer, {}), torch.no_grad():
+        inputs = composer.preprocess([image], [text])
+        output = run(composer, inputs.tensors)
+        return F.normalize(output.embedding.float(), dim=-1)[0].cpu(), list(inputs.notices)
+
+
+def pictures_alone(composer: Composer, tensors: Mapping[str, Tensor]) -> Tensor:
+    """The pictures' own embeddings ``(B, D)``, not of unit length, with as little work as the composer allows.
+
+    Args:
+        composer: The model.
+        tensors: What it takes; whatever the texts are.
+
+    Raises:
+        InputError: It gives no embedding of a picture alone.
+    """
+    stages = stages_of(composer)
+    if stages is not None:
+        device = device_of(composer)
+        return stages.embed(stages.encode_image(tensors["pixel_values"].to(device)))
+    output = run(composer, tensors)
+    if isinstance(output, TwoTowerOutput):
+        return output.image
+    if hasattr(output, "embedding") and hasattr(output, "target"):
+        return run(composer, {**tensors, "target_pixel_values": tensors["pixel_values"]}).target  # type: ignore[no-any-return]
+    raise InputError(
+        f"model {composer.name!r} gives no embedding of a picture alone, so that there is nothing to rank by"
+    )
+
+
+def run(composer: Composer, tensors: Mapping[str, Tensor]) -> Any:
+    """The composer's output, of tensors from wherever they are."""
+    device = device_of(composer)
+    return composer(**{name: value.to(device) for name, value in tensors.items()})
+
+
+def prepared(composer: Composer, images: Sequence[Image.Image], texts: Sequence[str]) -> Iterator[ComposerInputs]:
+    """One batch, or one of each where the model keeps the pictures' shapes and they differ."""
+    try:
+        yield composer.preprocess(images, texts)
+    except InputError:
+        if len(images) == 1:
+            raise
+        for image, text in zip(images, texts, strict=True):
+            yield composer.preprocess([image], [text])

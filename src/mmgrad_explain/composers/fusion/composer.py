@@ -1,0 +1,249 @@
+"""A composer of two parts: a model with two towers, and a method that puts what they give together.
+
+The towers are any :class:`~mmgrad_explain.composers.dual_encoder.DualEncoder`; the methods are those of
+:mod:`~mmgrad_explain.composers.fusion.modules`. The patches that a method reads are the output of the tower's own target layer,
+the last grid before any text is mixed in whose places all have a gradient, and that is where maps are taken.
+"""
+
+from __future__ import annotations
+
+import operator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from mmgrad_explain._system.devices import device_of
+from mmgrad_explain.composers.base import Composer, ComposerInputs
+from mmgrad_explain.composers.files import (
+    CONFIG,
+    SAFETENSORS,
+    fill,
+    fitting,
+    read_own_config,
+    read_weights,
+    write_model,
+)
+from mmgrad_explain.composers.fusion.modules import Picture, Sizes, Text
+from mmgrad_explain.composers.fusion.processor import PROMPT, FusionProcessor
+from mmgrad_explain.composers.fusion.registry import build_fusion, method_of
+from mmgrad_explain.composers.fusion.tower import (
+    changing,
+    explained_layer,
+    laid_out,
+    measure,
+    save_tower,
+    token_layer,
+    two_towers,
+    watching,
+)
+from mmgrad_explain.composers.openclip.files import CONFIG_FILE as OPEN_CLIP_CONFIG
+from mmgrad_explain.composers.reference.network import ComposedOutput
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL import Image
+
+    from mmgrad_explain.composers.dual_encoder import DualEncoder
+    from mmgrad_explain.composers.fusion.modules import Fusion
+
+MODEL_TYPE = "mmgrad_fusion"
+TOWER = "tower"
+"""The folder of the tower, inside the composer's."""
+
+
+class FusionComposer(Composer):
+    """A tower with a method of composed image retrieval on it.
+
+    ``embedding`` is ``f(I, T)``, ``shift`` is ``f(I, T) - f(I, -)``, exactly zero for an empty text, and ``target`` is
+    the target picture as a gallery holds it.
+
+    Args:
+        tower: Pictures and texts to embeddings.
+        method: Name of the method, from :data:`~mmgrad_explain.composers.fusion.registry.METHODS`.
+        fusion: The method, made for this tower.
+        prompt: For a method with a prompt, see :class:`~mmgrad_explain.composers.fusion.processor.FusionProcessor`.
+        name: What the model is called.
+
+    Raises:
+        InputError: If the tower does not give what the method reads.
+    """
+
+    default_score: ClassVar[str | None] = "shift"
+    backbone: tuple[str, ...] = (TOWER,)
+    """The part that was trained before."""
+
+    blank_ids: Tensor
+    blank_mask: Tensor
+
+    def __init__(
+        self, tower: DualEncoder, method: str, fusion: Fusion, *, prompt: str = PROMPT, name: str = "fusion"
+    ) -> None:
+        super().__init__()
+        self.tower = tower
+        self.method = method
+        self.fusion = fusion
+        self.name = name
+        self.processor = FusionProcessor(tower.processor, prompt if "prompt" in fusion.reads else None)
+        ids, mask = (one.to(device_of(tower)) for one in self.processor.blank)
+        self.register_buffer("blank_ids", ids, persistent=False)
+        self.register_buffer("blank_mask", mask, persistent=False)
+        self._patches = explained_layer(tower, fusion.reads)
+        self._tokens = token_layer(tower, fusion.reads)
+        self.target_layer = None if self._patches is None else f"{TOWER}.{self._patches}"
+        if hasattr(tower, "layout_for"):  # not every tower knows
+            self.layout_for = partial(_layout_in, tower)
+
+    def preprocess(
+        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
+    ) -> ComposerInputs:
+        """See :class:`~mmgrad_explain.composers.fusion.processor.FusionProcessor`."""
+        return self.processor(images, texts, targets)
+
+    def forward(
+        self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
+    ) -> ComposedOutput:
+        """Compose pictures with texts.
+
+        Args:
+            pixel_values: Reference pictures as the tower's processor gives them, ``(B, 3, H, W)``.
+            input_ids: Tokens, ``(B, L)``.
+            attention_mask: 1 for tokens, 0 for padding, ``(B, L)``; all 0 is an empty text, which changes nothing.
+            target_pixel_values: Target pictures, like ``pixel_values``.
+        """
+        text = self.encode_text(input_ids, attention_mask)
+        composed = self.compose(self.encode_image(pixel_values), text)
+        if target_pixel_values is None:
+            return composed
+        picture = self.encode_image(target_pixel_values)
+        other = self.compose(picture, text)
+        alone = self.fusion.alone(picture, self._nothing(picture.pooled))
+        return composed._replace(target=alone, target_shift=other.shift, target_composed=other.embedding)
+
+    # ------------------------------------------------------------------------------------------------------- in stages
+
+    def encode_image(self, pixel_values: Tensor) -> Picture:
+        """Pixels ``(B, 3, H, W)`` to unit embeddings and, where the method reads them, patches. Maps are taken here."""
+        wanted = self._patches if "grid" in self.fusion.reads else None
+        with watching(self.tower, wanted) as seen:
+            pooled = self._pooled(self.tower.encode_image(pixel_values))
+        if wanted is None:
+            return Picture(pooled)
+        return Picture(pooled, laid_out(self.tower, seen[0], pixel_values).to(pooled.dtype))
+
+    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Text:
+        """Ids and mask ``(B, L)`` to what the method reads of texts."""
+        mask = attention_mask.bool()
+        if "prompt" in self.fusion.reads:
+            return Text(mask, speak=partial(self._spoken, input_ids, attention_mask))
+        with watching(self.tower, self._tokens) as seen:
+            pooled = self._as_own(self.tower.encode_text(input_ids, attention_mask)[0])
+        return Text(mask, pooled, None if self._tokens is None else seen[0].to(pooled.dtype))
+
+    def compose(self, features: Picture, text: Text) -> ComposedOutput:
+        """Encoded pictures and texts, B of each, to an output without a target."""
+        nothing = self._nothing(features.pooled)
+        before = self.fusion.without_text(features, nothing)
+        shift = (self.fusion(features, text) - before) * text.mask.any(1, keepdim=True)
+        alone = self.fusion.alone(features, nothing) if self.fusion.apart else None
+        return ComposedOutput(before + shift, shift, alone=alone)
+
+    def _pooled(self, features: Tensor) -> Tensor:
+        """Unit embeddings ``(B, D)`` of what the tower's encoder gives, which may be tokens."""
+        if features.ndim == 2:
+            return self._as_own(features)
+        ids, mask = self._blank(len(features))
+        return self._as_own(self.tower.compose(features, self.tower.encode_text(ids, mask)).image)
+
+    def _as_own(self, tensor: Tensor) -> Tensor:
+        return tensor.to(next(self.fusion.parameters()).dtype)
+
+    def _blank(self, count: int) -> tuple[Tensor, Tensor]:
+        return self.blank_ids.expand(count, -1), self.blank_mask.expand(count, -1)
+
+    def _nothing(self, like: Tensor) -> Text:
+        """An empty text for each of ``like``, ``(B, D)``."""
+        ids, mask = self._blank(len(like))
+        words = like.new_zeros(len(like), 1, max(1, self.fusion.sizes.word_width))
+        return Text(words[:, :, 0].bool(), torch.zeros_like(like), words, partial(self._spoken, ids, mask))
+
+    def _spoken(self, input_ids: Tensor, attention_mask: Tensor, word: Tensor) -> Tensor:
+        """Prompts ``(B, L)`` with pseudo-words ``(B, W)`` in their place to unit embeddings ``(B, D)``."""
+        at = self.processor.place or 0
+
+        def put(tokens: Tensor) -> Tensor:
+            return torch.cat([tokens[:, :at], word[:, None].to(tokens.dtype), tokens[:, at + 1 :]], dim=1)
+
+        with changing(self.tower, str(self._tokens), put):
+            return self._as_own(self.tower.encode_text(input_ids, attention_mask)[0])
+
+    # ----------------------------------------------------------------------------------------------------------- files
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config and weights into a folder, made if needed, and the tower into a folder in it."""
+        folder = Path(folder)
+        sizes = vars(self.fusion.sizes)
+        config = {"model_type": MODEL_TYPE, "method": self.method, "sizes": sizes, "options": self.fusion.options}
+        if self.processor.prompt is not None:
+            config["prompt"] = self.processor.prompt
+        write_model(folder, config, self.fusion.state_dict())
+        save_tower(self.tower, folder / TOWER)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, name: str | None = None) -> FusionComposer:
+        """Read what :meth:`save_pretrained` wrote; safetensors only.
+
+        Raises:
+            InputError: If the folder holds no such model, or its weights do not fit its config.
+        """
+        from mmgrad_explain.composers.load import load_composer
+
+        folder = Path(folder)
+        config = read_own_config(folder, MODEL_TYPE)
+        if not (folder / SAFETENSORS).is_file():
+            raise InputError(f"{folder} has no {SAFETENSORS}")
+        if not any((folder / TOWER / file).is_file() for file in (CONFIG, OPEN_CLIP_CONFIG)):
+            raise InputError(f"{folder} has no {TOWER}/{CONFIG}")
+        tower = two_towers(load_composer(folder / TOWER))
+        weights = read_weights(folder)
+        with fitting(folder):
+            sizes = Sizes(**{name: operator.index(size) for name, size in config["sizes"].items()})
+            fusion = fill(lambda: build_fusion(config["method"], sizes, config["options"]), weights)
+        prompt = config.get("prompt", PROMPT)
+        return cls(tower, config["method"], fusion, prompt=prompt, name=name or folder.name).eval()
+
+    @classmethod
+    def from_tower(
+        cls, tower: str | Path | Composer, method: str, *, prompt: str = PROMPT, **options: Any
+    ) -> FusionComposer:
+        """A method with fresh weights on a tower.
+
+        Until it is trained the composer says nothing about what a text changes.
+
+        Args:
+            tower: Folder or hub id of a two-tower model, or the loaded composer.
+            method: ``"tirg"``, ``"tirg-spatial"``, ``"film"``, ``"cross-attention"``, ``"combiner"``, ``"inversion"``
+                or ``"qformer"``.
+            prompt: For ``"inversion"``: a text with ``$`` for the pseudo-word and, after it, ``{text}``.
+            **options: Sizes of the method, see its class.
+
+        Raises:
+            InputError: If there is no such model, method or option, or the model has no two towers.
+        """
+        from mmgrad_explain.composers.load import load_composer
+
+        reads = method_of(method).reads
+        towers = two_towers(tower if isinstance(tower, Composer) else load_composer(tower))
+        fusion = build_fusion(method, measure(towers, reads), options)
+        fusion = fusion.to(device_of(towers))
+        return cls(towers, method, fusion, prompt=prompt, name=f"{method} on {towers.name}").eval()
+
+
+def _layout_in(tower: Any, layer: str, *args: Any, **kwargs: Any) -> Any:
+    """How a layer's output lies on the picture, as its tower has it; None where it has not."""
+    inside = layer.removeprefix(f"{TOWER}.")
+    return None if inside == layer else tower.layout_for(inside, *args, **kwargs)

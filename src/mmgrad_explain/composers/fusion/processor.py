@@ -1,0 +1,86 @@
+"""A tower's processor as training wants it, and texts put into a prompt around a pseudo-word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mmgrad_explain.composers.square_images import SquarePictures
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL import Image
+    from torch import Tensor
+
+    from mmgrad_explain.composers.base import ComposerInputs
+    from mmgrad_explain.images.reading import Placement
+    from mmgrad_explain.notes import Note
+
+PROMPT = "a photo of $ that {text}"
+"""Of Baldrati et al., SEARLE, arXiv 2303.15247."""
+
+_STAND_IN = "it"  # a word of one token nearly everywhere; its embedding is never used
+
+
+class FusionProcessor(SquarePictures):
+    """What a tower's processor does, with texts in a prompt where there is one.
+
+    Args:
+        inner: The tower's processor.
+        prompt: A text with ``$`` for the pseudo-word and, after it, ``{text}``; None for texts as they are.
+
+    Attributes:
+        blank: Ids and mask ``(1, L)`` of an empty text; with a prompt of what stands before the text.
+        place: Where the pseudo-word stands among the tokens of a prompt; None without one.
+
+    Raises:
+        InputError: If the prompt lacks something, or the tokenizer cannot hold a place open in it.
+    """
+
+    def __init__(self, inner: Any, prompt: str | None = None) -> None:
+        self.inner = inner
+        self.prompt = prompt
+        self.place: int | None = None
+        if prompt is None:
+            self.blank: tuple[Tensor, Tensor] = inner.encode_texts([""])
+            return
+        head, dollar, tail = (part.strip() for part in prompt.partition("$"))
+        if not dollar or "$" in tail or tail.count("{text}") != 1 or "{text}" in head:
+            raise InputError(f"prompt must have one $ and, after it, one {{text}}, as {PROMPT!r}; got {prompt!r}")
+        self._head, self._tail = f"{head} {_STAND_IN}".strip(), tail
+        self.blank = inner.encode_texts([self._head])
+        short, long = inner.encode_texts([head, self._head])[0].tolist()
+        self.place = next((at for at, (one, other) in enumerate(zip(short, long, strict=True)) if one != other), 0)
+        if long[: self.place] + long[self.place + 1 :] != short[:-1]:
+            raise InputError(f"prompt: this model's tokenizer cannot put one word after {head!r}: use other words")
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tower's."""
+        return self.inner.tokenizer
+
+    def __call__(
+        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
+    ) -> ComposerInputs:
+        """As the tower's processor does it, see there."""
+        inputs: ComposerInputs = self.inner(images, self.in_prompt(texts), targets)
+        mask = inputs.tensors["attention_mask"]
+        worded = mask.new_tensor([[bool(text.strip())] for text in texts])
+        inputs.tensors["attention_mask"] = mask * worded
+        return inputs
+
+    def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
+        """As the tower's processor does it, see there."""
+        return self.inner.encode_images(images)  # type: ignore[no-any-return]
+
+    def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
+        """Texts, in the prompt, to ids and mask ``(B, L)``. An empty text has no mask."""
+        ids, mask = self.inner.encode_texts(self.in_prompt(texts), notices)
+        return ids, mask * mask.new_tensor([[bool(text.strip())] for text in texts])
+
+    def in_prompt(self, texts: Sequence[str]) -> list[str]:
+        """Texts as the tower reads them, with an ordinary word where the pseudo-word will be."""
+        if self.prompt is None:
+            return list(texts)
+        return [f"{self._head} {self._tail.replace('{text}', text)}" for text in texts]

@@ -1,0 +1,206 @@
+"""open_clip's models as they are saved and shared: ``open_clip_config.json`` with weights beside it.
+
+Taken are CLIP with one of open_clip's own vision transformers or its modified ResNet, CLIP with a timm tower (SigLIP,
+ConvNeXt, EVA, MobileCLIP and others), with open_clip's or a transformers text tower, and the contrastive part of CoCa.
+What is asked is the cosine of picture and text (:mod:`~mmgrad_explain.composers.dual_encoder`). Weights only: no code
+in a folder is ever run.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mmgrad_explain.composers.base import evaluating
+from mmgrad_explain.composers.files import write_model
+from mmgrad_explain.composers.openclip.files import (
+    CONFIG_FILE,
+    WEIGHT_FILES,
+    local_source,
+    read_open_clip_config,
+    text_tower_of,
+)
+from mmgrad_explain.composers.openclip.processor import OpenClipProcessor, open_clip_tokenizer, transform_and_tokenizer
+from mmgrad_explain.composers.towers.framing import framing_of, open_clip_framing
+from mmgrad_explain.composers.towers.timm_layers import GridLayer, find_grid_layer
+from mmgrad_explain.composers.towers.tower import TowerComposer
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+
+class OpenClipComposer(TowerComposer):
+    """A model of open_clip with its own preprocessing and tokenizer.
+
+    Args:
+        model: Of open_clip.
+        processor: For it.
+        name: What it is called.
+        config: What its folder's ``open_clip_config.json`` holds; without it the model cannot be saved.
+
+    Raises:
+        InputError: If its vision tower pools in a way that leaves no layer to explain.
+    """
+
+    def __init__(
+        self, model: Any, processor: OpenClipProcessor, name: str, config: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.processor = processor
+        self.name = name
+        self.config = config
+        layer = grid_layer_of(model.visual, processor.framing.size)
+        self.explain_at(replace(layer, name=f"model.visual.{layer.name}"), processor.framing.size)
+
+    def encode_image(self, pixel_values: Tensor) -> Tensor:
+        """Pictures ``(B, 3, H, W)`` to unit embeddings ``(B, D)``."""
+        features: Tensor = self.model.encode_image(pixel_values.to(_dtype_of(self.model.visual))).float()
+        if features.ndim == 3:  # of an attention pooling with a single query
+            features = features[:, 0]
+        return F.normalize(features, dim=-1)
+
+    def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:  # noqa: ARG002  (the ids say it all)
+        """Ids ``(B, L)``, filled up to the model's length, to unit embeddings ``(B, D)``."""
+        return F.normalize(self.model.encode_text(input_ids).float(), dim=-1)
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, name: str) -> OpenClipComposer:
+        """Read a folder as ``open_clip.push_to_hf_hub`` and its hub have it.
+
+        Args:
+            folder: With ``open_clip_config.json`` and one of :data:`~mmgrad_explain.composers.openclip.files.WEIGHT_FILES`.
+            name: What the model is called.
+
+        Raises:
+            InputError: If something is missing or damaged, the weights do not fit, or open_clip is not installed.
+        """
+        try:
+            import open_clip  # noqa: F401
+        except ImportError as error:
+            message = f"{name} is a model of open_clip, which cannot be imported ({error})"
+            raise InputError(f'{message}: pip install "mmgrad-explain[openclip]"') from error
+        config = read_open_clip_config(folder)
+        model = _build(config["model_cfg"], folder)
+        given = {key: value for key, value in (config.get("preprocess_cfg") or {}).items() if value is not None}
+        framing = open_clip_framing({**given, "size": model.visual.image_size})
+        tokenizer = open_clip_tokenizer(config["model_cfg"].get("text_cfg") or {}, folder)
+        return cls(model, OpenClipProcessor(framing, tokenizer), name, config).eval()
+
+    @classmethod
+    def from_memory(cls, model: Any, processor: Any, name: str) -> OpenClipComposer:
+        """Take a model of open_clip as it is.
+
+        Args:
+            model: As open_clip's factory gives it.
+            processor: The transform of evaluation and the tokenizer, in any order.
+            name: What the model is called.
+
+        Raises:
+            InputError: If one is missing, does not fit the model, or cannot be undone on the map.
+        """
+        transform, tokenizer = transform_and_tokenizer(processor, model)
+        framing, side = framing_of(transform), model.visual.image_size
+        size = (side, side) if isinstance(side, int) else tuple(side)
+        if framing.size != size:
+            given, taken = (" x ".join(map(str, one)) for one in (framing.size, size))
+            raise InputError(
+                f"processor: the transform gives pictures of {given} pixels, the model takes {taken}: take its own"
+            )
+        return cls(model, OpenClipProcessor(framing, tokenizer), name)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config, weights and, where it is one of transformers, the tokenizer into a folder, made if needed.
+
+        Raises:
+            InputError: If the model was handed in without its config.
+        """
+        if self.config is None:
+            raise InputError(f"{self.name} cannot be saved: hand in what its {CONFIG_FILE} holds as config=")
+        folder = Path(folder)
+        write_model(folder, self.config, self.model.state_dict(), (CONFIG_FILE, WEIGHT_FILES[0]))
+        self.processor.save_tokenizer(folder)
+
+
+def _dtype_of(visual: Any) -> torch.dtype:
+    """What a vision tower's pictures must be; in a model of half precision its norms may be in full."""
+    weighted = (module for module in visual.modules() if isinstance(module, nn.Conv2d | nn.Linear))
+    return next(module.weight.dtype for module in weighted)
+
+
+def grid_layer_of(visual: Any, input_size: tuple[int, int]) -> GridLayer:
+    """The layer of a vision tower of open_clip that is explained by default.
+
+    Where a class token stands for the picture, the input of the last attention; where all tokens are pooled, the last
+    normalised ones; of a ResNet the last feature map; a timm tower is asked itself.
+
+    Args:
+        visual: The tower.
+        input_size: (H, W), pixels.
+
+    Raises:
+        InputError: If it gives no single embedding, or a timm tower does not say how its features lie.
+    """
+    if hasattr(visual, "trunk"):
+        with evaluating(visual):
+            return find_grid_layer(visual, input_size, "trunk")[0]
+    if hasattr(visual, "attnpool"):
+        return GridLayer("layer4", "nchw", (input_size[0] // 32, input_size[1] // 32))
+    last = f"transformer.resblocks.{len(visual.transformer.resblocks) - 1}"
+    if visual.attn_pool is not None:
+        contrastive = visual.attn_pool_contrastive is not None and visual.attn_pool_type == "parallel"
+        name = f"{'attn_pool_contrastive' if contrastive else 'attn_pool'}.ln_k"
+    elif visual.pool_type == "tok":
+        name = f"{last}.ln_1"
+    elif visual.pool_type == "avg":
+        name = last if visual.final_ln_after_pool else "ln_post"
+    else:
+        raise InputError("this open_clip model does not pool its patches into one embedding: it cannot be explained")
+    height, width = visual.grid_size
+    return GridLayer(name, "tokens", (height, width), tokens=1 + height * width, prefix=1)
+
+
+def _fetched(name: str) -> Path:
+    """The config of a text tower that neither the folder nor this machine has."""
+    from mmgrad_explain.composers.load import fetch
+
+    return fetch(name, ["config.json"], "put its config.json into the model's folder")
+
+
+def _build(model_config: Mapping[str, Any], folder: Path) -> Any:
+    """The model with its weights, in float32 and eval mode."""
+    from open_clip.coca_model import CoCa
+    from open_clip.factory import load_checkpoint
+    from open_clip.model import CLIP, CustomTextCLIP
+
+    config = json.loads(json.dumps(model_config))
+    text, vision = config.get("text_cfg") or {}, config.get("vision_cfg") or {}
+    if ":" in str(vision.get("timm_model_name") or ""):
+        raise InputError(
+            f"{folder}: a model's config must not load weights from elsewhere ({vision['timm_model_name']})"
+        )
+    if isinstance(text.get("hf_model_name"), str):
+        beside = folder if text_tower_of(folder) else local_source(text["hf_model_name"], folder)
+        text["hf_model_name"] = str(beside or _fetched(text["hf_model_name"]))
+    text["hf_model_pretrained"] = vision["timm_model_pretrained"] = False
+    custom = bool(config.pop("custom_text", False) or text.get("hf_model_name"))
+    kind = (CoCa if "multimodal_cfg" in config else CustomTextCLIP) if custom else CLIP
+    weights = next((folder / file for file in WEIGHT_FILES if (folder / file).is_file()), None)
+    if weights is None:
+        raise InputError(f"{folder} has no weights of open_clip: expected {WEIGHT_FILES[0]} (or {WEIGHT_FILES[2]})")
+    try:
+        model = kind(**config)
+        load_checkpoint(model, str(weights), strict=True, weights_only=True)
+    except Exception as error:  # timm, transformers, pickle and safetensors raise all sorts of things
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{folder} cannot be loaded as a model of open_clip: {reason}") from error
+    return model.float().eval()

@@ -1,0 +1,129 @@
+"""The reference CIR model as a composer, read from a folder without importing transformers or timm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mmgrad_explain.composers.base import Composer, ComposerInputs
+from mmgrad_explain.composers.familiarity import Familiarity
+from mmgrad_explain.composers.files import fill, fitting, read_own_config, read_weights
+from mmgrad_explain.composers.reference.build import MODEL_TYPE, PREFIX, build_network, network_config
+from mmgrad_explain.composers.reference.network import ComposedOutput
+from mmgrad_explain.composers.reference.processor import ReferenceProcessor
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL import Image
+    from torch import Tensor
+
+    from mmgrad_explain.composers.reference.network import ReferenceNetwork
+
+
+class ReferenceComposer(Composer):
+    """The reference CIR network with its processor.
+
+    The map is taken at ``network.features``, the feature grid before any text is mixed in; the default score is the
+    text shift, which needs no target.
+    """
+
+    target_layer = "network.features"
+    pooling_layer = "network.shift.pooling.where"
+    context_layer = "network.shift.context.where"
+    described_layers = (
+        "network.visual.conv1",
+        "network.visual.layer1",
+        "network.visual.layer2",
+        "network.visual.layer3",
+        "network.neck",
+    )
+    default_score: ClassVar[str | None] = "shift"
+
+    def __init__(self, network: ReferenceNetwork, processor: ReferenceProcessor, name: str = "reference") -> None:
+        super().__init__()
+        self.network = network
+        self.processor = processor
+        self.name = name
+
+    def preprocess(
+        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
+    ) -> ComposerInputs:
+        """See :class:`~mmgrad_explain.composers.reference.processor.ReferenceProcessor`."""
+        return self.processor(images, texts, targets)
+
+    def forward(
+        self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
+    ) -> ComposedOutput:
+        """See :class:`~mmgrad_explain.composers.reference.network.ReferenceNetwork`."""
+        return self.network(pixel_values, input_ids, attention_mask, target_pixel_values)  # type: ignore[no-any-return]
+
+    # ------------------------------------------------------------------------------------------------------- in stages
+
+    @property
+    def feature_width(self) -> int:
+        """Channels of the feature grid."""
+        return self.network.config.feature_width
+
+    @property
+    def embed_dim(self) -> int:
+        """Length of the embeddings."""
+        return self.network.config.embed_dim
+
+    def encode_image(self, pixel_values: Tensor) -> Tensor:
+        """Pixels ``(B, 3, S, S)``, normalised, to the feature grid ``(B, C, S / 4, S / 4)``."""
+        return self.network.encode_image(pixel_values)
+
+    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+        """Ids and mask ``(B, L)`` to word vectors ``(B, L, W)``, sentences ``(B, W)`` and the mask."""
+        mask = attention_mask.bool()
+        return *self.network.text(input_ids, mask), mask
+
+    def compose(self, features: Tensor, text: tuple[Tensor, ...]) -> ComposedOutput:
+        """Grids and encoded texts, B of each, to an output without a target. The maps are taken here."""
+        identity, shift = self.network.compose(features, *text)
+        return ComposedOutput(identity + shift, shift)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """The pictures' own embeddings, ``(B, D)``."""
+        return self.network.embed(features)
+
+    def shift(self, features: Tensor, text: tuple[Tensor, ...]) -> Tensor:
+        """What the texts change in them, ``(B, D)``."""
+        return self.network.shift(features, *text)  # type: ignore[no-any-return]
+
+    def feature_grid(self, features: Tensor) -> Tensor:
+        """The features are a grid, ``(B, C, h, w)``."""
+        return features
+
+    @classmethod
+    def from_memory(cls, model: Any, processor: Any, name: str) -> ReferenceComposer:
+        """Take a :class:`~mmgrad_explain.composers.reference.transformers_model.ReferenceModel` as it is.
+
+        Raises:
+            InputError: If the processor is missing.
+        """
+        if not isinstance(processor, ReferenceProcessor):
+            raise InputError("processor: give the model's own: processor=ReferenceProcessor.from_pretrained(folder)")
+        return cls(model.network, processor, name)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, name: str | None = None) -> ReferenceComposer:
+        """Read a folder that ``ReferenceModel.save_pretrained`` and the processor's wrote.
+
+        Raises:
+            InputError: If the folder holds no reference model, or its weights do not fit its config.
+        """
+        folder = Path(folder)
+        config = read_own_config(folder, MODEL_TYPE)
+        weights = {key.removeprefix(PREFIX): value for key, value in read_weights(folder).items()}
+        with fitting(folder):
+            sizes = network_config(config)
+            network = fill(lambda: build_network(sizes), weights)
+        processor = ReferenceProcessor.from_pretrained(folder)
+        if processor.image_size != sizes.image_size:
+            raise InputError(f"{folder}: its processor and its network have different image_size")
+        composer = cls(network, processor, name or folder.name).eval()
+        composer.familiarity = Familiarity.load(folder)
+        return composer

@@ -1,0 +1,395 @@
+"""The reference composer's network, in plain torch.
+
+Image and text in, composed embedding out::
+
+    z(I, T) = z_id(A) + D(A, T)        A = features(I), the spatial grid before any text is mixed in
+
+``z_id`` says what the picture is, ``D`` says what the text changes in it. Without words ``D`` is exactly zero, so a
+gallery picture is embedded by the same network with an empty text.
+
+The visual backbone is timm's (see :mod:`mmgrad_explain.composers.reference.transformers_model`). timm takes over a second to import, so
+the bundled weights run on :class:`PlainResNet`, the same layers under the same names; a test holds the two equal.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmgrad_explain._system.reading import shown
+from mmgrad_explain.errors import InputError
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of :class:`ReferenceNetwork`.
+
+    Attributes:
+        image_size: Side of the square input, pixels.
+        vocab_size: Number of words the tokenizer knows, padding and unknown included.
+        max_words: Longest text, tokens.
+        text_width: Width of the text encoder and of the composer.
+        text_layers: Transformer blocks of the text encoder.
+        heads: Attention heads of text encoder and composer.
+        feature_width: Channels of the feature grid that is explained.
+        embed_dim: Length of the embeddings.
+        backbone: Name of a timm model that offers ``features_only``.
+        backbone_options: Options handed to ``timm.create_model``; ``groups`` stands for GroupNorm with so many groups.
+    """
+
+    image_size: int = 96
+    vocab_size: int = 128
+    max_words: int = 24
+    text_width: int = 96
+    text_layers: int = 2
+    heads: int = 4
+    feature_width: int = 96
+    embed_dim: int = 128
+    backbone: str = "resnet10t"
+    backbone_options: dict[str, Any] = field(
+        default_factory=lambda: {"layers": [1, 2, 2, 1], "channels": [32, 64, 128, 128], "stem_width": 16, "groups": 4}
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "vocab_size", "max_words", "text_width", "text_layers", "heads", "feature_width",
+                     "embed_dim"):  # fmt: skip
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise InputError(f"{name} must be a whole number from 1 on, not {shown(value)}")
+        if self.text_width % self.heads or not isinstance(self.backbone_options, dict):
+            raise InputError("heads must divide text_width, and backbone_options be names with values")
+
+    @property
+    def grid(self) -> int:
+        """Side of the feature grid: a quarter of the input's."""
+        return self.image_size // 4
+
+
+class ComposedOutput(NamedTuple):
+    """What the network gives back.
+
+    Attributes:
+        embedding: Composed embedding of the reference and the text, ``(B, D)``, not normalised.
+        shift: What the text changes in it, ``(B, D)``: ``embedding - embedding without text``.
+        target: Embedding of the target picture alone, ``(B, D)``, or None without a target.
+        target_shift: What the text changes in the target's embedding, ``(B, D)``, or None without a target.
+        target_composed: The target composed with the text as well, ``(B, D)``, or None without a target.
+        alone: Embedding of the reference picture alone, as a gallery holds it, ``(B, D)``; None where that is
+            ``embedding - shift``.
+    """
+
+    embedding: Tensor
+    shift: Tensor
+    target: Tensor | None = None
+    target_shift: Tensor | None = None
+    target_composed: Tensor | None = None
+    alone: Tensor | None = None
+
+
+def reference_alone(output: Any) -> Tensor:
+    """The embeddings of the reference pictures alone, ``(B, D)``, as a gallery holds them and as ``target`` is one.
+
+    Args:
+        output: Of any composer, with ``embedding`` and ``shift``.
+    """
+    alone = getattr(output, "alone", None)
+    return output.embedding - output.shift if alone is None else alone  # type: ignore[no-any-return]
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with GroupNorm and a shortcut, named as timm names them."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int, groups: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.GroupNorm(groups, channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.GroupNorm(groups, channels)
+        self.downsample: nn.Module | None = None
+        if stride > 1 or in_channels != channels:
+            pool = nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False) if stride > 1 else nn.Identity()
+            self.downsample = nn.Sequential(
+                pool, nn.Conv2d(in_channels, channels, 1, bias=False), nn.GroupNorm(groups, channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, in_channels, h, w) -> (B, channels, h / stride, w / stride)``."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(x)) + shortcut)
+
+
+class PlainResNet(nn.Module):
+    """The first three stages of timm's ``resnet10t`` with GroupNorm; state dicts are interchangeable.
+
+    Args:
+        layers: Blocks of each stage; a fourth entry, as timm wants one, is left out.
+        channels: Channels of each stage, likewise.
+        stem_width: Half the stem's output channels.
+        groups: Groups of every GroupNorm.
+    """
+
+    def __init__(self, layers: list[int], channels: list[int], stem_width: int, groups: int) -> None:
+        super().__init__()
+        first = 3 * (stem_width // 4)
+        self.conv1 = nn.Sequential(
+            nn.Conv2d(3, first, 3, 2, 1, bias=False), nn.GroupNorm(groups, first), nn.ReLU(),
+            nn.Conv2d(first, stem_width, 3, 1, 1, bias=False), nn.GroupNorm(groups, stem_width), nn.ReLU(),
+            nn.Conv2d(stem_width, 2 * stem_width, 3, 1, 1, bias=False),
+        )  # fmt: skip
+        self.bn1 = nn.GroupNorm(groups, 2 * stem_width)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        width = 2 * stem_width
+        for stage, (depth, out) in enumerate(zip(layers[:3], channels[:3], strict=True), start=1):
+            blocks = [
+                BasicBlock(width if i == 0 else out, out, 2 if stage > 1 and i == 0 else 1, groups)
+                for i in range(depth)
+            ]
+            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+            width = out
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """``(B, 3, H, W)`` to three maps at strides 4, 8 and 16."""
+        x = self.maxpool(F.relu(self.bn1(self.conv1(pixels))))
+        maps = []
+        for stage in (1, 2, 3):
+            x = self.get_submodule(f"layer{stage}")(x)
+            maps.append(x)
+        return maps
+
+
+class Attention(nn.Module):
+    """Multi-head attention written out, because the fused kernels have no second derivative."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """``x`` (B, N, W) looks at ``memory`` (B, L, W) where ``mask`` (B, L) is true."""
+        batch, _, width = x.shape
+        split = (batch, -1, self.heads, width // self.heads)
+        query = self.query(x).view(split).transpose(1, 2)
+        key, value = (part.reshape(split).transpose(1, 2) for part in self.key_value(memory).chunk(2, dim=-1))
+        logits = query @ key.transpose(-1, -2) * split[-1] ** -0.5
+        logits = logits.masked_fill(~mask[:, None, None, :], torch.finfo(logits.dtype).min)
+        mixed = logits.softmax(-1) @ value
+        return self.out(mixed.transpose(1, 2).reshape(batch, -1, width))  # type: ignore[no-any-return]
+
+
+class TextBlock(nn.Module):
+    """A pre-norm transformer block."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """``(B, L, W) -> (B, L, W)``."""
+        y = self.norm1(x)
+        x = x + self.attention(y, y, mask)
+        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+
+
+class TextEncoder(nn.Module):
+    """Word embeddings, positions, a few transformer blocks."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.words = nn.Embedding(config.vocab_size, config.text_width, padding_idx=0)
+        self.positions = nn.Parameter(torch.randn(config.max_words, config.text_width) * 0.02)
+        self.blocks = nn.ModuleList(TextBlock(config.text_width, config.heads) for _ in range(config.text_layers))
+        self.norm = nn.LayerNorm(config.text_width)
+
+    def forward(self, input_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Ids and mask ``(B, L)`` to word vectors ``(B, L, W)`` and their mean ``(B, W)``."""
+        x = self.words(input_ids) + self.positions[: input_ids.shape[1]]
+        for block in self.blocks:
+            x = block(x, mask)
+        x = self.norm(x)
+        weights = mask[..., None].to(x.dtype)
+        return x, (x * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+
+
+class Neck(nn.Module):
+    """Three backbone maps to one grid at stride 4 (a small feature pyramid), with learned positions."""
+
+    def __init__(self, channels: list[int], width: int, grid: int, groups: int = 8) -> None:
+        super().__init__()
+        mix = 0.1 * torch.randn(width, PLACE_CODES)
+        self.positions = nn.Parameter((mix @ place_codes(grid // 2, mix).T).view(width, grid // 2, grid // 2))
+        self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
+        self.smooth = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 3, 1, 1))
+        self.project = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 1), nn.ReLU())
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Maps at strides 4, 8, 16 to ``(B, width, H / 4, W / 4)``, non-negative."""
+        fine, middle, coarse = (lateral(m) for lateral, m in zip(self.lateral, maps, strict=True))
+        middle = self.smooth(middle + F.interpolate(coarse, size=middle.shape[-2:], mode="nearest") + self.positions)
+        return self.project(fine + F.interpolate(middle, size=fine.shape[-2:], mode="bilinear"))  # type: ignore[no-any-return]
+
+
+PLACE_CODES = 10
+
+
+def place_codes(side: int, like: Tensor) -> Tensor:
+    """Where the tokens of a square grid lie: row and column, and two waves of each, ``(side * side, PLACE_CODES)``.
+
+    Args:
+        side: Tokens in a row.
+        like: Gives the type and the device.
+    """
+    axis = (torch.arange(side, dtype=like.dtype, device=like.device) + 0.5) / side * 2 - 1
+    waves = [axis, *(wave(math.pi * n * axis) for n in (1, 2) for wave in (torch.sin, torch.cos))]
+    return torch.cat([torch.stack(torch.meshgrid(wave, wave, indexing="ij")).flatten(1) for wave in waves]).T
+
+
+class Places(nn.Module):
+    """Tells every token of a square grid where it lies.
+
+    Args:
+        width: Of the tokens.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(PLACE_CODES, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """``(B, side * side, W) -> (B, side * side, W)``."""
+        return tokens + self.project(place_codes(math.isqrt(tokens.shape[1]), tokens))  # type: ignore[no-any-return]
+
+
+class Pooling(nn.Module):
+    """Attention pooling whose query is the sentence: where to look, and what is seen there.
+
+    Attributes:
+        where: An ``Identity`` that the attention's logits go through, ``(B, heads, tokens)``: a named place to hook.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.where = nn.Identity()
+
+    def forward(self, x: Tensor, sentence: Tensor) -> Tensor:
+        """Tokens ``(B, N, W)`` and a sentence ``(B, W)`` to what is seen, ``(B, W)``."""
+        split = (*x.shape[:2], self.heads, -1)
+        query = self.query(sentence).view(x.shape[0], 1, self.heads, -1)
+        attention = self.where((self.key(x).view(split) * query).sum(-1).transpose(1, 2)).softmax(-1)
+        return (attention[..., None] * self.value(x).view(split).transpose(1, 2)).sum(2).flatten(1)  # type: ignore[no-any-return]
+
+
+class ShiftComposer(nn.Module):
+    """``D(A, T)``: what a text changes in a picture's embedding.
+
+    Image tokens (the features, 2x2 averaged) look at the words (one cross-attention). A first pooling finds what else
+    the sentence speaks of, each token hears of it ("left of the ring": where is the ring?), and a second pooling looks
+    at what is changed. An MLP on what it sees and the sentence gives the shift.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        width = config.text_width
+        self.places = Places(config.feature_width)
+        self.project = nn.Linear(config.feature_width, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = Attention(width, config.heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.context = Pooling(width, config.heads)
+        self.hear = nn.Linear(2 * width, 2 * width)
+        self.token = nn.Linear(width, 2 * width)
+        self.update = nn.Linear(2 * width, width)
+        self.norm3 = nn.LayerNorm(width)
+        self.pooling = Pooling(width, config.heads)
+        self.mlp = nn.Sequential(
+            nn.Linear(2 * width, 4 * width), nn.GELU(),
+            nn.Linear(4 * width, 4 * width), nn.GELU(),
+            nn.Linear(4 * width, config.embed_dim),
+        )  # fmt: skip
+
+    def forward(self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor) -> Tensor:
+        """Features ``(B, C, g, g)``, words ``(B, L, W)``, sentence ``(B, W)``, mask ``(B, L)`` to ``(B, D)``."""
+        x = self.project(self.places(F.avg_pool2d(features, 2).flatten(2).transpose(1, 2)))
+        x = self.norm2(x + self.attention(self.norm1(x), words, mask))
+        heard = self.hear(torch.cat([self.context(x, sentence), sentence], dim=-1))
+        x = self.norm3(x + self.update(F.gelu(self.token(x) + heard[:, None])))
+        shift = self.mlp(torch.cat([self.pooling(x, sentence), sentence], dim=-1))
+        return shift * mask.any(1, keepdim=True)  # type: ignore[no-any-return]
+
+
+class ReferenceNetwork(nn.Module):
+    """Backbone, neck, text encoder and composer put together.
+
+    Args:
+        config: Sizes.
+        visual: The backbone: pixels to three maps at strides 4, 8, 16.
+        visual_channels: Channels of those maps.
+    """
+
+    def __init__(self, config: NetworkConfig, visual: nn.Module, visual_channels: list[int]) -> None:
+        super().__init__()
+        self.config = config
+        self.visual = visual
+        self.neck = Neck(visual_channels, config.feature_width, config.grid)
+        self.features = nn.Identity()
+        self.places = Places(config.feature_width)
+        self.identity = nn.Sequential(
+            nn.Linear(config.feature_width, 256), nn.GELU(), nn.Linear(256, 256), nn.GELU()
+        )  # fmt: skip
+        self.position_gain = nn.Linear(PLACE_CODES, 256)
+        self.identity_out = nn.Linear(256, config.embed_dim)
+        self.text = TextEncoder(config)
+        self.shift = ShiftComposer(config)
+        self.logit_scale = nn.Parameter(torch.tensor(2.66))
+
+    def encode_image(self, pixel_values: Tensor) -> Tensor:
+        """Pixels ``(B, 3, S, S)``, normalised, to the feature grid ``(B, C, S / 4, S / 4)``."""
+        return self.neck(self.visual(pixel_values))  # type: ignore[no-any-return]
+
+    def compose(self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """``z_id`` and ``D`` of feature grids and encoded texts, each ``(B, D)``. The maps are taken here."""
+        features = self.features(features)
+        return self.embed(features), self.shift(features, words, sentence, mask)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """``z_id``: the embedding of a picture alone, ``(B, D)``.
+
+        What each token holds is weighted by where it lies before the mean over the tokens: a moved object is seen.
+        """
+        tokens = self.identity(self.places(F.avg_pool2d(features, 2).flatten(2).transpose(1, 2)))
+        gain = 1 + self.position_gain(place_codes(math.isqrt(tokens.shape[1]), features))
+        return self.identity_out((tokens * gain).mean(1))  # type: ignore[no-any-return]
+
+    def forward(
+        self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
+    ) -> ComposedOutput:
+        """Compose pictures with texts.
+
+        Args:
+            pixel_values: Reference pictures, ``(B, 3, S, S)``, normalised.
+            input_ids: Words, ``(B, L)``.
+            attention_mask: 1 for words, 0 for padding, ``(B, L)``.
+            target_pixel_values: Target pictures, like ``pixel_values``.
+        """
+        mask = attention_mask.bool()
+        words, sentence = self.text(input_ids, mask)
+        identity, shift = self.compose(self.encode_image(pixel_values), words, sentence, mask)
+        if target_pixel_values is None:
+            return ComposedOutput(identity + shift, shift)
+        target, target_shift = self.compose(self.encode_image(target_pixel_values), words, sentence, mask)
+        return ComposedOutput(identity + shift, shift, target, target_shift, target + target_shift)

@@ -1,0 +1,61 @@
+"""The reference CIR model as a transformers model.
+
+This is the face for training and sharing: ``save_pretrained``, ``from_pretrained``, any timm backbone. For explaining,
+:class:`~mmgrad_explain.composers.reference.composer.ReferenceComposer` reads the same folders and starts faster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from transformers import PretrainedConfig, PreTrainedModel
+
+from mmgrad_explain.composers.reference.build import MODEL_TYPE, network_config, timm_backbone
+from mmgrad_explain.composers.reference.network import ComposedOutput, NetworkConfig, ReferenceNetwork
+from mmgrad_explain.composers.reference.processor import ReferenceProcessor
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["ReferenceConfig", "ReferenceModel", "ReferenceProcessor"]
+
+
+class ReferenceConfig(PretrainedConfig):  # type: ignore[misc]
+    """Config of :class:`ReferenceModel`; the fields are those of ``NetworkConfig`` in ``composers/network.py``."""
+
+    model_type = MODEL_TYPE
+
+    def __init__(self, **kwargs: Any) -> None:
+        defaults = asdict(NetworkConfig())
+        for name in defaults:
+            setattr(self, name, kwargs.pop(name, defaults[name]))
+        super().__init__(**kwargs)
+
+
+class ReferenceModel(PreTrainedModel):  # type: ignore[misc]
+    """The reference CIR network with a timm backbone.
+
+    Args:
+        config: Sizes and backbone.
+    """
+
+    config_class = ReferenceConfig
+    base_model_prefix = "network"
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: ReferenceConfig) -> None:
+        super().__init__(config)
+        sizes = network_config(config.to_dict())
+        visual, channels = timm_backbone(sizes)
+        self.network = ReferenceNetwork(sizes, visual, channels)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Keep torch's and timm's own initialisation."""
+
+    def forward(
+        self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
+    ) -> ComposedOutput:
+        """See :meth:`mmgrad_explain.composers.reference.network.ReferenceNetwork.forward`."""
+        return self.network(pixel_values, input_ids, attention_mask, target_pixel_values)  # type: ignore[no-any-return]

@@ -24,7 +24,7 @@ from PIL import Image
 
 from mmgrad_explain.composers.familiarity import strangeness_of
 from mmgrad_explain.composers.load import load_composer
-from mmgrad_explain.data.scenes import SceneOptions, scenes
+from mmgrad_explain.data.scenes.scene import SceneOptions, scenes
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.metrics.report import environment_line, interval, markdown_table
 from mmgrad_explain.training.familiarity_fit import KINDS_OF_SCENES, SIZES, every_kind_of_scene

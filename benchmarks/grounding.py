@@ -30,7 +30,7 @@ import torch
 from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain.attention import WEIGHTINGS
 from mmgrad_explain.composers.load import load_composer
-from mmgrad_explain.data.scene_options import SceneOptions
+from mmgrad_explain.data.scenes.options import SceneOptions
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.metrics.report import (
     environment,

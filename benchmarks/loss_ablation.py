@@ -26,8 +26,9 @@ from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.network import NetworkConfig, ReferenceNetwork
 from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 from mmgrad_explain.composers.reference.tokenizer import build_tokenizer
-from mmgrad_explain.data.scene_text import VOCABULARY
-from mmgrad_explain.data.scenes import SceneOptions
+from mmgrad_explain.data.batches.scenes import SceneBatch, scene_batch
+from mmgrad_explain.data.scenes.scene import SceneOptions
+from mmgrad_explain.data.scenes.text import VOCABULARY
 from mmgrad_explain.grounding import AttentionGroundingLoss, dead_maps, grounding_targets, partner_masks
 from mmgrad_explain.metrics.localization import (
     contrast_accuracy,
@@ -36,7 +37,6 @@ from mmgrad_explain.metrics.localization import (
     pointing_game,
 )
 from mmgrad_explain.metrics.report import environment_line, markdown_table, mean_and_spread
-from mmgrad_explain.training.scene_batches import SceneBatch, scene_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

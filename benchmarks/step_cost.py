@@ -141,7 +141,7 @@ def clip(options: argparse.Namespace) -> dict[str, Step]:
 
 def reference(options: argparse.Namespace) -> dict[str, Step]:
     """The reference model with the losses of its own training, on a batch of scenes."""
-    from mmgrad_explain.training.batches import encode
+    from mmgrad_explain.data.batches.batch import encode
     from mmgrad_explain.training.config_file import load_config
     from mmgrad_explain.training.models import image_size_of, starting_composer
     from mmgrad_explain.training.objective import GroundedObjective

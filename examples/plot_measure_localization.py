@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mmgrad_explain import explain, load_composer
-from mmgrad_explain.data.scenes import scenes
+from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.images.overlay import blend, contour, panel
 from mmgrad_explain.metrics.floors import best_fixed_point, chance, image_centre
 from mmgrad_explain.metrics.localization import energy_inside, intersection_over_union, pointing_game

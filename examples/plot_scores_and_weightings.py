@@ -18,7 +18,7 @@ from PIL import Image
 
 from mmgrad_explain import MMGrad, explain, load_composer
 from mmgrad_explain.attention.weighting import WEIGHTINGS
-from mmgrad_explain.data.scenes import scenes
+from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.images.overlay import blend, colorize, contour, panel
 from mmgrad_explain.images.reading import fit
 from mmgrad_explain.metrics.faithfulness import rank_correlation

@@ -14,8 +14,8 @@ from pathlib import Path
 from PIL import Image
 
 from mmgrad_explain import Gallery, InputError
-from mmgrad_explain.data.edit_ops import grown
-from mmgrad_explain.data.scenes import scenes
+from mmgrad_explain.data.edits.operations import grown
+from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.images.overlay import panel
 
 work = tempfile.TemporaryDirectory()

@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmgrad_explain import AttentionGroundingLoss, Layout, MMGrad, candidate_layers
-from mmgrad_explain.data.scenes import LABELS, scenes
+from mmgrad_explain.data.scenes.scene import LABELS, scenes
 from mmgrad_explain.images.overlay import blend, panel
 
 torch.manual_seed(0)

@@ -58,7 +58,7 @@ SIZES = {
 @pytest.fixture(scope="session")
 def tokenizer():
     from mmgrad_explain.composers.reference.tokenizer import build_tokenizer
-    from mmgrad_explain.data.scene_text import VOCABULARY
+    from mmgrad_explain.data.scenes.text import VOCABULARY
 
     return build_tokenizer(VOCABULARY)
 

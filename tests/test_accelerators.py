@@ -11,7 +11,7 @@ from mmgrad_explain import explain, load_composer
 from mmgrad_explain.cli.main import main
 from mmgrad_explain.composers.embedding import embed_pictures, embed_query
 from mmgrad_explain.composers.stand_ins.stand_in import KINDS, stand_in
-from mmgrad_explain.data.scenes import scenes
+from mmgrad_explain.data.scenes.scene import scenes
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

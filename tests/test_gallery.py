@@ -14,7 +14,7 @@ from PIL import Image
 from mmgrad_explain import gallery as gallery_module
 from mmgrad_explain.composers.embedding import embed_pictures, embed_query, fingerprint, identify
 from mmgrad_explain.composers.load import load_composer
-from mmgrad_explain.data.scenes import scenes
+from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explaining import explain
 from mmgrad_explain.gallery import Gallery

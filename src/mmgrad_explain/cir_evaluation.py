@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mmgrad_explain.composers.base import Composer
-    from mmgrad_explain.data.cir_sets import CirSet, CirTriplet
+    from mmgrad_explain.data.cir.records import CirSet, CirTriplet
     from mmgrad_explain.metrics.protocols import Protocol as CirProtocol
 
 METHODS = ("model", "image only", "text only")

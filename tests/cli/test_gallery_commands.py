@@ -10,7 +10,7 @@ from PIL import Image
 
 from mmgrad_explain.cli import index, retrieve
 from mmgrad_explain.cli.main import HelpfulParser
-from mmgrad_explain.data.scenes import scenes
+from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.errors import InputError, OutputExistsError
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain.data.scenes import scenes
+from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.errors import InputError
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from mmgrad_explain.composers import bundled as choosing
 from mmgrad_explain.composers.bundled import choose_bundled, choose_by_pictures, spread
 from mmgrad_explain.composers.load import BUNDLED, load_composer
-from mmgrad_explain.data.scenes import scenes
+from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.errors import InputError
 
 

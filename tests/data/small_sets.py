@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmgrad_explain.data.edit_options import EditOptions
-from mmgrad_explain.data.edits import build_edits
-from mmgrad_explain.data.instance_readers import read_coco
-from mmgrad_explain.data.scene_files import SceneSetOptions
-from mmgrad_explain.data.scene_sets import build_scenes
+from mmgrad_explain.data.edits.build import build_edits
+from mmgrad_explain.data.edits.options import EditOptions
+from mmgrad_explain.data.instances.readers import read_coco
+from mmgrad_explain.data.scenes.build import build_scenes
+from mmgrad_explain.data.scenes.files import SceneSetOptions
 
 KINDS = ("edits", "scenes")
 EDITS = EditOptions(size=48, edits_per_image=2, min_area=0.01, kinds=("recolour", "darken"))

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mmgrad_explain.cli import data_check
-from mmgrad_explain.data.cir_readers import FORMATS
+from mmgrad_explain.data.cir.formats import FORMATS
 from mmgrad_explain.metrics.protocols import PROTOCOLS
 
 ADVICE = "ask the makers of NLVR2 for its pictures and put train/, dev/ and test1/ into the folder"

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from mmgrad_explain._system.text_lines import read_lines, split_lines, trimmed
-from mmgrad_explain.data.cir_readers import read_cir
-from mmgrad_explain.data.edit_options import EditOptions
-from mmgrad_explain.data.edits import build_edits
-from mmgrad_explain.data.instance_readers import read_coco, read_index_masks
+from mmgrad_explain.data.cir.formats import read_cir
+from mmgrad_explain.data.edits.build import build_edits
+from mmgrad_explain.data.edits.options import EditOptions
+from mmgrad_explain.data.instances.readers import read_coco, read_index_masks
 from mmgrad_explain.data.triplets import Triplet, read_triplets, write_triplets
 from mmgrad_explain.gallery_session import FoundPicture, Session, Turn
 

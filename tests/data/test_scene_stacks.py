@@ -6,9 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from mmgrad_explain.data import scene_files, scene_sets, set_folder
-from mmgrad_explain.data.scene_files import SceneSetOptions, write_scenes
-from mmgrad_explain.data.scene_sets import build_scenes
+from mmgrad_explain.data import set_folder
+from mmgrad_explain.data.scenes import build as scene_sets
+from mmgrad_explain.data.scenes import files as scene_files
+from mmgrad_explain.data.scenes.build import build_scenes
+from mmgrad_explain.data.scenes.files import SceneSetOptions, write_scenes
 from mmgrad_explain.data.triplets import read_pixels, read_triplets
 from mmgrad_explain.errors import InputError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mmgrad_explain._system.locking import LOCK, locked
-from mmgrad_explain.data import scene_sets
+from mmgrad_explain.data.scenes.scene import build as scene_sets
 from mmgrad_explain.data.triplets import read_triplets
 from mmgrad_explain.errors import InputError
 
@@ -59,7 +59,7 @@ def test_what_is_not_ours_is_said_and_left_alone(photographs, tmp_path, monkeypa
     (out / name).parent.mkdir(exist_ok=True)
     (out / name).write_text("mine")
     before = content(out)
-    for maker in ("mmgrad_explain.data.edits.make_triplets", "mmgrad_explain.data.scene_sets.write_scenes"):
+    for maker in ("mmgrad_explain.data.edits.build.make_triplets", "mmgrad_explain.data.scenes.build.write_scenes"):
         monkeypatch.setattr(maker, lambda *_: pytest.fail("work was begun"))
     foreign = "targets/mine" if name == "targets/mine/a.png" else name
     with pytest.raises(InputError, match=f"set holds {foreign}, which no build of a set has written: move it away"):

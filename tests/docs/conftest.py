@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from mmgrad_explain.composers.stand_ins.stand_in import stand_in
-from mmgrad_explain.data.scenes import scenes
+from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.errors import MMGradError
 from mmgrad_explain.web import serving
 

@@ -17,8 +17,8 @@ from mmgrad_explain.cli.main import build_parser
 from mmgrad_explain.composers.bundled import choose_by_pictures
 from mmgrad_explain.composers.content_words import check_understood
 from mmgrad_explain.composers.load import load_composer
-from mmgrad_explain.data.cir_readers import read_cir
-from mmgrad_explain.data.instance_readers import read_coco
+from mmgrad_explain.data.cir.formats import read_cir
+from mmgrad_explain.data.instances.readers import read_coco
 from mmgrad_explain.data.triplets import read_triplets
 from mmgrad_explain.gallery_session import Session
 from mmgrad_explain.grounding import dice_loss, grounding_targets

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mmgrad_explain.training.batches import encode
+from mmgrad_explain.data.batches.batch import encode
 from mmgrad_explain.training.held_out import evaluate_batches, inputs_of, sample_maps, trained_kind
 from mmgrad_explain.training.map_evaluation import MapKind, draw_maps, judge, resized
 from mmgrad_explain.training.objective_options import GroundingOptions

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from mmgrad_explain.attention import MultiModalGradAttention
 from mmgrad_explain.composers.reference.network import ComposedOutput
+from mmgrad_explain.data.batches.scenes import scene_batch
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.map_evaluation import (
     FIGURES,
@@ -21,7 +22,6 @@ from mmgrad_explain.training.map_evaluation import (
     resized,
     sibling_candidates,
 )
-from mmgrad_explain.training.scene_batches import scene_batch
 from mmgrad_explain.training.scene_evaluation import model_inputs
 
 KINDS = [

@@ -15,9 +15,9 @@ from mmgrad_explain.composers.clip.composer import ClipComposer
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
 from mmgrad_explain.composers.stages import stages_of
+from mmgrad_explain.data.batches.batch import encode, join
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding import dice_loss, grounding_targets
-from mmgrad_explain.training.batches import encode, join
 from mmgrad_explain.training.dense import LabelHeads, at_cells
 from mmgrad_explain.training.held_out import inputs_of
 from mmgrad_explain.training.objective import GroundedObjective, Rows

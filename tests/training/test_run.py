@@ -123,7 +123,7 @@ def test_the_best_weights_are_kept(tmp_path, micro, monkeypatch):
 def test_maps_and_figures_are_of_the_score_that_is_trained(tmp_path, micro):
     import numpy as np
 
-    from mmgrad_explain.training.batches import encode
+    from mmgrad_explain.data.batches.batch import encode
     from mmgrad_explain.training.held_out import evaluate_batches, sample_maps
     from mmgrad_explain.training.map_evaluation import MapKind
 

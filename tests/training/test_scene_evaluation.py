@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmgrad_explain.data.scene_options import SceneOptions
+from mmgrad_explain.data.scenes.options import SceneOptions
 from mmgrad_explain.training.map_evaluation import FIGURES, IMAGE_ONLY, MapKind, default_kind
 from mmgrad_explain.training.scene_evaluation import evaluate_scenes, scene_faithfulness
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmgrad_explain.data.scenes import scenes
+from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.photos import PhotoOptions, PhotoSource
 from mmgrad_explain.training.sources import Mixture, SceneSource, SceneSourceOptions

@@ -9,8 +9,8 @@ from torch.utils.data import DataLoader
 
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
+from mmgrad_explain.data.batches.batch import encode, take
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.batches import encode, take
 from mmgrad_explain.training.objective import GroundedObjective
 from mmgrad_explain.training.objective_options import GroundingOptions, ObjectiveOptions, RetrievalOptions
 from mmgrad_explain.training.sources import Mixture, SceneSource, SceneSourceOptions

@@ -205,7 +205,7 @@ def test_an_empty_set_is_refused(folder):
 
 
 def test_triplets_of_a_training_batch():
-    from mmgrad_explain.training.batches import PictureBatch
+    from mmgrad_explain.data.batches.batch import PictureBatch
 
     pixels = np.random.default_rng(0).integers(0, 255, (5, 8, 8, 3), dtype=np.uint8)
     masks = np.zeros((2, 3, 8, 8), bool)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mmgrad_explain.data.scene_files import SceneSetOptions
-from mmgrad_explain.data.scene_sets import build_scenes
+from mmgrad_explain.data.scenes.build import build_scenes
+from mmgrad_explain.data.scenes.files import SceneSetOptions
 from mmgrad_explain.training.photo_triplets import folder_triplets
 from mmgrad_explain.training.triplet_evaluation import _pictures
 from mmgrad_explain.training.triplet_source import TripletSource, TripletSourceOptions

@@ -104,7 +104,7 @@ def _keys(**_: Any) -> list[str]:
 
 
 def _formats(**_: Any) -> list[str]:
-    from mmgrad_explain.data.cir_readers import FORMATS
+    from mmgrad_explain.data.cir.formats import FORMATS
 
     return list(FORMATS)
 

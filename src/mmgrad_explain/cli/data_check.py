@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from mmgrad_explain.data.cir_sets import CirSet, Finding
+    from mmgrad_explain.data.cir.records import CirSet, Finding
 
 _DETAILS = """\
 Reads the annotations of a benchmark as they are published, counts them, and looks for every picture they name. What is
@@ -62,11 +62,11 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read the set and report; 1 if evaluation would miss something."""
-    from mmgrad_explain.data.cir_readers import read_cir
+    from mmgrad_explain.data.cir.formats import read_cir
 
     found = read_cir(options.name, options.root, options.split, options.category)
     if options.open:
-        from mmgrad_explain.data.cir_opening import open_pictures
+        from mmgrad_explain.data.cir.image_files import open_pictures
 
         with Steps() as steps:
             found = open_pictures(found, steps)
@@ -86,7 +86,7 @@ def _as_json(found: CirSet) -> dict[str, Any]:
 
 
 def _parts(found: CirSet) -> Iterator[str | Table]:
-    from mmgrad_explain.data.cir_sets import LEVELS
+    from mmgrad_explain.data.cir.records import LEVELS
 
     summary = found.summary()
     yield f"{found.name} in {found.root}"

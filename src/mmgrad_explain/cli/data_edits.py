@@ -16,8 +16,8 @@ from mmgrad_explain.errors import InputError, MMGradError
 if TYPE_CHECKING:
     import argparse
 
-    from mmgrad_explain.data.edits import Built
-    from mmgrad_explain.data.instances import InstanceSet
+    from mmgrad_explain.data.edits.build import Built
+    from mmgrad_explain.data.instances.records import InstanceSet
 
 SHEET = "contact_sheet.png"
 
@@ -48,7 +48,7 @@ Examples:
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
-    from mmgrad_explain.data.edit_options import EDIT_KINDS, EditOptions
+    from mmgrad_explain.data.edits.options import EDIT_KINDS, EditOptions
 
     default = EditOptions()
     parser = commands.add_parser(
@@ -114,7 +114,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Build the set; every option is checked before anything is written."""
-    from mmgrad_explain.data.edit_options import EDIT_KINDS, EditOptions, Making
+    from mmgrad_explain.data.edits.options import EDIT_KINDS, EditOptions, Making
 
     if options.sheet < 0:
         raise InputError(f"--sheet must not be negative, got {options.sheet}")
@@ -128,7 +128,7 @@ def run(options: argparse.Namespace) -> int:
     making = Making(format=options.format, folds=options.split, licence=options.license or "")
     source = _source(options)
 
-    from mmgrad_explain.data.edits import build_edits
+    from mmgrad_explain.data.edits.build import build_edits
 
     workers = cores() if options.workers is None else options.workers
     try:
@@ -148,7 +148,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _source(options: argparse.Namespace) -> InstanceSet:
-    from mmgrad_explain.data.instance_readers import read_coco, read_index_masks
+    from mmgrad_explain.data.instances.readers import read_coco, read_index_masks
 
     if (options.annotations is None) == (options.labels is None):
         raise InputError("say where the masks are: either --annotations FILE (COCO) or --labels DIR (index masks)")

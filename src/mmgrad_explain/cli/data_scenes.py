@@ -87,8 +87,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Build the set."""
-    from mmgrad_explain.data.scene_files import SceneSetOptions
-    from mmgrad_explain.data.scene_sets import build_scenes
+    from mmgrad_explain.data.scenes.build import build_scenes
+    from mmgrad_explain.data.scenes.files import SceneSetOptions
 
     if options.resume and options.overwrite:
         raise InputError("--overwrite and --resume exclude each other")

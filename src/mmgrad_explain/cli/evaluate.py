@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mmgrad_explain.cir_evaluation import CirEvaluation
-    from mmgrad_explain.data.cir_sets import CirSet
+    from mmgrad_explain.data.cir.records import CirSet
 
 _SPLITS = {"cirr": "val", "fashioniq": "val", "shoes": "eval", "circo": "val", "lasco": "val", "fashion200k": "test"}
 _NOTICES = 3
@@ -87,7 +87,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Evaluate; everything that can be checked is checked before a picture is embedded."""
     from mmgrad_explain._system.files import atomic_file, check_writable
-    from mmgrad_explain.data.cir_readers import read_cir
+    from mmgrad_explain.data.cir.formats import read_cir
 
     name, mark, root = options.data.partition(":")
     if not mark:

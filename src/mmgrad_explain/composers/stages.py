@@ -2,7 +2,7 @@
 
 **Enough:** ``forward(pixel_values, input_ids, attention_mask, target_pixel_values)`` gives an output with
 ``embedding``, ``target`` and ``shift``, each ``(B, D)``; ``processor`` has ``image_size``, ``normalise`` and
-``encode_texts`` (:class:`~mmgrad_explain.training.batches.Encoder`); ``target_layer`` names the layer of the maps;
+``encode_texts`` (:class:`~mmgrad_explain.data.batches.batch.Encoder`); ``target_layer`` names the layer of the maps;
 ``save_pretrained(folder)`` writes it.
 
 **Fast:** with the methods of :class:`Stages`, each picture goes through the encoder once however many texts it has, and

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mmgrad_explain.data.edit_ops import grown
+from mmgrad_explain.data.edits.operations import grown
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:

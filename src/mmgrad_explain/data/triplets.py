@@ -20,7 +20,7 @@ import numpy as np
 from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain._system.reading import MOST_ANNOTATIONS, parse_json, read_text, reason_of
 from mmgrad_explain._system.text_lines import split_lines
-from mmgrad_explain.data.below import leads_out
+from mmgrad_explain.data.inside_folder import leads_out
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.reading import open_image
 
@@ -49,7 +49,7 @@ class Triplet:
         mask: Path of the mask (PNG, 0 or 255, or of a stack): the edited region, in the reference's pixels.
             Pictures and mask are of one size.
         class_name: What kind of object is edited (``class`` in the file).
-        edit: One of :data:`mmgrad_explain.data.edit_options.EDIT_KINDS`.
+        edit: One of :data:`mmgrad_explain.data.edits.options.EDIT_KINDS`.
         detail: Colour, pattern or the like; empty where there is none.
         phrase: How the object is named in the text.
         qualifier: Why the phrase is unambiguous: ``only``, ``all``, a side, or a size.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmgrad_explain.data.edit_options import EDIT_KINDS
-from mmgrad_explain.data.scene_edits import EDITS
+from mmgrad_explain.data.edits.options import EDIT_KINDS
+from mmgrad_explain.data.scenes.edits import EDITS
 from mmgrad_explain.errors import InputError, did_you_mean
 from mmgrad_explain.training.objective_options import DenseOptions, GroundingOptions, RetrievalOptions, check_precision
 from mmgrad_explain.training.photos import PhotoOptions

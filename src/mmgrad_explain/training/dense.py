@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmgrad_explain.data.batches.batch import IGNORE
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.batches import IGNORE
 from mmgrad_explain.training.joined import mean_over_all
 
 if TYPE_CHECKING:

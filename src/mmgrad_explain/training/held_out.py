@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mmgrad_explain.composers.base import Composer
-    from mmgrad_explain.training.batches import TripletBatch
+    from mmgrad_explain.data.batches.batch import TripletBatch
     from mmgrad_explain.training.objective_options import GroundingOptions
 
 

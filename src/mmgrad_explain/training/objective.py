@@ -28,8 +28,8 @@ from mmgrad_explain.composers.stages import (
     recompute_activations,
     stages_of,
 )
+from mmgrad_explain.data.batches.batch import Whole
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.batches import Whole
 from mmgrad_explain.training.dense import LabelHeads
 from mmgrad_explain.training.held_out import inputs_of
 from mmgrad_explain.training.joined import joined_gallery, mean_over_all, processes
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.composers.stages import Stages, Text
-    from mmgrad_explain.training.batches import TripletBatch
+    from mmgrad_explain.data.batches.batch import TripletBatch
     from mmgrad_explain.training.objective_options import ObjectiveOptions
 
 _CHUNK = 32  # pictures that are encoded together where their activations are not kept

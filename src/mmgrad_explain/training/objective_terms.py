@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmgrad_explain.data.batches.batch import stays_in_place
 from mmgrad_explain.grounding import AttentionGroundingLoss, grounding_targets
-from mmgrad_explain.training.batches import stays_in_place
 from mmgrad_explain.training.joined import mean_over_all
 
 if TYPE_CHECKING:
-    from mmgrad_explain.training.batches import TripletBatch
+    from mmgrad_explain.data.batches.batch import TripletBatch
     from mmgrad_explain.training.objective import Rows
 
 

@@ -13,7 +13,7 @@ from mmgrad_explain.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mmgrad_explain.training.batches import PictureBatch
+    from mmgrad_explain.data.batches.batch import PictureBatch
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 from PIL.Image import Resampling
 
+from mmgrad_explain.data.batches.batch import IGNORE
 from mmgrad_explain.images.reading import fit
-from mmgrad_explain.training.batches import IGNORE
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -43,7 +43,7 @@ def crop(
 def letterbox(photo: _Pixels, labels: _Pixels, size: int) -> tuple[_Pixels, _Pixels]:
     """Both on a square, as the model's input is made: pictures antialiased, labels by their nearest pixel.
 
-    The bars are :data:`~mmgrad_explain.training.batches.IGNORE` among the labels.
+    The bars are :data:`~mmgrad_explain.data.batches.batch.IGNORE` among the labels.
     """
     fitted, placement = fit(Image.fromarray(photo), size, fill=(_FILL,) * 3)
     height, width = (min(size, max(1, round(n * s))) for n, s in zip(labels.shape, placement.scale, strict=True))

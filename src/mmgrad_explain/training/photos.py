@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmgrad_explain.data.edit_ops import apply_edit, mean_lab, pick_detail
-from mmgrad_explain.data.edit_text import edit_sentence, edit_vocabulary, spoken
+from mmgrad_explain.data.batches.batch import IGNORE, PictureBatch, partners
+from mmgrad_explain.data.edits.operations import apply_edit, mean_lab, pick_detail
+from mmgrad_explain.data.edits.text import edit_sentence, edit_vocabulary, spoken
 from mmgrad_explain.errors import InputError, MMGradWarning, did_you_mean
-from mmgrad_explain.training.batches import IGNORE, PictureBatch, partners
 from mmgrad_explain.training.photo_folder import PhotoFolder, shuffled
 from mmgrad_explain.training.photo_views import crop, letterbox, lit
 

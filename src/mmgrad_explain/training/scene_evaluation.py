@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mmgrad_explain.data.scene_text import named_by
+from mmgrad_explain.data.batches.scenes import scene_batch
+from mmgrad_explain.data.scenes.text import named_by
 from mmgrad_explain.metrics.localization import contrast_accuracy
 from mmgrad_explain.metrics.report import mean_of
 from mmgrad_explain.metrics.retrieval import recall_at, target_rank
@@ -25,14 +26,13 @@ from mmgrad_explain.training.map_evaluation import (
     resized,
     sibling_candidates,
 )
-from mmgrad_explain.training.scene_batches import scene_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mmgrad_explain.composers.reference.composer import ReferenceComposer
-    from mmgrad_explain.data.scene_options import SceneOptions
-    from mmgrad_explain.training.scene_batches import SceneBatch
+    from mmgrad_explain.data.batches.scenes import SceneBatch
+    from mmgrad_explain.data.scenes.options import SceneOptions
 
 __all__ = ["FIGURES", "SceneFigures", "evaluate_scenes", "scene_faithfulness"]
 

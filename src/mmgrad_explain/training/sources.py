@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from mmgrad_explain.data.scene_context import context_mask
-from mmgrad_explain.data.scenes import LABELS, VOCABULARY, SceneOptions, scenes
+from mmgrad_explain.data.batches.batch import PictureBatch, join
+from mmgrad_explain.data.batches.scenes import contrast_partners
+from mmgrad_explain.data.scenes.context import context_mask
+from mmgrad_explain.data.scenes.scene import LABELS, VOCABULARY, SceneOptions, scenes
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.batches import PictureBatch, join
-from mmgrad_explain.training.scene_batches import contrast_partners
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from mmgrad_explain.data.batches.batch import encode, take
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.batches import encode, take
 from mmgrad_explain.training.sources import Mixture
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from mmgrad_explain.training.batches import Encoder, PictureBatch
+    from mmgrad_explain.data.batches.batch import Encoder, PictureBatch
     from mmgrad_explain.training.sources import Source
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import TrainingArguments
 
-    from mmgrad_explain.training.batches import TripletBatch
+    from mmgrad_explain.data.batches.batch import TripletBatch
     from mmgrad_explain.training.config import TrainingConfig
     from mmgrad_explain.training.map_grid import MapGrid
     from mmgrad_explain.training.objective import GroundedObjective

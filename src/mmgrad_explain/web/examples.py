@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from PIL import Image
 
 from mmgrad_explain.composers.content_words import count_classes, unknown_to
-from mmgrad_explain.data.scenes import scenes
+from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.web.figures import Figure
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ SERIES, SIZE = 7, 320
 """Of the scenes: the seed of their series, and their side in pixels."""
 _CHOSEN = ((3, 2), (4, 0), (5, 1), (1, 3))  # scene and edit
 _GALLERY = (0, 1, 3, 4, 5)
-_SCENES = ("from mmgrad_explain.data.scenes import scenes",)
+_SCENES = ("from mmgrad_explain.data.scenes.scene import scenes",)
 _FIGURES = ("from mmgrad_explain.web.figures import Figure",)
 _WORN = (
     (Figure((("shoes", "black"), ("dress", "blue")), 1), "dress", "red", "make the dress red"),

@@ -15,8 +15,8 @@ from mmgrad_explain.attention.scores.embedding import SCORES, ensure_score
 from mmgrad_explain.composers.bundled import choose_bundled
 from mmgrad_explain.composers.generative.composer import GenerativeComposer
 from mmgrad_explain.composers.load import BUNDLED, load_composer
+from mmgrad_explain.data.example_inputs import example_inputs
 from mmgrad_explain.errors import InputError, MMGradError
-from mmgrad_explain.example_inputs import example_inputs
 from mmgrad_explain.web.examples import kind_for
 
 if TYPE_CHECKING:

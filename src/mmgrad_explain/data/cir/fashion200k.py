@@ -1,0 +1,75 @@
+"""Reader of Fashion200K with the queries of TIRG.
+
+Han et al., *Automatic Spatially-Aware Fashion Concept Discovery*, ICCV 2017, arXiv 1708.01311; Vo et al., *Composing
+Text and Image for Image Retrieval*, CVPR 2019, arXiv 1812.07119.
+
+A query is two pictures of ``test_queries.txt``; its text says which word of the first one's label gives way to which of
+the second's. Every picture with the target's label is a right answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from mmgrad_explain._system.text_lines import trimmed
+from mmgrad_explain.data.cir.reading import Damaged
+from mmgrad_explain.data.cir.records import CirTriplet
+
+if TYPE_CHECKING:
+    from mmgrad_explain.data.cir.reading import Reading
+
+
+def read_fashion200k(reading: Reading) -> None:
+    """Read the split ``test``; ids of pictures are their paths. TIRG draws its training pairs anew at each epoch."""
+    reading.advice = "put the folder women/ into the folder"
+    part, labels, file = "test", {}, reading.root / "test_queries.txt"
+    files = sorted((reading.root / "labels").glob("*_test_detect_all.txt"))
+    if not reading.here(part, file, *files):
+        return
+    if not files:
+        looked = [reading.short(reading.root / "labels" / "*_test_detect_all.txt")]
+        reading.note("needed", part, "file missing", looked, "the label files name the pictures")
+    damaged = []
+    for path in files:
+        for number, line in enumerate(reading.lines(part, path), 1):
+            fields = line.split("\t")
+            if len(fields) < 3:
+                damaged.append(f"{path.name}, line {number}")
+            else:
+                labels[fields[0]] = trimmed(fields[2])
+    reading.note("needed", part, "line that is not path, score, label", damaged, "compare it with the published file")
+    alike = defaultdict(list)
+    for image, label in labels.items():
+        alike[label].append(image)
+        reading.picture(image, reading.root / image)
+    same = {label: tuple(images) for label, images in alike.items()}
+
+    def triplet(number: int, line: str) -> CirTriplet:
+        images = re.split(r"[ \t]+", line)
+        if len(images) != 2:
+            raise Damaged("is not two paths")
+        for image in images:
+            if image not in labels:
+                raise Damaged(f"names {image}, which has no label")
+        reference, target = images
+        text = replacement(labels[reference], labels[target])
+        return CirTriplet(str(number), reference, (text,), target, same[labels[target]])
+
+    reading.queries[part] = tuple(reading.records(part, file, reading.lines(part, file), triplet))
+    reading.galleries[part] = tuple(labels)
+    alike_pairs = [q.id for q in reading.queries[part] if q.reference in q.relevant]
+    advice = "nothing is to be changed in it"
+    reading.note("odd", part, "query whose two pictures have one label", alike_pairs, advice)
+
+
+def replacement(source: str, target: str) -> str:
+    """TIRG's text: the first word that only the source has, and the first that only the target has.
+
+    Where all words of one are in the other, its last word stands for the word.
+    """
+    before, after = source.split(), target.split()
+    old = next((word for word in before if word not in after), before[-1] if before else "")
+    new = next((word for word in after if word not in before), after[-1] if after else "")
+    return f"replace {old} with {new}"

@@ -1,0 +1,43 @@
+"""Are the pictures of a composed-retrieval set pictures? Downloads that broke off, or brought a web page, are not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mmgrad_explain.data.cir.records import Finding, level_of, used_pictures, worst_first
+from mmgrad_explain.data.triplets import read_pixels
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mmgrad_explain.data.cir.records import CirSet
+
+
+def open_pictures(data: CirSet, progress: Callable[[str, int, int], None] | None = None) -> CirSet:
+    """Open every picture of a set that is there.
+
+    Args:
+        data: The set, as its reader gives it.
+        progress: Is told what is done, how many pictures are opened, and how many there are.
+
+    Returns:
+        The set with findings about the pictures that cannot be read.
+    """
+    there = [image for image in data.images.paths if image not in data.images.missing]
+    reasons: dict[str, str] = {}
+    for number, image in enumerate(there, 1):
+        try:
+            read_pixels(data.images.path(image))
+        except InputError as error:
+            reasons[image] = " ".join(str(error).split())
+        if progress is not None:
+            progress("pictures opened", number, len(there))
+    findings = list(data.findings)
+    for part, queries in data.queries.items():
+        used = used_pictures(queries, data.images.galleries[part])
+        named = [reasons[image] for image in used if image in reasons]
+        what = f"picture that cannot be read (of {len(used)})"
+        findings += Finding.of(level_of(part), part, what, named, "fetch it again")
+    return replace(data, findings=worst_first(findings))

@@ -1,0 +1,206 @@
+"""Composed-image-retrieval data sets in memory: one record a query, one index of pictures, and what is wrong with them.
+
+Needs neither torch nor NumPy. :func:`~mmgrad_explain.data.cir.formats.read_cir` reads every format into this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+Level: TypeAlias = Literal["needed", "training", "absent", "odd"]
+LEVELS: dict[Level, str] = {
+    "needed": "missing, and needed to evaluate",
+    "training": "missing, and needed to train",
+    "absent": "not here",
+    "odd": "odd, and taken as it is",
+}
+"""How bad a finding is, and how reports call it."""
+
+SHOWN = 5
+"""How many names a finding carries."""
+
+
+@dataclass(frozen=True)
+class CirTriplet:
+    """One query: a reference picture and words, with the picture that answers where it is public.
+
+    Attributes:
+        id: Unique in its part of the set.
+        reference: Id of the reference picture.
+        captions: What should change, as it stands in the file; FashionIQ has two captions a query.
+        target: Id of the picture that answers; None where it is not public.
+        relevant: Ids of all pictures that count as right, the target among them; empty without a target.
+        group: Ids of the pictures among which the subset figures rank (CIRR), the reference among them.
+        soft: Scores of pictures by id, as CIRR's ``target_soft`` has them.
+        aspects: What the query asks of a model (CIRCO's semantic aspects).
+    """
+
+    id: str
+    reference: str
+    captions: tuple[str, ...]
+    target: str | None = None
+    relevant: tuple[str, ...] = ()
+    group: tuple[str, ...] = ()
+    soft: Mapping[str, float] = field(default_factory=dict)
+    aspects: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The words a model gets: blanks tidied; several captions as ``Caption one and caption two``.
+
+        Several captions lose ``. ? ,`` at their ends, and the first is capitalised, as is usual for FashionIQ since
+        Baldrati et al. (CLIP4Cir). Empty captions are left out. Empty if all are.
+        """
+        tidy = [" ".join(caption.split()) for caption in self.captions]
+        if len(tidy) > 1:
+            tidy = [caption.strip(".?, ") for caption in tidy]
+        tidy = [caption for caption in tidy if caption]
+        if len(self.captions) > 1 and tidy:
+            tidy[0] = tidy[0].capitalize()
+        return " and ".join(tidy)
+
+
+@dataclass(frozen=True)
+class ImageIndex:
+    """Where the pictures are.
+
+    Attributes:
+        paths: The file of each picture, by id; of a missing one the place where it was looked for.
+        missing: Ids without a file, or with an empty one.
+        galleries: Ids of the pictures to choose from, each once, for every part of the set.
+    """
+
+    paths: Mapping[str, Path]
+    missing: frozenset[str]
+    galleries: Mapping[str, tuple[str, ...]]
+
+    def path(self, image: str) -> Path:
+        """The file of a picture.
+
+        Raises:
+            InputError: It is missing, or the data set knows no such picture.
+        """
+        if image not in self.paths:
+            raise InputError(f"no picture {image!r} in this data set")
+        if image in self.missing:
+            raise InputError(f"the picture {image!r} is missing: there should be {self.paths[image]}")
+        return self.paths[image]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something missing or odd.
+
+    Attributes:
+        level: A key of :data:`LEVELS`.
+        where: The part of the set or the file it is about.
+        what: What is the matter, in words.
+        count: How many records, pictures or files it concerns.
+        first: Some of them, by name.
+        advice: What to do about it, or what is done with it.
+    """
+
+    level: Level
+    where: str
+    what: str
+    count: int
+    first: tuple[str, ...]
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.count} x {self.what}; {self.advice}: {self.names}"
+
+    @property
+    def names(self) -> str:
+        """Some names, and how many more there are."""
+        more = f" and {self.count - len(self.first)} more" if self.count > len(self.first) else ""
+        return ", ".join(self.first) + more
+
+    @classmethod
+    def of(cls, level: Level, where: str, what: str, names: Iterable[str], advice: str) -> list[Finding]:
+        """The finding about all of these, or none where there are none."""
+        concerned = list(names)
+        return [cls(level, where, what, len(concerned), tuple(concerned[:SHOWN]), advice)] if concerned else []
+
+
+def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings in the order of :data:`LEVELS`, otherwise as they are."""
+    order = list(LEVELS)
+    return tuple(sorted(findings, key=lambda finding: order.index(finding.level)))
+
+
+def used_pictures(queries: Iterable[CirTriplet], gallery: Iterable[str]) -> list[str]:
+    """Ids of the pictures that a part ranks or its queries name, each once."""
+    used = list(gallery)
+    for query in queries:
+        used += [query.reference, *query.relevant, *query.group]
+    return list(dict.fromkeys(used))
+
+
+def level_of(part: str) -> Level:
+    """How bad it is where a part lacks something: only training can do without evaluation's parts."""
+    return "training" if part.rpartition(".")[2] == "train" else "needed"
+
+
+@dataclass(frozen=True)
+class CirSet:
+    """A data set.
+
+    A *part* is what is ranked together: a split (``val``), or a split of a category (``dress.val``).
+
+    Attributes:
+        name: Of the format, such as ``"cirr"``.
+        root: The folder.
+        queries: The queries of each part, in the file's order; none is left out.
+        images: Where the pictures are, and which of them each part ranks.
+        findings: What is missing or odd, the worst first.
+    """
+
+    name: str
+    root: Path
+    queries: Mapping[str, tuple[CirTriplet, ...]]
+    images: ImageIndex
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing that evaluation needs."""
+        return not any(finding.level == "needed" for finding in self.findings)
+
+    def parts(self, split: str) -> list[str]:
+        """The parts of a split, or the part of that name itself."""
+        return [part for part in self.queries if part == split or part.endswith(f".{split}")]
+
+    def require(self) -> None:
+        """Make sure that evaluation misses nothing.
+
+        Raises:
+            InputError: Something is missing; the message says what, and how to see all of it.
+        """
+        needed = [finding for finding in self.findings if finding.level == "needed"]
+        if needed:
+            more = f" (and {len(needed) - 1} findings more)" if len(needed) > 1 else ""
+            check = f"see `mmgrad-explain data check {self.name} {self.root}`"
+            raise InputError(f"{self.name} in {self.root} cannot be evaluated: {needed[0]}{more}; {check}")
+
+    def summary(self) -> dict[str, Any]:
+        """Counts, for reports: of each part its queries, those with a target and its gallery; of all, the pictures."""
+        parts = {}
+        for part, queries in self.queries.items():
+            used = {query.reference for query in queries} | {query.target for query in queries if query.target}
+            parts[part] = {
+                "queries": len(queries),
+                "with target": sum(query.target is not None for query in queries),
+                "gallery": len(self.images.galleries[part]),
+                "references and targets": len(used),
+            }
+            sets = {frozenset(query.group) for query in queries if query.group}
+            parts[part] |= {"groups": len(sets)} if sets else {}
+        return {"parts": parts, "pictures": len(self.images.paths), "missing": len(self.images.missing)}

@@ -1,0 +1,86 @@
+"""Which scenes are drawn: those of training, or variants that training never sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmgrad_explain.data.scenes.text import PLACE_SHARE, RELATION_SHARE
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from mmgrad_explain.data.scenes.text import SceneObject
+
+HELD_OUT_PAIRS = frozenset(
+    {
+        ("circle", "cyan"),
+        ("square", "pink"),
+        ("triangle", "blue"),
+        ("star", "orange"),
+        ("heart", "green"),
+        ("cross", "red"),
+        ("ring", "purple"),
+        ("crescent", "yellow"),
+    }
+)
+"""Shapes and colours that never come together in training, neither in pictures nor in words."""
+
+MOST_OBJECTS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class SceneOptions:
+    """What kind of scenes to draw; the defaults are those of training.
+
+    Attributes:
+        pairs: ``"training"`` keeps :data:`HELD_OUT_PAIRS` out; with ``"held-out"`` every object that a sentence edits
+            or adds is one of them; ``"all"`` draws any.
+        templates: ``"training"``, or ``"held-out"`` for sentences that training never uses, of words that it does.
+        objects: Fewest and most objects of a scene, 1 to 12. ``(1, 6)`` prefers three to five; other ranges are drawn
+            evenly.
+        backdrops: Pictures to lay the shapes on instead of drawn backgrounds, each ``(H, W, 3)`` uint8; a scene cuts
+            a random square out of one.
+        relations: How often an object is placed by another one ("the star left of the ring"), where that is possible.
+        places: How often it is told by its side ("the left star"), where that is possible.
+        noise: Whether every picture gets sensor noise of its own.
+
+    Raises:
+        InputError: If a value is unknown or out of range.
+        TypeError: If a backdrop is no array.
+    """
+
+    pairs: str = "training"
+    templates: str = "training"
+    objects: tuple[int, int] = (1, 6)
+    backdrops: tuple[np.ndarray, ...] = ()
+    relations: float = RELATION_SHARE
+    places: float = PLACE_SHARE
+    noise: bool = True
+
+    def __post_init__(self) -> None:
+        if self.pairs not in ("training", "held-out", "all"):
+            raise InputError(f"pairs must be 'training', 'held-out' or 'all', got {self.pairs!r}")
+        if self.templates not in ("training", "held-out"):
+            raise InputError(f"templates must be 'training' or 'held-out', got {self.templates!r}")
+        low, high = self.objects
+        if not 1 <= low <= high <= MOST_OBJECTS:
+            raise InputError(f"objects must be two numbers between 1 and {MOST_OBJECTS} in order, got ({low}, {high})")
+        if not (self.relations >= 0 and self.places >= 0 and self.relations + self.places <= 1):
+            got = f"{self.relations} and {self.places}"
+            raise InputError(f"relations and places are shares of the descriptions and at most 1 together, got {got}")
+        for picture in self.backdrops:
+            if not isinstance(picture, np.ndarray):
+                raise TypeError(f"backdrops must be arrays, got {type(picture).__name__}")
+            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+                got = f"{picture.dtype} {picture.shape}"
+                raise InputError(f"backdrops must be uint8 pictures of shape (H, W, 3), got {got}")
+
+    def allows(self, shape: str, color: str) -> bool:
+        """Whether a picture may hold the shape in this colour."""
+        return self.pairs != "training" or (shape, color) not in HELD_OUT_PAIRS
+
+    def wants(self, thing: SceneObject) -> bool:
+        """Whether the object may be the one that is edited."""
+        return self.pairs != "held-out" or (thing.shape, thing.color) in HELD_OUT_PAIRS

@@ -1,0 +1,301 @@
+"""Generated scenes: repeatable, well formed, and truthful about what changes and what is meant."""
+
+from collections import Counter
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from mmgrad_explain.data.scenes import scene as scenes
+from mmgrad_explain.data.scenes import text as scene_text
+from mmgrad_explain.data.scenes import words as scene_words
+from mmgrad_explain.data.scenes.scene import COLORS, EDITS, SHAPES, VOCABULARY, SceneOptions, generate_scene
+from mmgrad_explain.errors import InputError
+
+QUIET = SceneOptions(noise=False)
+
+
+def _grown(mask, pixels):
+    for _ in range(pixels):
+        padded = np.pad(mask, 1)
+        mask = padded[1:-1, 1:-1] | padded[2:, 1:-1] | padded[:-2, 1:-1]
+        padded = np.pad(mask, 1)
+        mask = padded[1:-1, 1:-1] | padded[1:-1, 2:] | padded[1:-1, :-2]
+    return mask
+
+
+@pytest.fixture(scope="module")
+def many():
+    """Five hundred scenes with the objects they were made from."""
+    return [scenes._generate(np.random.default_rng([7, i]), 96, 4) for i in range(500)]
+
+
+def _same(a, b):
+    if not np.array_equal(a.reference, b.reference) or len(a.triplets) != len(b.triplets):
+        return False
+    return all(
+        (s.edit, s.text, s.subject) == (t.edit, t.text, t.subject)
+        and np.array_equal(s.target, t.target)
+        and np.array_equal(s.reference_mask, t.reference_mask)
+        and np.array_equal(s.target_mask, t.target_mask)
+        for s, t in zip(a.triplets, b.triplets, strict=True)
+    )
+
+
+def test_scene_depends_on_seed_and_index_alone():
+    first = list(scenes.scenes(3, 6))
+    assert all(_same(a, b) for a, b in zip(first, scenes.scenes(3, 6), strict=True))
+    assert all(_same(a, b) for a, b in zip(first[4:], scenes.scenes(3, 2, start=4), strict=True))
+    assert not any(_same(a, b) for a, b in zip(first, scenes.scenes(4, 6), strict=True))
+    assert _same(first[5], generate_scene(np.random.default_rng([3, 5])))
+
+
+@pytest.mark.parametrize(("size", "edits"), [(96, 4), (32, 1), (65, 7), (128, 16)])
+def test_shapes_and_types(size, edits):
+    for scene in scenes.scenes(0, 5, size=size, edits=edits):
+        assert len(scene.triplets) == edits
+        for picture in (scene.reference, *(t.target for t in scene.triplets)):
+            assert picture.shape == (size, size, 3)
+            assert picture.dtype == np.uint8
+        for triplet in scene.triplets:
+            for mask in (triplet.reference_mask, triplet.target_mask):
+                assert mask.shape == (size, size)
+                assert mask.dtype == np.bool_
+                assert mask.any()
+            assert triplet.labels is None
+        assert scene.labels is None
+        assert 1 <= len(scene.objects) <= 6
+        added = [t.objects for t in scene.triplets if t.edit == "add"]
+        assert all(len(new) == 1 and not set(new) & set(scene.objects) for new in added)
+
+
+def test_labels_say_what_is_where(many):
+    for index in range(100):
+        scene, stage = scenes._generate(np.random.default_rng([7, index]), 96, 4, labels=True)
+        assert _same(scene, many[index][0])
+        assert scene.labels.shape == (3, 96, 96)
+        assert scene.labels.dtype == np.uint8
+        for thing in stage.objects:
+            around = scene.labels[:, max(0, int(thing.y - thing.radius)) : int(thing.y + thing.radius) + 1][
+                ..., max(0, int(thing.x - thing.radius)) : int(thing.x + thing.radius) + 1
+            ].reshape(3, -1)
+            values = [1 + names.index(getattr(thing, kind)) for kind, names in scenes.LABELS.items()]
+            assert (around == np.array(values)[:, None]).all(0).sum() >= 12
+        assert len(np.unique(scene.labels.reshape(3, -1), axis=1).T) == len(stage.objects) + 1
+        for t in scene.triplets:
+            places = t.reference_mask | t.target_mask
+            assert ((scene.labels != t.labels).any(0) <= places).all()
+            assert (t.labels[:, t.target_mask] > 0).all() == (t.edit != "remove")
+            if t.edit in ("remove", "move"):
+                assert (t.labels[:, t.reference_mask & ~t.target_mask] == 0).all()
+            if t.edit == "recolour":
+                assert np.array_equal(scene.labels[1:], t.labels[1:])
+                assert (scene.labels[0] != t.labels[0]).any()
+
+
+def test_masks_are_never_tiny(many):
+    assert min(min(t.reference_mask.sum(), t.target_mask.sum()) for s, _ in many for t in s.triplets) >= 12
+
+
+def test_without_noise_nothing_changes_outside_the_masks():
+    for index in range(150):
+        scene, _ = scenes._generate(np.random.default_rng([1, index]), 96, 4, options=QUIET)
+        for triplet in scene.triplets:
+            changed = (scene.reference != triplet.target).any(2)
+            masks = triplet.reference_mask | triplet.target_mask
+            assert not (changed & ~_grown(masks, 4)).any(), triplet.text
+            assert (changed & masks).any(), triplet.text
+
+
+def test_visible_change_lies_where_the_masks_say():
+    for index in range(100):
+        scene, _ = scenes._generate(np.random.default_rng([2, index]), 96, 4, options=QUIET)
+        for triplet in scene.triplets:
+            change = np.abs(scene.reference.astype(float) - triplet.target).sum(2)
+            masks = triplet.reference_mask | triplet.target_mask
+            assert change[_grown(masks, 1)].sum() > 0.8 * change.sum(), triplet.text
+
+
+def test_mask_conventions_by_edit(many):
+    for scene, _ in many[:200]:
+        for t in scene.triplets:
+            same = np.array_equal(t.reference_mask, t.target_mask)
+            if t.edit == "swap":
+                continue
+            if t.edit in ("recolour", "remove", "add"):
+                assert same
+            elif t.edit == "move":
+                assert not (t.reference_mask & t.target_mask).all()
+                old, new = (np.argwhere(m).mean(0) for m in (t.reference_mask, t.target_mask))
+                assert np.hypot(*(old - new)) > 0.24 * 96
+            else:
+                assert not same
+
+
+def test_letterbox_bars_are_exact_and_free_of_masks(many):
+    boxed = [(scene, stage) for scene, stage in many if stage.visible != (0, 0, 96, 96)]
+    assert 0.10 < len(boxed) / len(many) < 0.20
+    for scene, (left, top, right, bottom) in ((scene, stage.visible) for scene, stage in boxed):
+        bars = np.ones((96, 96), dtype=bool)
+        bars[top:bottom, left:right] = False
+        assert 0 < bars.mean() <= 0.26
+        for picture in (scene.reference, *(t.target for t in scene.triplets)):
+            assert (picture[bars] == 127).all()
+        assert not any((t.reference_mask | t.target_mask)[bars].any() for t in scene.triplets)
+
+
+def test_every_word_is_in_the_vocabulary(many):
+    texts = [t.text for s, _ in many for t in s.triplets]
+    assert len(texts) == 2000
+    assert set(" ".join(texts).split(" ")) <= set(VOCABULARY)
+    assert all(text.isascii() and text == text.lower() for text in texts)
+    assert list(VOCABULARY) == sorted(set(VOCABULARY))
+    parts = [(t, part) for s, _ in many for t in s.triplets for part in t.subject.split(" and ")]
+    assert all(part in t.text or part == "it" for t, part in parts)
+
+
+def _meant(phrase, objects):
+    """The objects that a noun phrase fits, read word by word."""
+    for relation, fits in {
+        " to the left of ": lambda o, by: o.u < by.u,
+        " left of ": lambda o, by: o.u < by.u,
+        " to the right of ": lambda o, by: o.u > by.u,
+        " right of ": lambda o, by: o.u > by.u,
+        " above ": lambda o, by: o.v < by.v,
+        " over ": lambda o, by: o.v < by.v,
+        " below ": lambda o, by: o.v > by.v,
+        " under ": lambda o, by: o.v > by.v,
+    }.items():
+        if relation in phrase:
+            subject, anchor = phrase.split(relation)
+            (by,) = _meant(anchor, objects)
+            rivals = [o for o in _meant(subject, objects) if o is not by]
+            return [o for o in rivals if fits(o, by)]
+    for relation in (" next to ", " beside ", " near "):
+        if relation in phrase:
+            subject, anchor = phrase.split(relation)
+            (by,) = _meant(anchor, objects)
+            rivals = [o for o in _meant(subject, objects) if o is not by]
+            rivals.sort(key=lambda o: np.hypot(o.u - by.u, o.v - by.v))
+            assert len(rivals) > 1
+            first, second = (np.hypot(o.u - by.u, o.v - by.v) for o in rivals[:2])
+            assert first < 0.36
+            assert second > 1.6 * first
+            return rivals[:1]
+    fitting = list(objects)
+    for table, attribute in (
+        (scene_words.COLOR_WORDS, "color"),
+        (scene_words.SHAPE_WORDS, "shape"),
+        (scene_words.SIZE_WORDS, "size"),
+    ):
+        for key, words in table.items():
+            if set(words) & set(phrase.split()):
+                fitting = [o for o in fitting if getattr(o, attribute) == key]
+    sides = {
+        "left": lambda o: o.u,
+        "right": lambda o: -o.u,
+        "top": lambda o: o.v,
+        "bottom": lambda o: -o.v,
+    }
+    synonyms = {"leftmost": "left", "rightmost": "right", "upper": "top", "lower": "bottom"}
+    for word in phrase.split():
+        if place := sides.get(synonyms.get(word, word)):
+            ordered = sorted(fitting, key=place)
+            assert len(ordered) > 1
+            assert place(ordered[1]) - place(ordered[0]) > 0.1
+            fitting = ordered[:1]
+    return fitting
+
+
+def _covers(mask, things):
+    """Whether a mask has something around each of these objects, and nothing elsewhere."""
+    y, x = np.nonzero(mask)
+    near = [np.hypot(x + 0.5 - o.x, y + 0.5 - o.y) < o.radius + 1 for o in things]
+    return all(part.any() for part in near) and np.any(near, axis=0).all()
+
+
+def test_subject_means_exactly_the_edited_objects(many):
+    named = Counter()
+    for scene, stage in many:
+        for t in scene.triplets:
+            if t.edit == "add":
+                continue
+            named[scene_text.named_by(t.subject)] += 1
+            things = []
+            for phrase in t.subject.split(" and "):
+                fitting = stage.objects if phrase == "it" else _meant(phrase, stage.objects)
+                assert len(fitting) == 1, t.text
+                things += fitting
+            assert _covers(t.reference_mask, things), t.text
+            assert t.objects == tuple(things)
+    assert named["relation"] > 60
+    assert named["two"] > 100
+    assert sum(count for name, count in named.items() if "place" in name) > 60
+
+
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [
+        ("it", "it"),
+        ("the small red one", "size, color"),
+        ("the star on the left", "shape, place"),
+        ("the upper thing", "place"),
+        ("the one to the left of the ring", "relation"),
+        ("the small star next to the red one", "relation"),
+        ("the star and the ring on the right", "two"),
+    ],
+)
+def test_what_names_an_object(subject, expected):
+    assert scene_text.named_by(subject) == expected
+
+
+def test_all_kinds_occur_in_fair_shares(many):
+    counts = Counter(t.edit for s, _ in many for t in s.triplets)
+    assert set(counts) == set(EDITS)
+    assert all(0.08 < n / 2000 < 0.30 for edit, n in counts.items() if edit != "swap")
+    two = Counter(t.edit for s, _ in many for t in s.triplets if " and " in t.subject)
+    assert set(two) == {"recolour", "remove", "resize", "swap"}
+    assert two["swap"] == counts["swap"]
+    assert 0.06 < sum(two.values()) / 2000 < 0.10
+
+
+def test_edits_of_a_scene_differ_and_often_share_their_kind(many):
+    twins = 0
+    for scene, _ in many:
+        targets = [t.target.tobytes() for t in scene.triplets]
+        assert len(set(targets)) == len(targets)
+        twins += len({t.edit for t in scene.triplets}) < len(targets)
+    assert 0.35 < twins / len(many) < 0.75
+
+
+def test_scenes_need_every_kind_of_description(many):
+    counts = Counter(len(stage.objects) for _, stage in many)
+    assert set(counts) == {1, 2, 3, 4, 5, 6}
+    words = Counter(w for s, _ in many for t in s.triplets for w in set(t.subject.split()))
+    for table in (scene_words.COLOR_WORDS, scene_words.SHAPE_WORDS, scene_words.SIZE_WORDS):
+        assert all(words[names[0]] > 5 for names in table.values())
+    assert set(COLORS) == set(scene_words.COLOR_WORDS)
+    assert set(SHAPES) == set(scene_words.SHAPE_WORDS)
+    alike = [len({o.shape for o in s.objects}) < len(s.objects) for _, s in many if len(s.objects) > 1]
+    assert 0.3 < np.mean(alike) < 0.8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"size": 31}, "size"), ({"size": 513}, "size"), ({"edits": 0}, "edits"), ({"edits": 17}, "edits")],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(InputError, match=message):
+        generate_scene(np.random.default_rng(0), **options)
+    with pytest.raises(InputError, match=message):
+        scenes.scenes(0, 1, **options)
+
+
+@pytest.mark.parametrize("name", ["seed", "count", "start"])
+def test_negative_numbers_are_refused(name):
+    with pytest.raises(InputError, match=name):
+        scenes.scenes(**{"seed": 0, "count": 1, "start": 0, name: -1})
+
+
+def test_series_is_lazy():
+    assert len(list(islice(scenes.scenes(0, 10**9), 2))) == 2

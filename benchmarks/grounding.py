@@ -32,6 +32,8 @@ from mmgrad_explain.attention import WEIGHTINGS
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.data.scenes.options import SceneOptions
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.evaluation.maps import IMAGE_ONLY, MapKind, default_kind
+from mmgrad_explain.evaluation.scenes import evaluate_scenes, scene_faithfulness
 from mmgrad_explain.metrics.report import (
     environment,
     environment_line,
@@ -41,8 +43,6 @@ from mmgrad_explain.metrics.report import (
     mean_of,
     number,
 )
-from mmgrad_explain.training.map_evaluation import IMAGE_ONLY, MapKind, default_kind
-from mmgrad_explain.training.scene_evaluation import evaluate_scenes, scene_faithfulness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -24,6 +24,9 @@ from PIL import Image
 from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.evaluation.maps import IMAGE_ONLY, MapKind, default_kind
+from mmgrad_explain.evaluation.triplet_inputs import batch_triplets, folder_triplets
+from mmgrad_explain.evaluation.triplets import evaluate_triplets, floor_figures, triplet_faithfulness
 from mmgrad_explain.metrics.report import (
     environment,
     environment_line,
@@ -32,14 +35,11 @@ from mmgrad_explain.metrics.report import (
     mean_of,
     number,
 )
-from mmgrad_explain.training.map_evaluation import IMAGE_ONLY, MapKind, default_kind
-from mmgrad_explain.training.photo_triplets import batch_triplets, folder_triplets
-from mmgrad_explain.training.triplet_evaluation import evaluate_triplets, floor_figures, triplet_faithfulness
 
 if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer
-    from mmgrad_explain.training.photo_triplets import PhotoTriplet
-    from mmgrad_explain.training.triplet_evaluation import TripletFigures
+    from mmgrad_explain.evaluation.triplet_inputs import PhotoTriplet
+    from mmgrad_explain.evaluation.triplets import TripletFigures
 
 SIDES = ("deletion", "insertion")
 COLUMNS = {

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mmgrad_explain.attention import Explanation
-    from mmgrad_explain.cir_evaluation import Progress
     from mmgrad_explain.composers.base import Composer
+    from mmgrad_explain.evaluation.composed_retrieval import Progress
     from mmgrad_explain.gallery_index import IndexReport
     from mmgrad_explain.gallery_store import Entry
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL import Image
 
-    from mmgrad_explain.cir_evaluation import Progress
     from mmgrad_explain.composers.base import Composer
+    from mmgrad_explain.evaluation.composed_retrieval import Progress
     from mmgrad_explain.gallery_files import Found
     from mmgrad_explain.gallery_store import Entry, GalleryStore
 

@@ -20,10 +20,10 @@ from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.stages import check_trainable
 from mmgrad_explain.data.batches.batch import encode
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.evaluation.maps import MapKind, embeddings
 from mmgrad_explain.grounding import AttentionGroundingLoss
 from mmgrad_explain.training.config_file import config_from
 from mmgrad_explain.training.held_out import evaluate_batches, inputs_of
-from mmgrad_explain.training.map_evaluation import MapKind, embeddings
 from mmgrad_explain.training.objective import GroundedObjective
 from mmgrad_explain.training.objective_options import GroundingOptions, ObjectiveOptions
 from mmgrad_explain.training.run import train

@@ -5,8 +5,8 @@ import pytest
 
 from mmgrad_explain.data.scenes.build import build_scenes
 from mmgrad_explain.data.scenes.files import SceneSetOptions
-from mmgrad_explain.training.photo_triplets import folder_triplets
-from mmgrad_explain.training.triplet_evaluation import _pictures
+from mmgrad_explain.evaluation.triplet_inputs import folder_triplets
+from mmgrad_explain.evaluation.triplets import _pictures
 from mmgrad_explain.training.triplet_source import TripletSource, TripletSourceOptions
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping
 
-    from mmgrad_explain.cir_evaluation import CirEvaluation
     from mmgrad_explain.data.cir.records import CirSet
+    from mmgrad_explain.evaluation.composed_retrieval import CirEvaluation
 
 _SPLITS = {"cirr": "val", "fashioniq": "val", "shoes": "eval", "circo": "val", "lasco": "val", "fashion200k": "test"}
 _NOTICES = 3
@@ -101,9 +101,9 @@ def run(options: argparse.Namespace) -> int:
     data.require()
 
     from mmgrad_explain._system.devices import usable_device
-    from mmgrad_explain.cir_evaluation import evaluate_cir, submission_files
     from mmgrad_explain.composers.load import load_composer
-    from mmgrad_explain.evaluation.cir_submission import write_submission
+    from mmgrad_explain.evaluation.composed_retrieval import evaluate_cir, submission_files
+    from mmgrad_explain.evaluation.submission import write_submission
 
     files = [] if options.submission is None else [options.submission / file for file in submission_files(data)]
     for file in [*files, *filter(None, [options.out])]:

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.composers.stages import has_maps_of
-from mmgrad_explain.metrics.localization import contrast_accuracy
-from mmgrad_explain.metrics.retrieval import recall_at, target_rank
-from mmgrad_explain.training.map_evaluation import (
+from mmgrad_explain.evaluation.maps import (
     MapKind,
     default_kind,
     disjoint_pairs,
@@ -20,6 +18,8 @@ from mmgrad_explain.training.map_evaluation import (
     judge,
     resized,
 )
+from mmgrad_explain.metrics.localization import contrast_accuracy
+from mmgrad_explain.metrics.retrieval import recall_at, target_rank
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

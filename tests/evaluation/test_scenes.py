@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mmgrad_explain.data.scenes.options import SceneOptions
-from mmgrad_explain.training.map_evaluation import FIGURES, IMAGE_ONLY, MapKind, default_kind
-from mmgrad_explain.training.scene_evaluation import evaluate_scenes, scene_faithfulness
+from mmgrad_explain.evaluation.maps import FIGURES, IMAGE_ONLY, MapKind, default_kind
+from mmgrad_explain.evaluation.scenes import evaluate_scenes, scene_faithfulness
 
 BLIND = MapKind(IMAGE_ONLY, "gradcam")
 

@@ -11,16 +11,16 @@ from PIL import Image
 from mmgrad_explain.composers.base import Composer, ComposerInputs
 from mmgrad_explain.composers.reference.network import ComposedOutput
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.reading import fit
-from mmgrad_explain.notes import Note
-from mmgrad_explain.training.map_evaluation import IMAGE_ONLY, MapKind, default_kind
-from mmgrad_explain.training.photo_triplets import PhotoTriplet, batch_triplets, folder_triplets
-from mmgrad_explain.training.triplet_evaluation import (
+from mmgrad_explain.evaluation.maps import IMAGE_ONLY, MapKind, default_kind
+from mmgrad_explain.evaluation.triplet_inputs import PhotoTriplet, batch_triplets, folder_triplets
+from mmgrad_explain.evaluation.triplets import (
     PHOTO_FIGURES,
     evaluate_triplets,
     floor_figures,
     triplet_faithfulness,
 )
+from mmgrad_explain.images.reading import fit
+from mmgrad_explain.notes import Note
 
 RED, BLUE, GREY = (230, 30, 30), (30, 30, 230), (120, 120, 120)
 

@@ -24,7 +24,7 @@ from mmgrad_explain.composers.dual_encoder import TwoTowerOutput
 from mmgrad_explain.composers.embedding import pictures_alone, prepared, run
 from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.evaluation.cir_submission import CIRCO_LENGTH, CIRR_LENGTHS, circo_submission, cirr_submission
+from mmgrad_explain.evaluation.submission import CIRCO_LENGTH, CIRR_LENGTHS, circo_submission, cirr_submission
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.metrics.composed_retrieval import best_first
 from mmgrad_explain.metrics.protocols import PROTOCOLS, Questions, judge, summarize

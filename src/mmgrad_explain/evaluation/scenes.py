@@ -10,10 +10,7 @@ from torch import Tensor
 
 from mmgrad_explain.data.batches.scenes import scene_batch
 from mmgrad_explain.data.scenes.text import named_by
-from mmgrad_explain.metrics.localization import contrast_accuracy
-from mmgrad_explain.metrics.report import mean_of
-from mmgrad_explain.metrics.retrieval import recall_at, target_rank
-from mmgrad_explain.training.map_evaluation import (
+from mmgrad_explain.evaluation.maps import (
     FIGURES,
     Faithfulness,
     MapKind,
@@ -26,6 +23,9 @@ from mmgrad_explain.training.map_evaluation import (
     resized,
     sibling_candidates,
 )
+from mmgrad_explain.metrics.localization import contrast_accuracy
+from mmgrad_explain.metrics.report import mean_of
+from mmgrad_explain.metrics.retrieval import recall_at, target_rank
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ class SceneFigures:
         named_by: What names the edited object in each text, for example ``"size, shape"``.
         recall: R@1 against all targets and references, ``(N,)``.
         sibling_recall: R@1 against the scene's own targets and reference, ``(N,)``.
-        maps: :data:`~.map_evaluation.FIGURES` by name, each ``(N,)``, for every map: by the name of its weighting where
+        maps: :data:`~mmgrad_explain.evaluation.maps.FIGURES` by name, each ``(N,)``, for every map: by the name of its weighting where
             the score is the composer's own, else by score and weighting. The map of an ``add`` is judged on the target
             picture, where the new object is; all others on the reference.
         gallery: Number of gallery pictures.

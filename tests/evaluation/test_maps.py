@@ -8,7 +8,7 @@ from mmgrad_explain.attention import MultiModalGradAttention
 from mmgrad_explain.composers.reference.network import ComposedOutput
 from mmgrad_explain.data.batches.scenes import scene_batch
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.map_evaluation import (
+from mmgrad_explain.evaluation.maps import (
     FIGURES,
     IMAGE_ONLY,
     MapKind,
@@ -22,7 +22,7 @@ from mmgrad_explain.training.map_evaluation import (
     resized,
     sibling_candidates,
 )
-from mmgrad_explain.training.scene_evaluation import model_inputs
+from mmgrad_explain.evaluation.scenes import model_inputs
 
 KINDS = [
     MapKind("shift", "gradcam"),

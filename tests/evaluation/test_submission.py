@@ -5,8 +5,8 @@ import json
 import pytest
 
 from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.evaluation import cir_submission as sut
-from mmgrad_explain.evaluation.cir_submission import circo_submission, cirr_submission, write_submission
+from mmgrad_explain.evaluation import submission as sut
+from mmgrad_explain.evaluation.submission import circo_submission, cirr_submission, write_submission
 
 NAMES = [f"test1-{i}-0-img0" for i in range(60)]
 REFERENCES = {"12063": NAMES[59], "12064": NAMES[0]}

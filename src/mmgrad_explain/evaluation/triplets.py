@@ -11,13 +11,7 @@ from torch import Tensor
 
 from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.reading import open_image
-from mmgrad_explain.metrics.floors import best_fixed_point, centre_gaussian, chance, image_centre
-from mmgrad_explain.metrics.localization import contrast_accuracy, roc_auc
-from mmgrad_explain.metrics.report import mean_of
-from mmgrad_explain.metrics.retrieval import recall_at, target_rank
-from mmgrad_explain.notes import texts_of
-from mmgrad_explain.training.map_evaluation import (
+from mmgrad_explain.evaluation.maps import (
     FIGURES,
     Faithfulness,
     MapKind,
@@ -28,6 +22,12 @@ from mmgrad_explain.training.map_evaluation import (
     judge,
     sibling_candidates,
 )
+from mmgrad_explain.images.reading import open_image
+from mmgrad_explain.metrics.floors import best_fixed_point, centre_gaussian, chance, image_centre
+from mmgrad_explain.metrics.localization import contrast_accuracy, roc_auc
+from mmgrad_explain.metrics.report import mean_of
+from mmgrad_explain.metrics.retrieval import recall_at, target_rank
+from mmgrad_explain.notes import texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from mmgrad_explain.composers.base import Composer
+    from mmgrad_explain.evaluation.triplet_inputs import PhotoTriplet
     from mmgrad_explain.images.reading import Placement
-    from mmgrad_explain.training.photo_triplets import PhotoTriplet
 
 PHOTO_FIGURES = (*FIGURES, "auc")
 """What is measured of every map of a photograph: the area under the precision-recall curve as well."""

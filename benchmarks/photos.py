@@ -57,7 +57,7 @@ def edited_photographs(options: argparse.Namespace, folder: Path) -> list[PhotoT
     from dataclasses import replace
 
     from mmgrad_explain.training.config_file import load_config
-    from mmgrad_explain.training.photos import PhotoSource
+    from mmgrad_explain.training.sources.photos import PhotoSource
 
     settings = replace(load_config(options.config).sources["photos"], edits=options.edits)
     if options.holdout is not None:

@@ -24,10 +24,10 @@ from mmgrad_explain.evaluation.maps import MapKind, embeddings
 from mmgrad_explain.grounding import AttentionGroundingLoss
 from mmgrad_explain.training.config_file import config_from
 from mmgrad_explain.training.held_out import evaluate_batches, inputs_of
-from mmgrad_explain.training.objective import GroundedObjective
-from mmgrad_explain.training.objective_options import GroundingOptions, ObjectiveOptions
+from mmgrad_explain.training.objective.objective import GroundedObjective
+from mmgrad_explain.training.objective.options import GroundingOptions, ObjectiveOptions
 from mmgrad_explain.training.run import train
-from mmgrad_explain.training.sources import SceneSource, SceneSourceOptions
+from mmgrad_explain.training.sources.base import SceneSource, SceneSourceOptions
 
 WORDS = ["<pad>", "<start>", "make", "remove", "the", "it", "red", "left", "right", "a", "photo", "of", "that", "<end>"]
 OPTIONS = {"cross-attention": {"heads": 2}, "qformer": {"heads": 2, "queries": 4}}

@@ -22,12 +22,12 @@ from mmgrad_explain.data.instances.readers import read_coco
 from mmgrad_explain.data.triplets import read_triplets
 from mmgrad_explain.gallery_session import Session
 from mmgrad_explain.grounding import dice_loss, grounding_targets
-from mmgrad_explain.training import needs
-from mmgrad_explain.training.arguments import check_arguments, training_arguments
+from mmgrad_explain.training import optional_packages as needs
 from mmgrad_explain.training.config_file import load_config
 from mmgrad_explain.training.run import build_source
 from mmgrad_explain.training.run_folder import check_folder, write_description
-from mmgrad_explain.training.step_data import Division
+from mmgrad_explain.training.sources.step_data import Division
+from mmgrad_explain.training.trainer_arguments import check_arguments, training_arguments
 from mmgrad_explain.web.limits import Limits, read_picture, sentences
 from mmgrad_explain.web.models import Models
 from mmgrad_explain.web.serving import free_port, need_gradio

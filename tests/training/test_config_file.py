@@ -8,7 +8,7 @@ import pytest
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.config import SOURCES, TrainingConfig
 from mmgrad_explain.training.config_file import config_from, config_names, config_values, dump_config, load_config
-from mmgrad_explain.training.photos import PhotoOptions
+from mmgrad_explain.training.sources.photos import PhotoOptions
 
 DOCS = Path(__file__).parents[2] / "docs" / "training.md"
 

@@ -11,11 +11,11 @@ from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.reference.transformers_model import ReferenceModel
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training import models as module
-from mmgrad_explain.training import needs
+from mmgrad_explain.training import optional_packages as needs
 from mmgrad_explain.training.config import LoraOptions, ModelOptions
 from mmgrad_explain.training.models import image_size_of, save_composer, starting_composer
-from mmgrad_explain.training.objective import GroundedObjective
-from mmgrad_explain.training.objective_options import ObjectiveOptions
+from mmgrad_explain.training.objective.objective import GroundedObjective
+from mmgrad_explain.training.objective.options import ObjectiveOptions
 
 WORDS = ("make", "the", "red", "coat")
 SIZES = {

@@ -14,7 +14,7 @@ from mmgrad_explain._system.files import name_left_over
 from mmgrad_explain._system.locking import locked
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.training import needs
+from mmgrad_explain.training import optional_packages as needs
 from mmgrad_explain.training.config_file import config_from, config_values
 from mmgrad_explain.training.run import build_source, train
 from mmgrad_explain.training.run_folder import last_checkpoint, load_best, versions, whole_checkpoint
@@ -370,8 +370,8 @@ def test_versions_leave_out_what_is_not_installed(monkeypatch):
 
 def test_parts_that_were_trained_before_have_their_own_rate(micro, clip_folder, tmp_path):
     from mmgrad_explain.composers.clip.composer import ClipComposer
-    from mmgrad_explain.training.objective import GroundedObjective
-    from mmgrad_explain.training.objective_options import ObjectiveOptions
+    from mmgrad_explain.training.objective.objective import GroundedObjective
+    from mmgrad_explain.training.objective.options import ObjectiveOptions
     from mmgrad_explain.training.trainer import training_arguments
 
     config = replace(micro(optimizer={"lr": 1e-2, "backbone_lr": 0.1, "weight_decay": 0.5}), steps=2)

@@ -7,7 +7,7 @@ from mmgrad_explain.data.scenes.build import build_scenes
 from mmgrad_explain.data.scenes.files import SceneSetOptions
 from mmgrad_explain.evaluation.triplet_inputs import folder_triplets
 from mmgrad_explain.evaluation.triplets import _pictures
-from mmgrad_explain.training.triplet_source import TripletSource, TripletSourceOptions
+from mmgrad_explain.training.sources.triplets import TripletSource, TripletSourceOptions
 
 
 @pytest.fixture(scope="module")

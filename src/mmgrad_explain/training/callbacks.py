@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mmgrad_explain.training.ema import MovingAverage
-    from mmgrad_explain.training.map_grid import MapGrid
+    from mmgrad_explain.training.logging.map_grid import MapGrid
 
 _UNUSED = ("epoch", "total_flos")
 

@@ -8,10 +8,10 @@ from typing import Any
 from mmgrad_explain.data.edits.options import EDIT_KINDS
 from mmgrad_explain.data.scenes.edits import EDITS
 from mmgrad_explain.errors import InputError, did_you_mean
-from mmgrad_explain.training.objective_options import DenseOptions, GroundingOptions, RetrievalOptions, check_precision
-from mmgrad_explain.training.photos import PhotoOptions
-from mmgrad_explain.training.sources import SceneSourceOptions
-from mmgrad_explain.training.triplet_source import TripletSourceOptions
+from mmgrad_explain.training.objective.options import DenseOptions, GroundingOptions, RetrievalOptions, check_precision
+from mmgrad_explain.training.sources.base import SceneSourceOptions
+from mmgrad_explain.training.sources.photos import PhotoOptions
+from mmgrad_explain.training.sources.triplets import TripletSourceOptions
 
 METRICS = ("r1", "sibling_r1", "pointing", "energy", "iou", "contrast", "dead")
 """What is measured on held-out data; small is good for ``dead`` alone."""

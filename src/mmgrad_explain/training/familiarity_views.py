@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.reading import open_image
-from mmgrad_explain.training.photo_folder import share_of_name
+from mmgrad_explain.training.sources.photo_folder import share_of_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence

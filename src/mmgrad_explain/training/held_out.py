@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.data.batches.batch import TripletBatch
-    from mmgrad_explain.training.objective_options import GroundingOptions
+    from mmgrad_explain.training.objective.options import GroundingOptions
 
 
 def trained_kind(composer: Composer, options: GroundingOptions) -> MapKind:

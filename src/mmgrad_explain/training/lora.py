@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.needs import need
+from mmgrad_explain.training.optional_packages import need
 
 if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer

@@ -20,11 +20,10 @@ from mmgrad_explain.composers.stages import check_trainable
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.config import PhotoSourceOptions
 from mmgrad_explain.training.config_file import config_values
-from mmgrad_explain.training.joined import from_first, is_first, wait_for_all
 from mmgrad_explain.training.models import image_size_of, save_composer, starting_composer
-from mmgrad_explain.training.needs import need, need_wandb
-from mmgrad_explain.training.objective_options import ObjectiveOptions
-from mmgrad_explain.training.photos import PhotoSource
+from mmgrad_explain.training.objective.options import ObjectiveOptions
+from mmgrad_explain.training.optional_packages import need, need_wandb
+from mmgrad_explain.training.processes import from_first, is_first, wait_for_all
 from mmgrad_explain.training.run_folder import (
     BEST,
     CHECKPOINTS,
@@ -41,8 +40,9 @@ from mmgrad_explain.training.run_folder import (
     run_lock,
     write_description,
 )
-from mmgrad_explain.training.sources import Mixture, SceneSource, SceneSourceOptions
-from mmgrad_explain.training.triplet_source import TripletSource
+from mmgrad_explain.training.sources.base import Mixture, SceneSource, SceneSourceOptions
+from mmgrad_explain.training.sources.photos import PhotoSource
+from mmgrad_explain.training.sources.triplets import TripletSource
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,9 +51,9 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.training.config import TrainingConfig
-    from mmgrad_explain.training.map_grid import MapGrid
-    from mmgrad_explain.training.map_logger import MapLogger
-    from mmgrad_explain.training.sources import Source
+    from mmgrad_explain.training.logging.map_grid import MapGrid
+    from mmgrad_explain.training.logging.map_logger import MapLogger
+    from mmgrad_explain.training.sources.base import Source
     from mmgrad_explain.training.trainer import GroundedTrainer
 
 
@@ -98,7 +98,7 @@ def _train(config: TrainingConfig, out: Path, *, resume: bool) -> TrainingResult
     if config.wandb:
         need_wandb()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # data workers are forked
-    from mmgrad_explain.training.arguments import training_arguments
+    from mmgrad_explain.training.trainer_arguments import training_arguments
 
     arguments = training_arguments(config, out / CHECKPOINTS)  # joins the processes that torchrun started
     check_folder(config, out, resume=resume)
@@ -156,7 +156,7 @@ def _trainer(
 ) -> tuple[GroundedTrainer, Path | None]:
     """The trainer, and the checkpoint to go on from; ``stack`` takes what must be closed in the end."""
     from mmgrad_explain.training.callbacks import GridFile, MetricsFile, Progress
-    from mmgrad_explain.training.objective import GroundedObjective
+    from mmgrad_explain.training.objective.objective import GroundedObjective
     from mmgrad_explain.training.trainer import GroundedTrainer
 
     options = ObjectiveOptions(
@@ -184,7 +184,7 @@ def _trainer(
 
 def _map_grid(held_out: Mixture, config: TrainingConfig) -> MapGrid:
     """The picture of maps for the first held-out samples."""
-    from mmgrad_explain.training.map_grid import MapGrid
+    from mmgrad_explain.training.logging.map_grid import MapGrid
     from mmgrad_explain.training.trainer import grid_rows
 
     first = held_out.batch(config.evaluation.seed, 0)
@@ -203,8 +203,8 @@ def _map_grid(held_out: Mixture, config: TrainingConfig) -> MapGrid:
 
 def _map_logger(config: TrainingConfig, out: Path, grid: MapGrid | None) -> MapLogger:
     """What logs the run's figures and the samples of the picture of maps, wherever the config says."""
-    from mmgrad_explain.training.boards import WeightsAndBiases
-    from mmgrad_explain.training.map_logger import MapLogger
+    from mmgrad_explain.training.logging.boards import WeightsAndBiases
+    from mmgrad_explain.training.logging.map_logger import MapLogger
 
     places: list[Any] = []
     if config.tensorboard and find_spec("tensorboard") is not None:

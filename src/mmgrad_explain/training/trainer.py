@@ -1,4 +1,4 @@
-"""The trainer: transformers' loop around a :class:`~mmgrad_explain.training.objective.GroundedObjective`."""
+"""The trainer: transformers' loop around a :class:`~mmgrad_explain.training.objective.objective.GroundedObjective`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from transformers import PrinterCallback, ProgressCallback, Trainer
 
 from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.arguments import COSINE, LOWER_IS_BETTER, check_arguments, training_arguments
 from mmgrad_explain.training.callbacks import AverageWeights
 from mmgrad_explain.training.ema import MovingAverage
 from mmgrad_explain.training.held_out import evaluate_batches, sample_maps, trained_kind
-from mmgrad_explain.training.joined import from_first, mean_of_processes
+from mmgrad_explain.training.processes import from_first, mean_of_processes
 from mmgrad_explain.training.run_folder import BEST, writing_checkpoint
-from mmgrad_explain.training.step_data import Division, StepDataset
+from mmgrad_explain.training.sources.step_data import Division, StepDataset
+from mmgrad_explain.training.trainer_arguments import COSINE, LOWER_IS_BETTER, check_arguments, training_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.data.batches.batch import TripletBatch
     from mmgrad_explain.training.config import TrainingConfig
-    from mmgrad_explain.training.map_grid import MapGrid
-    from mmgrad_explain.training.objective import GroundedObjective
-    from mmgrad_explain.training.sources import Source
+    from mmgrad_explain.training.logging.map_grid import MapGrid
+    from mmgrad_explain.training.objective.objective import GroundedObjective
+    from mmgrad_explain.training.sources.base import Source
 
 __all__ = ["GroundedTrainer", "StepDataset", "grid_rows", "learning_rate", "training_arguments"]
 
@@ -79,7 +79,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
             config: See :class:`~mmgrad_explain.training.config.TrainingConfig`.
             source: What is trained on.
             held_out: What is evaluated on.
-            args: Of transformers; :func:`~mmgrad_explain.training.arguments.training_arguments` makes them.
+            args: Of transformers; :func:`~mmgrad_explain.training.trainer_arguments.training_arguments` makes them.
             grid: Collects the maps of the first held-out samples at every evaluation.
             callbacks: Of transformers.
 
@@ -142,7 +142,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         return_outputs: bool = False,  # noqa: FBT001, FBT002  (transformers' signature)
         num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002
     ) -> Any:
-        """The loss of a part of the step: see :class:`~mmgrad_explain.training.objective.GroundedObjective`."""
+        """The loss of a part of the step: see :class:`~mmgrad_explain.training.objective.objective.GroundedObjective`."""
         batch = inputs["batch"].to(self.args.device)
         step = self.state.global_step
         schedule = self.config.grounding.schedule(step, self.args.max_steps)
@@ -216,7 +216,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         The first process measures and writes; all get its figures.
 
         Args:
-            eval_dataset: A :class:`~mmgrad_explain.training.step_data.StepDataset`; the trainer's own when None.
+            eval_dataset: A :class:`~mmgrad_explain.training.sources.step_data.StepDataset`; the trainer's own when None.
             ignore_keys: Not used.
             metric_key_prefix: Before every name.
 

@@ -11,10 +11,10 @@ from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
 from mmgrad_explain.data.batches.batch import encode, take
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.objective import GroundedObjective
-from mmgrad_explain.training.objective_options import GroundingOptions, ObjectiveOptions, RetrievalOptions
-from mmgrad_explain.training.sources import Mixture, SceneSource, SceneSourceOptions
-from mmgrad_explain.training.step_data import Division, StepDataset
+from mmgrad_explain.training.objective.objective import GroundedObjective
+from mmgrad_explain.training.objective.options import GroundingOptions, ObjectiveOptions, RetrievalOptions
+from mmgrad_explain.training.sources.base import Mixture, SceneSource, SceneSourceOptions
+from mmgrad_explain.training.sources.step_data import Division, StepDataset
 from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate, training_arguments
 
 SOURCE = SceneSource(32, SceneSourceOptions(pictures=4, edits=2), labels=True)

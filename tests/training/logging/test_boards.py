@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training import needs
-from mmgrad_explain.training.boards import Board, TensorBoard, WeightsAndBiases, board_of
+from mmgrad_explain.training import optional_packages as needs
+from mmgrad_explain.training.logging.boards import Board, TensorBoard, WeightsAndBiases, board_of
 
 
 def read(folder):

@@ -8,11 +8,11 @@ from transformers.optimization import get_scheduler
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.arguments import check_arguments, training_arguments
-from mmgrad_explain.training.objective import GroundedObjective
-from mmgrad_explain.training.objective_options import ObjectiveOptions
-from mmgrad_explain.training.sources import SceneSource, SceneSourceOptions
+from mmgrad_explain.training.objective.objective import GroundedObjective
+from mmgrad_explain.training.objective.options import ObjectiveOptions
+from mmgrad_explain.training.sources.base import SceneSource, SceneSourceOptions
 from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate
+from mmgrad_explain.training.trainer_arguments import check_arguments, training_arguments
 
 SOURCE = SceneSource(32, SceneSourceOptions(pictures=2, edits=2))
 

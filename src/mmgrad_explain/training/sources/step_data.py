@@ -11,13 +11,13 @@ from torch.utils.data import Dataset
 
 from mmgrad_explain.data.batches.batch import encode, take
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.sources import Mixture
+from mmgrad_explain.training.sources.base import Mixture
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmgrad_explain.data.batches.batch import Encoder, PictureBatch
-    from mmgrad_explain.training.sources import Source
+    from mmgrad_explain.training.sources.base import Source
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.map_grid import MapGrid
+from mmgrad_explain.training.logging.map_grid import MapGrid
 
 PICTURES = np.full((2, 32, 32, 3), 120, np.uint8)
 
@@ -34,7 +34,7 @@ def test_many_steps_are_thinned_to_first_and_last(monkeypatch):
     for step in range(40):
         made.add(step, np.ones((2, 2, 2), np.float32))
     captions = []
-    from mmgrad_explain.training import map_grid as module
+    from mmgrad_explain.training.logging import map_grid as module
 
     real = module.panel
     monkeypatch.setattr(module, "panel", lambda tiles, texts, **o: captions.append(texts) or real(tiles, texts, **o))

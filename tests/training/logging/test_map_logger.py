@@ -10,8 +10,8 @@ from PIL import Image
 from torch import nn
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.boards import WeightsAndBiases
-from mmgrad_explain.training.map_logger import MapLogger, draw_sample
+from mmgrad_explain.training.logging.boards import WeightsAndBiases
+from mmgrad_explain.training.logging.map_logger import MapLogger, draw_sample
 
 PICTURES = [np.full((24, 32, 3), shade, np.uint8) for shade in (90, 160)]
 CAPTIONS = ["make it red", "remove the star"]

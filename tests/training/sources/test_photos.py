@@ -9,9 +9,9 @@ from PIL import Image
 
 from mmgrad_explain.errors import InputError, MMGradWarning
 from mmgrad_explain.images.reading import fit
-from mmgrad_explain.training.photo_folder import PhotoFolder, shuffled
-from mmgrad_explain.training.photo_views import crop, letterbox, lit
-from mmgrad_explain.training.photos import KINDS, PhotoOptions, PhotoSource
+from mmgrad_explain.training.sources.photo_folder import PhotoFolder, shuffled
+from mmgrad_explain.training.sources.photo_views import crop, letterbox, lit
+from mmgrad_explain.training.sources.photos import KINDS, PhotoOptions, PhotoSource
 
 FEW = PhotoOptions(pictures=3, edits=3, holdout=0.3)
 
@@ -167,7 +167,7 @@ def test_names_that_no_label_has(photo_folder):
 
 
 def test_large_photographs_are_shrunk_and_few_are_kept(tmp_path, monkeypatch):
-    from mmgrad_explain.training import photo_folder as module
+    from mmgrad_explain.training.sources.base import photo_folder as module
 
     for name in ("photos", "labels"):
         (tmp_path / name).mkdir()

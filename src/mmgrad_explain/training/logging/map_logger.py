@@ -17,7 +17,7 @@ from mmgrad_explain.attention import Explanation
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.overlay import blend, contour, panel
 from mmgrad_explain.images.reading import as_array, open_image
-from mmgrad_explain.training.boards import Board, TensorBoard, board_of
+from mmgrad_explain.training.logging.boards import Board, TensorBoard, board_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +42,7 @@ class MapLogger(TrainerCallback):  # type: ignore[misc]
 
     Args:
         *places: Where to log: a folder (for TensorBoard), a ``SummaryWriter``, a run of Weights & Biases, or any
-            :class:`~mmgrad_explain.training.boards.Board`.
+            :class:`~mmgrad_explain.training.logging.boards.Board`.
         maps: For a Trainer: draws the samples' maps at every evaluation. It is called with the model and gives what
             :meth:`log` takes. None logs no pictures by itself.
         pictures: The samples' pictures, where ``maps`` gives no ``Explanation`` that knows them.

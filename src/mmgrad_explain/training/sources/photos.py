@@ -17,8 +17,8 @@ from mmgrad_explain.data.batches.batch import IGNORE, PictureBatch, partners
 from mmgrad_explain.data.edits.operations import apply_edit, mean_lab, pick_detail
 from mmgrad_explain.data.edits.text import edit_sentence, edit_vocabulary, spoken
 from mmgrad_explain.errors import InputError, MMGradWarning, did_you_mean
-from mmgrad_explain.training.photo_folder import PhotoFolder, shuffled
-from mmgrad_explain.training.photo_views import crop, letterbox, lit
+from mmgrad_explain.training.sources.photo_folder import PhotoFolder, shuffled
+from mmgrad_explain.training.sources.photo_views import crop, letterbox, lit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

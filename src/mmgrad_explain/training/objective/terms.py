@@ -10,18 +10,18 @@ from torch.nn import functional as F
 
 from mmgrad_explain.data.batches.batch import stays_in_place
 from mmgrad_explain.grounding import AttentionGroundingLoss, grounding_targets
-from mmgrad_explain.training.joined import mean_over_all
+from mmgrad_explain.training.processes import mean_over_all
 
 if TYPE_CHECKING:
     from mmgrad_explain.data.batches.batch import TripletBatch
-    from mmgrad_explain.training.objective import Rows
+    from mmgrad_explain.training.objective.objective import Rows
 
 
 class JoinedGroundingLoss(AttentionGroundingLoss):
     """The grounding loss whose means are over the samples of all processes; with one process it is the same."""
 
     def average(self, values: Tensor, counted: Tensor) -> Tensor:
-        """See :func:`~mmgrad_explain.training.joined.mean_over_all`."""
+        """See :func:`~mmgrad_explain.training.processes.mean_over_all`."""
         return mean_over_all(values, counted)
 
     def take_part(self, like: Tensor) -> dict[str, Tensor]:

@@ -30,11 +30,10 @@ from mmgrad_explain.composers.stages import (
 )
 from mmgrad_explain.data.batches.batch import Whole
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.dense import LabelHeads
 from mmgrad_explain.training.held_out import inputs_of
-from mmgrad_explain.training.joined import joined_gallery, mean_over_all, processes
-from mmgrad_explain.training.objective_options import TARGET_ONLY
-from mmgrad_explain.training.objective_terms import (
+from mmgrad_explain.training.objective.dense_labels import LabelHeads
+from mmgrad_explain.training.objective.options import TARGET_ONLY
+from mmgrad_explain.training.objective.terms import (
     JoinedGroundingLoss,
     context_of,
     figures_of,
@@ -44,6 +43,7 @@ from mmgrad_explain.training.objective_terms import (
     mistaken_change,
     stays,
 )
+from mmgrad_explain.training.processes import joined_gallery, mean_over_all, processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.composers.stages import Stages, Text
     from mmgrad_explain.data.batches.batch import TripletBatch
-    from mmgrad_explain.training.objective_options import ObjectiveOptions
+    from mmgrad_explain.training.objective.options import ObjectiveOptions
 
 _CHUNK = 32  # pictures that are encoded together where their activations are not kept
 
@@ -108,7 +108,7 @@ class GroundedObjective(nn.Module):
 
     Args:
         composer: What is trained; see :mod:`mmgrad_explain.composers.stages` for what it must offer.
-        options: See :class:`~mmgrad_explain.training.objective_options.ObjectiveOptions`.
+        options: See :class:`~mmgrad_explain.training.objective.options.ObjectiveOptions`.
         label_classes: Number of classes of each label map; read where the dense loss has a weight.
 
     Raises:

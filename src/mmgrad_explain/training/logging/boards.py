@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from mmgrad_explain.training.needs import need
+from mmgrad_explain.training.optional_packages import need
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

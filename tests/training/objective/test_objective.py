@@ -18,12 +18,12 @@ from mmgrad_explain.composers.stages import stages_of
 from mmgrad_explain.data.batches.batch import encode, join
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding import dice_loss, grounding_targets
-from mmgrad_explain.training.dense import LabelHeads, at_cells
 from mmgrad_explain.training.held_out import inputs_of
-from mmgrad_explain.training.objective import GroundedObjective, Rows
-from mmgrad_explain.training.objective_options import DenseOptions, GroundingOptions, ObjectiveOptions, RetrievalOptions
-from mmgrad_explain.training.objective_terms import missed_by_pooling, mistaken_change
-from mmgrad_explain.training.sources import SceneSource, SceneSourceOptions
+from mmgrad_explain.training.objective.dense_labels import LabelHeads, at_cells
+from mmgrad_explain.training.objective.objective import GroundedObjective, Rows
+from mmgrad_explain.training.objective.options import DenseOptions, GroundingOptions, ObjectiveOptions, RetrievalOptions
+from mmgrad_explain.training.objective.terms import missed_by_pooling, mistaken_change
+from mmgrad_explain.training.sources.base import SceneSource, SceneSourceOptions
 
 SOURCE = SceneSource(32, SceneSourceOptions(pictures=2, edits=3), labels=True)
 
@@ -178,7 +178,7 @@ def test_precisions_agree(composer, batch):
 
 
 def test_checkpointing_changes_nothing_but_memory(composer, batch, monkeypatch):
-    from mmgrad_explain.training import objective as module
+    from mmgrad_explain.training.objective.objective import objective as module
 
     monkeypatch.setattr(module, "_CHUNK", 3)
     made = []

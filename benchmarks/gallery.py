@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mmgrad_explain.gallery_store import INDEXES, Entry, GalleryStore
+from mmgrad_explain.gallery.store import INDEXES, Entry, GalleryStore
 from mmgrad_explain.metrics.report import environment_line, markdown_table
 
 BATCH = 1000

@@ -188,7 +188,7 @@ def held_elsewhere():
     def held(place):
         """Another process has this gallery open; it is killed at the end."""
         code = f"""
-from mmgrad_explain.gallery_store import GalleryStore
+from mmgrad_explain.gallery.store import GalleryStore
 with GalleryStore({str(place)!r}, create=True):
     print("open", flush=True)
     input()

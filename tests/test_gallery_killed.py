@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from mmgrad_explain.composers.embedding import embed_pictures
-from mmgrad_explain.gallery import Gallery
-from mmgrad_explain.gallery_store import GalleryStore
+from mmgrad_explain.gallery.gallery import Gallery
+from mmgrad_explain.gallery.store import GalleryStore
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ KILLED = """
 import os, signal, sys, threading, time
 import torch
 torch.set_num_threads(1)
-from mmgrad_explain.gallery import Gallery
-from mmgrad_explain.gallery_store import GalleryStore
+from mmgrad_explain.gallery.gallery import Gallery
+from mmgrad_explain.gallery.store import GalleryStore
 
 place, model, folder, when = sys.argv[1:]
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)

@@ -19,7 +19,7 @@ from transformers import (
 from mmgrad_explain import load_composer
 from mmgrad_explain.composers.embedding import embed_pictures, identify
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.gallery import Gallery
+from mmgrad_explain.gallery.gallery import Gallery
 
 WORDS = ["<pad>", "<unk>", "<bos>", "<eos>", "make", "it", "red", "larger"]
 SIZES = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}

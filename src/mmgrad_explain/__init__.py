@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     )
     from mmgrad_explain.explaining import answer_maps, explain, phrase_maps
     from mmgrad_explain.explanation.phrases import PhraseMaps
-    from mmgrad_explain.gallery import Gallery
+    from mmgrad_explain.gallery.gallery import Gallery
     from mmgrad_explain.grounding import AttentionGroundingLoss, grounding_targets
     from mmgrad_explain.notes import Note
 

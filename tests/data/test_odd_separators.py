@@ -13,7 +13,7 @@ from mmgrad_explain.data.edits.build import build_edits
 from mmgrad_explain.data.edits.options import EditOptions
 from mmgrad_explain.data.instances.readers import read_coco, read_index_masks
 from mmgrad_explain.data.triplets import Triplet, read_triplets, write_triplets
-from mmgrad_explain.gallery_session import FoundPicture, Session, Turn
+from mmgrad_explain.gallery.session import FoundPicture, Session, Turn
 
 SPLITTING = [c for c in map(chr, range(sys.maxunicode + 1)) if len(f"a{c}b".splitlines()) > 1]
 ODD = [c for c in map(chr, range(0x3001)) if c.isspace() or c in SPLITTING]

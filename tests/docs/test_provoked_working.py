@@ -20,7 +20,7 @@ from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.data.cir.formats import read_cir
 from mmgrad_explain.data.instances.readers import read_coco
 from mmgrad_explain.data.triplets import read_triplets
-from mmgrad_explain.gallery_session import Session
+from mmgrad_explain.gallery.session import Session
 from mmgrad_explain.grounding import dice_loss, grounding_targets
 from mmgrad_explain.training import optional_packages as needs
 from mmgrad_explain.training.config_file import load_config

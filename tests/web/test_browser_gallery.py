@@ -2,7 +2,7 @@
 
 import shutil
 
-from mmgrad_explain.gallery import Gallery
+from mmgrad_explain.gallery.gallery import Gallery
 from mmgrad_explain.web.examples import write_pictures
 from mmgrad_explain.web.limits import Limits
 from mmgrad_explain.web.serving import running

@@ -16,7 +16,7 @@ from PIL import Image
 
 import mmgrad_explain
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.gallery import Gallery
+from mmgrad_explain.gallery.gallery import Gallery
 from mmgrad_explain.web import serving
 from mmgrad_explain.web.examples import examples, write_pictures
 from mmgrad_explain.web.limits import Limits

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from mmgrad_explain.gallery import Gallery
-    from mmgrad_explain.gallery_index import IndexReport
+    from mmgrad_explain.gallery.gallery import Gallery
+    from mmgrad_explain.gallery.indexing import IndexReport
 
 _NAMED = 5
 _DETAILS = """\
@@ -66,9 +66,9 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Index; each batch is complete when it is written."""
-    from mmgrad_explain.gallery import Gallery
-    from mmgrad_explain.gallery_files import check_folders
-    from mmgrad_explain.gallery_store import COLLECTION
+    from mmgrad_explain.gallery.gallery import Gallery
+    from mmgrad_explain.gallery.image_files import check_folders
+    from mmgrad_explain.gallery.store import COLLECTION
 
     check_folders(options.folders)
     collection = options.collection or COLLECTION
@@ -93,7 +93,7 @@ def _json(gallery: Gallery, report: IndexReport) -> dict[str, Any]:
 
 
 def _parts(gallery: Gallery, report: IndexReport) -> Iterator[str | Table]:
-    from mmgrad_explain.gallery_files import SUFFIXES
+    from mmgrad_explain.gallery.image_files import SUFFIXES
 
     of = gallery.about
     yield f"{gallery.address}: {report.total} files, by {of['name']} ({of['dim']} numbers a picture)"

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from mmgrad_explain.gallery import Gallery, Retrieval
-    from mmgrad_explain.gallery_session import Session
-    from mmgrad_explain.gallery_sheet import RetrievalMaps
+    from mmgrad_explain.gallery.contact_sheet import RetrievalMaps
+    from mmgrad_explain.gallery.gallery import Gallery, Retrieval
+    from mmgrad_explain.gallery.session import Session
 
 _DETAILS = """\
 Lists the pictures of a gallery (mmgrad-explain index) that are most like IMAGE after what TEXT says, by the cosine of
@@ -79,8 +79,8 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Retrieve; what can be checked is checked before the model is loaded."""
     from mmgrad_explain._system.files import check_writable
-    from mmgrad_explain.gallery_session import Session
-    from mmgrad_explain.gallery_store import COLLECTION
+    from mmgrad_explain.gallery.session import Session
+    from mmgrad_explain.gallery.store import COLLECTION
     from mmgrad_explain.images.reading import safe_save
 
     check_name("--score", options.score, SCORES)
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
     if options.session is not None:
         check_writable(options.session, overwrite=True)
 
-    from mmgrad_explain.gallery import Gallery  # torch is needed from here on
+    from mmgrad_explain.gallery.gallery import Gallery  # torch is needed from here on
 
     collection = options.collection or (session.collection if session else COLLECTION)
     with Gallery(place, options.model, collection=collection, device=options.device) as gallery:
@@ -141,7 +141,7 @@ def _sheet(options: argparse.Namespace, reference: str, text: str) -> Path:
 
 
 def _remember(session: Session, reference: str, found: Retrieval, options: argparse.Namespace) -> None:
-    from mmgrad_explain.gallery_session import FoundPicture, Turn
+    from mmgrad_explain.gallery.session import FoundPicture, Turn
 
     hits = tuple(FoundPicture(hit.rank, hit.path, hit.score, hit.digest) for hit in found.hits)
     session.turns.append(Turn(str(Path(reference).absolute()), found.text, hits, options.reference_hit))

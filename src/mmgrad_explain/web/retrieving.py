@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 from mmgrad_explain._system.redaction import HIDDEN, redact_address
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.sides import call_of
-from mmgrad_explain.gallery import Gallery
-from mmgrad_explain.gallery_store import is_remote
+from mmgrad_explain.gallery.gallery import Gallery
+from mmgrad_explain.gallery.store import is_remote
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.notes import texts_of
 from mmgrad_explain.web import snippet
@@ -25,8 +25,8 @@ from mmgrad_explain.web.viewer import payload, tile
 if TYPE_CHECKING:
     from PIL import Image
 
-    from mmgrad_explain.gallery import Hit, Retrieval
-    from mmgrad_explain.gallery_sheet import RetrievalMaps
+    from mmgrad_explain.gallery.contact_sheet import RetrievalMaps
+    from mmgrad_explain.gallery.gallery import Hit, Retrieval
     from mmgrad_explain.web.models import Abilities, Models
 
 NEXT = "Use as the next reference"

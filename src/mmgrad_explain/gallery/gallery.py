@@ -25,10 +25,10 @@ from mmgrad_explain.composers.embedding import embed_query, identify
 from mmgrad_explain.composers.load import BUNDLED, CHOICES, load_composer
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explaining import explain
-from mmgrad_explain.gallery_files import state_of
-from mmgrad_explain.gallery_index import index_folders, sample_pictures
-from mmgrad_explain.gallery_sheet import RetrievalMaps, retrieval_html
-from mmgrad_explain.gallery_store import COLLECTION, INDEXES, MOST_HITS, GalleryStore, check_address, is_remote
+from mmgrad_explain.gallery.contact_sheet import RetrievalMaps, retrieval_html
+from mmgrad_explain.gallery.image_files import state_of
+from mmgrad_explain.gallery.indexing import index_folders, sample_pictures
+from mmgrad_explain.gallery.store import COLLECTION, INDEXES, MOST_HITS, GalleryStore, check_address, is_remote
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.notes import Note, join_notes
 
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention import Explanation
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.evaluation.composed_retrieval import Progress
-    from mmgrad_explain.gallery_index import IndexReport
-    from mmgrad_explain.gallery_store import Entry
+    from mmgrad_explain.gallery.indexing import IndexReport
+    from mmgrad_explain.gallery.store import Entry
 
 _CHUNK = 16  # hits that are explained together
 
@@ -102,7 +102,7 @@ class Gallery:
             takes the model that the gallery was made with; for a new gallery the first pictures choose a bundled one.
         processor: Of a model in memory, see :func:`~mmgrad_explain.composers.load.load_composer`.
         create: Make the gallery where there is none.
-        index: How a new gallery is searched, one of :data:`~mmgrad_explain.gallery_store.INDEXES`.
+        index: How a new gallery is searched, one of :data:`~mmgrad_explain.gallery.store.INDEXES`.
         collection: Name of the gallery there, so that a server can hold several.
         device: Where the model runs; where it is when None.
 
@@ -196,7 +196,7 @@ class Gallery:
     # ----------------------------------------------------------------------------------------------------------- index
 
     def index(self, folders: Sequence[str | Path], *, batch: int = 32, progress: Progress | None = None) -> IndexReport:
-        """Bring the gallery up to what lies in folders: :func:`~mmgrad_explain.gallery_index.index_folders`.
+        """Bring the gallery up to what lies in folders: :func:`~mmgrad_explain.gallery.indexing.index_folders`.
 
         For a new gallery without a model, the pictures choose a bundled one
         (:func:`~mmgrad_explain.composers.bundled.choose_by_pictures`); ``about["model_choice"]`` says why.
@@ -223,7 +223,7 @@ class Gallery:
 
         Raises:
             InputError: The picture or the text cannot be used, or ``k`` is not from 1 to
-                :data:`~mmgrad_explain.gallery_store.MOST_HITS`.
+                :data:`~mmgrad_explain.gallery.store.MOST_HITS`.
         """
         if not 1 <= k <= MOST_HITS:
             raise InputError(f"k must be from 1 to {MOST_HITS}, got {k}")

@@ -35,7 +35,7 @@ INDEXES = ("flat", "hnsw")
 LONGEST_PATH = 4096  # bytes
 MOST_HITS = 16_384
 """What Milvus gives at once."""
-_ABOUT = "mmgrad_explain.gallery"
+_ABOUT = "mmgrad_explain.gallery.gallery"
 _ROW = ["path", "size", "mtime_ns", "digest"]
 _CHUNK = 1000  # rows in one call
 _HNSW = {"M": 16, "efConstruction": 200}

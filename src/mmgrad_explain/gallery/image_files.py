@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mmgrad_explain._system.reading import reading
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.gallery_store import LONGEST_PATH, Entry
+from mmgrad_explain.gallery.store import LONGEST_PATH, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

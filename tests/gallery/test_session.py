@@ -3,7 +3,7 @@
 import pytest
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.gallery_session import FoundPicture, Session, Turn
+from mmgrad_explain.gallery.session import FoundPicture, Session, Turn
 
 
 def session():

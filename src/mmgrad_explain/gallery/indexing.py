@@ -9,7 +9,7 @@ import numpy as np
 
 from mmgrad_explain.composers.embedding import embed_pictures
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.gallery_files import find_pictures, inside, read_file, state_of
+from mmgrad_explain.gallery.image_files import find_pictures, inside, read_file, state_of
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.images.reading_notes import notes_of_picture
 from mmgrad_explain.notes import texts_of
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.evaluation.composed_retrieval import Progress
-    from mmgrad_explain.gallery_files import Found
-    from mmgrad_explain.gallery_store import Entry, GalleryStore
+    from mmgrad_explain.gallery.image_files import Found
+    from mmgrad_explain.gallery.store import Entry, GalleryStore
 
 _SAMPLE = 512  # pixels
 

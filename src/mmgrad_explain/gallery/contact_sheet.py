@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmgrad_explain.attention import Explanation
-    from mmgrad_explain.gallery import Hit, Retrieval
+    from mmgrad_explain.gallery.gallery import Hit, Retrieval
 
 _GROUND = (255, 255, 255)
 _MOST = 12  # hits that a notebook shows; the rest is counted

@@ -10,7 +10,7 @@ from milvus_lite.adapter.grpc.server import start_server_in_thread
 from pymilvus import MilvusClient
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.gallery_store import Entry, GalleryStore
+from mmgrad_explain.gallery.store import Entry, GalleryStore
 
 ABOUT = {"dim": 4, "index": "flat", "name": "m"}
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from mmgrad_explain import gallery_index
 from mmgrad_explain.composers.embedding import embed_pictures
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.gallery import Gallery
-from mmgrad_explain.gallery_index import IndexReport
+from mmgrad_explain.gallery.gallery import Gallery
+from mmgrad_explain.gallery.gallery import indexing as gallery_index
+from mmgrad_explain.gallery.indexing import IndexReport
 
 
 def save(path, seed, size=(20, 16)):
@@ -238,7 +238,7 @@ def test_wrong_folders(gallery, pictures):
 
 
 def test_too_long_a_path(gallery, pictures, monkeypatch):
-    monkeypatch.setattr("mmgrad_explain.gallery_files.LONGEST_PATH", len(str(pictures / "sub" / "c.png")))
+    monkeypatch.setattr("mmgrad_explain.gallery.image_files.LONGEST_PATH", len(str(pictures / "sub" / "c.png")))
     found = gallery.index([pictures])
     assert list(found.unreadable.values()) == [f"its path is longer than {len(str(pictures / 'sub/c.png'))} bytes"] * 2
 

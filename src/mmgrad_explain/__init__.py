@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mmgrad_explain._version import __version__
 
 if TYPE_CHECKING:
+    from mmgrad_explain.api import answer_maps, explain, phrase_maps
     from mmgrad_explain.attention import (
         AnswerLikelihood,
         Capture,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
         MMGradWarning,
         OutputExistsError,
     )
-    from mmgrad_explain.explaining import answer_maps, explain, phrase_maps
     from mmgrad_explain.explanation.phrases import PhraseMaps
     from mmgrad_explain.gallery.gallery import Gallery
     from mmgrad_explain.grounding import AttentionGroundingLoss, grounding_targets

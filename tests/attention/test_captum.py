@@ -172,6 +172,6 @@ def test_what_cannot_be_attributed(zoo, both):
 
 
 def test_captum_waits_until_it_is_wanted():
-    code = "import sys, mmgrad_explain.explaining; print('captum' in sys.modules)"
+    code = "import sys, mmgrad_explain.api; print('captum' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

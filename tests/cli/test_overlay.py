@@ -367,7 +367,7 @@ def test_a_picture_that_cannot_be_used_stops_no_other(run, failed, bad_files, in
 
 
 def test_a_picture_that_the_model_does_not_take_stops_no_other(run, failed, bad_files, in_an_empty_folder, monkeypatch):
-    from mmgrad_explain import explaining
+    from mmgrad_explain import api as explaining
 
     explain = explaining.explain
 
@@ -401,7 +401,7 @@ def test_ctrl_c_is_quiet(run, picture_file, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mmgrad_explain.explaining.explain", stop)
+    monkeypatch.setattr("mmgrad_explain.api.explain", stop)
     code, out, err = run("overlay", picture_file, "make it red")
     assert (code, out, err) == (130, "", "mmgrad-explain: stopped\n")
 

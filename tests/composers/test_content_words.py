@@ -2,9 +2,9 @@
 
 import pytest
 
+from mmgrad_explain.api import explain
 from mmgrad_explain.composers.content_words import check_understood, content_words, count_classes, say_lost, word_class
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.explaining import explain
 
 
 @pytest.mark.parametrize(

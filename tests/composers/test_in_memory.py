@@ -14,10 +14,10 @@ from torch import nn
 from torchvision import transforms
 
 from mmgrad_explain import Gallery, InputError, explain, load_composer
+from mmgrad_explain.api import phrase_maps
 from mmgrad_explain.attention import MMGrad
 from mmgrad_explain.composers.stand_ins.models import write_model_folder
 from mmgrad_explain.composers.towers.framing import framing_of, open_clip_framing
-from mmgrad_explain.explaining import phrase_maps
 
 peft = pytest.importorskip("peft")
 pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # random: a map may be empty

@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
+from mmgrad_explain.api import explain
 from mmgrad_explain.composers.embedding import embed_pictures, embed_query, fingerprint, identify
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.explaining import explain
 from mmgrad_explain.gallery.gallery import Gallery
 from mmgrad_explain.gallery.gallery import gallery as gallery_module
 from mmgrad_explain.gallery.store import GalleryStore

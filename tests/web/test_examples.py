@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmgrad_explain.api import explain
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.explaining import explain
 from mmgrad_explain.web.examples import code_for, examples, write_pictures
 from mmgrad_explain.web.figures import Figure
 

@@ -221,7 +221,7 @@ def _maps(
     composer: Composer, target: Image.Image | None, options: argparse.Namespace, hear: Hear, jobs: list[Job]
 ) -> Write:
     """Draw the maps of some pictures."""
-    from mmgrad_explain.explaining import explain
+    from mmgrad_explain.api import explain
 
     explanation = explain(
         [job.image for job in jobs], options.text, target=target, model=composer, layer=options.layer,
@@ -257,7 +257,7 @@ def _check_options(options: argparse.Namespace) -> None:
 
 def _phrases(composer: Composer, _target: object, options: argparse.Namespace, _hear: Hear, jobs: list[Job]) -> Write:
     """Draw the map of a picture's text and of each of its phrases; or of an answer and of each of some parts."""
-    from mmgrad_explain.explaining import answer_maps, phrase_maps
+    from mmgrad_explain.api import answer_maps, phrase_maps
 
     ((name, planned, image),) = jobs
     kind = "phrase" if options.phrases else "part"

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from mmgrad_explain._system.devices import usable_device
 from mmgrad_explain._system.redaction import redact_address
+from mmgrad_explain.api import explain
 from mmgrad_explain.composers.bundled import MOST_PICTURES, choose_by_pictures
 from mmgrad_explain.composers.content_words import check_understood
 from mmgrad_explain.composers.embedding import embed_query, identify
 from mmgrad_explain.composers.load import BUNDLED, CHOICES, load_composer
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.explaining import explain
 from mmgrad_explain.gallery.contact_sheet import RetrievalMaps, retrieval_html
 from mmgrad_explain.gallery.image_files import state_of
 from mmgrad_explain.gallery.indexing import index_folders, sample_pictures
@@ -277,7 +277,7 @@ class Gallery:
             score: Name of the score of the hits' maps, with the hit as the target; None takes the model's own default.
 
         Raises:
-            InputError: As :func:`~mmgrad_explain.explaining.explain`.
+            InputError: As :func:`~mmgrad_explain.api.explain`.
         """
         query = explain(found.image, found.text, model=self.composer, layer=layer)
         there = [hit for hit in found.hits if hit.state == "there"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.api import explain, phrase_maps
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.explaining import explain, phrase_maps
 from mmgrad_explain.explanation.sides import call_of, sides_of
 from mmgrad_explain.web import snippet
 from mmgrad_explain.web.viewer import payload, tile
@@ -62,7 +62,7 @@ def answer(question: Question, models: Models) -> dict[str, Any]:
         A payload of :mod:`~mmgrad_explain.web.viewer`: a tile a sentence (and phrase), and of each target.
 
     Raises:
-        InputError: Phrases of several sentences or with a target, or as :func:`~mmgrad_explain.explaining.explain`.
+        InputError: Phrases of several sentences or with a target, or as :func:`~mmgrad_explain.api.explain`.
     """
     name, why = models.name_for(question.model, [question.picture], question.texts)
     with models.lock:

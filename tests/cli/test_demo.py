@@ -10,7 +10,7 @@ import threading
 import httpx
 import pytest
 
-from mmgrad_explain.web import serving
+from mmgrad_explain.web import server as serving
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from PIL import Image
 from mmgrad_explain.composers.stand_ins.stand_in import stand_in
 from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.errors import MMGradError
-from mmgrad_explain.web import serving
+from mmgrad_explain.web import server as serving
 
 ROOT = Path(__file__).parents[2]
 HUB = {

@@ -30,7 +30,7 @@ from mmgrad_explain.training.sources.step_data import Division
 from mmgrad_explain.training.trainer_arguments import check_arguments, training_arguments
 from mmgrad_explain.web.limits import Limits, read_picture, sentences
 from mmgrad_explain.web.models import Models
-from mmgrad_explain.web.serving import free_port, need_gradio
+from mmgrad_explain.web.server import free_port, need_gradio
 
 
 def picture():

@@ -52,7 +52,7 @@ def browser():
 def address():
     """The whole page, served by this process with small limits."""
     from mmgrad_explain.web.limits import Limits
-    from mmgrad_explain.web.serving import running
+    from mmgrad_explain.web.server import running
 
     with running(Limits(upload_mb=1, pixels=3_000_000, waiting=3)) as at:
         yield at

@@ -5,7 +5,7 @@ import shutil
 from mmgrad_explain.gallery.gallery import Gallery
 from mmgrad_explain.web.examples import write_pictures
 from mmgrad_explain.web.limits import Limits
-from mmgrad_explain.web.serving import running
+from mmgrad_explain.web.server import running
 
 
 def test_it_is_searched_until_its_pictures_are_gone(acts, context, tiny_folder, tmp_path):

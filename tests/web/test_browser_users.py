@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from mmgrad_explain.web import explain_page
+from mmgrad_explain.web import explain_tab as explain_page
 
 
 @pytest.fixture

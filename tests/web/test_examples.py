@@ -7,8 +7,8 @@ from PIL import Image
 from mmgrad_explain.api import explain
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.web.drawn_people import Figure
 from mmgrad_explain.web.examples import code_for, examples, write_pictures
-from mmgrad_explain.web.figures import Figure
 
 
 @pytest.mark.parametrize(("kind", "size"), [("shapes", (320, 320)), ("figures", (240, 360))])

@@ -53,7 +53,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM."""
     from mmgrad_explain.web.limits import Limits
-    from mmgrad_explain.web.serving import serve
+    from mmgrad_explain.web.server import serve
 
     limits = Limits(options.max_upload_mb, options.max_pixels, waiting=options.max_waiting)
     serve(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmgrad_explain.composers.content_words import count_classes, unknown_to
 from mmgrad_explain.data.scenes.scene import scenes
-from mmgrad_explain.web.figures import Figure
+from mmgrad_explain.web.drawn_people import Figure
 
 if TYPE_CHECKING:
     import os
@@ -23,7 +23,7 @@ SERIES, SIZE = 7, 320
 _CHOSEN = ((3, 2), (4, 0), (5, 1), (1, 3))  # scene and edit
 _GALLERY = (0, 1, 3, 4, 5)
 _SCENES = ("from mmgrad_explain.data.scenes.scene import scenes",)
-_FIGURES = ("from mmgrad_explain.web.figures import Figure",)
+_FIGURES = ("from mmgrad_explain.web.drawn_people import Figure",)
 _WORN = (
     (Figure((("shoes", "black"), ("dress", "blue")), 1), "dress", "red", "make the dress red"),
     (Figure((("shoes", "black"), ("shirt", "white"), ("skirt", "green")), 3), "skirt", "striped green",

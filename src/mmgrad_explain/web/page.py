@@ -5,13 +5,13 @@ from __future__ import annotations
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.web.explain_page import explain_tab
-from mmgrad_explain.web.search_page import search_tab
+from mmgrad_explain.web.explain_tab import explain_tab
+from mmgrad_explain.web.search_tab import search_tab
 
 if TYPE_CHECKING:
     from mmgrad_explain.web.limits import Limits
     from mmgrad_explain.web.models import Models
-    from mmgrad_explain.web.retrieving import Searches
+    from mmgrad_explain.web.searches import Searches
 
 TITLE = "Where does the model look?"
 _HEAD = f"""<header class="mmgrad-head"><h1>{TITLE}</h1>

@@ -74,10 +74,10 @@ def running(
         stack.enter_context(_environment(folder))
         need_gradio()
         stack.enter_context(_one_line_of_errors())
-        from mmgrad_explain.web.gate import Gate
         from mmgrad_explain.web.models import Models
         from mmgrad_explain.web.page import build, look
-        from mmgrad_explain.web.retrieving import Searches
+        from mmgrad_explain.web.request_filter import Gate
+        from mmgrad_explain.web.searches import Searches
 
         offered = Models(models, device)
         searches = stack.enter_context(Searches(offered, gallery, pixels=limits.pixels))

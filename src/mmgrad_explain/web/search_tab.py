@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.web.event_handlers import QUICK, WORKING, alert, bring, told
 from mmgrad_explain.web.examples import examples
-from mmgrad_explain.web.handlers import QUICK, WORKING, alert, bring, told
 from mmgrad_explain.web.inputs import OWN, example_strip, given, layer_choices, picture_input, score_choices
 from mmgrad_explain.web.limits import sentences
-from mmgrad_explain.web.retrieving import Walk
+from mmgrad_explain.web.searches import Walk
 from mmgrad_explain.web.viewer import viewer
 
 if TYPE_CHECKING:
     from mmgrad_explain.web.limits import Limits
-    from mmgrad_explain.web.retrieving import Searches
+    from mmgrad_explain.web.searches import Searches
 
 _MOST = 12  # hits
 _HOUR = 3600  # seconds that a search is kept

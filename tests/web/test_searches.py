@@ -15,7 +15,7 @@ from mmgrad_explain.web.examples import examples, write_pictures
 from mmgrad_explain.web.limits import Limits
 from mmgrad_explain.web.models import Models
 from mmgrad_explain.web.page import build
-from mmgrad_explain.web.retrieving import NEXT, Searches, Turn, Walk
+from mmgrad_explain.web.searches import NEXT, Searches, Turn, Walk
 
 
 @pytest.fixture(scope="module")

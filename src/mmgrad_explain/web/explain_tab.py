@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.attention.weighting import WEIGHTINGS
 from mmgrad_explain.web.answers import Question, answer
+from mmgrad_explain.web.event_handlers import QUICK, WORKING, alert, bring, told
 from mmgrad_explain.web.examples import examples
-from mmgrad_explain.web.handlers import QUICK, WORKING, alert, bring, told
 from mmgrad_explain.web.inputs import example_strip, given, layer_choices, picture_input, score_choices
 from mmgrad_explain.web.limits import sentences
 from mmgrad_explain.web.viewer import viewer

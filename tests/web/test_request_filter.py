@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mmgrad_explain.web.gate import MOST_JSON, Gate
+from mmgrad_explain.web.request_filter import MOST_JSON, Gate
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Errors as lines in the page."""
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.web.handlers import told
+from mmgrad_explain.web.event_handlers import told
 
 
 def failing(error):

@@ -17,10 +17,10 @@ from PIL import Image
 import mmgrad_explain
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery.gallery import Gallery
-from mmgrad_explain.web import serving
+from mmgrad_explain.web import server as serving
 from mmgrad_explain.web.examples import examples, write_pictures
 from mmgrad_explain.web.limits import Limits
-from mmgrad_explain.web.serving import free_port, running
+from mmgrad_explain.web.server import free_port, running
 
 LIMITS = Limits(upload_mb=0.5, pixels=200_000, waiting=3)
 

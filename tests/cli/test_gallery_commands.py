@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain.cli import index, retrieve
+from mmgrad_explain.cli.commands import index, retrieve
 from mmgrad_explain.cli.main import HelpfulParser
 from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.errors import InputError, OutputExistsError

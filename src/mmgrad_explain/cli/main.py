@@ -8,11 +8,11 @@ import warnings
 from typing import TYPE_CHECKING
 
 from mmgrad_explain import __version__
-from mmgrad_explain.cli import completion, data, demo, evaluate, index, layers, overlay, retrieve, train
-from mmgrad_explain.cli.failing import fail
+from mmgrad_explain.cli.commands import completion, data, demo, evaluate, index, layers, overlay, retrieve, train
+from mmgrad_explain.cli.failures import fail
 from mmgrad_explain.cli.parser import HelpfulParser
 from mmgrad_explain.cli.printing import note
-from mmgrad_explain.cli.stopping import stoppable
+from mmgrad_explain.cli.signals import stoppable
 from mmgrad_explain.cli.streams import prepare_streams
 from mmgrad_explain.errors import UnlockedWarning
 
@@ -88,13 +88,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; those of the process when None.
 
     Returns:
-        The exit code: 0, or as :func:`~mmgrad_explain.cli.failing.fail` says.
+        The exit code: 0, or as :func:`~mmgrad_explain.cli.failures.fail` says.
     """
     if not prepare_streams():
         return 2
     parser = build_parser()
     if "_ARGCOMPLETE" in os.environ:  # a shell asks what could come next
-        from mmgrad_explain.cli.completing import complete
+        from mmgrad_explain.cli.shell_completion import complete
 
         complete(parser)
     options = parser.parse_args(argv)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.names import SCORES, check_name
-from mmgrad_explain.cli.places import check_place, put, saying_beside
+from mmgrad_explain.cli.output_paths import check_place, put, saying_beside
 from mmgrad_explain.cli.printing import Table, show
 from mmgrad_explain.cli.streams import as_sentence, write_json
 from mmgrad_explain.errors import InputError

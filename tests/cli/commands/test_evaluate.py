@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain.cli import evaluate
+from mmgrad_explain.cli.commands import evaluate
 from mmgrad_explain.cli.main import HelpfulParser
 from mmgrad_explain.errors import InputError, OutputExistsError
 from mmgrad_explain.evaluation.composed_retrieval import METHODS

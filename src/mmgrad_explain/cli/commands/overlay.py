@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmgrad_explain._system.reading import read_stream
+from mmgrad_explain.cli.commands.overlay_batches import draw_all
+from mmgrad_explain.cli.commands.overlay_results import region_of, result_of, text_of
 from mmgrad_explain.cli.names import SCORES, WEIGHTINGS, WITH_TARGET, check_name
-from mmgrad_explain.cli.overlay_batches import draw_all
-from mmgrad_explain.cli.overlay_results import region_of, result_of, text_of
-from mmgrad_explain.cli.places import check_place, is_numbered, put, saying_beside
+from mmgrad_explain.cli.output_paths import check_place, is_numbered, put, saying_beside
 from mmgrad_explain.cli.printing import complain, note, show
 from mmgrad_explain.cli.streams import as_sentence, write_json
 from mmgrad_explain.errors import InputError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from mmgrad_explain.attention import Explanation
-    from mmgrad_explain.cli.overlay_batches import Draw, Job, Write
+    from mmgrad_explain.cli.commands.overlay_batches import Draw, Job, Write
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.notes import Note
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mmgrad_explain.cli import failing, layers
+from mmgrad_explain.cli import failures as failing
+from mmgrad_explain.cli.commands import layers
 from mmgrad_explain.errors import CaptureError, InputError, OutputExistsError
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.cli.failing import go_on
+from mmgrad_explain.cli.failures import go_on
 from mmgrad_explain.cli.printing import Table, show
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.cli.places import saying_beside
+from mmgrad_explain.cli.output_paths import saying_beside
 from mmgrad_explain.cli.printing import Table, show
 from mmgrad_explain.cli.progress import Steps
 from mmgrad_explain.cli.streams import write_json

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.cores import cores
-from mmgrad_explain.cli.failing import go_on
+from mmgrad_explain.cli.failures import go_on
 from mmgrad_explain.cli.printing import show
 from mmgrad_explain.cli.progress import Triplets
 from mmgrad_explain.errors import InputError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mmgrad_explain.cli import completing
+from mmgrad_explain.cli import shell_completion as completing
 from mmgrad_explain.cli.main import build_parser
 from mmgrad_explain.cli.names import COLORMAPS, LAYERS, SCORES
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mmgrad_explain.cli import train as command
+from mmgrad_explain.cli.commands import train as command
 from mmgrad_explain.cli.main import HelpfulParser
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training import run as module

@@ -17,7 +17,7 @@ from mmgrad_explain._system.files import advice_on
 from mmgrad_explain._system.reading import reason_of
 from mmgrad_explain._system.redaction import redact
 from mmgrad_explain.cli.printing import complain
-from mmgrad_explain.cli.stopping import Terminated
+from mmgrad_explain.cli.signals import Terminated
 from mmgrad_explain.errors import MMGradError
 
 if TYPE_CHECKING:

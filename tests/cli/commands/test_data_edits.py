@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain.cli import data_edits
+from mmgrad_explain.cli.commands import data_edits
 from mmgrad_explain.data.triplets import read_triplets
 
 SIZE = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmgrad_explain.cli import data_check, data_edits, data_scenes
+from mmgrad_explain.cli.commands import data_check, data_edits, data_scenes
 
 _DETAILS = """\
 A triplet is a reference picture, a text that says what should change, the target picture that shows it, and a mask of

@@ -13,7 +13,7 @@ LIMIT = 15_000_000
 def main(wheel: str) -> int:
     """Check one wheel; any failure raises."""
     names = {item.filename: item.file_size for item in zipfile.ZipFile(wheel).infolist()}
-    models = [f"mmgrad_explain/models/{name}" for name in ("reference", "clothing")]
+    models = [f"mmgrad_explain/weights/{name}" for name in ("reference", "clothing")]
     files = ("model.safetensors", "tokenizer.json", "familiarity.safetensors", "README.md")
     needed = [f"{model}/{file}" for model in models for file in files]
     for name in (*needed, "mmgrad_explain/py.typed", "mmgrad_explain/training/configs/reference.yaml"):

@@ -19,8 +19,8 @@ PAGES = {
     "README": "index",
     "CONTRIBUTING": "contributing",
     "CHANGELOG": "changelog",
-    "src/mmgrad_explain/models/reference/README": "bundled",
-    "src/mmgrad_explain/models/clothing/README": "bundled",
+    "src/mmgrad_explain/weights/reference/README": "bundled",
+    "src/mmgrad_explain/weights/clothing/README": "bundled",
 }
 
 

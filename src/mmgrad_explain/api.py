@@ -59,8 +59,8 @@ def explain(
     """Where a model looks in a picture because of a text.
 
     Args:
-        image: A picture in any form :func:`~mmgrad_explain.images.reading.open_image` takes (path, bytes, PIL image, array,
-            tensor), or a list of them.
+        image: A picture in any form :func:`~mmgrad_explain.images.reading.open_image` takes (path, bytes, PIL image,
+            array, tensor), or a list of them.
         text: What should change, for example ``"make it red"``; one for all pictures, or one each. One picture with
             several texts is explained for each of them.
         target: The picture the change should lead to, or a list, one a picture. Scores that compare need it; with it

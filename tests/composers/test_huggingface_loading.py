@@ -30,7 +30,7 @@ from transformers.utils import logging
 from mmgrad_explain.cli.main import main
 from mmgrad_explain.composers.clip.composer import ClipComposer
 from mmgrad_explain.composers.dual_encoder import unit_features
-from mmgrad_explain.composers.huggingface.composers import files as huggingface_files
+from mmgrad_explain.composers.huggingface import files as huggingface_files
 from mmgrad_explain.composers.huggingface.processor import HuggingFaceProcessor
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError

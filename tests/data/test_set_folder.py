@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mmgrad_explain._system.locking import LOCK, locked
-from mmgrad_explain.data.scenes.scene import build as scene_sets
+from mmgrad_explain.data.scenes import build as scene_sets
 from mmgrad_explain.data.triplets import read_triplets
 from mmgrad_explain.errors import InputError
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
     + [path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts]
-    + list((ROOT / "src" / "mmgrad_explain" / "models").rglob("README.md"))
+    + list((ROOT / "src" / "mmgrad_explain" / "weights").rglob("README.md"))
 )
 FENCE = re.compile(r"^( *)(`{3,}|~{3,}).*?^\1\2`*$", re.MULTILINE | re.DOTALL)
 INCLUDE = re.compile(r"^```\{include\} (\S+)", re.MULTILINE)

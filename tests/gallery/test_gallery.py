@@ -17,7 +17,7 @@ from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery.gallery import Gallery
-from mmgrad_explain.gallery.gallery import gallery as gallery_module
+from mmgrad_explain.gallery import gallery as gallery_module
 from mmgrad_explain.gallery.store import GalleryStore
 from mmgrad_explain.notes import Note
 
@@ -162,7 +162,7 @@ def test_a_map_that_is_empty_is_said_so(gallery, pictures, monkeypatch):
     found = gallery.retrieve(pictures / "0.png", "make it red", k=1)
     maps = gallery.explain(found)
     captions = []
-    from mmgrad_explain.gallery.gallery import contact_sheet as gallery_sheet
+    from mmgrad_explain.gallery import contact_sheet as gallery_sheet
 
     def panel(tiles, texts, **options):
         captions.extend(texts)

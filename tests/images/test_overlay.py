@@ -14,7 +14,7 @@ from PIL import Image, ImageFont
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.overlay import blend, colorbar, colorize, contour, panel
-from mmgrad_explain.images.reading import overlay
+from mmgrad_explain.images import overlay
 
 COLORMAPS = ["turbo", "jet", "viridis", "magma", "inferno", "plasma", "gray", "hot"]
 
@@ -467,7 +467,8 @@ def test_colorbar():
 
 
 def test_import_is_light():
-    code = "import sys, mmgrad_explain.images.overlay as o; print(sorted({'torch', 'matplotlib', 'cv2'} & set(sys.modules)))"
+    loaded = "{'torch', 'matplotlib', 'cv2'} & set(sys.modules)"
+    code = f"import sys, mmgrad_explain.images.overlay as o; print(sorted({loaded}))"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert run.stdout.strip() == "[]"

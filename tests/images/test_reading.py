@@ -20,8 +20,8 @@ from PIL import Image, ImageCms
 
 from mmgrad_explain._system import reading
 from mmgrad_explain.errors import InputError, OutputExistsError
+from mmgrad_explain.images import reading as images
 from mmgrad_explain.images.reading import MAX_PIXELS, Placement, as_array, fit, open_image, safe_save
-from mmgrad_explain.images.reading import reading as images
 from mmgrad_explain.images.reading_notes import notes_of_picture
 from mmgrad_explain.notes import Note
 
@@ -915,7 +915,8 @@ def test_failed_save_leaves_what_was_there(tmp_path, monkeypatch):
 
 
 def test_import_is_light():
-    code = "import sys, mmgrad_explain.images.reading as i; print(sorted({'torch', 'matplotlib', 'cv2'} & set(sys.modules)))"
+    loaded = "{'torch', 'matplotlib', 'cv2'} & set(sys.modules)"
+    code = f"import sys, mmgrad_explain.images.reading as i; print(sorted({loaded}))"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert run.stdout.strip() == "[]"

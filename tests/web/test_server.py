@@ -242,7 +242,7 @@ def test_no_file_outside_is_served(address, place, upload):
         "/etc/passwd", "etc/passwd", "secret.txt", "secret.png", str(place / "secret.txt"), str(place / "secret.png"),
         str(place / "mine.db"), str(place / "pictures" / "scene-3-a.png"),
         str(place / ".gradio" / "cached_examples" / "old.png"), ".gradio/cached_examples/old.png",
-        str(package), str(package.parent / "models" / "reference" / "config.json"),
+        str(package), str(package.parent / "weights" / "reference" / "config.json"),
         f"{own.parent}/../../../../etc/passwd", str(own.parent), str(Path(tempfile.gettempdir()) / "gradio"), "", "/",
     ]  # fmt: skip
     doors = [("GET", "gradio_api/file="), ("HEAD", "gradio_api/file="), ("GET", "gradio_api/file/"), ("GET", "static/")]

@@ -1,4 +1,4 @@
-"""From gradients to an :class:`~mmgrad_explain.explanation.result.Explanation`: weigh, fuse, look for maps that say nothing, and say so."""
+"""Assemble an explanation from gradients: weigh, fuse, and note the maps that say nothing."""
 
 import platform
 import warnings

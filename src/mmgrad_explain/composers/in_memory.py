@@ -22,8 +22,8 @@ _SHARDED = {"FullyShardedDataParallel", "FSDPModule"}
 _ELSEWHERE = "MultiModalGradAttention(model, ...) takes any torch module with tensors of your own"
 # By the ``model_type`` of a config: the module and class that take such a model; those of transformers are in tables.
 _KINDS = {
-    "mmgrad_reference": ("reference_composer", "ReferenceComposer"),
-    "vision-text-dual-encoder": ("vision_text", "VisionTextComposer"),
+    "mmgrad_reference": ("reference.composer", "ReferenceComposer"),
+    "vision-text-dual-encoder": ("huggingface.vision_text", "VisionTextComposer"),
 }
 
 
@@ -52,7 +52,7 @@ def composer_around(model: Any, processor: Any = None) -> Composer:
             raise InputError(f"processor: the composer {bare.name!r} has its own: leave it out")
         return bare
     if _is_of_open_clip(bare):
-        module, reader = "openclip", "OpenClipComposer"
+        module, reader = "openclip.composer", "OpenClipComposer"
     else:
         module, reader = _reader_of(bare)
     kind: Any = getattr(import_module(f"mmgrad_explain.composers.{module}"), reader)
@@ -115,7 +115,11 @@ def _reader_of(model: nn.Module) -> tuple[str, str]:
         raise InputError(
             f"model is a {type(model).__name__}, which is neither of transformers nor of open_clip: {_ELSEWHERE}"
         )
-    other = ("generative", "GenerativeComposer") if kind in FAMILIES else ("huggingface", "HuggingFaceComposer")
+    other = (
+        ("generative.composer", "GenerativeComposer")
+        if kind in FAMILIES
+        else ("huggingface.composers", "HuggingFaceComposer")
+    )
     return _KINDS.get(kind, other)
 
 

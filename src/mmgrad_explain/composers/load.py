@@ -31,11 +31,11 @@ _HUB_WEIGHTS = [
 
 # The models of this package by the ``model_type`` in their config.json: where each is read.
 _OWN = {
-    "mmgrad_reference": ("reference_composer", "ReferenceComposer"),
-    "mmgrad_clip_composer": ("clip_composer", "ClipComposer"),
-    "mmgrad_fusion": ("fusion_composer", "FusionComposer"),
-    "mmgrad_two_tower": ("two_tower", "TwoTowerComposer"),
-    "vision-text-dual-encoder": ("vision_text", "VisionTextComposer"),
+    "mmgrad_reference": ("reference.composer", "ReferenceComposer"),
+    "mmgrad_clip_composer": ("clip.composer", "ClipComposer"),
+    "mmgrad_fusion": ("fusion.composer", "FusionComposer"),
+    "mmgrad_two_tower": ("towers.composer", "TwoTowerComposer"),
+    "vision-text-dual-encoder": ("huggingface.vision_text", "VisionTextComposer"),
 }
 
 
@@ -87,7 +87,7 @@ def load_composer(model: str | Path | nn.Module, processor: Any = None, *, local
 
 
 def _bundled_folder(name: str) -> Path:
-    return Path(str(resources.files("mmgrad_explain") / "models" / name))
+    return Path(str(resources.files("mmgrad_explain") / "weights" / name))
 
 
 def _fetch_model(hub_id: str, *, open_clip: bool, local_files_only: bool) -> Path:
@@ -142,10 +142,14 @@ def _read(folder: Path, name: str, *, open_clip: bool, local_files_only: bool) -
         return load_adapted(folder, name, local_files_only=local_files_only)
     folder = sentence_transformers_part(folder)
     if is_open_clip(folder, preferred=open_clip):
-        module, reader = "openclip", "OpenClipComposer"
+        module, reader = "openclip.composer", "OpenClipComposer"
     else:
         kind = str(read_config(folder).get("model_type"))
-        other = ("generative", "GenerativeComposer") if kind in FAMILIES else ("huggingface", "HuggingFaceComposer")
+        generative, contrastive = (
+            ("generative.composer", "GenerativeComposer"),
+            ("huggingface.composers", "HuggingFaceComposer"),
+        )
+        other = generative if kind in FAMILIES else contrastive
         module, reader = _OWN.get(kind, other)
     composer: Composer = getattr(import_module(f"mmgrad_explain.composers.{module}"), reader).from_pretrained(
         folder, name

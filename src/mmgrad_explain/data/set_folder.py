@@ -1,8 +1,8 @@
 """The folder that a triplet set is built in: what in it is ours, going on with it, and replacing it.
 
 Ours is what the set's own files name (``triplets.jsonl``, ``journal.jsonl``), what has the name of a generated scene of
-a number that the manifest speaks of, and what :func:`~mmgrad_explain._system.files.atomic_file` and the lock leave behind
-when a process is killed. Whatever else lies there is foreign: a build refuses to begin, and removes nothing.
+a number that the manifest speaks of, and what :func:`~mmgrad_explain._system.files.atomic_file` and the lock leave
+behind when a process is killed. Whatever else lies there is foreign: a build refuses to begin, and removes nothing.
 """
 
 from __future__ import annotations

@@ -46,9 +46,9 @@ class SceneFigures:
         named_by: What names the edited object in each text, for example ``"size, shape"``.
         recall: R@1 against all targets and references, ``(N,)``.
         sibling_recall: R@1 against the scene's own targets and reference, ``(N,)``.
-        maps: :data:`~mmgrad_explain.evaluation.maps.FIGURES` by name, each ``(N,)``, for every map: by the name of its weighting where
-            the score is the composer's own, else by score and weighting. The map of an ``add`` is judged on the target
-            picture, where the new object is; all others on the reference.
+        maps: :data:`~mmgrad_explain.evaluation.maps.FIGURES` by name, each ``(N,)``, for every map: by the name of its
+            weighting where the score is the composer's own, else by score and weighting. The map of an ``add`` is
+            judged on the target picture, where the new object is; all others on the reference.
         gallery: Number of gallery pictures.
         covered: Share of the picture that each mask covers, ``(N,)``: pointing of a random pixel, energy of a flat map.
         contrast: For every map, whether it tells the texts of two disjoint regions of one scene apart: ``(P,)`` over

@@ -118,7 +118,7 @@ def draw_map(
     Raises:
         InputError: as ``blend``, and :meth:`~mmgrad_explain.attention.Explanation.heatmap`.
     """
-    from mmgrad_explain.images.reading import overlay as draw
+    from mmgrad_explain.images import overlay as draw
 
     size = (picture.height, picture.width)
     heat = explanation.heatmap(index, target=target, size=size, placement=placement)

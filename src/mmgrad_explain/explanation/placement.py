@@ -102,8 +102,8 @@ def place_of(
         explanation: The maps.
         index: Which sample.
         shape: Height and width of the picture in pixels, where it is handed over.
-        placement: A :class:`~mmgrad_explain.images.reading.Placement`; ``"stretch"``; or the transform that made the input, a
-            ``Compose`` of torchvision or an image processor of transformers for example. None takes what the
+        placement: A :class:`~mmgrad_explain.images.reading.Placement`; ``"stretch"``; or the transform that made the
+            input, a ``Compose`` of torchvision or an image processor of transformers for example. None takes what the
             explanation knows.
         target: Of the target.
 

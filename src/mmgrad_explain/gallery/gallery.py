@@ -107,8 +107,9 @@ class Gallery:
         device: Where the model runs; where it is when None.
 
     Attributes:
-        about: What is stored with the gallery: the model's identity (:class:`~mmgrad_explain.composers.embedding.ModelIdentity`),
-            its ``source``, ``dim`` and ``index``, and ``model_choice``, why it was chosen where the pictures did.
+        about: What is stored with the gallery: the model's identity
+            (:class:`~mmgrad_explain.composers.embedding.ModelIdentity`), its ``source``, ``dim`` and ``index``, and
+            ``model_choice``, why it was chosen where the pictures did.
         composer: The model.
 
     Raises:

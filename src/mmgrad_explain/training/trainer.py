@@ -142,7 +142,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         return_outputs: bool = False,  # noqa: FBT001, FBT002  (transformers' signature)
         num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002
     ) -> Any:
-        """The loss of a part of the step: see :class:`~mmgrad_explain.training.objective.objective.GroundedObjective`."""
+        """The loss of a part of the step, by the run's objective."""
         batch = inputs["batch"].to(self.args.device)
         step = self.state.global_step
         schedule = self.config.grounding.schedule(step, self.args.max_steps)
@@ -216,7 +216,8 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         The first process measures and writes; all get its figures.
 
         Args:
-            eval_dataset: A :class:`~mmgrad_explain.training.sources.step_data.StepDataset`; the trainer's own when None.
+            eval_dataset: A :class:`~mmgrad_explain.training.sources.step_data.StepDataset`; the trainer's own when
+                None.
             ignore_keys: Not used.
             metric_key_prefix: Before every name.
 

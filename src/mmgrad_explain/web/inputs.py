@@ -44,8 +44,8 @@ element.addEventListener("click", (event) => {
 def picture_input(**options: Any) -> Any:
     """Make a ``gr.Image``: uploaded, pasted or photographed. What the server puts in stays lossless.
 
-    Its handlers are to be bound with ``preprocess=False`` (:data:`~mmgrad_explain.web.event_handlers.WORKING`), since Gradio
-    would open a picture before anybody could look at its size, and take what they get to :func:`given`.
+    Its handlers are to be bound with ``preprocess=False`` (:data:`~mmgrad_explain.web.event_handlers.WORKING`), since
+    Gradio would open a picture before anybody could look at its size, and take what they get to :func:`given`.
 
     Args:
         **options: Of ``gr.Image``.

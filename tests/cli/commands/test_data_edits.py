@@ -102,7 +102,7 @@ def test_a_finished_set_is_resumed_or_replaced(run, failed, clothes):
 
 
 def test_ctrl_c_says_how_to_go_on(run, clothes, monkeypatch):
-    from mmgrad_explain.data.edits.build import build as edits
+    from mmgrad_explain.data.edits import build as edits
 
     original = edits.make_triplets
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain.data.edits.build import build as edits_module
+from mmgrad_explain.data.edits import build as edits_module
 from mmgrad_explain.data.edits.build import build_edits
 from mmgrad_explain.data.edits.options import EditOptions, Making
 from mmgrad_explain.data.edits.plan import measure_change

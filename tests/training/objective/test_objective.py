@@ -178,7 +178,7 @@ def test_precisions_agree(composer, batch):
 
 
 def test_checkpointing_changes_nothing_but_memory(composer, batch, monkeypatch):
-    from mmgrad_explain.training.objective.objective import objective as module
+    from mmgrad_explain.training.objective import objective as module
 
     monkeypatch.setattr(module, "_CHUNK", 3)
     made = []

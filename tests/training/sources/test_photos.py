@@ -167,7 +167,7 @@ def test_names_that_no_label_has(photo_folder):
 
 
 def test_large_photographs_are_shrunk_and_few_are_kept(tmp_path, monkeypatch):
-    from mmgrad_explain.training.sources.base import photo_folder as module
+    from mmgrad_explain.training.sources import photo_folder as module
 
     for name in ("photos", "labels"):
         (tmp_path / name).mkdir()

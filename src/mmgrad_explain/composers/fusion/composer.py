@@ -1,8 +1,9 @@
 """A composer of two parts: a model with two towers, and a method that puts what they give together.
 
 The towers are any :class:`~mmgrad_explain.composers.dual_encoder.DualEncoder`; the methods are those of
-:mod:`~mmgrad_explain.composers.fusion.modules`. The patches that a method reads are the output of the tower's own target layer,
-the last grid before any text is mixed in whose places all have a gradient, and that is where maps are taken.
+:mod:`~mmgrad_explain.composers.fusion.modules`. The patches that a method reads are the output of the tower's own
+target layer, the last grid before any text is mixed in whose places all have a gradient, and that is where maps are
+taken.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ class PartsAsked:
     """Several parts of each of B answers, for one forward.
 
     Attributes:
-        labels: K tensors as of :class:`~mmgrad_explain.composers.generative.composer.GenerativeOutput`, ``(B, A + 1)``; answers with fewer parts have
-            their last one again.
+        labels: K tensors as of :class:`~mmgrad_explain.composers.generative.composer.GenerativeOutput`, ``(B, A +
+            1)``; answers with fewer parts have their last one again.
         wanted: Of each sample of the result, which of ``labels`` and which answer it is of, answer by answer.
     """
 

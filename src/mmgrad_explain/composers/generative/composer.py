@@ -92,7 +92,8 @@ class GenerativeComposer(Composer):
             targets: There is no such thing here: None.
             answers: What the model might say, one a picture. None takes what it says by itself.
             answer_part: Only this part of the answers counts, such as one word; what stands before it is given. Of a
-                list each part is asked about by itself, in one forward; see :data:`~mmgrad_explain.composers.generative.answer_parts.Parts`.
+                list each part is asked about by itself, in one forward; see
+                :data:`~mmgrad_explain.composers.generative.answer_parts.Parts`.
 
         Returns:
             Tensors for :meth:`forward`, padded on the left; placements; the answers; the parts, of a list.

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.composers.generative.composer import frames as places
-from mmgrad_explain.composers.generative.composer import layouts
+from mmgrad_explain.composers.generative import frames as places
+from mmgrad_explain.composers.generative import layouts
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:

@@ -1,8 +1,9 @@
 """How the layers of generative vision-language models lie on the pictures, family by family.
 
 Each function takes the model of transformers, a layer's dotted name in it and the tensors of the call, and gives
-:class:`~mmgrad_explain.attention.layouts.layout.Cells`. Layers of the vision tower, of what joins it to the language model, and of the
-language model are known; in the language model the picture's tokens are looked for among those of the text.
+:class:`~mmgrad_explain.attention.layouts.layout.Cells`. Layers of the vision tower, of what joins it to the language
+model, and of the language model are known; in the language model the picture's tokens are looked for among those of
+the text.
 """
 
 from __future__ import annotations

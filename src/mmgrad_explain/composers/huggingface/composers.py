@@ -148,7 +148,7 @@ class PatchComposer(HuggingFaceComposer):
 
 def composer_class(family: Family) -> Callable[[Any, HuggingFaceProcessor, Family, str], Composer]:
     """The composer for a family's models; its arguments are those of :class:`HuggingFaceComposer`."""
-    from mmgrad_explain.composers.huggingface.composers import matching
+    from mmgrad_explain.composers.huggingface import matching
 
     classes: dict[str, Callable[[Any, HuggingFaceProcessor, Family, str], Composer]] = {
         "towers": HuggingFaceComposer,

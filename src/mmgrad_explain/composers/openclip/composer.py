@@ -78,7 +78,8 @@ class OpenClipComposer(TowerComposer):
         """Read a folder as ``open_clip.push_to_hf_hub`` and its hub have it.
 
         Args:
-            folder: With ``open_clip_config.json`` and one of :data:`~mmgrad_explain.composers.openclip.files.WEIGHT_FILES`.
+            folder: With ``open_clip_config.json`` and one of
+                :data:`~mmgrad_explain.composers.openclip.files.WEIGHT_FILES`.
             name: What the model is called.
 
         Raises:

@@ -7,8 +7,9 @@ Image and text in, composed embedding out::
 ``z_id`` says what the picture is, ``D`` says what the text changes in it. Without words ``D`` is exactly zero, so a
 gallery picture is embedded by the same network with an empty text.
 
-The visual backbone is timm's (see :mod:`mmgrad_explain.composers.reference.transformers_model`). timm takes over a second to import, so
-the bundled weights run on :class:`PlainResNet`, the same layers under the same names; a test holds the two equal.
+The visual backbone is timm's (see :mod:`mmgrad_explain.composers.reference.transformers_model`). timm takes over a
+second to import, so the bundled weights run on :class:`PlainResNet`, the same layers under the same names; a test
+holds the two equal.
 """
 
 from __future__ import annotations

@@ -33,9 +33,9 @@ def stand_in(kind: str, folder: str | os.PathLike[str]) -> Path:
     tokenizer knows some everyday words and spells all others, so that no text has unknown parts.
 
     Args:
-        kind: One of :data:`~mmgrad_explain.composers.stand_ins.models.KINDS`: ``"clip"`` (224 x 224 pixels in patches of 32),
-            ``"siglip"`` (224, 16), ``"blip"`` with its image-text matching head (384, 16), ``"llava"``, which answers
-            in words (336, 14).
+        kind: One of :data:`~mmgrad_explain.composers.stand_ins.models.KINDS`: ``"clip"`` (224 x 224 pixels in patches
+            of 32), ``"siglip"`` (224, 16), ``"blip"`` with its image-text matching head (384, 16), ``"llava"``, which
+            answers in words (336, 14).
         folder: Where to. It must not be there, or be empty; folders above it are made.
 
     Returns:

@@ -53,12 +53,13 @@ def apply_edit(
     """Edit one object.
 
     Args:
-        kind: One of :data:`~mmgrad_explain.data.edits.options.EDIT_KINDS`. For ``add`` the result is the picture *without* the object: that
-            is the reference, and the given picture is the target.
+        kind: One of :data:`~mmgrad_explain.data.edits.options.EDIT_KINDS`. For ``add`` the result is the picture
+            *without* the object: that is the reference, and the given picture is the target.
         image: (H, W, 3) uint8, RGB.
         mask: (H, W), the object: bool, or float opacities in [0, 1] where the edge is soft already.
-        detail: ``recolour``: a key of :data:`~mmgrad_explain.data.edits.colours.COLOURS`. ``pattern``: one of :data:`PATTERNS`.
-            ``swap``: the mask (H, W) of the object whose colour and texture this one takes. Otherwise not used.
+        detail: ``recolour``: a key of :data:`~mmgrad_explain.data.edits.colours.COLOURS`. ``pattern``: one of
+            :data:`PATTERNS`. ``swap``: the mask (H, W) of the object whose colour and texture this one takes.
+            Otherwise not used.
         rng: Decides shades, strengths and the like; equal states give equal results. A new one of seed 0 when None.
 
     Returns:

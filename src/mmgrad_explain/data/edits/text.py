@@ -69,7 +69,8 @@ def describe(rng: np.random.Generator, noun: str, spots: Sequence[Spot], index: 
 
     Returns:
         The phrase, for example ``"the dog on the left"``, and its qualifier: ``"only"``, a key of
-        :data:`~mmgrad_explain.data.edits.templates.SIDES` or of :data:`~mmgrad_explain.data.edits.templates.SIZES`. None where no phrase is safe.
+        :data:`~mmgrad_explain.data.edits.templates.SIDES` or of :data:`~mmgrad_explain.data.edits.templates.SIZES`.
+        None where no phrase is safe.
     """
     if len(spots) == 1:
         return f"the {noun}", "only"

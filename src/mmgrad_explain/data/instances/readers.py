@@ -1,7 +1,7 @@
 """Readers of data sets with object masks: COCO instances, COCO panoptic, folders of index masks.
 
-Each gives an :class:`~mmgrad_explain.data.instances.records.InstanceSet`: its photographs, and what was wrong with the files,
-in words and with names.
+Each gives an :class:`~mmgrad_explain.data.instances.records.InstanceSet`: its photographs, and what was wrong with the
+files, in words and with names.
 """
 
 from __future__ import annotations

@@ -91,8 +91,8 @@ class MapLogger(TrainerCallback):  # type: ignore[misc]
         Args:
             step: The optimizer step.
             maps: ``(n, h, w)``, each shown relative to its own peak, negative values as 0; or an ``Explanation``.
-            pictures: ``n`` pictures, anything that :func:`~mmgrad_explain.images.reading.open_image` takes; those of the
-                constructor, or the explanation's own, when None.
+            pictures: ``n`` pictures, anything that :func:`~mmgrad_explain.images.reading.open_image` takes; those of
+                the constructor, or the explanation's own, when None.
             captions: ``n`` texts; likewise.
             masks: ``n`` masks ``(H, W)`` on the pictures, or None for single ones; those of the constructor when None.
             figures: Numbers by name. Those that the package measures get their group; ``group/name`` stays as it is.

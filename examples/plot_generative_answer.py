@@ -7,7 +7,7 @@ likely: of the whole answer, of one word in it, token by token, and of an answer
 """
 
 from mmgrad_explain import explain
-from mmgrad_explain.composers.stand_ins.stand_in import from_hub_or_stand_in
+from mmgrad_explain.composers.stand_ins.build import from_hub_or_stand_in
 from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.images.overlay import blend, panel
 

@@ -21,7 +21,7 @@ from mmgrad_explain.attention.weighting import WEIGHTINGS
 from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.evaluation.maps import image_only
 from mmgrad_explain.images.overlay import blend, colorize, contour, panel
-from mmgrad_explain.images.reading import fit
+from mmgrad_explain.images.placement import fit
 from mmgrad_explain.metrics.faithfulness import rank_correlation
 from mmgrad_explain.metrics.localization import pointing_game
 

@@ -10,7 +10,7 @@ from PIL import Image
 from mmgrad_explain import explain, load_composer
 from mmgrad_explain.cli.main import main
 from mmgrad_explain.composers.embedding import embed_pictures, embed_query
-from mmgrad_explain.composers.stand_ins.stand_in import KINDS, stand_in
+from mmgrad_explain.composers.stand_ins.build import KINDS, stand_in
 from mmgrad_explain.data.scenes.scene import scenes
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmgrad_explain._system.devices import device_of, usable_device
 from mmgrad_explain._system.reading import is_text
-from mmgrad_explain.attention import MultiModalGradAttention
+from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
 from mmgrad_explain.attention.several_scores import explain_each
 from mmgrad_explain.attention.words import pieces_of_text
 from mmgrad_explain.composers.bundled import choose_bundled
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import nn
 
-    from mmgrad_explain.attention import Explanation
     from mmgrad_explain.attention.words import Pieces
     from mmgrad_explain.composers.base import Composer, ComposerInputs
     from mmgrad_explain.composers.generative.answer_parts import Parts
+    from mmgrad_explain.explanation.result import Explanation
 
 T = TypeVar("T")
 _MOST_PHRASES = 100

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmgrad_explain.composers.stand_ins.stand_in import stand_in
+from mmgrad_explain.composers.stand_ins.build import stand_in
 from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.errors import MMGradError
 from mmgrad_explain.web import server as serving

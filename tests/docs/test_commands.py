@@ -295,7 +295,7 @@ HELP = [(name, command) for name, parser in PARSERS.items() for command in examp
 MADE_BEFORE = {
     "mmgrad-explain": ["mmgrad-explain index photos/ --gallery mine.db"],
     "mmgrad-explain overlay": [
-        "python -c \"from mmgrad_explain.composers.stand_ins.stand_in import stand_in; stand_in('llava', 'my-llava')\""
+        "python -c \"from mmgrad_explain.composers.stand_ins.build import stand_in; stand_in('llava', 'my-llava')\""
     ],
     "mmgrad-explain data edits": [
         "mmgrad-explain data edits photos/ --labels labels/ --ignore skin --out clothes/ --count 2000 --seed 1"

@@ -19,7 +19,7 @@ from mmgrad_explain.evaluation.triplets import (
     floor_figures,
     triplet_faithfulness,
 )
-from mmgrad_explain.images.reading import fit
+from mmgrad_explain.images.placement import fit
 from mmgrad_explain.notes import Note
 
 RED, BLUE, GREY = (230, 30, 30), (30, 30, 230), (120, 120, 120)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmgrad_explain.attention import Explanation
+from mmgrad_explain.explanation import Explanation
 from mmgrad_explain.explanation.bright_places import (
     bright_places,
     listed,
@@ -14,7 +14,7 @@ from mmgrad_explain.explanation.bright_places import (
     where_in_short,
     where_in_words,
 )
-from mmgrad_explain.images.reading import Placement
+from mmgrad_explain.images.placement import Placement
 
 
 def made(grid, **known):

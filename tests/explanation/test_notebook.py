@@ -13,12 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from mmgrad_explain.attention import Explanation
-from mmgrad_explain.attention.words import Word
+from mmgrad_explain.explanation import Explanation
 from mmgrad_explain.explanation.notebook import fine, tile
 from mmgrad_explain.explanation.phrases import PhraseMaps
+from mmgrad_explain.explanation.words import Word
 from mmgrad_explain.images.overlay import blend, colorize
-from mmgrad_explain.images.reading import Placement
+from mmgrad_explain.images.placement import Placement
 from mmgrad_explain.notes import Note
 
 EVIL = "<script>alert(\"1\")</script> & 'more'"

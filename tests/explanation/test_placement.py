@@ -13,7 +13,7 @@ from torchvision import transforms as T
 
 from mmgrad_explain import MMGrad
 from mmgrad_explain.errors import InputError, MMGradWarning
-from mmgrad_explain.images.reading import Placement, fit
+from mmgrad_explain.images.placement import Placement, fit
 
 CROP = T.Compose([T.Resize(64), T.CenterCrop(64), T.ToTensor()])
 PAD = T.Compose([T.Pad((0, 50)), T.Resize((64, 64)), T.ToTensor()])

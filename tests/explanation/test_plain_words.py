@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from mmgrad_explain.attention import Explanation, MMGrad
-from mmgrad_explain.attention.words import Word
+from mmgrad_explain.attention import MMGrad
 from mmgrad_explain.errors import InputError, MMGradWarning
-from mmgrad_explain.images.reading import Placement
+from mmgrad_explain.explanation import Explanation
+from mmgrad_explain.explanation.words import Word
+from mmgrad_explain.images.placement import Placement
 from mmgrad_explain.notes import Note
 
 LIMITS = (

@@ -9,11 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from mmgrad_explain.attention import Explanation, MMGrad
+from mmgrad_explain.attention import MMGrad
 from mmgrad_explain.errors import InputError, OutputExistsError
+from mmgrad_explain.explanation import Explanation
 from mmgrad_explain.images import overlay
 from mmgrad_explain.images import reading as images
-from mmgrad_explain.images.reading import Placement, fit
+from mmgrad_explain.images.placement import Placement, fit
 from mmgrad_explain.notes import Note
 
 

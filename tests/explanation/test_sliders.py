@@ -11,12 +11,12 @@ import torch
 from nbclient import NotebookClient
 from PIL import Image
 
-from mmgrad_explain.attention import Explanation
-from mmgrad_explain.attention.words import Word
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.explanation import Explanation
 from mmgrad_explain.explanation.sliders import COLORMAPS
+from mmgrad_explain.explanation.words import Word
 from mmgrad_explain.images.overlay import colorize
-from mmgrad_explain.images.reading import Placement
+from mmgrad_explain.images.placement import Placement
 
 
 @pytest.fixture

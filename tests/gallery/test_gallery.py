@@ -16,8 +16,8 @@ from mmgrad_explain.composers.embedding import embed_pictures, embed_query, fing
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.gallery.gallery import Gallery
 from mmgrad_explain.gallery import gallery as gallery_module
+from mmgrad_explain.gallery.gallery import Gallery
 from mmgrad_explain.gallery.store import GalleryStore
 from mmgrad_explain.notes import Note
 

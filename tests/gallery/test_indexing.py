@@ -10,8 +10,8 @@ from PIL import Image
 
 from mmgrad_explain.composers.embedding import embed_pictures
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.gallery.gallery import Gallery
 from mmgrad_explain.gallery import indexing as gallery_index
+from mmgrad_explain.gallery.gallery import Gallery
 from mmgrad_explain.gallery.indexing import IndexReport
 
 

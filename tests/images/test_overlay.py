@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.overlay import blend, colorbar, colorize, contour, panel
 from mmgrad_explain.images import overlay
+from mmgrad_explain.images.overlay import blend, colorbar, colorize, contour, panel
 
 COLORMAPS = ["turbo", "jet", "viridis", "magma", "inferno", "plasma", "gray", "hot"]
 

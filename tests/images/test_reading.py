@@ -21,8 +21,11 @@ from PIL import Image, ImageCms
 from mmgrad_explain._system import reading
 from mmgrad_explain.errors import InputError, OutputExistsError
 from mmgrad_explain.images import reading as images
-from mmgrad_explain.images.reading import MAX_PIXELS, Placement, as_array, fit, open_image, safe_save
+from mmgrad_explain.images.placement import Placement, fit
+from mmgrad_explain.images.reading import MAX_PIXELS, open_image
 from mmgrad_explain.images.reading_notes import notes_of_picture
+from mmgrad_explain.images.saving import safe_save
+from mmgrad_explain.images.values import as_array
 from mmgrad_explain.notes import Note
 
 MODES = ["stretch", "crop", "letterbox"]

@@ -11,7 +11,7 @@ from torchvision.models import ResNet18_Weights
 from torchvision.transforms import functional, v2
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.reading import Placement
+from mmgrad_explain.images.placement import Placement
 from mmgrad_explain.images.transform_geometry import place_by_transform
 
 SIZES = [(150, 200), (201, 117), (112, 112), (60, 256)]

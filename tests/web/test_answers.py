@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmgrad_explain import explain, phrase_maps
-from mmgrad_explain.composers.stand_ins.stand_in import stand_in
+from mmgrad_explain.composers.stand_ins.build import stand_in
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.web.answers import Question, answer
 from mmgrad_explain.web.examples import examples

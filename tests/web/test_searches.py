@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmgrad_explain.composers.stand_ins.stand_in import stand_in
+from mmgrad_explain.composers.stand_ins.build import stand_in
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery.gallery import Gallery, Hit
 from mmgrad_explain.web.examples import examples, write_pictures

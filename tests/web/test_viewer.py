@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from mmgrad_explain.attention import Explanation
-from mmgrad_explain.attention.words import Word
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.explanation import Explanation
+from mmgrad_explain.explanation.words import Word
 from mmgrad_explain.images.overlay import blend, colorize
-from mmgrad_explain.images.reading import fit
+from mmgrad_explain.images.placement import fit
 from mmgrad_explain.notes import Note
 from mmgrad_explain.web.viewer import COLORMAPS, payload, tile, viewer
 

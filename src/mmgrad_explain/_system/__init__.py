@@ -1,1 +1,1 @@
-"""TODO."""
+"""Files, locks, devices and the terminal."""

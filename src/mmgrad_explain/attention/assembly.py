@@ -12,10 +12,10 @@ from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.gradient import weigh
 from mmgrad_explain.attention.layouts.layout import AnyLayout, describe_layout
 from mmgrad_explain.attention.weighting import Weighting
-from mmgrad_explain.attention.words import Word
 from mmgrad_explain.errors import GradientError, MMGradWarning
 from mmgrad_explain.explanation.fusion import Fuse, fuse_maps
 from mmgrad_explain.explanation.result import Explanation
+from mmgrad_explain.explanation.words import Word
 from mmgrad_explain.notes import Note, join_notes
 
 

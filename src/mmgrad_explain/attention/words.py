@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from mmgrad_explain.attention.gradient import full
 from mmgrad_explain.attention.structures import map_tensors, tensors_in
 from mmgrad_explain.errors import CaptureError, GradientError, InputError
+from mmgrad_explain.explanation.words import Word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,27 +30,6 @@ _TABLES = (nn.Embedding, nn.EmbeddingBag)
 
 Pieces = list[tuple[str, tuple[int, ...]]]
 """The words of one text, each with the positions of its tokens."""
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word and what it contributes to the score.
-
-    Attributes:
-        text: As it was written.
-        value: The sum over its tokens of gradient x input, in units of the score; signed.
-        scaled: ``value`` divided by the largest magnitude in its text, in [-1, 1].
-        positions: Of its tokens in the model's input.
-    """
-
-    text: str
-    value: float
-    scaled: float
-    positions: tuple[int, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give it ready for JSON."""
-        return {"word": self.text, "value": self.value, "scaled": self.scaled, "tokens": list(self.positions)}
 
 
 @dataclass(frozen=True)

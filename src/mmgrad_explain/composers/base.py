@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.composers.familiarity import Familiarity
     from mmgrad_explain.composers.generative.answer_parts import PartsAsked
-    from mmgrad_explain.images.reading import Placement
+    from mmgrad_explain.images.placement import Placement
     from mmgrad_explain.notes import Note
 
 _LARGEST_SIDE = 16_384  # pixels

@@ -13,7 +13,7 @@ import torch
 from mmgrad_explain._system.reading import MOST_ANNOTATIONS, parse_json, read_text, reading, shown
 from mmgrad_explain.data.pseudo_masks import PseudoMasks
 from mmgrad_explain.errors import InputError, did_you_mean
-from mmgrad_explain.grounding import grounding_targets
+from mmgrad_explain.grounding.targets import grounding_targets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

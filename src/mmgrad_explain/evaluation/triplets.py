@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.evaluation.triplet_inputs import PhotoTriplet
-    from mmgrad_explain.images.reading import Placement
+    from mmgrad_explain.images.placement import Placement
 
 PHOTO_FIGURES = (*FIGURES, "auc")
 """What is measured of every map of a photograph: the area under the precision-recall curve as well."""

@@ -1,1 +1,14 @@
-"""TODO."""
+"""The result of the method: maps with their images and texts, regions, words, pictures, folders."""
+
+from typing import TYPE_CHECKING
+
+from mmgrad_explain._doors import door
+
+if TYPE_CHECKING:
+    from mmgrad_explain.explanation.phrases import PhraseMaps as PhraseMaps
+    from mmgrad_explain.explanation.phrases import split_phrases as split_phrases
+    from mmgrad_explain.explanation.regions import Region as Region
+    from mmgrad_explain.explanation.result import Explanation as Explanation
+    from mmgrad_explain.explanation.words import Word as Word
+
+__getattr__, __dir__ = door(__name__)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from mmgrad_explain.explanation.result import Explanation
-    from mmgrad_explain.images.reading import Placement
+    from mmgrad_explain.images.placement import Placement
 
 
 def draw_overlay(
@@ -49,7 +49,7 @@ def draw_overlay(
         InputError: no picture is known, there are no words, or as :func:`draw_map`.
     """
     from mmgrad_explain.images.overlay import panel
-    from mmgrad_explain.images.reading import Placement
+    from mmgrad_explain.images.placement import Placement
 
     if words and explanation.words is None:
         raise InputError("words: the explanation has none; ask for them with words=True when explaining")
@@ -83,7 +83,7 @@ def draw_overlay(
         captions += ["target" if of_target else "reference", _caption(explanation, index, of_target=of_target)]
     sheet = panel(tiles, captions=captions, height=height)
     if words and explanation.words is not None:
-        from mmgrad_explain.images.word_strip import add_words
+        from mmgrad_explain.images.word_shading import add_words
 
         sheet = add_words(sheet, [(word.text, word.scaled) for word in explanation.words[index]])
     return sheet

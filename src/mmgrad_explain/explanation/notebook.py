@@ -22,9 +22,9 @@ from mmgrad_explain.images.tiles import shrunk
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mmgrad_explain.attention.words import Word
     from mmgrad_explain.explanation.phrases import PhraseMaps
     from mmgrad_explain.explanation.result import Explanation
+    from mmgrad_explain.explanation.words import Word
 
 MOST = 6  # samples that are shown; the rest is counted
 _BOX = (360, 240)  # width and height that a picture is fitted into on the page, in CSS pixels

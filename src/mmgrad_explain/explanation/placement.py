@@ -13,8 +13,9 @@ from PIL import Image
 from mmgrad_explain.errors import InputError, MMGradWarning
 from mmgrad_explain.explanation.fusion import resize_maps
 from mmgrad_explain.explanation.sides import call_of, size_of
+from mmgrad_explain.images.placement import Placement
 from mmgrad_explain.images.processor_geometry import is_image_processor, place_by_processor
-from mmgrad_explain.images.reading import Placement, open_image
+from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.images.transform_geometry import place_by_transform
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def place_of(
         explanation: The maps.
         index: Which sample.
         shape: Height and width of the picture in pixels, where it is handed over.
-        placement: A :class:`~mmgrad_explain.images.reading.Placement`; ``"stretch"``; or the transform that made the
+        placement: A :class:`~mmgrad_explain.images.placement.Placement`; ``"stretch"``; or the transform that made the
             input, a ``Compose`` of torchvision or an image processor of transformers for example. None takes what the
             explanation knows.
         target: Of the target.

@@ -13,9 +13,9 @@ from mmgrad_explain.explanation.sides import call_of, sides_of, size_of
 from mmgrad_explain.notes import OF_MAPS
 
 if TYPE_CHECKING:
-    from mmgrad_explain.attention.words import Word
     from mmgrad_explain.explanation.bright_places import BrightPlaces
     from mmgrad_explain.explanation.result import Explanation
+    from mmgrad_explain.explanation.words import Word
 
 _MOST_WORDS = 3  # of each sign are named
 _SHOWN = 0.005  # a smaller contribution is 0.00 in print

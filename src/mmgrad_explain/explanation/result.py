@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from mmgrad_explain.attention.words import Word
-    from mmgrad_explain.images.reading import Placement
+    from mmgrad_explain.explanation.words import Word
+    from mmgrad_explain.images.placement import Placement
     from mmgrad_explain.notes import Note
 
 

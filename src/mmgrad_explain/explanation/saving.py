@@ -61,7 +61,7 @@ def save_folder(folder: str | os.PathLike[str], write: Callable[[Path], None], *
 
 def write_explanation(explanation: Explanation, folder: Path) -> None:
     """Write ``maps.npz``, the manifest, and the pictures where they are known."""
-    from mmgrad_explain.images.reading import safe_save
+    from mmgrad_explain.images.saving import safe_save
 
     arrays: dict[str, Any] = {"score": explanation.score, "flat": explanation.flat, "clipped": explanation.clipped}
     arrays |= {("maps" if index == 0 else f"maps_call{index}"): one for index, one in enumerate(explanation.calls)}

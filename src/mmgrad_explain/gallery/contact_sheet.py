@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from mmgrad_explain.attention import Explanation
+    from mmgrad_explain.explanation.result import Explanation
     from mmgrad_explain.gallery.gallery import Hit, Retrieval
 
 _GROUND = (255, 255, 255)

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import nn
 
-    from mmgrad_explain.attention import Explanation
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.evaluation.composed_retrieval import Progress
+    from mmgrad_explain.explanation.result import Explanation
     from mmgrad_explain.gallery.indexing import IndexReport
     from mmgrad_explain.gallery.store import Entry
 

@@ -1,1 +1,22 @@
-"""TODO."""
+"""Images and where they lie: read and write them, fit them to a model, draw maps on them."""
+
+from typing import TYPE_CHECKING
+
+from mmgrad_explain._doors import door
+
+if TYPE_CHECKING:
+    from mmgrad_explain.images.overlay import blend as blend
+    from mmgrad_explain.images.overlay import colorbar as colorbar
+    from mmgrad_explain.images.overlay import colorize as colorize
+    from mmgrad_explain.images.overlay import contour as contour
+    from mmgrad_explain.images.overlay import panel as panel
+    from mmgrad_explain.images.placement import Placement as Placement
+    from mmgrad_explain.images.placement import fit as fit
+    from mmgrad_explain.images.reading import MAX_PIXELS as MAX_PIXELS
+    from mmgrad_explain.images.reading import open_image as open_image
+    from mmgrad_explain.images.saving import safe_save as safe_save
+    from mmgrad_explain.images.transform_geometry import place_by_transform as place_by_transform
+    from mmgrad_explain.images.word_shading import add_words as add_words
+    from mmgrad_explain.images.word_shading import word_strip as word_strip
+
+__getattr__, __dir__ = door(__name__)

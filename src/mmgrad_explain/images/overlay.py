@@ -20,8 +20,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.mixing import mix
-from mmgrad_explain.images.reading import Placement, as_array, open_image
+from mmgrad_explain.images.placement import Placement
+from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.images.tiles import WIDEST, fitted, tile_height
+from mmgrad_explain.images.values import as_array
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 

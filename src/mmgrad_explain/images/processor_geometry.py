@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.reading import Placement
+from mmgrad_explain.images.placement import Placement
 
 SETTINGS = "preprocessor_config.json"
 _SQUARED = "LlavaImageProcessor"

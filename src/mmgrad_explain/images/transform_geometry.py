@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.reading import Placement
+from mmgrad_explain.images.placement import Placement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

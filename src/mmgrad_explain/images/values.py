@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.notes import Note
@@ -81,3 +82,13 @@ def _range_of_integers(high: float, *, wide: bool) -> tuple[float, tuple[Note, .
         return max(high, 65535.0), ()
     scaled = f"the picture's 16-bit values need only {bits} bits and were scaled by their range, 0 to {2**bits - 1}"
     return 2.0**bits - 1, (Note("picture-values", scaled),)
+
+
+def as_array(values: object) -> npt.NDArray[Any]:
+    """Bring a PIL image, array or ``torch.Tensor`` (bfloat16 and half become float32) to numpy; else TypeError."""
+    if isinstance(values, np.ndarray | Image.Image):
+        return np.asarray(values)
+    if not (hasattr(values, "detach") and hasattr(values, "is_floating_point")):
+        raise TypeError(f"expected an array, a tensor or a PIL image, not {type(values).__name__}")
+    tensor = values.detach().cpu()
+    return np.asarray(tensor.float() if tensor.is_floating_point() else tensor)

@@ -14,7 +14,7 @@ from mmgrad_explain.web.viewer import payload, tile
 if TYPE_CHECKING:
     from PIL import Image
 
-    from mmgrad_explain.attention import Explanation
+    from mmgrad_explain.explanation.result import Explanation
     from mmgrad_explain.web.models import Models
 
 

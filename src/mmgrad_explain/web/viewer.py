@@ -16,7 +16,7 @@ from PIL import Image
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.overlay import _ramp, colorize
-from mmgrad_explain.images.word_strip import _ink, shade
+from mmgrad_explain.images.word_shading import _ink, shade
 from mmgrad_explain.notes import OF_MAPS
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from mmgrad_explain.attention import Explanation
-    from mmgrad_explain.attention.words import Word
+    from mmgrad_explain.explanation.result import Explanation
+    from mmgrad_explain.explanation.words import Word
 
 COLORMAPS = ("turbo", "viridis", "inferno", "gray")
 """Which a reader of the page can choose from."""

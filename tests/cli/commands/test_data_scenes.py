@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from mmgrad_explain.cli.main import build_parser, main
-from mmgrad_explain.data.scenes.files import FORMATS, SceneSetOptions
 from mmgrad_explain.data.scenes import build as scene_sets
+from mmgrad_explain.data.scenes.files import FORMATS, SceneSetOptions
 from mmgrad_explain.data.triplets import read_triplets
 
 

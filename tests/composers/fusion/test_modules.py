@@ -19,9 +19,9 @@ from mmgrad_explain import explain
 from mmgrad_explain.attention import MMGrad
 from mmgrad_explain.cli.main import main
 from mmgrad_explain.composers.dual_encoder import DualEncoder
+from mmgrad_explain.composers.fusion import tower as fusion_tower
 from mmgrad_explain.composers.fusion.composer import FusionComposer
 from mmgrad_explain.composers.fusion.modules import Fusion, Picture, Sizes, Text
-from mmgrad_explain.composers.fusion import tower as fusion_tower
 from mmgrad_explain.composers.fusion.processor import FusionProcessor
 from mmgrad_explain.composers.fusion.registry import METHODS, build_fusion
 from mmgrad_explain.composers.fusion.tower import on_grid, token_layer, tokens_in

@@ -17,8 +17,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from mmgrad_explain import explain
 from mmgrad_explain.composers.fusion.composer import FusionComposer
 from mmgrad_explain.composers.load import load_composer
-from mmgrad_explain.composers.openclip.composer import OpenClipComposer, grid_layer_of
 from mmgrad_explain.composers.openclip import composer as openclip
+from mmgrad_explain.composers.openclip.composer import OpenClipComposer, grid_layer_of
 from mmgrad_explain.composers.openclip.processor import fast_tokenizer, open_clip_tokenizer
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.config_file import config_from

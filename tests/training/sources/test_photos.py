@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mmgrad_explain.errors import InputError, MMGradWarning
-from mmgrad_explain.images.reading import fit
+from mmgrad_explain.images.placement import fit
 from mmgrad_explain.training.sources.photo_folder import PhotoFolder, shuffled
 from mmgrad_explain.training.sources.photo_views import crop, letterbox, lit
 from mmgrad_explain.training.sources.photos import KINDS, PhotoOptions, PhotoSource

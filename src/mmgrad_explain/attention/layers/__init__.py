@@ -1,1 +1,1 @@
-"""TODO."""
+"""Find the layers that have a map, and choose one."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""How the output of a layer lies on the image."""

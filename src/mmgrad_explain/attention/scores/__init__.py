@@ -1,1 +1,1 @@
-"""TODO."""
+"""Scalars that the gradient is taken of, one a sample."""

@@ -166,7 +166,7 @@ def _sheet(built: Built, count: int) -> str | None:
     if count == 0:
         return None
     from mmgrad_explain.data.contact_sheet import contact_sheet, spread
-    from mmgrad_explain.images.reading import safe_save
+    from mmgrad_explain.images.saving import safe_save
 
     file = built.folder / SHEET
     try:

@@ -114,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
     if options.sheet:
         from mmgrad_explain.data.contact_sheet import contact_sheet, spread
         from mmgrad_explain.data.triplets import read_triplets
-        from mmgrad_explain.images.reading import safe_save
+        from mmgrad_explain.images.saving import safe_save
 
         sheet = built.folder / SHEET
         safe_save(contact_sheet(spread(read_triplets(built.folder), options.sheet)), sheet, overwrite=True)

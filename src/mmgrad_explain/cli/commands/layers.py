@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from mmgrad_explain.attention import Candidate
+    from mmgrad_explain.attention.layers.candidates import Candidate
 
 _DETAILS = """\
 Runs the model on a drawn picture and a sentence, and lists every layer whose output lies on a spatial grid. The
@@ -38,7 +38,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """List the layers."""
-    from mmgrad_explain.attention import candidate_layers
+    from mmgrad_explain.attention.layers.candidates import candidate_layers
     from mmgrad_explain.attention.layouts.layout import describe_layout
     from mmgrad_explain.composers.load import load_composer
     from mmgrad_explain.data.example_inputs import example_inputs

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from mmgrad_explain.attention import Explanation
     from mmgrad_explain.cli.commands.overlay_batches import Draw, Job, Write
     from mmgrad_explain.composers.base import Composer
+    from mmgrad_explain.explanation.result import Explanation
     from mmgrad_explain.notes import Note
 
     Hear: TypeAlias = Callable[[Explanation, int, str], None]
@@ -329,7 +329,7 @@ def _outputs(options: argparse.Namespace, names: list[str]) -> list[Path]:
 
 
 def _save(picture: Image.Image, file: Path, options: argparse.Namespace) -> None:
-    from mmgrad_explain.images.reading import safe_save
+    from mmgrad_explain.images.saving import safe_save
 
     safe_save(picture, file, format=options.format, overwrite=options.overwrite)
 

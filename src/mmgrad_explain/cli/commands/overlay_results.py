@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
-    from mmgrad_explain.attention import Explanation
+    from mmgrad_explain.explanation.result import Explanation
 
 
 def result_of(

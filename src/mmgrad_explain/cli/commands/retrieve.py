@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     from mmgrad_explain._system.files import check_writable
     from mmgrad_explain.gallery.session import Session
     from mmgrad_explain.gallery.store import COLLECTION
-    from mmgrad_explain.images.reading import safe_save
+    from mmgrad_explain.images.saving import safe_save
 
     check_name("--score", options.score, SCORES)
     going_on = options.reference_hit is not None

@@ -1,1 +1,1 @@
-"""TODO."""
+"""CLIP with a combiner."""

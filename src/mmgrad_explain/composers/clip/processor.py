@@ -12,7 +12,7 @@ import torch
 from mmgrad_explain.composers.base import prepare_batch
 from mmgrad_explain.composers.files import PROCESSOR_CONFIG, TOKENIZER_FILE, read_processor
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.reading import fit as fit_picture
+from mmgrad_explain.images.placement import fit as fit_picture
 from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mmgrad_explain.composers.base import ComposerInputs
-    from mmgrad_explain.images.reading import Placement
+    from mmgrad_explain.images.placement import Placement
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """Of CLIP's training pictures (Radford et al., arXiv 2103.00020, its published preprocessing)."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Methods of composed image retrieval on top of two towers."""

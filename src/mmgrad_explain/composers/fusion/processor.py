@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mmgrad_explain.composers.base import ComposerInputs
-    from mmgrad_explain.images.reading import Placement
+    from mmgrad_explain.images.placement import Placement
     from mmgrad_explain.notes import Note
 
 PROMPT = "a photo of $ that {text}"

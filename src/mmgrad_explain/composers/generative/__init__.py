@@ -1,1 +1,1 @@
-"""TODO."""
+"""Vision-language models that answer in words."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.attention.layouts.layout import AnyLayout
     from mmgrad_explain.composers.generative.frames import Size
-    from mmgrad_explain.images.reading import Placement
+    from mmgrad_explain.images.placement import Placement
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.images.placement import Placement
 from mmgrad_explain.images.processor_geometry import check_geometry, place, sides_of
-from mmgrad_explain.images.reading import Placement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

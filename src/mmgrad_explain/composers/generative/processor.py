@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.composers.generative.answer_parts import Part
     from mmgrad_explain.composers.generative.families import GenerativeFamily
-    from mmgrad_explain.images.reading import Placement
+    from mmgrad_explain.images.placement import Placement
 
 NOT_ASKED = -100
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Image-text models of transformers as they are."""

@@ -12,8 +12,8 @@ from mmgrad_explain._system.reading import shown
 from mmgrad_explain.composers.base import prepare_batch
 from mmgrad_explain.composers.square_images import SquarePictures
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.images.placement import Placement
 from mmgrad_explain.images.processor_geometry import SETTINGS, check_geometry, name_the_edge, place
-from mmgrad_explain.images.reading import Placement
 from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Models of open_clip."""

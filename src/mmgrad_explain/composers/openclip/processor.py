@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.composers.base import ComposerInputs
     from mmgrad_explain.composers.towers.framing import Framing
-    from mmgrad_explain.images.reading import Placement
+    from mmgrad_explain.images.placement import Placement
 
 
 class OpenClipProcessor(SquarePictures):

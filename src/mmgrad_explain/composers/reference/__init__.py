@@ -1,1 +1,1 @@
-"""TODO."""
+"""The reference model of composed image retrieval."""

@@ -13,7 +13,7 @@ from mmgrad_explain.composers.base import prepare_batch
 from mmgrad_explain.composers.content_words import say_lost
 from mmgrad_explain.composers.files import PROCESSOR_CONFIG, TOKENIZER_FILE, read_processor
 from mmgrad_explain.composers.reference.tokenizer import PAD, UNKNOWN
-from mmgrad_explain.images.reading import fit
+from mmgrad_explain.images.placement import fit
 from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mmgrad_explain.composers.base import ComposerInputs
-    from mmgrad_explain.images.reading import Placement
+    from mmgrad_explain.images.placement import Placement
 
 
 class ReferenceProcessor:

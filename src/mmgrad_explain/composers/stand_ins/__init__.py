@@ -1,1 +1,1 @@
-"""TODO."""
+"""Small random models in place of downloaded ones."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""A vision tower of timm beside a text tower."""

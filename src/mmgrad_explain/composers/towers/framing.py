@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.reading import Placement
+from mmgrad_explain.images.placement import Placement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mmgrad_explain.composers.towers.framing import Framing
-    from mmgrad_explain.images.reading import Placement
+    from mmgrad_explain.images.placement import Placement
 
 
 class TwoTowerProcessor(HuggingFaceProcessor):

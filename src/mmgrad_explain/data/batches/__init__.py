@@ -1,1 +1,1 @@
-"""TODO."""
+"""Triplets as arrays and tensors for a step."""

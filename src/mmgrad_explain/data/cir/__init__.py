@@ -1,1 +1,1 @@
-"""TODO."""
+"""Data sets of composed image retrieval."""

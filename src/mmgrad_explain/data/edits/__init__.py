@@ -1,1 +1,1 @@
-"""TODO."""
+"""Edits of photographs, given masks of their objects."""

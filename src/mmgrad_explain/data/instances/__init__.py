@@ -1,1 +1,1 @@
-"""TODO."""
+"""Photographs with object masks."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Generated scenes with exact masks of every edit."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Where a training run is watched: boards, overlays and curves."""

@@ -11,7 +11,7 @@ from PIL import Image
 from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.overlay import blend, panel
-from mmgrad_explain.images.reading import safe_save
+from mmgrad_explain.images.saving import safe_save
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

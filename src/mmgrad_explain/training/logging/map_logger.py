@@ -13,10 +13,11 @@ from PIL import Image
 from torch import Tensor
 from transformers import TrainerCallback
 
-from mmgrad_explain.attention import Explanation
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.explanation.result import Explanation
 from mmgrad_explain.images.overlay import blend, contour, panel
-from mmgrad_explain.images.reading import as_array, open_image
+from mmgrad_explain.images.reading import open_image
+from mmgrad_explain.images.values import as_array
 from mmgrad_explain.training.logging.boards import Board, TensorBoard, board_of
 
 if TYPE_CHECKING:

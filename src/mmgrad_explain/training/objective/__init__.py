@@ -1,1 +1,1 @@
-"""TODO."""
+"""The loss of a training step and its options."""

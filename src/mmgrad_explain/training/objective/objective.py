@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from mmgrad_explain.attention import MultiModalGradAttention, ensure_score
+from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
+from mmgrad_explain.attention.scores.embedding import ensure_score
 from mmgrad_explain.composers.stages import (
     check_score,
     check_trainable,

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmgrad_explain.attention.weighting import ensure_weighting
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.grounding import ensure_form
+from mmgrad_explain.grounding.forms import ensure_form
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

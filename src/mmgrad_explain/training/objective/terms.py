@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmgrad_explain.data.batches.batch import stays_in_place
-from mmgrad_explain.grounding import AttentionGroundingLoss, grounding_targets
+from mmgrad_explain.grounding.loss import AttentionGroundingLoss
+from mmgrad_explain.grounding.targets import grounding_targets
 from mmgrad_explain.training.processes import mean_over_all
 
 if TYPE_CHECKING:

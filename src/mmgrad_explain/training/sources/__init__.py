@@ -1,1 +1,1 @@
-"""TODO."""
+"""Where training batches come from: scenes, photographs, triplet sets."""

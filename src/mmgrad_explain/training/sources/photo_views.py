@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.Image import Resampling
 
 from mmgrad_explain.data.batches.batch import IGNORE
-from mmgrad_explain.images.reading import fit
+from mmgrad_explain.images.placement import fit
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -13,7 +13,7 @@ from PIL import Image
 from mmgrad_explain.data.batches.batch import PictureBatch, partners
 from mmgrad_explain.data.triplets import picture_place, read_triplets
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.reading import fit
+from mmgrad_explain.images.placement import fit
 from mmgrad_explain.training.sources.photo_folder import share_of_name, shuffled
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.word_strip import _ink, add_words, shade, word_strip
+from mmgrad_explain.images.word_shading import _ink, add_words, shade, word_strip
 
 
 def colours(picture):

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from mmgrad_explain import explain, load_composer
-from mmgrad_explain.composers.stand_ins import stand_in as stand_ins
+from mmgrad_explain.composers.stand_ins import build as stand_ins
+from mmgrad_explain.composers.stand_ins.build import KINDS, from_hub_or_stand_in, stand_in
 from mmgrad_explain.composers.stand_ins.models import WORDS
-from mmgrad_explain.composers.stand_ins.stand_in import KINDS, from_hub_or_stand_in, stand_in
 from mmgrad_explain.errors import HubUnreachableError, InputError, MMGradWarning, OutputExistsError
 from mmgrad_explain.notes import Note
 

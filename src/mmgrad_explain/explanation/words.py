@@ -1,0 +1,25 @@
+"""What a word of the text contributes to the score."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word and what it contributes to the score.
+
+    Attributes:
+        text: As it was written.
+        value: The sum over its tokens of gradient x input, in units of the score; signed.
+        scaled: ``value`` divided by the largest magnitude in its text, in [-1, 1].
+        positions: Of its tokens in the model's input.
+    """
+
+    text: str
+    value: float
+    scaled: float
+    positions: tuple[int, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it ready for JSON."""
+        return {"word": self.text, "value": self.value, "scaled": self.scaled, "tokens": list(self.positions)}

@@ -1,0 +1,41 @@
+"""Write images to files, whole or not at all."""
+
+import os
+from pathlib import Path
+
+from mmgrad_explain._system.files import atomic_file
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.images.reading import open_image
+
+_FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
+
+
+def safe_save(
+    image: object,
+    path: str | os.PathLike[str],
+    format: str | None = None,  # noqa: A002
+    *,
+    overwrite: bool = False,
+    quality: int = 92,
+) -> None:
+    """Write a picture so that its file is either whole or not there; missing folders are made.
+
+    Args:
+        image: The picture, as :func:`open_image` takes it.
+        path: The file to write.
+        format: ``"png"``, ``"jpg"`` or ``"webp"``; by the path's suffix when None.
+        overwrite: Replace a file that is there.
+        quality: Of jpg and webp, 1 to 100.
+
+    Raises:
+        OutputExistsError: ``path`` is there and ``overwrite`` is false.
+        InputError: The format is unknown or the folder cannot be written.
+    """
+    path = Path(path)
+    kind = _FORMATS.get((format or path.suffix).lower().removeprefix("."))
+    if kind is None:
+        raise InputError(f"cannot tell the picture format of {path}: use one of png, jpg, webp")
+    picture = open_image(image)
+    with atomic_file(path, overwrite=overwrite) as stream:
+        # subsampling 0: thin outlines and small letters keep their colour
+        picture.save(stream, kind, quality=quality, subsampling=0, compress_level=3)

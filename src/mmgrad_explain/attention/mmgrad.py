@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgrad_explain.attention.assembly import assemble, weigh_all
+from mmgrad_explain.attention.attributes import layout_method, own_layer
 from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.gradient import (
     Known,
@@ -100,8 +101,7 @@ class MultiModalGradAttention:
         self._layout = ensure_layout(layout)
         self._fuse = ensure_fuse(fuse)
         self._fuse_name = fuse if isinstance(fuse, str) else name_of(fuse)
-        own = getattr(self._root, "target_layer", None)
-        wanted = target_layers if target_layers is not None or not isinstance(own, str) else own
+        wanted = own_layer(self._root) if target_layers is None else target_layers
         self._layers = None if wanted is None else find_layers(self._root, wanted)
         self._name_words = ensure_words(words)
         self._words_layer = None if words_layer is None else find_layers(self._root, words_layer)
@@ -361,7 +361,7 @@ class MultiModalGradAttention:
     @property
     def _packed(self) -> bool:
         given = self._layout is not None and not isinstance(self._layout, Layout)
-        return given or hasattr(self._root, "layout_for")
+        return given or layout_method(self._root) is not None
 
     def _record(self, layers: dict[str, nn.Module], inside: Family) -> Capture:
         return Capture(self._root, layers, force_grad=True, packed=self._packed, inside=inside)

@@ -16,10 +16,14 @@ import torch
 from torch import nn
 
 from mmgrad_explain.composers.base import Composer
+from mmgrad_explain.composers.outputs import HOW_TO
 from mmgrad_explain.errors import InputError
 
 _SHARDED = {"FullyShardedDataParallel", "FSDPModule"}
-_ELSEWHERE = "MultiModalGradAttention(model, ...) takes any torch module with tensors of your own"
+_ELSEWHERE = (
+    f"derive it from Composer ({HOW_TO}), or use MultiModalGradAttention(model, ...), which takes any torch module with "
+    "tensors of your own"
+)
 # By the ``model_type`` of a config: the module and class that take such a model; those of transformers are in tables.
 _KINDS = {
     "mmgrad_reference": ("reference.composer", "ReferenceComposer"),

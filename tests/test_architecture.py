@@ -28,7 +28,6 @@ FLOORS = [
 KNOWN_CIRCLES = [
     {"composers.base", "composers.familiarity"},
     {"composers.load", "composers.peft_folders"},
-    {"composers.huggingface.composers", "composers.huggingface.matching"},
     {
         f"explanation.{name}"
         for name in (

@@ -435,7 +435,7 @@ def test_a_folder_of_sentence_transformers(folders, picture, tmp_path):
     for content, match in (
         ([{**module, "type": "sentence_transformers.models.Transformer"}], "with Transformer: of these a single CLIP"),
         ([module, {**module, "type": "sentence_transformers.models.Dense"}], "with CLIPModel, Dense: of these"),
-        ([{**module, "path": "../elsewhere"}], r"names a folder outside of its own: \.\./elsewhere"),
+        ([{**module, "path": "../elsewhere"}], r"names a folder outside its own: \.\./elsewhere"),
         ({"0": 1}, "modules.json cannot be read"),
     ):
         modules.write_text(json.dumps(content))

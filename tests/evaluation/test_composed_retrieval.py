@@ -125,7 +125,7 @@ class Towers(Composer):
 
     def preprocess(self, images, texts, targets=None):
         if self.one_shape and len({image.size for image in images}) > 1:
-            raise InputError("the pictures have different sizes for this model")
+            raise InputError("the images have different sizes for this model")
         ids = torch.tensor([[ord(c) for c in text.ljust(40)] for text in texts])
 
         def pixels(some):

@@ -36,7 +36,8 @@ from mmgrad_explain.composers.files import (
     read_weights,
     write_model,
 )
-from mmgrad_explain.composers.huggingface.processor import check_end
+from mmgrad_explain.composers.huggingface.processor import check_end_token
+from mmgrad_explain.composers.model_types import CLIP_COMBINER
 from mmgrad_explain.composers.reference.network import ComposedOutput
 from mmgrad_explain.errors import InputError
 
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from PIL import Image
-
-MODEL_TYPE = "mmgrad_clip_composer"
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ class ClipComposer(Composer):
 
     def __init__(self, clip: Any, processor: ClipProcessor, combiner: Combiner, name: str = "clip") -> None:
         super().__init__()
-        check_end(clip, processor.tokenizer)
+        check_end_token(clip, processor.tokenizer)
         self.clip = clip
         self.combiner = combiner
         self.processor = processor
@@ -203,7 +202,7 @@ class ClipComposer(Composer):
         """Write config, weights, tokenizer and preprocessing into a folder, made if needed."""
         folder = Path(folder)
         config = {
-            "model_type": MODEL_TYPE,
+            "model_type": CLIP_COMBINER,
             "combiner": asdict(self.combiner.config),
             "clip": self.clip.config.to_dict(),
         }
@@ -220,7 +219,7 @@ class ClipComposer(Composer):
         from transformers import CLIPConfig, CLIPModel
 
         folder = Path(folder)
-        config = read_own_config(folder, MODEL_TYPE)
+        config = read_own_config(folder, CLIP_COMBINER)
         if not (folder / SAFETENSORS).is_file():
             raise InputError(f"{folder} has no {SAFETENSORS}")
         processor = ClipProcessor.from_pretrained(folder)

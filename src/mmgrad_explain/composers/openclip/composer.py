@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from mmgrad_explain.composers.base import evaluating
 from mmgrad_explain.composers.files import write_model
-from mmgrad_explain.composers.openclip.files import (
+from mmgrad_explain.composers.openclip.folders import (
     CONFIG_FILE,
     WEIGHT_FILES,
     local_source,
@@ -79,7 +79,7 @@ class OpenClipComposer(TowerComposer):
 
         Args:
             folder: With ``open_clip_config.json`` and one of
-                :data:`~mmgrad_explain.composers.openclip.files.WEIGHT_FILES`.
+                :data:`~mmgrad_explain.composers.openclip.folders.WEIGHT_FILES`.
             name: What the model is called.
 
         Raises:

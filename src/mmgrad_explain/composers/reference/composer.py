@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mmgrad_explain.composers.base import Composer, ComposerInputs
 from mmgrad_explain.composers.familiarity import Familiarity
 from mmgrad_explain.composers.files import fill, fitting, read_own_config, read_weights
-from mmgrad_explain.composers.reference.build import MODEL_TYPE, PREFIX, build_network, network_config
+from mmgrad_explain.composers.model_types import REFERENCE
+from mmgrad_explain.composers.reference.build import PREFIX, build_network, network_config
 from mmgrad_explain.composers.reference.network import ComposedOutput
 from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 from mmgrad_explain.errors import InputError
@@ -116,7 +117,7 @@ class ReferenceComposer(Composer):
             InputError: If the folder holds no reference model, or its weights do not fit its config.
         """
         folder = Path(folder)
-        config = read_own_config(folder, MODEL_TYPE)
+        config = read_own_config(folder, REFERENCE)
         weights = {key.removeprefix(PREFIX): value for key, value in read_weights(folder).items()}
         with fitting(folder):
             sizes = network_config(config)

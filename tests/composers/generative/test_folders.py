@@ -10,9 +10,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mmgrad_explain import explain, load_composer
 
-_SPEC = importlib.util.spec_from_file_location("layouts", Path(__file__).with_name("test_generative_layouts.py"))
-layouts = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(layouts)
+_SPEC = importlib.util.spec_from_file_location("small_models", Path(__file__).with_name("small_models.py"))
+small = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(small)
 
 QWEN = ("<|vision_start|>", "<|vision_end|>", "<|video_pad|>", "<|im_start|>", "<|im_end|>")
 CLIP = {"patch_size": 8, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
@@ -95,7 +95,7 @@ def tokenizer(kind):
 def save(kind, folder):
     image, _, _, name, options = TOKENS[kind]
     words = tokenizer(kind)
-    parts = {"image_processor": layouts.processor(kind).image_processor, "tokenizer": words}
+    parts = {"image_processor": small.processor(kind).image_processor, "tokenizer": words}
     if kind == "paligemma":
         parts["image_processor"].image_seq_length = 16
     if kind in VIDEOS:
@@ -103,13 +103,13 @@ def save(kind, folder):
     processor = getattr(transformers, name)(**parts, **options)
     processor.save_pretrained(folder)
     number = words.convert_tokens_to_ids(image)
-    config = dict(layouts.CONFIGS[kind])
+    config = dict(small.CONFIGS[kind])
     config["image_token_id" if "image_token_id" in config else "image_token_index"] = number
     if "vision_start_token_id" in config:
         for key, token in (("video", "<|video_pad|>"), ("vision_start", QWEN[0]), ("vision_end", QWEN[1])):
             config[f"{key}_token_id"] = words.convert_tokens_to_ids(token)
     config["text_config"] = {**config["text_config"], "vocab_size": len(words) + 8}
-    model_class = getattr(transformers, layouts.FAMILIES[kind].model_class)
+    model_class = getattr(transformers, small.FAMILIES[kind].model_class)
     torch.manual_seed(3)
     model = model_class(model_class.config_class(**config))
     for parameter in model.parameters():
@@ -118,15 +118,15 @@ def save(kind, folder):
     model.save_pretrained(folder)
 
 
-@pytest.mark.parametrize("kind", layouts.KINDS)
+@pytest.mark.parametrize("kind", small.KINDS)
 def test_from_a_folder(kind, tmp_path):
     save(kind, tmp_path)
     composer = load_composer(tmp_path)
-    image = layouts.picture(kind)
+    image = small.picture(kind)
     maps = {}
     for answer in ("yes", "no"):
         found = explain(image, "is the dress red", model=composer, answer=answer)
-        assert tuple(found.maps.shape[1:]) == layouts.PICTURES[kind][1]
+        assert tuple(found.maps.shape[1:]) == small.PICTURES[kind][1]
         maps[answer] = found
     assert (maps["yes"].maps - maps["no"].maps).abs().max() > 0.01 * maps["yes"].maps.max()
     inputs = composer.preprocess([image], ["is the dress red"], answers=["yes"])
@@ -137,7 +137,7 @@ def test_from_a_folder(kind, tmp_path):
     torch.testing.assert_close(maps["yes"].score[0], said, atol=1e-4, rtol=1e-4)
 
     # Padding on the left, for the shorter question and answer, changes nothing.
-    pictures = [image, layouts.picture(kind, 1)]
+    pictures = [image, small.picture(kind, 1)]
     questions, answers = ["is the dress red", "a blue one is the dress"], ["yes", "a blue one"]
     both = explain(pictures, questions, model=composer, answer=answers)
     for number in (0, 1):

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from mmgrad_explain import explain
 from mmgrad_explain.attention import MMGrad, candidate_layers, to_grid
 from mmgrad_explain.attention.gradient import layouts_of
-from mmgrad_explain.composers.huggingface.families import FAMILIES
+from mmgrad_explain.composers.huggingface.family import contrastive_families
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import GradientError, InputError
 
@@ -27,6 +27,7 @@ GROUPS = {"depths": [1, 1, 1], "num_hidden_layers": 3, "num_group_tokens": [4, 2
 EFFICIENTNET = {"image_size": 112, "width_coefficient": 0.1, "depth_coefficient": 0.1, "hidden_dim": 32}
 MULTIMODAL = {"multimodal_config": SIZES, "hidden_size": 32}
 STILL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+FAMILIES = contrastive_families()
 CONFIGS = {
     "clip": {"text_config": ENDS, "vision_config": VISION, "projection_dim": 16},
     "metaclip_2": {"text_config": ENDS, "vision_config": VISION, "projection_dim": 16},

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mmgrad_explain import explain, load_composer
 
-_SPEC = importlib.util.spec_from_file_location("layouts", Path(__file__).with_name("test_generative_layouts.py"))
+_SPEC = importlib.util.spec_from_file_location("layouts", Path(__file__).with_name("test_layouts.py"))
 layouts = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(layouts)
 

@@ -12,8 +12,7 @@ from PIL import Image
 from mmgrad_explain.attention import MMGrad
 from mmgrad_explain.errors import InputError, OutputExistsError
 from mmgrad_explain.explanation import Explanation
-from mmgrad_explain.images import overlay
-from mmgrad_explain.images import saving
+from mmgrad_explain.images import overlay, saving
 from mmgrad_explain.images.placement import Placement, fit
 from mmgrad_explain.notes import Note
 

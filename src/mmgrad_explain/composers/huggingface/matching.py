@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmgrad_explain.composers.base import Composer, layer_inside
-from mmgrad_explain.composers.dual_encoder import TwoTowerOutput, unit_features
+from mmgrad_explain.composers.dual_encoder import unit_features
 from mmgrad_explain.composers.huggingface.composers import HuggingFaceComposer
 from mmgrad_explain.composers.huggingface.processor import check_one_size
+from mmgrad_explain.composers.outputs import TwoTowerOutput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,7 +137,7 @@ class JointComposer(Composer):
         self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
     ) -> ComposerInputs:
         """Made by ``processor``; all pictures, targets too, must come out in one size."""
-        inputs = self.processor(images, texts, targets)
+        inputs = super().preprocess(images, texts, targets)
         check_one_size([*inputs.placements, *(inputs.target_placements or [])])
         return inputs
 

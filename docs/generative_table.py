@@ -20,7 +20,7 @@ import torch
 import transformers
 from PIL import Image
 
-from mmgrad_explain.composers.generative.families import FAMILIES
+from mmgrad_explain.composers.generative import FAMILIES
 
 PAGE = Path(__file__).parent / "generative.md"
 PICTURE = (640, 480)  # width and height

@@ -16,10 +16,8 @@ import page_table
 import torch
 import transformers
 
-from mmgrad_explain.attention.layouts.detection import infer_layout
-from mmgrad_explain.attention.layouts.layout import describe_layout
-from mmgrad_explain.composers.huggingface.composers import composer_class
-from mmgrad_explain.composers.huggingface.families import FAMILIES
+from mmgrad_explain.attention import describe_layout, infer_layout
+from mmgrad_explain.composers.huggingface import FAMILIES, composer_class
 
 PAGE = Path(__file__).parent / "models.md"
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from mmgrad_explain._doors import door
 
 if TYPE_CHECKING:
+    from mmgrad_explain.attention.attributes import Reader as Reader
+    from mmgrad_explain.attention.attributes import StagedModel as StagedModel
     from mmgrad_explain.composers.base import Composer as Composer
     from mmgrad_explain.composers.base import ComposerInputs as ComposerInputs
     from mmgrad_explain.composers.base import prepare_batch as prepare_batch
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.contract import AnsweringModel as AnsweringModel
     from mmgrad_explain.composers.contract import ComposingModel as ComposingModel
     from mmgrad_explain.composers.contract import Processor as Processor
-    from mmgrad_explain.composers.contract import Reader as Reader
-    from mmgrad_explain.composers.contract import StagedModel as StagedModel
     from mmgrad_explain.composers.contract import TrainableModel as TrainableModel
     from mmgrad_explain.composers.contract import TrainingProcessor as TrainingProcessor
     from mmgrad_explain.composers.contract import TrainingStages as TrainingStages

@@ -19,7 +19,8 @@ from mmgrad_explain.images.reading_notes import keep_notes, notes_of_picture, no
 from mmgrad_explain.images.values import as_array, channels_last, to_uint8
 from mmgrad_explain.notes import Note
 
-MAX_PIXELS = 178_956_970  # what Pillow itself refuses
+MAX_PIXELS = 178_956_970
+"""The largest image that is read, in pixels: the number from which Pillow itself refuses."""
 
 _SCRIPTS = ("EPS", "WMF")  # Pillow hands these to programs outside
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")

@@ -19,7 +19,7 @@ import torch
 import transformers
 from PIL import Image
 
-from mmgrad_explain.composers.generative.family import generative_families
+from mmgrad_explain.composers.generative import generative_families
 
 PAGE = Path(__file__).parent / "generative.md"
 IMAGE = (640, 480)  # width and height

@@ -16,11 +16,8 @@ import page_table
 import torch
 import transformers
 
-from mmgrad_explain.attention.layouts.detection import infer_layout
-from mmgrad_explain.attention.layouts.layout import describe_layout
-from mmgrad_explain.composers.huggingface.composer import HuggingFaceComposer
-from mmgrad_explain.composers.huggingface.family import contrastive_families
-from mmgrad_explain.composers.huggingface.joint import JointComposer
+from mmgrad_explain.attention import describe_layout, infer_layout
+from mmgrad_explain.composers.huggingface import HuggingFaceComposer, JointComposer, contrastive_families
 
 PAGE = Path(__file__).parent / "models.md"
 

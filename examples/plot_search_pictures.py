@@ -14,9 +14,9 @@ from pathlib import Path
 from PIL import Image
 
 from mmgrad_explain import Gallery, InputError
-from mmgrad_explain.data.edits.operations import grown
-from mmgrad_explain.data.scenes.scene import scenes
-from mmgrad_explain.images.overlay import panel
+from mmgrad_explain.data.edits import grown
+from mmgrad_explain.data.scenes import scenes
+from mmgrad_explain.images import panel
 
 work = tempfile.TemporaryDirectory()
 photos = Path(work.name) / "photos"

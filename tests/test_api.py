@@ -11,7 +11,8 @@ from PIL import Image
 
 from mmgrad_explain import InputError, MMGrad, MMGradWarning, explain, load_composer, phrase_maps
 from mmgrad_explain._system.devices import usable_device
-from mmgrad_explain.composers.familiarity import describe_pictures, fit
+from mmgrad_explain.composers.familiar_images import describe_pictures
+from mmgrad_explain.composers.familiarity import fit
 from mmgrad_explain.data.scenes.scene import scenes
 
 pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")

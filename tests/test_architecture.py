@@ -26,8 +26,6 @@ FLOORS = [
 ]
 """From the ground up. What stands on one floor does not know one another."""
 KNOWN_CIRCLES = [
-    {"composers.base", "composers.familiarity"},
-    {"composers.load", "composers.peft_folders"},
     {
         f"explanation.{name}"
         for name in (

@@ -108,11 +108,11 @@ def test_the_commands_names_are_the_librarys():
     from mmgrad_explain.cli import names
     from mmgrad_explain.cli.commands import overlay
     from mmgrad_explain.composers.load import BUNDLED
-    from mmgrad_explain.images.overlay import _ANCHORS, _RAMPS
+    from mmgrad_explain.images.colormaps import COLORMAPS
 
     assert set(names.SCORES) == set(SCORES)
     assert set(names.WEIGHTINGS) == set(WEIGHTINGS)
-    assert set(names.COLORMAPS) == {*_ANCHORS, *_RAMPS}
+    assert set(names.COLORMAPS) == set(COLORMAPS)
     assert set(names.LAYERS) == set(BUNDLED)
     for name in (*SCORES, *WEIGHTINGS):
         assert name in overlay._DETAILS

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmgrad_explain.composers.base import Composer, ComposerInputs
-from mmgrad_explain.composers.dual_encoder import TwoTowerOutput
+from mmgrad_explain.composers.outputs import TwoTowerOutput
 from mmgrad_explain.data.cir.formats import read_cir
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.composed_retrieval import METHODS, evaluate_cir, protocol_of, submission_files

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from mmgrad_explain.composers.base import Composer, ComposerInputs
-from mmgrad_explain.composers.reference.network import ComposedOutput
+from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.maps import IMAGE_ONLY, MapKind, default_kind
 from mmgrad_explain.evaluation.triplet_inputs import PhotoTriplet, batch_triplets, folder_triplets

@@ -12,8 +12,7 @@ from PIL import Image
 from mmgrad_explain.attention import MMGrad
 from mmgrad_explain.errors import InputError, OutputExistsError
 from mmgrad_explain.explanation import Explanation
-from mmgrad_explain.images import overlay
-from mmgrad_explain.images import reading as images
+from mmgrad_explain.images import overlay, saving
 from mmgrad_explain.images.placement import Placement, fit
 from mmgrad_explain.notes import Note
 
@@ -241,8 +240,13 @@ class TestSave:
         assert [path.name for path in tmp_path.iterdir()] == ["out"], "nothing is left beside it"
         assert folder.stat().st_mode & 0o777 == 0o755
 
-    def test_without_pictures(self, zoo, tmp_path):
-        made = MMGrad(zoo.build(zoo.CNN), ["early", "late"], zoo.class_score(), layout=lambda x: x)(zoo.pictures())
+    def test_without_pictures(self, tmp_path):
+        model = torch.nn.Sequential()
+        model.add_module("early", torch.nn.Conv2d(3, 4, 3, stride=2))
+        model.add_module("late", torch.nn.Conv2d(4, 4, 3, stride=2))
+        made = MMGrad(model, ["early", "late"], lambda output: output.sum((1, 2, 3)), layout=lambda x: x)(
+            torch.rand(2, 3, 32, 32, generator=torch.manual_seed(0))
+        )
         folder = made.save(str(tmp_path / "out"))
         assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "maps.npz"]
         manifest = json.loads((folder / "manifest.json").read_text())
@@ -305,7 +309,7 @@ class TestSave:
             raise OSError(28, "No space left on device")
 
         if step == "picture":
-            monkeypatch.setattr(images, "safe_save", fail)
+            monkeypatch.setattr(saving, "safe_save", fail)
         else:
             monkeypatch.setattr(json, "dumps", fail)
         with pytest.raises(InputError, match=r"out cannot be written \(No space left on device\)"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,9 +114,8 @@ def _try(composer: Composer) -> None:
     from PIL import Image
 
     picture, text = Image.new("RGB", (32, 32)), "a"
-    prompts = getattr(getattr(composer, "processor", None), "prompts", None)
-    if prompts is not None:  # of a model that would give an answer else
-        prompts([picture], [text])
+    if composer.answers_in_words:  # preprocess would have the model answer
+        composer.processor.prompts([picture], [text])
         return
     tensors = composer.preprocess([picture], [text]).tensors.values()
     if not all(torch.isfinite(one).all() for one in tensors if one.is_floating_point()):
@@ -130,7 +130,7 @@ def _read(folder: Path, name: str, *, open_clip: bool, local_files_only: bool) -
     from mmgrad_explain.composers.peft_folders import CONFIG_FILE, load_adapted
 
     if (folder / CONFIG_FILE).is_file():
-        return load_adapted(folder, name, local_files_only=local_files_only)
+        return load_adapted(folder, name, partial(load_composer, local_files_only=local_files_only))
     folder = sentence_transformers_part(folder)
     kind = OPEN_CLIP if is_open_clip(folder, preferred=open_clip) else str(read_config(folder).get("model_type"))
     composer: Composer = composer_class(kind).from_pretrained(folder, name)

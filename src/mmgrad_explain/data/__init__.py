@@ -1,1 +1,16 @@
 """Triplets to train and measure with."""
+
+from typing import TYPE_CHECKING
+
+from mmgrad_explain._doors import door
+
+if TYPE_CHECKING:
+    from mmgrad_explain.data.detections import detection_masks as detection_masks
+    from mmgrad_explain.data.detections import read_detections as read_detections
+    from mmgrad_explain.data.pseudo_masks import ReferringSegmenter as ReferringSegmenter
+    from mmgrad_explain.data.pseudo_masks import difference_masks as difference_masks
+    from mmgrad_explain.data.triplets import Triplet as Triplet
+    from mmgrad_explain.data.triplets import read_pixels as read_pixels
+    from mmgrad_explain.data.triplets import read_triplets as read_triplets
+
+__getattr__, __dir__ = door(__name__)

@@ -8,15 +8,20 @@ if TYPE_CHECKING:
     from mmgrad_explain.evaluation.composed_retrieval import CirEvaluation as CirEvaluation
     from mmgrad_explain.evaluation.composed_retrieval import evaluate_cir as evaluate_cir
     from mmgrad_explain.evaluation.composed_retrieval import submission_files as submission_files
+    from mmgrad_explain.evaluation.maps import IMAGE_ONLY as IMAGE_ONLY
     from mmgrad_explain.evaluation.maps import MapKind as MapKind
     from mmgrad_explain.evaluation.maps import draw_maps as draw_maps
+    from mmgrad_explain.evaluation.maps import image_only as image_only
     from mmgrad_explain.evaluation.scenes import SceneFigures as SceneFigures
     from mmgrad_explain.evaluation.scenes import evaluate_scenes as evaluate_scenes
+    from mmgrad_explain.evaluation.scenes import scene_faithfulness as scene_faithfulness
     from mmgrad_explain.evaluation.submission import circo_submission as circo_submission
     from mmgrad_explain.evaluation.submission import cirr_submission as cirr_submission
     from mmgrad_explain.evaluation.submission import write_submission as write_submission
+    from mmgrad_explain.evaluation.triplet_inputs import folder_triplets as folder_triplets
     from mmgrad_explain.evaluation.triplets import TripletFigures as TripletFigures
     from mmgrad_explain.evaluation.triplets import evaluate_triplets as evaluate_triplets
+    from mmgrad_explain.evaluation.triplets import floor_figures as floor_figures
     from mmgrad_explain.evaluation.triplets import triplet_faithfulness as triplet_faithfulness
     from mmgrad_explain.metrics.composed_retrieval import average_precision as average_precision
     from mmgrad_explain.metrics.composed_retrieval import best_ranks as best_ranks

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmgrad_explain.attention.undisturbed import undisturbed
-from mmgrad_explain.composers.dual_encoder import TwoTowerOutput
 from mmgrad_explain.composers.embedding import pictures_alone, prepared, run
+from mmgrad_explain.composers.outputs import text_alone
 from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.submission import CIRCO_LENGTH, CIRR_LENGTHS, circo_submission, cirr_submission
@@ -221,8 +221,9 @@ class _Embedder:
                 notices.update(dict.fromkeys(texts_of(inputs.notices)))
                 output = run(self.composer, inputs.tensors)
                 composed.append(output.embedding)
-                if isinstance(output, TwoTowerOutput):
-                    worded.append(output.text)
+                alone = text_alone(output)
+                if alone is not None:
+                    worded.append(alone)
             if len(worded) < len(composed):
                 grey = [Image.new("RGB", (64, 64), _GREY)] * len(some)
                 worded += [run(self.composer, one.tensors).embedding for one in prepared(self.composer, grey, texts)]

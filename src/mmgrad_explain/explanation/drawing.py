@@ -48,7 +48,7 @@ def draw_overlay(
     Raises:
         InputError: no picture is known, there are no words, or as :func:`draw_map`.
     """
-    from mmgrad_explain.images.overlay import panel
+    from mmgrad_explain.images.panels import panel
     from mmgrad_explain.images.placement import Placement
 
     if words and explanation.words is None:
@@ -118,12 +118,13 @@ def draw_map(
     Raises:
         InputError: as ``blend``, and :meth:`~mmgrad_explain.attention.Explanation.heatmap`.
     """
-    from mmgrad_explain.images import overlay as draw
+    from mmgrad_explain.images.contours import contour as outline
+    from mmgrad_explain.images.overlay import blend
 
     size = (picture.height, picture.width)
     heat = explanation.heatmap(index, target=target, size=size, placement=placement)
-    drawn = draw.blend(picture, heat, alpha=alpha, **colours)
-    return draw.contour(drawn, heat) if contour else drawn
+    drawn = blend(picture, heat, alpha=alpha, **colours)
+    return outline(drawn, heat) if contour else drawn
 
 
 def _caption(explanation: Explanation, index: int, *, of_target: bool) -> str:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmgrad_explain.errors import InputError, did_you_mean
+from mmgrad_explain._system.choices import choose
+from mmgrad_explain.errors import InputError
 
 Fuse = Callable[[Tensor], Tensor]
 
@@ -36,14 +37,7 @@ def ensure_fuse(fuse: "str | Fuse") -> Fuse:
         TypeError: neither a name nor a callable.
         InputError: no such name.
     """
-    if isinstance(fuse, str):
-        if fuse in FUSES:
-            return FUSES[fuse]
-        hint = did_you_mean(fuse, FUSES)
-        raise InputError(f"fuse: there is no {fuse!r}; {hint}Known: {', '.join(FUSES)}, or any callable")
-    if not callable(fuse):
-        raise TypeError(f"fuse must be a name or a callable, not {type(fuse).__name__}")
-    return fuse
+    return choose("fuse", fuse, FUSES)
 
 
 def fuse_maps(maps: Sequence[Tensor], fuse: Fuse) -> Tensor:

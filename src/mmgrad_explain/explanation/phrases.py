@@ -95,7 +95,7 @@ class PhraseMaps:
 
     def _draw(self, most: int, **options: Any) -> Image.Image:
         """The same, with tiles of at most so many pixels height."""
-        from mmgrad_explain.images.overlay import panel
+        from mmgrad_explain.images.panels import panel
 
         if self.explanation.images is None:
             raise InputError("the explanation does not know its picture")

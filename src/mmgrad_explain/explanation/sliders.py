@@ -8,13 +8,11 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.drawing import draw_overlay
 from mmgrad_explain.explanation.notebook import png_bytes
 from mmgrad_explain.explanation.sides import sides_of
+from mmgrad_explain.images.colormaps import COLORMAPS
 from mmgrad_explain.images.tiles import NOTEBOOK
 
 if TYPE_CHECKING:
     from mmgrad_explain.explanation.result import Explanation
-
-COLORMAPS = ("turbo", "viridis", "magma", "inferno", "plasma", "gray", "hot", "jet")
-"""Names of the colours to choose from: all that need no further package."""
 
 
 def interactive_overlay(explanation: Explanation) -> Any:

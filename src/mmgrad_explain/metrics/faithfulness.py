@@ -26,6 +26,7 @@ PictureScore: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 ``index`` says which sample of the batch a picture was made from, so that each meets its own text."""
 
 FILLS = ("blur", "mean", "zero")
+"""What deleted places can become, by name; :func:`deletion_insertion` explains them."""
 
 
 # ------------------------------------------------------------------------------------------ deletion and insertion

@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mmgrad_explain.composers.familiarity import area_under_curve, describe_pictures, fit
+from mmgrad_explain.composers.familiar_images import describe_pictures
+from mmgrad_explain.composers.familiarity import area_under_curve, fit
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.data.scenes.scene import SceneOptions, scenes
 from mmgrad_explain.errors import InputError

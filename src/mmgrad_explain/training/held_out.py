@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmgrad_explain.composers.stages import has_maps_of
+from mmgrad_explain.composers.model_capabilities import has_maps_of
 from mmgrad_explain.evaluation.maps import (
     MapKind,
     default_kind,

@@ -21,7 +21,7 @@ def add_adapters(composer: Composer, options: LoraOptions) -> None:
     need("peft", "lora.rank")
     from peft import LoraConfig, inject_adapter_in_model
 
-    backbones = getattr(composer, "backbone", ())
+    backbones = composer.backbone
     if not backbones:
         raise InputError("lora.rank: this model has no part that was trained before; set it to 0")
     trained = {name for name, parameter in composer.named_parameters() if parameter.requires_grad}

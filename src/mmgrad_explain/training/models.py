@@ -6,16 +6,16 @@ import copy
 import os
 import shutil
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mmgrad_explain._system.files import behind_links, name_left_over, put_folder
-from mmgrad_explain.composers.files import SAFETENSORS
 from mmgrad_explain.composers.load import BUNDLED, load_composer
-from mmgrad_explain.composers.reference.build import PREFIX, build_network
+from mmgrad_explain.composers.model_capabilities import capabilities
+from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
 from mmgrad_explain.composers.reference.network import NetworkConfig
 from mmgrad_explain.composers.reference.processor import ReferenceProcessor
@@ -84,14 +84,13 @@ def freeze(composer: Composer, names: Sequence[str]) -> None:
 def save_composer(composer: Composer, folder: Path) -> None:
     """Write a composer as a model folder that ``load_composer`` reads; adapters are merged into a copy.
 
+    Of a composer without ``save_pretrained`` the weights alone are written.
+
     The folder is whole or not there; one that is there already is replaced, and files of others in it are kept.
     """
     composer = merge_adapters(copy.deepcopy(composer).cpu()).eval()
     with _whole_folder(folder) as temporary:
-        if isinstance(composer, ReferenceComposer):
-            _save_reference(composer, temporary)
-        else:
-            composer.save_pretrained(temporary)  # type: ignore[operator]
+        capabilities(composer).save(temporary)
 
 
 @contextmanager
@@ -112,20 +111,6 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _save_reference(composer: ReferenceComposer, folder: Path) -> None:
-    """Written as ``ReferenceModel.save_pretrained`` writes it."""
-    from safetensors.torch import save
-
-    from mmgrad_explain.composers.reference.transformers_model import ReferenceConfig
-
-    config = ReferenceConfig(**asdict(composer.network.config))
-    config.architectures = ["ReferenceModel"]
-    config.save_pretrained(folder)
-    weights = {PREFIX + name: value.contiguous() for name, value in composer.network.state_dict().items()}
-    (folder / SAFETENSORS).write_bytes(save(weights, {"format": "pt"}))  # save_file lets nobody else read it
-    composer.processor.save_pretrained(folder)
-
-
 def _new_network(options: ModelOptions, vocabulary: Sequence[str]) -> ReferenceComposer:
     if not vocabulary:
         raise InputError("sources: a new network needs to know the words of their texts, and there are none")
@@ -143,7 +128,7 @@ def _new_network(options: ModelOptions, vocabulary: Sequence[str]) -> ReferenceC
     if options.backbone_weights is not None:
         _load_backbone(network.visual, sizes, options.backbone_weights)
     composer = ReferenceComposer(network, ReferenceProcessor(tokenizer, sizes.image_size, sizes.max_words))
-    composer.backbone = ("network.visual",) if options.backbone_weights is not None else ()  # type: ignore[assignment]
+    composer.backbone = ("network.visual",) if options.backbone_weights is not None else ()
     return composer
 
 

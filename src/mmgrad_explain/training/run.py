@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mmgrad_explain.composers.stages import check_trainable
+from mmgrad_explain.composers.model_capabilities import check_trainable
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.config import PhotoSourceOptions
 from mmgrad_explain.training.config_file import config_values
@@ -109,7 +109,7 @@ def _train(config: TrainingConfig, out: Path, *, resume: bool) -> TrainingResult
     vocabulary = tuple(dict.fromkeys((*vocabulary, *config.model.words)))
     composer = starting_composer(config.model, vocabulary)
     check_trainable(composer)
-    size = int(composer.processor.image_size)  # type: ignore[union-attr, arg-type]
+    size = int(composer.processor.image_size)
     source, held_out = build_source(config, size), build_source(config, size, held_out=True)
     with ExitStack() as stack:
         trainer, start = _trainer(composer, config, source, held_out, arguments, out, stack, resume=resume)

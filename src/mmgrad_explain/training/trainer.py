@@ -88,7 +88,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
                 cannot be divided among the processes and micro-batches.
         """
         check_arguments(args, config)
-        if config.optimizer.backbone_lr != 1 and not getattr(objective.composer, "backbone", ()):
+        if config.optimizer.backbone_lr != 1 and not objective.composer.backbone:
             raise InputError(
                 f"optimizer.backbone_lr: {type(objective.composer).__name__} names no part that was trained before "
                 "(backbone); set it to 1"
@@ -157,7 +157,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         if self.optimizer is None:
             options = self.config.optimizer
             objective = self.model if model is None else model
-            backbone = tuple(f"composer.{name}." for name in getattr(objective.composer, "backbone", ()))
+            backbone = tuple(f"composer.{name}." for name in objective.composer.backbone)  # type: ignore[union-attr]
             groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
             for name, parameter in objective.named_parameters():
                 if parameter.requires_grad:

@@ -326,7 +326,7 @@ def test_a_worker_leaves_ctrl_c_to_the_main_process():
 def test_packages_that_are_not_there_are_left_out(monkeypatch):
     from importlib.metadata import PackageNotFoundError
 
-    from mmgrad_explain.data.edits.build import manifest as edit_manifest
+    from mmgrad_explain.data.edits import manifest as edit_manifest
 
     def version(package):
         if package.startswith("opencv"):

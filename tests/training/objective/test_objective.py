@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from mmgrad_explain.attention.scores.embedding import CallableScore, TextShift
 from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.clip.composer import ClipComposer
+from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
-from mmgrad_explain.composers.stages import stages_of
 from mmgrad_explain.data.batches.batch import encode, join
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding import dice_loss, grounding_targets
@@ -243,7 +243,7 @@ def test_what_cannot_be_trained_says_so(composer, tiny_processor, batch):
     with pytest.raises(InputError, match=r"dense.weight: none of the sources has label maps"):
         GroundedObjective(composer, ObjectiveOptions(dense=DenseOptions(1.0)))
     with pytest.raises(
-        InputError, match=r"Plain cannot be trained: it has no processor.image_size \(one .*save_pretrained"
+        InputError, match=r"Plain cannot be trained: it has no processor.image_size \(one .*target_layer \(dotted"
     ):
         objective(Plain(None))
     with pytest.raises(InputError, match=r"dense.weight: this composer offers no feature grid by itself"):
@@ -306,7 +306,7 @@ def test_any_composer_with_a_forward_is_trained(tiny_processor, batch):
     torch.manual_seed(0)
     composer = Tiled(tiny_processor)
     made = objective(composer)
-    assert stages_of(composer) is None
+    assert capabilities(composer).training_stages is None
     assert made.logit_scale is not None
     losses = made(batch, rng())
     losses.total.backward()
@@ -318,7 +318,7 @@ def test_any_composer_with_a_forward_is_trained(tiny_processor, batch):
 
 def test_clip_is_trained_in_stages(clip_folder):
     composer = ClipComposer.from_clip(clip_folder, width=16)
-    assert stages_of(composer) is composer
+    assert capabilities(composer).training_stages is composer
     batch = encode(SOURCE.batch(3, 0), composer.processor)
     made = objective(composer.eval(), dense=0.5)
     assert made.logit_scale is None

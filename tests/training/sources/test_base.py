@@ -108,7 +108,7 @@ def test_triplets_held_out_are_other_photographs(triplet_folder):
 
 
 def test_few_pictures_are_kept_in_memory(triplet_folder, monkeypatch):
-    from mmgrad_explain.training.sources.base import triplets as triplet_source
+    from mmgrad_explain.training.sources import triplets as triplet_source
 
     monkeypatch.setattr(triplet_source, "_CACHE_BYTES", 4 * 7 * 32**2)
     source = TripletSource(triplet_folder, 32, TripletSourceOptions(pictures=6, holdout=0.0))

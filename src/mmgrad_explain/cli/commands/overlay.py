@@ -166,12 +166,10 @@ def run(options: argparse.Namespace) -> int:
     chosen: list[str | None] = []  # why the model answers
 
     def prepare(jobs: list[Job]) -> tuple[Draw, bool]:
-        from mmgrad_explain.composers.generative.composer import GenerativeComposer  # torch is needed from here on
-
         composer, why = _answering(options, [job.image for job in jobs])
         chosen.append(why)
         # Models that answer in words are large, and there pictures keep their shapes.
-        alone = bool(several) or isinstance(composer, GenerativeComposer)
+        alone = bool(several) or composer.answers_in_words
         return partial(_phrases if several else _maps, composer, target, options, hear), alone
 
     drawn: list[str] = []

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from mmgrad_explain.composers.base import Composer, ComposerInputs
+from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.clip.processor import ClipProcessor
 from mmgrad_explain.composers.files import (
     CONFIG,
@@ -38,13 +38,12 @@ from mmgrad_explain.composers.files import (
 )
 from mmgrad_explain.composers.huggingface.processor import check_end_token
 from mmgrad_explain.composers.model_types import CLIP_COMBINER
-from mmgrad_explain.composers.reference.network import ComposedOutput
+from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -121,12 +120,6 @@ class ClipComposer(Composer):
     @property
     def _blocks(self) -> nn.ModuleList:
         return self.clip.vision_model.encoder.layers  # type: ignore[no-any-return]
-
-    def preprocess(
-        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
-    ) -> ComposerInputs:
-        """See :class:`~mmgrad_explain.composers.clip.processor.ClipProcessor`."""
-        return self.processor(images, texts, targets)
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain._system.devices import device_of
-from mmgrad_explain.composers.base import Composer, ComposerInputs
+from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.files import (
     CONFIG,
     SAFETENSORS,
@@ -42,14 +42,10 @@ from mmgrad_explain.composers.fusion.tower import (
 )
 from mmgrad_explain.composers.model_types import FUSION
 from mmgrad_explain.composers.openclip.folders import CONFIG_FILE as OPEN_CLIP_CONFIG
-from mmgrad_explain.composers.reference.network import ComposedOutput
+from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from PIL import Image
-
     from mmgrad_explain.composers.dual_encoder import DualEncoder
     from mmgrad_explain.composers.fusion.modules import Fusion
 
@@ -98,12 +94,6 @@ class FusionComposer(Composer):
         self.target_layer = None if self._patches is None else f"{TOWER}.{self._patches}"
         if hasattr(tower, "layout_for"):  # not every tower knows
             self.layout_for = partial(_layout_in, tower)
-
-    def preprocess(
-        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
-    ) -> ComposerInputs:
-        """See :class:`~mmgrad_explain.composers.fusion.processor.FusionProcessor`."""
-        return self.processor(images, texts, targets)
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None

@@ -15,7 +15,8 @@ import torch
 from torch.nn import functional as F
 
 from mmgrad_explain._system.devices import device_of
-from mmgrad_explain.composers.base import Composer, ComposerInputs, evaluating, layer_inside
+from mmgrad_explain.attention.undisturbed import evaluating
+from mmgrad_explain.composers.base import Composer, ComposerInputs, layer_inside
 from mmgrad_explain.composers.files import read_config
 from mmgrad_explain.composers.generative.answer_parts import PartsAsked, is_several, parts_of_each
 from mmgrad_explain.composers.generative.family import generative_family_of
@@ -67,6 +68,7 @@ class GenerativeComposer(Composer):
     """
 
     default_score: ClassVar[str | None] = "answer"
+    answers_in_words: ClassVar[bool] = True
 
     def __init__(
         self, model: Any, processor: GenerativeProcessor, family: GenerativeFamily, name: str, max_new_tokens: int = 32
@@ -134,7 +136,9 @@ class GenerativeComposer(Composer):
             tensors["labels"] = labels[0]
         return ComposerInputs(tensors, [prompt.placement for prompt in prompts], answers=texts_of_answers, parts=parts)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, **images: Tensor) -> GenerativeOutput:
+    def forward(  # type: ignore[override]  # it takes an answer, and no target
+        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, **images: Tensor
+    ) -> GenerativeOutput:
         """Read images, questions and answers.
 
         Args:
@@ -167,7 +171,7 @@ class GenerativeComposer(Composer):
         for name in ("labels", "tiles"):
             tensors.pop(name, None)
         device = device_of(self.model)
-        with evaluating(self.model), torch.no_grad():
+        with evaluating(self.model.modules()), torch.no_grad():
             found = self.model.generate(
                 **{name: tensor.to(device) for name, tensor in tensors.items()},
                 max_new_tokens=self.max_new_tokens,

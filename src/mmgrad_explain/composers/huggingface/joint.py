@@ -60,7 +60,7 @@ class JointComposer(HuggingFaceModel):
         self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
     ) -> ComposerInputs:
         """Prepare a batch by ``processor``; all images, including the targets, must have one size for the model."""
-        inputs = self.processor(images, texts, targets)
+        inputs = super().preprocess(images, texts, targets)
         check_one_size([*inputs.placements, *(inputs.target_placements or [])])
         return inputs
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mmgrad_explain.composers.base import Composer, ComposerInputs
+from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.familiarity import Familiarity
-from mmgrad_explain.composers.files import fill, fitting, read_own_config, read_weights
+from mmgrad_explain.composers.files import SAFETENSORS, fill, fitting, read_own_config, read_weights
 from mmgrad_explain.composers.model_types import REFERENCE
+from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.composers.reference.build import PREFIX, build_network, network_config
-from mmgrad_explain.composers.reference.network import ComposedOutput
 from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from PIL import Image
     from torch import Tensor
 
     from mmgrad_explain.composers.reference.network import ReferenceNetwork
@@ -47,12 +45,6 @@ class ReferenceComposer(Composer):
         self.network = network
         self.processor = processor
         self.name = name
-
-    def preprocess(
-        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
-    ) -> ComposerInputs:
-        """See :class:`~mmgrad_explain.composers.reference.processor.ReferenceProcessor`."""
-        return self.processor(images, texts, targets)
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
@@ -97,6 +89,20 @@ class ReferenceComposer(Composer):
     def feature_grid(self, features: Tensor) -> Tensor:
         """The features are a grid, ``(B, C, h, w)``."""
         return features
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the model and its processor as ``ReferenceModel.save_pretrained`` writes them, into a folder."""
+        from safetensors.torch import save
+
+        from mmgrad_explain.composers.reference.transformers_model import ReferenceConfig
+
+        folder = Path(folder)
+        config = ReferenceConfig(**asdict(self.network.config))
+        config.architectures = ["ReferenceModel"]
+        config.save_pretrained(folder)
+        weights = {PREFIX + name: value.contiguous() for name, value in self.network.state_dict().items()}
+        (folder / SAFETENSORS).write_bytes(save(weights, {"format": "pt"}))  # save_file lets nobody else read it
+        self.processor.save_pretrained(folder)
 
     @classmethod
     def from_memory(cls, model: Any, processor: Any, name: str) -> ReferenceComposer:

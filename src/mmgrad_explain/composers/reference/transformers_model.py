@@ -13,11 +13,13 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from mmgrad_explain.composers.model_types import REFERENCE
 from mmgrad_explain.composers.reference.build import network_config, timm_backbone
-from mmgrad_explain.composers.reference.network import ComposedOutput, NetworkConfig, ReferenceNetwork
+from mmgrad_explain.composers.reference.network import NetworkConfig, ReferenceNetwork
 from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from mmgrad_explain.composers.outputs import ComposedOutput
 
 __all__ = ["ReferenceConfig", "ReferenceModel", "ReferenceProcessor"]
 

@@ -59,7 +59,7 @@ def read_cir(
         name: A key of :data:`FORMATS`.
         root: Its folder. For ``"jsonl"`` the file itself will do, if it is called ``triplets.jsonl``.
         splits: Which splits, under any name that people give them; all that are there when empty.
-        categories: Which categories of FashionIQ (:data:`~mmgrad_explain.data.cir.fashioniq.CATEGORIES`); all when
+        categories: Which categories of FashionIQ (``mmgrad_explain.data.cir.fashioniq.CATEGORIES``); all when
             empty.
 
     Returns:

@@ -10,7 +10,8 @@ from PIL import Image
 
 from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.overlay import blend, panel
+from mmgrad_explain.images.overlay import blend
+from mmgrad_explain.images.panels import panel
 from mmgrad_explain.images.saving import safe_save
 
 if TYPE_CHECKING:

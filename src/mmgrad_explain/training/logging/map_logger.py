@@ -15,7 +15,9 @@ from transformers import TrainerCallback
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.result import Explanation
-from mmgrad_explain.images.overlay import blend, contour, panel
+from mmgrad_explain.images.contours import contour
+from mmgrad_explain.images.overlay import blend
+from mmgrad_explain.images.panels import panel
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.images.values import as_array
 from mmgrad_explain.training.logging.boards import Board, TensorBoard, board_of

@@ -15,7 +15,7 @@ from mmgrad_explain.training.processes import mean_over_all
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mmgrad_explain.composers.stages import Stages
+    from mmgrad_explain.composers.contract import TrainingStages
 
 
 class LabelHeads(nn.Module):
@@ -31,7 +31,7 @@ class LabelHeads(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Conv2d(width, count, 1) for name, count in sorted(classes.items())})
 
     @classmethod
-    def of(cls, stages: Stages | None, classes: Mapping[str, int]) -> LabelHeads:
+    def of(cls, stages: TrainingStages | None, classes: Mapping[str, int]) -> LabelHeads:
         """The heads for a composer and what a source labels.
 
         Raises:

@@ -21,14 +21,15 @@ from torch.utils.checkpoint import checkpoint
 
 from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
 from mmgrad_explain.attention.scores.embedding import ensure_score
-from mmgrad_explain.composers.stages import (
-    check_score,
+from mmgrad_explain.composers.model_capabilities import (
+    capabilities,
+    check_has_maps_of,
     check_trainable,
     logit_scale_of,
     look_layer_of,
-    recompute_activations,
-    stages_of,
 )
+from mmgrad_explain.composers.outputs import check_parts
+from mmgrad_explain.composers.recomputation import recompute_activations
 from mmgrad_explain.data.batches.batch import Whole
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.held_out import inputs_of
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mmgrad_explain.composers.base import Composer
-    from mmgrad_explain.composers.stages import Stages, Text
+    from mmgrad_explain.composers.contract import Text, TrainingStages
     from mmgrad_explain.data.batches.batch import TripletBatch
     from mmgrad_explain.training.objective.options import ObjectiveOptions
 
@@ -108,7 +109,7 @@ class GroundedObjective(nn.Module):
     """A composer with the losses it is trained by.
 
     Args:
-        composer: What is trained; see :mod:`mmgrad_explain.composers.stages` for what it must offer.
+        composer: What is trained; see :mod:`mmgrad_explain.composers.contract` for what it must offer.
         options: See :class:`~mmgrad_explain.training.objective.options.ObjectiveOptions`.
         label_classes: Number of classes of each label map; read where the dense loss has a weight.
 
@@ -125,10 +126,11 @@ class GroundedObjective(nn.Module):
         super().__init__()
         check_trainable(composer)
         self.composer = composer
+        self._can = capabilities(composer)
         self.options = options
         own = logit_scale_of(composer)
         self.logit_scale = None if own is not None else nn.Parameter(torch.tensor(2.66))
-        stages = stages_of(composer)
+        stages = self._can.training_stages
         self.heads = LabelHeads.of(stages, label_classes or {}) if options.dense.weight else None
         self.register_buffer("memory", _empty_memory(options.retrieval.memory, stages))
         grounding = options.grounding
@@ -141,7 +143,7 @@ class GroundedObjective(nn.Module):
         }
         self._score = ensure_score(grounding.score)
         if any(self.grounding.weights.values()):
-            check_score(composer, self._score.name)
+            check_has_maps_of(composer, self._score.name)
         self._checkpointing = options.gradient_checkpointing and not recompute_activations(composer)
 
     def forward(
@@ -155,7 +157,7 @@ class GroundedObjective(nn.Module):
             schedule: Factor of the grounding loss's weights; at 0 no map is made.
             dense_only: Compute nothing but the loss of the label heads.
         """
-        stages = stages_of(self.composer)
+        stages = self._can.training_stages
         if dense_only and stages is not None:
             dense, figures = self._dense(stages, batch, self._encode(stages, batch))
             return Losses(self.options.dense.weight * dense, dense.new_zeros(()), dense.new_zeros(()), dense, figures)
@@ -237,7 +239,9 @@ class GroundedObjective(nn.Module):
 
     # ------------------------------------------------------------------------------------------------ two ways forward
 
-    def _in_stages(self, stages: Stages, batch: TripletBatch, features: Tensor, rows: Rows, *, maps: bool) -> _Seen:
+    def _in_stages(
+        self, stages: TrainingStages, batch: TripletBatch, features: Tensor, rows: Rows, *, maps: bool
+    ) -> _Seen:
         """Each picture is encoded once; the maps hang on the features, which are in the graph of both losses."""
         count = len(batch.references)
         targets = count + torch.arange(len(batch.texts), device=features.device)
@@ -263,7 +267,7 @@ class GroundedObjective(nn.Module):
         return _Seen(query, gallery, shifts, own[count:] - before, drawn, looks)
 
     def _look(
-        self, stages: Stages, features: Tensor, text: Text, *, maps: bool
+        self, stages: TrainingStages, features: Tensor, text: Text, *, maps: bool
     ) -> tuple[Tensor | None, Tensor, dict[str, Tensor]]:
         """Compose some pictures with their texts: maps, shifts, and the logits of the composer's own attention."""
         mmgrad = MultiModalGradAttention(self.composer)
@@ -279,6 +283,7 @@ class GroundedObjective(nn.Module):
         mmgrad = MultiModalGradAttention(self.composer)
         with mmgrad.capture() as record, self._autocast(batch.references.device), self._looks() as looks:
             output = self.composer(**inputs_of(batch))
+        check_parts(output, ("embedding", "target", "shift"), "to be trained")
         embedding, target, shift = (getattr(output, name).float() for name in ("embedding", "target", "shift"))
         first = torch.arange(len(batch.references), device=embedding.device)
         first = (batch.picture[None] == first[:, None]).int().argmax(1)  # of each picture its first triplet
@@ -301,7 +306,7 @@ class GroundedObjective(nn.Module):
         weightings = list(self.options.grounding.weightings)
         return mmgrad.attend(score, record, create_graph=True, call=call, weighting=weightings, relu=False)
 
-    def _encode(self, stages: Stages, batch: TripletBatch) -> Tensor:
+    def _encode(self, stages: TrainingStages, batch: TripletBatch) -> Tensor:
         """The features of the references, then of the targets, float32."""
         pixels = torch.cat([batch.references, batch.targets])
         with self._autocast(pixels.device):
@@ -310,7 +315,7 @@ class GroundedObjective(nn.Module):
             parts = [checkpoint(stages.encode_image, part, use_reentrant=False) for part in torch.split(pixels, _CHUNK)]
         return torch.cat(parts).float()
 
-    def _dense(self, stages: Stages, batch: TripletBatch, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _dense(self, stages: TrainingStages, batch: TripletBatch, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         if self.heads is None:
             raise InputError("dense.weight is 0: there are no label heads to train alone")
         dense = self.heads(stages.feature_grid(features), batch.reference_labels, batch.target_labels)
@@ -333,7 +338,7 @@ class GroundedObjective(nn.Module):
             yield found
 
 
-def _empty_memory(size: int, stages: Stages | None) -> Tensor | None:
+def _empty_memory(size: int, stages: TrainingStages | None) -> Tensor | None:
     if not size:
         return None
     if stages is None:

@@ -16,7 +16,8 @@ from mmgrad_explain.training.sources.base import Mixture
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from mmgrad_explain.data.batches.batch import Encoder, PictureBatch
+    from mmgrad_explain.composers.contract import TrainingProcessor
+    from mmgrad_explain.data.batches.batch import PictureBatch
     from mmgrad_explain.training.sources.base import Source
 
 
@@ -79,7 +80,7 @@ class StepDataset(Dataset):  # type: ignore[type-arg]
     """
 
     def __init__(
-        self, source: Source, encoder: Encoder, seed: int, steps: int, division: Division | None = None
+        self, source: Source, encoder: TrainingProcessor, seed: int, steps: int, division: Division | None = None
     ) -> None:
         self.source = source
         self.encoder = encoder

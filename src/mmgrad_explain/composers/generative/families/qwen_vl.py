@@ -41,7 +41,9 @@ def packed_layout(model: Any, layer: str, tensors: Mapping[str, Tensor]) -> Cell
     grid = torch.arange(rows * columns // side**2).reshape(rows // side, columns // side)
     has_windows = hasattr(vision, "fullatt_block_indexes")
     if has_windows and not in_language_model(layer) and "patch_embed" not in layer.split("."):
-        grid = _number_by_windows(grid.shape, int(vision.window_size) // side // int(vision.patch_size))
+        grid = _number_by_windows(
+            (rows // side, columns // side), int(vision.window_size) // side // int(vision.patch_size)
+        )
     if not in_language_model(layer) and not in_connector(layer):
         inside = torch.arange(side * side).reshape(side, side)
         grid = grid[:, None, :, None] * side**2 + inside[None, :, None, :]

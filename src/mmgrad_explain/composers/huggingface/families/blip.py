@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch.nn import functional as F
 
-from mmgrad_explain.composers.dual_encoder import TwoTowerOutput, unit_features
+from mmgrad_explain.composers.dual_encoder import unit_features
 from mmgrad_explain.composers.family_files import always
 from mmgrad_explain.composers.huggingface.composer import HuggingFaceComposer, full_mask
 from mmgrad_explain.composers.huggingface.family import ContrastiveCheckpoint, ContrastiveFamily
+from mmgrad_explain.composers.outputs import TwoTowerOutput
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,8 +15,6 @@ from mmgrad_explain.errors import InputError
 class Known:
     """Stands for a model: what it finds strange, and the words that it does not know."""
 
-    answers_in_words = False
-
     def __init__(self, strange, unknown=()):
         self.strange, self.processor = strange, self
         self.unknown = set(unknown)

@@ -172,6 +172,11 @@ class Composer(nn.Module, ABC):
             )
         text = model.encode_text(input_ids, attention_mask)
         composed = model.compose(model.encode_image(pixel_values), text)
+        if not isinstance(composed, tuple) or not hasattr(composed, "_replace"):
+            raise InputError(
+                f"{type(self).__name__}.compose must give a ComposedOutput (mmgrad_explain.composers), not a "
+                f"{type(composed).__name__}; {HOW_TO}"
+            )
         if target_pixel_values is None:
             return composed
         if not callable(getattr(self, "embed", None)):

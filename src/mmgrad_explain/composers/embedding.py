@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from mmgrad_explain._system.devices import device_of
 from mmgrad_explain.attention.undisturbed import undisturbed
 from mmgrad_explain.composers.model_capabilities import capabilities
-from mmgrad_explain.composers.outputs import HOW_TO, image_alone
+from mmgrad_explain.composers.outputs import HOW_TO, check_parts, image_alone
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def embed_query(composer: Composer, image: Image.Image, text: str) -> tuple[Tens
     with undisturbed(composer, {}), torch.no_grad():
         inputs = composer.preprocess([image], [text])
         output = run(composer, inputs.tensors)
+        check_parts(output, ("embedding",), "to search with it")
         return F.normalize(output.embedding.float(), dim=-1)[0].cpu(), list(inputs.notices)
 
 

@@ -16,10 +16,14 @@ from torch import nn
 
 from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.model_types import OPEN_CLIP, composer_class
+from mmgrad_explain.composers.outputs import HOW_TO
 from mmgrad_explain.errors import InputError
 
 _SHARDED = {"FullyShardedDataParallel", "FSDPModule"}
-_ELSEWHERE = "MultiModalGradAttention(model, ...) takes any torch module with tensors of your own"
+_ELSEWHERE = (
+    f"derive it from Composer ({HOW_TO}), or use MultiModalGradAttention(model, ...), which takes any torch module with "
+    "tensors of your own"
+)
 
 
 def composer_around(model: Any, processor: Any = None) -> Composer:

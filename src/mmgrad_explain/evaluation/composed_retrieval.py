@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from mmgrad_explain.attention.undisturbed import undisturbed
 from mmgrad_explain.composers.embedding import pictures_alone, prepared, run
-from mmgrad_explain.composers.outputs import text_alone
+from mmgrad_explain.composers.outputs import check_parts, text_alone
 from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.submission import CIRCO_LENGTH, CIRR_LENGTHS, circo_submission, cirr_submission
@@ -220,6 +220,7 @@ class _Embedder:
             for inputs in prepared(self.composer, [self._open(query.reference) for query in some], texts):
                 notices.update(dict.fromkeys(texts_of(inputs.notices)))
                 output = run(self.composer, inputs.tensors)
+                check_parts(output, ("embedding",), "to be evaluated")
                 composed.append(output.embedding)
                 alone = text_alone(output)
                 if alone is not None:

@@ -47,7 +47,7 @@ def region_of(explanation: Explanation, index: int) -> dict[str, Any] | None:
 
 def text_of(result: dict[str, Any]) -> str:
     """The lines that are printed of a result."""
-    from mmgrad_explain.explanation.bright_places import percent
+    from mmgrad_explain.explanation.places_in_words import percent
 
     grid = "x".join(map(str, result["grid"]))
     lines = [

@@ -106,10 +106,10 @@ def test_ctrl_c_says_how_to_go_on(run, clothes, monkeypatch):
 
     original = edits.make_triplets
 
-    def stop(photo, *rest):
+    def stop(photo, *rest, **more):
         if (clothes / "set" / "journal.jsonl").read_text():
             raise KeyboardInterrupt
-        return original(photo, *rest)
+        return original(photo, *rest, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(edits, "make_triplets", stop)

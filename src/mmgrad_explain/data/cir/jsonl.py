@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 from mmgrad_explain._system.reading import parse_json
 from mmgrad_explain.data.cir.reading import Damaged, need, texts
 from mmgrad_explain.data.cir.records import CirTriplet
+from mmgrad_explain.data.set_files import TRIPLETS_FILE
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from mmgrad_explain.data.cir.reading import Reading
 
-FILE = "triplets.jsonl"
 SPLIT = "all"
 """The split of queries that name none."""
 
 
 def read_jsonl(reading: Reading) -> None:
     """Read the splits that the records name, or those asked for."""
-    file = reading.root / FILE
+    file = reading.root / TRIPLETS_FILE
     reading.advice = "paths start at the folder that holds triplets.jsonl"
     if not reading.here(SPLIT, file):
         return
@@ -40,7 +40,7 @@ def read_jsonl(reading: Reading) -> None:
     wanted = reading.splits if reading.asked else tuple(splits)
     for split in wanted:
         if split not in splits:
-            reading.note("needed", split, "no query of this split", [FILE], f"there are {', '.join(splits)}")
+            reading.note("needed", split, "no query of this split", [TRIPLETS_FILE], f"there are {', '.join(splits)}")
         queries = reading.queries[split] = tuple(splits.get(split, ()))
         named = [image for q in queries for image in (q.reference, *q.relevant, *q.group)]
         lists = [reading.root / f"gallery.{split}.txt", reading.root / "gallery.txt"]

@@ -20,7 +20,7 @@ import numpy as np
 from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain._system.reading import MOST_ANNOTATIONS, parse_json, read_text, reason_of
 from mmgrad_explain._system.text_lines import split_lines
-from mmgrad_explain.data.inside_folder import leads_out
+from mmgrad_explain.data.path_checks import leaves_folder
 from mmgrad_explain.data.set_files import IMAGE_KEYS, TRIPLETS_FILE
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.reading import open_image
@@ -146,7 +146,7 @@ class Triplet:
         if absent:
             raise InputError(f"a triplet needs the texts {', '.join(_NEEDED)}: {absent[0]} is not there")
         for key in IMAGE_KEYS:
-            if isinstance(record.get(key), str) and leads_out(record[key]):
+            if isinstance(record.get(key), str) and leaves_folder(record[key]):
                 raise InputError(f"triplet {record['id']}: the {key} {record[key]!r} leads out of the set's folder")
         values: dict[str, Any] = {"folder": folder}
         rest = dict(record)

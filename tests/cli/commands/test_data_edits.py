@@ -151,7 +151,7 @@ def test_a_failing_sheet_leaves_the_set(run, clothes, monkeypatch):
     def fail(*_):
         raise InputError("no font")
 
-    monkeypatch.setattr(contact_sheet, "contact_sheet", fail)
+    monkeypatch.setattr(contact_sheet, "draw_contact_sheet", fail)
     code, out, err = run(*MASKS, "--out", "set", "--count", 1)
     assert code == 0
     assert err == "note: no contact sheet: no font\n"

@@ -109,7 +109,7 @@ def test_one_worker_a_core(run, monkeypatch):
         (("--places", -0.1), "relations and places are shares of the descriptions and at most 1"),
         (("--relations", "often"), "argument --relations: invalid float value: 'often'"),
         (("--backdrops", "nowhere"), "--backdrops nowhere is not a folder"),
-        (("--backdrops", "."), "--backdrops . holds no pictures (.jpg, .jpeg, .png, .webp)"),
+        (("--backdrops", "."), "--backdrops . holds no images (.jpg, .png, .jpeg, .webp, .bmp, "),
         (("--count", 0), "count must be at least 1, got 0"),
         (("--size", 20), "size must be between 32 and 512 pixels, got 20"),
         (("--pairs", "odd"), "argument --pairs: invalid choice: 'odd'"),

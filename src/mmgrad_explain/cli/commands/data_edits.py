@@ -166,13 +166,13 @@ def _sheet(built: BuiltSet, count: int) -> str | None:
     """Draws the contact sheet; the set is finished before, and stays if this fails."""
     if count == 0:
         return None
-    from mmgrad_explain.data.contact_sheet import contact_sheet, spread
+    from mmgrad_explain.data.contact_sheet import choose_evenly, draw_contact_sheet
     from mmgrad_explain.data.triplets import read_triplets
     from mmgrad_explain.images.saving import safe_save
 
     file = built.folder / CONTACT_SHEET_FILE
     try:
-        safe_save(contact_sheet(spread(read_triplets(built.folder), count)), file, overwrite=True)
+        safe_save(draw_contact_sheet(choose_evenly(read_triplets(built.folder), count)), file, overwrite=True)
     except MMGradError as error:
         note(f"no contact sheet: {error}")
         return None

@@ -15,11 +15,11 @@ from mmgrad_explain.cli.printing import show
 from mmgrad_explain.cli.progress import Triplets
 from mmgrad_explain.data.set_files import CONTACT_SHEET_FILE
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     import argparse
 
-_PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
 _RELATIONS = 'how often an object is placed by another one ("the star left of the ring"), 0 to 1 (default: %(default)s)'
 _PLACES = 'how often it is told by its side ("the left star"), 0 to 1 (default: %(default)s)'
@@ -114,12 +114,12 @@ def run(options: argparse.Namespace) -> int:
     seconds = time.perf_counter() - began
     sheet = None
     if options.sheet:
-        from mmgrad_explain.data.contact_sheet import contact_sheet, spread
+        from mmgrad_explain.data.contact_sheet import choose_evenly, draw_contact_sheet
         from mmgrad_explain.data.triplets import read_triplets
         from mmgrad_explain.images.saving import safe_save
 
         sheet = built.folder / CONTACT_SHEET_FILE
-        safe_save(contact_sheet(spread(read_triplets(built.folder), options.sheet)), sheet, overwrite=True)
+        safe_save(draw_contact_sheet(choose_evenly(read_triplets(built.folder), options.sheet)), sheet, overwrite=True)
     rate, each, drawn = (built.made / max(spent, 1e-9) for spent in (seconds, built.working, built.drawing))
     result = {
         "folder": str(built.folder),
@@ -161,7 +161,7 @@ def _pictures(folder: str | None) -> tuple[str, ...]:
     path = Path(folder).expanduser()
     if not path.is_dir():
         raise InputError(f"--backdrops {folder} is not a folder")
-    files = tuple(str(file) for file in sorted(path.iterdir()) if file.suffix.lower() in _PICTURES)
+    files = tuple(str(file) for file in sorted(path.iterdir()) if file.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
-        raise InputError(f"--backdrops {folder} holds no pictures ({', '.join(_PICTURES)})")
+        raise InputError(f"--backdrops {folder} holds no images ({', '.join(IMAGE_SUFFIXES)})")
     return files

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from mmgrad_explain._system.files import advice_on
-from mmgrad_explain.data.scenes.records import scene_records
+from mmgrad_explain.data.scenes.records import make_records
 from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.data.set_builder import MadeTriplets
 from mmgrad_explain.errors import InputError
@@ -57,7 +57,7 @@ def write_scenes(out: Path, options: SceneSetOptions, start: int, stop: int) -> 
                 some = list(itertools.islice(drawn, together))
                 seconds += time.thread_time() - began
                 for index, scene in enumerate(some, first):
-                    records += scene_records(scene, index, files.put)
+                    records += make_records(scene, index, files.put)
     except OSError as error:
         raise InputError(
             f"cannot write to {out}: {error.strerror}: {advice_on(error)}, then go on with --resume"

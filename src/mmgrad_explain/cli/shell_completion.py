@@ -7,11 +7,12 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.names import COLORMAPS, DEVICES, LAYERS, SCORES, WEIGHTINGS
+from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_PICTURES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff")
+_SUFFIXES = tuple(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
 
 
 def complete(parser: argparse.ArgumentParser) -> None:
@@ -128,10 +129,10 @@ _BY_NAME: dict[str, Callable[..., Iterable[str]]] = {
     "data": _benchmarks,
     "gallery": _folders,
     "source": _folders,
-    "query": _files(*_PICTURES),
+    "query": _files(*_SUFFIXES),
 }
 _BY_METAVAR: dict[str, Callable[..., Iterable[str]]] = {
-    "IMAGE": _files(*_PICTURES),
+    "IMAGE": _files(*_SUFFIXES),
     "FILE": _files(),
     "PATH": _files(),
     "DIR": _folders,

@@ -106,10 +106,10 @@ def test_ctrl_c_says_how_to_go_on(run, clothes, monkeypatch):
 
     original = edits.make_triplets
 
-    def stop(photo, *rest):
+    def stop(photo, *rest, **more):
         if (clothes / "set" / "journal.jsonl").read_text():
             raise KeyboardInterrupt
-        return original(photo, *rest)
+        return original(photo, *rest, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(edits, "make_triplets", stop)
@@ -151,7 +151,7 @@ def test_a_failing_sheet_leaves_the_set(run, clothes, monkeypatch):
     def fail(*_):
         raise InputError("no font")
 
-    monkeypatch.setattr(contact_sheet, "contact_sheet", fail)
+    monkeypatch.setattr(contact_sheet, "draw_contact_sheet", fail)
     code, out, err = run(*MASKS, "--out", "set", "--count", 1)
     assert code == 0
     assert err == "note: no contact sheet: no font\n"

@@ -66,10 +66,10 @@ def run(options: argparse.Namespace) -> int:
 
     found = read_cir(options.name, options.root, options.split, options.category)
     if options.open:
-        from mmgrad_explain.data.cir.image_files import open_pictures
+        from mmgrad_explain.data.cir.image_files import check_images
 
         with Steps() as steps:
-            found = open_pictures(found, steps)
+            found = check_images(found, steps)
     if options.json:
         write_json(_as_json(found))
     else:

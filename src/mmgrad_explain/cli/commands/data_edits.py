@@ -11,15 +11,16 @@ from mmgrad_explain.cli.cores import cores
 from mmgrad_explain.cli.failures import go_on
 from mmgrad_explain.cli.printing import note, show
 from mmgrad_explain.cli.progress import Triplets
+from mmgrad_explain.data.set_files import CONTACT_SHEET_FILE
 from mmgrad_explain.errors import InputError, MMGradError
 
 if TYPE_CHECKING:
     import argparse
 
-    from mmgrad_explain.data.edits.build import Built
     from mmgrad_explain.data.instances.records import InstanceSet
+    from mmgrad_explain.data.set_builder import BuiltSet
 
-SHEET = "contact_sheet.png"
+_SHEET = f"triplets on {CONTACT_SHEET_FILE}, 0 for none (default: %(default)s)"
 
 _DETAILS = """\
 Edits one object of a photograph at a time, where its mask says it is: recolour, darken, brighten, gray, pattern, blur,
@@ -107,7 +108,7 @@ def add_parser(commands: Any) -> None:
     add("--format", choices=("jpg", "png"), default="jpg", help="of the pictures; masks are PNG (default: %(default)s)")
     add("--license", metavar="TEXT", help="licence of photographs whose data set does not say")
     add("--workers", type=int, metavar="N", help="processes (default: one for each core)")
-    add("--sheet", type=int, default=24, metavar="N", help=f"triplets on {SHEET}, 0 for none (default: %(default)s)")
+    add("--sheet", type=int, default=24, metavar="N", help=_SHEET)
     add("--json", action="store_true", help="print the manifest as JSON instead of text")
     parser.set_defaults(run=run)
 
@@ -161,23 +162,24 @@ def _source(options: argparse.Namespace) -> InstanceSet:
     )
 
 
-def _sheet(built: Built, count: int) -> str | None:
+def _sheet(built: BuiltSet, count: int) -> str | None:
     """Draws the contact sheet; the set is finished before, and stays if this fails."""
     if count == 0:
         return None
-    from mmgrad_explain.data.contact_sheet import contact_sheet, spread
+    from mmgrad_explain.data.contact_sheet import choose_evenly, draw_contact_sheet
+    from mmgrad_explain.data.triplets import read_triplets
     from mmgrad_explain.images.saving import safe_save
 
-    file = built.folder / SHEET
+    file = built.folder / CONTACT_SHEET_FILE
     try:
-        safe_save(contact_sheet(spread(built.triplets, count)), file, overwrite=True)
+        safe_save(draw_contact_sheet(choose_evenly(read_triplets(built.folder), count)), file, overwrite=True)
     except MMGradError as error:
         note(f"no contact sheet: {error}")
         return None
     return str(file)
 
 
-def _text(built: Built, sheet: str | None) -> str:
+def _text(built: BuiltSet, sheet: str | None) -> str:
     manifest = built.manifest
     photographs = manifest["photographs"]
     tried = f"{photographs['tried']} tried, {photographs['in the data set']} in the data set"

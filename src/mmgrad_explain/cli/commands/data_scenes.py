@@ -13,16 +13,18 @@ from mmgrad_explain.cli.cores import cores
 from mmgrad_explain.cli.failures import go_on
 from mmgrad_explain.cli.printing import show
 from mmgrad_explain.cli.progress import Triplets
+from mmgrad_explain.data.set_files import CONTACT_SHEET_FILE
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     import argparse
 
-SHEET = "contact_sheet.png"
-_PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
 _RELATIONS = 'how often an object is placed by another one ("the star left of the ring"), 0 to 1 (default: %(default)s)'
 _PLACES = 'how often it is told by its side ("the left star"), 0 to 1 (default: %(default)s)'
+
+_SHEET = f"triplets on {CONTACT_SHEET_FILE}, 0 for none (default: %(default)s)"
 
 _DETAILS = """\
 A scene is a background with one to six coloured shapes; each of its triplets asks for one edit in words: recolour,
@@ -78,7 +80,7 @@ def add_parser(commands: Any) -> None:
     add("--places", type=float, default=0.3, metavar="SHARE", help=_PLACES)
     add("--format", choices=("png", "jpg", "npy"), default="png", help="of the pictures (default: %(default)s)")
     add("--workers", type=int, metavar="N", help="processes (default: one for each core)")
-    add("--sheet", type=int, default=24, metavar="N", help=f"triplets on {SHEET}, 0 for none (default: %(default)s)")
+    add("--sheet", type=int, default=24, metavar="N", help=_SHEET)
     add("--resume", action="store_true", help="go on with a set that was broken off, or make it larger")
     add("--overwrite", action="store_true", help="replace a set that is there already")
     add("--json", action="store_true", help="print JSON instead of text")
@@ -88,7 +90,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Build the set."""
     from mmgrad_explain.data.scenes.build import build_scenes
-    from mmgrad_explain.data.scenes.files import SceneSetOptions
+    from mmgrad_explain.data.scenes.set_options import SceneSetOptions
 
     if options.resume and options.overwrite:
         raise InputError("--overwrite and --resume exclude each other")
@@ -112,12 +114,12 @@ def run(options: argparse.Namespace) -> int:
     seconds = time.perf_counter() - began
     sheet = None
     if options.sheet:
-        from mmgrad_explain.data.contact_sheet import contact_sheet, spread
+        from mmgrad_explain.data.contact_sheet import choose_evenly, draw_contact_sheet
         from mmgrad_explain.data.triplets import read_triplets
         from mmgrad_explain.images.saving import safe_save
 
-        sheet = built.folder / SHEET
-        safe_save(contact_sheet(spread(read_triplets(built.folder), options.sheet)), sheet, overwrite=True)
+        sheet = built.folder / CONTACT_SHEET_FILE
+        safe_save(draw_contact_sheet(choose_evenly(read_triplets(built.folder), options.sheet)), sheet, overwrite=True)
     rate, each, drawn = (built.made / max(spent, 1e-9) for spent in (seconds, built.working, built.drawing))
     result = {
         "folder": str(built.folder),
@@ -159,7 +161,7 @@ def _pictures(folder: str | None) -> tuple[str, ...]:
     path = Path(folder).expanduser()
     if not path.is_dir():
         raise InputError(f"--backdrops {folder} is not a folder")
-    files = tuple(str(file) for file in sorted(path.iterdir()) if file.suffix.lower() in _PICTURES)
+    files = tuple(str(file) for file in sorted(path.iterdir()) if file.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
-        raise InputError(f"--backdrops {folder} holds no pictures ({', '.join(_PICTURES)})")
+        raise InputError(f"--backdrops {folder} holds no images ({', '.join(IMAGE_SUFFIXES)})")
     return files

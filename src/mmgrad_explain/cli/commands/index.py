@@ -93,7 +93,7 @@ def _json(gallery: Gallery, report: IndexReport) -> dict[str, Any]:
 
 
 def _parts(gallery: Gallery, report: IndexReport) -> Iterator[str | Table]:
-    from mmgrad_explain.gallery.image_files import SUFFIXES
+    from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES
 
     of = gallery.about
     yield f"{gallery.address}: {report.total} files, by {of['name']} ({of['dim']} numbers a picture)"
@@ -101,7 +101,7 @@ def _parts(gallery: Gallery, report: IndexReport) -> Iterator[str | Table]:
         yield f"  model {of['name']} was chosen: {of['model_choice']}"
     yield f"  {report.added} added, {report.changed} changed, {report.removed} removed, {report.unchanged} as they were"
     if not report.total:
-        yield f"note: no pictures were found; their names end in {', '.join(sorted(SUFFIXES))}"
+        yield f"note: no pictures were found; their names end in {', '.join(sorted(IMAGE_SUFFIXES))}"
     if report.others:
         yield f"  {report.others} files are no pictures by their names"
     if report.hidden:

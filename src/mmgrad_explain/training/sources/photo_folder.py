@@ -17,6 +17,7 @@ from PIL.Image import Resampling
 from mmgrad_explain._system.reading import read_json, reading
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.reading import open_image
+from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _CACHED = 2000  # photographs kept decoded
 _LARGEST = 640  # longest side of a cached photograph, pixels
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 class PhotoFolder:
@@ -109,7 +109,7 @@ def _read_names(folder: Path) -> list[str]:
 def _pairs(folder: Path) -> list[tuple[Path, Path]]:
     """Photographs that have labels, by name."""
     photos, labels = folder / "photos", folder / "labels"
-    found = sorted(p for p in photos.glob("*") if p.suffix.lower() in _SUFFIXES) if photos.is_dir() else []
+    found = sorted(p for p in photos.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES) if photos.is_dir() else []
     pairs = [(photo, labels / f"{photo.stem}.png") for photo in found]
     pairs = [pair for pair in pairs if pair[1].is_file()]
     if not pairs:

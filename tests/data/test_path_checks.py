@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from mmgrad_explain.data.cir.formats import read_cir
-from mmgrad_explain.data.inside_folder import leads_out
 from mmgrad_explain.data.instances.readers import read_coco
+from mmgrad_explain.data.path_checks import leaves_folder
 from mmgrad_explain.data.triplets import read_triplets
 from mmgrad_explain.errors import InputError
 
@@ -33,8 +33,8 @@ WAYS = pytest.mark.parametrize("way", ["absolute", "up", "down and up"])
 
 
 def test_what_leads_out():
-    assert [name for name in ("/a", "..", "../a", "a/../b", "a/..") if not leads_out(name)] == []
-    assert [name for name in ("a", "a/b..c/..d", "./a", "...") if leads_out(name)] == []
+    assert [name for name in ("/a", "..", "../a", "a/../b", "a/..") if not leaves_folder(name)] == []
+    assert [name for name in ("a", "a/b..c/..d", "./a", "...") if leaves_folder(name)] == []
 
 
 @WAYS

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import PurePath
 
 
-def leads_out(name: str) -> bool:
+def leaves_folder(name: str) -> bool:
     """Whether a path is absolute or has a ``..`` in it."""
     path = PurePath(name)
     return bool(path.anchor) or ".." in path.parts

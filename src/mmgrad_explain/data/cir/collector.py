@@ -18,26 +18,25 @@ from mmgrad_explain.data.cir.records import (
     CirTriplet,
     Finding,
     ImageIndex,
-    level_of,
-    used_pictures,
-    worst_first,
+    find_level,
+    list_used_images,
+    sort_by_level,
 )
-from mmgrad_explain.data.inside_folder import leads_out
+from mmgrad_explain.data.path_checks import leaves_folder
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from mmgrad_explain.data.cir.records import Level
 
-SUFFIXES = (".jpg", ".png", ".jpeg")
-
 
 class Damaged(ValueError):  # noqa: N818 - a record is damaged
     """A record lacks something; its text says what."""
 
 
-class Reading:
+class Collector:
     """Collects a data set while its files are read.
 
     Args:
@@ -90,10 +89,10 @@ class Reading:
         try:
             return read_text(file, MOST_ANNOTATIONS, "utf-8-sig")
         except FileNotFoundError:
-            self.note(level_of(part), part, "file missing", [self.short(file)], "it belongs to the annotations")
+            self.note(find_level(part), part, "file missing", [self.short(file)], "it belongs to the annotations")
         except InputError as error:
             reason = f"{self.short(file)}: {reason_of(error.__cause__ or error)}"
-            self.note(level_of(part), part, "file unreadable", [reason], "fetch it again")
+            self.note(find_level(part), part, "file unreadable", [reason], "fetch it again")
         return None
 
     def json(self, part: str, file: Path, kind: type) -> Any:
@@ -105,11 +104,11 @@ class Reading:
             found = parse_json(text, "no JSON")
         except InputError as error:
             reason = f"{self.short(file)}: {reason_of(error.__cause__ or error)}"
-            self.note(level_of(part), part, "file is not JSON, or breaks off", [reason], "fetch it again")
+            self.note(find_level(part), part, "file is not JSON, or breaks off", [reason], "fetch it again")
             return kind()
         if not isinstance(found, kind):
             reason = f"{self.short(file)}: a {type(found).__name__} where a {kind.__name__} should be"
-            self.note(level_of(part), part, "file of another form", [reason], f"is {self.root} the right folder?")
+            self.note(find_level(part), part, "file of another form", [reason], f"is {self.root} the right folder?")
             return kind()
         return found
 
@@ -128,7 +127,7 @@ class Reading:
             except Damaged as error:
                 damaged.append(f"no. {number + 1} {error}")
         what = f"record of {self.short(file)} that lacks something"
-        self.note(level_of(part), part, what, damaged, "compare the file with the published one")
+        self.note(find_level(part), part, what, damaged, "compare the file with the published one")
 
     def sound(self, part: str, file: Path, entries: Iterable[Any], usable: Callable[[Any], bool]) -> list[Any]:
         """The entries of a list of pictures that can be used; the others are a finding."""
@@ -136,7 +135,7 @@ class Reading:
         for number, entry in enumerate(entries, 1):
             (kept if usable(entry) else damaged).append(entry if usable(entry) else f"no. {number}")
         what = f"entry of {self.short(file)} that names no picture"
-        self.note(level_of(part), part, what, damaged, "compare the file with the published one")
+        self.note(find_level(part), part, what, damaged, "compare the file with the published one")
         return kept
 
     def short(self, path: Path) -> str:
@@ -153,7 +152,7 @@ class Reading:
                 self._outside[image] = str(places[0])
 
     def _is_inside(self, place: Path) -> bool:
-        return place.is_relative_to(self.root) and not leads_out(place.relative_to(self.root).as_posix())
+        return place.is_relative_to(self.root) and not leaves_folder(place.relative_to(self.root).as_posix())
 
     def tree(self, folder: Path) -> dict[str, Path]:
         """All picture files below a folder by their names, which should occur only once."""
@@ -163,7 +162,7 @@ class Reading:
             folders.sort()
             for name in sorted(files):
                 path = Path(parent, name)
-                if path.suffix.lower() in SUFFIXES and found.setdefault(name, path) != path:
+                if path.suffix.lower() in IMAGE_SUFFIXES and found.setdefault(name, path) != path:
                     again.append(self.short(path))
         self.note("odd", "pictures", "file name that occurs twice", again, "the first in the order of paths is used")
         return found
@@ -174,7 +173,7 @@ class Reading:
         if mark and stack.endswith(".npy"):
             return place if (place.parent / stack).is_file() else None
         names = self._listed(place.parent)
-        for name in (place.name, *(place.stem + suffix for suffix in SUFFIXES)):
+        for name in (place.name, *(place.stem + suffix for suffix in IMAGE_SUFFIXES)):
             found = names.get(name) or names.get(name.lower())
             if found is not None:
                 return place.with_name(found)
@@ -208,42 +207,42 @@ class Reading:
             doubled = gallery_findings(part, self.galleries[part])
             self.galleries[part] = tuple(dict.fromkeys(self.galleries[part]))
             gallery = frozenset(self.galleries[part])
-            self.findings += [*doubled, *query_findings(part, queries, gallery, paths, level_of(part))]
+            self.findings += [*doubled, *query_findings(part, queries, gallery, paths, find_level(part))]
         self._note_missing(paths, missing)
         index = ImageIndex(paths, frozenset(missing), self.galleries)
-        return CirSet(self.name, self.root, self.queries, index, worst_first(self.findings))
+        return CirSet(self.name, self.root, self.queries, index, sort_by_level(self.findings))
 
     def _note_empty(self, part: str) -> None:
         """Note a part without a query, unless it has been said why."""
-        level = level_of(part)
+        level = find_level(part)
         if not self.queries[part] and not any(one.level == level and one.where == part for one in self.findings):
             self.note(level, part, "part without a query", [part], "take another split, or fetch its file again")
 
     def _note_absent(self) -> None:
-        enough = any(level_of(part) == "needed" and queries for part, queries in self.queries.items())
+        enough = any(find_level(part) == "needed" and queries for part, queries in self.queries.items())
         for part, file in self.absent.items():
-            if self.asked or (not enough and level_of(part) == "needed"):
-                self.note(level_of(part), part, "no annotations", [self.short(file)], "fetch the annotation files")
+            if self.asked or (not enough and find_level(part) == "needed"):
+                self.note(find_level(part), part, "no annotations", [self.short(file)], "fetch the annotation files")
             else:
                 advice = "the rest can be used without it"
                 self.note("absent", part, "no annotations", [self.short(file)], advice)
 
     def _note_missing(self, paths: dict[str, Path], missing: set[str]) -> None:
         for part, queries in self.queries.items():
-            wanted = [image for image in used_pictures(queries, self.galleries[part]) if image in paths]
+            wanted = [image for image in list_used_images(queries, self.galleries[part]) if image in paths]
             lacking = [self.short(paths[image]) for image in wanted if image in missing and image not in self._outside]
             share = f"picture missing or empty (of {len(wanted)})"
             outside = [self._outside[image] for image in wanted if image in self._outside]
-            self.note(level_of(part), part, "picture whose path leads out of the folder", outside, "it is not read")
-            self.note(level_of(part), part, share, lacking, self.advice)
+            self.note(find_level(part), part, "picture whose path leads out of the folder", outside, "it is not read")
+            self.note(find_level(part), part, share, lacking, self.advice)
 
 
-def has(entry: Any, key: str) -> bool:
+def has_value(entry: Any, key: str) -> bool:
     """Whether a record says something under this key."""
     return isinstance(entry, dict) and key in entry
 
 
-def need(entry: Any, key: str, *, number: bool = False) -> str:
+def require_text(entry: Any, key: str, *, number: bool = False) -> str:
     """A record's text, or, if ``number``, its whole number as text.
 
     Raises:
@@ -257,7 +256,7 @@ def need(entry: Any, key: str, *, number: bool = False) -> str:
     raise Damaged(f"has no {key}")
 
 
-def texts(entry: Any, key: str) -> tuple[str, ...]:
+def require_texts(entry: Any, key: str) -> tuple[str, ...]:
     """A record's list of texts or whole numbers, as texts.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Sets of scenes in NumPy stacks: what the files of pictures hold, and as safe when broken off."""
+"""Scenes as files: NumPy stacks hold the same as single files, and are as safe when a run is broken off."""
 
 import json
 import re
@@ -6,11 +6,12 @@ import re
 import numpy as np
 import pytest
 
-from mmgrad_explain.data import set_folder
 from mmgrad_explain.data.scenes import build as scene_sets
-from mmgrad_explain.data.scenes import files as scene_files
+from mmgrad_explain.data.scenes import worker as scene_worker
 from mmgrad_explain.data.scenes.build import build_scenes
-from mmgrad_explain.data.scenes.files import SceneSetOptions, write_scenes
+from mmgrad_explain.data.scenes.set_options import SceneSetOptions
+from mmgrad_explain.data.scenes.worker import write_scenes
+from mmgrad_explain.data.set_files import IMAGE_FOLDERS
 from mmgrad_explain.data.triplets import read_pixels, read_triplets
 from mmgrad_explain.errors import InputError
 
@@ -26,7 +27,7 @@ def _content(folder):
 @pytest.fixture(scope="module", autouse=True)
 def _five_scenes_a_stack():
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(scene_sets, "_CHUNK", 5)
+        patched.setattr(scene_sets, "_SCENES_A_TASK", 5)
         yield
 
 
@@ -55,18 +56,13 @@ def test_the_same_as_in_files(whole, tmp_path):
 
 def test_the_stacks_are_plain_numpy_files(whole):
     references, targets, masks = (
-        np.load(whole / folder / "0000005.npy", mmap_mode="r", allow_pickle=False) for folder in set_folder.FOLDERS
+        np.load(whole / folder / "0000005.npy", mmap_mode="r", allow_pickle=False) for folder in IMAGE_FOLDERS
     )
     assert (references.dtype, references.shape) == (np.uint8, (5, 32, 32, 3))
     assert (targets.dtype, targets.shape) == (np.uint8, (20, 32, 32, 3))
     assert masks.dtype == bool
     assert 20 < len(masks) < 40  # one where both are the same
     assert len(np.load(whole / "targets" / "0000010.npy")) == 4  # the last scene's, though the set ends within it
-
-
-def test_workers_do_not_show(whole, tmp_path):
-    build_scenes(tmp_path / "two", 42, STACKS, workers=2)
-    assert _content(tmp_path / "two") == _content(whole)
 
 
 def test_fewer_are_the_beginning_of_more_and_resuming_leads_there(whole, tmp_path):
@@ -89,12 +85,12 @@ def test_broken_off_in_the_middle_of_a_stack(whole, tmp_path, monkeypatch):
             stream.flush()
         raise KeyboardInterrupt
 
-    write = scene_files.write_scenes
+    write = scene_worker.write_scenes
     with monkeypatch.context() as patched:
 
         def second(out, options, start, stop):
             if start == 5:
-                patched.setattr(scene_files._Stacks, "__exit__", killed)  # nothing is tidied up
+                patched.setattr(scene_worker._Stacks, "__exit__", killed)  # nothing is tidied up
             return write(out, options, start, stop)
 
         patched.setattr(scene_sets, "write_scenes", second)

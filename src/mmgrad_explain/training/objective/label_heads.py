@@ -1,4 +1,4 @@
-"""Labels read off the explained feature grid, a help in training: what is where, before any text is asked."""
+"""Linear heads that predict label maps from the explained feature grid. They help training and are not saved."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class LabelHeads(nn.Module):
-    """A linear classifier of each cell for each label map. They are not saved with the model.
+    """A linear classifier of the cells of the feature grid for each label map.
 
     Args:
         width: Channels of the feature grid.
-        classes: Number of classes, background included, by name of the label map.
+        classes: Number of classes by label map, background included.
     """
 
     def __init__(self, width: int, classes: Mapping[str, int]) -> None:
@@ -32,10 +32,10 @@ class LabelHeads(nn.Module):
 
     @classmethod
     def of(cls, stages: TrainingStages | None, classes: Mapping[str, int]) -> LabelHeads:
-        """The heads for a composer and what a source labels.
+        """Build the heads for a composer and the label maps of its sources.
 
         Raises:
-            InputError: If the composer cannot be taken apart, or the sources label nothing.
+            InputError: If the composer has no stages, or the sources have no label maps.
         """
         if stages is None:
             raise InputError("dense.weight: this composer offers no feature grid by itself (see Stages); set it to 0")
@@ -44,15 +44,15 @@ class LabelHeads(nn.Module):
         return cls(stages.feature_width, classes)
 
     def forward(self, grid: Tensor, references: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
-        """Cross-entropy, half of it over labelled cells and half over background; mean over the label maps.
+        """Compute the cross-entropy: half over labelled cells, half over background; mean over the label maps.
 
         Args:
             grid: ``(S + N, C, h, w)``.
-            references: Label maps ``(S, H, W)`` uint8 by name.
-            targets: Label maps ``(N, H, W)`` uint8 by name.
+            references: Label maps of the references, ``(S, H, W)`` uint8, by name.
+            targets: Label maps of the targets, ``(N, H, W)`` uint8, by name.
 
         Returns:
-            A number; 0 where nothing is labelled.
+            A number; 0 if nothing is labelled.
         """
         losses = []
         for name, head in self.heads.items():
@@ -67,7 +67,7 @@ class LabelHeads(nn.Module):
 
 
 def at_cells(labels: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Label maps ``(B, H, W)`` looked up at the centre of each cell, ``(B, h, w)``."""
+    """Read label maps ``(B, H, W)`` at the centre of each cell, ``(B, h, w)``."""
     rows, columns = (
         ((torch.arange(cells, device=labels.device) + 0.5) * size / cells).long()
         for size, cells in zip(labels.shape[1:], grid, strict=True)

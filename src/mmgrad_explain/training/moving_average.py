@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mmgrad_explain._system.files import atomic_file
+from mmgrad_explain._system.reading import reading
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 class MovingAverage:
     """``average = d * average + (1 - d) * weights`` after every step, with ``d = min(decay, (1 + t) / (10 + t))``.
 
-    Only what is trained is averaged; in the first steps the average follows closely.
+    Trained weights and floating-point buffers are averaged. In the first steps the average follows closely.
 
     Args:
-        module: Whose weights.
+        module: The module with these weights.
         decay: The largest ``d``, in (0, 1).
     """
 
@@ -39,7 +40,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take the weights of a step in."""
+        """Add the weights of a step to the average."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
         for name, value in self._weights():
@@ -50,7 +51,7 @@ class MovingAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The module has the average for its weights inside the block."""
+        """Let the module use the average as its weights inside the block."""
         own = {name: value.detach().clone() for name, value in self._weights()}
         self._put(self._average)
         try:
@@ -64,26 +65,23 @@ class MovingAverage:
             value.copy_(values[name])
 
     def save(self, path: Path) -> None:
-        """Write the average; the file is whole or not there."""
+        """Write the average to a file, whole or not at all."""
         from safetensors.torch import save
 
         with atomic_file(path, overwrite=True) as stream:
             stream.write(save({name: v.contiguous() for name, v in self._average.items()}, {"steps": str(self.steps)}))
 
     def load(self, path: Path) -> None:
-        """Read what :meth:`save` wrote.
+        """Read a file that :meth:`save` wrote.
 
         Raises:
             InputError: If the file is missing, damaged, or of another model.
         """
-        from safetensors import SafetensorError, safe_open
+        from safetensors import safe_open
 
-        try:
-            with safe_open(path, "pt") as file:
-                found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
-                self.steps = int(file.metadata()["steps"])
-        except (OSError, SafetensorError, KeyError, TypeError) as error:
-            raise InputError(f"{path} cannot be read: {error}") from error
+        with reading(f"{path} cannot be read"), safe_open(path, "pt") as file:
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
+            steps = int(file.metadata()["steps"])
         if {n: v.shape for n, v in found.items()} != {n: v.shape for n, v in self._average.items()}:
             raise InputError(f"{path} holds the average of another model")
-        self._average = found
+        self._average, self.steps = found, steps

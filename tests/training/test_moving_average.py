@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.ema import MovingAverage
+from mmgrad_explain.training.moving_average import MovingAverage
 
 
 def model():

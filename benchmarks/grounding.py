@@ -34,14 +34,15 @@ from mmgrad_explain.data.scenes.options import SceneOptions
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.maps import IMAGE_ONLY, MapKind, default_kind
 from mmgrad_explain.evaluation.scenes import evaluate_scenes, scene_faithfulness
+from mmgrad_explain.metrics.map_figures import MAP_FIGURES
 from mmgrad_explain.metrics.report import (
     environment,
     environment_line,
+    format_number,
     interval,
     markdown_table,
     mean_and_spread,
     mean_of,
-    number,
 )
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ BUDGET = (
     "grounding.warm_start=0.4", "grounding.share=1", "retrieval.memory=0", "ema=0.99", "evaluation.every=0",
 )  # fmt: skip
 SCENES_OF = {"table": 0, "faithfulness": 1, "transfer": 2, "shipped": 3}  # added to --seed: series of their own
-COLUMNS = {"pointing": "pointing", "energy": "energy", "iou": "IoU", "contrast": "contrast", "dead": "dead maps"}
+COLUMNS = {figure.name: figure.heading for figure in MAP_FIGURES if not figure.full_size_only}
 TEXT_SCORES = ("similarity", "pair", "pair-different")
 
 
@@ -275,15 +276,18 @@ def print_shipped(of: dict[str, Any]) -> None:
     )
     print(f"half the 95 % interval: {intervals}. The map of an add is judged on the target.\n")
     nan = float("nan")
-    rows = [["all", str(of["queries"]), *(number(of["all"][name]) for name in columns)]]
+    rows = [["all", str(of["queries"]), *(format_number(of["all"][name]) for name in columns)]]
     for edit, values in of["by_edit"].items():
-        rows.append([edit, str(values["count"]), *(number(values.get(name, nan)) for name in columns)])
+        rows.append([edit, str(values["count"]), *(format_number(values.get(name, nan)) for name in columns)])
     print(markdown_table(["edit", "queries", *columns], rows))
     print("\nBy what names the object:\n")
-    rows = [[n, str(v["count"]), number(v["pointing"]), number(v["energy"])] for n, v in of["by_name"].items()]
+    rows = [
+        [name, str(values["count"]), format_number(values["pointing"]), format_number(values["energy"])]
+        for name, values in of["by_name"].items()
+    ]
     print(markdown_table(["named by", "queries", "pointing", "energy"], rows))
     print("\nTransfer:\n")
-    rows = [[name, *(number(v[c]) for c in columns)] for name, v in of["transfer"].items()]
+    rows = [[name, *(format_number(v[c]) for c in columns)] for name, v in of["transfer"].items()]
     print(markdown_table(["scenes", *columns], rows))
 
 

@@ -27,29 +27,23 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.maps import IMAGE_ONLY, MapKind, default_kind
 from mmgrad_explain.evaluation.triplet_inputs import batch_triplets, folder_triplets
 from mmgrad_explain.evaluation.triplets import evaluate_triplets, floor_figures, triplet_faithfulness
+from mmgrad_explain.metrics.map_figures import MAP_FIGURES
 from mmgrad_explain.metrics.report import (
     environment,
     environment_line,
+    format_number,
     interval,
     markdown_table,
     mean_of,
-    number,
 )
 
 if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer
+    from mmgrad_explain.evaluation.figures import TripletFigures
     from mmgrad_explain.evaluation.triplet_inputs import PhotoTriplet
-    from mmgrad_explain.evaluation.triplets import TripletFigures
 
 SIDES = ("deletion", "insertion")
-COLUMNS = {
-    "pointing": "pointing",
-    "energy": "energy",
-    "iou": "IoU",
-    "auc": "AUC",
-    "contrast": "contrast",
-    "dead": "dead",
-}
+COLUMNS = {figure.name: figure.heading for figure in MAP_FIGURES}
 
 
 def edited_photographs(options: argparse.Namespace, folder: Path) -> list[PhotoTriplet]:
@@ -91,7 +85,7 @@ def tables(figures: dict[str, TripletFigures], *, on_target: bool) -> str:
     for name, of in figures.items():
         chosen = of.on_target if on_target else ~of.on_target
         means = of.means(name, chosen)
-        rows.append([name, *(number(means[column]) for column in COLUMNS)])
+        rows.append([name, *(format_number(means[column]) for column in COLUMNS)])
     return markdown_table(["map", *COLUMNS.values()], rows)
 
 
@@ -109,7 +103,7 @@ def faithfulness_table(composer: Composer, triplets: list[PhotoTriplet], kinds: 
         for kind, of in triplet_faithfulness(composer, triplets, kinds=kinds).items()
     }
     header = list(next(iter(found.values())))
-    rows = [[name, *map(number, values.values())] for name, values in found.items()]
+    rows = [[name, *map(format_number, values.values())] for name, values in found.items()]
     return markdown_table(["map", *header], rows), found
 
 
@@ -161,7 +155,7 @@ def main(argv: list[str] | None = None) -> int:
     if bool(found.on_target.any()):
         print(f"\nAdded objects, on the target ({int(found.on_target.sum())}):\n\n{tables(figures, on_target=True)}")
     print(f"\nR@1 {recall:.3f} in a gallery of {found.gallery}, among a picture's own {siblings:.3f}.\n")
-    rows = [[edit, str(found.edits.count(edit)), number(value)] for edit, value in by_edit.items()]
+    rows = [[edit, str(found.edits.count(edit)), format_number(value)] for edit, value in by_edit.items()]
     print(markdown_table(["edit", "triplets", "pointing"], rows))
     result: dict[str, Any] = {
         "environment": environment(), "model": composer.name, "R@1": recall, "siblings": siblings,

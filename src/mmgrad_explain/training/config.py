@@ -8,12 +8,13 @@ from typing import Any
 from mmgrad_explain.data.edits.options import EDIT_KINDS
 from mmgrad_explain.data.scenes.edits import EDITS
 from mmgrad_explain.errors import InputError, did_you_mean
+from mmgrad_explain.metrics.map_figures import MAP_FIGURES
 from mmgrad_explain.training.objective.options import DenseOptions, GroundingOptions, RetrievalOptions, check_precision
 from mmgrad_explain.training.sources.base import SceneSourceOptions
 from mmgrad_explain.training.sources.photos import PhotoOptions
 from mmgrad_explain.training.sources.triplets import TripletSourceOptions
 
-METRICS = ("r1", "sibling_r1", "pointing", "energy", "iou", "contrast", "dead")
+METRICS = ("r1", "sibling_r1", *(figure.name for figure in MAP_FIGURES if not figure.full_size_only))
 """What is measured on held-out data; small is good for ``dead`` alone."""
 
 

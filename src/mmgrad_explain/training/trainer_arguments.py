@@ -10,6 +10,7 @@ import torch
 from transformers import TrainingArguments
 
 from mmgrad_explain.errors import InputError, did_you_mean
+from mmgrad_explain.metrics.map_figures import MAP_FIGURES
 from mmgrad_explain.training.config import METRICS
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 COSINE = "cosine_with_min_lr"
 """The schedule of the config: linear warm-up, then half a cosine down to ``optimizer.final``."""
 
-LOWER_IS_BETTER = ("dead",)
+LOWER_IS_BETTER = tuple(figure.name for figure in MAP_FIGURES if figure.lower_is_better)
 
 KEYS = {
     "learning_rate": "optimizer.lr",

@@ -18,6 +18,7 @@ from mmgrad_explain.explanation.result import Explanation
 from mmgrad_explain.images.overlay import blend, contour, panel
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.images.values import as_array
+from mmgrad_explain.metrics.map_figures import MAP_FIGURES
 from mmgrad_explain.training.logging.boards import Board, TensorBoard, board_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _HEIGHT = 256  # of the two tiles of a sample, pixels
 _LETTERS = 19  # of the words below them, pixels: boards show pictures smaller than they are
-_MEASURED = ("pointing", "energy", "iou", "contrast", "dead")
+_MEASURED = tuple(figure.name for figure in MAP_FIGURES)
 _TERMS = ("dice", "bce", "softmax", "softplus", "kl", "contrast", "margin", "consistency", "pooling", "context", "dead")
 _RETRIEVED = ("r1", "sibling_r1")
 _RETRIEVING = ("retrieval", "change", "accuracy")

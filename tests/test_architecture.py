@@ -36,7 +36,6 @@ KNOWN_CIRCLES = [
             "sliders",
         )
     },
-    {"gallery.contact_sheet", "gallery.gallery"},
     {"training.objective.objective", "training.objective.terms"},
     {"web.answers", "web.snippet"},
 ]  # fmt: skip

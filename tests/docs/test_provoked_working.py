@@ -164,7 +164,7 @@ PROVOKED = {
     "text …: model … …: use words that it knows (… ...), or …": lambda m: check_understood(
         load_composer("reference"), "remove the zeppelin", "take another"
     ),
-    "there is no session …: begin one with a picture, retrieve IMAGE TEXT --session …": lambda m: Session.load("s"),
+    "there is no session …: begin one with an image, retrieve IMAGE TEXT --session …": lambda m: Session.load("s"),
     "there is no hit …: the last turn found …": lambda m: Session("mine.db", "pictures", "abc").hit(3),
     # the page and the command line
     "the page has no model …: choose one of …": lambda m: Models().name_for("/etc", [], ["make it red"]),

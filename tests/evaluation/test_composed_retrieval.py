@@ -188,7 +188,7 @@ def test_each_picture_is_embedded_once_and_progress_is_told(triplets):
     found = evaluate_cir(composer, triplets, batch=4, progress=lambda *what: seen.append(what))
     assert composer.batches == [4, 4, 4, 4, 1]
     assert seen == [
-        ("pictures", 4, 8), ("pictures", 8, 8),
+        ("images", 4, 8), ("images", 8, 8),
         ("queries of all", 4, 9), ("queries of all", 8, 9), ("queries of all", 9, 9),
     ]  # fmt: skip
     assert found.notices == ["'make the ring bigger' is odd"]

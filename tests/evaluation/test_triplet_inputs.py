@@ -57,7 +57,7 @@ def test_triplets_of_a_training_batch():
         partner=np.array([-1, -1, -1]), supervised=np.array([True, True, False]),
     )  # fmt: skip
     first, second = batch_triplets(batch)
-    assert (first.picture, first.text, first.on_target) == ("0", "x", False)
+    assert (first.reference_name, first.text, first.on_target) == ("0", "x", False)
     assert np.array_equal(first.mask, masks[0, 0])
     assert second.on_target
     assert np.array_equal(second.mask, masks[1, 1])

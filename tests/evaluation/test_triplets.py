@@ -73,7 +73,7 @@ def test_regions_that_touch_are_still_apart(triplets, colours):
     assert len(evaluate_triplets(colours, [a, triplets[1]]).contrast_of) == 2
     touching[10:22, 46:50] = True
     other_size = PhotoTriplet(
-        **{**vars(triplets[2]), "on_target": False, "picture": "p", "mask": np.ones((8, 8), bool)}
+        **{**vars(triplets[2]), "on_target": False, "reference_name": "p", "mask": np.ones((8, 8), bool)}
     )
     assert len(floor_figures([a, triplets[1]])["random pixel"].contrast_of) == 0
     assert len(floor_figures([triplets[1], other_size])["random pixel"].contrast_of) == 0

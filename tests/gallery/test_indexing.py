@@ -11,8 +11,10 @@ from PIL import Image
 
 from mmgrad_explain.composers.embedding import embed_pictures
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.gallery import gallery as gallery_module
 from mmgrad_explain.gallery import indexing as gallery_index
 from mmgrad_explain.gallery.gallery import Gallery
+from mmgrad_explain.gallery.image_files import find_images
 from mmgrad_explain.gallery.indexing import IndexReport
 
 
@@ -163,14 +165,14 @@ def test_unreadable_files_are_reported_and_in_no_gallery(gallery, pictures):
 
 
 def test_a_file_that_goes_while_it_is_indexed(gallery, pictures, monkeypatch):
-    find = gallery_index.find_images
+    find = gallery_module.find_images
 
     def then_gone(folders):
         found = find(folders)
         (pictures / "a.png").unlink()
         return found
 
-    monkeypatch.setattr(gallery_index, "find_images", then_gone)
+    monkeypatch.setattr(gallery_module, "find_images", then_gone)
     found = gallery.index([pictures])
     path = str(pictures / "a.png")
     assert found.unreadable == {path: f"{path} cannot be read: No such file or directory"}
@@ -240,7 +242,7 @@ def test_progress_and_ctrl_c(gallery, pictures):
     assert len(gallery) == 4
     check_vectors(gallery)
     assert gallery.index([pictures], batch=2, progress=lambda *one: told.append(one)).unchanged == 4
-    assert told == [("pictures", 2, 6), ("pictures", 4, 6), ("pictures", 6, 6)]
+    assert told == [("images", 2, 6), ("images", 4, 6), ("images", 6, 6)]
     check_vectors(gallery)
 
 
@@ -255,6 +257,6 @@ def test_a_sample_is_spread_over_the_folder_and_small(tmp_path):
     for i in range(8):
         save(tmp_path / f"{i}.png", i, (600, 30) if i == 4 else (20, 16))
     (tmp_path / "6.png").write_bytes(b"no image")
-    sample = gallery_index.sample_images([tmp_path], 4)
+    sample = gallery_index.sample_images(find_images([tmp_path]), 4)
     assert [image.size for image in sample] == [(20, 16), (20, 16), (512, 26)]  # 0, 2 and 4; 6 cannot be read
-    assert len(gallery_index.sample_images([tmp_path], 99)) == 7
+    assert len(gallery_index.sample_images(find_images([tmp_path]), 99)) == 7

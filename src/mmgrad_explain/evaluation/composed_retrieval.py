@@ -160,7 +160,7 @@ class _Embedder:
         references = [query.reference for queries in self.data.queries.values() for query in queries]
         names = list(dict.fromkeys([*(name for gallery in galleries.values() for name in gallery), *references]))
         found: dict[str, Tensor] = {}
-        for batch in self._batches("pictures", names):
+        for batch in self._batches("images", names):
             images = [self._open(name) for name in batch]
             rows = [
                 pictures_alone(self.composer, inputs.tensors)

@@ -28,7 +28,7 @@ class PhotoTriplet:
         text: What should change.
         mask: The edited region, ``(H, W)`` bool, in the pixels of the image that the map is measured on.
         edit: The kind of edit.
-        picture: Name of the reference image, equal for triplets with the same one.
+        reference_name: Name of the reference image, equal for triplets with the same one.
         on_target: Whether the map is measured on the target: something was added, which only the target shows.
     """
 
@@ -38,7 +38,7 @@ class PhotoTriplet:
     text: str
     mask: np.ndarray
     edit: str
-    picture: str
+    reference_name: str
     on_target: bool = False
 
 
@@ -60,7 +60,7 @@ def folder_triplets(folder: Path, *, fold: int | None = None) -> list[PhotoTripl
             text=triplet.text,
             mask=read_pixels(triplet.folder / triplet.mask, mask=True),
             edit=triplet.edit,
-            picture=triplet.reference,
+            reference_name=triplet.reference,
             on_target=triplet.mask_object_in == "target",
         )
         for triplet in read_triplets(folder, fold=fold)
@@ -80,7 +80,7 @@ def batch_triplets(batch: PictureBatch) -> list[PhotoTriplet]:
             text=batch.texts[i],
             mask=batch.target_masks[i] if batch.edits[i] == "add" else batch.reference_masks[i],
             edit=batch.edits[i],
-            picture=str(batch.picture[i]),
+            reference_name=str(batch.picture[i]),
             on_target=batch.edits[i] == "add",
         )
         for i in np.flatnonzero(batch.supervised).tolist()

@@ -195,7 +195,7 @@ def _resize_to_image(grid: Tensor, placement: Placement) -> Tensor:
 
 def _group_by_image(triplets: Sequence[PhotoTriplet]) -> tuple[list[int], Tensor]:
     """Find the first triplet of each reference image, and the number of each triplet's image among these."""
-    names = [triplet.picture for triplet in triplets]
+    names = [triplet.reference_name for triplet in triplets]
     images = list(dict.fromkeys(names))
     return [names.index(name) for name in images], torch.tensor([images.index(name) for name in names])
 
@@ -205,7 +205,7 @@ def _pairs(triplets: Sequence[PhotoTriplet]) -> list[tuple[int, int]]:
     groups: dict[str, list[int]] = {}
     for i, triplet in enumerate(triplets):
         if not triplet.on_target:
-            groups.setdefault(triplet.picture, []).append(i)
+            groups.setdefault(triplet.reference_name, []).append(i)
     return [
         (i, j)
         for members in groups.values()

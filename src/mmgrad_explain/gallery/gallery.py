@@ -25,8 +25,8 @@ from mmgrad_explain.composers.content_words import check_understood
 from mmgrad_explain.composers.embedding import embed_query, identify
 from mmgrad_explain.composers.load import BUNDLED, CHOICES, load_composer
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.gallery.image_files import state_of
-from mmgrad_explain.gallery.indexing import index_folders, sample_images
+from mmgrad_explain.gallery.image_files import find_images, state_of
+from mmgrad_explain.gallery.indexing import index_images, sample_images
 from mmgrad_explain.gallery.results import Hit, Retrieval, RetrievalMaps
 from mmgrad_explain.gallery.store import COLLECTION, INDEXES, MOST_HITS, GalleryStore, check_address, is_remote
 from mmgrad_explain.images.reading import open_image
@@ -155,7 +155,7 @@ class Gallery:
     def index(
         self, folders: Sequence[str | Path], *, batch: int = 32, progress: EmbeddingProgress | None = None
     ) -> IndexReport:
-        """Index the images of folders: :func:`~mmgrad_explain.gallery.indexing.index_folders`.
+        """Make the rows agree with the images of folders: :func:`~mmgrad_explain.gallery.indexing.index_images`.
 
         For a new gallery without a model, the images choose a bundled one
         (:func:`~mmgrad_explain.composers.bundled.choose_by_pictures`); ``about["model_choice"]`` holds the reason.
@@ -166,12 +166,13 @@ class Gallery:
             progress: Called after each batch.
 
         Raises:
-            InputError: The images fit no bundled model, or as ``index_folders``.
+            InputError: The images fit no bundled model, or as ``find_images`` and ``index_images``.
         """
+        found = find_images(folders)
         if self._composer is None:
-            choice = choose_by_pictures(sample_images(folders, MOST_PICTURES))
+            choice = choose_by_pictures(sample_images(found, MOST_PICTURES))
             self._begin(choice.name, why=choice.why)
-        return index_folders(self._store, self.composer, folders, batch=batch, progress=progress)
+        return index_images(self._store, self.composer, found, batch=batch, progress=progress)
 
     # -------------------------------------------------------------------------------------------------------- retrieve
 

@@ -21,7 +21,7 @@ _LARGEST = 2**30  # bytes of a file that is read whole
 
 
 @dataclass
-class Found:
+class FoundImages:
     """The image files of some folders.
 
     Attributes:
@@ -44,7 +44,7 @@ class Found:
         return any(path.startswith(path_prefix(root)) for root in self.roots)
 
 
-def find_images(folders: Sequence[str | Path]) -> Found:
+def find_images(folders: Sequence[str | Path]) -> FoundImages:
     """Find the image files in folders and the folders in them, through links; hidden ones are left out.
 
     Args:
@@ -53,7 +53,7 @@ def find_images(folders: Sequence[str | Path]) -> Found:
     Raises:
         InputError: A folder does not exist or is a file, or no folder is named.
     """
-    found = Found(roots=[os.path.realpath(place) for place in check_folders(folders)])
+    found = FoundImages(roots=[os.path.realpath(place) for place in check_folders(folders)])
     names: list[str] = []
     for root in dict.fromkeys(found.roots):
         names += _walk(root, found)
@@ -80,7 +80,7 @@ def check_folders(folders: Sequence[str | Path]) -> list[Path]:
     return places
 
 
-def _walk(root: str, found: Found) -> list[str]:
+def _walk(root: str, found: FoundImages) -> list[str]:
     """List the image files below a folder; a folder that links lead to twice is entered once."""
     entered = {os.path.realpath(root)}
     names: list[str] = []

@@ -9,21 +9,20 @@ import numpy as np
 
 from mmgrad_explain.composers.embedding import embed_pictures
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.gallery.image_files import find_images, path_prefix, read_file, state_of
+from mmgrad_explain.gallery.image_files import path_prefix, read_file, state_of
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.images.reading_notes import notes_of_picture
 from mmgrad_explain.notes import Note, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     import numpy.typing as npt
     from PIL import Image
 
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.evaluation.composed_retrieval import EmbeddingProgress
-    from mmgrad_explain.gallery.image_files import Found
+    from mmgrad_explain.gallery.image_files import FoundImages
     from mmgrad_explain.gallery.store import Entry, GalleryStore
 
 _SAMPLE = 512  # pixels
@@ -61,10 +60,10 @@ class IndexReport:
         return {**asdict(self), "notes": {path: "; ".join(texts_of(notes)) for path, notes in self.notes.items()}}
 
 
-def index_folders(
+def index_images(
     store: GalleryStore,
     composer: Composer,
-    folders: Sequence[str | Path],
+    found: FoundImages,
     *,
     batch: int = 32,
     progress: EmbeddingProgress | None = None,
@@ -77,17 +76,16 @@ def index_folders(
     Args:
         store: The gallery's rows.
         composer: The gallery's composer.
-        folders: Folders of images, with the folders in them, through links.
+        found: The image files of the folders, from :func:`~mmgrad_explain.gallery.image_files.find_images`.
         batch: Images that go through the composer together.
         progress: Called after each batch.
 
     Raises:
-        InputError: A folder does not exist, or holds no image although the gallery has some of it (as when a disk is
-            not mounted), or ``batch`` is not positive.
+        InputError: A folder holds no image although the gallery has some of it (as when a disk is not mounted), or
+            ``batch`` is not positive.
     """
     if batch < 1:
         raise InputError(f"batch must be at least 1, got {batch}")
-    found = find_images(folders)
     rows = _Rows(store, composer)
     gone = _find_gone(found, rows.known)
     rows.remove(gone)
@@ -103,36 +101,33 @@ def index_folders(
         rows.add(pending[start : start + batch], report)
         if progress is not None:
             done = min(start + batch, len(pending))
-            progress("pictures", len(found.files) - len(pending) + done, len(found.files))
+            progress("images", len(found.files) - len(pending) + done, len(found.files))
     store.flush()
     report.total = len(store)
     return report
 
 
-def sample_images(folders: Sequence[str | Path], most: int) -> list[Image.Image]:
-    """Read some images of folders, evenly spread over their sorted paths and shrunk; the same ones each time.
+def sample_images(found: FoundImages, most: int) -> list[Image.Image]:
+    """Read some image files, evenly spread over their sorted paths, and shrink them; the same ones each time.
 
     Args:
-        folders: Folders of images, with the folders in them.
+        found: The image files.
         most: How many at most; files that cannot be read are skipped.
-
-    Raises:
-        InputError: A folder does not exist.
     """
-    files = find_images(folders).files
+    files = found.files
     count = min(most, len(files))
-    found = []
+    images = []
     for index in range(count):
         try:
             image = open_image(files[index * len(files) // count])
         except InputError:
             continue
         image.thumbnail((_SAMPLE, _SAMPLE))
-        found.append(image)
-    return found
+        images.append(image)
+    return images
 
 
-def _find_gone(found: Found, known: Iterable[str]) -> list[str]:
+def _find_gone(found: FoundImages, known: Iterable[str]) -> list[str]:
     """Find the rows of some folders that have lost their file.
 
     Raises:

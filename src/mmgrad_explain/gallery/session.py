@@ -80,7 +80,7 @@ class Session:
             data: Any = parse_json(read_text(path), f"session {path} cannot be read")
         except FileNotFoundError:
             raise InputError(
-                f"there is no session {path}: begin one with a picture, retrieve IMAGE TEXT --session {path}"
+                f"there is no session {path}: begin one with an image, retrieve IMAGE TEXT --session {path}"
             ) from None
         with reading(f"{path} is no session of this package: name another file"):
             turns = [

@@ -62,7 +62,7 @@ def test_progress_on_a_terminal(run, pictures, tiny_folder, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True, raising=False)
     err = run("index", "pictures", "--gallery", "mine.db", "--model", tiny_folder, "--batch", 3)[2]
-    assert "pictures" in err
+    assert "images" in err
     assert err.count("5/5") > 0
 
 

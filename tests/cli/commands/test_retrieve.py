@@ -116,7 +116,7 @@ def test_wrong_input_of_retrieve(run, made, tmp_path):
         run("retrieve", "pictures/0.png", "make it red", "--reference-hit", 1, "--session", "s.json")
     with pytest.raises(InputError, match="--reference-hit needs --session FILE"):
         run("retrieve", "make it red", "--reference-hit", 1, "--gallery", "mine.db")
-    with pytest.raises(InputError, match=r"there is no session s\.json: begin one with a picture"):
+    with pytest.raises(InputError, match=r"there is no session s\.json: begin one with an image"):
         run("retrieve", "make it red", "--reference-hit", 1, "--session", "s.json")
     with pytest.raises(InputError, match="--gallery is missing"):
         run("retrieve", "pictures/0.png", "make it red")

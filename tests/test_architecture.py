@@ -26,7 +26,6 @@ FLOORS = [
 ]
 """From the ground up. What stands on one floor does not know one another."""
 KNOWN_CIRCLES = [
-    {"gallery.contact_sheet", "gallery.gallery"},
     {"web.answers", "web.snippet"},
 ]
 

@@ -156,7 +156,7 @@ PROVOKED = {
     ),
     "there is no gallery at …: make it first, mmgrad-explain index FOLDER --gallery …": lambda m: Gallery("mine.db"),
     "gallery … must be a path that ends in .db, or an address such as http://host:19530": lambda m: Gallery("mine"),
-    "gallery … is new and empty: index folders, by whose pictures a model is chosen, or name a model (…)": lambda m: (
+    "gallery … is new and empty: index folders, whose images choose a model, or name a model (…)": lambda m: (
         Gallery("mine.db", create=True).composer
     ),
     "model: the pictures do not tell which bundled model to take (of … looked at, …): name one (model=, or --model on "
@@ -164,7 +164,7 @@ PROVOKED = {
     "text …: model … …: use words that it knows (… ...), or …": lambda m: check_understood(
         load_composer("reference"), "remove the zeppelin", "take another"
     ),
-    "there is no session …: begin one with a picture, retrieve IMAGE TEXT --session …": lambda m: Session.load("s"),
+    "there is no session …: begin one with an image, retrieve IMAGE TEXT --session …": lambda m: Session.load("s"),
     "there is no hit …: the last turn found …": lambda m: Session("mine.db", "pictures", "abc").hit(3),
     # the page and the command line
     "the page has no model …: choose one of …": lambda m: Models().name_for("/etc", [], ["make it red"]),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from mmgrad_explain.evaluation.maps import FIGURES as OF_MAPS
 from mmgrad_explain.grounding.loss import FIGURES as OF_GROUNDING_LOSS
+from mmgrad_explain.metrics.map_figures import MAP_FIGURES
 from mmgrad_explain.training.objective.options import ATTENTION_TERMS
 
 EVALUATION_PREFIX = "eval_"
 """Of a figure on held-out data, in transformers' logs."""
 
 HELD_OUT_RETRIEVAL = ("r1", "sibling_r1")
-HELD_OUT_MAPS = (*OF_MAPS, "contrast")
+HELD_OUT_MAPS = tuple(figure.name for figure in MAP_FIGURES if not figure.full_size_only)
 HELD_OUT = (*HELD_OUT_RETRIEVAL, *HELD_OUT_MAPS)
 """Figures on held-out data. Small is good for :data:`LOWER_IS_BETTER`, large for the others."""
 
-LOWER_IS_BETTER = ("dead",)
+LOWER_IS_BETTER = tuple(figure.name for figure in MAP_FIGURES if figure.lower_is_better)
 
 BY_EDIT = "pointing_"
 """Prefix of the pointing game of one kind of edit, such as ``pointing_recolour``."""

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.composers.model_capabilities import has_maps_of
+from mmgrad_explain.evaluation.figures import measure_recall
 from mmgrad_explain.evaluation.maps import (
     MapKind,
     default_kind,
     disjoint_pairs,
     draw_maps,
     embeddings,
-    judge,
     resized,
 )
 from mmgrad_explain.metrics.localization import contrast_accuracy
-from mmgrad_explain.metrics.retrieval import recall_at, target_rank
+from mmgrad_explain.metrics.map_figures import CONTRAST, measure_maps
 from mmgrad_explain.training.figures import BY_EDIT
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def evaluate_batches(
         grids, output = draw_maps(composer, inputs_of(batch), on_target, [kind])
         maps = resized(grids[kind], (masks.shape[1], masks.shape[2]))
         known = batch.supervised
-        for name, values in judge(maps, masks).items():
+        for name, values in measure_maps(maps, masks).items():
             judged.setdefault(name, []).append(values[known].cpu())
         edits += [edit for edit, one in zip(batch.edits, known.tolist(), strict=True) if one]
         pairs = disjoint_pairs(masks, batch.picture, ~on_target & known)
@@ -85,20 +85,17 @@ def evaluate_batches(
         of_target.append(batch.picture.cpu() + pictures)
         of_reference.append(batch.picture.cpu()[first] + pictures)
         pictures += len(batch.references)
-    similarity, truth = torch.cat(queries) @ torch.cat(targets + references).T, torch.arange(len(torch.cat(queries)))
-    own_picture = torch.cat(of_target)
-    siblings = own_picture[:, None] == torch.cat(of_target + of_reference)[None]
-    figures = {
-        "r1": float(recall_at(target_rank(similarity, truth), 1).mean()),
-        "sibling_r1": float(recall_at(target_rank(similarity, truth, siblings), 1).mean()),
-    }
+    recall, sibling_recall = measure_recall(
+        torch.cat(queries), torch.cat(targets), torch.cat(references), torch.cat(of_target), torch.cat(of_reference)
+    )
+    figures = {"r1": float(recall.mean()), "sibling_r1": float(sibling_recall.mean())}
     if edits:
         every = {name: torch.cat(values) for name, values in judged.items()}
         figures.update({name: float(values.mean()) for name, values in every.items()})
         for edit in sorted(set(edits)):
             figures[f"{BY_EDIT}{edit}"] = float(every["pointing"][[one == edit for one in edits]].mean())
     if contrast:
-        figures["contrast"] = float(torch.cat(contrast).mean())
+        figures[CONTRAST] = float(torch.cat(contrast).mean())
     return figures
 
 

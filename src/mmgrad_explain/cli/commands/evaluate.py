@@ -12,6 +12,7 @@ from mmgrad_explain.cli.printing import Table, show
 from mmgrad_explain.cli.progress import Steps
 from mmgrad_explain.cli.streams import write_json
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.metrics.protocols import GALLERIES, PROTOCOLS
 
 if TYPE_CHECKING:
     import argparse
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.cir.records import CirSet
     from mmgrad_explain.evaluation.composed_retrieval import CirEvaluation
 
-_SPLITS = {"cirr": "val", "fashioniq": "val", "shoes": "eval", "circo": "val", "lasco": "val", "fashion200k": "test"}
 _NOTICES = 3
 _DETAILS = """\
 Embeds the pictures and the queries, ranks, and prints Recall@K (and CIRCO's mAP@K) of three ways to ask:
@@ -65,7 +65,7 @@ def add_parser(commands: Any) -> None:
     add("--soft", action="store_true", help="score CIRR's soft targets")
     add(
         "--gallery",
-        choices=("original", "queries"),
+        choices=tuple(GALLERIES),
         default="original",
         help="what is ranked: the split's pictures, or only its references and targets (default: %(default)s)",
     )
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--data {options.data!r} must be NAME:ROOT, for example cirr:datasets/CIRR")
     if options.batch < 1:
         raise InputError(f"--batch must be at least 1, got {options.batch}")
-    split = options.split or _SPLITS.get(name)
+    split = options.split or (PROTOCOLS[name].split if name in PROTOCOLS else None)
     data = read_cir(name, root, [split] if split else [], options.category)
     if name == "jsonl" and len(data.queries) > 1:
         raise InputError(f"{root} has several splits, say which one with --split: {', '.join(data.queries)}")
@@ -102,8 +102,8 @@ def run(options: argparse.Namespace) -> int:
 
     from mmgrad_explain._system.devices import usable_device
     from mmgrad_explain.composers.load import load_composer
-    from mmgrad_explain.evaluation.composed_retrieval import evaluate_cir, submission_files
-    from mmgrad_explain.evaluation.submission import write_submission
+    from mmgrad_explain.evaluation.composed_retrieval import evaluate_cir
+    from mmgrad_explain.evaluation.submission import submission_files, write_submission
 
     files = [] if options.submission is None else [options.submission / file for file in submission_files(data)]
     for file in [*files, *filter(None, [options.out])]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.printing import Table, show
 from mmgrad_explain.cli.progress import Steps
 from mmgrad_explain.cli.streams import write_json
+from mmgrad_explain.notes import texts_of
 
 if TYPE_CHECKING:
     import argparse
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _json(gallery: Gallery, report: IndexReport) -> dict[str, Any]:
     place = {"gallery": gallery.address, "collection": gallery.collection, "model": gallery.about}
-    return {**place, **asdict(report)}
+    return {**place, **report.to_dict()}
 
 
 def _parts(gallery: Gallery, report: IndexReport) -> Iterator[str | Table]:
@@ -106,8 +106,8 @@ def _parts(gallery: Gallery, report: IndexReport) -> Iterator[str | Table]:
         yield f"  {report.others} files are no pictures by their names"
     if report.hidden:
         yield f"  {report.hidden} hidden files and folders were left out"
-    for path, said in list(report.notes.items())[:_NAMED]:
-        yield f"note: {path}: {said}"
+    for path, notes in list(report.notes.items())[:_NAMED]:
+        yield f"note: {path}: {'; '.join(texts_of(notes))}"
     if len(report.notes) > _NAMED:
         yield f"note: and {len(report.notes) - _NAMED} more; --json has all of them"
     if report.unreadable:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from mmgrad_explain.gallery.contact_sheet import RetrievalMaps
-    from mmgrad_explain.gallery.gallery import Gallery, Retrieval
+    from mmgrad_explain.gallery.gallery import Gallery
+    from mmgrad_explain.gallery.results import Retrieval, RetrievalMaps
     from mmgrad_explain.gallery.session import Session
 
 _DETAILS = """\

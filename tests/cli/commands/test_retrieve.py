@@ -1,111 +1,24 @@
-"""``mmgrad-explain index`` and ``mmgrad-explain retrieve`` from the shell's side."""
+"""``mmgrad-explain retrieve`` from the shell's side."""
 
+import argparse
 import json
 import shutil
-import sys
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain.cli.commands import index, retrieve
-from mmgrad_explain.cli.main import HelpfulParser
-from mmgrad_explain.data.scenes.scene import scenes
+from mmgrad_explain.cli.commands import retrieve
 from mmgrad_explain.errors import InputError, OutputExistsError
 
 
 @pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        parser = HelpfulParser(prog="mmgrad-explain")
-        commands = parser.add_subparsers()
-        index.add_parser(commands)
-        retrieve.add_parser(commands)
-        options = parser.parse_args([str(argument) for argument in arguments])
-        code = options.run(options)
-        done = capsys.readouterr()
-        return code, done.out, done.err
-
-    return call
-
-
-def save(path, seed):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (16, 20, 3), dtype=np.uint8)).save(path)
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    for i in range(5):
-        save(tmp_path / "pictures" / f"{i}.png", i)
-    return tmp_path / "pictures"
+def run(gallery_command):
+    return gallery_command
 
 
 @pytest.fixture
 def made(run, pictures, tiny_folder):
     run("index", "pictures", "--gallery", "mine.db", "--model", tiny_folder)
-
-
-def test_index_says_which_model_the_pictures_chose(run, tmp_path, pictures):
-    (tmp_path / "scenes").mkdir()
-    for number, scene in enumerate(scenes(25, 3)):
-        Image.fromarray(scene.reference).save(tmp_path / "scenes" / f"{number}.png")
-    command = ("index", "scenes", "--gallery", "mine.db")
-    why = "the pictures are like its training pictures, of 3 looked at"
-    assert f"  model reference was chosen: {why}\n" in run(*command)[1]
-    assert json.loads(run(*command, "--json")[1])["model"]["model_choice"] == why
-    with pytest.raises(InputError, match=r"name one \(model=, or --model on the command line\): reference, clothing, "):
-        run("index", "pictures", "--gallery", "other.db")
-    with pytest.raises(InputError, match=r"knows none of the words that say what is meant \('sleeves'\)"):
-        run("retrieve", "scenes/0.png", "with sleeves", "--gallery", "mine.db", "--no-sheet")
-
-
-def test_index(run, pictures, tiny_folder, tmp_path):
-    arguments = ("index", "pictures", "--gallery", "mine.db")
-    code, out, err = run(*arguments, "--model", tiny_folder)
-    assert (code, err) == (0, "")
-    assert out == (
-        f"{tmp_path}/mine.db: 5 files, by {tiny_folder.name} (8 numbers a picture)\n"
-        "  5 added, 0 changed, 0 removed, 0 as they were\n"
-    )
-    (pictures / "notes.txt").touch()
-    for i in range(7):
-        (pictures / f"bad{i}.jpg").touch()
-    code, out, _ = run(*arguments)  # the gallery's own model
-    lines = out.splitlines()
-    assert code == 1
-    assert lines[1:4] == [
-        "  0 added, 0 changed, 0 removed, 5 as they were",
-        "  1 files are no pictures by their names",
-        "  7 cannot be used:",
-    ]
-    assert lines[4] == f"    {pictures}/bad0.jpg: the picture is empty (0 bytes)"
-    assert lines[-1] == "    and 2 more; --json has all of them"
-    code, out, _ = run(*arguments, "--json")
-    found = json.loads(out)
-    assert code == 1
-    assert len(found["unreadable"]) == 7
-    assert (found["unchanged"], found["total"], found["model"]["dim"]) == (5, 5, 8)
-    assert (found["gallery"], found["collection"]) == (f"{tmp_path}/mine.db", "mmgrad_gallery")
-
-
-def test_progress_on_a_terminal(run, pictures, tiny_folder, monkeypatch):
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True, raising=False)
-    err = run("index", "pictures", "--gallery", "mine.db", "--model", tiny_folder, "--batch", 3)[2]
-    assert "pictures" in err
-    assert err.count("5/5") > 0
-
-
-def test_wrong_input_of_index(run, pictures, tiny_folder):
-    with pytest.raises(InputError, match="folder nothing is not there"):
-        run("index", "nothing", "--gallery", "mine.db")
-    with pytest.raises(InputError, match=r"gallery 'mine' must be a path that ends in \.db, or an address such as"):
-        run("index", "pictures", "--gallery", "mine", "--model", tiny_folder)
-    with pytest.raises(InputError, match="batch must be at least 1, got 0"):
-        run("index", "pictures", "--gallery", "mine.db", "--model", tiny_folder, "--batch", 0)
 
 
 def test_retrieve(run, made, pictures, tmp_path, tiny_folder):
@@ -129,15 +42,9 @@ def test_retrieve(run, made, pictures, tmp_path, tiny_folder):
     out = run("retrieve", "pictures/0.png", "red 名", "--gallery", "mine.db", "--no-sheet")[1]
     assert f"               the same: {pictures}/same.png" in out
     assert f"{pictures}/4.png (gone)" in out
-    assert "note: the gallery has no more than 4 pictures to list" in out
+    assert "note: the gallery has no more than 4 images to list" in out
     assert "sheet:" not in out
-    assert retrieve._sheet(run_options(out=None, overwrite=True), "x/0.png", "名").name == "0_hits.png"
-
-
-def run_options(**values):
-    import argparse
-
-    return argparse.Namespace(**values)
+    assert retrieve._sheet(argparse.Namespace(out=None, overwrite=True), "x/0.png", "名").name == "0_hits.png"
 
 
 def test_json_and_a_named_sheet(run, made, tmp_path):
@@ -193,7 +100,7 @@ def test_a_session_that_does_not_fit(run, made, pictures, tmp_path, tiny_folder)
         run(*go_on, "--gallery", "other.db")
     before = (tmp_path / "s.json").read_text()
     hit = json.loads(before)["turns"][0]["hits"][0]["path"]
-    save(tmp_path / "pictures" / hit.rpartition("/")[2], 77)
+    Image.new("RGB", (20, 16)).save(hit)
     with pytest.raises(InputError, match=r"hit 1, .*, has changed since it was found: index again, and retrieve again"):
         run(*go_on)
     (tmp_path / hit).unlink()
@@ -209,7 +116,7 @@ def test_wrong_input_of_retrieve(run, made, tmp_path):
         run("retrieve", "pictures/0.png", "make it red", "--reference-hit", 1, "--session", "s.json")
     with pytest.raises(InputError, match="--reference-hit needs --session FILE"):
         run("retrieve", "make it red", "--reference-hit", 1, "--gallery", "mine.db")
-    with pytest.raises(InputError, match=r"there is no session s\.json: begin one with a picture"):
+    with pytest.raises(InputError, match=r"there is no session s\.json: begin one with an image"):
         run("retrieve", "make it red", "--reference-hit", 1, "--session", "s.json")
     with pytest.raises(InputError, match="--gallery is missing"):
         run("retrieve", "pictures/0.png", "make it red")

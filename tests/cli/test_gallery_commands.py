@@ -131,7 +131,7 @@ def test_retrieve(run, made, pictures, tmp_path, tiny_folder):
     assert f"{pictures}/4.png (gone)" in out
     assert "note: the gallery has no more than 4 pictures to list" in out
     assert "sheet:" not in out
-    assert retrieve._sheet(run_options(out=None, overwrite=True), "x/0.png", "名").name == "0_hits.png"
+    assert retrieve._plan_sheet(run_options(out=None, overwrite=True), "x/0.png", "名").path.name == "0_hits.png"
 
 
 def run_options(**values):

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 from transformers import TrainerCallback
 
 from mmgrad_explain._system.files import atomic_file
+from mmgrad_explain._system.progress import Bar
 from mmgrad_explain._system.reading import reading
-from mmgrad_explain._system.terminal import Bar, is_terminal
+from mmgrad_explain._system.terminal import is_terminal
 from mmgrad_explain._system.text_lines import read_lines
 from mmgrad_explain.training.run_folder import EMA_FILE
 

@@ -313,7 +313,7 @@ def test_bad_options(run, failed, picture_file, in_an_empty_folder, monkeypatch,
 
 
 def test_standard_input_without_an_end(run, failed, monkeypatch, in_an_empty_folder):
-    from mmgrad_explain.images.reading import reading as images
+    from mmgrad_explain.images import reading as images
 
     class Endless(io.RawIOBase):
         def read(self, size=-1):
@@ -384,12 +384,12 @@ def test_a_picture_that_the_model_does_not_take_stops_no_other(run, failed, bad_
 
 
 def test_what_cannot_be_written_ends_the_job(run, failed, bad_files, in_an_empty_folder, monkeypatch):
-    from mmgrad_explain.images.reading import reading as images
+    from mmgrad_explain.images import saving
 
     def full(*_, **__):
         raise InputError("cannot write: no space")
 
-    monkeypatch.setattr(images, "safe_save", full)
+    monkeypatch.setattr(saving, "safe_save", full)
     failed(run("overlay", bad_files / "query.png", bad_files / "query.png", "make it red"), "cannot write: no space")
 
 

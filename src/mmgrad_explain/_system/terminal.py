@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a stream is a terminal that can do more than write letters, which ``TERM=dumb`` cannot."""
+    """Return whether a stream is a terminal that can move the cursor, which ``TERM=dumb`` cannot."""
     return stream.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 
 def is_decorated(stream: TextIO) -> bool:
-    """Whether tables and colours belong on a stream: on a terminal, and anywhere with ``FORCE_COLOR``."""
+    """Return whether a stream gets tables and colours: a terminal does, and with ``FORCE_COLOR`` any stream."""
     return bool(os.environ.get("FORCE_COLOR")) or is_terminal(stream)
 
 
 def console(stream: TextIO) -> Console:
-    """A console of rich on a decorated stream; it writes no colours where ``NO_COLOR`` is set."""
+    """Make a console of rich on a decorated stream; it writes no colours where ``NO_COLOR`` is set."""
     from rich.console import Console
 
     return Console(

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmgrad_explain._system.files import atomic_file
-from mmgrad_explain._system.reading import MOST_ANNOTATIONS, parse_json, read_text, reason_of
-from mmgrad_explain._system.text_lines import split_lines
+from mmgrad_explain._system.reading import MOST_ANNOTATIONS, parse_json, read_text, reason_of, split_lines
 from mmgrad_explain.data.inside_folder import leads_out
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.reading import open_image

@@ -10,9 +10,8 @@ from transformers import TrainerCallback
 
 from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain._system.progress import Bar
-from mmgrad_explain._system.reading import reading
+from mmgrad_explain._system.reading import MOST_ANNOTATIONS, read_text, reading, split_lines
 from mmgrad_explain._system.terminal import is_terminal
-from mmgrad_explain._system.text_lines import read_lines
 from mmgrad_explain.training.run_folder import EMA_FILE
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class MetricsFile(TrainerCallback):  # type: ignore[misc]
         self.path = path
         if path.exists():
             with reading(f"{path} cannot be read"):
-                lines = [line for line in read_lines(path) if line.endswith("}")]
+                lines = [line for line in split_lines(read_text(path, MOST_ANNOTATIONS)) if line.endswith("}")]
                 kept = [line for line in lines if json.loads(line)["step"] <= until]
             with atomic_file(path, overwrite=True) as stream:
                 stream.write("".join(f"{line}\n" for line in kept).encode())

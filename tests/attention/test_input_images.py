@@ -141,7 +141,8 @@ class TestNamed:
         assert (sides_of(made), made.maps.shape, made.heatmap(target=True).shape) == ((True,), (1, 12, 8), (96, 64))
         assert str(made.notes[-1]) == "the map is of target: the layer does not depend on reference"
         for ask in (made.heatmap, made.peak, lambda: made.overlay(image=torch.rand(3, 64, 96))):
-            with pytest.raises(InputError, match="the map is of 'target': the layer does not depend on 'reference'; ask"):
+            message = "the map is of 'target': the layer does not depend on 'reference'; ask"
+            with pytest.raises(InputError, match=message):
                 ask()
         with pytest.raises(InputError, match="target: the explanation does not know its image: pass target="):
             made.overlay()

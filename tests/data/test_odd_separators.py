@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain._system.text_lines import read_lines, split_lines, trimmed
+from mmgrad_explain._system.reading import read_text, split_lines, trimmed
 from mmgrad_explain.data.cir.formats import read_cir
 from mmgrad_explain.data.edits.build import build_edits
 from mmgrad_explain.data.edits.options import EditOptions
@@ -30,7 +30,7 @@ def test_lines_end_with_line_feeds(tmp_path):
     assert split_lines("") == []
     every = "".join(INSIDE) + "a\rb"
     (tmp_path / "file").write_bytes(f"{every}\r\n{every}\n".encode())
-    assert read_lines(tmp_path / "file") == [every, every]
+    assert split_lines(read_text(tmp_path / "file")) == [every, every]
     assert trimmed(f" \t{every} ") == every
 
 

@@ -21,8 +21,8 @@ from mmgrad_explain.errors import InputError
 
 _SHARDED = {"FullyShardedDataParallel", "FSDPModule"}
 _ELSEWHERE = (
-    f"derive it from Composer ({HOW_TO}), or use MultiModalGradAttention(model, ...), which takes any torch module with "
-    "tensors of your own"
+    f"derive it from Composer ({HOW_TO}), or use MultiModalGradAttention(model, ...), which takes any torch module "
+    "with tensors of your own"
 )
 
 

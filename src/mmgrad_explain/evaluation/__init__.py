@@ -5,14 +5,12 @@ from typing import TYPE_CHECKING
 from mmgrad_explain._doors import door
 
 if TYPE_CHECKING:
+    from mmgrad_explain.evaluation.composed_retrieval import METHODS as METHODS
     from mmgrad_explain.evaluation.composed_retrieval import CirEvaluation as CirEvaluation
     from mmgrad_explain.evaluation.composed_retrieval import EmbeddingProgress as EmbeddingProgress
-    from mmgrad_explain.evaluation.composed_retrieval import METHODS as METHODS
     from mmgrad_explain.evaluation.composed_retrieval import evaluate_cir as evaluate_cir
-    from mmgrad_explain.evaluation.composed_retrieval import submission_files as submission_files
     from mmgrad_explain.evaluation.faithfulness import Faithfulness as Faithfulness
     from mmgrad_explain.evaluation.faithfulness import measure_faithfulness as measure_faithfulness
-    from mmgrad_explain.evaluation.figures import TripletFigures as TripletFigures
     from mmgrad_explain.evaluation.maps import IMAGE_ONLY as IMAGE_ONLY
     from mmgrad_explain.evaluation.maps import MapKind as MapKind
     from mmgrad_explain.evaluation.maps import default_kind as default_kind

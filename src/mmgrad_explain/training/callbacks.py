@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 from transformers import TrainerCallback
 
 from mmgrad_explain._system.files import atomic_file
-from mmgrad_explain._system.reading import reading
-from mmgrad_explain._system.terminal import Bar, is_terminal
-from mmgrad_explain._system.text_lines import read_lines
+from mmgrad_explain._system.progress import Bar
+from mmgrad_explain._system.reading import MOST_ANNOTATIONS, read_text, reading, split_lines
+from mmgrad_explain._system.terminal import is_terminal
 from mmgrad_explain.training.figures import NOT_LOGGED
 from mmgrad_explain.training.run_folder import EMA_FILE
 
@@ -40,7 +40,7 @@ class MetricsFile(TrainerCallback):  # type: ignore[misc]
         """Remove the lines of steps that are trained again."""
         if self.path.exists():
             with reading(f"{self.path} cannot be read"):
-                lines = [line for line in read_lines(self.path) if line.endswith("}")]
+                lines = [line for line in split_lines(read_text(self.path, MOST_ANNOTATIONS)) if line.endswith("}")]
                 kept = [line for line in lines if json.loads(line)["step"] <= self.until]
             with atomic_file(self.path, overwrite=True) as stream:
                 stream.write("".join(f"{line}\n" for line in kept).encode())

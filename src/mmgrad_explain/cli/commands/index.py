@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain._system.progress import Bar
 from mmgrad_explain.cli.printing import Table, show
-from mmgrad_explain.cli.progress import Steps
 from mmgrad_explain.cli.streams import write_json
 from mmgrad_explain.notes import texts_of
 
@@ -76,8 +76,8 @@ def run(options: argparse.Namespace) -> int:
         options.gallery, options.model, create=True, index=options.index, collection=collection, device=options.device
     ) as gallery:
         try:
-            with Steps() as steps:
-                report = gallery.index(options.folders, batch=options.batch, progress=steps)
+            with Bar() as bar:
+                report = gallery.index(options.folders, batch=options.batch, progress=bar.show)
         except KeyboardInterrupt as stop:
             raise type(stop)("what was indexed is kept; the same command goes on") from None
         if options.json:

@@ -10,8 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain._system.reading import MOST_ANNOTATIONS, parse_json, read_text, reason_of
-from mmgrad_explain._system.text_lines import split_lines, trimmed
+from mmgrad_explain._system.reading import MOST_ANNOTATIONS, parse_json, read_text, reason_of, split_lines, trimmed
 from mmgrad_explain.data.cir.checks import gallery_findings, query_findings
 from mmgrad_explain.data.cir.records import (
     CirSet,

@@ -13,7 +13,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from mmgrad_explain._system.text_lines import trimmed
+from mmgrad_explain._system.reading import trimmed
 from mmgrad_explain.data.cir.collector import Damaged
 from mmgrad_explain.data.cir.records import CirTriplet
 

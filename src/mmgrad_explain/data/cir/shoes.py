@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain._system.text_lines import trimmed
+from mmgrad_explain._system.reading import trimmed
 from mmgrad_explain.data.cir.collector import Damaged, require_text
 from mmgrad_explain.data.cir.records import CirTriplet
 

@@ -8,8 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from mmgrad_explain._system.reading import MOST_ANNOTATIONS, is_text, parse_json, read_text, reading, shown
-from mmgrad_explain._system.text_lines import read_lines, trimmed
+from mmgrad_explain._system.reading import (
+    MOST_ANNOTATIONS,
+    is_text,
+    parse_json,
+    read_text,
+    reading,
+    shown,
+    split_lines,
+    trimmed,
+)
 from mmgrad_explain.data.instances.records import InstanceSet, Label, Licence, Photo
 from mmgrad_explain.data.path_checks import leaves_folder
 from mmgrad_explain.errors import InputError, did_you_mean
@@ -203,8 +211,8 @@ def _class_names(labels: Path, names: Path | None) -> dict[int, str]:
             raise InputError(f"no class names: there is no labels.json in or beside {labels}, name a file with --names")
     if names.suffix.lower() != ".json":
         try:
-            return {i: trimmed(line) for i, line in enumerate(read_lines(names)) if trimmed(line)}
-        except (OSError, UnicodeDecodeError) as error:
+            return {i: trimmed(line) for i, line in enumerate(split_lines(read_text(names))) if trimmed(line)}
+        except OSError as error:
             raise InputError(f"class names {names} cannot be read: {error}") from error
     data = _read_json(names)
     if isinstance(data, list) and all(isinstance(name, str) for name in data):

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.cli.cores import cores
-from mmgrad_explain.cli.failures import go_on
+from mmgrad_explain.cli.commands.data.triplet_bar import TripletBar
+from mmgrad_explain.cli.cores import count_cores
+from mmgrad_explain.cli.failures import resume_command
 from mmgrad_explain.cli.printing import note, show
-from mmgrad_explain.cli.progress import Triplets
 from mmgrad_explain.data.set_files import CONTACT_SHEET_FILE
 from mmgrad_explain.errors import InputError, MMGradError
 
@@ -131,15 +131,15 @@ def run(options: argparse.Namespace) -> int:
 
     from mmgrad_explain.data.edits.build import build_edits
 
-    workers = cores() if options.workers is None else options.workers
+    workers = count_cores() if options.workers is None else options.workers
     try:
-        with Triplets(options.count) as triplets:
+        with TripletBar(options.count) as bar:
             built = build_edits(
                 source, options.out, plan, making=making, count=options.count, workers=workers,
-                overwrite=options.overwrite, resume=options.resume, progress=triplets,
+                overwrite=options.overwrite, resume=options.resume, progress=bar,
             )  # fmt: skip
     except KeyboardInterrupt as stop:
-        raise type(stop)(f"go on with: {go_on(options.typed)}") from None
+        raise type(stop)(f"go on with: {resume_command(options.typed)}") from None
     sheet = _sheet(built, options.sheet)
     if options.json:
         sys.stdout.write(json.dumps({"folder": str(built.folder), "sheet": sheet, **built.manifest}, indent=2) + "\n")

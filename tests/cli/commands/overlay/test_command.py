@@ -384,12 +384,12 @@ def test_a_picture_that_the_model_does_not_take_stops_no_other(run, failed, bad_
 
 
 def test_what_cannot_be_written_ends_the_job(run, failed, bad_files, in_an_empty_folder, monkeypatch):
-    from mmgrad_explain.images import saving as images
+    from mmgrad_explain.images import saving
 
     def full(*_, **__):
         raise InputError("cannot write: no space")
 
-    monkeypatch.setattr(images, "safe_save", full)
+    monkeypatch.setattr(saving, "safe_save", full)
     failed(run("overlay", bad_files / "query.png", bad_files / "query.png", "make it red"), "cannot write: no space")
 
 

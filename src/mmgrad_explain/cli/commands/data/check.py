@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain._system.progress import Bar
 from mmgrad_explain.cli.printing import Table, show
-from mmgrad_explain.cli.progress import Steps
 from mmgrad_explain.cli.streams import write_json
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def run(options: argparse.Namespace) -> int:
     if options.open:
         from mmgrad_explain.data.cir.image_files import check_images
 
-        with Steps() as steps:
-            found = check_images(found, steps)
+        with Bar() as bar:
+            found = check_images(found, bar.show)
     if options.json:
         write_json(_as_json(found))
     else:

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.cli.cores import cores
-from mmgrad_explain.cli.failures import go_on
+from mmgrad_explain.cli.commands.data.triplet_bar import TripletBar
+from mmgrad_explain.cli.cores import count_cores
+from mmgrad_explain.cli.failures import resume_command
 from mmgrad_explain.cli.printing import show
-from mmgrad_explain.cli.progress import Triplets
 from mmgrad_explain.data.set_files import CONTACT_SHEET_FILE
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES
@@ -101,16 +101,16 @@ def run(options: argparse.Namespace) -> int:
         templates=options.templates, objects=_range(options.objects), backdrops=_pictures(options.backdrops),
         relations=options.relations, places=options.places,
     )  # fmt: skip
-    workers = cores() if options.workers is None else options.workers
+    workers = count_cores() if options.workers is None else options.workers
     began = time.perf_counter()
     try:
-        with Triplets(options.count) as triplets:
+        with TripletBar(options.count) as bar:
             built = build_scenes(
                 Path(options.out).expanduser(), options.count, chosen, workers=workers, overwrite=options.overwrite,
-                resume=options.resume, progress=triplets,
+                resume=options.resume, progress=bar,
             )  # fmt: skip
     except KeyboardInterrupt as stop:
-        raise type(stop)(f"go on with: {go_on(options.typed)}") from None
+        raise type(stop)(f"go on with: {resume_command(options.typed)}") from None
     seconds = time.perf_counter() - began
     sheet = None
     if options.sheet:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain.cli.commands import data_edits
+from mmgrad_explain.cli.commands.data import edits as data_edits
 from mmgrad_explain.data.triplets import read_triplets
 
 SIZE = 64
@@ -161,13 +161,13 @@ def test_a_failing_sheet_leaves_the_set(run, clothes, monkeypatch):
 def test_cores(monkeypatch):
     monkeypatch.delattr("os.sched_getaffinity", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 3)
-    assert data_edits.cores() == 3
+    assert data_edits.count_cores() == 3
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {1, 4}, raising=False)
-    assert data_edits.cores() == 2
+    assert data_edits.count_cores() == 2
 
 
 def test_all_cores_are_used_unless_said_otherwise(run, clothes, monkeypatch):
-    monkeypatch.setattr(data_edits, "cores", lambda: 1)
+    monkeypatch.setattr(data_edits, "count_cores", lambda: 1)
     assert run(*MASKS[:-2], "--out", "set", "--count", 1)[0] == 0
 
 

@@ -1,11 +1,11 @@
-"""How far a command has come."""
+"""How many triplets are made, on a terminal."""
 
 import io
 import sys
 
 import pytest
 
-from mmgrad_explain.cli.progress import Steps, Triplets
+from mmgrad_explain.cli.commands.data.triplet_bar import TripletBar
 
 
 class Terminal(io.StringIO):
@@ -28,7 +28,7 @@ def terminal(monkeypatch):
 @pytest.mark.parametrize(("count", "part"), [(None, "7/?"), (9, "7/9")])
 def test_triplets_and_where_they_come_from(terminal, count, part):
     stream = terminal()
-    with Triplets(count) as show:
+    with TripletBar(count) as show:
         show(7, 2)
     shown = stream.getvalue()
     assert "triplets" in shown
@@ -38,17 +38,6 @@ def test_triplets_and_where_they_come_from(terminal, count, part):
 
 def test_scenes_come_from_no_photographs(terminal):
     stream = terminal()
-    with Triplets(9) as show:
+    with TripletBar(9) as show:
         show(9)
     assert "photographs" not in stream.getvalue()
-
-
-def test_each_step_has_its_line(terminal):
-    stream = terminal()
-    with Steps() as show:
-        show("pictures", 3, 3)
-        show("queries", 1, 2)
-    last = stream.getvalue().split("\r")[-1]
-    assert "pictures" in last
-    assert "queries" in last
-    assert "1/2" in last

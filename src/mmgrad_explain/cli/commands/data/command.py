@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmgrad_explain.cli.commands import data_check, data_edits, data_scenes
+from mmgrad_explain.cli.commands.data import check, edits, scenes
 
+SUBCOMMANDS = (edits, scenes, check)
+"""In the order of the help; each has ``add_parser``."""
 _DETAILS = """\
 A triplet is a reference picture, a text that says what should change, the target picture that shows it, and a mask of
 the place that changes. `edits` and `scenes` write the same kind of folder: triplets.jsonl, references/, targets/,
@@ -26,6 +28,5 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.set_defaults(run=lambda _options: parser.print_help() or 0)
     subcommands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    data_edits.add_parser(subcommands)
-    data_scenes.add_parser(subcommands)
-    data_check.add_parser(subcommands)
+    for command in SUBCOMMANDS:
+        command.add_parser(subcommands)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from mmgrad_explain.errors import InputError, did_you_mean
-
 SCORES = ("shift", "similarity", "pair", "pair-different", "image-text", "match", "answer")
-WITH_TARGET = ("similarity", "pair", "pair-different")
+SCORES_WITH_TARGET = ("similarity", "pair", "pair-different")
 WEIGHTINGS = ("gradcam", "gradcam++", "xgradcam", "layercam", "hirescam")
 COLORMAPS = ("turbo", "viridis", "magma", "inferno", "plasma", "gray", "hot", "jet")
 DEVICES = ("cpu", "cuda", "mps")
@@ -15,13 +13,3 @@ _BLOCKS = (
 )  # fmt: skip
 LAYERS = {"reference": (*_BLOCKS, "network.visual.layer3"), "clothing": _BLOCKS}
 """The larger layers of the bundled models; ``mmgrad-explain layers`` lists all."""
-
-
-def check_name(option: str, name: str | None, known: tuple[str, ...]) -> None:
-    """Find out whether a name is known; None always is.
-
-    Raises:
-        InputError: If not; it says which was probably meant, and all.
-    """
-    if name is not None and name not in known:
-        raise InputError(f"{option}: there is no {name!r}: {did_you_mean(name, known)}choose from {', '.join(known)}")

@@ -6,7 +6,7 @@ import argparse
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.cli.names import COLORMAPS, DEVICES, LAYERS, SCORES, WEIGHTINGS
+from mmgrad_explain.cli.known_names import COLORMAPS, DEVICES, LAYERS, SCORES, WEIGHTINGS
 from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:

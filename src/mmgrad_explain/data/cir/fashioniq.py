@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.cir.reading import Reading
 
 CATEGORIES = ("dress", "shirt", "toptee")
+"""The categories of FashionIQ."""
 
 
 def read_fashioniq(reading: Reading) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.cir.collector import Collector
 
 CATEGORIES = ("dress", "shirt", "toptee")
+"""The categories of FashionIQ."""
 
 
 def read_fashioniq(collector: Collector) -> None:

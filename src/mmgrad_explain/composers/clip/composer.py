@@ -28,12 +28,10 @@ from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.clip.processor import ClipProcessor
 from mmgrad_explain.composers.files import (
     CONFIG,
-    SAFETENSORS,
     fill,
     fitting,
     read_config,
-    read_own_config,
-    read_weights,
+    read_own_model,
     write_model,
 )
 from mmgrad_explain.composers.huggingface.processor import check_end_token
@@ -43,7 +41,6 @@ from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
 
 
 @dataclass(frozen=True)
@@ -212,11 +209,8 @@ class ClipComposer(Composer):
         from transformers import CLIPConfig, CLIPModel
 
         folder = Path(folder)
-        config = read_own_config(folder, CLIP_COMBINER)
-        if not (folder / SAFETENSORS).is_file():
-            raise InputError(f"{folder} has no {SAFETENSORS}")
+        config, weights = read_own_model(folder, CLIP_COMBINER, safetensors_only=True)
         processor = ClipProcessor.from_pretrained(folder)
-        weights = read_weights(folder)
         with fitting(folder):
             combiner, clip = CombinerConfig(**config["combiner"]), CLIPConfig.from_dict(config["clip"])
             if processor.image_size != clip.vision_config.image_size:

@@ -29,7 +29,7 @@ from mmgrad_explain.composers.openclip.folders import (
 from mmgrad_explain.composers.openclip.processor import OpenClipProcessor, open_clip_tokenizer, transform_and_tokenizer
 from mmgrad_explain.composers.towers.framing import framing_of, open_clip_framing
 from mmgrad_explain.composers.towers.timm_layers import GridLayer, find_grid_layer
-from mmgrad_explain.composers.towers.tower import TowerComposer
+from mmgrad_explain.composers.towers.tower_composer import TowerComposer
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:

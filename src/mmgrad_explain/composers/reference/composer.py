@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.familiarity import Familiarity
-from mmgrad_explain.composers.files import SAFETENSORS, fill, fitting, read_own_config, read_weights
+from mmgrad_explain.composers.files import SAFETENSORS, fill, fitting, read_own_model
 from mmgrad_explain.composers.model_types import REFERENCE
 from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.composers.reference.build import PREFIX, build_network, network_config
@@ -123,8 +123,8 @@ class ReferenceComposer(Composer):
             InputError: If the folder holds no reference model, or its weights do not fit its config.
         """
         folder = Path(folder)
-        config = read_own_config(folder, REFERENCE)
-        weights = {key.removeprefix(PREFIX): value for key, value in read_weights(folder).items()}
+        config, stored = read_own_model(folder, REFERENCE)
+        weights = {key.removeprefix(PREFIX): value for key, value in stored.items()}
         with fitting(folder):
             sizes = network_config(config)
             network = fill(lambda: build_network(sizes), weights)

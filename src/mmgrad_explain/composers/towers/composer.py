@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmgrad_explain.composers.files import fitting, read_own_config, read_weights, write_model
+from mmgrad_explain.composers.files import fitting, read_own_model, write_model
 from mmgrad_explain.composers.huggingface.loading import silent
 from mmgrad_explain.composers.model_types import TWO_TOWER
 from mmgrad_explain.composers.towers.framing import timm_framing
 from mmgrad_explain.composers.towers.processor import TwoTowerProcessor, read_tokenizer
 from mmgrad_explain.composers.towers.timm_layers import GridLayer, find_grid_layer
-from mmgrad_explain.composers.towers.tower import TowerComposer
+from mmgrad_explain.composers.towers.tower_composer import TowerComposer
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -214,8 +214,7 @@ class TwoTowerComposer(TowerComposer):
         from transformers import AutoConfig, AutoModel
 
         folder = Path(folder)
-        config = read_own_config(folder, TWO_TOWER)
-        weights = read_weights(folder)
+        config, weights = read_own_model(folder, TWO_TOWER)
         with fitting(folder):
             vision, text = config["vision"], config["text"]
             tower = _timm_tower(_only_a_shape(vision), dict(vision["options"]))

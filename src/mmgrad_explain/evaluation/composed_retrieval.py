@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from mmgrad_explain.attention.undisturbed import undisturbed
 from mmgrad_explain.composers.dual_encoder import TwoTowerOutput
 from mmgrad_explain.composers.embedding import pictures_alone, prepared, run
+from mmgrad_explain.data.cir.formats import FORMATS
 from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.submission import CIRCO_LENGTH, CIRR_LENGTHS, circo_submission, cirr_submission
@@ -95,7 +96,7 @@ def protocol_of(
         raise InputError(f"gallery {gallery!r}: there are {' and '.join(GALLERIES)}")
     if soft and name != "cirr":
         raise InputError("soft targets: only cirr has them")
-    protocol = PROTOCOLS[name]
+    protocol = PROTOCOLS[FORMATS[name].protocol]
     return replace(
         protocol,
         soft=soft,

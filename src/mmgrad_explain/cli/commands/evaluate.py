@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.cir.records import CirSet
     from mmgrad_explain.evaluation.composed_retrieval import CirEvaluation
 
-_SPLITS = {"cirr": "val", "fashioniq": "val", "shoes": "eval", "circo": "val", "lasco": "val", "fashion200k": "test"}
 _NOTICES = 3
 _DETAILS = """\
 Embeds the pictures and the queries, ranks, and prints Recall@K (and CIRCO's mAP@K) of three ways to ask:
@@ -87,14 +86,14 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Evaluate; everything that can be checked is checked before a picture is embedded."""
     from mmgrad_explain._system.files import atomic_file, check_writable
-    from mmgrad_explain.data.cir.formats import read_cir
+    from mmgrad_explain.data.cir.formats import FORMATS, read_cir
 
     name, mark, root = options.data.partition(":")
     if not mark:
         raise InputError(f"--data {options.data!r} must be NAME:ROOT, for example cirr:datasets/CIRR")
     if options.batch < 1:
         raise InputError(f"--batch must be at least 1, got {options.batch}")
-    split = options.split or _SPLITS.get(name)
+    split = options.split or (FORMATS[name].evaluated if name in FORMATS else None)
     data = read_cir(name, root, [split] if split else [], options.category)
     if name == "jsonl" and len(data.queries) > 1:
         raise InputError(f"{root} has several splits, say which one with --split: {', '.join(data.queries)}")

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from mmgrad_explain.attention.undisturbed import undisturbed
 from mmgrad_explain.composers.embedding import pictures_alone, prepared, run
 from mmgrad_explain.composers.outputs import check_parts, text_alone
+from mmgrad_explain.data.cir.formats import FORMATS
 from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.submission import has_server, make_submissions, submission_files
@@ -101,7 +102,9 @@ def evaluate_cir(
     """
     data.require()
     _check_parts(data)
-    protocol = choose_protocol(data.name, soft=soft, gallery=gallery, exclude_reference=exclude_reference)
+    protocol = choose_protocol(
+        FORMATS[data.name].protocol, soft=soft, gallery=gallery, exclude_reference=exclude_reference
+    )
     if submit and gallery != "original":
         raise InputError("a submission needs the original gallery")
     if not (submit and submission_files(data)) and not any(

@@ -28,8 +28,6 @@ class Protocol:
         soft: Whether recall counts graded targets, not the one target.
         averages: Further figures, each the mean of some of the others.
         gallery: What is ranked, in words.
-        split: The split that is evaluated by default, the one with public targets; None where the data have no fixed
-            splits.
     """
 
     name: str
@@ -39,7 +37,6 @@ class Protocol:
     soft: bool = False
     averages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     gallery: str = "all images of the split"
-    split: str | None = None
 
     def describe(self) -> str:
         """Describe the protocol in a sentence that is shown with its figures."""
@@ -61,23 +58,22 @@ class Protocol:
 PROTOCOLS = {
     "cirr": Protocol(
         "CIRR", {"R": (1, 5, 10, 50), "R_subset": (1, 2, 3)}, exclude_reference=True,
-        averages={"average": ("R@5", "R_subset@1")}, split="val",
+        averages={"average": ("R@5", "R_subset@1")},
     ),
-    "fashioniq": Protocol("FashionIQ", {"R": (10, 50)}, averages={"average": ("R@10", "R@50")}, split="val"),
+    "fashioniq": Protocol("FashionIQ", {"R": (10, 50)}, averages={"average": ("R@10", "R@50")}),
     "shoes": Protocol(
         "Shoes", {"R": (1, 10, 50)}, exclude_reference=True, averages={"average": ("R@1", "R@10", "R@50")},
-        split="eval",
     ),
     "circo": Protocol(
-        "CIRCO", {"mAP": (5, 10, 25, 50), "R": (5, 10, 25, 50)}, gallery="all images of COCO's list", split="val"
+        "CIRCO", {"mAP": (5, 10, 25, 50), "R": (5, 10, 25, 50)}, gallery="all images of COCO's list"
     ),
-    "lasco": Protocol("LaSCo", {"R": (1, 5, 10, 50)}, gallery="the split's corpus", split="val"),
+    "lasco": Protocol("LaSCo", {"R": (1, 5, 10, 50)}, gallery="the split's corpus"),
     "fashion200k": Protocol(
-        "Fashion200K", {"R": (1, 10, 50)}, exclude_reference=True, any_relevant=True, split="test"
+        "Fashion200K", {"R": (1, 10, 50)}, exclude_reference=True, any_relevant=True
     ),
     "jsonl": Protocol("triplets", {"R": (1, 5, 10, 50)}, exclude_reference=True, any_relevant=True),
 }  # fmt: skip
-"""The protocol of each format. ``dataclasses.replace`` makes variants."""
+"""The protocols by name; a format of data names its own. ``dataclasses.replace`` makes variants."""
 
 GALLERIES = {
     "original": "the gallery that the benchmark ranks",
@@ -89,16 +85,16 @@ GALLERIES = {
 def choose_protocol(
     name: str, *, soft: bool = False, gallery: str = "original", exclude_reference: bool | None = None
 ) -> Protocol:
-    """Choose a format's protocol, or make a variant of it.
+    """Choose a protocol, or make a variant of it.
 
     Args:
-        name: Name of the format, from :data:`PROTOCOLS`.
+        name: A key of :data:`PROTOCOLS`.
         soft: Whether recall counts CIRR's soft targets.
         gallery: A name from :data:`GALLERIES`.
         exclude_reference: Whether the reference is removed from the ranking; as is usual for the benchmark when None.
 
     Raises:
-        InputError: There is no such gallery, or the format has no soft targets.
+        InputError: There is no such gallery, or the benchmark has no soft targets.
     """
     if gallery not in GALLERIES:
         raise InputError(f"gallery {gallery!r}: there are {' and '.join(GALLERIES)}")

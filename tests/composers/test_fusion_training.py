@@ -27,7 +27,7 @@ from mmgrad_explain.training.held_out import evaluate_batches, inputs_of
 from mmgrad_explain.training.objective.objective import GroundedObjective
 from mmgrad_explain.training.objective.options import GroundingOptions, ObjectiveOptions
 from mmgrad_explain.training.run import train
-from mmgrad_explain.training.sources.base import SceneSource, SceneSourceOptions
+from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 
 WORDS = ["<pad>", "<start>", "make", "remove", "the", "it", "red", "left", "right", "a", "photo", "of", "that", "<end>"]
 OPTIONS = {"cross-attention": {"heads": 2}, "qformer": {"heads": 2, "queries": 4}}

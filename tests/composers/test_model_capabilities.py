@@ -20,7 +20,7 @@ from mmgrad_explain.data.batches.batch import encode
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.objective.objective import GroundedObjective
 from mmgrad_explain.training.objective.options import ObjectiveOptions
-from mmgrad_explain.training.sources.base import SceneSource, SceneSourceOptions
+from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 
 HOW_TO = re.escape('see the how-to "A model of your own"')
 

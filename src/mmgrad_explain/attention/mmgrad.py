@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mmgrad_explain._system.choices import name_of
 from mmgrad_explain.attention.assembly import assemble, weigh_all
 from mmgrad_explain.attention.attributes import layout_method, own_layer
 from mmgrad_explain.attention.capture import Capture
@@ -30,7 +31,7 @@ from mmgrad_explain.attention.second_derivative import refuse_constant
 from mmgrad_explain.attention.structures import image_size
 from mmgrad_explain.attention.training_step import Verified, take_step_gradients, weigh_step
 from mmgrad_explain.attention.undisturbed import own_inputs, undisturbed
-from mmgrad_explain.attention.weighting import Weighting, ensure_weighting, name_of
+from mmgrad_explain.attention.weighting import Weighting, ensure_weighting
 from mmgrad_explain.attention.words import WordCapture, ensure_words, name_words
 from mmgrad_explain.errors import GradientError, InputError
 from mmgrad_explain.explanation.fusion import Fuse, ensure_fuse, fuse_maps

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from mmgrad_explain._doors import door
 
 if TYPE_CHECKING:
+    from mmgrad_explain.attention.attributes import Reader as Reader
+    from mmgrad_explain.attention.attributes import StagedModel as StagedModel
     from mmgrad_explain.composers.base import Composer as Composer
     from mmgrad_explain.composers.base import ComposerInputs as ComposerInputs
     from mmgrad_explain.composers.base import prepare_batch as prepare_batch
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.contract import AnsweringModel as AnsweringModel
     from mmgrad_explain.composers.contract import ComposingModel as ComposingModel
     from mmgrad_explain.composers.contract import Processor as Processor
-    from mmgrad_explain.composers.contract import Reader as Reader
-    from mmgrad_explain.composers.contract import StagedModel as StagedModel
     from mmgrad_explain.composers.contract import TrainableModel as TrainableModel
     from mmgrad_explain.composers.contract import TrainingProcessor as TrainingProcessor
     from mmgrad_explain.composers.contract import TrainingStages as TrainingStages
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.files import save_weights as save_weights
     from mmgrad_explain.composers.fusion.composer import FusionComposer as FusionComposer
     from mmgrad_explain.composers.generative.composer import GenerativeComposer as GenerativeComposer
-    from mmgrad_explain.composers.huggingface.composers import HuggingFaceComposer as HuggingFaceComposer
+    from mmgrad_explain.composers.huggingface.composer import HuggingFaceComposer as HuggingFaceComposer
     from mmgrad_explain.composers.huggingface.vision_text import VisionTextComposer as VisionTextComposer
     from mmgrad_explain.composers.load import BUNDLED as BUNDLED
     from mmgrad_explain.composers.load import load_composer as load_composer

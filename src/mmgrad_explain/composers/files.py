@@ -96,16 +96,25 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     raise InputError(f"{folder} has no weights: expected {SAFETENSORS} (or {TORCH_WEIGHTS})")
 
 
-def read_own_config(folder: Path, model_type: str) -> dict[str, Any]:
-    """Read the ``config.json`` of one of this package's models.
+def read_own_model(
+    folder: Path, model_type: str, *, safetensors_only: bool = False
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read the config and the weights of one of this package's models.
+
+    Args:
+        folder: Of the model.
+        model_type: That its config must have.
+        safetensors_only: Whether a torch file of weights is refused.
 
     Raises:
-        InputError: There is none, or it is that of another kind of model.
+        InputError: If a file is missing or damaged, or the folder holds another kind of model.
     """
     config = read_config(folder)
     if config.get("model_type") != model_type:
         raise InputError(f"{folder} holds a {config.get('model_type')!r} model, not a {model_type!r} one")
-    return config
+    if safetensors_only and not (folder / SAFETENSORS).is_file():
+        raise InputError(f"{folder} has no {SAFETENSORS}")
+    return config, read_weights(folder)
 
 
 def read_processor(folder: Path, build: Callable[..., _Processor]) -> _Processor:

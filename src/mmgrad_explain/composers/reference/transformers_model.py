@@ -1,6 +1,6 @@
 """The reference CIR model as a transformers model.
 
-This is the face for training and sharing: ``save_pretrained``, ``from_pretrained``, any timm backbone. For explaining,
+It is for training and sharing: ``save_pretrained``, ``from_pretrained``, any timm backbone. For explanations,
 :class:`~mmgrad_explain.composers.reference.composer.ReferenceComposer` reads the same folders and starts faster.
 """
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import PretrainedConfig, PreTrainedModel
 
-from mmgrad_explain.composers.reference.build import MODEL_TYPE, network_config, timm_backbone
+from mmgrad_explain.composers.model_types import REFERENCE
+from mmgrad_explain.composers.reference.build import network_config, timm_backbone
 from mmgrad_explain.composers.reference.network import NetworkConfig, ReferenceNetwork
 from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 
@@ -24,9 +25,12 @@ __all__ = ["ReferenceConfig", "ReferenceModel", "ReferenceProcessor"]
 
 
 class ReferenceConfig(PretrainedConfig):  # type: ignore[misc]
-    """Config of :class:`ReferenceModel`; the fields are those of ``NetworkConfig`` in ``composers/network.py``."""
+    """Config of :class:`ReferenceModel`.
 
-    model_type = MODEL_TYPE
+    The fields are those of :class:`~mmgrad_explain.composers.reference.network.NetworkConfig`.
+    """
+
+    model_type = REFERENCE
 
     def __init__(self, **kwargs: Any) -> None:
         defaults = asdict(NetworkConfig())

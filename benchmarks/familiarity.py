@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mmgrad_explain.composers.familiarity import strangeness_of
+from mmgrad_explain.composers.familiar_images import strangeness_of
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.data.scenes.scene import SceneOptions, scenes
 from mmgrad_explain.images.reading import open_image

@@ -145,20 +145,18 @@ def reference(options: argparse.Namespace) -> dict[str, Step]:
     from mmgrad_explain.training.config_file import load_config
     from mmgrad_explain.training.models import image_size_of, starting_composer
     from mmgrad_explain.training.objective.objective import GroundedObjective
-    from mmgrad_explain.training.objective.options import ObjectiveOptions
-    from mmgrad_explain.training.run import build_source
+    from mmgrad_explain.training.sources.kinds import build_source
 
     changes = [f"sources.scenes.pictures={2 if options.quick else options.scenes}", *options.set]
     off = ["grounding.weight=0", "grounding.pooling=0"]
     config = load_config("tiny" if options.quick else "reference", changes)
     plain = load_config("tiny", [*changes, *off]) if options.quick else load_config("reference-no-grounding", changes)
-    source = build_source(config, image_size_of(config.model) or 224)
+    source = build_source(config.sources, image_size_of(config.model) or 224, labels=config.dense.weight > 0)
     composer: Any = starting_composer(config.model, source.vocabulary)
     batch = encode(source.batch(0, 0), composer.processor)
 
     def stepping(of: TrainingConfig) -> Step:
-        settings = ObjectiveOptions(of.grounding, of.dense, of.retrieval, of.precision, of.model.gradient_checkpointing)
-        objective = GroundedObjective(composer, settings, source.label_classes).train()
+        objective = GroundedObjective(composer, of.objective, source.label_classes).train()
 
         def step() -> None:
             objective.zero_grad(set_to_none=True)

@@ -39,6 +39,7 @@ extensions = [
     "mathml",
     "own_names",
     "repository_files",
+    "rooms",
 ]
 exclude_patterns = ["_build", "**/.*", "auto_examples/*.ipynb", "auto_examples/*.py", "sg_execution_times.rst"]
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmgrad_explain import explain
-from mmgrad_explain.images.overlay import blend, panel
-from mmgrad_explain.images.reading import open_image
+from mmgrad_explain.images import blend, open_image, panel
 
 if TYPE_CHECKING:
     from PIL import Image

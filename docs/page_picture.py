@@ -36,8 +36,7 @@ def main() -> None:
     """Serve the page, and draw it."""
     from playwright.sync_api import sync_playwright
 
-    from mmgrad_explain.web.limits import Limits
-    from mmgrad_explain.web.server import running
+    from mmgrad_explain.web import Limits, running
 
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     with running(Limits()) as address, sync_playwright() as play:

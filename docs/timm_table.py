@@ -18,8 +18,8 @@ import timm
 import torch
 from torch import nn
 
-from mmgrad_explain.attention.layouts.layout import describe_layout
-from mmgrad_explain.composers.towers.timm_layers import GridLayer, find_grid_layer
+from mmgrad_explain.attention import describe_layout
+from mmgrad_explain.composers.towers import GridLayer, find_grid_layer
 from mmgrad_explain.errors import InputError
 
 PAGE = Path(__file__).parent / "towers.md"

@@ -16,9 +16,8 @@ picture, and a head on top says whether the two match. This page explains that v
 from pathlib import Path
 
 from mmgrad_explain import explain, phrase_maps
-from mmgrad_explain.composers.stand_ins.build import from_hub_or_stand_in
-from mmgrad_explain.images.overlay import blend, panel
-from mmgrad_explain.images.reading import open_image
+from mmgrad_explain.composers.stand_ins import from_hub_or_stand_in
+from mmgrad_explain.images import blend, open_image, panel
 
 blip = from_hub_or_stand_in("Salesforce/blip-itm-base-coco")
 print("answering:", blip.name)

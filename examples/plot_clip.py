@@ -20,9 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from mmgrad_explain import MMGrad, candidate_layers, explain, phrase_maps
-from mmgrad_explain.composers.stand_ins.build import from_hub_or_stand_in
-from mmgrad_explain.images.overlay import blend, panel
-from mmgrad_explain.images.reading import open_image
+from mmgrad_explain.composers.stand_ins import from_hub_or_stand_in
+from mmgrad_explain.images import blend, open_image, panel
 
 clip = from_hub_or_stand_in("openai/clip-vit-base-patch32")
 print("answering:", clip.name)

@@ -7,9 +7,9 @@ likely: of the whole answer, of one word in it, token by token, and of an answer
 """
 
 from mmgrad_explain import explain
-from mmgrad_explain.composers.stand_ins.build import from_hub_or_stand_in
-from mmgrad_explain.data.scenes.scene import scenes
-from mmgrad_explain.images.overlay import blend, panel
+from mmgrad_explain.composers.stand_ins import from_hub_or_stand_in
+from mmgrad_explain.data.scenes import scenes
+from mmgrad_explain.images import blend, panel
 
 picture = next(scenes(777, 1, size=336, start=4)).reference
 question = "What is in the picture?"

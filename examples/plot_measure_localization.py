@@ -12,13 +12,18 @@ import numpy as np
 import torch
 
 from mmgrad_explain import explain, load_composer
-from mmgrad_explain.data.scenes.scene import scenes
-from mmgrad_explain.evaluation.maps import IMAGE_ONLY, MapKind
-from mmgrad_explain.evaluation.scenes import evaluate_scenes, scene_faithfulness
-from mmgrad_explain.images.overlay import blend, contour, panel
-from mmgrad_explain.metrics.floors import best_fixed_point, chance, image_centre
-from mmgrad_explain.metrics.localization import energy_inside, intersection_over_union, pointing_game
-from mmgrad_explain.metrics.report import interval
+from mmgrad_explain.data.scenes import scenes
+from mmgrad_explain.evaluation import IMAGE_ONLY, MapKind, evaluate_scenes, scene_faithfulness
+from mmgrad_explain.images import blend, contour, panel
+from mmgrad_explain.metrics import (
+    best_fixed_point,
+    chance,
+    energy_inside,
+    image_centre,
+    intersection_over_union,
+    interval,
+    pointing_game,
+)
 
 SEED = 777  # a series of scenes that the bundled model was not trained on
 composer = load_composer("reference")

@@ -18,9 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from mmgrad_explain import explain, phrase_maps
-from mmgrad_explain.data.scenes.scene import scenes
-from mmgrad_explain.images.overlay import blend, panel
-from mmgrad_explain.images.reading import open_image
+from mmgrad_explain.data.scenes import scenes
+from mmgrad_explain.images import blend, open_image, panel
 
 here = Path(__file__).parent if "__file__" in globals() else Path()
 query = here / "query.jpg"

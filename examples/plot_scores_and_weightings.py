@@ -17,13 +17,11 @@ import torch
 from PIL import Image
 
 from mmgrad_explain import MMGrad, explain, load_composer
-from mmgrad_explain.attention.weighting import WEIGHTINGS
-from mmgrad_explain.data.scenes.scene import scenes
-from mmgrad_explain.evaluation.maps import image_only
-from mmgrad_explain.images.overlay import blend, colorize, contour, panel
-from mmgrad_explain.images.placement import fit
-from mmgrad_explain.metrics.faithfulness import rank_correlation
-from mmgrad_explain.metrics.localization import pointing_game
+from mmgrad_explain.attention import WEIGHTINGS
+from mmgrad_explain.data.scenes import scenes
+from mmgrad_explain.evaluation import image_only
+from mmgrad_explain.images import blend, colorize, contour, fit, panel
+from mmgrad_explain.metrics import pointing_game, rank_correlation
 
 composer = load_composer("reference")
 scene = next(scenes(777, 1, size=480, start=12))

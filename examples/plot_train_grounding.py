@@ -18,13 +18,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmgrad_explain import MMGrad, load_composer
-from mmgrad_explain.data.batches.scenes import scene_batch
-from mmgrad_explain.data.scenes.scene import SceneOptions
+from mmgrad_explain.data.batches import scene_batch
+from mmgrad_explain.data.scenes import SceneOptions
 from mmgrad_explain.grounding import AttentionGroundingLoss
-from mmgrad_explain.images.overlay import blend, panel
-from mmgrad_explain.metrics.localization import pointing_game
-from mmgrad_explain.training.config_file import load_config
-from mmgrad_explain.training.run import train
+from mmgrad_explain.images import blend, panel
+from mmgrad_explain.metrics import pointing_game
+from mmgrad_explain.training import load_config, train
 
 torch.set_num_threads(1)
 

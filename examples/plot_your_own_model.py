@@ -23,8 +23,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmgrad_explain import AttentionGroundingLoss, Layout, MMGrad, candidate_layers
-from mmgrad_explain.data.scenes.scene import LABELS, scenes
-from mmgrad_explain.images.overlay import blend, panel
+from mmgrad_explain.data.scenes import LABELS, scenes
+from mmgrad_explain.images import blend, panel
 
 torch.manual_seed(0)
 torch.set_num_threads(1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mmgrad_explain.cli.commands import data_check
+from mmgrad_explain.cli.commands.data import check as data_check
 from mmgrad_explain.data.cir.formats import FORMATS
 from mmgrad_explain.metrics.protocols import PROTOCOLS
 

@@ -62,7 +62,7 @@ PRELUDES = {
     "docs/evaluation.md": TOY,
     "docs/performance.md": TOY
     + """
-from mmgrad_explain.images.reading import open_image
+from mmgrad_explain.images import open_image
 images = [open_image("dog.jpg"), open_image("photo.jpg")]
 class Towers(torch.nn.Module):
     def __init__(self):
@@ -80,7 +80,7 @@ model, pixels, ids = Towers(), torch.rand(1, 3, 32, 32), text
     + """
 from pathlib import Path
 import json
-from mmgrad_explain.images.reading import open_image
+from mmgrad_explain.images import open_image
 batches, optimizer, log = [(image, text, target, masks)], torch.optim.SGD(model.parameters(), 0.1), print
 reference_features, target_features = torch.rand(2, 8, 24, 24), torch.rand(2, 8, 24, 24)
 pictures, files, texts = [open_image("dog.jpg")] * 2, ["0.jpg", "1.jpg"], ["the red dog", "the left dog"]
@@ -280,7 +280,7 @@ INDENTED = re.compile(r"(?m)^\n {4,}((?:mmgrad-explain|mmgrad\b|python|pip|from|
 AS_TEXT = {
     'pip install "mmgrad-explain[openclip]"': "followed by a call of a model of open_clip's hub",
     "from mmgrad_explain import TwoTowerComposer, explain": "with weights that only the reader has",
-    "from mmgrad_explain.training.objective.objective import GroundedObjective": "with the reader's source and config",
+    "from mmgrad_explain.training import GroundedObjective, GroundedTrainer, training_arguments": "with a config",
 }
 
 
@@ -295,7 +295,7 @@ HELP = [(name, command) for name, parser in PARSERS.items() for command in examp
 MADE_BEFORE = {
     "mmgrad-explain": ["mmgrad-explain index photos/ --gallery mine.db"],
     "mmgrad-explain overlay": [
-        "python -c \"from mmgrad_explain.composers.stand_ins.build import stand_in; stand_in('llava', 'my-llava')\""
+        "python -c \"from mmgrad_explain.composers.stand_ins import stand_in; stand_in('llava', 'my-llava')\""
     ],
     "mmgrad-explain data edits": [
         "mmgrad-explain data edits photos/ --labels labels/ --ignore skin --out clothes/ --count 2000 --seed 1"

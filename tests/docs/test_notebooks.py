@@ -65,7 +65,7 @@ def test_the_page_on_notebooks(tmp_path):
 
 def test_the_page_quotes_what_is_said():
     page = (ROOT / "docs" / "how-to" / "notebooks.md").read_text(encoding="utf-8")
-    source = (ROOT / "src" / "mmgrad_explain" / "attention" / "interactive.py").read_text(encoding="utf-8")
+    source = (ROOT / "src" / "mmgrad_explain" / "explanation" / "sliders.py").read_text(encoding="utf-8")
     quoted = re.findall(r"^- `(interactive\(\)[^`]+)`", page, re.MULTILINE)
     assert len(quoted) == 2
     for message in quoted:

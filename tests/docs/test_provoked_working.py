@@ -24,8 +24,8 @@ from mmgrad_explain.gallery.session import Session
 from mmgrad_explain.grounding import dice_loss, grounding_targets
 from mmgrad_explain.training import optional_packages as needs
 from mmgrad_explain.training.config_file import load_config
-from mmgrad_explain.training.run import build_source
 from mmgrad_explain.training.run_folder import check_folder, write_description
+from mmgrad_explain.training.sources.kinds import build_source
 from mmgrad_explain.training.sources.step_data import Division
 from mmgrad_explain.training.trainer_arguments import check_arguments, training_arguments
 from mmgrad_explain.web.limits import Limits, read_picture, sentences
@@ -86,7 +86,7 @@ def without(module, monkeypatch, call):
 
 def not_installed(monkeypatch):
     monkeypatch.setattr(needs, "find_spec", lambda _: None)
-    needs.need("accelerate", "training")
+    needs.require_package("accelerate", "training")
 
 
 def run_there(changes=(), *, resume=False):
@@ -115,7 +115,7 @@ PROVOKED = {
     "unknown key …: …known: …": lambda m: load_config("tiny", ["stepz=3"]),
     "--set takes KEY=VALUE, for example grounding.weight=0, not …": lambda m: load_config("tiny", ["steps"]),
     "sources.….folder is missing: say where it is, --set sources.….folder=FOLDER": lambda m: build_source(
-        load_config("tiny", ["sources.triplets={}"]), 32
+        load_config("tiny", ["sources.triplets={}"]).sources, 32
     ),
     "… holds …, but no run: a run would write over it; choose another folder, or move it away": lambda m: check_folder(
         load_config("tiny"), holding_a_model(), resume=False

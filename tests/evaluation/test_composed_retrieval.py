@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmgrad_explain.composers.base import Composer, ComposerInputs
-from mmgrad_explain.composers.dual_encoder import TwoTowerOutput
+from mmgrad_explain.composers.outputs import TwoTowerOutput
 from mmgrad_explain.data.cir.formats import read_cir
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.composed_retrieval import METHODS, evaluate_cir
@@ -126,7 +126,7 @@ class Towers(Composer):
 
     def preprocess(self, images, texts, targets=None):
         if self.one_shape and len({image.size for image in images}) > 1:
-            raise InputError("the pictures have different sizes for this model")
+            raise InputError("the images have different sizes for this model")
         ids = torch.tensor([[ord(c) for c in text.ljust(40)] for text in texts])
 
         def pixels(some):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmgrad_explain.attention import MultiModalGradAttention
-from mmgrad_explain.composers.reference.network import ComposedOutput
+from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.data.batches.scenes import scene_batch
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.maps import (

@@ -11,7 +11,7 @@ from mmgrad_explain.evaluation.scenes import evaluate_scenes
 from mmgrad_explain.metrics.map_figures import measure_maps
 from mmgrad_explain.training.held_out import evaluate_batches, inputs_of, sample_maps, trained_kind
 from mmgrad_explain.training.objective.options import GroundingOptions
-from mmgrad_explain.training.sources.base import SceneSource, SceneSourceOptions
+from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 
 SOURCE = SceneSource(32, SceneSourceOptions(pictures=3, edits=3))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmgrad_explain.data.scenes.build import build_scenes
-from mmgrad_explain.data.scenes.files import SceneSetOptions
+from mmgrad_explain.data.scenes.set_options import SceneSetOptions
 from mmgrad_explain.evaluation.triplet_inputs import folder_triplets
 from mmgrad_explain.evaluation.triplets import _open_images
 from mmgrad_explain.training.sources.triplets import TripletSource, TripletSourceOptions

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.layouts.detection import infer_layout as infer_layout
     from mmgrad_explain.attention.layouts.layout import Cells as Cells
     from mmgrad_explain.attention.layouts.layout import Layout as Layout
+    from mmgrad_explain.attention.layouts.layout import describe_layout as describe_layout
     from mmgrad_explain.attention.layouts.layout import to_grid as to_grid
     from mmgrad_explain.attention.mmgrad import MMGrad as MMGrad
     from mmgrad_explain.attention.mmgrad import MultiModalGradAttention as MultiModalGradAttention

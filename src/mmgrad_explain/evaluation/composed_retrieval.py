@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmgrad_explain.attention.undisturbed import undisturbed
-from mmgrad_explain.composers.dual_encoder import TwoTowerOutput
 from mmgrad_explain.composers.embedding import pictures_alone, prepared, run
+from mmgrad_explain.composers.outputs import check_parts, text_alone
 from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.submission import has_server, make_submissions, submission_files
@@ -178,9 +178,11 @@ class _Embedder:
             for inputs in prepared(self.composer, [self._open(query.reference) for query in batch], texts):
                 notices.update(dict.fromkeys(texts_of(inputs.notices)))
                 output = run(self.composer, inputs.tensors)
+                check_parts(output, ("embedding",), "to be evaluated")
                 composed.append(output.embedding)
-                if isinstance(output, TwoTowerOutput):
-                    worded.append(output.text)
+                alone = text_alone(output)
+                if alone is not None:
+                    worded.append(alone)
             if len(worded) < len(composed):
                 grey = [Image.new("RGB", (64, 64), _GREY)] * len(batch)
                 worded += [

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
 from mmgrad_explain.attention.scores.embedding import ensure_score
 from mmgrad_explain.attention.undisturbed import undisturbed
-from mmgrad_explain.composers.reference.network import ComposedOutput, reference_alone
+from mmgrad_explain.composers.outputs import ComposedOutput, reference_alone
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class MapKind:
 
 
 def default_kind(composer: Composer) -> MapKind:
-    """Give the score and the weighting that a composer uses by default."""
-    return MapKind(composer.default_score or "shift", str(getattr(composer, "default_weighting", "gradcam")))
+    """The score and weighting a composer uses by itself."""
+    return MapKind(composer.default_score or "shift", composer.default_weighting)
 
 
 def image_only(output: ComposedOutput) -> Tensor:

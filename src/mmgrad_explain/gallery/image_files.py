@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 from mmgrad_explain._system.reading import reading
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery.store import LONGEST_PATH, Entry
+from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
 
 _LARGEST = 2**30  # bytes of a file that is read whole
 
@@ -98,7 +97,7 @@ def _walk(root: str, found: FoundImages) -> list[str]:
             path = here / name
             if name.startswith("."):  # thumbnails of a system, and what macOS writes beside a file (._photo.jpg)
                 found.hidden += 1
-            elif path.suffix.lower() not in SUFFIXES:
+            elif path.suffix.lower() not in IMAGE_SUFFIXES:
                 found.others += 1
             elif (why := _unusable(path)) is not None:
                 found.problems[_printable(str(path))] = why

@@ -11,7 +11,8 @@ from PIL import Image
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.notebook import below, fine, lines, png_bytes, side_by_side, tile
-from mmgrad_explain.images.overlay import blend, panel
+from mmgrad_explain.images.overlay import blend
+from mmgrad_explain.images.panels import panel
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.notes import Note, join_notes
 

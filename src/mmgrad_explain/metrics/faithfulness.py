@@ -26,6 +26,7 @@ ImageScore: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 ``index`` holds the sample of the batch that each image was made from, so that each is paired with its own text."""
 
 FILLS = ("blur", "mean", "zero")
+"""What deleted places can become, by name; :func:`deletion_insertion` explains them."""
 
 
 # ------------------------------------------------------------------------------------------ deletion and insertion

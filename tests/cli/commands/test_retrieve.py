@@ -44,7 +44,8 @@ def test_retrieve(run, made, pictures, tmp_path, tiny_folder):
     assert f"{pictures}/4.png (gone)" in out
     assert "note: the gallery has no more than 4 images to list" in out
     assert "sheet:" not in out
-    assert retrieve._sheet(argparse.Namespace(out=None, overwrite=True), "x/0.png", "名").name == "0_hits.png"
+    options = argparse.Namespace(out=None, overwrite=True)
+    assert retrieve._plan_sheet(options, "x/0.png", "名").path.name == "0_hits.png"
 
 
 def test_json_and_a_named_sheet(run, made, tmp_path):

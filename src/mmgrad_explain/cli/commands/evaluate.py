@@ -7,9 +7,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.cli.output_paths import saying_beside
+from mmgrad_explain._system.progress import Bar
+from mmgrad_explain.cli.output_files import print_beside
 from mmgrad_explain.cli.printing import Table, show
-from mmgrad_explain.cli.progress import Steps
 from mmgrad_explain.cli.streams import write_json
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.metrics.protocols import ASPECT_FIGURE, GALLERIES, PROTOCOLS
@@ -109,11 +109,11 @@ def run(options: argparse.Namespace) -> int:
     for file in [*files, *filter(None, [options.out])]:
         check_writable(file, overwrite=options.overwrite)
     device = usable_device(options.device)
-    with Steps() as steps:
+    with Bar() as bar:
         found = evaluate_cir(
             load_composer(options.model).to(device), data, soft=options.soft, gallery=options.gallery,
             exclude_reference=options.exclude, batch=options.batch, submit=options.submission is not None,
-            progress=steps,
+            progress=bar.show,
         )  # fmt: skip
     for file in files:
         write_submission(found.submissions[file.name], file, overwrite=options.overwrite)
@@ -121,7 +121,7 @@ def run(options: argparse.Namespace) -> int:
     if options.out is not None:
         with atomic_file(options.out, overwrite=options.overwrite) as stream:
             stream.write(json.dumps(report, indent=2, ensure_ascii=False).encode() + b"\n")
-    with saying_beside([options.out]):
+    with print_beside([options.out]):
         if options.json:
             write_json(report)
         else:

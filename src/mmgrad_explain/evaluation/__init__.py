@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.evaluation.composed_retrieval import evaluate_cir as evaluate_cir
     from mmgrad_explain.evaluation.faithfulness import Faithfulness as Faithfulness
     from mmgrad_explain.evaluation.faithfulness import measure_faithfulness as measure_faithfulness
+    from mmgrad_explain.evaluation.figures import TripletFigures as TripletFigures
     from mmgrad_explain.evaluation.maps import IMAGE_ONLY as IMAGE_ONLY
     from mmgrad_explain.evaluation.maps import MapKind as MapKind
     from mmgrad_explain.evaluation.maps import default_kind as default_kind
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.evaluation.triplet_inputs import PhotoTriplet as PhotoTriplet
     from mmgrad_explain.evaluation.triplet_inputs import batch_triplets as batch_triplets
     from mmgrad_explain.evaluation.triplet_inputs import folder_triplets as folder_triplets
-    from mmgrad_explain.evaluation.triplets import TripletFigures as TripletFigures
     from mmgrad_explain.evaluation.triplets import evaluate_triplets as evaluate_triplets
     from mmgrad_explain.evaluation.triplets import floor_figures as floor_figures
     from mmgrad_explain.evaluation.triplets import triplet_faithfulness as triplet_faithfulness

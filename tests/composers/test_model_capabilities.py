@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmgrad_explain.training.sources.base import SceneSource, SceneSourceOptions
 from PIL import Image
 from torch import nn
 
@@ -21,6 +20,7 @@ from mmgrad_explain.data.batches.batch import encode
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.objective.objective import GroundedObjective
 from mmgrad_explain.training.objective.options import ObjectiveOptions
+from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 
 HOW_TO = re.escape('see the how-to "A model of your own"')
 

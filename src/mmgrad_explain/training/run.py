@@ -117,7 +117,7 @@ def _model_and_data(config: TrainingConfig) -> tuple[Composer, Source, Source]:
     source = None if size is None else build(size)
     composer = starting_composer(config.model, () if source is None else source.vocabulary)
     check_trainable(composer)
-    size = int(composer.processor.image_size)  # type: ignore[union-attr, arg-type]
+    size = int(composer.processor.image_size)
     return composer, build(size) if source is None else source, build(size, held_out=True)
 
 

@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-
 @dataclass(frozen=True)
 class CombinerConfig:
     """Sizes of :class:`Combiner`.

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 COLLECTION = "mmgrad_gallery"
+"""The name of a gallery at its address, unless another is given."""
 INDEXES = ("flat", "hnsw")
-"""``flat`` compares with every vector, which is exact; ``hnsw`` searches a graph, approximately."""
+"""How to search a gallery: ``flat`` compares with every vector, exactly; ``hnsw`` searches a graph, approximately."""
 LONGEST_PATH = 4096  # bytes
 MOST_HITS = 16_384
 """The most hits that Milvus gives for one query."""

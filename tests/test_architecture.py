@@ -38,7 +38,6 @@ KNOWN_CIRCLES = [
     },
     {"gallery.contact_sheet", "gallery.gallery"},
     {"training.objective.objective", "training.objective.terms"},
-    {"web.answers", "web.snippet"},
 ]  # fmt: skip
 
 

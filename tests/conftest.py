@@ -85,13 +85,14 @@ def tiny_folder(tmp_path_factory, tiny_processor, tiny_config):
 
     from safetensors.torch import save_file
 
-    from mmgrad_explain.composers.reference.build import MODEL_TYPE, PREFIX, build_network
+    from mmgrad_explain.composers.model_types import REFERENCE
+    from mmgrad_explain.composers.reference.build import PREFIX, build_network
 
     folder = tmp_path_factory.mktemp("tiny")
     torch.manual_seed(0)
     network = build_network(tiny_config)
     save_file({PREFIX + key: value for key, value in network.state_dict().items()}, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps({"model_type": MODEL_TYPE, **asdict(tiny_config)}))
+    (folder / "config.json").write_text(json.dumps({"model_type": REFERENCE, **asdict(tiny_config)}))
     tiny_processor.save_pretrained(folder)
     return folder
 

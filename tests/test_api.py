@@ -11,7 +11,8 @@ from PIL import Image
 
 from mmgrad_explain import InputError, MMGrad, MMGradWarning, explain, load_composer, phrase_maps
 from mmgrad_explain._system.devices import usable_device
-from mmgrad_explain.composers.familiarity import describe_pictures, fit
+from mmgrad_explain.composers.familiar_images import describe_pictures
+from mmgrad_explain.composers.familiarity import fit
 from mmgrad_explain.data.scenes.scene import scenes
 
 pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
@@ -331,7 +332,7 @@ def test_phrases_light_regions_of_their_own(picture, tiny, same_maps):
     assert phrase_maps(picture, "remove it", model=tiny).spans == ()
     with pytest.raises(TypeError, match="text must be one sentence as a string, got list"):
         phrase_maps(picture, [sentence], model=tiny)
-    with pytest.raises(InputError, match="does not know its picture"):
+    with pytest.raises(InputError, match="does not know its image"):
         replace(maps, explanation=replace(maps.explanation, images=None)).overlay()
 
 

@@ -26,20 +26,8 @@ FLOORS = [
 ]
 """From the ground up. What stands on one floor does not know one another."""
 KNOWN_CIRCLES = [
-    {"composers.base", "composers.familiarity"},
-    {"composers.load", "composers.peft_folders"},
-    {"composers.huggingface.composers", "composers.huggingface.matching"},
-    {
-        f"explanation.{name}"
-        for name in (
-            "bright_places", "drawing", "notebook", "phrases", "placement", "plain_words", "result", "saving", "sides",
-            "sliders",
-        )
-    },
-    {"gallery.contact_sheet", "gallery.gallery"},
-    {"training.objective.objective", "training.objective.terms"},
     {"web.answers", "web.snippet"},
-]  # fmt: skip
+]
 
 
 def modules(root):

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from mmgrad_explain import explain
-from mmgrad_explain.composers.familiarity import describe_pictures, fit
-from mmgrad_explain.gallery.contact_sheet import RetrievalMaps
-from mmgrad_explain.gallery.gallery import Retrieval
+from mmgrad_explain.composers.familiar_images import describe_pictures
+from mmgrad_explain.composers.familiarity import fit
+from mmgrad_explain.gallery.results import Retrieval, RetrievalMaps
 from mmgrad_explain.notes import Note, join_notes
 from mmgrad_explain.web.answers import Question, answer
 from mmgrad_explain.web.models import Models

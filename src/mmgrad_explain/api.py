@@ -12,10 +12,10 @@ from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
 from mmgrad_explain.attention.several_scores import explain_each
 from mmgrad_explain.attention.words import pieces_of_text
 from mmgrad_explain.composers.bundled import choose_bundled
-from mmgrad_explain.composers.familiarity import unfamiliar, watched
+from mmgrad_explain.composers.familiar_images import unfamiliar, watched
 from mmgrad_explain.composers.generative.answer_parts import place_of_part
-from mmgrad_explain.composers.generative.composer import GenerativeComposer
 from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.phrases import PhraseMaps, check_spans, split_phrases
 from mmgrad_explain.images.reading import open_image
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.words import Pieces
     from mmgrad_explain.composers.base import Composer, ComposerInputs
     from mmgrad_explain.composers.generative.answer_parts import Parts
+    from mmgrad_explain.composers.model_capabilities import Capabilities
     from mmgrad_explain.explanation.result import Explanation
 
 T = TypeVar("T")
@@ -103,16 +104,17 @@ def explain(
         choice = choose_bundled(images, texts)
         model, why = choice.composer, choice.why
     composer = load_composer(model, processor)
+    can = capabilities(composer)
     one = len(texts) > 1 and targets is None and all(picture is images[0] for picture in images)
     rows = list(range(count))  # which picture and text a sample is of
     with _on_device(composer, device) as place:
-        namer = _namer(composer, texts) if words else None
+        namer = _namer(can.need_tokenizer(), texts) if words else None
         mmgrad = MultiModalGradAttention(composer, layer, score, weighting, words=namer, words_layer=words_layer)
         with watched(composer) as seen:
-            if one and answer is None and mmgrad.layer_names and _in_stages(composer):
+            if one and answer is None and mmgrad.layer_names and can.takes_many_texts:
                 explanation = mmgrad.texts(images[0], texts)
             else:
-                inputs = _prepare(composer, images, texts, targets, answer, answer_part)
+                inputs = _prepare(can, images, texts, targets, answer, answer_part)
                 tensors = {name: tensor.to(place) for name, tensor in inputs.tensors.items()}
                 if inputs.parts is None:
                     explanation = mmgrad(**tensors)
@@ -220,7 +222,7 @@ def answer_maps(
 
 
 def _prepare(
-    composer: Composer,
+    can: Capabilities,
     images: list[Image.Image],
     texts: list[str],
     targets: list[Image.Image] | None,
@@ -228,16 +230,16 @@ def _prepare(
     part: Parts,
 ) -> ComposerInputs:
     """Pictures, texts and answers to tensors."""
-    if isinstance(composer, GenerativeComposer):
+    if can.answers is not None:
         answers = (
             None
             if answer is None
             else _spread("answer", [answer] if isinstance(answer, str) else list(answer), len(images))
         )
-        return composer.preprocess(images, texts, targets, answers=answers, answer_part=part)
+        return can.answers.preprocess(images, texts, targets, answers=answers, answer_part=part)
     if answer is not None or part is not None:
-        raise InputError(f"answer: {composer.name} does not answer in words: leave answer and answer_part out")
-    return composer.preprocess(images, texts, targets)
+        raise InputError(f"answer: {can.composer.name} does not answer in words: leave answer and answer_part out")
+    return can.composer.preprocess(images, texts, targets)
 
 
 def _notes_of_pictures(pictures: list[Image.Image], before: str = "") -> Iterator[Note]:
@@ -247,19 +249,8 @@ def _notes_of_pictures(pictures: list[Image.Image], before: str = "") -> Iterato
             yield replace(note, text=before + note.text, samples=(index,))
 
 
-def _in_stages(composer: Composer) -> bool:
-    """Whether pictures and texts can be made tensors of, and encoded, by themselves."""
-    processor = getattr(composer, "processor", None)
-    own = all(hasattr(composer, name) for name in ("encode_image", "encode_text", "compose"))
-    return own and hasattr(processor, "encode_images") and hasattr(processor, "encode_texts")
-
-
-def _namer(composer: Composer, texts: Sequence[str]) -> Callable[[list[list[int]], list[list[int]]], list[Pieces]]:
-    """What says which tokens each word of the texts became."""
-    processor = getattr(composer, "processor", None)
-    tokenizer = getattr(processor, "tokenizer", None) or getattr(composer, "tokenizer", None)
-    if tokenizer is None:
-        raise InputError(f"words: {type(composer).__name__} has no processor.tokenizer that would tell words apart")
+def _namer(tokenizer: Any, texts: Sequence[str]) -> Callable[[list[list[int]], list[list[int]]], list[Pieces]]:
+    """Return what names the tokens of each word of the texts."""
 
     def name(ids: list[list[int]], kept: list[list[int]]) -> list[Pieces]:
         return [pieces_of_text(tokenizer, *one) for one in zip(texts, ids, kept, strict=True)]

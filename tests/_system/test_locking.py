@@ -18,8 +18,8 @@ from mmgrad_explain._system.locking import locked
 with locked(pathlib.Path(sys.argv[1])):
     child = os.fork()
     if not child:
+        print(os.getpid(), flush=True)
         time.sleep(60)
-    print(child, flush=True)
     sys.stdin.read()
     os.kill(os.getpid(), signal.SIGKILL)
 """

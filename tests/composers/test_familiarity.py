@@ -4,20 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from PIL import Image
 
+from mmgrad_explain.composers.familiar_images import PIXELS
 from mmgrad_explain.composers.familiarity import (
     FILE,
-    PIXELS,
     Familiarity,
     area_under_curve,
     describe,
-    describe_pictures,
     fit,
-    layers_seen,
-    strangeness_of,
-    unfamiliar,
-    watched,
 )
 from mmgrad_explain.composers.pixel_statistics import pixel_statistics
 from mmgrad_explain.errors import InputError
@@ -127,49 +121,6 @@ def test_too_few_pictures():
         InputError, match=r"low: 50 and 50 pictures are too few for a rate of 0\.01: at least 2 and 100"
     ):
         fit({"low": (some, some)}, *WORDS)
-
-
-def learn(composer, picture):
-    """Make a picture all that a model was trained on."""
-    near = describe_pictures(composer, [picture], composer.described_layers)
-    near = near + 1e-2 * torch.randn(200, near.shape[1], generator=torch.Generator().manual_seed(0))
-    composer.familiarity = fit({"one": (near[:100], near[100:])}, composer.described_layers, *WORDS[1:])
-
-
-def test_a_composer_is_watched_without_another_forward(tiny, picture):
-    inputs = tiny.preprocess([picture], ["make it red"], [picture]).tensors
-    with watched(tiny) as seen:
-        tiny(**inputs)
-    assert seen == {}  # nothing is known
-    assert unfamiliar(tiny, seen) is None
-    learn(tiny, picture)
-    calls = []
-    handle = tiny.network.visual.register_forward_hook(lambda *_: calls.append(1))
-    black = tiny.preprocess([Image.new("RGB", (60, 40))], ["make it red"], [picture]).tensors
-    for tensors, says in ((inputs, False), (black, True)):
-        with watched(tiny) as seen:
-            tiny(**tensors)
-        assert list(seen) == [PIXELS, *tiny.described_layers]
-        assert not any(one.requires_grad for one in seen.values())
-        assert bool(unfamiliar(tiny, seen)) is says  # of the reference, not of the target
-    assert len(calls) == 4
-    handle.remove()
-    assert not tiny.network.visual.conv1._forward_hooks
-    assert not tiny.network.visual.conv1._forward_pre_hooks
-
-
-def test_strangeness_of_pictures(tiny, picture):
-    assert strangeness_of(tiny, [picture]).tolist() == [float("inf")]  # its folder does not say
-    learn(tiny, picture)
-    same, black = strangeness_of(tiny, [picture, Image.new("RGB", (60, 40))]).tolist()
-    assert same < 1 < black
-    assert strangeness_of(tiny, []).shape == (0,)
-
-
-def test_hooks_go_where_a_forward_fails(tiny):
-    with pytest.raises(ZeroDivisionError), layers_seen(tiny, tiny.described_layers):
-        raise ZeroDivisionError
-    assert not any(module._forward_hooks for module in tiny.modules())
 
 
 def test_area_under_the_curve():

@@ -17,7 +17,7 @@ from mmgrad_explain.composers.fusion.composer import FusionComposer
 from mmgrad_explain.composers.fusion.processor import FusionProcessor
 from mmgrad_explain.composers.fusion.registry import METHODS
 from mmgrad_explain.composers.load import load_composer
-from mmgrad_explain.composers.stages import check_trainable
+from mmgrad_explain.composers.model_capabilities import check_trainable
 from mmgrad_explain.data.batches.batch import encode
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.maps import MapKind, embeddings
@@ -27,7 +27,7 @@ from mmgrad_explain.training.held_out import evaluate_batches, inputs_of
 from mmgrad_explain.training.objective.objective import GroundedObjective
 from mmgrad_explain.training.objective.options import GroundingOptions, ObjectiveOptions
 from mmgrad_explain.training.run import train
-from mmgrad_explain.training.sources.base import SceneSource, SceneSourceOptions
+from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 
 WORDS = ["<pad>", "<start>", "make", "remove", "the", "it", "red", "left", "right", "a", "photo", "of", "that", "<end>"]
 OPTIONS = {"cross-attention": {"heads": 2}, "qformer": {"heads": 2, "queries": 4}}
@@ -223,7 +223,7 @@ def test_pictures_of_no_one_size_are_not_trained_on(folder, tmp_path):
     composer.processor.image_processor.do_center_crop = False
     FusionComposer.from_tower(composer, "combiner", width=16).save_pretrained(tmp_path / "start")
     config = config_from({"device": "cpu", "model": {"path": str(tmp_path / "start")}, "sources": {"scenes": {}}})
-    message = r"FusionComposer cannot be trained: it has no processor.image_size \(one square for all pictures\)$"
+    message = r"FusionComposer cannot be trained: it has no processor.image_size \(one square for all pictures\);"
     with pytest.raises(InputError, match=message):
         train(config, tmp_path / "run")
 

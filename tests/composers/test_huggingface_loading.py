@@ -30,7 +30,7 @@ from transformers.utils import logging
 from mmgrad_explain.cli.main import main
 from mmgrad_explain.composers.clip.composer import ClipComposer
 from mmgrad_explain.composers.dual_encoder import unit_features
-from mmgrad_explain.composers.huggingface import files as huggingface_files
+from mmgrad_explain.composers.huggingface import loading
 from mmgrad_explain.composers.huggingface.processor import HuggingFaceProcessor
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError
@@ -165,7 +165,7 @@ def test_a_processor_that_does_something_else(picture):
         def __call__(self, images, return_tensors):
             return {"pixel_values": torch.zeros(1, 3, 9, 8)}
 
-    with pytest.raises(InputError, match="gives pictures of 9 x 8 pixels where its settings say 8 x 8"):
+    with pytest.raises(InputError, match="gives images of 9 x 8 pixels, its settings give 8 x 8"):
         HuggingFaceProcessor(Own(), word_tokenizer(pad_token="<pad>"), 8).encode_images([picture])
 
 
@@ -269,20 +269,20 @@ def test_one_weight_is_missing(folder):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"model_type": "bert"}, "model is a 'bert' model: supported types are 'clip', .*'blip', 'blip-2', 'vilt'"),
+        ({"model_type": "bert"}, "model is a 'bert' model: supported types are 'align', 'blip', 'blip-2', .*'vilt'$"),
         (
             {"model_type": "clip_vision_model"},
             "a 'clip_vision_model' model, a vision tower without its text tower: supp",
         ),
         ({"model_type": "siglip_text_model"}, "a 'siglip_text_model' model, a text tower without its vision tower: su"),
-        ({"model_type": "owlv2"}, "a 'owlv2' model, which finds boxes and has no score of a whole picture and text: "),
+        ({"model_type": "owlv2"}, "a 'owlv2' model, which finds boxes and has no score of a whole image and text: "),
         (
             {"model_type": "blip-2", "architectures": ["Blip2ForConditionalGeneration"]},
             "which has no image-text matching head: use a Blip2ForImageTextRetrieval, such as Salesforce/blip2-itm-vit",
         ),
         (
             {"model_type": "vilt", "architectures": ["ViltForQuestionAnswering"]},
-            "which does not say how well picture and text match: use a ViltForImageAndTextRetrieval, such as dandelin",
+            "which does not say how well image and text match: use a ViltForImageAndTextRetrieval, such as dandelin",
         ),
         (
             {"model_type": "blip", "architectures": ["BlipForQuestionAnswering"]},
@@ -304,7 +304,7 @@ def test_files_that_are_missing_or_damaged(folder):
     with pytest.raises(InputError, match=r"has no tokenizer: it needs one of tokenizer\.json, vocab\.json"):
         load_composer(folder)
     (folder / "preprocessor_config.json").unlink()
-    with pytest.raises(InputError, match=r"says nothing about pictures: it needs preprocessor_config\.json"):
+    with pytest.raises(InputError, match=r"has no image processor: it needs preprocessor_config\.json"):
         load_composer(folder)
 
 
@@ -333,11 +333,11 @@ def test_features_of_transformers_4():
 
 def test_bars_are_put_back():
     logging.disable_progress_bar()
-    with huggingface_files.silent():
+    with loading.silent():
         pass
     assert not logging.is_progress_bar_enabled()
     logging.enable_progress_bar()
-    with huggingface_files.silent():
+    with loading.silent():
         assert not logging.is_progress_bar_enabled()
     assert logging.is_progress_bar_enabled()
 

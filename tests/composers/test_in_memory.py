@@ -324,8 +324,8 @@ def test_what_open_clip_needs(picture):
         (evaluation, "the tokenizer is missing"),
         (words, "the transform is missing"),
         ((words, evaluation, training), "got 3 things"),
-        ((training, words), "the transform has RandomResizedCrop, and where it puts a picture cannot be undone"),
-        ((transforms.ToTensor(), words), "gives pictures of no one size"),
+        ((training, words), "the transform has RandomResizedCrop, and where it puts an image cannot be undone"),
+        ((transforms.ToTensor(), words), "gives images of no one size"),
         ((evaluation, open_clip.SimpleTokenizer()), "gives 77 tokens, the model takes 12: take the model's own"),
         ((image_transform_v2(PreprocessCfg(size=64), is_train=False), words), r"64 x 64 .*the model takes 32 x 32"),
     ):
@@ -435,7 +435,7 @@ def test_a_folder_of_sentence_transformers(folders, picture, tmp_path):
     for content, match in (
         ([{**module, "type": "sentence_transformers.models.Transformer"}], "with Transformer: of these a single CLIP"),
         ([module, {**module, "type": "sentence_transformers.models.Dense"}], "with CLIPModel, Dense: of these"),
-        ([{**module, "path": "../elsewhere"}], r"names a folder outside of its own: \.\./elsewhere"),
+        ([{**module, "path": "../elsewhere"}], r"names a folder outside its own: \.\./elsewhere"),
         ({"0": 1}, "modules.json cannot be read"),
     ):
         modules.write_text(json.dumps(content))

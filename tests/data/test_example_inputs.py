@@ -36,5 +36,5 @@ def test_a_model_elsewhere(tiny, monkeypatch):
 def test_an_answer(tmp_path):
     composer = load_composer(stand_in("llava", tmp_path / "llava"))
     assert (composer(**example_inputs(composer)).labels >= 0).any()
-    with pytest.raises(InputError, match="takes no target picture"):
+    with pytest.raises(InputError, match="takes no target image"):
         example_inputs(composer, target=True)

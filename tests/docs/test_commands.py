@@ -63,7 +63,7 @@ PRELUDES = {
     "docs/performance.md": TOY
     + """
 from mmgrad_explain.images import open_image
-pictures = [open_image("dog.jpg"), open_image("photo.jpg")]
+images = [open_image("dog.jpg"), open_image("photo.jpg")]
 class Towers(torch.nn.Module):
     def __init__(self):
         super().__init__()

@@ -24,8 +24,8 @@ from mmgrad_explain.gallery.session import Session
 from mmgrad_explain.grounding import dice_loss, grounding_targets
 from mmgrad_explain.training import optional_packages as needs
 from mmgrad_explain.training.config_file import load_config
-from mmgrad_explain.training.run import build_source
 from mmgrad_explain.training.run_folder import check_folder, write_description
+from mmgrad_explain.training.sources.kinds import build_source
 from mmgrad_explain.training.sources.step_data import Division
 from mmgrad_explain.training.trainer_arguments import check_arguments, training_arguments
 from mmgrad_explain.web.limits import Limits, read_picture, sentences
@@ -86,7 +86,7 @@ def without(module, monkeypatch, call):
 
 def not_installed(monkeypatch):
     monkeypatch.setattr(needs, "find_spec", lambda _: None)
-    needs.need("accelerate", "training")
+    needs.require_package("accelerate", "training")
 
 
 def run_there(changes=(), *, resume=False):
@@ -115,7 +115,7 @@ PROVOKED = {
     "unknown key …: …known: …": lambda m: load_config("tiny", ["stepz=3"]),
     "--set takes KEY=VALUE, for example grounding.weight=0, not …": lambda m: load_config("tiny", ["steps"]),
     "sources.….folder is missing: say where it is, --set sources.….folder=FOLDER": lambda m: build_source(
-        load_config("tiny", ["sources.triplets={}"]), 32
+        load_config("tiny", ["sources.triplets={}"]).sources, 32
     ),
     "… holds …, but no run: a run would write over it; choose another folder, or move it away": lambda m: check_folder(
         load_config("tiny"), holding_a_model(), resume=False
@@ -156,7 +156,7 @@ PROVOKED = {
     ),
     "there is no gallery at …: make it first, mmgrad-explain index FOLDER --gallery …": lambda m: Gallery("mine.db"),
     "gallery … must be a path that ends in .db, or an address such as http://host:19530": lambda m: Gallery("mine"),
-    "gallery … is new and empty: index folders, by whose pictures a model is chosen, or name a model (…)": lambda m: (
+    "gallery … is new and empty: index folders, whose images choose a model, or name a model (…)": lambda m: (
         Gallery("mine.db", create=True).composer
     ),
     "model: the pictures do not tell which bundled model to take (of … looked at, …): name one (model=, or --model on "
@@ -164,7 +164,7 @@ PROVOKED = {
     "text …: model … …: use words that it knows (… ...), or …": lambda m: check_understood(
         load_composer("reference"), "remove the zeppelin", "take another"
     ),
-    "there is no session …: begin one with a picture, retrieve IMAGE TEXT --session …": lambda m: Session.load("s"),
+    "there is no session …: begin one with an image, retrieve IMAGE TEXT --session …": lambda m: Session.load("s"),
     "there is no hit …: the last turn found …": lambda m: Session("mine.db", "pictures", "abc").hit(3),
     # the page and the command line
     "the page has no model …: choose one of …": lambda m: Models().name_for("/etc", [], ["make it red"]),

@@ -172,16 +172,16 @@ class TestBoxes:
             (
                 [[(10, 10, 40, 40)]],
                 {},
-                r"boxes: sample 0 reaches outside the picture \(10 to 40, in fractions .*'pixel'",
+                r"boxes: sample 0 reaches outside the image \(10 to 40, in fractions .*'pixel'",
             ),
-            ([None, [(0.5, 0.2, 0.4, 0.3)]], {}, "boxes: sample 1 holds a box with nothing in the picture"),
-            ([[(30, 0, 40, 9)]], {"units": "pixel", "image_size": (9, 20)}, "nothing in the picture"),
+            ([None, [(0.5, 0.2, 0.4, 0.3)]], {}, "boxes: sample 1 holds a box with nothing in the image"),
+            ([[(30, 0, 40, 9)]], {"units": "pixel", "image_size": (9, 20)}, "nothing in the image"),
             ([[(0, 0, 1)]], {}, r"boxes: sample 0 must be rows of \(x0, y0, x1, y1\), got shape \(1, 3\)"),
             ([[(0, 0, 1), (0, 0, 1, 1)]], {}, r"boxes: sample 0 must be rows of \(x0, y0, x1, y1\): expected sequence"),
             ([["left"]], {}, r"boxes: sample 0 must be rows of \(x0, y0, x1, y1\): "),
             ([[(0, 0, 1, math.nan)]], {}, "boxes: sample 0 holds values that are not finite"),
             ([None], {"units": "cells"}, "units must be 'fraction' or 'pixel', not 'cells'"),
-            ([None], {"units": "pixel"}, r"image_size: boxes and points in pixels need the pictures' size \(H, W\)"),
+            ([None], {"units": "pixel"}, r"image_size: boxes and points in pixels need the images' size \(H, W\)"),
             ([None], {"units": "pixel", "image_size": [(9, 9), (9, 9)]}, "or 1 of these, one a sample"),
             ([None], {"units": "pixel", "image_size": (9, 0)}, r"image_size must be \(H, W\) in pixels"),
         ],
@@ -211,11 +211,11 @@ class TestPoints:
     @pytest.mark.parametrize(
         ("points", "options", "message"),
         [
-            ([[(3.0, 0.5)]], {}, "points: sample 0 reaches outside the picture"),
+            ([[(3.0, 0.5)]], {}, "points: sample 0 reaches outside the image"),
             (
                 [[(50, 5)]],
                 {"units": "pixel", "image_size": (20, 40)},
-                "points: sample 0 holds a point outside the picture",
+                "points: sample 0 holds a point outside the image",
             ),
             ([[(0.5, 0.5, 0.5)]], {}, r"points: sample 0 must be rows of \(x, y\)"),
             ([None], {"point_sigma": -1.0}, r"point_sigma must be 0 \(the cell\) or above, in cells; got -1"),
@@ -277,5 +277,5 @@ class TestPartners:
         assert partners[:, 0].tolist() == [[0, 1, 0, 1], [1, 0, 0, 1], [0, 0, 0, 0], [1, 1, 0, 0]]
 
     def test_shapes(self):
-        with pytest.raises(InputError, match=r"groups must have shape \(2,\), one picture a sample, not \(3,\)"):
+        with pytest.raises(InputError, match=r"groups must have shape \(2,\), one image a sample, not \(3,\)"):
             partner_masks(torch.zeros(2, 2, 2), torch.zeros(3))

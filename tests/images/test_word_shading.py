@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.word_shading import _ink, add_words, shade, word_strip
+from mmgrad_explain.images.word_shading import add_words, ink_on, shade, word_strip
 
 
 def colours(picture):
@@ -30,7 +30,7 @@ def test_letters_stand_out(value):
         c = np.asarray(colour) / 255
         return float(np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722))
 
-    ground, ink = luminance(shade(value)), _ink(shade(value))
+    ground, ink = luminance(shade(value)), ink_on(shade(value))
     letters = luminance([int(ink[i : i + 2], 16) for i in (1, 3, 5)])
     high, low = max(ground, letters), min(ground, letters)
     assert (high + 0.05) / (low + 0.05) >= 4.5

@@ -95,12 +95,10 @@ def triplet_folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def micro():
-    """Options of the shortest run."""
-    from mmgrad_explain.training.config_file import config_from
-
-    sizes = {
+@pytest.fixture(scope="session")
+def small_sizes():
+    """Sizes of the smallest reference network."""
+    return {
         "image_size": 32,
         "text_width": 16,
         "text_layers": 1,
@@ -109,6 +107,12 @@ def micro():
         "embed_dim": 8,
         "backbone_options": {"layers": [1, 1, 1, 1], "channels": [8, 16, 16, 16], "stem_width": 8, "groups": 2},
     }
+
+
+@pytest.fixture(scope="session")
+def micro(small_sizes):
+    """Options of the shortest run."""
+    from mmgrad_explain.training.config_file import config_from
 
     def make(**changes):
         values = {
@@ -119,7 +123,7 @@ def micro():
             "tensorboard": False,
             "precision": "float32",
             "device": "cpu",
-            "model": {"sizes": sizes},
+            "model": {"sizes": small_sizes},
             "sources": {"scenes": {"pictures": 3, "edits": 2}},
             "optimizer": {"warmup": 1},
             "grounding": {"warm_start": 0.25},

@@ -10,7 +10,8 @@ import pytest
 
 from mmgrad_explain.composers.stand_ins.build import stand_in
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.gallery.gallery import Gallery, Hit
+from mmgrad_explain.gallery.gallery import Gallery
+from mmgrad_explain.gallery.results import Hit
 from mmgrad_explain.web.examples import examples, write_pictures
 from mmgrad_explain.web.limits import Limits
 from mmgrad_explain.web.models import Models

@@ -17,7 +17,7 @@ from mmgrad_explain.explanation.words import Word
 from mmgrad_explain.images.overlay import blend, colorize
 from mmgrad_explain.images.placement import fit
 from mmgrad_explain.notes import Note
-from mmgrad_explain.web.viewer import COLORMAPS, payload, tile, viewer
+from mmgrad_explain.web.viewer import CHOICES, payload, tile, viewer
 
 EVIL = "<script>window.broken = 1</script><img src=x onerror='window.broken = 2'>"
 SNIPPET = 'print("a < b & c")\n'
@@ -125,7 +125,7 @@ class TestTile:
 class TestPayload:
     def test_tables_are_those_of_colorize(self):
         packed = json.loads(json.dumps(payload([], data={"a": 1}, snippet="pass", colormap="magma")))
-        assert list(packed["tables"]) == ["magma", *COLORMAPS]
+        assert list(packed["tables"]) == ["magma", *CHOICES]
         for name, table in packed["tables"].items():
             colours = np.frombuffer(base64.b64decode(table), np.uint8).reshape(256, 3)
             assert np.array_equal(colours, colorize(np.arange(256, dtype=np.uint8)[None], name)[0])

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmgrad_explain.attention.attributes import layout_method
 from mmgrad_explain.attention.capture import Capture, Record
 from mmgrad_explain.attention.layouts.detection import infer_layout
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout, ensure_layout, placed, to_grid
@@ -206,10 +207,11 @@ def own_layout(seen: Capture, name: str) -> AnyLayout | None:
     Raises:
         InputError: it cannot say.
     """
-    if not hasattr(seen.root, "layout_for") or seen.arguments is None:
+    say = layout_method(seen.root)
+    if say is None or seen.arguments is None:
         return None
     args, kwargs = seen.arguments
-    return ensure_layout(seen.root.layout_for(name, *args, **kwargs))  # type: ignore[operator]
+    return ensure_layout(say(name, *args, **kwargs))
 
 
 def cells_of(x: Tensor, layout: AnyLayout, rows: Sequence[int] | None) -> Tensor:

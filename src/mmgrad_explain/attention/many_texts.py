@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgrad_explain._system.devices import device_of
+from mmgrad_explain.attention.attributes import encoder_of_texts, reader_of, staged
 from mmgrad_explain.attention.gradient import differentiate, full, take_gradients
 from mmgrad_explain.attention.structures import map_tensors, tensors_in
 from mmgrad_explain.attention.undisturbed import own_inputs, undisturbed
@@ -22,6 +23,7 @@ from mmgrad_explain.errors import GradientError, InputError
 from mmgrad_explain.notes import Note, join_notes
 
 if TYPE_CHECKING:
+    from mmgrad_explain.attention.attributes import Reader
     from mmgrad_explain.attention.capture import Capture
 
 # How many texts go back together: on a CPU as many as its cache holds, else as many as memory surely does.
@@ -70,8 +72,8 @@ class EncodedTexts:
 
 def encode_texts(root: nn.Module, texts: Any) -> EncodedTexts:
     """Encode texts once; see :meth:`MultiModalGradAttention.encode_texts`."""
-    encode = getattr(root, "encode_text", None)
-    if not callable(encode):
+    encode = encoder_of_texts(root)
+    if encode is None:
         raise InputError(
             f"encode_texts: {type(root).__name__} has no encode_text; encode the texts yourself and hand the vectors "
             "to texts(..., encode=..., compose=...)"
@@ -94,19 +96,18 @@ def stages_of(root: nn.Module, encode: Encode | None, compose: Compose | None) -
     """
     if encode is not None and compose is not None:
         return encode, compose
-    own: Any = [getattr(root, name, None) for name in ("encode_image", "encode_text", "compose")]
-    if encode is not None or compose is not None or not all(callable(stage) for stage in own):
+    model = staged(root)
+    if encode is not None or compose is not None or model is None:
         raise InputError(
             f"texts: {type(root).__name__} does not say how to encode a picture by itself; pass both encode= (picture "
             "to features) and compose= (features and texts to an output), or explain the texts one by one"
         )
-    image, text, both = own
 
     def composed(features: Any, *args: Any, **kwargs: Any) -> Any:
-        encoded = args[0].vectors if args and isinstance(args[0], EncodedTexts) else text(*args, **kwargs)
-        return both(features, encoded)
+        encoded = args[0].vectors if args and isinstance(args[0], EncodedTexts) else model.encode_text(*args, **kwargs)
+        return model.compose(features, encoded)
 
-    return image, composed
+    return model.encode_image, composed
 
 
 def ask(root: nn.Module, image: Any, texts: Any, *, encoded: bool = True) -> Question:
@@ -154,10 +155,10 @@ def _count(texts: Any) -> int:
     return min(counts)
 
 
-def _processor_of(root: nn.Module) -> tuple[Any, torch.device]:
+def _processor_of(root: nn.Module) -> tuple[Reader, torch.device]:
     """What reads pictures and words for a model, and where the model is."""
-    processor: Any = getattr(root, "processor", None)
-    if not hasattr(processor, "encode_images") or not hasattr(processor, "encode_texts"):
+    processor = reader_of(root)
+    if processor is None:
         raise InputError(
             f"texts: {type(root).__name__} has no processor with encode_images and encode_texts: hand in tensors"
         )

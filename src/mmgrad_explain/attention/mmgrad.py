@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mmgrad_explain._system.choices import name_of
 from mmgrad_explain.attention.assembly import assemble, weigh_all
+from mmgrad_explain.attention.attributes import layout_method, own_layer
 from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.gradient import (
     Known,
@@ -29,7 +31,7 @@ from mmgrad_explain.attention.second_derivative import refuse_constant
 from mmgrad_explain.attention.structures import image_size
 from mmgrad_explain.attention.training_step import Verified, take_step_gradients, weigh_step
 from mmgrad_explain.attention.undisturbed import own_inputs, undisturbed
-from mmgrad_explain.attention.weighting import Weighting, ensure_weighting, name_of
+from mmgrad_explain.attention.weighting import Weighting, ensure_weighting
 from mmgrad_explain.attention.words import WordCapture, ensure_words, name_words
 from mmgrad_explain.errors import GradientError, InputError
 from mmgrad_explain.explanation.fusion import Fuse, ensure_fuse, fuse_maps
@@ -100,8 +102,7 @@ class MultiModalGradAttention:
         self._layout = ensure_layout(layout)
         self._fuse = ensure_fuse(fuse)
         self._fuse_name = fuse if isinstance(fuse, str) else name_of(fuse)
-        own = getattr(self._root, "target_layer", None)
-        wanted = target_layers if target_layers is not None or not isinstance(own, str) else own
+        wanted = own_layer(self._root) if target_layers is None else target_layers
         self._layers = None if wanted is None else find_layers(self._root, wanted)
         self._name_words = ensure_words(words)
         self._words_layer = None if words_layer is None else find_layers(self._root, words_layer)
@@ -361,7 +362,7 @@ class MultiModalGradAttention:
     @property
     def _packed(self) -> bool:
         given = self._layout is not None and not isinstance(self._layout, Layout)
-        return given or hasattr(self._root, "layout_for")
+        return given or layout_method(self._root) is not None
 
     def _record(self, layers: dict[str, nn.Module], inside: Family) -> Capture:
         return Capture(self._root, layers, force_grad=True, packed=self._packed, inside=inside)

@@ -51,7 +51,7 @@ def undisturbed(model: nn.Module, inputs: Any) -> Iterator[Family]:
         stack.enter_context(torch.inference_mode(mode=False))  # which turns gradients on under no_grad too
         stack.enter_context(same_randomness(parameters, inputs))
         stack.enter_context(_frozen(owned))
-        stack.enter_context(_evaluating(modules))
+        stack.enter_context(evaluating(modules))
         stack.enter_context(_uncached())
         yield modules
 
@@ -102,9 +102,12 @@ def _frozen(owned: Sequence[tuple[nn.Module, str, nn.Parameter]]) -> Iterator[No
 
 
 @contextlib.contextmanager
-def _evaluating(modules: Iterable[nn.Module]) -> Iterator[None]:
-    # The flags are set one by one: an overridden train() may do more than that (merge weights, say), and a model may
-    # have some parts in evaluation mode while others train.
+def evaluating(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Have modules in evaluation mode inside the block.
+
+    The flags are set one by one: an overridden train() may do more than that (merge weights, say), and a model may have
+    some parts in evaluation mode while others train.
+    """
     training = [module for module in modules if module.training]
     try:
         for module in training:

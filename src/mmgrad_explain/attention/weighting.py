@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mmgrad_explain.errors import InputError, did_you_mean
+from mmgrad_explain._system.choices import check_returned, choose, name_of
 
 Weighting = Callable[[Tensor, Tensor], Tensor]
 """Activations and gradients ``(B, K, h, w)`` to signed maps ``(B, h, w)``."""
@@ -108,30 +108,17 @@ def ensure_weighting(weighting: "str | Weighting") -> tuple[str, Weighting]:
         TypeError: neither a name nor a callable.
         InputError: no weighting of that name.
     """
+    own = choose("weighting", weighting, WEIGHTINGS)
     if isinstance(weighting, str):
-        if weighting in WEIGHTINGS:
-            return weighting, WEIGHTINGS[weighting]
-        hint = did_you_mean(weighting, WEIGHTINGS)
-        raise InputError(f"weighting: there is no {weighting!r}; {hint}Known: {', '.join(WEIGHTINGS)}, or any callable")
-    if not callable(weighting):
-        raise TypeError(f"weighting must be a name or a callable, not {type(weighting).__name__}")
-    own = weighting
+        return weighting, own
 
     def checked(activation: Tensor, gradient: Tensor) -> Tensor:
         made = own(activation, gradient)
-        if not isinstance(made, Tensor):
-            raise TypeError(f"weighting must return a tensor, not {type(made).__name__}")
         wanted = (activation.shape[0], *activation.shape[2:])
-        if made.shape != wanted:
-            raise InputError(f"weighting must return a map of shape (B, h, w) = {wanted}, not {tuple(made.shape)}")
+        check_returned("weighting", made, wanted, f"a map of shape (B, h, w) = {wanted}")
         return made
 
     return name_of(own), checked
-
-
-def name_of(function: object) -> str:
-    """Give the name of a function, or of the class of any other callable."""
-    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def _off_zero(value: Tensor) -> Tensor:

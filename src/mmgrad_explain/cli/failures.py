@@ -71,7 +71,7 @@ def fail(error: BaseException) -> int:
     return 1
 
 
-def go_on(typed: Sequence[str]) -> str:
+def resume_command(typed: Sequence[str]) -> str:
     """The command that goes on with what a command was doing: the same with ``--resume``, to be copied.
 
     Args:

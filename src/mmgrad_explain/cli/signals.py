@@ -22,7 +22,7 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stop_on_sigterm() -> Iterator[None]:
     """Turn SIGTERM into `Terminated` inside the block; does nothing outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,22 +1,24 @@
-"""The small interface every composer offers."""
+"""The base class of composers, what it hands to ``forward``, and helpers for processors."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from contextlib import contextmanager
+from abc import ABC
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
 from mmgrad_explain._system.reading import is_text, shown
+from mmgrad_explain.attention.attributes import staged
+from mmgrad_explain.composers.outputs import HOW_TO
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from PIL import Image
 
+    from mmgrad_explain.attention.attributes import Reader
     from mmgrad_explain.composers.familiarity import Familiarity
     from mmgrad_explain.composers.generative.answer_parts import PartsAsked
     from mmgrad_explain.images.placement import Placement
@@ -56,18 +58,8 @@ def check_picture_side(side: object) -> None:
         raise InputError(f"image_size must be a whole number from 1 to {_LARGEST_SIDE}, not {shown(side)}")
 
 
-class Encoder(Protocol):
-    """What makes tensors of pictures and of texts."""
-
-    def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
-        """RGB pictures to ``(B, 3, S, S)`` float32 and their placements."""
-
-    def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
-        """Texts to ids and mask ``(B, L)`` int64; what was cut or unknown is added to ``notices``."""
-
-
 def prepare_batch(
-    encoder: Encoder,
+    encoder: Reader,
     images: Sequence[Image.Image],
     texts: Sequence[str],
     targets: Sequence[Image.Image] | None = None,
@@ -93,25 +85,33 @@ def prepare_batch(
 
 
 class Composer(nn.Module, ABC):
-    """A vision-language model that takes pictures and texts as people have them.
+    """A vision-language model that takes images and texts as people have them; the base class with the helpers.
 
-    ``forward(**inputs.tensors)`` gives an output with ``embedding`` (B, D): the picture composed with the text. With
-    ``shift``, ``target``, ``target_shift`` and ``target_composed`` where it can
-    (:class:`~mmgrad_explain.composers.reference.network.ComposedOutput`) more scores can be used.
+    A subclass sets ``processor`` and writes either ``forward`` or the stages ``encode_image``, ``encode_text``,
+    ``compose`` and ``embed``, of which ``forward`` is made. :mod:`~mmgrad_explain.composers.contract` says what more a
+    model can offer and what for. All attributes below have defaults.
 
     Attributes:
+        processor: Turns images and texts into tensors (:class:`~mmgrad_explain.composers.contract.Processor`).
         name: What the model is called.
-        target_layer: Dotted name of the layer that is explained by default.
-        pooling_layer: Dotted name of a module that gives the logits of the attention pooling that the shift is read
-            through, ``(B, heads, tokens)`` over a square grid; None where there is none. Training can supervise it.
-        context_layer: Likewise of the attention to what else a text speaks of.
-        described_layers: Dotted names of layers of several depths, whose features tell training pictures from others;
+        target_layer: Dotted name of the layer that is explained by default; None has it found at every call.
+        pooling_layer: Dotted name of a module whose output is the logits of the attention that pools the shift,
+            ``(B, heads, tokens)`` over a square grid; None where there is none. Training can supervise it.
+        context_layer: Likewise of the attention to what else a text names.
+        described_layers: Dotted names of layers of several depths, whose features tell training images from others;
             the first one takes the pixels.
-        familiarity: What the training pictures look like to the model, where its folder says so.
-        caution: What every explanation of this model is to say in its notes; None where there is no such thing.
-        default_score: Name of the score used by default.
+        familiarity: What the training images look like to the model, where its folder says so.
+        caution: A note that every explanation of this model carries; None for no note.
+        backbone: Dotted names of the parts that were trained before: training may give them a learning rate of their
+            own, and adapters.
+        default_score: Name of the score that is used by default; None takes what the output suggests.
+        default_weighting: Name of the weighting that evaluations and training use by default.
+        answers_in_words: Whether the model is an :class:`~mmgrad_explain.composers.contract.AnsweringModel`.
+        shift_depends_on_image: Whether what the text changes differs from image to image. Where it does not, the score
+            ``"shift"`` has no map.
     """
 
+    processor: Any
     name: str = "composer"
     target_layer: str | None = None
     pooling_layer: str | None = None
@@ -119,32 +119,76 @@ class Composer(nn.Module, ABC):
     described_layers: tuple[str, ...] = ()
     familiarity: Familiarity | None = None
     caution: str | None = None
+    backbone: tuple[str, ...] = ()
     default_score: ClassVar[str | None] = None
+    default_weighting: str = "gradcam"
+    answers_in_words: ClassVar[bool] = False
+    shift_depends_on_image: ClassVar[bool] = True
 
-    @abstractmethod
     def preprocess(
         self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
     ) -> ComposerInputs:
-        """Pictures and texts, one text a picture, to tensors.
+        """Turn images and texts, one text an image, into tensors, by ``processor``.
 
         Args:
-            images: Reference pictures, RGB.
-            texts: Modifier texts, one a picture, not empty.
-            targets: Target pictures, one a reference.
+            images: Reference images, RGB.
+            texts: Modifier texts, one an image, not empty.
+            targets: Target images, one a reference.
+
+        Raises:
+            InputError: The model has no processor, or that cannot use the images or texts.
         """
+        processor = getattr(self, "processor", None)
+        if not callable(processor):
+            raise InputError(
+                f"{type(self).__name__} has no processor, which turns images and texts into tensors: set "
+                f"self.processor in __init__ (SquareProcessor makes one of a tokenizer), or write preprocess; {HOW_TO}"
+            )
+        return processor(images, texts, targets)  # type: ignore[no-any-return]
 
+    def forward(
+        self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
+    ) -> Any:
+        """Compose images with texts, by the model's stages.
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Have every module in evaluation mode inside the block; the flags are set one by one, and put back."""
-    training = [module for module in model.modules() if module.training]
-    try:
-        for module in training:
-            module.training = False
-        yield
-    finally:
-        for module in training:
-            module.training = True
+        Args:
+            pixel_values: Reference images, ``(B, 3, H, W)``.
+            input_ids: Tokens, ``(B, L)``.
+            attention_mask: 1 for tokens, 0 for padding, ``(B, L)``.
+            target_pixel_values: Target images, like ``pixel_values``.
+
+        Returns:
+            What ``compose`` gave, a :class:`~mmgrad_explain.composers.outputs.ComposedOutput`; with ``target``,
+            ``target_shift`` and ``target_composed`` where there are targets.
+
+        Raises:
+            InputError: The model has no stages, or cannot embed a target alone.
+        """
+        model: Any = staged(self)
+        if model is None:
+            raise InputError(
+                f"{type(self).__name__} has neither forward nor the stages that make one (encode_image, encode_text, "
+                f"compose): write one of both; {HOW_TO}"
+            )
+        text = model.encode_text(input_ids, attention_mask)
+        composed = model.compose(model.encode_image(pixel_values), text)
+        if not isinstance(composed, tuple) or not hasattr(composed, "_replace"):
+            raise InputError(
+                f"{type(self).__name__}.compose must give a ComposedOutput (mmgrad_explain.composers), not a "
+                f"{type(composed).__name__}; {HOW_TO}"
+            )
+        if target_pixel_values is None:
+            return composed
+        if not callable(getattr(self, "embed", None)):
+            raise InputError(
+                f"{type(self).__name__} has no embed, which gives the embedding (B, D) of images alone from what "
+                f"encode_image gave: targets and galleries need it; {HOW_TO}"
+            )
+        features = model.encode_image(target_pixel_values)
+        other = model.compose(features, text)
+        return composed._replace(
+            target=model.embed(features), target_shift=other.shift, target_composed=other.embedding
+        )
 
 
 def layer_inside(model: nn.Module, layer: str) -> str | None:

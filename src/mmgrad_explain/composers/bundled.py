@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mmgrad_explain.composers.content_words import content_words, count_classes, unknown_to
-from mmgrad_explain.composers.familiarity import strangeness_of
+from mmgrad_explain.composers.familiar_images import strangeness_of
 from mmgrad_explain.composers.load import BUNDLED, CHOICES, load_composer
 from mmgrad_explain.errors import InputError
 

@@ -8,8 +8,9 @@ thing looks or where it is ("red", "large", "left"), then what is done to it ("r
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def say_lost(text: str, unknown: Sequence[str]) -> str | None:
 
 def unknown_to(composer: Composer, texts: Sequence[str]) -> list[str]:
     """The words of some texts that a model does not know; none where its tokenizer makes something of every word."""
-    find = getattr(getattr(composer, "processor", None), "unknown_words", None)
+    find = capabilities(composer).unknown_words
     return [] if find is None else list(find(texts))
 
 
@@ -101,12 +102,12 @@ def check_understood(composer: Composer, text: str, choices: str) -> None:
     Raises:
         InputError: It knows none.
     """
-    processor: Any = getattr(composer, "processor", None)
-    if not hasattr(processor, "unknown_words"):
+    can = capabilities(composer)
+    if can.unknown_words is None:
         return
     lost = say_lost(text, unknown_to(composer, [text]))
     if lost is not None:
-        known = [word for word in processor.tokenizer.get_vocab() if word.isalpha() and word_class(word) == 0]
+        known = [word for word in can.tokenizer.get_vocab() if word.isalpha() and word_class(word) == 0]
         some = ", ".join(sorted(word for word in known if len(word) > 2)[:_SHOWN])
         raise InputError(
             f"text {text!r}: model {composer.name!r} {lost}: use words that it knows ({some} ...), or {choices}"

@@ -13,46 +13,14 @@ make picture plus text like the target. The shift is ``t`` whatever the picture 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from mmgrad_explain.composers.base import Composer
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from PIL import Image
-
-    from mmgrad_explain.composers.base import ComposerInputs
-
-
-class TwoTowerOutput(NamedTuple):
-    """What a two-tower model says of pictures and texts.
-
-    Attributes:
-        embedding: Picture plus text, ``(B, D)``: the sum of their unit embeddings.
-        shift: The text's part of it, ``(B, D)``; zero for an empty text.
-        target: Unit embedding of the target picture alone, ``(B, D)``, or None without a target.
-        target_shift: The text's part again, ``(B, D)``, or None without a target.
-        target_composed: The target picture plus the text, ``(B, D)``, or None without a target.
-        image: Unit embedding of the picture, ``(B, D)``.
-        text: Unit embedding of the text, ``(B, D)``.
-        match: How well picture and text match, ``(B,)``, where the model reads them together; else None.
-        target_match: Likewise of the target picture.
-    """
-
-    embedding: Tensor
-    shift: Tensor
-    target: Tensor | None
-    target_shift: Tensor | None
-    target_composed: Tensor | None
-    image: Tensor
-    text: Tensor
-    match: Tensor | None = None
-    target_match: Tensor | None = None
+from mmgrad_explain.composers.outputs import TwoTowerOutput
 
 
 class DualEncoder(Composer):
@@ -62,13 +30,7 @@ class DualEncoder(Composer):
     """
 
     default_score: ClassVar[str | None] = "image-text"
-    processor: Any
-
-    def preprocess(
-        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
-    ) -> ComposerInputs:
-        """Made by ``processor``."""
-        return self.processor(images, texts, targets)  # type: ignore[no-any-return]
+    shift_depends_on_image: ClassVar[bool] = False
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from mmgrad_explain._system.devices import device_of
 from mmgrad_explain.attention.undisturbed import undisturbed
-from mmgrad_explain.composers.dual_encoder import TwoTowerOutput
-from mmgrad_explain.composers.stages import stages_of
+from mmgrad_explain.composers.model_capabilities import capabilities
+from mmgrad_explain.composers.outputs import HOW_TO, check_parts, image_alone
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def identify(composer: Composer) -> ModelIdentity:
 def fingerprint(composer: Composer) -> str:
     """A hash of a model's class, the settings of its processor, and every weight, wherever these are."""
     seen = hashlib.blake2b(digest_size=8)
-    processor = getattr(composer, "processor", None)
+    processor = capabilities(composer).processor
     seen.update(f"{type(composer).__name__} {type(processor).__name__}".encode())
     for name, value in sorted(getattr(processor, "__dict__", {}).items()):
         plain = isinstance(value, _SIMPLE) or (
@@ -101,6 +101,7 @@ def embed_query(composer: Composer, image: Image.Image, text: str) -> tuple[Tens
     with undisturbed(composer, {}), torch.no_grad():
         inputs = composer.preprocess([image], [text])
         output = run(composer, inputs.tensors)
+        check_parts(output, ("embedding",), "to search with it")
         return F.normalize(output.embedding.float(), dim=-1)[0].cpu(), list(inputs.notices)
 
 
@@ -114,18 +115,19 @@ def pictures_alone(composer: Composer, tensors: Mapping[str, Tensor]) -> Tensor:
     Raises:
         InputError: It gives no embedding of a picture alone.
     """
-    stages = stages_of(composer)
-    if stages is not None:
-        device = device_of(composer)
-        return stages.embed(stages.encode_image(tensors["pixel_values"].to(device)))
+    can = capabilities(composer)
+    if can.stages is not None and can.embed_features is not None:
+        return can.embed_features(can.stages.encode_image(tensors["pixel_values"].to(device_of(composer))))
     output = run(composer, tensors)
-    if isinstance(output, TwoTowerOutput):
-        return output.image
-    if hasattr(output, "embedding") and hasattr(output, "target"):
-        return run(composer, {**tensors, "target_pixel_values": tensors["pixel_values"]}).target  # type: ignore[no-any-return]
-    raise InputError(
-        f"model {composer.name!r} gives no embedding of a picture alone, so that there is nothing to rank by"
-    )
+    own = image_alone(output)
+    if own is None and hasattr(output, "embedding") and hasattr(output, "target"):
+        own = run(composer, {**tensors, "target_pixel_values": tensors["pixel_values"]}).target
+    if own is None:
+        raise InputError(
+            f"model {composer.name!r} gives no embedding of a picture alone, so that there is nothing to rank by: "
+            f"write embed, or return .target for target_pixel_values; {HOW_TO}"
+        )
+    return own
 
 
 def run(composer: Composer, tensors: Mapping[str, Tensor]) -> Any:

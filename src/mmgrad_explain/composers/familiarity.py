@@ -13,9 +13,8 @@ channel statistics instead of class means; Hendrycks et al., Deep Anomaly Detect
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -25,12 +24,8 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    from PIL import Image
-
-    from mmgrad_explain.composers.base import Composer
 
 FILE = "familiarity.safetensors"
 SHRINKAGE = 0.05
@@ -41,7 +36,6 @@ FARTHEST = 8.0
 """Standard deviations beyond which a number counts no more for the plane."""
 
 
-PIXELS = "pixels"
 _TENSORS = ("mean", "scale", "whiten", "plane")
 
 
@@ -170,7 +164,7 @@ class Familiarity:
 
 
 def describe(seen: Mapping[str, Tensor]) -> Tensor:
-    """Describe pictures by what :func:`layers_seen` kept: ``(B, D)`` float32.
+    """Describe pictures by what :func:`~mmgrad_explain.composers.familiar_images.layers_seen` kept: ``(B, D)`` float32.
 
     Args:
         seen: The pixels that went in, ``(B, 3, H, W)``, then what each layer gave, ``(B, K, h, w)``.
@@ -242,84 +236,6 @@ def _plane(own: Tensor, unknown: Tensor) -> Tensor:
 def _shrunk(covariance: Tensor) -> Tensor:
     size = covariance.diagonal().mean()
     return (1 - SHRINKAGE) * covariance + SHRINKAGE * size * torch.eye(len(covariance), dtype=covariance.dtype)
-
-
-@contextmanager
-def layers_seen(composer: Composer, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Keep what layers give inside the block, without another forward: of the first call, which is the references'.
-
-    Args:
-        composer: The model.
-        layers: Dotted names.
-
-    Yields:
-        Filled by the first forward: what goes into the first layer under ``PIXELS``, then each layer's output.
-    """
-    kept: dict[str, Tensor] = {}
-    handles: list[Any] = []
-
-    def keep_input(_module: Any, inputs: Any) -> None:
-        kept.setdefault(PIXELS, inputs[0].detach())
-
-    def keep(name: str) -> Callable[[Any, Any, Any], None]:
-        def hook(_module: Any, _inputs: Any, output: Any) -> None:
-            kept.setdefault(name, output.detach())
-
-        return hook
-
-    try:
-        for name in layers:
-            module = composer.get_submodule(name)
-            if not handles:
-                handles.append(module.register_forward_pre_hook(keep_input))
-            handles.append(module.register_forward_hook(keep(name)))
-        yield kept
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def describe_pictures(
-    composer: Composer, images: Sequence[Image.Image], layers: Sequence[str], *, batch: int = 32
-) -> Tensor:
-    """Descriptions ``(B, D)`` of pictures, whatever the text; the model comes back as it was."""
-    processor: Any = composer.processor
-    device = next(composer.parameters()).device
-    found = []
-    for start in range(0, len(images), batch):
-        pixels, _ = processor.encode_images(images[start : start + batch])
-        with torch.inference_mode(), layers_seen(composer, layers) as seen:
-            composer.encode_image(pixels.to(device))  # type: ignore[operator]
-        found.append(describe(seen))
-    return torch.cat(found)
-
-
-def strangeness_of(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
-    """How strange pictures are to a model, ``(B,)``: above 1 is strange, infinite where its folder does not say."""
-    familiarity = composer.familiarity
-    if familiarity is None or not images:
-        return torch.full((len(images),), torch.inf)
-    return familiarity.strangeness(describe_pictures(composer, images, familiarity.layers))
-
-
-@contextmanager
-def watched(composer: Composer) -> Iterator[dict[str, Tensor]]:
-    """:func:`layers_seen` of the layers that the model's familiarity describes; nothing where it has none."""
-    with layers_seen(composer, composer.familiarity.layers if composer.familiarity else ()) as seen:
-        yield seen
-
-
-def unfamiliar(composer: Composer, seen: Mapping[str, Tensor]) -> Note | None:
-    """The note for what :func:`watched` kept.
-
-    Args:
-        composer: The model, with its ``familiarity`` if it has one.
-        seen: Of the references.
-
-    Returns:
-        None where nothing is strange or nothing is known.
-    """
-    return None if composer.familiarity is None or not seen else composer.familiarity.note(describe(seen))
 
 
 def area_under_curve(familiar: Sequence[float] | Tensor, strange: Sequence[float] | Tensor) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmgrad_explain._system.reading import read_json, read_text, reading, shown
@@ -13,7 +14,6 @@ from mmgrad_explain.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from torch import Tensor, nn
 
@@ -167,6 +167,26 @@ def fill(build: Callable[[], _Module], weights: Mapping[str, Tensor]) -> _Module
     return module
 
 
+def save_weights(model: nn.Module, folder: str | Path) -> None:
+    """Write the weights of any module into a folder, made if needed; :func:`load_weights` reads them."""
+    from safetensors.torch import save
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SAFETENSORS).write_bytes(save(_whole(model.state_dict()), {"format": "pt"}))
+
+
+def load_weights(model: nn.Module, folder: str | Path) -> None:
+    """Read into a module what :func:`save_weights` wrote.
+
+    Raises:
+        InputError: The folder has no weights, or they do not fit the module.
+    """
+    weights = read_weights(Path(folder))
+    with reading(f"the weights in {folder} do not fit {type(model).__name__}"):
+        model.load_state_dict(weights)
+
+
 def write_model(
     folder: Path,
     config: Mapping[str, Any],
@@ -185,5 +205,9 @@ def write_model(
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / names[0]).write_text(json.dumps(config, indent=2, default=str) + "\n", encoding="utf-8")
-    whole = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
-    (folder / names[1]).write_bytes(save(whole, {"format": "pt"}))  # save_file lets nobody else read it
+    (folder / names[1]).write_bytes(save(_whole(weights), {"format": "pt"}))  # save_file lets nobody else read it
+
+
+def _whole(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy weights to the CPU, each with memory of its own, as safetensors wants them."""
+    return {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}

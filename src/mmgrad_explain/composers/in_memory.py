@@ -8,7 +8,6 @@ adapters inside (Hu et al., LoRA, arXiv 2106.09685, and its kin).
 from __future__ import annotations
 
 from copy import copy
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,15 @@ import torch
 from torch import nn
 
 from mmgrad_explain.composers.base import Composer
+from mmgrad_explain.composers.model_types import OPEN_CLIP, composer_class
+from mmgrad_explain.composers.outputs import HOW_TO
 from mmgrad_explain.errors import InputError
 
 _SHARDED = {"FullyShardedDataParallel", "FSDPModule"}
-_ELSEWHERE = "MultiModalGradAttention(model, ...) takes any torch module with tensors of your own"
-# By the ``model_type`` of a config: the module and class that take such a model; those of transformers are in tables.
-_KINDS = {
-    "mmgrad_reference": ("reference.composer", "ReferenceComposer"),
-    "vision-text-dual-encoder": ("huggingface.vision_text", "VisionTextComposer"),
-}
+_ELSEWHERE = (
+    f"derive it from Composer ({HOW_TO}), or use MultiModalGradAttention(model, ...), which takes any torch module "
+    "with tensors of your own"
+)
 
 
 def composer_around(model: Any, processor: Any = None) -> Composer:
@@ -51,11 +50,7 @@ def composer_around(model: Any, processor: Any = None) -> Composer:
         if processor is not None:
             raise InputError(f"processor: the composer {bare.name!r} has its own: leave it out")
         return bare
-    if _is_of_open_clip(bare):
-        module, reader = "openclip.composer", "OpenClipComposer"
-    else:
-        module, reader = _reader_of(bare)
-    kind: Any = getattr(import_module(f"mmgrad_explain.composers.{module}"), reader)
+    kind = _composer_class(bare)
     with torch.inference_mode(mode=False):
         composer: Composer = kind.from_memory(bare, processor, _name_of(bare))
     composer.training = bare.training
@@ -106,21 +101,16 @@ def check_adapters(configs: list[Any]) -> None:
         )
 
 
-def _reader_of(model: nn.Module) -> tuple[str, str]:
-    """The module and class of the composer for a model that has a config of transformers."""
-    from mmgrad_explain.composers.generative.families import FAMILIES
-
+def _composer_class(model: nn.Module) -> Any:
+    """Find the composer class for a model of open_clip, or for one that has a config of transformers."""
+    if _is_of_open_clip(model):
+        return composer_class(OPEN_CLIP, in_memory=True)
     kind = str(getattr(getattr(model, "config", None), "model_type", None) or "")
     if not kind:
         raise InputError(
             f"model is a {type(model).__name__}, which is neither of transformers nor of open_clip: {_ELSEWHERE}"
         )
-    other = (
-        ("generative.composer", "GenerativeComposer")
-        if kind in FAMILIES
-        else ("huggingface.composers", "HuggingFaceComposer")
-    )
-    return _KINDS.get(kind, other)
+    return composer_class(kind, in_memory=True)
 
 
 def part_of(model: nn.Module, model_class: str, title: str) -> nn.Module:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module, resources
+from functools import partial
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,15 +30,6 @@ _HUB_WEIGHTS = [
     "adapter_model.safetensors", "adapter_model.bin", "0_CLIPModel/model*.safetensors", "0_CLIPModel/pytorch_model.bin",
 ]  # fmt: skip
 
-# The models of this package by the ``model_type`` in their config.json: where each is read.
-_OWN = {
-    "mmgrad_reference": ("reference.composer", "ReferenceComposer"),
-    "mmgrad_clip_composer": ("clip.composer", "ClipComposer"),
-    "mmgrad_fusion": ("fusion.composer", "FusionComposer"),
-    "mmgrad_two_tower": ("towers.composer", "TwoTowerComposer"),
-    "vision-text-dual-encoder": ("huggingface.vision_text", "VisionTextComposer"),
-}
-
 
 def load_composer(model: str | Path | nn.Module, processor: Any = None, *, local_files_only: bool = False) -> Composer:
     """Load a composer, or make one of a model in memory.
@@ -60,7 +52,7 @@ def load_composer(model: str | Path | nn.Module, processor: Any = None, *, local
         InputError: If there is no such model, it cannot be fetched, or it is of a kind that is not supported.
         HubUnreachableError: An InputError too: if the hub cannot be reached, and the model is not in the local cache.
     """
-    from mmgrad_explain.composers.openclip.files import PREFIXES
+    from mmgrad_explain.composers.openclip.folders import PREFIXES
 
     if not isinstance(model, str | os.PathLike):
         from mmgrad_explain.composers.in_memory import composer_around
@@ -92,7 +84,7 @@ def _bundled_folder(name: str) -> Path:
 
 def _fetch_model(hub_id: str, *, open_clip: bool, local_files_only: bool) -> Path:
     """The local folder of a hub model, with the weights of the one model in it that is wanted."""
-    from mmgrad_explain.composers.openclip.files import WEIGHT_FILES, is_open_clip
+    from mmgrad_explain.composers.openclip.folders import WEIGHT_FILES, is_open_clip
 
     instead = "give a bundled name or a local folder"
     folder = fetch(hub_id, _HUB_FILES, instead, local_files_only=local_files_only)
@@ -122,9 +114,8 @@ def _try(composer: Composer) -> None:
     from PIL import Image
 
     picture, text = Image.new("RGB", (32, 32)), "a"
-    prompts = getattr(getattr(composer, "processor", None), "prompts", None)
-    if prompts is not None:  # of a model that would give an answer else
-        prompts([picture], [text])
+    if composer.answers_in_words:  # preprocess would have the model answer
+        composer.processor.prompts([picture], [text])
         return
     tensors = composer.preprocess([picture], [text]).tensors.values()
     if not all(torch.isfinite(one).all() for one in tensors if one.is_floating_point()):
@@ -133,27 +124,16 @@ def _try(composer: Composer) -> None:
 
 def _read(folder: Path, name: str, *, open_clip: bool, local_files_only: bool) -> Composer:
     from mmgrad_explain.composers.files import read_config
-    from mmgrad_explain.composers.generative.families import FAMILIES
     from mmgrad_explain.composers.huggingface.sentence_transformers import sentence_transformers_part
-    from mmgrad_explain.composers.openclip.files import is_open_clip
+    from mmgrad_explain.composers.model_types import OPEN_CLIP, composer_class
+    from mmgrad_explain.composers.openclip.folders import is_open_clip
     from mmgrad_explain.composers.peft_folders import CONFIG_FILE, load_adapted
 
     if (folder / CONFIG_FILE).is_file():
-        return load_adapted(folder, name, local_files_only=local_files_only)
+        return load_adapted(folder, name, partial(load_composer, local_files_only=local_files_only))
     folder = sentence_transformers_part(folder)
-    if is_open_clip(folder, preferred=open_clip):
-        module, reader = "openclip.composer", "OpenClipComposer"
-    else:
-        kind = str(read_config(folder).get("model_type"))
-        generative, contrastive = (
-            ("generative.composer", "GenerativeComposer"),
-            ("huggingface.composers", "HuggingFaceComposer"),
-        )
-        other = generative if kind in FAMILIES else contrastive
-        module, reader = _OWN.get(kind, other)
-    composer: Composer = getattr(import_module(f"mmgrad_explain.composers.{module}"), reader).from_pretrained(
-        folder, name
-    )
+    kind = OPEN_CLIP if is_open_clip(folder, preferred=open_clip) else str(read_config(folder).get("model_type"))
+    composer: Composer = composer_class(kind).from_pretrained(folder, name)
     return composer
 
 

@@ -14,26 +14,26 @@ from mmgrad_explain.composers.in_memory import check_adapters
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mmgrad_explain.composers.base import Composer
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 
 
-def load_adapted(folder: Path, name: str, *, local_files_only: bool = False) -> Composer:
+def load_adapted(folder: Path, name: str, load: Callable[[str], Composer]) -> Composer:
     """The base model of an adapter folder, with the adapters in its layers.
 
     Args:
         folder: With ``adapter_config.json`` and its weights.
         name: What the model is called.
-        local_files_only: Ask no hub for the base model.
+        load: Loads the base model, a folder or a hub id.
 
     Raises:
         InputError: If peft is not installed, the folder names no base model, that cannot be loaded, or the adapters do
             not fit it.
     """
-    from mmgrad_explain.composers.load import load_composer
-
     base = _base_of(folder)
     if not any((folder / file).is_file() for file in WEIGHT_FILES):
         raise InputError(f"{folder} has no adapters: expected {WEIGHT_FILES[0]} (or {WEIGHT_FILES[1]})")
@@ -42,7 +42,7 @@ def load_adapted(folder: Path, name: str, *, local_files_only: bool = False) -> 
     except ImportError as error:
         message = f"{name} holds adapters of PEFT, which cannot be imported ({error})"
         raise InputError(f'{message}: pip install "mmgrad-explain[train]"') from error
-    composer: Any = load_composer(base, local_files_only=local_files_only)
+    composer: Any = load(base)
     if not hasattr(composer, "model"):
         raise InputError(f"{folder}: adapters go into models of transformers and of open_clip, and {base} is neither")
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from mmgrad_explain._system.devices import device_of
-from mmgrad_explain.composers.generative.composer import GenerativeComposer
+from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.data.scenes.scene import scenes
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ def example_inputs(composer: Composer, text: str = "make it red", *, target: boo
     (scene,) = scenes(_SERIES, 1, size=_SIZE, start=_SCENE)
     pictures = [Image.fromarray(scene.reference)]
     targets = pictures if target else None
-    if isinstance(composer, GenerativeComposer):  # any answer will do
-        inputs = composer.preprocess(pictures, [text], targets, answers=["yes"])
+    answering = capabilities(composer).answers
+    if answering is not None:  # any answer will do
+        inputs = answering.preprocess(pictures, [text], targets, answers=["yes"])
     else:
         inputs = composer.preprocess(pictures, [text], targets)
     return {name: tensor.to(device_of(composer)) for name, tensor in inputs.tensors.items()}

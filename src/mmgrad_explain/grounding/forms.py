@@ -1,8 +1,9 @@
-"""How far a map is from a mask: each form takes maps and masks ``(B, h, w)`` and gives one loss a sample, ``(B,)``.
+"""Loss forms: how far a map is from its mask, one value a sample.
 
-``p`` is the rectified map divided by its maximum, ``z`` the signed map divided by its spread, ``t`` the mask divided by
-its sum; maximum, mean and spread are held constant, so that a loss cannot be lowered by moving them. A dead map has the
-worst value of its form: one that no live map exceeds.
+Each form takes maps and masks, both ``(B, h, w)``, and returns ``(B,)``. In the formulas ``p`` is the rectified map
+divided by its maximum, ``z`` the signed map divided by its spread, ``t`` the mask divided by its sum. Maximum, mean and
+spread are held constant, so that moving them cannot lower a loss. A dead map gets the worst value of its form, which no
+live map exceeds.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmgrad_explain.errors import InputError, did_you_mean
+from mmgrad_explain._system.choices import check_returned, choose, name_of
 from mmgrad_explain.grounding.maps import (
     check_pair,
     dead_is_worst,
@@ -29,7 +30,7 @@ Form = Callable[[Tensor, Tensor], Tensor]
 """Maps and masks ``(B, h, w)`` to one loss a sample, ``(B,)``."""
 
 SOFTNESS = 0.1
-"""How far below zero, as a share of a map's largest magnitude, :func:`kl_loss` still sees light."""
+"""How far below zero :func:`kl_loss` still gives a cell weight, as a share of the map's largest magnitude."""
 
 
 @full_precision
@@ -40,10 +41,10 @@ def dice_loss(maps: Tensor, masks: Tensor) -> Tensor:
 
     Args:
         maps: ``(B, h, w)``, differentiable; signed maps are rectified here.
-        masks: Where the maps should lie, ``(B, h, w)``, values in [0, 1], not empty.
+        masks: Where each map should be bright, ``(B, h, w)``, values in [0, 1], not empty.
 
     Returns:
-        One loss a sample, ``(B,)``, in [0, 1]; 1 for a dead map. The gradient flows to ``maps`` and is finite.
+        ``(B,)`` in [0, 1]; 1 for a dead map. The gradient with respect to ``maps`` is finite.
 
     Raises:
         TypeError: If the maps are no floating tensor.
@@ -60,13 +61,13 @@ def dice_loss(maps: Tensor, masks: Tensor) -> Tensor:
 
 @full_precision
 def bce_loss(maps: Tensor, masks: Tensor) -> Tensor:
-    r"""Binary cross-entropy with the signed map as logits, inside and outside weighing the same.
+    r"""Binary cross-entropy with the signed map as logits; inside and outside of the mask have equal weight.
 
     .. math:: \ell = \frac12 \sum_x t(x) \operatorname{softplus}(-z(x))
         + \frac12 \sum_x \bar t(x) \operatorname{softplus}(z(x)), \quad z = M / \operatorname{rms} M
 
-    with the mask's complement ``1 - m`` divided by its sum as ``t`` with a bar. On rectified maps, or averaged over all
-    cells, it kills maps: nearly all cells lie outside and push down. Give it maps that were not rectified.
+    ``t`` with a bar is ``1 - m`` divided by its sum. Pass signed maps (``attend(..., relu=False)``). On rectified maps,
+    or averaged over all cells, this loss makes maps dead, because nearly all cells are outside and push down.
 
     Args and raises as :func:`dice_loss`.
 
@@ -86,7 +87,7 @@ def softmax_loss(maps: Tensor, masks: Tensor) -> Tensor:
 
     .. math:: \ell = -\sum_x t(x) \log \operatorname{softmax}_x\left(\frac{M - \operatorname{mean} M}{\operatorname{std} M}\right)
 
-    Give it maps that were not rectified (``attend(..., relu=False)``): it reaches cells below zero, too.
+    Pass signed maps (``attend(..., relu=False)``): cells below zero get a gradient, too.
 
     Args and raises as :func:`dice_loss`.
 
@@ -103,12 +104,12 @@ def softmax_loss(maps: Tensor, masks: Tensor) -> Tensor:
 
 @full_precision
 def softplus_loss(maps: Tensor, masks: Tensor) -> Tensor:
-    r"""Negative log of the share of the map's mass that lies in the mask, with softplus in place of the ReLU.
+    r"""Negative log of the share of the map's mass that is inside the mask, with softplus in place of the ReLU.
 
     .. math:: \ell = -\log \frac{\sum_x m(x) \operatorname{softplus}(z(x))}{\sum_x \operatorname{softplus}(z(x))},
         \quad z = M / \operatorname{rms} M
 
-    Give it maps that were not rectified (``attend(..., relu=False)``).
+    Pass signed maps (``attend(..., relu=False)``).
 
     Args and raises as :func:`dice_loss`.
 
@@ -127,13 +128,13 @@ def softplus_loss(maps: Tensor, masks: Tensor) -> Tensor:
 
 @full_precision
 def kl_loss(maps: Tensor, masks: Tensor) -> Tensor:
-    r"""Kullback-Leibler divergence of the mask, as a distribution, from the map as one.
+    r"""Kullback-Leibler divergence of the mask from the map, both taken as distributions.
 
     .. math:: \ell = \sum_x t(x) \log \frac{t(x)}{q(x)}, \quad q = \frac{g(y)}{\sum_x g(y(x))}, \quad y = M / \max |M|,
         \quad g(y) = y + \gamma \text{ for } y \ge 0, \quad \gamma e^{y / \gamma} \text{ below}
 
-    with ``gamma`` = :data:`SOFTNESS`. A plain ReLU in place of ``g`` kills maps: cells of the mask that are below zero
-    get no gradient, while all lit cells outside are pushed down. Give it maps that were not rectified.
+    with ``gamma`` = :data:`SOFTNESS`. Pass signed maps (``attend(..., relu=False)``). A plain ReLU in place of ``g``
+    makes maps dead: cells of the mask below zero get no gradient, and all bright cells outside are pushed down.
 
     Args and raises as :func:`dice_loss`.
 
@@ -158,38 +159,33 @@ FORMS: dict[str, Form] = {
     "softplus": softplus_loss,
     "kl": kl_loss,
 }
-"""The forms by name.
+"""The list of the forms: every place that takes or logs a form by its name reads it.
 
 :meta hide-value:
 """
 
 
 def ensure_form(form: str | Form) -> tuple[str, Form]:
-    """Give the name and the function of a form.
+    """Return the name and the function of a form.
 
     Args:
-        form: A name from :data:`FORMS`, or a callable of maps and masks, both ``(B, h, w)``, giving ``(B,)``. A
-            callable has to give dead maps a bad value by itself.
+        form: A name from :data:`FORMS`, or a callable of maps and masks, both ``(B, h, w)``, that returns ``(B,)``.
+            Such a callable has to give dead maps a high value itself.
+
+    Returns:
+        The name, and a function that checks the shape of what a callable returns.
 
     Raises:
-        TypeError: neither a name nor a callable.
-        InputError: no form of that name.
+        TypeError: If it is neither a name nor a callable.
+        InputError: If there is no form of that name.
     """
+    function = choose("form", form, FORMS, takes="maps and masks")
     if isinstance(form, str):
-        if form in FORMS:
-            return form, FORMS[form]
-        hint = did_you_mean(form, FORMS)
-        raise InputError(f"form: there is no {form!r}; {hint}Known: {', '.join(FORMS)}, or any callable")
-    if not callable(form):
-        raise TypeError(f"form must be a name or a callable of maps and masks, not {type(form).__name__}")
-    own = form
+        return form, function
 
     def checked(maps: Tensor, masks: Tensor) -> Tensor:
-        made = own(maps, masks)
-        if not isinstance(made, Tensor):
-            raise TypeError(f"form must return a tensor, not {type(made).__name__}")
-        if made.shape != maps.shape[:1]:
-            raise InputError(f"form must return one loss a sample, shape ({len(maps)},), not {tuple(made.shape)}")
+        made = function(maps, masks)
+        check_returned("form", made, maps.shape[:1], f"one loss a sample, shape ({len(maps)},)")
         return made
 
-    return str(getattr(form, "__name__", type(form).__name__)), checked
+    return name_of(form), checked

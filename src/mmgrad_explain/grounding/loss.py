@@ -1,4 +1,4 @@
-"""The grounding loss as a module: maps and targets of a batch in, a loss out, and a report of what went into it."""
+"""The grounding loss as a module: it takes the maps and targets of a batch and returns a loss, with a report."""
 
 from __future__ import annotations
 
@@ -10,29 +10,33 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmgrad_explain.errors import InputError, did_you_mean
-from mmgrad_explain.grounding.forms import Form, ensure_form
-from mmgrad_explain.grounding.maps import dead_maps, full
-from mmgrad_explain.grounding.targets import GroundingTargets, grounding_targets, supervised_among
+from mmgrad_explain._system.choices import check_choice
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.grounding.forms import FORMS, Form, ensure_form
+from mmgrad_explain.grounding.maps import dead_maps, in_float32
+from mmgrad_explain.grounding.targets import GroundingTargets, find_supervised, grounding_targets
 from mmgrad_explain.grounding.terms import consistency_loss, contrast_loss, foreign_regions, margin_loss
 
 DEFAULT_WEIGHTS = {"form": 2.0, "contrast": 0.0, "margin": 0.0, "consistency": 0.0}
-"""Weight of each term, to be added to a retrieval loss of InfoNCE kind. Chosen by ``benchmarks/loss_ablation.py``."""
+"""Weight of each term beside an InfoNCE loss, chosen by ``benchmarks/loss_ablation.py``. The list of the terms."""
+
+FIGURES = (*FORMS, *(term for term in DEFAULT_WEIGHTS if term != "form"), "dead")
+"""Names of the figures that a training logs of the loss: the form under its own name, the other terms, dead maps."""
 
 REDUCTIONS = ("mean", "sum", "none")
 
 
 @dataclass(frozen=True)
 class GroundingReport:
-    """What went into one call of :class:`AttentionGroundingLoss`. Tensors, detached, so that no device is waited for.
+    """The figures of one call of :class:`AttentionGroundingLoss`: detached tensors, so that no device is waited for.
 
     Attributes:
-        terms: Mean of each term that was computed, before its weight, over the samples it counts; the form under its
-            own name.
-        counts: How many samples each of these means is over.
-        dead: Share of dead maps among the supervised ones; of several weightings the mean share.
-        supervised: How many samples have a mask.
-        samples: How many samples there are.
+        terms: Mean of each computed term over the samples that it is defined for, before its weight. The form has its
+            own name here.
+        counts: Number of samples in each of these means.
+        dead: Share of dead maps among the supervised ones; with several weightings, the mean of their shares.
+        supervised: Number of samples with a mask.
+        samples: Number of all samples.
     """
 
     terms: Mapping[str, Tensor]
@@ -42,17 +46,17 @@ class GroundingReport:
     samples: int
 
     def figures(self) -> dict[str, float]:
-        """Numbers to log: each term by name, ``dead`` and ``supervised``, the latter as a share of the samples."""
+        """Return numbers to log: each term, ``dead``, and ``supervised`` as a share of the samples."""
         shares = {"dead": float(self.dead), "supervised": float(self.supervised) / max(1, self.samples)}
         return {**{name: float(value) for name, value in self.terms.items()}, **shares}
 
 
 class AttentionGroundingLoss(nn.Module):
-    """Make maps lie where they should.
+    """A loss that is low where maps are bright inside their masks.
 
     ``weights["form"] * form + weights["contrast"] * contrast + ...``, each term a mean over the samples that it is
-    defined for. It has no parameters. Source of the idea: Udhayanan et al., arXiv 2308.16649, section 3.3; the terms
-    are documented one by one in :mod:`~mmgrad_explain.grounding.forms` and :mod:`~mmgrad_explain.grounding.terms`.
+    defined for. It has no parameters. Source of the idea: Udhayanan et al., arXiv 2308.16649, section 3.3. The modules
+    :mod:`~mmgrad_explain.grounding.forms` and :mod:`~mmgrad_explain.grounding.terms` document each term.
 
         loss_of = AttentionGroundingLoss()
         maps = mmgrad.attend(score, seen, create_graph=True, relu=False)
@@ -60,7 +64,7 @@ class AttentionGroundingLoss(nn.Module):
         log(loss_of.report.figures())
 
     Attributes:
-        weights: Weight of each term, to be changed between calls by a schedule. A weight of 0 spends no time.
+        weights: Weight of each term; a schedule may change them between calls. A term of weight 0 is not computed.
         report: The figures of the last call; None before the first.
     """
 
@@ -73,36 +77,31 @@ class AttentionGroundingLoss(nn.Module):
         margin: float = 0.5,
         validate: bool = True,
     ) -> None:
-        """Choose what is asked of the maps.
+        """Choose form, terms and reduction.
 
         Args:
-            form: How far a map is from its mask: ``"dice"``, ``"bce"``, ``"softmax"``, ``"softplus"``, ``"kl"``, or a
-                callable of maps and masks, both ``(B, h, w)``, giving ``(B,)``.
-            weights: Weights of ``"form"``, ``"contrast"``, ``"margin"``, ``"consistency"``; those that are not named
-                keep :data:`DEFAULT_WEIGHTS`.
-            reduction: ``"mean"``: every term over the samples that it is defined for, then the weighted sum.
-                ``"sum"``: over all samples. ``"none"``: one value a sample.
-            margin: Of the margin term, as a share of a map's maximum.
-            validate: Look at the masks' values in every call; on an accelerator this waits for it.
+            form: How far a map is from its mask: a name from :data:`~mmgrad_explain.grounding.forms.FORMS`, or a
+                callable of maps and masks, both ``(B, h, w)``, that returns ``(B,)``.
+            weights: Weights by term; terms that are left out keep :data:`DEFAULT_WEIGHTS`.
+            reduction: ``"mean"``: the weighted sum of each term's mean over the samples that it is defined for.
+                ``"sum"``: the sum over all samples. ``"none"``: one value a sample.
+            margin: Margin of the margin term, as a share of a map's maximum.
+            validate: Check the masks' values in every call; on an accelerator this waits for the device.
 
         Raises:
-            TypeError: ``form`` is neither a name nor a callable.
-            InputError: an unknown form, term or reduction, or a weight that is negative or not finite.
+            TypeError: If ``form`` is neither a name nor a callable.
+            InputError: If form, term or reduction is unknown, or a weight is negative or not finite.
         """
         super().__init__()
         name, self._form = ensure_form(form)
         self.form_name = "form" if name in DEFAULT_WEIGHTS else name
-        unknown = [name for name in weights or {} if name not in DEFAULT_WEIGHTS]
-        if unknown:
-            hint = did_you_mean(unknown[0], DEFAULT_WEIGHTS)
-            raise InputError(f"weights: there is no term {unknown[0]!r}; {hint}Known: {', '.join(DEFAULT_WEIGHTS)}")
+        for term in weights or {}:
+            check_choice("weights", term, DEFAULT_WEIGHTS, noun="term")
         self.weights = {**DEFAULT_WEIGHTS, **(weights or {})}
         for term, value in self.weights.items():
             if not 0 <= value < math.inf:
                 raise InputError(f"weights: {term} must be a number of at least 0, got {value}")
-        if reduction not in REDUCTIONS:
-            hint = did_you_mean(str(reduction), REDUCTIONS)
-            raise InputError(f"reduction: there is no {reduction!r}; {hint}Known: {', '.join(REDUCTIONS)}")
+        check_choice("reduction", reduction, REDUCTIONS)
         if not 0 < margin <= 1:
             raise InputError(f"margin must be above 0 and at most 1, the map's maximum; got {margin}")
         self.reduction = reduction
@@ -111,7 +110,7 @@ class AttentionGroundingLoss(nn.Module):
         self.report: GroundingReport | None = None
 
     def extra_repr(self) -> str:
-        """What ``print`` shows."""
+        """Return what ``print`` shows between the parentheses."""
         weights = ", ".join(f"{name}={value:g}" for name, value in self.weights.items() if value)
         return f"{self.form_name}, {weights or 'no weight'}, reduction={self.reduction!r}"
 
@@ -126,22 +125,22 @@ class AttentionGroundingLoss(nn.Module):
         paired_valid: Tensor | None = None,
         excluded: Tensor | None = None,
     ) -> Tensor:
-        """The loss of a batch of maps.
+        """Compute the loss of a batch of maps.
 
-        A sample without supervision has a loss of exactly 0, gives a gradient of exactly 0, and is counted in no mean.
-        With no supervised sample at all the loss is 0 and can still be differentiated.
+        A sample without supervision has loss 0 and gradient 0, exactly, and counts in no mean. If no sample is
+        supervised, the loss is 0 and can still be differentiated.
 
         Args:
-            maps: ``(B, h, w)`` from ``attend(..., create_graph=True)``, signed (``relu=False``, so that dead maps can
-                be revived) or not; or ``(W, B, h, w)`` of several weightings, whose losses are averaged.
+            maps: ``(B, h, w)`` from ``attend(..., create_graph=True)``; signed maps (``relu=False``) let dead ones
+                recover. Or ``(W, B, h, w)`` of several weightings; their losses are averaged.
             targets: Masks ``(B, H, W)`` of any resolution; a list of masks and None; a mapping with the arguments of
                 :func:`~.targets.grounding_targets`, such as ``{"boxes": ..., "units": "pixel", "image_size": ...}``; or
-                what :func:`~.targets.grounding_targets` gave.
-            supervised: ``(B,)`` bool; False takes a sample out.
-            other_masks: For the contrast term, where the maps of other texts of the same picture should lie:
+                the result of :func:`~.targets.grounding_targets`.
+            supervised: ``(B,)`` bool; False leaves a sample out.
+            other_masks: For the contrast term, where the maps of other texts about the same image should be bright:
                 ``(B, H, W)``, ``(B, K, H, W)``, or a list with None. See :func:`~.targets.partner_masks`.
-            paired_maps: For the consistency term, the maps of the triplets' other picture, like ``maps``.
-            paired_valid: ``(B,)`` bool, for which samples the pair should agree, supervised or not; None: the
+            paired_maps: For the consistency term, the maps on the triplets' other image, shaped like ``maps``.
+            paired_valid: ``(B,)`` bool: the samples whose two maps should agree, supervised or not; None takes the
                 supervised ones. Leave out objects that move.
             excluded: For the consistency term, cells to leave out, ``(B, h, w)`` in [0, 1].
 
@@ -149,8 +148,8 @@ class AttentionGroundingLoss(nn.Module):
             A float32 number (float64 for float64 maps), or ``(B,)`` with ``reduction="none"``.
 
         Raises:
-            TypeError: the maps are no floating tensor.
-            InputError: shapes do not fit, or masks hold NaN or values outside [0, 1].
+            TypeError: If the maps are no floating tensor.
+            InputError: If shapes do not fit, or masks hold NaN or values outside [0, 1].
         """
         if not isinstance(maps, Tensor) or not maps.is_floating_point():
             kind = str(maps.dtype) if isinstance(maps, Tensor) else type(maps).__name__
@@ -158,7 +157,7 @@ class AttentionGroundingLoss(nn.Module):
         if maps.dim() not in {3, 4}:
             raise InputError(f"maps must be (B, h, w), or (W, B, h, w) of several weightings; got {tuple(maps.shape)}")
         with torch.autocast(maps.device.type, enabled=False):
-            every = full(maps if maps.dim() == 4 else maps[None])
+            every = in_float32(maps if maps.dim() == 4 else maps[None])
             masks, known = self._targets(every, targets, supervised)
             values: dict[str, Tensor] = {}
             counted: dict[str, Tensor] = {}
@@ -187,10 +186,10 @@ class AttentionGroundingLoss(nn.Module):
             return self._reduce(every, values, means)
 
     def average(self, values: Tensor, counted: Tensor) -> Tensor:
-        """The mean of a term over the samples that it counts, 0 where there are none; the place to change what is one.
+        """Return the mean of a term over the samples that count, 0 if none does. Override it for another mean.
 
         Args:
-            values: ``(B,)``, 0 where ``counted`` is false.
+            values: ``(B,)``, 0 where ``counted`` is False.
             counted: ``(B,)`` bool.
         """
         return values.sum() / counted.sum().clamp(min=1)
@@ -205,7 +204,7 @@ class AttentionGroundingLoss(nn.Module):
             raise InputError(
                 f"targets are for maps of shape {tuple(masks.shape)}, the maps are {tuple(maps.shape[1:])}"
             )
-        known = supervised_among(known.to(maps.device), supervised)
+        known = find_supervised(known.to(maps.device), supervised)
         return GroundingTargets(masks.to(maps), known)
 
     def _others(self, maps: Tensor, other_masks: Tensor | Sequence[Tensor | None]) -> Tensor:
@@ -234,7 +233,7 @@ class AttentionGroundingLoss(nn.Module):
 
     def _reduce(self, maps: Tensor, values: dict[str, Tensor], means: dict[str, Tensor]) -> Tensor:
         none = torch.zeros_like(maps, dtype=torch.bool)
-        total = torch.where(none, maps, 0).sum((0, 2, 3))  # 0, connected to the maps
+        total = torch.where(none, maps, 0).sum((0, 2, 3))  # 0, in the graph of the maps
         weights = {name: self.weights["form" if name == self.form_name else name] for name in values}
         if self.reduction == "mean":
             return total.sum() + sum(weights[name] * mean for name, mean in means.items())
@@ -244,15 +243,15 @@ class AttentionGroundingLoss(nn.Module):
 
 
 def _each(term: Any, maps: Tensor, counted: Tensor, *others: Any) -> Tensor:
-    """A term's values averaged over the weightings, ``(B,)``; exactly 0, with no gradient, where it does not count."""
+    """Average a term's values over the weightings, ``(B,)``; exactly 0 and without gradient where it does not count."""
     here = counted[:, None, None]
-    values = torch.stack([full(term(torch.where(here, one, 0), *others)) for one in maps]).mean(0)
+    values = torch.stack([in_float32(term(torch.where(here, one, 0), *others)) for one in maps]).mean(0)
     return torch.where(counted, values, 0)
 
 
 def _consistency(maps: Tensor, paired: Tensor, counted: Tensor, excluded: Tensor | None) -> Tensor:
     here = counted[:, None, None]
-    pairs = torch.where(here, full(paired).to(maps).expand_as(maps), 0)
+    pairs = torch.where(here, in_float32(paired).to(maps).expand_as(maps), 0)
     clean = torch.where(here, maps, 0)
     values = torch.stack([consistency_loss(a, b, excluded) for a, b in zip(clean, pairs, strict=True)]).mean(0)
     return torch.where(counted, values, 0)

@@ -1,4 +1,4 @@
-"""What all grounding losses share: precision, checks, scales that are held constant, and maps that are dead."""
+"""Precision, checks, constant scales and dead maps: the helpers of all grounding losses."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 
-def full(value: Tensor) -> Tensor:
-    """``value`` in float32; float64 stays as it is."""
+def in_float32(value: Tensor) -> Tensor:
+    """Convert a tensor to float32; float64 stays float64."""
     return value if value.dtype == torch.float64 else value.float()
 
 
 def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Have a loss computed in float32 (float64 for float64), whatever autocast or the maps' own dtype say."""
+    """Decorate a loss so that it is computed in float32 (float64 for float64 maps), without autocast."""
 
     @functools.wraps(loss)
     def computed(*args: P.args, **kwargs: P.kwargs) -> Tensor:
@@ -31,13 +31,13 @@ def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
             kind = str(maps.dtype) if isinstance(maps, Tensor) else type(maps).__name__
             raise TypeError(f"maps must be a floating tensor (B, h, w), not {kind}")
         with torch.autocast(maps.device.type, enabled=False):
-            return loss(full(maps), *args[1:], **kwargs)  # type: ignore[arg-type]
+            return loss(in_float32(maps), *args[1:], **kwargs)  # type: ignore[arg-type]
 
     return computed
 
 
 def check_pair(maps: Tensor, masks: Tensor, names: str = "maps and masks") -> Tensor:
-    """The masks in the maps' dtype, on their device; InputError unless both are ``(B, h, w)``."""
+    """Return the masks in the maps' dtype and on their device; raise InputError unless both are ``(B, h, w)``."""
     if maps.dim() != 3 or maps.shape != masks.shape:
         raise InputError(
             f"{names} must both be (B, h, w), got {tuple(maps.shape)} and {tuple(masks.shape)}: "
@@ -47,27 +47,30 @@ def check_pair(maps: Tensor, masks: Tensor, names: str = "maps and masks") -> Te
 
 
 def floor_of(maps: Tensor) -> float:
-    """The scale below which a map of this dtype holds nothing: dividing by it would overflow."""
+    """Return the scale below which a map of this dtype counts as zero: dividing by it would overflow."""
     return float(torch.finfo(maps.dtype).tiny ** 0.5)
 
 
 def peak_of(maps: Tensor) -> Tensor:
-    """Each map's maximum, ``(B, 1, 1)``, held constant; 1 where there is nothing to divide by."""
+    """Return each map's maximum, ``(B, 1, 1)``, detached; 1 where it counts as zero."""
     peak = maps.detach().amax((1, 2), keepdim=True)
     return torch.where(peak > floor_of(maps), peak, torch.ones_like(peak))
 
 
 def reach_of(maps: Tensor) -> Tensor:
-    """Each map's largest magnitude, ``(B, 1, 1)``, held constant; 1 where there is nothing to divide by."""
+    """Return each map's largest magnitude, ``(B, 1, 1)``, detached; 1 where it counts as zero."""
     return peak_of(maps.abs())
 
 
 def spread_of(maps: Tensor, *, centred: bool) -> tuple[Tensor, Tensor]:
-    """Each map's centre and spread, ``(B, 1, 1)`` each, held constant.
+    """Return each map's centre and spread, ``(B, 1, 1)`` each, detached.
 
     Args:
         maps: ``(B, h, w)``, signed.
-        centred: Mean and standard deviation; else 0 and the root mean square. A spread of nothing is given as 1.
+        centred: Take mean and standard deviation; otherwise 0 and the root mean square.
+
+    Returns:
+        Centre and spread; a spread that counts as zero is given as 1.
     """
     still = maps.detach()
     centre = still.mean((1, 2), keepdim=True)
@@ -79,15 +82,15 @@ def spread_of(maps: Tensor, *, centred: bool) -> tuple[Tensor, Tensor]:
 
 
 def rectified(maps: Tensor) -> Tensor:
-    """Each map without its negative part, divided by its maximum held constant: ``(B, h, w)`` in [0, 1]."""
+    """Set negative values to 0 and divide each map by its detached maximum: ``(B, h, w)`` in [0, 1]."""
     bright = maps.relu()
     return bright / peak_of(bright)
 
 
 def dead_maps(maps: Tensor) -> Tensor:
-    """Which maps show nothing: no place of the rectified map is brighter than another.
+    """Find the maps that show nothing: no cell of the rectified map is brighter than another.
 
-    Flat to within the rounding of the dtype counts as flat. A map with a NaN is not dead: its loss is NaN.
+    Differences within the rounding of the dtype do not count. A map with a NaN is not dead: its loss is NaN.
 
     Args:
         maps: ``(B, h, w)``, signed or not.
@@ -95,23 +98,26 @@ def dead_maps(maps: Tensor) -> Tensor:
     Returns:
         ``(B,)`` bool.
     """
-    bright = full(maps.detach()).relu()
+    bright = in_float32(maps.detach()).relu()
     peak, least = bright.amax((1, 2)), bright.amin((1, 2))
     slack = (peak * 4 * torch.finfo(bright.dtype).eps).clamp(min=floor_of(bright))
     return (peak - least) <= slack
 
 
 def dead_is_worst(loss: Tensor, worst: Tensor | float, maps: Tensor, masks: Tensor) -> Tensor:
-    """Give dead maps the worst value there is, and a gradient that revives them where there can be one.
+    """Give dead maps the worst value of a loss, and a gradient that raises them inside the mask.
 
-    The gradient of a dead map is that of the loss plus that of ``-sum_x t(x) M(x) / rms(M)``, ``t = m / sum(m)``: it
-    raises a signed map inside the mask. A map that is zero everywhere holds nothing to raise.
+    The gradient of a dead map is that of the loss plus that of ``-sum_x t(x) M(x) / rms(M)``, ``t = m / sum(m)``. A map
+    that is zero everywhere gets no gradient.
 
     Args:
         loss: ``(B,)``.
-        worst: No live map has a higher loss: ``(B,)`` or a number.
-        maps: ``(B, h, w)``, signed where the caller has it signed.
-        masks: ``(B, h, w)``: where the map should lie.
+        worst: A value that no live map exceeds: ``(B,)`` or a number.
+        maps: ``(B, h, w)``, signed if the caller has signed maps.
+        masks: Where each map should be bright, ``(B, h, w)``.
+
+    Returns:
+        ``(B,)``.
     """
     _, spread = spread_of(maps, centred=False)
     lift = -(share_of(masks) * maps / spread).sum((1, 2))
@@ -120,5 +126,5 @@ def dead_is_worst(loss: Tensor, worst: Tensor | float, maps: Tensor, masks: Tens
 
 
 def share_of(masks: Tensor) -> Tensor:
-    """Each mask divided by its sum; an empty mask stays empty."""
+    """Divide each mask by its sum; an empty mask stays empty."""
     return masks / masks.sum((1, 2), keepdim=True).clamp(min=torch.finfo(masks.dtype).eps)

@@ -1,7 +1,7 @@
-"""What maps should lie on: masks, boxes and points of a batch, laid on the maps' grid.
+"""Targets of the grounding loss: masks, boxes and points of a batch, drawn on the maps' grid.
 
-Everything is measured against the picture as the model saw it. A cell's value is the share of it that is covered,
-scaled so that the brightest cell of a mask is as bright as the mask itself: what is smaller than a cell stays visible.
+All coordinates refer to the image as the model saw it. A cell's value is the share of it that is covered, scaled so
+that the brightest cell of a mask is as bright as the mask itself: an object smaller than a cell stays visible.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.grounding.maps import full
+from mmgrad_explain.grounding.maps import in_float32
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 UNITS = ("fraction", "pixel")
-_SLACK = 0.05  # how far outside the picture a fraction may lie: detectors round, and boxes reach over the edge
+_SLACK = 0.05  # how far a fraction may be outside [0, 1]: detectors round, and boxes reach over the edge
 
 
 class GroundingTargets(NamedTuple):
-    """Where the maps of a batch should lie.
+    """Where the maps of a batch should be bright.
 
     Attributes:
-        masks: ``(B, h, w)`` float, values in [0, 1]; zeros where there is no supervision.
+        masks: ``(B, h, w)`` float, values in [0, 1]; zeros for samples without supervision.
         supervised: ``(B,)`` bool.
     """
 
@@ -47,27 +47,27 @@ def grounding_targets(
     device: torch.device | str | None = None,
     validate: bool = True,
 ) -> GroundingTargets:
-    """Lay a batch's targets on the grid of its maps.
+    """Draw a batch's targets on the grid of its maps.
 
-    Each sample may have a mask, boxes, points, several of these (the brighter one counts in every cell), or nothing:
-    None, an empty list, or a mask of zeros mean that its map is not supervised.
+    Each sample may have a mask, boxes, points, or several of these (the brightest counts in every cell). None, an empty
+    list or a mask of zeros leaves its map without supervision.
 
     Args:
         grid: ``(h, w)`` of the maps.
-        masks: ``(B, H, W)`` or ``(B, 1, H, W)`` of any resolution, values in [0, 1]; or for each sample ``(H, W)``, of
-            its own resolution, or None.
+        masks: ``(B, H, W)`` or ``(B, 1, H, W)`` of any resolution, values in [0, 1]; or a list with ``(H, W)`` of
+            any resolution, or None, for each sample.
         boxes: For each sample any number of ``(x0, y0, x1, y1)`` (a list or ``(K, 4)``), or None.
         points: For each sample any number of ``(x, y)`` (a list or ``(K, 2)``), or None.
-        supervised: ``(B,)`` bool; False takes a sample out.
-        units: Of boxes and points: ``"fraction"`` of the picture's width and height, or ``"pixel"``.
-        image_size: ``(H, W)`` of the pictures in pixels, or one a sample; needed for pixels alone.
-        point_sigma: Standard deviation of the Gaussian that a point is drawn as, in cells; 0 draws the one cell.
-        device: Where to put the result; None takes the masks' device, or the CPU.
-        validate: Look at the masks' values; on an accelerator this waits for it.
+        supervised: ``(B,)`` bool; False leaves a sample out.
+        units: Units of boxes and points: ``"fraction"`` of the image's width and height, or ``"pixel"``.
+        image_size: ``(H, W)`` of the images in pixels, or one a sample; needed for pixels only.
+        point_sigma: Standard deviation of the Gaussian that is drawn for a point, in cells; 0 draws its cell alone.
+        device: Device of the result; None takes the masks' device, or the CPU.
+        validate: Check the masks' values; on an accelerator this waits for the device.
 
     Raises:
         TypeError: If a mask is no tensor.
-        InputError: If shapes or lengths do not fit, or masks, boxes or points hold values out of range.
+        InputError: If shapes or lengths do not fit, or values of masks, boxes or points are out of range.
     """
     height, width = grid
     if height < 1 or width < 1:
@@ -85,35 +85,38 @@ def grounding_targets(
             if values is not None:
                 made = [_fractions(name, i, one, numbers, sizes[i]) for i, one in enumerate(values)]
                 draw = _draw_boxes if numbers == 4 else _point_drawer(point_sigma)
-                drawn = [*(draw(one, grid) for one in made), torch.zeros(grid)]  # one more, for a batch of none
+                drawn = [
+                    *(draw(one, grid) for one in made),
+                    torch.zeros(grid),
+                ]  # one more, to stack an empty batch
                 layers.append(torch.stack(drawn)[:-1].to(device or "cpu"))
     brightest = torch.stack([layer.to(layers[0].dtype) for layer in layers]).amax(0)
-    return GroundingTargets(brightest, supervised_among(brightest.amax((1, 2)) > 0, supervised))
+    return GroundingTargets(brightest, find_supervised(brightest.amax((1, 2)) > 0, supervised))
 
 
 def partner_masks(masks: Tensor, groups: Tensor) -> Tensor:
-    """For each sample the union of the masks of the other samples with the same picture.
+    """Join, for each sample, the masks of the other samples of the same image.
 
     Args:
         masks: ``(B, h, w)``.
-        groups: Which picture each sample's text is about, ``(B,)`` integers.
+        groups: The image of each sample, ``(B,)`` integers.
 
     Returns:
-        ``(B, h, w)``; zeros for a sample that is alone.
+        ``(B, h, w)``; zeros for the only sample of an image.
 
     Raises:
         InputError: If the shapes do not fit.
     """
     if groups.shape != masks.shape[:1]:
-        raise InputError(f"groups must have shape ({len(masks)},), one picture a sample, not {tuple(groups.shape)}")
+        raise InputError(f"groups must have shape ({len(masks)},), one image a sample, not {tuple(groups.shape)}")
     same = groups[:, None] == groups[None]
     same.fill_diagonal_(fill_value=False)
     return torch.stack([(masks * row[:, None, None]).amax(0) for row in same])
 
 
 def lay_on_grid(masks: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Masks ``(B, H, W)`` averaged over each cell's exact area, ``(B, h, w)``; each keeps its maximum."""
-    values = full(masks)
+    """Average masks ``(B, H, W)`` over the exact area of each cell, ``(B, h, w)``; each mask keeps its maximum."""
+    values = in_float32(masks)
     high, wide = (
         _coverage(torch.arange(n + 1, dtype=torch.float64) / n, cells)
         for n, cells in zip(values.shape[1:], grid, strict=True)
@@ -126,10 +129,10 @@ def lay_on_grid(masks: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def _coverage(edges: Tensor, cells: int) -> Tensor:
-    """Which share of each cell lies between neighbouring edges, ``(edges - 1, cells)``; the picture has length 1.
+    """Return the share of each cell between neighbouring edges, ``(edges - 1, cells)``; the image has length 1.
 
-    Both ends of a cell are quotients, as pixels' edges are: equal ones are equal numbers, so that what only touches a
-    cell gives nothing to it.
+    The ends of cells are computed as quotients, like the edges of pixels, so that equal ones are equal numbers: a pixel
+    that only touches a cell adds nothing to it.
     """
     low, high = edges[:-1, None].double(), edges[1:, None].double()
     ends = torch.arange(cells + 1, dtype=torch.float64)[None] / cells
@@ -184,13 +187,13 @@ def _check_values(masks: Tensor) -> None:
 def _sizes(
     units: str, image_size: tuple[int, int] | Sequence[tuple[int, int]] | None, count: int
 ) -> list[tuple[float, float] | None]:
-    """What coordinates are divided by, ``(W, H)`` a sample; None for fractions."""
+    """Return the divisor of the coordinates, ``(W, H)`` a sample; None for fractions."""
     if units not in UNITS:
         raise InputError(f"units must be 'fraction' or 'pixel', not {units!r}")
     if units == "fraction":
         return [None] * count
     if image_size is None:
-        raise InputError("image_size: boxes and points in pixels need the pictures' size (H, W), or one a sample")
+        raise InputError("image_size: boxes and points in pixels need the images' size (H, W), or one a sample")
     every: list[Any] = [image_size] * count if isinstance(image_size[0], int | float) else list(image_size)
     if len(every) != count or any(len(size) != 2 or min(size) <= 0 for size in every):
         raise InputError(f"image_size must be (H, W) in pixels, or {count} of these, one a sample")
@@ -198,7 +201,7 @@ def _sizes(
 
 
 def _fractions(name: str, index: int, values: Any, numbers: int, size: tuple[float, float] | None) -> Tensor:
-    """One sample's boxes or points, ``(K, 4)`` or ``(K, 2)``, as fractions of the picture, within it."""
+    """Return one sample's boxes ``(K, 4)`` or points ``(K, 2)`` as fractions, cut to the image."""
     what = "(x0, y0, x1, y1)" if numbers == 4 else "(x, y)"
     given = [] if values is None else values.cpu() if isinstance(values, Tensor) else values
     if isinstance(given, list | tuple):
@@ -219,18 +222,16 @@ def _fractions(name: str, index: int, values: Any, numbers: int, size: tuple[flo
         rows = rows / torch.tensor(size * (numbers // 2), dtype=torch.float64)
     elif bool((rows < -_SLACK).any()) or bool((rows > 1 + _SLACK).any()):
         raise InputError(
-            f"{name}: sample {index} reaches outside the picture ({rows.min():g} to {rows.max():g}, in fractions of "
+            f"{name}: sample {index} reaches outside the image ({rows.min():g} to {rows.max():g}, in fractions of "
             "it); for pixels pass units='pixel' and image_size=(H, W)"
         )
     if numbers == 4:
         inside = rows.clamp(0, 1)
         if bool((inside[:, 2:] <= inside[:, :2]).any()):
-            raise InputError(
-                f"boxes: sample {index} holds a box with nothing in the picture; (x0, y0, x1, y1), x0 < x1"
-            )
+            raise InputError(f"boxes: sample {index} holds a box with nothing in the image; (x0, y0, x1, y1), x0 < x1")
         return inside
     if bool((rows < -_SLACK).any()) or bool((rows > 1 + _SLACK).any()):
-        raise InputError(f"points: sample {index} holds a point outside the picture")
+        raise InputError(f"points: sample {index} holds a point outside the image")
     return rows.clamp(0, 1)
 
 
@@ -261,8 +262,8 @@ def _point_drawer(sigma: float) -> Callable[[Tensor, tuple[int, int]], Tensor]:
     return draw
 
 
-def supervised_among(found: Tensor, given: Tensor | Sequence[bool] | None) -> Tensor:
-    """Which samples are supervised: those that have a mask, ``found`` (B,), and were not taken out.
+def find_supervised(found: Tensor, given: Tensor | Sequence[bool] | None) -> Tensor:
+    """Find the supervised samples: those with a mask, ``found`` (B,), that the caller did not leave out.
 
     Raises:
         InputError: If ``given`` is not ``(B,)`` bool.

@@ -1,6 +1,6 @@
-"""What else can be asked of maps, beside lying on their mask. One loss a sample, ``(B,)``, each in [0, 1].
+"""Further terms of the grounding loss: contrast, margin, consistency. One value in [0, 1] a sample, ``(B,)``.
 
-``p`` is the rectified map divided by its maximum, which is held constant. A dead map has the loss 1.
+In the formulas ``p`` is the rectified map divided by its maximum, which is held constant. A dead map has the loss 1.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.grounding.maps import check_pair, dead_is_worst, dead_maps, full, full_precision, rectified
+from mmgrad_explain.grounding.maps import check_pair, dead_is_worst, dead_maps, full_precision, in_float32, rectified
 
 SLACK = 0.01
-"""Brightness, as a share of a map's maximum, below which :func:`contrast_loss` sees no difference."""
+"""Brightness that :func:`contrast_loss` adds to both means, as a share of a map's maximum."""
 
 
 def foreign_regions(masks: Tensor, other_masks: Tensor) -> Tensor:
-    """Where another text's map belongs and this one's does not: ``max_k(other) * (1 - mask)``, ``(B, h, w)``.
+    """Find where only another text's map should be bright: ``max_k(other) * (1 - mask)``, ``(B, h, w)``.
 
     Args:
         masks: ``(B, h, w)``, values in [0, 1].
-        other_masks: ``(B, h, w)``, or ``(B, K, h, w)`` for several partners, zeros where there are fewer.
+        other_masks: ``(B, h, w)``, or ``(B, K, h, w)`` for several partners; zeros where a sample has fewer.
 
     Raises:
         InputError: If the shapes do not fit.
@@ -37,21 +37,22 @@ def foreign_regions(masks: Tensor, other_masks: Tensor) -> Tensor:
 
 @full_precision
 def contrast_loss(maps: Tensor, masks: Tensor, other_masks: Tensor) -> Tensor:
-    r"""How much of the light falls on what another text of the same picture is about.
+    r"""Compare how bright a map is on another text's region and on its own.
 
     .. math:: \ell = \frac{b + \delta}{a + b + 2 \delta}, \quad
         a = \frac{\sum_x p(x)\, m(x)}{\sum_x m(x)}, \quad b = \frac{\sum_x p(x)\, r(x)}{\sum_x r(x)}
 
-    ``r`` is the partners' mask without one's own, ``delta`` = :data:`SLACK`. One half: both are lit alike, or neither.
+    ``r`` is the partners' mask without the map's own, ``delta`` = :data:`SLACK`. One half means that both regions are
+    equally bright, or both dark.
 
     Args:
         maps: ``(B, h, w)``, differentiable; signed maps are rectified here.
-        masks: Where each map should lie, ``(B, h, w)``, values in [0, 1].
-        other_masks: Where the maps of the other texts should lie, ``(B, h, w)`` or ``(B, K, h, w)``;
-            :func:`~.targets.partner_masks` makes them of a batch that has several texts for a picture.
+        masks: Where each map should be bright, ``(B, h, w)``, values in [0, 1].
+        other_masks: Where the maps of other texts about the same image should be bright, ``(B, h, w)`` or
+            ``(B, K, h, w)``; :func:`~.targets.partner_masks` makes them.
 
     Returns:
-        ``(B,)`` in [0, 1]. It means nothing where ``r`` is empty: leave these samples out.
+        ``(B,)`` in [0, 1]; undefined where ``r`` is empty, so leave these samples out.
 
     Raises:
         TypeError: If the maps are no floating tensor.
@@ -66,17 +67,17 @@ def contrast_loss(maps: Tensor, masks: Tensor, other_masks: Tensor) -> Tensor:
 
 @full_precision
 def margin_loss(maps: Tensor, masks: Tensor, margin: float = 0.5) -> Tensor:
-    r"""How far the brightest place inside fails to stand out from the brightest place outside.
+    r"""Measure by how much the brightest cell inside misses its margin above the brightest cell outside.
 
     .. math:: \ell = \frac{1}{1 + \mu} \max\left(0, \mu - \max_x p(x)\, m(x) + \max_x p(x) (1 - m(x))\right)
 
     Args:
         maps: ``(B, h, w)``, differentiable; signed maps are rectified here.
-        masks: Where each map should lie, ``(B, h, w)``, values in [0, 1].
+        masks: Where each map should be bright, ``(B, h, w)``, values in [0, 1].
         margin: ``mu``, as a share of the map's maximum, in (0, 1].
 
     Returns:
-        ``(B,)`` in [0, 1]: 0 where the margin is kept.
+        ``(B,)`` in [0, 1]; 0 where the margin is kept.
 
     Raises:
         TypeError: If the maps are no floating tensor.
@@ -92,26 +93,26 @@ def margin_loss(maps: Tensor, masks: Tensor, margin: float = 0.5) -> Tensor:
 
 @full_precision
 def consistency_loss(maps: Tensor, paired_maps: Tensor, excluded: Tensor | None = None) -> Tensor:
-    r"""How differently the maps of a triplet's reference and target lie: one minus their cosine.
+    r"""Measure how far the maps on a triplet's reference and target differ: one minus their cosine.
 
     .. math:: \ell = 1 - \frac{\sum_x k\, p\, p'}{\sqrt{\sum_x k\, p^2 \sum_x k\, p'^2}}, \quad k = 1 - \text{excluded}
 
-    It asks for the same place in both pictures. Leave out the samples whose object moves.
+    It is low when both maps are bright in the same place. Leave out the samples whose object moves.
 
     Args:
-        maps: Of the references, ``(B, h, w)``, differentiable; signed maps are rectified here.
-        paired_maps: Of the targets with the same texts, ``(B, h, w)``, differentiable.
-        excluded: Cells to leave out, 1, such as letterbox bars or what one picture alone shows; ``(B, h, w)`` in
+        maps: Maps on the references, ``(B, h, w)``, differentiable; signed maps are rectified here.
+        paired_maps: Maps on the targets for the same texts, ``(B, h, w)``, differentiable.
+        excluded: Cells to leave out, 1, such as letterbox bars or what only one of the images shows; ``(B, h, w)`` in
             [0, 1]. None leaves out nothing.
 
     Returns:
-        ``(B,)`` in [0, 1]: 1 where either map is dead or dark on the cells that count.
+        ``(B,)`` in [0, 1]; 1 where either map is dead, or dark on all cells that count.
 
     Raises:
         TypeError: If the maps are no floating tensor.
         InputError: If the shapes differ.
     """
-    paired = check_pair(maps, full(paired_maps), "maps and paired_maps")
+    paired = check_pair(maps, in_float32(paired_maps), "maps and paired_maps")
     first, second = rectified(maps), rectified(paired)
     if excluded is not None:
         keep = 1 - check_pair(maps, excluded, "maps and excluded")

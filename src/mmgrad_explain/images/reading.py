@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from mmgrad_explain._system.reading import open_file, read_stream, reading, reason_of
@@ -64,6 +65,23 @@ def open_image(source: object, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         values, notes = to_uint8(pixels, name)
         return _upright_rgb(Image.fromarray(values), name, max_pixels, notes)
     raise TypeError(f"a picture is a path, bytes, binary file, PIL image, array or tensor, not {type(source).__name__}")
+
+
+def open_pixels(image: object) -> npt.NDArray[np.uint8]:
+    """Read an image as an array.
+
+    Args:
+        image: As for :func:`open_image`; an array of the right kind is not copied.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        TypeError, InputError: As :func:`open_image`.
+    """
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+        return np.ascontiguousarray(image)
+    return np.asarray(open_image(image))
 
 
 def _open_path(path: Path, max_pixels: int) -> Image.Image:

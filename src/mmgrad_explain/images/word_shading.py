@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.overlay import _font, _line_height, _wrap
+from mmgrad_explain.images.lettering import line_height, load_font, wrap_text
 
 _UP, _DOWN, _NOTHING = (230, 97, 1), (33, 102, 172), (247, 247, 247)
 _DARK, _LIGHT, _QUIET = "#000000", "#ffffff", "#5f5f5f"
@@ -47,25 +47,25 @@ def word_strip(words: Sequence[tuple[str, float]], width: int, *, letters: int =
     """
     if width < 4 * letters:
         raise InputError(f"words: a strip {width} pixels wide has no room for words of {letters} pixels")
-    font, small = _font(letters), _font(max(9, round(letters * 0.7)))
+    font, small = load_font(letters), load_font(max(9, round(letters * 0.7)))
     gap, pad = max(3, letters // 4), max(4, letters // 3)
-    box, row = _line_height(font) + pad // 2, _line_height(font) + _line_height(small) + 2 * gap
+    box, row = line_height(font) + pad // 2, line_height(font) + line_height(small) + 2 * gap
     placed, left, top = [], gap, gap
     for text, value in words:
-        (shown,) = _wrap(text, font, width - 2 * gap - 2 * pad, 1) or [""]
+        (shown,) = wrap_text(text, font, width - 2 * gap - 2 * pad, 1) or [""]
         number = f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")
         wide = int(max(font.getlength(shown) + 2 * pad, small.getlength(number) + gap))
         if left > gap and left + wide > width - gap:
             left, top = gap, top + row
         placed.append((left, top, wide, shown, number, value))
         left += wide + gap
-    legend = _wrap(_LEGEND if words else "words: the model read none", small, width - 2 * gap, 3)
+    legend = wrap_text(_LEGEND if words else "words: the model read none", small, width - 2 * gap, 3)
     below = top + row if words else gap
-    sheet = Image.new("RGB", (width, below + _line_height(small) * len(legend) + gap), "white")
+    sheet = Image.new("RGB", (width, below + line_height(small) * len(legend) + gap), "white")
     draw = ImageDraw.Draw(sheet)
     for x, y, wide, shown, number, value in placed:
         draw.rounded_rectangle((x, y, x + wide, y + box), pad, shade(value), "#b0b0b0")
-        draw.text((x + wide / 2, y + box / 2), shown, _ink(shade(value)), font, anchor="mm")
+        draw.text((x + wide / 2, y + box / 2), shown, ink_on(shade(value)), font, anchor="mm")
         draw.text((x + wide / 2, y + box + gap // 2), number, _QUIET, small, anchor="ma")
     draw.multiline_text((gap, below), "\n".join(legend), _QUIET, small)
     return sheet
@@ -86,7 +86,7 @@ def add_words(picture: Image.Image, words: Sequence[tuple[str, float]]) -> Image
 
 
 @functools.cache
-def _ink(ground: tuple[int, int, int]) -> str:
+def ink_on(ground: tuple[int, int, int]) -> str:
     """Dark or light letters, whichever stand out more (relative luminance, WCAG 2)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in ground)]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

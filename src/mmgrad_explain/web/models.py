@@ -13,7 +13,6 @@ from mmgrad_explain._system.reading import shown
 from mmgrad_explain.attention.layers.candidates import candidate_layers
 from mmgrad_explain.attention.scores.embedding import SCORES, ensure_score
 from mmgrad_explain.composers.bundled import choose_bundled
-from mmgrad_explain.composers.generative.composer import GenerativeComposer
 from mmgrad_explain.composers.load import BUNDLED, load_composer
 from mmgrad_explain.data.example_inputs import example_inputs
 from mmgrad_explain.errors import InputError, MMGradError
@@ -150,7 +149,7 @@ def find_abilities(composer: Composer) -> Abilities:
     alone = example_inputs(composer)
     layers = tuple((one.name, one.grid) for one in candidate_layers(composer, **alone) if one.gradient_reaches)
     scores = _scores(composer, alone)
-    if isinstance(composer, GenerativeComposer):
+    if composer.answers_in_words:
         return Abilities(layers, scores, (), targets=False, answers=True)
     try:
         with_target = _scores(composer, example_inputs(composer, target=True))

@@ -25,8 +25,7 @@ from mmgrad_explain.web.viewer import payload, tile
 if TYPE_CHECKING:
     from PIL import Image
 
-    from mmgrad_explain.gallery.contact_sheet import RetrievalMaps
-    from mmgrad_explain.gallery.gallery import Hit, Retrieval
+    from mmgrad_explain.gallery.results import Hit, Retrieval, RetrievalMaps
     from mmgrad_explain.web.models import Abilities, Models
 
 NEXT = "Use as the next reference"

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.overlay import _ramp, colorize
-from mmgrad_explain.images.word_shading import _ink, shade
+from mmgrad_explain.images.overlay import colorize, fade_in
+from mmgrad_explain.images.word_shading import ink_on, shade
 from mmgrad_explain.notes import OF_MAPS
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.explanation.result import Explanation
     from mmgrad_explain.explanation.words import Word
 
-COLORMAPS = ("turbo", "viridis", "inferno", "gray")
+CHOICES = ("turbo", "viridis", "inferno", "gray")
 """Which a reader of the page can choose from."""
 _LONGEST, _LONGEST_HEAT = 1024, 256  # pixels of the longer side that are sent
 _LOSSLESS = 100_000  # pixels up to which a picture is sent as PNG; beyond, JPEG is far smaller
@@ -105,8 +105,8 @@ def payload(
         "data": data,
         "snippet": snippet,
         "colormap": colormap,
-        "tables": {name: _base64(colorize(steps, name).tobytes()) for name in dict.fromkeys((colormap, *COLORMAPS))},
-        "ramp": np.round(_ramp(np.linspace(0, 1, 256)), 6).tolist(),
+        "tables": {name: _base64(colorize(steps, name).tobytes()) for name in dict.fromkeys((colormap, *CHOICES))},
+        "ramp": np.round(fade_in(np.linspace(0, 1, 256)), 6).tolist(),
     }
 
 
@@ -155,7 +155,7 @@ def _packed_heat(heat: npt.NDArray[np.float32]) -> dict[str, Any]:
 
 def _packed_word(word: Word) -> dict[str, Any]:
     ground = shade(word.scaled)
-    colours = {"ground": "#{:02x}{:02x}{:02x}".format(*ground), "ink": _ink(ground)}
+    colours = {"ground": "#{:02x}{:02x}{:02x}".format(*ground), "ink": ink_on(ground)}
     return {"text": word.text, "value": word.value, "scaled": word.scaled, **colours}
 
 

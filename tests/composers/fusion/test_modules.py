@@ -382,7 +382,7 @@ def test_threads_do_not_disturb_one_another(composer, picture):
 
 
 def test_the_guide_has_every_method_and_option():
-    guide = (Path(__file__).parents[2] / "docs" / "composers.md").read_text(encoding="utf-8")
+    guide = (Path(__file__).parents[3] / "docs" / "composers.md").read_text(encoding="utf-8")
     for name, kind in METHODS.items():
         assert f"| `{name}` |" in guide
         assert all(f"`{option}`" in guide for option in inspect.signature(kind).parameters if option != "sizes")

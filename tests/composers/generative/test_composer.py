@@ -271,9 +271,9 @@ def test_the_model_is_left_as_it_was(composer, pictures):
 
 
 def test_what_cannot_be_asked(composer, pictures):
-    with pytest.raises(InputError, match="target: llava answers in words and takes no target picture"):
+    with pytest.raises(InputError, match="target: llava answers in words and takes no target image"):
         explain(pictures[0], QUESTIONS[0], pictures[1], model=composer)
-    with pytest.raises(InputError, match="answer is empty: say what the model might answer"):
+    with pytest.raises(InputError, match="answer is empty: give a possible answer"):
         explain(pictures[0], QUESTIONS[0], model=composer, answer="")
     with pytest.raises(InputError, match="answer_part: 'cat' is not in the answer 'red dog'"):
         explain(pictures[0], QUESTIONS[0], model=composer, answer="red dog", answer_part="cat")
@@ -293,7 +293,7 @@ def test_what_cannot_be_asked(composer, pictures):
         explain(pictures[0], QUESTIONS[0], model=composer, answer=["red", "blue"])
     with pytest.raises(InputError, match="answer: reference does not answer in words"):
         explain(pictures[0], "make it red", model="reference", answer="red")
-    with pytest.raises(InputError, match="answer: 1 answers for 2 pictures"):
+    with pytest.raises(InputError, match="answer: 1 answers for 2 images"):
         composer.preprocess(pictures, QUESTIONS, answers=["red"])
     with pytest.raises(InputError, match="a batch needs one text for each image, got 1 images, 2 texts"):
         composer.preprocess(pictures[:1], QUESTIONS)
@@ -310,10 +310,10 @@ class Refusing:
 
 
 def test_what_the_processor_refuses(composer, pictures):
-    with pytest.raises(InputError, match="the text 'a <image> dog' holds what stands for the picture"):
+    with pytest.raises(InputError, match="the text 'a <image> dog' holds the image token"):
         explain(pictures[0], "a <image> dog", model=composer, answer="red")
     composer.processor.processor = Refusing(composer.processor.processor)
-    with pytest.raises(InputError, match=r"the model's own processor cannot take this picture with 'a dog': too small"):
+    with pytest.raises(InputError, match=r"the model's own processor cannot take this image with 'a dog': too small"):
         explain(pictures[0], "a dog", model=composer, answer="red")
 
 
@@ -321,7 +321,7 @@ def test_a_model_that_says_nothing(composer, pictures):
     with torch.no_grad():
         composer.model.lm_head.weight.zero_()
         composer.model.config.text_config.eos_token_id = composer.model.generation_config.eos_token_id = 0
-    with pytest.raises(InputError, match="answer: llava says nothing to this by itself: give an answer"):
+    with pytest.raises(InputError, match="answer: llava gives an empty answer: give an answer="):
         explain(pictures[0], QUESTIONS[0], model=composer)
 
 
@@ -330,7 +330,7 @@ def test_a_folder_without_a_processor(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"the processor in .* cannot be read"):
         load_composer(tmp_path)
     monkeypatch.setattr(AutoProcessor, "from_pretrained", lambda *_, **__: tokenizer())
-    with pytest.raises(InputError, match="has no processor for pictures and texts: it needs"):
+    with pytest.raises(InputError, match="has no processor for images and texts: it needs"):
         load_composer(tmp_path)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmgrad_explain.attention.attributes import layout_method, own_layer, own_score
 from mmgrad_explain.attention.autograd_graph import hangs_on
 from mmgrad_explain.attention.capture import Capture, Record
 from mmgrad_explain.attention.gradient import cells_of, differentiate, own_layout
@@ -118,8 +119,7 @@ def resolve_score(
         output: What the model gave.
         sources: Tensors that stand for the picture, on which a suggested score must hang.
     """
-    own = getattr(root, "default_score", None)
-    wanted = score if score is not None or not (isinstance(own, str) or callable(own)) else own
+    wanted = own_score(root) if score is None else score
     return default_score(output, sources) if wanted is None else ensure_score(wanted)
 
 
@@ -143,13 +143,13 @@ def probe(
 ) -> Search:
     """Do the work of :func:`candidate_layers` on a model that is undisturbed already."""
     inputs = (tuple(args), kwargs)
-    if not hasattr(root, "layout_for"):
+    if layout_method(root) is None:
         refuse_packed(inputs)
     pictures = pictures_in(root, inputs)
     words: list[Tensor] = []
     numbers = [t for t in tensors_in(inputs) if not t.is_floating_point() and not t.is_complex()]
     (args, kwargs), leaves = follow(inputs, pictures) if pictures else _follow_features(inputs)
-    own = getattr(root, "target_layer", None)
+    own = own_layer(root)
     modules = {name: module for name, module in plain_modules(root).items() if name == own or not _is_no_place(module)}
     with contextlib.ExitStack() as stack:
         for module in modules.values():
@@ -158,7 +158,7 @@ def probe(
                     _follow_words(numbers, words, strings=holds_strings(inputs)), with_kwargs=True
                 )
                 stack.callback(handle.remove)
-        packed = hasattr(root, "layout_for")
+        packed = layout_method(root) is not None
         with Capture(root, modules, force_grad=True, onward=True, split=True, packed=packed) as seen:
             with same_randomness(list(root.parameters()), inputs):
                 output = root(*args, **kwargs)

@@ -16,10 +16,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from mmgrad_explain._system.choices import check_callable, check_choice, name_of
 from mmgrad_explain.attention.scores.matching import AnswerLikelihood, ImageTextCosine, MatchLogit
 from mmgrad_explain.attention.scores.outputs import alongside, as_tensor, embedding_of, field, unit
-from mmgrad_explain.attention.weighting import name_of
-from mmgrad_explain.errors import GradientError, InputError, did_you_mean
+from mmgrad_explain.errors import GradientError, InputError
 
 
 @runtime_checkable
@@ -218,13 +218,10 @@ def ensure_score(score: "str | Callable[[Any], Any]") -> Score:
         InputError: no score of that name.
     """
     if isinstance(score, str):
-        if score in SCORES:
-            return SCORES[score]()
-        hint = did_you_mean(score, SCORES)
-        raise InputError(f"score: there is no {score!r}; {hint}Known: {', '.join(SCORES)}, or any callable")
+        check_choice("score", score, SCORES, also="any callable")
+        return SCORES[score]()
     if isinstance(score, torch.nn.Module) or not isinstance(score, Score):
-        if not callable(score):
-            raise TypeError(f"score must be a name or a callable of the model's output, not {type(score).__name__}")
+        check_callable("score", score, takes="the model's output")
         return CallableScore(score, name_of(score))
     return score
 

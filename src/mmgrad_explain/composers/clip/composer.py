@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from mmgrad_explain.composers.base import Composer, ComposerInputs
+from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.clip.processor import ClipProcessor
 from mmgrad_explain.composers.files import (
     CONFIG,
@@ -36,16 +36,13 @@ from mmgrad_explain.composers.files import (
     read_weights,
     write_model,
 )
-from mmgrad_explain.composers.huggingface.processor import check_end
-from mmgrad_explain.composers.reference.network import ComposedOutput
+from mmgrad_explain.composers.huggingface.processor import check_end_token
+from mmgrad_explain.composers.model_types import CLIP_COMBINER
+from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from PIL import Image
-
-MODEL_TYPE = "mmgrad_clip_composer"
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ class ClipComposer(Composer):
 
     def __init__(self, clip: Any, processor: ClipProcessor, combiner: Combiner, name: str = "clip") -> None:
         super().__init__()
-        check_end(clip, processor.tokenizer)
+        check_end_token(clip, processor.tokenizer)
         self.clip = clip
         self.combiner = combiner
         self.processor = processor
@@ -122,12 +119,6 @@ class ClipComposer(Composer):
     @property
     def _blocks(self) -> nn.ModuleList:
         return self.clip.vision_model.encoder.layers  # type: ignore[no-any-return]
-
-    def preprocess(
-        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
-    ) -> ComposerInputs:
-        """See :class:`~mmgrad_explain.composers.clip.processor.ClipProcessor`."""
-        return self.processor(images, texts, targets)
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
@@ -203,7 +194,7 @@ class ClipComposer(Composer):
         """Write config, weights, tokenizer and preprocessing into a folder, made if needed."""
         folder = Path(folder)
         config = {
-            "model_type": MODEL_TYPE,
+            "model_type": CLIP_COMBINER,
             "combiner": asdict(self.combiner.config),
             "clip": self.clip.config.to_dict(),
         }
@@ -220,7 +211,7 @@ class ClipComposer(Composer):
         from transformers import CLIPConfig, CLIPModel
 
         folder = Path(folder)
-        config = read_own_config(folder, MODEL_TYPE)
+        config = read_own_config(folder, CLIP_COMBINER)
         if not (folder / SAFETENSORS).is_file():
             raise InputError(f"{folder} has no {SAFETENSORS}")
         processor = ClipProcessor.from_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Pictures and texts to tensors for a CLIP model, with the exact way back to the pictures' own pixels."""
+"""Prepare images and texts for a CLIP model, with the exact way back to the images' own pixels."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mmgrad_explain.composers.base import prepare_batch
-from mmgrad_explain.composers.files import PROCESSOR_CONFIG, TOKENIZER_FILE, read_processor
+from mmgrad_explain.composers.batch_processor import SavedProcessor
+from mmgrad_explain.composers.files import PROCESSOR_CONFIG
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.placement import fit as fit_picture
+from mmgrad_explain.images.placement import fit as fit_image
 from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:
@@ -21,28 +21,27 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from mmgrad_explain.composers.base import ComposerInputs
     from mmgrad_explain.images.placement import Placement
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-"""Of CLIP's training pictures (Radford et al., arXiv 2103.00020, its published preprocessing)."""
+"""Of CLIP's training images (Radford et al., arXiv 2103.00020, its published preprocessing)."""
 
 FITS = ("letterbox", "crop")
 _FILL = 127  # grey of the letterbox bars
 
 
-class ClipProcessor:
-    """Brings pictures to CLIP's square and normalises them; looks tokens up.
+class ClipProcessor(SavedProcessor):
+    """Fits images into CLIP's square and normalises them; looks up tokens.
 
     Args:
         tokenizer: A ``tokenizers.Tokenizer`` that adds CLIP's start and end.
         image_size: Side of the model's input, pixels.
-        max_words: Longest text, tokens with start and end.
-        pad: Id that texts are filled up with.
+        max_words: Longest text, in tokens with start and end.
+        pad: Id of padding.
         end: Id that ends a text.
         mean: Of each channel, in [0, 1].
         std: Of each channel.
-        fit: ``letterbox`` shows the whole picture between gray bars, ``crop`` fills the square and cuts, as CLIP does.
+        fit: ``letterbox`` shows the whole image between grey bars; ``crop`` fills the square and crops, as CLIP does.
 
     Raises:
         InputError: If ``fit`` is unknown.
@@ -70,37 +69,19 @@ class ClipProcessor:
         self.std = tuple(std)
         self.fit = fit
 
-    def __call__(
-        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
-    ) -> ComposerInputs:
-        """Prepare a batch.
-
-        Args:
-            images: Reference pictures, RGB, any size.
-            texts: One text a picture; longer ones are cut, with a notice.
-            targets: Target pictures, one a reference.
-
-        Returns:
-            ``pixel_values`` (B, 3, S, S) float32, ``input_ids`` and ``attention_mask`` (B, L) int64, with targets
-            ``target_pixel_values`` too; placements; notices.
-
-        Raises:
-            InputError: If the numbers of pictures, texts and targets differ.
-        """
-        return prepare_batch(self, images, texts, targets)
-
     def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
-        """RGB pictures to ``(B, 3, S, S)`` float32 and their placements."""
-        fitted = [fit_picture(image, self.image_size, mode=self.fit, fill=(_FILL,) * 3) for image in images]  # type: ignore[arg-type]
-        return self.normalise(np.stack([np.asarray(picture) for picture, _ in fitted])), [p for _, p in fitted]
+        """Prepare RGB images: ``(B, 3, S, S)`` float32, and their placements."""
+        fitted = [fit_image(image, self.image_size, mode=self.fit, fill=(_FILL,) * 3) for image in images]  # type: ignore[arg-type]
+        pixels = self.normalise(np.stack([np.asarray(square) for square, _ in fitted]))
+        return pixels, [placement for _, placement in fitted]
 
     def normalise(self, pictures: np.ndarray) -> Tensor:
-        """``(B, S, S, 3)`` uint8 to ``(B, 3, S, S)`` float32."""
+        """Normalise squares: ``(B, S, S, 3)`` uint8 to ``(B, 3, S, S)`` float32."""
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
         return ((torch.from_numpy(pictures).float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
     def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
-        """Texts to ids and mask ``(B, L)`` int64; what was cut is added to ``notices``. An empty text has no mask."""
+        """Prepare texts: ids and mask ``(B, L)`` int64, the mask of an empty text all 0. Cuts add to ``notices``."""
         rows = []
         for index, text in enumerate(texts):
             ids = list(self.tokenizer.encode(text).ids)
@@ -117,27 +98,9 @@ class ClipProcessor:
             mask[i, : len(row)] = int(bool(text.strip()))
         return ids_of_all, mask
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write ``preprocessor_config.json`` and ``tokenizer.json`` into a folder, made if needed."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        options = {key: value for key, value in vars(self).items() if key != "tokenizer"}
-        options = {"processor_class": type(self).__name__, **options}
-        (folder / PROCESSOR_CONFIG).write_text(json.dumps(options, indent=2) + "\n", encoding="utf-8")
-        self.tokenizer.save(str(folder / TOKENIZER_FILE))
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> ClipProcessor:
-        """Read what :meth:`save_pretrained` wrote.
-
-        Raises:
-            InputError: If a file is missing or cannot be read.
-        """
-        return read_processor(Path(folder), cls)
-
     @classmethod
     def from_clip(cls, model: str, config: Any, fit: str) -> ClipProcessor:
-        """The processor of a transformers CLIP model.
+        """Make the processor of a CLIP model of transformers.
 
         Args:
             model: Its folder or hub id.
@@ -149,17 +112,17 @@ class ClipProcessor:
 
         tokenizer = AutoTokenizer.from_pretrained(model)
         found = cached_file(model, PROCESSOR_CONFIG, _raise_exceptions_for_missing_entries=False)
-        own = json.loads(Path(found).read_text(encoding="utf-8")) if found else {}
-        inner = tokenizer.backend_tokenizer
-        inner.no_padding()
-        inner.no_truncation()
+        settings = json.loads(Path(found).read_text(encoding="utf-8")) if found else {}
+        backend = tokenizer.backend_tokenizer
+        backend.no_padding()
+        backend.no_truncation()
         return cls(
-            inner,
+            backend,
             image_size=config.vision_config.image_size,
             max_words=config.text_config.max_position_embeddings,
             pad=tokenizer.pad_token_id,
             end=tokenizer.eos_token_id,
-            mean=own.get("image_mean", MEAN),
-            std=own.get("image_std", STD),
+            mean=settings.get("image_mean", MEAN),
+            std=settings.get("image_std", STD),
             fit=fit,
         )

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain._system.devices import device_of
-from mmgrad_explain.composers.base import Composer, ComposerInputs
+from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.files import (
     CONFIG,
     SAFETENSORS,
@@ -40,19 +40,15 @@ from mmgrad_explain.composers.fusion.tower import (
     two_towers,
     watching,
 )
-from mmgrad_explain.composers.openclip.files import CONFIG_FILE as OPEN_CLIP_CONFIG
-from mmgrad_explain.composers.reference.network import ComposedOutput
+from mmgrad_explain.composers.model_types import FUSION
+from mmgrad_explain.composers.openclip.folders import CONFIG_FILE as OPEN_CLIP_CONFIG
+from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from PIL import Image
-
     from mmgrad_explain.composers.dual_encoder import DualEncoder
     from mmgrad_explain.composers.fusion.modules import Fusion
 
-MODEL_TYPE = "mmgrad_fusion"
 TOWER = "tower"
 """The folder of the tower, inside the composer's."""
 
@@ -98,12 +94,6 @@ class FusionComposer(Composer):
         self.target_layer = None if self._patches is None else f"{TOWER}.{self._patches}"
         if hasattr(tower, "layout_for"):  # not every tower knows
             self.layout_for = partial(_layout_in, tower)
-
-    def preprocess(
-        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
-    ) -> ComposerInputs:
-        """See :class:`~mmgrad_explain.composers.fusion.processor.FusionProcessor`."""
-        return self.processor(images, texts, targets)
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
@@ -188,7 +178,7 @@ class FusionComposer(Composer):
         """Write config and weights into a folder, made if needed, and the tower into a folder in it."""
         folder = Path(folder)
         sizes = vars(self.fusion.sizes)
-        config = {"model_type": MODEL_TYPE, "method": self.method, "sizes": sizes, "options": self.fusion.options}
+        config = {"model_type": FUSION, "method": self.method, "sizes": sizes, "options": self.fusion.options}
         if self.processor.prompt is not None:
             config["prompt"] = self.processor.prompt
         write_model(folder, config, self.fusion.state_dict())
@@ -204,7 +194,7 @@ class FusionComposer(Composer):
         from mmgrad_explain.composers.load import load_composer
 
         folder = Path(folder)
-        config = read_own_config(folder, MODEL_TYPE)
+        config = read_own_config(folder, FUSION)
         if not (folder / SAFETENSORS).is_file():
             raise InputError(f"{folder} has no {SAFETENSORS}")
         if not any((folder / TOWER / file).is_file() for file in (CONFIG, OPEN_CLIP_CONFIG)):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain._system.choices import check_choice
 from mmgrad_explain.composers.fusion.grid import CrossAttention, Film, QFormer, TirgSpatial
 from mmgrad_explain.composers.fusion.modules import Combine, Fusion, Sizes, TextualInversion, Tirg
-from mmgrad_explain.errors import InputError, did_you_mean
+from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,9 +36,7 @@ def method_of(name: str) -> type[Fusion]:
     Raises:
         InputError: If there is none.
     """
-    if name not in METHODS:
-        hint = did_you_mean(name, METHODS)
-        raise InputError(f"fusion: there is no {name!r}; {hint}Known: {', '.join(METHODS)}")
+    check_choice("fusion", name, METHODS)
     return METHODS[name]
 
 

@@ -1,4 +1,4 @@
-"""Parts of an answer that are asked about: where they stand in it, and which of them each sample is of."""
+"""Parts of an answer that are explained: where they are in it, and which parts each sample has."""
 
 from __future__ import annotations
 
@@ -13,58 +13,62 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Part: TypeAlias = str | tuple[int, int] | None
-"""A part of an answer as it stands there, or by (start, end) in characters; None is the whole answer."""
+"""A part of an answer, word for word or as (start, end) in characters; None is the whole answer."""
 Parts: TypeAlias = Part | Sequence[Part | Sequence[Part]]
-"""One part for all answers; or a list, of the parts of one answer, or of one part, or a list of parts, an answer."""
+"""One part for all answers; or a list: the parts of a single answer, or one part or list of parts for each answer."""
 
 
 @dataclass(frozen=True)
 class PartsAsked:
-    """Several parts of each of B answers, for one forward.
+    """Several parts of each of B answers, for one forward pass.
 
     Attributes:
-        labels: K tensors as of :class:`~mmgrad_explain.composers.generative.composer.GenerativeOutput`, ``(B, A +
-            1)``; answers with fewer parts have their last one again.
-        wanted: Of each sample of the result, which of ``labels`` and which answer it is of, answer by answer.
+        labels: K tensors like those of :class:`~mmgrad_explain.composers.generative.composer.GenerativeOutput`,
+            ``(B, A + 1)``; answers with fewer parts repeat their last one.
+        wanted: For each sample of the result the index into ``labels`` and the index of the answer, answer by answer.
     """
 
     labels: tuple[Tensor, ...]
     wanted: tuple[tuple[int, int], ...]
 
     def outputs(self, output: Any) -> list[Any]:
-        """A model's output once for each of ``labels``."""
+        """Make one output for each of ``labels`` from a model's output."""
         return [output._replace(labels=labels) for labels in self.labels]
 
 
 def parts_of_each(parts: Parts, count: int) -> list[list[Part]]:
-    """The parts of each answer.
+    """List the parts of each answer.
 
     Args:
-        parts: As a caller has them.
-        count: How many answers there are.
+        parts: As a caller gives them.
+        count: Number of answers.
 
     Raises:
-        InputError: If the list is empty, or not of this number.
+        InputError: If the list is empty, or not of this length.
         TypeError: If something in it is neither a string nor (start, end).
     """
     if not is_several(parts):
-        return [[_checked(parts)] for _ in range(count)]
+        return [[_check_part(parts)] for _ in range(count)]
     listed: list[Any] = list(parts)  # type: ignore[arg-type]
     if count == 1 and not any(map(is_several, listed)):
         listed = [listed]
-    if len(listed) != count or not all(one or not is_several(one) for one in listed):
-        have = "an empty list" if not all(one or not is_several(one) for one in listed) else f"{len(listed)} of them"
+    any_empty = not all(part or not is_several(part) for part in listed)
+    if len(listed) != count or any_empty:
+        have = "an empty list" if any_empty else f"{len(listed)} of them"
         raise InputError(
             f"answer_part: {have} for {count} answers: give one part for all, one each, or a list of parts each"
         )
-    return [[_checked(part) for part in one] if is_several(one) else [_checked(one)] for one in listed]
+    return [[_check_part(part) for part in own] if is_several(own) else [_check_part(own)] for own in listed]
 
 
 def place_of_part(part: Part, answer: str) -> tuple[int, int]:
-    """Where a part stands in an answer, (start, end) in characters; as whole words, if it does so anywhere.
+    """Find a part in an answer, as whole words if possible.
+
+    Returns:
+        (start, end) in characters.
 
     Raises:
-        InputError: If it is empty, not there, or there more than once.
+        InputError: If the part is empty, not in the answer, or in it more than once.
     """
     if part is None:
         return 0, len(answer)
@@ -78,8 +82,8 @@ def place_of_part(part: Part, answer: str) -> tuple[int, int]:
     if not part.strip():
         raise InputError("answer_part is empty: name a part of the answer, or leave it out to ask about all of it")
     escaped = re.escape(part)
-    places = [one.span() for one in re.finditer(rf"(?<!\w){escaped}(?!\w)", answer)]
-    places = places or [one.span() for one in re.finditer(escaped, answer)]
+    places = [match.span() for match in re.finditer(rf"(?<!\w){escaped}(?!\w)", answer)]
+    places = places or [match.span() for match in re.finditer(escaped, answer)]
     if not places:
         raise InputError(f"answer_part: {part!r} is not in the answer {answer!r}")
     if len(places) > 1:
@@ -92,15 +96,15 @@ def place_of_part(part: Part, answer: str) -> tuple[int, int]:
 
 
 def is_several(parts: object) -> bool:
-    """Whether these are several parts; a tuple of two whole numbers is a place."""
-    return isinstance(parts, list | tuple) and not (isinstance(parts, tuple) and _is_place(parts))
+    """Return whether this is a list of parts; a tuple of two whole numbers is one part."""
+    return isinstance(parts, list | tuple) and not (isinstance(parts, tuple) and _is_span(parts))
 
 
-def _is_place(part: tuple[Any, ...]) -> bool:
-    return len(part) == 2 and all(isinstance(one, int) and not isinstance(one, bool) for one in part)
+def _is_span(part: tuple[Any, ...]) -> bool:
+    return len(part) == 2 and all(isinstance(end, int) and not isinstance(end, bool) for end in part)
 
 
-def _checked(part: Any) -> Part:
-    if part is None or isinstance(part, str) or (isinstance(part, tuple) and _is_place(part)):
+def _check_part(part: Any) -> Part:
+    if part is None or isinstance(part, str) or (isinstance(part, tuple) and _is_span(part)):
         return part
     raise TypeError(f"answer_part must be a string, (start, end) or a list of them, got {type(part).__name__}")

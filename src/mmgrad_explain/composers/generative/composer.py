@@ -1,9 +1,9 @@
-"""Generative vision-language models of transformers: which patches of a picture made the model say its answer.
+"""Generative vision-language models of transformers: which patches of an image made the model give its answer.
 
-The score is the log-likelihood of an answer, ``s = sum_i log p(a_i | picture, question, a_1 ... a_i-1)``, given by the
-user or said by the model itself (greedy decoding); its gradient is taken where the picture's patches stand by
-themselves a last time, before the language model mixes them with words. Source: Grad-CAM (arXiv 1610.02391) with the
-log-likelihood in the place of a class score.
+The score is the log-likelihood of an answer, ``s = sum_i log p(a_i | image, question, a_1 ... a_i-1)``. The user gives
+the answer, or the model itself (greedy decoding). The gradient is taken at the last layer in which the image's patches
+are by themselves, before the language model mixes them with words. Source: Grad-CAM (arXiv 1610.02391) with the
+log-likelihood instead of a class score.
 """
 
 from __future__ import annotations
@@ -15,12 +15,18 @@ import torch
 from torch.nn import functional as F
 
 from mmgrad_explain._system.devices import device_of
-from mmgrad_explain.composers.base import Composer, ComposerInputs, evaluating, layer_inside
+from mmgrad_explain.attention.undisturbed import evaluating
+from mmgrad_explain.composers.base import Composer, ComposerInputs, layer_inside
 from mmgrad_explain.composers.files import read_config
 from mmgrad_explain.composers.generative.answer_parts import PartsAsked, is_several, parts_of_each
-from mmgrad_explain.composers.generative.families import generative_family_of
-from mmgrad_explain.composers.generative.processor import NOT_ASKED, GenerativeProcessor, Prompt
-from mmgrad_explain.composers.huggingface.files import read_model
+from mmgrad_explain.composers.generative.family import generative_family_of
+from mmgrad_explain.composers.generative.processor import (
+    NOT_ASKED,
+    GenerativeProcessor,
+    Prompt,
+    is_whole_processor,
+)
+from mmgrad_explain.composers.huggingface.loading import read_model
 from mmgrad_explain.composers.in_memory import part_of
 from mmgrad_explain.errors import InputError
 
@@ -33,15 +39,15 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.attention.layouts.layout import AnyLayout
     from mmgrad_explain.composers.generative.answer_parts import Parts
-    from mmgrad_explain.composers.generative.families import GenerativeFamily
+    from mmgrad_explain.composers.generative.family import GenerativeFamily
 
 
 class GenerativeOutput(NamedTuple):
-    """What a generative model says of an answer.
+    """A generative model's logits for an answer.
 
     Attributes:
-        logits: At the last places of the sequence, of the token that follows, ``(B, A + 1, V)``.
-        labels: The answer's token ids at these places, -100 where nothing is asked, ``(B, A + 1)``.
+        logits: At the last positions of the sequence, for the token that follows, ``(B, A + 1, V)``.
+        labels: The answer's token ids at these positions, -100 for tokens that do not count, ``(B, A + 1)``.
     """
 
     logits: Tensor
@@ -49,19 +55,20 @@ class GenerativeOutput(NamedTuple):
 
 
 class GenerativeComposer(Composer):
-    """A model that answers in words, as transformers has it.
+    """A model of transformers that answers in words.
 
-    The default score is ``"answer"``, the answer's log-likelihood. There is no target picture.
+    The default score is ``"answer"``, the answer's log-likelihood. There is no target image.
 
     Args:
-        model: Of the class the family names.
+        model: Of the family's class.
         processor: For it.
         family: What is particular to it.
         name: What it is called.
-        max_new_tokens: Longest answer that the model gives by itself, in tokens.
+        max_new_tokens: Longest answer that the model generates, in tokens.
     """
 
     default_score: ClassVar[str | None] = "answer"
+    answers_in_words: ClassVar[bool] = True
 
     def __init__(
         self, model: Any, processor: GenerativeProcessor, family: GenerativeFamily, name: str, max_new_tokens: int = 32
@@ -84,129 +91,129 @@ class GenerativeComposer(Composer):
         answers: Sequence[str] | None = None,
         answer_part: Parts = None,
     ) -> ComposerInputs:
-        """Pictures, questions and answers to tensors.
+        """Prepare images, questions and answers.
 
         Args:
-            images: Pictures, RGB, of one size for the model.
-            texts: What is asked or told, one a picture.
-            targets: There is no such thing here: None.
-            answers: What the model might say, one a picture. None takes what it says by itself.
-            answer_part: Only this part of the answers counts, such as one word; what stands before it is given. Of a
-                list each part is asked about by itself, in one forward; see
+            images: RGB images that have one size for the model.
+            texts: A question or instruction for each image.
+            targets: None: there are no target images here.
+            answers: A possible answer for each image; None has the model answer.
+            answer_part: The part of the answers that counts, such as one word, given what comes before it. Each part of
+                a list is scored separately, in one forward pass; see
                 :data:`~mmgrad_explain.composers.generative.answer_parts.Parts`.
 
         Returns:
-            Tensors for :meth:`forward`, padded on the left; placements; the answers; the parts, of a list.
+            Tensors for :meth:`forward`, padded on the left; placements; the answers; the parts, if there is a list.
 
         Raises:
-            InputError: If there are targets, numbers differ, pictures come out in different sizes, an answer is empty
-                or does not hold ``answer_part`` once.
+            InputError: If there are targets, the numbers differ, the images have different sizes for the model, an
+                answer is empty, or it does not hold ``answer_part`` once.
         """
         if targets is not None:
-            raise InputError(f"target: {self.name} answers in words and takes no target picture: leave it out")
+            raise InputError(f"target: {self.name} answers in words and takes no target image: leave it out")
         prompts = self.processor.prompts(images, texts)
         if answers is None:
-            ids = self._say(prompts)
-            said = [self.processor.words(one) for one in ids]
+            ids = self._generate(prompts)
+            texts_of_answers = [self.processor.words(tokens) for tokens in ids]
         else:
-            said = list(answers)
-            if len(said) != len(prompts):
+            texts_of_answers = list(answers)
+            if len(texts_of_answers) != len(prompts):
                 raise InputError(
-                    f"answer: {len(said)} answers for {len(prompts)} pictures: give one for all, or one each"
+                    f"answer: {len(texts_of_answers)} answers for {len(prompts)} images: give one for all, or one each"
                 )
-            ids = [self.processor.ids(one) for one in said]
-        each = parts_of_each(answer_part, len(prompts))
+            ids = [self.processor.ids(answer) for answer in texts_of_answers]
+        parts_by_answer = parts_of_each(answer_part, len(prompts))
         tensors, parts = self.processor.join(prompts, ids), None
-        most = max(map(len, each))
+        most = max(map(len, parts_by_answer))
         labels = tuple(
-            self.processor.labels(ids, [of_one[min(number, len(of_one) - 1)] for of_one in each])
+            self.processor.labels(ids, [own[min(number, len(own) - 1)] for own in parts_by_answer])
             for number in range(most)
         )
         if is_several(answer_part):
-            wanted = tuple((number, row) for row, of_one in enumerate(each) for number in range(len(of_one)))
+            wanted = tuple((number, row) for row, own in enumerate(parts_by_answer) for number in range(len(own)))
             parts = PartsAsked(labels, wanted)
         else:
             tensors["labels"] = labels[0]
-        return ComposerInputs(tensors, [prompt.placement for prompt in prompts], answers=said, parts=parts)
+        return ComposerInputs(tensors, [prompt.placement for prompt in prompts], answers=texts_of_answers, parts=parts)
 
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, **pictures: Tensor
+    def forward(  # type: ignore[override]  # it takes an answer, and no target
+        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, **images: Tensor
     ) -> GenerativeOutput:
-        """Read pictures, questions and answers.
+        """Read images, questions and answers.
 
         Args:
             input_ids: Tokens, padded on the left, ``(B, L)``.
             attention_mask: 1 for tokens, 0 for padding, ``(B, L)``.
-            labels: Of the last places, see :class:`GenerativeOutput`, ``(B, A + 1)``.
-            **pictures: What the model takes of the pictures.
+            labels: For the last positions, see :class:`GenerativeOutput`, ``(B, A + 1)``.
+            **images: The model's tensors for the images.
         """
-        places = labels.shape[1]
-        pictures.pop("tiles", None)  # for the layout only
+        positions = labels.shape[1]
+        images.pop("tiles", None)  # for the layout only
         options: dict[str, Any] = {"use_cache": False, "return_dict": True}
         if self.family.labels:
-            options["labels"] = F.pad(labels, (input_ids.shape[1] - places, 0), value=NOT_ASKED)
+            options["labels"] = F.pad(labels, (input_ids.shape[1] - positions, 0), value=NOT_ASKED)
         elif "logits_to_keep" in inspect.signature(self.model.forward).parameters:
-            options["logits_to_keep"] = places  # a vocabulary is large
-        output = self.model(input_ids=input_ids, attention_mask=attention_mask, **options, **pictures)
-        return GenerativeOutput(output.logits[:, -places:], labels)
+            options["logits_to_keep"] = positions  # a vocabulary is large
+        output = self.model(input_ids=input_ids, attention_mask=attention_mask, **options, **images)
+        return GenerativeOutput(output.logits[:, -positions:], labels)
 
     def layout_for(self, layer: str, **tensors: Tensor) -> AnyLayout:
-        """How a layer's output lies on these pictures."""
+        """Find the layout of a layer's output over these images."""
         return self.family.layout(self.model, layer.removeprefix("model."), tensors)
 
-    def _say(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        """What the model answers by itself, by greedy decoding, as token ids.
+    def _generate(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Have the model answer by greedy decoding; the answers are token ids.
 
         Raises:
-            InputError: If it says nothing.
+            InputError: If an answer is empty.
         """
         tensors = self.processor.join(prompts, [[] for _ in prompts])
         for name in ("labels", "tiles"):
             tensors.pop(name, None)
-        place = device_of(self.model)
-        with evaluating(self.model), torch.no_grad():
+        device = device_of(self.model)
+        with evaluating(self.model.modules()), torch.no_grad():
             found = self.model.generate(
-                **{name: tensor.to(place) for name, tensor in tensors.items()},
+                **{name: tensor.to(device) for name, tensor in tensors.items()},
                 max_new_tokens=self.max_new_tokens,
                 do_sample=False,
             )
         answers = [self.processor.cut(row) for row in found[:, tensors["input_ids"].shape[1] :].tolist()]
         if not all(answers):
-            raise InputError(f"answer: {self.name} says nothing to this by itself: give an answer to ask about")
+            raise InputError(f"answer: {self.name} gives an empty answer: give an answer= to explain")
         return answers
 
     @classmethod
     def from_pretrained(cls, folder: Path, name: str) -> GenerativeComposer:
-        """Read a folder as transformers and its hub have it; no code in it is run. Weights keep their precision.
+        """Read a folder in the format of transformers and its hub; no code in it is run. Weights keep their precision.
 
         Args:
             folder: With config, weights and processor.
             name: What the model is called.
 
         Raises:
-            InputError: If something is missing or damaged, or the model is of a kind that cannot be used.
+            InputError: If something is missing or damaged, or the model is of a kind that is not supported.
         """
         family = generative_family_of(read_config(folder), name)
-        model = read_model(folder, family.model_class, family.title, own_dtype=True)
+        model = read_model(folder, family.model_class, family.title, keep_dtype=True)
         return cls(model, GenerativeProcessor.from_pretrained(folder, family), family, name).eval()
 
     @classmethod
     def from_memory(cls, model: Any, processor: Any, name: str) -> GenerativeComposer:
-        """Take a model of transformers as it is.
+        """Wrap a model of transformers as it is.
 
         Args:
-            model: Of the class that its family names.
-            processor: Its whole processor, since it puts the picture's tokens into the prompt.
+            model: Of the class of its family.
+            processor: Its whole processor, which puts the image's tokens into the prompt.
             name: What the model is called.
 
         Raises:
-            InputError: If the model is of a kind that cannot be used, or the processor is missing or no whole one.
+            InputError: If the model is of a kind that is not supported, or the processor is missing or not a whole one.
         """
         family = generative_family_of(model.config.to_dict(), name)
         model = part_of(model, family.model_class, family.title)
-        if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
+        if not is_whole_processor(processor):
             raise InputError(
-                f"processor: a {family.model_class} needs its whole processor, which puts the picture into the "
+                f"processor: a {family.model_class} needs its whole processor, which puts the image into the "
                 "prompt: give processor=AutoProcessor.from_pretrained(...)"
             )
         return cls(model, GenerativeProcessor(processor, family), family, name)

@@ -1,4 +1,4 @@
-"""Pictures, questions and answers to the tensors of a generative model, by its own processor in transformers."""
+"""Prepare images, questions and answers for a generative model by its own processor of transformers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.composers.generative.answer_parts import place_of_part
-from mmgrad_explain.composers.huggingface.files import silent
+from mmgrad_explain.composers.huggingface.loading import first_line, silent
 from mmgrad_explain.composers.huggingface.processor import check_one_size, tokenizing
 from mmgrad_explain.errors import InputError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from mmgrad_explain.composers.generative.answer_parts import Part
-    from mmgrad_explain.composers.generative.families import GenerativeFamily
+    from mmgrad_explain.composers.generative.family import GenerativeFamily
     from mmgrad_explain.images.placement import Placement
 
 NOT_ASKED = -100
@@ -28,11 +28,11 @@ NOT_ASKED = -100
 
 @dataclass(frozen=True)
 class Prompt:
-    """One picture with its question.
+    """One image with its question.
 
     Attributes:
         tensors: As the model's processor gives them, a batch of 1.
-        placement: Where the picture lies in what the map covers.
+        placement: Where the image lies in the frame that the map covers.
     """
 
     tensors: dict[str, Tensor]
@@ -42,10 +42,10 @@ class Prompt:
 class GenerativeProcessor:
     """A model's own processor.
 
-    A question becomes a prompt by the chat template of the model's folder, or, where it has none, by the family's.
+    A question becomes a prompt by the chat template of the model's folder, or else by the family's prompt.
 
     Args:
-        processor: Of transformers, for pictures and texts.
+        processor: Of transformers, for images and texts.
         family: What is particular to the model.
     """
 
@@ -55,46 +55,46 @@ class GenerativeProcessor:
         self.family = family
 
     @property
-    def _of_tokens(self) -> tuple[str, ...]:
+    def _token_tensors(self) -> tuple[str, ...]:
         return ("input_ids", "attention_mask", *self.family.types)
 
     def prompt(self, text: str) -> str:
-        """What the model reads for a question."""
+        """Make the prompt of a question."""
         if getattr(self.processor, "chat_template", None) is None:
             return self.family.prompt.replace("{question}", text)
-        said = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
-        return str(self.processor.apply_chat_template(said, add_generation_prompt=True, tokenize=False))
+        messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
+        return str(self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
 
-    def _stands_for_pictures(self, text: str) -> bool:
+    def _has_image_token(self, text: str) -> bool:
         token = getattr(self.processor, "image_token", None)
         return isinstance(token, str) and token in text
 
     def prompts(self, images: Sequence[Image.Image], texts: Sequence[str]) -> list[Prompt]:
-        """Prepare pictures with their questions, one by one.
+        """Prepare images with their questions, one by one.
 
         Raises:
-            InputError: If their numbers differ, the pictures come out in different sizes, or the processor refuses one.
+            InputError: If their numbers differ, the images have different sizes for the model, or the processor refuses
+                one.
         """
         if len(images) != len(texts):
             raise InputError(f"a batch needs one text for each image, got {len(images)} images, {len(texts)} texts")
-        asked = self.family.types if self.family.prompt_type is None else ()
-        options = {f"return_{name}": True for name in asked}
+        types = self.family.types if self.family.prompt_type is None else ()
+        options = {f"return_{name}": True for name in types}
         prompts = []
         for image, text in zip(images, texts, strict=True):
-            if self._stands_for_pictures(text):
-                raise InputError(f"the text {text!r} holds what stands for the picture, which is put in by itself")
+            if self._has_image_token(text):
+                raise InputError(f"the text {text!r} holds the image token, which is added automatically: leave it out")
             try:
                 with tokenizing(self.tokenizer):
                     made = self.processor(images=[image], text=[self.prompt(text)], return_tensors="pt", **options)
             except (ValueError, TypeError, KeyError, IndexError) as error:
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise InputError(
-                    f"the model's own processor cannot take this picture with {text!r}: {reason}"
+                    f"the model's own processor cannot take this image with {text!r}: {first_line(error)}"
                 ) from error
-            tensors = {name: made[name] for name in (*self._of_tokens, *self.family.pictures) if name in made}
+            tensors = {name: made[name] for name in (*self._token_tensors, *self.family.image_tensors) if name in made}
             if self.family.prompt_type is not None:
-                own = torch.full_like(tensors["input_ids"], self.family.prompt_type)
-                tensors |= dict.fromkeys(self.family.types, own)
+                prompt_types = torch.full_like(tensors["input_ids"], self.family.prompt_type)
+                tensors |= dict.fromkeys(self.family.types, prompt_types)
             tensors |= self.family.tiles_of(self.processor, image, tensors)
             placement = self.family.place(self.processor, image, tensors)
             prompts.append(Prompt(tensors, placement))
@@ -102,7 +102,7 @@ class GenerativeProcessor:
         return prompts
 
     def ids(self, answer: str) -> list[int]:
-        """The tokens of an answer.
+        """Tokenize an answer.
 
         Raises:
             InputError: If it is empty.
@@ -110,28 +110,28 @@ class GenerativeProcessor:
         with tokenizing(self.tokenizer):
             found = self.tokenizer(answer, add_special_tokens=False)["input_ids"] if answer else []
         if not found:
-            raise InputError("answer is empty: say what the model might answer, or leave it out to have it answer")
+            raise InputError("answer is empty: give a possible answer, or leave it out and the model answers itself")
         return [int(one) for one in found]
 
     def words(self, ids: Sequence[int]) -> str:
-        """An answer of its tokens."""
+        """Decode an answer's tokens."""
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
     def cut(self, ids: Sequence[int]) -> list[int]:
-        """What a model said, up to its end, without special tokens behind it."""
+        """Cut a generated answer at its first special token."""
         special = set(self.tokenizer.all_special_ids)
-        end = next((place for place, one in enumerate(ids) if one in special), len(ids))
+        end = next((index for index, token in enumerate(ids) if token in special), len(ids))
         return list(ids[:end])
 
     def join(self, prompts: Sequence[Prompt], answers: Sequence[Sequence[int]]) -> dict[str, Tensor]:
-        """One batch of prompts and answers, padded on the left, so that all answers end together.
+        """Join prompts and answers to one batch, padded on the left, so that all answers end together.
 
         Args:
-            prompts: Of pictures of one size.
-            answers: Token ids, one list a prompt.
+            prompts: Of images that have one size for the model.
+            answers: Token ids, one list for each prompt.
 
         Returns:
-            What the model takes, and ``labels``, ``(B, A + 1)``: the answers' ids at the last places.
+            The model's inputs, and ``labels``, ``(B, A + 1)``: the answers' ids at the last positions.
         """
         lengths = [
             prompt.tensors["input_ids"].shape[1] + len(ids) for prompt, ids in zip(prompts, answers, strict=True)
@@ -140,9 +140,9 @@ class GenerativeProcessor:
         joined: dict[str, Tensor] = {}
         for name in prompts[0].tensors:
             values = [prompt.tensors[name] for prompt in prompts]
-            if name in self._of_tokens:
+            if name in self._token_tensors:
                 rows = [
-                    torch.cat([value[0], self._continued(name, ids)])
+                    torch.cat([value[0], self._answer_values(name, ids)])
                     for value, ids in zip(values, answers, strict=True)
                 ]
                 padding = self._padding(name)
@@ -151,23 +151,23 @@ class GenerativeProcessor:
         return {**joined, "labels": self.labels(answers, [None] * len(answers))}
 
     def labels(self, answers: Sequence[Sequence[int]], parts: Sequence[Part]) -> Tensor:
-        """The ids that are asked for, ``(B, A + 1)``, and ``NOT_ASKED`` elsewhere.
+        """Make labels ``(B, A + 1)``: the ids of the answers' parts, and ``NOT_ASKED`` elsewhere.
 
         Args:
-            answers: Token ids of B answers, the longest of A.
-            parts: What counts of each.
+            answers: Token ids of B answers, the longest with A tokens.
+            parts: The part of each answer that counts.
 
         Raises:
-            InputError: If an answer does not hold its part, or more than once.
+            InputError: If an answer does not hold its part, or holds it more than once.
         """
         width = max(map(len, answers)) + 1
         labels = torch.full((len(answers), width), NOT_ASKED)
         for row, ids, part in zip(labels, answers, parts, strict=True):
-            for place in self._counting(ids, part):
-                row[width - len(ids) + place] = ids[place]
+            for index in self._part_tokens(ids, part):
+                row[width - len(ids) + index] = ids[index]
         return labels
 
-    def _continued(self, name: str, ids: Sequence[int]) -> Tensor:
+    def _answer_values(self, name: str, ids: Sequence[int]) -> Tensor:
         if name == "input_ids":
             return torch.tensor(ids, dtype=torch.long)
         value = 1 if name == "attention_mask" else self.family.types[name]
@@ -176,18 +176,18 @@ class GenerativeProcessor:
     def _padding(self, name: str) -> int:
         if name != "input_ids":
             return 0
-        own = self.tokenizer.pad_token_id
-        return int(own if own is not None else self.tokenizer.eos_token_id or 0)
+        pad = self.tokenizer.pad_token_id
+        return int(pad if pad is not None else self.tokenizer.eos_token_id or 0)
 
-    def _counting(self, ids: Sequence[int], part: Part) -> list[int]:
-        """The places of the tokens, within an answer, that hold a part of it."""
+    def _part_tokens(self, ids: Sequence[int], part: Part) -> list[int]:
+        """Find the indices of an answer's tokens that hold a part of it."""
         if part is None:
             return list(range(len(ids)))
-        ends = [len(self.words(ids[: place + 1])) for place in range(len(ids))]
+        ends = [len(self.words(ids[: index + 1])) for index in range(len(ids))]
         start, stop = place_of_part(part, self.words(ids))
         starts = [0, *ends[:-1]]
         return [
-            place for place, (first, end) in enumerate(zip(starts, ends, strict=True)) if first < stop and end > start
+            index for index, (first, end) in enumerate(zip(starts, ends, strict=True)) if first < stop and end > start
         ]
 
     @classmethod
@@ -203,10 +203,14 @@ class GenerativeProcessor:
             with silent():
                 own = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:  # the tokenizers library raises bare Exception for a file it cannot parse
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(f"the processor in {folder} cannot be read: {reason}") from error
-        if not hasattr(own, "tokenizer") or not hasattr(own, "image_processor"):
+            raise InputError(f"the processor in {folder} cannot be read: {first_line(error)}") from error
+        if not is_whole_processor(own):
             raise InputError(
-                f"{folder} has no processor for pictures and texts: it needs preprocessor_config.json and a tokenizer"
+                f"{folder} has no processor for images and texts: it needs preprocessor_config.json and a tokenizer"
             )
         return cls(own, family)
+
+
+def is_whole_processor(processor: Any) -> bool:
+    """Return whether a processor of transformers has an image processor and a tokenizer."""
+    return hasattr(processor, "image_processor") and hasattr(processor, "tokenizer")

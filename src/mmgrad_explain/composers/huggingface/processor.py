@@ -1,4 +1,4 @@
-"""Pictures and texts to tensors by a model's own processor in transformers, with the way back to the pixels."""
+"""Prepare images and texts by a model's own processor of transformers, and keep the way back to the pixels."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmgrad_explain._system.reading import shown
-from mmgrad_explain.composers.base import prepare_batch
+from mmgrad_explain.composers.batch_processor import BatchProcessor
+from mmgrad_explain.composers.huggingface.loading import first_line
 from mmgrad_explain.composers.square_images import SquarePictures
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.placement import Placement
 from mmgrad_explain.images.processor_geometry import SETTINGS, check_geometry, name_the_edge, place
 from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+    from typing import Self
 
     from PIL import Image
     from torch import Tensor
 
-    from mmgrad_explain.composers.base import ComposerInputs
+    from mmgrad_explain.images.placement import Placement
 
 IMAGE_FILES = (SETTINGS, "processor_config.json")
 TOKENIZER_FILES = (
@@ -35,9 +36,9 @@ _TOKENIZING = threading.Lock()
 
 @contextmanager
 def tokenizing(tokenizer: Any) -> Iterator[None]:
-    """Let a tokenizer of transformers work inside the block, and find it as it was afterwards.
+    """Use a tokenizer of transformers inside the block, one thread at a time, and restore its state afterwards.
 
-    It sets the padding and truncation of the library below it anew each time, so that threads take turns.
+    It sets the padding and truncation of its backend at each call.
     """
     backend = getattr(tokenizer, "_tokenizer", None)
     with _TOKENIZING:
@@ -50,18 +51,18 @@ def tokenizing(tokenizer: Any) -> Iterator[None]:
                 backend.no_truncation() if before[1] is None else backend.enable_truncation(**before[1])
 
 
-def check_end(model: Any, tokenizer: Any) -> None:
-    """Refuse a text tower that looks for an end token which no text has: it would read the first token instead.
+def check_end_token(model: Any, tokenizer: Any) -> None:
+    """Check that texts have the end token that the text tower pools; without it the tower pools the first token.
 
     Args:
-        model: Of transformers; one whose text tower looks for no end token passes, and one of the old configs (id 2).
+        model: Of transformers. A text tower without an end token passes, and one with an old config (id 2).
         tokenizer: For it, of transformers or of tokenizers.
 
     Raises:
-        InputError: The tokenizer never gives the end token of the config.
+        InputError: If the tokenizer never gives the end token of the config.
     """
     end = getattr(getattr(model, "text_model", None), "eos_token_id", 2)
-    if end == 2:  # the highest id of the text is taken then
+    if end == 2:  # the tower takes the highest id of the text
         return
     with tokenizing(tokenizer):
         ids = list(tokenizer("a")["input_ids"]) if callable(tokenizer) else list(tokenizer.encode("a").ids)
@@ -72,21 +73,21 @@ def check_end(model: Any, tokenizer: Any) -> None:
         )
 
 
-class HuggingFaceProcessor(SquarePictures):
+class HuggingFaceProcessor(BatchProcessor, SquarePictures):
     """A model's own image processor and tokenizer.
 
-    The pixels are what the image processor gives. Where a picture lies in them is computed from the processor's own
-    settings: padding to a square (LLaVA's), a resize to a height and width, of the shortest edge or into a frame
-    (ViLT's and BridgeTower's to whole patches), then a crop of the centre or padding below and to the right.
+    The image processor makes the pixels. The placement is computed from its settings: padding to a square (LLaVA's);
+    a resize to a height and width, of the shortest edge or into a frame (ViLT's and BridgeTower's to whole patches);
+    then a crop of the centre, or padding below and to the right.
 
     Args:
         image_processor: Of transformers.
         tokenizer: Of transformers.
-        max_tokens: Longest text, special tokens included.
-        fixed_length: Fill every text up to ``max_tokens``, else to the longest of the batch.
+        max_tokens: Longest text, in tokens with the special ones.
+        fixed_length: Whether each text is padded to ``max_tokens``, instead of the longest text of the batch.
 
     Raises:
-        InputError: If the image processor works in a way whose geometry is not known, or the tokenizer cannot pad.
+        InputError: If the geometry of the image processor is not known, or the tokenizer cannot pad.
     """
 
     def __init__(self, image_processor: Any, tokenizer: Any, max_tokens: int, *, fixed_length: bool = False) -> None:
@@ -103,44 +104,25 @@ class HuggingFaceProcessor(SquarePictures):
     def _check_geometry(self) -> None:
         check_geometry(self.image_processor)
 
-    def __call__(
-        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
-    ) -> ComposerInputs:
-        """Prepare a batch.
-
-        Args:
-            images: Pictures, RGB.
-            texts: One text a picture; longer ones are cut, with a notice.
-            targets: Target pictures, one a picture.
-
-        Returns:
-            ``pixel_values`` (B, 3, H, W) float32, ``input_ids`` and ``attention_mask`` (B, L) int64, with targets
-            ``target_pixel_values`` too; placements; notices.
-
-        Raises:
-            InputError: If the numbers differ, or pictures come out of the processor in different sizes.
-        """
-        return prepare_batch(self, images, texts, targets)
-
     def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
-        """RGB pictures to ``(B, 3, H, W)`` float32 and their placements.
+        """Prepare RGB images: ``(B, 3, H, W)`` float32, and their placements.
 
         Raises:
-            InputError: If they come out in different sizes, or a picture is too long and narrow.
+            InputError: If they have different sizes for the model, or an image is too long and narrow.
         """
         placements = [place(self.image_processor, (image.height, image.width)) for image in images]
         check_one_size(placements)
         pixels = self.image_processor(images=list(images), return_tensors="pt")["pixel_values"].float()
         if tuple(pixels.shape[2:]) != placements[0].input:
             raise InputError(
-                f"the image processor {type(self.image_processor).__name__} gives pictures of "
-                f"{' x '.join(map(str, pixels.shape[2:]))} pixels where its settings say "
-                f"{' x '.join(map(str, placements[0].input))}: where they lie on the original cannot be told"
+                f"the image processor {type(self.image_processor).__name__} gives images of "
+                f"{' x '.join(map(str, pixels.shape[2:]))} pixels, its settings give "
+                f"{' x '.join(map(str, placements[0].input))}: where they lie on the original is not known"
             )
         return pixels, placements
 
     def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
-        """Texts to ids and mask ``(B, L)`` int64; what was cut is added to ``notices``. An empty text has no mask."""
+        """Prepare texts: ids and mask ``(B, L)`` int64, the mask of an empty text all 0. Cuts add to ``notices``."""
         with tokenizing(self.tokenizer):
             counts = [len(self.tokenizer(text, verbose=False)["input_ids"]) for text in texts]
             encoded = self.tokenizer(
@@ -155,11 +137,11 @@ class HuggingFaceProcessor(SquarePictures):
             if notices is not None and count > self.max_tokens:
                 cut = f"the text has {count} tokens, the model takes {self.max_tokens}: the rest was cut"
                 notices.append(Note("cut-text", cut, (index,)))
-        worded = torch.tensor([[bool(text.strip())] for text in texts])
-        return encoded["input_ids"], encoded["attention_mask"] * worded
+        has_words = torch.tensor([[bool(text.strip())] for text in texts])
+        return encoded["input_ids"], encoded["attention_mask"] * has_words
 
     @classmethod
-    def from_pretrained(cls, folder: Path, positions: int, *, fixed_length: bool) -> HuggingFaceProcessor:
+    def from_pretrained(cls, folder: Path, positions: int, *, fixed_length: bool) -> Self:
         """Read a model folder's own processor; no code in it is run.
 
         Args:
@@ -173,7 +155,7 @@ class HuggingFaceProcessor(SquarePictures):
         from transformers import AutoImageProcessor, AutoTokenizer
 
         if not any((folder / file).is_file() for file in IMAGE_FILES):
-            raise InputError(f"{folder} says nothing about pictures: it needs {IMAGE_FILES[0]} (or {IMAGE_FILES[1]})")
+            raise InputError(f"{folder} has no image processor: it needs {IMAGE_FILES[0]} (or {IMAGE_FILES[1]})")
         if not any((folder / file).is_file() for file in TOKENIZER_FILES):
             raise InputError(f"{folder} has no tokenizer: it needs one of {', '.join(TOKENIZER_FILES)}")
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -183,51 +165,16 @@ class HuggingFaceProcessor(SquarePictures):
             part = "tokenizer"
             tokenizer = AutoTokenizer.from_pretrained(folder, **options)
         except Exception as error:  # the tokenizers library raises bare Exception for a file it cannot parse
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(f"the {part} in {folder} cannot be read: {reason}") from error
+            raise InputError(f"the {part} in {folder} cannot be read: {first_line(error)}") from error
         return cls(images, tokenizer, min(positions, tokenizer.model_max_length), fixed_length=fixed_length)
 
 
-class PatchProcessor(HuggingFaceProcessor):
-    """Of a model that gets its pictures cut into patches, as many as their shape asks for (NaFlex).
-
-    The patches are put together again to the resized picture that they were cut from, so that they have places.
-    """
-
-    def _check_geometry(self) -> None:
-        """Pictures are stretched to whole patches, nothing else."""
-
-    def __call__(
-        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
-    ) -> ComposerInputs:
-        """See :meth:`HuggingFaceProcessor.__call__`; all pictures, targets too, must come out in one size."""
-        inputs = super().__call__(images, texts, targets)
-        check_one_size([*inputs.placements, *(inputs.target_placements or [])])
-        return inputs
-
-    def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
-        """RGB pictures to ``(B, 3, H, W)`` float32, H and W whole patches, and their placements.
-
-        Raises:
-            InputError: If they come out in different sizes.
-        """
-        side = int(self.image_processor.patch_size)
-        cut = self.image_processor(images=list(images), return_tensors="pt")
-        placements = []
-        for image, (rows, columns) in zip(images, cut["spatial_shapes"].tolist(), strict=True):
-            original, size = (image.height, image.width), (rows * side, columns * side)
-            placements.append(Placement(original, size, (size[0] / image.height, size[1] / image.width), (0.0, 0.0)))
-        check_one_size(placements)
-        patches = cut["pixel_values"][:, : rows * columns].float().reshape(len(images), rows, columns, side, side, 3)
-        return patches.permute(0, 5, 1, 3, 2, 4).reshape(len(images), 3, rows * side, columns * side), placements
-
-
 def check_one_size(placements: Sequence[Placement]) -> None:
-    """Raise InputError where pictures come to the model in different sizes."""
+    """Raise InputError if images have different sizes for the model."""
     sizes = dict.fromkeys(placement.input for placement in placements)
     if len(sizes) > 1:
         listed = ", ".join(f"{height} x {width}" for height, width in sizes)
         raise InputError(
-            f"the pictures have different sizes for this model ({listed}): explain them one at a time, a target with a "
-            "picture of its own shape"
+            f"the images have different sizes for this model ({listed}): explain them one at a time, a target with an "
+            "image of its own shape"
         )

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmgrad_explain.composers.base import evaluating
+from mmgrad_explain.attention.undisturbed import evaluating
 from mmgrad_explain.composers.files import write_model
-from mmgrad_explain.composers.openclip.files import (
+from mmgrad_explain.composers.openclip.folders import (
     CONFIG_FILE,
     WEIGHT_FILES,
     local_source,
@@ -79,7 +79,7 @@ class OpenClipComposer(TowerComposer):
 
         Args:
             folder: With ``open_clip_config.json`` and one of
-                :data:`~mmgrad_explain.composers.openclip.files.WEIGHT_FILES`.
+                :data:`~mmgrad_explain.composers.openclip.folders.WEIGHT_FILES`.
             name: What the model is called.
 
         Raises:
@@ -152,7 +152,7 @@ def grid_layer_of(visual: Any, input_size: tuple[int, int]) -> GridLayer:
         InputError: If it gives no single embedding, or a timm tower does not say how its features lie.
     """
     if hasattr(visual, "trunk"):
-        with evaluating(visual):
+        with evaluating(visual.modules()):
             return find_grid_layer(visual, input_size, "trunk")[0]
     if hasattr(visual, "attnpool"):
         return GridLayer("layer4", "nchw", (input_size[0] // 32, input_size[1] // 32))

@@ -9,7 +9,7 @@ import torch
 
 from mmgrad_explain.composers.base import prepare_batch
 from mmgrad_explain.composers.huggingface.processor import TOKENIZER_FILES, tokenizing
-from mmgrad_explain.composers.openclip.files import local_source
+from mmgrad_explain.composers.openclip.folders import local_source
 from mmgrad_explain.composers.square_images import SquarePictures
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.notes import Note

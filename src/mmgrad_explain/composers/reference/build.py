@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-MODEL_TYPE = "mmgrad_reference"
 PREFIX = "network."
 """Of every weight in the file: there the network is a part of ``ReferenceModel``."""
 

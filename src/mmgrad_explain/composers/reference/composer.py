@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mmgrad_explain.composers.base import Composer, ComposerInputs
+from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.familiarity import Familiarity
-from mmgrad_explain.composers.files import fill, fitting, read_own_config, read_weights
-from mmgrad_explain.composers.reference.build import MODEL_TYPE, PREFIX, build_network, network_config
-from mmgrad_explain.composers.reference.network import ComposedOutput
+from mmgrad_explain.composers.files import SAFETENSORS, fill, fitting, read_own_config, read_weights
+from mmgrad_explain.composers.model_types import REFERENCE
+from mmgrad_explain.composers.outputs import ComposedOutput
+from mmgrad_explain.composers.reference.build import PREFIX, build_network, network_config
 from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from PIL import Image
     from torch import Tensor
 
     from mmgrad_explain.composers.reference.network import ReferenceNetwork
@@ -46,12 +45,6 @@ class ReferenceComposer(Composer):
         self.network = network
         self.processor = processor
         self.name = name
-
-    def preprocess(
-        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
-    ) -> ComposerInputs:
-        """See :class:`~mmgrad_explain.composers.reference.processor.ReferenceProcessor`."""
-        return self.processor(images, texts, targets)
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
@@ -97,6 +90,20 @@ class ReferenceComposer(Composer):
         """The features are a grid, ``(B, C, h, w)``."""
         return features
 
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the model and its processor as ``ReferenceModel.save_pretrained`` writes them, into a folder."""
+        from safetensors.torch import save
+
+        from mmgrad_explain.composers.reference.transformers_model import ReferenceConfig
+
+        folder = Path(folder)
+        config = ReferenceConfig(**asdict(self.network.config))
+        config.architectures = ["ReferenceModel"]
+        config.save_pretrained(folder)
+        weights = {PREFIX + name: value.contiguous() for name, value in self.network.state_dict().items()}
+        (folder / SAFETENSORS).write_bytes(save(weights, {"format": "pt"}))  # save_file lets nobody else read it
+        self.processor.save_pretrained(folder)
+
     @classmethod
     def from_memory(cls, model: Any, processor: Any, name: str) -> ReferenceComposer:
         """Take a :class:`~mmgrad_explain.composers.reference.transformers_model.ReferenceModel` as it is.
@@ -116,7 +123,7 @@ class ReferenceComposer(Composer):
             InputError: If the folder holds no reference model, or its weights do not fit its config.
         """
         folder = Path(folder)
-        config = read_own_config(folder, MODEL_TYPE)
+        config = read_own_config(folder, REFERENCE)
         weights = {key.removeprefix(PREFIX): value for key, value in read_weights(folder).items()}
         with fitting(folder):
             sizes = network_config(config)

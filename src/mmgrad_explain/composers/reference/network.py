@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgrad_explain._system.reading import shown
+from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.errors import InputError
 
 
@@ -69,37 +70,6 @@ class NetworkConfig:
     def grid(self) -> int:
         """Side of the feature grid: a quarter of the input's."""
         return self.image_size // 4
-
-
-class ComposedOutput(NamedTuple):
-    """What the network gives back.
-
-    Attributes:
-        embedding: Composed embedding of the reference and the text, ``(B, D)``, not normalised.
-        shift: What the text changes in it, ``(B, D)``: ``embedding - embedding without text``.
-        target: Embedding of the target picture alone, ``(B, D)``, or None without a target.
-        target_shift: What the text changes in the target's embedding, ``(B, D)``, or None without a target.
-        target_composed: The target composed with the text as well, ``(B, D)``, or None without a target.
-        alone: Embedding of the reference picture alone, as a gallery holds it, ``(B, D)``; None where that is
-            ``embedding - shift``.
-    """
-
-    embedding: Tensor
-    shift: Tensor
-    target: Tensor | None = None
-    target_shift: Tensor | None = None
-    target_composed: Tensor | None = None
-    alone: Tensor | None = None
-
-
-def reference_alone(output: Any) -> Tensor:
-    """The embeddings of the reference pictures alone, ``(B, D)``, as a gallery holds them and as ``target`` is one.
-
-    Args:
-        output: Of any composer, with ``embedding`` and ``shift``.
-    """
-    alone = getattr(output, "alone", None)
-    return output.embedding - output.shift if alone is None else alone  # type: ignore[no-any-return]
 
 
 class BasicBlock(nn.Module):

@@ -1,17 +1,14 @@
-"""Pictures and words to tensors for the reference composer; needs neither transformers nor timm."""
+"""Prepare images and words for the reference composer; needs neither transformers nor timm."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from mmgrad_explain.composers.base import prepare_batch
+from mmgrad_explain.composers.batch_processor import SavedProcessor
 from mmgrad_explain.composers.content_words import say_lost
-from mmgrad_explain.composers.files import PROCESSOR_CONFIG, TOKENIZER_FILE, read_processor
 from mmgrad_explain.composers.reference.tokenizer import PAD, UNKNOWN
 from mmgrad_explain.images.placement import fit
 from mmgrad_explain.notes import Note
@@ -23,19 +20,18 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import Tensor
 
-    from mmgrad_explain.composers.base import ComposerInputs
     from mmgrad_explain.images.placement import Placement
 
 
-class ReferenceProcessor:
-    """Letterboxes pictures to a square, normalises them, and looks words up.
+class ReferenceProcessor(SavedProcessor):
+    """Letterboxes images to a square, normalises them, and looks up words.
 
     Args:
         tokenizer: A ``tokenizers.Tokenizer`` with padding id 0.
         image_size: Side of the model's input, pixels.
         max_words: Longest text, words.
         mean: Subtracted from every channel in [0, 1].
-        std: Every channel is divided by it.
+        std: Divides every channel.
         fill: Grey level of the letterbox bars, 0 to 255.
     """
 
@@ -55,41 +51,23 @@ class ReferenceProcessor:
         self.std = std
         self.fill = fill
 
-    def __call__(
-        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
-    ) -> ComposerInputs:
-        """Prepare a batch.
-
-        Args:
-            images: Reference pictures, RGB, any size.
-            texts: One text a picture. Longer ones are cut, with a notice; words the model does not know are noted.
-            targets: Target pictures, one a reference.
-
-        Returns:
-            ``pixel_values`` (B, 3, S, S) float32, ``input_ids`` and ``attention_mask`` (B, L) int64, with targets
-            ``target_pixel_values`` too; placements; notices.
-
-        Raises:
-            InputError: If the numbers of pictures, texts and targets differ.
-        """
-        return prepare_batch(self, images, texts, targets)
-
     def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
-        """RGB pictures to ``(B, 3, S, S)`` float32 and their placements."""
+        """Prepare RGB images: ``(B, 3, S, S)`` float32, and their placements."""
         fitted = [fit(image, self.image_size, mode="letterbox", fill=(self.fill,) * 3) for image in images]
-        return self.normalise(np.stack([np.asarray(picture) for picture, _ in fitted])), [p for _, p in fitted]
+        pixels = self.normalise(np.stack([np.asarray(square) for square, _ in fitted]))
+        return pixels, [placement for _, placement in fitted]
 
     def normalise(self, pictures: np.ndarray) -> Tensor:
-        """``(B, S, S, 3)`` uint8 to ``(B, 3, S, S)`` float32."""
+        """Normalise squares: ``(B, S, S, 3)`` uint8 to ``(B, 3, S, S)`` float32."""
         return ((torch.from_numpy(pictures).float() / 255 - self.mean) / self.std).permute(0, 3, 1, 2).contiguous()
 
     def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
-        """Texts to ids and mask ``(B, L)`` int64; what was cut or unknown is added to ``notices``."""
+        """Prepare texts: ids and mask ``(B, L)`` int64. Notes on cut texts and unknown words add to ``notices``."""
         rows = []
         for index, text in enumerate(texts):
             encoding = self.tokenizer.encode(text)
             if notices is not None:
-                notices += self._remarks(text, index)
+                notices += self._word_notes(text, index)
             known = [i for i, token in zip(encoding.ids, encoding.tokens, strict=True) if token != UNKNOWN]
             if notices is not None and len(known) > self.max_words:
                 cut = f"the text has {len(known)} words, the model takes {self.max_words}: the rest was cut"
@@ -101,8 +79,8 @@ class ReferenceProcessor:
             ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
         return ids, ids.ne(padding).long()
 
-    def _remarks(self, text: str, index: int) -> Iterator[Note]:
-        """What the user should know of a text's words."""
+    def _word_notes(self, text: str, index: int) -> Iterator[Note]:
+        """Make the notes on a text's words."""
         unknown = self.unknown_words([text])
         if unknown:
             words = ", ".join(repr(word) for word in dict.fromkeys(unknown))
@@ -111,7 +89,7 @@ class ReferenceProcessor:
             yield Note("lost-text", f"{text!r}: the model {lost}: do not trust the map", (index,))
 
     def unknown_words(self, texts: Sequence[str]) -> list[str]:
-        """The words of some texts that the tokenizer does not know, as they were written, each time they occur."""
+        """List the words that the tokenizer does not know, as written, once for each occurrence."""
         encodings = ((text, self.tokenizer.encode(text)) for text in texts)
         return [
             text[start:end]
@@ -119,21 +97,3 @@ class ReferenceProcessor:
             for token, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
             if token == UNKNOWN
         ]
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write ``preprocessor_config.json`` and ``tokenizer.json`` into a folder, made if needed."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        options = {key: value for key, value in vars(self).items() if key != "tokenizer"}
-        options = {"processor_class": type(self).__name__, **options}
-        (folder / PROCESSOR_CONFIG).write_text(json.dumps(options, indent=2) + "\n", encoding="utf-8")
-        self.tokenizer.save(str(folder / TOKENIZER_FILE))
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> ReferenceProcessor:
-        """Read what :meth:`save_pretrained` wrote.
-
-        Raises:
-            InputError: If a file is missing or cannot be read.
-        """
-        return read_processor(Path(folder), cls)

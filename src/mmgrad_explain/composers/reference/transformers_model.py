@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import PretrainedConfig, PreTrainedModel
 
-from mmgrad_explain.composers.reference.build import MODEL_TYPE, network_config, timm_backbone
-from mmgrad_explain.composers.reference.network import ComposedOutput, NetworkConfig, ReferenceNetwork
+from mmgrad_explain.composers.model_types import REFERENCE
+from mmgrad_explain.composers.reference.build import network_config, timm_backbone
+from mmgrad_explain.composers.reference.network import NetworkConfig, ReferenceNetwork
 from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from mmgrad_explain.composers.outputs import ComposedOutput
 
 __all__ = ["ReferenceConfig", "ReferenceModel", "ReferenceProcessor"]
 
@@ -24,7 +27,7 @@ __all__ = ["ReferenceConfig", "ReferenceModel", "ReferenceProcessor"]
 class ReferenceConfig(PretrainedConfig):  # type: ignore[misc]
     """Config of :class:`ReferenceModel`; the fields are those of ``NetworkConfig`` in ``composers/network.py``."""
 
-    model_type = MODEL_TYPE
+    model_type = REFERENCE
 
     def __init__(self, **kwargs: Any) -> None:
         defaults = asdict(NetworkConfig())

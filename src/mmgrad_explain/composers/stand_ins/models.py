@@ -93,7 +93,7 @@ def write_model_folder(kind: str, folder: Path) -> None:
     """
     import transformers
 
-    from mmgrad_explain.composers.huggingface.files import silent
+    from mmgrad_explain.composers.huggingface.loading import silent
 
     made = _KINDS[kind]
     square = {"height": made.image_size, "width": made.image_size}

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgrad_explain.composers.files import fitting, read_own_config, read_weights, write_model
-from mmgrad_explain.composers.huggingface.files import silent
+from mmgrad_explain.composers.huggingface.loading import silent
+from mmgrad_explain.composers.model_types import TWO_TOWER
 from mmgrad_explain.composers.towers.framing import timm_framing
 from mmgrad_explain.composers.towers.processor import TwoTowerProcessor, read_tokenizer
 from mmgrad_explain.composers.towers.timm_layers import GridLayer, find_grid_layer
@@ -27,7 +28,6 @@ from mmgrad_explain.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MODEL_TYPE = "mmgrad_two_tower"
 Pool = Literal["class", "mean", "last", "pooler"]
 POOLS = ("class", "mean", "last", "pooler")
 """How a text tower's states become one vector."""
@@ -193,7 +193,7 @@ class TwoTowerComposer(TowerComposer):
             )
         folder = Path(folder)
         config = {
-            "model_type": MODEL_TYPE,
+            "model_type": TWO_TOWER,
             "embed_dim": len(self.image_projection),
             "pool": self.pool,
             "max_tokens": self.processor.max_tokens,
@@ -214,7 +214,7 @@ class TwoTowerComposer(TowerComposer):
         from transformers import AutoConfig, AutoModel
 
         folder = Path(folder)
-        config = read_own_config(folder, MODEL_TYPE)
+        config = read_own_config(folder, TWO_TOWER)
         weights = read_weights(folder)
         with fitting(folder):
             vision, text = config["vision"], config["text"]

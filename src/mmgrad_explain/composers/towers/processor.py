@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.composers.huggingface.files import silent
+from mmgrad_explain.composers.huggingface.loading import silent
 from mmgrad_explain.composers.huggingface.processor import HuggingFaceProcessor
 from mmgrad_explain.errors import InputError
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
+
+    from mmgrad_explain.composers.contract import TrainingProcessor
 
 IGNORE = 255
 """In a label map: nothing is known about this pixel."""
@@ -132,17 +134,7 @@ class TripletBatch:
         return replace(self, **pinned)
 
 
-class Encoder(Protocol):
-    """What makes tensors of pictures and texts, as a composer's processor does."""
-
-    def normalise(self, pictures: npt.NDArray[np.uint8]) -> Tensor:
-        """``(B, H, W, 3)`` uint8 to ``(B, 3, H, W)`` float32."""
-
-    def encode_texts(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Texts to ids and mask, ``(B, L)``."""
-
-
-def encode(batch: PictureBatch, encoder: Encoder) -> TripletBatch:
+def encode(batch: PictureBatch, encoder: TrainingProcessor) -> TripletBatch:
     """Make the tensors of a batch."""
     input_ids, attention_mask = encoder.encode_texts(batch.texts)
     return TripletBatch(

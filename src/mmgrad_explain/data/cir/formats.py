@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mmgrad_explain.data.cir.circo import read_circo
 from mmgrad_explain.data.cir.cirr import read_cirr
+from mmgrad_explain.data.cir.collector import Collector
 from mmgrad_explain.data.cir.fashion200k import read_fashion200k
 from mmgrad_explain.data.cir.fashioniq import CATEGORIES, read_fashioniq
 from mmgrad_explain.data.cir.jsonl import read_jsonl
 from mmgrad_explain.data.cir.lasco import read_lasco
-from mmgrad_explain.data.cir.reading import Reading
 from mmgrad_explain.data.cir.shoes import read_shoes
 from mmgrad_explain.errors import InputError, did_you_mean
 
@@ -32,7 +32,7 @@ class Format(NamedTuple):
         categories: Its categories, each ranked by itself; empty where it has none.
     """
 
-    read: Callable[[Reading], None]
+    read: Callable[[Collector], None]
     splits: tuple[str, ...]
     other_names: Mapping[str, str]
     categories: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ def read_cir(
         name: A key of :data:`FORMATS`.
         root: Its folder. For ``"jsonl"`` the file itself will do, if it is called ``triplets.jsonl``.
         splits: Which splits, under any name that people give them; all that are there when empty.
-        categories: Which categories of FashionIQ (:data:`~mmgrad_explain.data.cir.fashioniq.CATEGORIES`); all when
+        categories: Which categories of FashionIQ (``mmgrad_explain.data.cir.fashioniq.CATEGORIES``); all when
             empty.
 
     Returns:
@@ -83,12 +83,12 @@ def read_cir(
         if category not in known.categories:
             has = f"it has {', '.join(known.categories)}" if known.categories else "it has no categories"
             raise InputError(f"{name} has no category {category!r}: {has}")
-    reading = Reading(
+    collector = Collector(
         name, folder, wanted or known.splits, asked=bool(splits), categories=categories or known.categories
     )
-    known.read(reading)
-    if not reading.queries:
-        files = ", ".join(reading.short(file) for file in reading.absent.values())
+    known.read(collector)
+    if not collector.queries:
+        files = ", ".join(collector.short(file) for file in collector.absent.values())
         reason = f"there is no {files}" if files else "no query is in its files"
         raise InputError(f"{folder} holds nothing of {name}: {reason}")
-    return reading.finish()
+    return collector.finish()

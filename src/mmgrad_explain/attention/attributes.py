@@ -1,0 +1,84 @@
+"""What a model may say about itself, by attributes that are all optional. This module alone asks for them.
+
+========================================  ==============================================================================
+``target_layer``                          Dotted name of the layer that is explained by default.
+``default_score``                         Name of the score that is used by default, or a callable of the output.
+``layout_for(layer, *args, **kwargs)``    How a layer's output lies on the images of this call, or None.
+:class:`StagedModel`                      Images and texts can be encoded by themselves.
+``processor``, a :class:`Reader`          Images and texts as people have them can be handed in.
+========================================  ==============================================================================
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from PIL import Image
+    from torch import Tensor, nn
+
+    from mmgrad_explain.images.placement import Placement
+    from mmgrad_explain.notes import Note
+
+
+class StagedModel(Protocol):
+    """A model that can be taken apart: an image is encoded once, and composed with any number of texts."""
+
+    def encode_image(self, pixel_values: Tensor) -> Any:
+        """Encode pixels ``(B, 3, H, W)`` into features: all that :meth:`compose` needs of an image, batch first."""
+
+    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
+        """Encode ids and mask ``(B, L)``; gives a tuple of tensors, batch first."""
+
+    def compose(self, features: Any, text: Any) -> Any:
+        """Put B features and B encoded texts together: the model's output, without a target."""
+
+
+class Reader(Protocol):
+    """Turns images and texts into tensors, each by themselves."""
+
+    def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
+        """Turn RGB images into ``(B, 3, H, W)`` float32, and say where each lies in its tensor."""
+
+    def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
+        """Turn texts into ids and mask ``(B, L)`` int64; add what was cut or unknown to ``notices``."""
+
+
+def own_layer(model: nn.Module) -> str | None:
+    """Return the model's own target layer, or None."""
+    own = getattr(model, "target_layer", None)
+    return own if isinstance(own, str) else None
+
+
+def own_score(model: nn.Module) -> str | Callable[[Any], Any] | None:
+    """Return the model's own default score, or None."""
+    own = getattr(model, "default_score", None)
+    return own if isinstance(own, str) or callable(own) else None
+
+
+def layout_method(model: nn.Module) -> Callable[..., Any] | None:
+    """Return the model's own ``layout_for``, or None."""
+    return getattr(model, "layout_for", None)
+
+
+def staged(model: nn.Module) -> StagedModel | None:
+    """Return the model where it can be taken apart, else None."""
+    return cast("StagedModel", model) if _has(model, "encode_image", "encode_text", "compose") else None
+
+
+def reader_of(model: nn.Module) -> Reader | None:
+    """Return the model's processor where it reads images and texts by themselves, else None."""
+    processor = getattr(model, "processor", None)
+    return processor if _has(processor, "encode_images", "encode_texts") else None
+
+
+def encoder_of_texts(model: nn.Module) -> Callable[..., Any] | None:
+    """Return the model's own ``encode_text``, or None."""
+    own = getattr(model, "encode_text", None)
+    return own if callable(own) else None
+
+
+def _has(thing: object, *methods: str) -> bool:
+    return all(callable(getattr(thing, method, None)) for method in methods)

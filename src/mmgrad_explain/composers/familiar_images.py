@@ -1,0 +1,103 @@
+"""Whether images are familiar to a model, by what its layers give: see :mod:`~mmgrad_explain.composers.familiarity`."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mmgrad_explain.composers.familiarity import describe
+from mmgrad_explain.composers.model_capabilities import capabilities
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from PIL import Image
+
+    from mmgrad_explain.composers.base import Composer
+    from mmgrad_explain.notes import Note
+
+PIXELS = "pixels"
+
+
+@contextmanager
+def layers_seen(composer: Composer, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """Keep what layers give inside the block, without another forward: of the first call, which is the references'.
+
+    Args:
+        composer: The model.
+        layers: Dotted names.
+
+    Yields:
+        Filled by the first forward: what goes into the first layer under ``PIXELS``, then each layer's output.
+    """
+    kept: dict[str, Tensor] = {}
+    handles: list[Any] = []
+
+    def keep_input(_module: Any, inputs: Any) -> None:
+        kept.setdefault(PIXELS, inputs[0].detach())
+
+    def keep(name: str) -> Callable[[Any, Any, Any], None]:
+        def hook(_module: Any, _inputs: Any, output: Any) -> None:
+            kept.setdefault(name, output.detach())
+
+        return hook
+
+    try:
+        for name in layers:
+            module = composer.get_submodule(name)
+            if not handles:
+                handles.append(module.register_forward_pre_hook(keep_input))
+            handles.append(module.register_forward_hook(keep(name)))
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def describe_pictures(
+    composer: Composer, images: Sequence[Image.Image], layers: Sequence[str], *, batch: int = 32
+) -> Tensor:
+    """Descriptions ``(B, D)`` of pictures, whatever the text; the model comes back as it was."""
+    can = capabilities(composer)
+    if can.stages is None or can.reader is None:
+        raise InputError(f"{composer.name} cannot be taken apart, so that its pictures cannot be described")
+    device = next(composer.parameters()).device
+    found = []
+    for start in range(0, len(images), batch):
+        pixels, _ = can.reader.encode_images(images[start : start + batch])
+        with torch.inference_mode(), layers_seen(composer, layers) as seen:
+            can.stages.encode_image(pixels.to(device))
+        found.append(describe(seen))
+    return torch.cat(found)
+
+
+def strangeness_of(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
+    """How strange pictures are to a model, ``(B,)``: above 1 is strange, infinite where its folder does not say."""
+    familiarity = composer.familiarity
+    if familiarity is None or not images:
+        return torch.full((len(images),), torch.inf)
+    return familiarity.strangeness(describe_pictures(composer, images, familiarity.layers))
+
+
+@contextmanager
+def watched(composer: Composer) -> Iterator[dict[str, Tensor]]:
+    """:func:`layers_seen` of the layers that the model's familiarity describes; nothing where it has none."""
+    with layers_seen(composer, composer.familiarity.layers if composer.familiarity else ()) as seen:
+        yield seen
+
+
+def unfamiliar(composer: Composer, seen: Mapping[str, Tensor]) -> Note | None:
+    """The note for what :func:`watched` kept.
+
+    Args:
+        composer: The model, with its ``familiarity`` if it has one.
+        seen: Of the references.
+
+    Returns:
+        None where nothing is strange or nothing is known.
+    """
+    return None if composer.familiarity is None or not seen else composer.familiarity.note(describe(seen))

@@ -1,0 +1,25 @@
+"""What the placements of all generative families need: image processor settings, and stretching to a frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mmgrad_explain.images.placement import Placement
+
+if TYPE_CHECKING:
+    from mmgrad_explain.composers.generative.family import Size
+
+
+def image_processor_of(processor: Any) -> Any:
+    """Get the image part of a processor of transformers, which may be the processor itself."""
+    return getattr(processor, "image_processor", processor)
+
+
+def stretch(original: Size, frame: Size) -> Placement:
+    """Place an image that fills a frame without regard to its own shape.
+
+    Args:
+        original: (height, width) of the image.
+        frame: (height, width) of the frame, in pixels.
+    """
+    return Placement(original, frame, (frame[0] / original[0], frame[1] / original[1]), (0.0, 0.0))

@@ -1,0 +1,178 @@
+"""What a model offers: all questions to a model, asked once, in one place.
+
+:mod:`~mmgrad_explain.composers.contract` says what the answers mean. What every composer has with a default
+(``target_layer``, ``default_score``, ``default_weighting``, ``backbone`` and others) is an attribute of
+:class:`~mmgrad_explain.composers.base.Composer` and needs no question.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+from mmgrad_explain.attention.attributes import reader_of, staged
+from mmgrad_explain.composers.files import save_weights
+from mmgrad_explain.composers.outputs import HOW_TO
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from mmgrad_explain.composers.base import Composer
+    from mmgrad_explain.composers.contract import AnsweringModel, Reader, StagedModel, TrainingStages
+
+_TRAINING_STAGES = ("feature_width", "embed_dim", "embed", "shift", "feature_grid")
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What one model offers; None stands for what it does not.
+
+    Attributes:
+        composer: The model.
+        processor: What turns images and texts into tensors.
+        reader: The processor, where it reads images and texts each by themselves.
+        stages: The model, where images and texts can be encoded by themselves.
+        training_stages: The model, where it can be trained in stages.
+        embed_features: Features of images, as ``encode_image`` gave them, to the images' own embeddings ``(B, D)``.
+        answers: The model, where it answers in words.
+        tokenizer: What says which tokens a word became.
+        unknown_words: Texts to those of their words that the model does not know.
+    """
+
+    composer: Composer
+    processor: Any
+    reader: Reader | None
+    stages: StagedModel | None
+    training_stages: TrainingStages | None
+    embed_features: Callable[[Any], Tensor] | None
+    answers: AnsweringModel | None
+    tokenizer: Any
+    unknown_words: Callable[[Sequence[str]], Sequence[str]] | None
+
+    @property
+    def takes_many_texts(self) -> bool:
+        """Whether an image, once encoded, can be explained for many texts."""
+        return self.stages is not None and self.reader is not None
+
+    @cached_property
+    def missing_to_train(self) -> tuple[str, ...]:
+        """What the model lacks to be trained, each with what it is; empty where it can be trained."""
+        needed = {
+            "processor.image_size (one square for all pictures)": hasattr(self.processor, "image_size"),
+            "processor.normalise (arrays of that size to pixels)": hasattr(self.processor, "normalise"),
+            "processor.encode_texts (texts to ids and mask)": hasattr(self.processor, "encode_texts"),
+            "target_layer (dotted name of the layer of the maps)": isinstance(self.composer.target_layer, str),
+        }
+        return tuple(name for name, there in needed.items() if not there)
+
+    def save(self, folder: Path) -> None:
+        """Write the model into a folder: by its ``save_pretrained``, or else its weights alone."""
+        save: Any = getattr(self.composer, "save_pretrained", None)
+        if callable(save):
+            save(folder)
+        else:
+            save_weights(self.composer, folder)
+
+    def need_tokenizer(self) -> Any:
+        """Return the tokenizer.
+
+        Raises:
+            InputError: There is none, or it cannot say which tokens a word became.
+        """
+        if self.tokenizer is None:
+            raise InputError(
+                f"words: {type(self.composer).__name__} has no processor.tokenizer, which tells words apart (of "
+                f"tokenizers or transformers, or with encode and decode); {HOW_TO}"
+            )
+        if not callable(getattr(self.tokenizer, "encode", None)):
+            raise InputError(
+                f"words: the tokenizer of {type(self.composer).__name__} is a {type(self.tokenizer).__name__} without "
+                f"encode, which tells words apart: take one of tokenizers or transformers, or with encode and decode; "
+                f"{HOW_TO}"
+            )
+        return self.tokenizer
+
+
+def capabilities(model: Composer) -> Capabilities:
+    """Find out what a model offers. Nothing is run, and nothing in the model changes.
+
+    Args:
+        model: A composer, as :func:`~mmgrad_explain.composers.load.load_composer` gives one.
+    """
+    processor = getattr(model, "processor", None)
+    stages = staged(model)
+    whole = stages is not None and all(hasattr(model, name) for name in _TRAINING_STAGES)
+    embed = getattr(model, "embed", None)
+    find_unknown = getattr(processor, "unknown_words", None)
+    return Capabilities(
+        composer=model,
+        processor=processor,
+        reader=reader_of(model),
+        stages=stages,
+        training_stages=cast("TrainingStages", model) if whole else None,
+        embed_features=embed if stages is not None and callable(embed) else None,
+        answers=cast("AnsweringModel", model) if getattr(model, "answers_in_words", False) else None,
+        tokenizer=getattr(processor, "tokenizer", None) or getattr(model, "tokenizer", None),
+        unknown_words=find_unknown if callable(find_unknown) else None,
+    )
+
+
+def check_trainable(composer: Composer) -> None:
+    """Check that a composer offers what training needs.
+
+    Raises:
+        InputError: It does not; the message names what is missing.
+    """
+    missing = capabilities(composer).missing_to_train
+    if missing:
+        raise InputError(
+            f"{type(composer).__name__} cannot be trained: it has no {', '.join(missing)}; SquareProcessor has what a "
+            f"processor needs; {HOW_TO}"
+        )
+
+
+def has_maps_of(composer: Composer, score: str) -> bool:
+    """Return whether a score depends on the image: what the text adds to two towers does not."""
+    return composer.shift_depends_on_image or score != "shift"
+
+
+def check_has_maps_of(composer: Composer, score: str) -> None:
+    """Check that a composer can have maps of a score that is trained.
+
+    Raises:
+        InputError: The score is the shift, which is the same for every image.
+    """
+    if not has_maps_of(composer, score):
+        raise InputError(
+            f"grounding.score: what the text adds in {composer.name} is the same for every picture, so that 'shift' "
+            f"has no maps: set it to {composer.default_score!r}, or put a method on the two towers (FusionComposer)"
+        )
+
+
+def look_layer_of(composer: Composer, kind: str) -> str:
+    """Return the name of the layer that gives the logits of one of the composer's attention poolings.
+
+    Args:
+        composer: The model.
+        kind: ``"pooling"`` or ``"context"``.
+
+    Raises:
+        InputError: The composer names none.
+    """
+    name = {"pooling": composer.pooling_layer, "context": composer.context_layer}[kind]
+    if name is None:
+        raise InputError(f"grounding.{kind}: {type(composer).__name__} names no {kind}_layer; set it to 0")
+    return name
+
+
+def logit_scale_of(composer: nn.Module) -> nn.Parameter | None:
+    """Return the composer's own temperature: its parameter that is called ``logit_scale``, if there is one."""
+    for name, parameter in composer.named_parameters():
+        if name.rpartition(".")[2] == "logit_scale" and parameter.numel() == 1:
+            return parameter
+    return None

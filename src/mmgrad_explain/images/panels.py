@@ -1,0 +1,102 @@
+"""Images side by side with captions, and a legend of the colours."""
+
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw
+
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.images.colormaps import color_table
+from mmgrad_explain.images.lettering import line_height, load_font, text_width, wrap_text
+from mmgrad_explain.images.reading import open_image
+from mmgrad_explain.images.tiles import WIDEST, fitted, tile_height
+
+
+def colorbar(colormap: str = "turbo", width: int = 240, labels: tuple[str, str] = ("low", "high")) -> Image.Image:
+    """Draw a legend: a strip of the colormap's colours between the two ``labels``.
+
+    Args:
+        colormap: As in :func:`colorize`.
+        width: Of the whole legend, in pixels; its height is a tenth of that.
+        labels: What stands at the cold end and at the hot end.
+
+    Returns:
+        The legend on white, RGB.
+
+    Raises:
+        InputError: ``colormap`` is unknown, or ``width`` leaves no room for the colours.
+    """
+    height = max(12, width // 10)
+    font, gap = load_font(max(9, round(height * 0.6))), height // 3
+    start, end = (text_width(label, font, len(label)) + gap for label in labels)
+    if width - start - end < 16:
+        raise InputError(f"a colorbar {width} pixels wide has no room between {labels[0]!r} and {labels[1]!r}")
+    strip = Image.fromarray(color_table(colormap)[None]).resize((width - start - end, height // 2))
+    sheet = Image.new("RGB", (width, height), "white")
+    sheet.paste(strip, (start, (height - strip.height) // 2))
+    draw = ImageDraw.Draw(sheet)
+    draw.text((0, height / 2), labels[0], "#5f5f5f", font, anchor="lm")
+    draw.text((width, height / 2), labels[1], "#5f5f5f", font, anchor="rm")
+    return sheet
+
+
+def panel(
+    tiles: Sequence[object],
+    captions: Sequence[str] | None = None,
+    *,
+    height: int | None = None,
+    letters: int | None = None,
+    title: str | None = None,
+    background: tuple[int, int, int] = (255, 255, 255),
+) -> Image.Image:
+    """Set pictures side by side at one height, each with its caption below.
+
+    Args:
+        tiles: The pictures. One wider than three times the height is shown smaller than the others.
+        captions: A text for each; long ones are wrapped, and cut after three lines.
+        height: The tiles' height in pixels; when None that of the tallest, but from 320 to 1024.
+        letters: The captions' height in pixels; by the tiles' height when None.
+        title: A text above all.
+        background: RGB in [0, 255]; letters are dark on light grounds and light on dark ones.
+
+    Returns:
+        The panel, RGB.
+
+    Raises:
+        InputError: There are no tiles, or not as many captions as tiles, or ``height`` is not positive.
+    """
+    pictures = [tile if isinstance(tile, Image.Image) and tile.mode == "RGB" else open_image(tile) for tile in tiles]
+    texts = [""] * len(pictures) if captions is None else list(captions)
+    if not pictures or len(texts) != len(pictures):
+        raise InputError(f"a panel needs tiles and a caption for each: {len(pictures)} tiles, {len(texts)} captions")
+    if height is None:
+        height = tile_height(pictures)
+    if height < 1:
+        raise InputError(f"height must be positive, not {height}")
+    shown = [_scaled(picture, height) for picture in pictures]
+    letters = max(12, min(28, round(height / 16))) if letters is None else letters
+    gap, small, large = max(4, height // 26), load_font(letters), load_font(round(letters * 1.3))
+    cells = [max(picture.width, round(height * 0.4)) for picture in shown]
+    width = sum(cells) + gap * (len(cells) + 1)
+    dark = sum(background) < 384
+    below = [wrap_text(text, small, cell, 3) for text, cell in zip(texts, cells, strict=True)]
+    above = wrap_text(title or "", large, width - 2 * gap, 2)
+    top = gap + (line_height(large) * len(above) + gap // 2 if above else 0)
+    bottom = max(len(lines) for lines in below) * line_height(small)
+    sheet = Image.new("RGB", (width, top + height + gap + (bottom + gap // 2 if bottom else 0)), background)
+    draw = ImageDraw.Draw(sheet)
+    draw.multiline_text((gap, gap), "\n".join(above), "#f2f2f2" if dark else "#1a1a1a", large)
+    left = gap
+    for picture, cell, lines in zip(shown, cells, below, strict=True):
+        x, y = left + (cell - picture.width) // 2, top + (height - picture.height) // 2
+        sheet.paste(picture, (x, y))
+        draw.rectangle((x - 1, y - 1, x + picture.width, y + picture.height), outline="#5a5a5a" if dark else "#d0d0d0")
+        for number, line in enumerate(lines):
+            at = (left + cell / 2, top + height + gap // 2 + number * line_height(small))
+            draw.text(at, line, "#c0c0c0" if dark else "#5f5f5f", small, anchor="ma")
+        left += cell + gap
+    return sheet
+
+
+def _scaled(picture: Image.Image, height: int) -> Image.Image:
+    size = fitted(picture, WIDEST * height, height)
+    return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)

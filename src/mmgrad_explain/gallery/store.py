@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 COLLECTION = "mmgrad_gallery"
+"""Name of the collection that a gallery makes in Milvus."""
 INDEXES = ("flat", "hnsw")
 """``flat`` compares with every vector, which is exact; ``hnsw`` searches a graph, approximately."""
 LONGEST_PATH = 4096  # bytes

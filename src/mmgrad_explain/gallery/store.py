@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 COLLECTION = "mmgrad_gallery"
-"""The name of a gallery at its address, unless another is given."""
+"""Name of the collection that a gallery makes in Milvus."""
 INDEXES = ("flat", "hnsw")
 """How to search a gallery: ``flat`` compares with every vector, exactly; ``hnsw`` searches a graph, approximately."""
 LONGEST_PATH = 4096  # bytes

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import page_table
 
-from mmgrad_explain.metrics.map_figures import MAP_FIGURES, MapFigure
+from mmgrad_explain.metrics import MAP_FIGURES, MapFigure
 
 PAGE = Path(__file__).parent / "evaluation.md"
 

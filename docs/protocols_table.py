@@ -10,7 +10,7 @@ from pathlib import Path
 
 import page_table
 
-from mmgrad_explain.metrics.protocols import PROTOCOLS, Protocol
+from mmgrad_explain.metrics import PROTOCOLS, Protocol
 
 PAGE = Path(__file__).parent / "datasets.md"
 

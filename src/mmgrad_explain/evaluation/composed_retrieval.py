@@ -26,7 +26,7 @@ from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.submission import has_server, make_submissions, submission_files
 from mmgrad_explain.images.reading import open_image
-from mmgrad_explain.metrics.protocols import choose_protocol
+from mmgrad_explain.metrics.protocols import ASPECT_FIGURE, choose_protocol
 from mmgrad_explain.metrics.rankings import RankingQueries, score_rankings, summarize
 from mmgrad_explain.metrics.report import mean_of
 from mmgrad_explain.notes import texts_of
@@ -237,10 +237,10 @@ def _similarities(queries: Tensor, gallery: Tensor) -> Iterator[Tensor]:
 
 
 def _aspects(data: CirSet, figures: Mapping[str, Mapping[str, Tensor]]) -> dict[str, float]:
-    """Take the mean of CIRCO's mAP@10 over the queries of each semantic aspect."""
+    """Take the mean of :data:`ASPECT_FIGURE` over the queries of each semantic aspect."""
     found: dict[str, list[Tensor]] = {}
     for part, queries in data.queries.items():
         for index, query in enumerate(queries):
             for aspect in query.aspects:
-                found.setdefault(aspect, []).append(figures[part]["mAP@10"][index])
+                found.setdefault(aspect, []).append(figures[part][ASPECT_FIGURE][index])
     return {aspect: mean_of(torch.stack(values)) for aspect, values in sorted(found.items())}

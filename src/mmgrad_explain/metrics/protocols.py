@@ -26,6 +26,7 @@ class Protocol:
         exclude_reference: Whether the reference image is removed from the ranking.
         any_relevant: Whether recall counts any right answer, not only the one target.
         soft: Whether recall counts graded targets, not the one target.
+        has_soft_targets: Whether the benchmark has graded targets.
         averages: Further figures, each the mean of some of the others.
         gallery: What is ranked, in words.
     """
@@ -35,6 +36,7 @@ class Protocol:
     exclude_reference: bool = False
     any_relevant: bool = False
     soft: bool = False
+    has_soft_targets: bool = False
     averages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     gallery: str = "all images of the split"
 
@@ -58,7 +60,7 @@ class Protocol:
 PROTOCOLS = {
     "cirr": Protocol(
         "CIRR", {"R": (1, 5, 10, 50), "R_subset": (1, 2, 3)}, exclude_reference=True,
-        averages={"average": ("R@5", "R_subset@1")},
+        has_soft_targets=True, averages={"average": ("R@5", "R_subset@1")},
     ),
     "fashioniq": Protocol("FashionIQ", {"R": (10, 50)}, averages={"average": ("R@10", "R@50")}),
     "shoes": Protocol(
@@ -74,6 +76,9 @@ PROTOCOLS = {
     "jsonl": Protocol("triplets", {"R": (1, 5, 10, 50)}, exclude_reference=True, any_relevant=True),
 }  # fmt: skip
 """The protocols by name; a format of data names its own. ``dataclasses.replace`` makes variants."""
+
+ASPECT_FIGURE = "mAP@10"
+"""The figure that is also reported by semantic aspect, where queries have one (CIRCO)."""
 
 GALLERIES = {
     "original": "the gallery that the benchmark ranks",
@@ -98,9 +103,10 @@ def choose_protocol(
     """
     if gallery not in GALLERIES:
         raise InputError(f"gallery {gallery!r}: there are {' and '.join(GALLERIES)}")
-    if soft and name != "cirr":
-        raise InputError("soft targets: only cirr has them")
     protocol = PROTOCOLS[name]
+    if soft and not protocol.has_soft_targets:
+        known = " and ".join(other for other, of in PROTOCOLS.items() if of.has_soft_targets)
+        raise InputError(f"soft targets: only {known} has them")
     return replace(
         protocol,
         soft=soft,

@@ -12,7 +12,7 @@ from mmgrad_explain.cli.output_files import print_beside
 from mmgrad_explain.cli.printing import Table, show
 from mmgrad_explain.cli.streams import write_json
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.metrics.protocols import GALLERIES
+from mmgrad_explain.metrics.protocols import ASPECT_FIGURE, GALLERIES
 
 if TYPE_CHECKING:
     import argparse
@@ -175,7 +175,7 @@ def _parts(report: Mapping[str, Any]) -> Iterator[str | Table]:
     else:
         yield "no figures: the targets of this split are not public"
     if report["aspects"]:
-        head = ["semantic aspect", "mAP@10 % of the model"]
+        head = ["semantic aspect", f"{ASPECT_FIGURE} % of the model"]
         rows = [[aspect, *cells({"": value})] for aspect, value in report["aspects"].items()]
         yield ""
         yield Table(head, rows, markdown_table(head, rows), numbers=(1,))

@@ -22,6 +22,7 @@ Sprite: TypeAlias = tuple[Box, Floats, Floats]
 """Where something goes, its opacity ``(h, w, 1)`` and its colours ``(h, w, 3)``."""
 
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross", "ring", "crescent")
+"""The shapes of objects, by name."""
 COLORS: dict[str, tuple[int, int, int]] = {
     "red": (218, 32, 36),
     "green": (38, 160, 58),
@@ -32,6 +33,7 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "pink": (250, 134, 192),
     "cyan": (36, 204, 220),
 }
+"""The colours of objects: red, green and blue from 0 to 255, by name."""
 DIAMETERS = {"small": (0.12, 0.17), "large": (0.24, 0.34)}
 """Smallest and largest diameter of an object, as a share of the side."""
 

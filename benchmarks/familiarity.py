@@ -1,11 +1,11 @@
-"""Whether the models say that a picture is unlike what they were trained on: silent shares and false alarms.
+"""How often the models note that an image is unlike their training data: missed notes and false alarms.
 
     python benchmarks/familiarity.py --model reference --photos FOLDER FOLDER
     python benchmarks/familiarity.py --model clothing --own FOLDER --photos FOLDER
-    python benchmarks/familiarity.py --quick     # drawn scenes alone: needs no data
+    python benchmarks/familiarity.py --quick     # only drawn scenes: needs no data
 
 Photographs are shown whole and in views: crops, small, JPEG, grey, blurred, turned, tilted, other light, noise. Of
-a folder of more than 100 pictures the half is taken that ``training.familiarity_fit`` leaves alone. Scenes are of a
+a folder of more than 100 images the half is taken that ``training.familiarity_fit`` leaves alone. Scenes are of a
 series that neither training nor the fit draws from: those of training and the variants that training never shows, apart
 from those on photographs, which are counted by themselves. Prints a Markdown table.
 """
@@ -40,7 +40,7 @@ BATCH = 32
 
 
 def strange_by_kind(composer: Composer, named: Iterable[tuple[str, Image.Image]]) -> dict[str, list[bool]]:
-    """Whether each picture is called strange, by the name of its kind."""
+    """Find which images get the note, by the name of their kind."""
     found: dict[str, list[bool]] = defaultdict(list)
     some: list[tuple[str, Image.Image]] = []
 
@@ -60,7 +60,7 @@ def strange_by_kind(composer: Composer, named: Iterable[tuple[str, Image.Image]]
 
 
 def rows(title: str, found: dict[str, list[bool]], *, detailed: bool) -> list[list[str]]:
-    """A line for all pictures together, and one for each kind."""
+    """Write a row for all images together, and one for each kind."""
     every = [one for kind in found.values() for one in kind]
     lines = [_row(title, every)]
     return lines + ([_row(f"- {kind}", some) for kind, some in found.items()] if detailed and len(found) > 1 else [])
@@ -77,7 +77,7 @@ def _row(name: str, strange: list[bool]) -> list[str]:
 
 
 def on_photographs(folders: Sequence[Path], count: int) -> Iterable[Image.Image]:
-    """Scenes whose shapes lie on photographs."""
+    """Draw scenes with shapes on photographs."""
     files = [file for folder in folders for file in named_pictures(folder, held_out=True)][:60]
     backdrops = tuple(np.asarray(open_image(file)) for file in files)
     for scene in scenes(SERIES, count, edits=1, options=SceneOptions(backdrops=backdrops)):
@@ -85,7 +85,7 @@ def on_photographs(folders: Sequence[Path], count: int) -> Iterable[Image.Image]
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """Make the parser of the options."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = made.add_argument
     add("--model", default="reference", help="bundled name, or folder of a model with a familiarity file")
@@ -94,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
     add("--views", type=int, default=2000, metavar="N", help="views of each folder (default: %(default)s)")
     add("--scenes", type=int, default=2000, metavar="N", help="scenes (default: %(default)s)")
     add("--without", nargs="*", default=[], metavar="NAME", help="names, without endings, of files to leave out")
-    add("--quick", action="store_true", help="few drawn scenes, to try the whole path")
+    add("--quick", action="store_true", help="few drawn scenes, as a test of the whole path")
     return made
 
 
@@ -121,7 +121,7 @@ def main(argv: list[str] | None = None) -> int:
         laid = (("", picture) for picture in on_photographs(options.photos, options.scenes // 8))
         table += rows("shapes laid on photographs", strange_by_kind(composer, laid), detailed=False)
     print(f"{environment_line()}\n\n{composer.name}, scene series {SERIES}:\n")
-    print(markdown_table(["pictures", "count", "noted %", "silent %"], table))
+    print(markdown_table(["images", "count", "noted %", "silent %"], table))
     return 0
 
 

@@ -1,12 +1,12 @@
-"""What a gallery of 100,000 vectors costs to build and to search, and how much of an exact search it finds.
+"""How long a gallery of 100,000 vectors takes to build and to search, and how much of an exact search it finds.
 
     python benchmarks/gallery.py                                 # 100,000 vectors of length 512, flat and hnsw
     python benchmarks/gallery.py --gallery http://host:19530     # the same on a Milvus server
     python benchmarks/gallery.py --quick                         # few vectors: the figures mean nothing
 
-The vectors are unit vectors around random centres, as pictures of some kinds would lie; a query lies near one of them.
+The vectors are unit vectors around random centres, like those of images of some kinds; a query is near one of them.
 The rows are written as `mmgrad-explain index` writes them. The exact search is torch's, over all vectors. Nothing is
-embedded: how long a model takes is the model's matter.
+embedded: that time depends on the model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CENTRES = 500
 
 
 def vectors_of(count: int, dim: int, queries: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Unit vectors ``(count, dim)``, and queries ``(queries, dim)`` near some of them."""
+    """Make unit vectors ``(count, dim)``, and queries ``(queries, dim)`` near some of them."""
     random = torch.Generator().manual_seed(seed)
     centres = torch.randn(CENTRES, dim, generator=random)
     rows = centres[torch.randint(CENTRES, (count,), generator=random)] + 0.7 * torch.randn(count, dim, generator=random)
@@ -38,7 +38,7 @@ def vectors_of(count: int, dim: int, queries: int, seed: int) -> tuple[torch.Ten
 
 
 def measure(place: str, index: str, rows: torch.Tensor, queries: torch.Tensor, k: int) -> list[str]:
-    """One row of the table."""
+    """Measure one row of the table."""
     exact = torch.cat([(some @ rows.T).topk(k).indices for some in queries.split(16)])
     entries = [Entry(f"/pictures/{i:08d}.jpg", 1, 1, f"{i:064d}") for i in range(len(rows))]
     with GalleryStore(place, collection=f"benchmark_{uuid.uuid4().hex}", create=True) as store:
@@ -69,7 +69,7 @@ def measure(place: str, index: str, rows: torch.Tensor, queries: torch.Tensor, k
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run it."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--gallery", help="a Milvus server (default: Milvus Lite in a temporary folder)")

@@ -1,7 +1,7 @@
-"""What the grounding loss does: the same model trained with and without it, on scenes neither has seen.
+"""The effect of the grounding loss: the same model trained with and without it, on scenes that neither has seen.
 
-    python benchmarks/grounding.py                      # trains what is missing into runs/grounding, then measures
-    python benchmarks/grounding.py --runs FOLDER        # goes on with, or uses, the runs in FOLDER
+    python benchmarks/grounding.py                      # trains missing runs into runs/grounding, then measures
+    python benchmarks/grounding.py --runs FOLDER        # continues or uses the runs in FOLDER
     python benchmarks/grounding.py --full               # at the budget of the shipped model: 96 px, 4,000 steps a run
     python benchmarks/grounding.py --no-train           # the shipped model alone
     python benchmarks/grounding.py --quick              # tiny models, a few steps: the figures mean nothing
@@ -9,7 +9,7 @@
 Prints Markdown tables and writes the same figures as JSON: retrieval, localization, contrast and faithfulness of both,
 mean and spread over training seeds; then the shipped model on fresh scenes, by kind of edit and by what names the
 object; and transfer to scenes that training never shows. A pair of runs shares seed, initial weights, batches, schedule
-and number of steps: 1,000 steps on pictures of 64 px unless told otherwise, six runs in less than an hour of one core.
+and number of steps: 1,000 steps on images of 64 px unless told otherwise, six runs in less than an hour of one core.
 Everything can be stopped and started again: finished runs and measured figures are kept.
 """
 
@@ -34,14 +34,15 @@ from mmgrad_explain.data.scenes.options import SceneOptions
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.maps import IMAGE_ONLY, MapKind, default_kind
 from mmgrad_explain.evaluation.scenes import evaluate_scenes, scene_faithfulness
+from mmgrad_explain.metrics.map_figures import MAP_FIGURES
 from mmgrad_explain.metrics.report import (
     environment,
     environment_line,
+    format_number,
     interval,
     markdown_table,
     mean_and_spread,
     mean_of,
-    number,
 )
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ BUDGET = (
     "grounding.warm_start=0.4", "grounding.share=1", "retrieval.memory=0", "ema=0.99", "evaluation.every=0",
 )  # fmt: skip
 SCENES_OF = {"table": 0, "faithfulness": 1, "transfer": 2, "shipped": 3}  # added to --seed: series of their own
-COLUMNS = {"pointing": "pointing", "energy": "energy", "iou": "IoU", "contrast": "contrast", "dead": "dead maps"}
+COLUMNS = {figure.name: figure.heading for figure in MAP_FIGURES if not figure.full_size_only}
 TEXT_SCORES = ("similarity", "pair", "pair-different")
 
 
@@ -65,12 +66,12 @@ TEXT_SCORES = ("similarity", "pair", "pair-different")
 
 
 def run_folder(options: argparse.Namespace, name: str, seed: int) -> Path:
-    """Where a run is."""
+    """Give the folder of a run."""
     return Path(options.runs) / f"{'grounded' if name == WITH else 'ungrounded'}-{seed}"
 
 
 def trained(options: argparse.Namespace, name: str, seed: int) -> Path:
-    """The model folder of a run; trained now if it is not finished."""
+    """Give the model folder of a run; train it now if it is not finished."""
     from mmgrad_explain.training.config_file import dump_config, load_config
     from mmgrad_explain.training.run import train
 
@@ -95,7 +96,7 @@ def trained(options: argparse.Namespace, name: str, seed: int) -> Path:
 
 
 def photographs(folder: Path | None) -> tuple[np.ndarray, ...]:
-    """Pictures to lay shapes on: those of a folder, else the portrait in the public domain that matplotlib ships."""
+    """Read images to draw shapes on: a folder's, else the portrait in the public domain that matplotlib ships."""
     from mmgrad_explain.images.reading import open_image
 
     if folder is None:
@@ -109,7 +110,7 @@ def photographs(folder: Path | None) -> tuple[np.ndarray, ...]:
 
 
 def variants(options: argparse.Namespace) -> dict[str, SceneOptions]:
-    """Scenes as in training, and such as training never shows."""
+    """Give the options of scenes as in training, and of kinds that training never shows."""
     return {
         "as in training": SceneOptions(),
         "on photographs": SceneOptions(backdrops=photographs(options.photographs)),
@@ -120,7 +121,7 @@ def variants(options: argparse.Namespace) -> dict[str, SceneOptions]:
 
 
 def kept(file: Path, asked: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Figures from a file if they are what is asked for; else measured now and written there."""
+    """Read figures from a file if they fit the options; else measure them and write them there."""
     if file.exists() and (known := json.loads(file.read_text()))["asked"] == asked:
         return known  # type: ignore[no-any-return]
     print(f"measuring for {file}", file=sys.stderr, flush=True)
@@ -130,8 +131,8 @@ def kept(file: Path, asked: dict[str, Any], measure: Callable[[], dict[str, Any]
     return found
 
 
-def asked_of(composer: Composer, options: argparse.Namespace) -> dict[str, Any]:
-    """What figures depend on."""
+def settings_of(composer: Composer, options: argparse.Namespace) -> dict[str, Any]:
+    """List what the figures depend on."""
     weights = hashlib.sha256()
     for value in composer.state_dict().values():
         weights.update(value.contiguous().numpy().tobytes())
@@ -140,7 +141,7 @@ def asked_of(composer: Composer, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def measured(composer: ReferenceComposer, options: argparse.Namespace) -> dict[str, Any]:
-    """Retrieval, maps of all scores and weightings, faithfulness, transfer: means, by name."""
+    """Measure retrieval, maps of all scores and weightings, faithfulness and transfer: means, by name."""
     own = default_kind(composer)
     others = [MapKind(score, "gradcam") for score in (IMAGE_ONLY, *TEXT_SCORES)]
     weightings = [own.weighting, *(name for name in WEIGHTINGS if name != own.weighting)]
@@ -179,7 +180,7 @@ def measured(composer: ReferenceComposer, options: argparse.Namespace) -> dict[s
 
 
 def shipped(composer: ReferenceComposer, options: argparse.Namespace) -> dict[str, Any]:
-    """The shipped model on fresh scenes, by kind of edit and by what names the object, and its transfer."""
+    """Measure the shipped model on fresh scenes, by kind of edit and by what names the object, and its transfer."""
     own = default_kind(composer)
     figures = evaluate_scenes(
         composer, seed=options.seed + SCENES_OF["shipped"], scenes=options.shipped_scenes, weightings=[own.weighting]
@@ -218,7 +219,7 @@ def shipped(composer: ReferenceComposer, options: argparse.Namespace) -> dict[st
 
 
 def over_seeds(runs: Sequence[dict[str, Any]], *path: str) -> str:
-    """Mean and spread of one figure."""
+    """Write the mean and the spread of one figure."""
     values = []
     for run in runs:
         value: Any = run
@@ -229,7 +230,7 @@ def over_seeds(runs: Sequence[dict[str, Any]], *path: str) -> str:
 
 
 def print_runs(runs: dict[str, list[dict[str, Any]]]) -> None:
-    """The table of both, and what stands beside it."""
+    """Print the tables of both."""
     own = runs[WITH][0]["own"]
     first = [own, f"{IMAGE_ONLY}, gradcam"]
     rest = [name for name in runs[WITH][0]["maps"] if name not in first]
@@ -265,7 +266,7 @@ def print_runs(runs: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def print_shipped(of: dict[str, Any]) -> None:
-    """The shipped model's own tables."""
+    """Print the shipped model's tables."""
     columns = ("R@1", "siblings", *COLUMNS)
     print(f"\n{of['model']}, maps {of['own']}: {of['queries']} queries of series {of['series']},")
     print(f"gallery of {of['gallery']}, {of['pairs']} contrast pairs; a random pixel lies on the object in")
@@ -273,22 +274,25 @@ def print_shipped(of: dict[str, Any]) -> None:
     intervals = ", ".join(
         f"{name} ±{value:.3f}" for name, value in of["interval"].items() if name in ("R@1", "pointing")
     )
-    print(f"half the 95 % interval: {intervals}. The map of an add is judged on the target.\n")
+    print(f"half the 95 % interval: {intervals}. The map of an add is measured on the target.\n")
     nan = float("nan")
-    rows = [["all", str(of["queries"]), *(number(of["all"][name]) for name in columns)]]
+    rows = [["all", str(of["queries"]), *(format_number(of["all"][name]) for name in columns)]]
     for edit, values in of["by_edit"].items():
-        rows.append([edit, str(values["count"]), *(number(values.get(name, nan)) for name in columns)])
+        rows.append([edit, str(values["count"]), *(format_number(values.get(name, nan)) for name in columns)])
     print(markdown_table(["edit", "queries", *columns], rows))
     print("\nBy what names the object:\n")
-    rows = [[n, str(v["count"]), number(v["pointing"]), number(v["energy"])] for n, v in of["by_name"].items()]
+    rows = [
+        [name, str(values["count"]), format_number(values["pointing"]), format_number(values["energy"])]
+        for name, values in of["by_name"].items()
+    ]
     print(markdown_table(["named by", "queries", "pointing", "energy"], rows))
     print("\nTransfer:\n")
-    rows = [[name, *(number(v[c]) for c in columns)] for name, v in of["transfer"].items()]
+    rows = [[name, *(format_number(v[c]) for c in columns)] for name, v in of["transfer"].items()]
     print(markdown_table(["scenes", *columns], rows))
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """Make the parser of the options."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = made.add_argument
     add("--runs", type=Path, metavar="FOLDER", help="default: runs/grounding; with --quick a temporary folder")
@@ -302,14 +306,14 @@ def parser() -> argparse.ArgumentParser:
     add("--shipped-scenes", type=int, default=2000, help="of the shipped model's table (default: %(default)s)")
     add("--faithfulness-scenes", type=int, default=40, help="default: %(default)s")
     add("--transfer-scenes", type=int, default=250, help="default: %(default)s")
-    add("--photographs", type=Path, metavar="FOLDER", help="pictures to lay shapes on (default: one of matplotlib's)")
+    add("--photographs", type=Path, metavar="FOLDER", help="images to draw shapes on (default: one of matplotlib's)")
     add("--json", type=Path, metavar="FILE", help="default: grounding.json in --runs")
-    add("--quick", action="store_true", help="tiny models, a few steps and scenes, to try the whole path")
+    add("--quick", action="store_true", help="tiny models, few steps and scenes, as a test of the whole path")
     return made
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train what is missing, measure, print."""
+    """Train missing runs, measure and print."""
     options = parser().parse_args(argv)
     torch.set_num_threads(max(1, torch.get_num_threads()))
     if options.quick:
@@ -326,7 +330,7 @@ def main(argv: list[str] | None = None) -> int:
             for name, of in runs.items():
                 composer = load_composer(trained(options, name, seed))
                 file = run_folder(options, name, seed) / "figures.json"
-                of.append(kept(file, asked_of(composer, options), partial(measured, composer, options)))
+                of.append(kept(file, settings_of(composer, options), partial(measured, composer, options)))
         result["runs"] = runs
         budget = " ".join([*(() if options.full else BUDGET), *options.set]) or "the configs as they are"
         first = runs[WITH][0]
@@ -338,7 +342,7 @@ def main(argv: list[str] | None = None) -> int:
         print_runs(runs)
     composer = load_composer(options.model)
     file = options.runs / f"{Path(composer.name).name}.json"
-    result["shipped"] = kept(file, asked_of(composer, options), partial(shipped, composer, options))
+    result["shipped"] = kept(file, settings_of(composer, options), partial(shipped, composer, options))
     print_shipped(result["shipped"])
     file = options.json or options.runs / "grounding.json"
     with atomic_file(file, overwrite=True) as stream:

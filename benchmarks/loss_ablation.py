@@ -1,7 +1,7 @@
-"""Which grounding loss: forms, weights and extra terms, all trained on from one common start.
+"""Comparison of grounding losses: forms, weights and extra terms, all trained from one common start.
 
     python benchmarks/loss_ablation.py            # the table in docs/grounding.md, some minutes of one core
-    python benchmarks/loss_ablation.py --quick    # a few steps: tries the path, the figures mean nothing
+    python benchmarks/loss_ablation.py --quick    # a few steps: a test of the path, the figures mean nothing
 
 A small reference network learns retrieval alone on procedural scenes; from these weights every variant goes on with the
 same batches, rates and number of steps, once for each seed of the batches. Prints a Markdown table of what each does on
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 EDITS = 4
-SCENES = SceneOptions(objects=(1, 4))  # few objects: a small network learns which one is meant in minutes
-STAYS = ("recolour", "reshape", "resize")  # edits after which the object is where it was
+SCENES = SceneOptions(objects=(1, 4))  # few objects: a small network learns in minutes which one the text names
+STAYS = ("recolour", "reshape", "resize")  # edits that leave the object in its place
 SMALL = {
     "text_width": 64,
     "text_layers": 1,
@@ -66,14 +66,14 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """What the row is called."""
+        """The name of the row."""
         if not self.weight:
             return "without the loss"
         terms = [f"{self.form} {self.weight:g}", *(f"{name} {value:g}" for name, value in self.extra.items())]
         return " + ".join(terms) + ("" if self.signed else ", rectified maps")
 
     def loss(self) -> AttentionGroundingLoss:
-        """The loss module."""
+        """Make the loss module."""
         return AttentionGroundingLoss(self.form, weights={"form": self.weight, **self.extra})
 
 
@@ -95,7 +95,7 @@ VARIANTS = (
 
 @dataclass(frozen=True)
 class Forward:
-    """Logits ``(N, G)`` and, where asked for, the maps of the picture that shows the object and of the other one."""
+    """Logits ``(N, G)`` and, if requested, the maps of the image that shows the object and of the other one."""
 
     logits: Tensor
     maps: Tensor | None = None
@@ -103,7 +103,7 @@ class Forward:
 
 
 def run(network: ReferenceNetwork, batch: SceneBatch, *, graph: bool = False, relu: bool = True) -> Forward:
-    """One forward and, from one gradient of the text shifts, the Grad-CAM maps of reference and target."""
+    """Run one forward; from one gradient of the text shifts, draw the Grad-CAM maps of reference and target."""
     pictures = torch.cat([batch.references, batch.targets]).contiguous(memory_format=torch.channels_last)
     with torch.autocast(pictures.device.type, torch.bfloat16):
         features = network.encode_image(pictures)
@@ -128,18 +128,18 @@ def run(network: ReferenceNetwork, batch: SceneBatch, *, graph: bool = False, re
 
 
 def _logits(query: Tensor, targets: Tensor, references: Tensor) -> Tensor:
-    """Cosines of the queries with all targets and with every scene's reference once."""
+    """Compute the cosines of the queries with all targets and with every scene's reference once."""
     gallery = torch.cat([targets, references[::EDITS]])
     return F.normalize(query, dim=-1) @ F.normalize(gallery, dim=-1).T
 
 
 def on_target(batch: SceneBatch) -> Tensor:
-    """Which objects only the target picture shows, ``(N,)``."""
+    """Find the samples with an object that only the target shows, ``(N,)``."""
     return torch.tensor([edit == "add" for edit in batch.edits])
 
 
 def masks_of(batch: SceneBatch) -> Tensor:
-    """Where each map belongs, ``(N, size, size)``."""
+    """Give the mask of each map, ``(N, size, size)``."""
     return torch.where(on_target(batch)[:, None, None], batch.target_masks, batch.reference_masks)
 
 
@@ -174,7 +174,7 @@ def train(
 
 
 def evaluate(network: ReferenceNetwork, batches: list[SceneBatch]) -> dict[str, float]:
-    """The row's figures: retrieval in a batch's own gallery, the rest on Grad-CAM maps."""
+    """Measure the row's figures: retrieval in the batch's own gallery, the others on Grad-CAM maps."""
     network.eval()
     found: dict[str, list[Tensor]] = {name: [] for name in FIGURES}
     for batch in batches:
@@ -194,16 +194,16 @@ def evaluate(network: ReferenceNetwork, batches: list[SceneBatch]) -> dict[str, 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train every variant for every seed, print."""
+    """Train every variant for every seed, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=50, help="of every variant (default: %(default)s)")
     parser.add_argument("--warm", type=int, default=600, help="retrieval-only steps before (default: %(default)s)")
     parser.add_argument("--scenes", type=int, default=12, help="scenes in a batch, four edits each")
-    parser.add_argument("--size", type=int, default=64, help="side of the pictures, pixels")
+    parser.add_argument("--size", type=int, default=64, help="side of the images, pixels")
     parser.add_argument("--seeds", type=int, default=2, help="number of seeds of the batches, from 0")
     parser.add_argument("--held-out", type=int, default=6, help="batches to evaluate on, of 24 scenes")
-    parser.add_argument("--only", metavar="FORM", help="the variants of this form alone")
-    parser.add_argument("--quick", action="store_true", help="a few steps, to try the whole path")
+    parser.add_argument("--only", metavar="FORM", help="only the variants of this form")
+    parser.add_argument("--quick", action="store_true", help="a few steps, as a test of the whole path")
     options = parser.parse_args(argv)
     per_batch = 24
     if options.quick:

@@ -1,10 +1,10 @@
-"""What it costs to explain one picture for many texts, together and one by one.
+"""The cost of explaining one image for many texts, together and one by one.
 
     python benchmarks/many_texts.py                          # the bundled reference model, 32 texts
     python benchmarks/many_texts.py --model clothing --texts 8
     python benchmarks/many_texts.py --quick                  # few texts, one round: the figures mean nothing
 
-Together, the picture is encoded once. Everything a user waits for counts: reading and resizing the picture, tokens,
+Together, the image is encoded once. Everything a user waits for counts: reading and resizing the image, tokens,
 forward, gradient, the result. Both ways are timed in turns, in rounds, and the ratio of a round compares neighbours in
 time. First it is shown that the maps agree.
 """
@@ -28,13 +28,13 @@ THINGS = ("the large circle", "the small circle", "the square", "the star")
 
 
 def texts_of(count: int) -> list[str]:
-    """So many texts; from the 33rd on they come again."""
+    """Give that many texts; from the 33rd on they repeat."""
     every = [f"make {thing} {colour}" for thing in THINGS for colour in COLOURS]
     return [every[index % len(every)] for index in range(count)]
 
 
 def measure(composer: Composer, picture: str, texts: list[str], rounds: int, words: bool) -> list[list[str]]:  # noqa: FBT001
-    """The rows of the table.
+    """Measure the rows of the table.
 
     Raises:
         RuntimeError: If the maps do not agree.
@@ -68,14 +68,14 @@ def measure(composer: Composer, picture: str, texts: list[str], rounds: int, wor
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run it."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--model", default="reference", help="bundled name, folder or hub id (default: %(default)s)")
-    add("--image", default=str(Path(__file__).parent.parent / "examples" / "query.jpg"), help="the picture")
+    add("--image", default=str(Path(__file__).parent.parent / "examples" / "query.jpg"), help="the image")
     add("--texts", type=int, default=32, help="how many (default: %(default)s)")
     add("--rounds", type=int, default=7, help="how many rounds (default: %(default)s)")
-    add("--words", action="store_true", help="values of words as well")
+    add("--words", action="store_true", help="also compute values of words")
     add("--quick", action="store_true", help="four texts, one round")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)

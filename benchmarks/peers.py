@@ -8,10 +8,10 @@
 First it is shown that all methods give the same maps; where they do not, nothing is measured. Then all are timed in
 turns, in rounds, and the ratio of a round compares neighbours in time. A *forward* is the plain model with its score,
 without gradients. Every model has random weights; times do not depend on them. The peers get a wrapper that holds the
-texts, takes pictures and gives the score, as their documentation asks for.
+texts, takes images and gives the score, as their documentation asks for.
 
 *As documented* is what their examples show. *Frozen* is what an expert adds: no parameter needs a gradient; for
-pytorch-grad-cam, which cannot start at the layer, it then comes in with the picture. *Layer only* freezes all but the
+pytorch-grad-cam, which cannot start at the layer, it then comes in with the image. *Layer only* freezes all but the
 layer's own parameters, which starts the graph there.
 
 Memory is the peak of what PyTorch allocates during a call, above the model and its inputs. On the CPU that leaves out
@@ -41,7 +41,7 @@ from torch.utils._pytree import tree_leaves
 
 from mmgrad_explain import MMGrad, MMGradWarning
 from mmgrad_explain.images.overlay import blend
-from mmgrad_explain.metrics.report import MISSING, environment_line, markdown_table
+from mmgrad_explain.metrics.report import environment_line, format_number, markdown_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +57,7 @@ AGREE = 1e-3  # of a map's range
 
 
 class Tirg(nn.Module):
-    """A picture's embedding that a text gates and changes (TIRG, arXiv 1812.07119, at the last linear layer)."""
+    """An image's embedding that a text gates and changes (TIRG, arXiv 1812.07119, at the last linear layer)."""
 
     def __init__(self, backbone: str, width: int) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Tirg(nn.Module):
 
 
 class Clip(nn.Module):
-    """CLIP's cosine of each picture with its text."""
+    """CLIP's cosine of each image with its text."""
 
     def __init__(self, sizes: dict[str, Any]) -> None:
         super().__init__()
@@ -86,11 +86,11 @@ class Clip(nn.Module):
         self.clip = CLIPModel(CLIPConfig(**sizes))
 
     def image(self, pixels: Tensor) -> Tensor:
-        """Unit embeddings of pictures."""
+        """Unit embeddings of images."""
         return F.normalize(self.clip.visual_projection(self.clip.vision_model(pixels).pooler_output), dim=-1)
 
     def text(self, words: Tensor) -> Tensor:
-        """Unit embeddings of texts; or these themselves, where they were computed in advance."""
+        """Unit embeddings of texts; embeddings that were computed in advance are returned as they are."""
         if words.is_floating_point():
             return words
         return F.normalize(self.clip.text_projection(self.clip.text_model(words).pooler_output), dim=-1)
@@ -101,7 +101,7 @@ class Clip(nn.Module):
 
 
 class Matching(nn.Module):
-    """BLIP's match logit: the text tower reads the picture in each of its layers."""
+    """BLIP's match logit: the text tower reads the image in each of its layers."""
 
     def __init__(self, sizes: dict[str, Any]) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class Matching(nn.Module):
 
 
 class Scored(nn.Module):
-    """What the peers are given: pictures in, one score a picture out."""
+    """The model for the peers: images in, one score an image out."""
 
     def __init__(self, model: nn.Module, rest: tuple[Any, ...], score: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -128,12 +128,12 @@ class Scored(nn.Module):
 
 @dataclass
 class Case:
-    """A model with the layer and the score that all explain.
+    """A model with the layer and the score that all libraries explain.
 
     Attributes:
-        model: Takes pictures and words.
+        model: Takes images and words.
         layer: Dotted name of the target layer.
-        side: Pixels of a picture's side.
+        side: Pixels of an image's side.
         vocabulary: How many words there are.
         length: Words of a text.
         width: Length of the embedding whose product with a target's is the score; 0 where the model gives the score.
@@ -149,7 +149,7 @@ class Case:
     grid: tuple[int, int] | None = None
 
     def batch(self, count: int, device: str, *, one_picture: bool = False) -> Batch:
-        """So many texts, each with a picture of its own or all with one."""
+        """Make a batch of texts, each with its own image or all with one."""
         generator = torch.Generator().manual_seed(0)
         pixels = torch.randn(1 if one_picture else count, 3, self.side, self.side, generator=generator).to(device)
         words = torch.randint(1, self.vocabulary, (count, self.length), generator=generator).to(device)
@@ -158,12 +158,12 @@ class Case:
             signs = F.normalize(torch.randn(count, self.width, generator=generator), dim=-1).to(device)
         batch = Batch(self, pixels, words, signs)
         empty = MMGrad(self.model, self.layer, batch.score)(pixels.expand(count, -1, -1, -1), words).flat
-        signs[empty] *= -1  # with random weights a score may fall with all of the picture, and rises with it so
+        signs[empty] *= -1  # with random weights a score may fall with the whole image; then it rises
         return batch
 
 
 class Batch(NamedTuple):
-    """Pictures and texts of a case; and the score: the product of what the model gives with ``target``."""
+    """Images and texts of a case, and the score: the product of the model's output with ``target``."""
 
     case: Case
     pixels: Tensor
@@ -203,7 +203,7 @@ def clip(options: argparse.Namespace) -> Case:
 
 
 def blip(options: argparse.Namespace) -> Case:
-    """BLIP of its base size; the last block of its picture tower, all of which the text tower reads."""
+    """BLIP of its base size; the last block of its image tower, all of which the text tower reads."""
     small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     sizes = {
         "text_config": {**small, "vocab_size": 100, "encoder_hidden_size": 32, "max_position_embeddings": 32},
@@ -221,12 +221,12 @@ KINDS = {"ResNet-50": "CNN", "ConvNeXt-T": "CNN", "CLIP": "ViT", "BLIP": "single
 
 @dataclass
 class Method:
-    """One way to make maps.
+    """A method that makes maps.
 
     Attributes:
         run: Makes them; none for the forward.
         trains: Which parameters need a gradient: ``"all"``, ``"layer"`` or ``"none"``.
-        enters: Whether the picture needs one.
+        enters: Whether the image needs one.
         slow: Timed in every other round only.
     """
 
@@ -237,7 +237,7 @@ class Method:
 
 
 def to_tokens_grid(grid: tuple[int, int]) -> Callable[[Tensor], Tensor]:
-    """The ``reshape_transform`` that the peers want for tokens behind a class token."""
+    """Make the ``reshape_transform`` that the peers need for tokens after a class token."""
 
     def reshape(tokens: Tensor) -> Tensor:
         return tokens[:, 1:].reshape(len(tokens), *grid, -1).permute(0, 3, 1, 2)
@@ -246,7 +246,7 @@ def to_tokens_grid(grid: tuple[int, int]) -> Callable[[Tensor], Tensor]:
 
 
 def by_captum(scored: nn.Module, layer: nn.Module, pixels: Tensor, grid: tuple[int, int] | None) -> Tensor:
-    """LayerGradCam. It takes tokens for channels; for them, what it does itself is done on the grid of the tokens."""
+    """LayerGradCam. It treats tokens as channels; for tokens its computation is done here on their grid."""
     from captum._utils.gradient import compute_layer_gradients_and_eval
     from captum.attr import LayerGradCam
 
@@ -258,7 +258,7 @@ def by_captum(scored: nn.Module, layer: nn.Module, pixels: Tensor, grid: tuple[i
 
 
 def by_pytorch_grad_cam(scored: nn.Module, layer: nn.Module, pixels: Tensor, grid: tuple[int, int] | None) -> Any:
-    """GradCAM with a target a picture."""
+    """GradCAM with a target an image."""
     from pytorch_grad_cam import GradCAM
 
     reshape = None if grid is None else to_tokens_grid(grid)
@@ -267,7 +267,7 @@ def by_pytorch_grad_cam(scored: nn.Module, layer: nn.Module, pixels: Tensor, gri
 
 
 def by_torch_cam(scored: nn.Module, layer: nn.Module, pixels: Tensor, grid: tuple[int, int] | None) -> Tensor:
-    """GradCAM with a target a picture."""
+    """GradCAM with a target an image."""
     from torchcam.methods import GradCAM
 
     reshape = None if grid is None else to_tokens_grid(grid)
@@ -277,7 +277,7 @@ def by_torch_cam(scored: nn.Module, layer: nn.Module, pixels: Tensor, grid: tupl
 
 
 def methods_for(batch: Batch, *, every: bool) -> dict[str, Method]:
-    """All ways to make the maps of a batch; ``every`` adds what only a few would do."""
+    """List all methods for a batch; ``every`` adds those that few people use."""
     case, pixels = batch.case, batch.pixels
     scored = Scored(case.model, (batch.words,), batch.score)
     layer = case.model.get_submodule(case.layer)
@@ -307,7 +307,7 @@ def methods_for(batch: Batch, *, every: bool) -> dict[str, Method]:
 
 @contextlib.contextmanager
 def ready(batch: Batch, method: Method) -> Iterator[None]:
-    """The model as a method wants it, without gradients of an earlier one."""
+    """Prepare the model for a method, without gradients of an earlier one."""
     model: nn.Module = batch.case.model
     model.zero_grad(set_to_none=True)
     model.requires_grad_(method.trains == "all")
@@ -319,14 +319,14 @@ def ready(batch: Batch, method: Method) -> Iterator[None]:
 
 
 def spread_out(maps: Any) -> Tensor:
-    """Maps from 0 to 1 each, on the CPU, (B, h, w)."""
+    """Scale each map to [0, 1], on the CPU, (B, h, w)."""
     maps = torch.as_tensor(maps).detach().float().cpu()
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     return (maps - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def apart(ours: Tensor, theirs: Any) -> float:
-    """The largest difference of two methods' maps, each from 0 to 1; of a resized map, both are resized."""
+    """Compute the largest difference of two methods' maps in [0, 1]; if one is resized, both are."""
     theirs = torch.as_tensor(theirs)
     ours = ours.detach().cpu()
     if ours.shape != theirs.shape:
@@ -335,7 +335,7 @@ def apart(ours: Tensor, theirs: Any) -> float:
 
 
 def check(name: str, ours: Tensor, others: dict[str, Any]) -> list[str]:
-    """A row of the table that shows that the maps agree.
+    """Write a row of the table that shows that the maps agree.
 
     Raises:
         RuntimeError: If they do not.
@@ -380,7 +380,7 @@ class Live(TorchDispatchMode):
 
 
 def peak_of(call: Callable[[], Any], known: Sequence[Tensor]) -> tuple[Any, float]:
-    """What a call gives, and the peak of the memory of PyTorch's tensors during it, MiB; ``known`` does not count."""
+    """Run a call; give its result and the peak of PyTorch's tensors during it in MiB, without those in ``known``."""
     if known[0].is_cuda:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
@@ -394,7 +394,7 @@ def peak_of(call: Callable[[], Any], known: Sequence[Tensor]) -> tuple[Any, floa
 
 
 def timed(call: Callable[[], Any], clock: Clock, device: str) -> tuple[Any, float]:
-    """What a call gives, and its seconds."""
+    """Run a call; give its result and its seconds."""
     if device != "cpu":
         torch.cuda.synchronize()
     began = clock()
@@ -405,7 +405,7 @@ def timed(call: Callable[[], Any], clock: Clock, device: str) -> tuple[Any, floa
 
 
 class Measured(NamedTuple):
-    """What was found of one batch: seconds of each method in each round (NaN: not timed in it), and MiB of each."""
+    """Measurements of one batch: seconds of each method in each round (NaN: not timed in it), and MiB of each."""
 
     kind: str
     batch: int
@@ -426,7 +426,7 @@ class Measured(NamedTuple):
 
 
 def measure(name: str, case: Case, count: int, options: argparse.Namespace, clock: Clock) -> Measured:
-    """Show that the methods agree on a batch, and measure them."""
+    """Check that the methods agree on a batch, and measure them."""
     print(f"{name}, batch of {count}", file=sys.stderr, flush=True)
     batch = case.batch(count, options.device)
     methods = methods_for(batch, every=count <= 8)
@@ -451,7 +451,7 @@ def measure(name: str, case: Case, count: int, options: argparse.Namespace, cloc
 
 
 def first_call(case: Case, options: argparse.Namespace, clock: Clock) -> tuple[float, str]:
-    """Seconds of the very first call on one picture, where the layer has to be found; and the layer that is found."""
+    """Time the very first call on one image, which has to find the layer; give the layer too."""
     batch = case.batch(1, options.device)
     mmgrad = MMGrad(case.model, None, batch.score)
     with ready(batch, Method(print)):
@@ -460,13 +460,13 @@ def first_call(case: Case, options: argparse.Namespace, clock: Clock) -> tuple[f
 
 
 def many_texts(case: Case, options: argparse.Namespace, clock: Clock) -> tuple[dict[str, list[float]], list[str]]:
-    """One picture and many texts: together, and in a loop of the peers, with texts encoded anew and in advance.
+    """Time one image with many texts: together, and in a loop of the peers, with texts encoded anew and in advance.
 
     Returns:
         Seconds of each way, and the row that shows that the maps agree.
     """
     count = 4 if options.quick else options.texts
-    print(f"{count} texts of one picture", file=sys.stderr, flush=True)
+    print(f"{count} texts of one image", file=sys.stderr, flush=True)
     model: Any = case.model
     batch = case.batch(count, options.device, one_picture=True)
     layer = model.get_submodule(case.layer)
@@ -508,13 +508,13 @@ def many_texts(case: Case, options: argparse.Namespace, clock: Clock) -> tuple[d
 
 
 def overlays(rounds: int, clock: Clock, *, side: int = 1024, count: int = 4) -> dict[str, list[float]]:
-    """A 7x7 map laid on photographs, the resize included; the peer wants pictures as floating-point numbers.
+    """Time drawing a 7x7 map on photographs, with the resize; the peer needs images as floating-point numbers.
 
-    In each round each way draws some pictures one after the other, and before them one that is not timed: what memory
+    In each round each way draws some images one after the other, and before them one that is not timed: what memory
     costs a call depends on what was freed before it.
 
     Returns:
-        Seconds a picture.
+        Seconds an image.
 
     Raises:
         RuntimeError: If the overlays do not look alike.
@@ -547,31 +547,27 @@ def overlays(rounds: int, clock: Clock, *, side: int = 1024, count: int = 4) -> 
 
 
 def ratio(seconds: dict[str, list[float]], slow: str, quick: str) -> float:
-    """The median ratio of two rows over the rounds."""
+    """Compute the median ratio of two rows over the rounds."""
     return float(np.median(np.array(seconds[slow]) / np.array(seconds[quick])))
 
 
-def shown(value: float, digits: int = 2) -> str:
-    """A figure, or a dash."""
-    return MISSING if np.isnan(value) else f"{value:.{digits}f}"
-
-
 def tables(found: dict[str, list[Measured]]) -> list[str]:
-    """Agreement, time and memory as Markdown."""
+    """Write agreement, time and memory as Markdown."""
     flat = [one for of_model in found.values() for one in of_model]
     columns = [CAPTUM, CAPTUM_FROZEN, TORCHCAM, TORCHCAM_LAYER, PGC, PGC_FROZEN, PGC_LAYER]
     first = [one.agreement[0] for one in flat]
     times = [
         [name, f"{1000 * np.median(one.seconds[FORWARD]):.0f}"]
-        + [shown(one.over(method, FORWARD)) for method in (OURS, *columns)]
+        + [format_number(one.over(method, FORWARD), 2) for method in (OURS, *columns)]
         for name, one in zip(first, flat, strict=True)
     ]
     ratios = [
-        [name, *(shown(one.over(method, OURS)) for method in columns)] for name, one in zip(first, flat, strict=True)
+        [name, *(format_number(one.over(method, OURS), 2) for method in columns)]
+        for name, one in zip(first, flat, strict=True)
     ]
     memory = [
         [name, f"{one.memory[FORWARD]:.0f}", f"{one.memory[OURS]:.0f}"]
-        + [shown(one.memory_over(method), 1) for method in columns]
+        + [format_number(one.memory_over(method), 1) for method in columns]
         for name, one in zip(first, flat, strict=True)
     ]
     return [
@@ -587,7 +583,7 @@ def tables(found: dict[str, list[Measured]]) -> list[str]:
 def verdicts(
     found: dict[str, list[Measured]], texts: dict[str, list[float]] | None, drawn: dict[str, list[float]]
 ) -> list[list[str]]:
-    """What was aimed at, what came out in the worst case, and whether it is met."""
+    """List the aims, the measured worst case, and whether each aim is met."""
     rows: list[list[str]] = []
 
     def add(what: str, values: Sequence[float], bound: float, *, most: bool) -> None:
@@ -595,7 +591,7 @@ def verdicts(
         if known:
             worst = max(known) if most else min(known)
             met = worst <= bound if most else worst >= bound
-            rows.append([what, f"{'<=' if most else '>='} {bound:g}", shown(worst), "yes" if met else "no"])
+            rows.append([what, f"{'<=' if most else '>='} {bound:g}", format_number(worst, 2), "yes" if met else "no"])
 
     every = [one for of_model in found.values() for one in of_model]
     largest = [of_model[-1] for of_model in found.values()]
@@ -626,11 +622,11 @@ def main(argv: list[str] | None = None) -> int:
     add("--models", nargs="+", choices=MODELS, default=list(MODELS), metavar="NAME", help=", ".join(MODELS))
     add("--batches", nargs="+", type=int, default=[8, 32], help="batch sizes; BLIP has 1 (default: 8 32)")
     add("--rounds", type=int, default=3, help="paired rounds; the slow methods run in every other (default: 3)")
-    add("--texts", type=int, default=32, help="how many texts of one picture (default: %(default)s)")
+    add("--texts", type=int, default=32, help="how many texts of one image (default: %(default)s)")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where the models run (default: %(default)s)")
     add("--threads", type=int, default=1, help="of the CPU (default: %(default)s)")
     add("--cpu-time", action="store_true", help="count processor seconds: for a busy machine, with one thread")
-    add("--quick", action="store_true", help="tiny models, to try the whole path")
+    add("--quick", action="store_true", help="tiny models, as a test of the whole path")
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
@@ -655,16 +651,19 @@ def main(argv: list[str] | None = None) -> int:
     print(markdown_table(["", "maps that are not empty", "largest difference"], agreement) + "\n")
     print(*tables(found), sep="\n")
     if texts is not None:
-        print("\nOne picture, many texts:\n")
+        print("\nOne image, many texts:\n")
         rows = [
-            [way, f"{1000 * np.median(took):.0f}", shown(ratio(texts, way, OURS), 1),
-             shown(ratio(texts, way, OURS + CACHED), 1)] for way, took in texts.items()
+            [way, f"{1000 * np.median(took):.0f}", format_number(ratio(texts, way, OURS), 1),
+             format_number(ratio(texts, way, OURS + CACHED), 1)] for way, took in texts.items()
         ]  # fmt: skip
         print(markdown_table(["CLIP", "ms", "over MMGrad", "over MMGrad with cached texts"], rows))
-        print("\nThe first call, where the layer has to be found, on one picture:\n")
+        print("\nThe first call, which has to find the layer, on one image:\n")
         print(markdown_table(["", "ms", "layer"], first))
-    print("\nOverlays of 1024x1024 pixels, the resize included:\n")
-    rows = [[way, f"{1000 * np.median(took):.1f}", shown(ratio(drawn, way, UNIFORM), 1)] for way, took in drawn.items()]
+    print("\nOverlays of 1024x1024 pixels, with the resize:\n")
+    rows = [
+        [way, f"{1000 * np.median(took):.1f}", format_number(ratio(drawn, way, UNIFORM), 1)]
+        for way, took in drawn.items()
+    ]
     print(markdown_table(["", "ms", "over the first"], rows))
     print("\nAims, and the worst case:\n")
     print(markdown_table(["", "aim", "measured", "met"], verdicts(found, texts, drawn)))

@@ -1,12 +1,12 @@
-"""How a composer does on edits of photographs, against floors that know nothing.
+"""A composer on edits of photographs, against floors that know nothing.
 
     python benchmarks/photos.py --triplets FOLDER   # a set as `mmgrad-explain data edits` makes
     python benchmarks/photos.py --labels FOLDER     # photographs with label masks, edited here with a fixed seed
-    python benchmarks/photos.py --quick             # generated pictures: needs no data, the figures mean nothing
+    python benchmarks/photos.py --quick             # generated images: needs no data, the figures mean nothing
 
 ``--labels`` takes a folder with ``photos/``, ``labels/`` and ``labels.json``; of its photographs those are used that
-training keeps out. Maps are judged on the pictures' own pixels. Where something is added, its place is judged on the
-target picture, and counted by itself. Prints Markdown tables.
+training keeps out. Maps are judged on the images' own pixels. Where something is added, its place is judged on the
+target image, and counted by itself. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -27,33 +27,27 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.maps import IMAGE_ONLY, MapKind, default_kind
 from mmgrad_explain.evaluation.triplet_inputs import batch_triplets, folder_triplets
 from mmgrad_explain.evaluation.triplets import evaluate_triplets, floor_figures, triplet_faithfulness
+from mmgrad_explain.metrics.map_figures import MAP_FIGURES
 from mmgrad_explain.metrics.report import (
     environment,
     environment_line,
+    format_number,
     interval,
     markdown_table,
     mean_of,
-    number,
 )
 
 if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer
+    from mmgrad_explain.evaluation.figures import TripletFigures
     from mmgrad_explain.evaluation.triplet_inputs import PhotoTriplet
-    from mmgrad_explain.evaluation.triplets import TripletFigures
 
 SIDES = ("deletion", "insertion")
-COLUMNS = {
-    "pointing": "pointing",
-    "energy": "energy",
-    "iou": "IoU",
-    "auc": "AUC",
-    "contrast": "contrast",
-    "dead": "dead",
-}
+COLUMNS = {figure.name: figure.heading for figure in MAP_FIGURES}
 
 
 def edited_photographs(options: argparse.Namespace, folder: Path) -> list[PhotoTriplet]:
-    """Photographs that training keeps out, each with some edits; equal seeds give equal triplets."""
+    """Edit photographs that training holds out; equal seeds give equal triplets."""
     from dataclasses import replace
 
     from mmgrad_explain.training.config_file import load_config
@@ -68,7 +62,7 @@ def edited_photographs(options: argparse.Namespace, folder: Path) -> list[PhotoT
 
 
 def generated_folder(folder: Path, count: int = 8) -> Path:
-    """Pictures of three coloured patches with labels, in the layout of labelled photographs."""
+    """Write images of three coloured patches with labels, in the layout of labelled photographs."""
     (folder / "photos").mkdir(parents=True)
     (folder / "labels").mkdir()
     (folder / "labels.json").write_text(json.dumps(["null", "jumper", "pants", "sneakers", "purse"]))
@@ -86,17 +80,17 @@ def generated_folder(folder: Path, count: int = 8) -> Path:
 
 
 def tables(figures: dict[str, TripletFigures], *, on_target: bool) -> str:
-    """One line a map, floors first, over the triplets of one side."""
+    """Write a row for each map, floors first, over the triplets of one side."""
     rows = []
     for name, of in figures.items():
         chosen = of.on_target if on_target else ~of.on_target
         means = of.means(name, chosen)
-        rows.append([name, *(number(means[column]) for column in COLUMNS)])
+        rows.append([name, *(format_number(means[column]) for column in COLUMNS)])
     return markdown_table(["map", *COLUMNS.values()], rows)
 
 
 def faithfulness_table(composer: Composer, triplets: list[PhotoTriplet], kinds: list[MapKind]) -> tuple[str, Any]:
-    """Faithfulness of maps, as a table and as figures."""
+    """Measure the faithfulness of maps; give it as a table and as figures."""
     found = {
         kind.name: {
             **{
@@ -109,12 +103,12 @@ def faithfulness_table(composer: Composer, triplets: list[PhotoTriplet], kinds: 
         for kind, of in triplet_faithfulness(composer, triplets, kinds=kinds).items()
     }
     header = list(next(iter(found.values())))
-    rows = [[name, *map(number, values.values())] for name, values in found.items()]
+    rows = [[name, *map(format_number, values.values())] for name, values in found.items()]
     return markdown_table(["map", *header], rows), found
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """Make the parser of the options."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = made.add_argument
     add("--triplets", type=Path, metavar="FOLDER", help="a triplet set")
@@ -124,12 +118,12 @@ def parser() -> argparse.ArgumentParser:
     add("--pictures", type=int, default=80, help="photographs of --labels (default: %(default)s)")
     add("--edits", type=int, default=4, help="edits of each (default: %(default)s)")
     add("--size", type=int, default=256, help="their side, pixels (default: %(default)s)")
-    add("--config", default="clothing", help="what it was trained by: says what is held out (default: %(default)s)")
+    add("--config", default="clothing", help="config of its training: what is held out (default: %(default)s)")
     add("--holdout", type=float, metavar="SHARE", help="of the photographs (default: the config's)")
     add("--seed", type=int, default=40_000, help="of the edits (default: %(default)s)")
     add("--faithfulness", type=int, default=0, metavar="N", help="test faithfulness on N triplets (default: 0)")
-    add("--json", type=Path, metavar="FILE", help="write the figures there too")
-    add("--quick", action="store_true", help="generated pictures, to try the whole path")
+    add("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
+    add("--quick", action="store_true", help="generated images, as a test of the whole path")
     return made
 
 
@@ -154,14 +148,15 @@ def main(argv: list[str] | None = None) -> int:
     recall, siblings = (mean_of(values) for values in (found.recall, found.sibling_recall) if values is not None)
     by_edit = found.by_edit(pointing)
     print(f"{environment_line()}\n")
-    print(f"{composer.name}, own map {own.name}: {len(triplets)} triplets of {len({t.picture for t in triplets})}")
-    print(f"pictures, {len(found.contrast_of)} contrast pairs; half the 95 % interval of pointing")
-    print(f"±{interval(pointing):.3f}; {len(found.notices)} remarks of the model on the texts.\n")
+    images = {triplet.reference_name for triplet in triplets}
+    print(f"{composer.name}, default map {own.name}: {len(triplets)} triplets of {len(images)} images,")
+    print(f"{len(found.contrast_of)} contrast pairs; half the 95 % interval of pointing")
+    print(f"±{interval(pointing):.3f}; {len(found.notices)} notes of the composer on the texts.\n")
     print(tables(figures, on_target=False))
     if bool(found.on_target.any()):
         print(f"\nAdded objects, on the target ({int(found.on_target.sum())}):\n\n{tables(figures, on_target=True)}")
-    print(f"\nR@1 {recall:.3f} in a gallery of {found.gallery}, among a picture's own {siblings:.3f}.\n")
-    rows = [[edit, str(found.edits.count(edit)), number(value)] for edit, value in by_edit.items()]
+    print(f"\nR@1 {recall:.3f} in a gallery of {found.gallery}, among an image's own {siblings:.3f}.\n")
+    rows = [[edit, str(found.edits.count(edit)), format_number(value)] for edit, value in by_edit.items()]
     print(markdown_table(["edit", "triplets", "pointing"], rows))
     result: dict[str, Any] = {
         "environment": environment(), "model": composer.name, "R@1": recall, "siblings": siblings,

@@ -1,4 +1,4 @@
-"""What the grounding loss costs in a training step, against the same step without it.
+"""The cost of the grounding loss in a training step, against the same step without it.
 
     python benchmarks/step_cost.py                       # TIRG-ResNet-50, CLIP ViT-B/32, the reference model
     python benchmarks/step_cost.py --models reference
@@ -52,11 +52,11 @@ class Tirg(nn.Module):
         self.out = nn.Linear(channels, width)
 
     def image(self, pixels: Tensor) -> Tensor:
-        """Embedding of a picture alone."""
+        """Embed images alone."""
         return self.out(self.visual(pixels).mean((2, 3)))  # type: ignore[no-any-return]
 
     def forward(self, pixels: Tensor, words: Tensor) -> Tensor:
-        """Embedding of a picture with a text."""
+        """Embed images with texts."""
         grid = self.visual(pixels)
         both = torch.cat([grid, self.words(words)[:, :, None, None].expand(-1, -1, *grid.shape[2:])], 1)
         mixed = self.gate(both).sigmoid() * grid + self.change(both)
@@ -75,18 +75,18 @@ class ClipCombiner(nn.Module):
         self.combine = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, width))
 
     def image(self, pixels: Tensor) -> Tensor:
-        """Embedding of a picture alone."""
+        """Embed images alone."""
         return self.clip.visual_projection(self.clip.vision_model(pixels).pooler_output)  # type: ignore[no-any-return]
 
     def forward(self, pixels: Tensor, words: Tensor) -> Tensor:
-        """Embedding of a picture with a text."""
+        """Embed images with texts."""
         own = self.image(pixels)
         text = self.clip.text_projection(self.clip.text_model(words).pooler_output)
         return own + self.combine(torch.cat([own, text], 1))  # type: ignore[no-any-return]
 
 
 def steps_of(model: Any, layer: str, pixels: int, words: int, length: int, batch: int) -> dict[str, Step]:
-    """The three kinds of step of a model."""
+    """Make the three kinds of step of a model."""
     model.train()
     mmgrad = MMGrad(model, layer)
     generator = torch.Generator().manual_seed(0)
@@ -145,20 +145,18 @@ def reference(options: argparse.Namespace) -> dict[str, Step]:
     from mmgrad_explain.training.config_file import load_config
     from mmgrad_explain.training.models import image_size_of, starting_composer
     from mmgrad_explain.training.objective.objective import GroundedObjective
-    from mmgrad_explain.training.objective.options import ObjectiveOptions
-    from mmgrad_explain.training.run import build_source
+    from mmgrad_explain.training.sources.kinds import build_source
 
     changes = [f"sources.scenes.pictures={2 if options.quick else options.scenes}", *options.set]
     off = ["grounding.weight=0", "grounding.pooling=0"]
     config = load_config("tiny" if options.quick else "reference", changes)
     plain = load_config("tiny", [*changes, *off]) if options.quick else load_config("reference-no-grounding", changes)
-    source = build_source(config, image_size_of(config.model) or 224)
+    source = build_source(config.sources, image_size_of(config.model) or 224, labels=config.dense.weight > 0)
     composer: Any = starting_composer(config.model, source.vocabulary)
     batch = encode(source.batch(0, 0), composer.processor)
 
     def stepping(of: TrainingConfig) -> Step:
-        settings = ObjectiveOptions(of.grounding, of.dense, of.retrieval, of.precision, of.model.gradient_checkpointing)
-        objective = GroundedObjective(composer, settings, source.label_classes).train()
+        objective = GroundedObjective(composer, of.objective, source.label_classes).train()
 
         def step() -> None:
             objective.zero_grad(set_to_none=True)
@@ -173,7 +171,7 @@ MODELS = {"TIRG-ResNet-50": tirg, "CLIP ViT-B/32": clip, "reference": reference}
 
 
 def paired(steps: dict[str, Step], rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:
-    """Seconds of every kind of step in every round, after one round to warm up; the order turns."""
+    """Time every kind of step in every round, after one round to warm up; the order rotates."""
     kinds = list(steps)
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     for turn in range(rounds + 1):
@@ -194,7 +192,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=9, help="paired rounds (default: %(default)s)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the reference config")
     parser.add_argument("--cpu-time", action="store_true", help="count processor seconds: for a busy machine")
-    parser.add_argument("--quick", action="store_true", help="tiny models, to try the whole path")
+    parser.add_argument("--quick", action="store_true", help="tiny models, as a test of the whole path")
     options = parser.parse_args(argv)
     rounds = 2 if options.quick else options.rounds
     print(f"{environment_line()}; {rounds} paired rounds, {'processor' if options.cpu_time else 'wall'} seconds\n")

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from mmgrad_explain import Gallery, InputError
-from mmgrad_explain.data.edits import grown
+from mmgrad_explain.data.edits import dilate_mask
 from mmgrad_explain.data.scenes import scenes
 from mmgrad_explain.images import panel
 
@@ -35,7 +35,7 @@ def apply(scene, edits):
     """The scene's picture after some of its edits, None where they touch one another."""
     picture, taken = scene.reference.copy(), 0
     for edit in edits:
-        place = grown(edit.reference_mask | edit.target_mask, 2)
+        place = dilate_mask(edit.reference_mask | edit.target_mask, 2)
         taken = taken + place
         picture[place] = edit.target[place]
     return None if (taken > 1).any() else picture

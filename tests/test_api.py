@@ -332,7 +332,7 @@ def test_phrases_light_regions_of_their_own(picture, tiny, same_maps):
     assert phrase_maps(picture, "remove it", model=tiny).spans == ()
     with pytest.raises(TypeError, match="text must be one sentence as a string, got list"):
         phrase_maps(picture, [sentence], model=tiny)
-    with pytest.raises(InputError, match="does not know its picture"):
+    with pytest.raises(InputError, match="does not know its image"):
         replace(maps, explanation=replace(maps.explanation, images=None)).overlay()
 
 

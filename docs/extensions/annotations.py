@@ -55,17 +55,27 @@ def _import_all(_: Sphinx) -> None:
         complete_classes(module)
 
 
+EMPTY_COMMENT = ["..", ""]
+
+
 def keep_colons(_app: Sphinx, what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:
     """Let the first sentence of an attribute's docstring have a colon: napoleon takes what is before it for a type."""
     if what in ("attribute", "data", "property"):
-        lines[:0] = ["..", ""]  # an empty comment
+        lines[:0] = EMPTY_COMMENT
+
+
+def drop_comment(_app: Sphinx, _what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:
+    """Remove the comment again, because tables show what comes first."""
+    if lines[:2] == EMPTY_COMMENT:
+        del lines[:2]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Import before the first page is read; read docstrings before napoleon does, which has priority 500."""
+    """Import before the first page is read; handle docstrings before and after napoleon, which has priority 500."""
     app.connect("builder-inited", _import_all)
     for field in PyObject.doc_field_types:
         if field.name == "variable":
             field.label = "Attributes"  # as the docstrings' own heading; Sphinx says "Variables"
     app.connect("autodoc-process-docstring", keep_colons, priority=400)
+    app.connect("autodoc-process-docstring", drop_comment, priority=600)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -6,8 +6,17 @@ import time
 
 import pytest
 
-from mmgrad_explain._system import reading
-from mmgrad_explain._system.reading import is_text, parse_json, parse_yaml, read_json, read_text, reason_of, shown
+from mmgrad_explain._system import reading as user_files
+from mmgrad_explain._system.reading import (
+    is_text,
+    parse_json,
+    parse_yaml,
+    read_json,
+    read_text,
+    reading,
+    reason_of,
+    shown,
+)
 from mmgrad_explain.errors import GradientError, InputError
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -25,7 +34,7 @@ def test_what_is_raised_inside_is_said_of_the_file():
     ):
         with (
             pytest.raises(InputError, match=r"^x\.json cannot be read: .") as caught,
-            reading.reading("x.json cannot be read"),
+            reading("x.json cannot be read"),
         ):
             raise error
         assert caught.value.__cause__ is error
@@ -34,13 +43,13 @@ def test_what_is_raised_inside_is_said_of_the_file():
 def test_a_panic_is_said_of_the_file():
     """Libraries in Rust raise what is no Exception."""
     panic = type("PanicException", (BaseException,), {})("no entry found for key")
-    with pytest.raises(InputError, match="x cannot be read: no entry found"), reading.reading("x cannot be read"):
+    with pytest.raises(InputError, match="x cannot be read: no entry found"), reading("x cannot be read"):
         raise panic
 
 
 def test_own_errors_and_ctrl_c_pass():
     for error in (GradientError("mine"), KeyboardInterrupt()):
-        with pytest.raises(type(error)) as caught, reading.reading("x cannot be read"):
+        with pytest.raises(type(error)) as caught, reading("x cannot be read"):
             raise error
         assert caught.value is error
 
@@ -150,7 +159,7 @@ def test_text_files(tmp_path):
 
 
 def test_a_pipe_that_nobody_writes_into(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "_PATIENCE", 0.05)
+    monkeypatch.setattr(user_files, "_PATIENCE", 0.05)
     os.mkfifo(tmp_path / "x.json")
     with pytest.raises(InputError, match=r"nothing has come from .*x\.json for 0\.05 seconds"):
         read_json(tmp_path / "x.json")

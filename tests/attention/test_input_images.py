@@ -139,11 +139,12 @@ class TestNamed:
     def test_of_the_target_alone(self):
         made = MMGrad(build(), "target_proj")(*given())
         assert (sides_of(made), made.maps.shape, made.heatmap(target=True).shape) == ((True,), (1, 12, 8), (96, 64))
-        assert str(made.notes[-1]) == "the map is of target: the layer does not hang on reference"
+        assert str(made.notes[-1]) == "the map is of target: the layer does not depend on reference"
         for ask in (made.heatmap, made.peak, lambda: made.overlay(image=torch.rand(3, 64, 96))):
-            with pytest.raises(InputError, match="the map is of 'target': the layer does not hang on 'reference'; ask"):
+            message = "the map is of 'target': the layer does not depend on 'reference'; ask"
+            with pytest.raises(InputError, match=message):
                 ask()
-        with pytest.raises(InputError, match="target: the explanation does not know its picture, so pass target="):
+        with pytest.raises(InputError, match="target: the explanation does not know its image: pass target="):
             made.overlay()
         assert made.overlay(target=torch.rand(3, 96, 64)).width > 0
         assert made.manifest()["lies_on"] == [1]
@@ -162,7 +163,7 @@ class TestNamed:
 
         made = MMGrad(build(Apart), "reference_proj")(*given())
         assert sides_of(made) == (False,)
-        with pytest.raises(InputError, match="target: there is no map of 'target', which the layer does not hang on"):
+        with pytest.raises(InputError, match="target: there is no map of 'target': the layer does not depend on it"):
             made.heatmap(target=True)
 
     def test_several_layers_are_fused_picture_by_picture(self):

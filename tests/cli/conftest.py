@@ -1,5 +1,6 @@
 """What tests of the commands share."""
 
+import os
 import signal
 import sys
 
@@ -45,3 +46,19 @@ def failed():
             assert part in err
 
     return check
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """The command on the PATH, and files to complete, in the current folder."""
+    path = tmp_path / "bin" / "mmgrad-explain"
+    path.parent.mkdir()
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} -m mmgrad_explain "$@"\n')
+    path.chmod(0o755)
+    (tmp_path / "photos").mkdir()
+    for name in ("query.jpg", "my picture.png", "notes.txt"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{path.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return path

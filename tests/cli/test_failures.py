@@ -84,7 +84,7 @@ def test_ctrl_c(raising):
     ],
 )
 def test_the_command_that_goes_on(typed, command):
-    assert failing.go_on(typed) == f"mmgrad-explain {command}"
+    assert failing.resume_command(typed) == f"mmgrad-explain {command}"
 
 
 @pytest.mark.parametrize("error", [ValueError("a\nb"), OSError("no number"), OSError(errno.EBADF, "Bad descriptor")])

@@ -11,8 +11,8 @@ import warnings
 import pytest
 
 from mmgrad_explain import __version__
+from mmgrad_explain.cli.known_names import LAYERS
 from mmgrad_explain.cli.main import build_parser
-from mmgrad_explain.cli.names import LAYERS
 from mmgrad_explain.cli.parser import HelpfulParser
 
 
@@ -105,8 +105,8 @@ def test_a_parser_without_examples_gives_none(capsys):
 
 def test_the_commands_names_are_the_librarys():
     from mmgrad_explain.attention import SCORES, WEIGHTINGS
-    from mmgrad_explain.cli import names
-    from mmgrad_explain.cli.commands import overlay
+    from mmgrad_explain.cli import known_names as names
+    from mmgrad_explain.cli.commands.overlay import command as overlay
     from mmgrad_explain.composers.load import BUNDLED
     from mmgrad_explain.images.colormaps import COLORMAPS
 
@@ -174,7 +174,7 @@ def test_importing_the_package_is_quick_and_imports_nothing_heavy():
 def test_the_command_line_starts_with_nothing_heavy():
     code = (
         "import sys; from mmgrad_explain.cli.main import main; code = main([]); heavy = {'torch', 'numpy', 'PIL', "
-        "'yaml', 'rich', 'argcomplete', 'mmgrad_explain.cli.shell_completion'} & set(sys.modules); "
+        "'yaml', 'rich', 'argcomplete', 'mmgrad_explain.cli.completers'} & set(sys.modules); "
         "print(code, sorted(heavy), file=sys.stderr)"
     )
     assert python(code).stderr == "0 []\n"

@@ -153,4 +153,3 @@ def test_commands_on_a_terminal(tmp_path):
     shown = on_a_terminal(*program, "layers", COLUMNS="120")
     assert "\x1b[1;32m*" in shown
     assert RULE in shown
-    assert RULE not in on_a_terminal(*program, "layers", COLUMNS="60")

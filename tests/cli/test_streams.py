@@ -1,15 +1,13 @@
-"""Locales that have no letters for what is typed and printed, and streams that are closed."""
+"""Output in a locale without its letters, and streams that are closed."""
 
 import io
 import json
-import os
 import subprocess
 import sys
 
 import pytest
 
-from mmgrad_explain.cli.streams import as_sentence, prepare_streams, write_json
-from mmgrad_explain.errors import InputError
+from mmgrad_explain.cli.streams import prepare_streams, write_json
 
 
 def in_ascii(monkeypatch):
@@ -17,12 +15,6 @@ def in_ascii(monkeypatch):
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii", write_through=True))
     return written
-
-
-def test_sentences():
-    assert as_sentence("make it réd") == "make it réd"
-    with pytest.raises(InputError, match=r"bytes that are no letters of UTF-8: type it anew"):
-        as_sentence("caf\udce9")
 
 
 def test_letters_that_the_output_has_not(monkeypatch):
@@ -42,15 +34,6 @@ def test_json_stays_json(monkeypatch):
 def test_json_in_its_own_letters(capsys):
     write_json({"name": "é"})
     assert capsys.readouterr().out == '{\n  "name": "é"\n}\n'
-
-
-def test_a_sentence_in_a_locale_without_letters():
-    """The locale C of old, in which Python takes bytes for what they are."""
-    code = (
-        "import sys; from mmgrad_explain.cli.streams import as_sentence; assert as_sentence(sys.argv[1]) == 'r\\xe9d'"
-    )
-    plain = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    subprocess.run([sys.executable, "-c", code, "réd".encode()], env=plain, check=True)
 
 
 @pytest.mark.parametrize("closed", [1, 2])

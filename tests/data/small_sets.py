@@ -16,7 +16,7 @@ from mmgrad_explain.data.edits.build import build_edits
 from mmgrad_explain.data.edits.options import EditOptions
 from mmgrad_explain.data.instances.readers import read_coco
 from mmgrad_explain.data.scenes.build import build_scenes
-from mmgrad_explain.data.scenes.files import SceneSetOptions
+from mmgrad_explain.data.scenes.set_options import SceneSetOptions
 
 KINDS = ("edits", "scenes")
 EDITS = EditOptions(size=48, edits_per_image=2, min_area=0.01, kinds=("recolour", "darken"))
@@ -41,9 +41,9 @@ def make_photographs(folder):
 
 
 def build(kind, photographs, out, **flags):
-    """Build a set."""
+    """Build a set; of three tasks where a task is one scene."""
     if kind == "scenes":
-        return build_scenes(out, flags.pop("count", 6), SCENES, **flags)
+        return build_scenes(out, flags.pop("count", 10), SCENES, **flags)
     return build_edits(read_coco(photographs, photographs / "coco.json"), out, EDITS, **flags)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mmgrad_explain.cli.commands import data_check
+from mmgrad_explain.cli.commands.data import check as data_check
 from mmgrad_explain.data.cir.formats import FORMATS
 from mmgrad_explain.metrics.protocols import PROTOCOLS
 
@@ -127,6 +127,6 @@ def test_the_docs_have_every_format_and_its_figures():
     for protocol in PROTOCOLS.values():
         title = "jsonl" if protocol.name == "triplets" else protocol.name
         (row,) = [line for line in docs.splitlines() if line.startswith(f"| {title} | ")]
-        ks = ", ".join(map(str, protocol.precisions or protocol.recalls))
-        assert f"{'mAP' if protocol.precisions else 'R'}@{ks}" in row
+        for figure, ks in protocol.cutoffs.items():
+            assert f"{figure}@{', '.join(map(str, ks))}" in row
         assert f"| {'removed' if protocol.exclude_reference else 'kept'} |" in row

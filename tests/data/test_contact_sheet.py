@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain.data.contact_sheet import contact_sheet, spread
+from mmgrad_explain.data.contact_sheet import choose_evenly, draw_contact_sheet
 from mmgrad_explain.data.triplets import Triplet
 from mmgrad_explain.errors import InputError
 
@@ -24,7 +24,7 @@ def triplets(tmp_path):
 
 
 def test_all_are_shown(triplets):
-    sheet = contact_sheet(triplets, columns=2, height=64)
+    sheet = draw_contact_sheet(triplets, columns=2, height=64)
     assert sheet.mode == "RGB"
     pixels = np.asarray(sheet).astype(int)
     blue = (np.abs(pixels - (0, 0, 255)).sum(2) < 30).sum()
@@ -32,7 +32,7 @@ def test_all_are_shown(triplets):
     assert red == pytest.approx(5 * 64 * 48, rel=0.05)
     assert blue == pytest.approx(5 * 64 * 48 * (1 + 200 / 1200), rel=0.1)  # the reference, and the object on its mask
     assert (pixels.sum(2) < 150).sum() > 200  # letters
-    wide = contact_sheet(triplets[:1], columns=9, height=64)
+    wide = draw_contact_sheet(triplets[:1], columns=9, height=64)
     assert wide.width == sheet.width // 2
     assert sheet.height == 3 * wide.height
 
@@ -42,19 +42,19 @@ def test_wide_pictures_are_shown_whole_in_less_height(triplets):
     for name in ("reference", "target", "mask"):
         with Image.open(folder / f"{name}.png") as image:
             image.resize((400, 40)).save(folder / f"{name}.png")
-    assert contact_sheet(triplets[:1], height=64).width < 3 * 64 * 1.2 + 30
+    assert draw_contact_sheet(triplets[:1], height=64).width < 3 * 64 * 1.2 + 30
 
 
 def test_spread_takes_from_all_over(triplets):
-    assert [t.id for t in spread(triplets, 2)] == ["0", "2"]
-    assert spread(triplets, 9) == triplets
+    assert [t.id for t in choose_evenly(triplets, 2)] == ["0", "2"]
+    assert choose_evenly(triplets, 9) == triplets
 
 
 def test_refusals(triplets):
     with pytest.raises(InputError, match="triplets is empty"):
-        contact_sheet([])
+        draw_contact_sheet([])
     with pytest.raises(InputError, match="columns must be at least 1 and height at least 32, got 0 and 160"):
-        contact_sheet(triplets, columns=0)
+        draw_contact_sheet(triplets, columns=0)
     (triplets[0].folder / "target.png").unlink()
     with pytest.raises(InputError, match="no such file"):
-        contact_sheet(triplets)
+        draw_contact_sheet(triplets)

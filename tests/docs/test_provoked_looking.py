@@ -285,25 +285,25 @@ PROVOKED = {
     "… …s for … samples: give one for all, or one each": lambda m: explain([PICTURE] * 2, ["make it red"] * 3),
     "phrases: … is not a part of …": lambda m: phrase_maps(PICTURE, "make it red", phrases=["blue"]),
     "index must be below …, the number of samples, not …": lambda m: net().heatmap(5),
-    "image: the explanation does not know its picture, so pass image=": lambda m: net().overlay(),
-    "image: its shape, …, is not that of …, …, so that the map is stretched over the picture. …": lambda m: warned(
+    "image: the explanation does not know its image: pass image=": lambda m: net().overlay(),
+    "image: its shape, …, is not that of …, …, so that the map is stretched over the image. …": lambda m: warned(
         lambda: net().overlay(image=PICTURE)
     ),
-    "… is stored turned (EXIF), and is drawn upright: …": lambda m: warned(lambda: net().overlay(image=turned())),
+    "… is stored rotated (EXIF) and is drawn upright: …": lambda m: warned(lambda: net().overlay(image=turned())),
     "placement: … puts the picture in another place each time: …": lambda m: undone(transforms.RandomCrop(16)),
     "placement: where … puts the picture cannot be told: …": lambda m: undone(lambda image: image),
-    "placement: it is of an input of … pixels, and the model was given one of …: hand over the transform that made "
+    "placement: it is for an input of … pixels, and the model was given one of …: pass the transform that made "
     "this input": lambda m: undone(transforms.Resize(8)),
-    "placement: pass image= too: where a transform puts a picture depends on the picture's size": lambda m: (
+    "placement: pass image= too: where a transform puts an image depends on the size of the image": lambda m: (
         net().heatmap(placement=transforms.Resize(8))
     ),
     "the map of sample … is flat: it has no peak": lambda m: flat().peak(),
-    "target: the explanation does not know its picture, so pass target=": lambda m: two("other").overlay(),
-    "the map is of …: the layer does not hang on …; ask with target=True, or choose another layer": lambda m: two(
+    "target: the explanation does not know its image: pass target=": lambda m: two("other").overlay(),
+    "the map is of …: the layer does not depend on …; ask with target=True, or choose another layer": lambda m: two(
         "other"
     ).peak(),
-    "target: there is no map of …, which the layer does not hang on": lambda m: two("one").peak(target=True),
-    "target: the layer ran once, so there is no map of a target; hand the model a target too": lambda m: net().peak(
+    "target: there is no map of …: the layer does not depend on it": lambda m: two("one").peak(target=True),
+    "target: the layer ran once, so there is no map of a target; pass a target to the model too": lambda m: net().peak(
         target=True
     ),
     "words: the explanation has none; ask for them with words=True when explaining": lambda m: net().overlay(

@@ -15,7 +15,8 @@ from mmgrad_explain.composers.base import Composer, ComposerInputs
 from mmgrad_explain.composers.outputs import TwoTowerOutput
 from mmgrad_explain.data.cir.formats import read_cir
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.evaluation.composed_retrieval import METHODS, evaluate_cir, protocol_of, submission_files
+from mmgrad_explain.evaluation.composed_retrieval import METHODS, evaluate_cir
+from mmgrad_explain.evaluation.submission import submission_files
 from mmgrad_explain.notes import Note
 
 TEXTS = ["make the star red", "remove the small circle", "make the ring bigger", "make it blue"]
@@ -166,7 +167,7 @@ def test_figures_are_those_of_single_embeddings(triplets, tiny, kind):
         assert found.figures[method]["all"] == pytest.approx({f"R@{k}": value for k, value in slow.items()})
     assert len({json.dumps(found.figures[method]) for method in METHODS}) > 1
     assert found.counts == {"all": {"queries": 9, "with target": 9, "gallery": 8}}
-    assert found.protocol.startswith("triplets: R@1,5,10,50; recall of any right answer; gallery: all pictures")
+    assert found.protocol.startswith("triplets: R@1,5,10,50; recall of any right answer; gallery: all images")
 
 
 def test_the_model_comes_back_as_it_was(triplets):
@@ -187,7 +188,7 @@ def test_each_picture_is_embedded_once_and_progress_is_told(triplets):
     found = evaluate_cir(composer, triplets, batch=4, progress=lambda *what: seen.append(what))
     assert composer.batches == [4, 4, 4, 4, 1]
     assert seen == [
-        ("pictures", 4, 8), ("pictures", 8, 8),
+        ("images", 4, 8), ("images", 8, 8),
         ("queries of all", 4, 9), ("queries of all", 8, 9), ("queries of all", 9, 9),
     ]  # fmt: skip
     assert found.notices == ["'make the ring bigger' is odd"]
@@ -321,17 +322,6 @@ def test_groups_of_ones_own(triplets):
     assert found.figures["model"]["all"]["R_subset@3"] == 8 / 9  # one target is its own reference
 
 
-def test_protocols_and_their_variants():
-    assert protocol_of("fashioniq").exclude_reference is False
-    assert protocol_of("fashioniq", exclude_reference=True).exclude_reference is True
-    assert protocol_of("cirr", exclude_reference=False).exclude_reference is False
-    assert "VAL split" in protocol_of("fashioniq", gallery="queries").describe()
-    with pytest.raises(InputError, match="gallery 'all': there are original and queries"):
-        protocol_of("cirr", gallery="all")
-    with pytest.raises(InputError, match="soft targets: only cirr has them"):
-        protocol_of("shoes", soft=True)
-
-
 def test_what_cannot_be_evaluated(triplets):
     with pytest.raises(InputError, match="model 'towers' gives no embedding of a picture alone"):
         evaluate_cir(Towers(output="answer").eval(), triplets)
@@ -357,5 +347,5 @@ def test_an_empty_part_is_said(tmp_path):
         evaluate_cir(Towers(), read_cir("cirr", tmp_path, ["train"]))
     file.write_text(entries)
     (tmp_path / "cirr" / "image_splits" / "split.rc2.train.json").write_text("{}")
-    with pytest.raises(InputError, match=r"^train has a gallery without a picture: take another split"):
+    with pytest.raises(InputError, match=r"^train has a gallery without an image: take another split"):
         evaluate_cir(Towers(), read_cir("cirr", tmp_path, ["train"]))

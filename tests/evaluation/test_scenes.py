@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from mmgrad_explain.data.scenes.options import SceneOptions
-from mmgrad_explain.evaluation.maps import FIGURES, IMAGE_ONLY, MapKind, default_kind
+from mmgrad_explain.evaluation.maps import IMAGE_ONLY, MapKind, default_kind
 from mmgrad_explain.evaluation.scenes import evaluate_scenes, scene_faithfulness
+from mmgrad_explain.metrics.map_figures import figure_names
 
 BLIND = MapKind(IMAGE_ONLY, "gradcam")
 
@@ -27,7 +28,7 @@ def test_one_value_a_triplet(figures):
     assert 0.001 < float(figures.covered.mean()) < 0.2
     assert list(figures.maps) == ["gradcam", "hirescam", "image only, gradcam"]
     for of in figures.maps.values():
-        assert tuple(of) == FIGURES
+        assert tuple(of) == figure_names()
         assert all(values.shape == (15,) and ((values >= 0) & (values <= 1)).all() for values in of.values())
 
 
@@ -43,7 +44,7 @@ def test_groups(figures):
 
 def test_means(figures):
     means = figures.means("hirescam")
-    assert set(means) == {*FIGURES, "contrast"}
+    assert set(means) == {*figure_names(), "contrast"}
     assert means["energy"] == pytest.approx(float(figures.maps["hirescam"]["energy"].mean()))
     assert means["contrast"] == pytest.approx(float(figures.contrast["hirescam"].mean()))
 

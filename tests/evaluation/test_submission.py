@@ -38,7 +38,7 @@ def test_cirr(tmp_path, metric, count):
         ("recall", {"12063": None}, "a submission needs all 2 queries: 1 are missing, first 12063"),
         ("recall", {"1": NAMES[:50]}, "needs all 2 queries: 1 are unknown, first 1"),
         ("recall", {"12063": NAMES[:49]}, "query 12063: 49 answers, but it must be 50"),
-        ("recall", {"12063": [*NAMES[:49], NAMES[0]]}, "query 12063: a picture is among the answers twice"),
+        ("recall", {"12063": [*NAMES[:49], NAMES[0]]}, "query 12063: an image is among the answers twice"),
         ("recall", {"12064": NAMES[:50]}, "query 12064: the reference test1-0-0-img0 must not be among the answers"),
         ("recall_subset", {"12063": NAMES[3:6]}, "query 12063: test1-5-0-img0 is not in its group"),
         ("recall_subset", {"12063": NAMES[:4]}, "query 12063: 4 answers, but it must be 3"),
@@ -66,8 +66,8 @@ def test_circo_writes_the_published_form(tmp_path):
     [
         ({}, "a submission needs all 1 queries: 1 are missing, first 0"),
         ({"0": [str(i) for i in range(51)]}, "query 0: 51 answers, but it must be 50"),
-        ({"0": ["7"] * 50}, "query 0: a picture is among the answers twice"),
-        ({"0": [f"{i}.jpg" for i in range(50)]}, "query 0: '0.jpg' is not the number of a COCO picture"),
+        ({"0": ["7"] * 50}, "query 0: an image is among the answers twice"),
+        ({"0": [f"{i}.jpg" for i in range(50)]}, "query 0: '0.jpg' is not the number of a COCO image"),
     ],
 )
 def test_rules_of_circo(answers, message):

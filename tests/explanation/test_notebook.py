@@ -116,7 +116,7 @@ def test_the_first_argument_is_a_number_of_a_sample():
     explanation = made(2)
     for ask in (explanation.overlay, explanation.heatmap, explanation.in_words, explanation.show, explanation.notes_of):
         with pytest.raises(
-            TypeError, match=r"index: the first argument is the number of a sample, not Image; a picture"
+            TypeError, match=r"index: the first argument is the number of a sample, not Image; pass an image"
         ):
             ask(explanation.images[0])
     assert np.array_equal(explanation.heatmap(np.int64(1)), explanation.heatmap(1))

@@ -93,7 +93,7 @@ def test_a_placement_of_ones_own(picture):
     made = explained(T.ToTensor()(small))
     assert lies_on_the_square(made.peak(placement=placement)), "it knows the picture's size"
     assert lies_on_the_square(made.peak(image=picture, placement=placement))
-    with pytest.warns(MMGradWarning, match="is not that of the picture that the placement is of, 300 x 200"):
+    with pytest.warns(MMGradWarning, match="is not that of the image that the placement is of, 300 x 200"):
         made.overlay(image=picture.crop((0, 0, 200, 200)), placement=placement)
 
 
@@ -161,7 +161,7 @@ class TestTurnedByExif:
     def test_a_path_may_mean_both_and_says_so(self, file):
         with Image.open(file) as stored:
             made = explained(CROP(stored))
-        with pytest.warns(MMGradWarning, match=r"turned\.jpg is stored turned \(EXIF\), and is drawn upright: if the"):
+        with pytest.warns(MMGradWarning, match=r"turned\.jpg is stored rotated \(EXIF\) and is drawn upright: if the"):
             assert made.heatmap(image=file, placement=CROP).shape == (300, 200)
 
 
@@ -170,7 +170,7 @@ class TestTurnedByExif:
     [
         ("crop", "give a Placement, the transform that made the input, or 'stretch', not 'crop'"),
         (3, "give a Placement, the transform that made the input, or 'stretch', not 3"),
-        (T.Resize(32), "it is of an input of 48 x 32 pixels, and the model was given one of 64 x 64: hand over the"),
+        (T.Resize(32), "it is for an input of 48 x 32 pixels, and the model was given one of 64 x 64: pass the"),
         (T.RandomCrop(64), "placement: RandomCrop puts the picture in another place each time: hand over"),
     ],
 )
@@ -183,5 +183,5 @@ def test_what_does_not_fit_is_refused(picture, placement, message):
 
 def test_a_transform_needs_the_picture(picture):
     made = explained(CROP(picture))
-    with pytest.raises(InputError, match="placement: pass image= too: where a transform puts a picture depends on"):
+    with pytest.raises(InputError, match="placement: pass image= too: where a transform puts an image depends on"):
         made.heatmap(placement=CROP)

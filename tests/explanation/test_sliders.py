@@ -106,7 +106,7 @@ def test_every_colormap_is_known():
 
 
 def test_no_pictures(explanation):
-    with pytest.raises(InputError, match=r"knows none: hand them to attach_images\(\) first"):
+    with pytest.raises(InputError, match=r"knows none: pass them to attach_images\(\) first"):
         replace(explanation, images=None).interactive()
 
 

@@ -45,7 +45,7 @@ def test_another_gallery():
 
 def test_what_is_no_session(tmp_path):
     file = tmp_path / "s.json"
-    with pytest.raises(InputError, match=r"there is no session .*: begin one with a picture"):
+    with pytest.raises(InputError, match=r"there is no session .*: begin one with an image"):
         Session.load(file)
     file.write_text("{")
     with pytest.raises(InputError, match=r"session .* cannot be read: "):

@@ -1,6 +1,7 @@
 """Rows in Milvus: local, on a server, in use elsewhere, not there."""
 
 import builtins
+import json
 import logging
 import traceback
 
@@ -145,6 +146,14 @@ def test_stopped_while_it_was_made(place):
     with GalleryStore(place) as store:
         assert store._client.list_indexes(store.collection)
         assert len(store.search(unit(1, 0, 0, 0), 1)) == 1
+
+
+def test_a_gallery_of_before_is_read(place):
+    """What is stored with a collection has a name that never changes: galleries on disk have it."""
+    with GalleryStore(place, create=True) as store:
+        store.make(ABOUT)
+        properties = store._client.describe_collection(store.collection)["properties"]
+        assert json.loads(properties["mmgrad_explain.gallery"]) == ABOUT
 
 
 def test_without_milvus(place, monkeypatch):

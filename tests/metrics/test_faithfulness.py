@@ -9,7 +9,7 @@ from torch import nn
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.metrics.faithfulness import (
     deletion_insertion,
-    fill_pictures,
+    fill_images,
     parameter_randomization,
     rank_correlation,
 )
@@ -17,9 +17,9 @@ from mmgrad_explain.metrics.faithfulness import (
 WEIGHTS = torch.tensor([[4.0, 3.0], [2.0, 1.0]])
 
 
-def linear(pictures, index):
+def linear(images, index):
     """The sum of all pixels under fixed weights: deleting a pixel takes its own share, whatever is there besides."""
-    return (pictures[:, 0] * WEIGHTS).sum((1, 2))
+    return (images[:, 0] * WEIGHTS).sum((1, 2))
 
 
 def test_areas_of_a_linear_score_by_hand():
@@ -46,7 +46,7 @@ def test_no_order_beats_the_gradient_times_input_of_a_linear_score():
 
 
 def test_several_samples_scores_and_batches_stay_apart():
-    pictures = torch.rand(3, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(3, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     maps = torch.rand(3, 2, 2, generator=torch.Generator().manual_seed(1))
     factor = torch.tensor([1.0, 10.0, 100.0])
 
@@ -54,17 +54,17 @@ def test_several_samples_scores_and_batches_stay_apart():
         score = linear(changed, index) * factor[index]
         return torch.stack([score, -score], 1)
 
-    together = deletion_insertion(both, pictures, maps, fill="zero", steps=4, batch=4)
+    together = deletion_insertion(both, images, maps, fill="zero", steps=4, batch=4)
     assert together.deletion.shape == (3, 2)
     torch.testing.assert_close(together.deletion[:, 0], -together.deletion[:, 1])
     for i in range(3):
-        alone = deletion_insertion(linear, pictures[i : i + 1], maps[i : i + 1], fill="zero", steps=4)
+        alone = deletion_insertion(linear, images[i : i + 1], maps[i : i + 1], fill="zero", steps=4)
         torch.testing.assert_close(together.deletion[i, 0], float(factor[i]) * alone.deletion[0])
 
 
-def test_a_coarse_map_is_brought_to_the_pictures_size_and_a_flat_one_knows_nothing():
-    def left_half(pictures, index):
-        return pictures[:, 0, :, :4].mean((1, 2))
+def test_a_coarse_map_is_brought_to_the_images_size_and_a_flat_one_knows_nothing():
+    def left_half(images, index):
+        return images[:, 0, :, :4].mean((1, 2))
 
     ones = torch.ones(1, 1, 8, 8)
     knows = deletion_insertion(left_half, ones, torch.tensor([[[1.0, 0.0]]]), fill="zero", steps=8)
@@ -74,36 +74,36 @@ def test_a_coarse_map_is_brought_to_the_pictures_size_and_a_flat_one_knows_nothi
 
 
 def test_equal_seeds_and_the_global_generator():
-    pictures, maps = torch.rand(2, 1, 8, 8), torch.rand(2, 2, 2)
+    images, maps = torch.rand(2, 1, 8, 8), torch.rand(2, 2, 2)
     score = lambda changed, index: changed.var((1, 2, 3))  # noqa: E731
     state = torch.get_rng_state()
-    one, two = (deletion_insertion(score, pictures, maps, seed=4) for _ in range(2))
+    one, two = (deletion_insertion(score, images, maps, seed=4) for _ in range(2))
     assert torch.equal(one.random_deletion, two.random_deletion)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_fills():
-    pictures = torch.rand(2, 3, 12, 10, generator=torch.Generator().manual_seed(0))
-    assert fill_pictures(pictures, "zero").count_nonzero() == 0
-    torch.testing.assert_close(fill_pictures(pictures, "mean")[1, 2, 3, 4], pictures[1, 2].mean())
-    blurred = fill_pictures(pictures, "blur")
-    assert blurred.shape == pictures.shape
-    assert blurred.var((2, 3)).max() < 0.3 * pictures.var((2, 3)).min()
-    torch.testing.assert_close(fill_pictures(torch.ones(1, 3, 4, 4), "blur"), torch.ones(1, 3, 4, 4))
-    assert fill_pictures(pictures, pictures) is pictures
+    images = torch.rand(2, 3, 12, 10, generator=torch.Generator().manual_seed(0))
+    assert fill_images(images, "zero").count_nonzero() == 0
+    torch.testing.assert_close(fill_images(images, "mean")[1, 2, 3, 4], images[1, 2].mean())
+    blurred = fill_images(images, "blur")
+    assert blurred.shape == images.shape
+    assert blurred.var((2, 3)).max() < 0.3 * images.var((2, 3)).min()
+    torch.testing.assert_close(fill_images(torch.ones(1, 3, 4, 4), "blur"), torch.ones(1, 3, 4, 4))
+    assert fill_images(images, images) is images
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"fill": "blurr"}, "fill: there is no 'blurr'; did you mean 'blur'"),
-        ({"fill": torch.zeros(1, 1, 3, 3)}, r"fill must have the pictures' shape \(1, 1, 2, 2\), not \(1, 1, 3, 3\)"),
+        ({"fill": torch.zeros(1, 1, 3, 3)}, r"fill must have the images' shape \(1, 1, 2, 2\), not \(1, 1, 3, 3\)"),
         ({"steps": 0}, "steps and draws must be at least 1, got 0 and 1"),
         ({"maps": torch.zeros(2, 2, 2)}, r"of one batch, got \(1, 1, 2, 2\) and \(2, 2, 2\)"),
     ],
 )
 def test_what_cannot_be_used_is_refused(options, message):
-    arguments = {"pictures": torch.ones(1, 1, 2, 2), "maps": WEIGHTS[None], **options}
+    arguments = {"images": torch.ones(1, 1, 2, 2), "maps": WEIGHTS[None], **options}
     with pytest.raises(InputError, match=message):
         deletion_insertion(linear, **arguments)
 

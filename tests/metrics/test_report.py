@@ -10,11 +10,11 @@ from mmgrad_explain.metrics import report
 from mmgrad_explain.metrics.report import (
     environment,
     environment_line,
+    format_number,
     interval,
     markdown_table,
     mean_and_spread,
     mean_of,
-    number,
 )
 
 
@@ -29,8 +29,8 @@ def test_mean_and_spread():
 
 def test_means_leave_out_what_is_missing():
     assert mean_of(torch.tensor([1.0, 0.0, math.nan])) == 0.5
-    assert number(mean_of(torch.tensor([math.nan]))) == "–"
-    assert number(0.12345, 2) == "0.12"
+    assert format_number(mean_of(torch.tensor([math.nan]))) == "–"
+    assert format_number(0.12345, 2) == "0.12"
 
 
 def test_interval_of_a_share():

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.callbacks import AverageWeights, GridFile, MetricsFile, Progress
+from mmgrad_explain.training.callbacks import AverageWeights, GridFile, MetricsFile, TrainingProgress
 
 
 def state(step, steps=40, first=True):
@@ -36,11 +36,11 @@ def test_metrics_are_lines_with_their_step(tmp_path):
 def test_going_on_takes_back_what_is_trained_again(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 2}\n{"step": 4}\n{"ste')
-    MetricsFile(path, until=2)
+    MetricsFile(path, until=2).on_train_begin()
     assert path.read_text() == '{"step": 2}\n'
     path.write_text('{"stop": 2}\n')
     with pytest.raises(InputError, match=r"metrics.jsonl cannot be read"):
-        MetricsFile(path)
+        MetricsFile(path).on_train_begin()
 
 
 def test_one_process_writes(tmp_path):
@@ -52,7 +52,7 @@ def test_one_process_writes(tmp_path):
 
 def test_plain_lines_now_and_then(monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    progress = Progress()
+    progress = TrainingProgress()
     progress.on_train_begin(None, state(0), None)
     for step in range(1, 41):
         progress.on_step_end(None, state(step), None)
@@ -71,7 +71,7 @@ def test_a_bar_on_a_terminal(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
-    progress = Progress()
+    progress = TrainingProgress()
     progress.on_train_begin(None, state(10), None)
     progress.on_step_end(None, state(11), None)
     progress.on_log(None, state(11), None, logs={"loss": 1.0})
@@ -87,7 +87,7 @@ def test_the_bar_goes_down_however_training_ends(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("TERM", "xterm")
     before = sys.stderr
-    with Progress() as progress:
+    with TrainingProgress() as progress:
         progress.on_train_begin(None, state(10), None)
     assert sys.stderr is before
     assert before.getvalue().removesuffix("\x1b[?25h").endswith("\n")

@@ -1,7 +1,5 @@
 """The composer a run starts from, and the folder it ends as."""
 
-import sys
-
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -11,11 +9,8 @@ from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.reference.transformers_model import ReferenceModel
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training import models as module
-from mmgrad_explain.training import optional_packages as needs
 from mmgrad_explain.training.config import LoraOptions, ModelOptions
 from mmgrad_explain.training.models import image_size_of, save_composer, starting_composer
-from mmgrad_explain.training.objective.objective import GroundedObjective
-from mmgrad_explain.training.objective.options import ObjectiveOptions
 
 WORDS = ("make", "the", "red", "coat")
 SIZES = {
@@ -173,44 +168,3 @@ def test_a_bundled_name_is_no_folder(monkeypatch):
     monkeypatch.setattr(module, "load_composer", lambda name: asked.append(name) or torch.nn.Linear(1, 1))
     starting_composer(ModelOptions(path="reference"), ())
     assert asked == ["reference"]
-
-
-def test_adapters_are_trained_and_merged(clip_folder, tmp_path):
-    composer = starting_composer(ModelOptions(path=str(clip_folder), combiner_width=16, lora=LORA), ())
-    trained = parameters_trained(composer)
-    assert any("vision_model" in name and "lora_" in name for name in trained)
-    assert any("text_model" in name and "lora_" in name for name in trained)
-    assert all("lora_" in name or name.startswith("combiner.") for name in trained)
-    GroundedObjective(composer, ObjectiveOptions())
-    composer.get_submodule(composer.target_layer)
-    for name, parameter in composer.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.5)
-    inputs = {
-        "pixel_values": torch.randn(2, 3, 32, 32),
-        "input_ids": torch.tensor([[1, 3, 2], [1, 4, 2]]),
-        "attention_mask": torch.ones(2, 3, dtype=torch.long),
-    }
-    expected = composer.eval()(**inputs).embedding
-    save_composer(composer, tmp_path / "model")
-    read = load_composer(tmp_path / "model")
-    torch.testing.assert_close(read(**inputs).embedding, expected, rtol=1e-4, atol=1e-5)
-    assert parameters_trained(composer) == trained
-
-
-def test_adapters_that_do_not_fit(clip_folder, monkeypatch):
-    with pytest.raises(InputError, match="no part that was trained before; set it to 0"):
-        starting_composer(ModelOptions(sizes=SIZES, lora=LORA), WORDS)
-    with pytest.raises(InputError, match=r"lora.targets: clip has no layer qkv"):
-        starting_composer(ModelOptions(path=str(clip_folder), lora=LoraOptions(rank=2, targets=("qkv",))), ())
-    monkeypatch.setattr(needs, "find_spec", lambda name: None)
-    with pytest.raises(
-        InputError, match=r"lora.rank needs peft, which is not installed: pip install 'mmgrad-explain\[train\]'"
-    ):
-        starting_composer(ModelOptions(path=str(clip_folder), lora=LORA), ())
-
-
-def test_without_peft_there_is_nothing_to_merge(tmp_path, monkeypatch):
-    composer = starting_composer(ModelOptions(sizes=SIZES), WORDS)
-    monkeypatch.delitem(sys.modules, "peft", raising=False)
-    assert module.merge_adapters(composer) is composer

@@ -1,14 +1,13 @@
 """Whole runs: what they leave, going on, the best weights, every kind of source and start."""
 
 import json
-import shutil
-from dataclasses import replace
 
 import pytest
 import torch
 import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mmgrad_explain._system.files import name_left_over
 from mmgrad_explain._system.locking import locked
@@ -16,9 +15,8 @@ from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError, OutputExistsError
 from mmgrad_explain.training import optional_packages as needs
 from mmgrad_explain.training.config_file import config_from, config_values
-from mmgrad_explain.training.run import build_source, train
-from mmgrad_explain.training.run_folder import last_checkpoint, load_best, versions, whole_checkpoint
-from mmgrad_explain.training.trainer import GroundedTrainer, grid_rows, learning_rate
+from mmgrad_explain.training.run import train
+from mmgrad_explain.training.sources.kinds import build_source
 
 
 def weights(folder):
@@ -29,63 +27,35 @@ def lines(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
-
-
-@pytest.fixture
-def whole(made, micro):
-    """A run in one go, made once."""
-    folder = made / "whole"
-    config = micro(ema=0.9, grounding={"pooling": 0.1}, dense={"weight": 0.2, "first": 0.25})
-    if not folder.exists():
-        train(config, folder)
-    return config, folder
-
-
-def test_what_a_run_leaves(whole, picture):
-    config, folder = whole
+def test_what_a_run_leaves(whole_run, picture):
+    config, folder = whole_run
     names = {path.name for path in folder.iterdir()}
-    assert names == {"config.yaml", "versions.json", "metrics.jsonl", "maps.png", "maps.npz", "checkpoints", "model"}
+    maps = {"maps.png", "maps.npz"}
+    assert names == {"config.yaml", "versions.json", "metrics.jsonl", *maps, "tensorboard", "checkpoints", "model"}
     assert config_from(yaml.safe_load((folder / "config.yaml").read_text())) == config
     assert json.loads((folder / "versions.json").read_text()).keys() >= {"seed", "torch", "python", "machine"}
     kept = sorted(path.name for path in (folder / "checkpoints").iterdir())
-    assert kept == ["checkpoint-2", "checkpoint-4"]
+    assert kept == ["checkpoint-4", "checkpoint-6"]
     steps = [line["step"] for line in lines(folder)]
     assert steps == sorted(steps)
     first, *_ = lines(folder)
     assert first.keys() >= {"loss", "learning_rate", "grad_norm", "retrieval", "dense", "pooling", "dice"}
-    assert [line["step"] for line in lines(folder) if "eval_r1" in line] == [2, 4]
+    assert [line["step"] for line in lines(folder) if "eval_r1" in line] == [2, 4, 6]
     composer = load_composer(folder / "model")
     assert composer(**composer.preprocess([picture], ["make it red"]).tensors).embedding.isfinite().all()
 
 
-def test_resuming_gives_the_same_weights(whole, tmp_path, monkeypatch):
-    """Stopped in the third step and taken up again: equal to the run in one go."""
-    config, folder = whole
-    real = GroundedTrainer.compute_loss
-
-    def stop_at_third(self, model, inputs, **options):
-        if int(inputs["step"]) == 2:
-            raise KeyboardInterrupt
-        return real(self, model, inputs, **options)
-
-    monkeypatch.setattr(GroundedTrainer, "compute_loss", stop_at_third)
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path)
-    monkeypatch.undo()
-    assert not (tmp_path / "model").exists()
-    (tmp_path / "checkpoints" / "checkpoint-3").mkdir()  # as if it had been stopped while writing
-    train(config, tmp_path, resume=True)
-    for name, value in weights(tmp_path).items():
+def test_a_resumed_run_has_the_weights_of_one_in_one_go(whole_run, resumed_run):
+    _, folder = whole_run
+    for name, value in weights(resumed_run).items():
         torch.testing.assert_close(value, weights(folder)[name], rtol=1e-4, atol=1e-6)
-    assert [line["step"] for line in lines(tmp_path)] == [line["step"] for line in lines(folder)]
-    assert lines(tmp_path)[1]["eval_r1"] == lines(folder)[1]["eval_r1"]
+    assert [line["step"] for line in lines(resumed_run)] == [line["step"] for line in lines(folder)]
+    ours, theirs = ([line["eval_r1"] for line in lines(each) if "eval_r1" in line] for each in (folder, resumed_run))
+    assert ours == theirs
 
 
-def test_a_run_is_not_overwritten_nor_mixed(whole, made):
-    config, folder = whole
+def test_a_run_is_not_overwritten_nor_mixed(whole_run, tmp_path):
+    config, folder = whole_run
     before = weights(folder)
     with pytest.raises(OutputExistsError, match="pass --resume to go on with it"):
         train(config, folder)
@@ -93,9 +63,9 @@ def test_a_run_is_not_overwritten_nor_mixed(whole, made):
     with pytest.raises(InputError, match="holds a run with another seed, sources: use the same, or another --out"):
         train(other, folder, resume=True)
     assert all(torch.equal(value, before[name]) for name, value in weights(folder).items())
-    (made / "file").write_text("")
+    (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file: name a folder for the run"):
-        train(config, made / "file")
+        train(config, tmp_path / "file")
 
 
 def test_a_damaged_config_is_said(tmp_path, micro):
@@ -110,14 +80,18 @@ def test_the_best_weights_are_kept(tmp_path, micro, monkeypatch):
     values = iter([0.3, 0.9, 0.5])
     real = module.evaluate_batches
     monkeypatch.setattr(module, "evaluate_batches", lambda *a: {**real(*a), "dead": next(values)})
-    result = train(micro(steps=6, evaluation={"best": "dead", "maps": 0}, optimizer={"lr": 0.1}), tmp_path)
+    config = micro(steps=6, tensorboard=True, evaluation={"best": "dead", "maps": 0}, optimizer={"lr": 0.1})
+    result = train(config, tmp_path)
     assert result.step == 2
     assert result.figures["dead"] == 0.5
     with safe_open(tmp_path / "checkpoints" / "best.safetensors", "pt") as file:
         assert file.metadata() == {"step": "2", "metric": "dead", "value": "0.3"}
         best = file.get_tensor("network.logit_scale")
     assert torch.equal(weights(tmp_path)["network.logit_scale"], best)
-    assert not (tmp_path / "maps.png").exists()
+    assert not (tmp_path / "maps.png").exists()  # without maps there are the curves alone
+    shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Tags()
+    assert shown["images"] == []
+    assert "grounding/pointing" in shown["scalars"]
 
 
 def test_maps_and_figures_are_of_the_score_that_is_trained(tmp_path, micro):
@@ -130,7 +104,7 @@ def test_maps_and_figures_are_of_the_score_that_is_trained(tmp_path, micro):
     config = micro(steps=2, grounding={"score": "similarity", "warm_start": 0.0})
     result = train(config, tmp_path)
     composer = load_composer(result.model)
-    batch = encode(build_source(config, 32, held_out=True).batch(config.evaluation.seed, 0), composer.processor)
+    batch = encode(build_source(config.sources, 32, held_out=True).batch(config.evaluation.seed, 0), composer.processor)
     kind = MapKind("similarity", "gradcam")
     expected = evaluate_batches(composer, [batch], kind)
     assert {name: result.figures[name] for name in expected} == pytest.approx(expected, abs=1e-5)
@@ -165,73 +139,6 @@ def test_clip_with_adapters_on_triplets_and_scenes(tmp_path, micro, clip_folder,
     assert result.step == 2
 
 
-def events(folder):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    read = EventAccumulator(str(folder / "tensorboard"), size_guidance={"images": 0, "scalars": 0})
-    return read.Reload()
-
-
-def test_tensorboard_over_an_interruption(tmp_path, micro, monkeypatch):
-    """Stopped after the evaluation of the fourth step and taken up from the second: each step is there once."""
-    config = micro(steps=6, tensorboard=True, grounding={"warm_start": 0.0}, save_every=2)
-    real = GroundedTrainer.compute_loss
-
-    def stop_at_fifth(self, model, inputs, **options):
-        if int(inputs["step"]) == 4:
-            raise KeyboardInterrupt
-        return real(self, model, inputs, **options)
-
-    monkeypatch.setattr(GroundedTrainer, "compute_loss", stop_at_fifth)
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path)
-    monkeypatch.undo()
-    shutil.rmtree(tmp_path / "checkpoints" / "checkpoint-4")
-    train(config, tmp_path, resume=True)
-    found = events(tmp_path)
-    curves = {tag: [point.step for point in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
-    assert curves["grounding/pointing"] == curves["retrieval/r1"] == curves["train/loss"] == [2, 4, 6]
-    assert curves["grounding/train/dice"] == curves["retrieval/train/retrieval"] == [2, 4, 6]
-    assert not [tag for tag in curves if tag.partition("/")[0] not in {"grounding", "retrieval", "train"}]
-    assert sorted(found.Tags()["images"]) == ["maps/1", "maps/2"]
-    assert [image.step for image in found.Images("maps/2")] == [2, 4, 6]
-    lines_of = {line["step"]: line for line in lines(tmp_path) if "eval_pointing" in line}
-    assert [point.value for point in found.Scalars("grounding/pointing")] == pytest.approx(
-        [lines_of[step]["eval_pointing"] for step in (2, 4, 6)]
-    )
-
-
-def test_without_maps_there_are_the_curves(tmp_path, micro):
-    train(micro(steps=1, tensorboard=True, evaluation={"maps": 0}), tmp_path)
-    found = events(tmp_path).Tags()
-    assert found["images"] == []
-    assert "grounding/pointing" in found["scalars"]
-
-
-def test_weights_and_biases(tmp_path, micro, wandb, monkeypatch):
-    monkeypatch.setenv("WANDB_PROJECT", "stars")
-    config = micro(steps=2, wandb=True)
-    train(config, tmp_path / "run")
-    (run,) = wandb.runs
-    asked = run.asked
-    assert (asked["project"], asked["name"], asked["id"], asked["resume"]) == ("stars", "run", None, "allow")
-    assert asked["dir"] == str(tmp_path / "run")
-    assert asked["config"]["grounding"]["form"] == "dice"
-    assert run.exit_code == 0
-    assert {value["train/global_step"] for value in run.logged} == {2}
-    names = {name for value in run.logged for name in value}
-    assert {"grounding/pointing", "retrieval/r1", "train/loss", "maps/1", "maps/2"} <= names
-    assert (tmp_path / "run" / "wandb_id.txt").read_text() == "id1\n"
-    train(replace(config, steps=4), tmp_path / "run", resume=True)
-    assert wandb.runs[1].asked["id"] == "id1"
-
-
-def test_weights_and_biases_are_asked_for_before_anything_is_made(tmp_path, micro):
-    with pytest.raises(InputError, match=r"wandb: true needs wandb, which is not installed: pip install wandb"):
-        train(micro(wandb=True), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
 def test_what_is_missing_is_said(tmp_path, micro, monkeypatch):
     with pytest.raises(InputError, match=r"sources.photos.folder is missing: say where it is, --set sources.photos"):
         train(micro(sources={"photos": {}}), tmp_path / "run")
@@ -239,41 +146,6 @@ def test_what_is_missing_is_said(tmp_path, micro, monkeypatch):
     with pytest.raises(InputError, match=r"training needs accelerate, .*pip install 'mmgrad-explain\[train\]'"):
         train(micro(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_held_out_sources_are_shown_together(micro, photo_folder):
-    photos = {"folder": str(photo_folder), "pictures": 1, "edits": 2, "holdout": 0.3}
-    config = micro(sources={"photos": photos, "scenes": {"pictures": 2, "edits": 2}})
-    assert build_source(config, 32).mix == "step"
-    held_out = build_source(config, 32, held_out=True)
-    assert held_out.mix == "batch"
-    assert held_out.sources["photos"].held_out
-
-
-# ------------------------------------------------------------------------------------------------------ smaller things
-
-
-def test_the_learning_rate():
-    rates = [learning_rate(step, 12, 2, 0.1) for step in range(12)]
-    assert rates[:3] == [0.5, 1.0, 1.0]
-    assert rates == [*rates[:2], *sorted(rates[2:], reverse=True)]
-    assert 0.1 < rates[-1] < 0.15
-    assert learning_rate(12, 12, 2, 0.1) == pytest.approx(0.1)
-    assert learning_rate(0, 4, 0) == 1.0
-
-
-def test_the_picture_of_maps_shows_two_texts_of_each_picture():
-    assert grid_rows([0, 0, 0, 1, 1, 1, 2], 5) == [0, 1, 3, 4, 6]
-    assert grid_rows([0, 0, 0, 1, 1, 1, 2], 3) == [0, 1, 3]
-
-
-def test_data_workers_take_one_thread(monkeypatch):
-    from mmgrad_explain.training import trainer as module
-
-    asked = []
-    monkeypatch.setattr(torch, "set_num_threads", asked.append)
-    module._one_thread(3)
-    assert asked == [1]
 
 
 def test_one_process_writes_the_model(tmp_path, micro):
@@ -287,38 +159,6 @@ def test_one_process_writes_the_model(tmp_path, micro):
     )  # fmt: skip
     assert module._write_model(trainer, tmp_path) == 4
     assert not (tmp_path / "model").exists()
-
-
-def test_only_whole_checkpoints_are_gone_on_from(tmp_path):
-    for step, files in ((2, ["trainer_state.json", "ema.safetensors"]), (10, ["trainer_state.json"]), (20, [])):
-        folder = tmp_path / f"checkpoint-{step}"
-        folder.mkdir()
-        for name in files:
-            (folder / name).write_text("{}")
-    assert last_checkpoint(tmp_path, average=False).name == "checkpoint-10"
-    assert not (tmp_path / "checkpoint-20").exists()
-    assert last_checkpoint(tmp_path, average=True).name == "checkpoint-2"
-    (tmp_path / "checkpoint-2" / "trainer_state.json").write_text("{")
-    assert last_checkpoint(tmp_path, average=False) is None
-
-
-def test_looking_for_a_checkpoint_removes_nothing(tmp_path):
-    for step in (2, 10):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
-    assert whole_checkpoint(tmp_path, average=True) is None  # of another config than the run's
-    assert whole_checkpoint(tmp_path, average=False).name == "checkpoint-10"
-    assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_what_was_put_beside_checkpoints_stays(tmp_path):
-    for name in ("checkpoint-4", "checkpoint-best"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "optimizer.pt").write_text("half")
-        (tmp_path / name / "notes.txt").write_text("mine")
-    assert last_checkpoint(tmp_path, average=False) is None
-    assert [path.name for path in (tmp_path / "checkpoint-4").iterdir()] == ["notes.txt"]
-    assert len(list((tmp_path / "checkpoint-best").iterdir())) == 2
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -347,44 +187,3 @@ def test_two_runs_do_not_share_a_folder(tmp_path, micro, monkeypatch):
         (tmp_path / "run" / name).touch()
     train(micro(), tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").rglob("*")] == ["checkpoints"]
-
-
-def test_the_best_weights_may_be_missing_or_damaged(tmp_path):
-    layer = torch.nn.Linear(1, 1)
-    assert load_best(tmp_path / "best.safetensors", layer) is None
-    (tmp_path / "best.safetensors").write_bytes(b"no")
-    with pytest.raises(InputError, match=r"best.safetensors cannot be read"):
-        load_best(tmp_path / "best.safetensors", layer)
-
-
-def test_versions_leave_out_what_is_not_installed(monkeypatch):
-    from mmgrad_explain.training import run_folder
-
-    monkeypatch.setattr(run_folder, "_PACKAGES", ("torch", "surely-not-installed"))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
-    found = versions()
-    assert "surely-not-installed" not in found
-    assert found["device"] == "a GPU"
-
-
-def test_parts_that_were_trained_before_have_their_own_rate(micro, clip_folder, tmp_path):
-    from mmgrad_explain.composers.clip.composer import ClipComposer
-    from mmgrad_explain.training.objective.objective import GroundedObjective
-    from mmgrad_explain.training.objective.options import ObjectiveOptions
-    from mmgrad_explain.training.trainer import training_arguments
-
-    config = replace(micro(optimizer={"lr": 1e-2, "backbone_lr": 0.1, "weight_decay": 0.5}), steps=2)
-    objective = GroundedObjective(ClipComposer.from_clip(clip_folder, width=16), ObjectiveOptions())
-    source = build_source(config, 32)
-    trainer = GroundedTrainer(objective, config, source, source, training_arguments(config, tmp_path))
-    groups = {(g["lr"], g["weight_decay"]): len(g["params"]) for g in trainer.create_optimizer().param_groups}
-    assert set(groups) == {(1e-3, 0.5), (1e-3, 0.0), (1e-2, 0.5), (1e-2, 0.0)}
-    assert sum(groups.values()) == len(list(objective.parameters()))
-    assert trainer.create_optimizer() is trainer.optimizer
-    assert trainer.create_scheduler(2) is trainer.create_scheduler(2) is trainer.lr_scheduler
-    loss, losses = trainer.compute_loss(objective, trainer.train_dataset[1], return_outputs=True)
-    assert loss is losses.total
-    other = trainer.evaluate(trainer.eval_dataset, metric_key_prefix="other")
-    assert "other_r1" in other
-    assert trainer.state.best_metric is None

@@ -8,9 +8,7 @@ from transformers.optimization import get_scheduler
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.objective.objective import GroundedObjective
-from mmgrad_explain.training.objective.options import ObjectiveOptions
-from mmgrad_explain.training.sources.base import SceneSource, SceneSourceOptions
+from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate
 from mmgrad_explain.training.trainer_arguments import check_arguments, training_arguments
 
@@ -20,12 +18,10 @@ SOURCE = SceneSource(32, SceneSourceOptions(pictures=2, edits=2))
 @pytest.fixture
 def trainer(tiny_config, tiny_processor, micro, tmp_path):
     def make(changes=None, **config):
-        objective = GroundedObjective(
-            ReferenceComposer(build_network(tiny_config), tiny_processor), ObjectiveOptions(precision="float32")
-        )
+        composer = ReferenceComposer(build_network(tiny_config), tiny_processor)
         config = micro(**config)
         arguments = training_arguments(config, tmp_path, **(changes or {}))
-        return GroundedTrainer(objective, config, SOURCE, SOURCE, arguments)
+        return GroundedTrainer(composer, config, SOURCE, SOURCE, arguments)
 
     return make
 

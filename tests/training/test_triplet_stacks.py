@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mmgrad_explain.data.scenes.build import build_scenes
-from mmgrad_explain.data.scenes.files import SceneSetOptions
+from mmgrad_explain.data.scenes.set_options import SceneSetOptions
 from mmgrad_explain.evaluation.triplet_inputs import folder_triplets
-from mmgrad_explain.evaluation.triplets import _pictures
+from mmgrad_explain.evaluation.triplets import _open_images
 from mmgrad_explain.training.sources.triplets import TripletSource, TripletSourceOptions
 
 
@@ -35,5 +35,5 @@ def test_evaluation_sees_the_same(folders):
     for one, other in zip(files, stacks, strict=True):
         assert (one.id, one.text) == (other.id, other.text)
         assert np.array_equal(one.mask, other.mask)
-    for some in zip(*(_pictures(triplets) for triplets in (files, stacks)), strict=True):
+    for some in zip(*(_open_images(triplets) for triplets in (files, stacks)), strict=True):
         assert [picture.tobytes() for picture in some[0]] == [picture.tobytes() for picture in some[1]]

@@ -1,4 +1,4 @@
-"""Where a model is, and where it can be put."""
+"""The device of a model, and devices by name."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from mmgrad_explain.errors import InputError
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model's inputs belong: the device of its first weights that are not away (meta), else the CPU.
+    """Return the device for a model's inputs: that of its first weights that are not on the meta device, else the CPU.
 
-    Weights that accelerate has offloaded are on the meta device; its hooks take the inputs to wherever a part runs.
+    Weights that accelerate has offloaded are on the meta device; its hooks move the inputs to where a part runs.
     """
     devices = (parameter.device for parameter in model.parameters() if not parameter.is_meta)
     return next(devices, torch.device("cpu"))
 
 
 def usable_device(device: str | torch.device) -> torch.device:
-    """The device by name, if this machine has it.
+    """Return a device by its name, if this machine has it.
 
     Raises:
-        InputError: If the name is unknown or there is no such device here.
+        InputError: The name is unknown, or there is no such device here.
     """
     try:
         place = torch.device(device)

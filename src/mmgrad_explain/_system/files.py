@@ -1,4 +1,4 @@
-"""Files that are either whole or not there; devices and pipes are written to, never replaced."""
+"""Write files and folders whole or not at all; devices and pipes are written to, never replaced."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 _LEFT_OVER = re.compile(r"\.mmgrad-[0-9a-f]{32}\.tmp")
 _NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.EMLINK}
-"""What file systems without hard links say when asked for one."""
-
+"""Errors of file systems without hard links."""
 
 _ADVICE = {
     errno.ENOSPC: "free some space, or write to another disk",
@@ -37,20 +36,20 @@ _ADVICE = {
 
 
 def advice_on(error: OSError) -> str:
-    """What a user can do about an error of the system, ``"free some space, or write to another disk"``."""
+    """Return what a user can do about a system error, such as ``"free some space, or write to another disk"``."""
     return _ADVICE.get(error.errno or 0, "check the place, or choose another")
 
 
 def check_writable(path: Path, *, overwrite: bool = False) -> None:
-    """Find out, without writing anything, whether a file can be written. Folders on the way may be missing.
+    """Check, without writing anything, that a file can be written. Missing folders are no error.
 
     Args:
-        path: The file. A terminal, ``/dev/null`` or a pipe is written to without being asked to overwrite.
-        overwrite: Whether it may be there already.
+        path: The file. A terminal, ``/dev/null`` or a pipe can be written to without ``overwrite``.
+        overwrite: Whether it may exist.
 
     Raises:
-        OutputExistsError: If it is there and must not be overwritten.
-        InputError: If it is a folder, or the folder it belongs in is no folder or cannot be written to.
+        OutputExistsError: It exists and must not be overwritten.
+        InputError: It is a folder, or the folder above it is none or cannot be written to.
     """
     if path.is_dir():
         raise InputError(f"cannot write {path}: it is a folder")
@@ -73,19 +72,19 @@ def check_writable(path: Path, *, overwrite: bool = False) -> None:
 
 @contextmanager
 def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
-    """A stream whose content becomes ``path`` when the block ends well; missing folders are made.
+    """Open a stream whose content becomes ``path`` when the block ends without an error; missing folders are made.
 
-    If the block raises, ``path`` stays as it was. A file that appears there while the block runs is not replaced unless
-    ``overwrite`` is on. A link stays a link: what it leads to is written. The permissions of a file that is replaced
-    stay. A device or a pipe gets the content when the block has ended well.
+    If the block raises, ``path`` stays as it was. A file that appears there while the block runs is replaced only with
+    ``overwrite``. A link stays a link, and its target is written. A file that is replaced keeps its permissions. A
+    device or a pipe gets the content at the end of the block.
 
     Args:
         path: The file.
-        overwrite: Replace it if it is there.
+        overwrite: Replace it if it exists.
 
     Raises:
-        OutputExistsError: If it is there and must not be overwritten.
-        InputError: If it cannot be written.
+        OutputExistsError: It exists and must not be overwritten.
+        InputError: It cannot be written.
     """
     check_writable(path, overwrite=overwrite)
     try:
@@ -98,7 +97,7 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
 
 
 def write_next_free(path: Path, write: Callable[[Path], object]) -> Path:
-    """Write a file under a name that nothing has: ``map.png``, or else ``map-2.png``, ``map-3.png`` and so on.
+    """Write a file under the first free name of ``map.png``, ``map-2.png``, ``map-3.png`` and so on.
 
     Args:
         path: The first name to try.
@@ -115,32 +114,32 @@ def write_next_free(path: Path, write: Callable[[Path], object]) -> Path:
 
 
 def next_free(path: Path) -> Path:
-    """The first of ``map.png``, ``map-2.png``, ``map-3.png`` and so on that is not there."""
+    """Return the first of ``map.png``, ``map-2.png``, ``map-3.png`` and so on that does not exist."""
     names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(2))
     return next(name for name in itertools.chain([path], names) if not os.path.lexists(name))
 
 
 def is_standard_output(path: Path) -> bool:
-    """Whether it is ``/dev/stdout``, ``/dev/fd/1`` or a link to one of them."""
+    """Return whether a path is ``/dev/stdout``, ``/dev/fd/1`` or a link to one of them."""
     return _own_descriptor(path) == 1
 
 
 def name_left_over() -> str:
-    """A name to write under until a file is whole; :func:`is_left_over` knows it again."""
+    """Make a temporary name for a file that is being written; :func:`is_left_over` recognises it."""
     return f".mmgrad-{uuid.uuid4().hex}.tmp"
 
 
 def is_left_over(name: str) -> bool:
-    """Whether a file's name is one that files are written under until they are whole: a killed process leaves such."""
+    """Return whether a name is one of :func:`name_left_over`: killed processes leave such files."""
     return _LEFT_OVER.fullmatch(name) is not None
 
 
 def put_folder(work: Path, goal: Path) -> None:
-    """Move a finished folder to its place; what is there makes way only then, and comes back should that fail.
+    """Move a finished folder to its place; a folder that is there is removed last, and restored if the move fails.
 
     Args:
         work: The new folder, beside ``goal``.
-        goal: Its place. What is there is removed: see to it that it is ours.
+        goal: Its place. The caller makes sure that what is there may be removed.
 
     Raises:
         OSError: It cannot be moved.
@@ -159,7 +158,7 @@ def put_folder(work: Path, goal: Path) -> None:
 
 
 def remove_left_overs(folder: Path) -> None:
-    """Remove what killed processes left in a folder; no other may be at work there."""
+    """Remove what killed processes left in a folder; no other process may be writing there."""
     for path in list(folder.iterdir()) if folder.is_dir() else ():
         if is_left_over(path.name):
             with suppress(OSError):
@@ -199,7 +198,7 @@ def _put_where_nothing_is(temporary: Path, goal: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        goal.open("xb").close()  # the name is ours from here on
+        goal.open("xb").close()  # from here on the name is taken
         temporary.replace(goal)
 
 
@@ -214,7 +213,7 @@ def _keep_permissions(goal: Path, temporary: Path) -> None:
 
 
 def _takes_bytes(path: Path) -> bool:
-    """Whether it is a terminal, a device such as ``/dev/null``, a pipe, or a descriptor of this process."""
+    """Return whether a path is a terminal, a device such as ``/dev/null``, a pipe, or a descriptor of this process."""
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -223,7 +222,7 @@ def _takes_bytes(path: Path) -> bool:
 
 
 def _own_descriptor(path: Path) -> int | None:
-    """The number in ``/dev/stdout``, ``/dev/fd/3`` and the like, which are links to ``/proc/self/fd``."""
+    """Return the number in ``/dev/stdout``, ``/dev/fd/3`` and the like, which are links to ``/proc/self/fd``."""
     descriptors = rf"/proc/{os.getpid()}(/task/\d+)?/fd|/dev/fd"
     for _ in range(8):
         if path.name.isdecimal() and re.fullmatch(descriptors, os.path.realpath(path.parent)):
@@ -235,5 +234,5 @@ def _own_descriptor(path: Path) -> int | None:
 
 
 def behind_links(path: Path) -> Path:
-    """What a link leads to; the path itself where it is none."""
+    """Return the target of a link; the path itself where it is not a link."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path

@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""Locks: one process at a time writes to a folder."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK = ".mmgrad-explain.lock"
-"""The file that is locked; it lies in the folder as long as somebody works there."""
+"""The file that is locked; it is in the folder while a process works there."""
 
 _held: set[BinaryIO] = set()
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep all others out of a folder, which is made if needed, while the block runs.
+    """Lock a folder while the block runs; the folder is made if needed.
 
-    The system lets go of the lock when the process ends, however it ends. A folder that was made for the block and is
-    empty after it is taken away.
+    The system releases the lock when the process ends, however it ends. A folder that was made for the block and is
+    empty after it is removed.
 
     Args:
         folder: Where the block writes.
 
     Raises:
-        InputError: Another process, or another thread, is at work there, or the folder cannot be written to.
+        InputError: Another process or thread has locked it, or the folder cannot be written to.
     """
     check_writable(folder / LOCK, overwrite=True)
     made = [each for each in (folder, *folder.parents) if not each.exists()]
@@ -46,7 +46,7 @@ def locked(folder: Path) -> Iterator[None]:
     finally:
         _held.discard(file)
         with suppress(OSError):
-            (folder / LOCK).unlink()  # while it is held: who waits for it finds out that it is gone
+            (folder / LOCK).unlink()  # while it is held: whoever waits for it sees that it is gone
         file.close()
         for each in made:
             with suppress(OSError):  # it is not empty
@@ -74,7 +74,7 @@ def _acquired(folder: Path) -> BinaryIO:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
-        file.close()  # it was taken away between opening and locking
+        file.close()  # it was removed between opening and locking
 
 
 def _lock(file: BinaryIO) -> None:
@@ -84,7 +84,7 @@ def _lock(file: BinaryIO) -> None:
 
 
 def _let_go() -> None:
-    """Close the files in a process that was forked, or it would hold the lock for as long as it lives."""
+    """Close the files in a forked process; else it would hold the lock as long as it runs."""
     while _held:
         _held.pop().close()
 

@@ -1,7 +1,7 @@
-"""What is read of a user's: how much of it, and one line that says what was wrong with it.
+"""Read a user's files: text, JSON and YAML of bounded size, and one line that says why one cannot be read.
 
-Code of other people that reads a user's file raises all sorts of things. It runs in :func:`reading`, which says of the
-file whatever was raised; what is raised elsewhere stays what it is.
+Libraries that read a user's file raise many kinds of errors. Such code runs in :func:`reading`, which turns all of them
+into an InputError that names the file. Errors from anywhere else pass unchanged.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_CONFIG = 2**28
-"""Bytes of a file that describes something: a config, a tokenizer, a session."""
+"""Most bytes of a config, a tokenizer or a session."""
 MOST_ANNOTATIONS = 2**33
-"""Bytes of a file of annotations; those of the largest published data sets have some gigabytes."""
-_PATIENCE = 60.0  # seconds, until something is written into a pipe
+"""Most bytes of annotations; the largest published data sets have several gigabytes of them."""
+_PATIENCE = 60.0  # seconds to wait for a pipe
 _PART = 2**20  # bytes
 _MOST_CHARACTERS = 10_000_000
-_LONGEST = 400  # characters
-_OBJECT = re.compile(r" <[\w.]+ object at 0x\w+>")  # where something lies in memory helps nobody
-_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # perhaps half a character
+_LONGEST = 400  # characters of a message
+_BLANKS = " \t"
+_OBJECT = re.compile(r" <[\w.]+ object at 0x\w+>")  # memory addresses help nobody
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # perhaps half of a surrogate pair
 
 
 class _Short(reprlib.Repr):
     def repr_int(self, x: int, level: int) -> str:
-        """Python refuses to write the longest of them."""
+        """Write long integers by their length; Python refuses to write the longest."""
         if x.bit_length() > 300:
             return f"a number of some {x.bit_length() * 3 // 10} digits"
         return super().repr_int(x, level)
@@ -51,12 +52,12 @@ _short.maxstring = _short.maxother = _short.maxlong = 100
 
 
 def shown(value: object) -> str:
-    """A value as messages quote it: its ``repr``, cut where it is long or deep, however often its parts occur in it."""
+    """Return the ``repr`` of a value for a message, shortened where it is long or deep."""
     return _cut(_short.repr(value))
 
 
 def is_text(text: str) -> bool:
-    """Whether a string can be written down: file names that are no UTF-8, and damaged JSON, give such as cannot."""
+    """Return whether a string can be encoded; file names that are not UTF-8 and damaged JSON give some that cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -65,7 +66,7 @@ def is_text(text: str) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """What an error says, as one line of bounded length, without secrets."""
+    """Return the message of an error as one line of bounded length, without secrets."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, MemoryError):
@@ -80,34 +81,34 @@ def _cut(text: str) -> str:
 
 @contextmanager
 def reading(cannot: str) -> Iterator[None]:
-    """Let other people's code read what a user gave; whatever it raises is said of that.
+    """Turn whatever a library raises in the block into an InputError.
 
     Args:
-        cannot: What it means if it raises, ``"x.json cannot be read"``.
+        cannot: Start of the message, such as ``"x.json cannot be read"``.
 
     Raises:
-        InputError: The block raised. Errors of this package pass as they are.
+        InputError: The block raised. Errors of this package pass unchanged.
     """
     try:
         yield
     except MMGradError:
         raise
     except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # what tokenizers panics with
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # a panic in tokenizers
             raise
         raise InputError(f"{cannot}: {reason_of(error)}") from error
 
 
 def open_file(path: Path, most: int) -> BinaryIO:
-    """Open a file; what is written into a pipe or comes from a device is read here.
+    """Open a file for reading; a pipe or a device is read to its end at once.
 
     Args:
         path: The file.
-        most: Bytes that may come from a pipe or a device.
+        most: Most bytes to read from a pipe or a device.
 
     Raises:
         OSError: It cannot be opened.
-        InputError: Nobody writes into the pipe for a minute, or more than ``most`` comes.
+        InputError: The pipe gives nothing for a minute, or more than ``most`` bytes.
     """
     kind = path.stat().st_mode
     if not (stat.S_ISFIFO(kind) or stat.S_ISCHR(kind)):
@@ -119,16 +120,16 @@ def open_file(path: Path, most: int) -> BinaryIO:
 
 
 def read_stream(stream: Any, name: str, most: int, *, patience: float | None = None) -> bytes:
-    """Everything that comes from a stream.
+    """Read a stream to its end.
 
     Args:
-        stream: Open in binary mode.
-        name: What it is called.
-        most: Bytes.
-        patience: Seconds without a byte; None waits as long as it takes.
+        stream: A stream in binary mode.
+        name: Its name, for messages.
+        most: Most bytes to read.
+        patience: Most seconds to wait for a byte; None waits forever.
 
     Raises:
-        InputError: More than ``most`` comes, or nothing for too long.
+        InputError: The stream gives more than ``most`` bytes, or nothing for too long.
     """
     parts: list[bytes] = []
     size = 0
@@ -151,16 +152,16 @@ def _has_come(stream: Any, patience: float) -> bool:
 
 
 def read_text(path: Path, most: int = MOST_CONFIG, encoding: str = "utf-8") -> str:
-    """A text file's content, with the ends of lines that it has.
+    """Read a text file, with its line ends as they are; :func:`split_lines` splits it.
 
     Args:
         path: The file.
-        most: Bytes it may have.
-        encoding: Of the text.
+        most: Most bytes it may have.
+        encoding: The encoding of the text.
 
     Raises:
         FileNotFoundError: There is no such file.
-        InputError: It cannot be read, is no text, or is too large.
+        InputError: It cannot be read, is not text of this encoding, or is too large.
     """
     try:
         opened = open_file(path, most)
@@ -176,32 +177,46 @@ def read_text(path: Path, most: int = MOST_CONFIG, encoding: str = "utf-8") -> s
         return stream.read().decode(encoding)
 
 
+def split_lines(text: str) -> list[str]:
+    r"""Split a text into lines as JSON Lines has them: they end with ``\n`` or ``\r\n`` and with nothing else.
+
+    ``str.splitlines`` also splits at vertical tabs, U+0085, U+2028 and lone ``\r``, which occur within names.
+    """
+    lines = text.replace("\r\n", "\n").split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def trimmed(line: str) -> str:
+    """Strip spaces and tabs from both ends of a line; other blanks may belong to a name and stay."""
+    return line.strip(_BLANKS)
+
+
 def parse_json(text: str, cannot: str) -> Any:
-    """What a JSON text says.
+    """Parse JSON.
 
     Args:
         text: The text.
-        cannot: What it means if it is none, ``"x.json is not JSON, or breaks off"``.
+        cannot: Start of the message where it cannot be parsed, such as ``"x.json is not JSON, or breaks off"``.
 
     Raises:
-        InputError: It is not JSON, is nested too deeply, or holds halves of characters, which no file can be named by.
+        InputError: It is not JSON, is nested too deeply, or holds lone surrogates, which no file name can.
     """
     with reading(cannot):
         found = json.loads(text)
         if _HALF.search(text):
-            json.dumps(found, ensure_ascii=False).encode()  # refuses halves of characters
+            json.dumps(found, ensure_ascii=False).encode()  # refuses lone surrogates
         return found
 
 
 def parse_yaml(text: str, cannot: str) -> Any:
-    """What a YAML text says.
+    """Parse YAML.
 
     Args:
         text: The text.
-        cannot: What it means if it is none, ``"x.yaml is no YAML"``.
+        cannot: Start of the message where it cannot be parsed, such as ``"x.yaml is no YAML"``.
 
     Raises:
-        InputError: It is no YAML, is nested too deeply, or grows beyond measure where its aliases are put in.
+        InputError: It is not YAML, is nested too deeply, or is too large once its aliases are expanded.
     """
     import yaml
 
@@ -219,24 +234,24 @@ def parse_yaml(text: str, cannot: str) -> Any:
 
 
 def _size(node: Any, known: dict[int, float]) -> float:
-    """How many characters a node of YAML holds, counting what aliases repeat; no end where it holds itself."""
+    """Count the characters of a YAML node with its aliases expanded; infinite where it contains itself."""
     if id(node) not in known:
         known[id(node)] = math.inf
         parts = node.value if isinstance(node.value, list) else []
-        flat = (one for part in parts for one in (part if isinstance(part, tuple) else (part,)))
-        known[id(node)] = len(node.value) + 1 + sum(_size(one, known) for one in flat)
+        children = (child for part in parts for child in (part if isinstance(part, tuple) else (part,)))
+        known[id(node)] = len(node.value) + 1 + sum(_size(child, known) for child in children)
     return known[id(node)]
 
 
 def read_json(path: Path, most: int = MOST_CONFIG) -> Any:
-    """What a JSON file says.
+    """Read a JSON file.
 
     Args:
         path: The file.
-        most: Bytes it may have.
+        most: Most bytes it may have.
 
     Raises:
         FileNotFoundError: There is no such file.
-        InputError: It cannot be read, or is no JSON.
+        InputError: It cannot be read, or is not JSON.
     """
     return parse_json(read_text(path, most), f"{path} cannot be read")

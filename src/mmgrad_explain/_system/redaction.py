@@ -1,4 +1,4 @@
-"""No secret in what is said: addresses without users and passwords, queries and headers without tokens."""
+"""Remove secrets from messages: users and passwords from addresses, tokens from queries and headers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from urllib.parse import unquote
 
 HIDDEN = "***"
 _WORDS = r"[\w.-]*(?:token|secret|passw|pwd|api_?key|access_?key|auth|signature|credential)[\w.-]*"
-_HOST = r"[\w.-]+(?::\d+)?/"  # what stands before it can be no password
-_SECRETS = (  # an address that was taken as a path has one slash left
+_HOST = r"[\w.-]+(?::\d+)?/"  # before a host there is no password
+_SECRETS = (  # an address read as a path has one slash left
     (re.compile(rf"(://|\w\w:/(?!/))(?!{_HOST})[^\s'\"<>]*@"), rf"\1{HIDDEN}@"),
     (re.compile(rf"([?&;#]{_WORDS}=)[^\s&'\"<>]+", re.IGNORECASE), rf"\1{HIDDEN}"),
     (re.compile(r"(authorization\W{1,4}(?:\w+ +)?)[^\s'\"]+", re.IGNORECASE), rf"\1{HIDDEN}"),
@@ -17,13 +17,11 @@ _SECRETS = (  # an address that was taken as a path has one slash left
 
 
 def redact(text: str, address: str = "") -> str:
-    """A text that may speak of addresses, with ``***`` in the place of every user, password and token.
-
-    In doubt more is hidden than has to be.
+    """Replace every user, password and token in a text by ``***``; in doubt it hides more than it must.
 
     Args:
-        text: What is said.
-        address: One that it may speak of, whole or in parts.
+        text: The text.
+        address: An address that may occur in the text, whole or in parts.
     """
     if address:
         text = text.replace(address, redact_address(address))
@@ -36,9 +34,9 @@ def redact(text: str, address: str = "") -> str:
 
 
 def redact_address(address: str) -> str:
-    """An address as it may be said and kept: the user and the password become ``***``.
+    """Replace the user and the password in an address by ``***``.
 
-    A password may hold any character, so that everything before the last ``@`` is hidden.
+    A password may hold any character, so everything before the last ``@`` is hidden.
     """
     start, mark, rest = address.partition("://")
     if not mark:

@@ -318,7 +318,7 @@ def say_whose(explanation: Explanation, seen: Capture, pictures: Sequence[Pictur
     if others:
         say(f"the layer ran {1 + len(others)} times on {names[first]}: the map is of its first call")
     if first:
-        say(f"the map is of {names[first]}: the layer does not hang on {names[0]}")
+        say(f"the map is of {names[first]}: the layer does not depend on {names[0]}")
     return replace(
         explanation,
         pictures=tuple(names),

@@ -8,11 +8,13 @@ import warnings
 from typing import TYPE_CHECKING
 
 from mmgrad_explain import __version__
-from mmgrad_explain.cli.commands import completion, data, demo, evaluate, index, layers, overlay, retrieve, train
+from mmgrad_explain.cli.commands import completion, demo, evaluate, index, layers, retrieve, train
+from mmgrad_explain.cli.commands.data import command as data
+from mmgrad_explain.cli.commands.overlay import command as overlay
 from mmgrad_explain.cli.failures import fail
 from mmgrad_explain.cli.parser import HelpfulParser
 from mmgrad_explain.cli.printing import note
-from mmgrad_explain.cli.signals import stoppable
+from mmgrad_explain.cli.signals import stop_on_sigterm
 from mmgrad_explain.cli.streams import prepare_streams
 from mmgrad_explain.errors import UnlockedWarning
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+COMMANDS = (overlay, layers, data, evaluate, index, retrieve, train, demo, completion)
+"""In the order of the help. Each module has ``add_parser``, which names the function that runs the command."""
 _DESCRIPTION = "See where a vision-language model looks in a picture because of a text."
 _EPILOG = """\
 Examples:
@@ -58,25 +62,18 @@ Try:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+    """Build the parser of the whole command line."""
     parser = HelpfulParser(prog="mmgrad-explain", description=_DESCRIPTION, details=_EPILOG)
     parser.add_argument("--version", action="version", version=f"mmgrad-explain {__version__}")
     parser.set_defaults(run=_start)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    overlay.add_parser(commands)
-    layers.add_parser(commands)
-    data.add_parser(commands)
-    evaluate.add_parser(commands)
-    index.add_parser(commands)
-    retrieve.add_parser(commands)
-    train.add_parser(commands)
-    demo.add_parser(commands)
-    completion.add_parser(commands)
+    for command in COMMANDS:
+        command.add_parser(commands)
     return parser
 
 
 def _start(_options: argparse.Namespace) -> int:
-    """What the program's name alone says."""
+    """Print what the program's name alone shows."""
     sys.stdout.write(_START)
     return 0
 
@@ -93,19 +90,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not prepare_streams():
         return 2
     parser = build_parser()
-    if "_ARGCOMPLETE" in os.environ:  # a shell asks what could come next
-        from mmgrad_explain.cli.shell_completion import complete
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks for completions
+        from mmgrad_explain.cli.completers import complete
 
         complete(parser)
     options = parser.parse_args(argv)
     options.typed = sys.argv[1:] if argv is None else list(argv)
     try:
-        with stoppable(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what concerns the user is in the explanation's notes, and printed as such
+        with stop_on_sigterm(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what concerns the user is in notes, which are printed
             warnings.simplefilter("always", UnlockedWarning)
             warnings.showwarning = lambda message, *_, **__: note(str(message))
             code = int(options.run(options))
         sys.stdout.flush()
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (a bug is told, too)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (bugs are reported, too)
         return fail(error)
     return code

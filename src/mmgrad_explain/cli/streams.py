@@ -1,4 +1,4 @@
-"""What comes in by the command line and goes out by the standard streams, whatever the locale."""
+"""Standard streams that can be written to in any locale."""
 
 from __future__ import annotations
 
@@ -7,41 +7,27 @@ import os
 import sys
 from typing import Any
 
-from mmgrad_explain.errors import InputError
-
 
 def prepare_streams() -> bool:
-    """Let what is printed be written in any encoding: letters that it does not have, as escapes.
+    """Let everything be printed in any encoding; characters that it does not have become escapes.
 
     Returns:
-        Whether there is a standard output; where it is closed, that is said.
+        Whether standard output is open; if not, a line on standard error says so.
     """
-    here = sys.stdout is not None
+    is_open = sys.stdout is not None
     for name in ("stdin", "stdout", "stderr"):
         stream: Any = getattr(sys, name)
-        if stream is None:  # closed; else the next file that is opened would take its place
+        if stream is None:  # closed; else the next file to be opened would get its number
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))
         elif name != "stdin" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    if not here:
+    if not is_open:
         sys.stderr.write("mmgrad-explain: standard output is closed: let it go to a file, or to /dev/null\n")
-    return here
-
-
-def as_sentence(typed: str) -> str:
-    """A sentence that was typed; what the locale has no letters for is read as UTF-8.
-
-    Raises:
-        InputError: It is not UTF-8.
-    """
-    try:
-        return os.fsencode(typed).decode()
-    except UnicodeError as error:
-        raise InputError("the text has bytes that are no letters of UTF-8: type it anew") from error
+    return is_open
 
 
 def write_json(value: Any) -> None:
-    """Write JSON to standard output; in plain letters, where its encoding has no others."""
+    """Write JSON to standard output, in ASCII where its encoding has no other characters."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")

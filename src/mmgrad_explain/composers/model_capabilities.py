@@ -116,7 +116,7 @@ def capabilities(model: Composer) -> Capabilities:
         stages=stages,
         training_stages=cast("TrainingStages", model) if whole else None,
         embed_features=embed if stages is not None and callable(embed) else None,
-        answers=cast("AnsweringModel", model) if model.answers_in_words else None,
+        answers=cast("AnsweringModel", model) if getattr(model, "answers_in_words", False) else None,
         tokenizer=getattr(processor, "tokenizer", None) or getattr(model, "tokenizer", None),
         unknown_words=find_unknown if callable(find_unknown) else None,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mmgrad_explain.data.edits.operations import grown
+from mmgrad_explain.data.edits.operations import dilate_mask
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _LINES = 2  # of text
 _WIDEST = 1.2  # a picture's width, in heights of a row
 
 
-def contact_sheet(triplets: Sequence[Triplet], *, columns: int = 3, height: int = 160) -> Image.Image:
+def draw_contact_sheet(triplets: Sequence[Triplet], *, columns: int = 3, height: int = 160) -> Image.Image:
     """Draw triplets side by side.
 
     The mask is shown on the dimmed reference, outlined.
@@ -55,7 +55,7 @@ def contact_sheet(triplets: Sequence[Triplet], *, columns: int = 3, height: int 
     return sheet
 
 
-def spread(triplets: Sequence[Triplet], count: int) -> list[Triplet]:
+def choose_evenly(triplets: Sequence[Triplet], count: int) -> list[Triplet]:
     """Take so many triplets from all over a set, in its order."""
     if count >= len(triplets):
         return list(triplets)
@@ -65,7 +65,7 @@ def spread(triplets: Sequence[Triplet], count: int) -> list[Triplet]:
 def _tile(triplet: Triplet, height: int) -> Image.Image:
     reference, target, mask = triplet.pictures()
     marked = np.where(mask[..., None], reference, reference // 3 + 150).astype(np.uint8)
-    edge = grown(mask, max(1, mask.shape[0] // 160)) & ~mask
+    edge = dilate_mask(mask, max(1, mask.shape[0] // 160)) & ~mask
     marked[edge] = _OUTLINE
     pictures = [_scaled(pixels, height) for pixels in (reference, marked, target)]
     size = max(10, height // 12)

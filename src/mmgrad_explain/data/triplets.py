@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmgrad_explain._system.files import atomic_file
-from mmgrad_explain._system.reading import MOST_ANNOTATIONS, parse_json, read_text, reason_of
-from mmgrad_explain._system.text_lines import split_lines
-from mmgrad_explain.data.inside_folder import leads_out
+from mmgrad_explain._system.reading import MOST_ANNOTATIONS, parse_json, read_text, reason_of, split_lines
+from mmgrad_explain.data.path_checks import leaves_folder
+from mmgrad_explain.data.set_files import IMAGE_KEYS, TRIPLETS_FILE
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.reading import open_image
 
@@ -29,11 +29,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-FILE = "triplets.jsonl"
-
 _RENAMED = {"class_name": "class", "is_thing": "isthing", "licence": "license", "licence_url": "license_url"}
-PICTURES = ("reference", "target", "mask", "target_mask")
-"""Keys of a record that name pictures and masks."""
 _NEEDED = ("id", "reference", "text", "target", "mask", "class", "edit")
 
 
@@ -148,8 +144,8 @@ class Triplet:
         absent = [key for key in _NEEDED if not isinstance(record.get(key), str)]
         if absent:
             raise InputError(f"a triplet needs the texts {', '.join(_NEEDED)}: {absent[0]} is not there")
-        for key in PICTURES:
-            if isinstance(record.get(key), str) and leads_out(record[key]):
+        for key in IMAGE_KEYS:
+            if isinstance(record.get(key), str) and leaves_folder(record[key]):
                 raise InputError(f"triplet {record['id']}: the {key} {record[key]!r} leads out of the set's folder")
         values: dict[str, Any] = {"folder": folder}
         rest = dict(record)
@@ -235,11 +231,11 @@ def read_triplets(folder: str | os.PathLike[str], *, fold: int | None = None) ->
     Raises:
         InputError: There is no such set, a line of it is damaged, an id occurs twice, or the fold is empty.
     """
-    file = Path(folder) / FILE
+    file = Path(folder) / TRIPLETS_FILE
     try:
         lines = split_lines(read_text(file, MOST_ANNOTATIONS))
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{folder} is not a triplet set: it holds no {FILE}") from None
+        raise InputError(f"{folder} is not a triplet set: it holds no {TRIPLETS_FILE}") from None
     triplets: list[Triplet] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -269,6 +265,6 @@ def write_triplets(triplets: Iterable[Triplet], folder: Path, *, overwrite: bool
         OutputExistsError: It is there and ``overwrite`` is false.
         InputError: The folder cannot be written to.
     """
-    with atomic_file(folder / FILE, overwrite=overwrite) as stream:
+    with atomic_file(folder / TRIPLETS_FILE, overwrite=overwrite) as stream:
         for triplet in triplets:
             stream.write(json.dumps(triplet.to_record(), ensure_ascii=False).encode() + b"\n")

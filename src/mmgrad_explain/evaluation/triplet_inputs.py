@@ -1,4 +1,4 @@
-"""Triplets of pictures as an evaluation takes them: from a triplet set on disk, or from a training source."""
+"""Triplets for an evaluation, read from a triplet set on disk or taken from a batch of a training source."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class PhotoTriplet:
-    """A picture, what is asked for, the picture it leads to, and where the edit is.
+    """A reference image, a modifier text, the target image, and the region of the edit.
 
     Attributes:
-        id: Its name.
-        reference: A path as :func:`~mmgrad_explain.data.triplets.read_pixels` takes it, or anything else
+        id: Name of the triplet.
+        reference: A path for :func:`~mmgrad_explain.data.triplets.read_pixels`, or anything else that
             :func:`~mmgrad_explain.images.reading.open_image` takes.
         target: Likewise.
         text: What should change.
-        mask: The edited region, ``(H, W)`` bool, in the pixels of the picture it is judged on.
+        mask: The edited region, ``(H, W)`` bool, in the pixels of the image that the map is measured on.
         edit: The kind of edit.
-        picture: Equal for triplets with the same reference picture.
-        on_target: The region is to be seen in the target only (something was added).
+        reference_name: Name of the reference image, equal for triplets with the same one.
+        on_target: Whether the map is measured on the target: something was added, which only the target shows.
     """
 
     id: str
@@ -38,28 +38,32 @@ class PhotoTriplet:
     text: str
     mask: np.ndarray
     edit: str
-    picture: str
+    reference_name: str
     on_target: bool = False
 
 
 def folder_triplets(folder: Path, *, fold: int | None = None) -> list[PhotoTriplet]:
-    """The triplets of a set that :mod:`mmgrad_explain.data.triplets` reads; pictures are opened when needed.
+    """Read the triplets of a set on disk (:mod:`mmgrad_explain.data.triplets`); images are opened when needed.
+
+    Args:
+        folder: The set.
+        fold: Only this part of the set; all when None.
 
     Raises:
-        InputError: If the set or a mask cannot be read, or there is nothing in it.
+        InputError: The set or a mask cannot be read, or it holds no triplets.
     """
     found = [
         PhotoTriplet(
-            id=one.id,
-            reference=one.folder / one.reference,
-            target=one.folder / one.target,
-            text=one.text,
-            mask=read_pixels(one.folder / one.mask, mask=True),
-            edit=one.edit,
-            picture=one.reference,
-            on_target=one.mask_object_in == "target",
+            id=triplet.id,
+            reference=triplet.folder / triplet.reference,
+            target=triplet.folder / triplet.target,
+            text=triplet.text,
+            mask=read_pixels(triplet.folder / triplet.mask, mask=True),
+            edit=triplet.edit,
+            reference_name=triplet.reference,
+            on_target=triplet.mask_object_in == "target",
         )
-        for one in read_triplets(folder, fold=fold)
+        for triplet in read_triplets(folder, fold=fold)
     ]
     if not found:
         raise InputError(f"{folder} holds no triplets")
@@ -67,7 +71,7 @@ def folder_triplets(folder: Path, *, fold: int | None = None) -> list[PhotoTripl
 
 
 def batch_triplets(batch: PictureBatch) -> list[PhotoTriplet]:
-    """The supervised edits of a training source's batch, as triplets in memory."""
+    """Take the supervised edits of a training source's batch, as triplets in memory."""
     return [
         PhotoTriplet(
             id=str(i),
@@ -76,7 +80,7 @@ def batch_triplets(batch: PictureBatch) -> list[PhotoTriplet]:
             text=batch.texts[i],
             mask=batch.target_masks[i] if batch.edits[i] == "add" else batch.reference_masks[i],
             edit=batch.edits[i],
-            picture=str(batch.picture[i]),
+            reference_name=str(batch.picture[i]),
             on_target=batch.edits[i] == "add",
         )
         for i in np.flatnonzero(batch.supervised).tolist()

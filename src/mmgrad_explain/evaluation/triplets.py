@@ -1,9 +1,9 @@
-"""Retrieval, localization and faithfulness of a composer on triplets of pictures with masks, such as photo edits."""
+"""Retrieval, localization and faithfulness of a composer on triplets with masks, such as edits of photographs."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,22 +11,13 @@ from torch import Tensor
 
 from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.evaluation.maps import (
-    FIGURES,
-    Faithfulness,
-    MapKind,
-    default_kind,
-    draw_maps,
-    embeddings,
-    faithfulness,
-    judge,
-    sibling_candidates,
-)
+from mmgrad_explain.evaluation.faithfulness import Faithfulness, measure_faithfulness, sibling_candidates
+from mmgrad_explain.evaluation.figures import TripletFigures, measure_recall
+from mmgrad_explain.evaluation.maps import MapKind, default_kind, draw_maps, embeddings
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.metrics.floors import best_fixed_point, centre_gaussian, chance, image_centre
-from mmgrad_explain.metrics.localization import contrast_accuracy, roc_auc
-from mmgrad_explain.metrics.report import mean_of
-from mmgrad_explain.metrics.retrieval import recall_at, target_rank
+from mmgrad_explain.metrics.localization import contrast_accuracy
+from mmgrad_explain.metrics.map_figures import figure_names, measure_maps
 from mmgrad_explain.notes import texts_of
 
 if TYPE_CHECKING:
@@ -39,50 +30,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.evaluation.triplet_inputs import PhotoTriplet
     from mmgrad_explain.images.placement import Placement
 
-PHOTO_FIGURES = (*FIGURES, "auc")
-"""What is measured of every map of a photograph: the area under the precision-recall curve as well."""
-
 TOUCHING = 0.01
-"""Regions still lie apart where they share at most so much of the smaller one: annotated outlines touch."""
-
-
-@dataclass(frozen=True)
-class TripletFigures:
-    """Per-triplet figures, ``N`` triplets.
-
-    Attributes:
-        edits: Kind of each edit.
-        on_target: Which maps were judged on the target, ``(N,)`` bool.
-        maps: For every map, by name: :data:`PHOTO_FIGURES`, each ``(N,)``, on the pictures' own pixels.
-        contrast: For every map: whether it tells the texts of two disjoint regions of one picture apart, ``(P,)`` over
-            ordered pairs; empty where there are none.
-        contrast_of: Which triplet the first text of each pair belongs to, ``(P,)``.
-        recall: R@1 among all targets and references, ``(N,)``; None for maps that come from no model.
-        sibling_recall: R@1 among the picture's own targets and itself, ``(N,)``.
-        gallery: Number of pictures to choose from.
-        notices: What the model had to say about the texts, each once.
-    """
-
-    edits: list[str]
-    on_target: Tensor
-    maps: dict[str, dict[str, Tensor]]
-    contrast: dict[str, Tensor]
-    contrast_of: Tensor
-    recall: Tensor | None = None
-    sibling_recall: Tensor | None = None
-    gallery: int = 0
-    notices: list[str] = field(default_factory=list)
-
-    def means(self, name: str, rows: Tensor | None = None) -> dict[str, float]:
-        """Means of one map's figures, contrast among them, over some triplets (``(N,)`` bool) or all."""
-        rows = torch.ones(len(self.edits), dtype=torch.bool) if rows is None else rows
-        means = {figure: mean_of(values[rows]) for figure, values in self.maps[name].items()}
-        return {**means, "contrast": mean_of(self.contrast[name][rows[self.contrast_of]])}
-
-    def by_edit(self, values: Tensor) -> dict[str, float]:
-        """Mean of per-triplet values for each kind of edit."""
-        kinds = sorted(set(self.edits))
-        return {kind: float(values[[edit == kind for edit in self.edits]].mean()) for kind in kinds}
+"""Regions are disjoint if they share at most this part of the smaller one, since annotated outlines touch."""
 
 
 def evaluate_triplets(
@@ -92,42 +41,38 @@ def evaluate_triplets(
     kinds: Sequence[MapKind] | None = None,
     batch: int = 16,
 ) -> TripletFigures:
-    """Evaluate a composer on triplets; maps are judged on the pictures' own pixels.
+    """Evaluate a composer on triplets; maps are measured on the images' own pixels.
 
     Args:
-        composer: The model.
+        composer: The composer.
         triplets: At least one.
-        kinds: Which maps; the composer's own when None.
-        batch: Triplets that go through the model together.
+        kinds: The maps to measure; the composer's default when None.
+        batch: Triplets that go through the composer together.
 
     Raises:
-        InputError: If there are no triplets, or a mask has not the size of its picture.
+        InputError: There are no triplets, or a mask does not have the size of its image.
     """
     kinds = list(kinds or [default_kind(composer)])
-    judged = _Judged(triplets, [kind.name for kind in kinds])
+    measured = _MeasuredMaps(triplets, [kind.name for kind in kinds])
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     notices: dict[str, None] = {}
     for start in range(0, len(triplets), batch):
-        some = triplets[start : start + batch]
-        images, targets = _pictures(some)
-        inputs = composer.preprocess(images, [one.text for one in some], targets)
+        part = triplets[start : start + batch]
+        references, targets = _open_images(part)
+        inputs = composer.preprocess(references, [triplet.text for triplet in part], targets)
         notices.update(dict.fromkeys(texts_of(inputs.notices)))
-        on_target = torch.tensor([one.on_target for one in some])
+        on_target = torch.tensor([triplet.on_target for triplet in part])
         grids, output = draw_maps(composer, inputs.tensors, on_target, kinds)
         parts.append(embeddings(output))
-        for i, one in enumerate(some):
-            placement = (inputs.target_placements or [])[i] if one.on_target else inputs.placements[i]
+        for i, triplet in enumerate(part):
+            placement = (inputs.target_placements or [])[i] if triplet.on_target else inputs.placements[i]
             for kind in kinds:
-                judged.add(start + i, kind.name, _on_picture(grids[kind][i], placement))
+                measured.add(start + i, kind.name, _resize_to_image(grids[kind][i], placement))
     query, target, reference = (torch.cat(values) for values in zip(*parts, strict=True))
-    groups, first, group = _groups(triplets)
-    similarity, truth = query @ torch.cat([target, reference[first]]).T, torch.arange(len(query))
-    siblings = group[:, None] == torch.cat([group, torch.arange(len(groups))])[None]
-    return judged.figures(
-        recall=recall_at(target_rank(similarity, truth), 1),
-        sibling_recall=recall_at(target_rank(similarity, truth, siblings), 1),
-        gallery=len(query) + len(groups),
-        notices=list(notices),
+    first, image_of = _group_by_image(triplets)
+    recall, sibling_recall = measure_recall(query, target, reference[first], image_of, torch.arange(len(first)))
+    return measured.figures(
+        recall=recall, sibling_recall=sibling_recall, gallery=len(query) + len(first), notices=list(notices)
     )
 
 
@@ -138,36 +83,37 @@ def triplet_faithfulness(
     kinds: Sequence[MapKind] | None = None,
     steps: int = 10,
 ) -> dict[MapKind, Faithfulness]:
-    """Faithfulness of maps on reference pictures; triplets judged on the target are left out.
+    """Measure the faithfulness of maps on reference images; triplets that are measured on the target are left out.
 
     Args:
-        composer: The model; its ``forward`` takes the pictures as ``pixel_values``.
-        triplets: All go through the model together.
-        kinds: Which maps; the composer's own when None.
+        composer: The composer; its ``forward`` takes the images as ``pixel_values``.
+        triplets: All go through the composer together.
+        kinds: The maps to measure; the composer's default when None.
         steps: Steps of the curves.
 
     Raises:
-        InputError: If no triplet is left.
+        InputError: No triplet is left.
     """
-    kept = [one for one in triplets if not one.on_target]
+    kept = [triplet for triplet in triplets if not triplet.on_target]
     if not kept:
-        raise InputError("triplets: none is judged on its reference")
-    images, targets = _pictures(kept)
-    tensors = composer.preprocess(images, [one.text for one in kept], targets).tensors
+        raise InputError("triplets: none is measured on its reference")
+    references, targets = _open_images(kept)
+    tensors = composer.preprocess(references, [triplet.text for triplet in kept], targets).tensors
     with torch.no_grad():
         _, target, reference = embeddings(composer(**tensors))
-    candidates = sibling_candidates(target, reference, _groups(kept)[2])
-    return faithfulness(composer, tensors, list(kinds or [default_kind(composer)]), candidates, steps=steps)
+    candidates = sibling_candidates(target, reference, _group_by_image(kept)[1])
+    return measure_faithfulness(composer, tensors, list(kinds or [default_kind(composer)]), candidates, steps=steps)
 
 
 def floor_figures(triplets: Sequence[PhotoTriplet]) -> dict[str, TripletFigures]:
-    """What maps that know nothing reach on the same triplets.
+    """Measure what maps that know nothing reach on the same triplets.
 
     Returns:
-        ``"random pixel"`` (and a flat map), ``"image centre"``, ``"best fixed point"`` (chosen on these very masks) and
-        ``"centre Gaussian"``, as figures of one map each, named like the floor; what a floor does not have is NaN.
+        ``"random pixel"`` (and a flat map), ``"image centre"``, ``"best fixed point"`` (chosen on these masks) and
+        ``"centre Gaussian"``, as figures of one map each, named like the floor; figures that a floor does not have are
+        NaN.
     """
-    masks = [torch.from_numpy(one.mask) for one in triplets]
+    masks = [torch.from_numpy(triplet.mask) for triplet in triplets]
     y, x = best_fixed_point(masks)[1]
     best = torch.stack([mask[int(y * mask.shape[0]), int(x * mask.shape[1])].float() for mask in masks])
     covered = chance(masks)
@@ -176,21 +122,21 @@ def floor_figures(triplets: Sequence[PhotoTriplet]) -> dict[str, TripletFigures]
         "image centre": {"pointing": image_centre(masks)},
         "best fixed point": {"pointing": best},
     }
-    judged = _Judged(triplets, [*known, "centre Gaussian"])
+    measured = _MeasuredMaps(triplets, [*known, "centre Gaussian"])
     for name, values in known.items():
-        judged.maps[name].update(values)
+        measured.maps[name].update(values)
     for i, mask in enumerate(masks):
-        judged.add(i, "centre Gaussian", centre_gaussian(mask.shape[0], mask.shape[1]))
-    every = judged.figures()
-    every.contrast["random pixel"].fill_(0.5)
+        measured.add(i, "centre Gaussian", centre_gaussian(mask.shape[0], mask.shape[1]))
+    figures = measured.figures()
+    figures.contrast["random pixel"].fill_(0.5)
     return {
-        name: replace(every, maps={name: every.maps[name]}, contrast={name: every.contrast[name]})
-        for name in every.maps
+        name: replace(figures, maps={name: figures.maps[name]}, contrast={name: figures.contrast[name]})
+        for name in figures.maps
     }
 
 
-class _Judged:
-    """Collects the figures of maps, each on its own picture's pixels."""
+class _MeasuredMaps:
+    """Collects the figures of maps, each on its own image's pixels."""
 
     def __init__(self, triplets: Sequence[PhotoTriplet], names: Iterable[str]) -> None:
         if not triplets:
@@ -198,33 +144,33 @@ class _Judged:
         self.triplets = triplets
         names = list(names)
         empty = torch.full((len(triplets),), float("nan"))
-        self.maps = {name: {figure: empty.clone() for figure in PHOTO_FIGURES} for name in names}
+        self.maps = {name: {figure: empty.clone() for figure in figure_names(full_size=True)} for name in names}
         self.contrast: dict[str, dict[tuple[int, int], float]] = {name: {} for name in names}
         self.partners: dict[int, list[int]] = {}
         for i, j in _pairs(triplets):
             self.partners.setdefault(i, []).append(j)
 
     def add(self, index: int, name: str, heat: Tensor) -> None:
-        """Judge a map ``(H, W)``."""
-        one = self.triplets[index]
-        if heat.shape != one.mask.shape:
+        """Measure a map ``(H, W)`` of a triplet."""
+        triplet = self.triplets[index]
+        if heat.shape != triplet.mask.shape:
             raise InputError(
-                f"triplet {one.id}: the mask is {one.mask.shape[1]} x {one.mask.shape[0]} pixels, its picture "
-                f"{heat.shape[1]} x {heat.shape[0]}"
+                f"triplet {triplet.id}: the mask is {triplet.mask.shape[1]} x {triplet.mask.shape[0]} pixels, its "
+                f"image {heat.shape[1]} x {heat.shape[0]}"
             )
-        maps, masks = heat[None], torch.from_numpy(one.mask)[None]
-        for figure, value in {**judge(maps, masks), "auc": roc_auc(maps, masks)}.items():
+        maps, masks = heat[None], torch.from_numpy(triplet.mask)[None]
+        for figure, value in measure_maps(maps, masks, full_size=True).items():
             self.maps[name][figure][index] = value[0]
         for other in self.partners.get(index, []):
-            apart = torch.from_numpy(self.triplets[other].mask)[None]
-            self.contrast[name][index, other] = float(contrast_accuracy(maps, masks, apart))
+            others = torch.from_numpy(self.triplets[other].mask)[None]
+            self.contrast[name][index, other] = float(contrast_accuracy(maps, masks, others))
 
     def figures(self, **more: Any) -> TripletFigures:
-        """All figures; contrast in the order of the pairs."""
+        """Put all figures together; contrast in the order of the pairs."""
         pairs = [(i, j) for i, others in self.partners.items() for j in others]
         return TripletFigures(
-            edits=[one.edit for one in self.triplets],
-            on_target=torch.tensor([one.on_target for one in self.triplets]),
+            edits=[triplet.edit for triplet in self.triplets],
+            on_target=torch.tensor([triplet.on_target for triplet in self.triplets]),
             maps=self.maps,
             contrast={
                 name: torch.tensor([of.get(pair, float("nan")) for pair in pairs]) for name, of in self.contrast.items()
@@ -234,44 +180,43 @@ class _Judged:
         )
 
 
-def _pictures(triplets: Sequence[PhotoTriplet]) -> tuple[list[Image.Image], list[Image.Image]]:
-    """References and targets, read when needed."""
-    first, second = ([_opened(getattr(one, side)) for one in triplets] for side in ("reference", "target"))
-    return first, second
+def _open_images(triplets: Sequence[PhotoTriplet]) -> tuple[list[Image.Image], list[Image.Image]]:
+    """Read references and targets."""
+    return [_open(triplet.reference) for triplet in triplets], [_open(triplet.target) for triplet in triplets]
 
 
-def _opened(source: Any) -> Image.Image:
+def _open(source: Any) -> Image.Image:
     return open_image(read_pixels(source) if isinstance(source, str | os.PathLike) else source)
 
 
-def _on_picture(grid: Tensor, placement: Placement) -> Tensor:
+def _resize_to_image(grid: Tensor, placement: Placement) -> Tensor:
     return torch.from_numpy(placement.to_original(grid.cpu().numpy()))
 
 
-def _groups(triplets: Sequence[PhotoTriplet]) -> tuple[list[str], list[int], Tensor]:
-    """The reference pictures, the first triplet of each, and which of them each triplet has."""
-    names = [one.picture for one in triplets]
-    groups = list(dict.fromkeys(names))
-    return groups, [names.index(name) for name in groups], torch.tensor([groups.index(name) for name in names])
+def _group_by_image(triplets: Sequence[PhotoTriplet]) -> tuple[list[int], Tensor]:
+    """Find the first triplet of each reference image, and the number of each triplet's image among these."""
+    names = [triplet.reference_name for triplet in triplets]
+    images = list(dict.fromkeys(names))
+    return [names.index(name) for name in images], torch.tensor([images.index(name) for name in names])
 
 
 def _pairs(triplets: Sequence[PhotoTriplet]) -> list[tuple[int, int]]:
-    """Ordered pairs of regions of one picture that lie apart, without what is judged on the target."""
+    """Find the ordered pairs of disjoint regions of one image, among triplets that are measured on the reference."""
     groups: dict[str, list[int]] = {}
-    for i, one in enumerate(triplets):
-        if not one.on_target:
-            groups.setdefault(one.picture, []).append(i)
+    for i, triplet in enumerate(triplets):
+        if not triplet.on_target:
+            groups.setdefault(triplet.reference_name, []).append(i)
     return [
         (i, j)
         for members in groups.values()
         for i in members
         for j in members
-        if i != j and _apart(triplets[i].mask, triplets[j].mask)
+        if i != j and _are_disjoint(triplets[i].mask, triplets[j].mask)
     ]
 
 
-def _apart(one: np.ndarray, other: np.ndarray) -> bool:
-    if one.shape != other.shape:
+def _are_disjoint(first: np.ndarray, second: np.ndarray) -> bool:
+    if first.shape != second.shape:
         return False
-    smaller = min(int(one.sum()), int(other.sum()))
-    return smaller > 0 and int((one & other).sum()) <= TOUCHING * smaller
+    smaller = min(int(first.sum()), int(second.sum()))
+    return smaller > 0 and int((first & second).sum()) <= TOUCHING * smaller

@@ -1,6 +1,6 @@
-"""An explanation's maps over its pictures, set side by side.
+"""Draw an explanation: its images beside the same images under their maps.
 
-Pictures are made as small as they are shown before a map is laid on them: what is drawn is the same, and a photograph
+Images are reduced to the size of the figure before a map is laid on them. The figure stays the same, and a photograph
 of many megapixels takes no longer than a small one.
 """
 
@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.placement import open_as_seen, place_of
-from mmgrad_explain.explanation.sides import call_of, sides_of
+from mmgrad_explain.explanation.sides import call_of, map_of, sides_of
 from mmgrad_explain.images.tiles import HIGHEST, WIDEST, shrunk, tile_height
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from mmgrad_explain.explanation.result import Explanation
+    from mmgrad_explain.explanation.heatmaps import Heatmaps
     from mmgrad_explain.images.placement import Placement
 
 
 def draw_overlay(
-    explanation: Explanation,
+    explanation: Heatmaps,
     index: int = 0,
     *,
     image: Any = None,
@@ -32,21 +32,21 @@ def draw_overlay(
     most: int = HIGHEST,
     **options: Any,
 ) -> Image.Image:
-    """Draw one sample; see :meth:`~mmgrad_explain.attention.Explanation.overlay`.
+    """Draw one sample; see :meth:`~mmgrad_explain.explanation.Explanation.overlay`.
 
     Args:
         explanation: The maps.
         index: Which sample.
-        image: The picture, where the explanation does not know it.
+        image: The image, where the explanation does not know it.
         placement: Where it lies in the model's input, as for ``heatmap``.
-        target: Likewise of the target; False leaves it out.
-        target_placement: Where that lies; None takes ``placement`` if that is a transform.
+        target: The target image likewise; False leaves it out.
+        target_placement: Where it lies; None takes ``placement`` if that is a transform.
         words: Add the strip of words.
         most: Height of the highest tile, in pixels.
         **options: Of :func:`draw_map`.
 
     Raises:
-        InputError: no picture is known, there are no words, or as :func:`draw_map`.
+        InputError: no image is known, there are no words, or as :func:`draw_map`.
     """
     from mmgrad_explain.images.panels import panel
     from mmgrad_explain.images.placement import Placement
@@ -61,24 +61,24 @@ def draw_overlay(
     wanted = [(image, explanation.images, False)] if False in sides else []
     if target is not False and True in sides and (target is not None or explanation.targets is not None or not wanted):
         wanted.append((target, explanation.targets, True))
-    pictures: list[Image.Image] = []
+    images: list[Image.Image] = []
     places: list[Placement | None] = []
     for given, known, of_target in wanted:
-        explanation.heatmap(index, target=of_target, size=(1, 1))  # is there such a sample?
+        map_of(explanation, index, target=of_target)  # raises if there is no such map
         if given is None and known is None:
             if of_target:
-                raise InputError("target: the explanation does not know its picture, so pass target=")
-            raise InputError("image: the explanation does not know its picture, so pass image=")
+                raise InputError("target: the explanation does not know its image: pass target=")
+            raise InputError("image: the explanation does not know its image: pass image=")
         where = target_placement if of_target else placement
-        placed = (explanation.target_placements if of_target else explanation.placements) is not None
-        picture = open_as_seen(given, known=where is None and placed) if given is not None else (known or ())[index]
-        pictures.append(picture)
-        places.append(place_of(explanation, index, (picture.height, picture.width), where, target=of_target))
-    height = tile_height(pictures, most)
+        is_placed = (explanation.target_placements if of_target else explanation.placements) is not None
+        opened = open_as_seen(given, known=where is None and is_placed) if given is not None else (known or ())[index]
+        images.append(opened)
+        places.append(place_of(explanation, index, (opened.height, opened.width), where, target=of_target))
+    height = tile_height(images, most)
     tiles: list[Any] = []
     captions: list[str] = []
-    for picture, place, (_, _, of_target) in zip(pictures, places, wanted, strict=True):
-        small = shrunk(picture, WIDEST * height, height)
+    for original, place, (_, _, of_target) in zip(images, places, wanted, strict=True):
+        small = shrunk(original, WIDEST * height, height)
         tiles += [small, draw_map(explanation, index, small, target=of_target, placement=place, **options)]
         captions += ["target" if of_target else "reference", _caption(explanation, index, of_target=of_target)]
     sheet = panel(tiles, captions=captions, height=height)
@@ -90,9 +90,9 @@ def draw_overlay(
 
 
 def draw_map(
-    explanation: Explanation,
+    explanation: Heatmaps,
     index: int,
-    picture: Image.Image,
+    image: Image.Image,
     *,
     target: bool = False,
     placement: Placement | None = None,
@@ -100,34 +100,34 @@ def draw_map(
     alpha: float = 0.7,
     **colours: Any,
 ) -> Any:
-    """Lay a map on its picture.
+    """Lay a map on its image.
 
     Args:
         explanation: The maps.
         index: Which sample.
-        picture: Of any size.
+        image: Of any size.
         target: The target's map.
-        placement: Where the picture lies in the model's input, where the explanation does not know it.
-        contour: Draw the line around the brightest part too.
+        placement: Where the image lies in the model's input, where the explanation does not know it.
+        contour: Also draw a line around the brightest part.
         alpha: As in :func:`~mmgrad_explain.images.overlay.blend`.
-        **colours: ``colormap`` and ``threshold`` likewise.
+        **colours: ``colormap`` and ``threshold``, likewise.
 
     Returns:
-        (H, W, 3) uint8, RGB, of the picture's size.
+        (H, W, 3) uint8, RGB, of the size of the image.
 
     Raises:
-        InputError: as ``blend``, and :meth:`~mmgrad_explain.attention.Explanation.heatmap`.
+        InputError: as ``blend``, and :meth:`~mmgrad_explain.explanation.Explanation.heatmap`.
     """
     from mmgrad_explain.images.contours import contour as outline
     from mmgrad_explain.images.overlay import blend
 
-    size = (picture.height, picture.width)
+    size = (image.height, image.width)
     heat = explanation.heatmap(index, target=target, size=size, placement=placement)
-    drawn = blend(picture, heat, alpha=alpha, **colours)
+    drawn = blend(image, heat, alpha=alpha, **colours)
     return outline(drawn, heat) if contour else drawn
 
 
-def _caption(explanation: Explanation, index: int, *, of_target: bool) -> str:
+def _caption(explanation: Heatmaps, index: int, *, of_target: bool) -> str:
     if explanation.texts is not None:
         what = explanation.texts[index]
     else:

@@ -1,7 +1,7 @@
-"""Explanations as a notebook shows them: HTML that needs nothing from outside and takes its colours from the theme.
+"""Show explanations in a notebook: HTML that loads nothing and takes its colours from the theme of the notebook.
 
-Pictures are part of the HTML (data URIs) and letters are text in the notebook's own colour, so that both a light and a
-dark theme can be read. Everything that a user or a model wrote is escaped.
+Images are data URIs inside the HTML, and text has the colour of the notebook, so that it can be read in a light and in
+a dark theme. Everything that a user or a model wrote is escaped.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from mmgrad_explain.explanation.bright_places import bright_places, where_in_short
-from mmgrad_explain.explanation.plain_words import describe
+from mmgrad_explain.explanation.bright_places import find_bright_places
+from mmgrad_explain.explanation.places_in_words import describe_places_briefly
+from mmgrad_explain.explanation.plain_words import describe_map
 from mmgrad_explain.explanation.sides import sides_of
 from mmgrad_explain.images.tiles import shrunk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from mmgrad_explain.explanation.phrases import PhraseMaps
-    from mmgrad_explain.explanation.result import Explanation
+    from mmgrad_explain.explanation.heatmaps import Heatmaps
     from mmgrad_explain.explanation.words import Word
 
-MOST = 6  # samples that are shown; the rest is counted
-_BOX = (360, 240)  # width and height that a picture is fitted into on the page, in CSS pixels
-_SHARP = 2  # pixels of the file for each of these, for fine screens
+MOST = 6  # how many samples are shown; the others are only counted
+_BOX = (360, 240)  # width and height of the box that an image is fitted into, in CSS pixels
+_SHARP = 2  # pixels of the file for each CSS pixel, for high-resolution screens
 _QUIET = "font-size:85%;opacity:.75"
 _ALPHA = 0.7
 
 
 def png_bytes(picture: Image.Image, *, quick: bool = False) -> bytes:
-    """Give a picture as a PNG file; ``quick`` ones are larger."""
+    """Encode a picture as a PNG file; with ``quick`` it is written faster and is larger."""
     buffer = io.BytesIO()
     picture.save(buffer, format="png", compress_level=1 if quick else 6)
     return buffer.getvalue()
 
 
 def show_picture(picture: Image.Image) -> None:
-    """Show a picture below the cell of a notebook, or else in the system's viewer."""
+    """Show a picture below the cell of a notebook, elsewhere in the system's image viewer."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if getattr(shell, "kernel", None) is None:  # no IPython, or one in a terminal
         picture.show()
@@ -52,19 +52,19 @@ def show_picture(picture: Image.Image) -> None:
 
 
 def fine(picture: Image.Image, width: int = _BOX[0], height: int = _BOX[1]) -> Image.Image:
-    """Give a picture with no more pixels than a box of that size needs on a fine screen."""
+    """Shrink a picture to the pixels that a box of this size needs on a high-resolution screen."""
     return shrunk(picture, _SHARP * width, _SHARP * height)
 
 
 def tile(picture: Image.Image, caption: str, alt: str, *, width: int = _BOX[0], height: int = _BOX[1]) -> str:
-    """Give a picture with its caption below.
+    """Make the HTML of a picture with its caption below.
 
     Args:
-        picture: RGB. A small one is enlarged without smoothing: its pixels are cells of a map.
+        picture: RGB. A very small one is enlarged without smoothing, because its pixels are cells of a map.
         caption: Plain text.
-        alt: What the picture shows, for who cannot see it; plain text.
-        width: Of the box that it is fitted into, in CSS pixels.
-        height: Likewise.
+        alt: What the picture shows, for people who cannot see it; plain text.
+        width: Width of the box that it is fitted into, in CSS pixels.
+        height: Height of the box.
     """
     scale = min(width / picture.width, height / picture.height)
     shown = [max(1, round(side * scale)) for side in picture.size]
@@ -85,45 +85,49 @@ def tile(picture: Image.Image, caption: str, alt: str, *, width: int = _BOX[0], 
 
 
 def side_by_side(parts: Iterable[str], gap: int = 8) -> str:
-    """Set pieces of HTML beside one another, wrapped where the page is narrow."""
+    """Place pieces of HTML side by side; they wrap on a narrow page."""
     return f'<div style="display:flex;flex-wrap:wrap;align-items:flex-start;gap:{gap}px">{"".join(parts)}</div>'
 
 
 def lines(texts: Iterable[str]) -> str:
-    """Give plain texts as quiet lines below one another; empty ones are left out."""
+    """Make lines of small print of plain texts; empty texts are left out."""
     return "".join(f'<div style="{_QUIET}">{escape(text)}</div>' for text in texts if text)
 
 
 def below(text: str) -> str:
-    """Set HTML below pictures, as wide as these are."""
+    """Place HTML below pictures, as wide as they are."""
     return f'<div style="width:0;min-width:100%">{text}</div>'
 
 
-def explanation_html(explanation: Explanation, most: int = MOST) -> str:
-    """Show the samples side by side: pictures, maps, texts, scores, where the maps are bright, words and notes.
+def explanation_html(explanation: Heatmaps, most: int = MOST) -> str:
+    """Make the HTML of the samples: images, maps, texts, scores, where the maps are bright, words and notes.
 
     Args:
-        explanation: The maps. Without pictures the maps stand alone, as heat.
+        explanation: The maps. Where the images are not known, the maps are drawn alone.
         most: How many samples are shown.
     """
     samples = [_sample(explanation, index) for index in range(min(most, len(explanation)))]
     return _page(explanation, side_by_side(samples, 24), len(explanation) - len(samples))
 
 
-def phrases_html(found: PhraseMaps) -> str:
-    """Show the picture, the sentence's map and each phrase's, as a notebook does."""
-    explanation = found.explanation
+def phrases_html(explanation: Heatmaps, texts: Sequence[str]) -> str:
+    """Make the HTML of one image with the maps of a sentence and its phrases.
+
+    Args:
+        explanation: One sample for each text.
+        texts: The sentence, then its phrases.
+    """
     picture = None if explanation.images is None else fine(explanation.images[0])
     blocks = [] if picture is None else [tile(picture, "reference", "the picture")]
-    for index, text in enumerate((found.text, *found.phrases)):
-        where = where_in_short(bright_places(explanation, index))
+    for index, text in enumerate(texts):
+        where = describe_places_briefly(find_bright_places(explanation, index))
         drawn = _map(explanation, index, picture, target=False, caption=text, where=where)
         blocks.append(f"<div>{drawn}{below(lines([where, *_own_notes(explanation, index)]))}</div>")
     return _page(explanation, side_by_side(blocks, 16), 0)
 
 
-def _page(explanation: Explanation, body: str, left: int) -> str:
-    """What is the same for all samples stands below them; what is of one stands with it."""
+def _page(explanation: Heatmaps, body: str, left: int) -> str:
+    """Add what is the same for all samples below them: the model, the layers and the notes about all samples."""
     more = f"and {left} more: overlay(index) draws each" if left > 0 else ""
     grids = ", ".join(f"{name} ({w}x{h} cells)" for name, (h, w) in explanation.grids.items())
     why = f" ({explanation.model_choice})" if explanation.model_choice else ""
@@ -132,12 +136,12 @@ def _page(explanation: Explanation, body: str, left: int) -> str:
     return f"<div>{body}{lines([more, f'{model}{explanation.weighting} at {grids}', *notes])}</div>"
 
 
-def _sample(explanation: Explanation, index: int) -> str:
-    """One sample: pictures with maps, then what was asked and found."""
-    tiles, said = [], [f"{explanation.score_name} = {float(explanation.score[index]):.4g}"]
+def _sample(explanation: Heatmaps, index: int) -> str:
+    """Make the HTML of one sample: images and maps, then the text, the score, the words and the notes."""
+    tiles, facts = [], [f"{explanation.score_name} = {float(explanation.score[index]):.4g}"]
     if explanation.answers is not None:
-        said.append(f"answer: {explanation.answers[index]}")
-    of_first = bright_places(explanation, index, target=sides_of(explanation)[0])
+        facts.append(f"answer: {explanation.answers[index]}")
+    of_first = find_bright_places(explanation, index, target=sides_of(explanation)[0])
     for target in sides_of(explanation):
         known = explanation.targets if target else explanation.images
         name = "target" if target else "reference"
@@ -146,29 +150,30 @@ def _sample(explanation: Explanation, index: int) -> str:
             tiles.append(tile(picture, name, f"the {name} picture"))
         elif explanation.images is not None:
             continue
-        again = target is not sides_of(explanation)[0]
-        where = where_in_short(bright_places(explanation, index, target=True) if again else of_first)
+        is_first = target is sides_of(explanation)[0]
+        places = of_first if is_first else find_bright_places(explanation, index, target=True)
+        where = describe_places_briefly(places)
         caption = "map of the target" if target else "map"
         tiles.append(_map(explanation, index, picture, target=target, caption=caption, where=where))
-        said.append(f"on the target: {where}" if target else where)
-    said += _own_notes(explanation, index)
+        facts.append(f"on the target: {where}" if target else where)
+    facts += _own_notes(explanation, index)
     text = "" if explanation.texts is None else f"<div><b>{escape(explanation.texts[index])}</b></div>"
     words = "" if explanation.words is None else _words(explanation.words[index])
-    paragraphs = describe(explanation, index, target=sides_of(explanation)[0], places=of_first).split("\n\n")
-    meaning = "".join(f'<p style="margin:.4em 0">{escape(one)}</p>' for one in paragraphs)
+    paragraphs = describe_map(explanation, index, target=sides_of(explanation)[0], places=of_first).split("\n\n")
+    meaning = "".join(f'<p style="margin:.4em 0">{escape(paragraph)}</p>' for paragraph in paragraphs)
     more = f'<details style="{_QUIET}"><summary>What does this map mean?</summary>{meaning}</details>'
-    return f"<div>{side_by_side(tiles)}{below(text + words + lines(said) + more)}</div>"
+    return f"<div>{side_by_side(tiles)}{below(text + words + lines(facts) + more)}</div>"
 
 
-def _own_notes(explanation: Explanation, index: int) -> list[str]:
-    """The notes that are not about all samples."""
+def _own_notes(explanation: Heatmaps, index: int) -> list[str]:
+    """List the notes about a sample that are not about all samples."""
     return [f"note: {note}" for note in explanation.notes_of(index) if note.samples is not None]
 
 
 def _map(
-    explanation: Explanation, index: int, picture: Image.Image | None, *, target: bool, caption: str, where: str
+    explanation: Heatmaps, index: int, picture: Image.Image | None, *, target: bool, caption: str, where: str
 ) -> str:
-    """A map over its picture as it is shown, or alone as heat where the picture is not known."""
+    """Make the HTML of a map over its image, or of the map alone where the image is not known."""
     from mmgrad_explain.images.overlay import blend, colorize
 
     if picture is None:
@@ -180,7 +185,7 @@ def _map(
 
 
 def _words(words: tuple[Word, ...]) -> str:
-    """Words on a ground of orange (raises the score) or blue (lowers it) that grows with the contribution."""
+    """Colour words orange (raises the score) or blue (lowers it), the more the larger the contribution."""
     spans = []
     for word in words:
         colour = "230,97,1" if word.scaled > 0 else "33,102,172"

@@ -1,18 +1,17 @@
-"""The phrases of a sentence, found by simple rules, and the regions that each lights by itself.
+"""Find the phrases of a sentence by simple rules, and hold the map of each phrase.
 
-The rules know no grammar, only short lists of English words. They read the sentence from left to right:
+The rules use no grammar, only short lists of English words. They read the sentence from left to right:
 
 1. Punctuation ends a phrase, and so do ``and``, ``or``, ``but``, ``then`` and the like, which are left out.
 2. A preposition (``of``, ``in``, ``with``, ``behind``) begins a phrase, and so do ``left``, ``right``, ``next`` and the
-   like where a preposition follows (``left of``). After another preposition, with nothing but articles and words of
-   place between, it goes on with that phrase: ``to the left of the ring`` is one.
-3. An article or another determiner (``the``, ``a``, ``this``, ``its``, ``two``) begins a phrase, but goes on with a
-   preposition before it: ``in the box``.
-4. A phrase that says nothing by itself, only verbs of editing (``make``, ``remove``), pronouns and such words, is left
-   out.
+   like where a preposition follows (``left of``). After another preposition, with only articles and words of place
+   between them, it continues that phrase: ``to the left of the ring`` is one phrase.
+3. An article or another determiner (``the``, ``a``, ``this``, ``its``, ``two``) begins a phrase, but continues the
+   phrase of a preposition before it: ``in the box``.
+4. A phrase that consists only of verbs of editing (``make``, ``remove``), pronouns and similar words is left out.
 
-``make the red circle left of the ring blue`` gives ``the red circle`` and ``left of the ring blue``. That *blue*
-belongs to the circle no such rule can know; where it matters, the spans can be given.
+``make the red circle left of the ring blue`` gives ``the red circle`` and ``left of the ring blue``. No such rule
+can find that *blue* belongs to the circle; where that matters, pass the spans.
 """
 
 from __future__ import annotations
@@ -37,21 +36,21 @@ if TYPE_CHECKING:
 Span = tuple[int, int]
 
 
-def _set(words: str) -> frozenset[str]:
+def _split_words(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-_PREPOSITIONS = _set(
+_PREPOSITIONS = _split_words(
     "of in on at by with without from to into onto above below under underneath over behind beside besides between "
     "among near inside outside across along around against through towards toward for as than like within upon off"
 )
-_PLACES = _set("left right front top bottom back side middle center centre next close corner edge end")
-_DETERMINERS = _set(
+_PLACES = _split_words("left right front top bottom back side middle center centre next close corner edge end")
+_DETERMINERS = _split_words(
     "the a an this that these those its his her their my your our each every all both some any another no one two "
     "three four five six"
 )
-_BREAKS = _set("and or but then while so also plus")
-_EMPTY = _set(
+_BREAKS = _split_words("and or but then while so also plus")
+_EMPTY = _split_words(
     "make makes turn change replace remove delete erase add put move take give swap show keep let paint colour color "
     "be is are was has have do does it them him she he they we i you me there here please not more less very too just"
 )
@@ -59,12 +58,12 @@ _EMPTY = _set(
 
 @dataclass(frozen=True, eq=False)
 class PhraseMaps:
-    """A sentence's map, and that of each of its phrases explained as a text by itself.
+    """The map of a sentence, and the map of each of its phrases as a text of its own.
 
     Attributes:
-        explanation: The sentence as sample 0, then the phrases in their order; each with its own scale.
+        explanation: The sentence as sample 0, then the phrases in their order; each map has its own scale.
         text: The sentence.
-        spans: Where each phrase stands in it, (start, end) in characters.
+        spans: Where each phrase stands in the sentence, (start, end) in characters.
     """
 
     explanation: Explanation
@@ -79,36 +78,36 @@ class PhraseMaps:
     def overlay(
         self, *, alpha: float = 0.7, colormap: str = "turbo", threshold: float = 0.0, contour: bool = False
     ) -> Image.Image:
-        """Draw the picture, then the sentence's map and each phrase's over it.
+        """Draw the image, then the same image under the map of the sentence and of each phrase.
 
         Args:
-            alpha: How strongly the maps cover the picture, in [0, 1].
+            alpha: How strongly the maps cover the image, in [0, 1].
             colormap: Name of the colours.
-            threshold: Where a map is below this share of its brightest point the picture stays as it is; in [0, 1).
-            contour: Draw the line around the brightest part too.
+            threshold: Where a map is below this share of its maximum the image stays as it is; in [0, 1).
+            contour: Also draw a line around the brightest part.
 
         Raises:
-            InputError: no picture is known, ``alpha`` or ``threshold`` is out of range, or ``colormap`` is unknown.
+            InputError: no image is known, ``alpha`` or ``threshold`` is out of range, or ``colormap`` is unknown.
         """
         colours = {"alpha": alpha, "colormap": colormap, "threshold": threshold}
         return self._draw(HIGHEST, contour=contour, **colours)
 
     def _draw(self, most: int, **options: Any) -> Image.Image:
-        """The same, with tiles of at most so many pixels height."""
+        """Draw :meth:`overlay` with tiles at most ``most`` pixels high."""
         from mmgrad_explain.images.panels import panel
 
         if self.explanation.images is None:
-            raise InputError("the explanation does not know its picture")
+            raise InputError("the explanation does not know its image")
         height = tile_height(self.explanation.images[:1], most)
-        picture = shrunk(self.explanation.images[0], WIDEST * height, height)
-        maps = [draw_map(self.explanation, index, picture, **options) for index in range(len(self.explanation))]
-        return panel([picture, *maps], captions=["reference", self.text, *self.phrases], height=height)
+        image = shrunk(self.explanation.images[0], WIDEST * height, height)
+        maps = [draw_map(self.explanation, index, image, **options) for index in range(len(self.explanation))]
+        return panel([image, *maps], captions=["reference", self.text, *self.phrases], height=height)
 
     def _repr_png_(self) -> bytes | None:
         return None if self.explanation.images is None else png_bytes(self._draw(NOTEBOOK))
 
     def _repr_html_(self) -> str:
-        return phrases_html(self)
+        return phrases_html(self.explanation, (self.text, *self.phrases))
 
 
 def split_phrases(text: str) -> list[Span]:
@@ -118,54 +117,54 @@ def split_phrases(text: str) -> list[Span]:
         text: English.
 
     Returns:
-        (start, end) of each, in characters; empty where no part says anything by itself.
+        (start, end) of each phrase, in characters; empty where the sentence has none.
     """
     words = [(match.group().lower(), match.span()) for match in re.finditer(r"\w+(?:['’-]\w+)*|[^\w\s]", text)]
     groups: list[list[tuple[str, Span]]] = [[]]
     leading = _PREPOSITIONS | _PLACES | _DETERMINERS
-    open_still = True  # whether the last group has nothing but such words so far
+    is_open = True  # whether the last group holds only leading words so far
     for index, (word, span) in enumerate(words):
         if word in _BREAKS or not word[0].isalnum():
             groups.append([])
-            open_still = True
+            is_open = True
             continue
         following = words[index + 1][0] if index + 1 < len(words) else ""
         preposition = word in _PREPOSITIONS or (word in _PLACES and following in _PREPOSITIONS)
-        if groups[-1] and (preposition or word in _DETERMINERS) and not open_still:
+        if groups[-1] and (preposition or word in _DETERMINERS) and not is_open:
             groups.append([])
-            open_still = True
+            is_open = True
         groups[-1].append((word, span))
-        open_still = open_still and word in leading
+        is_open = is_open and word in leading
     nothing = _EMPTY | _PREPOSITIONS | _DETERMINERS
     kept = [group for group in groups if any(word not in nothing for word, _ in group)]
     return [(group[0][1][0], group[-1][1][1]) for group in kept]
 
 
 def check_spans(text: str, spans: Sequence[Any]) -> list[Span]:
-    """Give phrases as spans, or say why they are none.
+    """Check phrases and return them as spans.
 
     Args:
         text: The sentence.
-        spans: Each (start, end) in characters, or a string that occurs in the sentence; of several places the first
-            after the phrase before it counts.
+        spans: Each (start, end) in characters, or a string that occurs in the sentence; if it occurs several times, the
+            first place after the previous phrase counts.
 
     Raises:
-        TypeError: one is neither.
-        InputError: there is none, or one is not in the sentence or empty.
+        TypeError: a phrase is neither.
+        InputError: there are no phrases, or a phrase is empty or not in the sentence.
     """
     found: list[Span] = []
-    for one in spans:
-        if isinstance(one, str):
+    for phrase in spans:
+        if isinstance(phrase, str):
             after = found[-1][1] if found else 0
-            start = text.find(one, after)
-            start = text.find(one) if start < 0 else start
-            end = start + len(one)
-        elif isinstance(one, (tuple, list)) and len(one) == 2 and all(isinstance(at, int) for at in one):
-            start, end = one
+            start = text.find(phrase, after)
+            start = text.find(phrase) if start < 0 else start
+            end = start + len(phrase)
+        elif isinstance(phrase, (tuple, list)) and len(phrase) == 2 and all(isinstance(at, int) for at in phrase):
+            start, end = phrase
         else:
-            raise TypeError(f"phrases must be strings or (start, end) pairs, not {shown(one)}")
+            raise TypeError(f"phrases must be strings or (start, end) pairs, not {shown(phrase)}")
         if not 0 <= start < end <= len(text) or not text[start:end].strip():
-            raise InputError(f"phrases: {shown(one)} is not a part of {shown(text)}")
+            raise InputError(f"phrases: {shown(phrase)} is not a part of {shown(text)}")
         found.append((start, end))
     if not found:
         raise InputError("phrases: the list is empty; leave it None to have them found")

@@ -1,6 +1,6 @@
-"""What a map means, in words for somebody who knows nothing of gradients: facts of this very map, and what it is not.
+"""Describe a map for somebody who knows nothing of gradients: facts about this map, and what it does not mean.
 
-Nothing is guessed of what the picture shows or of why the model decides as it does.
+Nothing is guessed about what the image shows or about why the model decides as it does.
 """
 
 from __future__ import annotations
@@ -8,16 +8,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mmgrad_explain.explanation.bright_places import bright_places, listed, pixels_of, where_in_words
+from mmgrad_explain.explanation.bright_places import find_bright_places
+from mmgrad_explain.explanation.places_in_words import describe_places, join_with_and, name_unit
 from mmgrad_explain.explanation.sides import call_of, sides_of, size_of
 from mmgrad_explain.notes import OF_MAPS
 
 if TYPE_CHECKING:
     from mmgrad_explain.explanation.bright_places import BrightPlaces
-    from mmgrad_explain.explanation.result import Explanation
+    from mmgrad_explain.explanation.heatmaps import Heatmaps
     from mmgrad_explain.explanation.words import Word
 
-_MOST_WORDS = 3  # of each sign are named
+_MOST_WORDS = 3  # that many words of each sign are named
 _SHOWN = 0.005  # a smaller contribution is 0.00 in print
 _ASKED = {
     "shift": "how far the text moves the model's description of the picture (the squared length of that move)",
@@ -39,7 +40,7 @@ _ASKED = {
         "certain, and lower is less likely"
     ),
 }
-_SUMS = {"shift", "image-text", "match"}  # a target's own is added to these
+_SUMS = {"shift", "image-text", "match"}  # scores to which that of a target is added
 _LIMITS = (
     "What the map does not say. It shows what this one number depends on, through this one {layers} and to first "
     "order: where the number would rise if a little more were seen of what is seen there. It is a fact about the "
@@ -50,45 +51,45 @@ _LIMITS = (
 )
 
 
-def describe(
-    explanation: Explanation, index: int = 0, *, target: bool = False, places: BrightPlaces | None = None
+def describe_map(
+    explanation: Heatmaps, index: int = 0, *, target: bool = False, places: BrightPlaces | None = None
 ) -> str:
-    """Say in plain words what one map means; see :meth:`~mmgrad_explain.attention.Explanation.in_words`.
+    """Describe in plain words what one map means; see :meth:`~mmgrad_explain.explanation.Explanation.in_words`.
 
     Args:
         explanation: The maps.
         index: Which sample.
         target: The target's map.
-        places: What :func:`bright_places` found, where it is known already.
+        places: The result of :func:`find_bright_places`, if it is known already.
 
     Returns:
-        Paragraphs of plain text, an empty line between them.
+        Paragraphs of plain text, separated by empty lines.
 
     Raises:
-        InputError: as :meth:`~mmgrad_explain.attention.Explanation.heatmap`.
+        InputError: as :meth:`~mmgrad_explain.explanation.Explanation.heatmap`.
     """
-    places = bright_places(explanation, index, target=target) if places is None else places
+    places = find_bright_places(explanation, index, target=target) if places is None else places
     notes = [note.text.rstrip(".") for note in explanation.notes_of(index) if note.kind not in OF_MAPS]
     paragraphs = [
-        _question(explanation, index, target=target),
-        where_in_words(explanation, index, places, target=target),
-        _resolution(explanation, index, target=target),
-        "" if explanation.words is None else _contributions(explanation.words[index]),
+        _describe_score(explanation, index, target=target),
+        describe_places(explanation, index, places, target=target),
+        _describe_resolution(explanation, index, target=target),
+        "" if explanation.words is None else _describe_words(explanation.words[index]),
         f"Worth knowing: {'; '.join(notes)}." if notes else "",
         _LIMITS.format(layers="layer" if len(explanation.layers) == 1 else "choice of layers"),
     ]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
-def _question(explanation: Explanation, index: int, *, target: bool) -> str:
-    """What the model was given, which number the map is of, and of which picture."""
+def _describe_score(explanation: Heatmaps, index: int, *, target: bool) -> str:
+    """Describe the inputs of the model, the score that the map explains, and the image that it is of."""
     name, score = explanation.score_name, float(explanation.score[index])
     given = ["a picture"]
     if explanation.texts is not None:
         given.append(f'the text "{explanation.texts[index]}"')
     if explanation.targets is not None:
         given.append("a target picture")
-    first = f"The model{f' {explanation.model}' if explanation.model else ''} was given {listed(given)}."
+    first = f"The model{f' {explanation.model}' if explanation.model else ''} was given {join_with_and(given)}."
     asked = _ASKED.get(name, "a number whose meaning the model sets, or whoever chose it")
     value = f"{score:,.0f}" if 1000 <= abs(score) < 1e9 else f"{score:.4g}"
     second = f'The map is of the score "{name}", which is {value} here: {asked}.'
@@ -105,16 +106,16 @@ def _question(explanation: Explanation, index: int, *, target: bool) -> str:
     return f"{first} {second}{third}"
 
 
-def _resolution(explanation: Explanation, index: int, *, target: bool) -> str:
-    """At which layer the map was read, and how fine it can be."""
+def _describe_resolution(explanation: Heatmaps, index: int, *, target: bool) -> str:
+    """Describe the layer of the map and the size of its cells."""
     rows, columns = explanation.calls[call_of(explanation, target=target)].shape[1:]
     layers = [f"{name} ({w} x {h} cells)" for name, (h, w) in explanation.grids.items()]
     if len(layers) == 1:
         read = f"The map was read at the layer {explanation.layer_names[0]}, on a grid of {columns} x {rows} cells."
     else:
         read = (
-            f"The map was made of those of the layers {listed(layers)} ({explanation.fuse}), on a grid of {columns} x "
-            f"{rows} cells."
+            f"The map was made of those of the layers {join_with_and(layers)} ({explanation.fuse}), on a grid of "
+            f"{columns} x {rows} cells."
         )
     placements = explanation.target_placements if target else explanation.placements
     if placements is not None:
@@ -125,12 +126,12 @@ def _resolution(explanation: Explanation, index: int, *, target: bool) -> str:
     else:
         return f"{read} It shows nothing finer than a cell."
     across, down = (f"{side:.0f}" if side >= 10 else f"{side:.1f}" for side in reversed(cell))
-    on = pixels_of(explanation, target=target)
+    on = name_unit(explanation, target=target)
     return f"{read} A cell covers about {across} x {down} {on}; the map shows nothing finer."
 
 
-def _contributions(words: tuple[Word, ...]) -> str:
-    """Which words raise the score and which lower it."""
+def _describe_words(words: tuple[Word, ...]) -> str:
+    """Name the words that raise the score and those that lower it."""
     if not words:
         return "The model read none of the words."
     ups = sorted((word for word in words if word.scaled >= _SHOWN), key=lambda word: -word.scaled)
@@ -139,7 +140,7 @@ def _contributions(words: tuple[Word, ...]) -> str:
     for what, some in (("raised most by", ups), ("lowered most by", downs)):
         if some:
             named = [f'"{word.text}" ({word.scaled:+.2f})' for word in some[:_MOST_WORDS]]
-            parts.append(f"{what} {listed(named)}")
+            parts.append(f"{what} {join_with_and(named)}")
     if not parts:
         return "No word changes the score, to first order."
     return (

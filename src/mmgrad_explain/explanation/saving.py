@@ -13,33 +13,36 @@ import numpy as np
 
 from mmgrad_explain._system.files import atomic_file, behind_links, put_folder
 from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.explanation.sides import call_of, sides_of
+from mmgrad_explain.explanation.drawing import draw_overlay
+from mmgrad_explain.explanation.sides import map_of, sides_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from mmgrad_explain.explanation.result import Explanation
+    from mmgrad_explain.explanation.heatmaps import Heatmaps
+    from mmgrad_explain.explanation.words import Word
+    from mmgrad_explain.images.placement import Placement
 
 MANIFEST = "manifest.json"
 FORMAT = "mmgrad_explain.explanation/1"
-_OWN = re.compile(r"manifest\.json|maps\.npz|overlay_\d{4,}\.png")
+_FILES = re.compile(r"manifest\.json|maps\.npz|overlay_\d{4,}\.png")
 
 
 def save_folder(folder: str | os.PathLike[str], write: Callable[[Path], None], *, overwrite: bool = False) -> Path:
-    """Have an explanation written into a new folder.
+    """Create the folder of an explanation.
 
     Args:
-        folder: Where; the folders above it must exist.
-        write: Writes the files into the folder it is given.
+        folder: The new folder; the folders above it must exist.
+        write: Writes the files into a folder.
         overwrite: Replace an explanation that was saved there; until the new one is complete the old one stays.
 
     Returns:
         The folder.
 
     Raises:
-        OutputExistsError: something is there and ``overwrite`` is off, or it is, or holds, something else than a saved
-            explanation.
+        OutputExistsError: the folder exists and ``overwrite`` is off, or it is not a saved explanation, or holds
+            other files too.
         InputError: the folder cannot be written.
     """
     _refuse_existing(Path(folder), overwrite=overwrite)
@@ -59,36 +62,36 @@ def save_folder(folder: str | os.PathLike[str], write: Callable[[Path], None], *
     return Path(folder)
 
 
-def write_explanation(explanation: Explanation, folder: Path) -> None:
-    """Write ``maps.npz``, the manifest, and the pictures where they are known."""
+def write_explanation(explanation: Heatmaps, folder: Path) -> None:
+    """Write ``maps.npz``, the manifest, and an overlay of each sample where the images are known."""
     from mmgrad_explain.images.saving import safe_save
 
     arrays: dict[str, Any] = {"score": explanation.score, "flat": explanation.flat, "clipped": explanation.clipped}
-    arrays |= {("maps" if index == 0 else f"maps_call{index}"): one for index, one in enumerate(explanation.calls)}
-    arrays |= {f"signed/{name}/{i}": one for name, calls in explanation.signed.items() for i, one in enumerate(calls)}
-    np.savez_compressed(folder / "maps.npz", **{name: one.cpu().numpy() for name, one in arrays.items()})
+    arrays |= {("maps" if index == 0 else f"maps_call{index}"): maps for index, maps in enumerate(explanation.calls)}
+    arrays |= {f"signed/{name}/{i}": maps for name, calls in explanation.signed.items() for i, maps in enumerate(calls)}
+    np.savez_compressed(folder / "maps.npz", **{name: array.cpu().numpy() for name, array in arrays.items()})
     if explanation.images is not None:
         for index in range(len(explanation)):
-            safe_save(explanation.overlay(index), folder / f"overlay_{index:04d}.png")
-    text = json.dumps(explanation.manifest(), indent=2, ensure_ascii=False, allow_nan=False)
+            safe_save(draw_overlay(explanation, index), folder / f"overlay_{index:04d}.png")
+    text = json.dumps(explanation_to_dict(explanation), indent=2, ensure_ascii=False, allow_nan=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
 def write_arrays(
-    explanation: Explanation, path: str | os.PathLike[str], index: int = 0, *, overwrite: bool = False
+    explanation: Heatmaps, path: str | os.PathLike[str], index: int = 0, *, overwrite: bool = False
 ) -> None:
-    """Write one sample's arrays; see :meth:`~mmgrad_explain.attention.Explanation.save_arrays`."""
+    """Write one sample's arrays; see :meth:`~mmgrad_explain.explanation.Explanation.save_arrays`."""
     arrays: dict[str, Any] = {"score": explanation.score[index].cpu().numpy()}
     for target in sides_of(explanation):
         prefix = "target_" if target else ""
         arrays[prefix + "heatmap"] = explanation.heatmap(index, target=target)
-        arrays[prefix + "map"] = explanation.calls[call_of(explanation, target=target)][index].cpu().numpy()
+        arrays[prefix + "map"] = map_of(explanation, index, target=target).cpu().numpy()
     with atomic_file(Path(path), overwrite=overwrite) as stream:
         np.savez_compressed(stream, **arrays)
 
 
-def manifest_of(explanation: Explanation) -> dict[str, Any]:
-    """Give everything but tensors and pictures, ready for JSON."""
+def explanation_to_dict(explanation: Heatmaps) -> dict[str, Any]:
+    """Return everything but tensors and images, ready for JSON."""
     return {
         "format": FORMAT,
         "model": explanation.model,
@@ -97,9 +100,9 @@ def manifest_of(explanation: Explanation) -> dict[str, Any]:
         "score": explanation.score.tolist(),
         "weighting": explanation.weighting,
         "fuse": explanation.fuse,
-        "layers": {name: [list(one.shape) for one in calls] for name, calls in explanation.layers.items()},
+        "layers": {name: [list(maps.shape) for maps in calls] for name, calls in explanation.layers.items()},
         "layouts": {name: list(of_calls) for name, of_calls in explanation.layouts.items()},
-        "maps": [list(one.shape) for one in explanation.calls],
+        "maps": [list(maps.shape) for maps in explanation.calls],
         "flat": explanation.flat.tolist(),
         "clipped": explanation.clipped.tolist(),
         "notes": [note.to_dict() for note in explanation.notes],
@@ -109,15 +112,15 @@ def manifest_of(explanation: Explanation) -> dict[str, Any]:
         "lies_on": list(explanation.lies_on),
         "texts": None if explanation.texts is None else list(explanation.texts),
         "answers": None if explanation.answers is None else list(explanation.answers),
-        "placements": None if explanation.placements is None else [one.to_dict() for one in explanation.placements],
-        "target_placements": (
-            None if explanation.target_placements is None else [one.to_dict() for one in explanation.target_placements]
-        ),
-        "words": None
-        if explanation.words is None
-        else [[one.to_dict() for one in words] for words in explanation.words],
+        "placements": _to_dicts(explanation.placements),
+        "target_placements": _to_dicts(explanation.target_placements),
+        "words": None if explanation.words is None else [_to_dicts(words) for words in explanation.words],
         "versions": dict(explanation.versions),
     }
+
+
+def _to_dicts(items: Sequence[Placement] | Sequence[Word] | None) -> list[dict[str, Any]] | None:
+    return None if items is None else [item.to_dict() for item in items]
 
 
 def _refuse_existing(goal: Path, *, overwrite: bool) -> None:
@@ -125,15 +128,15 @@ def _refuse_existing(goal: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise OutputExistsError(f"folder: {goal} exists; choose another one or pass overwrite=True")
-    other = _what_else(goal)
+    other = _describe_other_content(goal)
     if other is not None:
         raise OutputExistsError(
             f"folder: {goal} holds something else than a saved explanation and is not replaced{other}"
         )
 
 
-def _what_else(goal: Path) -> str | None:
-    """Of a folder that is no saved explanation what it holds; None of one that is, or is empty."""
+def _describe_other_content(goal: Path) -> str | None:
+    """Name a file that does not belong to a saved explanation; None for a saved explanation or an empty folder."""
     if not goal.is_dir():
         return ""
     names = sorted(path.name for path in goal.iterdir())
@@ -145,4 +148,4 @@ def _what_else(goal: Path) -> str | None:
         return ""
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         return ""
-    return next((f": {name}" for name in names if not (_OWN.fullmatch(name) and (goal / name).is_file())), None)
+    return next((f": {name}" for name in names if not (_FILES.fullmatch(name) and (goal / name).is_file())), None)

@@ -1,41 +1,55 @@
-"""Which picture's map is which: the reference's and the target's, where a model takes both."""
+"""Which image a map is of: the reference or the target, where a model takes both."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.explanation.maps import check_index
 
 if TYPE_CHECKING:
-    from mmgrad_explain.explanation.result import Explanation
+    from torch import Tensor
+
+    from mmgrad_explain.explanation.maps import ExplainedMaps
 
 
-def sides_of(explanation: Explanation) -> tuple[bool, ...]:
-    """Say which maps there are: False for the reference's, True for the target's."""
+def sides_of(explanation: ExplainedMaps) -> tuple[bool, ...]:
+    """List the maps there are: False for the reference's, True for the target's."""
     if not explanation.lies_on:
         return (False, True)[: len(explanation.calls)]
     return tuple(target for target in (False, True) if int(target) in explanation.lies_on)
 
 
-def call_of(explanation: Explanation, *, target: bool) -> int:
-    """Give the index in ``calls`` of the reference's map, or of the target's.
+def call_of(explanation: ExplainedMaps, *, target: bool) -> int:
+    """Return the index in ``calls`` of the reference's maps, or of the target's.
 
     Raises:
-        InputError: there is none.
+        InputError: there are none.
     """
     names, lies_on = explanation.pictures, explanation.lies_on
     if target in sides_of(explanation):
         return lies_on.index(int(target)) if lies_on else int(target)
     if not target:
         raise InputError(
-            f"the map is of {names[lies_on[0]]!r}: the layer does not hang on {names[0]!r}; ask with target=True, or "
+            f"the map is of {names[lies_on[0]]!r}: the layer does not depend on {names[0]!r}; ask with target=True, or "
             "choose another layer"
         )
     if len(names) > 1:
-        raise InputError(f"target: there is no map of {names[1]!r}, which the layer does not hang on")
-    raise InputError("target: the layer ran once, so there is no map of a target; hand the model a target too")
+        raise InputError(f"target: there is no map of {names[1]!r}: the layer does not depend on it")
+    raise InputError("target: the layer ran once, so there is no map of a target; pass a target to the model too")
 
 
-def size_of(explanation: Explanation, *, target: bool) -> tuple[int, int] | None:
-    """Give (H, W) in pixels of the model's input that a map lies on, where it is known."""
+def map_of(explanation: ExplainedMaps, index: int, *, target: bool) -> Tensor:
+    """Return one map, (h, w), on the grid of the layer.
+
+    Raises:
+        InputError: there is no such map, or no such sample.
+    """
+    maps = explanation.calls[call_of(explanation, target=target)]
+    check_index(index, len(explanation))
+    return maps[index]
+
+
+def size_of(explanation: ExplainedMaps, *, target: bool) -> tuple[int, int] | None:
+    """Return (H, W) in pixels of the model input that a map lies on, if it is known."""
     return explanation.sizes[int(target)] if len(explanation.sizes) > int(target) else explanation.input_size

@@ -1,4 +1,4 @@
-"""Sliders over an explanation's maps in a notebook: pictures are drawn again from the maps, the model is not needed."""
+"""Sliders for the overlays of an explanation in a notebook, drawn from the maps without the model."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from mmgrad_explain.images.colormaps import COLORMAPS
 from mmgrad_explain.images.tiles import NOTEBOOK
 
 if TYPE_CHECKING:
-    from mmgrad_explain.explanation.result import Explanation
+    from mmgrad_explain.explanation.heatmaps import Heatmaps
 
 
-def interactive_overlay(explanation: Explanation) -> Any:
-    """Make the widget; see :meth:`~mmgrad_explain.attention.Explanation.interactive`.
+def interactive_overlay(explanation: Heatmaps) -> Any:
+    """Make the widget; see :meth:`~mmgrad_explain.explanation.Explanation.interactive`.
 
-    The widget's ``controls`` has its controls by name (``index``, ``alpha``, ``threshold``, ``colormap``, ``contour``,
-    and ``target`` and ``words`` where there are any), and its ``picture`` the :class:`ipywidgets.Image`.
+    The widget's ``controls`` holds its controls by name (``index``, ``alpha``, ``threshold``, ``colormap``,
+    ``contour``, and ``target`` and ``words`` where there are any), and its ``picture`` the :class:`ipywidgets.Image`.
 
     Args:
-        explanation: Maps with their pictures.
+        explanation: Maps with their images.
 
     Raises:
-        InputError: ipywidgets is missing, or no picture is known.
+        InputError: ipywidgets is missing, or no image is known.
     """
     try:
         import ipywidgets as widgets
@@ -36,11 +36,11 @@ def interactive_overlay(explanation: Explanation) -> Any:
         ) from error
     if explanation.images is None:
         raise InputError(
-            "interactive() draws over pictures, and the explanation knows none: hand them to attach_images() first"
+            "interactive() draws over images, and the explanation knows none: pass them to attach_images() first"
         )
 
     def slider(name: str, value: float, most: float) -> Any:
-        """A redraw for each stop of the slider, not for each place that it passes."""
+        """Make a slider that redraws when it stops, not while it moves."""
         return widgets.FloatSlider(
             value=value, min=0.0, max=most, step=0.05, description=name, readout_format=".2f", continuous_update=False
         )
@@ -64,7 +64,7 @@ def interactive_overlay(explanation: Explanation) -> Any:
 
     def redraw(_change: Any = None) -> None:
         options = {name: control.value for name, control in controls.items()}
-        if options.get("target"):  # the explanation's own
+        if options.get("target"):  # the explanation knows its target
             del options["target"]
         picture.value = png_bytes(draw_overlay(explanation, most=NOTEBOOK, **options), quick=True)
 

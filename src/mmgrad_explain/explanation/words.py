@@ -1,4 +1,4 @@
-"""What a word of the text contributes to the score."""
+"""What a word of the text contributes to the score: the record of one word."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +9,10 @@ class Word:
     """A word and what it contributes to the score.
 
     Attributes:
-        text: As it was written.
+        text: The word as it was written.
         value: The sum over its tokens of gradient x input, in units of the score; signed.
         scaled: ``value`` divided by the largest magnitude in its text, in [-1, 1].
-        positions: Of its tokens in the model's input.
+        positions: Positions of its tokens in the model's input.
     """
 
     text: str
@@ -21,5 +21,5 @@ class Word:
     positions: tuple[int, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it ready for JSON."""
+        """Return the fields under the names of the manifest, ready for JSON."""
         return {"word": self.text, "value": self.value, "scaled": self.scaled, "tokens": list(self.positions)}

@@ -1,4 +1,4 @@
-"""A gallery of one's own pictures: index folders, retrieve with a picture and a sentence, see a map on each hit.
+"""A gallery of your own images: index folders, search with an image and a text, see a map on each hit.
 
     with Gallery("mine.db", create=True) as gallery:
         gallery.index(["photos/"])
@@ -6,14 +6,14 @@
         found.hits[0].path, found.hits[0].score
         gallery.explain(found).sheet().save("hits.png")
 
-A picture is one hit wherever it lies: files of the same content are embedded once and come up as one.
+Files with the same content are embedded once and are one hit.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,9 +25,9 @@ from mmgrad_explain.composers.content_words import check_understood
 from mmgrad_explain.composers.embedding import embed_query, identify
 from mmgrad_explain.composers.load import BUNDLED, CHOICES, load_composer
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.gallery.contact_sheet import RetrievalMaps, retrieval_html
-from mmgrad_explain.gallery.image_files import state_of
-from mmgrad_explain.gallery.indexing import index_folders, sample_pictures
+from mmgrad_explain.gallery.image_files import find_images, state_of
+from mmgrad_explain.gallery.indexing import index_images, sample_images
+from mmgrad_explain.gallery.results import Hit, Retrieval, RetrievalMaps
 from mmgrad_explain.gallery.store import COLLECTION, INDEXES, MOST_HITS, GalleryStore, check_address, is_remote
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.notes import Note, join_notes
@@ -37,11 +37,10 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
-    from PIL import Image
     from torch import nn
 
     from mmgrad_explain.composers.base import Composer
-    from mmgrad_explain.evaluation.composed_retrieval import Progress
+    from mmgrad_explain.evaluation.composed_retrieval import EmbeddingProgress
     from mmgrad_explain.explanation.result import Explanation
     from mmgrad_explain.gallery.indexing import IndexReport
     from mmgrad_explain.gallery.store import Entry
@@ -49,72 +48,29 @@ if TYPE_CHECKING:
 _CHUNK = 16  # hits that are explained together
 
 
-@dataclass(frozen=True)
-class Hit:
-    """A picture of the gallery that was found.
-
-    Attributes:
-        rank: From 1 on.
-        path: Of its file.
-        score: Cosine of the query's embedding and its own, in [-1, 1].
-        digest: SHA-256 of its content.
-        copies: Other files of the same content, sorted.
-        state: ``"there"``, ``"changed"`` since it was indexed, or ``"gone"``.
-    """
-
-    rank: int
-    path: str
-    score: float
-    digest: str
-    copies: tuple[str, ...] = ()
-    state: str = "there"
-
-
-@dataclass(frozen=True)
-class Retrieval:
-    """What was asked and found.
-
-    Attributes:
-        image: The picture that was asked with.
-        text: What should change.
-        hits: Best first; of equal scores, by path.
-        notes: What a reader should know.
-        reference: SHA-256 of the reference's file, where it came from one.
-    """
-
-    image: Image.Image
-    text: str
-    hits: tuple[Hit, ...]
-    notes: tuple[Note, ...] = ()
-    reference: str | None = None
-
-    def _repr_html_(self) -> str:
-        return retrieval_html(self)
-
-
 class Gallery:
-    """Pictures and their embeddings by one model.
+    """Images and their embeddings by one composer.
 
     Args:
-        address: A path that ends in ``.db`` (Milvus Lite keeps it in a folder of that name), or the address of a Milvus
+        address: A path that ends in ``.db`` (Milvus Lite makes a folder of that name), or the address of a Milvus
             server, ``http://host:19530``.
         model: A bundled name, a folder, a hub id, a loaded composer, or a model in memory with its ``processor``. None
-            takes the model that the gallery was made with; for a new gallery the first pictures choose a bundled one.
-        processor: Of a model in memory, see :func:`~mmgrad_explain.composers.load.load_composer`.
-        create: Make the gallery where there is none.
+            takes the model that the gallery was made with; for a new gallery the first images choose a bundled one.
+        processor: The processor of a model in memory, see :func:`~mmgrad_explain.composers.load.load_composer`.
+        create: Make the gallery if there is none.
         index: How a new gallery is searched, one of :data:`~mmgrad_explain.gallery.store.INDEXES`.
-        collection: Name of the gallery there, so that a server can hold several.
-        device: Where the model runs; where it is when None.
+        collection: Name of the gallery at that address, so that a server can hold several.
+        device: Device that the composer runs on; None leaves it where it is.
 
     Attributes:
-        about: What is stored with the gallery: the model's identity
+        about: What is stored with the gallery: the composer's identity
             (:class:`~mmgrad_explain.composers.embedding.ModelIdentity`), its ``source``, ``dim`` and ``index``, and
-            ``model_choice``, why it was chosen where the pictures did.
-        composer: The model.
+            ``model_choice``, the reason if the images chose it.
+        composer: The composer.
 
     Raises:
         InputError: There is no such gallery and ``create`` is off, it was made with another model, the model cannot be
-            loaded or gives no embedding of a picture alone, or Milvus cannot be reached.
+            loaded or cannot embed an image alone, or Milvus cannot be reached.
     """
 
     def __init__(
@@ -132,9 +88,9 @@ class Gallery:
             raise InputError(f"index {index!r}: there are {' and '.join(INDEXES)}")
         place = self._place = check_address(os.fspath(address))
         self.address = redact_address(place) if is_remote(place) else place
-        """Where it is, without a password."""
+        """Address of the gallery, without a password."""
         self.collection = collection
-        """Its name there."""
+        """Name of the gallery at that address."""
         self.about: dict[str, Any] = {}
         self._create, self._index, self._device = create, index, device
         self._composer: Composer | None = None
@@ -143,8 +99,8 @@ class Gallery:
             self._begin(model, processor)
 
     def _begin(self, model: str | Path | nn.Module | None, processor: Any = None, why: str = "") -> None:
-        """Open the gallery, or make it; a new one without a model waits for the pictures that choose it."""
-        loaded = None if model is None else _loaded(model, self._device, processor)  # before anything is made
+        """Open the gallery, or make it; a new one without a model waits for the images that choose it."""
+        loaded = None if model is None else _load(model, self._device, processor)  # before anything is made
         if not self._is_open:
             self._store = GalleryStore(self._place, collection=self.collection, create=self._create)
             self._is_open = True
@@ -154,10 +110,10 @@ class Gallery:
                 if store.about is None:
                     return
                 model = _source(store)
-                loaded = _loaded(model, self._device)
+                loaded = _load(model, self._device)
             identity = asdict(identify(loaded))
             if store.about is None:
-                chosen = {"source": _lasting(model), "index": self._index, "model_choice": why or None}
+                chosen = {"source": _lasting_source(model), "index": self._index, "model_choice": why or None}
                 store.make({**identity, **chosen})
             self.about = dict(store.about or {})
             self._check(identity)
@@ -168,15 +124,15 @@ class Gallery:
 
     @property
     def composer(self) -> Composer:
-        """The model.
+        """The composer.
 
         Raises:
             InputError: The gallery is new, and no model was named or chosen yet.
         """
         if self._composer is None:
             raise InputError(
-                f"gallery {self.address} is new and empty: index folders, by whose pictures a model is chosen, or name "
-                f"a model ({CHOICES})"
+                f"gallery {self.address} is new and empty: index folders, whose images choose a model, or name a model "
+                f"({CHOICES})"
             )
         return self._composer
 
@@ -190,53 +146,64 @@ class Gallery:
         self.close()
 
     def close(self) -> None:
-        """Let go of the gallery; another process may open it."""
+        """Close the gallery, so that another process can open it."""
         if self._is_open:
             self._store.close()
 
     # ----------------------------------------------------------------------------------------------------------- index
 
-    def index(self, folders: Sequence[str | Path], *, batch: int = 32, progress: Progress | None = None) -> IndexReport:
-        """Bring the gallery up to what lies in folders: :func:`~mmgrad_explain.gallery.indexing.index_folders`.
+    def index(
+        self, folders: Sequence[str | Path], *, batch: int = 32, progress: EmbeddingProgress | None = None
+    ) -> IndexReport:
+        """Make the rows agree with the images of folders: :func:`~mmgrad_explain.gallery.indexing.index_images`.
 
-        For a new gallery without a model, the pictures choose a bundled one
-        (:func:`~mmgrad_explain.composers.bundled.choose_by_pictures`); ``about["model_choice"]`` says why.
+        For a new gallery without a model, the images choose a bundled one
+        (:func:`~mmgrad_explain.composers.bundled.choose_by_pictures`); ``about["model_choice"]`` holds the reason.
+
+        Args:
+            folders: Folders of images, with the folders in them.
+            batch: Images that go through the composer together.
+            progress: Called after each batch.
 
         Raises:
-            InputError: They fit no bundled model, or as ``index_folders``.
+            InputError: The images fit no bundled model, or as ``find_images`` and ``index_images``.
         """
+        found = find_images(folders)
         if self._composer is None:
-            choice = choose_by_pictures(sample_pictures(folders, MOST_PICTURES))
+            choice = choose_by_pictures(sample_images(found, MOST_PICTURES))
             self._begin(choice.name, why=choice.why)
-        return index_folders(self._store, self.composer, folders, batch=batch, progress=progress)
+        return index_images(self._store, self.composer, found, batch=batch, progress=progress)
 
     # -------------------------------------------------------------------------------------------------------- retrieve
 
     def retrieve(self, image: Any, text: str, k: int = 10, *, keep_reference: bool = False) -> Retrieval:
-        """Look for the picture that a text makes of a picture.
+        """Search for what a text makes of an image.
 
         Args:
-            image: In any form :func:`~mmgrad_explain.images.reading.open_image` takes.
+            image: The reference image, in any form :func:`~mmgrad_explain.images.reading.open_image` takes.
             text: What should change.
-            k: How many pictures; fewer where the gallery has fewer.
-            keep_reference: Also list the picture that was asked with, where it is in the gallery; it is known by its
-                file's content, so that only paths and bytes are left out.
+            k: How many images to find; a small gallery gives fewer.
+            keep_reference: Whether to list the reference itself if it is in the gallery. It is recognised by its file's
+                content, so that only a path or bytes can be left out.
+
+        Returns:
+            The hits, best first; :meth:`explain` draws their maps.
 
         Raises:
-            InputError: The picture or the text cannot be used, or ``k`` is not from 1 to
+            InputError: The image or the text cannot be used, or ``k`` is not from 1 to
                 :data:`~mmgrad_explain.gallery.store.MOST_HITS`.
         """
         if not 1 <= k <= MOST_HITS:
             raise InputError(f"k must be from 1 to {MOST_HITS}, got {k}")
         if not text.strip():
             raise InputError('text is empty: say what should change, for example "make it red"')
-        check_understood(self.composer, text, f"index the pictures with another model ({CHOICES})")
-        picture, reference = open_image(image), _digest_of(image)
-        vector, notices = embed_query(self.composer, picture, text)
+        check_understood(self.composer, text, f"index the images with another model ({CHOICES})")
+        opened, reference = open_image(image), _digest_of(image)
+        vector, notices = embed_query(self.composer, opened, text)
         hits = self._search(vector.numpy(), k, None if keep_reference else reference)
         notes = list(notices)
         if len(hits) < k:
-            notes.append(Note("few-hits", f"the gallery has no more than {len(hits)} pictures to list"))
+            notes.append(Note("few-hits", f"the gallery has no more than {len(hits)} images to list"))
         states = [hit.state for hit in hits]
         if any(state != "there" for state in states):
             stale = (
@@ -244,10 +211,10 @@ class Gallery:
                 "were indexed: index their folders again"
             )
             notes.append(Note("stale-hits", stale))
-        return Retrieval(picture, text, hits, join_notes(notes, 1), reference)
+        return Retrieval(opened, text, hits, join_notes(notes, 1), reference)
 
     def _search(self, vector: npt.NDArray[np.float32], k: int, without: str | None) -> tuple[Hit, ...]:
-        """The best ``k`` contents; asks for more rows until what was left out cannot be among them."""
+        """Find the best ``k`` contents; reads more rows until no other content can be among them."""
         total = min(len(self._store), MOST_HITS)
         limit = min(2 * k + 1, total)
         while limit:
@@ -265,17 +232,17 @@ class Gallery:
     def explain(
         self, found: Retrieval, *, layer: str | Sequence[str] | None = None, score: str | None = None
     ) -> RetrievalMaps:
-        """Where the query's text is looked for in the query, and where in each hit.
+        """Draw a map on the query and on each hit.
 
-        The query's map is of the model's own default score, and so is a hit's, on the hit: of a composer it shows where
-        the hit has what the text speaks of, and not why it was found. The hits are ranked by ``"similarity"``, whose
-        map shows where in the hit the match comes from; in a model that was not trained for such maps, as the bundled
-        ones, it lights mostly background. Hits whose file is gone or has changed have no map.
+        All maps are of the composer's default score. A hit's map shows where the hit has what the text asks for, not
+        why it was found: the hits are ranked by ``"similarity"``. The map of that score shows where in the hit the
+        match comes from; with a composer that was not trained for such maps, such as the bundled ones, it is bright
+        mostly on the background. Hits with a file that is gone or has changed have no map.
 
         Args:
-            found: What :meth:`retrieve` gave.
-            layer: Dotted name of the layer, or several; the composer's own when None.
-            score: Name of the score of the hits' maps, with the hit as the target; None takes the model's own default.
+            found: The result of :meth:`retrieve`.
+            layer: Dotted name of the layer, or several; the composer's default when None.
+            score: Name of the score of the hits' maps, with the hit as the target; the composer's default when None.
 
         Raises:
             InputError: As :func:`~mmgrad_explain.api.explain`.
@@ -284,21 +251,21 @@ class Gallery:
         there = [hit for hit in found.hits if hit.state == "there"]
         maps: dict[int, tuple[Explanation, int]] = {}
         for start in range(0, len(there), _CHUNK):
-            some = there[start : start + _CHUNK]
-            for hit, one in zip(some, self._of_hits(found, [hit.path for hit in some], layer, score), strict=True):
-                maps[hit.rank] = one
+            chunk = there[start : start + _CHUNK]
+            explained = self._explain_hits(found, [hit.path for hit in chunk], layer, score)
+            maps |= zip((hit.rank for hit in chunk), explained, strict=True)
         return RetrievalMaps(found, query, maps)
 
-    def _of_hits(
+    def _explain_hits(
         self, found: Retrieval, paths: list[str], layer: str | Sequence[str] | None, score: str | None
     ) -> list[tuple[Explanation, int]]:
-        """The explanation of each hit and its place there: one batch, or one of each where their shapes differ."""
+        """Explain each hit and give its index in the explanation: one batch, or one each where their shapes differ."""
         try:
             both = explain([found.image] * len(paths), found.text, list(paths), self.composer, layer=layer, score=score)
         except InputError:
             if len(paths) == 1:
                 raise
-            return [one for path in paths for one in self._of_hits(found, [path], layer, score)]
+            return [part for path in paths for part in self._explain_hits(found, [path], layer, score)]
         return [(both, index) for index in range(len(paths))]
 
     def _check(self, identity: Mapping[str, Any]) -> None:
@@ -306,7 +273,7 @@ class Gallery:
             return
 
         def named(of: Mapping[str, Any]) -> str:
-            return f"{of['name']!r} ({of['fingerprint']}, {of['dim']} numbers a picture)"
+            return f"{of['name']!r} ({of['fingerprint']}, {of['dim']} numbers an image)"
 
         source = self.about["source"]
         raise InputError(
@@ -315,29 +282,29 @@ class Gallery:
         )
 
 
-def _loaded(model: str | Path | nn.Module, device: str | None, processor: Any = None) -> Composer:
+def _load(model: str | Path | nn.Module, device: str | None, processor: Any = None) -> Composer:
     composer = load_composer(model, processor)
     return composer if device is None else composer.to(usable_device(device))
 
 
 def _source(store: GalleryStore) -> str:
-    """What to load the gallery's model from.
+    """Look up what to load the gallery's model from.
 
     Raises:
-        InputError: That was not stored.
+        InputError: It was not stored.
     """
     about = store.about or {}
     source: str | None = about["source"]
     if source is None:
         raise InputError(
-            f"gallery {store.address} was made with a model that was handed in ({about['name']!r}): hand it in "
-            "again, or give the folder it is loaded from"
+            f"gallery {store.address} was made with a model in memory ({about['name']!r}): pass it again, or "
+            "give the folder it is loaded from"
         )
     return source
 
 
-def _lasting(model: str | Path | nn.Module | None) -> str | None:
-    """What loads the model again, from whatever folder one is in."""
+def _lasting_source(model: str | Path | nn.Module | None) -> str | None:
+    """Give the name or the absolute path that loads the model again; None for a model in memory."""
     if not isinstance(model, str | os.PathLike):
         return None
     text = os.fspath(model)
@@ -347,7 +314,7 @@ def _lasting(model: str | Path | nn.Module | None) -> str | None:
 
 
 def _hit(rank: int, files: Sequence[tuple[Entry, float]]) -> Hit:
-    """One content as a hit, shown by a file of it that is there, if there is one."""
+    """Make a hit of the files with one content, shown by a file that still exists, if there is one."""
     states = {entry.path: state_of(entry) for entry, _ in files}
     shown = min(files, key=lambda row: (states[row[0].path] != "there", row[0].path))[0]
     copies = tuple(sorted(path for path in states if path != shown.path))

@@ -1,4 +1,4 @@
-"""The picture files of folders, and what is read of one to index it."""
+"""Image files: finding them in folders, reading them for the index, and checking whether they have changed."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from typing import TYPE_CHECKING
 from mmgrad_explain._system.reading import reading
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery.store import LONGEST_PATH, Entry
+from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
 
 _LARGEST = 2**30  # bytes of a file that is read whole
 
 
 @dataclass
-class Found:
-    """What lies in some folders.
+class FoundImages:
+    """The image files of some folders.
 
     Attributes:
-        roots: The folders, as they really are.
-        files: The picture files by absolute path, sorted; a file that several links lead to once, by its own path where
-            that is among them.
-        problems: What could not be looked at, by path, and why.
-        others: How many files are no pictures by their names.
+        roots: The folders, with links resolved.
+        files: Absolute paths of the image files, sorted. A file that several links lead to is listed once, by its own
+            path if that is among them.
+        problems: Files and folders that cannot be used, by path, with the reason.
+        others: How many files have names that are not those of images.
         hidden: How many files and folders have names that begin with a dot; they are left out.
     """
 
@@ -40,38 +39,38 @@ class Found:
     hidden: int = 0
 
     def covers(self, path: str) -> bool:
-        """Whether a path lies in one of the folders."""
-        return any(path.startswith(inside(root)) for root in self.roots)
+        """Return whether a path is in one of the folders."""
+        return any(path.startswith(path_prefix(root)) for root in self.roots)
 
 
-def find_pictures(folders: Sequence[str | Path]) -> Found:
-    """Look for picture files, in folders within folders too, through links; what is hidden is left out.
+def find_images(folders: Sequence[str | Path]) -> FoundImages:
+    """Find the image files in folders and the folders in them, through links; hidden ones are left out.
 
     Args:
-        folders: Where.
+        folders: Where to look.
 
     Raises:
-        InputError: A folder is not there, or is none, or no folder is named.
+        InputError: A folder does not exist or is a file, or no folder is named.
     """
-    found = Found(roots=[os.path.realpath(place) for place in check_folders(folders)])
+    found = FoundImages(roots=[os.path.realpath(place) for place in check_folders(folders)])
     names: list[str] = []
     for root in dict.fromkeys(found.roots):
         names += _walk(root, found)
-    own: dict[str, str] = {}
+    by_real_path: dict[str, str] = {}
     for name in sorted(set(names), key=lambda name: (os.path.realpath(name) != name, name)):
-        own.setdefault(os.path.realpath(name), name)
-    found.files = sorted(own.values())
+        by_real_path.setdefault(os.path.realpath(name), name)
+    found.files = sorted(by_real_path.values())
     return found
 
 
 def check_folders(folders: Sequence[str | Path]) -> list[Path]:
-    """The folders, if they are there.
+    """Check that folders exist, and give their paths.
 
     Raises:
-        InputError: As :func:`find_pictures`.
+        InputError: As :func:`find_images`.
     """
     if not folders:
-        raise InputError("no folder: name at least one folder of pictures")
+        raise InputError("no folder: name at least one folder of images")
     places = [Path(folder).expanduser() for folder in folders]
     for place in places:
         if not place.is_dir():
@@ -80,25 +79,25 @@ def check_folders(folders: Sequence[str | Path]) -> list[Path]:
     return places
 
 
-def _walk(root: str, found: Found) -> list[str]:
-    """The picture files below a folder; a folder that links lead to twice is entered once."""
+def _walk(root: str, found: FoundImages) -> list[str]:
+    """List the image files below a folder; a folder that links lead to twice is entered once."""
     entered = {os.path.realpath(root)}
     names: list[str] = []
 
-    def cannot(error: OSError) -> None:
+    def note_problem(error: OSError) -> None:
         found.problems[_printable(str(error.filename))] = error.strerror or str(error)
 
-    for folder, folders, files in os.walk(root, onerror=cannot, followlinks=True):
+    for folder, folders, files in os.walk(root, onerror=note_problem, followlinks=True):
         here = Path(folder)
         folders.sort(key=lambda name, here=here: ((here / name).is_symlink(), name))  # type: ignore[misc]
-        shown = [name for name in folders if not name.startswith(".")]
-        found.hidden += len(folders) - len(shown)
-        folders[:] = [name for name in shown if not _seen(os.path.realpath(here / name), entered)]
+        visible = [name for name in folders if not name.startswith(".")]
+        found.hidden += len(folders) - len(visible)
+        folders[:] = [name for name in visible if _enter(os.path.realpath(here / name), entered)]
         for name in files:
             path = here / name
             if name.startswith("."):  # thumbnails of a system, and what macOS writes beside a file (._photo.jpg)
                 found.hidden += 1
-            elif path.suffix.lower() not in SUFFIXES:
+            elif path.suffix.lower() not in IMAGE_SUFFIXES:
                 found.others += 1
             elif (why := _unusable(path)) is not None:
                 found.problems[_printable(str(path))] = why
@@ -107,13 +106,15 @@ def _walk(root: str, found: Found) -> list[str]:
     return names
 
 
-def _seen(place: str, entered: set[str]) -> bool:
-    before = place in entered
-    entered.add(place)
-    return before
+def _enter(folder: str, entered: set[str]) -> bool:
+    """Mark a folder as entered, and return whether it was not before."""
+    is_new = folder not in entered
+    entered.add(folder)
+    return is_new
 
 
 def _unusable(path: Path) -> str | None:
+    """Give the reason why a file cannot be indexed, or None."""
     try:
         length = len(str(path).encode())
     except UnicodeEncodeError:
@@ -125,8 +126,8 @@ def _unusable(path: Path) -> str | None:
     return None if path.is_file() else "it is no ordinary file"
 
 
-def inside(folder: str) -> str:
-    """What the paths of all that lies in a folder begin with."""
+def path_prefix(folder: str) -> str:
+    """Give what the paths of everything in a folder begin with."""
     return folder.rstrip(os.sep) + os.sep
 
 
@@ -135,7 +136,7 @@ def _printable(path: str) -> str:
 
 
 def read_file(path: str) -> tuple[Entry, bytes]:
-    """A file's content and what is remembered of it. What changes while it is read is noticed the next time.
+    """Read a file's content and its row for the index. A change during the reading is noticed the next time.
 
     Raises:
         InputError: It cannot be read.
@@ -149,7 +150,7 @@ def read_file(path: str) -> tuple[Entry, bytes]:
 
 
 def state_of(entry: Entry) -> str:
-    """Whether a file is as it was, by its size and time: ``"there"``, ``"changed"`` or ``"gone"``."""
+    """Compare a file's size and time with its row: ``"there"``, ``"changed"`` or ``"gone"``."""
     try:
         now = Path(entry.path).stat()
     except OSError:

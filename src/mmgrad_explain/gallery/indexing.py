@@ -1,29 +1,28 @@
-"""Folders into a gallery's rows, batch by batch."""
+"""Indexing: the images of folders become rows of a gallery, batch by batch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmgrad_explain.composers.embedding import embed_pictures
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.gallery.image_files import find_pictures, inside, read_file, state_of
+from mmgrad_explain.gallery.image_files import path_prefix, read_file, state_of
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.images.reading_notes import notes_of_picture
-from mmgrad_explain.notes import texts_of
+from mmgrad_explain.notes import Note, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     import numpy.typing as npt
     from PIL import Image
 
     from mmgrad_explain.composers.base import Composer
-    from mmgrad_explain.evaluation.composed_retrieval import Progress
-    from mmgrad_explain.gallery.image_files import Found
+    from mmgrad_explain.evaluation.composed_retrieval import EmbeddingProgress
+    from mmgrad_explain.gallery.image_files import FoundImages
     from mmgrad_explain.gallery.store import Entry, GalleryStore
 
 _SAMPLE = 512  # pixels
@@ -31,18 +30,19 @@ _SAMPLE = 512  # pixels
 
 @dataclass
 class IndexReport:
-    """What indexing did; every file of the folders is counted once.
+    """The result of indexing; every file of the folders is counted once.
 
     Attributes:
-        added: Files that are new.
-        changed: Files whose content is another than before.
-        unchanged: Files that were there already.
-        removed: Rows whose file is gone.
-        unreadable: Files that are no pictures or cannot be read, by path, and why; they are in no gallery.
-        others: Files that are no pictures by their names.
-        hidden: Files and folders whose names begin with a dot; they are left out, a folder with all that lies in it.
-        notes: What should be known of a picture that was embedded now, by path: that it is the first of a stack, say.
-        total: Rows in the gallery now.
+        added: Number of new files.
+        changed: Number of files with a new content.
+        unchanged: Number of files that were in the gallery already.
+        removed: Number of rows that were removed because their file is gone.
+        unreadable: Files that are not images or cannot be read, by path, with the reason; they are not in the gallery.
+        others: Number of files with names that are not those of images.
+        hidden: Number of files and folders with names that begin with a dot; they are left out, with all they hold.
+        notes: What should be known about an image that was embedded now, by its path; for example that it is the first
+            of a stack.
+        total: Number of rows in the gallery now.
     """
 
     added: int = 0
@@ -52,103 +52,106 @@ class IndexReport:
     unreadable: dict[str, str] = field(default_factory=dict)
     others: int = 0
     hidden: int = 0
-    notes: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, tuple[Note, ...]] = field(default_factory=dict)
     total: int = 0
 
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields by name, ready for JSON; the notes on an image as one text."""
+        return {**asdict(self), "notes": {path: "; ".join(texts_of(notes)) for path, notes in self.notes.items()}}
 
-def index_folders(
+
+def index_images(
     store: GalleryStore,
     composer: Composer,
-    folders: Sequence[str | Path],
+    found: FoundImages,
     *,
     batch: int = 32,
-    progress: Progress | None = None,
+    progress: EmbeddingProgress | None = None,
 ) -> IndexReport:
-    """Bring a gallery up to what lies in some folders; rows of other folders stay.
+    """Make a gallery's rows agree with the image files of some folders; rows of other folders stay.
 
-    Each batch is complete when it is written, so that one can stop at any time, and go on by doing the same again.
-    Files that are as they were, by size and time, are not read.
+    Each batch is complete when it is written: indexing can be stopped at any time, and the same call continues it.
+    Files with the same size and time as before are not read.
 
     Args:
         store: The gallery's rows.
-        composer: The gallery's model.
-        folders: With the folders in them, through links.
-        batch: Pictures that go through the model together.
-        progress: Is told how far it has come.
+        composer: The gallery's composer.
+        found: The image files of the folders, from :func:`~mmgrad_explain.gallery.image_files.find_images`.
+        batch: Images that go through the composer together.
+        progress: Called after each batch.
 
     Raises:
-        InputError: A folder is not there, or holds no picture any more though the gallery has some of it (as when a
-            disk is not mounted), or ``batch`` is not positive.
+        InputError: A folder holds no image although the gallery has some of it (as when a disk is not mounted), or
+            ``batch`` is not positive.
     """
     if batch < 1:
         raise InputError(f"batch must be at least 1, got {batch}")
-    found = find_pictures(folders)
     rows = _Rows(store, composer)
-    gone = _gone(found, rows.known)
+    gone = _find_gone(found, rows.known)
     rows.remove(gone)
-    todo = [path for path in found.files if not (path in rows.known and state_of(rows.known[path]) == "there")]
+    pending = [path for path in found.files if not (path in rows.known and state_of(rows.known[path]) == "there")]
     report = IndexReport(
-        unchanged=len(found.files) - len(todo), removed=len(gone), unreadable=dict(found.problems), others=found.others
+        unchanged=len(found.files) - len(pending),
+        removed=len(gone),
+        unreadable=dict(found.problems),
+        others=found.others,
+        hidden=found.hidden,
     )
-    report.hidden = found.hidden
-    for start in range(0, len(todo), batch):
-        rows.take(todo[start : start + batch], report)
+    for start in range(0, len(pending), batch):
+        rows.add(pending[start : start + batch], report)
         if progress is not None:
-            done = min(start + batch, len(todo))
-            progress("pictures", len(found.files) - len(todo) + done, len(found.files))
+            done = min(start + batch, len(pending))
+            progress("images", len(found.files) - len(pending) + done, len(found.files))
     store.flush()
     report.total = len(store)
     return report
 
 
-def sample_pictures(folders: Sequence[str | Path], most: int) -> list[Image.Image]:
-    """Some pictures of folders, evenly spread over their sorted paths, small; the same each time.
+def sample_images(found: FoundImages, most: int) -> list[Image.Image]:
+    """Read some image files, evenly spread over their sorted paths, and shrink them; the same ones each time.
 
     Args:
-        folders: With the folders in them.
-        most: How many; files that cannot be read are passed over.
-
-    Raises:
-        InputError: A folder is not there.
+        found: The image files.
+        most: How many at most; files that cannot be read are skipped.
     """
-    files = find_pictures(folders).files
+    files = found.files
     count = min(most, len(files))
-    found = []
+    images = []
     for index in range(count):
         try:
-            picture = open_image(files[index * len(files) // count])
+            image = open_image(files[index * len(files) // count])
         except InputError:
             continue
-        picture.thumbnail((_SAMPLE, _SAMPLE))
-        found.append(picture)
-    return found
+        image.thumbnail((_SAMPLE, _SAMPLE))
+        images.append(image)
+    return images
 
 
-def _gone(found: Found, known: Iterable[str]) -> list[str]:
-    """The rows of some folders whose files are no more.
+def _find_gone(found: FoundImages, known: Iterable[str]) -> list[str]:
+    """Find the rows of some folders that have lost their file.
 
     Raises:
-        InputError: A folder is empty though there are rows of it.
+        InputError: A folder is empty although there are rows of it.
     """
     known = list(known)
     for root in found.roots:
-        rows = sum(path.startswith(inside(root)) for path in known)
-        if rows and not any(path.startswith(inside(root)) for path in found.files):
+        rows = sum(path.startswith(path_prefix(root)) for path in known)
+        if rows and not any(path.startswith(path_prefix(root)) for path in found.files):
             raise InputError(
-                f"folder {root} holds no picture any more, but the gallery has {rows} of it: is a disk missing? If "
-                "they are to be taken out, index the folder above it"
+                f"folder {root} holds no image any more, but the gallery has {rows} of it: is a disk missing? To "
+                "remove them from the gallery, index the folder above it"
             )
     files = set(found.files)
-    unseen = tuple(inside(path) for path in found.problems)  # what lies in such a folder may be there still
+    unseen = tuple(path_prefix(path) for path in found.problems)  # files in such a folder may still exist
     return [path for path in known if found.covers(path) and path not in files and not path.startswith(unseen)]
 
 
 class _Rows:
-    """What a gallery holds, while it is written to.
+    """The rows of a gallery while it is indexed.
 
     Attributes:
         known: Its rows by path.
-        holders: By content, the path of a row that has it.
+        holders: For each content, the path of a row that has it.
     """
 
     def __init__(self, store: GalleryStore, composer: Composer) -> None:
@@ -158,7 +161,7 @@ class _Rows:
         self.holders = {entry.digest: path for path, entry in self.known.items()}
 
     def remove(self, paths: Sequence[str]) -> None:
-        """Take rows out."""
+        """Remove rows."""
         self.store.remove(paths)
         self._forget(paths)
 
@@ -168,8 +171,8 @@ class _Rows:
             if self.holders.get(entry.digest) == path:
                 del self.holders[entry.digest]
 
-    def take(self, paths: Sequence[str], report: IndexReport) -> None:
-        """Embed some files and write their rows; what cannot be read has none."""
+    def add(self, paths: Sequence[str], report: IndexReport) -> None:
+        """Embed some files and write their rows; files that cannot be read get none."""
         read = _read(paths, report)
         vectors = self._vectors(read, report)
         kept = [entry for entry, _ in read if entry.digest in vectors]
@@ -189,7 +192,7 @@ class _Rows:
                 report.unchanged += 1
 
     def _vectors(self, read: Sequence[tuple[Entry, bytes]], report: IndexReport) -> dict[str, npt.NDArray[np.float32]]:
-        """Unit embeddings ``(D,)`` by content: those of rows that have it, else the model's."""
+        """Give unit embeddings ``(D,)`` by content: from a row that has it, else from the composer."""
         images: dict[str, Image.Image] = {}
         held: dict[str, str] = {}
         for entry, content in read:
@@ -197,12 +200,12 @@ class _Rows:
                 held[entry.digest] = self.holders[entry.digest]
             elif entry.digest not in images:
                 try:
-                    images[entry.digest] = picture = open_image(content)
-                    if said := texts_of(notes_of_picture(picture)):
-                        report.notes[entry.path] = "; ".join(said)
+                    images[entry.digest] = image = open_image(content)
+                    if notes := notes_of_picture(image):
+                        report.notes[entry.path] = tuple(notes)
                 except InputError as error:
                     report.unreadable[entry.path] = str(error)
-        made, failed = _embedded(self.composer, images)
+        made, failed = _embed(self.composer, images)
         rows = self.store.vectors(list(held.values()))
         report.unreadable |= {entry.path: failed[entry.digest] for entry, _ in read if entry.digest in failed}
         return made | {digest: rows[path] for digest, path in held.items()}
@@ -218,10 +221,10 @@ def _read(paths: Sequence[str], report: IndexReport) -> list[tuple[Entry, bytes]
     return found
 
 
-def _embedded(
+def _embed(
     composer: Composer, images: Mapping[str, Image.Image]
 ) -> tuple[dict[str, npt.NDArray[np.float32]], dict[str, str]]:
-    """Unit embeddings ``(D,)`` of pictures by their names, and why some have none."""
+    """Give unit embeddings ``(D,)`` of images by their names, and the reasons why some have none."""
     if not images:
         return {}, {}
     try:
@@ -232,7 +235,7 @@ def _embedded(
     made: dict[str, npt.NDArray[np.float32]] = {}
     failed: dict[str, str] = {}
     for name, image in images.items():
-        one, why = _embedded(composer, {name: image})
-        made |= one
-        failed |= why
+        vectors, reasons = _embed(composer, {name: image})
+        made |= vectors
+        failed |= reasons
     return made, failed

@@ -1,4 +1,4 @@
-"""A search that goes on: what was asked and found, turn by turn, in a JSON file."""
+"""A search in several turns, kept in a JSON file: a hit becomes the next reference."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _FORMAT = "mmgrad_explain.session/1"
 
 @dataclass(frozen=True)
 class FoundPicture:
-    """A hit as a session remembers it.
+    """A hit as a session keeps it.
 
     Attributes:
         rank: From 1 on.
-        path: Of its file.
-        score: Its cosine.
+        path: Path of its file.
+        score: Cosine of the query's embedding and the image's, in [-1, 1].
         digest: SHA-256 of its content.
     """
 
@@ -34,13 +34,13 @@ class FoundPicture:
 
 @dataclass(frozen=True)
 class Turn:
-    """One question.
+    """One query of a session, with its hits.
 
     Attributes:
-        reference: The picture that was asked with, as a path.
+        reference: Path of the reference image.
         text: What should change.
-        hits: What was found.
-        from_hit: The rank, in the turn before, of the hit that the reference is; None of a picture of one's own.
+        hits: Its hits, best first.
+        from_hit: Rank of the reference among the hits of the turn before; None if it was not one of them.
     """
 
     reference: str
@@ -54,10 +54,10 @@ class Session:
     """The turns of a search in one gallery.
 
     Attributes:
-        gallery: Its address, without user, password or token, which no file keeps.
-        collection: Its name there.
-        fingerprint: Of its model.
-        turns: What was asked and found, in order.
+        gallery: Address of the gallery, without user, password or token: no file keeps these.
+        collection: Name of the gallery at that address.
+        fingerprint: Fingerprint of its model.
+        turns: The queries with their hits, in order.
     """
 
     gallery: str
@@ -70,31 +70,36 @@ class Session:
 
     @classmethod
     def load(cls, path: str | Path) -> Session:
-        """Read what :meth:`save` wrote.
+        """Read a session that :meth:`save` wrote.
 
         Raises:
-            InputError: There is no such file, or it is no session.
+            InputError: There is no such file, or it is not a session.
         """
         path = Path(path)
         try:
             data: Any = parse_json(read_text(path), f"session {path} cannot be read")
         except FileNotFoundError:
             raise InputError(
-                f"there is no session {path}: begin one with a picture, retrieve IMAGE TEXT --session {path}"
+                f"there is no session {path}: begin one with an image, retrieve IMAGE TEXT --session {path}"
             ) from None
         with reading(f"{path} is no session of this package: name another file"):
             turns = [
-                Turn(one["reference"], one["text"], tuple(FoundPicture(**hit) for hit in one["hits"]), one["from_hit"])
-                for one in data["turns"]
+                Turn(
+                    turn["reference"],
+                    turn["text"],
+                    tuple(FoundPicture(**hit) for hit in turn["hits"]),
+                    turn["from_hit"],
+                )
+                for turn in data["turns"]
             ]
             session = cls(data["gallery"], data["collection"], data["fingerprint"], turns)
-            _check(session)
+            _check_types(session)
         if data.get("format") != _FORMAT:
             raise InputError(f"session {path} is of another version of this package: name another file")
         return session
 
     def save(self, path: str | Path) -> None:
-        """Write everything, all or nothing, in the place of what was there.
+        """Write the session, whole or not at all; a file with that name is replaced.
 
         Raises:
             InputError: It cannot be written.
@@ -104,7 +109,7 @@ class Session:
             stream.write(text.encode() + b"\n")
 
     def hit(self, rank: int) -> FoundPicture:
-        """A hit of the last turn, to be the next reference.
+        """Look up a hit of the last turn, to use it as the next reference.
 
         Raises:
             InputError: There is no such hit.
@@ -116,20 +121,20 @@ class Session:
         raise InputError(f"there is no hit {rank}: the last turn found {len(hits)}")
 
     def place(self) -> str:
-        """Where the gallery is, to open it again.
+        """Give the gallery's address, to open it again.
 
         Raises:
             InputError: Its address has a password or a token.
         """
         if HIDDEN in self.gallery:
-            raise InputError(f"a session keeps no password: say where the gallery is, --gallery {self.gallery}")
+            raise InputError(f"a session keeps no password: give the address, --gallery {self.gallery}")
         return self.gallery
 
     def check(self, gallery: str, collection: str, fingerprint: str) -> None:
-        """Find out whether a gallery is the one that the session is of.
+        """Check that a gallery is the session's.
 
         Raises:
-            InputError: It is another, or its model is.
+            InputError: It is another gallery, or has another model.
         """
         if (self.gallery, self.collection, self.fingerprint) != (gallery, collection, fingerprint):
             raise InputError(
@@ -138,26 +143,26 @@ class Session:
             )
 
     def check_unchanged(self, rank: int, digest: str | None) -> None:
-        """Find out whether a hit's file still holds what was found.
+        """Check that a hit's file still has the content that was found.
 
         Args:
-            rank: The hit, of the last turn.
-            digest: SHA-256 of what is there now.
+            rank: Rank of the hit in the last turn.
+            digest: SHA-256 of the file's content now.
 
         Raises:
-            InputError: It does not.
+            InputError: It has another content.
         """
         hit = self.hit(rank)
         if hit.digest != digest:
             raise InputError(f"hit {rank}, {hit.path}, has changed since it was found: index again, and retrieve again")
 
 
-def _check(session: Session) -> None:
-    """Raise TypeError where a value is of another kind than its field says."""
+def _check_types(session: Session) -> None:
+    """Raise TypeError where a value does not have its field's type."""
     kinds = {"str": str, "int": int, "float": int | float, "int | None": int | None}
     parts: tuple[Any, ...] = (session, *session.turns, *(hit for turn in session.turns for hit in turn.hits))
     for part in parts:
-        for one in fields(part):
-            kind = kinds.get(str(one.type))
-            if kind is not None and not isinstance(getattr(part, one.name), kind):
-                raise TypeError(f"{one.name} is {shown(getattr(part, one.name))}")
+        for item in fields(part):
+            kind = kinds.get(str(item.type))
+            if kind is not None and not isinstance(getattr(part, item.name), kind):
+                raise TypeError(f"{item.name} is {shown(getattr(part, item.name))}")

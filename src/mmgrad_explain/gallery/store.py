@@ -1,9 +1,9 @@
-"""Where the rows of a gallery are kept: Milvus, a local file (Milvus Lite) or a server by its address.
+"""The rows of a gallery in Milvus: a local file (Milvus Lite), or a server by its address.
 
-One row a picture file: its path, what tells whether it changed, and its unit embedding. The key is a hash of the path,
-so that no row can be there twice; the path itself is none, because Milvus makes filters of keys, and a quotation mark
-in a file's name would break them. What made the embeddings is a property of the collection, written with it in one
-step. Scores are inner products of unit vectors, cosines.
+A row is one image file: its path, what shows whether it changed, and its unit embedding. The key is a hash of the path,
+so that no file has two rows. The path itself cannot be the key, because Milvus makes filters of keys, and a quotation
+mark in a file's name would break them. The model's identity is a property of the collection, written together with it.
+Scores are inner products of unit vectors, that is cosines.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 COLLECTION = "mmgrad_gallery"
+"""Name of the collection that a gallery makes in Milvus."""
 INDEXES = ("flat", "hnsw")
-"""``flat`` compares with every vector, which is exact; ``hnsw`` searches a graph, approximately."""
+"""How to search a gallery: ``flat`` compares with every vector, exactly; ``hnsw`` searches a graph, approximately."""
 LONGEST_PATH = 4096  # bytes
 MOST_HITS = 16_384
-"""What Milvus gives at once."""
-_ABOUT = "mmgrad_explain.gallery.gallery"
+"""The most hits that Milvus gives for one query."""
+_ABOUT = "mmgrad_explain.gallery"  # the property of a collection; galleries on disk have it, so it never changes
 _ROW = ["path", "size", "mtime_ns", "digest"]
 _CHUNK = 1000  # rows in one call
 _HNSW = {"M": 16, "efConstruction": 200}
@@ -44,12 +45,12 @@ _TIMEOUT = 10.0  # seconds, to connect
 
 @dataclass(frozen=True)
 class Entry:
-    """A picture file as it was when it was indexed.
+    """An image file as it was when it was indexed.
 
     Attributes:
-        path: Absolute.
-        size: In bytes.
-        mtime_ns: When it was last modified, in nanoseconds.
+        path: Its absolute path.
+        size: Its size in bytes.
+        mtime_ns: The time of its last change, in nanoseconds.
         digest: SHA-256 of its content, hexadecimal.
     """
 
@@ -64,15 +65,15 @@ class GalleryStore:
 
     Args:
         address: A path that ends in ``.db``, or ``http://host:port``.
-        collection: Its name there.
-        create: Whether there may be none yet; :meth:`make` makes it.
+        collection: Name of the gallery at that address.
+        create: Whether the gallery may be missing; :meth:`make` makes it.
 
     Attributes:
-        address: As it may be said: without user, password or token.
-        about: What is stored with it; None where there is none yet.
+        address: The address without user, password or token, for messages.
+        about: What is stored with the gallery; None as long as it is not made.
 
     Raises:
-        InputError: Milvus cannot be imported or reached, the file is in use or no gallery, there is none yet and
+        InputError: Milvus cannot be imported or reached, the file is in use or not a gallery, there is no gallery and
             ``create`` is off, or a name cannot be used.
     """
 
@@ -84,22 +85,22 @@ class GalleryStore:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,254}", collection):
             raise InputError(f"collection {collection!r}: use letters, digits and _, not beginning with a digit")
         if not create and not is_remote(address) and not Path(address).exists():
-            raise InputError(self._absent())
+            raise InputError(self._missing_message())
         self._client: Any = None
-        with self._told():
+        with self._errors_as_input():
             self._client = _connect(self._place)
         try:
-            with self._told():
-                self._look(create)
+            with self._errors_as_input():
+                self._open(create)
         except BaseException:
             self.close()
             raise
 
-    def _look(self, create: bool) -> None:  # noqa: FBT001
+    def _open(self, create: bool) -> None:  # noqa: FBT001
         if self.collection in self._client.list_collections():
             self._load()
         elif not create:
-            raise InputError(self._absent())
+            raise InputError(self._missing_message())
 
     def _load(self) -> None:
         stored = self._client.describe_collection(self.collection).get("properties", {}).get(_ABOUT)
@@ -129,7 +130,7 @@ class GalleryStore:
         schema.add_field("mtime_ns", DataType.INT64)
         schema.add_field("digest", DataType.VARCHAR, max_length=64)
         schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=about["dim"])
-        with self._told():
+        with self._errors_as_input():
             self._client.create_collection(
                 self.collection, schema=schema, index_params=self._index(about), consistency_level="Strong",
                 properties={_ABOUT: json.dumps(about)},
@@ -149,14 +150,14 @@ class GalleryStore:
         self.close()
 
     def __len__(self) -> int:
-        with self._told():
+        with self._errors_as_input():
             found = self._client.query(self.collection, filter="", output_fields=["count(*)"])
         return int(found[0]["count(*)"])
 
     def rows(self) -> dict[str, Entry]:
-        """Every row by its path."""
+        """Read every row, by its path."""
         found: dict[str, Entry] = {}
-        with self._told():
+        with self._errors_as_input():
             pages = self._client.query_iterator(self.collection, batch_size=8192, output_fields=_ROW)
             while page := pages.next():
                 found |= {row["path"]: _entry(row) for row in page}
@@ -164,106 +165,107 @@ class GalleryStore:
         return found
 
     def put(self, entries: Sequence[Entry], vectors: npt.NDArray[np.float32]) -> None:
-        """Write rows, in the place of those with the same paths.
+        """Write rows; they replace those with the same paths.
 
         Args:
-            entries: What they are.
-            vectors: ``(N, D)``, of unit length.
+            entries: The image files.
+            vectors: Their embeddings ``(N, D)``, of unit length.
         """
         rows = [
             {"id": _key(entry.path), **vars(entry), "embedding": vector}
             for entry, vector in zip(entries, vectors, strict=True)
         ]
-        with self._told():
+        with self._errors_as_input():
             for start in range(0, len(rows), _CHUNK):
                 self._client.upsert(self.collection, rows[start : start + _CHUNK])
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Take rows out."""
+        """Remove rows."""
         every = [_key(path) for path in paths]
-        with self._told():
+        with self._errors_as_input():
             for start in range(0, len(every), _CHUNK):
                 self._client.delete(self.collection, ids=every[start : start + _CHUNK])
 
     def vectors(self, paths: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
-        """The embeddings of rows, by their paths."""
+        """Read the embeddings ``(D,)`` of rows, by their paths."""
         import numpy as np
 
         if not paths:
             return {}
-        with self._told():
+        with self._errors_as_input():
             rows = self._client.get(
                 self.collection, ids=[_key(path) for path in paths], output_fields=["path", "embedding"]
             )
         return {row["path"]: np.asarray(row["embedding"], np.float32) for row in rows}
 
     def search(self, vector: npt.NDArray[np.float32], limit: int) -> list[tuple[Entry, float]]:
-        """The rows nearest to a unit vector ``(D,)``, best first, with their cosines.
+        """Find the rows nearest to a unit vector, best first, with their cosines in [-1, 1].
 
         Args:
-            vector: What is looked for.
+            vector: The query's embedding ``(D,)``.
             limit: How many at most, from 1 to :data:`MOST_HITS`.
         """
         params = {"ef": max(128, 2 * limit)} if self.about and self.about["index"] == "hnsw" else {}
-        with self._told():
+        with self._errors_as_input():
             found = self._client.search(
                 self.collection, [vector], limit=limit, output_fields=_ROW, search_params={"params": params}
             )
         return [(_entry(row["entity"]), float(row["distance"])) for row in found[0]]
 
     def flush(self) -> None:
-        """Have everything written to where it stays."""
-        with self._told():
+        """Write everything to the disk."""
+        with self._errors_as_input():
             self._client.flush(self.collection)
 
     def drop(self) -> None:
-        """Take the gallery away, with all its rows. The pictures stay."""
-        with self._told():
+        """Delete the gallery with all its rows. The image files stay."""
+        with self._errors_as_input():
             self._client.drop_collection(self.collection)
         self.about = None
 
     def close(self) -> None:
-        """Let go of it; another process may open the file."""
+        """Close the gallery, so that another process can open the file."""
         client, self._client = self._client, None
         if client is not None:
             client.close()
             _release(self._place)
 
-    def _absent(self) -> str:
+    def _missing_message(self) -> str:
         named = "" if self.collection == COLLECTION else f" --collection {self.collection}"
         place = f"{self.address}{named}"
         return f"there is no gallery at {place}: make it first, mmgrad-explain index FOLDER --gallery {place}"
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """What Milvus raises as one line; it says nothing by itself."""
+    def _errors_as_input(self) -> Iterator[None]:
+        """Raise Milvus's errors as InputError in one line; Milvus itself prints nothing."""
         try:
             import pymilvus  # noqa: F401
         except ImportError as error:
             message = f"a gallery is kept by Milvus, which cannot be imported ({error})"
             raise InputError(f'{message}: pip install "mmgrad-explain[gallery]"') from error
-        with _quiet() as heard:
+        with _quiet() as logged:
             try:
                 yield
             except MMGradError:
                 raise
             except Exception as error:  # noqa: BLE001  (not of Milvus alone, where an address is odd)
-                cause = heard.error or error
-                secret = self.address != self._place  # which the error would tell in a traceback
+                cause = logged.error or error
+                secret = self.address != self._place  # a traceback of the cause would show it
                 raise InputError(_reason(self._place, cause)) from (None if secret else cause)
 
 
 def check_address(address: str) -> str:
-    """The address, if it can be one.
+    """Check an address; a local path becomes absolute.
 
     Raises:
-        InputError: It is neither a ``.db`` path in a folder that is there, nor the address of a server.
+        InputError: It is neither a ``.db`` path in an existing folder, nor the address of a server.
     """
     if is_remote(address):
         return address
     if not address.endswith(".db"):
-        said = redact_address(address)
-        raise InputError(f"gallery {said!r} must be a path that ends in .db, or an address such as http://host:19530")
+        raise InputError(
+            f"gallery {redact_address(address)!r} must be a path that ends in .db, or an address such as http://host:19530"
+        )
     path = Path(address)
     if path.exists() and not path.is_dir():
         raise InputError(f"{address} is no gallery: Milvus Lite keeps one in a folder of that name; choose another")
@@ -273,12 +275,12 @@ def check_address(address: str) -> str:
 
 
 def is_remote(address: str) -> bool:
-    """Whether it is the address of a server."""
+    """Return whether it is the address of a server."""
     return address.startswith(("http://", "https://", "tcp://", "unix:"))
 
 
-class _Heard(logging.Handler):
-    """Keeps the last error that was logged, and shows nothing."""
+class _LastError(logging.Handler):
+    """Keeps the last error that was logged, and prints nothing."""
 
     error: BaseException | None = None
 
@@ -288,25 +290,25 @@ class _Heard(logging.Handler):
 
 
 @contextmanager
-def _quiet() -> Iterator[_Heard]:
-    """Milvus logs to the terminal what it raises as well, with a traceback; Lite logs instead of raising."""
-    heard = _Heard()
+def _quiet() -> Iterator[_LastError]:
+    """Silence Milvus, which also logs what it raises, with a traceback; Milvus Lite logs instead of raising."""
+    logged = _LastError()
     lite, client = logging.getLogger("milvus_lite"), logging.getLogger("pymilvus")
     before = lite.propagate, client.level
-    lite.addHandler(heard)
+    lite.addHandler(logged)
     lite.propagate = False
     client.setLevel(logging.CRITICAL)
     try:
-        yield heard
+        yield logged
     finally:
-        lite.removeHandler(heard)
+        lite.removeHandler(logged)
         lite.propagate = before[0]
         client.setLevel(before[1])
 
 
 _LOCK = threading.Lock()
 _OPEN: Counter[str] = Counter()
-"""How often this process has each local file open; they share one Milvus Lite."""
+"""How often this process has each local file open; all share one Milvus Lite."""
 
 
 def _connect(address: str) -> Any:
@@ -343,8 +345,10 @@ def _reason(address: str, error: BaseException) -> str:
             f"{address} is in use by another process, and a local file serves one at a time: wait until it is done, or "
             "share a gallery through a Milvus server (--gallery http://host:19530)"
         )
-    said = redact(reason_of(error), address)
+    reason = redact(reason_of(error), address)
     if is_remote(address):
         place = redact_address(address)
-        return f"Milvus at {place} does not answer as it should: {said}; is the address right, and the server running?"
-    return f"the gallery {address} cannot be used: {said}"
+        return (
+            f"Milvus at {place} does not answer as it should: {reason}; is the address right, and the server running?"
+        )
+    return f"the gallery {address} cannot be used: {reason}"

@@ -1,18 +1,15 @@
-"""Figures as pure functions on tensors: retrieval, localization, faithfulness, floors. One value a sample."""
+"""Figures as pure functions on tensors: retrieval, localization, faithfulness and floors, one value a sample."""
 
 from typing import TYPE_CHECKING
 
 from mmgrad_explain._doors import door
 
 if TYPE_CHECKING:
-    from mmgrad_explain.metrics.composed_retrieval import average_precision as average_precision
-    from mmgrad_explain.metrics.composed_retrieval import best_ranks as best_ranks
-    from mmgrad_explain.metrics.composed_retrieval import recall_at as recall_at
-    from mmgrad_explain.metrics.composed_retrieval import soft_recall as soft_recall
-    from mmgrad_explain.metrics.composed_retrieval import target_ranks as target_ranks
     from mmgrad_explain.metrics.faithfulness import FILLS as FILLS
+    from mmgrad_explain.metrics.faithfulness import ImageScore as ImageScore
     from mmgrad_explain.metrics.faithfulness import Perturbation as Perturbation
     from mmgrad_explain.metrics.faithfulness import deletion_insertion as deletion_insertion
+    from mmgrad_explain.metrics.faithfulness import fill_images as fill_images
     from mmgrad_explain.metrics.faithfulness import parameter_randomization as parameter_randomization
     from mmgrad_explain.metrics.faithfulness import rank_correlation as rank_correlation
     from mmgrad_explain.metrics.floors import best_fixed_point as best_fixed_point
@@ -22,18 +19,34 @@ if TYPE_CHECKING:
     from mmgrad_explain.metrics.floors import random_map as random_map
     from mmgrad_explain.metrics.localization import contrast_accuracy as contrast_accuracy
     from mmgrad_explain.metrics.localization import energy_inside as energy_inside
+    from mmgrad_explain.metrics.localization import flat_map as flat_map
     from mmgrad_explain.metrics.localization import intersection_over_union as intersection_over_union
     from mmgrad_explain.metrics.localization import pointing_game as pointing_game
     from mmgrad_explain.metrics.localization import roc_auc as roc_auc
+    from mmgrad_explain.metrics.map_figures import MAP_FIGURES as MAP_FIGURES
+    from mmgrad_explain.metrics.map_figures import MapFigure as MapFigure
+    from mmgrad_explain.metrics.map_figures import figure_names as figure_names
+    from mmgrad_explain.metrics.map_figures import measure_maps as measure_maps
+    from mmgrad_explain.metrics.protocols import GALLERIES as GALLERIES
     from mmgrad_explain.metrics.protocols import PROTOCOLS as PROTOCOLS
     from mmgrad_explain.metrics.protocols import Protocol as Protocol
-    from mmgrad_explain.metrics.protocols import Questions as Questions
-    from mmgrad_explain.metrics.protocols import judge as judge
-    from mmgrad_explain.metrics.protocols import summarize as summarize
+    from mmgrad_explain.metrics.protocols import choose_protocol as choose_protocol
+    from mmgrad_explain.metrics.rankings import RANKING_FIGURES as RANKING_FIGURES
+    from mmgrad_explain.metrics.rankings import RankingQueries as RankingQueries
+    from mmgrad_explain.metrics.rankings import score_rankings as score_rankings
+    from mmgrad_explain.metrics.rankings import summarize as summarize
     from mmgrad_explain.metrics.report import environment as environment
+    from mmgrad_explain.metrics.report import environment_line as environment_line
+    from mmgrad_explain.metrics.report import format_number as format_number
     from mmgrad_explain.metrics.report import interval as interval
     from mmgrad_explain.metrics.report import markdown_table as markdown_table
     from mmgrad_explain.metrics.report import mean_and_spread as mean_and_spread
     from mmgrad_explain.metrics.report import mean_of as mean_of
+    from mmgrad_explain.metrics.retrieval import average_precision as average_precision
+    from mmgrad_explain.metrics.retrieval import best_first as best_first
+    from mmgrad_explain.metrics.retrieval import best_ranks as best_ranks
+    from mmgrad_explain.metrics.retrieval import recall_at as recall_at
+    from mmgrad_explain.metrics.retrieval import soft_recall as soft_recall
+    from mmgrad_explain.metrics.retrieval import target_ranks as target_ranks
 
 __getattr__, __dir__ = door(__name__)

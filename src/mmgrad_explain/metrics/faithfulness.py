@@ -1,7 +1,7 @@
-"""Do maps say what a model depends on? Deletion and insertion, and randomized weights; for any model.
+"""Tests whether maps show what a model depends on: deletion and insertion, and randomized weights; for any model.
 
-Where a map lies on an annotated object says nothing about that: the tests here need no annotation, and a map that was
-taught to lie on objects can fail them.
+They need no annotation. That a map lies on an annotated object does not answer this question: a map that was trained
+to lie on objects can fail these tests.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgrad_explain.errors import InputError, did_you_mean
-from mmgrad_explain.metrics.float64 import exact
+from mmgrad_explain.metrics.float64 import to_float64
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-PictureScore: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
-"""``score(pictures (N, C, H, W), index (N,))``: one number a picture, or ``(N, K)`` for K scores at once.
+ImageScore: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
+"""``score(images (N, C, H, W), index (N,))``: one number an image, or ``(N, K)`` for K scores at once.
 
-``index`` says which sample of the batch a picture was made from, so that each meets its own text."""
+``index`` holds the sample of the batch that each image was made from, so that each is paired with its own text."""
 
 FILLS = ("blur", "mean", "zero")
 """What deleted places can become, by name; :func:`deletion_insertion` explains them."""
@@ -37,10 +37,10 @@ class Perturbation:
     """Deletion and insertion of ``B`` samples; with K scores every tensor has a last axis K.
 
     Attributes:
-        deletion: Area under the score as the brightest places go first, ``(B,)``; low is good.
-        insertion: Area under the score as the brightest places come first, ``(B,)``; high is good.
-        random_deletion: The same for the map's own cells in random order, ``(B,)``.
-        random_insertion: Likewise.
+        deletion: Area under the score while places are deleted, the brightest first, ``(B,)``; low is good.
+        insertion: Area under the score while places are put back, the brightest first, ``(B,)``; high is good.
+        random_deletion: ``deletion`` of the map with its cells in random order, ``(B,)``.
+        random_insertion: ``insertion`` of the map with its cells in random order, ``(B,)``.
     """
 
     deletion: Tensor
@@ -50,18 +50,18 @@ class Perturbation:
 
     @property
     def deletion_gain(self) -> Tensor:
-        """How much faster than by chance the score falls; above 0 the map knows something."""
+        """How much faster the score falls than in random order, ``(B,)``; above 0 the map is informative."""
         return self.random_deletion - self.deletion
 
     @property
     def insertion_gain(self) -> Tensor:
-        """How much faster than by chance the score comes back; above 0 the map knows something."""
+        """How much faster the score recovers than in random order, ``(B,)``; above 0 the map is informative."""
         return self.insertion - self.random_insertion
 
 
 def deletion_insertion(
-    score: PictureScore,
-    pictures: Tensor,
+    score: ImageScore,
+    images: Tensor,
     maps: Tensor,
     *,
     fill: str | Tensor = "blur",
@@ -70,43 +70,43 @@ def deletion_insertion(
     batch: int = 64,
     seed: int = 0,
 ) -> Perturbation:
-    """Areas under the deletion and the insertion curve, and of the same maps with their cells shuffled.
+    """Compute the areas under the deletion and insertion curves, and those of the maps with their cells shuffled.
 
-    Deletion replaces the brightest places of the picture first, insertion starts from the replaced picture and puts the
-    brightest places back first. The random order shuffles each map's own cells before the map is brought to the
-    picture's size: patches of the same size and values, in places that mean nothing.
+    Deletion replaces places of the image, the brightest first. Insertion starts from the replaced image and puts places
+    back, the brightest first. The random order shuffles each map's cells before the map is resized to the image: the
+    patches have the same size and values, in arbitrary places.
 
     Args:
-        score: What the maps are to be faithful to; areas are in its units.
-        pictures: ``(B, C, H, W)``, as the model takes them.
-        maps: ``(B, h, w)`` on any grid; brought to ``(H, W)`` bilinearly. Equal values go in random order.
-        fill: What deleted places become: ``"blur"`` (the picture through a Gaussian of a tenth of its side), ``"mean"``
-            (the picture's mean colour), ``"zero"``, or pictures ``(B, C, H, W)``.
-        steps: Steps from none to all of the picture; the curve has one more point.
+        score: The score that the maps explain; areas are in its units.
+        images: ``(B, C, H, W)``, as the model takes them.
+        maps: ``(B, h, w)`` on any grid; resized bilinearly to ``(H, W)``. Equal values go in random order.
+        fill: What replaces deleted places: ``"blur"`` (the image through a Gaussian of a tenth of its side), ``"mean"``
+            (the image's mean colour), ``"zero"``, or images ``(B, C, H, W)``.
+        steps: Steps from none to all of the image; the curve has one more point.
         draws: Random orders to average over.
-        batch: Pictures that are scored together.
-        seed: Of the random orders; the global generators are left alone.
+        batch: Images that are scored together.
+        seed: Seed of the random orders; the global generators are left alone.
 
     Returns:
-        Areas by the trapezoidal rule over the share of the picture.
+        Areas by the trapezoidal rule over the share of the image.
 
     Raises:
-        InputError: If the shapes do not fit, ``fill`` is unknown, or ``steps`` or ``draws`` is below 1.
+        InputError: The shapes do not fit, ``fill`` is unknown, or ``steps`` or ``draws`` is below 1.
 
     Source: Petsiuk et al., RISE, arXiv 1806.07421, section 4.2.
     """
-    if pictures.dim() != 4 or maps.dim() != 3 or len(pictures) != len(maps):
-        shapes = f"{tuple(pictures.shape)} and {tuple(maps.shape)}"
-        raise InputError(f"pictures and maps must be (B, C, H, W) and (B, h, w) of one batch, got {shapes}")
+    if images.dim() != 4 or maps.dim() != 3 or len(images) != len(maps):
+        shapes = f"{tuple(images.shape)} and {tuple(maps.shape)}"
+        raise InputError(f"images and maps must be (B, C, H, W) and (B, h, w) of one batch, got {shapes}")
     if steps < 1 or draws < 1:
         raise InputError(f"steps and draws must be at least 1, got {steps} and {draws}")
-    filled = fill_pictures(pictures, fill)
+    filled = fill_images(images, fill)
     generator = torch.Generator().manual_seed(seed)
 
     def areas(grids: Tensor) -> tuple[Tensor, Tensor]:
-        rank = _ranks(grids, (pictures.shape[2], pictures.shape[3]), generator)
-        gone = _curve(score, pictures, filled, rank, steps, batch)
-        back = _curve(score, filled, pictures, rank, steps, batch)
+        rank = _ranks(grids, (images.shape[2], images.shape[3]), generator)
+        gone = _curve(score, images, filled, rank, steps, batch)
+        back = _curve(score, filled, images, rank, steps, batch)
         return _area(gone), _area(back)
 
     with torch.no_grad():
@@ -116,45 +116,45 @@ def deletion_insertion(
     return Perturbation(deletion, insertion, random[0], random[1])
 
 
-def fill_pictures(pictures: Tensor, fill: str | Tensor) -> Tensor:
-    """What deleted places become, ``(B, C, H, W)``; see :func:`deletion_insertion`.
+def fill_images(images: Tensor, fill: str | Tensor) -> Tensor:
+    """Make what replaces deleted places, ``(B, C, H, W)``; see :func:`deletion_insertion`.
 
     Raises:
-        InputError: If ``fill`` is no known name, or has another shape than the pictures.
+        InputError: ``fill`` is not a known name, or does not have the shape of the images.
     """
     if isinstance(fill, Tensor):
-        if fill.shape != pictures.shape:
-            raise InputError(f"fill must have the pictures' shape {tuple(pictures.shape)}, not {tuple(fill.shape)}")
+        if fill.shape != images.shape:
+            raise InputError(f"fill must have the images' shape {tuple(images.shape)}, not {tuple(fill.shape)}")
         return fill
     if fill == "zero":
-        return torch.zeros_like(pictures)
+        return torch.zeros_like(images)
     if fill == "mean":
-        return pictures.mean((2, 3), keepdim=True).expand_as(pictures)
+        return images.mean((2, 3), keepdim=True).expand_as(images)
     if fill == "blur":
-        return _blur(pictures)
-    raise InputError(f"fill: there is no {fill!r}; {did_you_mean(fill, FILLS)}Known: {', '.join(FILLS)}, or pictures")
+        return _blur(images)
+    raise InputError(f"fill: there is no {fill!r}; {did_you_mean(fill, FILLS)}Known: {', '.join(FILLS)}, or images")
 
 
-def _blur(pictures: Tensor) -> Tensor:
-    """A Gaussian of a tenth of the shorter side; edges repeat."""
-    channels = pictures.shape[1]
-    sigma = 0.1 * min(pictures.shape[2:])
-    reach = max(1, min(round(3 * sigma), min(pictures.shape[2:]) - 1))
-    at = torch.arange(-reach, reach + 1, device=pictures.device, dtype=pictures.dtype)
+def _blur(images: Tensor) -> Tensor:
+    """Blur with a Gaussian of a tenth of the shorter side; edges are repeated."""
+    channels = images.shape[1]
+    sigma = 0.1 * min(images.shape[2:])
+    reach = max(1, min(round(3 * sigma), min(images.shape[2:]) - 1))
+    at = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
     kernel = torch.exp(-0.5 * (at / sigma) ** 2)
     kernel = (kernel / kernel.sum()).expand(channels, 1, 1, -1)
-    out = F.conv2d(F.pad(pictures, (reach, reach, 0, 0), mode="replicate"), kernel, groups=channels)
+    out = F.conv2d(F.pad(images, (reach, reach, 0, 0), mode="replicate"), kernel, groups=channels)
     return F.conv2d(F.pad(out, (0, 0, reach, reach), mode="replicate"), kernel.transpose(2, 3), groups=channels)
 
 
 def _shuffled(maps: Tensor, generator: torch.Generator) -> Tensor:
-    """Each map's cells in a random order."""
+    """Shuffle the cells of each map."""
     order = torch.rand(maps.flatten(1).shape, generator=generator).argsort(1).to(maps.device)
     return maps.flatten(1).gather(1, order).view_as(maps)
 
 
 def _ranks(maps: Tensor, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Place of every pixel in the order from bright to dark, in [0, 1): ``(B, H, W)``; ties in random order."""
+    """Rank every pixel from bright to dark, in [0, 1): ``(B, H, W)``; ties in random order."""
     values = F.interpolate(maps[:, None].float(), size=size, mode="bilinear")[:, 0].flatten(1)
     mixed = torch.rand(values.shape, generator=generator).argsort(1).to(values.device)
     order = mixed.gather(1, values.gather(1, mixed).argsort(dim=1, descending=True, stable=True))
@@ -163,8 +163,8 @@ def _ranks(maps: Tensor, size: tuple[int, int], generator: torch.Generator) -> T
     return (rank / values.shape[1]).view(len(maps), *size)
 
 
-def _curve(score: PictureScore, start: Tensor, end: Tensor, rank: Tensor, steps: int, batch: int) -> Tensor:
-    """The score while ``end`` takes the place of ``start``, brightest first: ``(B, steps + 1[, K])`` float64."""
+def _curve(score: ImageScore, start: Tensor, end: Tensor, rank: Tensor, steps: int, batch: int) -> Tensor:
+    """Follow the score while ``end`` replaces ``start``, brightest first: ``(B, steps + 1[, K])`` float64."""
     count = len(start)
     shares = torch.linspace(0, 1, steps + 1, device=start.device)
     jobs = torch.cartesian_prod(torch.arange(count), torch.arange(steps + 1))
@@ -172,7 +172,7 @@ def _curve(score: PictureScore, start: Tensor, end: Tensor, rank: Tensor, steps:
     for part in torch.split(jobs.to(start.device), batch):
         sample, step = part[:, 0], part[:, 1]
         taken = rank[sample] < shares[step][:, None, None]
-        values.append(exact(score(torch.where(taken[:, None], end[sample], start[sample]), sample)))
+        values.append(to_float64(score(torch.where(taken[:, None], end[sample], start[sample]), sample)))
     flat = torch.cat(values)
     return flat.view(count, steps + 1, *flat.shape[1:])
 
@@ -191,24 +191,24 @@ def parameter_randomization(
     *,
     seed: int = 0,
 ) -> dict[str, Tensor]:
-    """How much of the maps survives when what the model has learned is destroyed; little should.
+    """Measure how much of the maps remains when the model's weights are randomized; it should be little.
 
-    A copy's parameters are replaced by normal noise of each one's own mean and standard deviation, and the maps of the
-    copy are compared with the model's by rank correlation. The model itself and the global random state stay as they
-    are.
+    In a copy of the model each parameter is replaced by normal noise with the parameter's mean and standard deviation,
+    and the copy's maps are compared with the model's by rank correlation. The model itself and the global random state
+    stay as they are.
 
     Args:
         model: The model.
-        explain: Makes maps ``(B, h, w)`` with whatever model it is handed.
-        parts: Dotted names of modules or parameters in the order in which they are randomized, each on top of those
-            before it (cascading); start at the output. None randomizes all parameters at once.
-        seed: Of the noise.
+        explain: Makes maps ``(B, h, w)`` with the model that it is given.
+        parts: Dotted names of modules or parameters in the order in which they are randomized, each in addition to
+            those before it (cascading); start at the output. None randomizes all parameters at once.
+        seed: Seed of the noise.
 
     Returns:
         Name of the part (``"all"`` without parts) to the rank correlation of each sample's map, ``(B,)``.
 
     Raises:
-        InputError: If a part is not in the model or has no parameters.
+        InputError: A part is not in the model or has no parameters.
 
     Source: Adebayo et al., Sanity Checks for Saliency Maps, arXiv 1810.03292, section 3.
     """
@@ -242,7 +242,7 @@ def _groups(model: nn.Module, parts: Sequence[str]) -> dict[str, list[str]]:
 
 
 def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Spearman's rank correlation of two maps, ties sharing their mean rank; 0 where one of them is flat.
+    """Compute Spearman's rank correlation of two maps; ties share their mean rank, and a flat map gives 0.
 
     Args:
         first: ``(B, h, w)``.
@@ -252,7 +252,7 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
         ``(B,)`` float in [-1, 1].
 
     Raises:
-        ValueError: If the shapes differ.
+        ValueError: The shapes differ.
     """
     if first.shape != second.shape or first.dim() != 3:
         raise ValueError(f"two maps must both be (B, h, w), got {tuple(first.shape)} and {tuple(second.shape)}")
@@ -264,5 +264,5 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
 
 def _mean_ranks(values: Tensor) -> Tensor:
     _, inverse, counts = torch.unique(values, return_inverse=True, return_counts=True)
-    mean_ranks = exact(counts.cumsum(0) - (counts - 1) / 2)
+    mean_ranks = to_float64(counts.cumsum(0) - (counts - 1) / 2)
     return mean_ranks[inverse.to(mean_ranks.device)]

@@ -1,4 +1,4 @@
-"""Figures in float64, wherever the tensors are."""
+"""Sums and means in float64, on whatever device the tensors are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def exact(values: Tensor) -> Tensor:
-    """``values`` in float64; on the CPU where their device, Apple's, has none."""
+def to_float64(values: Tensor) -> Tensor:
+    """Convert values to float64; they move to the CPU where their device (Apple's) has no float64."""
     return (values.cpu() if values.device.type == "mps" else values).double()

@@ -1,4 +1,4 @@
-"""What maps that know nothing reach on the same masks: floors that a model's maps must beat. Pure functions."""
+"""What maps that know nothing reach on the same masks: floors for a model's maps. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def chance(masks: Sequence[Tensor]) -> Tensor:
-    """Share of the picture that each mask covers: pointing of a random pixel, energy of a flat map.
+    """Compute the share of the image that each mask covers: pointing of a random pixel, energy of a flat map.
 
     Args:
-        masks: One ``(H, W)`` bool a picture, of any sizes.
+        masks: One ``(H, W)`` bool mask an image, of any sizes.
 
     Returns:
         ``(B,)`` float in [0, 1].
@@ -26,21 +26,21 @@ def chance(masks: Sequence[Tensor]) -> Tensor:
 
 
 def image_centre(masks: Sequence[Tensor]) -> Tensor:
-    """Pointing of the picture's middle pixel, ``(B,)`` float."""
+    """Compute the pointing of the image's middle pixel, ``(B,)`` float 0 or 1, for masks ``(H, W)`` bool."""
     return torch.stack([mask[mask.shape[0] // 2, mask.shape[1] // 2].float() for mask in masks])
 
 
 def best_fixed_point(masks: Sequence[Tensor], grid: int = 32) -> tuple[float, tuple[float, float]]:
-    """Pointing of the one relative place that lies in most of the masks.
+    """Find the one relative place that lies in most of the masks, and its pointing.
 
-    It is chosen on the very masks it is judged by, so it is an upper bound for a point that does not look.
+    It is chosen on the masks that it is measured on, so that it is an upper bound for a point that ignores the image.
 
     Args:
-        masks: One ``(H, W)`` bool a picture.
-        grid: Places tried along each axis.
+        masks: One ``(H, W)`` bool mask an image.
+        grid: How many places are tried along each axis.
 
     Returns:
-        The share of masks it hits, and where it is as (y, x) in [0, 1].
+        The share of masks that it hits, in [0, 1], and the place as (y, x) in [0, 1].
     """
     at = (torch.arange(grid) + 0.5) / grid
     hits = torch.zeros(grid, grid)
@@ -52,11 +52,11 @@ def best_fixed_point(masks: Sequence[Tensor], grid: int = 32) -> tuple[float, tu
 
 
 def centre_gaussian(height: int, width: int, sigma: float = 0.25) -> Tensor:
-    """A bright middle: a Gaussian around the picture's centre.
+    """Make a map that is bright in the middle: a Gaussian around the image's centre.
 
     Args:
-        height: Of the map, pixels.
-        width: Of the map, pixels.
+        height: Height of the map in pixels.
+        width: Width of the map in pixels.
         sigma: Standard deviation along each axis, as a share of that side.
 
     Returns:
@@ -67,6 +67,16 @@ def centre_gaussian(height: int, width: int, sigma: float = 0.25) -> Tensor:
 
 
 def random_map(height: int, width: int, grid: int, generator: torch.Generator) -> Tensor:
-    """Noise on a coarse grid, interpolated bilinearly as a model's map would be: ``(height, width)`` in [0, 1]."""
+    """Make a map of noise on a coarse grid, interpolated bilinearly as a model's map would be.
+
+    Args:
+        height: Height of the map in pixels.
+        width: Width of the map in pixels.
+        grid: Cells along each axis.
+        generator: Of the noise.
+
+    Returns:
+        ``(height, width)`` float in [0, 1].
+    """
     noise = torch.rand(1, 1, grid, grid, generator=generator)
     return F.interpolate(noise, size=(height, width), mode="bilinear")[0, 0]

@@ -1,4 +1,4 @@
-"""Figures as people read them: means with their spread, Markdown tables, and what they were measured on."""
+"""Figures in tables: means with their spread, Markdown tables, and the machine they were measured on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from mmgrad_explain._version import __version__
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.metrics.float64 import exact
+from mmgrad_explain.metrics.float64 import to_float64
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,22 +21,22 @@ MISSING = "–"
 
 
 def mean_of(values: torch.Tensor) -> float:
-    """Mean of the values that are not NaN; NaN where there are none."""
-    return float(exact(values).nanmean())
+    """Compute the mean of the values that are not NaN; NaN where there are none."""
+    return float(to_float64(values).nanmean())
 
 
 def interval(values: torch.Tensor) -> float:
-    """Half the width of the 95 % interval of a mean: 1.96 standard errors; NaN below two values."""
-    values = exact(values)
+    """Compute half the width of the 95 % interval of a mean: 1.96 standard errors; NaN for fewer than two values."""
+    values = to_float64(values)
     values = values[~values.isnan()]
     return 1.96 * float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
 
 def mean_and_spread(values: Sequence[float], digits: int = 3) -> str:
-    """``"0.812 ± 0.004"``: mean and sample standard deviation over runs; the value alone for a single run.
+    """Write mean and sample standard deviation over runs, as ``"0.812 ± 0.004"``; a single run's value stands alone.
 
     Raises:
-        InputError: If there are no values.
+        InputError: There are no values.
     """
     if not values:
         raise InputError("mean_and_spread needs at least one value")
@@ -51,16 +51,16 @@ def mean_and_spread(values: Sequence[float], digits: int = 3) -> str:
     return f"{text} ± {spread:.{digits}f}"
 
 
-def number(value: float, digits: int = 3) -> str:
-    """A figure for a table; a dash for NaN."""
+def format_number(value: float, digits: int = 3) -> str:
+    """Write a figure for a table; a dash for NaN."""
     return MISSING if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, without a newline at its end.
+    """Write a Markdown table, without a newline at its end.
 
     Raises:
-        InputError: If a row has not as many cells as the header.
+        InputError: A row does not have as many cells as the header.
     """
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for row in rows:
@@ -71,7 +71,7 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def environment() -> dict[str, Any]:
-    """What figures were measured on: versions, processor, threads."""
+    """Describe what figures were measured on: versions, processor, threads."""
     return {
         "mmgrad_explain": __version__,
         "torch": torch.__version__,
@@ -84,14 +84,14 @@ def environment() -> dict[str, Any]:
 
 
 def environment_line() -> str:
-    """:func:`environment` as one line of prose."""
+    """Write :func:`environment` as one line of prose."""
     of = environment()
     where = of["cuda"] or f"{of['machine']} CPU, {of['threads']} thread{'s' * (of['threads'] != 1)}"
     return f"mmgrad-explain {of['mmgrad_explain']}, torch {of['torch']}, Python {of['python']}, {where}"
 
 
 def _processor(table: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name where the system tells it."""
+    """Read the processor's name, where the system has it."""
     try:
         lines = table.read_text(encoding="utf-8").splitlines()
     except OSError:

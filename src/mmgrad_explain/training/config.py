@@ -1,4 +1,4 @@
-"""Every option of a training run. A config file names the same keys; see :mod:`mmgrad_explain.training.config_file`."""
+"""All options of a training run, with the keys of a config file (:mod:`mmgrad_explain.training.config_file`)."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ from typing import Any
 from mmgrad_explain.data.edits.options import EDIT_KINDS
 from mmgrad_explain.data.scenes.edits import EDITS
 from mmgrad_explain.errors import InputError, did_you_mean
-from mmgrad_explain.training.objective.options import DenseOptions, GroundingOptions, RetrievalOptions, check_precision
-from mmgrad_explain.training.sources.base import SceneSourceOptions
-from mmgrad_explain.training.sources.photos import PhotoOptions
-from mmgrad_explain.training.sources.triplets import TripletSourceOptions
-
-METRICS = ("r1", "sibling_r1", "pointing", "energy", "iou", "contrast", "dead")
-"""What is measured on held-out data; small is good for ``dead`` alone."""
+from mmgrad_explain.training.figures import HELD_OUT
+from mmgrad_explain.training.objective.options import (
+    DenseOptions,
+    GroundingOptions,
+    ObjectiveOptions,
+    RetrievalOptions,
+    check_precision,
+)
+from mmgrad_explain.training.option_checks import check_at_least_one, check_not_negative, check_positive
+from mmgrad_explain.training.sources.mixture import check_mix
+from mmgrad_explain.training.sources.scenes import SceneSourceOptions
 
 
 @dataclass(frozen=True)
 class LoraOptions:
-    """Low-rank adapters, the only part of the backbone that is trained then; merged into the saved model.
+    """Low-rank adapters: they are trained in place of the backbone's own weights, and merged into the saved model.
 
     Attributes:
-        rank: Of the adapters; 0 trains the backbone itself.
-        alpha: Their scale, over the rank.
-        dropout: On their input, in training.
-        targets: Names of the layers that get one, as their last part.
+        rank: Rank of the adapters; 0 trains the backbone itself.
+        alpha: Scale of the adapters, divided by the rank.
+        dropout: Dropout on their input, in training.
+        targets: Last parts of the names of the layers that get an adapter.
     """
 
     rank: int = 0
@@ -40,19 +44,20 @@ class LoraOptions:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What is trained.
+    """The model to train.
 
     Attributes:
         path: A bundled name, a model folder or a hub id to start from; a CLIP model gets a new combiner. Null builds a
             new reference network.
-        sizes: Of a new reference network: fields of ``NetworkConfig``.
-        words: That a new network knows beside those of its sources.
-        backbone_weights: Of a new reference network with a timm backbone: ``pretrained``, or a safetensors file.
-        combiner_width: Of a new combiner on CLIP.
-        fit: How pictures are brought to CLIP's square: ``letterbox`` shows all of them, ``crop`` cuts their sides.
+        sizes: Sizes of a new reference network: fields of ``NetworkConfig``.
+        words: Words that a new network knows in addition to those of its sources.
+        backbone_weights: Weights of the timm backbone of a new reference network: ``pretrained``, or a safetensors
+            file.
+        combiner_width: Width of a new combiner on CLIP.
+        fit: How images are fitted into CLIP's square: ``letterbox`` shows all of an image, ``crop`` cuts its sides.
         freeze: Dotted names of parts that are not trained.
         lora: Low-rank adapters.
-        gradient_checkpointing: Compute the encoder's activations anew in the backward pass instead of keeping them.
+        gradient_checkpointing: Recompute the encoder's activations in the backward pass instead of keeping them.
     """
 
     path: str | None = None
@@ -75,39 +80,22 @@ class ModelOptions:
 
     @property
     def shapes_combiner(self) -> bool:
-        """Whether anything is said of a new combiner."""
+        """Whether an option of a new combiner differs from its default."""
         return (self.combiner_width, self.fit) != (ModelOptions.combiner_width, ModelOptions.fit)
 
 
 @dataclass(frozen=True)
-class PhotoSourceOptions(PhotoOptions):
-    """A folder of labelled photographs, edited while training. Further keys: see ``PhotoOptions``.
-
-    Attributes:
-        folder: Holds ``photos/``, ``labels/`` and ``labels.json``.
-        weight: How often the source is drawn, relative to the others.
-    """
-
-    folder: str = ""
-    weight: float = 1.0
-
-
-SOURCES = {"scenes": SceneSourceOptions, "photos": PhotoSourceOptions, "triplets": TripletSourceOptions}
-"""Options of each kind of source."""
-
-
-@dataclass(frozen=True)
 class OptimizerOptions:
-    """AdamW with linear warm-up and half a cosine down.
+    """AdamW with a linear warm-up and a cosine decay of the learning rate.
 
     Attributes:
         lr: Highest learning rate.
-        backbone_lr: Of parts that were trained before (``Composer.backbone``), as a share of ``lr``.
-        weight_decay: Of matrices; vectors have none.
-        betas: Of AdamW.
+        backbone_lr: Learning rate of pretrained parts (``Composer.backbone``), as a share of ``lr``.
+        weight_decay: Weight decay of matrices; vectors have none.
+        betas: Betas of AdamW.
         warmup: Steps of warm-up.
         final: Learning rate at the end, as a share of the highest.
-        clip: Longest gradient.
+        clip: Largest norm of the gradient; a longer one is scaled down.
     """
 
     lr: float = 1e-3
@@ -119,27 +107,23 @@ class OptimizerOptions:
     clip: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("lr", "clip"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"optimizer.{name} must be above 0, got {getattr(self, name)}")
-        for name in ("backbone_lr", "weight_decay", "warmup", "final"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"optimizer.{name} must be at least 0, got {getattr(self, name)}")
+        check_positive("optimizer.", self, "lr", "clip")
+        check_not_negative("optimizer.", self, "backbone_lr", "weight_decay", "warmup", "final")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise InputError(f"optimizer.betas must be at least 0 and below 1, got {list(self.betas)}")
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """Looking at held-out data during training.
+    """Evaluation on held-out data during training.
 
     Attributes:
-        every: Steps between evaluations; 0 evaluates at the end alone.
-        batches: Batches that are looked at, of the size of training batches.
-        seed: Of held-out scenes and edits; another than the run's.
-        best: Which of the figures decides what is kept as the model: r1, sibling_r1, pointing, energy, iou, contrast
-            or dead. Null keeps the last weights.
-        maps: How many held-out samples are drawn in the picture of maps over time, and logged as overlays.
+        every: Steps between evaluations; 0 evaluates at the end only.
+        batches: Number of batches, each as large as a training batch.
+        seed: Seed of held-out scenes and edits; must differ from the run's.
+        best: Figure on held-out data that decides which weights are saved as the model, such as ``pointing``. Null
+            saves the last weights.
+        maps: Number of held-out samples in ``maps.png``, also logged as overlays.
     """
 
     every: int = 500
@@ -149,9 +133,9 @@ class EvaluationOptions:
     maps: int = 6
 
     def __post_init__(self) -> None:
-        if self.best is not None and self.best not in METRICS:
-            hint = did_you_mean(self.best, METRICS)
-            raise InputError(f"evaluation.best: there is no figure {self.best!r}: {hint}use {', '.join(METRICS)}")
+        if self.best is not None and self.best not in HELD_OUT:
+            hint = did_you_mean(self.best, HELD_OUT)
+            raise InputError(f"evaluation.best: there is no figure {self.best!r}: {hint}use {', '.join(HELD_OUT)}")
         if self.every < 0 or self.batches < 1 or self.maps < 0:
             raise InputError("evaluation: every and maps must be at least 0, batches at least 1")
         if self.best is not None and self.every == 0:
@@ -163,26 +147,26 @@ class TrainingConfig:
     """A training run.
 
     Attributes:
-        seed: Of the initial weights and the data.
+        seed: Seed of the initial weights and the data.
         steps: Optimizer steps.
-        precision: ``bf16``: the backbone runs in bfloat16, all else in float32. ``bf16-composer``: text encoder and
-            composer in bfloat16, too; maps and losses in float32. ``float32``: all of it.
-        ema: Decay of the moving average of the weights, which is evaluated and saved then; 0 has none.
-        workers: Processes that prepare data; 0 prepares them in between.
-        device: ``auto`` takes an accelerator where there is one, ``cpu`` never does.
+        precision: ``bf16``: the backbone runs in bfloat16, everything else in float32. ``bf16-composer``: text encoder
+            and composer run in bfloat16 as well. ``float32``: everything in float32. Maps and losses always are.
+        ema: Decay of a moving average of the weights, which is then evaluated and saved in their place; 0 has none.
+        workers: Processes that prepare data; 0 prepares them in the training process.
+        device: ``auto`` takes an accelerator if there is one, ``cpu`` never does.
         mix: With several sources: ``step`` shows one in each step, by weight; ``batch`` all of them in each batch.
         log_every: Steps between lines of metrics.
         save_every: Steps between checkpoints.
-        keep: Checkpoints that are kept.
-        tensorboard: Write curves and overlays for TensorBoard, where it is installed.
+        keep: Number of checkpoints that are kept.
+        tensorboard: Write curves and overlays for TensorBoard, if it is installed.
         wandb: Log the same to Weights & Biases, which must be installed; ``WANDB_PROJECT`` names the project.
-        model: What is trained.
-        sources: What it is trained on: name to options; ``kind`` names the kind of source where the name does not.
-        retrieval: What is added to InfoNCE.
+        model: The model to train.
+        sources: The training data: options by name; ``kind`` gives the kind of source if the name does not.
+        retrieval: Additions to the InfoNCE loss.
         grounding: The grounding loss.
         dense: Labels on the feature grid.
-        optimizer: How weights change.
-        evaluation: Looking at held-out data.
+        optimizer: The optimizer.
+        evaluation: Evaluation on held-out data.
     """
 
     seed: int = 0
@@ -206,12 +190,8 @@ class TrainingConfig:
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "log_every", "save_every", "keep"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("seed", "workers"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} must be at least 0, got {getattr(self, name)}")
+        check_at_least_one("", self, "steps", "log_every", "save_every", "keep")
+        check_not_negative("", self, "seed", "workers")
         if self.seed == self.evaluation.seed:
             raise InputError("seed and evaluation.seed must differ: held-out scenes must not be trained on")
         if not 0 <= self.ema < 1:
@@ -222,22 +202,26 @@ class TrainingConfig:
         self._check_sources()
         self._check_edits()
 
+    @property
+    def objective(self) -> ObjectiveOptions:
+        """The options of the loss of a step."""
+        return ObjectiveOptions(
+            self.grounding, self.dense, self.retrieval, self.precision, self.model.gradient_checkpointing
+        )
+
     def _check_sources(self) -> None:
-        """Options that none of the sources reads."""
-        if self.mix not in {"step", "batch"}:
-            raise InputError(
-                f"mix must be 'step' (each step shows one source) or 'batch' (all of them), not {self.mix!r}"
-            )
+        """Refuse options that none of the sources would use."""
+        check_mix(self.mix)
         if self.mix == "batch" and len({options.weight for options in self.sources.values()}) > 1:
             raise InputError("sources: weights are for mix: step; with mix: batch every source is in each batch")
-        if self.grounding.context and not any(isinstance(one, SceneSourceOptions) for one in self.sources.values()):
+        if self.grounding.context and not any(options.knows_context for options in self.sources.values()):
             raise InputError(
                 "grounding.context: none of the sources says what else a text speaks of, as scenes do; set it to 0"
             )
 
     def _check_edits(self) -> None:
-        """Kinds of edits that no source makes; a folder of triplets may have kinds of its own."""
-        if any(isinstance(one, TripletSourceOptions) for one in self.sources.values()):
+        """Refuse kinds of edits that no source makes."""
+        if any(options.has_own_edits for options in self.sources.values()):
             return
         known = tuple(dict.fromkeys((*EDITS, *EDIT_KINDS)))
         for name in self.grounding.target_side:

@@ -1,4 +1,4 @@
-"""From YAML to a :class:`~mmgrad_explain.training.config.TrainingConfig` and back; every key and value is checked."""
+"""Read and write a :class:`~mmgrad_explain.training.config.TrainingConfig` as YAML; keys and values are checked."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from typing import Any
 
 from mmgrad_explain._system.reading import parse_yaml, read_text, shown
 from mmgrad_explain.errors import InputError, did_you_mean
-from mmgrad_explain.training.config import SOURCES, TrainingConfig
+from mmgrad_explain.training.config import TrainingConfig
+from mmgrad_explain.training.sources.kinds import SOURCES
 
 EXTENDS = "extends"
 _SUFFIX = ".yaml"
-_LARGEST = 1e15  # of a number; none that means anything here is as large
+_LARGEST = 1e15  # of a number; no option makes sense with a larger one
 
 
 def config_names() -> tuple[str, ...]:
-    """Names of the configs that ship with the package."""
+    """Return the names of the configs in the package."""
     folder = resources.files("mmgrad_explain") / "training" / "configs"
     return tuple(sorted(file.name.removesuffix(_SUFFIX) for file in folder.iterdir() if file.name.endswith(_SUFFIX)))
 
@@ -29,8 +30,8 @@ def load_config(source: str | Path, changes: typing.Sequence[str] = ()) -> Train
     """Read a config.
 
     Args:
-        source: A YAML file, or the name of a config in the package. A file may say ``extends: NAME`` (or another file,
-            by a path from its own folder) and gives only what is different.
+        source: A YAML file, or the name of a config in the package. With ``extends: NAME`` (or a path relative to its
+            own folder) a file holds only the keys that differ.
         changes: ``key=value``, with dots for keys inside others (``grounding.weight=0``); values as in YAML.
 
     Raises:
@@ -43,7 +44,7 @@ def load_config(source: str | Path, changes: typing.Sequence[str] = ()) -> Train
 
 
 def config_from(values: typing.Mapping[str, Any]) -> TrainingConfig:
-    """Make a config of plain values, such as :func:`config_values` gives.
+    """Make a config from plain values, such as :func:`config_values` returns.
 
     Raises:
         InputError: If a key or a value is wrong.
@@ -52,7 +53,7 @@ def config_from(values: typing.Mapping[str, Any]) -> TrainingConfig:
 
 
 def config_values(config: TrainingConfig) -> dict[str, Any]:
-    """All options as plain values, ready for YAML."""
+    """Return all options as plain values, ready for YAML."""
     values = _plain(asdict(config))
     for name, options in config.sources.items():
         kind = next(kind for kind, cls in SOURCES.items() if type(options) is cls)
@@ -62,7 +63,7 @@ def config_values(config: TrainingConfig) -> dict[str, Any]:
 
 
 def dump_config(config: TrainingConfig) -> str:
-    """A config as YAML."""
+    """Return a config as YAML."""
     import yaml
 
     return str(yaml.safe_dump(config_values(config), sort_keys=False, allow_unicode=True))
@@ -72,7 +73,7 @@ def dump_config(config: TrainingConfig) -> str:
 
 
 def _read(source: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
-    """A file's values, with those of the config it extends under them."""
+    """Read a file's values, merged over those of the config that it extends."""
     name = str(source)
     path: Any = Path(name).expanduser()
     if not path.is_file():
@@ -96,7 +97,7 @@ def _read(source: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """One mapping over another."""
+    """Merge one mapping over another, at all depths."""
     result = dict(under)
     for key, value in over.items():
         below = result.get(key)
@@ -122,7 +123,7 @@ def _set(values: dict[str, Any], change: str) -> None:
 
 
 def _build(cls: type, values: Any, where: str) -> Any:
-    """A dataclass of a mapping."""
+    """Make a dataclass from a mapping."""
     if not isinstance(values, dict):
         raise InputError(f"{where} must hold keys and values, not {shown(values)}")
     hints = typing.get_type_hints(cls)
@@ -159,7 +160,7 @@ def _sources(values: Any) -> dict[str, Any]:
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
-    """A value as its annotation wants it."""
+    """Convert a value to the type of its annotation, or raise InputError."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if is_dataclass(hint):
         return _build(typing.cast("type", hint), {} if value is None else value, where)

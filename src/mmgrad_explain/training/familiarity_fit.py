@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.training.config_file import load_config
 from mmgrad_explain.training.familiarity_views import named_pictures, views
-from mmgrad_explain.training.run import build_source
+from mmgrad_explain.training.sources.kinds import build_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,7 +72,7 @@ def descriptions(composer: Composer, config: TrainingConfig, name: str, purpose:
     They are drawn in several sizes and brought to the model's, as pictures of users are.
     """
     processor: Any = composer.processor
-    alone = replace(config, sources={name: config.sources[name]})
+    alone = {name: config.sources[name]}
     sources = [build_source(alone, size, held_out=purpose != "fit") for size in _sizes(processor.image_size)]
     found: list[Tensor] = []
     step = 0

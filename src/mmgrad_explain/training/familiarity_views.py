@@ -10,13 +10,13 @@ from PIL import Image, ImageFilter
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.reading import open_image
+from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES
 from mmgrad_explain.training.sources.photo_folder import share_of_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 HALVED = 100
 """Pictures in a folder beyond which half of them are kept for measuring."""
 _LARGEST = 512  # pixels of the longer side
@@ -33,7 +33,7 @@ def named_pictures(folder: Path, *, held_out: bool = False, without: Collection[
     Raises:
         InputError: There are none.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     found = [path for path in files if path.stem not in without]
     if len(files) > HALVED:
         found = [path for path in found if (share_of_name(path.stem) < 0.5) == held_out]

@@ -1,4 +1,4 @@
-"""Figures of a composer on held-out batches of any source, during training."""
+"""Evaluate a composer on held-out batches of any source, during training."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.composers.model_capabilities import has_maps_of
+from mmgrad_explain.evaluation.figures import measure_recall
 from mmgrad_explain.evaluation.maps import (
     MapKind,
     default_kind,
     disjoint_pairs,
     draw_maps,
     embeddings,
-    judge,
     resized,
 )
 from mmgrad_explain.metrics.localization import contrast_accuracy
-from mmgrad_explain.metrics.retrieval import recall_at, target_rank
+from mmgrad_explain.metrics.map_figures import CONTRAST, measure_maps
+from mmgrad_explain.training.figures import BY_EDIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
 
 
 def trained_kind(composer: Composer, options: GroundingOptions) -> MapKind:
-    """The maps that a training with these options teaches, to be judged and shown.
+    """Return the kind of maps that these options train: the kind to measure and to show.
 
-    They have the options' score, and the composer's own weighting where that is trained, else the first that is. Where
-    no map is trained the weighting is the composer's own, and so is the score of a composer without maps of that score.
+    It has the options' score, and the composer's default weighting if that is trained, else the first trained one. If
+    no map is trained, the weighting is the composer's default; so is the score if the composer has no maps of the
+    options' score.
     """
     own = default_kind(composer)
     if not options.supervises_maps:
@@ -44,17 +46,17 @@ def trained_kind(composer: Composer, options: GroundingOptions) -> MapKind:
 def evaluate_batches(
     composer: Composer, batches: Iterable[TripletBatch], kind: MapKind | None = None
 ) -> dict[str, float]:
-    """Retrieval and localization on some batches, which make one gallery.
+    """Measure retrieval and localization on batches; together they are one gallery.
 
     Args:
-        composer: The model; comes back as it was.
-        batches: On the composer's device.
-        kind: Which maps; the composer's own if None.
+        composer: The model; it is left unchanged.
+        batches: Batches on the composer's device.
+        kind: Kind of maps; the composer's default if None.
 
     Returns:
-        ``r1`` and ``sibling_r1`` (against all targets and references, and against the picture's own), ``pointing``,
-        ``energy``, ``iou``, ``dead`` and ``contrast`` of the maps, by name, all in [0, 1]; the map of an ``add`` is
-        judged on the target. ``pointing_EDIT`` for each kind of edit. What cannot be measured is left out.
+        :data:`~mmgrad_explain.training.figures.HELD_OUT` by name, in [0, 1]: ``r1`` is recall at 1 among all targets
+        and references, ``sibling_r1`` among those of the same reference; the others are of the maps, of ``add`` on
+        the target. In addition ``pointing_EDIT`` for each kind of edit. A figure without a sample is left out.
     """
     kind = kind or default_kind(composer)
     queries, targets, references, of_target, of_reference = [], [], [], [], []
@@ -68,7 +70,7 @@ def evaluate_batches(
         grids, output = draw_maps(composer, inputs_of(batch), on_target, [kind])
         maps = resized(grids[kind], (masks.shape[1], masks.shape[2]))
         known = batch.supervised
-        for name, values in judge(maps, masks).items():
+        for name, values in measure_maps(maps, masks).items():
             judged.setdefault(name, []).append(values[known].cpu())
         edits += [edit for edit, one in zip(batch.edits, known.tolist(), strict=True) if one]
         pairs = disjoint_pairs(masks, batch.picture, ~on_target & known)
@@ -83,27 +85,28 @@ def evaluate_batches(
         of_target.append(batch.picture.cpu() + pictures)
         of_reference.append(batch.picture.cpu()[first] + pictures)
         pictures += len(batch.references)
-    similarity, truth = torch.cat(queries) @ torch.cat(targets + references).T, torch.arange(len(torch.cat(queries)))
-    own_picture = torch.cat(of_target)
-    siblings = own_picture[:, None] == torch.cat(of_target + of_reference)[None]
-    figures = {
-        "r1": float(recall_at(target_rank(similarity, truth), 1).mean()),
-        "sibling_r1": float(recall_at(target_rank(similarity, truth, siblings), 1).mean()),
-    }
+    recall, sibling_recall = measure_recall(
+        torch.cat(queries), torch.cat(targets), torch.cat(references), torch.cat(of_target), torch.cat(of_reference)
+    )
+    figures = {"r1": float(recall.mean()), "sibling_r1": float(sibling_recall.mean())}
     if edits:
         every = {name: torch.cat(values) for name, values in judged.items()}
         figures.update({name: float(values.mean()) for name, values in every.items()})
         for edit in sorted(set(edits)):
-            figures[f"pointing_{edit}"] = float(every["pointing"][[one == edit for one in edits]].mean())
+            figures[f"{BY_EDIT}{edit}"] = float(every["pointing"][[one == edit for one in edits]].mean())
     if contrast:
-        figures["contrast"] = float(torch.cat(contrast).mean())
+        figures[CONTRAST] = float(torch.cat(contrast).mean())
     return figures
 
 
 def sample_maps(
     composer: Composer, batch: TripletBatch, rows: Tensor, kind: MapKind | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Maps of some triplets of a batch, with the side they are of: ``(n, h, w)`` on the CPU, ``(n,)`` bool."""
+    """Compute maps of some triplets of a batch.
+
+    Returns:
+        Maps ``(n, h, w)`` on the CPU, and whether each is on the target, ``(n,)`` bool.
+    """
     on_target = torch.tensor([edit == "add" for edit in batch.edits], device=batch.picture.device)
     chosen = {name: value[rows] for name, value in inputs_of(batch).items()}
     kind = kind or default_kind(composer)
@@ -112,7 +115,7 @@ def sample_maps(
 
 
 def inputs_of(batch: TripletBatch) -> dict[str, Tensor]:
-    """What a composer's ``forward`` takes, one sample a triplet."""
+    """Return the arguments of a composer's ``forward``, one sample for each triplet."""
     return {
         "pixel_values": batch.references[batch.picture],
         "input_ids": batch.input_ids,

@@ -1,11 +1,11 @@
-"""Low-rank adapters by peft, put into a composer in place, so that its layers keep their names."""
+"""Low-rank adapters by peft, added to a composer in place, so that its layers keep their names."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.optional_packages import need
+from mmgrad_explain.training.optional_packages import require_package
 
 if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def add_adapters(composer: Composer, options: LoraOptions) -> None:
-    """Put adapters into a composer's backbone, whose own weights are frozen.
+    """Add adapters to a composer's backbone and freeze the backbone's own weights.
 
     Raises:
         InputError: If peft is not installed, the composer has no backbone, or it has no such layers.
     """
-    need("peft", "lora.rank")
+    require_package("peft", "lora.rank")
     from peft import LoraConfig, inject_adapter_in_model
 
     backbones = composer.backbone
@@ -36,13 +36,13 @@ def add_adapters(composer: Composer, options: LoraOptions) -> None:
         inject_adapter_in_model(config, part)
         for own, parameter in part.named_parameters():
             parameter.requires_grad_("lora_" in own)
-    for name, parameter in composer.named_parameters():  # peft freezes only what it is put into
+    for name, parameter in composer.named_parameters():  # peft freezes the rest of the backbone only
         if not any(name.startswith(f"{part}.") for part in backbones):
             parameter.requires_grad_(name in trained)
 
 
 def merge_adapters(composer: Composer) -> Composer:
-    """Add the adapters to the weights they adapt and take them out; a composer without any stays as it is."""
+    """Add the adapters to the weights that they adapt and remove them; without adapters nothing changes."""
     import sys
 
     if "peft" not in sys.modules:

@@ -1,4 +1,4 @@
-"""The composer that a run starts from, and writing the one it ends with."""
+"""Build or load the composer that a run starts from, and save the trained one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmgrad_explain._system.files import behind_links, name_left_over, put_folder
+from mmgrad_explain._system.reading import reading
 from mmgrad_explain.composers.load import BUNDLED, load_composer
 from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.composers.reference.build import build_network
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
 
 
 def image_size_of(options: ModelOptions) -> int | None:
-    """The side of the pictures of a new network, in pixels; None where a model that is there decides it."""
+    """Return the side of the images of a new network, in pixels; None if ``path`` names a model."""
     return None if options.path is not None else network_sizes(options, 2).image_size
 
 
 def network_sizes(options: ModelOptions, words: int) -> NetworkConfig:
-    """Sizes of a new reference network that knows ``words`` words.
+    """Return the sizes of a new reference network with a vocabulary of ``words`` words.
 
     Raises:
         InputError: If a size is unknown.
@@ -49,11 +50,11 @@ def network_sizes(options: ModelOptions, words: int) -> NetworkConfig:
 
 
 def starting_composer(options: ModelOptions, vocabulary: Sequence[str]) -> Composer:
-    """The composer a run starts from, in training mode, with frozen parts and adapters as the options say.
+    """Return the composer that a run starts from, in training mode, with frozen parts and adapters.
 
     Args:
         options: See :class:`~mmgrad_explain.training.config.ModelOptions`.
-        vocabulary: The words that a new network has to know.
+        vocabulary: The words of the sources, which a new network knows beside ``options.words``.
 
     Raises:
         InputError: If there is no such model, or an option does not fit it.
@@ -66,10 +67,10 @@ def starting_composer(options: ModelOptions, vocabulary: Sequence[str]) -> Compo
 
 
 def freeze(composer: Composer, names: Sequence[str]) -> None:
-    """Take parts out of training.
+    """Freeze parts of a composer.
 
     Raises:
-        InputError: If a part is not in the model, or nothing is left to train.
+        InputError: If the composer has no such part, or nothing is left to train.
     """
     parts = dict(composer.named_modules())
     for name in names:
@@ -82,11 +83,10 @@ def freeze(composer: Composer, names: Sequence[str]) -> None:
 
 
 def save_composer(composer: Composer, folder: Path) -> None:
-    """Write a composer as a model folder that ``load_composer`` reads; adapters are merged into a copy.
+    """Save a copy of a composer, with its adapters merged, as a model folder that ``load_composer`` reads.
 
-    Of a composer without ``save_pretrained`` the weights alone are written.
-
-    The folder is whole or not there; one that is there already is replaced, and files of others in it are kept.
+    The folder is written whole or not at all. It replaces an older one; other files in that one are kept. Of a composer
+    without ``save_pretrained`` the weights alone are written.
     """
     composer = merge_adapters(copy.deepcopy(composer).cpu()).eval()
     with _whole_folder(folder) as temporary:
@@ -112,19 +112,16 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def _new_network(options: ModelOptions, vocabulary: Sequence[str]) -> ReferenceComposer:
+    vocabulary = tuple(dict.fromkeys((*vocabulary, *options.words)))
     if not vocabulary:
         raise InputError("sources: a new network needs to know the words of their texts, and there are none")
     tokenizer = build_tokenizer(vocabulary)
     sizes = network_sizes(options, tokenizer.get_vocab_size())
-    try:
+    with reading("model.sizes do not fit together"):
         network = build_network(sizes)
-        with torch.no_grad():  # some sizes come to blows only when the network runs
+        with torch.no_grad():  # some sizes fail only when the network runs
             words = torch.ones(1, 1, dtype=torch.long)
             network(torch.zeros(1, 3, sizes.image_size, sizes.image_size), words, words)
-    except (TypeError, ValueError, KeyError, RuntimeError, AssertionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"model.sizes do not fit together: {str(error).splitlines()[0]}") from error
     if options.backbone_weights is not None:
         _load_backbone(network.visual, sizes, options.backbone_weights)
     composer = ReferenceComposer(network, ReferenceProcessor(tokenizer, sizes.image_size, sizes.max_words))
@@ -133,7 +130,7 @@ def _new_network(options: ModelOptions, vocabulary: Sequence[str]) -> ReferenceC
 
 
 def _load_backbone(visual: Any, sizes: NetworkConfig, weights: str) -> None:
-    """Put weights of a timm model into the backbone; what the backbone does not have, such as a classifier, is left."""
+    """Load weights of a timm model into the backbone; others, such as a classifier's, are skipped."""
     if weights == "pretrained":
         import timm
 
@@ -163,7 +160,7 @@ def _load_backbone(visual: Any, sizes: NetworkConfig, weights: str) -> None:
 
 
 def _from_path(path: str, options: ModelOptions) -> Composer:
-    """A saved composer, or a CLIP model with a new combiner."""
+    """Load a saved composer, or a CLIP model with a new combiner."""
     folder = Path(path).expanduser()
     if path not in BUNDLED and (folder.is_dir() or not folder.exists()):
         from mmgrad_explain.composers.clip.composer import ClipComposer, is_clip

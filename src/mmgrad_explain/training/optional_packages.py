@@ -1,4 +1,4 @@
-"""Packages that only training needs."""
+"""Packages that only some options of training need."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from importlib.util import find_spec
 from mmgrad_explain.errors import InputError
 
 
-def need(package: str, what: str) -> None:
-    """Find out whether an optional package is there.
+def require_package(package: str, what: str) -> None:
+    """Check that an optional package is installed.
 
     Args:
-        package: Its name.
-        what: What wants it.
+        package: Name of the package.
+        what: What needs it, for the message.
 
     Raises:
-        InputError: If not; it says what wants it and how to get it.
+        InputError: If it is not installed; the message says how to install it.
     """
     if find_spec(package) is None:
         raise InputError(f"{what} needs {package}, which is not installed: pip install 'mmgrad-explain[train]'")
 
 
-def need_wandb() -> None:
-    """Find out whether Weights & Biases is there, which comes with no extra.
+def require_wandb() -> None:
+    """Check that Weights & Biases, which no extra of this package installs, is installed.
 
     Raises:
-        InputError: If not.
+        InputError: If it is not installed.
     """
     if find_spec("wandb") is None:
         raise InputError("wandb: true needs wandb, which is not installed: pip install wandb")

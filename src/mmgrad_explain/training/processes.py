@@ -1,9 +1,8 @@
-"""One training on several processes, as ``torchrun`` starts them: what each makes of its part belongs to one batch.
+"""Training on several processes that ``torchrun`` starts: each computes its part of one batch.
 
-The gradient that is applied is the mean of the processes' gradients. A mean over the batch is therefore, in each
-process, the sum over its own part times the number of processes, over the count in all parts (:func:`mean_over_all`):
-the mean of these over the processes is the mean over the batch, and so is their gradient. With one process all of this
-is nothing but the mean.
+The optimizer applies the mean of the processes' gradients. So that this is the gradient of a mean over the batch, each
+process computes the sum over its own part, times the number of processes, divided by the count in all parts
+(:func:`mean_over_all`). With one process this is the plain mean.
 """
 
 from __future__ import annotations
@@ -21,24 +20,24 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-def processes() -> int:
-    """How many processes train together."""
+def count_processes() -> int:
+    """Return the number of processes that train together."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes; known before the processes have joined, too."""
-    return (distributed.get_rank() if processes() > 1 else int(os.environ.get("RANK", "0"))) == 0
+    """Return whether this process is the one that writes; works before the processes have joined, too."""
+    return (distributed.get_rank() if count_processes() > 1 else int(os.environ.get("RANK", "0"))) == 0
 
 
 def wait_for_all() -> None:
-    """Go on when all processes are here."""
-    from_first(None)
+    """Wait until all processes have called this."""
+    broadcast(None)
 
 
-def from_first(value: _T) -> _T:
-    """What the first process has; the others' values are not looked at. All processes must call it."""
-    if processes() == 1:
+def broadcast(value: _T) -> _T:
+    """Return the first process's value in all processes; all of them must call it."""
+    if count_processes() == 1:
         return value
     shared: list[Any] = [value]
     distributed.broadcast_object_list(shared, src=0)
@@ -46,47 +45,48 @@ def from_first(value: _T) -> _T:
 
 
 def mean_of_processes(values: Tensor) -> Tensor:
-    """The mean of a tensor over the processes, without a gradient; all processes must call it."""
-    if processes() == 1:
+    """Return the mean of a tensor over the processes, without a gradient; all processes must call it."""
+    if count_processes() == 1:
         return values
     values = values.detach().clone()
     distributed.all_reduce(values)
-    return values / processes()
+    return values / count_processes()
 
 
 def mean_over_all(values: Tensor, counted: Tensor | None = None) -> Tensor:
-    """This process's share of a mean over the samples of all processes; all of them must call it.
+    """Return this process's part of a mean over the samples of all processes; all of them must call it.
 
     Args:
-        values: ``(B,)``, zero where they do not count; may be empty.
-        counted: ``(B,)`` bool, which samples the mean is over; None for all.
+        values: ``(B,)``, zero for samples that do not count; may be empty.
+        counted: ``(B,)`` bool, the samples that the mean is over; None for all.
 
     Returns:
-        A number: the sum of ``values`` times the number of processes, over the number of counted samples of all of
-        them. The mean of what the processes get is the mean over their samples; 0 where nothing counts.
+        A number: the sum of ``values`` times the number of processes, divided by the number of counted samples in all
+        processes. The mean of these numbers over the processes is the mean over the samples; 0 if none counts.
     """
     counted = torch.ones_like(values, dtype=torch.bool) if counted is None else counted
     count = counted.sum()
-    if processes() == 1:
+    if count_processes() == 1:
         return values.sum() / count.clamp(min=1)
     distributed.all_reduce(count)
-    return values.sum() * processes() / count.clamp(min=1)
+    return values.sum() * count_processes() / count.clamp(min=1)
 
 
-def joined_gallery(gallery: Tensor, targets: int) -> tuple[Tensor, int]:
-    """Join the galleries of all processes into one; gradients flow back to the process of each row.
+def join_galleries(gallery: Tensor, targets: int) -> tuple[Tensor, int]:
+    """Join the galleries of all processes; gradients flow back to the process that each row comes from.
 
     Args:
         gallery: This process's targets, then its references, ``(N + S, D)``.
         targets: ``N``; may differ between processes.
 
     Returns:
-        All targets, then all references, each in the order of the processes; and the index of the first own target.
+        All targets, then all references, each in the order of the processes; and the index of this process's first
+        target.
     """
-    if processes() == 1:
+    if count_processes() == 1:
         return gallery, 0
     own = torch.tensor([targets, len(gallery) - targets], device=gallery.device)
-    every = [torch.empty_like(own) for _ in range(processes())]
+    every = [torch.empty_like(own) for _ in range(count_processes())]
     distributed.all_gather(every, own)
     of_targets, of_references = torch.stack(every).T.tolist()
     parts = [_Gather.apply(gallery[:targets], of_targets), _Gather.apply(gallery[targets:], of_references)]
@@ -94,7 +94,7 @@ def joined_gallery(gallery: Tensor, targets: int) -> tuple[Tensor, int]:
 
 
 class _Gather(torch.autograd.Function):
-    """Rows of all processes, ``(N_0, D), (N_1, D)...`` to ``(N_0 + N_1 + ..., D)``."""
+    """Join rows of all processes, ``(N_0, D), (N_1, D)...`` to ``(N_0 + N_1 + ..., D)``."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, lengths: Sequence[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a run folder holds, and going on from it."""
+"""The files of a run folder, and resuming from it."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _NAMES = (VERSIONS, METRICS, MAPS_PICTURE, MAPS_ARRAYS, CHECKPOINTS, MODEL, TENS
 _STATE = {".bin", ".json", ".pt", ".pth", ".safetensors", ".tmp"}  # of a checkpoint's files
 
 _FIXED = ("seed", "model", "sources", "mix", "ema")
-"""What must be the same when a run goes on."""
+"""Options that must not change when a run is resumed."""
 
 _ROOM = 2**20
-"""Bytes; a disk with less is full."""
+"""Free bytes below which a disk counts as full."""
 
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "timm", "numpy", "pillow", "safetensors")
 
 
 def check_folder(config: TrainingConfig, out: Path, *, resume: bool) -> None:
-    """Find out, before anything is written, whether a run can be made in a folder.
+    """Check, before anything is written, that a run can use a folder.
 
     Raises:
-        OutputExistsError: If it holds a run and ``resume`` is false, or no run but something of a run's names.
-        InputError: If it is a file, or its run was made with another seed, model or sources.
+        OutputExistsError: If it holds a run and ``resume`` is False, or no run but a file with a name that a run uses.
+        InputError: If it is a file, or its run was started with another seed, model or sources.
     """
     _check_no_file(out)
     saved = out / CONFIG
@@ -68,10 +68,10 @@ def check_folder(config: TrainingConfig, out: Path, *, resume: bool) -> None:
 
 
 def run_lock(out: Path) -> AbstractContextManager[None]:
-    """Keep other runs out of a folder; the processes of one run are let in by the first of them.
+    """Lock a folder against other runs; of several processes of one run, the first takes the lock.
 
     Raises:
-        InputError: If another run is at work there, or it is a file.
+        InputError: If another run uses the folder, or it is a file.
     """
     _check_no_file(out)
     return _locked_run(out) if os.environ.get("RANK", "0") == "0" else nullcontext()
@@ -91,7 +91,7 @@ def _check_no_file(out: Path) -> None:
 
 
 def write_description(config: TrainingConfig, out: Path) -> None:
-    """Write the options and the versions, into a folder that is made if needed."""
+    """Write the options and the versions into a folder, which is made if needed."""
     with atomic_file(out / CONFIG, overwrite=True) as stream:
         stream.write(dump_config(config).encode())
     with atomic_file(out / VERSIONS, overwrite=True) as stream:
@@ -99,7 +99,7 @@ def write_description(config: TrainingConfig, out: Path) -> None:
 
 
 def versions() -> dict[str, str]:
-    """What a run was made with."""
+    """Return the versions of the packages, Python and the machine."""
     import torch
 
     found = {"mmgrad_explain": __version__, "python": platform.python_version(), "machine": platform.platform()}
@@ -114,11 +114,11 @@ def versions() -> dict[str, str]:
 
 
 def last_checkpoint(folder: Path, *, average: bool) -> Path | None:
-    """The last whole checkpoint; of newer ones that an interruption left unfinished the run's files are taken away.
+    """Return the last complete checkpoint, and remove the run's files from newer, incomplete ones.
 
     Args:
-        folder: Holds the checkpoints.
-        average: Whether a whole checkpoint has a moving average.
+        folder: Folder with the checkpoints.
+        average: Whether a complete checkpoint has a moving average.
     """
     last = whole_checkpoint(folder, average=average)
     for path in _checkpoints(folder):
@@ -127,34 +127,39 @@ def last_checkpoint(folder: Path, *, average: bool) -> Path | None:
         for file in path.iterdir():
             if file.suffix in _STATE and file.is_file():
                 file.unlink()
-        with suppress(OSError):  # somebody else's files are in it
+        with suppress(OSError):  # it holds other files
             path.rmdir()
     return last
 
 
 def whole_checkpoint(folder: Path, *, average: bool) -> Path | None:
-    """The last whole checkpoint; nothing is changed.
+    """Return the last complete checkpoint, without changing anything.
 
     Args:
-        folder: Holds the checkpoints.
-        average: Whether a whole checkpoint has a moving average.
+        folder: Folder with the checkpoints.
+        average: Whether a complete checkpoint has a moving average.
     """
     whole = (path for path in _checkpoints(folder) if _whole(path) and (not average or (path / EMA_FILE).is_file()))
     return next(whole, None)
 
 
+def step_of(checkpoint: Path) -> int:
+    """Return the step of a checkpoint."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
 def _checkpoints(folder: Path) -> list[Path]:
-    """The newest first."""
+    """List the checkpoints, the newest first."""
     found = [path for path in folder.glob("checkpoint-*") if path.name.rpartition("-")[2].isdecimal()]
-    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    return sorted(found, key=step_of, reverse=True)
 
 
 @contextmanager
 def writing_checkpoint(folder: Path) -> Iterator[None]:
-    """Tell in one line that a checkpoint cannot be written; torch and safetensors have errors of their own for that.
+    """Turn errors of torch and safetensors while a checkpoint is written into one message.
 
     Raises:
-        InputError: The system refuses to write, or no room is left on the disk.
+        InputError: If the system refuses to write, or the disk is full.
     """
     try:
         yield
@@ -169,7 +174,7 @@ def writing_checkpoint(folder: Path) -> Iterator[None]:
 
 
 def _whole(checkpoint: Path) -> bool:
-    """The trainer's state is what is written last."""
+    """Return whether a checkpoint is complete: the trainer's state is written last."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -178,7 +183,7 @@ def _whole(checkpoint: Path) -> bool:
 
 
 def load_best(path: Path, composer: Any) -> int | None:
-    """Put the best weights into a composer; gives their step, or None where none were kept.
+    """Load the best weights into a composer and return their step; None if none were kept.
 
     Raises:
         InputError: If the file is damaged.

@@ -1,4 +1,4 @@
-"""The trainer: transformers' loop around a :class:`~mmgrad_explain.training.objective.objective.GroundedObjective`."""
+"""The trainer: transformers' loop for a :class:`~mmgrad_explain.training.objective.objective.GroundedObjective`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from transformers import PrinterCallback, ProgressCallback, Trainer
 from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.callbacks import AverageWeights
-from mmgrad_explain.training.ema import MovingAverage
+from mmgrad_explain.training.figures import LOWER_IS_BETTER
 from mmgrad_explain.training.held_out import evaluate_batches, sample_maps, trained_kind
-from mmgrad_explain.training.processes import from_first, mean_of_processes
+from mmgrad_explain.training.moving_average import MovingAverage
+from mmgrad_explain.training.objective.objective import GroundedObjective
+from mmgrad_explain.training.processes import broadcast, mean_of_processes
 from mmgrad_explain.training.run_folder import BEST, writing_checkpoint
 from mmgrad_explain.training.sources.step_data import Division, StepDataset
-from mmgrad_explain.training.trainer_arguments import COSINE, LOWER_IS_BETTER, check_arguments, training_arguments
+from mmgrad_explain.training.trainer_arguments import COSINE, best_figure, check_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,13 +31,11 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import TrainingArguments
 
+    from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.data.batches.batch import TripletBatch
     from mmgrad_explain.training.config import TrainingConfig
     from mmgrad_explain.training.logging.map_grid import MapGrid
-    from mmgrad_explain.training.objective.objective import GroundedObjective
-    from mmgrad_explain.training.sources.base import Source
-
-__all__ = ["GroundedTrainer", "StepDataset", "grid_rows", "learning_rate", "training_arguments"]
+    from mmgrad_explain.training.sources.source import Source
 
 
 def _only(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -43,17 +43,17 @@ def _only(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 class GroundedTrainer(Trainer):  # type: ignore[misc]
-    """A :class:`transformers.Trainer` that trains a composer to retrieve and to look at the right place.
+    """A :class:`transformers.Trainer` for retrieval and the grounding of a composer's maps.
 
-    Everything of transformers' Trainer is there: callbacks, checkpoints, resuming, gradient accumulation, several
-    processes by ``torchrun``. The batch of a step is the config's, however many processes share it: each has a part of
-    its pictures, the losses are those of the whole batch, and the first process evaluates and writes. With
-    ``gradient_accumulation_steps`` the batch comes in so many micro-batches one after the other: each has the losses of
-    a batch of its own, negatives included, and the step's loss is their mean.
+    It has all of transformers' Trainer: callbacks, checkpoints, resuming, gradient accumulation, several processes with
+    ``torchrun``. The config gives the batch of a step, for any number of processes: each takes a part of its
+    references, the losses are those of the whole batch, and the first process evaluates and writes. With
+    ``gradient_accumulation_steps`` a batch is split into as many micro-batches: each has the losses of a batch of its
+    own, negatives included, and the loss of the step is their mean.
 
     Attributes:
         config: The run's options.
-        kind: The maps that are judged and shown: those that are trained.
+        kind: The kind of maps that are measured and shown: those that are trained.
         average: The moving average of the weights; None without.
     """
 
@@ -63,7 +63,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
 
     def __init__(
         self,
-        objective: GroundedObjective,
+        composer: Composer,
         config: TrainingConfig,
         source: Source,
         held_out: Source,
@@ -72,30 +72,31 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         grid: MapGrid | None = None,
         callbacks: Sequence[Any] = (),
     ) -> None:
-        """Put the parts together.
+        """Set up the objective and the loop.
 
         Args:
-            objective: The composer with its losses.
+            composer: The composer to train.
             config: See :class:`~mmgrad_explain.training.config.TrainingConfig`.
-            source: What is trained on.
-            held_out: What is evaluated on.
-            args: Of transformers; :func:`~mmgrad_explain.training.trainer_arguments.training_arguments` makes them.
-            grid: Collects the maps of the first held-out samples at every evaluation.
-            callbacks: Of transformers.
+            source: Training data.
+            held_out: Data for the evaluation.
+            args: Options of transformers, from :func:`~mmgrad_explain.training.trainer_arguments.training_arguments`.
+            grid: Collects the maps of some held-out samples at every evaluation.
+            callbacks: Callbacks of transformers.
 
         Raises:
-            InputError: If an option of ``args`` has no effect or contradicts the config, or the sources' pictures
-                cannot be divided among the processes and micro-batches.
+            InputError: If the composer cannot be trained with the config, an option of ``args`` has no effect or
+                contradicts the config, or the sources' images cannot be divided among the processes and micro-batches.
         """
+        objective = GroundedObjective(composer, config.objective, source.label_classes)
         check_arguments(args, config)
-        if config.optimizer.backbone_lr != 1 and not objective.composer.backbone:
+        if config.optimizer.backbone_lr != 1 and not composer.backbone:
             raise InputError(
-                f"optimizer.backbone_lr: {type(objective.composer).__name__} names no part that was trained before "
+                f"optimizer.backbone_lr: {type(composer).__name__} names no part that was trained before "
                 "(backbone); set it to 1"
             )
         division = Division(args.world_size, args.process_index, args.gradient_accumulation_steps)
         division.check(source, config.seed)
-        encoder: Any = objective.composer.processor
+        encoder: Any = composer.processor
         super().__init__(
             model=objective,
             args=args,
@@ -109,12 +110,12 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         for kind in (PrinterCallback, ProgressCallback):
             self.remove_callback(kind)
         if config.evaluation.best is not None and args.metric_for_best_model is None:
-            args.metric_for_best_model = f"eval_{config.evaluation.best}"
-            args.greater_is_better = config.evaluation.best not in LOWER_IS_BETTER
+            for name, value in best_figure(config.evaluation.best).items():
+                setattr(args, name, value)
         self.config = config
-        self.kind = trained_kind(objective.composer, objective.options.grounding)
+        self.kind = trained_kind(composer, config.grounding)
         self.grid = grid
-        self.average = MovingAverage(objective.composer, config.ema) if config.ema else None
+        self.average = MovingAverage(composer, config.ema) if config.ema else None
         for callback in [*([AverageWeights(self.average)] if self.average else []), *callbacks]:
             self.add_callback(callback)
         self._figures: dict[str, list[Tensor]] = {}
@@ -123,7 +124,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
     # ----------------------------------------------------------------------------------------------------------- steps
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """The steps in order; each process gets its own part of them by the dataset, not by accelerate."""
+        """Return the steps in order; the dataset, not accelerate, gives each process its part."""
         workers = self.args.dataloader_num_workers
         return DataLoader(
             self.train_dataset,
@@ -142,18 +143,18 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         return_outputs: bool = False,  # noqa: FBT001, FBT002  (transformers' signature)
         num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002
     ) -> Any:
-        """The loss of a part of the step, by the run's objective."""
+        """Compute the loss of a part of a step, and keep its figures for the log."""
         batch = inputs["batch"].to(self.args.device)
         step = self.state.global_step
         schedule = self.config.grounding.schedule(step, self.args.max_steps)
         rng = np.random.default_rng([self.config.seed, 1, step])
-        losses = model(batch, rng, schedule, dense_only=step < self.config.dense.first * self.args.max_steps)
+        losses = model(batch, rng, schedule, dense_only=self.config.dense.is_alone(step, self.args.max_steps))
         for name, value in losses.figures.items():
             self._figures.setdefault(name, []).append(value)
         return (losses.total, losses) if return_outputs else losses.total
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW: no decay for vectors, a rate of its own for what was trained before."""
+        """Build AdamW: without weight decay for vectors, with another learning rate for pretrained parts."""
         if self.optimizer is None:
             options = self.config.optimizer
             objective = self.model if model is None else model
@@ -180,7 +181,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> torch.optim.lr_scheduler.LRScheduler:
-        """Linear warm-up, then half a cosine down; another one where ``args.lr_scheduler_type`` says so."""
+        """Build linear warm-up and cosine decay, or the schedule that ``args.lr_scheduler_type`` names."""
         options = self.config.optimizer
         own = self.args.lr_scheduler_type == COSINE and self.args.lr_scheduler_kwargs == {"min_lr_rate": options.final}
         if self.lr_scheduler is not None or not own:
@@ -194,7 +195,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         return self.lr_scheduler  # type: ignore[no-any-return]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """With the means of the steps' own figures since the last line, of all processes."""
+        """Log, with the means over all processes of the steps' figures since the last log."""
         if "loss" in logs and self._figures:
             means = mean_of_processes(torch.stack([torch.stack(values).mean() for values in self._figures.values()]))
             logs = {**logs, **dict(zip(self._figures, means.tolist(), strict=True))}
@@ -204,25 +205,24 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
     # ------------------------------------------------------------------------------------------------------ evaluation
 
     def _save_checkpoint(self, *args: Any, **options: Any) -> None:
-        """Write a checkpoint; a disk that is full is told as such, whatever the libraries make of it."""
+        """Write a checkpoint; if the disk is full, the error says so."""
         with writing_checkpoint(Path(self.args.output_dir)):
             super()._save_checkpoint(*args, **options)
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Figures on held-out data, of the moving average where there is one; keeps the best weights.
+        """Measure figures on held-out data, with the moving average if there is one, and keep the best weights.
 
-        The first process measures and writes; all get its figures.
+        The first process measures and writes; all processes return its figures.
 
         Args:
-            eval_dataset: A :class:`~mmgrad_explain.training.sources.step_data.StepDataset`; the trainer's own when
-                None.
+            eval_dataset: A :class:`~mmgrad_explain.training.sources.step_data.StepDataset`; None takes the trainer's.
             ignore_keys: Not used.
-            metric_key_prefix: Before every name.
+            metric_key_prefix: Prefix of all names.
 
         Raises:
-            InputError: If the figure that decides on the best weights cannot be measured on these data.
+            InputError: If the data do not allow to measure the figure that decides which weights are the best.
         """
         del ignore_keys
         dataset = self.eval_dataset if eval_dataset is None else eval_dataset
@@ -234,7 +234,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
                 if metric_key_prefix == "eval":
                     self._keep_best(figures)
                     self._add_maps()
-        named = {f"{metric_key_prefix}_{name}": value for name, value in from_first(figures).items()}
+        named = {f"{metric_key_prefix}_{name}": value for name, value in broadcast(figures).items()}
         self.log(dict(named))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, named)
         return named
@@ -244,7 +244,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
             yield dataset[index]["batch"].to(self.args.device)
 
     def _keep_best(self, figures: dict[str, float]) -> None:
-        """Write the weights where they are the best so far; transformers notes the figure after the evaluation."""
+        """Save the weights if they are the best so far; transformers records the figure after the evaluation."""
         name = self.config.evaluation.best
         if name is None:
             return
@@ -263,19 +263,13 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
             return
         if self._fixed is None:
             self._fixed = self.eval_dataset[0]["batch"].to(self.args.device)
-        rows = grid_rows(self._fixed.picture.tolist(), len(self.grid.captions))
-        maps, _ = sample_maps(self.model.composer, self._fixed, torch.tensor(rows, device=self.args.device), self.kind)
+        rows = torch.tensor(self.grid.rows, device=self.args.device)
+        maps, _ = sample_maps(self.model.composer, self._fixed, rows, self.kind)
         self.grid.add(self.state.global_step, maps.numpy())
 
 
-def grid_rows(picture: Sequence[int], count: int) -> list[int]:
-    """Which triplets of a batch the picture of maps shows: two of each reference, so that two texts can be compared."""
-    rows = [i for i in range(len(picture)) if picture[:i].count(picture[i]) < 2]
-    return rows[:count]
-
-
 def learning_rate(step: int, steps: int, warmup: int, final: float = 0.0) -> float:
-    """Learning rate as a share of the highest."""
+    """Return the learning rate at a step, as a share of the highest."""
     if step < warmup:
         return (step + 1) / warmup
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
@@ -283,7 +277,7 @@ def learning_rate(step: int, steps: int, warmup: int, final: float = 0.0) -> flo
 
 
 def save_best(path: Path, composer: torch.nn.Module, step: int, metric: str, value: float) -> None:
-    """Write a composer's weights with the figure they were kept for; the file is whole or not there."""
+    """Write a composer's weights, with the figure that they are the best by; the file is whole or not there."""
     from safetensors.torch import save
 
     weights = {name: one.detach().cpu().contiguous() for name, one in composer.state_dict().items()}

@@ -1,4 +1,4 @@
-"""What transformers' loop has to know of a config, and which of its own options it may be given beside it."""
+"""The options of transformers' loop: those that a config decides, and those that may be set beside it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from transformers import TrainingArguments
 
 from mmgrad_explain.errors import InputError, did_you_mean
-from mmgrad_explain.training.config import METRICS
+from mmgrad_explain.training.figures import EVALUATION_PREFIX, HELD_OUT, LOWER_IS_BETTER, is_held_out_figure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,11 +18,9 @@ if TYPE_CHECKING:
     from mmgrad_explain.training.config import TrainingConfig
 
 COSINE = "cosine_with_min_lr"
-"""The schedule of the config: linear warm-up, then half a cosine down to ``optimizer.final``."""
+"""The schedule of the config: linear warm-up, then a cosine decay to ``optimizer.final``."""
 
-LOWER_IS_BETTER = ("dead",)
-
-KEYS = {
+CONFIG_KEYS = {
     "learning_rate": "optimizer.lr",
     "weight_decay": "optimizer.weight_decay",
     "adam_beta1": "optimizer.betas",
@@ -40,9 +38,9 @@ KEYS = {
     "activation_checkpointing": "model.gradient_checkpointing",
     "load_best_model_at_end": "evaluation.best",
 }
-"""What a config says in transformers' place."""
+"""Options of transformers that a config decides, with its keys."""
 
-_HEEDED = """
+_EFFECTIVE = """
 output_dir max_steps max_grad_norm lr_scheduler_type lr_scheduler_kwargs gradient_accumulation_steps tf32
 torch_empty_cache_steps logging_strategy logging_steps logging_first_step logging_nan_inf_filter logging_dir
 log_on_each_node log_level log_level_replica disable_tqdm report_to run_name project trackio_space_id
@@ -54,18 +52,18 @@ ddp_find_unused_parameters ddp_bucket_cap_mb ddp_broadcast_buffers ddp_static_gr
 local_rank debug skip_memory_metrics do_train do_eval do_predict resume_from_checkpoint
 """
 
-HEEDED = frozenset(_HEEDED.split())
-"""Options of transformers that have their effect here, whatever the config says."""
+EFFECTIVE = frozenset(_EFFECTIVE.split())
+"""Options of transformers that keep their effect here, with every config."""
 
 
 def training_arguments(config: TrainingConfig, folder: Path, **changes: Any) -> TrainingArguments:
-    """What transformers' loop has to know of a config.
+    """Make the options of transformers' loop from a config.
 
-    Where ``torchrun`` started several processes, this is where they join.
+    If ``torchrun`` started several processes, they join here.
 
     Args:
         config: See :class:`~mmgrad_explain.training.config.TrainingConfig`.
-        folder: For the checkpoints.
+        folder: Folder for the checkpoints.
         **changes: Options of ``TrainingArguments`` that a config does not have, such as
             ``gradient_accumulation_steps``, or ``lr_scheduler_type`` for another schedule of the learning rate.
     """
@@ -76,7 +74,7 @@ def training_arguments(config: TrainingConfig, folder: Path, **changes: Any) -> 
 
 
 def _configured(config: TrainingConfig) -> dict[str, Any]:
-    """The options of transformers that a config decides."""
+    """Return the options of transformers that a config decides."""
     best = config.evaluation.best
     return {
         "max_steps": config.steps,
@@ -95,8 +93,7 @@ def _configured(config: TrainingConfig) -> dict[str, Any]:
         "save_total_limit": config.keep,
         "eval_strategy": "steps" if config.evaluation.every else "no",
         "eval_steps": config.evaluation.every or None,
-        "metric_for_best_model": None if best is None else f"eval_{best}",
-        "greater_is_better": None if best is None else best not in LOWER_IS_BETTER,
+        **best_figure(best),
         "dataloader_num_workers": config.workers,
         "dataloader_pin_memory": False,
         "remove_unused_columns": False,
@@ -107,15 +104,22 @@ def _configured(config: TrainingConfig) -> dict[str, Any]:
     }
 
 
-def check_arguments(args: TrainingArguments, config: TrainingConfig) -> None:
-    """Find out whether every option that transformers' loop was given has its effect.
+def best_figure(best: str | None) -> dict[str, Any]:
+    """Return transformers' names for the figure that decides which weights are the best."""
+    return {
+        "metric_for_best_model": None if best is None else f"{EVALUATION_PREFIX}{best}",
+        "greater_is_better": None if best is None else best not in LOWER_IS_BETTER,
+    }
 
-    Options of :data:`HEEDED` may be anything; all others must be as transformers has them by default, or as the config
-    says.
+
+def check_arguments(args: TrainingArguments, config: TrainingConfig) -> None:
+    """Check that every option of transformers' loop has an effect.
+
+    Options in :data:`EFFECTIVE` may have any value; all others must have transformers' default, or the config's value.
 
     Raises:
-        InputError: If an option would be ignored, contradicts the config, or the processes that ``torchrun`` started do
-            not train together.
+        InputError: If an option would be ignored or contradicts the config, or the processes that ``torchrun`` started
+            do not train together.
     """
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if started > args.world_size:
@@ -127,10 +131,10 @@ def check_arguments(args: TrainingArguments, config: TrainingConfig) -> None:
     configured = _configured(config)
     for option in fields(args):
         name, value = option.name, getattr(args, option.name)
-        if not option.init or name in HEEDED or value in (getattr(plain, name), configured.get(name)):
+        if not option.init or name in EFFECTIVE or value in (getattr(plain, name), configured.get(name)):
             continue
-        if name in KEYS:
-            raise InputError(f"{name}={value!r} has no effect: the config decides, by {KEYS[name]}")
+        if name in CONFIG_KEYS:
+            raise InputError(f"{name}={value!r} has no effect: the config decides, by {CONFIG_KEYS[name]}")
         raise InputError(f"{name}={value!r} has no effect on this training: leave it out")
     _check_schedule(args, config)
     _check_best(args, config)
@@ -148,9 +152,9 @@ def _check_best(args: TrainingArguments, config: TrainingConfig) -> None:
     best, metric = config.evaluation.best, args.metric_for_best_model
     if metric is None:
         return
-    name = metric.removeprefix("eval_")
-    if name not in METRICS and not name.startswith("pointing_"):
-        hint = did_you_mean(name, METRICS)
-        raise InputError(f"metric_for_best_model: there is no figure {name!r}: {hint}use {', '.join(METRICS)}")
+    name = metric.removeprefix(EVALUATION_PREFIX)
+    if not is_held_out_figure(name):
+        hint = did_you_mean(name, HELD_OUT)
+        raise InputError(f"metric_for_best_model: there is no figure {name!r}: {hint}use {', '.join(HELD_OUT)}")
     if best is not None and name != best:
         raise InputError(f"metric_for_best_model={metric!r} has no effect: the config decides, by evaluation.best")

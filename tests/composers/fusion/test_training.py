@@ -27,7 +27,7 @@ from mmgrad_explain.training.held_out import evaluate_batches, inputs_of
 from mmgrad_explain.training.objective.objective import GroundedObjective
 from mmgrad_explain.training.objective.options import GroundingOptions, ObjectiveOptions
 from mmgrad_explain.training.run import train
-from mmgrad_explain.training.sources.base import SceneSource, SceneSourceOptions
+from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 
 WORDS = ["<pad>", "<start>", "make", "remove", "the", "it", "red", "left", "right", "a", "photo", "of", "that", "<end>"]
 OPTIONS = {"cross-attention": {"heads": 2}, "qformer": {"heads": 2, "queries": 4}}
@@ -113,7 +113,7 @@ def test_pictures_as_arrays_are_prepared_as_files_are(folder):
     own = composer.processor.inner
     own.image_processor.do_center_crop = False  # pictures keep their shape then
     odd = FusionProcessor(own)
-    with pytest.raises(AttributeError, match="pictures of this tower have no one size"):
+    with pytest.raises(AttributeError, match="images of this model have no one size"):
         _ = odd.image_size
 
 

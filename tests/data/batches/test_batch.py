@@ -8,7 +8,7 @@ import torch
 
 from mmgrad_explain.data.batches.batch import IGNORE, encode, join, partners
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.sources.base import SceneSource, SceneSourceOptions
+from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import json
 from PIL import Image
 
 from mmgrad_explain.data.cir.formats import read_cir
-from mmgrad_explain.data.cir.image_files import open_pictures
+from mmgrad_explain.data.cir.image_files import check_images
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
@@ -17,7 +17,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
     ]
     (tmp_path / "triplets.jsonl").write_text("\n".join(map(json.dumps, records)))
     found, seen = read_cir("jsonl", tmp_path), []
-    opened = open_pictures(found, lambda *what: seen.append(what))
+    opened = check_images(found, lambda *what: seen.append(what))
     assert seen == [("pictures opened", 1, 2), ("pictures opened", 2, 2)]
     assert [(f.level, f.where, f.what, f.count) for f in opened.findings] == [
         ("needed", "val", "picture missing or empty (of 2)", 1),
@@ -33,4 +33,4 @@ def test_a_set_in_order_stays_as_it_is(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
     (tmp_path / "triplets.jsonl").write_text(json.dumps({"reference": "a.png", "text": "t", "target": "a.png"}))
     found = read_cir("jsonl", tmp_path)
-    assert open_pictures(found) == found
+    assert check_images(found) == found

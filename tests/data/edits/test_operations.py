@@ -11,11 +11,11 @@ from mmgrad_explain.data.edits.operations import (
     EDIT_KINDS,
     PATTERNS,
     apply_edit,
-    grown,
-    lab_distances,
+    dilate_mask,
+    find_removal_margin,
     mean_lab,
+    measure_lab_distances,
     pick_detail,
-    removal_margin,
 )
 from mmgrad_explain.errors import InputError
 
@@ -53,7 +53,7 @@ def test_nothing_changes_outside(kind, soft):
     assert (image == before).all()
     assert edited.shape == image.shape
     assert edited.dtype == np.uint8
-    reach = given > 0 if kind not in ("remove", "add") else grown(given >= 0.5, removal_margin(mask))
+    reach = given > 0 if kind not in ("remove", "add") else dilate_mask(given >= 0.5, find_removal_margin(mask))
     assert (edited[~reach] == image[~reach]).all()
     assert (edited[mask] != image[mask]).any(1).mean() > 0.3
 
@@ -63,7 +63,7 @@ def test_nothing_changes_outside(kind, soft):
 def test_a_recoloured_object_goes_by_its_new_colour(ground, word):
     image, mask = shaded(GROUNDS[ground])
     edited = apply_edit("recolour", image, mask, word, np.random.default_rng(3))
-    distances = lab_distances(edited, mask)
+    distances = measure_lab_distances(edited, mask)
     assert min(distances, key=distances.__getitem__) == word
     assert distances[word] < 14
 
@@ -162,8 +162,8 @@ def test_picked_details_make_a_difference():
 def test_margin_grows_with_the_object():
     small, large = np.zeros((300, 300), bool), np.ones((300, 300), bool)
     small[:5, :5] = True
-    assert (removal_margin(small), removal_margin(large)) == (2, 8)
-    assert (grown(small, 0) == small).all()
+    assert (find_removal_margin(small), find_removal_margin(large)) == (2, 8)
+    assert (dilate_mask(small, 0) == small).all()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmgrad_explain.data.edits.objects import find_objects, fitted
+from mmgrad_explain.data.edits.objects import find_objects, shrink_to_size
 from mmgrad_explain.data.edits.operations import EDIT_KINDS
 from mmgrad_explain.data.edits.options import EditOptions, Making
 from mmgrad_explain.data.edits.plan import make_edits, measure_change
@@ -236,10 +236,10 @@ def test_contact_is_the_share_of_the_outline_that_is_not_free():
 
 def test_large_photographs_are_reduced_with_their_masks():
     image, instances = scene()
-    small, masks = fitted(image, instances, 64)
+    small, masks = shrink_to_size(image, instances, 64)
     assert small.shape == (64, 64, 3)
     assert [int(mask.sum()) for mask in masks] == [one.mask.sum() // 4 for one in instances]
-    same, masks = fitted(image, instances, 400)
+    same, masks = shrink_to_size(image, instances, 400)
     assert same is image
     assert masks[0] is instances[0].mask
     assert make_edits(image, [], EditOptions(), np.random.default_rng(0)) == ([], Counter())

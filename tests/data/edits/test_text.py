@@ -7,12 +7,12 @@ from mmgrad_explain.data.edits.operations import COLOURS, EDIT_KINDS, PATTERNS
 from mmgrad_explain.data.edits.text import (
     SIDES,
     Spot,
-    describe,
-    describe_all,
     edit_sentence,
     edit_vocabulary,
+    find_phrase,
+    find_phrase_for_all,
     is_plural,
-    plural_of,
+    make_plural,
     spoken,
 )
 from mmgrad_explain.errors import InputError
@@ -91,7 +91,7 @@ def test_a_qualified_phrase_is_always_said_whole():
     ],
 )  # fmt: skip
 def test_plurals(noun, plural):
-    assert plural_of(noun) == plural
+    assert make_plural(noun) == plural
     assert is_plural(plural)
 
 
@@ -110,7 +110,7 @@ def test_class_names_as_they_are_said():
 
 
 def test_the_only_one_needs_no_more_words():
-    assert describe(np.random.default_rng(0), "dog", [Spot(0.5, 0.5, 1)], 0) == ("the dog", "only")
+    assert find_phrase(np.random.default_rng(0), "dog", [Spot(0.5, 0.5, 1)], 0) == ("the dog", "only")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_the_only_one_needs_no_more_words():
 )
 def test_descriptions_fit_one_object_only(spots, index, qualifiers):
     rng = np.random.default_rng(0)
-    found = [describe(rng, "dog", spots, index) for _ in range(100)]
+    found = [find_phrase(rng, "dog", spots, index) for _ in range(100)]
     assert {pair[1] for pair in found if pair} == qualifiers
     assert (None in found) == (not qualifiers)
     for phrase, qualifier in filter(None, found):
@@ -143,8 +143,8 @@ def test_descriptions_fit_one_object_only(spots, index, qualifiers):
 
 def test_all_of_them():
     rng = np.random.default_rng(0)
-    assert {describe_all(rng, "dog", 2) for _ in range(50)} == {"both dogs", "all the dogs"}
-    assert {describe_all(rng, "person", 3) for _ in range(50)} == {"all the people"}
+    assert {find_phrase_for_all(rng, "dog", 2) for _ in range(50)} == {"both dogs", "all the dogs"}
+    assert {find_phrase_for_all(rng, "person", 3) for _ in range(50)} == {"all the people"}
 
 
 @pytest.mark.parametrize(

@@ -415,7 +415,7 @@ def test_other_refusals(tmp_path):
     with pytest.raises(InputError, match="ignore: 'skn' is not a class of this data set: did you mean 'skin'"):
         read_index_masks(photos, labels, ignore=["skn"])
     (tmp_path / "names.txt").write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(InputError, match=r"class names .* cannot be read"):
+    with pytest.raises(InputError, match=r"names\.txt cannot be read"):
         read_index_masks(photos, labels, names=tmp_path / "names.txt")
     (tmp_path / "labels.json").write_text(json.dumps([f"class {i}" for i in range(20)]))
     with pytest.raises(InputError, match=r"class 0, class 1, .* and 12 more"):

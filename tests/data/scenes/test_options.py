@@ -76,7 +76,7 @@ def test_more_objects_than_in_training():
 def test_crowded_scenes_give_way_to_others():
     rng = np.random.default_rng(0)
     stage = scene_edits.make_stage(rng, 32, tuple(COLORS), SceneOptions(objects=(12, 12)))
-    assert len(scene_edits.plan(rng, stage, 200)) < 200  # so many edits there are not
+    assert len(scene_edits.plan_edits(rng, stage, 200)) < 200  # so many edits there are not
     scene, stage = scenes._generate(np.random.default_rng(1), 32, 16, options=SceneOptions(objects=(9, 9)))
     assert len(scene.triplets) == 16
     assert len(stage.objects) == 9

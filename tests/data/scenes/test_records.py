@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmgrad_explain.data.scenes.records import DILATE, scene_records
+from mmgrad_explain.data.scenes.records import DILATE, make_records
 from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.data.triplets import Triplet
 
@@ -23,7 +23,7 @@ def test_records(size, edits):
             put[folder, name] = pixels
             return f"{folder}/{name}"
 
-        records = scene_records(scene, index, keep)
+        records = make_records(scene, index, keep)
         assert len(records) == edits
         assert put["references", f"{index:07d}"] is scene.reference
         for record, triplet in zip(records, scene.triplets, strict=True):

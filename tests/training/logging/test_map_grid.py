@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.logging.map_grid import MapGrid
+from mmgrad_explain.training.logging.map_grid import MapGrid, choose_rows
 
 PICTURES = np.full((2, 32, 32, 3), 120, np.uint8)
 
@@ -72,3 +72,8 @@ def test_the_latest_maps_and_the_masks():
     assert (made.latest == 1).all()
     masks = [np.ones((32, 32), bool), None]
     assert MapGrid(PICTURES, ["a", "b"], masks).masks == masks
+
+
+def test_the_picture_of_maps_shows_two_texts_of_each_picture():
+    assert choose_rows([0, 0, 0, 1, 1, 1, 2], 5) == [0, 1, 3, 4, 6]
+    assert choose_rows([0, 0, 0, 1, 1, 1, 2], 3) == [0, 1, 3]

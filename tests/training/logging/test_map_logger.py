@@ -125,7 +125,7 @@ def test_what_is_drawn():
 
 def test_what_does_not_fit():
     logger = MapLogger(Memory())
-    with pytest.raises(InputError, match="pictures are missing: hand in the pictures that the maps are of"):
+    with pytest.raises(InputError, match="pictures are missing: pass the images that the maps belong to"):
         logger.log(1, HEAT)
     with pytest.raises(InputError, match="as many maps as pictures, captions and masks, not 2, 1, 2, 2"):
         logger.log(1, HEAT, pictures=PICTURES[:1])

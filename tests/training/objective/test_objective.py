@@ -15,15 +15,15 @@ from mmgrad_explain.composers.clip.composer import ClipComposer
 from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
-from mmgrad_explain.data.batches.batch import encode, join
+from mmgrad_explain.data.batches.batch import encode
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding import dice_loss, grounding_targets
 from mmgrad_explain.training.held_out import inputs_of
-from mmgrad_explain.training.objective.dense_labels import LabelHeads, at_cells
-from mmgrad_explain.training.objective.objective import GroundedObjective, Rows
+from mmgrad_explain.training.objective.objective import GroundedObjective
 from mmgrad_explain.training.objective.options import DenseOptions, GroundingOptions, ObjectiveOptions, RetrievalOptions
-from mmgrad_explain.training.objective.terms import missed_by_pooling, mistaken_change
-from mmgrad_explain.training.sources.base import SceneSource, SceneSourceOptions
+from mmgrad_explain.training.objective.supervision import draw_rows
+from mmgrad_explain.training.objective.terms import pooling_loss
+from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 
 SOURCE = SceneSource(32, SceneSourceOptions(pictures=2, edits=3), labels=True)
 
@@ -65,7 +65,7 @@ def test_the_grounding_loss_is_the_formula(composer, batch):
     """Dice of Grad-CAM and HiResCAM of <d, sg(d)>, written out with autograd."""
     made = objective(composer, weight=2.0)
     losses = made(batch, rng(), 0.5)
-    rows = made.rows(batch, rng())
+    rows = draw_rows(batch, made.options.grounding, rng())
     network = composer.network
     features = network.encode_image(
         torch.cat([batch.references[batch.picture[rows.reference]], batch.targets[rows.target]])
@@ -83,20 +83,6 @@ def test_the_grounding_loss_is_the_formula(composer, batch):
     torch.testing.assert_close(losses.grounding.detach(), 0.5 * 2 * expected.detach(), rtol=1e-3, atol=1e-4)
     assert losses.figures["dice"].item() == pytest.approx(expected.item(), abs=1e-4)
     assert losses.total.item() == pytest.approx((losses.retrieval + losses.grounding).item())
-
-
-def test_add_is_supervised_on_the_target_alone(composer, batch):
-    batch = replace(batch, edits=["add", "remove", "recolour"] * 2)
-    rows = objective(composer, target_side={"recolour": 1.0}).rows(batch, rng())
-    assert rows.reference.tolist() == [1, 2, 4, 5]
-    assert rows.target.tolist() == [0, 2, 3, 5]
-    unknown = replace(batch, supervised=torch.tensor([False, False, True] * 2))
-    rows = objective(composer, target_side={"recolour": 0.0}).rows(unknown, rng())
-    assert (rows.reference.tolist(), rows.target.tolist()) == ([2, 5], [])
-    assert rows
-    assert not Rows(torch.zeros(0), torch.zeros(0))
-    fewer = objective(composer, share=0.5, target_side={"recolour": 1.0}).rows(batch, rng())
-    assert len(torch.cat(fewer)) == 4
 
 
 def test_the_grounding_loss_trains_every_part(composer, batch):
@@ -157,16 +143,6 @@ def test_pooling_alone_needs_no_map(composer, batch):
     assert composer.network.shift.pooling.query.weight.grad.abs().sum() > 0
 
 
-def test_what_pooling_misses():
-    masks = torch.zeros(2, 4, 4, dtype=torch.bool)
-    masks[0, :2, :2] = True
-    logits = torch.zeros(2, 3, 4)
-    logits[0, 0, 0] = 20
-    assert missed_by_pooling(logits, masks, 1).item() == pytest.approx(0, abs=1e-3)
-    assert missed_by_pooling(logits, masks, 2).item() == pytest.approx(np.log(4) / 2, abs=1e-3)
-    assert missed_by_pooling(logits[1:], masks[1:], 2).item() == 0
-
-
 def test_precisions_agree(composer, batch):
     exact = objective(composer)(batch, rng())
     for precision in ("bf16", "bf16-composer"):
@@ -209,9 +185,6 @@ def test_a_few_steps_on_one_batch_learn_it(composer, tiny_processor):
     assert last[1] < first[1] - 0.1, history[::10]
 
 
-# --------------------------------------------------------------------------------------------------------- label heads
-
-
 def test_labels_are_a_help_of_their_own(composer, batch):
     made = objective(composer, dense=0.5)
     losses = made(batch, rng())
@@ -222,21 +195,6 @@ def test_labels_are_a_help_of_their_own(composer, batch):
     alone.total.backward()
     assert composer.network.neck.project[2].weight.grad.abs().sum() > 0
     assert not any("heads." in name for name in composer.state_dict())
-
-
-def test_the_heads_weigh_things_and_ground_alike():
-    heads = LabelHeads(2, {"thing": 3, "other": 2})
-    grid = torch.randn(2, 2, 2, 2)
-    labels = torch.tensor([[[1, 0], [0, 0]], [[2, 255], [0, 0]]], dtype=torch.uint8)
-    each = F.cross_entropy(heads.heads["thing"](grid), labels.long(), ignore_index=255, reduction="none")
-    expected = (each[[0, 1], 0, 0].mean() + each[labels == 0].mean()) / 2
-    torch.testing.assert_close(heads(grid, {"thing": labels[:1]}, {"thing": labels[1:]}), expected)
-    assert heads(grid, {}, {}).item() == 0
-
-
-def test_labels_are_looked_up_at_the_cells_centres():
-    labels = torch.arange(36).view(1, 6, 6)
-    assert at_cells(labels, (2, 3)).tolist() == [[[7, 9, 11], [25, 27, 29]]]
 
 
 def test_what_cannot_be_trained_says_so(composer, tiny_processor, batch):
@@ -351,21 +309,6 @@ def test_clip_checkpoints_its_own_blocks(clip_folder):
     torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-6)
 
 
-# ------------------------------------------------------------------------------------------------------------ schedule
-
-
-def test_the_schedule():
-    options = GroundingOptions(warm_start=0.2, ramp=0.2, anneal=0.4, final=0.5)
-    factors = [options.schedule(step, 10) for step in range(10)]
-    assert factors == pytest.approx([0, 0, 0.5, 1, 1, 1, 1, 0.875, 0.75, 0.625])
-    assert [GroundingOptions().schedule(step, 4) for step in range(4)] == [0, 1, 1, 1]
-
-
-def test_sides_of_edits():
-    shares = GroundingOptions(target_side={"move": 0.7}).target_shares(["add", "move", "recolour", "blur"])
-    assert shares.tolist() == [1.0, 0.7, 0.1, 0.0]
-
-
 RELATED = SceneSource(
     32, SceneSourceOptions(pictures=4, edits=3, objects=(3, 5), relations=1.0, places=0.0), labels=True
 )
@@ -379,9 +322,9 @@ def test_the_context_is_what_else_a_text_speaks_of(composer, tiny_processor):
     handle = composer.network.shift.context.where.register_forward_hook(lambda *call: looked.append(call[2]))
     losses = objective(composer, weight=0, context=0.5)(batch, rng())
     handle.remove()
-    rows = Rows(*objective(composer, weight=0, context=0.5).rows(batch, rng()))
+    rows = draw_rows(batch, GroundingOptions(weight=0, context=0.5), rng())
     masks = torch.cat([batch.context_masks[rows.reference], torch.zeros_like(batch.target_masks[rows.target])])
-    expected = missed_by_pooling(looked[0], masks, 2)
+    expected = pooling_loss(looked[0], masks, 2)
     torch.testing.assert_close(losses.figures["context"], expected)
     torch.testing.assert_close(losses.grounding, 0.5 * expected)
     losses.grounding.backward()
@@ -392,15 +335,6 @@ def test_the_context_is_what_else_a_text_speaks_of(composer, tiny_processor):
 def test_a_source_that_never_says_what_else_is_meant(composer, batch):
     losses = objective(composer, weight=0, context=0.5)(replace(batch, context_masks=None), rng())
     assert losses.figures["context"] == 0
-
-
-def test_contexts_are_mixed_with_batches_that_have_none():
-    with_context = RELATED.batch(3, 0)
-    without = replace(SOURCE.batch(3, 0), context_masks=None)
-    both = join([with_context, without]).context_masks
-    assert (both[: len(with_context.texts)] == with_context.context_masks).all()
-    assert not both[len(with_context.texts) :].any()
-    assert join([without, without]).context_masks is None
 
 
 def test_the_change_is_told_among_the_edits_of_its_picture(composer, batch):
@@ -417,21 +351,6 @@ def test_the_change_is_told_among_the_edits_of_its_picture(composer, batch):
     plain = objective(composer, weight=0)(batch, rng())
     torch.testing.assert_close(losses.retrieval, plain.retrieval + 0.5 * expected, rtol=1e-4, atol=1e-4)
     assert "change" not in plain.figures
-
-
-def test_a_change_taken_for_the_right_one_costs_nothing_whatever_its_size():
-    change = torch.eye(4)
-    picture = torch.tensor([0, 0, 1, 1])
-    right = mistaken_change(1e-3 * change, 7.0 * change, picture)
-    wrong = mistaken_change(change[[1, 0, 3, 2]], change, picture)
-    assert right < 1e-3
-    assert wrong > 9
-    assert mistaken_change(change, change[[1, 2, 3, 0]], torch.arange(4)) == 0  # one edit each: nothing to tell apart
-
-
-def test_the_weight_of_the_change_is_not_negative():
-    with pytest.raises(InputError, match=r"retrieval\.change must be at least 0, got -1"):
-        RetrievalOptions(change=-1.0)
 
 
 def test_pictures_of_earlier_batches_are_negatives(composer, batch):

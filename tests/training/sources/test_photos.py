@@ -1,6 +1,5 @@
 """Photographs edited while training."""
 
-import json
 import shutil
 
 import numpy as np
@@ -9,9 +8,8 @@ from PIL import Image
 
 from mmgrad_explain.errors import InputError, MMGradWarning
 from mmgrad_explain.images.placement import fit
-from mmgrad_explain.training.sources.photo_folder import PhotoFolder, shuffled
-from mmgrad_explain.training.sources.photo_views import crop, letterbox, lit
-from mmgrad_explain.training.sources.photos import KINDS, PhotoOptions, PhotoSource
+from mmgrad_explain.training.sources.photo_folder import PhotoFolder, draw_round
+from mmgrad_explain.training.sources.photos import PHOTO_EDITS, PhotoOptions, PhotoSource
 
 FEW = PhotoOptions(pictures=3, edits=3, holdout=0.3)
 
@@ -30,7 +28,7 @@ def test_a_batch(source):
     assert batch.supervised.all()
     assert batch.reference_masks.any((1, 2)).all()
     assert np.array_equal(batch.reference_masks, batch.target_masks)
-    assert set(batch.edits) <= set(KINDS)
+    assert set(batch.edits) <= set(PHOTO_EDITS)
     assert batch.reference_labels["object"].shape == (3, 32, 32)
     for i, mask in enumerate(batch.reference_masks):
         labels = np.unique(batch.reference_labels["object"][batch.picture[i]][mask])
@@ -77,7 +75,7 @@ def test_partners_have_regions_apart(source):
 
 
 def test_every_photograph_is_seen_before_one_comes_again():
-    seen = [index for step in range(4) for index in shuffled(5, 0, step, 3)]
+    seen = [index for step in range(4) for index in draw_round(5, 0, step, 3)]
     assert sorted(seen[:5]) == sorted(seen[5:10]) == list(range(5))
     assert seen[:5] != seen[5:10]
     assert len(seen) == 12
@@ -90,7 +88,7 @@ def test_held_out_photographs_are_others_and_whole(photo_folder):
     assert len(names[0] | names[1]) == 12
     source = PhotoSource(photo_folder, 32, FEW, held_out=True)
     batch = source.batch(0, 0)
-    shown = [np.asarray(fit(Image.fromarray(source._photos[i][0]), 32)[0]) for i in shuffled(len(source), 0, 0, 3)]
+    shown = [np.asarray(fit(Image.fromarray(source._photos[i][0]), 32)[0]) for i in draw_round(len(source), 0, 0, 3)]
     assert np.array_equal(batch.references, np.stack(shown))
 
 
@@ -164,52 +162,3 @@ def test_names_that_no_label_has(photo_folder):
         source = PhotoSource(photo_folder, 32, PhotoOptions(synonyms={"cot": ("parka",), "coat": ("anorak",)}))
     assert "anorak" in source.vocabulary
     assert "parka" not in source.vocabulary
-
-
-def test_large_photographs_are_shrunk_and_few_are_kept(tmp_path, monkeypatch):
-    from mmgrad_explain.training.sources import photo_folder as module
-
-    for name in ("photos", "labels"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "labels.json").write_text(json.dumps(["null", "coat"]))
-    for number in range(3):
-        Image.new("RGB", (900, 300), "red").save(tmp_path / "photos" / f"{number}.jpg")
-        Image.new("L", (900, 300), 1).save(tmp_path / "labels" / f"{number}.png")
-    monkeypatch.setattr(module, "_CACHED", 2)
-    photos = PhotoFolder(tmp_path)
-    for index in (0, 1, 0, 2):
-        photo, labels = photos[index]
-        assert photo.shape == (213, 640, 3)
-        assert labels.shape == (213, 640)
-    assert list(photos._cache) == [0, 2]
-
-
-def test_crops():
-    rng = np.random.default_rng(0)
-    photo = rng.integers(0, 255, (6, 4, 3), dtype=np.uint8)
-    labels = np.ones((6, 4), np.uint8)
-    inside = crop(photo, labels, (1, 2, 2, 3), rng)
-    assert np.array_equal(inside[0], photo[2:5, 1:3])
-    beyond, ground = crop(photo, labels, (-2, -1, 8, 9), rng)
-    assert np.array_equal(beyond[1:7, 2:6], photo)
-    assert ground.sum() == 24
-    assert len(np.unique(beyond[ground == 0], axis=0)) == 1
-
-
-def test_the_letterbox_lays_labels_where_the_picture_lies():
-    photo = np.full((20, 10, 3), 200, np.uint8)
-    picture, labels = letterbox(photo, np.ones((20, 10), np.uint8), 16)
-    assert np.array_equal(labels == 1, (picture == 200).all(-1))
-    assert (labels[:, :4] == 255).all()
-
-
-def test_light_is_the_same_for_all_pictures_of_a_photograph():
-    picture = np.full((8, 8, 3), 100, np.uint8)
-    bars = np.zeros((8, 8), bool)
-    bars[:, 0] = True
-    rng = np.random.default_rng(3)
-    first, second = lit([picture, picture], bars, 1.0, rng)
-    assert (first[:, 0] == 127).all()
-    assert abs(first[:, 1:].mean() - second[:, 1:].mean()) < 2
-    assert not np.array_equal(first, second)
-    assert lit([picture], bars, 0.0, rng)[0] is picture

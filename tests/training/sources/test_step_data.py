@@ -13,9 +13,11 @@ from mmgrad_explain.data.batches.batch import encode, take
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.objective.objective import GroundedObjective
 from mmgrad_explain.training.objective.options import GroundingOptions, ObjectiveOptions, RetrievalOptions
-from mmgrad_explain.training.sources.base import Mixture, SceneSource, SceneSourceOptions
+from mmgrad_explain.training.sources.mixture import Mixture
+from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 from mmgrad_explain.training.sources.step_data import Division, StepDataset
-from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate, training_arguments
+from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate
+from mmgrad_explain.training.trainer_arguments import training_arguments
 
 SOURCE = SceneSource(32, SceneSourceOptions(pictures=4, edits=2), labels=True)
 SURE = dict.fromkeys(("recolour", "reshape", "resize", "move", "swap", "remove"), 0.0)
@@ -95,32 +97,22 @@ def test_items_are_parts_of_steps(tiny_processor):
         torch.testing.assert_close(parts.flatten(0, 1), whole)
 
 
-@pytest.mark.parametrize("options", [{}, {"share": 0.4}, {"share": 0.7, "consistency": 1.0}])
-def test_the_maps_of_parts_are_those_drawn_of_the_whole(objective, tiny_processor, options):
-    made = objective(**options)
-    for seed in range(4):
-        whole = SOURCE.batch(seed, 0)
-        expected = made.rows(encode(whole, tiny_processor), np.random.default_rng(seed))
-        found = []
-        for first in (0, 2):
-            part = encode(take(whole, np.array([first, first + 1])), tiny_processor)
-            found.append([rows + 2 * first for rows in made.rows(part, np.random.default_rng(seed))])
-        for side, rows in enumerate(expected):
-            assert torch.cat([found[0][side], found[1][side]]).tolist() == rows.tolist()
-
-
 def test_micro_batches_are_batches_whose_mean_is_descended(objective, micro, tmp_path, monkeypatch):
     """Four steps of two micro-batches, against the same written out; the loss comes in at step 2, by a ramp."""
     steps, rate = 4, 0.01
     grounding = {"warm_start": 0.5, "ramp": 0.5, "target_side": SURE}
     config = micro(
-        steps=steps, grounding=grounding, optimizer={"lr": rate, "warmup": 2}, evaluation={"every": 0, "maps": 0}
+        steps=steps,
+        grounding=grounding,
+        retrieval={"memory": 5},
+        optimizer={"lr": rate, "warmup": 2},
+        evaluation={"every": 0, "maps": 0},
     )
     monkeypatch.setattr(
         GroundedTrainer, "create_optimizer", lambda self, _=None: _descent(self.model, rate, self) or self.optimizer
     )
     arguments = training_arguments(config, tmp_path, gradient_accumulation_steps=2)
-    trainer = GroundedTrainer(objective(**grounding), config, SOURCE, SOURCE, arguments)
+    trainer = GroundedTrainer(objective(**grounding).composer, config, SOURCE, SOURCE, arguments)
     trainer.train()
     assert trainer.state.global_step == steps
 

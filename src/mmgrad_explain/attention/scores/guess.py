@@ -54,7 +54,7 @@ def default_score(output: Any, sources: Sequence[Tensor] = ()) -> GuessedScore:
     text (``image_embeds`` and ``text_embeds``, ``image_features`` and ``text_features``, or the two that stand beside a
     scale in a tuple) give their cosine; two columns of matching (BLIP's ``itm_score``) give the second, the logit for a
     match; a square ``logits_per_image``, or a square matrix beside its transpose, gives its diagonal; else the one part
-    of the output that holds one number a sample. Losses do not count, nor does what does not hang on the picture.
+    of the output that holds one number a sample. Losses do not count, nor does what does not depend on the picture.
 
     Args:
         output: What the model gave.

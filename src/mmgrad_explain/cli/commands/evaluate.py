@@ -7,11 +7,12 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.cli.output_paths import saying_beside
+from mmgrad_explain._system.progress import Bar
+from mmgrad_explain.cli.output_files import print_beside
 from mmgrad_explain.cli.printing import Table, show
-from mmgrad_explain.cli.progress import Steps
 from mmgrad_explain.cli.streams import write_json
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.metrics.protocols import ASPECT_FIGURE, GALLERIES
 
 if TYPE_CHECKING:
     import argparse
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.cir.records import CirSet
     from mmgrad_explain.evaluation.composed_retrieval import CirEvaluation
 
-_SPLITS = {"cirr": "val", "fashioniq": "val", "shoes": "eval", "circo": "val", "lasco": "val", "fashion200k": "test"}
 _NOTICES = 3
 _DETAILS = """\
 Embeds the pictures and the queries, ranks, and prints Recall@K (and CIRCO's mAP@K) of three ways to ask:
@@ -65,7 +65,7 @@ def add_parser(commands: Any) -> None:
     add("--soft", action="store_true", help="score CIRR's soft targets")
     add(
         "--gallery",
-        choices=("original", "queries"),
+        choices=tuple(GALLERIES),
         default="original",
         help="what is ranked: the split's pictures, or only its references and targets (default: %(default)s)",
     )
@@ -87,14 +87,14 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Evaluate; everything that can be checked is checked before a picture is embedded."""
     from mmgrad_explain._system.files import atomic_file, check_writable
-    from mmgrad_explain.data.cir.formats import read_cir
+    from mmgrad_explain.data.cir.formats import FORMATS, read_cir
 
     name, mark, root = options.data.partition(":")
     if not mark:
         raise InputError(f"--data {options.data!r} must be NAME:ROOT, for example cirr:datasets/CIRR")
     if options.batch < 1:
         raise InputError(f"--batch must be at least 1, got {options.batch}")
-    split = options.split or _SPLITS.get(name)
+    split = options.split or (FORMATS[name].evaluated if name in FORMATS else None)
     data = read_cir(name, root, [split] if split else [], options.category)
     if name == "jsonl" and len(data.queries) > 1:
         raise InputError(f"{root} has several splits, say which one with --split: {', '.join(data.queries)}")
@@ -102,18 +102,18 @@ def run(options: argparse.Namespace) -> int:
 
     from mmgrad_explain._system.devices import usable_device
     from mmgrad_explain.composers.load import load_composer
-    from mmgrad_explain.evaluation.composed_retrieval import evaluate_cir, submission_files
-    from mmgrad_explain.evaluation.submission import write_submission
+    from mmgrad_explain.evaluation.composed_retrieval import evaluate_cir
+    from mmgrad_explain.evaluation.submission import submission_files, write_submission
 
     files = [] if options.submission is None else [options.submission / file for file in submission_files(data)]
     for file in [*files, *filter(None, [options.out])]:
         check_writable(file, overwrite=options.overwrite)
     device = usable_device(options.device)
-    with Steps() as steps:
+    with Bar() as bar:
         found = evaluate_cir(
             load_composer(options.model).to(device), data, soft=options.soft, gallery=options.gallery,
             exclude_reference=options.exclude, batch=options.batch, submit=options.submission is not None,
-            progress=steps,
+            progress=bar.show,
         )  # fmt: skip
     for file in files:
         write_submission(found.submissions[file.name], file, overwrite=options.overwrite)
@@ -121,7 +121,7 @@ def run(options: argparse.Namespace) -> int:
     if options.out is not None:
         with atomic_file(options.out, overwrite=options.overwrite) as stream:
             stream.write(json.dumps(report, indent=2, ensure_ascii=False).encode() + b"\n")
-    with saying_beside([options.out]):
+    with print_beside([options.out]):
         if options.json:
             write_json(report)
         else:
@@ -175,7 +175,7 @@ def _parts(report: Mapping[str, Any]) -> Iterator[str | Table]:
     else:
         yield "no figures: the targets of this split are not public"
     if report["aspects"]:
-        head = ["semantic aspect", "mAP@10 % of the model"]
+        head = ["semantic aspect", f"{ASPECT_FIGURE} % of the model"]
         rows = [[aspect, *cells({"": value})] for aspect, value in report["aspects"].items()]
         yield ""
         yield Table(head, rows, markdown_table(head, rows), numbers=(1,))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain._system.progress import Bar
 from mmgrad_explain.cli.printing import Table, show
-from mmgrad_explain.cli.progress import Steps
 from mmgrad_explain.cli.streams import write_json
+from mmgrad_explain.notes import texts_of
 
 if TYPE_CHECKING:
     import argparse
@@ -76,8 +76,8 @@ def run(options: argparse.Namespace) -> int:
         options.gallery, options.model, create=True, index=options.index, collection=collection, device=options.device
     ) as gallery:
         try:
-            with Steps() as steps:
-                report = gallery.index(options.folders, batch=options.batch, progress=steps)
+            with Bar() as bar:
+                report = gallery.index(options.folders, batch=options.batch, progress=bar.show)
         except KeyboardInterrupt as stop:
             raise type(stop)("what was indexed is kept; the same command goes on") from None
         if options.json:
@@ -89,11 +89,11 @@ def run(options: argparse.Namespace) -> int:
 
 def _json(gallery: Gallery, report: IndexReport) -> dict[str, Any]:
     place = {"gallery": gallery.address, "collection": gallery.collection, "model": gallery.about}
-    return {**place, **asdict(report)}
+    return {**place, **report.to_dict()}
 
 
 def _parts(gallery: Gallery, report: IndexReport) -> Iterator[str | Table]:
-    from mmgrad_explain.gallery.image_files import SUFFIXES
+    from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES
 
     of = gallery.about
     yield f"{gallery.address}: {report.total} files, by {of['name']} ({of['dim']} numbers a picture)"
@@ -101,13 +101,13 @@ def _parts(gallery: Gallery, report: IndexReport) -> Iterator[str | Table]:
         yield f"  model {of['name']} was chosen: {of['model_choice']}"
     yield f"  {report.added} added, {report.changed} changed, {report.removed} removed, {report.unchanged} as they were"
     if not report.total:
-        yield f"note: no pictures were found; their names end in {', '.join(sorted(SUFFIXES))}"
+        yield f"note: no pictures were found; their names end in {', '.join(sorted(IMAGE_SUFFIXES))}"
     if report.others:
         yield f"  {report.others} files are no pictures by their names"
     if report.hidden:
         yield f"  {report.hidden} hidden files and folders were left out"
-    for path, said in list(report.notes.items())[:_NAMED]:
-        yield f"note: {path}: {said}"
+    for path, notes in list(report.notes.items())[:_NAMED]:
+        yield f"note: {path}: {'; '.join(texts_of(notes))}"
     if len(report.notes) > _NAMED:
         yield f"note: and {len(report.notes) - _NAMED} more; --json has all of them"
     if report.unreadable:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.cli.names import SCORES, check_name
-from mmgrad_explain.cli.output_paths import check_place, put, saying_beside
+from mmgrad_explain.cli.known_names import SCORES
+from mmgrad_explain.cli.output_files import OutputFile, name_after, print_beside
 from mmgrad_explain.cli.printing import Table, show
-from mmgrad_explain.cli.streams import as_sentence, write_json
+from mmgrad_explain.cli.streams import write_json
+from mmgrad_explain.cli.typed_values import check_name, decode_text
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from mmgrad_explain.gallery.contact_sheet import RetrievalMaps
-    from mmgrad_explain.gallery.gallery import Gallery, Retrieval
+    from mmgrad_explain.gallery.gallery import Gallery
+    from mmgrad_explain.gallery.results import Retrieval, RetrievalMaps
     from mmgrad_explain.gallery.session import Session
 
 _DETAILS = """\
@@ -90,15 +91,15 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"give {wanted}; got {len(options.query)} arguments: put quotes around the text")
     if going_on and options.session is None:
         raise InputError("--reference-hit needs --session FILE: the session whose hit is meant")
-    text = as_sentence(options.query[-1])
+    text = decode_text(options.query[-1])
     session = Session.load(options.session) if going_on or _is_there(options.session) else None
     place = options.gallery or (session and session.place())
     if not place:
         raise InputError("--gallery is missing: name NAME.db, or http://host:port of a Milvus server")
     reference = options.query[0] if session is None or not going_on else session.hit(options.reference_hit).path
-    sheet = None if options.no_sheet else _sheet(options, reference, text)
+    sheet = None if options.no_sheet else _plan_sheet(options, reference, text)
     if sheet is not None:
-        check_place(sheet, options)
+        sheet.check()
     if options.session is not None:
         check_writable(options.session, overwrite=True)
 
@@ -115,13 +116,11 @@ def run(options: argparse.Namespace) -> int:
             session.check_unchanged(options.reference_hit, found.reference)
         maps = None if sheet is None else gallery.explain(found, layer=options.layer, score=options.score)
         report = _report(gallery, reference, found, maps)
-    if maps is not None and sheet is not None:
-        picture = maps.sheet()
-        sheet = put(sheet, options, lambda file: safe_save(picture, file, overwrite=options.overwrite))
+    written = None if maps is None or sheet is None else sheet.write(partial(safe_save, maps.sheet()))
     if options.session is not None:
         _remember(session, reference, found, options)
-    report |= {"sheet": sheet and str(sheet), "session": options.session and str(options.session)}
-    with saying_beside([sheet, options.session]):
+    report |= {"sheet": written and str(written), "session": options.session and str(options.session)}
+    with print_beside([written, options.session]):
         if options.json:
             write_json(report)
         else:
@@ -133,11 +132,9 @@ def _is_there(path: Path | None) -> bool:
     return path is not None and path.exists()
 
 
-def _sheet(options: argparse.Namespace, reference: str, text: str) -> Path:
-    if options.out is not None:
-        return options.out  # type: ignore[no-any-return]
-    words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-") or "hits"
-    return Path(f"{Path(reference).stem}_{words}.png")
+def _plan_sheet(options: argparse.Namespace, reference: str, text: str) -> OutputFile:
+    path = options.out or Path(f"{Path(reference).stem}_{name_after(text, 'hits')}.png")
+    return OutputFile.planned(path, options)
 
 
 def _remember(session: Session, reference: str, found: Retrieval, options: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.cli.failures import go_on
+from mmgrad_explain.cli.failures import resume_command
 from mmgrad_explain.cli.printing import Table, show
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         result = train(config, out, resume=options.resume)
     except KeyboardInterrupt as stop:
-        raise type(stop)(_how_to_go_on(config, out, options.typed)) from None
+        raise type(stop)(_say_how_to_resume(config, out, options.typed)) from None
     from mmgrad_explain.training.processes import is_first
 
     if not is_first():
@@ -88,17 +88,17 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _how_to_go_on(config: TrainingConfig, out: Path, typed: Sequence[str]) -> str:
+def _say_how_to_resume(config: TrainingConfig, out: Path, typed: Sequence[str]) -> str:
     """What a stopped run left, and the command that goes on."""
     from mmgrad_explain.training.run_folder import CHECKPOINTS, CONFIG, whole_checkpoint
 
     last = whole_checkpoint(out / CHECKPOINTS, average=bool(config.ema))
     if last is not None:
         step = int(last.name.rpartition("-")[2])
-        return f"step {step:,} of {config.steps:,} is kept; go on from there with: {go_on(typed)}"
+        return f"step {step:,} of {config.steps:,} is kept; go on from there with: {resume_command(typed)}"
     if (out / CONFIG).exists():
         every = f"the first checkpoint, of step {config.save_every:,}, was not reached"
-        return f"{every}; begin again with: {go_on(typed)}"
+        return f"{every}; begin again with: {resume_command(typed)}"
     return "nothing was written"
 
 

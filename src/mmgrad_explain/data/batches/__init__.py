@@ -1,10 +1,17 @@
-"""Triplets as arrays and tensors for a step."""
+"""Images with their edits as the arrays and tensors of a training step."""
 
 from typing import TYPE_CHECKING
 
 from mmgrad_explain._doors import door
 
 if TYPE_CHECKING:
+    from mmgrad_explain.data.batches.batch import IGNORE as IGNORE
+    from mmgrad_explain.data.batches.batch import PictureBatch as PictureBatch
+    from mmgrad_explain.data.batches.batch import TripletBatch as TripletBatch
+    from mmgrad_explain.data.batches.batch import encode as encode
+    from mmgrad_explain.data.batches.batch import join as join
+    from mmgrad_explain.data.batches.batch import take as take
+    from mmgrad_explain.data.batches.scenes import SceneBatch as SceneBatch
     from mmgrad_explain.data.batches.scenes import scene_batch as scene_batch
 
 __getattr__, __dir__ = door(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mmgrad_explain.data.cir.records import Finding, level_of, used_pictures, worst_first
+from mmgrad_explain.data.cir.records import Finding, find_level, list_used_images, sort_by_level
 from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.errors import InputError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.cir.records import CirSet
 
 
-def open_pictures(data: CirSet, progress: Callable[[str, int, int], None] | None = None) -> CirSet:
+def check_images(data: CirSet, progress: Callable[[str, int, int], None] | None = None) -> CirSet:
     """Open every picture of a set that is there.
 
     Args:
@@ -36,8 +36,8 @@ def open_pictures(data: CirSet, progress: Callable[[str, int, int], None] | None
             progress("pictures opened", number, len(there))
     findings = list(data.findings)
     for part, queries in data.queries.items():
-        used = used_pictures(queries, data.images.galleries[part])
+        used = list_used_images(queries, data.images.galleries[part])
         named = [reasons[image] for image in used if image in reasons]
         what = f"picture that cannot be read (of {len(used)})"
-        findings += Finding.of(level_of(part), part, what, named, "fetch it again")
-    return replace(data, findings=worst_first(findings))
+        findings += Finding.of(find_level(part), part, what, named, "fetch it again")
+    return replace(data, findings=sort_by_level(findings))

@@ -11,23 +11,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain._system.reading import parse_json
-from mmgrad_explain.data.cir.reading import Damaged, need, texts
+from mmgrad_explain.data.cir.collector import Damaged, require_text, require_texts
 from mmgrad_explain.data.cir.records import CirTriplet
+from mmgrad_explain.data.set_files import TRIPLETS_FILE
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from mmgrad_explain.data.cir.reading import Reading
+    from mmgrad_explain.data.cir.collector import Collector
 
-FILE = "triplets.jsonl"
 SPLIT = "all"
 """The split of queries that name none."""
 
 
-def read_jsonl(reading: Reading) -> None:
+def read(collector: Collector) -> None:
     """Read the splits that the records name, or those asked for."""
-    file = reading.root / FILE
-    reading.advice = "paths start at the folder that holds triplets.jsonl"
-    if not reading.here(SPLIT, file):
+    file = collector.root / TRIPLETS_FILE
+    collector.advice = "paths start at the folder that holds triplets.jsonl"
+    if not collector.is_present(SPLIT, file):
         return
     splits: dict[str, list[CirTriplet]] = {}
 
@@ -36,19 +36,21 @@ def read_jsonl(reading: Reading) -> None:
         splits.setdefault(split, []).append(found)
         return found
 
-    list(reading.records("all", file, reading.lines("all", file), triplet))
-    wanted = reading.splits if reading.asked else tuple(splits)
+    list(collector.make_queries("all", file, collector.read_lines("all", file), triplet))
+    wanted = collector.splits if collector.asked else tuple(splits)
     for split in wanted:
         if split not in splits:
-            reading.note("needed", split, "no query of this split", [FILE], f"there are {', '.join(splits)}")
-        queries = reading.queries[split] = tuple(splits.get(split, ()))
+            collector.add_finding(
+                "needed", split, "no query of this split", [TRIPLETS_FILE], f"there are {', '.join(splits)}"
+            )
+        queries = collector.queries[split] = tuple(splits.get(split, ()))
         named = [image for q in queries for image in (q.reference, *q.relevant, *q.group)]
-        lists = [reading.root / f"gallery.{split}.txt", reading.root / "gallery.txt"]
+        lists = [collector.root / f"gallery.{split}.txt", collector.root / "gallery.txt"]
         listed = next((path for path in lists if path.exists()), None)
-        gallery = named if listed is None else reading.lines(split, listed)
-        reading.galleries[split] = tuple(dict.fromkeys(gallery) if listed is None else gallery)
+        gallery = named if listed is None else collector.read_lines(split, listed)
+        collector.galleries[split] = tuple(dict.fromkeys(gallery) if listed is None else gallery)
         for image in (*gallery, *named):
-            reading.picture(image, reading.root / image)
+            collector.add_image(image, collector.root / image)
 
 
 def _triplet(number: int, line: str) -> tuple[CirTriplet, str]:
@@ -58,12 +60,12 @@ def _triplet(number: int, line: str) -> tuple[CirTriplet, str]:
         raise Damaged(str(error)) from error
     if not isinstance(entry, dict):
         raise Damaged("is not an object")
-    captions = texts(entry, "captions") if "captions" in entry else (need(entry, "text"),)
-    relevant = texts(entry, "targets") if "targets" in entry else ()
+    captions = require_texts(entry, "captions") if "captions" in entry else (require_text(entry, "text"),)
+    relevant = require_texts(entry, "targets") if "targets" in entry else ()
     if entry.get("target") is not None:
-        relevant = tuple(dict.fromkeys((need(entry, "target"), *relevant)))
-    group = texts(entry, "group") if "group" in entry else ()
-    name = need(entry, "id", number=True) if "id" in entry else str(number)
-    split = need(entry, "split") if "split" in entry else SPLIT
+        relevant = tuple(dict.fromkeys((require_text(entry, "target"), *relevant)))
+    group = require_texts(entry, "group") if "group" in entry else ()
+    name = require_text(entry, "id", number=True) if "id" in entry else str(number)
+    split = require_text(entry, "split") if "split" in entry else SPLIT
     target = relevant[0] if relevant else None
-    return CirTriplet(name, need(entry, "reference"), captions, target, relevant, group), split
+    return CirTriplet(name, require_text(entry, "reference"), captions, target, relevant, group), split

@@ -130,13 +130,13 @@ class Finding:
         return [cls(level, where, what, len(concerned), tuple(concerned[:SHOWN]), advice)] if concerned else []
 
 
-def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+def sort_by_level(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Findings in the order of :data:`LEVELS`, otherwise as they are."""
     order = list(LEVELS)
     return tuple(sorted(findings, key=lambda finding: order.index(finding.level)))
 
 
-def used_pictures(queries: Iterable[CirTriplet], gallery: Iterable[str]) -> list[str]:
+def list_used_images(queries: Iterable[CirTriplet], gallery: Iterable[str]) -> list[str]:
     """Ids of the pictures that a part ranks or its queries name, each once."""
     used = list(gallery)
     for query in queries:
@@ -144,7 +144,7 @@ def used_pictures(queries: Iterable[CirTriplet], gallery: Iterable[str]) -> list
     return list(dict.fromkeys(used))
 
 
-def level_of(part: str) -> Level:
+def find_level(part: str) -> Level:
     """How bad it is where a part lacks something: only training can do without evaluation's parts."""
     return "training" if part.rpartition(".")[2] == "train" else "needed"
 

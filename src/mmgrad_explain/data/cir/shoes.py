@@ -14,82 +14,88 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain._system.text_lines import trimmed
-from mmgrad_explain.data.cir.reading import Damaged, need
+from mmgrad_explain._system.reading import trimmed
+from mmgrad_explain.data.cir.collector import Damaged, require_text
 from mmgrad_explain.data.cir.records import CirTriplet
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mmgrad_explain.data.cir.reading import Reading
+    from mmgrad_explain.data.cir.collector import Collector
     from mmgrad_explain.data.cir.records import Level
 
 PUBLISHED = "relative_captions_shoes.json"
 _IN_JSON, _IN_TEXT = {"train": "train", "eval": "val"}, {"train": "train", "eval": "test"}
 
 
-def read_shoes(reading: Reading) -> None:
+def read(collector: Collector) -> None:
     """Read the splits ``train`` and ``eval``; queries are numbered in the order of the file, from 0."""
-    reading.advice = "put the folders womens_*/ of the attribute discovery data anywhere below the folder"
-    folders = [reading.root / "dataset", reading.root]
+    collector.advice = "put the folders womens_*/ of the attribute discovery data anywhere below the folder"
+    folders = [collector.root / "dataset", collector.root]
     if any((folder / PUBLISHED).exists() for folder in folders):
-        _published(reading, reading.folder("dataset", ".", holding=PUBLISHED))
+        _published(collector, collector.find_folder("dataset", ".", holding=PUBLISHED))
     elif prepared := [folder for folder in folders if any(folder.glob("triplet.*.json"))]:
-        _json(reading, prepared[0])
+        _json(collector, prepared[0])
     elif written := [folder for folder in folders if any(folder.glob("shoes-cap-*.txt"))]:
-        _text(reading, written[0])
+        _text(collector, written[0])
     else:
-        reading.absent["eval"] = folders[0] / PUBLISHED
+        collector.absent["eval"] = folders[0] / PUBLISHED
         return
-    found = reading.tree(reading.root)
-    used = {image for gallery in reading.galleries.values() for image in gallery}
-    for image in sorted(used | {query.reference for queries in reading.queries.values() for query in queries}):
-        reading.picture(image, found.get(image, reading.root / image))
+    found = collector.list_images(collector.root)
+    used = {image for gallery in collector.galleries.values() for image in gallery}
+    for image in sorted(used | {query.reference for queries in collector.queries.values() for query in queries}):
+        collector.add_image(image, found.get(image, collector.root / image))
 
 
-def _published(reading: Reading, folder: Path) -> None:
+def _published(collector: Collector, folder: Path) -> None:
     file = folder / PUBLISHED
-    lists = {split: [*map(_name, reading.lines(split, folder / f"{split}_im_names.txt"))] for split in _IN_JSON}
+    lists = {split: [*map(_name, collector.read_lines(split, folder / f"{split}_im_names.txt"))] for split in _IN_JSON}
     split_of = {image: split for split, images in lists.items() for image in images}
-    triplets = list(reading.records("eval", file, reading.json("eval", file, list), _triplet))
-    for split in reading.splits:
-        reading.galleries[split] = tuple(lists[split])
-        reading.queries[split] = tuple(query for query in triplets if split_of.get(query.target or "") == split)
+    triplets = list(collector.make_queries("eval", file, collector.read_json("eval", file, list), _triplet))
+    for split in collector.splits:
+        collector.galleries[split] = tuple(lists[split])
+        collector.queries[split] = tuple(query for query in triplets if split_of.get(query.target or "") == split)
     strays = [f"no. {int(query.id) + 1}" for query in triplets if query.target not in split_of]
     worst: Level = "training" if lists["eval"] and not lists["train"] else "needed"
-    reading.note(worst, "train and eval", "query whose target is in no list", strays, "are the lists complete?")
+    collector.add_finding(
+        worst, "train and eval", "query whose target is in no list", strays, "are the lists complete?"
+    )
     known = [query for query in triplets if query.target in split_of and query.reference in split_of]
     crossing = [f"no. {int(q.id) + 1}" for q in known if split_of[q.reference] != split_of[q.target or ""]]
-    reading.note("odd", "train and eval", "query from one into the other", crossing, "it belongs to its target's")
+    collector.add_finding(
+        "odd", "train and eval", "query from one into the other", crossing, "it belongs to its target's"
+    )
 
 
-def _json(reading: Reading, folder: Path) -> None:
-    for split in reading.splits:
+def _json(collector: Collector, folder: Path) -> None:
+    for split in collector.splits:
         file, gallery = (folder / f"{kind}.{_IN_JSON[split]}.json" for kind in ("triplet", "split"))
-        if reading.here(split, file, gallery):
-            entries = reading.json(split, file, list)
-            reading.queries[split] = tuple(reading.records(split, file, entries, _triplet))
-            names = reading.json(split, gallery, list)
-            usable = reading.sound(split, gallery, names, lambda name: isinstance(name, str))
-            reading.galleries[split] = tuple(map(_name, usable))
+        if collector.is_present(split, file, gallery):
+            entries = collector.read_json(split, file, list)
+            collector.queries[split] = tuple(collector.make_queries(split, file, entries, _triplet))
+            names = collector.read_json(split, gallery, list)
+            usable = collector.keep_usable(split, gallery, names, lambda name: isinstance(name, str))
+            collector.galleries[split] = tuple(map(_name, usable))
 
 
-def _text(reading: Reading, folder: Path) -> None:
-    for split in reading.splits:
+def _text(collector: Collector, folder: Path) -> None:
+    for split in collector.splits:
         file = folder / f"shoes-cap-{_IN_TEXT[split]}.txt"
-        if not reading.here(split, file):
+        if not collector.is_present(split, file):
             continue
-        reading.queries[split] = queries = tuple(reading.records(split, file, reading.lines(split, file), _of_line))
+        collector.queries[split] = queries = tuple(
+            collector.make_queries(split, file, collector.read_lines(split, file), _of_line)
+        )
         listed = folder / f"shoes-{_IN_TEXT[split]}-all.txt"
-        names = [*map(_name, reading.lines(split, listed))] if split == "eval" or listed.exists() else []
+        names = [*map(_name, collector.read_lines(split, listed))] if split == "eval" or listed.exists() else []
         used = [image for query in queries for image in (query.reference, *query.relevant)]
-        reading.galleries[split] = tuple(dict.fromkeys([*names, *used]))
+        collector.galleries[split] = tuple(dict.fromkeys([*names, *used]))
 
 
 def _triplet(number: int, entry: Any) -> CirTriplet:
-    target = _name(need(entry, "ImageName"))
-    captions = (need(entry, "RelativeCaption"),)
-    return CirTriplet(str(number), _name(need(entry, "ReferenceImageName")), captions, target, (target,))
+    target = _name(require_text(entry, "ImageName"))
+    captions = (require_text(entry, "RelativeCaption"),)
+    return CirTriplet(str(number), _name(require_text(entry, "ReferenceImageName")), captions, target, (target,))
 
 
 def _of_line(number: int, line: str) -> CirTriplet:

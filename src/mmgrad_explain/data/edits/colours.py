@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from mmgrad_explain.data.edits.masks import opacity, samples
+from mmgrad_explain.data.edits.masks import make_opacity, sample_inside
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -59,11 +59,11 @@ def mean_lab(image: _Pixels, mask: _Mask) -> _Floats:
     """Give an object's typical colour: the median of lightness (0 to 100), a and b over the mask, (3,) float32."""
     import cv2
 
-    pixels = samples(image, opacity(mask, image.shape[:2], "mask") >= 0.5)
+    pixels = sample_inside(image, make_opacity(mask, image.shape[:2], "mask") >= 0.5)
     return np.asarray(np.median(_units(cv2.cvtColor(pixels[None], cv2.COLOR_RGB2LAB))[0], 0), np.float32)
 
 
-def lab_distances(image: _Pixels, mask: _Mask) -> dict[str, float]:
+def measure_lab_distances(image: _Pixels, mask: _Mask) -> dict[str, float]:
     """Tell how far an object is from each colour word, in CIE76 units; 0 within the word's range of lightness."""
     light, a, b = (float(v) for v in mean_lab(image, mask))
     return {
@@ -92,7 +92,7 @@ def rgb_to_lab(image: _Pixels) -> _Floats:
     return _units(np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2LAB)))
 
 
-def wear(lab: _Floats, alpha: _Floats, colour: Colour, rng: np.random.Generator) -> _Floats:
+def repaint(lab: _Floats, alpha: _Floats, colour: Colour, rng: np.random.Generator) -> _Floats:
     """Show an object as if it had a colour: its lightness moved into the colour's range, its shading kept.
 
     Args:
@@ -105,7 +105,7 @@ def wear(lab: _Floats, alpha: _Floats, colour: Colour, rng: np.random.Generator)
         (H, W, 3), in CIE units; what is outside the object has no meaning.
     """
     light = lab[..., 0]
-    low, middle, high = (float(v) for v in np.percentile(samples(light, alpha >= 0.5), (10, 50, 90)))
+    low, middle, high = (float(v) for v in np.percentile(sample_inside(light, alpha >= 0.5), (10, 50, 90)))
     base = min(max(middle, colour.light[0]), colour.light[1])
     contrast = max(high - low, 1.0)
     # Weak shading, as on black cloth, is raised; strong contrasts, as on prints, are lowered.

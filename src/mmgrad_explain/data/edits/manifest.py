@@ -1,96 +1,92 @@
-"""What a built triplet set says of itself: its manifest, and the licences of its photographs."""
+"""What a set of edited photographs says of itself: the counts in its manifest, and the licences of its photographs."""
 
 from __future__ import annotations
 
-import platform
 from collections import Counter
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain._version import __version__
+from mmgrad_explain.data.set_files import LICENCES_FILE
+from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mmgrad_explain.data.edits.worker import Made
     from mmgrad_explain.data.instances.records import InstanceSet
-    from mmgrad_explain.data.triplets import Triplet
 
+_LICENCE_NOTE = (
+    "A licence that asks for the author's name, the same licence, or no commercial use asks this of the edits too."
+)
 _EXAMPLES = 20  # names listed for each problem
+_COUNTED = {"edits": "edit", "classes": "class", "qualifiers": "qualifier", "folds": "fold"}
+"""Entries of the manifest that count the values of a key of the records."""
 
 
-def manifest_of(
-    source: InstanceSet,
-    done: Sequence[Made],
-    triplets: Sequence[Triplet],
-    options: Mapping[str, Any],
-    skipped: Mapping[str, int],
-    count: int | None,
-) -> dict[str, Any]:
-    """Describe a finished set.
+class EditTally:
+    """Counts a set of edited photographs; see :class:`~mmgrad_explain.data.set_builder.Tally`.
 
     Args:
-        source: What it was built from.
-        done: All photographs that were tried.
-        triplets: All that the set holds.
-        options: With which it was built.
-        skipped: What was left out why, counted.
-        count: How many triplets were asked for; None for all.
-
-    Returns:
-        Ready for JSON; the same for every number of workers.
+        source: The photographs.
+        asked: Number of triplets that was asked for; None for all.
     """
-    damaged = [f"{made.photo}: {problem}" for made in done for problem in made.problems]
-    problems = {**source.problems, **({"damaged": damaged} if damaged else {})}
-    return {
-        "complete": True,
-        "count": len(triplets),
-        "asked": count,
-        "photographs": {
-            "in the data set": len(source.photos),
-            "tried": len(done),
-            "used": len({t.source_image for t in triplets}),
-        },
-        "edits": _counted(t.edit for t in triplets),
-        "classes": _counted(t.class_name for t in triplets),
-        "qualifiers": _counted(t.qualifier for t in triplets),
-        "folds": _counted(str(t.fold) for t in triplets),
-        "licences": _counted(t.licence or "not stated" for t in triplets),
-        "with contrast partners": sum(bool(t.contrast_ids) for t in triplets),
-        "skipped": dict(sorted(skipped.items())),
-        "problems": {
-            what: {"count": len(names), "first": list(names)[:_EXAMPLES]} for what, names in sorted(problems.items())
-        },
-        "source": source.description,
-        "options": dict(options),
-        "versions": _versions(),
-    }
 
+    def __init__(self, source: InstanceSet, asked: int | None) -> None:
+        self.source = source
+        self.asked = asked
+        self.tried = 0
+        self.partnered = 0
+        self.counts: dict[str, Counter[str]] = {what: Counter() for what in (*_COUNTED, "licences")}
+        self.skipped: Counter[str] = Counter()
+        self.damaged: list[str] = []
+        self.problems: list[str] = []
+        self.licences: dict[tuple[str, str], dict[str, str]] = {}
+        self.used: set[str] = set()
 
-def licences_text(triplets: Sequence[Triplet]) -> str:
-    """Give the licences of a set's photographs, and whom each is from, as a text file."""
-    photos: dict[tuple[str, str], dict[str, str]] = {}
-    for triplet in triplets:
-        photos.setdefault((triplet.licence, triplet.licence_url), {})[triplet.source_image] = triplet.attribution
-    lines = [
-        "The pictures of this set are edited versions of photographs, each under its own licence.",
-        "A licence that asks for the author's name, the same licence, or no commercial use asks this of the edits too.",
-    ]
-    for (name, url), names in sorted(photos.items()):
-        lines += ["", f"{name or 'Licence not stated: find out before you share these'} {url}".rstrip()]
-        lines += [f"    {photo}  {attribution}".rstrip() for photo, attribution in sorted(names.items())]
-    return "\n".join(lines) + "\n"
+    def add(self, entry: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> None:
+        """Count a photograph."""
+        self.tried += 1
+        self.skipped.update(entry["skipped"])
+        self.problems += entry["problems"]
+        self.damaged += (f"{entry['photo']}: {problem}" for problem in entry["problems"])
+        for record in records:
+            photo = record["source_image"]
+            self.used.add(photo)
+            self.partnered += bool(record["contrast_ids"])
+            for what, key in _COUNTED.items():
+                self.counts[what][str(record[key])] += 1
+            self.counts["licences"][record["license"] or "not stated"] += 1
+            self.licences.setdefault((record["license"], record["license_url"]), {})[photo] = record["attribution"]
 
+    def summarize(self) -> dict[str, Any]:
+        """Give the entries of the manifest.
 
-def _counted(values: Any) -> dict[str, int]:
-    return dict(sorted(Counter(values).items()))
+        Raises:
+            InputError: Not one triplet could be made.
+        """
+        if not self.used:
+            reasons = ", ".join(f"{reason} ({n})" for reason, n in self.skipped.most_common(3))
+            reasons = reasons or next(iter(self.problems), "no objects")
+            raise InputError(f"not one triplet could be made of {self.tried} photographs: {reasons}")
+        problems = {**self.source.problems, **({"damaged": self.damaged} if self.damaged else {})}
+        return {
+            "asked": self.asked,
+            "photographs": {"in the data set": len(self.source.photos), "tried": self.tried, "used": len(self.used)},
+            **{what: dict(sorted(counted.items())) for what, counted in self.counts.items()},
+            "with contrast partners": self.partnered,
+            "skipped": dict(sorted(self.skipped.items())),
+            "problems": {
+                what: {"count": len(names), "first": list(names)[:_EXAMPLES]}
+                for what, names in sorted(problems.items())
+            },
+            "source": self.source.description,
+        }
 
-
-def _versions() -> dict[str, str]:
-    found = {"mmgrad_explain": __version__, "python": platform.python_version()}
-    for package in ("numpy", "pillow", "opencv-python", "opencv-python-headless"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    def texts(self) -> dict[str, str]:
+        """Give the licences of the set's photographs, and their authors, as a text file."""
+        lines = [
+            "The pictures of this set are edited versions of photographs, each under its own licence.",
+            _LICENCE_NOTE,
+        ]
+        for (name, url), photos in sorted(self.licences.items()):
+            lines += ["", f"{name or 'Licence not stated: find out before you share these'} {url}".rstrip()]
+            lines += [f"    {photo}  {attribution}".rstrip() for photo, attribution in sorted(photos.items())]
+        return {LICENCES_FILE: "\n".join(lines) + "\n"}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MOST_SAMPLES = 2000  # pixels that a statistic looks at
 
 
-def opacity(mask: object, shape: tuple[int, ...], name: str) -> _Floats:
+def make_opacity(mask: object, shape: tuple[int, ...], name: str) -> _Floats:
     """Check a mask and give its opacities.
 
     Args:
@@ -46,7 +46,7 @@ def opacity(mask: object, shape: tuple[int, ...], name: str) -> _Floats:
     return np.asarray(alpha, np.float32)
 
 
-def grown(mask: npt.NDArray[np.bool_], pixels: int) -> npt.NDArray[np.bool_]:
+def dilate_mask(mask: npt.NDArray[np.bool_], pixels: int) -> npt.NDArray[np.bool_]:
     """Grow a mask by a disc.
 
     Args:
@@ -59,12 +59,12 @@ def grown(mask: npt.NDArray[np.bool_], pixels: int) -> npt.NDArray[np.bool_]:
     return np.asarray(cv2.dilate(mask.astype(np.uint8), disc), bool)
 
 
-def removal_margin(mask: npt.NDArray[np.bool_]) -> int:
+def find_removal_margin(mask: npt.NDArray[np.bool_]) -> int:
     """How far ``remove`` and ``add`` reach beyond the mask, in pixels: 2 to 8, more for large objects."""
     return int(np.clip(round(math.sqrt(np.count_nonzero(mask)) / 14), 2, 8))
 
 
-def window(alpha: _Floats | npt.NDArray[np.bool_], margin: int = 0) -> tuple[slice, slice]:
+def find_window(alpha: _Floats | npt.NDArray[np.bool_], margin: int = 0) -> tuple[slice, slice]:
     """Give the rows and columns that a mask takes up, and some more around."""
     rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
     return (
@@ -73,7 +73,7 @@ def window(alpha: _Floats | npt.NDArray[np.bool_], margin: int = 0) -> tuple[sli
     )
 
 
-def samples(values: npt.NDArray[Any], inside: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+def sample_inside(values: npt.NDArray[Any], inside: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
     """Give the values inside a mask; of a large mask, evenly some of them."""
     where = np.flatnonzero(inside)
     where = where[:: max(1, len(where) // _MOST_SAMPLES)]

@@ -23,17 +23,17 @@ _UNCOUNTED = {
 
 def is_plural(noun: str) -> bool:
     """Tell whether a noun stands in the plural by its form: shoes, pants, glasses; not dress, bus or grass."""
-    last = words_of(noun)[-1:]
+    last = split_words(noun)[-1:]
     return bool(last) and (last[0] in _PLURALS or (last[0].endswith("s") and not last[0].endswith(_SINGULAR_ENDINGS)))
 
 
 def is_uncounted(noun: str) -> bool:
     """Tell whether a singular stands without "a": hair and grass, not dress."""
-    last = words_of(noun)[-1:]
+    last = split_words(noun)[-1:]
     return bool(last) and last[0] in _UNCOUNTED
 
 
-def plural_of(noun: str) -> str:
+def make_plural(noun: str) -> str:
     """Give a noun's plural: dog to dogs, bus to buses, person to people; a plural stays as it is."""
     head, _, last = noun.rpartition(" ")
     if last in _IRREGULAR:
@@ -55,6 +55,6 @@ def spoken(class_name: str) -> str:
     return " ".join(re.sub(r"[_\s]+", " ", name).split())
 
 
-def words_of(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Split a text as a word-level tokenizer does: lower case, punctuation gone."""
     return re.sub(r"[^\w\s]+", " ", text.lower()).split()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmgrad_explain.data.edits.operations import grown
-from mmgrad_explain.data.edits.text import Spot, describe, describe_all, spoken
+from mmgrad_explain.data.edits.operations import dilate_mask
+from mmgrad_explain.data.edits.text import Spot, find_phrase, find_phrase_for_all, spoken
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -50,11 +50,11 @@ class EditObject:
     def name(self, rng: np.random.Generator) -> tuple[str, str] | None:
         """Find a phrase that means it and nothing else, and its qualifier; None where there is none."""
         if self.index is None:
-            return describe_all(rng, self.noun, len(self.spots)), "all"
-        return describe(rng, self.noun, self.spots, self.index)
+            return find_phrase_for_all(rng, self.noun, len(self.spots)), "all"
+        return find_phrase(rng, self.noun, self.spots, self.index)
 
 
-def fitted(image: _Pixels, instances: Sequence[Instance], size: int) -> tuple[_Pixels, list[Mask]]:
+def shrink_to_size(image: _Pixels, instances: Sequence[Instance], size: int) -> tuple[_Pixels, list[Mask]]:
     """Bring a photograph and its masks to a longest side, by averaging; smaller ones stay as they are."""
     import cv2
 
@@ -133,6 +133,6 @@ def _unfit(mask: Mask, min_area: float, max_area: float) -> str:
 def _contact(mask: Mask, others: Mask) -> float:
     """The share of the outline that meets other objects or the picture's edge."""
     padded = np.pad(mask, 1)
-    outline = grown(padded, 1) & ~padded
+    outline = dilate_mask(padded, 1) & ~padded
     blocked = np.pad(others, 1, constant_values=True)
     return float((outline & blocked).sum() / max(outline.sum(), 1))

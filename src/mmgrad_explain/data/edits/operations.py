@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from mmgrad_explain.data.edits.colours import COLOURS, Colour, lab_distances, lab_to_rgb, mean_lab, rgb_to_lab, wear
-from mmgrad_explain.data.edits.masks import grown, opacity, removal_margin, samples, window
+from mmgrad_explain.data.edits.colours import (
+    COLOURS,
+    Colour,
+    lab_to_rgb,
+    mean_lab,
+    measure_lab_distances,
+    repaint,
+    rgb_to_lab,
+)
+from mmgrad_explain.data.edits.masks import dilate_mask, find_removal_margin, find_window, make_opacity, sample_inside
 from mmgrad_explain.data.edits.options import EDIT_KINDS
 from mmgrad_explain.errors import InputError, did_you_mean
 
@@ -32,11 +40,11 @@ __all__ = [
     "EDIT_KINDS",
     "PATTERNS",
     "apply_edit",
-    "grown",
-    "lab_distances",
+    "dilate_mask",
+    "find_removal_margin",
     "mean_lab",
+    "measure_lab_distances",
     "pick_detail",
-    "removal_margin",
 ]
 
 PATTERNS = ("stripes", "polka dots", "checks")
@@ -75,7 +83,7 @@ def apply_edit(
         raise TypeError("image must be a uint8 array")
     if image.ndim != 3 or image.shape[2] != 3:
         raise InputError(f"image must have shape (height, width, 3), not {image.shape}")
-    alpha = opacity(mask, image.shape[:2], "mask")
+    alpha = make_opacity(mask, image.shape[:2], "mask")
     if rng is None:
         rng = np.random.default_rng(0)
     return _EDITORS[kind](image, alpha, detail, rng)
@@ -100,7 +108,7 @@ def pick_detail(
         return PATTERNS[int(rng.random() * len(PATTERNS))]
     if kind != "recolour":
         return None
-    distances = lab_distances(image, mask)
+    distances = measure_lab_distances(image, mask)
     far = [word for word, value in distances.items() if value >= distance] or [
         max(distances, key=distances.__getitem__)
     ]
@@ -127,25 +135,25 @@ def _word(detail: object, known: tuple[str, ...], what: str) -> str:
 
 def _recolour(image: _Pixels, alpha: _Floats, detail: object, rng: np.random.Generator) -> _Pixels:
     colour = COLOURS[_word(detail, tuple(COLOURS), "colour word")]
-    where = window(alpha)
+    where = find_window(alpha)
     alpha = alpha[where]
-    return _laid(image, where, lab_to_rgb(wear(rgb_to_lab(image[where]), alpha, colour, rng)), alpha)
+    return _laid(image, where, lab_to_rgb(repaint(rgb_to_lab(image[where]), alpha, colour, rng)), alpha)
 
 
 def _darken(image: _Pixels, alpha: _Floats, _: object, rng: np.random.Generator) -> _Pixels:
-    where = window(alpha)
+    where = find_window(alpha)
     return _laid(image, where, image[where] * np.float32(0.3 + 0.2 * rng.random()), alpha[where])
 
 
 def _brighten(image: _Pixels, alpha: _Floats, _: object, rng: np.random.Generator) -> _Pixels:
-    where = window(alpha)
+    where = find_window(alpha)
     lab = rgb_to_lab(image[where])
     lab[..., 0] = 100 * (lab[..., 0] / 100) ** np.float32(0.4 + 0.15 * rng.random())
     return _laid(image, where, lab_to_rgb(lab), alpha[where])
 
 
 def _gray(image: _Pixels, alpha: _Floats, _: object, rng: np.random.Generator) -> _Pixels:  # noqa: ARG001
-    where = window(alpha)
+    where = find_window(alpha)
     lab = rgb_to_lab(image[where])
     lab[..., 1:] = 0
     return _laid(image, where, lab_to_rgb(lab), alpha[where])
@@ -153,10 +161,10 @@ def _gray(image: _Pixels, alpha: _Floats, _: object, rng: np.random.Generator) -
 
 def _pattern(image: _Pixels, alpha: _Floats, detail: object, rng: np.random.Generator) -> _Pixels:
     name = _word(detail, PATTERNS, "pattern")
-    where = window(alpha)
+    where = find_window(alpha)
     alpha = alpha[where]
     lab = rgb_to_lab(image[where])
-    typical = np.median(samples(lab, alpha >= 0.5), 0)
+    typical = np.median(sample_inside(lab, alpha >= 0.5), 0)
     ink = "white" if typical[0] < 55 else "black"
     if rng.random() < 0.4:  # a coloured ink, if one stands out
         word = tuple(COLOURS)[int(rng.random() * len(COLOURS))]
@@ -164,7 +172,7 @@ def _pattern(image: _Pixels, alpha: _Floats, detail: object, rng: np.random.Gene
             ink = word
     period = min(max(math.sqrt(float(alpha.sum())) / (3.5 + 2.5 * rng.random()), 6.0), 60.0)
     cover = _cover(name, alpha.shape, period, rng)
-    return _laid(image, where, lab_to_rgb(wear(lab, alpha, COLOURS[ink], rng)), alpha * cover)
+    return _laid(image, where, lab_to_rgb(repaint(lab, alpha, COLOURS[ink], rng)), alpha * cover)
 
 
 def _cover(name: str, shape: tuple[int, ...], period: float, rng: np.random.Generator) -> _Floats:
@@ -192,7 +200,7 @@ def _blur(image: _Pixels, alpha: _Floats, _: object, rng: np.random.Generator) -
     """Only the object's own pixels are mixed, so that nothing bleeds in from around it."""
     import cv2
 
-    where = window(alpha)
+    where = find_window(alpha)
     alpha = alpha[where]
     sigma = min(max(math.sqrt(float(alpha.sum())) * (0.07 + 0.04 * rng.random()), 2.0), 16.0)
     inside = (alpha > 0).astype(np.float32)
@@ -206,14 +214,14 @@ def _remove(image: _Pixels, alpha: _Floats, _: object, rng: np.random.Generator)
     import cv2
 
     solid = alpha >= 0.5
-    margin = removal_margin(solid)
-    where = window(alpha, margin + 24)
-    hole = grown(solid[where], margin)
+    margin = find_removal_margin(solid)
+    where = find_window(alpha, margin + 24)
+    hole = dilate_mask(solid[where], margin)
     part = np.ascontiguousarray(image[where])
     if hole.all():
         raise InputError("mask covers the whole picture: nothing is left to fill it from")
     filled = cv2.inpaint(part, hole.astype(np.uint8), 5, cv2.INPAINT_TELEA).astype(np.float32)
-    ring = grown(hole, 8) & ~hole
+    ring = dilate_mask(hole, 8) & ~hole
     smooth = cv2.GaussianBlur(part, (0, 0), 1.2).astype(np.float32)
     grain = float(np.std((part - smooth)[ring])) if ring.any() else 0.0
     noise = rng.standard_normal((*hole.shape, 1), np.float32) * np.float32(min(grain, 6.0))
@@ -227,13 +235,13 @@ def _swap(image: _Pixels, alpha: _Floats, detail: object, rng: np.random.Generat
 
     if detail is None or isinstance(detail, str):
         raise InputError("detail must be the mask of the object whose look is taken")
-    giver = opacity(detail, image.shape[:2], "detail") >= 0.5
-    where = window(alpha)
+    giver = make_opacity(detail, image.shape[:2], "detail") >= 0.5
+    where = find_window(alpha)
     alpha = alpha[where]
     lab, other = rgb_to_lab(image[where]), rgb_to_lab(image)
-    typical = np.median(samples(other, giver), 0).astype(np.float32)
+    typical = np.median(sample_inside(other, giver), 0).astype(np.float32)
     low, high = max(typical[0], 10), min(typical[0], 93)
-    worn = wear(lab, alpha, Colour((min(low, high), min(low, high)), 0, 0), rng)
+    worn = repaint(lab, alpha, Colour((min(low, high), min(low, high)), 0, 0), rng)
     worn[..., 1:] = typical[1:]
     # The largest square within the giver, tiled with mirrored copies, brings its texture along.
     depth = cv2.distanceTransform(cv2.copyMakeBorder(giver.astype(np.uint8), 1, 1, 1, 1, 0), cv2.DIST_L2, 3)[1:-1, 1:-1]

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mmgrad_explain.data.edits.masks import window
-from mmgrad_explain.data.edits.objects import find_objects, fitted
+from mmgrad_explain.data.edits.masks import find_window
+from mmgrad_explain.data.edits.objects import find_objects, shrink_to_size
 from mmgrad_explain.data.edits.operations import (
     apply_edit,
-    grown,
-    lab_distances,
+    dilate_mask,
+    find_removal_margin,
     mean_lab,
+    measure_lab_distances,
     pick_detail,
-    removal_margin,
 )
 from mmgrad_explain.data.edits.text import SIDES, edit_sentence, is_plural
 
@@ -48,7 +48,7 @@ _SWAP_DISTANCE = 25.0  # CIE76 between the colours of two objects of which one t
 _ATTEMPTS = 6  # for each edit
 
 
-class Change(NamedTuple):
+class ColourDifference(NamedTuple):
     """How two pictures differ, in CIE76 units; see :class:`~mmgrad_explain.data.triplets.Triplet`."""
 
     de_in: float
@@ -75,7 +75,7 @@ class Edit:
     dilate: int
 
 
-def measure_change(reference: _Pixels, target: _Pixels, mask: Mask, dilate: int = 0) -> Change:
+def measure_change(reference: _Pixels, target: _Pixels, mask: Mask, dilate: int = 0) -> ColourDifference:
     """Measure an edit in CIE Lab.
 
     Args:
@@ -92,8 +92,8 @@ def measure_change(reference: _Pixels, target: _Pixels, mask: Mask, dilate: int 
     step = (new - old) * np.array([100 / 255, 1, 1], np.float32)
     distance = cv2.magnitude(cv2.magnitude(step[..., 0], step[..., 1]), step[..., 2])
     inside = distance[mask]
-    outside = distance[~(grown(mask, dilate) if dilate else mask)]
-    return Change(
+    outside = distance[~(dilate_mask(mask, dilate) if dilate else mask)]
+    return ColourDifference(
         float(inside.mean()),
         float((inside > _CHANGED).mean()),
         float(outside.mean()) if outside.size else 0.0,
@@ -118,7 +118,7 @@ def make_edits(
         The edits, and what was left out why, counted.
     """
     skipped: Counter[str] = Counter()
-    image, masks = fitted(image, instances, options.size)
+    image, masks = shrink_to_size(image, instances, options.size)
     objects = find_objects(instances, masks, skipped, min_area=options.min_area, max_area=options.max_area)
     order = [objects[i] for i in rng.permutation(len(objects))]
     order[1:] = sorted(order[1:], key=lambda other: bool((other.mask & order[0].mask).any()))  # partners come first
@@ -186,7 +186,7 @@ def _attempt(
     if kind == "add":
         said = _place(rng, thing, qualifier)
     edited = apply_edit(kind, image, thing.mask, given, rng)
-    dilate = removal_margin(thing.mask) if kind in ("remove", "add") else 0
+    dilate = find_removal_margin(thing.mask) if kind in ("remove", "add") else 0
     reason = _invisible(kind, image, edited, thing.mask, dilate, said, options)
     if reason:
         skipped[reason] += 1
@@ -232,13 +232,13 @@ def _place(rng: np.random.Generator, thing: EditObject, qualifier: str) -> str:
 def _invisible(
     kind: str, old: _Pixels, new: _Pixels, mask: Mask, dilate: int, detail: str, options: EditOptions
 ) -> str:
-    where = window(mask, dilate)  # outside, nothing changes
+    where = find_window(mask, dilate)  # outside, nothing changes
     change = measure_change(old[where], new[where], mask[where], dilate)
     least = options.min_change * (0.6 if kind in ("blur", "pattern") else 1)
     if change.de_in < least or change.changed_in < _LEAST_SHARE.get(kind, 0.5):
         return f"{kind}: not visible enough"
     if kind == "recolour":
-        distances = lab_distances(new, mask)
+        distances = measure_lab_distances(new, mask)
         if min(distances, key=distances.__getitem__) != detail:
             return f"{kind}: the colour does not come out"
     return ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from mmgrad_explain.data.edits.nouns import is_plural, is_uncounted, plural_of, spoken, words_of
+from mmgrad_explain.data.edits.nouns import is_plural, is_uncounted, make_plural, split_words, spoken
 from mmgrad_explain.data.edits.options import EDIT_KINDS
 from mmgrad_explain.data.edits.templates import (
     ADD_PLACED,
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 __all__ = [
     "SIDES",
     "Spot",
-    "describe",
-    "describe_all",
     "edit_sentence",
     "edit_vocabulary",
+    "find_phrase",
+    "find_phrase_for_all",
     "is_plural",
-    "plural_of",
+    "make_plural",
     "spoken",
 ]
 
@@ -58,7 +58,7 @@ class Spot(NamedTuple):
     area: float
 
 
-def describe(rng: np.random.Generator, noun: str, spots: Sequence[Spot], index: int) -> tuple[str, str] | None:
+def find_phrase(rng: np.random.Generator, noun: str, spots: Sequence[Spot], index: int) -> tuple[str, str] | None:
     """Find words for one object that fit no other of its kind in the picture.
 
     Args:
@@ -92,9 +92,9 @@ def describe(rng: np.random.Generator, noun: str, spots: Sequence[Spot], index: 
     return phrase.format(noun=noun), qualifier
 
 
-def describe_all(rng: np.random.Generator, noun: str, count: int) -> str:
+def find_phrase_for_all(rng: np.random.Generator, noun: str, count: int) -> str:
     """Give a phrase for all objects of a kind: ``"all the dogs"``, ``"both dogs"`` where there are two."""
-    nouns = plural_of(noun)
+    nouns = make_plural(noun)
     return f"both {nouns}" if count == 2 and rng.random() < 0.5 else f"all the {nouns}"
 
 
@@ -165,8 +165,8 @@ def edit_vocabulary(class_names: Iterable[str] = ()) -> tuple[str, ...]:
     for _, _, forms, place in SIDES.values():
         texts.extend((*forms, place))
     for name in class_names:
-        texts.extend((spoken(name), plural_of(spoken(name))))
-    return tuple(sorted({word for text in texts for word in words_of(re.sub(r"\{\w+\}", " ", text))}))
+        texts.extend((spoken(name), make_plural(spoken(name))))
+    return tuple(sorted({word for text in texts for word in split_words(re.sub(r"\{\w+\}", " ", text))}))
 
 
 def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 import zlib
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmgrad_explain.data.edits.plan import make_edits, measure_change
 from mmgrad_explain.data.instances.records import Licence
+from mmgrad_explain.data.set_builder import MadeTriplets
 from mmgrad_explain.data.triplets import Triplet
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.reading import open_image
@@ -27,25 +29,6 @@ if TYPE_CHECKING:
 
 _QUALITY = 95
 _LONGEST_KEY, _LONGEST_CLASS = 120, 80  # bytes, in the name of a file
-
-
-@dataclass(frozen=True)
-class Made:
-    """A photograph's triplets.
-
-    Attributes:
-        photo: The photograph's name.
-        records: As in ``triplets.jsonl``.
-        skipped: What was left out why, counted.
-        problems: What was wrong with its files, in words.
-        files: Path below the set's folder to content.
-    """
-
-    photo: str
-    records: list[dict[str, Any]] = field(default_factory=list)
-    skipped: dict[str, int] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    files: dict[str, bytes] = field(default_factory=dict)
 
 
 def photo_number(name: str) -> int:
@@ -69,26 +52,42 @@ def _shortened(text: str, most: int) -> str:
     return text.encode()[:most].decode(errors="ignore")
 
 
-def make_triplets(photo: Photo, key: str, options: EditOptions, making: Making) -> Made:
+def make_triplets(photo: Photo, key: str, options: EditOptions, making: Making) -> MadeTriplets:
     """Make one photograph's triplets; depends on nothing but the arguments and the photograph's files.
 
     Args:
         photo: The photograph.
         key: Begins the triplets' ids and the files' names.
-        options: What edits.
+        options: Which edits.
         making: How they become files.
+
+    Returns:
+        Line for the journal, with ``photo``, ``records``, ``skipped`` (what was left out why, counted) and ``problems``
+        (what was wrong with the photograph's files, in words); and the content of the files.
     """
+    began = time.thread_time()
+    edits: list[Edit] = []
+    skipped: Counter[str] = Counter()
     try:
         image = np.asarray(open_image(photo.image))
         instances, problems = photo.instances(*image.shape[:2])
     except InputError as error:
-        return Made(photo.name, problems=[str(error)])
-    rng = np.random.default_rng([options.seed, photo_number(photo.name)])
-    edits, skipped = make_edits(image, instances, options, rng)
-    if not edits:
-        skipped["photograph without an edit"] += 1
+        problems = [str(error)]
+    else:
+        rng = np.random.default_rng([options.seed, photo_number(photo.name)])
+        edits, skipped = make_edits(image, instances, options, rng)
+        if not edits:
+            skipped["photograph without an edit"] += 1
+    drawing = time.thread_time() - began
     records, files = _files(photo, key, edits, making)
-    return Made(photo.name, records, dict(sorted(skipped.items())), problems, files)
+    entry = {
+        "photo": photo.name,
+        "records": records,
+        "skipped": dict(sorted(skipped.items())),
+        "problems": problems,
+    }
+    line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+    return MadeTriplets(line, len(records), files, drawing)
 
 
 def _files(photo: Photo, key: str, edits: list[Edit], making: Making) -> tuple[list[dict[str, Any]], dict[str, bytes]]:

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from mmgrad_explain._system.reading import MOST_ANNOTATIONS, is_text, parse_json, read_text, reading, shown
-from mmgrad_explain._system.text_lines import read_lines, trimmed
-from mmgrad_explain.data.inside_folder import leads_out
+from mmgrad_explain._system.reading import (
+    MOST_ANNOTATIONS,
+    is_text,
+    parse_json,
+    read_text,
+    reading,
+    shown,
+    split_lines,
+    trimmed,
+)
 from mmgrad_explain.data.instances.records import InstanceSet, Label, Licence, Photo
+from mmgrad_explain.data.path_checks import leaves_folder
 from mmgrad_explain.errors import InputError, did_you_mean
+from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -20,7 +29,6 @@ if TYPE_CHECKING:
 
 Problems: TypeAlias = dict[str, list[str]]
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 OUTSIDE = "photograph outside of the folder"
 """The problem with a file name that is absolute or has a ``..`` in it."""
 UNLABELLED = ("null", "background", "void", "unlabeled", "unlabelled", "ignore", "_background_")
@@ -71,7 +79,7 @@ def _coco(images: Path, annotations: Path, segments: Path | None, ignore: Collec
             _note(problems, "image entry without id or file_name", shown(entry)[:60])
         elif not labels.get(key):
             _note(problems, "photograph without a usable annotation", name)
-        elif leads_out(name):
+        elif leaves_folder(name):
             _note(problems, OUTSIDE, name)
         elif not (images / name).is_file():
             _note(problems, "photograph missing", name)
@@ -118,7 +126,7 @@ def _panoptic_labels(
         if key is None or not isinstance(picture, str):
             _note(problems, "annotation without image_id or file_name", shown(entry)[:60])
             continue
-        if leads_out(picture):
+        if leaves_folder(picture):
             _note(problems, "panoptic picture outside of its folder", picture)
             continue
         pictures[key] = picture
@@ -203,8 +211,8 @@ def _class_names(labels: Path, names: Path | None) -> dict[int, str]:
             raise InputError(f"no class names: there is no labels.json in or beside {labels}, name a file with --names")
     if names.suffix.lower() != ".json":
         try:
-            return {i: trimmed(line) for i, line in enumerate(read_lines(names)) if trimmed(line)}
-        except (OSError, UnicodeDecodeError) as error:
+            return {i: trimmed(line) for i, line in enumerate(split_lines(read_text(names))) if trimmed(line)}
+        except OSError as error:
             raise InputError(f"class names {names} cannot be read: {error}") from error
     data = _read_json(names)
     if isinstance(data, list) and all(isinstance(name, str) for name in data):
@@ -251,7 +259,7 @@ def _key(path: Path, folder: Path) -> str:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file())
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
 
 
 def _some(names: Iterable[str], limit: int = 8) -> str:

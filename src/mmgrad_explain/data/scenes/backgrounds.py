@@ -36,7 +36,7 @@ def blur(pictures: Floats, weight: float) -> Floats:
 
 
 @cache
-def bank(size: int) -> dict[str, Floats]:
+def make_noise_bank(size: int) -> dict[str, Floats]:
     """Noise, drawn once per picture size; scenes cut windows out of it."""
     rng = np.random.default_rng(20240229)
     side = min(2 * size, size + 128)
@@ -63,7 +63,7 @@ def bank(size: int) -> dict[str, Floats]:
     return {"smooth": smooth, "labels": labels, "white": white}
 
 
-def window(rng: np.random.Generator, field: Floats, size: int) -> Floats:
+def cut_window(rng: np.random.Generator, field: Floats, size: int) -> Floats:
     """Cuts a square window at a random place, randomly mirrored."""
     y, x = (int(rng.random() * (n - size + 1)) for n in field.shape[:2])
     out = field[y : y + size, x : x + size]
@@ -71,9 +71,9 @@ def window(rng: np.random.Generator, field: Floats, size: int) -> Floats:
     return out[:: -1 if flips & 1 else 1, :: -1 if flips & 2 else 1]
 
 
-def smooth(rng: np.random.Generator, size: int) -> Floats:
+def cut_smooth_noise(rng: np.random.Generator, size: int) -> Floats:
     """One channel of smooth noise with unit deviation, ``(size, size, 1)``."""
-    return window(rng, pick(rng, bank(size)["smooth"]), size)[..., None]  # type: ignore[arg-type]
+    return cut_window(rng, pick(rng, make_noise_bank(size)["smooth"]), size)[..., None]  # type: ignore[arg-type]
 
 
 def _tone(rng: np.random.Generator, low: float = 30, high: float = 225, chroma: float = 45) -> Floats:
@@ -82,7 +82,7 @@ def _tone(rng: np.random.Generator, low: float = 30, high: float = 225, chroma: 
     return out.astype(np.float32)
 
 
-def ramp(size: int, angle: float) -> Floats:
+def make_ramp(size: int, angle: float) -> Floats:
     """A ramp from 0 to 1 along a direction, ``(size, size, 1)``."""
     t = np.linspace(-0.5, 0.5, size, dtype=np.float32)
     across = t[None, :] * math.cos(angle) + t[:, None] * math.sin(angle)
@@ -92,7 +92,7 @@ def ramp(size: int, angle: float) -> Floats:
 
 
 def _textured(rng: np.random.Generator, size: int, base: Floats, amount: float) -> Floats:
-    return base + amount * smooth(rng, size) * (0.6 + 0.8 * rng.random(3, dtype=np.float32))
+    return base + amount * cut_smooth_noise(rng, size) * (0.6 + 0.8 * rng.random(3, dtype=np.float32))
 
 
 def _plain(rng: np.random.Generator, size: int) -> Floats:
@@ -103,23 +103,23 @@ def _plain(rng: np.random.Generator, size: int) -> Floats:
 
 def _gradient(rng: np.random.Generator, size: int) -> Floats:
     start, end = _tone(rng), _tone(rng)
-    return start + ramp(size, rng.random() * 2 * math.pi) * (end - start)
+    return start + make_ramp(size, rng.random() * 2 * math.pi) * (end - start)
 
 
 def _grain(rng: np.random.Generator, size: int) -> Floats:
-    return _tone(rng) + (6 + 16 * rng.random()) * window(rng, bank(size)["white"], size)
+    return _tone(rng) + (6 + 16 * rng.random()) * cut_window(rng, make_noise_bank(size)["white"], size)
 
 
 def _clouds(rng: np.random.Generator, size: int) -> Floats:
     common, own = 6 + 18 * rng.random(), 4 + 16 * rng.random()
-    channels = np.concatenate([smooth(rng, size) for _ in range(3)], axis=2)
-    return _tone(rng, 50, 205) + common * smooth(rng, size) + own * channels
+    channels = np.concatenate([cut_smooth_noise(rng, size) for _ in range(3)], axis=2)
+    return _tone(rng, 50, 205) + common * cut_smooth_noise(rng, size) + own * channels
 
 
 def _clutter(rng: np.random.Generator, size: int) -> Floats:
     middle = _tone(rng, 60, 195, 30)
     palette = np.stack([middle + 38 * (2 * rng.random(3, dtype=np.float32) - 1) for _ in range(6)])
-    labels = window(rng, pick(rng, bank(size)["labels"]), size)  # type: ignore[arg-type]
+    labels = cut_window(rng, pick(rng, make_noise_bank(size)["labels"]), size)  # type: ignore[arg-type]
     out: Floats = palette[labels.astype(np.intp)]
     for _ in range(1 + int(rng.random() * 4)):
         out = blur(out[None], 0.3)[0]
@@ -129,9 +129,9 @@ def _clutter(rng: np.random.Generator, size: int) -> Floats:
 def _pattern(rng: np.random.Generator, size: int) -> Floats:
     angle = rng.random() * math.pi
     count = (4 + 8 * rng.random()) * math.pi
-    wave = np.sin(ramp(size, angle) * count)
+    wave = np.sin(make_ramp(size, angle) * count)
     if rng.random() < 0.5:
-        wave = wave * np.sin(ramp(size, angle + math.pi / 2) * count)
+        wave = wave * np.sin(make_ramp(size, angle + math.pi / 2) * count)
     if rng.random() < 0.5:
         wave = np.clip(4 * wave, -1, 1)
     out: Floats = _tone(rng, 45, 210) + wave * (6 + 10 * rng.random(3, dtype=np.float32))
@@ -144,10 +144,10 @@ def _landscape(rng: np.random.Generator, size: int) -> Floats:
     haze = np.array([205, 215, 225], dtype=np.float32) + 30 * (rng.random(3, dtype=np.float32) - 0.5)
     horizon = 0.25 + 1.1 * rng.random()
     sky = zenith + np.minimum(down / horizon, 1) * (haze - zenith)
-    sky = sky + np.maximum(smooth(rng, size), 0) * (25 * rng.random())
+    sky = sky + np.maximum(cut_smooth_noise(rng, size), 0) * (25 * rng.random())
     soil = np.array(pick(rng, ((88, 118, 58), (120, 128, 74), (150, 132, 96), (196, 180, 140))), dtype=np.float32)
     ground = _textured(rng, size, soil + 24 * (rng.random(3, dtype=np.float32) - 0.5), 6 + 10 * rng.random())
-    edge = np.clip((down - horizon) * size / 3 + 0.6 * smooth(rng, size), 0, 1)
+    edge = np.clip((down - horizon) * size / 3 + 0.6 * cut_smooth_noise(rng, size), 0, 1)
     out: Floats = sky + edge * (ground - sky)
     return out
 
@@ -155,13 +155,13 @@ def _landscape(rng: np.random.Generator, size: int) -> Floats:
 _BACKGROUNDS = (_plain, _plain, _gradient, _grain, _clouds, _clouds, _clutter, _clutter, _pattern, _landscape)
 
 
-def background(rng: np.random.Generator, size: int) -> Floats:
+def draw_background(rng: np.random.Generator, size: int) -> Floats:
     """Draws a background: plain, gradient, noise, clutter, pattern or landscape."""
     out: Floats = np.clip(pick(rng, _BACKGROUNDS)(rng, size), 4, 251).astype(np.float32)
     return out
 
 
-def cut(rng: np.random.Generator, picture: NDArray[np.uint8], size: int) -> Floats:
+def cut_backdrop(rng: np.random.Generator, picture: NDArray[np.uint8], size: int) -> Floats:
     """Cuts a random square out of a picture, at least half as wide as the picture is, and scales it to ``size``."""
     from PIL import Image
 
@@ -174,7 +174,7 @@ def cut(rng: np.random.Generator, picture: NDArray[np.uint8], size: int) -> Floa
     )
 
 
-def distinct(backdrop: Floats) -> tuple[str, ...]:
+def find_distinct_colors(backdrop: Floats) -> tuple[str, ...]:
     """The colours that stand out from every part of the background; never fewer than five."""
     step = max(1, len(backdrop) // 6)
     parts = backdrop[step // 2 :: step, step // 2 :: step].reshape(-1, 1, 3)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmgrad_explain.data.scenes.backgrounds import bank, blur, ramp, smooth, window
+from mmgrad_explain.data.scenes.backgrounds import blur, cut_smooth_noise, cut_window, make_noise_bank, make_ramp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,13 +41,13 @@ def photograph(
         gain = (contrast * (1 + 0.12 * (rng.random(3) - 0.5))).astype(np.float32)
         shift = np.float32(127 + 44 * (rng.random() - 0.5)) - 127 * gain
     if rng.random() < 0.4:
-        light = ramp(size, rng.random() * 2 * math.pi) - 0.5
+        light = make_ramp(size, rng.random() * 2 * math.pi) - 0.5
         if rng.random() < 0.5:
-            light = np.clip(smooth(rng, size), -2, 2) / 4
+            light = np.clip(cut_smooth_noise(rng, size), -2, 2) / 4
         light = 1 + light * np.float32(0.4 * rng.random())
 
     def develop(picture: Floats, box: Box) -> Floats:
-        outer = grown(box, count, size)  # beyond it, nothing reaches the box
+        outer = grow_box(box, count, size)  # beyond it, nothing reaches the box
         part = picture[outer][None]
         for weight in weights:
             part = blur(part, weight)
@@ -62,16 +62,16 @@ def photograph(
     for index, (picture, box) in enumerate([(plain, None), *changed]):
         version = base.copy()
         if box is not None:
-            touched = grown(box, count, size)
+            touched = grow_box(box, count, size)
             version[touched] = develop(picture, touched) + np.float32(0.5)
         if strength > 0.5:
-            version += window(rng, bank(size)["white"], size) * strength
+            version += cut_window(rng, make_noise_bank(size)["white"], size) * strength
         np.maximum(version, 0, out=version)
         out[index] = np.minimum(version, 255, out=version)
     return out
 
 
-def grown(box: Box, pixels: int, size: int) -> Box:
+def grow_box(box: Box, pixels: int, size: int) -> Box:
     """A box with so many pixels more on each side, as far as the picture goes."""
     rows, columns = (slice(max(0, part.start - pixels), min(size, part.stop + pixels)) for part in box)
     return rows, columns

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmgrad_explain.data.scenes.drawing import sprite
+from mmgrad_explain.data.scenes.drawing import draw_sprite
 from mmgrad_explain.data.scenes.words import COLOR_WORDS, RELATIONS, SHAPE_WORDS, SIZE_WORDS
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _LOOKS = {
 _FORMS = tuple(form for _, _, forms in RELATIONS.values() for form in forms)
 
 
-def anchor_of(subject: str, objects: Sequence[DrawnObject]) -> DrawnObject | None:
+def find_anchor(subject: str, objects: Sequence[DrawnObject]) -> DrawnObject | None:
     """The object by which a description places another one.
 
     Args:
@@ -43,10 +43,10 @@ def anchor_of(subject: str, objects: Sequence[DrawnObject]) -> DrawnObject | Non
 
 
 def context_mask(subject: str, objects: Sequence[DrawnObject], size: int) -> npt.NDArray[np.bool_]:
-    """Where the object of :func:`anchor_of` lies, ``(size, size)`` bool; nowhere without one."""
+    """Where the object of :func:`find_anchor` lies, ``(size, size)`` bool; nowhere without one."""
     mask = np.zeros((size, size), bool)
-    anchor = anchor_of(subject, objects)
+    anchor = find_anchor(subject, objects)
     if anchor is not None:
-        where, alpha, _ = sprite(anchor, size)
+        where, alpha, _ = draw_sprite(anchor, size)
         mask[where] = alpha[..., 0] >= 0.5
     return mask

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def apart(reference_masks: np.ndarray, target_masks: np.ndarray, edits: Sequence[str]) -> np.ndarray:
+def find_disjoint_pairs(reference_masks: np.ndarray, target_masks: np.ndarray, edits: Sequence[str]) -> np.ndarray:
     """Which pairs of a scene's triplets mean different places.
 
     The places of both, in reference and target together and the one widened by two pixels, must be disjoint. ``add`` is
@@ -37,7 +37,7 @@ def apart(reference_masks: np.ndarray, target_masks: np.ndarray, edits: Sequence
 
 
 def contrast_partners(reference_masks: np.ndarray, target_masks: np.ndarray, edits: Sequence[str]) -> list[int]:
-    """For each triplet of a scene, another one that means a different place (see :func:`apart`).
+    """For each triplet of a scene, another one that means a different place (see :func:`find_disjoint_pairs`).
 
     Args:
         reference_masks: ``(E, H, W)`` bool.
@@ -48,6 +48,6 @@ def contrast_partners(reference_masks: np.ndarray, target_masks: np.ndarray, edi
         For each triplet the index of the next one after it, in a circle, that fits; -1 where none does.
     """
     count = len(edits)
-    fits = apart(reference_masks, target_masks, edits)
+    fits = find_disjoint_pairs(reference_masks, target_masks, edits)
     circles = [[(index + step) % count for step in range(1, count)] for index in range(count)]
     return [next((other for other in circle if fits[index, other]), -1) for index, circle in enumerate(circles)]

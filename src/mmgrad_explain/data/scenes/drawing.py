@@ -22,6 +22,7 @@ Sprite: TypeAlias = tuple[Box, Floats, Floats]
 """Where something goes, its opacity ``(h, w, 1)`` and its colours ``(h, w, 3)``."""
 
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross", "ring", "crescent")
+"""The shapes of objects, by name."""
 COLORS: dict[str, tuple[int, int, int]] = {
     "red": (218, 32, 36),
     "green": (38, 160, 58),
@@ -32,6 +33,7 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "pink": (250, 134, 192),
     "cyan": (36, 204, 220),
 }
+"""The colours of objects: red, green and blue from 0 to 255, by name."""
 DIAMETERS = {"small": (0.12, 0.17), "large": (0.24, 0.34)}
 """Smallest and largest diameter of an object, as a share of the side."""
 
@@ -94,7 +96,7 @@ def _distances() -> Floats:
     return np.stack([table[shape] for shape in SHAPES]).astype(np.float32)
 
 
-def sprite(thing: DrawnObject, size: int) -> Sprite:
+def draw_sprite(thing: DrawnObject, size: int) -> Sprite:
     """Draws one object on its own."""
     reach = thing.radius + 1.5
     x0, x1 = max(0, math.floor(thing.x - reach)), min(size, math.ceil(thing.x + reach))
@@ -122,14 +124,14 @@ def sprite(thing: DrawnObject, size: int) -> Sprite:
     return (slice(y0, y1), slice(x0, x1)), alpha[..., None], color
 
 
-def shown_color(rng: np.random.Generator, color: str) -> tuple[float, float, float]:
+def vary_color(rng: np.random.Generator, color: str) -> tuple[float, float, float]:
     """The colour as one object shows it."""
     light = 0.9 + 0.16 * rng.random()
     r, g, b = (min(max(light * c + 20 * (rng.random() - 0.5), 0.0), 255.0) for c in COLORS[color])
     return r, g, b
 
 
-def random_radius(rng: np.random.Generator, size: str, side: int) -> float:
+def draw_radius(rng: np.random.Generator, size: str, side: int) -> float:
     """Draws half the diameter in pixels of an object of the named size."""
     low, high = DIAMETERS[size]
     return (low + rng.random() * (high - low)) * side / 2
@@ -146,9 +148,9 @@ def make_object(rng: np.random.Generator, shape: str, color: str, size: str, sid
         v=0.5,
         x=0.0,
         y=0.0,
-        radius=random_radius(rng, size, side),
+        radius=draw_radius(rng, size, side),
         angle=rng.random() * 2 * math.pi if rng.random() < 0.4 else 0.8 * (rng.random() - 0.5),
-        rgb=shown_color(rng, color),
+        rgb=vary_color(rng, color),
         outline=-0.55 if outline < 0.2 else 0.7 if outline < 0.3 else 0.0,
         shade=(shaded * (rng.random() - 0.5), shaded * (rng.random() - 0.5)),
         highlight=0.3 + 0.4 * rng.random() if rng.random() < 0.2 else 0.0,

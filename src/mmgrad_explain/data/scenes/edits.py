@@ -11,9 +11,9 @@ from mmgrad_explain.data.scenes.drawing import (
     DIAMETERS,
     SHAPES,
     DrawnObject,
+    draw_radius,
     make_object,
-    random_radius,
-    shown_color,
+    vary_color,
 )
 from mmgrad_explain.data.scenes.options import HELD_OUT_PAIRS
 from mmgrad_explain.data.scenes.text import (
@@ -22,12 +22,12 @@ from mmgrad_explain.data.scenes.text import (
     PLACES,
     SENTENCES,
     SHAPE_WORDS,
-    describe,
-    name,
+    add_article,
+    describe_object,
+    fill_template,
+    name_object,
     pick,
-    sentence,
-    with_article,
-    word,
+    pick_word,
 )
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Change:
+class SceneEdit:
     """One edit: which objects go, which come, and the words for it.
 
     Attributes:
@@ -216,40 +216,40 @@ def _say(
     # "move the star above the ring" could be read in two ways, and so could "the star above the ring and the heart"
     clear = len(things) == 1 and not templates.startswith("move")
     shares = {"relations": stage.options.relations if clear else 0.0, "places": stage.options.places}
-    subjects = [describe(rng, stage.objects, stage.objects.index(o), **shares) for o in things]
+    subjects = [describe_object(rng, stage.objects, stage.objects.index(o), **shares) for o in things]
     values |= {"subject": " and ".join(subjects), "first": subjects[0], "second": subjects[-1]}
     if len(things) == 2 and templates != "swap":
         templates += " two"
-    return sentence(rng, SENTENCES[stage.options.templates][templates], values), values["subject"]
+    return fill_template(rng, SENTENCES[stage.options.templates][templates], values), values["subject"]
 
 
-def _recolour(rng: np.random.Generator, stage: Stage, things: _Things) -> Change | None:
+def _recolour(rng: np.random.Generator, stage: Stage, things: _Things) -> SceneEdit | None:
     known = {thing.color for thing in things}
     colors = [c for c in stage.colors if c not in known and all(stage.options.allows(o.shape, c) for o in things)]
     if not colors:
         return None
-    color, old = pick(rng, colors), word(rng, COLOR_WORDS[things[0].color])
-    text = _say(rng, stage, things, "recolour", color=word(rng, COLOR_WORDS[color]), old=old)
-    after = tuple(replace(thing, color=color, rgb=shown_color(rng, color)) for thing in things)
-    return Change("recolour", ("recolour", {*things}, color), things, after, *text)
+    color, old = pick(rng, colors), pick_word(rng, COLOR_WORDS[things[0].color])
+    text = _say(rng, stage, things, "recolour", color=pick_word(rng, COLOR_WORDS[color]), old=old)
+    after = tuple(replace(thing, color=color, rgb=vary_color(rng, color)) for thing in things)
+    return SceneEdit("recolour", ("recolour", {*things}, color), things, after, *text)
 
 
-def _reshape(rng: np.random.Generator, stage: Stage, things: _Things) -> Change | None:
+def _reshape(rng: np.random.Generator, stage: Stage, things: _Things) -> SceneEdit | None:
     (thing,) = things
     shape = pick(rng, [s for s in SHAPES if s != thing.shape and stage.options.allows(s, thing.color)])
-    noun = with_article(word(rng, SHAPE_WORDS[shape]))
+    noun = add_article(pick_word(rng, SHAPE_WORDS[shape]))
     text = _say(rng, stage, things, "reshape", shape=noun)
-    return Change("reshape", ("reshape", {*things}, shape), things, (replace(thing, shape=shape),), *text)
+    return SceneEdit("reshape", ("reshape", {*things}, shape), things, (replace(thing, shape=shape),), *text)
 
 
-def _resize(rng: np.random.Generator, stage: Stage, things: _Things) -> Change | None:
+def _resize(rng: np.random.Generator, stage: Stage, things: _Things) -> SceneEdit | None:
     size, templates = ("large", "larger") if things[0].size == "small" else ("small", "smaller")
     if any(thing.size == size for thing in things):
         return None
     others = _others(stage, things)
     after: tuple[DrawnObject, ...] = ()
     for thing in things:
-        new = replace(thing, size=size, radius=random_radius(rng, size, stage.size))
+        new = replace(thing, size=size, radius=draw_radius(rng, size, stage.size))
         near = (*others, *after)
         if not _fits(thing.x, thing.y, new.radius, near, stage):
             new = replace(new, radius=DIAMETERS[size][0] * stage.size / 2)
@@ -257,25 +257,25 @@ def _resize(rng: np.random.Generator, stage: Stage, things: _Things) -> Change |
             return None
         after += (new,)
     text = _say(rng, stage, things, templates)
-    return Change("resize", ("resize", {*things}), things, after, *text)
+    return SceneEdit("resize", ("resize", {*things}), things, after, *text)
 
 
-def _remove(rng: np.random.Generator, stage: Stage, things: _Things) -> Change | None:
+def _remove(rng: np.random.Generator, stage: Stage, things: _Things) -> SceneEdit | None:
     text = _say(rng, stage, things, "remove")
-    return Change("remove", ("remove", {*things}), things, (), *text)
+    return SceneEdit("remove", ("remove", {*things}), things, (), *text)
 
 
-def _swap(rng: np.random.Generator, stage: Stage, things: _Things) -> Change | None:
+def _swap(rng: np.random.Generator, stage: Stage, things: _Things) -> SceneEdit | None:
     first, second = things
     after = (_at(stage, first, second.u, second.v), _at(stage, second, first.u, first.v))
     others = _others(stage, things)
     if not all(_fits(thing.x, thing.y, thing.radius, others, stage) for thing in after):
         return None
     text = _say(rng, stage, things, "swap")
-    return Change("swap", ("swap", {*things}), things, after, *text)
+    return SceneEdit("swap", ("swap", {*things}), things, after, *text)
 
 
-def _move(rng: np.random.Generator, stage: Stage, things: _Things) -> Change | None:
+def _move(rng: np.random.Generator, stage: Stage, things: _Things) -> SceneEdit | None:
     (thing,) = things
     place = pick(rng, tuple(_REGIONS)) if rng.random() < 0.4 else pick(rng, tuple(DIRECTIONS))
     left, top, right, bottom = stage.visible
@@ -297,10 +297,10 @@ def _move(rng: np.random.Generator, stage: Stage, things: _Things) -> Change | N
     where, goal = PLACES[place]
     values = {"where": pick(rng, where), "place": pick(rng, goal), "direction": DIRECTIONS.get(place, "")}
     text = _say(rng, stage, things, templates, **values)
-    return Change("move", ("move", {*things}, place), things, (after,), *text)
+    return SceneEdit("move", ("move", {*things}, place), things, (after,), *text)
 
 
-def _add(rng: np.random.Generator, stage: Stage) -> Change | None:
+def _add(rng: np.random.Generator, stage: Stage) -> SceneEdit | None:
     place = pick(rng, tuple(_REGIONS))
     shape, color, size = pick(rng, SHAPES), pick(rng, stage.colors), pick(rng, ("small", "large"))
     if stage.options.pairs == "held-out":
@@ -311,13 +311,13 @@ def _add(rng: np.random.Generator, stage: Stage) -> Change | None:
     if after is None:
         return None
     said = ("size", "color", "shape") if rng.random() < 0.3 else ("color", "shape")
-    thing = with_article(name(rng, after, said))
+    thing = add_article(name_object(rng, after, said))
     templates = SENTENCES[stage.options.templates]["add"]
-    text = sentence(rng, templates, {"thing": thing, "where": pick(rng, PLACES[place][0])})
-    return Change("add", ("add", shape, color, place), (), (after,), text, thing)
+    text = fill_template(rng, templates, {"thing": thing, "where": pick(rng, PLACES[place][0])})
+    return SceneEdit("add", ("add", shape, color, place), (), (after,), text, thing)
 
 
-_EDITORS: dict[str, Callable[[np.random.Generator, Stage, _Things], Change | None]] = {
+_EDITORS: dict[str, Callable[[np.random.Generator, Stage, _Things], SceneEdit | None]] = {
     "recolour": _recolour,
     "reshape": _reshape,
     "resize": _resize,
@@ -327,7 +327,7 @@ _EDITORS: dict[str, Callable[[np.random.Generator, Stage, _Things], Change | Non
 }
 
 
-def _change(rng: np.random.Generator, stage: Stage, subjects: _Things, kind: str, *, two: bool) -> Change | None:
+def _change(rng: np.random.Generator, stage: Stage, subjects: _Things, kind: str, *, two: bool) -> SceneEdit | None:
     """Plans an edit of one kind, or of a kind that suits two objects; None where it finds no room."""
     if two:
         first = pick(rng, subjects)
@@ -338,7 +338,7 @@ def _change(rng: np.random.Generator, stage: Stage, subjects: _Things, kind: str
     return _EDITORS[kind](rng, stage, (pick(rng, subjects),)) if subjects else None
 
 
-def plan(rng: np.random.Generator, stage: Stage, count: int) -> list[Change]:
+def plan_edits(rng: np.random.Generator, stage: Stage, count: int) -> list[SceneEdit]:
     """Plans different edits; half of the time the first two are of one kind on different objects.
 
     Args:
@@ -350,7 +350,7 @@ def plan(rng: np.random.Generator, stage: Stage, count: int) -> list[Change]:
         The edits, fewer than ``count`` where the scene has no room for so many.
     """
     subjects = tuple(thing for thing in stage.objects if stage.options.wants(thing))
-    changes: list[Change] = []
+    changes: list[SceneEdit] = []
     kinds = [_SINGLE[i] for i in rng.permutation(len(_SINGLE))]
     twins = count > 1 and len(subjects) > 1 and rng.random() < 0.5
     if twins:

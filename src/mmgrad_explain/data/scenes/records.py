@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmgrad_explain.data.scenes.contrast import apart
+from mmgrad_explain.data.scenes.contrast import find_disjoint_pairs
 from mmgrad_explain.data.scenes.text import named_by
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _OBJECT_IN = {"add": "target", "remove": "reference"}
 _named_by = lru_cache(4096)(named_by)
 
 
-def scene_records(scene: Scene, index: int, put: _Put) -> list[dict[str, Any]]:
+def make_records(scene: Scene, index: int, put: _Put) -> list[dict[str, Any]]:
     """Give the records of a scene's triplets, and hand on its pictures and masks.
 
     Args:
@@ -43,7 +43,7 @@ def scene_records(scene: Scene, index: int, put: _Put) -> list[dict[str, Any]]:
     ids = [f"{index:07d}_{number}_{triplet.edit}" for number, triplet in enumerate(scene.triplets)]
     reference = put("references", f"{index:07d}", scene.reference)
     before, after = (np.stack([getattr(t, f"{side}_mask") for t in scene.triplets]) for side in ("reference", "target"))
-    fits = apart(before, after, [triplet.edit for triplet in scene.triplets]).tolist()
+    fits = find_disjoint_pairs(before, after, [triplet.edit for triplet in scene.triplets]).tolist()
     measured = _measured(scene, before | after)
     records = []
     for number, (name, triplet) in enumerate(zip(ids, scene.triplets, strict=True)):

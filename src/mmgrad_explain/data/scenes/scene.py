@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmgrad_explain.data.scenes.backgrounds import background, cut, distinct
+from mmgrad_explain.data.scenes.backgrounds import cut_backdrop, draw_background, find_distinct_colors
 from mmgrad_explain.data.scenes.camera import photograph
-from mmgrad_explain.data.scenes.drawing import COLORS, SHAPES, sprite
-from mmgrad_explain.data.scenes.edits import EDITS, make_stage, plan
+from mmgrad_explain.data.scenes.drawing import COLORS, SHAPES, draw_sprite
+from mmgrad_explain.data.scenes.edits import EDITS, make_stage, plan_edits
 from mmgrad_explain.data.scenes.options import HELD_OUT_PAIRS, SceneOptions
 from mmgrad_explain.data.scenes.text import SIZE_WORDS, VOCABULARY, pick
 from mmgrad_explain.errors import InputError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mmgrad_explain.data.scenes.drawing import Box, DrawnObject, Floats, Sprite
-    from mmgrad_explain.data.scenes.edits import Change, Stage
+    from mmgrad_explain.data.scenes.edits import SceneEdit, Stage
     from mmgrad_explain.data.scenes.text import SceneObject
 
 __all__ = [
@@ -141,11 +141,11 @@ class _Canvas:
 
 
 def _render(
-    rng: np.random.Generator, stage: Stage, backdrop: Floats, changes: Sequence[Change], *, labels: bool
+    rng: np.random.Generator, stage: Stage, backdrop: Floats, changes: Sequence[SceneEdit], *, labels: bool
 ) -> Scene:
     """Draws the reference and all targets under the same conditions."""
     size = stage.size
-    sprites = {thing: sprite(thing, size) for thing in stage.objects}
+    sprites = {thing: draw_sprite(thing, size) for thing in stage.objects}
     reference = _Canvas(backdrop.copy(), np.zeros((3, size, size), dtype=np.uint8) if labels else None)
     occupied = np.zeros((size, size), dtype=bool)
     for thing, drawn in sprites.items():
@@ -158,7 +158,7 @@ def _render(
         for thing in change.before:
             target.erase(sprites[thing], backdrop, before)
         for thing in change.after:
-            target.draw(thing, sprite(thing, size), after)
+            target.draw(thing, draw_sprite(thing, size), after)
         masks.append((before if change.before else after, after if change.after else before))
         targets.append(target)
     edited = [(target.picture, target.box) for target in targets]
@@ -191,12 +191,14 @@ def _generate(
 ) -> tuple[Scene, Stage]:
     """A scene together with the objects it was made from."""
     _check(size, edits)
-    changes: list[Change] = []
+    changes: list[SceneEdit] = []
     while len(changes) < edits:  # a crowded scene may leave no room for so many edits: take another
-        backdrop = cut(rng, pick(rng, options.backdrops), size) if options.backdrops else background(rng, size)
-        stage = make_stage(rng, size, distinct(backdrop), options)
+        backdrop = (
+            cut_backdrop(rng, pick(rng, options.backdrops), size) if options.backdrops else draw_background(rng, size)
+        )
+        stage = make_stage(rng, size, find_distinct_colors(backdrop), options)
         if len(stage.objects) >= options.objects[0]:
-            changes = plan(rng, stage, edits)
+            changes = plan_edits(rng, stage, edits)
     changes = [changes[i] for i in rng.permutation(edits)]
     return _render(rng, stage, backdrop, changes, labels=labels), stage
 

@@ -47,13 +47,13 @@ __all__ = [
     "TEMPLATES",
     "VOCABULARY",
     "SceneObject",
-    "describe",
-    "name",
+    "add_article",
+    "describe_object",
+    "fill_template",
+    "name_object",
     "named_by",
     "pick",
-    "sentence",
-    "with_article",
-    "word",
+    "pick_word",
 ]
 
 RELATION_SHARE = 0.12
@@ -91,29 +91,29 @@ def pick(rng: np.random.Generator, options: Sequence[_T]) -> _T:
     return options[int(rng.random() * len(options))]
 
 
-def word(rng: np.random.Generator, options: Sequence[str], usual: float = 0.85) -> str:
+def pick_word(rng: np.random.Generator, options: Sequence[str], usual: float = 0.85) -> str:
     """Draws a word: the first with the chance ``usual``, otherwise any."""
     return options[0] if len(options) == 1 or rng.random() < usual else pick(rng, options)
 
 
-def with_article(words: str) -> str:
+def add_article(words: str) -> str:
     """Puts "a" or "an" before the words."""
     return f"an {words}" if words[0] in "aeiou" else f"a {words}"
 
 
-def name(rng: np.random.Generator, thing: SceneObject, attributes: Iterable[str]) -> str:
+def name_object(rng: np.random.Generator, thing: SceneObject, attributes: Iterable[str]) -> str:
     """Names an object by the given attributes, without article: ``small red star``, ``red one``."""
     chosen = set(attributes)
     words: list[str] = []
     if "size" in chosen:
-        words.append(word(rng, SIZE_WORDS[thing.size], 0.7))
+        words.append(pick_word(rng, SIZE_WORDS[thing.size], 0.7))
     if "color" in chosen:
-        words.append(word(rng, COLOR_WORDS[thing.color]))
-    words.append(word(rng, SHAPE_WORDS[thing.shape]) if "shape" in chosen else word(rng, NOUNS, 0.4))
+        words.append(pick_word(rng, COLOR_WORDS[thing.color]))
+    words.append(pick_word(rng, SHAPE_WORDS[thing.shape]) if "shape" in chosen else pick_word(rng, NOUNS, 0.4))
     return " ".join(words)
 
 
-_KINDS: tuple[tuple[float, tuple[str, ...]], ...] = (
+_WEIGHTED_LOOKS: tuple[tuple[float, tuple[str, ...]], ...] = (
     (0.8, ("color",)),
     (1.0, ("shape",)),
     (1.4, ("color", "shape")),
@@ -127,7 +127,7 @@ _FILTERS: tuple[tuple[str, ...], ...] = ((), ("shape",), ("color",), ("color", "
 
 _LOOKS: dict[tuple[str, ...], Callable[[SceneObject], object]] = {
     attributes: attrgetter(*attributes) if attributes else lambda _: None
-    for attributes in (*_FILTERS, *(kind for _, kind in _KINDS))
+    for attributes in (*_FILTERS, *(kind for _, kind in _WEIGHTED_LOOKS))
 }
 
 
@@ -147,7 +147,7 @@ def _by_place(rng: np.random.Generator, objects: Sequence[SceneObject], thing: S
             sides.append(forms)
     if not rivals or not sides:
         return None
-    return pick(rng, pick(rng, sides)).format(noun=name(rng, thing, attributes))
+    return pick(rng, pick(rng, sides)).format(noun=name_object(rng, thing, attributes))
 
 
 def _related(relation: str, thing: SceneObject, anchor: SceneObject) -> bool | None:
@@ -186,21 +186,21 @@ def _by_relation(rng: np.random.Generator, objects: Sequence[SceneObject], thing
     if not found:
         return None
     attributes, anchor, forms = pick(rng, found)
-    return f"the {name(rng, thing, attributes)} {word(rng, forms, 0.4)} {_by_looks(rng, objects, anchor)}"
+    return f"the {name_object(rng, thing, attributes)} {pick_word(rng, forms, 0.4)} {_by_looks(rng, objects, anchor)}"
 
 
 def _by_looks(rng: np.random.Generator, objects: Sequence[SceneObject], thing: SceneObject) -> str:
     """Names the object by as few of its looks as tell it from all others, or some more."""
-    kinds = [(weight, kind) for weight, kind in _KINDS if len(_alike(objects, thing, kind)) == 1]
+    kinds = [(weight, kind) for weight, kind in _WEIGHTED_LOOKS if len(_alike(objects, thing, kind)) == 1]
     left = rng.random() * sum(weight for weight, _ in kinds)
     for weight, kind in kinds[:-1]:
         left -= weight
         if left <= 0:
-            return "the " + name(rng, thing, kind)
-    return "the " + name(rng, thing, kinds[-1][1])
+            return "the " + name_object(rng, thing, kind)
+    return "the " + name_object(rng, thing, kinds[-1][1])
 
 
-def describe(
+def describe_object(
     rng: np.random.Generator,
     objects: Sequence[SceneObject],
     index: int,
@@ -252,7 +252,7 @@ def named_by(subject: str) -> str:
     return ", ".join(found) or "it"
 
 
-def sentence(rng: np.random.Generator, templates: Sequence[str], values: Mapping[str, str]) -> str:
+def fill_template(rng: np.random.Generator, templates: Sequence[str], values: Mapping[str, str]) -> str:
     """Fills one of the templates; now and then politely, where it begins with what is to be done."""
     template = pick(rng, templates)
     text = template.format_map(values)

@@ -1,4 +1,4 @@
-"""Where figures and pictures of a training run are logged: TensorBoard, Weights & Biases, or anything like them."""
+"""Boards that figures and images of a training run are logged to: TensorBoard, Weights & Biases, or your own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from mmgrad_explain.training.optional_packages import need
+from mmgrad_explain.training.figures import GROUPS
+from mmgrad_explain.training.optional_packages import require_package
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,32 +17,30 @@ if TYPE_CHECKING:
     from PIL import Image
 
 STEP = "train/global_step"
-"""What W&B's curves run over; transformers' own callback for it takes the same name."""
-
-GROUPS = ("train", "eval", "grounding", "retrieval", "maps")
+"""The x-axis of the curves on Weights & Biases, by the name that transformers' own callback uses."""
 
 
 @runtime_checkable
 class Board(Protocol):
-    """Anything that figures and pictures can be logged to."""
+    """Anything that figures and images can be logged to."""
 
     def log_figures(self, figures: Mapping[str, float], step: int) -> None:
-        """Take figures of a step, by name."""
+        """Log figures of a step, by name."""
 
     def log_images(self, images: Mapping[str, tuple[Image.Image, str]], step: int) -> None:
-        """Take pictures of a step, each with its caption, by name."""
+        """Log images of a step, each with its caption, by name."""
 
 
 class TensorBoard:
-    """Writes for TensorBoard.
+    """Writes event files of TensorBoard.
 
     Args:
-        place: A folder, in which a writer is opened when something is logged; or a ``SummaryWriter``, which stays open.
-        begun: The step that a run goes on from: what the folder holds of later steps is not shown any more. 0 for a new
+        place: A folder, in which a writer is opened at the first log; or a ``SummaryWriter``, which stays open.
+        begun: The step that a run is resumed from: TensorBoard hides what the folder holds of later steps. 0 for a new
             run.
 
     Raises:
-        InputError: If a folder is named and tensorboard is not installed.
+        InputError: If ``place`` is a folder and tensorboard is not installed.
     """
 
     def __init__(self, place: Any, begun: int = 0) -> None:
@@ -49,7 +48,7 @@ class TensorBoard:
         self.begun = begun
         self._writer = None if self.folder is not None else place
         if self.folder is not None:
-            need("tensorboard", f"logging to {self.folder}")
+            require_package("tensorboard", f"logging to {self.folder}")
 
     @property
     def writer(self) -> Any:
@@ -62,29 +61,29 @@ class TensorBoard:
         return self._writer
 
     def log_figures(self, figures: Mapping[str, float], step: int) -> None:
-        """Write a point of each curve."""
+        """Add a point to each curve."""
         for name, value in figures.items():
             self.writer.add_scalar(name, value, step)
         self.writer.flush()
 
     def log_images(self, images: Mapping[str, tuple[Image.Image, str]], step: int) -> None:
-        """Write the pictures; TensorBoard has no captions beside them."""
+        """Write the images; TensorBoard shows no captions."""
         for name, (picture, _) in images.items():
             self.writer.add_image(name, np.asarray(picture), step, dataformats="HWC")
         self.writer.flush()
 
-    def close(self, *, failed: bool = False) -> None:  # noqa: ARG002  (TensorBoard knows no failure)
-        """Close the writer, where this opened it; logging again opens another."""
+    def close(self, *, failed: bool = False) -> None:  # noqa: ARG002  (TensorBoard does not record failures)
+        """Close the writer if this opened it; the next log opens another."""
         if self.folder is not None and self._writer is not None:
             self._writer.close()
             self._writer = None
 
 
 class WeightsAndBiases:
-    """Logs to a run of Weights & Biases, over a step of its own: the run's owner may log as often as he likes.
+    """Logs to a run of Weights & Biases with a step counter of its own, so that others may log to the run as well.
 
     Args:
-        run: The run, which stays open; or what starts one when something is logged, and it is finished by ``close``.
+        run: The run, which stays open; or a function that starts one at the first log; ``close`` finishes that one.
     """
 
     def __init__(self, run: Any) -> None:
@@ -93,11 +92,11 @@ class WeightsAndBiases:
         self._ready = False
 
     def log_figures(self, figures: Mapping[str, float], step: int) -> None:
-        """Log a point of each curve."""
+        """Add a point to each curve."""
         self._log(dict(figures), step)
 
     def log_images(self, images: Mapping[str, tuple[Image.Image, str]], step: int) -> None:
-        """Log the pictures with their captions."""
+        """Log the images with their captions."""
         import wandb
 
         self._log({name: wandb.Image(one, caption=caption) for name, (one, caption) in images.items()}, step)
@@ -114,20 +113,20 @@ class WeightsAndBiases:
         run.log({**values, STEP: step})
 
     def close(self, *, failed: bool = False) -> None:
-        """Finish the run, where this started it."""
+        """Finish the run if this started it."""
         if self._start is not None and self._run is not None:
             self._run.finish(exit_code=int(failed))
             self._run, self._ready = None, False
 
 
 def board_of(place: Any) -> Board:
-    """What logs to a place.
+    """Return the board for a place.
 
     Args:
         place: A folder, for TensorBoard; a ``SummaryWriter``; a run of Weights & Biases; or a :class:`Board`.
 
     Raises:
-        InputError: If a folder is named and tensorboard is not installed.
+        InputError: If the place is a folder and tensorboard is not installed.
         TypeError: If it is none of these.
     """
     if isinstance(place, str | os.PathLike) or (hasattr(place, "add_image") and hasattr(place, "add_scalar")):

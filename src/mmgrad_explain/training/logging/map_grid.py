@@ -1,15 +1,15 @@
-"""A picture of how a model's maps change during training: a row a sample, a column a step."""
+"""A picture of a model's maps during training: one row a sample, one column a step."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from PIL import Image
 
 from mmgrad_explain._system.files import atomic_file
-from mmgrad_explain.errors import InputError
+from mmgrad_explain._system.reading import reading
 from mmgrad_explain.images.overlay import blend
 from mmgrad_explain.images.panels import panel
 from mmgrad_explain.images.saving import safe_save
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-_COLUMNS = 10  # steps that are drawn at most
+    from mmgrad_explain.data.batches.batch import PictureBatch
+
+_COLUMNS = 10  # largest number of steps in the picture
 _HEIGHT = 160  # of a tile, pixels
 
 
@@ -28,9 +30,10 @@ class MapGrid:
     """Maps of a few fixed samples over time.
 
     Args:
-        pictures: The samples' pictures, ``(n, H, W, 3)`` uint8.
-        captions: What each is asked for.
-        masks: Where each map should lie, ``(H, W)`` bool; None where it is not known.
+        pictures: The samples' images, ``(n, H, W, 3)`` uint8.
+        captions: The texts of the samples.
+        masks: Where each map should be bright, ``(H, W)`` bool; None if that is not known.
+        rows: Indices of the samples in the batch that they come from.
     """
 
     def __init__(
@@ -38,26 +41,46 @@ class MapGrid:
         pictures: npt.NDArray[np.uint8],
         captions: Sequence[str],
         masks: Sequence[npt.NDArray[np.bool_] | None] | None = None,
+        rows: Sequence[int] = (),
     ) -> None:
         self.pictures = pictures
         self.captions = list(captions)
         self.masks = [None] * len(self.captions) if masks is None else list(masks)
+        self.rows = list(rows)
         self.steps: list[int] = []
         self._maps: list[npt.NDArray[np.float32]] = []
 
+    @classmethod
+    def of_batch(cls, batch: PictureBatch, count: int) -> Self:
+        """Choose up to ``count`` triplets of a batch, two of each reference, so that two texts can be compared.
+
+        The map of an ``add`` is shown on the target, all others on the reference.
+        """
+        rows = choose_rows(batch.picture.tolist(), count)
+        on_target = [batch.edits[row] == "add" for row in rows]
+        pictures = [
+            batch.targets[row] if target else batch.references[batch.picture[row]]
+            for row, target in zip(rows, on_target, strict=True)
+        ]
+        masks = [
+            (batch.target_masks if target else batch.reference_masks)[row] if batch.supervised[row] else None
+            for row, target in zip(rows, on_target, strict=True)
+        ]
+        return cls(np.stack(pictures), [batch.texts[row] for row in rows], masks, rows)
+
     def add(self, step: int, maps: npt.NDArray[np.float32]) -> None:
-        """Add a column; ``maps`` is ``(n, h, w)``, not negative."""
+        """Add a column of maps ``(n, h, w)`` without negative values; each is divided by its maximum."""
         self.steps.append(step)
         peaks = maps.max((1, 2), keepdims=True)
         self._maps.append(np.asarray(maps / np.where(peaks > 0, peaks, 1), np.float32))
 
     @property
     def latest(self) -> npt.NDArray[np.float32] | None:
-        """The maps of the last column, ``(n, h, w)``, each from 0 to 1; None where there is none yet."""
+        """The maps of the last column, ``(n, h, w)`` in [0, 1]; None if there is no column yet."""
         return self._maps[-1] if self._maps else None
 
     def draw(self) -> Image.Image:
-        """The grid, RGB: the picture with its text, then its map at each step; with many steps evenly some of them."""
+        """Draw the grid, RGB: each image with its text, then its maps; of many steps, evenly spaced ones."""
         count = len(self.steps)
         shown = sorted({round(i) for i in np.linspace(0, count - 1, min(count, _COLUMNS))}) if count else []
         rows = []
@@ -73,7 +96,7 @@ class MapGrid:
         return grid
 
     def save(self, picture: Path, arrays: Path) -> None:
-        """Write the grid as a PNG, and the maps themselves to go on from; each file is whole or not there."""
+        """Write the grid as a PNG, and the maps as arrays to resume from; each file is written whole or not at all."""
         safe_save(self.draw(), picture, overwrite=True)
         stream = io.BytesIO()
         np.savez(stream, steps=np.array(self.steps), maps=np.stack(self._maps))
@@ -81,18 +104,26 @@ class MapGrid:
             file.write(stream.getvalue())
 
     def load(self, arrays: Path, until: int) -> None:
-        """Read the maps of the steps up to ``until`` that :meth:`save` wrote; nothing where there is no such file.
+        """Read the maps that :meth:`save` wrote, up to the step ``until``; do nothing if there is no such file.
 
         Raises:
             InputError: If the file is damaged.
         """
         if not arrays.exists():
             return
-        try:
-            with np.load(arrays) as found:
-                steps, maps = found["steps"].tolist(), found["maps"]
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise InputError(f"{arrays} cannot be read: {error}") from error
+        with reading(f"{arrays} cannot be read"), np.load(arrays) as found:
+            steps, maps = found["steps"].tolist(), found["maps"]
         for step, one in zip(steps, maps, strict=True):
             if step <= until:
                 self.add(int(step), one)
+
+
+def choose_rows(picture: Sequence[int], count: int) -> list[int]:
+    """Choose up to ``count`` triplets, at most two of each reference.
+
+    Args:
+        picture: The reference of each triplet.
+        count: Largest number of triplets.
+    """
+    rows = [i for i in range(len(picture)) if picture[:i].count(picture[i]) < 2]
+    return rows[:count]

@@ -1,6 +1,6 @@
-"""A training run that can be watched: overlays of fixed samples at every evaluation, and curves of how well maps point.
+"""Log overlays of fixed samples at every evaluation, and curves of how well maps point.
 
-In a transformers ``Trainer`` it is a callback; in a loop of one's own :meth:`MapLogger.log` is called.
+:class:`MapLogger` is a callback of a transformers ``Trainer``; your own loop calls :meth:`MapLogger.log`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from mmgrad_explain.images.overlay import blend
 from mmgrad_explain.images.panels import panel
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.images.values import as_array
+from mmgrad_explain.training.figures import NOT_LOGGED, logged_name_in_group, name_in_group
 from mmgrad_explain.training.logging.boards import Board, TensorBoard, board_of
 
 if TYPE_CHECKING:
@@ -28,34 +29,29 @@ if TYPE_CHECKING:
     from torch import nn
 
 _HEIGHT = 256  # of the two tiles of a sample, pixels
-_LETTERS = 19  # of the words below them, pixels: boards show pictures smaller than they are
-_MEASURED = ("pointing", "energy", "iou", "contrast", "dead")
-_TERMS = ("dice", "bce", "softmax", "softplus", "kl", "contrast", "margin", "consistency", "pooling", "context", "dead")
-_RETRIEVED = ("r1", "sibling_r1")
-_RETRIEVING = ("retrieval", "change", "accuracy")
-_UNUSED = ("epoch", "total_flos")
+_LETTERS = 19  # of the words below them, pixels: boards scale images down
 
 
 class MapLogger(TrainerCallback):  # type: ignore[misc]
     """Logs overlays and grounding curves.
 
-    Figures come in groups: ``grounding/pointing`` and the like of held-out data, ``grounding/train/dice`` and the other
-    parts of the grounding loss, ``retrieval/r1``, ``train/loss``. Pictures are ``maps/1``, ``maps/2``...: the sample,
-    and its map at this step, both with the outline of the mask where it is known.
+    Figures are logged in groups: ``grounding/pointing`` and others on held-out data, ``grounding/train/dice`` and other
+    parts of the grounding loss, ``retrieval/r1``, ``train/loss``. Images are ``maps/1``, ``maps/2``...: the sample and
+    its map at this step, both with the outline of the mask if there is one.
 
     Args:
         *places: Where to log: a folder (for TensorBoard), a ``SummaryWriter``, a run of Weights & Biases, or any
             :class:`~mmgrad_explain.training.logging.boards.Board`.
-        maps: For a Trainer: draws the samples' maps at every evaluation. It is called with the model and gives what
-            :meth:`log` takes. None logs no pictures by itself.
-        pictures: The samples' pictures, where ``maps`` gives no ``Explanation`` that knows them.
-        captions: What each is asked for.
-        masks: Where each map should lie; None where it is not known.
-        figures: For a Trainer: whether its figures are logged. None logs them unless the Trainer reports somewhere
-            itself (``report_to``), so that no curve is there twice.
+        maps: For a Trainer: computes the samples' maps at every evaluation. It is called with the model and returns
+            what :meth:`log` takes. None logs no images by itself.
+        pictures: The samples' images; not needed if ``maps`` returns an ``Explanation`` that holds them.
+        captions: The texts of the samples.
+        masks: Where each map should be bright; None if that is not known.
+        figures: For a Trainer: whether to log its figures. None logs them unless the Trainer reports to a board itself
+            (``report_to``), so that no curve is logged twice.
 
     Raises:
-        InputError: If a folder is named and tensorboard is not installed.
+        InputError: If a place is a folder and tensorboard is not installed.
         TypeError: If a place is none of these.
     """
 
@@ -89,22 +85,22 @@ class MapLogger(TrainerCallback):  # type: ignore[misc]
         masks: Sequence[Any] | None = None,
         figures: Mapping[str, float] | None = None,
     ) -> None:
-        """Log what there is of a step.
+        """Log maps or figures of a step, or both.
 
         Args:
             step: The optimizer step.
-            maps: ``(n, h, w)``, each shown relative to its own peak, negative values as 0; or an ``Explanation``.
-            pictures: ``n`` pictures, anything that :func:`~mmgrad_explain.images.reading.open_image` takes; those of
-                the constructor, or the explanation's own, when None.
-            captions: ``n`` texts; likewise.
-            masks: ``n`` masks ``(H, W)`` on the pictures, or None for single ones; those of the constructor when None.
-            figures: Numbers by name. Those that the package measures get their group; ``group/name`` stays as it is.
+            maps: ``(n, h, w)``, each shown relative to its own maximum, negative values as 0; or an ``Explanation``.
+            pictures: ``n`` images, anything that :func:`~mmgrad_explain.images.reading.open_image` takes; None takes
+                those of the constructor, or else the explanation's own.
+            captions: ``n`` texts; None as for ``pictures``.
+            masks: ``n`` masks ``(H, W)`` on the images, or None for single ones; None takes those of the constructor.
+            figures: Numbers by name. Figures of this package get their group; ``group/name`` stays unchanged.
 
         Raises:
-            InputError: If there are no pictures, or not as many as maps.
+            InputError: If there are no images, or their number differs from that of the maps.
         """
         if figures:
-            self._log_figures({_group(name): value for name, value in figures.items()}, step)
+            self._log_figures({name_in_group(name): value for name, value in figures.items()}, step)
         if maps is None:
             return
         images = self._images(step, maps, pictures, captions, masks)
@@ -112,7 +108,7 @@ class MapLogger(TrainerCallback):  # type: ignore[misc]
             board.log_images(images, step)
 
     def close(self, *, failed: bool = False) -> None:
-        """Close what this opened; writers and runs that were handed in stay open."""
+        """Close the boards that this opened; writers and runs that were passed in stay open."""
         for board in self.boards:
             if hasattr(board, "close"):
                 board.close(failed=failed)
@@ -120,7 +116,7 @@ class MapLogger(TrainerCallback):  # type: ignore[misc]
     # ------------------------------------------------------------------------------------------- a Trainer's callback
 
     def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
-        """Let a run that goes on write over what is trained again."""
+        """Replace what an earlier start of a resumed run logged of the coming steps."""
         for board in self.boards:
             if isinstance(board, TensorBoard):
                 board.begun = state.global_step
@@ -132,11 +128,12 @@ class MapLogger(TrainerCallback):  # type: ignore[misc]
             return
         numbers = {name: value for name, value in (logs or {}).items() if isinstance(value, Real)}
         self._log_figures(
-            {_trainers_group(name): value for name, value in numbers.items() if name not in _UNUSED}, state.global_step
+            {logged_name_in_group(name): value for name, value in numbers.items() if name not in NOT_LOGGED},
+            state.global_step,
         )
 
     def on_evaluate(self, _args: Any, state: Any, _control: Any, model: Any = None, **_: Any) -> None:
-        """Draw the samples and log them."""
+        """Compute the samples' maps and log them."""
         if self.maps is not None and state.is_world_process_zero:
             self.log(state.global_step, self.maps(model))
 
@@ -161,7 +158,7 @@ class MapLogger(TrainerCallback):  # type: ignore[misc]
             heats = [maps.heatmap(index) for index in range(len(maps))]
         shown = _first(pictures, self.pictures, own_pictures)
         if shown is None:
-            raise InputError("pictures are missing: hand in the pictures that the maps are of")
+            raise InputError("pictures are missing: pass the images that the maps belong to")
         texts = _first(captions, self.captions, own_captions)
         outlines = _first(masks, self.masks)
         texts = [""] * len(heats) if texts is None else texts
@@ -179,14 +176,14 @@ def draw_sample(picture: Any, heat: Any, caption: str, mask: Any, step: int) -> 
     """Draw a sample beside its map.
 
     Args:
-        picture: Anything that :func:`~mmgrad_explain.images.reading.open_image` takes.
-        heat: ``(h, w)``, shown relative to its peak.
-        caption: Stands below the picture.
-        mask: ``(H, W)`` on the picture, outlined in both; or None.
-        step: Stands below the map, with a word where the map is empty.
+        picture: An image, anything that :func:`~mmgrad_explain.images.reading.open_image` takes.
+        heat: The map, ``(h, w)``, shown relative to its maximum.
+        caption: Text below the image.
+        mask: ``(H, W)`` on the image, outlined in both; or None.
+        step: The step, written below the map, with a note if the map is empty.
 
     Returns:
-        RGB, two tiles of 256 pixels height.
+        RGB, two tiles, 256 pixels high.
     """
     photo = open_image(picture)
     photo = photo.resize((max(1, round(photo.width * _HEIGHT / photo.height)), _HEIGHT), Image.Resampling.LANCZOS)
@@ -203,22 +200,3 @@ def draw_sample(picture: Any, heat: Any, caption: str, mask: Any, step: int) -> 
 
 def _first(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
-
-
-def _group(name: str) -> str:
-    """The name of a figure of held-out data with its group."""
-    if "/" in name:
-        return name
-    if name in _MEASURED or name.startswith("pointing_"):
-        return f"grounding/{name}"
-    return f"retrieval/{name}" if name in _RETRIEVED else f"train/{name}"
-
-
-def _trainers_group(name: str) -> str:
-    """The same of a figure that a Trainer logs, where held-out data have their prefix."""
-    bare = name.removeprefix("eval_")
-    if bare != name:
-        return _group(bare) if not _group(bare).startswith("train/") else f"eval/{bare}"
-    if name in _TERMS:
-        return f"grounding/train/{name}"
-    return f"retrieval/train/{name}" if name in _RETRIEVING else f"train/{name}"

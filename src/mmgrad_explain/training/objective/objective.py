@@ -1,18 +1,17 @@
-"""The loss of a step: retrieval, grounding of the model's own maps, and, if wanted, dense labels.
+"""The loss of a step: retrieval, grounding of the model's own maps, and optionally label heads.
 
-*Retrieval* is InfoNCE of the composed query against all targets and references of the batch, and of earlier batches
-where they are remembered; the edits of one picture are one another's hard negatives. *Change* asks the text shift which
-of the picture's own edits it is, by direction alone. *Grounding* takes the maps of the text shift from the same forward
-graph, several weightings from one gradient, and asks them to lie where the edit is. *Pooling* asks the composer's own
-attention pooling to look there as well. *Dense* reads labels off the explained feature grid with linear heads that
-exist only in training.
+*Retrieval* is InfoNCE of the composed query against all targets and references of the batch, and those in the memory;
+the edits of one image are hard negatives of each other. *Change* classifies by the direction of the text shift which
+edit of its image it is. *Grounding* takes the maps of the text shift from the same graph, several weightings from one
+gradient; they should be bright where the edit is. *Pooling* and *context* ask the same of the composer's own attention.
+*Dense* predicts label maps from the explained feature grid with linear heads that exist only in training.
 """
 
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -30,25 +29,22 @@ from mmgrad_explain.composers.model_capabilities import (
 )
 from mmgrad_explain.composers.outputs import check_parts
 from mmgrad_explain.composers.recomputation import recompute_activations
-from mmgrad_explain.data.batches.batch import Whole
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.held_out import inputs_of
-from mmgrad_explain.training.objective.dense_labels import LabelHeads
-from mmgrad_explain.training.objective.options import TARGET_ONLY
+from mmgrad_explain.training.objective.label_heads import LabelHeads
+from mmgrad_explain.training.objective.options import ATTENTION_TERMS
+from mmgrad_explain.training.objective.supervision import context_of, draw_rows, masks_of, no_rows
 from mmgrad_explain.training.objective.terms import (
     JoinedGroundingLoss,
-    context_of,
+    change_loss,
     figures_of,
     ground,
-    masks_of,
-    missed_by_pooling,
-    mistaken_change,
-    stays,
+    pooling_loss,
 )
-from mmgrad_explain.training.processes import joined_gallery, mean_over_all, processes
+from mmgrad_explain.training.processes import count_processes, join_galleries, mean_over_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
 
@@ -56,19 +52,20 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.contract import Text, TrainingStages
     from mmgrad_explain.data.batches.batch import TripletBatch
     from mmgrad_explain.training.objective.options import ObjectiveOptions
+    from mmgrad_explain.training.objective.supervision import Rows
 
-_CHUNK = 32  # pictures that are encoded together where their activations are not kept
+_CHUNK = 32  # images that are encoded together with gradient checkpointing
 
 
 @dataclass(frozen=True)
 class Losses:
-    """What a step comes to.
+    """The losses of a step.
 
     Attributes:
-        total: What is differentiated.
-        retrieval: InfoNCE, and the weighted loss of the change.
-        grounding: The weighted terms of the grounding loss, with the pooling term; 0 without.
-        dense: The loss of the label heads before its weight; 0 without.
+        total: The loss to differentiate.
+        retrieval: InfoNCE plus the weighted change loss.
+        grounding: The sum of the weighted terms on maps and on the composer's attention; 0 without them.
+        dense: The loss of the label heads, not weighted; 0 without them.
         figures: Numbers to log, detached, so that no device is waited for.
     """
 
@@ -79,22 +76,17 @@ class Losses:
     figures: dict[str, Tensor] = field(default_factory=dict)
 
 
-class Rows(NamedTuple):
-    """Which triplets get a supervised map: on the reference, and on the target; indices, in order."""
-
-    reference: Tensor
-    target: Tensor
-
-    def __bool__(self) -> bool:
-        """Whether there are any."""
-        return len(self.reference) + len(self.target) > 0
-
-
 @dataclass(frozen=True)
-class _Seen:
-    """Embeddings of a batch, and what was seen of the rows: signed maps ``(W, R, h, w)``, attention ``(R, H, n)``.
+class _Forward:
+    """Results of the forward pass of a batch.
 
-    The text shifts ``shift`` and what really changes, ``change``, are not normalised.
+    Attributes:
+        query: Composed embeddings, ``(N, D)``, normalised.
+        gallery: Embeddings of targets, then of references, ``(N + S, D)``, normalised.
+        shift: What each text adds to the embedding, ``(N, D)``.
+        change: Embedding of the target minus embedding of the reference, ``(N, D)``.
+        maps: Signed maps of the supervised rows, ``(W, R, h, w)``; None without.
+        attention: Logits of the composer's attention for the rows, ``(R, H, n)``, by term.
     """
 
     query: Tensor
@@ -102,23 +94,23 @@ class _Seen:
     shift: Tensor
     change: Tensor
     maps: Tensor | None = None
-    looks: dict[str, Tensor] = field(default_factory=dict)
+    attention: dict[str, Tensor] = field(default_factory=dict)
 
 
 class GroundedObjective(nn.Module):
-    """A composer with the losses it is trained by.
+    """A composer together with its training losses.
 
     Args:
-        composer: What is trained; see :mod:`mmgrad_explain.composers.contract` for what it must offer.
+        composer: The composer to train; see :mod:`mmgrad_explain.composers.contract` for what it must offer.
         options: See :class:`~mmgrad_explain.training.objective.options.ObjectiveOptions`.
-        label_classes: Number of classes of each label map; read where the dense loss has a weight.
+        label_classes: Number of classes of each label map; used if the dense loss has a weight.
 
     Raises:
-        InputError: If the composer cannot be trained in this way.
+        InputError: If the composer cannot be trained with these options.
     """
 
     memory: Tensor | None
-    _keys_to_ignore_on_save = None  # transformers asks for it where a checkpoint has no memory yet
+    _keys_to_ignore_on_save = None  # read by transformers when a checkpoint lacks the memory
 
     def __init__(
         self, composer: Composer, options: ObjectiveOptions, label_classes: Mapping[str, int] | None = None
@@ -134,66 +126,43 @@ class GroundedObjective(nn.Module):
         self.heads = LabelHeads.of(stages, label_classes or {}) if options.dense.weight else None
         self.register_buffer("memory", _empty_memory(options.retrieval.memory, stages))
         grounding = options.grounding
-        weights = {name: getattr(grounding, name) for name in ("contrast", "margin", "consistency")}
-        self.grounding = JoinedGroundingLoss(
-            grounding.form, weights={"form": grounding.weight, **weights}, validate=False
-        )
-        self.look_layers = {
-            kind: look_layer_of(composer, kind) for kind in ("pooling", "context") if getattr(grounding, kind)
+        self.grounding = JoinedGroundingLoss(grounding.form, weights=grounding.map_weights, validate=False)
+        self.attention_layers = {
+            term: look_layer_of(composer, term) for term in ATTENTION_TERMS if getattr(grounding, term)
         }
         self._score = ensure_score(grounding.score)
-        if any(self.grounding.weights.values()):
+        if grounding.supervises_maps:
             check_has_maps_of(composer, self._score.name)
         self._checkpointing = options.gradient_checkpointing and not recompute_activations(composer)
 
     def forward(
         self, batch: TripletBatch, rng: np.random.Generator, schedule: float = 1.0, *, dense_only: bool = False
     ) -> Losses:
-        """The losses of a batch.
+        """Compute the losses of a batch.
 
         Args:
-            batch: ``S`` pictures, ``N`` triplets.
-            rng: Chooses which maps are supervised, and on which side.
-            schedule: Factor of the grounding loss's weights; at 0 no map is made.
-            dense_only: Compute nothing but the loss of the label heads.
+            batch: ``S`` references and ``N`` triplets.
+            rng: Chooses the maps that are supervised, and on which side.
+            schedule: Factor of the weights of the terms on maps; with 0 no map is computed.
+            dense_only: Compute the loss of the label heads only.
         """
         stages = self._can.training_stages
         if dense_only and stages is not None:
             dense, figures = self._dense(stages, batch, self._encode(stages, batch))
             return Losses(self.options.dense.weight * dense, dense.new_zeros(()), dense.new_zeros(()), dense, figures)
         maps = schedule > 0 and any(self.grounding.weights.values())
-        rows = self.rows(batch, rng) if maps or self.look_layers else Rows(*torch.zeros(2, 0, dtype=torch.long))
-        rows = Rows(*(part.to(batch.references.device) for part in rows))
+        rows = draw_rows(batch, self.options.grounding, rng) if maps or self.attention_layers else no_rows()
+        rows = rows.to(batch.references.device)
         features = None
         if stages is not None and (self._score.name == "shift" or not maps):
             features = self._encode(stages, batch)
-            seen = self._in_stages(stages, batch, features, rows, maps=maps)
+            forward = self._run_in_stages(stages, batch, features, rows, maps=maps)
         else:
-            seen = self._as_a_whole(batch, rows, maps=maps)
-        gallery, first = joined_gallery(seen.gallery, len(seen.query))
-        truth = first + torch.arange(len(seen.query), device=seen.query.device)
-        similar = seen.query @ gallery.T * self.temperature()
-        if self.memory is not None:
-            similar = torch.cat([similar, self._remembered(seen.query, gallery, self.memory)], dim=1)
-        retrieval = mean_over_all(F.cross_entropy(similar, truth, reduction="none"))
-        figures = {
-            "retrieval": retrieval.detach(),
-            "accuracy": mean_over_all((similar.detach().argmax(1) == truth).float()),
-        }
-        if self.options.retrieval.change:
-            mistaken = mistaken_change(seen.shift, seen.change, batch.picture)
-            retrieval = retrieval + self.options.retrieval.change * mistaken
-            figures["change"] = mistaken.detach()
-        grounding, dense = retrieval.new_zeros(()), retrieval.new_zeros(())
-        if seen.maps is not None:
-            grounding = schedule * ground(self.grounding, seen.maps, batch, rows)
-            figures.update(figures_of(self.grounding))
-        elif maps and processes() > 1:
-            figures.update(self.grounding.take_part(seen.query))
-        for kind in self.look_layers if seen.looks or processes() > 1 else ():
-            missed = self._missed(kind, seen, batch, rows)
-            grounding = grounding + getattr(self.options.grounding, kind) * missed
-            figures[kind] = missed.detach()
+            forward = self._run_as_a_whole(batch, rows, maps=maps)
+        retrieval, figures = self._retrieval(forward, batch)
+        grounding, found = self._grounding(forward, batch, rows, schedule, maps=maps)
+        figures.update(found)
+        dense = retrieval.new_zeros(())
         if self.heads is not None and stages is not None and features is not None:
             dense, found = self._dense(stages, batch, features)
             figures.update(found)
@@ -201,48 +170,73 @@ class GroundedObjective(nn.Module):
         return Losses(total, retrieval, grounding, dense, figures)
 
     def temperature(self) -> Tensor:
-        """What similarities are multiplied by, at most 100."""
+        """Return the factor of the similarities, at most 100."""
         scale = self.logit_scale if self.logit_scale is not None else logit_scale_of(self.composer)
         return scale.exp().clamp(max=100)  # type: ignore[union-attr]
 
-    def _missed(self, kind: str, seen: _Seen, batch: TripletBatch, rows: Rows) -> Tensor:
-        """How much of the composer's attention of a kind misses its region; 0 where this process has no row."""
-        if kind not in seen.looks:
-            return mean_over_all(seen.query.new_zeros(0))
-        masks = masks_of(batch, rows) if kind == "pooling" else context_of(batch, rows)
-        return missed_by_pooling(seen.looks[kind], masks, self.options.grounding.pooling_heads)
+    # ---------------------------------------------------------------------------------------------------------- losses
 
-    def _remembered(self, query: Tensor, gallery: Tensor, memory: Tensor) -> Tensor:
-        """Similarities to the pictures of earlier batches, ``(N, memory)``; takes this batch's into the memory."""
+    def _retrieval(self, forward: _Forward, batch: TripletBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute InfoNCE and the weighted change loss, with their figures."""
+        gallery, first = join_galleries(forward.gallery, len(forward.query))
+        truth = first + torch.arange(len(forward.query), device=forward.query.device)
+        similar = forward.query @ gallery.T * self.temperature()
+        if self.memory is not None:
+            similar = torch.cat([similar, self._remember(forward.query, gallery, self.memory)], dim=1)
+        loss = mean_over_all(F.cross_entropy(similar, truth, reduction="none"))
+        figures = {
+            "retrieval": loss.detach(),
+            "accuracy": mean_over_all((similar.detach().argmax(1) == truth).float()),
+        }
+        if self.options.retrieval.change:
+            change = change_loss(forward.shift, forward.change, batch.picture)
+            loss = loss + self.options.retrieval.change * change
+            figures["change"] = change.detach()
+        return loss, figures
+
+    def _remember(self, query: Tensor, gallery: Tensor, memory: Tensor) -> Tensor:
+        """Return similarities to the memory, ``(N, memory)``, and put this batch's gallery into it."""
         similar = query @ memory.T * self.temperature()
         if self.training:
             self.memory = torch.cat([gallery.detach(), memory])[: len(memory)]
-        return similar.masked_fill(~memory.any(1), -torch.inf)  # where it is not filled yet
+        return similar.masked_fill(~memory.any(1), -torch.inf)  # rows that are not filled yet
 
-    def rows(self, batch: TripletBatch, rng: np.random.Generator) -> Rows:
-        """Draw the maps that are supervised: every edit's where it is to be seen, some on the target as well.
+    def _grounding(
+        self, forward: _Forward, batch: TripletBatch, rows: Rows, schedule: float, *, maps: bool
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum the weighted terms on maps and on the composer's attention, with their figures."""
+        total = forward.query.new_zeros(())
+        figures: dict[str, Tensor] = {}
+        if forward.maps is not None:
+            total = schedule * ground(self.grounding, forward.maps, batch, rows)
+            figures.update(figures_of(self.grounding))
+        elif maps and count_processes() > 1:
+            figures.update(self.grounding.join_without_maps(forward.query))
+        for term in self.attention_layers if forward.attention or count_processes() > 1 else ():
+            missed = self._missed_by_attention(term, forward, batch, rows)
+            total = total + getattr(self.options.grounding, term) * missed
+            figures[term] = missed.detach()
+        return total, figures
 
-        Of a part of a step's batch they are those that would be drawn of all of it.
-        """
-        options = self.options.grounding
-        whole = batch.whole or Whole(batch.edits, batch.supervised.cpu(), stays(batch).cpu(), _all(batch.edits))
-        on_target = torch.from_numpy(rng.random(len(whole.edits)) < options.target_shares(whole.edits))
-        on_reference = torch.tensor([edit not in TARGET_ONLY for edit in whole.edits])
-        if options.consistency:  # it compares the two sides
-            on_target = on_target | whole.stays
-        both = torch.cat([on_reference & whole.supervised, on_target & whole.supervised])
-        if options.share < 1:
-            places = both.nonzero()[:, 0]
-            kept = rng.permutation(len(places))[: max(1, round(options.share * len(places)))]
-            both = torch.isin(torch.arange(len(both)), places[torch.from_numpy(kept)])
-        return Rows(*(side[whole.own].nonzero()[:, 0] for side in both.chunk(2)))
+    def _missed_by_attention(self, term: str, forward: _Forward, batch: TripletBatch, rows: Rows) -> Tensor:
+        """Return how much of the composer's attention misses its region; 0 if this process has no row."""
+        if term not in forward.attention:
+            return mean_over_all(forward.query.new_zeros(0))
+        masks = masks_of(batch, rows) if term == "pooling" else context_of(batch, rows)
+        return pooling_loss(forward.attention[term], masks, self.options.grounding.pooling_heads)
 
-    # ------------------------------------------------------------------------------------------------ two ways forward
+    def _dense(self, stages: TrainingStages, batch: TripletBatch, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.heads is None:
+            raise InputError("dense.weight is 0: there are no label heads to train alone")
+        dense = self.heads(stages.feature_grid(features), batch.reference_labels, batch.target_labels)
+        return dense, {"dense": dense.detach()}
 
-    def _in_stages(
+    # ---------------------------------------------------------------------------------------------------- forward pass
+
+    def _run_in_stages(
         self, stages: TrainingStages, batch: TripletBatch, features: Tensor, rows: Rows, *, maps: bool
-    ) -> _Seen:
-        """Each picture is encoded once; the maps hang on the features, which are in the graph of both losses."""
+    ) -> _Forward:
+        """Run a composer in stages: each image is encoded once, and retrieval and maps share its features."""
         count = len(batch.references)
         targets = count + torch.arange(len(batch.texts), device=features.device)
         with self._autocast(features.device, "bf16-composer"):
@@ -253,9 +247,9 @@ class GroundedObjective(nn.Module):
         rest = _others(rows.reference, len(references))
         shifts = own.new_zeros(len(references), own.shape[1], dtype=torch.float32)
         drawn: Tensor | None = None
-        looks: dict[str, Tensor] = {}
+        attention: dict[str, Tensor] = {}
         if rows:
-            drawn, shift, looks = self._look(stages, features[pictures], _at(text, torch.cat(rows)), maps=maps)
+            drawn, shift, attention = self._compose(stages, features[pictures], _at(text, torch.cat(rows)), maps=maps)
             shifts = shifts.index_put((rows.reference,), shift[: len(rows.reference)])
         if len(rest):
             with self._autocast(features.device, "bf16-composer"):
@@ -264,29 +258,29 @@ class GroundedObjective(nn.Module):
         own = own.float()
         before = own[references]
         query, gallery = _unit(before + shifts, torch.cat([own[count:], own[:count]]))
-        return _Seen(query, gallery, shifts, own[count:] - before, drawn, looks)
+        return _Forward(query, gallery, shifts, own[count:] - before, drawn, attention)
 
-    def _look(
+    def _compose(
         self, stages: TrainingStages, features: Tensor, text: Text, *, maps: bool
     ) -> tuple[Tensor | None, Tensor, dict[str, Tensor]]:
-        """Compose some pictures with their texts: maps, shifts, and the logits of the composer's own attention."""
+        """Compose images with their texts: maps, shifts, and the logits of the composer's own attention."""
         mmgrad = MultiModalGradAttention(self.composer)
-        with mmgrad.capture() as record, self._autocast(features.device, "bf16-composer"), self._looks() as looks:
+        with mmgrad.capture() as record, self._autocast(features.device, "bf16-composer"), self._attention() as found:
             shift = stages.compose(features, text).shift
         shift = shift.float()
         score = (shift * shift.detach()).sum(-1)
         drawn = self._attend(mmgrad, score, record, 0) if maps else None
-        return drawn, shift, {kind: logits[0] for kind, logits in looks.items()}
+        return drawn, shift, {term: logits[0] for term, logits in found.items()}
 
-    def _as_a_whole(self, batch: TripletBatch, rows: Rows, *, maps: bool) -> _Seen:
-        """Any composer, by its forward alone; the maps hang on the same graph as the retrieval loss."""
+    def _run_as_a_whole(self, batch: TripletBatch, rows: Rows, *, maps: bool) -> _Forward:
+        """Run any composer by its ``forward``; retrieval and maps share its graph."""
         mmgrad = MultiModalGradAttention(self.composer)
-        with mmgrad.capture() as record, self._autocast(batch.references.device), self._looks() as looks:
+        with mmgrad.capture() as record, self._autocast(batch.references.device), self._attention() as found:
             output = self.composer(**inputs_of(batch))
         check_parts(output, ("embedding", "target", "shift"), "to be trained")
         embedding, target, shift = (getattr(output, name).float() for name in ("embedding", "target", "shift"))
         first = torch.arange(len(batch.references), device=embedding.device)
-        first = (batch.picture[None] == first[:, None]).int().argmax(1)  # of each picture its first triplet
+        first = (batch.picture[None] == first[:, None]).int().argmax(1)  # the first triplet of each image
         before = embedding - shift if getattr(output, "alone", None) is None else output.alone.float()
         query, gallery = _unit(embedding, torch.cat([target, before[first]]))
         drawn = None
@@ -295,19 +289,19 @@ class GroundedObjective(nn.Module):
                 score = self._score(output)
             sides = [self._attend(mmgrad, score, record, call)[:, own] for call, own in enumerate(rows) if len(own)]
             drawn = torch.cat(sides, dim=1)
-        seen = {
-            kind: torch.cat([one[own] for one, own in zip(logits, rows, strict=False)])
-            for kind, logits in looks.items()
+        attention = {
+            term: torch.cat([one[own] for one, own in zip(logits, rows, strict=False)])
+            for term, logits in found.items()
             if rows
         }
-        return _Seen(query, gallery, shift, target - before, drawn, seen)
+        return _Forward(query, gallery, shift, target - before, drawn, attention)
 
     def _attend(self, mmgrad: MultiModalGradAttention, score: Tensor, record: Any, call: int) -> Tensor:
         weightings = list(self.options.grounding.weightings)
         return mmgrad.attend(score, record, create_graph=True, call=call, weighting=weightings, relu=False)
 
     def _encode(self, stages: TrainingStages, batch: TripletBatch) -> Tensor:
-        """The features of the references, then of the targets, float32."""
+        """Return the features of the references, then of the targets, in float32."""
         pixels = torch.cat([batch.references, batch.targets])
         with self._autocast(pixels.device):
             if not (self._checkpointing and torch.is_grad_enabled()):
@@ -315,23 +309,17 @@ class GroundedObjective(nn.Module):
             parts = [checkpoint(stages.encode_image, part, use_reentrant=False) for part in torch.split(pixels, _CHUNK)]
         return torch.cat(parts).float()
 
-    def _dense(self, stages: TrainingStages, batch: TripletBatch, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        if self.heads is None:
-            raise InputError("dense.weight is 0: there are no label heads to train alone")
-        dense = self.heads(stages.feature_grid(features), batch.reference_labels, batch.target_labels)
-        return dense, {"dense": dense.detach()}
-
     def _autocast(self, device: torch.device, least: str = "bf16") -> torch.autocast:
         precision = self.options.precision
         return torch.autocast(device.type, torch.bfloat16, enabled=precision in {least, "bf16-composer"})
 
     @contextmanager
-    def _looks(self) -> Iterator[dict[str, list[Tensor]]]:
-        """Collects the logits of the composer's attention in the block, one ``(B, heads, tokens)`` a call, by kind."""
-        found: dict[str, list[Tensor]] = {kind: [] for kind in self.look_layers}
+    def _attention(self) -> Iterator[dict[str, list[Tensor]]]:
+        """Collect the logits of the composer's attention inside the block: ``(B, heads, tokens)`` a call, by term."""
+        found: dict[str, list[Tensor]] = {term: [] for term in self.attention_layers}
         with ExitStack() as stack:
-            for kind, name in self.look_layers.items():
-                keep = found[kind].append
+            for term, name in self.attention_layers.items():
+                keep = found[term].append
                 layer = self.composer.get_submodule(name)
                 handle = layer.register_forward_hook(lambda _module, _inputs, output, keep=keep: keep(output))
                 stack.callback(handle.remove)
@@ -356,12 +344,8 @@ def _at(text: Text, rows: Tensor) -> Text:
     return tuple(part[rows] for part in text)
 
 
-def _all(items: Sequence[Any]) -> Tensor:
-    return torch.arange(len(items))
-
-
 def _others(rows: Tensor, count: int) -> Tensor:
-    """The indices below ``count`` that are not among ``rows``."""
+    """Return the indices below ``count`` that are not in ``rows``."""
     left = torch.ones(count, dtype=torch.bool, device=rows.device)
     left[rows] = False
     return left.nonzero()[:, 0]

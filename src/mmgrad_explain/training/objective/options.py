@@ -1,4 +1,4 @@
-"""What is asked of a model in training, and when."""
+"""Options of the loss: its terms, their weights, and their schedule over the steps."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from mmgrad_explain.attention.weighting import ensure_weighting
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding.forms import ensure_form
+from mmgrad_explain.training.option_checks import check_at_least_one, check_not_negative
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,33 +18,35 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 TARGET_SIDE = {"add": 1.0, "recolour": 0.1, "reshape": 0.1, "resize": 0.1, "move": 0.15, "swap": 0.1}
-"""How often an edit's map is supervised on the target picture, too."""
+"""How often the map of each kind of edit is supervised on the target as well."""
 
 TARGET_ONLY = ("add",)
-"""Edits whose object is not in the reference yet."""
+"""Kinds of edits with an object that is not in the reference."""
+
+MAP_TERMS = ("weight", "contrast", "margin", "consistency")
+"""Options that weigh the terms on maps."""
+
+ATTENTION_TERMS = ("pooling", "context")
+"""Options that weigh the terms on the composer's own attention, which need no map."""
 
 
 @dataclass(frozen=True)
 class RetrievalOptions:
-    """What is added to InfoNCE.
+    """Additions to the InfoNCE loss.
 
     Attributes:
-        memory: How many embeddings of the latest batches' pictures are negatives as well, so that a picture is found in
-            a large gallery, not only in its batch. For sources that always show new pictures, such as scenes: a picture
-            that comes again before it is forgotten would be its own negative.
-        change: Weight of the loss of the change: which of the picture's own edits a text asks for, told by the
-            direction of the shift alone. A small object in a full picture changes its embedding little, and the
-            whole embeddings hardly differ in direction; this teaches such edits, too.
+        memory: Number of embeddings from the latest batches that serve as further negatives, so that the model learns
+            to find an image in a large gallery. Use it with sources that always show new images, such as scenes: an
+            image that returns while it is in the memory would be its own negative.
+        change: Weight of the change loss: it classifies which edit of the image a text asks for, by the direction of
+            the shift alone. It teaches edits of small objects, which hardly change the embedding of a full image.
     """
 
     memory: int = 0
     change: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.memory < 0:
-            raise InputError(f"retrieval.memory must be at least 0, got {self.memory}")
-        if not self.change >= 0:
-            raise InputError(f"retrieval.change must be at least 0, got {self.change}")
+        check_not_negative("retrieval.", self, "memory", "change")
 
 
 @dataclass(frozen=True)
@@ -51,25 +54,25 @@ class GroundingOptions:
     """The grounding loss.
 
     Attributes:
-        weight: Of the form; 0 leaves it out.
-        form: How far a map is from its mask: ``dice``, ``bce``, ``softmax``, ``softplus`` or ``kl``.
-        contrast: Weight of the contrast term: not to light what another text of the picture is about.
-        margin: Weight of the margin between inside and outside.
-        consistency: Weight of the likeness of the maps of reference and target.
-        score: What the maps explain. ``shift`` is the quick one; others need the composer's whole forward.
+        weight: Weight of the form; 0 leaves it out.
+        form: How far a map is from its mask: a name from :data:`~mmgrad_explain.grounding.forms.FORMS`.
+        contrast: Weight of the contrast term: a map should be dark where another text of the image belongs.
+        margin: Weight of the margin term: the brightest cell inside should stand out from the brightest one outside.
+        consistency: Weight of the consistency term: the maps on reference and target should be alike.
+        score: What the maps explain. ``shift`` is the quickest; others need the composer's whole forward.
         weightings: The maps that are supervised, all from one gradient.
-        pooling: Weight of the share of the composer's own attention pooling that misses the region, where it names a
-            ``pooling_layer``; from the first step on that has retrieval, without warm start.
-        context: Weight of the share of the composer's attention to the context (``context_layer``) that misses what
-            else a text speaks of, where a source says what that is; from the same step on.
-        pooling_heads: How many heads of the poolings are asked for it.
+        pooling: Weight of the share of the composer's attention pooling (``pooling_layer``) that misses the region,
+            without warm start.
+        context: Weight of the share of the composer's attention to the context (``context_layer``) that misses the
+            other objects in the text, for sources that know them; without warm start.
+        pooling_heads: Number of attention heads that ``pooling`` and ``context`` count.
         share: Share of the maps that are supervised.
-        warm_start: Share of the steps before the loss comes in.
-        ramp: Share of the steps during which it grows to its weight.
-        anneal: Share of the steps, at the end, during which it goes to ``final``.
-        final: Factor of the weights at the very end; read where ``anneal`` is above 0.
-        target_side: How often a kind of edit is supervised on the target picture, too; kinds that are not named keep
-            :data:`TARGET_SIDE`, or 0. ``add`` is supervised on the target alone.
+        warm_start: Share of the steps before the loss starts.
+        ramp: Share of the steps during which it rises to its weight.
+        anneal: Share of the steps, at the end, during which its factor changes from 1 to ``final``.
+        final: Factor of the weights after the last step; used if ``anneal`` is above 0.
+        target_side: How often each kind of edit is supervised on the target as well; kinds that are left out keep
+            their default. ``add`` is supervised on the target only.
     """
 
     weight: float = 2.0
@@ -95,14 +98,11 @@ class GroundingOptions:
             raise InputError("grounding.weightings: name at least one")
         for name in self.weightings:
             ensure_weighting(name)
-        for name in ("weight", "contrast", "margin", "consistency", "pooling", "context", "final"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"grounding.{name} must be at least 0, got {getattr(self, name)}")
+        check_not_negative("grounding.", self, *MAP_TERMS, *ATTENTION_TERMS, "final")
         for name in ("warm_start", "ramp", "anneal"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"grounding.{name} is a share of the steps, 0 to 1, got {getattr(self, name)}")
-        if self.pooling_heads < 1:
-            raise InputError(f"grounding.pooling_heads must be at least 1, got {self.pooling_heads}")
+        check_at_least_one("grounding.", self, "pooling_heads")
         if not 0 < self.share <= 1:
             raise InputError(f"grounding.share must be above 0 and at most 1, got {self.share}")
         for edit, share in self.target_side.items():
@@ -111,11 +111,16 @@ class GroundingOptions:
 
     @property
     def supervises_maps(self) -> bool:
-        """Whether any term of the loss asks something of the maps."""
-        return any((self.weight, self.contrast, self.margin, self.consistency))
+        """Whether any term on maps has a weight."""
+        return any(getattr(self, name) for name in MAP_TERMS)
+
+    @property
+    def map_weights(self) -> dict[str, float]:
+        """Weights of the terms on maps, by the names in ``mmgrad_explain.grounding.DEFAULT_WEIGHTS``."""
+        return {"form" if name == "weight" else name: getattr(self, name) for name in MAP_TERMS}
 
     def schedule(self, step: int, steps: int) -> float:
-        """Factor of the weights at a step: 0 during the warm start, then rising, then 1, then going to ``final``."""
+        """Return the factor of the weights at a step: 0 in the warm start, then up to 1, at the end to ``final``."""
         done = step / steps
         if done < self.warm_start:
             return 0.0
@@ -127,7 +132,7 @@ class GroundingOptions:
         return factor
 
     def target_shares(self, edits: Sequence[str]) -> npt.NDArray[np.float64]:
-        """How often each edit is supervised on the target picture, ``(N,)``."""
+        """Return how often each edit is supervised on the target, ``(N,)`` in [0, 1]."""
         shares = {**TARGET_SIDE, **self.target_side}
         return np.array([shares.get(edit, 0.0) for edit in edits])
 
@@ -137,41 +142,44 @@ class DenseOptions:
     """Labels on the feature grid.
 
     Attributes:
-        weight: Of the loss; 0 leaves it out.
-        first: Share of the steps, at the start, in which nothing else is trained.
+        weight: Weight of the loss; 0 leaves it out.
+        first: Share of the steps, at the start, that train nothing else.
     """
 
     weight: float = 0.0
     first: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.weight >= 0:
-            raise InputError(f"dense.weight must be at least 0, got {self.weight}")
+        check_not_negative("dense.", self, "weight")
         if not 0 <= self.first < 1:
             raise InputError(f"dense.first is a share of the steps, at least 0 and below 1, got {self.first}")
         if self.first and not self.weight:
             raise InputError("dense.first: there is nothing to train first while dense.weight is 0")
+
+    def is_alone(self, step: int, steps: int) -> bool:
+        """Return whether nothing else is trained at a step."""
+        return step < self.first * steps
 
 
 PRECISIONS = ("bf16", "bf16-composer", "float32")
 
 
 def check_precision(name: str) -> None:
-    """Raise InputError where there is no such precision."""
+    """Raise InputError if there is no precision of that name."""
     if name not in PRECISIONS:
         raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, not {name!r}")
 
 
 @dataclass(frozen=True)
 class ObjectiveOptions:
-    """All of it.
+    """All options of the loss of a step.
 
     Attributes:
         grounding: The grounding loss.
         dense: Labels on the feature grid.
-        retrieval: What is added to InfoNCE.
-        precision: ``bf16``: the model runs in bfloat16 (autocast), maps and losses in float32. ``float32``: all of it.
-        gradient_checkpointing: Compute the encoder's activations anew in the backward pass instead of keeping them.
+        retrieval: Additions to the InfoNCE loss.
+        precision: From :data:`PRECISIONS`, as in :class:`~mmgrad_explain.training.config.TrainingConfig`.
+        gradient_checkpointing: Recompute the encoder's activations in the backward pass instead of keeping them.
     """
 
     grounding: GroundingOptions = field(default_factory=GroundingOptions)

@@ -17,6 +17,7 @@ from PIL.Image import Resampling
 from mmgrad_explain._system.reading import read_json, reading
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.reading import open_image
+from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,19 +26,18 @@ if TYPE_CHECKING:
 
 _CACHED = 2000  # photographs kept decoded
 _LARGEST = 640  # longest side of a cached photograph, pixels
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 class PhotoFolder:
-    """Photographs and their labels, read when they are asked for and kept for the next time.
+    """Photographs and their labels, read at the first access and cached.
 
     Args:
-        folder: Where they are.
+        folder: The folder.
         holdout: Share of the photographs that are held out, chosen by their names.
-        held_out: Take these, instead of the others.
+        held_out: Take the held-out photographs instead of the others.
 
     Attributes:
-        names: What the labels are called; the first is the background.
+        names: Names of the labels; the first is the background.
 
     Raises:
         InputError: If the folder is not as described, or no photograph is left.
@@ -58,7 +58,7 @@ class PhotoFolder:
         return len(self._pairs)
 
     def __getitem__(self, index: int) -> tuple[_Pixels, _Pixels]:
-        """A photograph ``(H, W, 3)`` and its labels ``(H, W)``, both uint8; large ones are shrunk.
+        """Return a photograph ``(H, W, 3)`` and its labels ``(H, W)``, both uint8; large ones are shrunk.
 
         Raises:
             InputError: If a file cannot be read, or the two differ in size.
@@ -79,8 +79,8 @@ class PhotoFolder:
         return self._cache[index]
 
 
-def shuffled(count: int, seed: int, step: int, wanted: int) -> list[int]:
-    """The ``step``-th ``wanted`` of an endless series of indices below ``count``, in a new order every round."""
+def draw_round(count: int, seed: int, step: int, wanted: int) -> list[int]:
+    """Return part ``step``, of ``wanted`` indices, of an endless series: all below ``count``, each round reshuffled."""
     places = range(step * wanted, (step + 1) * wanted)
     rounds = {
         number: np.random.default_rng([seed, 1, number]).permutation(count) for number in {i // count for i in places}
@@ -89,7 +89,7 @@ def shuffled(count: int, seed: int, step: int, wanted: int) -> list[int]:
 
 
 def share_of_name(stem: str) -> float:
-    """A number in [0, 1) that depends on the name alone."""
+    """Return a number in [0, 1) that depends on the name alone."""
     return int.from_bytes(hashlib.sha256(stem.encode()).digest()[:6], "big") / 2**48
 
 
@@ -107,9 +107,9 @@ def _read_names(folder: Path) -> list[str]:
 
 
 def _pairs(folder: Path) -> list[tuple[Path, Path]]:
-    """Photographs that have labels, by name."""
+    """Find the photographs that have labels, sorted by name."""
     photos, labels = folder / "photos", folder / "labels"
-    found = sorted(p for p in photos.glob("*") if p.suffix.lower() in _SUFFIXES) if photos.is_dir() else []
+    found = sorted(p for p in photos.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES) if photos.is_dir() else []
     pairs = [(photo, labels / f"{photo.stem}.png") for photo in found]
     pairs = [pair for pair in pairs if pair[1].is_file()]
     if not pairs:

@@ -1,4 +1,4 @@
-"""Views of a photograph: crops that may reach beyond it, letterboxed, under other light."""
+"""Views of a photograph: crops that may reach beyond it, letterboxing, changes of the light."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FILL = 127  # grey of the letterbox bars
 def crop(
     photo: _Pixels, labels: _Pixels, box: tuple[int, int, int, int], rng: np.random.Generator
 ) -> tuple[_Pixels, _Pixels]:
-    """A window of a photograph; what lies beyond it is plain, in a shade of the photograph's own border."""
+    """Cut a window out of a photograph; beyond its edge the window has one colour of the photograph's border."""
     left, top, width, height = box
     rows, columns = labels.shape
     inside = (slice(max(top, 0), min(top + height, rows)), slice(max(left, 0), min(left + width, columns)))
@@ -41,9 +41,9 @@ def crop(
 
 
 def letterbox(photo: _Pixels, labels: _Pixels, size: int) -> tuple[_Pixels, _Pixels]:
-    """Both on a square, as the model's input is made: pictures antialiased, labels by their nearest pixel.
+    """Fit a photograph and its labels into a square, like the model's input; labels take the nearest pixel.
 
-    The bars are :data:`~mmgrad_explain.data.batches.batch.IGNORE` among the labels.
+    The bars have the label :data:`~mmgrad_explain.data.batches.batch.IGNORE`.
     """
     fitted, placement = fit(Image.fromarray(photo), size, fill=(_FILL,) * 3)
     height, width = (min(size, max(1, round(n * s))) for n, s in zip(labels.shape, placement.scale, strict=True))
@@ -55,8 +55,8 @@ def letterbox(photo: _Pixels, labels: _Pixels, size: int) -> tuple[_Pixels, _Pix
     return np.asarray(fitted), square
 
 
-def lit(pictures: list[_Pixels], bars: _Mask, strength: float, rng: np.random.Generator) -> list[_Pixels]:
-    """All pictures of one photograph under one other light, each with a sensor noise of its own; bars stay as is."""
+def relight(pictures: list[_Pixels], bars: _Mask, strength: float, rng: np.random.Generator) -> list[_Pixels]:
+    """Change the light of all images of one photograph alike, and add sensor noise to each; bars are unchanged."""
     if strength == 0:
         return pictures
     gain = 2 ** (strength * rng.uniform(-0.5, 0.4)) * (1 + strength * rng.uniform(-0.08, 0.08, 3))
@@ -77,5 +77,5 @@ def lit(pictures: list[_Pixels], bars: _Mask, strength: float, rng: np.random.Ge
 
 @functools.cache
 def _noise() -> npt.NDArray[np.float32]:
-    """Sensor noise to take pieces of: drawing it anew takes longer than everything else."""
+    """Return sensor noise to cut pieces from; drawing new noise would take longer than everything else."""
     return np.random.default_rng(0).standard_normal(1 << 18, np.float32)

@@ -1,15 +1,14 @@
-"""Photographs with pixel labels, edited while training: every step shows new crops with new edits.
+"""Labelled photographs that are edited during training: every step shows new crops with new edits.
 
-A folder holds ``photos/NAME.jpg`` (or .png), ``labels/NAME.png`` whose values index the list of names in
-``labels.json``. Crops from half a body to a person far away, mirrored, under other light; some of the objects are
-recoloured in the reference itself beforehand, so that no colour gives the answer away.
+The folder is that of :mod:`~mmgrad_explain.training.sources.photo_folder`. Crops differ in size, some are mirrored, and
+the light changes. Some objects are recoloured in the reference as well, so that no colour gives the edit away.
 """
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -17,8 +16,9 @@ from mmgrad_explain.data.batches.batch import IGNORE, PictureBatch, partners
 from mmgrad_explain.data.edits.operations import apply_edit, mean_lab, pick_detail
 from mmgrad_explain.data.edits.text import edit_sentence, edit_vocabulary, spoken
 from mmgrad_explain.errors import InputError, MMGradWarning, did_you_mean
-from mmgrad_explain.training.sources.photo_folder import PhotoFolder, shuffled
-from mmgrad_explain.training.sources.photo_views import crop, letterbox, lit
+from mmgrad_explain.training.sources.photo_folder import PhotoFolder, draw_round
+from mmgrad_explain.training.sources.photo_views import crop, letterbox, relight
+from mmgrad_explain.training.sources.source import require_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     _Pixels = npt.NDArray[np.uint8]
     _Mask = npt.NDArray[np.bool_]
 
-KINDS = {"recolour": 6.0, "darken": 1.0, "brighten": 1.0, "gray": 0.5, "pattern": 1.5}
-"""How often each kind of edit is drawn, relatively."""
+PHOTO_EDITS = {"recolour": 6.0, "darken": 1.0, "brighten": 1.0, "gray": 0.5, "pattern": 1.5}
+"""The kinds of edits of photographs, and how often each is drawn, relative to the others."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,17 @@ class PhotoOptions:
 
     Attributes:
         pictures: Photographs in a batch.
-        edits: Edits of each.
-        zoom: Height of a crop as a share of the photograph's, from and to; above 1 the photograph lies on a larger
-            ground.
-        focus: How often a crop is laid around one object, chosen evenly, so that small ones are seen at all sizes.
+        edits: Edits of each photograph.
+        zoom: Smallest and largest height of a crop, as a share of the photograph's height; above 1 the photograph is
+            shown on a larger plain ground.
+        focus: How often a crop is placed around one object, all with equal chance, so that small ones appear large.
         min_area: Smallest object that is edited, as a share of the model's input.
-        recoloured: How often an object is recoloured in the reference beforehand.
-        light: How much exposure, contrast and cast vary; 0 leaves the light alone.
-        kinds: How often each kind of edit is drawn, relatively.
+        recoloured: How often an object is recoloured in the reference as well.
+        light: How much exposure, contrast and colour cast vary; 0 leaves them unchanged.
+        kinds: How often each kind of edit is drawn, relative to the others.
         synonyms: Other words for a label's name, each drawn as often as the name itself.
-        exclude: Names of labels that are never edited; beside these, only names that the labels have.
-        holdout: Share of the photographs kept from training, for evaluation.
+        exclude: Names of labels that are never edited. Names that are not in the default must be labels of the folder.
+        holdout: Share of the photographs that are kept from training, for evaluation.
     """
 
     pictures: int = 20
@@ -59,20 +59,40 @@ class PhotoOptions:
     min_area: float = 0.004
     recoloured: float = 0.3
     light: float = 1.0
-    kinds: dict[str, float] = field(default_factory=lambda: dict(KINDS))
+    kinds: dict[str, float] = field(default_factory=lambda: dict(PHOTO_EDITS))
     synonyms: dict[str, tuple[str, ...]] = field(default_factory=dict)
     exclude: tuple[str, ...] = ("null", "skin", "hair", "accessories", "intimate")
     holdout: float = 0.15
+
+
+@dataclass(frozen=True)
+class PhotoSourceOptions(PhotoOptions):
+    """A folder of labelled photographs as a source in a config. Further keys: see :class:`PhotoOptions`.
+
+    Attributes:
+        folder: Folder with ``photos/``, ``labels/`` and ``labels.json``.
+        weight: How often the source is drawn, relative to the others.
+    """
+
+    folder: str = ""
+    weight: float = 1.0
+
+    knows_context: ClassVar[bool] = False
+    has_own_edits: ClassVar[bool] = False
+
+    def build(self, name: str, size: int, *, labels: bool, held_out: bool) -> PhotoSource:  # noqa: ARG002
+        """See :class:`~mmgrad_explain.training.sources.source.SourceOptions`; label maps are always there."""
+        return PhotoSource(require_folder(name, self.folder), size, self, held_out=held_out)
 
 
 class PhotoSource:
     """Batches of edited photographs.
 
     Args:
-        folder: Where photographs and labels are.
-        size: Side of the square pictures, pixels.
+        folder: Folder with photographs and labels.
+        size: Side of the square images, pixels.
         options: See :class:`PhotoOptions`.
-        held_out: Give the photographs kept from training, whole and unchanged, instead of the others.
+        held_out: Give the photographs that are kept from training, whole and in their own light.
 
     Raises:
         InputError: If the folder is not as described, or an option is wrong.
@@ -84,10 +104,10 @@ class PhotoSource:
         self.size = size
         self.options = options or PhotoOptions()
         self.held_out = held_out
-        unknown = sorted(set(self.options.kinds) - set(KINDS))
+        unknown = sorted(set(self.options.kinds) - set(PHOTO_EDITS))
         if unknown:
-            hint = did_you_mean(unknown[0], KINDS)
-            raise InputError(f"kinds: photographs have no edit {unknown[0]!r}: {hint}use {', '.join(KINDS)}")
+            hint = did_you_mean(unknown[0], PHOTO_EDITS)
+            raise InputError(f"kinds: photographs have no edit {unknown[0]!r}: {hint}use {', '.join(PHOTO_EDITS)}")
         self._photos = PhotoFolder(folder, holdout=self.options.holdout, held_out=held_out)
         self.names = self._photos.names
         for name in (name for name in self.options.exclude if name not in (*self.names, *PhotoOptions.exclude)):
@@ -116,13 +136,13 @@ class PhotoSource:
         return len(self._photos)
 
     def batch(self, seed: int, step: int) -> PictureBatch:
-        """The batch of a step; equal seeds and steps give equal batches.
+        """Return the batch of a step; equal seeds and steps give equal batches.
 
-        Photographs come in a new order every time all have been seen.
+        Each round through all photographs has a new order.
         """
         options = self.options
         rng = np.random.default_rng([seed, step])
-        made = [self._edited(index, rng) for index in shuffled(len(self), seed, step, options.pictures)]
+        made = [self._edit(index, rng) for index in draw_round(len(self), seed, step, options.pictures)]
         masks = np.stack([one for shown in made for one in shown.masks])
         picture = np.arange(len(made)).repeat(options.edits)
         return PictureBatch(
@@ -139,13 +159,13 @@ class PhotoSource:
             target_labels={"object": np.stack([shown.labels for shown in made])[picture]},
         )
 
-    def _edited(self, index: int, rng: np.random.Generator) -> _Edited:
-        """A view of a photograph and its edits; of the next photograph that has something to edit."""
+    def _edit(self, index: int, rng: np.random.Generator) -> _EditedPhoto:
+        """Return a view of a photograph and its edits; if nothing in it can be edited, of the next photograph."""
         for following in range(len(self)):
             photo, labels = self._photos[(index + following) % len(self)]
             view, view_labels = self._view(photo, labels, rng)
             things = self._things(view_labels)
-            if not things:  # the crop missed everything: the whole photograph, and anything in it
+            if not things:  # the crop has no object: take the whole photograph, and objects of any size
                 view, view_labels = letterbox(photo, labels, self.size)
                 things = self._things(view_labels) or self._things(view_labels, least=1)
             if things:
@@ -160,8 +180,8 @@ class PhotoSource:
         edits = self._draw(view, view_labels, things, rng)
         pictures = [view, *(edit.target for edit in edits)]
         if not self.held_out:
-            pictures = lit(pictures, view_labels == IGNORE, self.options.light, rng)
-        return _Edited(
+            pictures = relight(pictures, view_labels == IGNORE, self.options.light, rng)
+        return _EditedPhoto(
             reference=pictures[0],
             labels=np.where(view_labels == IGNORE, 0, view_labels).astype(np.uint8),
             targets=pictures[1:],
@@ -171,7 +191,7 @@ class PhotoSource:
         )
 
     def _draw(self, view: _Pixels, labels: _Pixels, things: Sequence[int], rng: np.random.Generator) -> list[_Edit]:
-        """Different edits, on different objects as far as there are such."""
+        """Draw different edits, on different objects if there are enough."""
         options = self.options
         kinds, weights = list(options.kinds), np.array(list(options.kinds.values()))
         taken: set[tuple[int, str]] = set()
@@ -200,13 +220,13 @@ class PhotoSource:
         return spoken(words[int(rng.random() * len(words))])
 
     def _things(self, labels: _Pixels, least: float | None = None) -> list[int]:
-        """The objects in a view that are large enough to be edited, lowest label first."""
+        """Find the objects in a view that are large enough to edit, in the order of their labels."""
         counts = np.bincount(labels.reshape(-1), minlength=len(self.names))[: len(self.names)]
         wanted = self.options.min_area * self.size**2 if least is None else least
         return [int(i) for i in np.flatnonzero((counts >= max(wanted, 4)) & self._editable)]
 
     def _view(self, photo: _Pixels, labels: _Pixels, rng: np.random.Generator) -> tuple[_Pixels, _Pixels]:
-        """A crop, letterboxed; the whole photograph where it is held out."""
+        """Return a letterboxed crop; for held-out photographs, the whole photograph."""
         if self.held_out:
             return letterbox(photo, labels, self.size)
         for _ in range(4):
@@ -219,7 +239,7 @@ class PhotoSource:
         return np.ascontiguousarray(view), np.ascontiguousarray(view_labels)
 
     def _box(self, labels: _Pixels, rng: np.random.Generator) -> tuple[int, int, int, int]:
-        """Left, top, width, height of a crop; it may reach beyond the photograph."""
+        """Draw a crop: left, top, width, height in pixels; it may reach beyond the photograph."""
         low, high = self.options.zoom
         rows, columns = labels.shape
         zoom = low * (high / low) ** rng.random()
@@ -248,7 +268,7 @@ class _Edit:
 
 
 @dataclass(frozen=True)
-class _Edited:
+class _EditedPhoto:
     reference: _Pixels
     labels: _Pixels
     targets: list[_Pixels]
@@ -262,6 +282,6 @@ def _no_label(name: str, names: Sequence[str]) -> str:
 
 
 def _visible(kind: str, image: _Pixels, mask: _Mask) -> bool:
-    """Whether an edit changes anything to speak of: what is black cannot be darkened, what is gray not be grayed."""
+    """Return whether an edit visibly changes an object: a black one cannot be darkened, nor a gray one be grayed."""
     light, a, b = mean_lab(image, mask)
     return {"darken": light > 22, "brighten": light < 78, "gray": np.hypot(a, b) > 18}.get(kind, True)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""The batches of a run, each divided among the processes and micro-batches that make up a step."""
+"""The batches of a run, divided among the processes and micro-batches of each step."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from torch.utils.data import Dataset
 
 from mmgrad_explain.data.batches.batch import encode, take
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.sources.base import Mixture
+from mmgrad_explain.training.sources.mixture import Mixture
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmgrad_explain.composers.contract import TrainingProcessor
     from mmgrad_explain.data.batches.batch import PictureBatch
-    from mmgrad_explain.training.sources.base import Source
+    from mmgrad_explain.training.sources.source import Source
 
 
 @dataclass(frozen=True)
 class Division:
-    """How the batch of a step is divided, by its reference pictures.
+    """How the batch of a step is divided, by its reference images.
 
-    Micro-batch ``m`` has every ``micro_batches``-th picture, from ``m`` on; the processes have equal stretches of it.
+    Micro-batch ``m`` has every ``micro_batches``-th reference from number ``m`` on; each process takes an equal
+    consecutive part of it.
 
     Attributes:
-        processes: How many share the batch.
-        rank: Which of them this is.
-        micro_batches: How many follow one another until the weights change.
+        processes: Number of processes that share the batch.
+        rank: Number of this process.
+        micro_batches: Number of micro-batches in a step of the optimizer.
     """
 
     processes: int = 1
@@ -39,11 +40,11 @@ class Division:
 
     @property
     def parts(self) -> int:
-        """How many parts the batch of a step has."""
+        """Number of parts of a step's batch."""
         return self.processes * self.micro_batches
 
     def pictures(self, count: int, micro_batch: int) -> npt.NDArray[np.int64]:
-        """Which of a batch's ``count`` pictures this process has in a micro-batch.
+        """Return the numbers of this process's references in a micro-batch, out of ``count`` in the batch.
 
         Raises:
             InputError: If they cannot be divided evenly.
@@ -57,10 +58,10 @@ class Division:
         return np.split(np.arange(micro_batch, count, self.micro_batches), self.processes)[self.rank]
 
     def check(self, source: Source, seed: int) -> None:
-        """Find out, before training, whether the batches of a source can be divided.
+        """Check, before training, that the batches of a source can be divided.
 
         Raises:
-            InputError: If not.
+            InputError: If they cannot be divided evenly.
         """
         if self.parts > 1:
             every = source.sources.values() if isinstance(source, Mixture) and source.mix == "step" else [source]
@@ -72,11 +73,11 @@ class StepDataset(Dataset):  # type: ignore[type-arg]
     """The batches of a run: item ``i`` is this process's part of micro-batch ``i % n`` of step ``i // n``.
 
     Args:
-        source: Where they come from.
-        encoder: What makes tensors of them; a composer's processor.
-        seed: Of the source.
+        source: The source of the batches.
+        encoder: Makes tensors of images and texts; a composer's processor.
+        seed: Seed of the source.
         steps: Number of steps.
-        division: Into how many parts a step's batch goes, ``n`` micro-batches; by default each item is all of a step.
+        division: How a step's batch is divided, ``n`` micro-batches; by default each item is the batch of a step.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class StepDataset(Dataset):  # type: ignore[type-arg]
         return self.steps * self.division.micro_batches
 
     def __getitem__(self, item: int) -> dict[str, Any]:
-        """A part of a step's batch, and the number of the step."""
+        """Return a part of a step's batch, and the number of the step."""
         step, micro_batch = divmod(item, self.division.micro_batches)
         batch = self._batch(step)
         if self.division.parts > 1:
@@ -102,7 +103,7 @@ class StepDataset(Dataset):  # type: ignore[type-arg]
         return {"batch": encode(batch, self.encoder), "step": torch.tensor(step)}
 
     def _batch(self, step: int) -> PictureBatch:
-        """Give the whole batch of a step. It is kept until the last micro-batch of that step has taken its part."""
+        """Return the whole batch of a step; with micro-batches it is kept for the next one."""
         if self._latest is not None and self._latest[0] == step:
             return self._latest[1]
         batch = self.source.batch(self.seed, step)

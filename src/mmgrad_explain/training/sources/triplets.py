@@ -1,11 +1,11 @@
-"""A folder of triplets, as ``mmgrad-explain data edits`` writes it, as a source of batches."""
+"""A folder of triplets, as ``mmgrad-explain data`` writes it, as a source of training data."""
 
 from __future__ import annotations
 
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -14,7 +14,8 @@ from mmgrad_explain.data.batches.batch import PictureBatch, partners
 from mmgrad_explain.data.triplets import picture_place, read_triplets
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.placement import fit
-from mmgrad_explain.training.sources.photo_folder import share_of_name, shuffled
+from mmgrad_explain.training.sources.photo_folder import draw_round, share_of_name
+from mmgrad_explain.training.sources.source import require_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     _Mask = npt.NDArray[np.bool_]
     _Sample = tuple[_Pixels, _Pixels, _Mask]
 
-_CACHE_BYTES = 512 * 2**20  # of pictures that were brought to size, in each process
+_CACHE_BYTES = 512 * 2**20  # of resized images, in each process
 _SIDES = {"left", "right", "leftmost", "rightmost"}
 
 
@@ -36,12 +37,12 @@ class TripletSourceOptions:
     """A folder of triplets as ``mmgrad-explain data`` writes them.
 
     Attributes:
-        folder: Where they are.
+        folder: The folder.
         weight: How often the source is drawn, relative to the others.
-        pictures: Reference pictures in a batch.
-        edits: Triplets of each, at most.
-        flip: How often a picture is mirrored, where no text speaks of left or right.
-        holdout: Share of the reference pictures kept from training, for evaluation.
+        pictures: Reference images in a batch.
+        edits: Largest number of triplets of each reference in a batch.
+        flip: How often an image is mirrored, if no text names left or right.
+        holdout: Share of the reference images that are kept from training, for evaluation.
     """
 
     folder: str = ""
@@ -51,9 +52,16 @@ class TripletSourceOptions:
     flip: float = 0.5
     holdout: float = 0.1
 
+    knows_context: ClassVar[bool] = False
+    has_own_edits: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         if self.pictures < 1 or self.edits < 1:
             raise InputError("triplets: pictures and edits must be at least 1")
+
+    def build(self, name: str, size: int, *, labels: bool, held_out: bool) -> TripletSource:  # noqa: ARG002
+        """See :class:`~mmgrad_explain.training.sources.source.SourceOptions`; there are no label maps."""
+        return TripletSource(require_folder(name, self.folder), size, self, held_out=held_out)
 
 
 class TripletSource:
@@ -94,18 +102,18 @@ class TripletSource:
         return {}
 
     def __len__(self) -> int:
-        """Number of reference pictures."""
+        """Number of reference images."""
         return len(self._names)
 
     def batch(self, seed: int, step: int) -> PictureBatch:
-        """The batch of a step; equal seeds and steps give equal batches.
+        """Return the batch of a step; equal seeds and steps give equal batches.
 
-        Reference pictures come in a new order every time all have been seen. A batch has fewer triplets where a picture
-        has fewer than ``edits``.
+        Each round through all references has a new order. A batch has fewer triplets if a reference has fewer than
+        ``edits``.
         """
         rng = np.random.default_rng([seed, step])
         references, samples, chosen, picture = [], [], [], []
-        for number, index in enumerate(shuffled(len(self), seed, step, min(self.options.pictures, len(self)))):
+        for number, index in enumerate(draw_round(len(self), seed, step, min(self.options.pictures, len(self)))):
             group = self._groups[self._names[index]]
             own = [group[int(i)] for i in rng.permutation(len(group))[: self.options.edits]]
             mirrored = not self.held_out and rng.random() < self.options.flip
@@ -130,7 +138,7 @@ class TripletSource:
         )
 
     def _read(self, triplet: Triplet) -> _Sample:
-        """Pictures and mask as the model's input is made of them, from memory where they were read lately."""
+        """Return images and mask at the size of the model's input, from the cache if they were read lately."""
         if triplet.id in self._cache:
             self._cache.move_to_end(triplet.id)
             return self._cache[triplet.id]
@@ -154,6 +162,6 @@ def _words(text: str) -> list[str]:
 
 
 def _order(path: str) -> tuple[str, int]:
-    """By file, and by number in a stack: a set's pictures come in the same order in every format."""
+    """Return a key that sorts images by file, and within a stack by number, so that all formats have one order."""
     file, index = picture_place(path)
     return file, -1 if index is None else index

@@ -1,0 +1,1 @@
+"""``mmgrad-explain data``: build triplet sets, check benchmarks."""

@@ -1,0 +1,32 @@
+"""``mmgrad-explain data``: triplets to train and measure with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmgrad_explain.cli.commands.data import check, edits, scenes
+
+SUBCOMMANDS = (edits, scenes, check)
+"""In the order of the help; each has ``add_parser``."""
+_DETAILS = """\
+A triplet is a reference picture, a text that says what should change, the target picture that shows it, and a mask of
+the place that changes. `edits` and `scenes` write the same kind of folder: triplets.jsonl, references/, targets/,
+masks/, manifest.json. `check` looks through a benchmark of composed retrieval that is there already.
+
+Examples:
+  mmgrad-explain data edits train2017/ --annotations instances_train2017.json --out edits/ --count 10000
+  mmgrad-explain data scenes --help
+  mmgrad-explain data check cirr datasets/CIRR
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command and its sub-commands to the parser."""
+    parser = commands.add_parser(
+        "data", help="build triplet sets with exact masks, check benchmarks", details=_DETAILS,
+        description="Build triplet sets whose masks of what changes are exact, and check benchmarks.",
+    )  # fmt: skip
+    parser.set_defaults(run=lambda _options: parser.print_help() or 0)
+    subcommands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for command in SUBCOMMANDS:
+        command.add_parser(subcommands)

@@ -1,0 +1,1 @@
+"""``mmgrad-explain overlay``: images with maps of where a model looks."""

@@ -1,0 +1,128 @@
+"""``mmgrad-explain overlay``: images with maps of where a model looks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mmgrad_explain.cli.commands.overlay.request import FORMATS, read_request
+
+if TYPE_CHECKING:
+    import argparse
+
+_DETAILS = """\
+The picture shows the reference beside its heat map; with --target the target and its map too. A map says which places
+of the picture the score depends on, through the chosen layer. It does not say that the model is right.
+
+TEXT says what should change (composers), or what to look for (image-text models). Scores; a model has its own default:
+  shift           what the text changes in the composed embedding; needs no target (default of composers)
+  similarity      cosine of the composed embedding and the target's embedding; needs --target
+  pair            reference and target both composed with the text, alike channels count; needs --target
+  pair-different  the same, channels that differ count; needs --target
+  image-text      cosine of picture and text (default of CLIP and its kin)
+  match           the logit "picture and text match" (default of models that read the two together)
+  answer          log-likelihood of an answer to TEXT (default of models that answer in words)
+
+Weightings: gradcam (default), gradcam++, xgradcam, layercam, hirescam.
+
+--words adds what each word contributes to the score (gradient x input at its embedding): from -1 to 1, the largest
+magnitude being 1. Orange and + raise the score, blue and - lower it. The values are first-order and do not add up to
+the score.
+
+--in-words says below the figures what the map means, for somebody who knows nothing of gradients, and what it does not.
+
+--phrases explains each phrase of TEXT as a text by itself and draws the maps side by side, TEXT's own first: which
+region each phrase lights. A phrase alone is another question than the phrase in its sentence.
+
+--answer-part, given more than once, draws the answer's map and that of each part side by side, from one forward.
+
+Of several pictures, those that cannot be used are named and left out, and the others are drawn.
+
+Exit codes: 0 done, 1 done but some pictures cannot be used, 2 something you can put right (one line says what), 130
+stopped by Ctrl-C.
+
+Examples:
+  mmgrad-explain overlay query.jpg "make it red"
+  mmgrad-explain overlay query.jpg "remove the star" --target target.jpg --contour --out where.png
+  mmgrad-explain overlay a.jpg b.jpg c.jpg "make it larger" --out maps/
+  mmgrad-explain overlay query.jpg "make the large circle red" --words
+  mmgrad-explain overlay query.jpg "make it red" --in-words
+  mmgrad-explain overlay dog.jpg "What is on the sofa?" --model ./my-llava --answer "a dog"
+  mmgrad-explain overlay dog.jpg "What?" --model ./my-llava --answer "a dog" --answer-part a --answer-part dog
+  cat query.jpg | mmgrad-explain overlay - "make it red" --json
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "overlay", help="draw where the model looks because of a text", details=_DETAILS,
+        description="Draw where a model looks in a picture because of a text.",
+    )  # fmt: skip
+    add = parser.add_argument
+    add("images", nargs="+", metavar="IMAGE", help="one picture or several; - reads one from standard input")
+    add("text", metavar="TEXT", help='what should change, for example "make it red"')
+    add("--target", metavar="IMAGE", help="the picture the change should lead to; gets a map too")
+    add("--out", "-o", metavar="PATH", help="file to write, or folder for several (default: IMAGE_TEXT.png here)")
+    add("--overwrite", action="store_true", help="replace a file that is there already")
+    add("--model", help="bundled name, model folder or hub id (default: a bundled one, by IMAGE, then by TEXT)")
+    add(
+        "--layer",
+        action="append",
+        metavar="NAME",
+        help="layer to explain, may be repeated (see: mmgrad-explain layers)",
+    )
+    add("--score", metavar="NAME", help="what the map is of; --help lists the scores (default: the model's own)")
+    add(
+        "--weighting",
+        default="gradcam",
+        metavar="NAME",
+        help="how gradients weigh activations; --help lists them (default: %(default)s)",
+    )
+    add(
+        "--alpha",
+        type=float,
+        default=0.7,
+        metavar="SHARE",
+        help="opacity of the heat map, 0 to 1 (default: %(default)s)",
+    )
+    add(
+        "--threshold",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="leave the picture as it is where the map is below this share of its brightest point (default: 0)",
+    )
+    add(
+        "--colormap",
+        default="turbo",
+        metavar="NAME",
+        help="turbo, jet, viridis, magma, gray ... (default: %(default)s)",
+    )
+    add(
+        "--answer",
+        metavar="ANSWER",
+        help="what a model that answers in words might say (default: what it says itself)",
+    )
+    add(
+        "--answer-part", action="append", default=[], metavar="PART",
+        help="only this part of the answer counts, for example one word; repeated, a map of each part",
+    )  # fmt: skip
+    add("--words", action="store_true", help="say what each word of TEXT contributes, below the picture and as text")
+    add("--in-words", action="store_true", help="say in plain words what the map means, and what it does not")
+    add("--phrases", action="store_true", help="draw a map of each phrase of TEXT beside the whole one's")
+    add("--contour", action="store_true", help="outline the brightest region")
+    add("--format", choices=FORMATS, help="png, jpg, or npz with the maps as arrays (default: by --out, else png)")
+    add("--device", help="cpu, cuda, cuda:N or mps (default: cpu)")
+    add("--json", action="store_true", help="print JSON instead of text")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Draw the maps; every option is checked before anything is written."""
+    from mmgrad_explain.cli.commands.overlay.drawing import draw_all
+    from mmgrad_explain.cli.commands.overlay.report import print_report
+
+    request = read_request(options)
+    drawn = draw_all(request)
+    print_report(drawn, request)
+    return 1 if drawn.failed else 0

@@ -1,0 +1,51 @@
+"""What ``overlay --json`` prints of a map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mmgrad_explain.notes import texts_of
+
+if TYPE_CHECKING:
+    from mmgrad_explain.explanation.result import Explanation
+
+
+def sample_record(explanation: Explanation, index: int, *, in_words: bool) -> dict[str, Any]:
+    """Describe a map, ready for JSON.
+
+    Args:
+        explanation: The maps.
+        index: Which sample.
+        in_words: Say in plain words what the map means, too.
+    """
+    return {
+        "text": None if explanation.texts is None else explanation.texts[index],
+        "answer": None if explanation.answers is None else explanation.answers[index],
+        "model": explanation.model,
+        "layers": list(explanation.layer_names),
+        "grid": list(explanation.maps.shape[1:]),
+        "weighting": explanation.weighting,
+        "score_name": explanation.score_name,
+        "score": float(explanation.score[index]),
+        "brightest_region": _region(explanation, index),
+        "words": None if explanation.words is None else [word.to_dict() for word in explanation.words[index]],
+        "in_words": explanation.in_words(index) if in_words else None,
+        "flat": bool(explanation.flat[index]),
+        "clipped": bool(explanation.clipped[index]),
+        "notes": texts_of(explanation.notes_of(index)),
+        "versions": dict(explanation.versions),
+    }
+
+
+def part_record(explanation: Explanation, index: int) -> dict[str, Any]:
+    """Describe the map of a phrase, or of a part of an answer, ready for JSON."""
+    return {
+        "score": float(explanation.score[index]),
+        "brightest_region": _region(explanation, index),
+        "notes": texts_of(explanation.notes_of(index)),
+    }
+
+
+def _region(explanation: Explanation, index: int) -> dict[str, Any] | None:
+    region = explanation.brightest_region(index)
+    return None if region is None else region.to_dict()

@@ -1,0 +1,75 @@
+"""Linear heads that predict label maps from the explained feature grid. They help training and are not saved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmgrad_explain.data.batches.batch import IGNORE
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.training.processes import mean_over_all
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mmgrad_explain.composers.contract import TrainingStages
+
+
+class LabelHeads(nn.Module):
+    """A linear classifier of the cells of the feature grid for each label map.
+
+    Args:
+        width: Channels of the feature grid.
+        classes: Number of classes by label map, background included.
+    """
+
+    def __init__(self, width: int, classes: Mapping[str, int]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleDict({name: nn.Conv2d(width, count, 1) for name, count in sorted(classes.items())})
+
+    @classmethod
+    def of(cls, stages: TrainingStages | None, classes: Mapping[str, int]) -> LabelHeads:
+        """Build the heads for a composer and the label maps of its sources.
+
+        Raises:
+            InputError: If the composer has no stages, or the sources have no label maps.
+        """
+        if stages is None:
+            raise InputError("dense.weight: this composer offers no feature grid by itself (see Stages); set it to 0")
+        if not classes:
+            raise InputError("dense.weight: none of the sources has label maps; set it to 0")
+        return cls(stages.feature_width, classes)
+
+    def forward(self, grid: Tensor, references: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        """Compute the cross-entropy: half over labelled cells, half over background; mean over the label maps.
+
+        Args:
+            grid: ``(S + N, C, h, w)``.
+            references: Label maps of the references, ``(S, H, W)`` uint8, by name.
+            targets: Label maps of the targets, ``(N, H, W)`` uint8, by name.
+
+        Returns:
+            A number; 0 if nothing is labelled.
+        """
+        losses = []
+        for name, head in self.heads.items():
+            if name not in references:
+                continue
+            labels = at_cells(torch.cat([references[name], targets[name]]), (grid.shape[2], grid.shape[3])).long()
+            each = F.cross_entropy(head(grid), labels, ignore_index=IGNORE, reduction="none")
+            thing, ground = (labels > 0) & (labels != IGNORE), labels == 0
+            parts = [mean_over_all((each * part).flatten(), part.flatten()) for part in (thing, ground)]
+            losses.append((parts[0] + parts[1]) / 2)
+        return torch.stack(losses).mean() if losses else grid.new_zeros(())
+
+
+def at_cells(labels: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Read label maps ``(B, H, W)`` at the centre of each cell, ``(B, h, w)``."""
+    rows, columns = (
+        ((torch.arange(cells, device=labels.device) + 0.5) * size / cells).long()
+        for size, cells in zip(labels.shape[1:], grid, strict=True)
+    )
+    return labels[:, rows[:, None], columns[None]]

@@ -1,0 +1,82 @@
+"""Which triplets of a batch get a supervised map, and where these maps should be bright."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mmgrad_explain.data.batches.batch import Whole, stays_in_place
+from mmgrad_explain.training.objective.options import TARGET_ONLY
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mmgrad_explain.data.batches.batch import TripletBatch
+    from mmgrad_explain.training.objective.options import GroundingOptions
+
+
+class Rows(NamedTuple):
+    """Indices of the triplets with a supervised map, in ascending order: on the reference, and on the target."""
+
+    reference: Tensor
+    target: Tensor
+
+    def __bool__(self) -> bool:
+        """Return whether there are any."""
+        return len(self.reference) + len(self.target) > 0
+
+    def to(self, device: torch.device) -> Rows:
+        """Move the indices to a device."""
+        return Rows(*(part.to(device) for part in self))
+
+
+def no_rows() -> Rows:
+    """Return rows without a triplet."""
+    return Rows(*torch.zeros(2, 0, dtype=torch.long))
+
+
+def draw_rows(batch: TripletBatch, options: GroundingOptions, rng: np.random.Generator) -> Rows:
+    """Draw the maps to supervise: on the reference for every edit that shows there, for some on the target as well.
+
+    Of a part of a step's batch these are the rows that would be drawn of the whole batch.
+
+    Args:
+        batch: The batch, or a process's part of it.
+        options: How often an edit is supervised on the target, and the share of the maps that are supervised.
+        rng: Equal generators draw equal rows.
+    """
+    every = torch.arange(len(batch.edits))
+    whole = batch.whole or Whole(batch.edits, batch.supervised.cpu(), find_unmoved(batch).cpu(), every)
+    on_target = torch.from_numpy(rng.random(len(whole.edits)) < options.target_shares(whole.edits))
+    on_reference = torch.tensor([edit not in TARGET_ONLY for edit in whole.edits])
+    if options.consistency:  # it compares the two sides
+        on_target = on_target | whole.stays
+    both = torch.cat([on_reference & whole.supervised, on_target & whole.supervised])
+    if options.share < 1:
+        places = both.nonzero()[:, 0]
+        kept = rng.permutation(len(places))[: max(1, round(options.share * len(places)))]
+        both = torch.isin(torch.arange(len(both)), places[torch.from_numpy(kept)])
+    return Rows(*(side[whole.own].nonzero()[:, 0] for side in both.chunk(2)))
+
+
+def find_unmoved(batch: TripletBatch) -> Tensor:
+    """Find the triplets with their object in the same place in reference and target, ``(N,)`` bool."""
+    return stays_in_place(batch.reference_masks, batch.target_masks, batch.edits, batch.supervised)
+
+
+def masks_of(batch: TripletBatch, rows: Rows) -> Tensor:
+    """Return where the maps of the rows should be bright, references first, ``(R, H, W)`` bool."""
+    return torch.cat([batch.reference_masks[rows.reference], batch.target_masks[rows.target]])
+
+
+def context_of(batch: TripletBatch, rows: Rows) -> Tensor:
+    """Return where the other objects in the texts of the rows are, references first, ``(R, H, W)`` bool.
+
+    Sources know this of references only; on targets it is empty.
+    """
+    nothing = torch.zeros_like(batch.target_masks[rows.target])
+    if batch.context_masks is None:
+        return torch.cat([torch.zeros_like(batch.reference_masks[rows.reference]), nothing])
+    return torch.cat([batch.context_masks[rows.reference], nothing])

@@ -1,0 +1,108 @@
+"""Procedural scenes as a source of training data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mmgrad_explain.data.batches.batch import PictureBatch
+from mmgrad_explain.data.batches.scenes import contrast_partners
+from mmgrad_explain.data.scenes.context import context_mask
+from mmgrad_explain.data.scenes.scene import LABELS, VOCABULARY, SceneOptions, scenes
+
+
+@dataclass(frozen=True)
+class SceneSourceOptions:
+    """Options of procedural scenes.
+
+    Attributes:
+        weight: How often the source is drawn, relative to the others.
+        pictures: Scenes in a batch.
+        edits: Edits of each scene.
+        objects: Smallest and largest number of objects in a scene.
+        pairs: Combinations of shape and colour: ``training``, ``held-out`` or ``all``.
+        templates: Sentences: ``training`` or ``held-out``.
+        relations: How often a text names an object by its place beside another one, if it can.
+        places: How often a text names an object by its side of the image, if it can.
+    """
+
+    weight: float = 1.0
+    pictures: int = 24
+    edits: int = 4
+    objects: tuple[int, int] = (1, 6)
+    pairs: str = "training"
+    templates: str = "training"
+    relations: float = SceneOptions.relations
+    places: float = SceneOptions.places
+
+    knows_context: ClassVar[bool] = True
+    has_own_edits: ClassVar[bool] = False
+
+    def build(self, name: str, size: int, *, labels: bool, held_out: bool) -> SceneSource:  # noqa: ARG002
+        """See :class:`~mmgrad_explain.training.sources.source.SourceOptions`; held-out scenes have another seed."""
+        return SceneSource(size, self, labels=labels)
+
+
+class SceneSource:
+    """Batches of procedural scenes.
+
+    Args:
+        size: Side of the square images, pixels.
+        options: See :class:`SceneSourceOptions`.
+        labels: Whether the batches have label maps.
+    """
+
+    def __init__(self, size: int, options: SceneSourceOptions | None = None, *, labels: bool = False) -> None:
+        self.size = size
+        self.options = options or SceneSourceOptions()
+        self.labels = labels
+        names = ("pairs", "templates", "objects", "relations", "places")
+        self._scenes = SceneOptions(**{name: getattr(self.options, name) for name in names})
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Every word that the texts can hold."""
+        return VOCABULARY
+
+    @property
+    def label_classes(self) -> dict[str, int]:
+        """Number of colours, shapes and sizes, background included; empty without label maps."""
+        return {name: 1 + len(values) for name, values in LABELS.items()} if self.labels else {}
+
+    def batch(self, seed: int, step: int) -> PictureBatch:
+        """Draw the scenes ``step * pictures`` to ``(step + 1) * pictures - 1`` of the series ``seed``."""
+        count, edits = self.options.pictures, self.options.edits
+        drawn = list(
+            scenes(
+                seed, count, size=self.size, edits=edits, start=step * count, labels=self.labels, options=self._scenes
+            )
+        )
+        triplets = [triplet for scene in drawn for triplet in scene.triplets]
+        kinds = [triplet.edit for triplet in triplets]
+        before, after = (np.stack([getattr(t, f"{side}_mask") for t in triplets]) for side in ("reference", "target"))
+        partner = np.full(len(triplets), -1, np.int64)
+        for start in range(0, len(triplets), edits):
+            own = slice(start, start + edits)
+            found = np.array(contrast_partners(before[own], after[own], kinds[own]))
+            partner[own] = np.where(found < 0, -1, found + start)
+        names = list(LABELS) if self.labels else []
+        shown = [scene.labels for scene in drawn if scene.labels is not None]
+        wanted = [triplet.labels for triplet in triplets if triplet.labels is not None]
+        return PictureBatch(
+            references=np.stack([scene.reference for scene in drawn]),
+            targets=np.stack([triplet.target for triplet in triplets]),
+            reference_masks=before,
+            target_masks=after,
+            texts=[triplet.text for triplet in triplets],
+            edits=kinds,
+            picture=np.arange(count).repeat(edits),
+            partner=partner,
+            supervised=np.ones(len(triplets), bool),
+            reference_labels={name: np.stack([labels[i] for labels in shown]) for i, name in enumerate(names)},
+            target_labels={name: np.stack([labels[i] for labels in wanted]) for i, name in enumerate(names)},
+            context_masks=np.stack(
+                [context_mask(one.subject, scene.objects, self.size) for scene in drawn for one in scene.triplets]
+            ),
+        )

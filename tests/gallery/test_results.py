@@ -1,0 +1,71 @@
+"""How hits are shown: the contact sheet, and a notebook's HTML."""
+
+import io
+from dataclasses import replace
+from html import unescape
+
+import numpy as np
+from PIL import Image
+
+from mmgrad_explain.gallery import results
+
+
+def test_the_contact_sheet(gallery, pictures):
+    found = gallery.retrieve(pictures / "0.png", "make it red", k=4)
+    maps = gallery.explain(found, layer="network.features")
+    sheet = maps.sheet(height=60, columns=3)
+    assert sheet.mode == "RGB"
+    one = maps.sheet(height=60, columns=4)
+    assert one.height < sheet.height  # a row less
+    assert maps.sheet(height=60, colormap="jet").tobytes() != sheet.tobytes()
+    assert maps.sheet(height=60, threshold=0.9).tobytes() != sheet.tobytes()
+
+
+def test_a_map_that_is_empty_is_said_so(gallery, pictures, monkeypatch):
+    found = gallery.retrieve(pictures / "0.png", "make it red", k=1)
+    maps = gallery.explain(found)
+    captions = []
+
+    def panel(tiles, texts, **options):
+        captions.extend(texts)
+        return plain(tiles, texts, **options)
+
+    plain = results.panel
+    monkeypatch.setattr(results, "panel", panel)
+    maps.hits[1][0].calls[1].zero_()
+    maps.sheet(height=60)
+    assert captions[:2] == ["query", "where: shift"]
+    assert captions[3] == "where: shift: the map is empty"
+
+
+class TestNotebooks:
+    def test_what_was_found(self, gallery, pictures):
+        found = gallery.retrieve(pictures / "0.png", "make it <b>red</b>", k=3)
+        html = found._repr_html_()
+        assert html.count("<img ") == 4
+        assert "<b>make it &lt;b&gt;red&lt;/b&gt;</b>" in html
+        for hit in found.hits:
+            assert f"{hit.rank}. {hit.path.rpartition('/')[2]} {hit.score:.3f}</figcaption>" in html
+        assert all(f"note: {note}" in unescape(html) for note in found.notes)
+        assert "more" not in html.rpartition("</figure>")[2]
+
+    def test_why(self, gallery, pictures):
+        maps = gallery.explain(gallery.retrieve(pictures / "0.png", "make it red", k=2), score="similarity")
+        html = maps._repr_html_()
+        assert html.count("<img ") == 2 + 2 * 2
+        assert ">where: shift</figcaption>" in html
+        assert html.count(">why</figcaption>") + html.count(">why: the map is empty</figcaption>") == 2
+        drawn = Image.open(io.BytesIO(maps._repr_png_()))
+        assert np.array_equal(np.asarray(drawn), np.asarray(maps.sheet()))
+
+    def test_hits_without_a_picture(self, gallery, pictures, tmp_path):
+        found = gallery.retrieve(pictures / "0.png", "make it red", k=3)
+        (tmp_path / "no picture.png").write_bytes(b"text")
+        gone, broken, there = found.hits
+        hits = (replace(gone, state="gone"), replace(broken, path=str(tmp_path / "no picture.png")), *[there] * 12)
+        html = replace(found, hits=hits)._repr_html_()
+        assert html.count("<img ") == 1 + 10
+        assert ">gone</div>" in html
+        assert f"2. no picture.png {broken.score:.3f}" in html
+        assert ">cannot be read</div>" in html
+        assert ">and 2 more</div>" in html

@@ -1,0 +1,27 @@
+"""Terms of the loss of a batch."""
+
+import numpy as np
+import pytest
+import torch
+
+from mmgrad_explain.training.objective.terms import change_loss, pooling_loss
+
+
+def test_the_pooling_loss_is_low_inside_the_mask():
+    masks = torch.zeros(2, 4, 4, dtype=torch.bool)
+    masks[0, :2, :2] = True
+    logits = torch.zeros(2, 3, 4)
+    logits[0, 0, 0] = 20
+    assert pooling_loss(logits, masks, 1).item() == pytest.approx(0, abs=1e-3)
+    assert pooling_loss(logits, masks, 2).item() == pytest.approx(np.log(4) / 2, abs=1e-3)
+    assert pooling_loss(logits[1:], masks[1:], 2).item() == 0
+
+
+def test_the_change_loss_compares_directions_within_an_image():
+    change = torch.eye(4)
+    picture = torch.tensor([0, 0, 1, 1])
+    right = change_loss(1e-3 * change, 7.0 * change, picture)
+    wrong = change_loss(change[[1, 0, 3, 2]], change, picture)
+    assert right < 1e-3
+    assert wrong > 9
+    assert change_loss(change, change[[1, 2, 3, 0]], torch.arange(4)) == 0  # one edit each: nothing to tell apart

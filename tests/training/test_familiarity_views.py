@@ -1,0 +1,38 @@
+"""Views of the images in a folder."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmgrad_explain.training.familiarity_views import VIEWS, named_pictures, views
+
+
+@pytest.fixture
+def strange(tmp_path):
+    folder = tmp_path / "strange"
+    folder.mkdir()
+    for i in range(3):
+        noise = np.random.default_rng(i).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{i}.png")
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def test_a_large_folder_is_halved_by_the_names_of_its_files(tmp_path):
+    for number in range(110):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
+    used, kept = (named_pictures(tmp_path, held_out=half) for half in (False, True))
+    assert len(used) + len(kept) == 110
+    assert not set(used) & set(kept)
+    assert 30 < len(kept) < 80
+    assert len(named_pictures(tmp_path, without=[path.stem for path in used[:9]])) == len(used) - 9
+
+
+def test_views_are_of_every_kind_and_the_same_each_time(strange):
+    files = named_pictures(strange)
+    first, second = (list(views(files, 40, 5)) for _ in range(2))
+    assert [kind for kind, _ in first] == [kind for kind, _ in second]
+    assert {kind for kind, _ in first} == set(VIEWS)
+    assert all(one.tobytes() == other.tobytes() for (_, one), (_, other) in zip(first, second, strict=True))
+    assert first[1][1].tobytes() != list(views(files, 2, 6))[1][1].tobytes()
+    assert {kind for kind, _ in views(files, 9, 5, ("whole", "grey"))} == {"whole", "grey"}

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mmgrad_explain import MMGrad, MMGradAttribution, candidate_layers
-from mmgrad_explain.attention.input_images import pictures_in
+from mmgrad_explain.attention.input_images import find_input_images
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.sides import sides_of
 
@@ -141,7 +141,7 @@ class TestNamed:
         assert (sides_of(made), made.maps.shape, made.heatmap(target=True).shape) == ((True,), (1, 12, 8), (96, 64))
         assert str(made.notes[-1]) == "the map is of target: the layer does not depend on reference"
         for ask in (made.heatmap, made.peak, lambda: made.overlay(image=torch.rand(3, 64, 96))):
-            with pytest.raises(InputError, match="the map is of 'target': the layer does not depend on 'reference'; ask"):
+            with pytest.raises(InputError, match="of 'target': the layer does not depend on 'reference'; ask"):
                 ask()
         with pytest.raises(InputError, match="target: the explanation does not know its image: pass target="):
             made.overlay()
@@ -189,7 +189,7 @@ class TestNamed:
         reference, _, target = given(2)
         made = MMGrad(build(Crossed), "late")(reference, target)
         assert (made.lies_on, sides_of(made)) == ((1,), (True,))
-        assert str(made.notes[0]) == "layer 'late' hangs on reference and target; its cells are drawn on target"
+        assert str(made.notes[0]) == "layer 'late' depends on reference and target; its cells are drawn on target"
 
     def test_one_picture_has_no_target_however_often_the_layer_runs(self):
         class Twice(nn.Module):
@@ -220,7 +220,7 @@ class TestPictures:
                 """Nothing is run."""
 
         x, mask = torch.rand(1, 3, 8, 8), torch.rand(1, 1, 8, 8)
-        found = pictures_in(Masked(), ((mask, x, x), {"other": torch.rand(1, 3, 4, 4)}))
+        found = find_input_images(Masked(), ((mask, x, x), {"other": torch.rand(1, 3, 4, 4)}))
         assert [(one.name, one.index) for one in found] == [("views[0]", 1), ("views[1]", 2), ("other", 3), ("mask", 0)]
         assert found[2].size == (4, 4)
 
@@ -230,7 +230,7 @@ class TestPictures:
                 """Nothing is run."""
 
         x = torch.rand(1, 3, 8, 8)
-        found = pictures_in(Batched(), (({"target": x, "ids": torch.zeros(1, 2), "more": {"reference": x}},), {}))
+        found = find_input_images(Batched(), (({"target": x, "ids": torch.zeros(1, 2), "more": {"reference": x}},), {}))
         assert [(one.name, one.index) for one in found] == [("batch[target]", 0), ("batch[more][reference]", 1)]
 
     def test_what_does_not_fit_the_signature_is_counted(self):
@@ -238,5 +238,5 @@ class TestPictures:
             def forward(self, x):
                 """Nothing is run."""
 
-        found = pictures_in(Odd(), ((torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)), {}))
+        found = find_input_images(Odd(), ((torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)), {}))
         assert [one.name for one in found] == ["argument 1", "argument 2"]

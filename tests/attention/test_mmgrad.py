@@ -51,11 +51,11 @@ def test_the_alias():
 
 
 def test_a_layout_is_inferred_once_for_each_kind_of_input(zoo, model, x, monkeypatch):
-    from mmgrad_explain.attention import gradient
+    from mmgrad_explain.attention.layouts import of_records
 
     asked = []
-    infer = gradient.infer_layout
-    monkeypatch.setattr(gradient, "infer_layout", lambda *a, **k: asked.append(k["image_size"]) or infer(*a, **k))
+    infer = of_records.infer_layout
+    monkeypatch.setattr(of_records, "infer_layout", lambda *a, **k: asked.append(k["image_size"]) or infer(*a, **k))
     mmgrad = MMGrad(model, "tower.body", first)
     again = [mmgrad(x, zoo.ids()).maps for _ in range(2)]
     assert torch.equal(*again)

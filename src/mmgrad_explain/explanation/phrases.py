@@ -145,8 +145,8 @@ def check_spans(text: str, spans: Sequence[Any]) -> list[Span]:
 
     Args:
         text: The sentence.
-        spans: Each (start, end) in characters, or a string that occurs in the sentence; if it occurs several times, the first
-            place after the previous phrase counts.
+        spans: Each (start, end) in characters, or a string that occurs in the sentence; if it occurs several times,
+            the first place after the previous phrase counts.
 
     Raises:
         TypeError: a phrase is neither.

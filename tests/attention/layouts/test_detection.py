@@ -103,7 +103,7 @@ class TestFourDimensions:
     def test_no_grid(self, shape):
         """Attention heads, videos, vectors."""
         with pytest.raises(
-            InputError, match=r"cannot tell how an output of shape .* for pictures of 224 x 224 pixels lies"
+            InputError, match=r"cannot tell how an output of shape .* for images of 224 x 224 pixels lies"
         ):
             inferred(shape, (224, 224))
 

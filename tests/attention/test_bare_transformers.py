@@ -277,7 +277,7 @@ class TestNaflex:
     def test_pictures_of_several_shapes(self, zoo, bare):
         given = inputs("Siglip2Model", zoo.pictures(2, (24, 32)), words())
         given["spatial_shapes"] = torch.tensor([[3, 4], [4, 3]])
-        with pytest.raises(InputError, match="pictures of several shapes have no grid in common: explain them one at"):
+        with pytest.raises(InputError, match="images of several shapes have no grid in common: explain them one at"):
             MMGrad(bare("Siglip2Model"))(**given)
         with pytest.raises(InputError, match=r"layer 'vision_model.post_layernorm': layout: cannot tell how an output"):
             MMGrad(bare("Siglip2Model"), "vision_model.post_layernorm")(**given)

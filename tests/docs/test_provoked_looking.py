@@ -357,7 +357,7 @@ PROVOKED = {
     ),
     "target_layers: none was named, and capture() cannot look for one: name it, or call mmgrad(...) once, which finds "
     "and remembers it": lambda m: MMGrad(Net()).capture(),
-    "target_layers: the score takes what it sees from several layers side by side, and it cannot be told which is "
+    "target_layers: the score takes what it sees from several layers side by side, and it is not clear which one is "
     "meant: …; name one, or several whose maps are fused": lambda m: MMGrad(Ways(), score=lambda output: output)(
         PIXELS
     ),
@@ -440,7 +440,7 @@ PROVOKED = {
     "seen was recorded for another model: use the capture() of the same MMGrad": lambda m: MMGrad(Net(), "body").attend(
         *captured(MMGrad(Net(), "body"))
     ),
-    "words: no nn.Embedding of the model was called with whole numbers from its own inputs; hand the token ids to the "
+    "words: no nn.Embedding of the model was called with whole numbers from its own inputs; pass the token ids to the "
     "model, or name the embedding as words_layer=": lambda m: of(
         lambda model, pixels: model.body(pixels).mean((2, 3)), words=True
     ),

@@ -107,7 +107,7 @@ def to_grid(x: Tensor, layout: AnyLayout) -> Tensor:
             raise InputError(f"layout: the callable must give (B, K, h, w), not {found}, of {tuple(x.shape)}")
         return grid
     if misfit := _find_misfit(x, layout):
-        raise InputError(f"layout: {misfit}")
+        raise InputError(misfit)
     if layout.kind == "nchw":
         return x
     if layout.kind == "nhwc" or layout.grid is None or layout.prefix is None:  # complete tokens have both
@@ -129,15 +129,15 @@ def to_grid_if_it_fits(x: Tensor, layout: AnyLayout) -> Tensor | None:
 def _find_misfit(x: Tensor, layout: Layout) -> str:
     """Describe why a layout does not fit a tensor; empty if it fits."""
     if x.ndim != (3 if layout.kind == "tokens" else 4):
-        return f"{layout.kind!r} does not fit an output of shape {tuple(x.shape)}"
+        return f"layout: {layout.kind!r} does not fit an output of shape {tuple(x.shape)}"
     if layout.kind != "tokens":
         return ""
     if layout.grid is None or layout.prefix is None:
-        return "tokens need both grid and prefix; infer_layout finds them"
+        return "layout: tokens need both grid and prefix; infer_layout finds them"
     (height, width), first = layout.grid, layout.prefix
     if first + height * width > x.shape[1]:
         return (
-            f"{first} prefix tokens and a grid of {height} x {width} are more than the {x.shape[1]} tokens of "
+            f"layout: {first} prefix tokens and a grid of {height} x {width} are more than the {x.shape[1]} tokens of "
             f"an output of shape {tuple(x.shape)}"
         )
     return ""

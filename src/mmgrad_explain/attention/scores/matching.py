@@ -191,6 +191,6 @@ def _cosine(image: Tensor, words: Tensor, what: str) -> Tensor:
     if not _is_text_of(words, image):
         raise InputError(
             f"score 'image-text': {what} has shape {tuple(image.shape)}, the text's {tuple(words.shape)}: give one "
-            "text an image"
+            "text for each image"
         )
     return (image * words.to(image)).sum(-1)

@@ -7,8 +7,10 @@ import torch
 
 from mmgrad_explain.attention.scores.base import Score
 from mmgrad_explain.attention.scores.embedding import (
+    EMBEDDING_SCORES,
     PairScore,
 )
+from mmgrad_explain.attention.scores.matching import MATCHING_SCORES
 from mmgrad_explain.attention.scores.named import SCORES, ensure_score
 from mmgrad_explain.errors import InputError
 
@@ -20,7 +22,7 @@ def vectors(batch=3, width=4, seed=0):
 class TestEnsureScore:
     def test_names(self):
         assert {name: ensure_score(name).name for name in SCORES} == {name: name for name in SCORES}
-        assert list(SCORES) == ["similarity", "shift", "pair", "pair-different", "image-text", "match", "answer"]
+        assert set(SCORES) == set(EMBEDDING_SCORES) | set(MATCHING_SCORES)
 
     def test_objects_and_functions(self):
         score = PairScore("different")

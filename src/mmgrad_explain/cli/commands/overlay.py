@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mmgrad_explain._system.reading import read_stream
 from mmgrad_explain.cli.commands.overlay_batches import draw_all
 from mmgrad_explain.cli.commands.overlay_results import region_of, result_of, text_of
-from mmgrad_explain.cli.names import SCORES, WEIGHTINGS, WITH_TARGET, check_name
+from mmgrad_explain.cli.names import SCORE_HELP, SCORES, WEIGHTINGS, WITH_TARGET, check_name
 from mmgrad_explain.cli.output_paths import check_place, is_numbered, put, saying_beside
 from mmgrad_explain.cli.printing import complain, note, show
 from mmgrad_explain.cli.streams import as_sentence, write_json
@@ -36,20 +36,15 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "jpg", "npz")
 
-_DETAILS = """\
+_SCORE_LINES = "\n".join(f"  {name:<15} {text}" for name, text in SCORE_HELP.items())
+_DETAILS = f"""\
 The picture shows the reference beside its heat map; with --target the target and its map too. A map says which places
 of the picture the score depends on, through the chosen layer. It does not say that the model is right.
 
 TEXT says what should change (composers), or what to look for (image-text models). Scores; a model has its own default:
-  shift           what the text changes in the composed embedding; needs no target (default of composers)
-  similarity      cosine of the composed embedding and the target's embedding; needs --target
-  pair            reference and target both composed with the text, alike channels count; needs --target
-  pair-different  the same, channels that differ count; needs --target
-  image-text      cosine of picture and text (default of CLIP and its kin)
-  match           the logit "picture and text match" (default of models that read the two together)
-  answer          log-likelihood of an answer to TEXT (default of models that answer in words)
+{_SCORE_LINES}
 
-Weightings: gradcam (default), gradcam++, xgradcam, layercam, hirescam.
+Weightings: {WEIGHTINGS[0]} (default), {", ".join(WEIGHTINGS[1:])}.
 
 --words adds what each word contributes to the score (gradient x input at its embedding): from -1 to 1, the largest
 magnitude being 1. Orange and + raise the score, blue and - lower it. The values are first-order and do not add up to

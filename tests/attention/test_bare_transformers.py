@@ -236,7 +236,7 @@ def test_a_score_that_cannot_be_told(zoo, bare, name, holds):
 def test_one_picture_and_several_texts(zoo, bare):
     given = inputs("CLIPModel", picture(zoo, "CLIPModel", 1), words(3))
     model = bare("CLIPModel")
-    with pytest.raises(InputError, match="there is no one text for each picture; repeat the picture for each text"):
+    with pytest.raises(InputError, match="there is not one text for each image; repeat the image for each text"):
         MMGrad(model)(**given)
     one = MMGrad(model, score=lambda output: output.logits_per_image[:, 1])(**given)
     assert one.maps.shape == (1, 4, 4)
@@ -249,10 +249,10 @@ def test_blip2s_two_columns_are_no_square():
     """With two pictures its matching logits look like a matrix of similarities."""
     from transformers.models.blip_2.modeling_blip_2 import Blip2ImageTextMatchingModelOutput
 
-    from mmgrad_explain.attention.scores.guess import default_score
+    from mmgrad_explain.attention.scores.guess import guess_score
 
     logits = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-    score = default_score(Blip2ImageTextMatchingModelOutput(logits_per_image=logits, logits_per_text=logits.t()))
+    score = guess_score(Blip2ImageTextMatchingModelOutput(logits_per_image=logits, logits_per_text=logits.t()))
     assert (score.name, score(Blip2ImageTextMatchingModelOutput(logits_per_image=logits)).tolist()) == ("match", [2, 4])
 
 
@@ -277,7 +277,7 @@ class TestNaflex:
     def test_pictures_of_several_shapes(self, zoo, bare):
         given = inputs("Siglip2Model", zoo.pictures(2, (24, 32)), words())
         given["spatial_shapes"] = torch.tensor([[3, 4], [4, 3]])
-        with pytest.raises(InputError, match="pictures of several shapes have no grid in common: explain them one at"):
+        with pytest.raises(InputError, match="images of several shapes have no grid in common: explain them one at"):
             MMGrad(bare("Siglip2Model"))(**given)
         with pytest.raises(InputError, match=r"layer 'vision_model.post_layernorm': layout: cannot tell how an output"):
             MMGrad(bare("Siglip2Model"), "vision_model.post_layernorm")(**given)

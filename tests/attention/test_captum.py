@@ -84,7 +84,7 @@ def test_two_pictures_get_two_maps(zoo):
     assert first.shape == second.shape == reference.shape
     turned = method.attribute((target, reference), additional_forward_args=ids)
     torch.testing.assert_close(turned[0], second)
-    with pytest.raises(InputError, match=r"inputs: 2 pictures, but the layer ran 1 time\(s\)"):
+    with pytest.raises(InputError, match=r"inputs: 2 images, but the layer ran 1 time\(s\)"):
         MMGradAttribution(Summed(model), "tower.tower").attribute((reference, target), 0, ids)
 
 
@@ -162,7 +162,7 @@ def test_what_cannot_be_attributed(zoo, both):
     method, image, ids = MMGradAttribution(both, "tower"), zoo.pictures(), zoo.ids()
     with pytest.raises(TypeError, match="inputs must be a tensor or a tuple of tensors"):
         method.attribute([image], 1, ids)
-    with pytest.raises(InputError, match=r"not \[\(2, 3, 16, 24\), \(2, 4\)\]; hand texts over as additional_forward"):
+    with pytest.raises(InputError, match=r"not \[\(2, 3, 16, 24\), \(2, 4\)\]; pass texts as additional_forward"):
         method.attribute((image, ids), 1)
     with pytest.raises(InputError, match="channels must be one of 'repeat', 'share', 'one', not 'all'"):
         method.attribute(image, 1, ids, channels="all")

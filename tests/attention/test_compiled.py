@@ -77,7 +77,7 @@ class TestTraced:
         for made in (torch.jit.trace(cnn, x), torch.compile(torch.jit.trace(cnn, x), backend="eager")):
             for layers in ("late", None):
                 with pytest.raises(
-                    InputError, match=r"model is a torch.jit.ScriptModule.*hand in the eager module that it was made of"
+                    InputError, match=r"model is a torch.jit.ScriptModule.*pass the eager module that it was made from"
                 ):
                     MMGrad(made, layers, zoo.class_score())
 

@@ -139,7 +139,7 @@ def test_what_cannot_be_encoded_in_advance(zoo, model, staged):
     with pytest.raises(InputError, match="Staged has no processor with encode_images and encode_texts"):
         MMGrad(staged).encode_texts("make it red")
     encoded = MMGrad(staged).encode_texts(ids)
-    with pytest.raises(InputError, match="for compose= hand in the vectors themselves"):
+    with pytest.raises(InputError, match="for compose= pass the vectors themselves"):
         MMGrad(staged).texts(image, encoded, **stages(zoo, staged))
     with pytest.raises(InputError, match="for words= the texts"):
         MMGrad(staged, words=True).texts(image, encoded)
@@ -156,11 +156,11 @@ def test_without_gradients_of_the_callers(zoo, model):
 def test_what_cannot_be_asked(zoo, model):
     image, ids = zoo.pictures(1), zoo.ids(3)
     mmgrad, plain = MMGrad(model, "tower", score), stages(zoo, model)
-    with pytest.raises(InputError, match="texts: TwoInput does not say how to encode a picture by itself"):
+    with pytest.raises(InputError, match="texts: TwoInput does not say how to encode an image by itself"):
         mmgrad.texts(image, ids)
     with pytest.raises(InputError, match="pass both encode="):
         mmgrad.texts(image, ids, encode=model.tower)
-    with pytest.raises(InputError, match="texts: one picture is explained for many texts, not a batch of 2"):
+    with pytest.raises(InputError, match="texts: one image is explained for many texts, not a batch of 2"):
         mmgrad.texts(zoo.pictures(2), ids, **plain)
     with pytest.raises(InputError, match=r"not batches of \[\]"):
         mmgrad.texts(image, [], **plain)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from mmgrad_explain.attention import MMGrad, MultiModalGradAttention, PairScore, Similarity, TextShift
-from mmgrad_explain.errors import CaptureError, GradientError, InputError, MMGradWarning
+from mmgrad_explain.errors import CaptureError, GradientError, InputError
 
 
 @pytest.fixture
@@ -48,22 +48,6 @@ def by_hand(zoo, model, inputs, score, target=None):
 
 def test_the_alias():
     assert MMGrad is MultiModalGradAttention
-
-
-def test_a_layout_is_inferred_once_for_each_kind_of_input(zoo, model, x, monkeypatch):
-    from mmgrad_explain.attention import gradient
-
-    asked = []
-    infer = gradient.infer_layout
-    monkeypatch.setattr(gradient, "infer_layout", lambda *a, **k: asked.append(k["image_size"]) or infer(*a, **k))
-    mmgrad = MMGrad(model, "tower.body", first)
-    again = [mmgrad(x, zoo.ids()).maps for _ in range(2)]
-    assert torch.equal(*again)
-    mmgrad(x[:1], zoo.ids()[:1])
-    assert len(asked) == 1
-    taller = functional.interpolate(x, scale_factor=(2.0, 1.0))
-    assert mmgrad(taller, zoo.ids()).maps.shape == (2, 8, 6)
-    assert asked == [tuple(x.shape[2:]), tuple(taller.shape[2:])]
 
 
 class TestOneCall:
@@ -265,120 +249,6 @@ class TestSeveral:
             MMGrad(cnn, ["late", "early"], zoo.class_score(), fuse=lambda maps: maps)(x)
 
 
-class TestFlatMaps:
-    """Blank maps are zeros with a flag and a warning, and never NaN."""
-
-    class Brightness(nn.Module):
-        def __init__(self, sign):
-            super().__init__()
-            self.layer = nn.Identity()
-            self.sign = sign
-
-        def forward(self, x):
-            return self.layer(x).mean((1, 2, 3)) * self.sign
-
-    def test_all_clipped(self, zoo):
-        x = zoo.pictures(2).abs()
-        x[1] = -x[1]
-        with pytest.warns(MMGradWarning, match=r"sample 0: the map is empty: .* the ReLU removed all of it") as caught:
-            made = MMGrad(self.Brightness(-1.0), "layer")(x)
-        assert len(caught) == 1
-        assert caught[0].filename == __file__
-        assert made.clipped.tolist() == made.flat.tolist() == [True, False]
-        assert made.maps[0].abs().max() == 0
-        assert made.signed["layer"][0][0].max() < 0
-        assert "note: sample 0: the map is empty" in repr(made)
-        for layer in (made.heatmap(0), made.resize(5)[0].numpy()):
-            assert (layer == 0).all()
-
-    def test_flat(self):
-        with pytest.warns(MMGradWarning, match="^the map is flat: no place counts more than another"):
-            made = MMGrad(self.Brightness(1.0), "layer")(torch.ones(2, 3, 4, 6))
-        assert made.flat.all()
-        assert not made.clipped.any()
-        assert (made.heatmap(0) == 0).all()
-
-    def test_no_gradient_anywhere(self, zoo, cnn, x):
-        with pytest.warns(MMGradWarning, match="^the map is flat"):
-            made = MMGrad(cnn, "late", lambda output: output[:, 0] * 0)(x)
-        assert made.maps.abs().max() == 0
-
-    @pytest.mark.parametrize("fuse", ["mean", "max", "product"])
-    def test_one_empty_map_among_several_layers(self, zoo, fuse):
-        """It takes part as zeros; nothing is divided by its largest value."""
-
-        class Halves(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.rising, self.falling = nn.Identity(), nn.Identity()
-
-            def forward(self, x):
-                return self.rising(x).mean((1, 2, 3)) - self.falling(x * 2).mean((1, 2, 3))
-
-        x = zoo.pictures().abs()
-        mmgrad = MMGrad(Halves(), ["rising", "falling"], fuse=fuse)
-        if fuse == "product":
-            with pytest.warns(MMGradWarning, match="^the map is empty"):
-                made = mmgrad(x)
-        else:
-            made = mmgrad(x)
-        brightest = x.mean(1) / x.mean(1).amax((1, 2), keepdim=True)
-        expected = {"mean": brightest / 2, "max": brightest, "product": brightest * 0}[fuse]
-        assert torch.allclose(made.maps, expected, atol=1e-6)
-        with mmgrad.capture() as seen:
-            score = mmgrad.model(x.requires_grad_())
-        maps = mmgrad.attend(score, seen, create_graph=True)
-        assert torch.autograd.grad(maps.sum(), x)[0].isfinite().all()
-
-
-class TestVisionTransformers:
-    @pytest.mark.parametrize(
-        ("layer", "before"), [("blocks.2", "blocks.1"), ("norm", "blocks.1"), ("blocks.2.mlp", "blocks.1")]
-    )
-    def test_the_last_block_of_a_class_token(self, zoo, x, layer, before):
-        model = zoo.build(zoo.ViT)
-        with (
-            zoo.leaves_alone(model),
-            pytest.raises(
-                GradientError,
-                match=rf"gradient is zero on every patch of layer '{layer}'.*take the block before it, '{before}'",
-            ),
-        ):
-            MMGrad(model, layer, zoo.class_score())(x)
-
-    @pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
-    @pytest.mark.parametrize(
-        ("layer", "pool"), [("blocks.1", "token"), ("blocks.2.norm1", "token"), ("blocks.2", "mean")]
-    )
-    def test_the_layers_that_do(self, zoo, x, layer, pool):
-        made = MMGrad(zoo.build(zoo.ViT, pool=pool), layer, zoo.class_score(), "layercam")(x)
-        assert made.maps.shape == (2, 2, 3)
-        assert made.signed[layer][0].abs().amax((1, 2)).min() > 0
-
-
-class TestHalfPrecision:
-    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-    @pytest.mark.parametrize("weighting", ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam"])
-    def test_close_to_float32(self, zoo, x, dtype, weighting):
-        model = zoo.build(zoo.CNN)
-        expected = zoo.scaled(MMGrad(model, "late", zoo.class_score(), weighting)(x).maps)
-        made = MMGrad(model.to(dtype), "late", zoo.class_score(), weighting)(x.to(dtype))
-        assert made.maps.dtype == made.score.dtype == torch.float32
-        assert (zoo.scaled(made.maps) - expected).abs().max() < (0.15 if dtype == torch.bfloat16 else 0.02)
-        assert made.heatmap(0).dtype == "float32"
-
-    def test_small_gradients_do_not_vanish(self, zoo, x):
-        """The mean over many places makes gradients as small as half precision gets."""
-        model = zoo.build(zoo.CNN)
-        expected = zoo.scaled(MMGrad(model, "late", lambda o: o[:, 1] * 1e-6)(x).maps)
-        made = MMGrad(model.half(), "late", lambda o: o[:, 1].float() * 1e-6)(x.half())
-        assert (zoo.scaled(made.maps) - expected).abs().max() < 0.05
-
-    def test_float64_gives_float32(self, zoo, cnn, x):
-        made = MMGrad(cnn.double(), "late", zoo.class_score())(x.double())
-        assert made.maps.dtype == made.score.dtype == made.signed["late"][0].dtype == torch.float32
-
-
 class TestErrors:
     def test_a_layer_that_is_not_called(self, zoo, x):
         model = zoo.build(zoo.CNN)
@@ -398,38 +268,3 @@ class TestErrors:
     def test_similarity_to_a_target_of_one(self, zoo, model, x):
         made = MMGrad(model, "tower.body", Similarity(torch.ones(8)))(x, zoo.ids())
         assert made.score.abs().max() <= 1
-
-
-@pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
-class TestPrefixOnly:
-    """Two calls of one transformer, on pictures of different sizes: each is judged on its own grid."""
-
-    class Tower(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.embed, self.block = nn.Conv2d(3, 4, 8, stride=8), nn.Identity()
-
-        def forward(self, image, reads):
-            grid = self.embed(image).flatten(2).transpose(1, 2)
-            out = self.block(torch.cat([grid.mean(1, keepdim=True), grid], 1))
-            return out[:, 0] if reads == "class" else out.mean(1)
-
-    class Twice(nn.Module):
-        def __init__(self, first, second):
-            super().__init__()
-            self.tower, self.reads = TestPrefixOnly.Tower(), (first, second)
-
-        def forward(self, x, y):
-            return (self.tower(x, self.reads[0]) * self.tower(y, self.reads[1])).sum(1)
-
-    @pytest.mark.parametrize("reads", [("class", "class"), ("class", "mean"), ("mean", "class")])
-    def test_each_call(self, zoo, reads):
-        mmgrad = MMGrad(self.Twice(*reads), "tower.block")
-        x, y = zoo.pictures(2, (32, 16)), zoo.pictures(2, (16, 24))
-        if "mean" in reads:
-            assert [tuple(one.shape) for one in mmgrad(x, y).calls] == [(2, 4, 2), (2, 2, 3)]
-        else:
-            with pytest.raises(
-                GradientError, match=r"zero on every patch of layer 'tower.block'.*take an earlier layer"
-            ):
-                mmgrad(x, y)

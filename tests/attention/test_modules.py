@@ -7,11 +7,11 @@ from torch import nn
 from mmgrad_explain.attention import MMGrad
 from mmgrad_explain.attention.modules import (
     every_module,
-    family,
     find_layers,
-    lineage,
+    find_previous_block,
+    list_parents,
+    map_parents,
     plain_modules,
-    previous_block,
     unwrap,
 )
 from mmgrad_explain.errors import InputError
@@ -90,7 +90,7 @@ class TestWrappers:
             MMGrad(lambda x: x)
 
     def test_data_parallel(self, model):
-        with pytest.raises(InputError, match=r"nn.DataParallel.*hand in model.module, or use DistributedDataParallel"):
+        with pytest.raises(InputError, match=r"nn.DataParallel.*pass model.module, or use DistributedDataParallel"):
             MMGrad(nn.DataParallel(model))
 
     def test_compiled(self, model):
@@ -117,9 +117,9 @@ class TestWrappers:
 
 
 def test_lineage(model):
-    assert lineage(family(model), model.tower.body) == [model.tower.body, model.tower, model]
-    assert lineage(family(model), model) == [model]
-    assert lineage(family(model), nn.Linear(1, 1))[1:] == [model]
+    assert list_parents(map_parents(model), model.tower.body) == [model.tower.body, model.tower, model]
+    assert list_parents(map_parents(model), model) == [model]
+    assert list_parents(map_parents(model), nn.Linear(1, 1))[1:] == [model]
 
 
 def test_every_module(zoo, model):
@@ -140,9 +140,9 @@ def test_every_module(zoo, model):
     ],
 )
 def test_previous_block(zoo, name, before):
-    assert previous_block(zoo.build(zoo.ViT), name) == before
+    assert find_previous_block(zoo.build(zoo.ViT), name) == before
 
 
 def test_no_previous_block(zoo):
-    assert previous_block(zoo.build(zoo.ViT), "embed") is None
-    assert previous_block(zoo.build(zoo.ViT), "blocks.0") is None
+    assert find_previous_block(zoo.build(zoo.ViT), "embed") is None
+    assert find_previous_block(zoo.build(zoo.ViT), "blocks.0") is None

@@ -192,7 +192,7 @@ def test_maps_without_a_gradient(zoo, options, maker):
     mmgrad = MMGrad(model, **{"target_layers": "body", **options})
     with mmgrad.capture() as seen:
         output = model(zoo.pictures(2, (16, 16)))
-    with pytest.raises(GradientError, match=f"would train nothing, because {maker or 'fuse='} gives them without"):
+    with pytest.raises(GradientError, match=f"would train nothing, because {maker or 'fuse='} returns them without"):
         mmgrad.attend(output[:, 0], seen, create_graph=True)
     assert not mmgrad.attend(output[:, 0], seen).requires_grad
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from mmgrad_explain.attention.structures import holds_strings, image_size, map_tensors, packed_patches, tensors_in
+from mmgrad_explain.attention.structures import find_packed_patches, holds_strings, image_size, map_tensors, tensors_in
 
 A, B = torch.zeros(2), torch.ones(3)
 
@@ -92,7 +92,7 @@ GIVEN = {"pixel_values": torch.zeros(2, 9, 48), "spatial_shapes": torch.tensor([
 class TestPackedPatches:
     @pytest.mark.parametrize("value", [GIVEN, (GIVEN,), {"batch": [None, GIVEN]}, ((), GIVEN)])
     def test_found(self, value):
-        packed = packed_patches(value)
+        packed = find_packed_patches(value)
         assert packed is not None
         assert packed.patches is GIVEN["pixel_values"]
         assert (packed.grid, packed.side) == ((2, 4), 4)
@@ -106,8 +106,8 @@ class TestPackedPatches:
         ],
     )
     def test_none(self, change):
-        assert packed_patches({**GIVEN, **change}) is None
-        assert packed_patches(torch.zeros(2)) is None
+        assert find_packed_patches({**GIVEN, **change}) is None
+        assert find_packed_patches(torch.zeros(2)) is None
 
 
 @pytest.mark.parametrize(

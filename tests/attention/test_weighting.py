@@ -16,6 +16,24 @@ def pair():
     return torch.randn(shape, generator=generator).double(), torch.randn(shape, generator=generator).double()
 
 
+BY_HAND = {
+    "gradcam": lambda a, g: [math.fsum(g) / len(g)] * len(g),
+    "gradcam++": lambda a, g: [
+        math.fsum(
+            (0.0 if v == 0 else v**2 / (2 * v**2 + math.fsum(a) * v**3)) * max(v, 0.0) for v in g
+        )
+    ] * len(g),
+    "xgradcam": lambda a, g: [math.fsum(v * x for v, x in zip(g, a, strict=True)) / math.fsum(a)] * len(g),
+    "layercam": lambda a, g: [max(v, 0.0) for v in g],
+    "hirescam": lambda a, g: g,
+}  # fmt: skip
+"""The weight of each place of a channel, of its activations and gradients, as the papers write it."""
+
+
+def test_every_weighting_has_a_formula():
+    assert list(BY_HAND) == list(WEIGHTINGS)
+
+
 def by_hand(name, activation, gradient):
     """Each formula as its paper writes it, one number after the other."""
     batch, channels, height, width = activation.shape
@@ -25,19 +43,7 @@ def by_hand(name, activation, gradient):
         for k in range(channels):
             a = [float(activation[b, k, y, x]) for y, x in places]
             g = [float(gradient[b, k, y, x]) for y, x in places]
-            total = math.fsum(a)
-            if name == "gradcam":
-                weights = [math.fsum(g) / len(g)] * len(g)
-            elif name == "gradcam++":
-                alpha = [0.0 if v == 0 else v**2 / (2 * v**2 + total * v**3) for v in g]
-                weights = [math.fsum(w * max(v, 0.0) for w, v in zip(alpha, g, strict=True))] * len(g)
-            elif name == "xgradcam":
-                weights = [math.fsum(v * x for v, x in zip(g, a, strict=True)) / total] * len(g)
-            elif name == "layercam":
-                weights = [max(v, 0.0) for v in g]
-            else:
-                weights = g
-            for (y, x), w, value in zip(places, weights, a, strict=True):
+            for (y, x), w, value in zip(places, BY_HAND[name](a, g), a, strict=True):
                 result[b, y, x] += w * value
     return result
 

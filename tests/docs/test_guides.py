@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmgrad_explain.attention.scores.embedding import SCORES
+from mmgrad_explain.attention.scores.named import SCORES
 from mmgrad_explain.attention.weighting import WEIGHTINGS
 
 ROOT = Path(__file__).parents[2]

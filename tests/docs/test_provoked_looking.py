@@ -352,12 +352,12 @@ PROVOKED = {
     "target_layers: … is the out_proj of an nn.MultiheadAttention, which reads its weights and never calls it: "
     "take the attention itself (…) or the layer around it": lambda m: of(None, "attention.out_proj"),
     "target_layers: no layer of the model has both a spatial grid and a gradient from the score; name one (with "
-    "layout= where its output is no grid), or use load_composer for tiled or packed pictures": lambda m: of(
+    "layout= where its output is no grid), or use load_composer for tiled or packed images": lambda m: of(
         lambda model, pixels: model.mix(model.tokens(pixels)[:, :7].detach()).mean(1), None
     ),
     "target_layers: none was named, and capture() cannot look for one: name it, or call mmgrad(...) once, which finds "
     "and remembers it": lambda m: MMGrad(Net()).capture(),
-    "target_layers: the score takes what it sees from several layers side by side, and it cannot be told which is "
+    "target_layers: the score takes what it sees from several layers side by side, and it is not clear which one is "
     "meant: …; name one, or several whose maps are fused": lambda m: MMGrad(Ways(), score=lambda output: output)(
         PIXELS
     ),
@@ -377,7 +377,7 @@ PROVOKED = {
     ),
     "the output of layer … was changed in place after it was recorded (what the layer returned is a tensor that the "
     "model goes on using): choose the layer before or after it": lambda m: changed_in_place(),
-    "layout: cannot tell how an output of shape … lies on a grid; say so with layout='nchw', layout='nhwc', "
+    "layout: cannot tell how an output of shape … lies on a grid; name it with layout='nchw', layout='nhwc', "
     "layout=Layout('tokens', grid=(h, w), prefix=k), or a callable that gives (B, K, h, w)": lambda m: of(
         lambda model, pixels: model.mix(model.tokens(pixels).unflatten(1, (2, 4, 2))).mean((1, 2, 3)), "mix"
     ),
@@ -385,9 +385,9 @@ PROVOKED = {
         lambda model, pixels: model.mix(model.tokens(pixels)).mean(1), "mix", layout=Layout("tokens", (9, 9), 0)
     ),
     "layout: the callable must give (B, K, h, w), not …, of …": lambda m: net(layout=lambda x: x[0]),
-    "image_grid_thw: the patches of all pictures come packed into one list, whose order cannot be told from outside: "
+    "image_grid_thw: the patches of all images come packed into one list, in an order that only the model knows: "
     "…": lambda m: candidate_layers(Net(), PIXELS, IDS, image_grid_thw=torch.ones(1, 3)),
-    "spatial_shapes: pictures of several shapes have no grid in common: explain them one at a time": lambda m: (
+    "spatial_shapes: images of several shapes have no grid in common: explain them one at a time": lambda m: (
         candidate_layers(Net(), PIXELS, IDS, spatial_shapes=torch.tensor([[2, 8], [4, 4]]))
     ),
     "fuse: there is no …; …Known: …, or any callable": lambda m: net(fuse="men"),
@@ -409,7 +409,7 @@ PROVOKED = {
     "score … needs both the reference and the target composed with the text: …": lambda m: net("pair"),
     "score 'shift' needs an output with .shift or .empty (the embedding for an empty text), or "
     "TextShift(empty=...)": lambda m: net("shift"),
-    "score 'image-text' needs an embedding of the picture and one of the text …": lambda m: net("image-text"),
+    "score 'image-text' needs an embedding of the image and one of the text …": lambda m: net("image-text"),
     "score 'match': this model gives no match logit: use its default score, or a callable that gives one number a "
     "sample": lambda m: net("match"),
     "score 'answer' needs an output with logits (batch, places, vocabulary) and the answer's token ids: …": lambda m: (
@@ -440,11 +440,11 @@ PROVOKED = {
     "seen was recorded for another model: use the capture() of the same MMGrad": lambda m: MMGrad(Net(), "body").attend(
         *captured(MMGrad(Net(), "body"))
     ),
-    "words: no nn.Embedding of the model was called with whole numbers from its own inputs; hand the token ids to the "
+    "words: no nn.Embedding of the model was called with whole numbers from its own inputs; pass the token ids to the "
     "model, or name the embedding as words_layer=": lambda m: of(
         lambda model, pixels: model.body(pixels).mean((2, 3)), words=True
     ),
-    "texts: … does not say how to encode a picture by itself; pass both encode= (picture to features) and compose= "
+    "texts: … does not say how to encode an image by itself; pass both encode= (image to features) and compose= "
     "(features and texts to an output), or explain the texts one by one": lambda m: MMGrad(Net(), "body", first).texts(
         PIXELS[:1], IDS
     ),
@@ -462,7 +462,7 @@ PROVOKED = {
     "a part of the model runs inside a torch.inference_mode() block of its own, which cannot be undone from outside: "
     "use torch.no_grad() there": lambda m: of(partly_inference),
     # compiled, distributed, checkpointed
-    "model is an nn.DataParallel, whose replicas run in threads of their own: hand in model.module, or use "
+    "model is an nn.DataParallel, whose replicas run in threads of their own: pass model.module, or use "
     "DistributedDataParallel (one process a GPU)": lambda m: MMGrad(nn.DataParallel(Net())),
     "… inside a checkpoint; …": lambda m: of(
         lambda model, pixels: checkpoint(model.body, pixels, use_reentrant=True).mean((2, 3))

@@ -1,4 +1,4 @@
-"""Assemble an explanation from gradients: weigh, fuse, and note the maps that say nothing."""
+"""Assemble an explanation: weigh activations by gradients, fuse the maps, and note the maps that say nothing."""
 
 import platform
 import warnings
@@ -49,43 +49,45 @@ def assemble(
     model: str,
     words: tuple[tuple[Word, ...], ...] | None = None,
     lies_on: dict[str, list[int]] | None = None,
+    stacklevel: int = 4,
 ) -> Explanation:
-    """Make the result of signed maps, and warn of maps that say nothing.
+    """Make an explanation of signed maps, and warn of maps that say nothing.
 
     Args:
         signed: Layer name to one (B, h, w) a call.
         score: (B,).
         score_name: Name of the score.
         weighting: Name of the weighting.
-        fuse: Name and function that make one map of several layers'.
-        layouts: Layer name to how its output was read, one a call.
-        size: (H, W) of the model's input, where it is known.
+        fuse: Name and function that fuse the maps of several layers.
+        layouts: Layer name to the layout of its output, one a call.
+        size: (H, W) of the model's input, if it is known.
         model: Name of the model.
         words: What each word contributes.
-        lies_on: Layer name to which of several input pictures its map lies on, one a call; those of one picture are
-            fused.
+        lies_on: Layer name to the index of the input image that its map lies on, one a call; maps of one image are
+            fused. None where there are not several images.
+        stacklevel: Of the warnings, as :func:`warnings.warn` counts it.
 
     Raises:
         GradientError: a map is not finite.
     """
-    signed = {name: [one.float() for one in calls] for name, calls in signed.items()}
-    layers = {name: [one.relu() for one in calls] for name, calls in signed.items()}
-    slots = _slots({name: (lies_on or {}).get(name, [0] * len(calls)) for name, calls in layers.items()})
+    signed = {name: [grid.float() for grid in calls] for name, calls in signed.items()}
+    layers = {name: [grid.relu() for grid in calls] for name, calls in signed.items()}
+    slots = _group_calls({name: (lies_on or {}).get(name, [0] * len(calls)) for name, calls in layers.items()})
     calls = tuple(fuse_maps([layers[name][index] for name, index in slot], fuse[1]) for slot in slots.values())
     first = next(iter(slots.values()))
-    rest = [one for slot in list(slots.values())[1:] for one in slot]
-    ends = _ends([*(signed[name][index] for name, index in [*first, *rest]), *calls])
-    if not all(bool(one.isfinite().all()) for one in ends[: -len(calls)]):
+    rest = [call for slot in list(slots.values())[1:] for call in slot]
+    ranges = _find_ranges([*(signed[name][index] for name, index in [*first, *rest]), *calls])
+    if not all(bool(values.isfinite().all()) for values in ranges[: -len(calls)]):
         raise GradientError("the map is not finite: the activations or gradients overflow; try bfloat16 or float32")
-    flats = [high <= low for low, high in ends[-len(calls) :]]
-    below = torch.stack([(low < 0) & (high <= 0) for low, high in ends[: len(first)]])
+    flats = [high <= low for low, high in ranges[-len(calls) :]]
+    below = torch.stack([(low < 0) & (high <= 0) for low, high in ranges[: len(first)]])
     flat, clipped = flats[0], flats[0] & below.any(0)
-    notes = join_notes(_notes(flats, clipped), len(flat))
+    notes = join_notes(_note_dark_maps(flats, clipped), len(flat))
     names = [f"sample {index}" for index in range(len(flat))]
     for note in notes:
-        warnings.warn(note.named(names), MMGradWarning, stacklevel=4)
+        warnings.warn(note.named(names), MMGradWarning, stacklevel=stacklevel)
     later_flat = [
-        Note("flat-map", f"the map of call {index} is flat", _which(of_call))
+        Note("flat-map", f"the map of call {index} is flat", _list_indices(of_call))
         for index, of_call in enumerate(flats)
         if index and bool(of_call.any())
     ]
@@ -105,42 +107,42 @@ def assemble(
         versions={"mmgrad_explain": __version__, "torch": torch.__version__, "python": platform.python_version()},
         model=model,
         words=words,
-        lies_on=() if lies_on is None else tuple(picture for picture, _ in slots),
+        lies_on=() if lies_on is None else tuple(image for image, _ in slots),
     )
 
 
-def _slots(lies_on: dict[str, list[int]]) -> dict[tuple[int, int], list[tuple[str, int]]]:
-    """Group the calls of all layers by (picture, number of the call among the calls of that picture)."""
+def _group_calls(lies_on: dict[str, list[int]]) -> dict[tuple[int, int], list[tuple[str, int]]]:
+    """Group the calls of all layers by (image, number of the call among the calls of that image)."""
     slots: dict[tuple[int, int], list[tuple[str, int]]] = {}
-    for name, pictures in lies_on.items():
-        for index, picture in enumerate(pictures):
-            slots.setdefault((picture, pictures[:index].count(picture)), []).append((name, index))
+    for name, images in lies_on.items():
+        for index, image in enumerate(images):
+            slots.setdefault((image, images[:index].count(image)), []).append((name, index))
     return dict(sorted(slots.items()))
 
 
-def _ends(every: Sequence[Tensor]) -> list[Tensor]:
-    """Give the smallest and the largest value of each map, (2, B) for each (B, h, w), on the CPU.
+def _find_ranges(every: Sequence[Tensor]) -> list[Tensor]:
+    """Return the smallest and the largest value of each map, (2, B) for each (B, h, w), on the CPU.
 
-    One copy has a GPU stop once. NaN is handed on, and infinity is an end.
+    There is one copy for all maps, so that a GPU waits only once. NaN and infinity are kept.
     """
-    ends = [torch.stack([one.amin((1, 2)), one.amax((1, 2))]) for one in every]
-    return list(torch.split(torch.cat(ends, 1).cpu(), [one.shape[1] for one in ends], 1))
+    ranges = [torch.stack([maps.amin((1, 2)), maps.amax((1, 2))]) for maps in every]
+    return list(torch.split(torch.cat(ranges, 1).cpu(), [values.shape[1] for values in ranges], 1))
 
 
-def _notes(flats: Sequence[Tensor], clipped: Tensor) -> list[Note]:
-    """Say what is wrong with the maps of the first call, in words."""
+def _note_dark_maps(flats: Sequence[Tensor], clipped: Tensor) -> list[Note]:
+    """Make the notes about empty and flat maps of the first call."""
     flat = flats[0]
-    elsewhere = [index for index, of_call in enumerate(flats) if index and not bool(of_call.all())]
-    hint = f" (the maps of call {elsewhere[0]} are not)" if elsewhere and bool(flat.all()) else ""
+    others = [index for index, of_call in enumerate(flats) if index and not bool(of_call.all())]
+    hint = f" (the maps of call {others[0]} are not)" if others and bool(flat.all()) else ""
     notes = []
     if bool(clipped.any()):
         text = "the map is empty: the score falls with the activation everywhere in it, and the ReLU removed all of it"
-        notes.append(Note("empty-map", text + hint, _which(clipped)))
+        notes.append(Note("empty-map", text + hint, _list_indices(clipped)))
     if bool((flat & ~clipped).any()):
         text = "the map is flat: no place counts more than another"
-        notes.append(Note("flat-map", text + hint, _which(flat & ~clipped)))
+        notes.append(Note("flat-map", text + hint, _list_indices(flat & ~clipped)))
     return notes
 
 
-def _which(mask: Tensor) -> tuple[int, ...]:
+def _list_indices(mask: Tensor) -> tuple[int, ...]:
     return tuple(int(index) for index in mask.nonzero().flatten().tolist())

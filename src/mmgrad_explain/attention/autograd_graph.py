@@ -1,4 +1,4 @@
-"""Questions to an autograd graph: what a tensor hangs on, which tensors come last, and what everything passes."""
+"""Search an autograd graph: what a tensor depends on, which nodes come last, and which nodes every path passes."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -10,41 +10,46 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 
 def node_of(tensor: Tensor) -> Any:
-    """Give the node of the graph that makes a tensor, or takes its gradient in where the graph begins with it."""
+    """Return the graph node that makes a tensor; for a leaf, the node that accumulates its gradient."""
     return get_gradient_edge(tensor).node
 
 
-def hangs_on(tensors: Iterable[Tensor], marks: Mapping[int, int]) -> list[int]:
-    """Say of each tensor which marked leaves it hangs on; the graph is walked once.
+def find_leaves_below(tensors: Iterable[Tensor], marks: Mapping[int, int]) -> list[int]:
+    """Find the marked leaves that each tensor depends on; the graph is walked once.
 
     Args:
-        tensors: Of one graph; those without a gradient hang on nothing.
-        marks: The leaves by their ``id``, each with a bit.
+        tensors: Tensors of one graph; those without a gradient depend on nothing.
+        marks: The ``id`` of each leaf to a bit.
 
     Returns:
-        The bits of the leaves that each hangs on, together.
+        For each tensor the bits of its leaves, added up.
     """
     memo: dict[Any, int] = {}
     return [_bits_below(node_of(tensor), marks, memo) if tensor.requires_grad else 0 for tensor in tensors]
 
 
-def living(start: Tensor, leaves: Iterable[Any]) -> set[Any]:
-    """Give the nodes below a tensor that lead to one of the leaves, which are nodes themselves."""
+def find_nodes_to(start: Tensor, leaves: Iterable[Any]) -> set[Any]:
+    """Return the nodes below a tensor that lead to one of the leaves.
+
+    Args:
+        start: The tensor.
+        leaves: Nodes.
+    """
     wanted = set(leaves)
     memo: dict[Any, int] = {}
     for node in _children_first(node_of(start), memo):
         below = any(memo[child] for child, _ in node.next_functions if child is not None)
         memo[node] = int(node in wanted or below)
-    return {node for node, lives in memo.items() if lives}
+    return {node for node, leads in memo.items() if leads}
 
 
-def last_ones(start: Any, stops: Mapping[Any, _Key], alive: set[Any] | None = None) -> set[_Key]:
-    """Give the keys of those stops that are reached from a node without passing another stop.
+def find_last(start: Any, stops: Mapping[Any, _Key], allowed: set[Any] | None = None) -> set[_Key]:
+    """Return the keys of those stops that can be reached from a node without passing another stop.
 
     Args:
-        start: The node to start from; it is no stop itself.
-        stops: Nodes that are looked for.
-        alive: Nodes that count, others are not entered; None for all.
+        start: The node to start from, which is not a stop.
+        stops: Nodes to stop at, each with its key.
+        allowed: Only these nodes are entered; None for all.
     """
     found: set[_Key] = set()
     entered = {start}
@@ -53,16 +58,16 @@ def last_ones(start: Any, stops: Mapping[Any, _Key], alive: set[Any] | None = No
         for child, _ in waiting.pop().next_functions:
             if child in stops:
                 found.add(stops[child])
-            elif child not in entered and child is not None and (alive is None or child in alive):
+            elif child not in entered and child is not None and (allowed is None or child in allowed):
                 entered.add(child)
                 waiting.append(child)
     return found
 
 
-def all_pass(start: Any, gates: Sequence[Any], leaves: Iterable[Any], alive: set[Any]) -> bool:
-    """Say whether every way from a node down to one of the leaves passes one of the gates."""
+def every_path_passes(start: Any, gates: Sequence[Any], leaves: Iterable[Any], allowed: set[Any]) -> bool:
+    """Return whether every path from a node down to one of the leaves passes one of the gates."""
     stops: dict[Any, str] = dict.fromkeys(leaves, "leaf") | dict.fromkeys(gates, "gate")
-    return "leaf" not in last_ones(start, stops, alive)
+    return "leaf" not in find_last(start, stops, allowed)
 
 
 def _bits_below(start: Any, marks: Mapping[int, int], memo: dict[Any, int]) -> int:

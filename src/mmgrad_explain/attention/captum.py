@@ -1,7 +1,7 @@
-"""MMGrad as one of captum's attribution methods, for captum's own tools and for scripts that are written for captum.
+"""MMGrad as one of captum's attribution methods, for the tools of captum and for scripts that use captum.
 
-``NoiseTunnel``, ``captum.metrics.infidelity`` and ``captum.metrics.sensitivity_max`` take it. This module imports
-captum; nothing else in the package does.
+``NoiseTunnel``, ``captum.metrics.infidelity`` and ``captum.metrics.sensitivity_max`` accept it. Only this module
+imports captum.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.layouts.layout import LayoutLike
     from mmgrad_explain.attention.weighting import Weighting
 
-_SPREADS = ("repeat", "share", "one")
+_CHANNELS = ("repeat", "share", "one")
 
 
 class MMGradAttribution(Attribution):  # type: ignore[misc]
@@ -32,7 +32,7 @@ class MMGradAttribution(Attribution):  # type: ignore[misc]
 
     ``MMGradAttribution(model, layer).attribute(image, target=3, upsample=False)`` is
     ``captum.attr.LayerGradCam(model, layer).attribute(image, target=3, relu_attributions=True)``, and with
-    ``relu_attributions=False`` what that gives without. Text goes into ``additional_forward_args``.
+    ``relu_attributions=False`` the result without it. Text goes into ``additional_forward_args``.
 
     Attributes:
         forward_func: The model.
@@ -46,14 +46,15 @@ class MMGradAttribution(Attribution):  # type: ignore[misc]
         weighting: str | Weighting = "gradcam",
         layout: LayoutLike | None = None,
     ) -> None:
-        """Remember what to do.
+        """Check the arguments; the model is not touched.
 
         Args:
-            model: Any module. It is the ``forward_func`` that captum sees.
+            model: Any module; captum sees it as the ``forward_func``.
             layer: As ``target_layers`` of :class:`~mmgrad_explain.attention.mmgrad.MultiModalGradAttention`.
-            score: What is explained where ``attribute`` gets no ``target``; with one, that entry of the output.
-            weighting: As there.
-            layout: As there.
+            score: The score that is explained where ``attribute`` gets no ``target``; with a target, that entry of the
+                output is explained.
+            weighting: Likewise.
+            layout: Likewise.
 
         Raises:
             TypeError: as :class:`~mmgrad_explain.attention.mmgrad.MultiModalGradAttention`.
@@ -79,62 +80,61 @@ class MMGradAttribution(Attribution):  # type: ignore[misc]
         """Make maps in the shape that captum expects.
 
         Args:
-            inputs: The picture, (B, C, H, W), or a tuple of pictures that the layer is called for in this order (a
-                reference and a target). They come first among the model's arguments.
-            target: As everywhere in captum: an index into the output (an int, a tuple), or one a sample (a list, a
-                tensor). None takes the score.
-            additional_forward_args: What the model takes after the pictures: one thing or a tuple. Texts belong here.
-            upsample: Resize the map to the picture bilinearly, as ``LayerAttribution.interpolate`` does with
-                ``interpolate_mode="bilinear"``. Otherwise it stays on the layer's grid, as ``LayerGradCam`` gives it.
+            inputs: The image, (B, C, H, W), or a tuple of images, in the order in which the layer runs on them (a
+                reference and a target). They are the first arguments of the model.
+            target: As everywhere in captum: an index into the output (an int, a tuple), or one for each sample (a list,
+                a tensor). None takes the score.
+            additional_forward_args: The other arguments of the model, one or a tuple of them, such as texts.
+            upsample: Resize the map to the image bilinearly, as ``LayerAttribution.interpolate`` does with
+                ``interpolate_mode="bilinear"``. Otherwise it stays on the layer's grid, as with ``LayerGradCam``.
             channels: With ``upsample``: ``"repeat"`` gives every channel of a pixel the map's value; ``"share"``
                 divides it among them, so that sums over the input are those of the map; ``"one"`` gives (B, 1, H, W).
-                The metrics of captum need one of the first two, because they multiply attributions with inputs.
+                The metrics of captum need one of the first two, because they multiply attributions by inputs.
             relu_attributions: Cut off negative values.
 
         Returns:
-            One tensor for each picture, float32: (B, C, H, W), or (B, 1, h, w) without ``upsample``.
+            One tensor for each image, float32: (B, C, H, W), or (B, 1, h, w) without ``upsample``.
 
         Raises:
-            TypeError: ``inputs`` is no tensor or tuple of tensors.
-            InputError: an input is no picture, the layer ran less often than there are pictures, ``channels`` is
-                unknown, or ``target`` does not fit the output; and what
-                :class:`~.mmgrad.MultiModalGradAttention` raises.
+            TypeError: ``inputs`` is not a tensor or a tuple of tensors.
+            InputError: an input is not an image, the layer ran less often than there are images, ``channels`` is
+                unknown, or ``target`` does not fit the output; or as :class:`~.mmgrad.MultiModalGradAttention`.
         """
-        pictures = inputs if isinstance(inputs, tuple) else (inputs,)
-        if not pictures or not all(isinstance(picture, Tensor) for picture in pictures):
+        images = inputs if isinstance(inputs, tuple) else (inputs,)
+        if not images or not all(isinstance(image, Tensor) for image in images):
             raise TypeError("inputs must be a tensor or a tuple of tensors")
-        if not all(picture.is_floating_point() and picture.ndim == 4 for picture in pictures):
+        if not all(image.is_floating_point() and image.ndim == 4 for image in images):
             raise InputError(
-                f"inputs: pictures (B, C, H, W) are explained, not {[tuple(one.shape) for one in pictures]}; hand "
-                "texts over as additional_forward_args"
+                f"inputs: images (B, C, H, W) are explained, not {[tuple(image.shape) for image in images]}; pass "
+                "texts as additional_forward_args"
             )
-        if channels not in _SPREADS:
-            raise InputError(f"channels must be one of {', '.join(map(repr, _SPREADS))}, not {channels!r}")
+        if channels not in _CHANNELS:
+            raise InputError(f"channels must be one of {', '.join(map(repr, _CHANNELS))}, not {channels!r}")
         more = () if additional_forward_args is None else additional_forward_args
-        explanation = self._of(target)(*pictures, *(more if isinstance(more, tuple) else (more,)))
-        if len(explanation.calls) < len(pictures):
+        explanation = self._explainer_of(target)(*images, *(more if isinstance(more, tuple) else (more,)))
+        if len(explanation.calls) < len(images):
             raise InputError(
-                f"inputs: {len(pictures)} pictures, but the layer ran {len(explanation.calls)} time(s); hand the "
-                "others over as additional_forward_args"
+                f"inputs: {len(images)} images, but the layer ran {len(explanation.calls)} time(s); pass the "
+                "others as additional_forward_args"
             )
-        if explanation.lies_on and explanation.lies_on[: len(pictures)] != tuple(range(len(pictures))):
-            lie_on = ", ".join(explanation.pictures[picture] for picture in explanation.lies_on)
+        if explanation.lies_on and explanation.lies_on[: len(images)] != tuple(range(len(images))):
+            lie_on = ", ".join(explanation.pictures[image] for image in explanation.lies_on)
             raise InputError(f"inputs: the layer's maps lie on {lie_on}: choose one that runs once on each input")
         found = explanation.calls
         if not relu_attributions:
-            found = tuple(_mean_of_signed(explanation.signed, index) for index in range(len(pictures)))
+            found = tuple(_mean_of_signed(explanation.signed, index) for index in range(len(images)))
         results = tuple(
-            _spread(maps, picture, channels) if upsample else maps[:, None]
-            for maps, picture in zip(found, pictures, strict=False)
+            _resize_to_image(maps, image, channels) if upsample else maps[:, None]
+            for maps, image in zip(found, images, strict=False)
         )
         return results if isinstance(inputs, tuple) else results[0]
 
     @property
     def layer_names(self) -> tuple[str, ...]:
-        """The dotted names of the layers; empty as long as they have still to be found."""
+        """The dotted names of the layers; empty as long as they have not been found."""
         return self._plain.layer_names
 
-    def _of(self, target: Any) -> MultiModalGradAttention:
+    def _explainer_of(self, target: Any) -> MultiModalGradAttention:
         if target is None:
             return self._plain
         layers = self._layer if self._layer is not None or not self.layer_names else list(self.layer_names)
@@ -153,7 +153,7 @@ class _Entry:
         return f"target {self.target}" if isinstance(self.target, (int, tuple)) else "target"
 
     def __call__(self, output: Any) -> Tensor:
-        """Give (B,)."""
+        """Compute (B,)."""
         from captum._utils.common import _select_targets
 
         tensor = as_tensor(output)
@@ -167,16 +167,16 @@ class _Entry:
 
 
 def _mean_of_signed(signed: dict[str, list[Tensor]], call: int) -> Tensor:
-    """The signed map of one call; several layers' are averaged on the finest grid."""
+    """Return the signed map of one call; the maps of several layers are averaged on the finest grid."""
     maps = [calls[call] for calls in signed.values() if call < len(calls)]
     size = max(((one.shape[1], one.shape[2]) for one in maps), key=lambda size: size[0] * size[1])
     return torch.stack([resize_maps(one, size) for one in maps]).mean(0)
 
 
-def _spread(maps: Tensor, picture: Tensor, channels: str) -> Tensor:
-    """Maps (B, h, w) to the picture's pixels."""
-    maps = resize_maps(maps, (picture.shape[2], picture.shape[3]))[:, None]
+def _resize_to_image(maps: Tensor, image: Tensor, channels: str) -> Tensor:
+    """Resize maps (B, h, w) to the pixels of the image, with channels."""
+    maps = resize_maps(maps, (image.shape[2], image.shape[3]))[:, None]
     if channels == "one":
         return maps
-    count = picture.shape[1]
+    count = image.shape[1]
     return (maps / count if channels == "share" else maps).repeat(1, count, 1, 1)

@@ -1,9 +1,9 @@
-"""What a block changes about the operations of a forward, also where activation checkpointing repeats that forward.
+"""Change the kernels of a forward inside a block, and where activation checkpointing repeats that forward.
 
 A checkpointed part of a model runs again in the backward pass, which may come long after the block has ended. It must
-then meet what it met before: the same kernels, the same hooks. Non-reentrant checkpointing makes one frame a call of
-such a part, and the frame holds the function that runs the part again. While a block is open, frames are made whose
-function runs under what was changed. They go with the graph: nothing is left in the model or in torch.
+then run with the same kernels and the same hooks. Non-reentrant checkpointing makes a frame for each call of such a
+part, and the frame holds the function that runs the part again. Frames that are made inside the block hold a function
+that restores the changes first. They are freed with the graph: nothing stays in the model or in torch.
 """
 
 import contextlib
@@ -20,16 +20,15 @@ Context = Callable[[], AbstractContextManager[Any]]
 
 
 class _Switch:
-    """A switch of the whole process that several threads may want on; the last wish counts.
+    """A switch of the whole process that several threads may set; the last request counts.
 
-    Each thread turning it by itself would leave it turned: the second one to come would put back what the first one had
-    set.
+    If each thread saved and restored the state by itself, the second thread would restore what the first one had set.
     """
 
     def __init__(self, turn: Context) -> None:
         self._turn = turn
         self._lock = threading.Lock()
-        self._wishes: list[tuple[bool, object]] = []
+        self._requests: list[tuple[bool, object]] = []
         self._stack: contextlib.ExitStack | None = None
 
     @property
@@ -38,19 +37,19 @@ class _Switch:
 
     @contextlib.contextmanager
     def set(self, on: bool) -> Iterator[None]:  # noqa: FBT001  (what a switch is set to)
-        wish = on, object()
+        request = on, object()
         with self._lock:
-            self._wishes.append(wish)
-            self._follow()
+            self._requests.append(request)
+            self._apply()
         try:
             yield
         finally:
             with self._lock:
-                self._wishes.remove(wish)
-                self._follow()
+                self._requests.remove(request)
+                self._apply()
 
-    def _follow(self) -> None:
-        wanted = bool(self._wishes) and self._wishes[-1][0]
+    def _apply(self) -> None:
+        wanted = bool(self._requests) and self._requests[-1][0]
         if wanted and self._stack is None:
             self._stack = contextlib.ExitStack()
             self._stack.enter_context(self._turn())
@@ -74,56 +73,61 @@ _EAGER, _MATH_ATTENTION = _Switch(_force_eager), _Switch(_matrix_products)
 _CHANGED = (_EAGER, _MATH_ATTENTION)
 
 
-def eager() -> AbstractContextManager[None]:
-    """Run what torch.compile has compiled as plain Python: hooks added after the compilation fire only so."""
-    if "torch._dynamo" not in sys.modules:  # nothing can have been compiled, and importing it takes a second
+def is_repetition() -> bool:
+    """Return whether this thread runs a backward pass, in which checkpointing repeats forwards."""
+    return torch._C._current_graph_task_id() != -1  # noqa: SLF001  (checkpointing itself asks this)
+
+
+def run_eagerly() -> AbstractContextManager[None]:
+    """Run compiled code as plain Python; only then hooks that were added after the compilation run."""
+    if "torch._dynamo" not in sys.modules:  # then nothing has been compiled, and importing it takes a second
         return contextlib.nullcontext()
     return _EAGER.set(True)
 
 
 def math_attention() -> AbstractContextManager[None]:
-    """Have scaled-dot-product attention computed by plain matrix products, which have a second derivative."""
+    """Compute scaled-dot-product attention by plain matrix products, which have a second derivative."""
     return _MATH_ATTENTION.set(True)
 
 
-class _Again(threading.local):
-    """The contexts in which a repetition of what this thread runs now must take place."""
+class _Contexts(threading.local):
+    """The contexts in which what this thread runs now must be repeated."""
 
     def __init__(self) -> None:
         self.contexts: list[Context] = []
 
 
-_AGAIN = _Again()
+_CONTEXTS = _Contexts()
 
 
 @contextlib.contextmanager
-def repeated_in(again: Context) -> Iterator[None]:
+def run_repetitions_in(again: Context) -> Iterator[None]:
     """Make every later repetition of what is checkpointed inside the block run as the first run did.
 
-    What was checkpointed outside and is repeated inside the block runs as it did outside.
+    What was checkpointed outside the block runs as it did outside, even if it is repeated inside.
 
     Args:
-        again: Makes the context of such a repetition, beside the switches of this module. The graph keeps it, so it
-            must not hold anything of the graph. Only what this thread runs counts.
+        again: Makes the context of such a repetition, in addition to the switches of this module. The graph keeps it,
+            so it must not hold anything of the graph. It counts for this thread only.
     """
     with _FRAMES.set(True):
-        _AGAIN.contexts.append(again)
+        _CONTEXTS.contexts.append(again)
         try:
             yield
         finally:
-            _AGAIN.contexts.remove(again)
+            _CONTEXTS.contexts.remove(again)
 
 
-def _as_now(repeat: Callable[..., None]) -> Callable[..., None]:
-    """Make ``repeat`` run under what holds now."""
-    states, contexts = [(switch, switch.on) for switch in _CHANGED], list(_AGAIN.contexts)
+def _keep_state(repeat: Callable[..., None]) -> Callable[..., None]:
+    """Make ``repeat`` run under the present switches and contexts."""
+    states, contexts = [(switch, switch.on) for switch in _CHANGED], list(_CONTEXTS.contexts)
 
     def run(*inputs: Any) -> None:
         with contextlib.ExitStack() as stack:
             for switch, on in states:
                 stack.enter_context(switch.set(on))
             for again in contexts:
-                stack.enter_context(repeated_in(again))  # for parts that are checkpointed inside this one
+                stack.enter_context(run_repetitions_in(again))  # for parts that are checkpointed inside this one
                 stack.enter_context(again())
             repeat(*inputs)
 
@@ -132,10 +136,10 @@ def _as_now(repeat: Callable[..., None]) -> Callable[..., None]:
 
 @contextlib.contextmanager
 def _frames_that_remember() -> Iterator[None]:
-    """Stand in for the two names by which torch makes a frame and repeats one.
+    """Replace the two functions by which torch makes a frame and repeats one.
 
-    A release of torch that has other names is left alone: maps are made there, and a checkpointed part that meets
-    other kernels in its repetition is torch's own error.
+    Releases of torch with other names are not changed: maps are made there too, and torch raises its own error for a
+    checkpointed part that meets other kernels in its repetition.
     """
     if not all(hasattr(checkpoint, name) for name in ("_CheckpointFrame", "_recomputation_hook")):
         yield
@@ -143,24 +147,24 @@ def _frames_that_remember() -> Iterator[None]:
     make_frame, repetition = checkpoint._CheckpointFrame, checkpoint._recomputation_hook  # noqa: SLF001
 
     def remember(repeat: Callable[..., None], *args: Any, **kwargs: Any) -> Any:
-        return make_frame(_as_now(repeat), *args, **kwargs)
+        return make_frame(_keep_state(repeat), *args, **kwargs)
 
     @contextlib.contextmanager
     def begin(*args: Any) -> Iterator[None]:
-        """Repeat as if no block were open; a frame that was made inside one then says what holds."""
+        """Repeat as if no block were open; a frame that was made inside one restores its own state."""
         with contextlib.ExitStack() as stack:
             for switch in _CHANGED:
                 stack.enter_context(switch.set(False))
             stack.enter_context(repetition(*args))
             yield
 
-    for name, stand_in in {"_CheckpointFrame": remember, "_recomputation_hook": begin}.items():
-        setattr(checkpoint, name, stand_in)
+    for name, replacement in {"_CheckpointFrame": remember, "_recomputation_hook": begin}.items():
+        setattr(checkpoint, name, replacement)
     try:
         yield
     finally:
-        for name, own in {"_CheckpointFrame": make_frame, "_recomputation_hook": repetition}.items():
-            setattr(checkpoint, name, own)
+        for name, original in {"_CheckpointFrame": make_frame, "_recomputation_hook": repetition}.items():
+            setattr(checkpoint, name, original)
 
 
 _FRAMES = _Switch(_frames_that_remember)

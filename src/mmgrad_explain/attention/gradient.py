@@ -1,21 +1,20 @@
-"""From a score to maps: the gradient at every record, each checked, laid on its grid and weighed."""
+"""Take the gradient of a score at every record, check it, and weigh it into maps."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mmgrad_explain.attention.attributes import layout_method
-from mmgrad_explain.attention.capture import Capture, Record
-from mmgrad_explain.attention.layouts.detection import infer_layout
-from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout, ensure_layout, placed, to_grid
-from mmgrad_explain.attention.modules import previous_block
+from mmgrad_explain.attention.capture import Capture
+from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout, fold_map, to_grid
+from mmgrad_explain.attention.layouts.of_records import cells_of
+from mmgrad_explain.attention.modules import find_previous_block
+from mmgrad_explain.attention.records import Record
 from mmgrad_explain.attention.second_derivative import MATH_ATTENTION
 from mmgrad_explain.attention.weighting import Weighting
-from mmgrad_explain.errors import CaptureError, GradientError, InputError
+from mmgrad_explain.errors import CaptureError, GradientError
 
-# Gradients of averaged half-precision activations are about as small as that format gets.
+# Gradients of averaged half-precision activations are close to the smallest number of that format.
 _HALF_SCALE = 256.0
 
 
@@ -29,18 +28,18 @@ def take_gradients(
 ) -> tuple[dict[str, list[Tensor | None]], list[Tensor | None]]:
     """Take the gradient of the scores' sum with respect to every recorded activation.
 
-    ``.grad`` of parameters and inputs stays as it is.
+    ``.grad`` of parameters and inputs is not changed.
 
     Args:
-        score: (B,) or any shape; its sum is differentiated, so that each sample's gradient is its own.
-        seen: What was recorded on the way to the score.
+        score: (B,) or any shape; its sum is differentiated, so that each sample has its own gradient.
+        seen: The records of the forward that the score was computed from.
         create_graph: Make the gradients differentiable.
-        retain_graph: Keep the graph for another gradient; None keeps it just when ``create_graph``.
-        also: Other tensors of the graph that the same backward pass is to reach.
+        retain_graph: Keep the graph for another gradient; None keeps it only with ``create_graph``.
+        also: Other tensors of the graph, differentiated in the same backward pass.
 
     Returns:
         Layer to one gradient a call, float32 (float64 for float64 activations), in the shape of the activation; None
-        for a call that the score does not depend on. And one gradient for each of ``also``, likewise.
+        for a call that the score does not depend on. And one gradient for each tensor of ``also``, likewise.
 
     Raises:
         CaptureError: a layer has no record, or its record was changed in place.
@@ -73,20 +72,20 @@ def differentiate(
         One gradient an activation, float32 (float64 stays); None for one that the score does not depend on.
 
     Raises:
-        GradientError: autograd cannot take it.
+        GradientError: autograd cannot take the gradient.
     """
     scale = _HALF_SCALE if any(activation.dtype == torch.float16 for activation in activations) else 1.0
     try:
         taken = torch.autograd.grad(
-            full(score).sum() * scale,
+            to_float(score).sum() * scale,
             activations,
             create_graph=create_graph,
             retain_graph=retain_graph,
             allow_unused=True,
         )
     except RuntimeError as error:
-        raise GradientError(_explain(str(error))) from error
-    return [None if one is None else full(one) / scale for one in taken]
+        raise GradientError(_explain_error(str(error))) from error
+    return [None if gradient is None else to_float(gradient) / scale for gradient in taken]
 
 
 _CUT_OFF = (
@@ -95,8 +94,8 @@ _CUT_OFF = (
 )
 
 
-def full(value: Tensor) -> Tensor:
-    """Give ``value`` in float32; float64 stays as it is."""
+def to_float(value: Tensor) -> Tensor:
+    """Return ``value`` in float32; float64 stays as it is."""
     return value if value.dtype == torch.float64 else value.float()
 
 
@@ -108,7 +107,7 @@ def _check_unchanged(name: str, calls: Sequence[Record]) -> None:
         )
 
 
-def _explain(message: str) -> str:
+def _explain_error(message: str) -> str:
     first = message.strip().partition("\n")[0]
     if "is not implemented" in message and "derivative for" in message:
         return f"the gradient of fused attention cannot be differentiated again: {MATH_ATTENTION} ({first})"
@@ -132,9 +131,9 @@ def _explain(message: str) -> str:
 def check_grids_reached(
     gradients: Mapping[str, Sequence[Tensor | None]], layouts: Mapping[str, Sequence[AnyLayout]], root: nn.Module
 ) -> None:
-    """Raise GradientError where only the prefix tokens (class token, registers) of a layer move the score.
+    """Raise GradientError where the score depends only on the prefix tokens (class token, registers) of a layer.
 
-    That is so in the last block of a vision transformer that is read at its class token.
+    This happens in the last block of a vision transformer that is read at its class token.
     """
     for name, of_calls in gradients.items():
         _check_grid_reached(name, layouts[name], of_calls, root)
@@ -152,7 +151,7 @@ def _check_grid_reached(
         tokens = isinstance(layout, Layout) and layout.kind == "tokens"
         prefix_only = prefix_only or (tokens and bool(gradient.detach().count_nonzero()))
     if prefix_only:
-        before = previous_block(root, name)
+        before = find_previous_block(root, name)
         advice = f"take the block before it, {before!r}" if before else "take an earlier layer"
         raise GradientError(
             f"the score's gradient is zero on every patch of layer {name!r}: what follows it reads only the class "
@@ -160,93 +159,24 @@ def _check_grid_reached(
         )
 
 
-Known = dict[tuple[Any, ...], Layout]
-"""Layouts that were found, by all that they hang on: layer, shape but for the batch, picture, and what was given."""
-
-
-def layouts_of(
-    seen: Capture, given: AnyLayout | None, root: nn.Module, found_before: Known
-) -> dict[str, list[AnyLayout]]:
-    """Find the layout of every record: the given one, what the model's own ``layout_for`` says, or what is inferred.
-
-    Args:
-        seen: The records.
-        given: The layout that the caller named.
-        root: The model.
-        found_before: What earlier calls inferred of this model; added to.
-
-    Raises:
-        InputError: one cannot be told, or the given one does not fit.
-    """
-    found: dict[str, list[AnyLayout]] = {}
-    for name, module in seen.layers.items():
-        calls, known = seen.calls(name), own_layout(seen, name) if given is None else given
-        if known is not None and not isinstance(known, Layout):
-            found[name] = [known] * len(calls)
-            continue
-        found[name] = []
-        for record in calls:
-            key = (name, record.activation.shape[1:], record.image_size, known)
-            if key not in found_before:
-                try:
-                    found_before[key] = infer_layout(
-                        record.activation, module=module, model=root, image_size=record.image_size, given=known
-                    )
-                except InputError as error:
-                    raise InputError(f"layer {name!r}: {error}") from None
-            found[name].append(found_before[key])
-    return found
-
-
-def own_layout(seen: Capture, name: str) -> AnyLayout | None:
-    """Ask the model's own ``layout_for`` how a layer lies on the pictures of the recorded call.
-
-    Returns:
-        What it says; None where the model has no such method or leaves the layer to be told from its shape.
-
-    Raises:
-        InputError: it cannot say.
-    """
-    say = layout_method(seen.root)
-    if say is None or seen.arguments is None:
-        return None
-    args, kwargs = seen.arguments
-    return ensure_layout(say(name, *args, **kwargs))
-
-
-def cells_of(x: Tensor, layout: AnyLayout, rows: Sequence[int] | None) -> Tensor:
-    """Rearrange a layer's output, or a gradient of its shape, to (B, K, h, w), and keep one picture's rows of it."""
-    grid = to_grid(x, layout)
-    return grid if rows is None else grid[list(rows)]
-
-
-def batches_of(seen: Capture, layouts: dict[str, list[AnyLayout]]) -> list[int]:
-    """Give the batch size of every record, layer by layer."""
-    return [
-        cells_of(record.activation.detach(), layout, record.rows).shape[0]
-        for name, of_calls in layouts.items()
-        for record, layout in zip(seen.calls(name), of_calls, strict=True)
-    ]
-
-
 def weigh(record: Record, gradient: Tensor | None, layout: AnyLayout, weighting: Weighting, *, graph: bool) -> Tensor:
     """Make the signed map (B, h, w) of one record.
 
     Args:
         record: The activation.
-        gradient: As :func:`take_gradients` gives it; None makes a map of zeros.
+        gradient: From :func:`take_gradients`; None makes a map of zeros.
         layout: The complete layout of both.
-        weighting: Combines the two.
-        graph: Keep the map differentiable with respect to what the activation came from.
+        weighting: Combines both.
+        graph: Keep the map differentiable with respect to the inputs of the activation.
 
     Returns:
-        (B, h, w) float32, or float64 for a float64 activation; autocast has no say.
+        (B, h, w) float32, or float64 for a float64 activation, under autocast too.
     """
     activation = record.activation if graph else record.activation.detach()
     with torch.autocast(activation.device.type, enabled=False):
-        grid = full(cells_of(activation, layout, record.rows))
+        grid = to_float(cells_of(activation, layout, record.rows))
         if gradient is None:
-            made = grid.new_zeros((grid.shape[0], *grid.shape[2:]))
+            maps = grid.new_zeros((grid.shape[0], *grid.shape[2:]))
         else:
-            made = weighting(grid, cells_of(gradient, layout, record.rows).to(grid.dtype))
-        return placed(made, layout)
+            maps = weighting(grid, cells_of(gradient, layout, record.rows).to(grid.dtype))
+        return fold_map(maps, layout)

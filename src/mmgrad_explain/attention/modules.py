@@ -1,4 +1,4 @@
-"""Find modules by name inside models as people have them: wrapped by DDP, compiled, sharded, or bare."""
+"""Find modules by name inside models that may be wrapped by DDP, compiled or sharded."""
 
 import difflib
 import re
@@ -18,32 +18,32 @@ _PART = re.compile(r"(.*?)((?:\[[^\[\]]*\])*)", re.DOTALL)
 _SHARDED = {"FullyShardedDataParallel", "FSDPModule"}  # by name: importing them takes a while
 _STATIC_GRAPH_SEEN = "_static_graph_delay_allreduce_enqueued"
 _SCRIPTED = (
-    ", which runs its layers without Python, so that nothing inside can be seen: hand in the eager module that it was "
-    "made of"
+    ", which runs its layers without Python, so that hooks inside never run: pass the eager module that it was made "
+    "from"
 )
 _FLAT = (
-    ", whose layers are not called one by one: hand in the module that was exported, or torch.export.unflatten(program)"
+    ", whose layers are not called one by one: pass the module that was exported, or torch.export.unflatten(program)"
 )
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Give the module to run: what torch.compile and DistributedDataParallel wrap, however they are nested.
+    """Return the module inside the wrappers of torch.compile and DistributedDataParallel, however they are nested.
 
-    Other wrappers, such as FSDP's, do work of their own in a forward and are kept.
+    Other wrappers, such as FSDP's, do work in the forward and are kept.
 
     Raises:
         TypeError: ``model`` is not a module.
-        InputError: ``model`` cannot be looked into: an ``nn.DataParallel``, whose replicas run in threads, or a
-            scripted, traced or exported model, whose layers are not called one by one.
+        InputError: the layers of ``model`` cannot be hooked: it is an ``nn.DataParallel``, whose replicas run in
+            threads, or a scripted, traced or exported model, whose layers are not called one by one.
     """
     if type(model).__name__ == "ExportedProgram":
         raise InputError(f"model is an ExportedProgram{_FLAT}")
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
-    model = _peeled(model)
+    model = _strip_wrappers(model)
     if isinstance(model, nn.DataParallel):
         raise InputError(
-            "model is an nn.DataParallel, whose replicas run in threads of their own: hand in model.module, or use "
+            "model is an nn.DataParallel, whose replicas run in threads of their own: pass model.module, or use "
             "DistributedDataParallel (one process a GPU)"
         )
     if isinstance(model, torch.jit.ScriptModule):
@@ -53,13 +53,13 @@ def unwrap(model: nn.Module) -> nn.Module:
     return model
 
 
-def _peeled(module: nn.Module) -> nn.Module:
-    *_, bare = _layers_of_wrapping(module)
+def _strip_wrappers(module: nn.Module) -> nn.Module:
+    *_, bare = _iterate_wrapped(module)
     return bare
 
 
-def _layers_of_wrapping(module: nn.Module) -> Iterator[nn.Module]:
-    """Yield a module and what torch.compile and DistributedDataParallel wrap in it, the bare one last."""
+def _iterate_wrapped(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield a module and the modules inside its wrappers, the innermost last."""
     while True:
         yield module
         inner: Any = getattr(module, "_orig_mod", None)
@@ -73,11 +73,11 @@ def _layers_of_wrapping(module: nn.Module) -> Iterator[nn.Module]:
 def refuse_sharded(root: nn.Module, what: str) -> None:
     """Raise InputError where FSDP (``FullyShardedDataParallel`` or ``fully_shard``) has sharded any part of a model.
 
-    It gathers a part's weights only around a call of that part, and frees them with the first gradient.
+    FSDP gathers the weights of a part only around a call of that part, and frees them with the first gradient.
 
     Args:
         root: The model.
-        what: What cannot be done with it, to begin the message.
+        what: What cannot be done with a sharded model; the message begins with it.
     """
     for module in every_module(root):
         if any(base.__name__ in _SHARDED for base in type(module).__mro__):
@@ -90,13 +90,13 @@ def refuse_sharded(root: nn.Module, what: str) -> None:
 def refuse_first_static_step(model: nn.Module) -> None:
     """Raise InputError where a gradient of maps would be the first that a static-graph DistributedDataParallel sees.
 
-    It decides in the first backward pass when to average gradients, and would never do so after one that reaches no
-    parameter.
+    The wrapper decides in its first backward pass when to average gradients. If that pass reaches no parameter, it
+    never averages them.
 
     Args:
-        model: The model as it was handed in.
+        model: The model as it was passed.
     """
-    for module in _layers_of_wrapping(model):
+    for module in _iterate_wrapped(model):
         if getattr(module, "static_graph", False) and not getattr(module, _STATIC_GRAPH_SEEN, True):
             raise InputError(
                 "capture: a DistributedDataParallel with static_graph=True learns its graph in its first backward "
@@ -106,7 +106,7 @@ def refuse_first_static_step(model: nn.Module) -> None:
 
 
 def _calls_layers(model: torch.fx.GraphModule) -> bool:
-    """Say whether a traced graph calls modules; a leading underscore marks what the exporter adds."""
+    """Return whether a traced graph calls modules; names that the exporter adds begin with an underscore."""
     return any(node.op == "call_module" and not str(node.target).startswith("_") for node in model.graph.nodes)
 
 
@@ -116,9 +116,10 @@ def plain_name(name: str) -> str:
 
 
 def plain_modules(root: nn.Module) -> dict[str, nn.Module]:
-    """List the modules below ``root`` by dotted name, without what wrappers add to names (the innermost one counts).
+    """List the modules below ``root`` by dotted name, without what wrappers add to names.
 
-    Scripted and traced parts are left out: hooks cannot be put on them.
+    Of several modules with the same name the innermost counts.
+    Scripted and traced parts are left out, because they take no hooks.
     """
     return {
         plain_name(name): module
@@ -132,15 +133,15 @@ def find_layers(root: nn.Module, wanted: "nn.Module | str | Sequence[nn.Module |
 
     Args:
         root: An unwrapped model.
-        wanted: A module, a dotted name, or a sequence of them. A name may end in the part of the layer's output that
-            is meant, where that holds several: ``"fpn[2]"``, ``"fpn['p3']"``.
+        wanted: A module, a dotted name, or a sequence of them. A name may end in a part of the layer's output, where
+            that holds several: ``"fpn[2]"``, ``"fpn['p3']"``.
 
     Returns:
-        Dotted name, with the part where there is one, to module, in the order given.
+        Dotted name, with the part if there is one, to module, in the order of ``wanted``.
 
     Raises:
         TypeError: something in ``wanted`` is neither a module nor a name.
-        InputError: no such layer, nothing wanted, or a layer whose hooks never run.
+        InputError: there is no such layer, ``wanted`` is empty, or the hooks of a layer never run.
     """
     if isinstance(wanted, (str, nn.Module)) and not isinstance(wanted, (nn.ModuleList, nn.ModuleDict)):
         wanted = [wanted]
@@ -154,12 +155,12 @@ def find_layers(root: nn.Module, wanted: "nn.Module | str | Sequence[nn.Module |
         raise InputError("target_layers is empty: name at least one layer, or leave it None to have one found")
     found = dict(_find_layer(root, item) for item in wanted)
     for name, module in found.items():
-        _refuse_unseen(root, split_part(name)[0], module)
+        _refuse_layer_without_hooks(root, split_part(name)[0], module)
     return found
 
 
 def split_part(name: str) -> tuple[str, str]:
-    """Split ``fpn['p3']`` into the layer ``fpn`` and the part ``[p3]`` of what it gives; without one it is empty."""
+    """Split ``fpn['p3']`` into the layer ``fpn`` and the part ``[p3]`` of its output; without a part that is empty."""
     layer, part = _PART.fullmatch(name).groups()  # type: ignore[union-attr]  # it matches everything
     return layer, re.sub(r"""\[(['"])(.*?)\1\]""", r"[\2]", part)
 
@@ -169,7 +170,7 @@ def _find_layer(root: nn.Module, wanted: nn.Module | str) -> tuple[str, nn.Modul
         return _find_by_name(root, wanted)
     if not isinstance(wanted, nn.Module):
         raise TypeError(f"target_layers must hold modules or dotted names, not {type(wanted).__name__}")
-    bare = _peeled(wanted)
+    bare = _strip_wrappers(wanted)
     for name, module in root.named_modules():
         if module is bare:
             return plain_name(name), module
@@ -178,18 +179,18 @@ def _find_layer(root: nn.Module, wanted: nn.Module | str) -> tuple[str, nn.Modul
 
 def _find_by_name(root: nn.Module, wanted: str) -> tuple[str, nn.Module]:
     layer, part = split_part(wanted)
-    name, module = _find_whole(root, layer)
+    name, module = _find_module(root, layer)
     return name + part, module
 
 
-def _find_whole(root: nn.Module, wanted: str) -> tuple[str, nn.Module]:
+def _find_module(root: nn.Module, wanted: str) -> tuple[str, nn.Module]:
     names = plain_modules(root)
     spellings = (wanted, plain_name(wanted), wanted.removeprefix("module."), f"module.{wanted}")
     for name in (*spellings, *(prefix + wanted for prefix in _only_children(root))):
         if name in names:
             return name, names[name]
     try:  # a second name of a shared module is not in named_modules()
-        return wanted, _peeled(root.get_submodule(wanted)) if wanted else root
+        return wanted, _strip_wrappers(root.get_submodule(wanted)) if wanted else root
     except AttributeError:
         pass
     near = difflib.get_close_matches(wanted, list(names), n=3, cutoff=0.5)
@@ -198,7 +199,7 @@ def _find_whole(root: nn.Module, wanted: str) -> tuple[str, nn.Module]:
 
 
 def _only_children(root: nn.Module) -> Iterator[str]:
-    """Yield the prefixes of names inside what is wrapped: ``base_model.`` and ``base_model.model.`` in a LoRA model."""
+    """Yield the name prefixes inside wrappers with one child: ``base_model.`` and so on in a LoRA model."""
     prefix, module = "", root
     while len(inside := dict(module.named_children())) == 1:
         ((name, module),) = inside.items()
@@ -207,7 +208,7 @@ def _only_children(root: nn.Module) -> Iterator[str]:
             yield prefix
 
 
-def _refuse_unseen(root: nn.Module, name: str, module: nn.Module) -> None:
+def _refuse_layer_without_hooks(root: nn.Module, name: str, module: nn.Module) -> None:
     if isinstance(module, torch.jit.ScriptModule):
         raise InputError(f"target_layers: {name!r} is, or lies in, a torch.jit.ScriptModule{_SCRIPTED}")
     for owner in every_module(root):
@@ -220,10 +221,10 @@ def _refuse_unseen(root: nn.Module, name: str, module: nn.Module) -> None:
 
 
 def every_module(root: nn.Module) -> Iterator[nn.Module]:
-    """Yield ``root`` and all modules inside, as ``root.modules()`` does, but in a fraction of its time.
+    """Yield ``root`` and all modules inside, as ``root.modules()`` does, but faster.
 
-    ``modules()`` makes a dotted name for each of them; in a model of some hundred parts that takes longer than a GPU
-    needs for a picture.
+    ``modules()`` makes a dotted name for each module; in a model of some hundred modules that takes longer than a GPU
+    needs for an image.
     """
     seen: set[nn.Module] = set()
     waiting = [root]
@@ -235,39 +236,39 @@ def every_module(root: nn.Module) -> Iterator[nn.Module]:
             waiting += [child for child in reversed(module._modules.values()) if child is not None]  # noqa: SLF001
 
 
-Family = Mapping[nn.Module, nn.Module | None]
-"""Every module of a model to the one that it lies in; the model itself lies in none."""
+ParentOf = Mapping[nn.Module, nn.Module | None]
+"""Every module of a model to its parent; the model itself has none."""
 
 
-def family(root: nn.Module) -> Family:
-    """Look a model through once: all modules, each with the outermost one that holds it."""
-    around: dict[nn.Module, nn.Module | None] = {root: None}
+def map_parents(root: nn.Module) -> ParentOf:
+    """List all modules of a model, each with its outermost parent."""
+    parents: dict[nn.Module, nn.Module | None] = {root: None}
     waiting = [root]
     for parent in waiting:
         for child in parent._modules.values():  # noqa: SLF001
-            if child is not None and child not in around:
-                around[child] = parent
+            if child is not None and child not in parents:
+                parents[child] = parent
                 waiting.append(child)
-    return around
+    return parents
 
 
-def lineage(inside: Family, module: nn.Module) -> list[nn.Module]:
-    """List ``module`` and the modules it lies in, the innermost first, the model last."""
-    if module not in inside:
-        return [module, next(iter(inside))]
+def list_parents(parents: ParentOf, module: nn.Module) -> list[nn.Module]:
+    """List ``module``, its parent, the parent of that, and so on, the model last."""
+    if module not in parents:
+        return [module, next(iter(parents))]
     found: list[nn.Module] = []
-    one: nn.Module | None = module
-    while one is not None:
-        found.append(one)
-        one = inside[one]
+    current: nn.Module | None = module
+    while current is not None:
+        found.append(current)
+        current = parents[current]
     return found
 
 
-def previous_block(root: nn.Module, name: str) -> str | None:
-    """Name the block before the layer ``name``: ``blocks.10`` for ``blocks.11`` and for what follows the last block.
+def find_previous_block(root: nn.Module, name: str) -> str | None:
+    """Find the block before the layer ``name``: ``blocks.10`` for ``blocks.11`` and for what follows the last block.
 
     Returns:
-        A dotted name, or None where no numbered block comes before.
+        Its dotted name, or None where no numbered block comes before.
     """
     parts = name.split(".")
     for depth in range(len(parts), 0, -1):

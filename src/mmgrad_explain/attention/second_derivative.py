@@ -1,8 +1,8 @@
-"""Whether maps can be differentiated: found when they are made, not in the backward pass of a loss on them.
+"""Check that maps can be differentiated when they are made, not in the backward pass of a loss on them.
 
-Kernels without a second derivative, and functions of one's own whose backward is marked ``once_differentiable`` or cuts
-its graph, have a gradient like any other. What is missing shows in the graph of that gradient, which is looked through
-once for a model.
+Kernels without a second derivative have a first one, and so have custom functions whose backward is marked
+``once_differentiable`` or cuts its graph. The second derivative is missing in the graph of the gradient, which is
+searched once for each kind of forward.
 """
 
 import contextlib
@@ -28,42 +28,42 @@ _OF_A_GRADIENT = re.compile(r"Backward\w*Backward\d*$")  # the derivative of an 
 
 @contextlib.contextmanager
 def watch_functions(score: Tensor, activations: Iterable[Tensor]) -> Iterator[list[str]]:
-    """Note which functions of one's own have no second derivative, of those that a gradient inside the block passes.
+    """Note which custom functions that a gradient inside the block passes have no second derivative.
 
     Args:
         score: What is differentiated.
         activations: Where the gradient ends.
 
     Yields:
-        What is wrong with them, filled while the gradient is taken.
+        A list of their faults, filled while the gradient is taken.
     """
     faults: list[str] = []
-    stops = {one.grad_fn for one in activations}
+    stops = {activation.grad_fn for activation in activations}
     with contextlib.ExitStack() as stack:
         for node in _nodes([score.grad_fn], stops):
             if hasattr(node, "_forward_cls"):
-                stack.callback(node.register_hook(_hook_for(node, faults)).remove)
+                stack.callback(node.register_hook(_make_hook(node, faults)).remove)
         yield faults
 
 
 def check_twice_differentiable(score: Tensor, gradients: Collection[Tensor | None], faults: Sequence[str] = ()) -> None:
-    """Raise GradientError where a gradient that should be differentiable hangs on an operation that is not.
+    """Raise GradientError where a gradient depends on an operation that cannot be differentiated.
 
     Args:
         score: What was differentiated.
-        gradients: At the layers, with their graph.
-        faults: What :func:`watch_functions` noted.
+        gradients: The gradients at the layers, with their graph.
+        faults: The list of :func:`watch_functions`.
     """
     if faults:
         raise GradientError(f"{faults[0]}: {_WAY_OUT}")
     tried: set[str] = set()
     of_forward = set(_nodes([score.grad_fn], set()))
-    for node in _nodes([one.grad_fn for one in gradients if one is not None], of_forward):
+    for node in _nodes([gradient.grad_fn for gradient in gradients if gradient is not None], of_forward):
         name = node.name()
         if name in tried or not (name.endswith(("NotImplemented", "Error")) or _is_of_a_gradient(node)):
             continue
         tried.add(name)
-        message = _try(node)
+        message = _run_backward(node)
         if "scaled_dot_product" in message:
             raise GradientError(f"the gradient of fused attention cannot be differentiated again: {MATH_ATTENTION}")
         if message:
@@ -76,65 +76,65 @@ def refuse_constant(maps: Sequence[Tensor], maker: str) -> None:
     """Raise GradientError where a loss on maps that should be differentiable would train nothing.
 
     Args:
-        maps: Just made.
-        maker: What made them.
+        maps: The maps.
+        maker: The name of what made them.
     """
-    if any(one.requires_grad for one in maps):
+    if any(grid.requires_grad for grid in maps):
         return
     raise GradientError(
-        f"create_graph=True: a loss on the maps would train nothing, because {maker} gives them without a graph: stay "
-        "in operations of torch there (no .detach(), .data or NumPy), or leave create_graph out"
+        f"create_graph=True: a loss on the maps would train nothing, because {maker} returns them without a graph: use "
+        "only operations of torch there (no .detach(), .data or NumPy), or leave create_graph out"
     )
 
 
 def _nodes(starts: Iterable[Any], stops: Collection[Any]) -> Iterator[Any]:
-    """Give every node of a graph below some, once; neither the stops nor what lies below them alone."""
+    """Yield every node of a graph below some nodes once, without the stops and what lies only below them."""
     todo = [node for node in starts if node is not None and node not in stops]
-    met = set(todo)
+    visited = set(todo)
     while todo:
         node = todo.pop()
         yield node
-        fresh = {one for one, _ in node.next_functions if one is not None and one not in stops} - met
-        met |= fresh
+        fresh = {child for child, _ in node.next_functions if child is not None and child not in stops} - visited
+        visited |= fresh
         todo.extend(fresh)
 
 
-def _hook_for(node: Any, faults: list[str]) -> Any:
-    function = node._forward_cls  # noqa: SLF001  (there is no other way from a node to its function)
+def _make_hook(node: Any, faults: list[str]) -> Any:
+    function = node._forward_cls  # noqa: SLF001  (there is no public way from a node to its function)
     marked = getattr(function.backward, "__globals__", {}).get("__name__") == "torch.autograd.function"
 
-    def hook(gives: Sequence[Tensor | None], given: Sequence[Tensor | None]) -> None:
-        kept = _kept(node)
-        hangs = any(one is not None and one.requires_grad for one in given)
-        cut = any(one is not None and not one.requires_grad and bool(one.count_nonzero()) for one in gives)
+    def hook(outputs: Sequence[Tensor | None], inputs: Sequence[Tensor | None]) -> None:
+        kept = _find_kept(node)
+        has_graph = any(x is not None and x.requires_grad for x in inputs)
+        cut = any(x is not None and not x.requires_grad and bool(x.count_nonzero()) for x in outputs)
         why = ""
-        if marked and (hangs or kept is None or kept):
+        if marked and (has_graph or kept is None or kept):
             why = "is marked once_differentiable"
-        elif hangs and cut:
-            why = "gives a gradient without a graph"
-        elif not marked and kept and _takes_as_constant(node, kept, given):
-            why = "takes what it kept of the forward as constant"
+        elif has_graph and cut:
+            why = "returns a gradient without a graph"
+        elif not marked and kept and _treats_as_constant(node, kept, inputs):
+            why = "treats what it kept of the forward as constant"
         if why:
             faults.append(f"{function.__qualname__} cannot be differentiated twice, its backward {why}")
 
     return hook
 
 
-def _kept(node: Any) -> dict[Any, Tensor] | None:
-    """What a function has kept of the graph, by index or attribute; None where it is there no more."""
+def _find_kept(node: Any) -> dict[Any, Tensor] | None:
+    """Return the tensors of the graph that a function has kept, by index or attribute; None where they are gone."""
     try:
-        every = dict(enumerate(node.saved_tensors)) | vars(node)
-    except RuntimeError:  # unpacked before (activation checkpointing) or freed
+        saved = dict(enumerate(node.saved_tensors)) | vars(node)
+    except RuntimeError:  # unpacked already (activation checkpointing) or freed
         return None
-    return {key: one for key, one in every.items() if isinstance(one, Tensor) and one.requires_grad}
+    return {key: x for key, x in saved.items() if isinstance(x, Tensor) and x.requires_grad}
 
 
 class _Context:
-    """The context of a function, with other tensors in the place of those that it has kept."""
+    """The context of a function, with some of its kept tensors replaced."""
 
     def __init__(self, node: Any, instead: Mapping[Any, Tensor]) -> None:
         self._node = node
-        self.saved_tensors = tuple(instead.get(index, one) for index, one in enumerate(node.saved_tensors))
+        self.saved_tensors = tuple(instead.get(index, x) for index, x in enumerate(node.saved_tensors))
         for name in (key for key in instead if isinstance(key, str)):
             setattr(self, name, instead[name])
 
@@ -142,16 +142,16 @@ class _Context:
         return getattr(self._node, name)
 
 
-def _takes_as_constant(node: Any, kept: Mapping[Any, Tensor], given: Sequence[Tensor | None]) -> bool:
-    """Say whether a backward gives something else for most places once a kept tensor is scaled, but no graph to it.
+def _treats_as_constant(node: Any, kept: Mapping[Any, Tensor], inputs: Sequence[Tensor | None]) -> bool:
+    """Return whether a backward depends on a kept tensor without a graph to it: scaling the tensor changes most values.
 
-    Where the backward is a mask of what was kept (ReLU, rounding, clamping), scaling changes nothing or little, and
+    A backward that masks by a kept tensor (ReLU, rounding, clamping) hardly changes when the tensor is scaled, and
     there is nothing to differentiate.
     """
-    metadata = node._input_metadata  # noqa: SLF001  (what autograd itself checks)
+    metadata = node._input_metadata  # noqa: SLF001  (autograd itself checks it)
     whole = [
-        torch.zeros(one.shape, dtype=one.dtype, device=one.device) if gradient is None else gradient.detach()
-        for gradient, one in zip(given, metadata, strict=True)
+        torch.zeros(meta.shape, dtype=meta.dtype, device=meta.device) if gradient is None else gradient.detach()
+        for gradient, meta in zip(inputs, metadata, strict=True)
     ]
     return any(_is_constant(node, key, tensor, whole) for key, tensor in kept.items())
 
@@ -159,45 +159,45 @@ def _takes_as_constant(node: Any, kept: Mapping[Any, Tensor], given: Sequence[Te
 def _is_constant(node: Any, key: Any, tensor: Tensor, whole: Sequence[Tensor]) -> bool:
     start = tensor.detach().requires_grad_()
     try:
-        first, moved = (
-            _tensors(node._forward_cls.backward(_Context(node, {key: one}), *whole))  # noqa: SLF001
-            for one in (start, tensor.detach() * 1.01)
+        first, scaled = (
+            _list_tensors(node._forward_cls.backward(_Context(node, {key: x}), *whole))  # noqa: SLF001
+            for x in (start, tensor.detach() * 1.01)
         )
-        hanging = [one.sum() for one in first if one.requires_grad]
-        if hanging and torch.autograd.grad(hanging, start, allow_unused=True)[0] is not None:
+        with_graph = [x.sum() for x in first if x.requires_grad]
+        if with_graph and torch.autograd.grad(with_graph, start, allow_unused=True)[0] is not None:
             return False
-    except Exception:  # noqa: BLE001  (a function that cannot be run so is not judged)
+    except Exception:  # noqa: BLE001  (a function that cannot be run like this is not judged)
         return False
-    return any(_differ(one, other) for one, other in zip(first, moved, strict=True))
+    return any(_differ(x, other) for x, other in zip(first, scaled, strict=True))
 
 
-def _tensors(given: Any) -> list[Tensor]:
-    return [one for one in (given if isinstance(given, tuple) else (given,)) if isinstance(one, Tensor)]
+def _list_tensors(outputs: Any) -> list[Tensor]:
+    return [x for x in (outputs if isinstance(outputs, tuple) else (outputs,)) if isinstance(x, Tensor)]
 
 
-def _differ(one: Tensor, other: Tensor) -> bool:
-    """Say whether most of two tensors differs, of the places where they are not zero."""
-    there = one.detach().count_nonzero()
-    return bool(there) and bool((one.detach() != other.detach()).sum() > 0.5 * there)
+def _differ(x: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors differ in most of the places where the first is not zero."""
+    count = x.detach().count_nonzero()
+    return bool(count) and bool((x.detach() != other.detach()).sum() > 0.5 * count)
 
 
 def _is_of_a_gradient(node: Any) -> bool:
-    """Say whether a node may be what a backward pass made of an operation that has no second derivative."""
+    """Return whether a node may have been made by a backward pass of an operation without a second derivative."""
     return hasattr(node, "_forward_cls") or "CppNode" in node.name() or _OF_A_GRADIENT.search(node.name()) is not None
 
 
-def _try(node: Any) -> str:
-    """Run one step of a backward pass on zeros, for nothing; give the first line of what torch says it cannot do."""
-    own = hasattr(node, "_forward_cls")
+def _run_backward(node: Any) -> str:
+    """Run one step of a backward pass on zeros, and return the first line of the error, if there is one."""
+    is_custom = hasattr(node, "_forward_cls")
     zeros = [
-        torch.zeros(one.shape, dtype=one.dtype, device=one.device)
-        for one in node._input_metadata  # noqa: SLF001  (what autograd itself checks)
+        torch.zeros(meta.shape, dtype=meta.dtype, device=meta.device)
+        for meta in node._input_metadata  # noqa: SLF001  (autograd itself checks it)
     ]
     try:
-        (node.apply if own else node)(*zeros)
-    except Exception as error:  # noqa: BLE001  (whatever it is, a loss would meet it)
+        (node.apply if is_custom else node)(*zeros)
+    except Exception as error:  # noqa: BLE001  (a loss would meet any error)
         first = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-        # A step of torch's own may dislike zeros, or all of its outputs asked at once.
-        builtin = _OF_A_GRADIENT.search(node.name()) is not None and not own
+        # A step of torch itself may fail on zeros, or because all of its outputs are wanted at once.
+        builtin = _OF_A_GRADIENT.search(node.name()) is not None and not is_custom
         return "" if builtin and "not implemented" not in first else first
     return ""

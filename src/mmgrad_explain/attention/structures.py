@@ -1,4 +1,4 @@
-"""Walk the nested things that models take and give: tuples, lists, mappings, dataclasses, alone or in one another."""
+"""Walk the nested inputs and outputs of models: tuples, lists, mappings and dataclasses."""
 
 import copy
 import dataclasses
@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Yield every tensor inside ``value``, in the order a reader would meet them.
+    """Yield every tensor inside ``value``, in the order in which it is written.
 
     Args:
-        value: A tensor, a tuple, list, mapping or dataclass of such, or anything else (which holds none).
+        value: A tensor; a tuple, list, mapping or dataclass of values; or anything else, which holds no tensors.
     """
     if isinstance(value, Tensor):
         yield value
@@ -29,12 +29,12 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             yield from tensors_in(getattr(value, field.name, None))
 
 
-def ways_in(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield every tensor inside ``value`` with the way to it, such as ``[2]`` or ``[features][p3]``.
+def paths_in(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield every tensor inside ``value`` with its path, such as ``[2]`` or ``[features][p3]``.
 
     Args:
         value: As in :func:`tensors_in`.
-        path: The way to ``value``.
+        path: The path of ``value`` itself.
     """
     if isinstance(value, Tensor):
         yield path, value
@@ -47,27 +47,27 @@ def ways_in(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         items = ((field.name, getattr(value, field.name, None)) for field in dataclasses.fields(value))
     for name, item in items:
-        yield from ways_in(item, f"{path}[{name}]")
+        yield from paths_in(item, f"{path}[{name}]")
 
 
-def parts_in(value: Any) -> dict[str, Tensor]:
-    """Name every tensor inside ``value`` by the way to it; a tensor that is there twice is named once."""
+def unique_paths_in(value: Any) -> dict[str, Tensor]:
+    """Return every tensor inside ``value`` by its path; a tensor that occurs twice has its first path only."""
     found: dict[str, Tensor] = {}
-    for way, tensor in ways_in(value):
+    for path, tensor in paths_in(value):
         if not any(tensor is other for other in found.values()):
-            found[way] = tensor
+            found[path] = tensor
     return found
 
 
-def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:  # noqa: PLR0911  (one a kind of container)
-    """Give ``value`` with every tensor replaced by ``change(tensor)``; what holds no changed tensor is the same object.
+def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:  # noqa: PLR0911  (one for each kind of container)
+    """Return ``value`` with every tensor replaced by ``change(tensor)``; containers without changes stay the same.
 
-    Containers that hold a changed tensor are copied, with their type and all they carry besides (a transformers
-    ``ModelOutput`` stays one, a named tuple too); the original is left alone.
+    Containers that hold a changed tensor are copied with their type and all other contents (a transformers
+    ``ModelOutput`` stays one, and so does a named tuple); the original is not changed.
 
     Args:
         value: As in :func:`tensors_in`.
-        change: Called once for each tensor; returning the same tensor leaves it in place.
+        change: Called once for each tensor; a tensor that it returns unchanged stays in place.
     """
     if isinstance(value, Tensor):
         return change(value)
@@ -97,14 +97,14 @@ def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:  # noqa:
     return value
 
 
-def is_picture(tensor: Tensor) -> bool:
-    """Say whether a tensor looks like a picture batch: (B, 1 or 3, H, W), floating or bytes, several pixels a side."""
+def is_image(tensor: Tensor) -> bool:
+    """Return whether a tensor looks like an image batch: (B, 1 or 3, H, W), floating or uint8, H and W above 1."""
     numbers = tensor.is_floating_point() or tensor.dtype == torch.uint8
     return numbers and tensor.ndim == 4 and tensor.shape[1] in {1, 3} and min(tensor.shape[2:]) > 1
 
 
 def holds_strings(value: Any) -> bool:
-    """Say whether there is a string anywhere inside the values (not the keys) of what a model takes."""
+    """Return whether the values (not the keys) of a model's inputs hold a string anywhere."""
     if isinstance(value, str):
         return True
     inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
@@ -112,12 +112,12 @@ def holds_strings(value: Any) -> bool:
 
 
 class PackedPatches(NamedTuple):
-    """Pictures that come as patches (NaFlex), row by row.
+    """Images that come as patches (NaFlex), row by row.
 
     Attributes:
-        patches: (B, N, side * side * 3), padding behind.
-        grid: (h, w), how many patches of each picture there are, alike for all.
-        side: Of a patch, in pixels.
+        patches: (B, N, side * side * 3), with padding at the end.
+        grid: (h, w), how many patches each image has, the same for all images.
+        side: Side of a patch in pixels.
     """
 
     patches: Tensor
@@ -125,11 +125,11 @@ class PackedPatches(NamedTuple):
     side: int
 
 
-def packed_patches(value: Any) -> PackedPatches | None:
-    """Find pictures that come as patches: a mapping with ``pixel_values`` (B, N, D) and ``spatial_shapes`` (B, 2).
+def find_packed_patches(value: Any) -> PackedPatches | None:
+    """Find images that come as patches: a mapping with ``pixel_values`` (B, N, D) and ``spatial_shapes`` (B, 2).
 
     Returns:
-        The patches; None where there are none, or pictures of different shapes, which lie on no common grid.
+        The patches; None where there are none, or where the images have different shapes and so no common grid.
     """
     if isinstance(value, Mapping):
         patches, shapes = value.get("pixel_values"), value.get("spatial_shapes")
@@ -139,17 +139,36 @@ def packed_patches(value: Any) -> PackedPatches | None:
             return None if different else PackedPatches(patches, grid, math.isqrt(patches.shape[2] // 3))
     if isinstance(value, (list, tuple, Mapping)):
         inside = value.values() if isinstance(value, Mapping) else value
-        return next((found for item in inside if (found := packed_patches(item)) is not None), None)
+        return next((found for item in inside if (found := find_packed_patches(item)) is not None), None)
     return None
 
 
 def image_size(value: Any) -> tuple[int, int] | None:
-    """Find the height and width, in pixels, of the largest picture batch inside ``value``.
+    """Find the height and width, in pixels, of the largest image batch inside ``value``.
 
     Returns:
-        (H, W), or None where there is no such tensor. Pictures that come as patches count without their padding.
+        (H, W), or None where there is no such tensor. The padding of images that come as patches does not count.
     """
-    sizes = [(tensor.shape[2], tensor.shape[3]) for tensor in tensors_in(value) if is_picture(tensor)]
-    if not sizes and (packed := packed_patches(value)) is not None:
+    sizes = [(tensor.shape[2], tensor.shape[3]) for tensor in tensors_in(value) if is_image(tensor)]
+    if not sizes and (packed := find_packed_patches(value)) is not None:
         sizes = [(packed.grid[0] * packed.side, packed.grid[1] * packed.side)]
     return max(sizes, key=lambda size: size[0] * size[1], default=None)
+
+
+def call_with(function: Callable[..., Any], inputs: Any, *before: Any) -> Any:
+    """Call a function with inputs: a mapping by name, a tuple or list in order, anything else as one argument.
+
+    Args:
+        function: What to call.
+        inputs: As :func:`as_arguments` takes them.
+        *before: Arguments before the inputs.
+    """
+    args, kwargs = as_arguments(inputs)
+    return function(*before, *args, **kwargs)
+
+
+def as_arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return positional and keyword arguments: a mapping by name, a tuple or list in order, else one argument."""
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    return (tuple(inputs), {}) if isinstance(inputs, (tuple, list)) else ((inputs,), {})

@@ -31,28 +31,28 @@ def take_step_gradients(
 
     Args:
         score: (B,).
-        seen: What was recorded on the way to it.
-        layouts: Of the records.
-        verified: What was checked before, which with ``create_graph`` is not checked again: looking at values stops a
-            GPU. Added to.
+        seen: The records of the forward that the score was computed from.
+        layouts: The layouts of the records.
+        verified: The kinds of graph that were checked before. With ``create_graph`` they are not checked again, because
+            looking at values makes a GPU wait. Added to.
         create_graph: Make the gradients differentiable.
         retain_graph: Keep the graph.
 
     Raises:
         CaptureError: a layer has no record.
-        GradientError: the gradient cannot be taken or not be differentiated, or does not reach the grid.
+        GradientError: the gradient cannot be taken or cannot be differentiated, or does not reach the grid.
     """
     kind = *seen.records, seen.math_attention
     new = create_graph and kind not in verified
-    watched: AbstractContextManager[list[str]] = contextlib.nullcontext([])
+    watch: AbstractContextManager[list[str]] = contextlib.nullcontext([])
     if new:
-        watched = watch_functions(score, seen.activations)
-    with watched as faults:
+        watch = watch_functions(score, seen.activations)
+    with watch as faults:
         gradients, _ = take_gradients(score, seen, create_graph=create_graph, retain_graph=retain_graph)
     if new or not create_graph:
         check_grids_reached(gradients, layouts, seen.root)
     if new:
-        check_twice_differentiable(score, [one for calls in gradients.values() for one in calls], faults)
+        check_twice_differentiable(score, [gradient for calls in gradients.values() for gradient in calls], faults)
         verified.add(kind)
     return gradients
 
@@ -68,9 +68,9 @@ def weigh_step(
     """Make the signed maps of every weighting, layer and call.
 
     Raises:
-        GradientError: with ``graph``, a loss on them would train nothing.
+        GradientError: a loss on the maps would train nothing (only with ``graph``).
     """
-    signed = [weigh_all(seen, gradients, layouts, one, graph=graph) for one in weightings]
+    signed = [weigh_all(seen, gradients, layouts, weighting, graph=graph) for weighting in weightings]
     for maps in signed if graph else ():
-        refuse_constant([one for calls in maps.values() for one in calls], "the weighting")
+        refuse_constant([grid for calls in maps.values() for grid in calls], "the weighting")
     return signed

@@ -1,4 +1,4 @@
-"""Run somebody's model with gradients on and leave no trace on it, nor on the random number generators."""
+"""Run a model with gradients on, and restore the model and the random number generators afterwards."""
 
 import contextlib
 import threading
@@ -11,35 +11,35 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from mmgrad_explain.attention.modules import Family, family
+from mmgrad_explain.attention.modules import ParentOf, map_parents
 from mmgrad_explain.attention.structures import map_tensors, tensors_in
 from mmgrad_explain.errors import GradientError, InputError
 
-# What is switched for the time of a call (requires_grad, training flags) belongs to the model, not to the thread.
+# What a call changes for its duration (requires_grad, training flags) belongs to the model, not to the thread.
 _LOCK = threading.RLock()
 
 
 @contextlib.contextmanager
-def undisturbed(model: nn.Module, inputs: Any) -> Iterator[Family]:
-    """Make ``model`` ready to be explained inside the block, and put everything back after it.
+def undisturbed(model: nn.Module, inputs: Any) -> Iterator[ParentOf]:
+    """Prepare ``model`` to be explained inside the block, and restore everything after it.
 
-    Inside: parameters need no gradient, every module is in evaluation mode, gradients are on whatever the caller had
-    switched off, and random numbers are drawn from a copy of the generators. One block runs at a time in a process,
-    because the switches are the model's.
+    Inside the block parameters need no gradient, every module is in evaluation mode, gradients are on even if the
+    caller has switched them off, and random numbers are drawn from a copy of the generators. One block runs at a time
+    in a process, because these settings belong to the model.
 
     Args:
         model: An unwrapped model.
-        inputs: What it will be called with; only the devices of its tensors are read.
+        inputs: The arguments of the call; only the devices of their tensors are read.
 
     Yields:
-        All modules of the model, each with the one that it lies in.
+        All modules of the model, each with its parent.
 
     Raises:
         InputError: the model has no weights.
         GradientError: the model's parameters were made under ``torch.inference_mode``.
     """
     with _LOCK, contextlib.ExitStack() as stack:
-        modules = family(model)  # looked up once: in a model of many parts that takes a while
+        modules = map_parents(model)  # listed once, because it takes long for a model of many modules
         owned = [
             (module, name, parameter)
             for module in modules
@@ -50,9 +50,9 @@ def undisturbed(model: nn.Module, inputs: Any) -> Iterator[Family]:
         _check_weights(model, modules, parameters)
         stack.enter_context(torch.inference_mode(mode=False))  # which turns gradients on under no_grad too
         stack.enter_context(same_randomness(parameters, inputs))
-        stack.enter_context(_frozen(owned))
+        stack.enter_context(_freeze(owned))
         stack.enter_context(evaluating(modules))
-        stack.enter_context(_uncached())
+        stack.enter_context(_disable_cache())
         yield modules
 
 
@@ -61,12 +61,12 @@ def same_randomness(parameters: Sequence[nn.Parameter], inputs: Any) -> Iterator
     """Draw random numbers from a copy of the generators inside the block: the next block draws the same.
 
     Args:
-        parameters: Their devices count.
-        inputs: So do those of the tensors in here.
+        parameters: Their devices have generators to copy.
+        inputs: So have the devices of the tensors in here.
     """
     with contextlib.ExitStack() as stack:
         for kind, devices in (_accelerators(parameters, inputs) or {"cuda": []}).items():
-            stack.enter_context(torch.random.fork_rng(devices, device_type=kind))  # which forks the CPU's as well
+            stack.enter_context(torch.random.fork_rng(devices, device_type=kind))  # which forks the CPU's generator too
         yield
 
 
@@ -87,8 +87,8 @@ def _check_weights(model: nn.Module, modules: Iterable[nn.Module], parameters: S
 
 
 @contextlib.contextmanager
-def _frozen(owned: Sequence[tuple[nn.Module, str, nn.Parameter]]) -> Iterator[None]:
-    trainable = [one for one in owned if one[2].requires_grad]
+def _freeze(owned: Sequence[tuple[nn.Module, str, nn.Parameter]]) -> Iterator[None]:
+    trainable = [entry for entry in owned if entry[2].requires_grad]
     try:
         for _, _, parameter in trainable:
             parameter.requires_grad = False
@@ -97,16 +97,16 @@ def _frozen(owned: Sequence[tuple[nn.Module, str, nn.Parameter]]) -> Iterator[No
         for module, name, parameter in trainable:
             parameter.requires_grad = True
             now = module._parameters[name] if name in module._parameters else None  # noqa: SLF001, SIM401  (no get)
-            if now is not parameter and now is not None:  # offloaded weights are other objects after a forward
+            if now is not parameter and now is not None:  # offloaded weights are new objects after a forward
                 now.requires_grad = True
 
 
 @contextlib.contextmanager
 def evaluating(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Have modules in evaluation mode inside the block.
+    """Put modules into evaluation mode inside the block.
 
-    The flags are set one by one: an overridden train() may do more than that (merge weights, say), and a model may have
-    some parts in evaluation mode while others train.
+    The flags are set one by one: an overridden train() may do more (merge weights, for example), and some parts of a
+    model may be in evaluation mode while others train.
     """
     training = [module for module in modules if module.training]
     try:
@@ -119,9 +119,9 @@ def evaluating(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _uncached() -> Iterator[None]:
-    """Keep the weights of this forward, which have no graph, out of the caller's ``parametrize.cached()``."""
-    enabled = parametrize._cache_enabled  # noqa: SLF001  (there is no other way to say it)
+def _disable_cache() -> Iterator[None]:
+    """Do not put the weights of this forward, which have no graph, into the caller's ``parametrize.cached()``."""
+    enabled = parametrize._cache_enabled  # noqa: SLF001  (there is no public switch)
     parametrize._cache_enabled = 0  # noqa: SLF001
     try:
         yield
@@ -138,16 +138,16 @@ def _accelerators(parameters: Sequence[nn.Parameter], inputs: Any) -> dict[str, 
     return {kind: sorted(set(indices)) for kind, indices in found.items()}
 
 
-def own_inputs(inputs: Any) -> Any:
-    """Cut the caller's tensors loose: inference tensors are cloned, those inside the caller's graph detached.
+def detach_inputs(inputs: Any) -> Any:
+    """Detach the tensors of a call from the caller's graph, and clone inference tensors.
 
     Args:
-        inputs: Arguments of a call, nested as they come.
+        inputs: Arguments of the call, nested in any way.
     """
 
-    def cut(tensor: Tensor) -> Tensor:
+    def detach(tensor: Tensor) -> Tensor:
         if tensor.is_inference():
             return tensor.clone()
         return tensor.detach() if tensor.requires_grad else tensor
 
-    return map_tensors(inputs, cut)
+    return map_tensors(inputs, detach)

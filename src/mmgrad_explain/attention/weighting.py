@@ -1,7 +1,7 @@
-"""How gradients weigh activations: each function makes a signed map (B, h, w) of two tensors (B, K, h, w).
+"""Weigh activations by gradients: each function makes a signed map (B, h, w) of two tensors (B, K, h, w).
 
-Negative values are kept here; the caller cuts them off (ReLU). All are differentiable, computed in the dtype they get,
-and every division is kept away from zero by the machine epsilon of that dtype.
+Negative values are kept; the caller cuts them off (ReLU). All functions are differentiable and compute in the dtype of
+their arguments; the machine epsilon of that dtype keeps every divisor away from zero.
 """
 
 from collections.abc import Callable
@@ -31,17 +31,17 @@ def gradcam(activation: Tensor, gradient: Tensor) -> Tensor:
 
 
 def gradcam_plus_plus(activation: Tensor, gradient: Tensor) -> Tensor:
-    """Weigh each channel by its positive gradients, places with a steady response counting more.
+    """Weigh each channel by its positive gradients, with more weight where the response is steady.
 
     ``w_k = sum_xy alpha relu(g)`` with ``alpha = g^2 / (2 g^2 + g^3 sum_xy a)``, which is ``1 / (2 + g sum_xy a)``
-    where g is not 0; elsewhere alpha is 0. That second form is computed, because it does not depend on the scale of g.
+    where g is not 0; elsewhere alpha is 0. The second form is computed, because it does not depend on the scale of g.
 
     Source: Chattopadhay et al., Grad-CAM++, arXiv 1710.11063, equations 10 and 19.
 
     Args and returns as :func:`gradcam`.
     """
     total = activation.sum((2, 3), keepdim=True)
-    alpha = torch.where(gradient != 0, 1 / _off_zero(2 + gradient * total), torch.zeros_like(gradient))
+    alpha = torch.where(gradient != 0, 1 / _keep_off_zero(2 + gradient * total), torch.zeros_like(gradient))
     weights = (alpha * gradient.relu()).sum((2, 3), keepdim=True)
     return (weights * activation).sum(1)
 
@@ -54,7 +54,7 @@ def xgradcam(activation: Tensor, gradient: Tensor) -> Tensor:
     Args and returns as :func:`gradcam`.
     """
     total = activation.sum((2, 3), keepdim=True)
-    weights = (gradient * activation).sum((2, 3), keepdim=True) / _off_zero(total)
+    weights = (gradient * activation).sum((2, 3), keepdim=True) / _keep_off_zero(total)
     return (weights * activation).sum(1)
 
 
@@ -71,8 +71,8 @@ def layercam(activation: Tensor, gradient: Tensor) -> Tensor:
 def hirescam(activation: Tensor, gradient: Tensor) -> Tensor:
     """Weigh every place by its own gradient: ``sum_k g a``.
 
-    It says nothing at a layer that the score sees only through a normalization, such as the blocks of a vision
-    transformer: there ``sum_k g a`` is 0 whatever the layer holds. Take the normalization's own output instead.
+    The map is empty at a layer that the score sees only through a normalization, such as the blocks of a vision
+    transformer: there ``sum_k g a`` is 0 for any activation. Take the output of the normalization instead.
 
     Source: Draelos and Carin, HiResCAM, arXiv 2011.08891, equation 5.
 
@@ -95,32 +95,32 @@ WEIGHTINGS: dict[str, Weighting] = {
 
 
 def ensure_weighting(weighting: "str | Weighting") -> tuple[str, Weighting]:
-    """Give the name and the function of a weighting.
+    """Return the name and the function of a weighting.
 
     Args:
-        weighting: A name from ``WEIGHTINGS``, or a callable of activation and gradient, both (B, K, h, w), giving
-            (B, h, w).
+        weighting: A name from ``WEIGHTINGS``, or a callable that takes activation and gradient, both (B, K, h, w), and
+            returns (B, h, w).
 
     Returns:
-        Its name and a callable that checks the shape of what it gives.
+        Its name, and a function that also checks the shape of the map.
 
     Raises:
-        TypeError: neither a name nor a callable.
-        InputError: no weighting of that name.
+        TypeError: ``weighting`` is neither a name nor a callable.
+        InputError: there is no weighting of that name.
     """
-    own = choose("weighting", weighting, WEIGHTINGS)
+    function = choose("weighting", weighting, WEIGHTINGS)
     if isinstance(weighting, str):
-        return weighting, own
+        return weighting, function
 
-    def checked(activation: Tensor, gradient: Tensor) -> Tensor:
-        made = own(activation, gradient)
+    def weigh_and_check(activation: Tensor, gradient: Tensor) -> Tensor:
+        maps = function(activation, gradient)
         wanted = (activation.shape[0], *activation.shape[2:])
-        check_returned("weighting", made, wanted, f"a map of shape (B, h, w) = {wanted}")
-        return made
+        check_returned("weighting", maps, wanted, f"a map of shape (B, h, w) = {wanted}")
+        return maps
 
-    return name_of(own), checked
+    return name_of(function), weigh_and_check
 
 
-def _off_zero(value: Tensor) -> Tensor:
+def _keep_off_zero(value: Tensor) -> Tensor:
     eps = torch.finfo(value.dtype).eps
     return value + torch.where(value < 0, -eps, eps).to(value.dtype)

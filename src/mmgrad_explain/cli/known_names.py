@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-SCORES = ("shift", "similarity", "pair", "pair-different", "image-text", "match", "answer")
+SCORE_HELP = {
+    "shift": "what the text changes in the composed embedding; needs no target (default of composers)",
+    "similarity": "cosine of the composed embedding and the target's embedding; needs --target",
+    "pair": "reference and target both composed with the text, alike channels count; needs --target",
+    "pair-different": "the same, channels that differ count; needs --target",
+    "image-text": "cosine of image and text (default of CLIP and its kin)",
+    "match": 'the logit "image and text match" (default of models that read the two together)',
+    "answer": "log-likelihood of an answer to TEXT (default of models that answer in words)",
+}
+SCORES = tuple(SCORE_HELP)
 SCORES_WITH_TARGET = ("similarity", "pair", "pair-different")
 WEIGHTINGS = ("gradcam", "gradcam++", "xgradcam", "layercam", "hirescam")
 COLORMAPS = ("turbo", "viridis", "magma", "inferno", "plasma", "gray", "hot", "jet")

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from mmgrad_explain._doors import door
 
 if TYPE_CHECKING:
-    from mmgrad_explain.attention.attributes import Reader as Reader
-    from mmgrad_explain.attention.attributes import StagedModel as StagedModel
+    from mmgrad_explain.attention.model_hints import Reader as Reader
+    from mmgrad_explain.attention.model_hints import StagedModel as StagedModel
     from mmgrad_explain.composers.base import Composer as Composer
     from mmgrad_explain.composers.base import ComposerInputs as ComposerInputs
     from mmgrad_explain.composers.base import prepare_batch as prepare_batch

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor, nn
 
 from mmgrad_explain._system.reading import is_text, shown
-from mmgrad_explain.attention.attributes import staged
+from mmgrad_explain.attention.model_hints import ask_text_stages
 from mmgrad_explain.composers.outputs import HOW_TO
 from mmgrad_explain.errors import InputError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from mmgrad_explain.attention.attributes import Reader
+    from mmgrad_explain.attention.model_hints import Reader
     from mmgrad_explain.composers.familiarity import Familiarity
     from mmgrad_explain.composers.generative.answer_parts import PartsAsked
     from mmgrad_explain.images.placement import Placement
@@ -164,7 +164,7 @@ class Composer(nn.Module, ABC):
         Raises:
             InputError: The model has no stages, or cannot embed a target alone.
         """
-        model: Any = staged(self)
+        model: Any = ask_text_stages(self)
         if model is None:
             raise InputError(
                 f"{type(self).__name__} has neither forward nor the stages that make one (encode_image, encode_text, "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mmgrad_explain.attention.attributes import Reader, StagedModel
+from mmgrad_explain.attention.model_hints import Reader, StagedModel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +83,7 @@ class ComposingModel(Protocol):
     Optional, with defaults in the base class: ``preprocess`` (the processor's), ``name``, ``target_layer`` (found at
     every call), ``default_score``, ``default_weighting``, ``backbone``, ``pooling_layer``, ``context_layer``,
     ``described_layers``, ``familiarity``, ``caution``. Optional, without a default: ``layout_for`` (see
-    :mod:`~mmgrad_explain.attention.attributes`).
+    :mod:`~mmgrad_explain.attention.model_hints`).
     """
 
     name: str

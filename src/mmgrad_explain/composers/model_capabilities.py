@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-from mmgrad_explain.attention.attributes import reader_of, staged
+from mmgrad_explain.attention.model_hints import ask_processor, ask_text_stages
 from mmgrad_explain.composers.files import save_weights
 from mmgrad_explain.composers.outputs import HOW_TO
 from mmgrad_explain.errors import InputError
@@ -110,14 +110,14 @@ def capabilities(model: Composer) -> Capabilities:
         model: A composer, as :func:`~mmgrad_explain.composers.load.load_composer` gives one.
     """
     processor = getattr(model, "processor", None)
-    stages = staged(model)
+    stages = ask_text_stages(model)
     whole = stages is not None and all(hasattr(model, name) for name in _TRAINING_STAGES)
     embed = getattr(model, "embed", None)
     find_unknown = getattr(processor, "unknown_words", None)
     return Capabilities(
         composer=model,
         processor=processor,
-        reader=reader_of(model),
+        reader=ask_processor(model),
         stages=stages,
         training_stages=cast("TrainingStages", model) if whole else None,
         embed_features=embed if stages is not None and callable(embed) else None,

@@ -11,7 +11,7 @@ import torch
 from mmgrad_explain._system.devices import usable_device
 from mmgrad_explain._system.reading import shown
 from mmgrad_explain.attention.layers.candidates import candidate_layers
-from mmgrad_explain.attention.scores.embedding import SCORES, ensure_score
+from mmgrad_explain.attention.scores.named import SCORES, ensure_score
 from mmgrad_explain.composers.bundled import choose_bundled
 from mmgrad_explain.composers.load import BUNDLED, load_composer
 from mmgrad_explain.data.example_inputs import example_inputs

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmgrad_explain.attention.layouts.marked_places import mark, refuse_packed, share_found
+from mmgrad_explain.attention.layouts.marked_places import mark_images, refuse_packed, share_found
 from mmgrad_explain.errors import InputError
 
 PLACE = ((0.5, 0.75), (0.25, 0.5))
@@ -14,7 +14,7 @@ class TestMark:
     def test_dark_becomes_bright_at_the_place_alone(self, kind):
         x = (torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(0)) * 255).to(kind)
         given = ({"views": [x, "words"]}, torch.ones(2, 4))
-        marked = mark(given, PLACE)
+        marked = mark_images(given, PLACE)
         made = marked[0]["views"][0]
         changed = (made != x).any(1)
         assert made.dtype == kind
@@ -25,17 +25,17 @@ class TestMark:
         assert marked[1] is given[1]
 
     def test_a_picture_of_one_colour(self):
-        made = mark(torch.zeros(1, 1, 4, 4), PLACE)
+        made = mark_images(torch.zeros(1, 1, 4, 4), PLACE)
         assert made.nonzero().tolist() == [[0, 0, 2, 1]]
 
     def test_patches(self):
         given = {"pixel_values": torch.rand(2, 20, 12), "spatial_shapes": torch.tensor([[4, 4]] * 2)}
-        made = mark(((), given), PLACE)[1]["pixel_values"]
+        made = mark_images(((), given), PLACE)[1]["pixel_values"]
         assert (made != given["pixel_values"]).any(2).nonzero().tolist() == [[0, 9], [1, 9]]
 
     def test_no_picture(self):
         given = (torch.zeros(2, 5), {"a": "words"})
-        assert mark(given, PLACE) is given
+        assert mark_images(given, PLACE) is given
 
 
 class TestShareFound:
@@ -74,7 +74,7 @@ class TestShareFound:
 
 class TestRefused:
     def test_packed(self):
-        with pytest.raises(InputError, match="image_grid_thw: the patches of all pictures come packed into one list"):
+        with pytest.raises(InputError, match="image_grid_thw: the patches of all images come packed into one list"):
             refuse_packed(((), {"image_grid_thw": torch.ones(1, 3)}))
         with pytest.raises(InputError, match="image_grid_thw"):
             refuse_packed((({"image_grid_thw": torch.ones(1, 3)},), {}))
@@ -82,5 +82,5 @@ class TestRefused:
     def test_shapes(self):
         refuse_packed(((), {"spatial_shapes": torch.tensor([[2, 3], [2, 3]])}))
         refuse_packed(((torch.ones(2),), {"spatial_shapes": None}))
-        with pytest.raises(InputError, match="spatial_shapes: pictures of several shapes have no grid in common"):
+        with pytest.raises(InputError, match="spatial_shapes: images of several shapes have no grid in common"):
             refuse_packed(((), {"spatial_shapes": torch.tensor([[2, 3], [3, 2]])}))

@@ -1,26 +1,18 @@
 """Scores: the formulas against references written out in float64, and what they say about outputs that do not fit."""
 
 import math
-from collections import OrderedDict
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
 import torch
-from torch.nn import functional
 
 from mmgrad_explain.attention.scores.embedding import (
-    SCORES,
     PairScore,
-    Score,
     Similarity,
     TextShift,
-    check_finite,
-    check_score,
-    ensure_score,
 )
-from mmgrad_explain.attention.scores.outputs import as_tensor, unit
-from mmgrad_explain.errors import GradientError, InputError
+from mmgrad_explain.errors import InputError
 
 
 class Pair(NamedTuple):
@@ -149,99 +141,3 @@ class TestPairScore:
             PairScore()((vectors(3), vectors(2)))
         with pytest.raises(InputError, match="mode must be 'alike' or 'different', not 'same'"):
             PairScore("same")
-
-
-class TestAsTensor:
-    value = torch.zeros(2, 3)
-
-    @pytest.mark.parametrize("name", ["pooler_output", "image_embeds", "embedding", "last_hidden_state"])
-    def test_fields(self, name):
-        assert as_tensor(SimpleNamespace(**{name: self.value})) is self.value
-        assert as_tensor({name: self.value}) is self.value
-        assert as_tensor(OrderedDict([("other", None), (name, self.value)])) is self.value
-
-    def test_transformers_4_and_5(self):
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
-
-        assert as_tensor(self.value) is self.value  # get_image_features in version 4
-        hidden = torch.zeros(2, 5, 3)
-        five = BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=self.value)
-        assert as_tensor(five) is self.value
-        assert as_tensor(five.to_tuple()) is hidden
-
-    def test_sequences(self):
-        assert as_tensor((self.value, None)) is self.value
-        assert as_tensor([None, SimpleNamespace(embedding=self.value)]) is self.value
-
-    @pytest.mark.parametrize("output", ["words", None, {"logits": 1}, SimpleNamespace(logits=torch.zeros(1)), ()])
-    def test_names_the_type_it_saw(self, output):
-        with pytest.raises(TypeError, match=f"model's output is a {type(output).__name__} without a tensor"):
-            as_tensor(output)
-
-
-class TestEnsureScore:
-    def test_names(self):
-        assert {name: ensure_score(name).name for name in SCORES} == {name: name for name in SCORES}
-        assert list(SCORES) == ["similarity", "shift", "pair", "pair-different", "image-text", "match", "answer"]
-
-    def test_objects_and_functions(self):
-        score = PairScore("different")
-        assert ensure_score(score) is score
-        assert isinstance(score, Score)
-
-        def brightness(output):
-            return output.mean(1)
-
-        assert ensure_score(brightness).name == "brightness"
-        assert ensure_score(torch.nn.Flatten(0)).name == "Flatten"
-
-    def test_errors(self):
-        with pytest.raises(InputError, match="there is no 'similar'; did you mean 'similarity'"):
-            ensure_score("similar")
-        with pytest.raises(TypeError, match="score must be a name or a callable of the model's output, not int"):
-            ensure_score(1)
-        with pytest.raises(TypeError, match="score must return a tensor with one number a sample, not float"):
-            ensure_score(lambda output: 1.0)(vectors())
-
-
-class TestCheckScore:
-    def test_shapes(self):
-        assert check_score(torch.zeros(2, 1), [2]).shape == (2,)
-        assert check_score(torch.tensor(1.0), [1]).shape == (1,)
-        assert check_score(torch.zeros(3), [2, 3]).shape == (3,)
-
-    @pytest.mark.parametrize("shape", [(), (3,), (2, 2), (1, 2), (2, 1, 1)])
-    def test_not_one_number_a_sample(self, shape):
-        with pytest.raises(
-            InputError,
-            match=r"one number a sample, shape \(2,\): it has shape "
-            + str(shape).replace("(", r"\(").replace(")", r"\)"),
-        ):
-            check_score(torch.zeros(shape), [2])
-
-    def test_windows(self):
-        with pytest.raises(InputError, match=r"a batch of 8, 4 for each. If that layer works on parts of pictures"):
-            check_score(torch.zeros(2), [8])
-        with pytest.raises(InputError, match=r"a batch of 8. Do not average"):
-            check_score(torch.tensor(0.0), [8])
-
-    @pytest.mark.parametrize(("value", "what"), [(1.0, "float"), (torch.zeros(2, dtype=torch.int64), "torch.int64")])
-    def test_not_a_floating_tensor(self, value, what):
-        with pytest.raises(TypeError, match=f"score must be a floating tensor with one number a sample, not {what}"):
-            check_score(value, [2])
-
-    @pytest.mark.parametrize("bad", [math.nan, math.inf])
-    def test_finite(self, bad):
-        check_finite(torch.zeros(3))
-        with pytest.raises(GradientError, match=r"not finite for samples \[1\]"):
-            check_finite(torch.tensor([0.0, bad, 1.0]))
-
-
-def test_unit_is_smooth_at_zero():
-    zero = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
-    (slope,) = torch.autograd.grad(unit(zero).sum(), zero, create_graph=True)
-    (curve,) = torch.autograd.grad(slope.sum(), zero)
-    assert slope.isfinite().all()
-    assert curve.isfinite().all()
-    vector = vectors()
-    assert torch.allclose(unit(vector), functional.normalize(vector), atol=1e-12)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from mmgrad_explain import MMGrad, candidate_layers
-from mmgrad_explain.attention.scores.guess import default_score
+from mmgrad_explain.attention.scores.guess import guess_score
 from mmgrad_explain.errors import GradientError, InputError
 
 
@@ -26,25 +26,25 @@ def vectors(batch=3, width=4, seed=0):
 class TestDefaultScore:
     def test_one_number_a_sample(self):
         for output in (torch.arange(3.0), torch.arange(3.0)[:, None]):
-            score = default_score(output)
+            score = guess_score(output)
             assert score.name == "output"
             assert score(output).tolist() == [0, 1, 2]
 
     def test_matched_embeddings(self):
         image, text = vectors(seed=0).float(), vectors(seed=1).float()
         output = SimpleNamespace(image_embeds=image, text_embeds=text, logits_per_image=torch.zeros(3, 3))
-        score = default_score(output)
+        score = guess_score(output)
         assert score.name == "image-text"
         assert torch.allclose(score(output), functional.cosine_similarity(image, text), atol=1e-6)
 
     def test_diagonal_of_the_logits(self):
         output = SimpleNamespace(logits_per_image=torch.arange(9.0).view(3, 3))
-        score = default_score(output)
+        score = guess_score(output)
         assert score.name == "logits_per_image"
         assert score(output).tolist() == [0, 4, 8]
 
     def test_logits_of_one_text(self):
-        score = default_score(
+        score = guess_score(
             SimpleNamespace(logits_per_image=torch.arange(3.0)[:, None], logits_per_text=torch.ones(1, 3))
         )
         assert score.name == "logits_per_image"
@@ -53,13 +53,13 @@ class TestDefaultScore:
     def test_features_of_other_libraries(self):
         image, text = vectors(seed=0).float(), vectors(seed=1).float()
         output = {"image_features": image, "text_features": text, "logit_scale": torch.tensor(100.0)}
-        score = default_score(output)
+        score = guess_score(output)
         assert score.name == "image-text"
         assert torch.allclose(score(output), functional.cosine_similarity(image, text), atol=1e-6)
 
     def test_matching_logits(self):
         output = SimpleNamespace(itm_score=torch.arange(6.0).view(3, 2), logits_per_image=torch.zeros(3, 3))
-        score = default_score(output)
+        score = guess_score(output)
         assert score.name == "match"
         assert score(output).tolist() == [1, 3, 5]
 
@@ -75,7 +75,7 @@ class TestDefaultScore:
         ],
     )
     def test_the_one_part_with_a_number_a_sample(self, output, name):
-        score = default_score(output)
+        score = guess_score(output)
         assert score.name == name
         assert score(output).tolist() == [0, 1, 2]
 
@@ -83,19 +83,19 @@ class TestDefaultScore:
         with pytest.raises(
             InputError, match=r"with near \(2,\), far \(2,\), .* one number a sample \(near, far\); choose"
         ):
-            default_score({"near": torch.zeros(2), "far": torch.zeros(2)})
+            guess_score({"near": torch.zeros(2), "far": torch.zeros(2)})
 
     def test_texts_that_are_no_pairs(self):
         output = SimpleNamespace(logits_per_image=torch.zeros(1, 3), logits_per_text=torch.zeros(3, 1))
         with pytest.raises(
-            InputError, match=r"no one text for each picture; repeat .*output.logits_per_image\[:, index\]"
+            InputError, match=r"not one text for each image; repeat .*output.logits_per_image\[:, index\]"
         ):
-            default_score(output)
+            guess_score(output)
 
     @pytest.mark.parametrize("output", [torch.zeros(2, 5), SimpleNamespace(logits=torch.zeros(2, 3)), (1, 2)])
     def test_lists_the_options(self, output):
         with pytest.raises(InputError, match="does not say by itself what to explain; pass score= "):
-            default_score(output)
+            guess_score(output)
 
 
 class TwoTowers(nn.Module):
@@ -219,7 +219,7 @@ def test_several_texts_for_one_picture(zoo):
     x, ids = zoo.pictures(1, (16, 16)), torch.tensor([[1, 2], [3, 4], [5, 6]])
     for says in (GUESSED["a tuple with a scale"], GUESSED["features by name"]):
         model = zoo.build(lambda says=says: TwoTowers(says))
-        with pytest.raises(InputError, match="no one text for each picture; repeat the picture for each text") as error:
+        with pytest.raises(InputError, match="not one text for each image; repeat the image for each text") as error:
             MMGrad(model, "body")(x, ids)
         repeated = MMGrad(model, "body")(x.expand(3, -1, -1, -1), ids)
         last = MMGrad(model, "body", choices_of(error.value)[-1])(x, ids)

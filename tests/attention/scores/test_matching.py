@@ -23,9 +23,9 @@ class TestImageText:
         torch.testing.assert_close(both, expected + functional.cosine_similarity(target, text))
 
     def test_what_it_needs(self):
-        with pytest.raises(InputError, match=r"score 'image-text' needs an embedding of the picture and one of"):
+        with pytest.raises(InputError, match=r"score 'image-text' needs an embedding of the image and one of"):
             ImageTextCosine()(SimpleNamespace(image=vectors(0, 3, 5)))
-        with pytest.raises(InputError, match=r"shape \(3, 5\), the text's \(2, 5\): give one text a picture"):
+        with pytest.raises(InputError, match=r"shape \(3, 5\), the text's \(2, 5\): give one text for each image"):
             ImageTextCosine()(SimpleNamespace(image=vectors(0, 3, 5), text=vectors(0, 2, 5)))
 
 

@@ -32,7 +32,7 @@ def test_parts_belong_to_answers(parts, count, expected):
 def test_lists_that_do_not_fit(parts, count, message):
     with pytest.raises(InputError, match=message):
         parts_of_each(parts, count)
-    with pytest.raises(TypeError, match="must be a string, .* got float"):
+    with pytest.raises(TypeError, match=r"must be a string, .* got float"):
         parts_of_each([0.5], 1)
 
 

@@ -1,85 +1,58 @@
-"""Choose the layer that a map is made at: the last one that all of the score passes on its way from the picture.
+"""Choose the layer that a map is made at: the last one that every path from the image to the score passes.
 
-A gate, an auxiliary head or one stage of several lies beside that way: part of the score goes round it. "Nothing goes
-round it" alone is no rule, though: where a class token is read, most of the score goes round the patches of the last
-block. So what is asked is how much of what the score takes *from the cells* of the last layer that everything passes
-goes on through the cells of a later one. Where that is all of it, the later one is as good, and later. Unless the
-score reads a class token there, too, which has gathered what it knows before: then the share of all is what counts.
+A gate, an auxiliary head or one stage of several lies on a side path, and part of the score bypasses it. "No path
+bypasses the layer" is not enough as a rule: where a class token is read, most of the score bypasses the patches of the
+last block. The question is therefore how much of the gradient *at the cells* of the last layer that every path passes
+goes through the cells of a later layer. If all of it does, the later layer is as good, and later. The exception is a
+score that reads a class token as well, which has collected information before: then the share of the whole gradient
+counts.
 
-A layer of one channel is no place for a map of a text: another text gives the same map up to its sign. Nor is what the
-score sees through such a layer alone, as the hidden layers of a gate.
+A layer of one channel is not suitable for a map of a text, because another text gives the same map up to its sign. The
+same holds for layers that the score sees only through such a layer, such as the hidden layers of a gate.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from mmgrad_explain.attention.autograd_graph import all_pass, last_ones, living, node_of
-from mmgrad_explain.attention.capture import Record
-from mmgrad_explain.attention.gradient import cells_of
+from mmgrad_explain.attention.autograd_graph import every_path_passes, find_last, find_nodes_to, node_of
+from mmgrad_explain.attention.layers.candidate import Candidate
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout
+from mmgrad_explain.attention.layouts.of_records import cells_of
+from mmgrad_explain.attention.records import Record
 
-# How much of the gradient misses a layer that "all" of it passes (rounding in half precision stays below), or most.
+# How much of the gradient may bypass a layer that "all" of it passes (more than rounding in half precision), or most.
 _ALL, _MOST = 0.03, 0.2
-
-
-class Listed(Protocol):
-    """What this module reads of a candidate layer."""
-
-    @property
-    def name(self) -> str:
-        """Of the layer."""
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """(h, w), cells."""
-
-    @property
-    def channels(self) -> int:
-        """K."""
-
-    @property
-    def layout(self) -> AnyLayout:
-        """How it lies on the picture."""
-
-    @property
-    def gradient_reaches(self) -> bool:
-        """The score's gradient is not zero everywhere on the grid."""
-
-    @property
-    def mixes_text(self) -> bool | None:
-        """Text has been mixed in."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """The graph of one forward, from the score to the picture.
+    """The graph of one forward, from the score to the image.
 
     Attributes:
         score: (B,).
-        records: Layer to the records of the explained picture that the score depends on, with their gradients.
-        leaves: Where the graph begins: the explained picture, or what first looked at it.
-        of_picture: The gradient at the first leaf; None where that is no picture.
+        records: Layer to the records of the explained image that the score depends on, with their gradients.
+        leaves: Where the graph begins: the explained image, or what first looked at it.
+        of_image: The gradient at the first leaf; None where that is not an image.
     """
 
     score: Tensor
     records: Mapping[str, Sequence[tuple[Record, Tensor]]]
     leaves: Sequence[Tensor]
-    of_picture: Tensor | None
+    of_image: Tensor | None
 
 
-def narrow(candidates: Sequence[Any]) -> list[Any]:
-    """Keep what a map can best be made at, as far as there is such a layer.
+def select_best(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Select the layers that suit a map best; a preference that no layer meets is ignored.
 
-    The gradient reaches it; no text has come in yet; there are at least 4 cells a side; it is not inside an attention
-    (queries, keys and values come after its input and before its result); and it has several channels, since with one
-    every text gives the same map up to its sign.
+    The gradient must reach the layer. Preferred are layers without text, with several channels (with one channel every
+    text gives the same map up to its sign), with at least 4 cells a side, and outside of attention (queries, keys and
+    values lie between its input and its result).
     """
     left = [candidate for candidate in candidates if candidate.gradient_reaches]
-    preferences: list[Callable[[Listed], bool]] = [
+    preferences: list[Callable[[Candidate], bool]] = [
         lambda candidate: candidate.mixes_text is not True,
         lambda candidate: candidate.channels > 1,
         lambda candidate: min(candidate.grid) >= 4,
@@ -90,60 +63,62 @@ def narrow(candidates: Sequence[Any]) -> list[Any]:
     return left
 
 
-def choose(candidates: Sequence[Any], trace: Trace) -> tuple[Any | None, str]:
-    """Choose one of the layers that :func:`narrow` leaves.
+def choose_layer(candidates: Sequence[Candidate], trace: Trace) -> tuple[Candidate | None, str]:
+    """Choose one of the layers that :func:`select_best` selects.
 
     Args:
         candidates: In the order in which they run.
-        trace: The forward that they ran in.
+        trace: The graph of the forward that they ran in.
 
     Returns:
-        The candidate and "", or None and what to say of it.
+        The candidate and "", or None and the message that says why.
     """
-    left = narrow(candidates)
+    left = select_best(candidates)
     if not left:
         return None, ""
     nodes = {one.name: [node_of(record.activation) for record, _ in trace.records[one.name]] for one in candidates}
     leaves = [node_of(leaf) for leaf in trace.leaves]
-    start, alive = node_of(trace.score), living(trace.score, leaves)
+    start, allowed = node_of(trace.score), find_nodes_to(trace.score, leaves)
 
-    def last(names: set[str]) -> set[str]:
-        return last_ones(start, {node: name for name in names for node in nodes[name]}, alive)
+    def find_last_layers(names: set[str]) -> set[str]:
+        return find_last(start, {node: name for name in names for node in nodes[name]}, allowed)
 
     names = {one.name for one in left}
     blind = {one.name for one in candidates if one.channels == 1 and one.mixes_text is not True} - names
-    found = last(names | blind) & names or last(names)
+    found = find_last_layers(names | blind) & names or find_last_layers(names)
     ends = [one for one in reversed(left) if one.name in found]
     if len(ends) == 1:
         return ends[0], ""
-    trunk = next((one for one in reversed(left) if all_pass(start, nodes[one.name], leaves, alive)), None)
-    if trunk is None and (not ends or trace.of_picture is None):
-        return None, _say(ends or left, {}, None)
+    trunk = next((one for one in reversed(left) if every_path_passes(start, nodes[one.name], leaves, allowed)), None)
+    if trunk is None and (not ends or trace.of_image is None):
+        return None, _refuse(ends or left, {}, None)
     best, refusal = _compare(ends, trunk, trace)
-    if best is None or trunk is None or not _leaves_prefix(best, trunk, trace):
+    if best is None or trunk is None or not _drops_prefix(best, trunk, trace):
         return best, refusal
-    missing, share = _passing(trace, best, None)
+    missing, share = _measure_passing(trace, best, None)
     if missing <= _MOST:
         return best, ""
-    passed = (one for one in reversed(left) if one is not trunk and all_pass(start, nodes[one.name], leaves, alive))
-    return None, _say(
-        [best], {best.name: share}, next((one for one in passed if _passing(trace, one, None)[0] <= _ALL), None)
+    passed = (
+        one for one in reversed(left) if one is not trunk and every_path_passes(start, nodes[one.name], leaves, allowed)
+    )
+    return None, _refuse(
+        [best], {best.name: share}, next((one for one in passed if _measure_passing(trace, one, None)[0] <= _ALL), None)
     )
 
 
-def _leaves_prefix(end: Listed, trunk: Listed, trace: Trace) -> bool:
-    """Say whether the score reads prefix tokens of the trunk, such as a class token, and the end has none of them."""
-    layout, own = trunk.layout, end.layout
-    if not isinstance(layout, Layout) or not layout.prefix or trace.of_picture is None:
+def _drops_prefix(end: Candidate, trunk: Candidate, trace: Trace) -> bool:
+    """Return whether the score reads prefix tokens of the trunk, such as a class token, and the end has none."""
+    layout, of_end = trunk.layout, end.layout
+    if not isinstance(layout, Layout) or not layout.prefix or trace.of_image is None:
         return False
-    if isinstance(own, Layout) and own.prefix:
+    if isinstance(of_end, Layout) and of_end.prefix:
         return False
     return any(bool(gradient[:, : layout.prefix].count_nonzero()) for _, gradient in trace.records[trunk.name])
 
 
-def _compare(ends: Sequence[Any], trunk: Any | None, trace: Trace) -> tuple[Any | None, str]:
-    """Choose among the last layers of several ways and the last layer that all of them pass."""
-    passing = {end.name: _passing(trace, end, trunk) for end in ends if end is not trunk}
+def _compare(ends: Sequence[Candidate], trunk: Candidate | None, trace: Trace) -> tuple[Candidate | None, str]:
+    """Choose among the last layers of several paths and the last layer that all of them pass."""
+    passing = {end.name: _measure_passing(trace, end, trunk) for end in ends if end is not trunk}
     missed = {name: missing for name, (missing, _) in passing.items()}
     choices = [one for one in ends if missed.get(one.name, 1) <= _ALL]
     if trunk is not None and all(end.grid == trunk.grid for end in ends):
@@ -151,24 +126,27 @@ def _compare(ends: Sequence[Any], trunk: Any | None, trace: Trace) -> tuple[Any 
     choices += [one for one in ends if missed.get(one.name, 1) <= _MOST]
     if choices:
         return choices[0], ""
-    return None, _say(ends, {name: share for name, (_, share) in passing.items()}, trunk)
+    return None, _refuse(ends, {name: share for name, (_, share) in passing.items()}, trunk)
 
 
-def _passing(trace: Trace, end: Listed, trunk: Listed | None) -> tuple[float, float]:
-    """How much of the gradient at the cells of one layer misses those of a later one, and what share passes them."""
-    into = [(record.activation, _on_grid(gradient, end.layout, record)) for record, gradient in trace.records[end.name]]
-    largest = max(float(gradient.abs().max()) for _, gradient in into)
+def _measure_passing(trace: Trace, end: Candidate, trunk: Candidate | None) -> tuple[float, float]:
+    """Measure how much of the gradient at a layer's cells bypasses those of a later layer, and what share passes."""
+    inflow = [
+        (record.activation, _zero_off_grid(gradient, end.layout, record))
+        for record, gradient in trace.records[end.name]
+    ]
+    largest = max(float(gradient.abs().max()) for _, gradient in inflow)
     of_trunk = [] if trunk is None else trace.records[trunk.name]
     lower = [record.activation for record, _ in of_trunk] or list(trace.leaves[:1])
     taken = torch.autograd.grad(
-        [activation for activation, _ in into],
+        [activation for activation, _ in inflow],
         lower,
-        [(gradient / largest).to(activation.dtype) for activation, gradient in into],
+        [(gradient / largest).to(activation.dtype) for activation, gradient in inflow],
         retain_graph=True,
         allow_unused=True,
     )
     passed = [torch.zeros_like(where) if one is None else one for one, where in zip(taken, lower, strict=True)]
-    whole = [gradient for _, gradient in of_trunk] or [one for one in [trace.of_picture] if one is not None]
+    whole = [gradient for _, gradient in of_trunk] or [one for one in [trace.of_image] if one is not None]
     if trunk is not None:
         rows = [record.rows for record, _ in of_trunk]
         passed, whole = (
@@ -181,8 +159,8 @@ def _passing(trace: Trace, end: Listed, trunk: Listed | None) -> tuple[float, fl
     return float((every - some).norm()) / size, float(every @ some) / size**2
 
 
-def _on_grid(gradient: Tensor, layout: AnyLayout, record: Record) -> Tensor:
-    """Leave of a gradient what lies on the grid: not the prefix tokens, nor rows of another picture."""
+def _zero_off_grid(gradient: Tensor, layout: AnyLayout, record: Record) -> Tensor:
+    """Set a gradient to zero off the grid: at prefix tokens, tokens after the grid, and rows of other images."""
     kept = gradient.clone()
     if record.rows is not None:
         other = torch.ones(len(kept), dtype=torch.bool, device=kept.device)
@@ -194,7 +172,7 @@ def _on_grid(gradient: Tensor, layout: AnyLayout, record: Record) -> Tensor:
     return kept
 
 
-def _say(ends: Sequence[Listed], shares: Mapping[str, float], trunk: Listed | None) -> str:
+def _refuse(ends: Sequence[Candidate], shares: Mapping[str, float], trunk: Candidate | None) -> str:
     each = [
         f"{one.name!r} {one.grid[0]} x {one.grid[1]}" + (f" ({shares[one.name]:.0%})" if one.name in shares else "")
         for one in reversed(ends)
@@ -202,8 +180,8 @@ def _say(ends: Sequence[Listed], shares: Mapping[str, float], trunk: Listed | No
     ]
     before = "" if trunk is None else f"; all of it passes {trunk.name!r} {trunk.grid[0]} x {trunk.grid[1]} before"
     return (
-        "target_layers: the score takes what it sees from several layers side by side, and it cannot be told which is "
-        f"meant: {', '.join(each)}{before}; name one, or several whose maps are fused"
+        "target_layers: the score takes what it sees from several layers side by side, and it is not clear which one "
+        f"is meant: {', '.join(each)}{before}; name one, or several whose maps are fused"
     )
 
 

@@ -1,4 +1,4 @@
-"""Find out where on the picture each part of a layer's output lies."""
+"""Infer the layout of a layer's output from its shape, its module and the modules around it."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmgrad_explain.attention.layouts.layout import Kind, Layout
-from mmgrad_explain.attention.modules import every_module, family, lineage
+from mmgrad_explain.attention.layouts.layout import Layout, LayoutKind
+from mmgrad_explain.attention.modules import every_module, list_parents, map_parents
 from mmgrad_explain.errors import InputError
 
 # How many tokens may stand before the patches where the model does not say: class token, distillation, registers.
@@ -16,7 +16,7 @@ _USUAL_PREFIXES = (1, 0, 2, 5, 4, 3, 9, 8)
 _MOST_PREFIX = 32
 _SPATIAL = ("Conv2d", "BatchNorm2d", "InstanceNorm2d", "Pool2d", "GroupNorm", "Upsample", "PixelShuffle", "Norm2d")
 
-# Parts of transformers' ViLT and ViTMAE.
+# Modules of transformers' ViLT and ViTMAE.
 _SHUFFLING = {"ViltEmbeddings", "ViTMAEEmbeddings"}
 
 
@@ -28,63 +28,85 @@ def infer_layout(
     image_size: tuple[int, int] | None = None,
     given: Layout | None = None,
 ) -> Layout:
-    """Find out how a layer's output lies on the picture.
+    """Infer how a layer's output lies on the image.
 
-    Four dimensions are read as NCHW or NHWC: by the kind of module where that says it, else whichever has the picture's
-    aspect ratio. Three dimensions are tokens: their grid is the picture's size over the model's patch size where both
-    are known, else the model's own ``grid_size``, else the grid of the picture's aspect ratio that leaves a usual
-    number of prefix tokens.
+    Four dimensions are read as NCHW or NHWC: by the kind of module if that decides it, else by the aspect ratio of the
+    image. Three dimensions are read as tokens. Their grid is the size of the image over the patch size of the model if
+    both are known, else the model's own ``grid_size``, else the grid with the aspect ratio of the image that leaves a
+    usual number of prefix tokens.
 
     Args:
         activation: The layer's output, (B, K, h, w), (B, h, w, K) or (B, N, K).
         module: The layer.
         model: The model around it.
-        image_size: (H, W) in pixels of the picture it worked on.
-        given: What is known already; only the rest is looked for.
+        image_size: (H, W) in pixels of the image that it worked on.
+        given: What is known already; only the rest is inferred.
 
     Returns:
         A complete layout.
 
     Raises:
-        InputError: the output does not look like a grid, or not like one only.
+        InputError: the output does not look like a grid, or like several.
     """
-    shape = tuple(activation.shape)
-    if model is not None and module is not None:
-        around = lineage(family(model), module)
-    else:
-        around = [one for one in (module, model) if one is not None]
-    if given is not None and given.kind != "tokens":
-        return given
-    if len(shape) == 4 and given is None:
-        kind = _kind_of(shape, module, around, image_size)
-        if kind is not None:
-            return Layout(kind)
-    if len(shape) == 3:
-        _refuse_shuffled(around)
-        asked = given or Layout("tokens")
-        for grid, prefix in _token_grids(shape[1], around, image_size, asked):
-            return replace(asked, grid=grid, prefix=prefix)
-    seen = f" for pictures of {image_size[0]} x {image_size[1]} pixels" if image_size else ""
-    raise InputError(
-        f"layout: cannot tell how an output of shape {shape}{seen} lies on a grid; say so with layout='nchw', "
-        "layout='nhwc', layout=Layout('tokens', grid=(h, w), prefix=k), or a callable that gives (B, K, h, w)"
-    )
-
-
-def _refuse_shuffled(around: Sequence[nn.Module]) -> None:
-    inside = every_module(around[-1]) if around else ()
-    shuffling = next((type(one).__name__ for one in inside if type(one).__name__ in _SHUFFLING), None)
+    options: dict[str, Any] = {"module": module, "model": model, "image_size": image_size, "given": given}
+    layout = detect_layout(activation, **options)
+    if layout is not None:
+        return layout
+    shuffling = _find_shuffling(_list_around(module, model)) if activation.ndim == 3 else None
     if shuffling is not None:
         raise InputError(
             f"layout: {shuffling} puts the patches in a random order at each forward, so that tokens have no place of "
             "their own: take the layer that cuts the patches (its patch_embeddings), or open the model with "
             "load_composer, which puts them back"
         )
+    of_images = f" for images of {image_size[0]} x {image_size[1]} pixels" if image_size else ""
+    raise InputError(
+        f"layout: cannot tell how an output of shape {tuple(activation.shape)}{of_images} lies on a grid; name it with "
+        "layout='nchw', layout='nhwc', layout=Layout('tokens', grid=(h, w), prefix=k), or a callable that gives "
+        "(B, K, h, w)"
+    )
 
 
-def _kind_of(
+def detect_layout(
+    activation: Tensor,
+    *,
+    module: nn.Module | None = None,
+    model: nn.Module | None = None,
+    image_size: tuple[int, int] | None = None,
+    given: Layout | None = None,
+) -> Layout | None:
+    """Infer a layout as :func:`infer_layout`; None where the output does not look like a grid, or like several."""
+    shape = tuple(activation.shape)
+    if given is not None and given.kind != "tokens":
+        return given
+    around = _list_around(module, model)
+    if len(shape) == 4 and given is None:
+        kind = _detect_kind(shape, module, around, image_size)
+        return None if kind is None else Layout(kind)
+    if len(shape) != 3 or _find_shuffling(around) is not None:
+        return None
+    wanted = given or Layout("tokens")
+    for grid, prefix in _list_token_grids(shape[1], around, image_size, wanted):
+        return replace(wanted, grid=grid, prefix=prefix)
+    return None
+
+
+def _list_around(module: nn.Module | None, model: nn.Module | None) -> list[nn.Module]:
+    """List a layer and the modules around it, the innermost first."""
+    if model is not None and module is not None:
+        return list_parents(map_parents(model), module)
+    return [one for one in (module, model) if one is not None]
+
+
+def _find_shuffling(around: Sequence[nn.Module]) -> str | None:
+    """Find the class name of a module that puts patches in a random order."""
+    inside = every_module(around[-1]) if around else ()
+    return next((type(module).__name__ for module in inside if type(module).__name__ in _SHUFFLING), None)
+
+
+def _detect_kind(
     shape: Sequence[int], module: nn.Module | None, around: list[nn.Module], image_size: tuple[int, int] | None
-) -> Kind | None:
+) -> LayoutKind | None:
     by_module = _kind_by_module(shape, module)
     if by_module is not None:
         return by_module
@@ -97,7 +119,7 @@ def _kind_of(
     return None
 
 
-def _kind_by_module(shape: Sequence[int], module: nn.Module | None) -> Kind | None:
+def _kind_by_module(shape: Sequence[int], module: nn.Module | None) -> LayoutKind | None:
     name = type(module).__name__
     channels: Any = None
     if isinstance(module, nn.Linear):
@@ -112,7 +134,7 @@ def _kind_by_module(shape: Sequence[int], module: nn.Module | None) -> Kind | No
 
 
 def _fits(grid: Sequence[int], image_size: tuple[int, int] | None) -> bool:
-    """Say whether a grid can be a picture divided by one stride, either side rounded by less than one cell."""
+    """Return whether a grid can be the image divided by a stride, with each side rounded by less than one cell."""
     height, width = grid
     if image_size is None:
         return height == width
@@ -123,7 +145,7 @@ def _fits(grid: Sequence[int], image_size: tuple[int, int] | None) -> bool:
 
 
 def _divides(grid: tuple[int, int], image_size: tuple[int, int] | None) -> bool:
-    """Say whether a grid can be a picture cut into square patches of whole pixels, what is left over dropped."""
+    """Return whether a grid can be the image cut into square patches of whole pixels, with the remainder dropped."""
     height, width = grid
     if image_size is None:
         return height == width
@@ -131,27 +153,27 @@ def _divides(grid: tuple[int, int], image_size: tuple[int, int] | None) -> bool:
     return max(tall // (height + 1), wide // (width + 1)) < min(tall // height, wide // width)
 
 
-def _token_grids(
-    tokens: int, around: list[nn.Module], image_size: tuple[int, int] | None, asked: Layout
+def _list_token_grids(
+    tokens: int, around: list[nn.Module], image_size: tuple[int, int] | None, wanted: Layout
 ) -> Iterator[tuple[tuple[int, int], int]]:
-    """Yield the (grid, prefix) readings of so many tokens, the surest first."""
-    known = asked.prefix if asked.prefix is not None else _hinted_prefix(around)
-    if asked.grid is not None:
-        cells = math.prod(asked.grid)
-        if asked.prefix is not None:
-            yield asked.grid, asked.prefix
+    """Yield the possible (grid, prefix) of that many tokens, the surest first."""
+    known = wanted.prefix if wanted.prefix is not None else _hinted_prefix(around)
+    if wanted.grid is not None:
+        cells = math.prod(wanted.grid)
+        if wanted.prefix is not None:
+            yield wanted.grid, wanted.prefix
         elif 0 <= tokens - cells <= _MOST_PREFIX:
-            yield asked.grid, tokens - cells
+            yield wanted.grid, tokens - cells
         return
     if any(map(_takes_any_shape, around)):
         grids = _hinted_grids(around, image_size) if image_size is not None else ()
-        yield from ((grid, asked.prefix or 0) for grid in grids if math.prod(grid) <= tokens)
+        yield from ((grid, wanted.prefix or 0) for grid in grids if math.prod(grid) <= tokens)
         return
     for grid in _hinted_grids(around, image_size):
         prefix = tokens - math.prod(grid)
-        if prefix == known or (asked.prefix is None and 0 <= prefix <= _MOST_PREFIX):
+        if prefix == known or (wanted.prefix is None and 0 <= prefix <= _MOST_PREFIX):
             yield grid, prefix
-    prefixes = [asked.prefix] if asked.prefix is not None else [known, *_USUAL_PREFIXES]
+    prefixes = [wanted.prefix] if wanted.prefix is not None else [known, *_USUAL_PREFIXES]
     for prefix in dict.fromkeys(p for p in prefixes if p is not None):
         for grid in _factor_pairs(tokens - prefix):
             if min(grid) > 1 and _divides(grid, image_size):
@@ -174,12 +196,12 @@ def _hinted_prefix(around: list[nn.Module]) -> int | None:
 
 
 def _takes_any_shape(module: nn.Module) -> bool:
-    """Say whether a model takes patches of pictures of any shape (NaFlex): no token before them, padding behind."""
+    """Return whether a model takes patches of images of any shape (NaFlex), without prefix and with padding."""
     return _setting(module, "num_patches") is not None and _setting(module, "image_size") is None
 
 
 def _hinted_grids(around: list[nn.Module], image_size: tuple[int, int] | None) -> Iterator[tuple[int, int]]:
-    """Yield the grids that the modules around a layer speak of, the innermost first."""
+    """Yield the grids that follow from the settings of the modules around a layer, the innermost first."""
     for module in around:
         embed = getattr(module, "patch_embed", None)
         sizes = [_pair(getattr(embed, "patch_size", None)), _pair(_setting(module, "patch_size"))]

@@ -1,33 +1,34 @@
-"""How a layer's output lies on the picture: a grid, tokens of a grid, or cells that have to be put in place."""
+"""How a layer's output lies on the image: as a grid, as tokens of a grid, or as cells in another order."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
 from mmgrad_explain.errors import InputError
 
-Kind = Literal["nchw", "nhwc", "tokens"]
+LayoutKind = Literal["nchw", "nhwc", "tokens"]
+KINDS: tuple[str, ...] = get_args(LayoutKind)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a layer's output lies on the picture.
+    """How a layer's output lies on the image.
 
     Attributes:
         kind: ``"nchw"`` (B, K, h, w), ``"nhwc"`` (B, h, w, K) or ``"tokens"`` (B, N, K), patches row by row.
-        grid: (h, w) of the patches; only for tokens. None has it found.
-        prefix: How many tokens stand before the patches (class, distillation, registers, text); only for tokens. None
-            has it found. Tokens after the patches are left out.
+        grid: (h, w) of the patches, only for tokens. None: it is detected.
+        prefix: How many tokens stand before the patches (class, distillation, registers, text), only for tokens. None:
+            it is detected. Tokens after the patches are ignored.
     """
 
-    kind: Kind
+    kind: LayoutKind
     grid: tuple[int, int] | None = None
     prefix: int | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in {"nchw", "nhwc", "tokens"}:
+        if self.kind not in KINDS:
             raise InputError(f"layout: kind must be 'nchw', 'nhwc' or 'tokens', not {self.kind!r}")
         if self.grid is not None and (len(self.grid) != 2 or min(self.grid) < 1):
             raise InputError(f"layout: grid must be (h, w), both at least 1, not {self.grid!r}")
@@ -37,14 +38,15 @@ class Layout:
 
 @dataclass(frozen=True)
 class Cells:
-    """How a layer's output lies on the picture where its cells stand in no grid: shuffled, packed, in tiles, merged.
+    """How a layer's output lies on the image where its cells form no grid: shuffled, packed, in tiles, merged.
 
-    The map is made on the cells as they stand, and then put in place.
+    The map is made on the cells in their order, and then rearranged.
 
     Attributes:
-        read: The layer's output, or a gradient of its shape, to (B, K, 1, N) cells; linear, keeping gradients.
-        fold: A map of the cells, (B, 1, N), to one of the picture, (B, h, w); linear in the map.
-        name: What the result calls it.
+        read: Takes the layer's output, or a gradient of its shape, and returns its cells (B, K, 1, N); linear and
+            differentiable.
+        fold: Takes a map of the cells (B, 1, N) and returns one of the image (B, h, w); linear in the map.
+        name: The name of the layout in the result.
     """
 
     read: Callable[[Tensor], Tensor]
@@ -57,20 +59,20 @@ AnyLayout = Layout | Cells | Callable[[Tensor], Tensor]
 
 
 def ensure_layout(layout: LayoutLike | None) -> AnyLayout | None:
-    """Check a layout as people write it.
+    """Check a layout argument.
 
     Args:
-        layout: ``"nchw"``, ``"nhwc"``, ``"tokens"``, a :class:`Layout`, :class:`Cells`, a callable that makes
-            (B, K, h, w) of the layer's output (it must be linear and keep gradients: permutes, slices, reshapes), or
-            None.
+        layout: ``"nchw"``, ``"nhwc"``, ``"tokens"``, a :class:`Layout`, :class:`Cells`, a callable that takes
+            the layer's output and returns (B, K, h, w) (it must be linear and differentiable: permutes, slices,
+            reshapes), or None.
 
     Raises:
-        TypeError: none of these.
-        InputError: no layout of that name.
+        TypeError: ``layout`` is none of these.
+        InputError: there is no layout of that name.
     """
     if isinstance(layout, str):
-        if layout not in {"nchw", "nhwc", "tokens"}:
-            raise InputError(f"layout: there is no {layout!r}; known: nchw, nhwc, tokens, a Layout or any callable")
+        if layout not in KINDS:
+            raise InputError(f"layout: there is no {layout!r}; known: {', '.join(KINDS)}, a Layout or any callable")
         return Layout(layout)  # type: ignore[arg-type]  # checked above
     if layout is None or isinstance(layout, (Layout, Cells)) or callable(layout):
         return layout
@@ -78,7 +80,7 @@ def ensure_layout(layout: LayoutLike | None) -> AnyLayout | None:
 
 
 def describe_layout(layout: AnyLayout) -> str:
-    """Say a layout in one line, such as ``tokens 14 x 14 after 1``."""
+    """Describe a layout in one line, such as ``tokens 14 x 14 after 1``."""
     if isinstance(layout, Cells):
         return layout.name
     if not isinstance(layout, Layout):
@@ -99,28 +101,48 @@ def to_grid(x: Tensor, layout: AnyLayout) -> Tensor:
         InputError: the layout does not fit the tensor.
     """
     if not isinstance(layout, Layout):
-        made = layout.read(x) if isinstance(layout, Cells) else layout(x)
-        if not isinstance(made, Tensor) or made.ndim != 4:
-            got = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
-            raise InputError(f"layout: the callable must give (B, K, h, w), not {got}, of {tuple(x.shape)}")
-        return made
-    if x.ndim != (3 if layout.kind == "tokens" else 4):
-        raise InputError(f"layout: {layout.kind!r} does not fit an output of shape {tuple(x.shape)}")
+        grid = layout.read(x) if isinstance(layout, Cells) else layout(x)
+        if not isinstance(grid, Tensor) or grid.ndim != 4:
+            found = tuple(grid.shape) if isinstance(grid, Tensor) else type(grid).__name__
+            raise InputError(f"layout: the callable must give (B, K, h, w), not {found}, of {tuple(x.shape)}")
+        return grid
+    if misfit := _find_misfit(x, layout):
+        raise InputError(misfit)
     if layout.kind == "nchw":
         return x
-    if layout.kind == "nhwc":
+    if layout.kind == "nhwc" or layout.grid is None or layout.prefix is None:  # complete tokens have both
         return x.permute(0, 3, 1, 2)
-    if layout.grid is None or layout.prefix is None:
-        raise InputError("layout: tokens need both grid and prefix; infer_layout finds them")
     (height, width), first = layout.grid, layout.prefix
-    if first + height * width > x.shape[1]:
-        raise InputError(
-            f"layout: {first} prefix tokens and a grid of {height} x {width} are more than the {x.shape[1]} tokens of "
-            f"an output of shape {tuple(x.shape)}"
-        )
     return x[:, first : first + height * width].transpose(1, 2).reshape(x.shape[0], x.shape[2], height, width)
 
 
-def placed(maps: Tensor, layout: AnyLayout) -> Tensor:
-    """Put a map of a layer's cells, (B, h, w) as :func:`to_grid` gives them, in place: of :class:`Cells` they move."""
+def to_grid_if_it_fits(x: Tensor, layout: AnyLayout) -> Tensor | None:
+    """Rearrange a layer's output as :func:`to_grid`; None where the layout does not fit it."""
+    if isinstance(layout, Layout):
+        return None if _find_misfit(x, layout) else to_grid(x, layout)
+    try:
+        return to_grid(x, layout)
+    except InputError:  # somebody else's callable has no other way to say that it does not fit
+        return None
+
+
+def _find_misfit(x: Tensor, layout: Layout) -> str:
+    """Describe why a layout does not fit a tensor; empty if it fits."""
+    if x.ndim != (3 if layout.kind == "tokens" else 4):
+        return f"layout: {layout.kind!r} does not fit an output of shape {tuple(x.shape)}"
+    if layout.kind != "tokens":
+        return ""
+    if layout.grid is None or layout.prefix is None:
+        return "layout: tokens need both grid and prefix; infer_layout finds them"
+    (height, width), first = layout.grid, layout.prefix
+    if first + height * width > x.shape[1]:
+        return (
+            f"layout: {first} prefix tokens and a grid of {height} x {width} are more than the {x.shape[1]} tokens of "
+            f"an output of shape {tuple(x.shape)}"
+        )
+    return ""
+
+
+def fold_map(maps: Tensor, layout: AnyLayout) -> Tensor:
+    """Rearrange a map of a layer's cells, (B, h, w) in the order of :func:`to_grid`; only :class:`Cells` change."""
     return layout.fold(maps) if isinstance(layout, Cells) else maps

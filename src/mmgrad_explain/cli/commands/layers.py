@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from mmgrad_explain.attention.layers.candidates import Candidate
+    from mmgrad_explain.attention.layers.candidate import Candidate
 
 _DETAILS = """\
 Runs the model on a drawn picture and a sentence, and lists every layer whose output lies on a spatial grid. The

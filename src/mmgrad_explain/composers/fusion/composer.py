@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain._system.devices import device_of
-from mmgrad_explain.attention.attributes import layout_method
+from mmgrad_explain.attention.model_hints import ask_layout_for
 from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.files import (
     CONFIG,
@@ -90,7 +90,7 @@ class FusionComposer(Composer):
         self._patches = explained_layer(tower, fusion.reads)
         self._tokens = token_layer(tower, fusion.reads)
         self.target_layer = None if self._patches is None else f"{TOWER}.{self._patches}"
-        if layout_method(tower) is not None:
+        if ask_layout_for(tower) is not None:
             self.layout_for = partial(_layout_in, tower)
 
     def forward(

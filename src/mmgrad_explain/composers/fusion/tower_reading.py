@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from mmgrad_explain._system.devices import device_of
-from mmgrad_explain.attention.attributes import layout_method
 from mmgrad_explain.attention.layouts.layout import to_grid
+from mmgrad_explain.attention.model_hints import ask_layout_for
 from mmgrad_explain.composers.dual_encoder import DualEncoder
 from mmgrad_explain.composers.fusion.methods import Sizes
 from mmgrad_explain.errors import InputError
@@ -130,7 +130,7 @@ def patch_grid(tower: DualEncoder, patches: Tensor, pixel_values: Tensor) -> Ten
         patches: The output.
         pixel_values: Images, ``(B, 3, H, W)``.
     """
-    find_layout = layout_method(tower)
+    find_layout = ask_layout_for(tower)
     layout = None if find_layout is None else find_layout(tower.target_layer, pixel_values=pixel_values)
     if layout is not None:
         return to_grid(patches, layout)

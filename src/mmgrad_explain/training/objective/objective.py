@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
-from mmgrad_explain.attention.scores.embedding import ensure_score
+from mmgrad_explain.attention.scores.named import ensure_score
 from mmgrad_explain.composers.model_capabilities import (
     capabilities,
     check_has_maps_of,

@@ -338,7 +338,7 @@ class TestCellsThatDoNotLieInPlace:
         model = zoo.build(Windows)
         assert MMGrad(model)(zoo.pictures(2, SIZE)).layer_names == ("cut",)
         message = (
-            r"a batch of 12, 6 for each. If that layer works on parts of pictures \(windows, tiles, frames\), choose"
+            r"a batch of 12, 6 for each. If that layer works on parts of images \(windows, tiles, frames\), choose"
         )
         with pytest.raises(InputError, match=message):
             MMGrad(model, "inside")(zoo.pictures(2, SIZE))

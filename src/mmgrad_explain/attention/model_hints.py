@@ -1,4 +1,4 @@
-"""What a model may say about itself, by attributes that are all optional. This module alone asks for them.
+"""What a model may tell MMGrad about itself, by attributes that are all optional. This module alone asks for them.
 
 ========================================  ==============================================================================
 ``target_layer``                          Dotted name of the layer that is explained by default.
@@ -46,35 +46,35 @@ class Reader(Protocol):
         """Turn texts into ids and mask ``(B, L)`` int64; add what was cut or unknown to ``notices``."""
 
 
-def own_layer(model: nn.Module) -> str | None:
+def ask_target_layer(model: nn.Module) -> str | None:
     """Return the model's own target layer, or None."""
     own = getattr(model, "target_layer", None)
     return own if isinstance(own, str) else None
 
 
-def own_score(model: nn.Module) -> str | Callable[[Any], Any] | None:
+def ask_default_score(model: nn.Module) -> str | Callable[[Any], Any] | None:
     """Return the model's own default score, or None."""
     own = getattr(model, "default_score", None)
     return own if isinstance(own, str) or callable(own) else None
 
 
-def layout_method(model: nn.Module) -> Callable[..., Any] | None:
+def ask_layout_for(model: nn.Module) -> Callable[..., Any] | None:
     """Return the model's own ``layout_for``, or None."""
     return getattr(model, "layout_for", None)
 
 
-def staged(model: nn.Module) -> StagedModel | None:
+def ask_text_stages(model: nn.Module) -> StagedModel | None:
     """Return the model where it can be taken apart, else None."""
     return cast("StagedModel", model) if _has(model, "encode_image", "encode_text", "compose") else None
 
 
-def reader_of(model: nn.Module) -> Reader | None:
+def ask_processor(model: nn.Module) -> Reader | None:
     """Return the model's processor where it reads images and texts by themselves, else None."""
     processor = getattr(model, "processor", None)
     return processor if _has(processor, "encode_images", "encode_texts") else None
 
 
-def encoder_of_texts(model: nn.Module) -> Callable[..., Any] | None:
+def ask_encode_text(model: nn.Module) -> Callable[..., Any] | None:
     """Return the model's own ``encode_text``, or None."""
     own = getattr(model, "encode_text", None)
     return own if callable(own) else None

@@ -184,7 +184,7 @@ class TestTimm:
     def test_a_layer_inside_a_window(self, zoo):
         model = create("swin_tiny_patch4_window7_224", **SWIN, img_size=64, window_size=4)
         with pytest.raises(
-            InputError, match=r"a batch of 32, 16 for each. If that layer works on parts of pictures \(windows"
+            InputError, match=r"a batch of 32, 16 for each. If that layer works on parts of images \(windows"
         ):
             MMGrad(model, "layers.0.blocks.0.attn", zoo.class_score())(zoo.pictures(2, (64, 64)))
 

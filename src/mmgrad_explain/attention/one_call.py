@@ -1,0 +1,55 @@
+"""Explain one call of a model: run it, differentiate its score, and make maps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mmgrad_explain.attention.gradient import take_gradients
+from mmgrad_explain.attention.image_owners import name_images
+from mmgrad_explain.attention.layouts.of_records import batches_of
+from mmgrad_explain.attention.scores.checks import ensure_per_sample
+from mmgrad_explain.attention.scores.guess import choose_score, mention_guess
+from mmgrad_explain.attention.structures import image_size
+from mmgrad_explain.attention.undisturbed import detach_inputs, undisturbed
+from mmgrad_explain.errors import GradientError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mmgrad_explain.attention.settings import MapSettings
+    from mmgrad_explain.explanation.result import Explanation
+
+
+def explain_call(settings: MapSettings, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Explanation:
+    """Run a model once and explain its score; see :meth:`MultiModalGradAttention.__call__`."""
+    root = settings.root
+    with undisturbed(root, (args, kwargs)) as parents:
+        unchanged = detach_inputs((args, kwargs))
+        settings.layers = settings.find_target_layers(*unchanged)
+        (args, kwargs), images = settings.owners.prepare(unchanged)
+        with settings.record(settings.layers, parents) as seen, settings.record_words(args, kwargs) as heard:
+            output = _run(root, args, kwargs)
+            seen.stop()
+            scorer = choose_score(root, settings.score, output, seen.activations)
+            with mention_guess(scorer):
+                score = scorer(output)
+                seen.choose_parts(score)
+                settings.owners.sort_records(seen, unchanged, images)
+                layouts = settings.find_layouts(seen)
+                score = ensure_per_sample(score, batches_of(seen, layouts))
+                gradients, of_words = take_gradients(score, seen, also=heard.embeddings if heard else ())
+        size = images[0].size if images else image_size(unchanged)
+        explanation = settings.explain(seen, gradients, layouts, score, scorer, size, heard, of_words)
+        return name_images(explanation, seen, images)
+
+
+def _run(root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    try:
+        return root(*args, **kwargs)
+    except RuntimeError as error:
+        if "Inference tensors cannot be saved for backward" not in str(error):
+            raise
+        raise GradientError(
+            "a part of the model runs inside a torch.inference_mode() block of its own, which cannot be "
+            "undone from outside: use torch.no_grad() there"
+        ) from error

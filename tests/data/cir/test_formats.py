@@ -46,9 +46,9 @@ def test_cirr(cirr):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("layout", ["cirr/ beside the pictures", "img_raw/ in cirr/", "flat train/", "jpg"])
+@pytest.mark.parametrize("layout", ["cirr/ beside the images", "img_raw/ in cirr/", "flat train/", "jpg"])
 def test_layouts_of_cirr(cirr, layout):
-    if layout == "cirr/ beside the pictures":  # as CLIP4Cir, SEARLE and SPRC have it
+    if layout == "cirr/ beside the images":  # as CLIP4Cir, SEARLE and SPRC have it
         (cirr / "cirr").mkdir()
         for name in ("captions", "image_splits"):
             shutil.move(cirr / name, cirr / "cirr")
@@ -115,7 +115,7 @@ def test_a_list_that_is_too_short(cirr, change):
     assert said(read_cir("cirr", cirr))[0] == (
         "val",
         1,
-        "reference that no list of pictures names",
+        "reference that no list of images names",
         "dev-0-0-img0 of 10",
     )
 
@@ -156,7 +156,7 @@ def test_damaged_records(cirr, change):
     assert [q.id for q in found.queries["val"]] == ["11"]
     what = "record of captions/cap.rc2.{}.json that lacks something"
     assert said(found, "needed") == [
-        ("val", 1, "entry of image_splits/split.rc2.val.json that names no picture", "no. 9"),
+        ("val", 1, "entry of image_splits/split.rc2.val.json that names no image", "no. 9"),
         ("val", 2, what.format("val"), "no. 1 has no pairid", "no. 2 has no pairid"),
     ]
     assert said(found, "training") == [
@@ -172,18 +172,18 @@ def test_missing_and_empty_pictures(cirr):
     (cirr / "img_raw" / "dev" / "dev-6-0-img0.png").write_text("")
     (cirr / "img_raw" / "train" / "34" / "train-0-0-img0.png").unlink()
     found = read_cir("cirr", cirr)
-    what = "picture missing or empty (of 8)"
+    what = "image missing or empty (of 8)"
     assert said(found) == [
         ("val", 2, what, "img_raw/dev/dev-6-0-img0.png", "img_raw/dev/dev-7-0-img0.png"),
         ("train", 1, what, "img_raw/train/34/train-0-0-img0.png"),
     ]
     assert [finding.level for finding in found.findings] == ["needed", "training"]
     assert found.summary()["missing"] == 3
-    with pytest.raises(InputError, match=r"the picture 'dev-7-0-img0' is missing: there should be .*dev-7-0-img0.png"):
+    with pytest.raises(InputError, match=r"the image 'dev-7-0-img0' is missing: there should be .*dev-7-0-img0.png"):
         found.images.path("dev-7-0-img0")
-    with pytest.raises(InputError, match=r"no picture 'dev-8' in this data set"):
+    with pytest.raises(InputError, match=r"no image 'dev-8' in this data set"):
         found.images.path("dev-8")
-    with pytest.raises(InputError, match=r"cirr in .* cannot be evaluated: val: 2 x picture missing .*`.* data check"):
+    with pytest.raises(InputError, match=r"cirr in .* cannot be evaluated: val: 2 x image missing .*`.* data check"):
         found.require()
     read_cir("cirr", cirr, ["test1"]).require()
 
@@ -231,9 +231,9 @@ def test_many_findings_are_counted(cirr, change):
 def test_fashioniq(fashioniq):
     found = read_cir("fashioniq", fashioniq)
     assert found.complete
-    shared = ("pictures", 3, "picture that several lists name", "Bshirttrain0", "Bshirtval0", "Bshirttest0")
+    shared = ("pictures", 3, "image that several lists name", "Bshirttrain0", "Bshirtval0", "Bshirttest0")
     assert said(found) == [shared]
-    assert found.findings[0].advice == "so the lists name 48 pictures, but 45 files are all there is"
+    assert found.findings[0].advice == "so the lists name 48 images, but 45 files are all there is"
     assert found.parts("val") == ["dress.val", "shirt.val", "toptee.val"]
     assert found.parts("toptee.val") == ["toptee.val"]
     first, second = found.queries["dress.val"]
@@ -278,12 +278,12 @@ def test_what_fashioniq_can_lack(fashioniq, change):
     found = read_cir("fashioniq", fashioniq, ["val"])
     assert said(found, "needed") == [
         ("dress.val", 1, "file missing", "captions/cap.dress.val.json"),
-        ("shirt.val", 1, "entry of image_splits/split.shirt.val.json that names no picture", "no. 7"),
+        ("shirt.val", 1, "entry of image_splits/split.shirt.val.json that names no image", "no. 7"),
         ("shirt.val", 1, "record of captions/cap.shirt.val.json that lacks something", "no. 1 has no list captions"),
         ("toptee.val", 1, "query without a target", "0"),
-        ("toptee.val", 1, "picture missing or empty (of 6)", "images/Btopteeval4.jpg"),
+        ("toptee.val", 1, "image missing or empty (of 6)", "images/Btopteeval4.jpg"),
     ]
-    assert ("shirt.val", 1, "picture listed more than once in the gallery", "Bshirtval0") in said(found, "odd")
+    assert ("shirt.val", 1, "image listed more than once in the gallery", "Bshirtval0") in said(found, "odd")
     assert len(found.images.galleries["shirt.val"]) == 5
 
 
@@ -316,7 +316,7 @@ def test_shoes_prepared_as_json(shoes, write):
     assert found.complete
     write(shoes, {"split.val.json": ["img_c_4.jpg", 3]})
     assert said(read_cir("shoes", shoes, ["eval"]), "needed")[0][2:] == (
-        "entry of split.val.json that names no picture",
+        "entry of split.val.json that names no image",
         "no. 2",
     )
 
@@ -369,7 +369,7 @@ def test_oddities_of_shoes(shoes, change):
 
 def test_a_picture_of_shoes_is_missing(shoes):
     (shoes / "attributedata" / "womens_c" / "7" / "img_c_7.jpg").unlink()
-    assert said(read_cir("shoes", shoes)) == [("eval", 1, "picture missing or empty (of 4)", "img_c_7.jpg")]
+    assert said(read_cir("shoes", shoes)) == [("eval", 1, "image missing or empty (of 4)", "img_c_7.jpg")]
 
 
 # --------------------------------------------------------------------------------------------------------------- CIRCO
@@ -393,8 +393,8 @@ def test_circo_without_its_list(circo, change):
     found = read_cir("circo", circo, ["val"])
     short = "COCO2017_unlabeled/annotations/image_info_unlabeled2017.json"
     assert said(found) == [
-        ("val", 1, f"entry of {short} that names no picture", "no. 6"),
-        ("val", 1, "reference that no list of pictures names", "2 of 1"),
+        ("val", 1, f"entry of {short} that names no image", "no. 6"),
+        ("val", 1, "reference that no list of images names", "2 of 1"),
         ("val", 1, "target that is not in the gallery", "2 of 0"),
     ]
     assert found.queries["val"][1].relevant == ("9", "4")
@@ -402,8 +402,8 @@ def test_circo_without_its_list(circo, change):
     (circo / "COCO2017_unlabeled" / "unlabeled2017" / "000000000007.jpg").unlink()
     assert said(read_cir("circo", circo, ["val"])) == [
         ("val", 1, "file missing", short),
-        ("val", 1, "gallery without a picture", "val"),
-        ("val", 1, "picture missing or empty (of 5)", "COCO2017_unlabeled/unlabeled2017/000000000007.jpg"),
+        ("val", 1, "gallery without an image", "val"),
+        ("val", 1, "image missing or empty (of 5)", "COCO2017_unlabeled/unlabeled2017/000000000007.jpg"),
     ]
 
 
@@ -435,7 +435,7 @@ def test_what_lasco_can_lack(lasco, change):
     change(lasco / "lasco_val_corpus.json", lambda entries: [*entries[:2], {"id": 5}, {"path": "x"}])
     change(lasco / "lasco_train.json", without("target-image"))
     found = read_cir("lasco", lasco)
-    what = "entry of lasco_val_corpus.json that names no picture"
+    what = "entry of lasco_val_corpus.json that names no image"
     assert said(found, "needed") == [
         ("val", 2, what, "no. 3", "no. 4"),
         ("val", 1, "record of lasco_val.json that lacks something", "no. 2 has no query-image of a number and a path"),
@@ -472,7 +472,7 @@ def test_what_fashion200k_can_lack(fashion200k):
             "test", 2, "record of test_queries.txt that lacks something", "no. 3 is not two paths",
             "no. 4 names women/one.jpeg, which has no label",
         ),
-        ("test", 1, "query whose two pictures have one label", "4"),
+        ("test", 1, "query whose two images have one label", "4"),
     ]  # fmt: skip
     shutil.rmtree(fashion200k / "labels")
     assert ("test", 1, "file missing", "labels/*_test_detect_all.txt") in said(read_cir("fashion200k", fashion200k))
@@ -509,7 +509,7 @@ def test_galleries_and_splits_of_ones_own(jsonl, write):
     assert (list(found.queries), found.complete) == (["holdout"], True)
     assert said(read_cir("jsonl", jsonl, ["dev"])) == [("dev", 1, "no query of this split", "triplets.jsonl")]
     (jsonl / "gallery.txt").unlink()
-    assert said(read_cir("jsonl", jsonl, ["dev"]))[1:] == [("dev", 1, "gallery without a picture", "dev")]
+    assert said(read_cir("jsonl", jsonl, ["dev"]))[1:] == [("dev", 1, "gallery without an image", "dev")]
 
 
 def test_names_are_taken_as_they_stand_first(jsonl, write):
@@ -543,7 +543,7 @@ def test_sets_of_the_other_commands_can_be_read(tmp_path, write):
     write(tmp_path, {"triplets.jsonl": json.dumps(record), "refs.npy": "stack"})
     found = read_cir("jsonl", tmp_path)
     assert found.images.path("refs.npy#0") == tmp_path / "refs.npy#0"
-    assert said(found) == [("all", 1, "picture missing or empty (of 2)", "targets.npy#7")]
+    assert said(found) == [("all", 1, "image missing or empty (of 2)", "targets.npy#7")]
 
 
 # ------------------------------------------------------------------------------------------------------------- anything
@@ -627,10 +627,10 @@ def test_an_empty_part_is_said(name, what, request, write):
         write(root, {"labels/skirt_test_detect_all.txt": ""})
     write(root, {queries: nothing} if what == "queries" else {gallery: no_pictures})
     found = read_cir(name, root)
-    expected = "part without a query" if what == "queries" else "gallery without a picture"
+    expected = "part without a query" if what == "queries" else "gallery without an image"
     part = {"shoes": "eval", "fashion200k": "test", "jsonl": "all", "fashioniq": "dress.val"}.get(name, "val")
     if (name, what) in {("shoes", "gallery"), ("fashion200k", "gallery")}:  # where the queries hang on the lists
-        expected = "gallery without a picture"
+        expected = "gallery without an image"
     assert (part, 1, expected, part) in said(found, "needed")
     with pytest.raises(InputError, match="cannot be evaluated"):
         found.require()

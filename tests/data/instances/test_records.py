@@ -73,7 +73,7 @@ def test_any_mask_comes_back_from_its_run_lengths():
 @pytest.mark.parametrize(
     ("segmentation", "message"),
     [
-        ({"size": [3, 3], "counts": COUNTS}, r"its run lengths are for \[3, 3\] pixels, its picture has \[9, 7\]"),
+        ({"size": [3, 3], "counts": COUNTS}, r"its run lengths are for \[3, 3\] pixels, its image has \[9, 7\]"),
         ({"size": [H, W]}, "its run lengths have no counts"),
         ({"counts": [1, 2]}, "its run lengths do not add up to 9 x 7 pixels"),
         ({"counts": [-1, 64]}, "its run lengths do not add up"),
@@ -398,7 +398,7 @@ def test_damaged_masks_are_said(tmp_path):
     with pytest.raises(InputError, match=r"its mask a.png is not there"):
         first.instances(H, W)
     save(labels / "sub" / "b.png", np.zeros((H, W, 3), np.uint8))
-    with pytest.raises(InputError, match=r"its mask b.png is a colour picture, not one of class numbers"):
+    with pytest.raises(InputError, match=r"its mask b.png is a colour image, not one of class numbers"):
         second.instances(H, W)
 
 

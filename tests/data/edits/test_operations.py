@@ -159,13 +159,6 @@ def test_picked_details_make_a_difference():
     assert pick_detail(rng, "darken", image, mask) is None
 
 
-def test_margin_grows_with_the_object():
-    small, large = np.zeros((300, 300), bool), np.ones((300, 300), bool)
-    small[:5, :5] = True
-    assert (find_removal_margin(small), find_removal_margin(large)) == (2, 8)
-    assert (dilate_mask(small, 0) == small).all()
-
-
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

@@ -22,12 +22,6 @@ def _grown(mask, pixels):
     return mask
 
 
-@pytest.fixture(scope="module")
-def many():
-    """Five hundred scenes with the objects they were made from."""
-    return [scenes._generate(np.random.default_rng([7, i]), 96, 4) for i in range(500)]
-
-
 def _same(a, b):
     if not np.array_equal(a.reference, b.reference) or len(a.triplets) != len(b.triplets):
         return False

@@ -5,16 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mmgrad_explain.data.scenes import scene as scenes
 from mmgrad_explain.data.scenes import text as scene_text
 from mmgrad_explain.data.scenes import words as scene_words
 from mmgrad_explain.data.scenes.scene import COLORS, SHAPES, VOCABULARY
-
-
-@pytest.fixture(scope="module")
-def many():
-    """Five hundred scenes with the objects they were made from."""
-    return [scenes._generate(np.random.default_rng([7, i]), 96, 4) for i in range(500)]
 
 
 def test_every_word_is_in_the_vocabulary(many):

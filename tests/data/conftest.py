@@ -184,3 +184,24 @@ def change():
         path.write_text(json.dumps(content if changed is None else changed))
 
     return apply
+
+
+@pytest.fixture
+def said():
+    """List findings without the advice: (where, count, what, first names)."""
+
+    def list_findings(found, level=None):
+        wanted = [f for f in found.findings if level in (None, f.level)]
+        return [(f.where, f.count, f.what, *f.first) for f in wanted]
+
+    return list_findings
+
+
+@pytest.fixture
+def without():
+    """Make a change of a JSON list: its first record loses some keys."""
+
+    def drop(*keys):
+        return lambda entries: [{k: v for k, v in entries[0].items() if k not in keys}, *entries[1:]]
+
+    return drop

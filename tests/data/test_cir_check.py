@@ -12,7 +12,7 @@ from mmgrad_explain.cli.commands.data import check as data_check
 from mmgrad_explain.data.cir.formats import FORMATS
 from mmgrad_explain.metrics.protocols import PROTOCOLS
 
-ADVICE = "ask the makers of NLVR2 for its pictures and put train/, dev/ and test1/ into the folder"
+ADVICE = "ask the makers of NLVR2 for its images and put train/, dev/ and test1/ into the folder"
 
 
 @pytest.fixture
@@ -41,10 +41,10 @@ def test_what_is_said(run, cirr, change):
         f"cirr in {cirr}",
         "  val          2 queries (2 with target), gallery of 8, references and targets 3, 1 groups",
         "  test1        2 queries (0 with target), gallery of 8, references and targets 2, 1 groups",
-        "  pictures     15 of 16 are there",
+        "  images       15 of 16 are there",
         "",
         "missing, and needed to evaluate:",
-        f"  val: 1 x picture missing or empty (of 8); {ADVICE}",
+        f"  val: 1 x image missing or empty (of 8); {ADVICE}",
         "      img_raw/dev/dev-7-0-img0.png",
         "",
         "not here:",
@@ -74,10 +74,10 @@ def test_json(run, fashioniq):
     assert found["findings"][0] == {
         "level": "needed",
         "where": "dress.val",
-        "what": "picture missing or empty (of 5)",
+        "what": "image missing or empty (of 5)",
         "count": 1,
         "first": ["images/Bdressval4.jpg"],
-        "advice": "put the pictures into images/, as ASIN.jpg or ASIN.png",
+        "advice": "put the images into images/, as ASIN.jpg or ASIN.png",
     }
 
 
@@ -93,7 +93,7 @@ def test_pictures_are_opened_where_asked(run, tmp_path, monkeypatch):
     assert run("jsonl", tmp_path)[0] == 0
     code, out, err = run("jsonl", tmp_path, "--open")
     assert (code, err) == (1, "")
-    assert "  test: 1 x picture that cannot be read (of 2); fetch it again\n" in out
+    assert "  test: 1 x image that cannot be read (of 2); fetch it again\n" in out
     assert "c.jpg" in out.split("fetch it again\n")[1].splitlines()[0]
     assert run("jsonl", tmp_path, "--open", "--split", "train")[0] == 0
     monkeypatch.setenv("TERM", "xterm")

@@ -60,7 +60,7 @@ class TestReading:
         ("content", "message"),
         [
             ("{", r"boxes\.json cannot be read as JSON"),
-            ("3", "is neither a list of COCO results nor an object of boxes by picture"),
+            ("3", "is neither a list of COCO results nor an object of boxes by image"),
             ([3], "entry 0 must be an object, not int"),
             ([{"bbox": [0, 0, 1, 1], "label": "x"}], "entry 0 has neither image_id nor file_name"),
             (
@@ -147,9 +147,9 @@ class TestMasks:
         assert made.reasons == (
             "no label that was found is named in the text",
             "every box of a named label has a score below 0.95",
-            "the detector found nothing in the picture",
-            "the detector's file has no picture 'A.jpg'; did you mean 'a.jpg'?",
-            "the detector's file has no picture 'xyz'",
+            "the detector found nothing in the image",
+            "the detector's file has no image 'A.jpg'; did you mean 'a.jpg'?",
+            "the detector's file has no image 'xyz'",
         )
         assert made.summary().startswith("0 of 5 samples have a mask; 1 without: ")
 
@@ -165,7 +165,7 @@ class TestMasks:
         assert torch.equal(given.masks, same.masks)
 
     def test_lengths(self, detections):
-        with pytest.raises(InputError, match="give one text for each picture, got 1 pictures and 2 texts"):
+        with pytest.raises(InputError, match="give one text for each image, got 1 images and 2 texts"):
             detection_masks(detections, ["a.jpg"], ["one", "two"], size=(2, 2))
 
     def test_the_loss_takes_them(self, detections):

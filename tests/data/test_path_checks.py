@@ -15,7 +15,7 @@ from mmgrad_explain.errors import InputError
 
 @pytest.fixture
 def set_folder(tmp_path):
-    """A folder beside which lies a picture that is nobody's business."""
+    """A folder beside which lies an image that is nobody's business."""
     Image.new("RGB", (8, 8)).save(tmp_path / "secret.png")
     folder = tmp_path / "set"
     folder.mkdir()
@@ -60,7 +60,7 @@ def test_coco(set_folder, way, panoptic):
     file.write_text(json.dumps(data))
     found = read_coco(set_folder, file)
     assert [photo.name for photo in found.photos] == ["a.png"]
-    what = "panoptic picture outside of its folder" if panoptic else "photograph outside of the folder"
+    what = "panoptic image outside of its folder" if panoptic else "photograph outside of the folder"
     assert found.problems[what] == [name]
     if not panoptic:
         file.write_text(json.dumps({**data, "images": images[1:]}))

@@ -17,7 +17,7 @@ from mmgrad_explain.grounding import AttentionGroundingLoss
 class TestDifference:
     @pytest.fixture
     def pair(self):
-        """Features of two pictures that differ in a block of cells, a little noise aside."""
+        """Features of two images that differ in a block of cells, a little noise aside."""
         torch.manual_seed(0)
         reference = torch.randn(3, 16, 8, 8)
         target = reference + 0.05 * torch.randn(3, 16, 8, 8)
@@ -179,7 +179,7 @@ class TestReferring:
     @pytest.mark.parametrize(
         ("phrases", "options", "message"),
         [
-            (["one"], {}, "give one phrase for each picture, got 3 pictures and 1 phrases"),
+            (["one"], {}, "give one phrase for each image, got 3 images and 1 phrases"),
             (["a", " ", "b"], {}, "phrases: number 1 is empty; say what to mark, such as 'the red dress'"),
             (PHRASES, {"threshold": 1.0}, "threshold must be a number between 0 and 1, or None, got 1.0"),
         ],

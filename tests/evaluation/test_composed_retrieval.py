@@ -333,7 +333,7 @@ def test_what_cannot_be_evaluated(triplets):
     with pytest.raises(InputError, match=r"2\.png"):
         evaluate_cir(Towers().eval(), triplets)
     (triplets.root / "2.png").unlink()
-    with pytest.raises(InputError, match=r"jsonl in .* cannot be evaluated: all: 1 x picture missing"):
+    with pytest.raises(InputError, match=r"jsonl in .* cannot be evaluated: all: 1 x image missing"):
         evaluate_cir(Towers().eval(), read_cir("jsonl", triplets.root))
 
 

@@ -1,4 +1,4 @@
-"""A picture of many triplets, to look at: reference, mask, target and text of each."""
+"""Draws many triplets in one picture: reference, mask, target and text of each."""
 
 from __future__ import annotations
 
@@ -19,20 +19,18 @@ if TYPE_CHECKING:
 
 _GROUND, _INK, _PALE = (250, 250, 250), (20, 20, 20), (110, 110, 110)
 _OUTLINE = (255, 0, 220)
-_GAP = 4  # pixels between pictures
+_GAP = 4  # pixels between images
 _LINES = 2  # of text
-_WIDEST = 1.2  # a picture's width, in heights of a row
+_WIDEST = 1.2  # an image's width, in heights of a row
 
 
 def draw_contact_sheet(triplets: Sequence[Triplet], *, columns: int = 3, height: int = 160) -> Image.Image:
-    """Draw triplets side by side.
-
-    The mask is shown on the dimmed reference, outlined.
+    """Draw triplets side by side; masks are outlined on the dimmed reference.
 
     Args:
-        triplets: What to show, row by row.
-        columns: How many triplets in a row.
-        height: Of each picture, in pixels.
+        triplets: Row by row.
+        columns: Triplets in a row.
+        height: Of each image, in pixels.
 
     Returns:
         An RGB image; rows are as wide as the widest triplet.
@@ -56,7 +54,7 @@ def draw_contact_sheet(triplets: Sequence[Triplet], *, columns: int = 3, height:
 
 
 def choose_evenly(triplets: Sequence[Triplet], count: int) -> list[Triplet]:
-    """Take so many triplets from all over a set, in its order."""
+    """Choose triplets evenly spaced in a set, in its order."""
     if count >= len(triplets):
         return list(triplets)
     return [triplets[i * len(triplets) // count] for i in range(count)]
@@ -86,7 +84,7 @@ def _tile(triplet: Triplet, height: int) -> Image.Image:
 
 
 def _scaled(pixels: npt.NDArray[np.uint8], height: int) -> Image.Image:
-    """The picture, as high as the row unless that made it too wide."""
+    """The image, as high as the row unless that made it too wide."""
     image = Image.fromarray(pixels)
     scale = min(height / image.height, _WIDEST * height / image.width)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))

@@ -1,4 +1,4 @@
-"""Boxes that a detector found, from its JSON file, as masks for the texts that name their labels."""
+"""Reads the boxes of a detector from its JSON file, and makes masks for texts that name their labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _IRREGULAR = {
 
 @dataclass(frozen=True)
 class Detection:
-    """One box: ``(x0, y0, x1, y1)``, the detector's score, and what it is."""
+    """One box ``(x0, y0, x1, y1)``, with the detector's score and label."""
 
     box: tuple[float, float, float, float]
     score: float
@@ -36,11 +36,11 @@ class Detection:
 
 @dataclass(frozen=True)
 class Detections:
-    """What a detector found in each picture.
+    """The boxes that a detector found in each image.
 
     Attributes:
-        found: Picture name to its boxes.
-        sizes: Picture name to ``(H, W)`` in pixels, where the file says so.
+        found: Image name to its boxes.
+        sizes: Image name to ``(H, W)`` in pixels, where the file has it.
     """
 
     found: Mapping[str, tuple[Detection, ...]]
@@ -50,10 +50,10 @@ class Detections:
 def read_detections(path: Path, annotations: Path | None = None) -> Detections:
     """Read a detector's JSON file.
 
-    Three formats are told apart by themselves:
+    The format is one of three, found from the content:
 
     - COCO results: ``[{"image_id" or "file_name", "bbox": [x, y, w, h], "score", "category_id" or "label"}, ...]``,
-      pixels. Names and labels of ids come from ``annotations``; a picture without a name there goes by its id.
+      pixels. Names and labels of ids come from ``annotations``; an image without a name there goes by its id.
     - a COCO data set: ``{"images": [...], "annotations": [...], "categories": [...]}``; a box without score has 1.
     - plain: ``{"file.jpg": [[x0, y0, x1, y1, score, "label"], ...]}``.
 
@@ -62,7 +62,7 @@ def read_detections(path: Path, annotations: Path | None = None) -> Detections:
         annotations: A COCO data set whose ``images`` and ``categories`` explain the ids in ``path``.
 
     Raises:
-        InputError: If a file cannot be read, an entry lacks something, or a box has no area; the entry is named.
+        InputError: A file cannot be read, an entry lacks something, or a box has no area; the entry is named.
     """
     content = _read(path)
     known = _read(annotations) if annotations is not None else content
@@ -71,7 +71,7 @@ def read_detections(path: Path, annotations: Path | None = None) -> Detections:
         return Detections({str(name): _plain(path, str(name), rows) for name, rows in content.items()})
     entries = content["annotations"] if isinstance(content, Mapping) else content
     if not isinstance(entries, list):
-        raise InputError(f"{path} is neither a list of COCO results nor an object of boxes by picture")
+        raise InputError(f"{path} is neither a list of COCO results nor an object of boxes by image")
     names, sizes = _images(tables.get("images", []))
     labels = {one.get("id"): str(one.get("name")) for one in tables.get("categories", [])}
     found: dict[str, list[Detection]] = {name: [] for name in names.values()}
@@ -91,29 +91,29 @@ def detection_masks(
     units: str = "pixel",
     image_sizes: Mapping[str, tuple[int, int]] | None = None,
 ) -> PseudoMasks:
-    """Masks of the boxes whose label a text names.
+    """Make masks of the boxes with a label that the text names.
 
-    A label is named when its words stand in the text one after another, whatever the case, in singular or plural; of
-    labels of which one is part of the other (``dog`` in ``hot dog``) the longer counts. All boxes of a named label
-    count: the text is not read any further, ``"the left dog"`` marks every dog.
+    A text names a label if it contains the label's words one after another, in any case, in singular or plural. If one
+    label is part of another (``dog`` in ``hot dog``), the longer counts. All boxes of a named label count: ``"the left
+    dog"`` marks every dog.
 
     Args:
-        detections: What :func:`read_detections` gave.
-        files: Picture of each sample, as it is named there.
+        detections: From :func:`read_detections`.
+        files: Name of each sample's image, as in the detections.
         texts: Text of each sample.
-        size: ``(h, w)`` of the masks; each covers its whole picture.
+        size: ``(h, w)`` of the masks; each covers its whole image.
         min_score: Boxes below this score do not count.
-        units: Of the boxes: ``"pixel"``, or ``"fraction"`` of the picture.
-        image_sizes: ``(H, W)`` of the pictures in pixels by name, where the detector's file does not say it.
+        units: Of the boxes: ``"pixel"``, or ``"fraction"`` of the image.
+        image_sizes: ``(H, W)`` of the images in pixels by name, where the detector's file lacks it.
 
     Returns:
         Soft masks (a cell is as bright as it is covered), and for each sample without one the reason.
 
     Raises:
-        InputError: If lengths differ, a picture's size is not known, or a box lies outside its picture.
+        InputError: If lengths differ, an image's size is not known, or a box lies outside its image.
     """
     if len(files) != len(texts) or not files:
-        raise InputError(f"give one text for each picture, got {len(files)} pictures and {len(texts)} texts")
+        raise InputError(f"give one text for each image, got {len(files)} images and {len(texts)} texts")
     sizes = {**detections.sizes, **(image_sizes or {})}
     boxes, reasons = [], []
     for file, text in zip(files, texts, strict=True):
@@ -128,7 +128,7 @@ def detection_masks(
 
 
 def named_labels(text: str, labels: Sequence[str]) -> list[str]:
-    """Those of the labels that a text names, in their order; see :func:`detection_masks`."""
+    """Find the labels that a text names, in their order; see :func:`detection_masks`."""
     words = _words(text)
     spans = {label: _spans(words, _words(label)) for label in dict.fromkeys(labels)}
     every = [span for of_label in spans.values() for span in of_label]
@@ -142,10 +142,10 @@ def named_labels(text: str, labels: Sequence[str]) -> list[str]:
 def _choose(detections: Detections, file: str, text: str, min_score: float) -> tuple[list[Detection], str | None]:
     if file not in detections.found:
         hint = did_you_mean(file, detections.found)
-        return [], f"the detector's file has no picture {file!r}; {hint}".rstrip("; ")
+        return [], f"the detector's file has no image {file!r}; {hint}".rstrip("; ")
     there = detections.found[file]
     if not there:
-        return [], "the detector found nothing in the picture"
+        return [], "the detector found nothing in the image"
     names = set(named_labels(text, [one.label for one in there]))
     named = [one for one in there if one.label in names]
     if not named:
@@ -169,7 +169,7 @@ def _spans(words: list[str], label: list[str]) -> list[tuple[int, int]]:
 
 
 def _singulars(word: str) -> set[str]:
-    """The word, and what it may be the plural of."""
+    """Return a word with the singulars that it may be the plural of."""
     found = {word, _IRREGULAR.get(word, word)}
     for ending, singulars in (("ies", ("y", "ie")), ("ves", ("f", "fe", "ve")), ("es", ("", "e")), ("s", ("",))):
         if word.endswith(ending) and not word.endswith("ss") and len(word) > len(ending) + 1:

@@ -1,4 +1,4 @@
-"""A picture and a sentence of our own, for finding out what a model can be asked."""
+"""An image and a sentence of our own, for finding out what a model can be asked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def example_inputs(composer: Composer, text: str = "make it red", *, target: boo
     """Make what a composer takes, of a drawn scene: always the same one, so that what is found out stays the same.
 
     Noise would not do: where a place of it is marked, it is noise as before, and layers that see large parts of the
-    picture find no change there.
+    image find no change there.
 
     Args:
         composer: Any composer.

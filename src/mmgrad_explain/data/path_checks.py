@@ -1,6 +1,6 @@
-"""Paths that a data file gives: they stay below the folder that they are relative to.
+"""Checks of paths that a data file gives: they must stay below the folder that they are relative to.
 
-A link in that folder may lead anywhere: who put it there meant it. A name in a file that was fetched from elsewhere may
+A link in that folder may lead anywhere, since the owner of the folder made it. A path in a file that was downloaded may
 not.
 """
 
@@ -10,6 +10,6 @@ from pathlib import PurePath
 
 
 def leaves_folder(name: str) -> bool:
-    """Whether a path is absolute or has a ``..`` in it."""
+    """Return whether a path is absolute or has a ``..`` in it."""
     path = PurePath(name)
     return bool(path.anchor) or ".." in path.parts

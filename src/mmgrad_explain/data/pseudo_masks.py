@@ -1,7 +1,7 @@
-"""Masks to train maps on where nobody drew any: from what differs in two pictures' features, or from a sentence.
+"""Pseudo masks to train maps on without annotations: from the difference of two images' features, or from a phrase.
 
-Boxes of a detector are in :mod:`~mmgrad_explain.data.detections`. All give a :class:`PseudoMasks`, which the
-grounding loss takes as it is: ``loss(maps, pseudo.masks, supervised=pseudo.supervised)``.
+For boxes of a detector see :mod:`~mmgrad_explain.data.detections`. All return a :class:`PseudoMasks`, for the
+grounding loss: ``loss(maps, pseudo.masks, supervised=pseudo.supervised)``.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ SEGMENTER = "CIDAS/clipseg-rd64-refined"
 
 @dataclass(frozen=True)
 class PseudoMasks:
-    """Masks that a machine made, one a sample.
+    """Masks that a machine made, one for each sample.
 
     Attributes:
-        masks: ``(B, H, W)`` float32, values in [0, 1], covering the whole picture; zeros where nothing was found.
-        supervised: ``(B,)`` bool: whether a mask is worth training on.
-        reasons: For each sample why it is not supervised, in words; None where it is.
+        masks: ``(B, H, W)`` float32, values in [0, 1], covering the whole image; zeros where nothing was found.
+        supervised: ``(B,)`` bool: whether a mask is good enough to train on.
+        reasons: For each sample the reason why it is not supervised; None where it is.
     """
 
     masks: Tensor
@@ -42,7 +42,7 @@ class PseudoMasks:
     reasons: tuple[str | None, ...]
 
     def summary(self) -> str:
-        """One line: how many samples have a mask, and why the others do not, most frequent reason first."""
+        """Summarize in one line how many samples have a mask, and why others have none, most frequent reason first."""
         reasons = [reason for reason in self.reasons if reason is not None]
         counts = sorted(((reasons.count(reason), reason) for reason in set(reasons)), reverse=True)
         found = f"{len(self.reasons) - len(reasons)} of {len(self.reasons)} samples have a mask"
@@ -58,21 +58,21 @@ def difference_masks(
     least: float = 0.02,
     most: float = 0.5,
 ) -> PseudoMasks:
-    """Where the features of a reference and its target differ.
+    """Mark the cells where the features of a reference and its target differ.
 
-    In each cell the cosine distance of the two feature vectors; of each picture the median is taken as 0 and the 99th
-    percentile as 1. A cell's feature depends on its surroundings, so that the masks are wider than what was changed.
+    The value of a cell is the cosine distance of the two feature vectors, scaled for each image so that the median is 0
+    and the 99th percentile 1. A feature depends on the surroundings of its cell, so masks are wider than the change.
 
     Args:
-        reference: Features of the references, ``(B, K, h, w)``, from any layer of any encoder (``to_grid`` brings a
-            layer's output into this shape).
+        reference: Features of the references, ``(B, K, h, w)``, from any layer of any encoder (``to_grid`` gives a
+            layer's output this shape).
         target: Features of the targets from the same layer, likewise.
         threshold: ``"otsu"`` cuts where the two sides' means are furthest apart (Otsu, IEEE Trans. SMC 1979); a number
             in (0, 1) cuts there; None leaves the mask soft.
-        components: Keep so many connected parts, those with the largest difference in all; None keeps every part.
-        least: Smallest cosine distance, from the median to the 99th percentile, that is a difference at all.
+        components: Number of connected parts to keep, those with the largest total difference; None keeps all.
+        least: Smallest cosine distance between the median and the 99th percentile that counts as a difference.
         most: Largest share of the cells that may be marked (of a soft mask: the cells above one half), and largest
-            share of the 99th percentile that the median may reach. More is no edit of an object but another picture.
+            share of the 99th percentile that the median may reach. More is no edit of an object but another image.
 
     Raises:
         InputError: If shapes differ, the features are not finite, or an option is out of its range.
@@ -115,7 +115,7 @@ def _why_not(low: float, high: float, share: float, least: float, most: float) -
 
 
 def _otsu(values: Tensor) -> Tensor:
-    """The best cut of each row's values, ``(B, N)`` to ``(B, 1)``: between-class variance is largest."""
+    """Find the cut of each row with the largest between-class variance, ``(B, N)`` to ``(B, 1)``."""
     ordered = values.sort(1).values
     count = ordered.shape[1]
     below = torch.arange(1, count, device=values.device)
@@ -127,7 +127,7 @@ def _otsu(values: Tensor) -> Tensor:
 
 
 def _largest(marked: Tensor, weight: Tensor, count: int) -> Tensor:
-    """The ``count`` connected parts of a mask with the largest sum of ``weight``; corners connect."""
+    """Keep the ``count`` connected parts of a mask with the largest sum of ``weight``; corners connect."""
     import cv2
 
     number, labels = cv2.connectedComponents(marked.cpu().numpy().astype(np.uint8), connectivity=8)
@@ -137,11 +137,11 @@ def _largest(marked: Tensor, weight: Tensor, count: int) -> Tensor:
 
 
 class ReferringSegmenter:
-    """Marks what a phrase names: CLIPSeg (Lüddecke & Ecker, arXiv 2112.10003) through transformers.
+    """Marks the object of a phrase: CLIPSeg (Lüddecke & Ecker, arXiv 2112.10003) through transformers.
 
     Args:
         model: A ``CLIPSegForImageSegmentation``.
-        processor: Its ``CLIPSegProcessor``, which must resize pictures to a square without cropping.
+        processor: Its ``CLIPSegProcessor``, which must resize images to a square without cropping.
         device: Where to run; None leaves the model where it is.
     """
 
@@ -156,12 +156,12 @@ class ReferringSegmenter:
         """Load a CLIPSeg.
 
         Args:
-            model: A local folder with model and processor, or a hub id ``owner/name``. What exists as a folder is never
+            model: A local folder with model and processor, or a hub id ``owner/name``. A folder that exists is never
                 looked for on the hub.
             device: Where to run; None is the CPU.
 
         Raises:
-            InputError: If it cannot be fetched, is not a CLIPSeg, or its files cannot be read.
+            InputError: It cannot be fetched, is not a CLIPSeg, or its files cannot be read.
         """
         from transformers import CLIPSegForImageSegmentation, CLIPSegProcessor
 
@@ -193,24 +193,24 @@ class ReferringSegmenter:
         least: float = 0.3,
         batch: int = 8,
     ) -> PseudoMasks:
-        """Mark what each phrase names in its picture.
+        """Mark the object of each phrase in its image.
 
         Args:
-            images: RGB pictures of any size.
-            phrases: What to mark in each: ``"the red dress"``. Name the thing, not the change: of ``"make the dress
-                blue"`` give ``"dress"``.
+            images: RGB images of any size.
+            phrases: The object to mark in each: ``"the red dress"``. Name the object, not the change: ``"dress"`` for
+                ``"make the dress blue"``.
             threshold: Cut the probabilities here, in (0, 1); None leaves the masks soft.
-            least: A mask whose highest probability is below this is not supervised.
-            batch: Pictures that go through the model together.
+            least: A mask with no probability above this is not supervised.
+            batch: Images in one forward pass.
 
         Returns:
-            Masks at the model's resolution, each over the whole picture, whatever its shape.
+            Masks at the model's resolution, each over the whole image, whatever its shape.
 
         Raises:
-            InputError: If there are not as many phrases as pictures, a phrase is empty, or an option is out of range.
+            InputError: There are not as many phrases as images, a phrase is empty, or an option is out of range.
         """
         if len(images) != len(phrases) or not images:
-            raise InputError(f"give one phrase for each picture, got {len(images)} pictures and {len(phrases)} phrases")
+            raise InputError(f"give one phrase for each image, got {len(images)} images and {len(phrases)} phrases")
         empty = [index for index, phrase in enumerate(phrases) if not phrase.strip()]
         if empty:
             raise InputError(f"phrases: number {empty[0]} is empty; say what to mark, such as 'the red dress'")

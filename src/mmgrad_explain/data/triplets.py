@@ -1,9 +1,9 @@
-"""Triplet sets on disk: a folder with ``triplets.jsonl``, one record a line, and the pictures it names.
+"""Reads and writes triplet sets: a folder with ``triplets.jsonl``, one record a line, and the images it names.
 
 A record has the keys ``id``, ``reference``, ``text``, ``target``, ``mask`` (paths below the folder), ``class``,
-``edit`` and what else the builder knows; unknown keys are kept. Pictures are read when asked for.
+``edit`` and more; unknown keys are kept. Images are read on demand.
 
-A path is that of a picture file, or ``stack.npy#3``: the fourth picture of an uncompressed NumPy file that holds many
+A path is that of an image file, or ``stack.npy#3``: the fourth image of an uncompressed NumPy file that holds many
 of one size, (N, H, W, 3) uint8, or masks, (N, H, W) bool. :func:`read_pixels` reads both.
 """
 
@@ -35,41 +35,41 @@ _NEEDED = ("id", "reference", "text", "target", "mask", "class", "edit")
 
 @dataclass(frozen=True)
 class Triplet:
-    """A reference picture, what is asked for in words, the picture that answers, and where the edit is.
+    """A reference image, a modifier text, the target image, and the mask of the edit.
 
     Attributes:
         id: Unique in its set.
-        reference: Path of the reference picture, below ``folder``, as :func:`read_pixels` takes it.
-        text: What should change.
-        target: Path of the target picture.
+        reference: Path of the reference image, below ``folder``, as :func:`read_pixels` takes it.
+        text: The modifier text: what should change.
+        target: Path of the target image.
         mask: Path of the mask (PNG, 0 or 255, or of a stack): the edited region, in the reference's pixels.
-            Pictures and mask are of one size.
-        class_name: What kind of object is edited (``class`` in the file).
+            Images and mask have one size.
+        class_name: Class of the edited object (``class`` in the file).
         edit: One of :data:`mmgrad_explain.data.edits.options.EDIT_KINDS`.
         detail: Colour, pattern or the like; empty where there is none.
-        phrase: How the object is named in the text.
-        qualifier: Why the phrase is unambiguous: ``only``, ``all``, a side, or a size.
-        n_instances: How many objects of the class the photograph has.
+        phrase: The words for the object in the text.
+        qualifier: What makes the phrase unambiguous: ``only``, ``all``, a side, or a size.
+        n_instances: Number of objects of the class in the photograph.
         is_thing: Whether they can be counted (``isthing`` in the file).
-        area_frac: The mask's share of the picture, 0 to 1.
+        area_frac: The mask's share of the image, 0 to 1.
         bbox: Of the mask: left, top, width, height, in pixels.
-        width: Of the pictures, in pixels.
-        height: Of the pictures, in pixels.
-        dilate_px: How far beyond the mask the pictures may differ.
-        mask_object_in: Which picture shows the object: ``both``, ``reference`` (of remove) or ``target`` (of add).
+        width: Of the images, in pixels.
+        height: Of the images, in pixels.
+        dilate_px: How far beyond the mask the images may differ, in pixels.
+        mask_object_in: The image that shows the object: ``both``, ``reference`` (of remove) or ``target`` (of add).
         source: The data set.
         source_image: The photograph's file name there.
-        fold: The part of the set; photographs never share two.
-        licence: The photograph's, by name (``license`` in the file).
-        licence_url: And where it can be read (``license_url``).
-        attribution: Whom or where the photograph is from.
+        fold: Part of the set; all triplets of a photograph are in one.
+        licence: Name of the photograph's licence (``license`` in the file).
+        licence_url: Address of its text (``license_url``).
+        attribution: Author or origin of the photograph.
         de_in: Mean colour difference inside the mask, CIE76.
         changed_in: Share of the mask's pixels that differ by more than 5.
-        de_out: Mean colour difference outside the mask grown by ``dilate_px``.
-        mean_shift: Difference of the mean colours inside the mask.
-        contrast_ids: Triplets of the same photograph with another text and a mask that does not meet this one.
-        other: Whatever else the file holds.
-        folder: Where the paths start; no part of the record.
+        de_out: Mean colour difference outside the mask dilated by ``dilate_px``.
+        mean_shift: Difference of the mean colours inside the mask, CIE76.
+        contrast_ids: Triplets of the same photograph with another text and a disjoint mask.
+        other: All other keys of the record.
+        folder: The folder of the paths; not part of the record.
     """
 
     id: str
@@ -121,7 +121,7 @@ class Triplet:
         return reference, target, mask
 
     def to_record(self) -> dict[str, Any]:
-        """Give the record as it stands in the file."""
+        """Make the record as it stands in the file."""
         record = {
             _RENAMED.get(f.name, f.name): getattr(self, f.name)
             for f in fields(self)
@@ -131,14 +131,14 @@ class Triplet:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], folder: Path = Path()) -> Triplet:
-        """Read a record.
+        """Make a triplet of a record.
 
         Args:
-            record: What :meth:`to_record` gives, or at least the first seven keys of it.
-            folder: Where the paths start.
+            record: As :meth:`to_record` makes it, or at least its first seven keys.
+            folder: The folder of the paths.
 
         Raises:
-            InputError: One of these keys is missing or no text, a value is of the wrong kind, or a picture's path is
+            InputError: One of these keys is missing or no text, a value is of the wrong kind, or an image's path is
                 absolute or has a ``..`` in it.
         """
         absent = [key for key in _NEEDED if not isinstance(record.get(key), str)]
@@ -164,17 +164,17 @@ class Triplet:
 
 
 def read_pixels(path: str | os.PathLike[str], *, mask: bool = False) -> npt.NDArray[Any]:
-    """Read a picture or mask of a triplet set.
+    """Read an image or mask of a triplet set.
 
     Args:
-        path: A record's path, with the set's folder before it: a picture file, or ``stack.npy#3``.
+        path: A record's path, with the set's folder before it: an image file, or ``stack.npy#3``.
         mask: Whether it is a mask.
 
     Returns:
-        A picture (H, W, 3) uint8 RGB, or a mask (H, W) bool.
+        An image (H, W, 3) uint8 RGB, or a mask (H, W) bool.
 
     Raises:
-        InputError: The file is missing or damaged, is no stack of pictures (of masks, if ``mask``), or has not so many.
+        InputError: The file is missing or damaged, is no stack of images (of masks, if ``mask``), or is too short.
     """
     file, index = picture_place(os.fspath(path))
     if index is None:
@@ -183,7 +183,7 @@ def read_pixels(path: str | os.PathLike[str], *, mask: bool = False) -> npt.NDAr
     stack = _open_stack(file)
     fits = (stack.dtype == np.bool_) if mask else (stack.dtype == np.uint8 and stack.shape[3:] == (3,))
     if not fits or stack.ndim != (3 if mask else 4):
-        layout = "masks, (N, H, W) bool" if mask else "pictures, (N, H, W, 3) uint8"
+        layout = "masks, (N, H, W) bool" if mask else "images, (N, H, W, 3) uint8"
         raise InputError(f"{file} holds {stack.dtype} of shape {stack.shape}, not a stack of {layout}")
     if index >= len(stack):
         raise InputError(f"{file} has no #{index}: it holds {len(stack)}, from #0 on")
@@ -191,17 +191,17 @@ def read_pixels(path: str | os.PathLike[str], *, mask: bool = False) -> npt.NDAr
 
 
 def picture_place(path: str) -> tuple[str, int | None]:
-    """Split a record's path into the file's and, for a stack, the number in it.
+    """Split a record's path into the file and, for a stack, the index in it; else None.
 
     Raises:
-        InputError: A stack is named, but no picture of it.
+        InputError: The path names a stack without an index.
     """
     file, mark, number = path.rpartition(".npy#")
     if mark and number.isdecimal():
         return f"{file}.npy", int(number)
     if mark or path.endswith(".npy"):
         stack = f"{file}.npy" if mark else path
-        raise InputError(f"{path} names no picture of the stack: say which one, like {stack}#0")
+        raise InputError(f"{path} names no image of the stack: say which one, like {stack}#0")
     return path, None
 
 
@@ -259,7 +259,7 @@ def read_triplets(folder: str | os.PathLike[str], *, fold: int | None = None) ->
 
 
 def write_triplets(triplets: Iterable[Triplet], folder: Path, *, overwrite: bool = False) -> None:
-    """Write ``triplets.jsonl``, whole or not at all; the pictures are not touched.
+    """Write ``triplets.jsonl``, whole or not at all; images are not written.
 
     Raises:
         OutputExistsError: It is there and ``overwrite`` is false.

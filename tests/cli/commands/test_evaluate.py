@@ -159,7 +159,7 @@ def test_wrong_input(run, triplets, tiny_folder, tmp_path):
     with pytest.raises(InputError, match="jsonl has no server"):
         run(*data, "--submission", tmp_path)
     (triplets / "1.png").unlink()
-    with pytest.raises(InputError, match=r"cannot be evaluated: all: 1 x picture missing or empty \(of 4\)"):
+    with pytest.raises(InputError, match=r"cannot be evaluated: all: 1 x image missing or empty \(of 4\)"):
         run(*data, "--model", "nothing")
 
 

@@ -57,7 +57,7 @@ def test_joining_counts_on(batch):
 
 def test_joining_needs_one_size(batch):
     large = SceneSource(48, SceneSourceOptions(pictures=1)).batch(0, 0)
-    with pytest.raises(InputError, match="pictures of one size to be mixed in a batch, not"):
+    with pytest.raises(InputError, match="images of one size to be mixed in a batch, not"):
         join([batch, large])
 
 

@@ -1,4 +1,4 @@
-"""Pictures that are none."""
+"""Images that are none."""
 
 import json
 
@@ -18,11 +18,11 @@ def test_what_cannot_be_read_is_named(tmp_path):
     (tmp_path / "triplets.jsonl").write_text("\n".join(map(json.dumps, records)))
     found, seen = read_cir("jsonl", tmp_path), []
     opened = check_images(found, lambda *what: seen.append(what))
-    assert seen == [("pictures opened", 1, 2), ("pictures opened", 2, 2)]
+    assert seen == [("images opened", 1, 2), ("images opened", 2, 2)]
     assert [(f.level, f.where, f.what, f.count) for f in opened.findings] == [
-        ("needed", "val", "picture missing or empty (of 2)", 1),
-        ("needed", "val", "picture that cannot be read (of 2)", 1),
-        ("training", "train", "picture that cannot be read (of 2)", 1),
+        ("needed", "val", "image missing or empty (of 2)", 1),
+        ("needed", "val", "image that cannot be read (of 2)", 1),
+        ("training", "train", "image that cannot be read (of 2)", 1),
         ("odd", "train", "caption with several blanks in a row", 1),
     ]
     assert "b.png" in opened.findings[1].first[0]

@@ -1,18 +1,15 @@
 """Edits of one photograph: only what is fit is edited, only what can be seen is kept, every phrase means one thing."""
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mmgrad_explain.data.edits.objects import find_objects, shrink_to_size
 from mmgrad_explain.data.edits.operations import EDIT_KINDS
-from mmgrad_explain.data.edits.options import EditOptions, Making
+from mmgrad_explain.data.edits.options import EditOptions
 from mmgrad_explain.data.edits.plan import make_edits, measure_change
 from mmgrad_explain.data.instances.records import Instance
-from mmgrad_explain.errors import InputError
 
 SIZE = 128
 
@@ -182,69 +179,6 @@ def test_added_objects_may_be_said_with_their_place():
     assert any(text.endswith(("a dog", "a dog there")) for text in texts)
 
 
-# ------------------------------------------------------------------------------------------------------- what is fit
-
-
-def objects(instances, **bounds):
-    skipped = Counter()
-    found = find_objects(instances, [one.mask for one in instances], skipped, **bounds)
-    return found, skipped
-
-
-def test_small_large_thin_and_crowded_objects_are_left_out():
-    thin = np.zeros((SIZE, SIZE), bool)
-    thin[::4, :64] = True
-    instances = [
-        instance(box(0, 0, 9, 9), "cup"), instance(box(0, 0, SIZE, 120), "wall"), instance(thin, "fence"),
-        instance(box(20, 20, 30, 30), "person"), instance(box(60, 20, 30, 30), "person", is_crowd=True),
-    ]  # fmt: skip
-    found, skipped = objects(instances, max_area=0.6)
-    assert found == []
-    assert skipped == {
-        "object too small": 1, "object too large": 1, "object too thin": 1,
-        "object of a class with a crowd in the picture": 2,
-    }  # fmt: skip
-
-
-def test_small_ones_still_count_as_others_of_their_kind():
-    found, skipped = objects([instance(box(10, 10, 30, 30)), instance(box(90, 90, 4, 4))])
-    assert skipped == {"object too small": 1}
-    assert {len(one.spots) for one in found} == {2}
-    assert "the dog" not in {found[0].name(np.random.default_rng(i))[0] for i in range(20)}
-
-
-def test_all_of_a_class_can_be_meant():
-    found, _ = objects([instance(box(10, 10, 30, 30)), instance(box(60, 60, 30, 30)), instance(box(0, 0, 0, 0))])
-    (together,) = [one for one in found if one.index is None]
-    assert together.mask.sum() == 1800
-    assert together.name(np.random.default_rng(0))[1] == "all"
-
-
-def test_contact_is_the_share_of_the_outline_that_is_not_free():
-    free, held, corner = (
-        objects(instances)[0][0].contact
-        for instances in (
-            [instance(box(20, 20, 30, 30), "a")],
-            [instance(box(20, 20, 30, 30), "a"), instance(box(50, 0, 60, SIZE), "b", editable=False)],
-            [instance(box(0, 0, 30, 30), "a")],
-        )
-    )
-    assert free == 0
-    assert 0.2 < held < 0.3
-    assert 0.4 < corner < 0.6
-
-
-def test_large_photographs_are_reduced_with_their_masks():
-    image, instances = scene()
-    small, masks = shrink_to_size(image, instances, 64)
-    assert small.shape == (64, 64, 3)
-    assert [int(mask.sum()) for mask in masks] == [one.mask.sum() // 4 for one in instances]
-    same, masks = shrink_to_size(image, instances, 400)
-    assert same is image
-    assert masks[0] is instances[0].mask
-    assert make_edits(image, [], EditOptions(), np.random.default_rng(0)) == ([], Counter())
-
-
 def test_change_is_measured_in_lab():
     gray = np.full((8, 8, 3), 119, np.uint8)
     white = gray.copy()
@@ -255,32 +189,3 @@ def test_change_is_measured_in_lab():
     assert change.mean_shift == pytest.approx(50, abs=1)
     assert change[1:3] == (1.0, 0.0)
     assert measure_change(gray, white, ~mask, dilate=4).de_out == 0
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"kinds": ("recolor",)}, "kinds: there is no edit 'recolor': did you mean 'recolour'"),
-        ({"kinds": ()}, "kinds is empty"),
-        ({"seed": -1}, "seed must not be negative"),
-        ({"size": 16}, "size must be between 32 and 4096 pixels, got 16"),
-        ({"edits_per_image": 0}, "edits_per_image must be between 1 and 32"),
-        ({"min_area": 0.5, "max_area": 0.4}, "areas must be 0 <= min_area < max_area <= 1, got 0.5 and 0.4"),
-        ({"min_change": 100}, "min_change must be between 0 and 60"),
-    ],
-)
-def test_bad_options_are_named(options, message):
-    with pytest.raises(InputError, match=message):
-        EditOptions(**options)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"folds": 0}, "folds must be at least 1, got 0"),
-        ({"format": "gif"}, "format must be 'jpg' or 'png', not 'gif'"),
-    ],
-)
-def test_bad_ways_of_writing_are_named(options, message):
-    with pytest.raises(InputError, match=message):
-        Making(**options)

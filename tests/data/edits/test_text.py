@@ -11,13 +11,13 @@ from mmgrad_explain.data.edits.text import (
     edit_vocabulary,
     find_phrase,
     find_phrase_for_all,
-    is_plural,
-    make_plural,
     spoken,
 )
 from mmgrad_explain.errors import InputError
 
 DETAILS = {"recolour": tuple(COLOURS), "pattern": PATTERNS, "swap": ("the coat",), "add": (None, "on the left")}
+
+
 PHRASES = ("the dress", "the shoes", "the dog on the left", "the leftmost dog", "all the airplanes", "both t-shirts")
 
 
@@ -80,33 +80,6 @@ def test_number_and_articles_agree():
 def test_a_qualified_phrase_is_always_said_whole():
     for phrase in ("the dog on the left", "the larger dog", "both dogs"):
         assert all(phrase in text for text in many("recolour", phrase, "red"))
-
-
-@pytest.mark.parametrize(
-    ("noun", "plural"),
-    [
-        ("dog", "dogs"), ("teddy bear", "teddy bears"), ("bus", "buses"), ("dress", "dresses"), ("person", "people"),
-        ("knife", "knives"), ("berry", "berries"), ("boy", "boys"), ("bench", "benches"), ("shoes", "shoes"),
-        ("skis", "skis"), ("sheep", "sheep"), ("wine glass", "wine glasses"), ("glasses", "glasses"),
-    ],
-)  # fmt: skip
-def test_plurals(noun, plural):
-    assert make_plural(noun) == plural
-    assert is_plural(plural)
-
-
-@pytest.mark.parametrize("noun", ["dress", "bus", "grass", "tennis racket", "dog", ""])
-def test_singulars(noun):
-    assert not is_plural(noun)
-
-
-def test_class_names_as_they_are_said():
-    assert spoken("sky-other-merged") == "sky"
-    assert spoken("wall-brick") == "brick wall"
-    assert spoken("floor-wood") == "wood floor"
-    assert spoken("Door-Stuff") == "door"
-    assert spoken("hot_dog") == "hot dog"
-    assert spoken("t-shirt") == "t-shirt"
 
 
 def test_the_only_one_needs_no_more_words():

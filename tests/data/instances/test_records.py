@@ -1,422 +1,52 @@
-"""Readers of instance data sets: exact masks, and every damage said in words."""
-
-import contextlib
-import copy
-import json
+"""A photograph decodes the masks of its objects, and reports those that cannot be decoded."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain.data.instances.masks import (
-    decode_counts,
-    decode_segmentation,
-    decompress_counts,
-    fill_polygons,
-)
-from mmgrad_explain.data.instances.readers import read_coco, read_index_masks
-from mmgrad_explain.data.instances.records import Licence
+from mmgrad_explain.data.instances.records import Label, Photo
 from mmgrad_explain.errors import InputError
 
-H, W = 9, 7
+TRIANGLE = [[0, 0, 4, 0, 0, 4]]
 
 
-def example():
-    mask = np.zeros((H, W), bool)
-    mask[2:6, 1:5] = True
-    mask[4, 2] = False
-    mask[8, 6] = True
-    return mask
+def save_index_mask(folder):
+    values = np.zeros((6, 8), np.uint8)
+    values[1:3, 1:3] = values[4:6, 5:8] = 2
+    Image.fromarray(values).save(folder / "mask.png")
+    return folder / "mask.png"
 
 
-COMPRESSED = ";45NLO4300?M"  # the example, as COCO's own tools write it
-COUNTS = [11, 4, 5, 2, 1, 1, 5, 4, 5, 4, 20, 1]
-
-
-# ------------------------------------------------------------------------------------------------------------ masks
-
-
-@pytest.mark.parametrize("counts", [COUNTS, COMPRESSED, COMPRESSED.encode()])
-def test_run_lengths(counts):
-    mask = decode_segmentation({"size": [H, W], "counts": counts}, H, W)
-    assert mask.dtype == np.bool_
-    assert (mask == example()).all()
-    assert decompress_counts(COMPRESSED) == COUNTS
-
-
-def compress(counts):
-    """COCO's compressed run lengths, written the other way round than they are read."""
-    text = []
-    for i, count in enumerate(counts):
-        rest, more = count - counts[i - 2] if i > 2 else count, True
-        while more:
-            bits = rest & 31
-            rest >>= 5
-            more = rest != (-1 if bits & 16 else 0)
-            text.append(chr(bits + 32 * more + 48))
-    return "".join(text)
-
-
-def test_any_mask_comes_back_from_its_run_lengths():
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        height, width = rng.integers(1, 40, 2)
-        mask = rng.random((height, width)) < rng.random() ** 3
-        flat = np.concatenate([[False], mask.T.ravel()])
-        edges = np.flatnonzero(flat[1:] != flat[:-1])
-        counts = np.diff(np.concatenate([[0], edges, [mask.size]])).tolist()
-        assert (decode_counts(counts, height, width) == mask).all()
-        assert decompress_counts(compress(counts)) == counts
-    assert compress(COUNTS) == COMPRESSED
-
-
-@pytest.mark.parametrize(
-    ("segmentation", "message"),
-    [
-        ({"size": [3, 3], "counts": COUNTS}, r"its run lengths are for \[3, 3\] pixels, its picture has \[9, 7\]"),
-        ({"size": [H, W]}, "its run lengths have no counts"),
-        ({"counts": [1, 2]}, "its run lengths do not add up to 9 x 7 pixels"),
-        ({"counts": [-1, 64]}, "its run lengths do not add up"),
-        ({"counts": [[1], [2]]}, "its run lengths do not add up"),
-        ({"counts": ["many"]}, "its run lengths are not whole numbers"),
-        ({"counts": ";45NLO4300?Mé"}, "its run lengths hold the character"),
-        ({"counts": "Z"}, "its run lengths break off"),
-        (None, "its segmentation is neither polygons nor run lengths"),
-        ([], "its segmentation is neither"),
-        ("polygon", "its segmentation is neither"),
-        ([[1, 2, 3, 4]], "a polygon is not a list of at least three points"),
-        ([[1, 2, 3, 4, 5, 6, 7]], "a polygon is not a list of at least three points"),
-        ([[1, 2, 3, 4, 5, float("nan")]], "a polygon is not a list of at least three points"),
-        ([["a", "b"]], "a polygon holds something else than numbers"),
-    ],
-)
-def test_damaged_segmentations_are_said(segmentation, message):
-    with pytest.raises(InputError, match=message):
-        decode_segmentation(segmentation, H, W)
-
-
-def test_polygons_cover_the_pixels_whose_centres_they_hold():
-    square = fill_polygons([[1, 2, 5, 2, 5, 6, 1, 6]], H, W)
-    assert square.sum() == 16
-    assert square[2:6, 1:5].all()
-    shifted = fill_polygons([[1.4, 2.4, 5.4, 2.4, 5.4, 6.4, 1.4, 6.4]], H, W)
-    assert (shifted == square).all()
-    two = fill_polygons([[0, 0, 2, 0, 2, 2, 0, 2], [1, 1, 3, 1, 3, 3, 1, 3]], H, W)
-    assert two.sum() == 7
-    assert fill_polygons([[-5, -5, 50, -5, 50, 50, -5, 50]], H, W).all()
-    assert not fill_polygons([[20, 20, 30, 20, 30, 30]], H, W).any()
-
-
-def test_polygons_have_the_right_area_whatever_their_shape():
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        angles = np.sort(rng.random(7)) * 2 * np.pi
-        x, y = 60 + 40 * rng.random() * np.cos(angles), 50 + 40 * rng.random() * np.sin(angles)
-        area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
-        mask = fill_polygons([np.stack([x, y], 1).ravel().tolist()], 100, 120)
-        assert abs(mask.sum() - area) < 0.02 * area + 15
-
-
-# -------------------------------------------------------------------------------------------------------------- COCO
-
-
-def save(path, pixels):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-
-
-def coco(folder, **changes):
-    """Two small photographs with every kind of mask, and some damage."""
-    rng = np.random.default_rng(0)
-    for name in ("a.png", "sub/b.png", "c.png"):
-        save(folder / "images" / name, rng.integers(0, 255, (H, W, 3), dtype=np.uint8))
-    (folder / "images" / "c.png").unlink()
-    data = {
-        "licenses": [{"id": 4, "name": "Attribution License", "url": "http://example.org/by"}],
-        "images": [
-            {
-                "id": 1,
-                "file_name": "a.png",
-                "width": W,
-                "height": H,
-                "license": 4,
-                "flickr_url": "http://example.org/1",
-            },
-            {"id": 2, "file_name": "sub/b.png"},
-            {"id": 3, "file_name": "c.png"},
-            {"id": 4, "file_name": "empty.png"},
-            {"file_name": "no-id.png"},
-        ],
-        "categories": [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}],
-        "annotations": [
-            {"id": 10, "image_id": 1, "category_id": 1, "segmentation": {"size": [H, W], "counts": COMPRESSED}},
-            {"id": 11, "image_id": 1, "category_id": 2, "segmentation": [[1, 2, 5, 2, 5, 6, 1, 6]]},
-            {"id": 12, "image_id": 1, "category_id": 9, "segmentation": [[1, 2, 5, 2, 5, 6]]},
-            {"id": 13, "image_id": 1, "category_id": 1, "segmentation": []},
-            {"id": 14, "image_id": 1, "category_id": 1, "segmentation": {"counts": [1]}},
-            {"id": 15, "image_id": 1, "category_id": 1, "segmentation": [[20, 20, 30, 20, 30, 30]]},
-            {"id": 16, "image_id": 2, "category_id": 2, "segmentation": {"counts": COUNTS}, "iscrowd": 1},
-            {"id": 17, "image_id": 3, "category_id": 2, "segmentation": {"counts": COUNTS}},
-        ],
-        **changes,
-    }
-    (folder / "instances.json").write_text(json.dumps(data))
-    return folder / "images", folder / "instances.json"
-
-
-def test_coco_instances(tmp_path):
-    found = read_coco(*coco(tmp_path))
-    assert found.description == "COCO instances, instances.json"
-    assert found.class_names == ("cat", "dog")
-    assert [photo.name for photo in found.photos] == ["a.png", "sub/b.png"]
-    assert found.problems == {
-        "annotation of an unknown category": ["12"],
-        "annotation without a mask": ["13"],
-        "image entry without id or file_name": ["{'file_name': 'no-id.png'}"],
-        "photograph without a usable annotation": ["empty.png"],
-        "photograph missing": ["c.png"],
-    }
-    first, second = found.photos
-    dog, cat = first.instances(H, W)[0]
-    assert first.instances(H, W)[1] == [
-        "dog: its run lengths do not add up to 9 x 7 pixels",
-        "dog: its mask is empty",
-    ]
-    assert (dog.class_name, dog.is_thing, dog.is_crowd, dog.editable) == ("dog", True, False, True)
-    assert (dog.mask == example()).all()
-    assert cat.mask.sum() == 16
-    assert dog.image == tmp_path / "images" / "a.png"
-    assert dog.licence == Licence("Attribution License", "http://example.org/by", "http://example.org/1")
-    (crowd,), problems = second.instances(H, W)
-    assert crowd.is_crowd
-    assert crowd.licence is None
+def test_labels_become_instances(tmp_path):
+    labels = (Label("dog", TRIANGLE), Label("grass", TRIANGLE, is_thing=False, editable=False))
+    found, problems = Photo("a.png", tmp_path / "a.png", labels).instances(6, 8)
+    assert [(one.class_name, one.is_thing, one.editable) for one in found] == [
+        ("dog", True, True), ("grass", False, False),
+    ]  # fmt: skip
+    assert found[0].mask.shape == (6, 8)
     assert problems == []
 
 
-def test_a_photograph_of_another_size_than_its_annotations_is_refused(tmp_path):
-    photo = read_coco(*coco(tmp_path)).photos[0]
-    with pytest.raises(InputError, match="it is 9 x 7 pixels, but its annotations are for 7 x 9"):
-        photo.instances(W, H)
+def test_what_cannot_be_decoded_is_named():
+    labels = (Label("cat", [[1, 2]]), Label("dog", [[20, 20, 24, 20, 20, 24]]), Label("cow", TRIANGLE))
+    found, problems = Photo("a.png", None, labels).instances(6, 8)
+    assert [one.class_name for one in found] == ["cow"]
+    assert problems[0].startswith("cat: a polygon is not a list of at least three points")
+    assert problems[1:] == ["dog: its mask is empty"]
 
 
-def test_coco_classes_that_are_not_to_be_edited_stay(tmp_path):
-    found = read_coco(*coco(tmp_path), ignore=["cat"])
-    assert found.class_names == ("dog",)
-    assert [i.editable for i in found.photos[0].instances(H, W)[0]] == [True, False]
-    with pytest.raises(InputError, match="ignore: 'dgo' is not a class of this data set: did you mean 'dog'"):
-        read_coco(*coco(tmp_path), ignore=["dgo"])
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"images": None}, "is not a COCO annotation file: it has no list images"),
-        (
-            {"images": [{"id": 3, "file_name": "c.png"}]},
-            r"none of the photographs of .* \(the first: c.png\): give the",
-        ),
-        ({"images": []}, "the first: none is named"),
-    ],
-)
-def test_coco_files_that_cannot_be_used(tmp_path, change, message):
-    with pytest.raises(InputError, match=message):
-        read_coco(*coco(tmp_path, **change))
-
-
-def test_coco_files_that_cannot_be_read(tmp_path):
-    images, file = coco(tmp_path)
-    with pytest.raises(InputError, match="no such file"):
-        read_coco(images, tmp_path / "nothing.json")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_coco(images, images)
-    file.write_text(file.read_text()[:100])
-    with pytest.raises(InputError, match="is not JSON, or breaks off"):
-        read_coco(images, file)
-
-
-def places(value, before=()):
-    """Every place in what JSON holds."""
-    if before:
-        yield before
-    if isinstance(value, dict | list):
-        for key in value if isinstance(value, dict) else range(len(value)):
-            yield from places(value[key], (*before, key))
-
-
-@pytest.mark.parametrize("bad", [None, [], {}, "x", -1, [[1]], 1.5, 10**30, {"id": [1]}], ids=str)
-def test_coco_values_of_another_kind_are_told(tmp_path, bad):
-    """Each value by each other kind: the file is refused, or the rest of it is read."""
-    images, file = coco(tmp_path)
-    whole = json.loads(file.read_text())
-    for place in places(whole):
-        data = copy.deepcopy(whole)
-        inner = data
-        for key in place[:-1]:
-            inner = inner[key]
-        inner[place[-1]] = bad
-        file.write_text(json.dumps(data))
-        with contextlib.suppress(InputError):
-            for photo in read_coco(images, file).photos:
-                with contextlib.suppress(InputError):
-                    photo.instances(H, W)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [("[" * 100_000, "it is nested too deeply"), ('["\\ud800"]', "surrogates not allowed")],
-    ids=[1, 2],
-)
-def test_coco_files_that_are_no_text(tmp_path, text, said):
-    images, file = coco(tmp_path)
-    file.write_text(text)
-    with pytest.raises(InputError, match=f"is not JSON, or breaks off: .*{said}"):
-        read_coco(images, file)
-
-
-def panoptic(folder):
-    ids = np.zeros((H, W), np.uint32)
-    ids[:3], ids[3:6], ids[6:8] = 5, 70_000, 300
-    pixels = np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)
-    for name in ("a", "b"):
-        save(folder / "images" / f"{name}.jpg", pixels)
-        save(folder / "panoptic" / f"{name}.png", pixels)
-    save(folder / "panoptic" / "b.png", pixels[:4])
-    segments = [{"id": 5, "category_id": 1}, {"id": 70_000, "category_id": 2}, {"id": 300, "category_id": 1}]
-    data = {
-        "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],
-        "categories": [{"id": 1, "name": "dog", "isthing": 1}, {"id": 2, "name": "grass-merged", "isthing": 0}],
-        "annotations": [
-            {"image_id": 1, "file_name": "a.png", "segments_info": [*segments, {"id": 6, "category_id": 7}]},
-            {"image_id": 2, "file_name": "b.png", "segments_info": segments},
-            {"file_name": "c.png", "segments_info": segments},
-        ],
-    }
-    (folder / "panoptic.json").write_text(json.dumps(data))
-    return folder / "images", folder / "panoptic.json"
-
-
-def test_coco_panoptic(tmp_path):
-    images, file = panoptic(tmp_path)
-    found = read_coco(images, file, ignore=["dog"])
-    assert found.description == "COCO panoptic, panoptic.json"
-    assert found.problems["segment of an unknown category"] == ["a.png: 6"]
-    assert len(found.problems["annotation without image_id or file_name"]) == 1
-    instances, problems = found.photos[0].instances(H, W)
+def test_connected_parts_and_values_without_a_name(tmp_path):
+    labels = (Label("dress", 2), Label("shoes", 3))
+    mask = save_index_mask(tmp_path)
+    photo = Photo("a.png", tmp_path / "a.png", labels, "index", mask, split_components=True, unlabelled=(0,))
+    found, problems = photo.instances(6, 8)
+    assert [int(one.mask.sum()) for one in found] == [4, 6]
     assert problems == []
-    assert [(i.class_name, i.is_thing, i.editable, int(i.mask.sum())) for i in instances] == [
-        ("dog", True, False, 3 * W), ("grass-merged", False, True, 3 * W), ("dog", True, False, 2 * W),
-    ]  # fmt: skip
-    with pytest.raises(InputError, match=r"its mask b.png has 7 x 4 pixels, not 7 x 9"):
-        found.photos[1].instances(H, W)
-    (tmp_path / "panoptic").rename(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match="panoptic is not there: say where it is with --segments"):
-        read_coco(images, file)
-    assert read_coco(images, file, segments=tmp_path / "elsewhere").photos[0].instances(H, W)[0]
+    assert Photo("a.png", None, labels, "index", mask).instances(6, 8)[1] == ["value 0 has no class name"]
 
 
-# ------------------------------------------------------------------------------------------------------- index masks
-
-
-def index_set(folder, names=("null", "dress", "shoes", "skin")):
-    mask = np.zeros((H, W), np.uint8)
-    mask[1:4, 1:3], mask[6:8, :2], mask[6:8, 4:6], mask[0, 0], mask[8, 6] = 1, 2, 2, 3, 255
-    for name in ("a", "sub/b"):
-        save(folder / "photos" / f"{name}.jpg", np.zeros((H, W, 3), np.uint8))
-        save(folder / "labels" / f"{name}.png", mask)
-    if names is not None:
-        (folder / "labels.json").write_text(json.dumps(names))
-    return folder / "photos", folder / "labels"
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        ["null", "dress", "shoes", "skin"],
-        {"0": "background", "1": "dress", "2": "shoes", "3": "skin"},
-        {"void": 0, "dress": 1, "shoes": 2, "skin": 3},
-    ],
-)
-def test_index_masks(tmp_path, names):
-    found = read_index_masks(*index_set(tmp_path, names), ignore=["skin"], licence=Licence("CC0"))
-    assert found.description == "index masks, 3 classes, one object a class"
-    assert [photo.name for photo in found.photos] == ["a.jpg", "sub/b.jpg"]
-    assert found.class_names == ("dress", "shoes")
-    assert found.problems == {}
-    instances, problems = found.photos[0].instances(H, W)
-    assert problems == []
-    assert [(i.class_name, i.editable, int(i.mask.sum())) for i in instances] == [
-        ("dress", True, 6), ("shoes", True, 8), ("skin", False, 1),
-    ]  # fmt: skip
-    assert instances[0].licence == Licence("CC0")
-
-
-def test_index_masks_by_connected_part(tmp_path):
-    found = read_index_masks(*index_set(tmp_path), objects="components")
-    assert found.description.endswith("one object a connected part of a class")
-    instances, _ = found.photos[0].instances(H, W)
-    assert [(i.class_name, int(i.mask.sum())) for i in instances] == [
-        ("dress", 6), ("shoes", 4), ("shoes", 4), ("skin", 1),
-    ]  # fmt: skip
-
-
-def test_values_without_a_name_are_said(tmp_path):
-    found = read_index_masks(*index_set(tmp_path, ["null", "dress"]))
-    instances, problems = found.photos[0].instances(H, W)
-    assert [i.class_name for i in instances] == ["dress"]
-    assert problems == ["value 2 has no class name", "value 3 has no class name"]
-
-
-def test_names_in_a_text_file_and_photographs_beside_their_masks(tmp_path):
-    photos, labels = index_set(tmp_path, None)
-    with pytest.raises(InputError, match=r"no class names: there is no labels.json in or beside .*, name a file with"):
-        read_index_masks(photos, labels)
-    (tmp_path / "names.txt").write_text("null\ndress\nshoes\n\nskin\n")
-    labels.rename(photos / "labels")
-    found = read_index_masks(photos, photos / "labels", names=tmp_path / "names.txt")
-    assert [photo.name for photo in found.photos] == ["a.jpg", "sub/b.jpg"]
-    assert found.class_names == ("dress", "shoes", "skin")
-    assert found.problems == {}
-
-
-def test_photographs_and_masks_that_miss_each_other_are_said(tmp_path):
-    photos, labels = index_set(tmp_path)
-    (labels / "a.png").rename(labels / "z.png")
-    found = read_index_masks(photos, labels)
-    assert found.problems == {"photograph without a mask": ["a.jpg"], "mask without a photograph": ["z.png"]}
-    (labels / "sub" / "b.png").unlink()
-    with pytest.raises(InputError, match=r"no photograph in .* has a mask of the same name in"):
-        read_index_masks(photos, labels)
-
-
-def test_damaged_masks_are_said(tmp_path):
-    photos, labels = index_set(tmp_path)
-    (first, second) = read_index_masks(photos, labels).photos
-    (labels / "a.png").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"its mask a.png is damaged"):
-        first.instances(H, W)
-    (labels / "a.png").unlink()
-    with pytest.raises(InputError, match=r"its mask a.png is not there"):
-        first.instances(H, W)
-    save(labels / "sub" / "b.png", np.zeros((H, W, 3), np.uint8))
-    with pytest.raises(InputError, match=r"its mask b.png is a colour picture, not one of class numbers"):
-        second.instances(H, W)
-
-
-@pytest.mark.parametrize("names", [3, ["null", 4], {"a": "b"}, {"0": ["x"]}])
-def test_class_names_of_another_form(tmp_path, names):
-    with pytest.raises(InputError, match="must be a list of names, or a mapping between numbers and names"):
-        read_index_masks(*index_set(tmp_path, names))
-
-
-def test_other_refusals(tmp_path):
-    photos, labels = index_set(tmp_path)
-    with pytest.raises(InputError, match="nowhere is not a folder"):
-        read_index_masks(tmp_path / "nowhere", labels)
-    with pytest.raises(InputError, match="ignore: 'skn' is not a class of this data set: did you mean 'skin'"):
-        read_index_masks(photos, labels, ignore=["skn"])
-    (tmp_path / "names.txt").write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(InputError, match=r"names\.txt cannot be read"):
-        read_index_masks(photos, labels, names=tmp_path / "names.txt")
-    (tmp_path / "labels.json").write_text(json.dumps([f"class {i}" for i in range(20)]))
-    with pytest.raises(InputError, match=r"class 0, class 1, .* and 12 more"):
-        read_index_masks(photos, labels, ignore=["skn"])
+def test_sizes_that_differ_are_refused(tmp_path):
+    with pytest.raises(InputError, match="it is 8 x 6 pixels, but its annotations are for 9 x 6"):
+        Photo("a.png", None, size=(6, 9)).instances(6, 8)
+    with pytest.raises(InputError, match=r"its mask mask.png has 8 x 6 pixels, not 8 x 7"):
+        Photo("a.png", None, (), "index", save_index_mask(tmp_path)).instances(7, 8)

@@ -1,4 +1,4 @@
-"""What a step is trained on: pictures with their edits as arrays, and the same as tensors for a model."""
+"""The batch of a training step: images with their edits as arrays, and the same as tensors for a model."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.contract import TrainingProcessor
 
 IGNORE = 255
-"""In a label map: nothing is known about this pixel."""
+"""Value of unknown pixels in a label map."""
 
 
 @dataclass(frozen=True)
 class Whole:
-    """The batch of a step that a part was taken from, as far as the part's maps are drawn by all of it.
+    """The batch that a part was taken from, as far as the part's maps depend on all of it.
 
     Attributes:
         edits: Kind of each edit, ``M``.
         supervised: Whether its region is known, ``(M,)`` bool.
-        stays: Whether its object is in the same place in both pictures, ``(M,)`` bool.
-        own: Which of them the part holds, ``(N,)`` int64.
+        stays: Whether its object is in the same place in both images, ``(M,)`` bool.
+        own: Indices of the part's edits, ``(N,)`` int64.
     """
 
     edits: list[str]
@@ -41,24 +41,24 @@ class Whole:
 
 @dataclass(frozen=True)
 class PictureBatch:
-    """``S`` reference pictures with ``N`` edits of them, as arrays; what a source gives for a step.
+    """``S`` reference images with ``N`` edits of them, as arrays, from a source of training data.
 
     Attributes:
         references: ``(S, H, W, 3)`` uint8.
         targets: ``(N, H, W, 3)`` uint8.
         reference_masks: The edited region in the reference, ``(N, H, W)`` bool.
         target_masks: The edited region in the target, ``(N, H, W)`` bool.
-        texts: What is asked for, ``N``.
+        texts: Modifier texts, ``N``.
         edits: Kind of each edit, ``N``.
-        picture: Which reference each edit belongs to, ``(N,)`` int64.
-        partner: Another edit of the same picture whose region is apart from this one's, ``(N,)`` int64; -1 where there
-            is none.
+        picture: Index of each edit's reference, ``(N,)`` int64.
+        partner: Index of another edit of the same reference with a disjoint region, ``(N,)`` int64; -1 where there is
+            none.
         supervised: Whether the region of an edit is known, ``(N,)`` bool.
         reference_labels: Label maps ``(S, H, W)`` uint8 by name: 0 is background, :data:`IGNORE` unknown.
         target_labels: Likewise ``(N, H, W)``.
-        context_masks: What else a text speaks of, in the reference, ``(N, H, W)`` bool: in "the star left of the ring"
-            the ring. Empty where there is nothing, None where a source never says.
-        whole: What this is a part of; None where it is all of a step.
+        context_masks: Other objects that a text names, in the reference, ``(N, H, W)`` bool: the ring in "the star left
+            of the ring". Empty where there is none; None if the source does not know.
+        whole: The batch that this is a part of; None for all of a step.
     """
 
     references: npt.NDArray[np.uint8]
@@ -95,7 +95,7 @@ class TripletBatch:
         reference_labels: Name to ``(S, H, W)`` uint8.
         target_labels: Name to ``(N, H, W)`` uint8.
         context_masks: ``(N, H, W)`` bool, or None.
-        whole: What this is a part of; None where it is all of a step. Stays on the CPU.
+        whole: The batch that this is a part of; None for all of a step. Stays on the CPU.
     """
 
     references: Tensor
@@ -115,7 +115,7 @@ class TripletBatch:
     whole: Whole | None = None
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> TripletBatch:
-        """The same on another device."""
+        """Move the batch to another device."""
 
         def moved(value: Any) -> Any:
             if isinstance(value, Tensor):
@@ -125,7 +125,7 @@ class TripletBatch:
         return replace(self, **{f.name: moved(getattr(self, f.name)) for f in fields(self)})
 
     def pin_memory(self) -> TripletBatch:
-        """The same in page-locked memory; data loaders ask for it."""
+        """Copy the batch to page-locked memory, for data loaders."""
         pinned: dict[str, Any] = {}
         for each in fields(self):
             value = getattr(self, each.name)
@@ -157,7 +157,7 @@ def encode(batch: PictureBatch, encoder: TrainingProcessor) -> TripletBatch:
 
 
 def take(batch: PictureBatch, pictures: npt.NDArray[np.int64]) -> PictureBatch:
-    """Some reference pictures of a batch with all of their edits, in the order they have in it.
+    """Take some reference images of a batch with all of their edits, in the batch's order.
 
     Args:
         batch: All of a step.
@@ -186,7 +186,7 @@ def take(batch: PictureBatch, pictures: npt.NDArray[np.int64]) -> PictureBatch:
 
 
 def stays_in_place(before: Tensor, after: Tensor, edits: Sequence[str], supervised: Tensor) -> Tensor:
-    """Whose object is in the same place in both pictures, ``(N,)`` bool: intersection over union above one half.
+    """Find the edits with the object in the same place in both images, ``(N,)`` bool: IoU above one half.
 
     Args:
         before: The edited region in the reference, ``(N, H, W)`` bool.
@@ -200,16 +200,16 @@ def stays_in_place(before: Tensor, after: Tensor, edits: Sequence[str], supervis
 
 
 def join(batches: Sequence[PictureBatch]) -> PictureBatch:
-    """One batch of several; label maps that a part does not have are unknown there.
+    """Join several batches; label maps that a batch lacks are unknown there.
 
     Raises:
-        InputError: If the pictures differ in size.
+        InputError: The images have different sizes.
     """
     if len(batches) == 1:
         return batches[0]
     sizes = {batch.references.shape[1:3] for batch in batches}
     if len(sizes) > 1:
-        raise InputError(f"sources must give pictures of one size to be mixed in a batch, not {sorted(sizes)}")
+        raise InputError(f"sources must give images of one size to be mixed in a batch, not {sorted(sizes)}")
     pictures = np.cumsum([0, *(len(batch.references) for batch in batches)])
     edits = np.cumsum([0, *(len(batch.texts) for batch in batches)])
     names = sorted({name for batch in batches for name in batch.reference_labels})
@@ -247,14 +247,14 @@ def _labels(
 
 
 def partners(masks: npt.NDArray[np.bool_], picture: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """For each edit another one of the same picture whose mask does not touch its own.
+    """Find for each edit another one of the same image with a disjoint mask.
 
     Args:
         masks: ``(N, H, W)`` bool.
-        picture: ``(N,)``, which picture each belongs to.
+        picture: ``(N,)``, index of the image of each.
 
     Returns:
-        ``(N,)`` int64, the next such edit in turn, -1 where there is none.
+        ``(N,)`` int64, the next such edit in cyclic order; -1 where there is none.
     """
     flat = masks.reshape(len(masks), -1)
     found = np.full(len(masks), -1, np.int64)

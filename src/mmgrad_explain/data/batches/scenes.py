@@ -1,4 +1,4 @@
-"""Procedural scenes as tensors."""
+"""Generated scenes as tensors."""
 
 from __future__ import annotations
 
@@ -33,11 +33,10 @@ class SceneBatch:
         input_ids: ``(N, L)``.
         attention_mask: ``(N, L)``.
         edits: Kind of each edit.
-        texts: Each text.
-        subjects: How each text names the object that is edited.
+        texts: Modifier text of each edit.
+        subjects: Description of the edited object in each text.
         scene: Index of each triplet's scene in this batch, ``(N,)``.
-        partner: Index among the scene's own triplets of one whose text means another place of the reference, ``(N,)``;
-            -1 where there is none.
+        partner: Index, within the scene, of a triplet with a disjoint region, ``(N,)``; -1 where there is none.
         reference_labels: What the references show where, ``(S, 3, size, size)`` uint8 (see
             :data:`~mmgrad_explain.data.scenes.scene.LABELS`); None unless asked for.
         target_labels: What the targets show where, ``(N, 3, size, size)`` uint8; None unless asked for.
@@ -68,13 +67,13 @@ def scene_batch(
     labels: bool = False,
     options: SceneOptions | None = None,
 ) -> SceneBatch:
-    """Scenes ``start`` to ``start + count - 1`` of the series ``seed``, drawn and encoded as ``processor`` has it.
+    """Draw scenes ``start`` to ``start + count - 1`` of the series ``seed``, and encode them with a processor.
 
     Args:
         seed: Names the series.
         start: Index of the first scene.
         count: Number of scenes.
-        processor: Of the model; it decides the size of the pictures.
+        processor: The model's; it decides the size of the images.
         edits: Edits of each scene.
         labels: Whether to draw the label maps.
         options: Which scenes; those of training if None.

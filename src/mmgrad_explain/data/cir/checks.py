@@ -1,4 +1,4 @@
-"""What can be wrong with the queries of any composed-retrieval set, whatever its format."""
+"""Checks of the queries and galleries of a composed-retrieval set, the same for every format."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.cir.records import CirTriplet, Level
 
 WITHOUT_TARGETS = ("test", "test1")
-"""Splits whose targets are kept by a server."""
+"""Splits whose targets only a server knows."""
 
 
 def gallery_findings(part: str, gallery: Sequence[str]) -> Iterator[Finding]:
-    """Pictures that a gallery lists more than once."""
+    """Find images that a gallery lists more than once."""
     again = [image for image, count in Counter(gallery).items() if count > 1]
-    yield from Finding.of("odd", part, "picture listed more than once in the gallery", again, "it is ranked once")
+    yield from Finding.of("odd", part, "image listed more than once in the gallery", again, "it is ranked once")
 
 
 def query_findings(
     part: str, queries: Sequence[CirTriplet], gallery: Collection[str], known: Collection[str], level: Level
 ) -> Iterator[Finding]:
-    """Look through the queries of a part.
+    """Check the queries of a part.
 
     Args:
         part: Its name.
         queries: All of them.
-        gallery: Ids of the pictures to choose from.
-        known: Ids of all pictures that the data set names a place for.
-        level: How bad it is where something is missing.
+        gallery: Ids of the images that are ranked.
+        known: Ids of all images that the data set names a file for.
+        level: Of findings about something missing.
     """
     yield from _names(part, queries, gallery, known, level)
     yield from _targets(part, queries, gallery, level)
@@ -47,7 +47,7 @@ def _names(
     again = [name for name, count in ids.items() if count > 1]
     yield from Finding.of(level, part, "id that occurs more than once", again, "give each query an id of its own")
     unknown = [f"{q.reference} of {q.id}" for q in queries if q.reference not in known]
-    yield from Finding.of(level, part, "reference that no list of pictures names", unknown, "is the list complete?")
+    yield from Finding.of(level, part, "reference that no list of images names", unknown, "is the list complete?")
     outside = [f"{image} of {q.id}" for q in queries for image in q.group if gallery and image not in gallery]
     yield from Finding.of(level, part, "member of a group that is not in the gallery", outside, "is the list complete?")
     apart = [q.id for q in queries if q.group and q.reference not in q.group]
@@ -55,7 +55,7 @@ def _names(
     same = Counter((q.reference, q.captions, q.target) for q in queries)
     twice = [q.id for q in queries if same[q.reference, q.captions, q.target] > 1]
     yield from Finding.of("odd", part, "query that says the same as another", twice, "each counts")
-    yield from Finding.of(level, part, "gallery without a picture", [] if gallery else [part], "nothing can be found")
+    yield from Finding.of(level, part, "gallery without an image", [] if gallery else [part], "nothing can be found")
 
 
 def _targets(part: str, queries: Sequence[CirTriplet], gallery: Collection[str], level: Level) -> Iterator[Finding]:
@@ -73,7 +73,7 @@ def _targets(part: str, queries: Sequence[CirTriplet], gallery: Collection[str],
 
 def _captions(part: str, queries: Sequence[CirTriplet]) -> Iterator[Finding]:
     silent = [q.id for q in queries if not q.text]
-    yield from Finding.of("odd", part, "query without a word", silent, "its picture alone is the query")
+    yield from Finding.of("odd", part, "query without a word", silent, "its image alone is the query")
     empty = [q.id for q in queries if q.text and not all(map(str.strip, q.captions))]
     yield from Finding.of("odd", part, "query with an empty caption beside others", empty, "the others are used")
     around = [q.id for q in queries for caption in q.captions if caption.strip() and caption != caption.strip()]

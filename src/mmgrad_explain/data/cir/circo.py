@@ -1,4 +1,4 @@
-"""Reader of CIRCO: several right answers a query, the unlabelled pictures of COCO 2017 as gallery.
+"""Reads CIRCO: several right answers for a query; the gallery is the unlabelled images of COCO 2017.
 
 Baldrati et al., *Zero-Shot Composed Image Retrieval with Textual Inversion*, ICCV 2023, arXiv 2303.15247.
 """
@@ -17,7 +17,7 @@ _LIST = "image_info_unlabeled2017.json"
 
 
 def read(collector: Collector) -> None:
-    """Read the splits ``val`` and ``test``; ids of pictures are COCO's numbers."""
+    """Read the splits ``val`` and ``test``; ids of images are COCO's numbers."""
     coco = collector.find_folder("COCO2017_unlabeled", ".", holding=f"annotations/{_LIST}")
     listing, pictures = coco / "annotations" / _LIST, coco / "unlabeled2017"
     collector.advice = "unpack COCO's unlabeled2017.zip there"
@@ -38,7 +38,7 @@ def read(collector: Collector) -> None:
         queries = tuple(collector.make_queries(split, file, entries, _triplet))
         collector.queries[split] = queries
         collector.galleries[split] = tuple(str(entry["id"]) for entry in info)
-        if not info:  # without the list the pictures of the queries are all that is known
+        if not info:  # without the list the images of the queries are all that is known
             for image in (image for query in queries for image in (query.reference, *query.relevant)):
                 collector.add_image(image, pictures / f"{int(image):012d}.jpg")
 

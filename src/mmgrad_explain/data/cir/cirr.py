@@ -1,9 +1,9 @@
-"""Reader of CIRR, annotations ``rc2``.
+"""Reads CIRR, annotations ``rc2``.
 
 Liu et al., *Image Retrieval on Real-life Images with Pre-trained Vision-and-Language Models*, ICCV 2021, arXiv
 2108.04024.
 
-Annotations lie in ``captions/`` and ``image_splits/`` of the root or of ``cirr/`` in it; pictures in ``img_raw/`` of
+Annotations are in ``captions/`` and ``image_splits/`` of the root or of ``cirr/`` in it; images in ``img_raw/`` of
 either, or in the root, under the path that the split file gives, with or without the numbered folders of ``train/``.
 """
 
@@ -22,10 +22,10 @@ VERSION = "rc2"
 
 
 def read(collector: Collector) -> None:
-    """Read the splits ``train``, ``val`` (whose pictures are called ``dev``) and ``test1``."""
+    """Read the splits ``train``, ``val`` (whose images are called ``dev``) and ``test1``."""
     annotations = collector.find_folder("cirr", ".", holding="captions")
     bases = [collector.root / "img_raw", annotations / "img_raw", collector.root, annotations]
-    collector.advice = "ask the makers of NLVR2 for its pictures and put train/, dev/ and test1/ into the folder"
+    collector.advice = "ask the makers of NLVR2 for its images and put train/, dev/ and test1/ into the folder"
     for split in collector.splits:
         captions = annotations / "captions" / f"cap.{VERSION}.{split}.json"
         pictures = annotations / "image_splits" / f"split.{VERSION}.{split}.json"

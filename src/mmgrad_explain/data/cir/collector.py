@@ -1,6 +1,6 @@
-"""What the readers of composed-retrieval sets share: files read with every trouble noted, and pictures found.
+"""What the readers of composed-retrieval sets share: they read files, and find images.
 
-A reader is a function of a :class:`Reading`. It tells it the queries, galleries and pictures; whatever is missing or
+A reader is a function of a :class:`Reading`. It tells it the queries, galleries and images; whatever is missing or
 damaged becomes a finding, and nothing is dropped without one.
 """
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Damaged(ValueError):  # noqa: N818 - a record is damaged
-    """A record lacks something; its text says what."""
+    """A record lacks something; the message says what."""
 
 
 class Collector:
@@ -42,7 +42,7 @@ class Collector:
         name: Of the format.
         root: The folder.
         splits: The splits to read.
-        asked: Whether they were asked for by name, so that each of them has to be there.
+        asked: Whether the user named them; then each of them has to be there.
         categories: The categories to read, where the format has any.
     """
 
@@ -58,33 +58,33 @@ class Collector:
         self.galleries: dict[str, tuple[str, ...]] = {}
         self.findings: list[Finding] = []
         self.absent: dict[str, Path] = {}
-        self.advice = "put the pictures there"
+        self.advice = "put the images there"
         self._places: dict[str, list[Path]] = {}
         self._outside: dict[str, str] = {}
         self._folders: dict[Path, dict[str, str]] = {}
 
-    # ----------------------------------------------------------------------------------------------------------- noting
+    # --------------------------------------------------------------------------------------------------------- findings
 
     def add_finding(self, level: Level, where: str, what: str, names: Iterable[str], advice: str) -> None:
-        """Add a finding, if it concerns anything."""
+        """Add a finding, unless ``names`` is empty."""
         self.findings += Finding.of(level, where, what, names, advice)
 
     # ------------------------------------------------------------------------------------------------------------ files
 
     def find_folder(self, *inside: str, holding: str) -> Path:
-        """The first folder below the root (``"."`` is itself) that holds something; the first of all if none does."""
+        """Find the first of some folders below the root (``"."``: the root) that holds a file; else the first."""
         folders = [self.root / name for name in inside]
         return next((folder for folder in folders if (folder / holding).exists()), folders[0])
 
     def is_present(self, part: str, *files: Path) -> bool:
-        """Whether any of a part's files exists; if none does, the part is noted as absent."""
+        """Return whether any of a part's files exists; if none does, note the part as absent."""
         if any(file.exists() for file in files):
             return True
         self.absent[part] = files[0]
         return False
 
     def read_text(self, part: str, file: Path) -> str | None:
-        """A text file's content; None, with a finding, where it cannot be read."""
+        """Read a text file; None, with a finding, where it cannot be read."""
         try:
             return read_text(file, MOST_ANNOTATIONS, "utf-8-sig")
         except FileNotFoundError:
@@ -97,7 +97,7 @@ class Collector:
         return None
 
     def read_json(self, part: str, file: Path, kind: type) -> Any:
-        """A JSON file's content if it is of a kind (list or dict); else an empty one, with a finding."""
+        """Read a JSON file that holds a list or dict (``kind``); else return an empty one, with a finding."""
         text = self.read_text(part, file)
         if text is None:
             return kind()
@@ -116,13 +116,13 @@ class Collector:
         return found
 
     def read_lines(self, part: str, file: Path) -> list[str]:
-        """A text file's lines, without blanks around them and without empty ones."""
+        """Read the lines of a text file, without blanks around them and without empty lines."""
         return [line for line in map(trimmed, split_lines(self.read_text(part, file) or "")) if line]
 
     def make_queries(
         self, part: str, file: Path, entries: Iterable[Any], make: Callable[[int, Any], CirTriplet]
     ) -> Iterator[CirTriplet]:
-        """The queries that can be made of a file's entries, numbered from 0; of the others each is a finding."""
+        """Make queries of a file's entries, numbered from 0; entries that lack something become a finding."""
         damaged = []
         for number, entry in enumerate(entries):
             try:
@@ -133,22 +133,22 @@ class Collector:
         self.add_finding(find_level(part), part, what, damaged, "compare the file with the published one")
 
     def keep_usable(self, part: str, file: Path, entries: Iterable[Any], usable: Callable[[Any], bool]) -> list[Any]:
-        """The entries of a list of pictures that can be used; the others are a finding."""
+        """Return the usable entries of a list of images; the others become a finding."""
         kept, damaged = list[Any](), list[str]()
         for number, entry in enumerate(entries, 1):
             (kept if usable(entry) else damaged).append(entry if usable(entry) else f"no. {number}")
-        what = f"entry of {self.shorten(file)} that names no picture"
+        what = f"entry of {self.shorten(file)} that names no image"
         self.add_finding(find_level(part), part, what, damaged, "compare the file with the published one")
         return kept
 
     def shorten(self, path: Path) -> str:
-        """A path as reports show it: below the root, if it is there."""
+        """Return a path as reports show it: relative to the root, if it is below it."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
 
-    # --------------------------------------------------------------------------------------------------------- pictures
+    # ----------------------------------------------------------------------------------------------------------- images
 
     def add_image(self, image: str, *places: Path) -> None:
-        """Say where a picture may be; the first place where there is a file counts, whatever picture suffix it has."""
+        """Add an image and its possible places; the first place with a file counts, with any image suffix."""
         if image not in self._places:
             self._places[image] = [place for place in places if self._is_inside(place)]
             if not self._places[image]:
@@ -158,7 +158,7 @@ class Collector:
         return place.is_relative_to(self.root) and not leaves_folder(place.relative_to(self.root).as_posix())
 
     def list_images(self, folder: Path) -> dict[str, Path]:
-        """All picture files below a folder by their names, which should occur only once."""
+        """List the image files below a folder by name; a name that occurs twice becomes a finding."""
         found: dict[str, Path] = {}
         again = []
         for parent, folders, files in os.walk(folder, followlinks=True):
@@ -173,7 +173,7 @@ class Collector:
         return found
 
     def _find(self, place: Path) -> Path | None:
-        """The file at a place, or of its name with another picture suffix; None if there is none or it is empty."""
+        """Find the file at a place, or one with another image suffix; None if there is none or it is empty."""
         stack, mark, _ = place.name.rpartition("#")
         if mark and stack.endswith(".npy"):
             return place if (place.parent / stack).is_file() else None
@@ -185,7 +185,7 @@ class Collector:
         return None
 
     def _listed(self, folder: Path) -> dict[str, str]:
-        """The files of a folder that are not empty, by their names and these in lower case; listed once."""
+        """List the files of a folder that are not empty, by name and by name in lower case; each folder once."""
         if folder not in self._folders:
             try:
                 with os.scandir(folder) as entries:
@@ -198,7 +198,7 @@ class Collector:
     # -------------------------------------------------------------------------------------------------------------- end
 
     def make_set(self) -> CirSet:
-        """The data set, with all that was found."""
+        """Make the data set of all that was collected."""
         paths: dict[str, Path] = {}
         missing = set()
         for image, places in self._places.items():
@@ -218,7 +218,7 @@ class Collector:
         return CirSet(self.name, self.root, self.queries, index, sort_by_level(self.findings))
 
     def _note_empty(self, part: str) -> None:
-        """Note a part without a query, unless it has been said why."""
+        """Add a finding about a part without a query, unless another finding gives the reason."""
         level = find_level(part)
         if not self.queries[part] and not any(one.level == level and one.where == part for one in self.findings):
             self.add_finding(level, part, "part without a query", [part], "take another split, or fetch its file again")
@@ -240,24 +240,24 @@ class Collector:
             lacking = [
                 self.shorten(paths[image]) for image in wanted if image in missing and image not in self._outside
             ]
-            share = f"picture missing or empty (of {len(wanted)})"
+            share = f"image missing or empty (of {len(wanted)})"
             outside = [self._outside[image] for image in wanted if image in self._outside]
             self.add_finding(
-                find_level(part), part, "picture whose path leads out of the folder", outside, "it is not read"
+                find_level(part), part, "image whose path leads out of the folder", outside, "it is not read"
             )
             self.add_finding(find_level(part), part, share, lacking, self.advice)
 
 
 def has_value(entry: Any, key: str) -> bool:
-    """Whether a record says something under this key."""
+    """Return whether a record has this key."""
     return isinstance(entry, dict) and key in entry
 
 
 def require_text(entry: Any, key: str, *, number: bool = False) -> str:
-    """A record's text, or, if ``number``, its whole number as text.
+    """Read a text of a record, or, if ``number``, a whole number as text.
 
     Raises:
-        Damaged: It is not there, or of another kind.
+        Damaged: It is missing, or of another kind.
     """
     value = entry.get(key) if isinstance(entry, dict) else None
     if number and isinstance(value, int) and not isinstance(value, bool):
@@ -268,10 +268,10 @@ def require_text(entry: Any, key: str, *, number: bool = False) -> str:
 
 
 def require_texts(entry: Any, key: str) -> tuple[str, ...]:
-    """A record's list of texts or whole numbers, as texts.
+    """Read a list of texts or whole numbers of a record, as texts.
 
     Raises:
-        Damaged: It is not there, or of another kind.
+        Damaged: It is missing, or of another kind.
     """
     values = entry.get(key) if isinstance(entry, dict) else None
     if not isinstance(values, list) or not all(isinstance(value, str | int) for value in values):

@@ -1,10 +1,10 @@
-"""Reader of Fashion200K with the queries of TIRG.
+"""Reads Fashion200K with the queries of TIRG.
 
 Han et al., *Automatic Spatially-Aware Fashion Concept Discovery*, ICCV 2017, arXiv 1708.01311; Vo et al., *Composing
 Text and Image for Image Retrieval*, CVPR 2019, arXiv 1812.07119.
 
-A query is two pictures of ``test_queries.txt``; its text says which word of the first one's label gives way to which of
-the second's. Every picture with the target's label is a right answer.
+A query is two images of ``test_queries.txt``. Its text replaces a word of the first image's label by a word of the
+second's. Every image with the target's label is a right answer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def read(collector: Collector) -> None:
-    """Read the split ``test``; ids of pictures are their paths. TIRG draws its training pairs anew at each epoch."""
+    """Read the split ``test``; ids of images are their paths. There is no list of training pairs: TIRG draws them."""
     collector.advice = "put the folder women/ into the folder"
     part, labels, file = "test", {}, collector.root / "test_queries.txt"
     files = sorted((collector.root / "labels").glob("*_test_detect_all.txt"))
@@ -30,7 +30,7 @@ def read(collector: Collector) -> None:
         return
     if not files:
         looked = [collector.shorten(collector.root / "labels" / "*_test_detect_all.txt")]
-        collector.add_finding("needed", part, "file missing", looked, "the label files name the pictures")
+        collector.add_finding("needed", part, "file missing", looked, "the label files name the images")
     damaged = []
     for path in files:
         for number, line in enumerate(collector.read_lines(part, path), 1):
@@ -63,13 +63,13 @@ def read(collector: Collector) -> None:
     collector.galleries[part] = tuple(labels)
     alike_pairs = [q.id for q in collector.queries[part] if q.reference in q.relevant]
     advice = "nothing is to be changed in it"
-    collector.add_finding("odd", part, "query whose two pictures have one label", alike_pairs, advice)
+    collector.add_finding("odd", part, "query whose two images have one label", alike_pairs, advice)
 
 
 def replacement(source: str, target: str) -> str:
-    """TIRG's text: the first word that only the source has, and the first that only the target has.
+    """Make TIRG's text of the first word that only the source has and the first that only the target has.
 
-    Where all words of one are in the other, its last word stands for the word.
+    If all words of one are in the other, its last word is taken.
     """
     before, after = source.split(), target.split()
     old = next((word for word in before if word not in after), before[-1] if before else "")

@@ -1,4 +1,4 @@
-"""Reader of FashionIQ: three categories, two captions a query, one folder of pictures.
+"""Reads FashionIQ: three categories, two captions for a query, one folder of images.
 
 Wu et al., *Fashion IQ: A New Dataset Towards Retrieving Images by Natural Language Feedback*, CVPR 2021, arXiv
 1905.12794.
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 def read(collector: Collector) -> None:
     """Read the splits ``train``, ``val`` and ``test`` of each category, as parts such as ``dress.val``.
 
-    Of the categories that the reading is of. Queries are numbered in the order of the file, from 0. Captions lie in
-    ``captions/`` or ``json/``.
+    Only the categories of the collector are read. Queries are numbered in the order of the file, from 0. Captions are
+    in ``captions/`` or ``json/``.
     """
     captions = collector.find_folder("captions", "json", holding=".")
-    collector.advice = "put the pictures into images/, as ASIN.jpg or ASIN.png"
+    collector.advice = "put the images into images/, as ASIN.jpg or ASIN.png"
     for split in collector.splits:
         queries = {category: captions / f"cap.{category}.{split}.json" for category in collector.categories}
         folder = collector.root / "image_splits"
@@ -47,8 +47,8 @@ def read(collector: Collector) -> None:
                 collector.add_image(asin, collector.root / "images" / f"{asin}.jpg")
     shared = Counter(asin for asins in collector.galleries.values() for asin in dict.fromkeys(asins))
     again = [asin for asin, count in shared.items() if count > 1]
-    advice = f"so the lists name {shared.total()} pictures, but {len(shared)} files are all there is"
-    collector.add_finding("odd", "pictures", "picture that several lists name", again, advice)
+    advice = f"so the lists name {shared.total()} images, but {len(shared)} files are all there is"
+    collector.add_finding("odd", "pictures", "image that several lists name", again, advice)
 
 
 def _triplet(number: int, entry: Any) -> CirTriplet:

@@ -42,7 +42,7 @@ class Format(NamedTuple):
 
 FORMATS = {
     "cirr": Format(
-        "captions/ and image_splits/, or both in cirr/; pictures in img_raw/ or in train/, dev/, test1/",
+        "captions/ and image_splits/, or both in cirr/; images in img_raw/ or in train/, dev/, test1/",
         ("train", "val", "test1"), "val", {"dev": "val", "test": "test1"}, protocol="cirr",
     ),
     "fashioniq": Format(

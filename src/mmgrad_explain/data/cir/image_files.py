@@ -1,4 +1,4 @@
-"""Are the pictures of a composed-retrieval set pictures? Downloads that broke off, or brought a web page, are not."""
+"""Opens the images of a composed-retrieval set, to find downloads that broke off or are no images."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def check_images(data: CirSet, progress: Callable[[str, int, int], None] | None = None) -> CirSet:
-    """Open every picture of a set that is there.
+    """Open every image of a set that is not missing.
 
     Args:
         data: The set, as its reader gives it.
-        progress: Is told what is done, how many pictures are opened, and how many there are.
+        progress: Called with what is done, the number of images opened, and the number of all.
 
     Returns:
-        The set with findings about the pictures that cannot be read.
+        The set with findings about the images that cannot be read.
     """
     there = [image for image in data.images.paths if image not in data.images.missing]
     reasons: dict[str, str] = {}
@@ -33,11 +33,11 @@ def check_images(data: CirSet, progress: Callable[[str, int, int], None] | None 
         except InputError as error:
             reasons[image] = " ".join(str(error).split())
         if progress is not None:
-            progress("pictures opened", number, len(there))
+            progress("images opened", number, len(there))
     findings = list(data.findings)
     for part, queries in data.queries.items():
         used = list_used_images(queries, data.images.galleries[part])
         named = [reasons[image] for image in used if image in reasons]
-        what = f"picture that cannot be read (of {len(used)})"
+        what = f"image that cannot be read (of {len(used)})"
         findings += Finding.of(find_level(part), part, what, named, "fetch it again")
     return replace(data, findings=sort_by_level(findings))

@@ -1,9 +1,9 @@
-"""Reader of triplets of one's own: ``triplets.jsonl``, one JSON object a line.
+"""Reads your own triplets: ``triplets.jsonl``, one JSON object a line.
 
 Keys: ``reference`` (a path below the folder) and ``text`` (or ``captions``, a list) are needed. ``target`` is a path,
-or ``targets`` a list of paths that are all right, the first of which is the target; ``id``, ``split`` and ``group`` (a
+or ``targets`` a list of paths that all count as right, with the target first; ``id``, ``split`` and ``group`` (a
 list of paths) are optional, and other keys are left alone: the sets of ``mmgrad-explain data edits`` can be read. The
-gallery of a split is ``gallery.SPLIT.txt`` or ``gallery.txt``, one path a line, or else every picture its queries name.
+gallery of a split is ``gallery.SPLIT.txt`` or ``gallery.txt``, one path a line, or else every image its queries name.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.cir.collector import Collector
 
 SPLIT = "all"
-"""The split of queries that name none."""
+"""The split of queries that name no split."""
 
 
 def read(collector: Collector) -> None:
-    """Read the splits that the records name, or those asked for."""
+    """Read the splits that the records name, or those that the user named."""
     file = collector.root / TRIPLETS_FILE
     collector.advice = "paths start at the folder that holds triplets.jsonl"
     if not collector.is_present(SPLIT, file):

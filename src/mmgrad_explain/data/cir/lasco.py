@@ -1,4 +1,4 @@
-"""Reader of LaSCo, on pictures of COCO 2014.
+"""Reads LaSCo, on images of COCO 2014.
 
 Levy et al., *Data Roaming and Quality Assessment for Composed Image Retrieval*, AAAI 2024, arXiv 2303.09429.
 """
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def read(collector: Collector) -> None:
-    """Read the splits ``train`` and ``val``; ids of pictures are COCO's numbers.
+    """Read the splits ``train`` and ``val``; ids of images are COCO's numbers.
 
-    Annotations lie in the root or in ``downloads/``. The corpora write ``val/val2014/...`` where the queries write
+    Annotations are in the root or in ``downloads/``. The corpora write ``val/val2014/...`` where the queries write
     ``val2014/...``; both are tried, below the root, ``images/`` and ``coco/``.
     """
     collector.advice = "put COCO's train2014/ and val2014/ into the folder"

@@ -1,4 +1,4 @@
-"""Composed-image-retrieval data sets in memory: one record a query, one index of pictures, and what is wrong with them.
+"""Data sets of composed image retrieval in memory: a record for each query, an index of images, and findings.
 
 Needs neither torch nor NumPy. :func:`~mmgrad_explain.data.cir.formats.read_cir` reads every format into this.
 """
@@ -21,25 +21,25 @@ LEVELS: dict[Level, str] = {
     "absent": "not here",
     "odd": "odd, and taken as it is",
 }
-"""How bad a finding is, and how reports call it."""
+"""How bad a finding is, with its title in reports."""
 
 SHOWN = 5
-"""How many names a finding carries."""
+"""How many names a finding holds."""
 
 
 @dataclass(frozen=True)
 class CirTriplet:
-    """One query: a reference picture and words, with the picture that answers where it is public.
+    """One query: a reference image and a modifier text, with the target image where it is public.
 
     Attributes:
         id: Unique in its part of the set.
-        reference: Id of the reference picture.
-        captions: What should change, as it stands in the file; FashionIQ has two captions a query.
-        target: Id of the picture that answers; None where it is not public.
-        relevant: Ids of all pictures that count as right, the target among them; empty without a target.
-        group: Ids of the pictures among which the subset figures rank (CIRR), the reference among them.
-        soft: Scores of pictures by id, as CIRR's ``target_soft`` has them.
-        aspects: What the query asks of a model (CIRCO's semantic aspects).
+        reference: Id of the reference image.
+        captions: The modifier text as it stands in the file; FashionIQ has two captions for a query.
+        target: Id of the target image; None where it is not public.
+        relevant: Ids of all images that count as right, including the target; empty without a target.
+        group: Ids of the images that the subset figures rank (CIRR), including the reference.
+        soft: Scores of images by id, as CIRR's ``target_soft`` has them.
+        aspects: CIRCO's semantic aspects of the query.
     """
 
     id: str
@@ -53,10 +53,10 @@ class CirTriplet:
 
     @property
     def text(self) -> str:
-        """The words a model gets: blanks tidied; several captions as ``Caption one and caption two``.
+        """The modifier text for a model: single blanks; several captions as ``Caption one and caption two``.
 
-        Several captions lose ``. ? ,`` at their ends, and the first is capitalised, as is usual for FashionIQ since
-        Baldrati et al. (CLIP4Cir). Empty captions are left out. Empty if all are.
+        Of several captions, ``. ? ,`` at the ends are removed and the first is capitalised, as is usual for FashionIQ
+        since Baldrati et al. (CLIP4Cir). Empty captions are left out; the text is empty if all are.
         """
         tidy = [" ".join(caption.split()) for caption in self.captions]
         if len(tidy) > 1:
@@ -69,12 +69,12 @@ class CirTriplet:
 
 @dataclass(frozen=True)
 class ImageIndex:
-    """Where the pictures are.
+    """Where the images are.
 
     Attributes:
-        paths: The file of each picture, by id; of a missing one the place where it was looked for.
+        paths: The file of each image, by id; for a missing image the first place where it was looked for.
         missing: Ids without a file, or with an empty one.
-        galleries: Ids of the pictures to choose from, each once, for every part of the set.
+        galleries: Ids of the images that are ranked, each once, for every part of the set.
     """
 
     paths: Mapping[str, Path]
@@ -82,15 +82,15 @@ class ImageIndex:
     galleries: Mapping[str, tuple[str, ...]]
 
     def path(self, image: str) -> Path:
-        """The file of a picture.
+        """Return the file of an image.
 
         Raises:
-            InputError: It is missing, or the data set knows no such picture.
+            InputError: It is missing, or the data set has no such image.
         """
         if image not in self.paths:
-            raise InputError(f"no picture {image!r} in this data set")
+            raise InputError(f"no image {image!r} in this data set")
         if image in self.missing:
-            raise InputError(f"the picture {image!r} is missing: there should be {self.paths[image]}")
+            raise InputError(f"the image {image!r} is missing: there should be {self.paths[image]}")
         return self.paths[image]
 
 
@@ -101,10 +101,10 @@ class Finding:
     Attributes:
         level: A key of :data:`LEVELS`.
         where: The part of the set or the file it is about.
-        what: What is the matter, in words.
-        count: How many records, pictures or files it concerns.
+        what: What is wrong.
+        count: Number of records, images or files.
         first: Some of them, by name.
-        advice: What to do about it, or what is done with it.
+        advice: What to do about it, or how it is treated.
     """
 
     level: Level
@@ -119,25 +119,25 @@ class Finding:
 
     @property
     def names(self) -> str:
-        """Some names, and how many more there are."""
+        """Some names, and the number of the others."""
         more = f" and {self.count - len(self.first)} more" if self.count > len(self.first) else ""
         return ", ".join(self.first) + more
 
     @classmethod
     def of(cls, level: Level, where: str, what: str, names: Iterable[str], advice: str) -> list[Finding]:
-        """The finding about all of these, or none where there are none."""
+        """Make a finding about some names; no finding if there are none."""
         concerned = list(names)
         return [cls(level, where, what, len(concerned), tuple(concerned[:SHOWN]), advice)] if concerned else []
 
 
 def sort_by_level(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Findings in the order of :data:`LEVELS`, otherwise as they are."""
+    """Sort findings by :data:`LEVELS`; within a level they stay in order."""
     order = list(LEVELS)
     return tuple(sorted(findings, key=lambda finding: order.index(finding.level)))
 
 
 def list_used_images(queries: Iterable[CirTriplet], gallery: Iterable[str]) -> list[str]:
-    """Ids of the pictures that a part ranks or its queries name, each once."""
+    """List the ids of the images that a part ranks or its queries name, each once."""
     used = list(gallery)
     for query in queries:
         used += [query.reference, *query.relevant, *query.group]
@@ -145,7 +145,7 @@ def list_used_images(queries: Iterable[CirTriplet], gallery: Iterable[str]) -> l
 
 
 def find_level(part: str) -> Level:
-    """How bad it is where a part lacks something: only training can do without evaluation's parts."""
+    """Find how bad it is if a part lacks something: a training split is needed only to train."""
     return "training" if part.rpartition(".")[2] == "train" else "needed"
 
 
@@ -156,11 +156,11 @@ class CirSet:
     A *part* is what is ranked together: a split (``val``), or a split of a category (``dress.val``).
 
     Attributes:
-        name: Of the format, such as ``"cirr"``.
+        name: The format, such as ``"cirr"``.
         root: The folder.
-        queries: The queries of each part, in the file's order; none is left out.
-        images: Where the pictures are, and which of them each part ranks.
-        findings: What is missing or odd, the worst first.
+        queries: All queries of each part, in the file's order.
+        images: The files of the images, and the galleries of the parts.
+        findings: What is missing or odd, worst first.
     """
 
     name: str
@@ -171,15 +171,15 @@ class CirSet:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing that evaluation needs."""
+        """Whether everything that evaluation needs is there."""
         return not any(finding.level == "needed" for finding in self.findings)
 
     def parts(self, split: str) -> list[str]:
-        """The parts of a split, or the part of that name itself."""
+        """List the parts of a split, or the part of that name."""
         return [part for part in self.queries if part == split or part.endswith(f".{split}")]
 
     def require(self) -> None:
-        """Make sure that evaluation misses nothing.
+        """Check that everything that evaluation needs is there.
 
         Raises:
             InputError: Something is missing; the message says what, and how to see all of it.
@@ -191,7 +191,7 @@ class CirSet:
             raise InputError(f"{self.name} in {self.root} cannot be evaluated: {needed[0]}{more}; {check}")
 
     def summary(self) -> dict[str, Any]:
-        """Counts, for reports: of each part its queries, those with a target and its gallery; of all, the pictures."""
+        """Count queries, targets and gallery of each part, and the images of all parts, for reports."""
         parts = {}
         for part, queries in self.queries.items():
             used = {query.reference for query in queries} | {query.target for query in queries if query.target}

@@ -1,12 +1,12 @@
-"""Reader of Shoes.
+"""Reads Shoes.
 
-Guo et al., *Dialog-based Interactive Image Retrieval*, NeurIPS 2018, arXiv 1805.00145, on pictures of Berg et al.,
+Guo et al., *Dialog-based Interactive Image Retrieval*, NeurIPS 2018, arXiv 1805.00145, on images of Berg et al.,
 *Automatic Attribute Discovery and Characterization from Noisy Web Data*, ECCV 2010.
 
 Three forms of the annotations are read, from the root or from ``dataset/`` in it: the published one
 (``relative_captions_shoes.json`` with ``train_im_names.txt`` and ``eval_im_names.txt``), lists in JSON as ARTEMIS
 prepares them (``triplet.val.json``, ``split.val.json``) and the text files of VAL (``shoes-cap-test.txt``,
-``shoes-test-all.txt``). Pictures are found by their names, wherever they lie below the root.
+``shoes-test-all.txt``). Images are found by name, anywhere below the root.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""What colour words stand for, in CIE Lab (D65), and how an object is made to go by one.
+"""Colour words as ranges of CIE Lab (D65), and objects repainted to match them.
 
-Lightness is 0 to 100. A colour word allows a range of lightness: an object moves into
-that range by the shortest way and keeps its shading, so that a black coat made white is light, and a white one made
-black is dark, with the folds still to be seen.
+Lightness is 0 to 100. A colour word has a range of lightness. A repainted object is shifted into that range by the
+smallest step and keeps its shading: a black coat becomes light when it is painted white, and its folds stay visible.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Colour(NamedTuple):
-    """What a colour word stands for.
+    """The colours that a word means.
 
     Attributes:
-        light: The range of CIE lightness that goes by this name.
+        light: Range of CIE lightness.
         a: Green (negative) to red, at the middle of the range.
         b: Blue (negative) to yellow.
     """
@@ -49,14 +48,14 @@ COLOURS: dict[str, Colour] = {
     "gray": Colour((44, 62), 0, 0),
     "white": Colour((86, 93), 0, 1),
 }
-"""The colours an object can be given, by name.
+"""The colours that an object can be painted, by name.
 
 :meta hide-value:
 """
 
 
 def mean_lab(image: _Pixels, mask: _Mask) -> _Floats:
-    """Give an object's typical colour: the median of lightness (0 to 100), a and b over the mask, (3,) float32."""
+    """Measure an object's typical colour: the median of lightness (0 to 100), a and b over the mask, (3,) float32."""
     import cv2
 
     pixels = sample_inside(image, make_opacity(mask, image.shape[:2], "mask") >= 0.5)
@@ -64,7 +63,7 @@ def mean_lab(image: _Pixels, mask: _Mask) -> _Floats:
 
 
 def measure_lab_distances(image: _Pixels, mask: _Mask) -> dict[str, float]:
-    """Tell how far an object is from each colour word, in CIE76 units; 0 within the word's range of lightness."""
+    """Measure an object's distance to each colour word, CIE76; lightness within the word's range counts as 0."""
     light, a, b = (float(v) for v in mean_lab(image, mask))
     return {
         word: math.hypot(light - min(max(light, colour.light[0]), colour.light[1]), a - colour.a, b - colour.b)
@@ -73,12 +72,12 @@ def measure_lab_distances(image: _Pixels, mask: _Mask) -> dict[str, float]:
 
 
 def _units(lab: _Pixels) -> _Floats:
-    """OpenCV's 8-bit Lab in CIE units."""
+    """Convert OpenCV's 8-bit Lab to CIE units."""
     return np.asarray(lab * np.array([100 / 255, 1, 1], np.float32) - np.array([0, 128, 128], np.float32), np.float32)
 
 
 def lab_to_rgb(lab: _Floats) -> _Pixels:
-    """Give the picture of CIE values; those that no screen can show are cut off."""
+    """Convert CIE values to an RGB image; values outside of the gamut are clipped."""
     import cv2
 
     levels = lab * np.array([2.55, 1, 1], np.float32) + np.array([0.5, 128.5, 128.5], np.float32)
@@ -86,23 +85,23 @@ def lab_to_rgb(lab: _Floats) -> _Pixels:
 
 
 def rgb_to_lab(image: _Pixels) -> _Floats:
-    """Give a picture (H, W, 3) in CIE units."""
+    """Convert an RGB image (H, W, 3) to CIE units."""
     import cv2
 
     return _units(np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2LAB)))
 
 
 def repaint(lab: _Floats, alpha: _Floats, colour: Colour, rng: np.random.Generator) -> _Floats:
-    """Show an object as if it had a colour: its lightness moved into the colour's range, its shading kept.
+    """Repaint an object: shift its lightness into the colour's range, and keep its shading.
 
     Args:
         lab: (H, W, 3), the window around the object, in CIE units.
         alpha: (H, W), its opacities.
-        colour: What it shall go by.
+        colour: The new colour.
         rng: Draws the shade.
 
     Returns:
-        (H, W, 3), in CIE units; what is outside the object has no meaning.
+        (H, W, 3), in CIE units; values outside the object are undefined.
     """
     light = lab[..., 0]
     low, middle, high = (float(v) for v in np.percentile(sample_inside(light, alpha >= 0.5), (10, 50, 90)))
@@ -110,7 +109,7 @@ def repaint(lab: _Floats, alpha: _Floats, colour: Colour, rng: np.random.Generat
     contrast = max(high - low, 1.0)
     # Weak shading, as on black cloth, is raised; strong contrasts, as on prints, are lowered.
     gain = np.float32(min(16 / contrast, 1.8) if contrast < 16 else min(max(36 / contrast, 0.6), 1.0))
-    pale = math.hypot(colour.a, colour.b) < 20  # a colour that is lifted too far goes by another name
+    pale = math.hypot(colour.a, colour.b) < 20  # a pale colour may be lifted farther and keep its name
     up, down = np.float32(min(98.0 - base, 22.0 if pale else 15.0)), np.float32(min(base - 3.0, 36.0))
     away = gain * (light - np.float32(middle))
     room = np.where(away > 0, up, down)

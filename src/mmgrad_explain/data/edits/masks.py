@@ -1,4 +1,4 @@
-"""Masks as the edits use them: soft edges, growth, the window they take up."""
+"""Operations on masks: soft edges, dilation, bounding windows, samples."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     _Floats: TypeAlias = npt.NDArray[np.float32]
 
 
-_MOST_SAMPLES = 2000  # pixels that a statistic looks at
+_MOST_SAMPLES = 2000  # pixels for a statistic
 
 
 def make_opacity(mask: object, shape: tuple[int, ...], name: str) -> _Floats:
-    """Check a mask and give its opacities.
+    """Check a mask and return its opacities.
 
     Args:
-        mask: Bool, which gets a soft edge within itself, or floats in [0, 1], which are taken as they are.
-        shape: What it must have.
+        mask: Bool, which gets a soft edge inside the mask, or floats in [0, 1], which are used as they are.
+        shape: The shape that it must have.
         name: Of the argument, for messages.
 
     Raises:
@@ -35,7 +35,7 @@ def make_opacity(mask: object, shape: tuple[int, ...], name: str) -> _Floats:
     if not isinstance(mask, np.ndarray) or (mask.dtype != np.bool_ and mask.dtype.kind != "f"):
         raise TypeError(f"{name} must be a bool or float array")
     if mask.shape != shape:
-        raise InputError(f"{name} must have the picture's shape {shape}, not {mask.shape}")
+        raise InputError(f"{name} must have the image's shape {shape}, not {mask.shape}")
     if mask.dtype == np.bool_:
         hard = mask.astype(np.float32)
         alpha = cv2.GaussianBlur(hard, (3, 3), 0.6, borderType=cv2.BORDER_REPLICATE) * hard
@@ -47,7 +47,7 @@ def make_opacity(mask: object, shape: tuple[int, ...], name: str) -> _Floats:
 
 
 def dilate_mask(mask: npt.NDArray[np.bool_], pixels: int) -> npt.NDArray[np.bool_]:
-    """Grow a mask by a disc.
+    """Dilate a mask by a disc.
 
     Args:
         mask: (H, W) bool.
@@ -60,12 +60,12 @@ def dilate_mask(mask: npt.NDArray[np.bool_], pixels: int) -> npt.NDArray[np.bool
 
 
 def find_removal_margin(mask: npt.NDArray[np.bool_]) -> int:
-    """How far ``remove`` and ``add`` reach beyond the mask, in pixels: 2 to 8, more for large objects."""
+    """Find how far ``remove`` and ``add`` reach beyond the mask, in pixels: 2 to 8, more for large objects."""
     return int(np.clip(round(math.sqrt(np.count_nonzero(mask)) / 14), 2, 8))
 
 
 def find_window(alpha: _Floats | npt.NDArray[np.bool_], margin: int = 0) -> tuple[slice, slice]:
-    """Give the rows and columns that a mask takes up, and some more around."""
+    """Find the rows and columns of a mask's bounding box, with a margin."""
     rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
     return (
         slice(max(int(rows[0]) - margin, 0), int(rows[-1]) + 1 + margin),
@@ -74,7 +74,7 @@ def find_window(alpha: _Floats | npt.NDArray[np.bool_], margin: int = 0) -> tupl
 
 
 def sample_inside(values: npt.NDArray[Any], inside: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-    """Give the values inside a mask; of a large mask, evenly some of them."""
+    """Return the values inside a mask; evenly spaced samples of a large mask."""
     where = np.flatnonzero(inside)
     where = where[:: max(1, len(where) // _MOST_SAMPLES)]
     return np.ascontiguousarray(values.reshape(-1, *values.shape[2:])[where])

@@ -1,4 +1,4 @@
-"""Nouns as they are said: class names, plurals, articles."""
+"""Nouns: class names as people say them, plurals, articles."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _UNCOUNTED = {
 
 
 def is_plural(noun: str) -> bool:
-    """Tell whether a noun stands in the plural by its form: shoes, pants, glasses; not dress, bus or grass."""
+    """Return whether a noun has the form of a plural: shoes, pants, glasses; not dress, bus or grass."""
     last = split_words(noun)[-1:]
     return bool(last) and (last[0] in _PLURALS or (last[0].endswith("s") and not last[0].endswith(_SINGULAR_ENDINGS)))
 
 
 def is_uncounted(noun: str) -> bool:
-    """Tell whether a singular stands without "a": hair and grass, not dress."""
+    """Return whether a singular takes no "a": hair and grass, not dress."""
     last = split_words(noun)[-1:]
     return bool(last) and last[0] in _UNCOUNTED
 
 
 def make_plural(noun: str) -> str:
-    """Give a noun's plural: dog to dogs, bus to buses, person to people; a plural stays as it is."""
+    """Return a noun's plural: dog to dogs, bus to buses, person to people; a plural stays as it is."""
     head, _, last = noun.rpartition(" ")
     if last in _IRREGULAR:
         last = _IRREGULAR[last]
@@ -50,11 +50,11 @@ def make_plural(noun: str) -> str:
 
 
 def spoken(class_name: str) -> str:
-    """Give a class name as it is said: ``sky-other-merged`` is sky, ``wall-brick`` brick wall, ``Hot_dog`` hot dog."""
+    """Return a class name as people say it: sky for ``sky-other-merged``, brick wall for ``wall-brick``."""
     name = _TURNED.sub(r"\2 \1", re.sub(r"-(other|merged|stuff)\b", "", class_name.strip().lower()))
     return " ".join(re.sub(r"[_\s]+", " ", name).split())
 
 
 def split_words(text: str) -> list[str]:
-    """Split a text as a word-level tokenizer does: lower case, punctuation gone."""
+    """Split a text as a word-level tokenizer does: lower case, without punctuation."""
     return re.sub(r"[^\w\s]+", " ", text.lower()).split()

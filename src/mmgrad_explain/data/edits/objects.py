@@ -1,4 +1,4 @@
-"""The objects of a photograph that an edit can be of: how each is named, and whether its mask is good enough."""
+"""Finds the objects of a photograph that can be edited, with their phrases."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _LEAST_CORE = 0.35  # of the mask must be left once a pixel is taken off all aro
 
 @dataclass(frozen=True)
 class EditObject:
-    """Something that a phrase can mean: one instance, or all of a class.
+    """One instance, or all instances of a class, as an edit and its phrase mean it.
 
     Attributes:
-        noun: What it is called.
-        class_name: The same as the data set has it.
-        spots: All instances of the class in the picture.
-        index: Which of them this is; None for all of them.
+        noun: The class as it is said.
+        class_name: The class as the data set writes it.
+        spots: All instances of the class in the image.
+        index: Of this instance; None for all of them.
         mask: (H, W) bool.
         is_thing: Whether instances can be counted.
-        contact: The share of the outline that meets other objects or the picture's edge, 0 to 1.
+        contact: Share of the outline that touches other objects or the image's edge, 0 to 1.
     """
 
     noun: str
@@ -48,14 +48,14 @@ class EditObject:
     contact: float
 
     def name(self, rng: np.random.Generator) -> tuple[str, str] | None:
-        """Find a phrase that means it and nothing else, and its qualifier; None where there is none."""
+        """Find an unambiguous phrase, and its qualifier; None if there is none."""
         if self.index is None:
             return find_phrase_for_all(rng, self.noun, len(self.spots)), "all"
         return find_phrase(rng, self.noun, self.spots, self.index)
 
 
 def shrink_to_size(image: _Pixels, instances: Sequence[Instance], size: int) -> tuple[_Pixels, list[Mask]]:
-    """Bring a photograph and its masks to a longest side, by averaging; smaller ones stay as they are."""
+    """Shrink a photograph and its masks to a longest side, by averaging; smaller ones stay as they are."""
     import cv2
 
     height, width = image.shape[:2]
@@ -78,13 +78,13 @@ def find_objects(
     min_area: float = 0.0,
     max_area: float = 1.0,
 ) -> list[EditObject]:
-    """Find all that can be meant and is fit to be edited.
+    """Find the objects that are fit to be edited.
 
     Args:
         instances: Of one photograph.
-        masks: Theirs, at the size that the edits are made in.
-        skipped: Counts what is left out, and why.
-        min_area: Smallest share of the picture.
+        masks: Their masks, at the size of the edits.
+        skipped: Is updated with the counted reasons why objects are left out.
+        min_area: Smallest share of the image, 0 to 1.
         max_area: Largest share.
     """
     everything = np.sum(masks, axis=0, dtype=np.int32) if masks else np.zeros((1, 1), np.int32)
@@ -131,7 +131,7 @@ def _unfit(mask: Mask, min_area: float, max_area: float) -> str:
 
 
 def _contact(mask: Mask, others: Mask) -> float:
-    """The share of the outline that meets other objects or the picture's edge."""
+    """Measure the share of the outline that touches other objects or the image's edge."""
     padded = np.pad(mask, 1)
     outline = dilate_mask(padded, 1) & ~padded
     blocked = np.pad(others, 1, constant_values=True)

@@ -1,6 +1,6 @@
 """Edits of one object of a photograph, given its mask: recolour, darken, brighten, gray, pattern, blur, remove, swap.
 
-Everything works on arrays in memory and touches only the mask's surroundings, so an edit of a small picture takes
+Everything works on arrays in memory and touches only the mask's surroundings, so an edit of a small image takes
 about a millisecond. Pixels outside the mask (for ``remove`` and ``add``: outside the grown mask) stay as they were, bit
 for bit; within the mask a bool mask's edge is softened over one pixel.
 """
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 PATTERNS = ("stripes", "polka dots", "checks")
-"""What can be laid over an object."""
+"""The patterns of ``pattern``."""
 
 
 def apply_edit(
@@ -61,14 +61,14 @@ def apply_edit(
     """Edit one object.
 
     Args:
-        kind: One of :data:`~mmgrad_explain.data.edits.options.EDIT_KINDS`. For ``add`` the result is the picture
-            *without* the object: that is the reference, and the given picture is the target.
+        kind: One of :data:`~mmgrad_explain.data.edits.options.EDIT_KINDS`. For ``add`` the result is the image
+            *without* the object: that is the reference, and the given image is the target.
         image: (H, W, 3) uint8, RGB.
         mask: (H, W), the object: bool, or float opacities in [0, 1] where the edge is soft already.
         detail: ``recolour``: a key of :data:`~mmgrad_explain.data.edits.colours.COLOURS`. ``pattern``: one of
             :data:`PATTERNS`. ``swap``: the mask (H, W) of the object whose colour and texture this one takes.
             Otherwise not used.
-        rng: Decides shades, strengths and the like; equal states give equal results. A new one of seed 0 when None.
+        rng: Decides shades, strengths and the like; equal states give equal results. Seed 0 when None.
 
     Returns:
         (H, W, 3) uint8, a new array.
@@ -99,7 +99,7 @@ def pick_detail(
         kind: One of :data:`~mmgrad_explain.data.edits.options.EDIT_KINDS`.
         image: (H, W, 3) uint8, RGB.
         mask: (H, W).
-        distance: How far a colour must be from the object's own, in CIE76 units, as far as there are such.
+        distance: Smallest distance of a new colour to the object's, CIE76; the farthest colour if none is so far.
 
     Returns:
         A colour word for ``recolour``, a pattern for ``pattern``, None for the other kinds.
@@ -115,8 +115,8 @@ def pick_detail(
     return far[int(rng.random() * len(far))]
 
 
-def _laid(image: _Pixels, where: tuple[slice, slice], new: npt.NDArray[Any], alpha: _Floats) -> _Pixels:
-    """A copy of the picture with a new window laid over it; where alpha is 0 the old pixels stay, bit for bit."""
+def _blend(image: _Pixels, where: tuple[slice, slice], new: npt.NDArray[Any], alpha: _Floats) -> _Pixels:
+    """Blend a new window over a copy of the image; where alpha is 0 the pixels stay the same, bit for bit."""
     result = image.copy()
     old = image[where].astype(np.float32)
     result[where] = old + alpha[..., None] * (new - old) + np.float32(0.5)
@@ -137,26 +137,26 @@ def _recolour(image: _Pixels, alpha: _Floats, detail: object, rng: np.random.Gen
     colour = COLOURS[_word(detail, tuple(COLOURS), "colour word")]
     where = find_window(alpha)
     alpha = alpha[where]
-    return _laid(image, where, lab_to_rgb(repaint(rgb_to_lab(image[where]), alpha, colour, rng)), alpha)
+    return _blend(image, where, lab_to_rgb(repaint(rgb_to_lab(image[where]), alpha, colour, rng)), alpha)
 
 
 def _darken(image: _Pixels, alpha: _Floats, _: object, rng: np.random.Generator) -> _Pixels:
     where = find_window(alpha)
-    return _laid(image, where, image[where] * np.float32(0.3 + 0.2 * rng.random()), alpha[where])
+    return _blend(image, where, image[where] * np.float32(0.3 + 0.2 * rng.random()), alpha[where])
 
 
 def _brighten(image: _Pixels, alpha: _Floats, _: object, rng: np.random.Generator) -> _Pixels:
     where = find_window(alpha)
     lab = rgb_to_lab(image[where])
     lab[..., 0] = 100 * (lab[..., 0] / 100) ** np.float32(0.4 + 0.15 * rng.random())
-    return _laid(image, where, lab_to_rgb(lab), alpha[where])
+    return _blend(image, where, lab_to_rgb(lab), alpha[where])
 
 
 def _gray(image: _Pixels, alpha: _Floats, _: object, rng: np.random.Generator) -> _Pixels:  # noqa: ARG001
     where = find_window(alpha)
     lab = rgb_to_lab(image[where])
     lab[..., 1:] = 0
-    return _laid(image, where, lab_to_rgb(lab), alpha[where])
+    return _blend(image, where, lab_to_rgb(lab), alpha[where])
 
 
 def _pattern(image: _Pixels, alpha: _Floats, detail: object, rng: np.random.Generator) -> _Pixels:
@@ -172,11 +172,11 @@ def _pattern(image: _Pixels, alpha: _Floats, detail: object, rng: np.random.Gene
             ink = word
     period = min(max(math.sqrt(float(alpha.sum())) / (3.5 + 2.5 * rng.random()), 6.0), 60.0)
     cover = _cover(name, alpha.shape, period, rng)
-    return _laid(image, where, lab_to_rgb(repaint(lab, alpha, COLOURS[ink], rng)), alpha * cover)
+    return _blend(image, where, lab_to_rgb(repaint(lab, alpha, COLOURS[ink], rng)), alpha * cover)
 
 
 def _cover(name: str, shape: tuple[int, ...], period: float, rng: np.random.Generator) -> _Floats:
-    """A pattern's opacity, with edges softened over about a pixel."""
+    """Make a pattern's opacity, with edges softened over about a pixel."""
     angle = math.radians((0, 90, 45, 135)[int(rng.random() * 4)] + 8 * (rng.random() - 0.5))
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32) / np.float32(period)
     u = x * np.float32(math.cos(angle)) + y * np.float32(math.sin(angle)) + np.float32(rng.random())
@@ -192,12 +192,12 @@ def _cover(name: str, shape: tuple[int, ...], period: float, rng: np.random.Gene
 
 
 def _bands(u: _Floats, period: float) -> _Floats:
-    """Half of every unit is covered."""
+    """Cover half of every unit."""
     return np.asarray(np.clip(0.5 + period * (0.25 - np.abs(u % 1 - 0.5)), 0, 1), np.float32)
 
 
 def _blur(image: _Pixels, alpha: _Floats, _: object, rng: np.random.Generator) -> _Pixels:
-    """Only the object's own pixels are mixed, so that nothing bleeds in from around it."""
+    """Blur the object with its own pixels alone, so that no background mixes in."""
     import cv2
 
     where = find_window(alpha)
@@ -206,11 +206,11 @@ def _blur(image: _Pixels, alpha: _Floats, _: object, rng: np.random.Generator) -
     inside = (alpha > 0).astype(np.float32)
     weighted = np.concatenate([image[where] * inside[..., None], inside[..., None]], 2)
     mixed = cv2.GaussianBlur(weighted, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
-    return _laid(image, where, mixed[..., :3] / np.maximum(mixed[..., 3:], 1e-3), alpha)
+    return _blend(image, where, mixed[..., :3] / np.maximum(mixed[..., 3:], 1e-3), alpha)
 
 
 def _remove(image: _Pixels, alpha: _Floats, _: object, rng: np.random.Generator) -> _Pixels:
-    """Inpainting (Telea, 2004) of the mask grown by a margin, with the grain of its surroundings laid over."""
+    """Inpaint (Telea, 2004) the mask with a margin, and add the grain of its surroundings."""
     import cv2
 
     solid = alpha >= 0.5
@@ -219,18 +219,18 @@ def _remove(image: _Pixels, alpha: _Floats, _: object, rng: np.random.Generator)
     hole = dilate_mask(solid[where], margin)
     part = np.ascontiguousarray(image[where])
     if hole.all():
-        raise InputError("mask covers the whole picture: nothing is left to fill it from")
+        raise InputError("mask covers the whole image: nothing is left to fill it from")
     filled = cv2.inpaint(part, hole.astype(np.uint8), 5, cv2.INPAINT_TELEA).astype(np.float32)
     ring = dilate_mask(hole, 8) & ~hole
     smooth = cv2.GaussianBlur(part, (0, 0), 1.2).astype(np.float32)
     grain = float(np.std((part - smooth)[ring])) if ring.any() else 0.0
     noise = rng.standard_normal((*hole.shape, 1), np.float32) * np.float32(min(grain, 6.0))
     soft = cv2.GaussianBlur(hole.astype(np.float32), (3, 3), 0.6) * hole
-    return _laid(image, where, np.clip(filled + noise, 0, 255), np.asarray(soft, np.float32))
+    return _blend(image, where, np.clip(filled + noise, 0, 255), np.asarray(soft, np.float32))
 
 
 def _swap(image: _Pixels, alpha: _Floats, detail: object, rng: np.random.Generator) -> _Pixels:
-    """The object takes colour and texture of another one in the picture, and keeps its own shading."""
+    """Give the object the colour and texture of another one in the image; its shading stays."""
     import cv2
 
     if detail is None or isinstance(detail, str):
@@ -252,11 +252,11 @@ def _swap(image: _Pixels, alpha: _Floats, detail: object, rng: np.random.Generat
         patch = patch - np.median(patch.reshape(-1, 3), 0).astype(np.float32)
         tiles = [_mirrored(size, len(patch)) for size in alpha.shape]
         worn += patch[np.ix_(*tiles)] * np.array([0.8, 1, 1], np.float32)
-    return _laid(image, where, lab_to_rgb(worn), alpha)
+    return _blend(image, where, lab_to_rgb(worn), alpha)
 
 
 def _mirrored(length: int, period: int) -> npt.NDArray[np.intp]:
-    """Indices 0, 1, ... period - 1, period - 1, ... 1, 0, 0, 1 ..."""
+    """Make the indices 0, 1, ... period - 1, period - 1, ... 1, 0, 0, 1 ..."""
     steps = np.arange(length) % (2 * period)
     return np.minimum(steps, 2 * period - 1 - steps)
 

@@ -1,4 +1,4 @@
-"""What can be chosen when edits are built; light to import, and checked when made."""
+"""Options of edited photographs; they import nothing heavy, and check themselves."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ EDIT_KINDS = ("recolour", "darken", "brighten", "gray", "pattern", "blur", "remo
 
 @dataclass(frozen=True)
 class EditOptions:
-    """What edits are made of a photograph.
+    """Which edits are made of a photograph.
 
     Attributes:
-        seed: Together with the photograph's name it decides everything.
-        size: Longest side of the pictures, in pixels; smaller photographs stay as they are.
-        edits_per_image: At most so many triplets of a photograph.
-        kinds: Of :data:`EDIT_KINDS`.
-        min_area: Smallest share of the picture that an object takes up.
-        max_area: Largest share.
-        min_change: Least mean colour difference inside the mask, CIE76; for ``blur`` and ``pattern`` 0.6 of it.
+        seed: Together with the photograph's name, it decides everything.
+        size: Longest side of the images, in pixels; smaller photographs keep their size.
+        edits_per_image: Largest number of triplets of a photograph.
+        kinds: Kinds of edit, from :data:`EDIT_KINDS`.
+        min_area: Smallest object, as a share of the image, 0 to 1.
+        max_area: Largest object, likewise.
+        min_change: Smallest mean colour difference inside the mask, CIE76; 0.6 of it for ``blur`` and ``pattern``.
     """
 
     seed: int = 0
@@ -57,9 +57,9 @@ class Making:
 
     Attributes:
         format: ``"jpg"`` or ``"png"``.
-        folds: Into how many parts the photographs are dealt.
+        folds: Number of parts that the photographs are divided into.
         source: The data set's name, for the records.
-        licence: Of photographs whose data set does not say, by name.
+        licence: Name of the licence of photographs without one in the data set.
     """
 
     format: str = "jpg"

@@ -1,4 +1,4 @@
-"""Plans and makes the edits of one photograph: which objects, which edits, in which words, and whether they show."""
+"""Plans and makes the edits of one photograph: objects, kinds, texts, and whether each edit is visible."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ _WEIGHTS = {
     "add": 1.0, "swap": 1.0,
 }  # fmt: skip
 _NAMED_DETAILS = {"darken": "darker", "brighten": "brighter", "gray": "gray", "blur": "blurry"}
-_SAME = {"gray": "recolour"}  # "make it gray" can ask for either, so one object gets only one of them
+_SAME = {"gray": "recolour"}  # "make it gray" can mean either, so one object gets only one of them
 _CHANGED = 5.0  # CIE76 from which a pixel counts as changed
 _LEAST_SHARE = {"pattern": 0.15, "blur": 0.25}  # of the mask's pixels that must change; half for other kinds
 _LEAST_PATTERN_PIXELS = 900
-_MOST_REMOVED = 0.08  # of the picture
-_MOST_CONTACT = 0.2  # of an object's outline may meet other objects, or the picture's edge, if it is to be removed
-_SWAP_DISTANCE = 25.0  # CIE76 between the colours of two objects of which one takes the other's look
+_MOST_REMOVED = 0.08  # of the image
+_MOST_CONTACT = 0.2  # of an object's outline may touch other objects or the image's edge, if the object is removed
+_SWAP_DISTANCE = 25.0  # CIE76, smallest distance between the colours of two objects of a swap
 _ATTEMPTS = 6  # for each edit
 
 
 class ColourDifference(NamedTuple):
-    """How two pictures differ, in CIE76 units; see :class:`~mmgrad_explain.data.triplets.Triplet`."""
+    """The colour difference of two images, CIE76; see :class:`~mmgrad_explain.data.triplets.Triplet`."""
 
     de_in: float
     changed_in: float
@@ -59,7 +59,7 @@ class ColourDifference(NamedTuple):
 
 @dataclass(frozen=True)
 class Edit:
-    """An edit that was made: pictures (H, W, 3) uint8, mask (H, W) bool, and the fields of a triplet."""
+    """An edit: images (H, W, 3) uint8, mask (H, W) bool, and the fields of a triplet."""
 
     kind: str
     detail: str
@@ -82,7 +82,7 @@ def measure_change(reference: _Pixels, target: _Pixels, mask: Mask, dilate: int 
         reference: (H, W, 3) uint8, RGB.
         target: The same.
         mask: (H, W) bool, where they should differ.
-        dilate: How many pixels around it they may differ as well.
+        dilate: Pixels around the mask where they may differ as well.
     """
     import cv2
 
@@ -106,16 +106,16 @@ def make_edits(
 ) -> tuple[list[Edit], Counter[str]]:
     """Make the edits of one photograph.
 
-    Half of the time the first two edits are the same on two objects, so that only the phrase says which is meant.
+    Half of the time the first two edits are the same on two objects; then only the phrase tells them apart.
 
     Args:
         image: (H, W, 3) uint8, RGB.
         instances: Its objects.
-        options: What edits.
+        options: Which edits.
         rng: Decides everything else.
 
     Returns:
-        The edits, and what was left out why, counted.
+        The edits, and the counted reasons why others were left out.
     """
     skipped: Counter[str] = Counter()
     image, masks = shrink_to_size(image, instances, options.size)
@@ -202,7 +202,7 @@ def _attempt(
 def _giver(
     image: _Pixels, thing: EditObject, objects: Sequence[EditObject], rng: np.random.Generator
 ) -> tuple[Mask, str] | None:
-    """An object of another kind and colour, and its name."""
+    """Find an object of another kind and colour, and its phrase."""
     own = mean_lab(image, thing.mask)
     fit = [
         other
@@ -219,7 +219,7 @@ def _giver(
 
 
 def _place(rng: np.random.Generator, thing: EditObject, qualifier: str) -> str:
-    """Where an added object is said to be, on the side that tells it from others; half of the time nothing is said."""
+    """Name the side of an added object, the one that its phrase names; half of the time name none."""
     spot = thing.spots[thing.index or 0]
     sides = [side for side, (axis, sign, _, _) in SIDES.items() if sign * (spot[axis] - 0.5) > 0.15]
     if qualifier in SIDES:

@@ -154,6 +154,6 @@ SIZES: dict[str, tuple[str, str]] = {
 """
 
 SIDE_MARGIN = 0.15
-"""How much farther out than its like an object's centre must be, as a share of the picture, to be called by it."""
+"""How much farther out than others of its class an object's centre must be to be named by its side."""
 SIZE_RATIO = 2.0
 """How many times an object's area must exceed its like's to be called the larger."""

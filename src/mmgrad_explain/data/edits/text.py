@@ -1,7 +1,7 @@
-"""Sentences that ask for an edit of a photograph, and phrases that mean one object of it.
+"""Sentences that ask for an edit of a photograph, and phrases for one of its objects.
 
 Everything is lower-case with single spaces. :func:`edit_vocabulary` is computed from the tables that the sentences are
-made of, so it cannot miss a word.
+made of, so it contains every word.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ __all__ = [
 
 
 class Spot(NamedTuple):
-    """What a phrase can say of an object among its like.
+    """What a phrase can say about one of several objects of a class.
 
     Attributes:
-        u: Horizontal centre, 0 at the picture's left edge and 1 at its right edge.
+        u: Horizontal centre, 0 at the image's left edge and 1 at its right edge.
         v: Vertical centre, 0 at the top and 1 at the bottom.
         area: In any unit.
     """
@@ -59,18 +59,18 @@ class Spot(NamedTuple):
 
 
 def find_phrase(rng: np.random.Generator, noun: str, spots: Sequence[Spot], index: int) -> tuple[str, str] | None:
-    """Find words for one object that fit no other of its kind in the picture.
+    """Find a phrase for one object that fits no other object of its class in the image.
 
     Args:
         rng: The source of variety.
-        noun: What all of them are called.
-        spots: All objects of the kind.
-        index: The one that is meant.
+        noun: The class as it is said.
+        spots: All objects of the class.
+        index: Of the object.
 
     Returns:
         The phrase, for example ``"the dog on the left"``, and its qualifier: ``"only"``, a key of
         :data:`~mmgrad_explain.data.edits.templates.SIDES` or of :data:`~mmgrad_explain.data.edits.templates.SIZES`.
-        None where no phrase is safe.
+        None if every phrase is ambiguous.
     """
     if len(spots) == 1:
         return f"the {noun}", "only"
@@ -93,7 +93,7 @@ def find_phrase(rng: np.random.Generator, noun: str, spots: Sequence[Spot], inde
 
 
 def find_phrase_for_all(rng: np.random.Generator, noun: str, count: int) -> str:
-    """Give a phrase for all objects of a kind: ``"all the dogs"``, ``"both dogs"`` where there are two."""
+    """Find a phrase for all objects of a class: ``"all the dogs"``, ``"both dogs"`` where there are two."""
     nouns = make_plural(noun)
     return f"both {nouns}" if count == 2 and rng.random() < 0.5 else f"all the {nouns}"
 
@@ -101,15 +101,15 @@ def find_phrase_for_all(rng: np.random.Generator, noun: str, count: int) -> str:
 def edit_sentence(
     rng: np.random.Generator, kind: str, phrase: str, detail: str | None = None, *, plural: bool | None = None
 ) -> str:
-    """Ask for an edit in words.
+    """Make a sentence that asks for an edit.
 
     Args:
         rng: The source of variety.
         kind: One of :data:`~mmgrad_explain.data.edits.options.EDIT_KINDS`.
-        phrase: What is meant, with its article: ``"the dress"``, ``"the dog on the left"``, ``"all the dogs"``.
+        phrase: The object, with its article: ``"the dress"``, ``"the dog on the left"``, ``"all the dogs"``.
         detail: The colour word of ``recolour``, the pattern of ``pattern``, the phrase of the object whose look is
             taken of ``swap``; for ``add`` a place such as ``"on the left"`` or None. Otherwise not used.
-        plural: Whether the phrase is a plural; None judges by its form.
+        plural: Whether the phrase is a plural; guessed from its form when None.
 
     Returns:
         A sentence, lower-case.
@@ -149,10 +149,10 @@ def edit_sentence(
 
 
 def edit_vocabulary(class_names: Iterable[str] = ()) -> tuple[str, ...]:
-    """List every word that the sentences about these classes can hold, for a word-level tokenizer.
+    """List every word that the sentences about these classes can contain, for a word-level tokenizer.
 
     Args:
-        class_names: As the data set has them; their plurals count too.
+        class_names: As the data set writes them; their plurals are included.
 
     Returns:
         The words, sorted, without punctuation: ``t-shirt`` gives ``t`` and ``shirt``.
@@ -183,14 +183,14 @@ _QUALIFIED = re.compile(
 
 
 def _bare(phrase: str) -> str:
-    """The noun of an unqualified phrase, else an empty string."""
+    """Return the noun of an unqualified phrase, else an empty string."""
     if not phrase.startswith("the ") or _QUALIFIED.search(phrase):
         return ""
     return phrase.removeprefix("the ")
 
 
 def _thing(phrase: str, noun: str, *, plural: bool) -> str:
-    """What is added: ``a dog``, ``shoes``; ``another dog`` where the phrase tells it from others."""
+    """Name what is added: ``a dog``, ``shoes``; ``another dog`` if the phrase is qualified."""
     if noun:
         return noun if plural or is_uncounted(noun) else f"a {noun}"
     words = re.sub(r" (on|at) the \w+$", "", phrase)

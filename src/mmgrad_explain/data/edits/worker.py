@@ -1,4 +1,4 @@
-"""Makes one photograph's triplets: what a worker process does. Pictures come back as the bytes of their files."""
+"""Makes one photograph's triplets: what a worker process does for a set of edited photographs."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _LONGEST_KEY, _LONGEST_CLASS = 120, 80  # bytes, in the name of a file
 
 
 def photo_number(name: str) -> int:
-    """Give a number that depends on a photograph's name alone."""
+    """Return a number that depends on a photograph's name alone."""
     return zlib.crc32(name.encode(errors="surrogateescape"))
 
 
 def photo_keys(names: Iterable[str]) -> dict[str, str]:
-    """Give each photograph a name that can be part of a file's name; no two the same."""
+    """Make a unique key of each photograph's name that can be part of a file's name."""
     keys = {name: re.sub(r"[^\w-]+", "-", name.rpartition(".")[0] or name) for name in names}
     short = {name: _shortened(key, _LONGEST_KEY) for name, key in keys.items()}
     taken = Counter(short.values())
@@ -48,7 +48,7 @@ def photo_keys(names: Iterable[str]) -> dict[str, str]:
 
 
 def _shortened(text: str, most: int) -> str:
-    """The beginning of a text, of at most so many bytes: a file's name has up to 255."""
+    """Cut a text to at most so many bytes: a file's name has up to 255."""
     return text.encode()[:most].decode(errors="ignore")
 
 
@@ -62,8 +62,8 @@ def make_triplets(photo: Photo, key: str, options: EditOptions, making: Making) 
         making: How they become files.
 
     Returns:
-        Line for the journal, with ``photo``, ``records``, ``skipped`` (what was left out why, counted) and ``problems``
-        (what was wrong with the photograph's files, in words); and the content of the files.
+        The line for the journal, with ``photo``, ``records``, ``skipped`` (the counted reasons why edits were left out)
+        and ``problems`` (what was wrong with the photograph's files); and the content of the files.
     """
     began = time.thread_time()
     edits: list[Edit] = []

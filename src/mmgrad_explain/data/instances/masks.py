@@ -1,4 +1,4 @@
-"""Masks from the forms that annotation files hold: polygons, run lengths, identifiers painted as colours.
+"""Decodes the masks of annotation files: polygons, run lengths, identifiers as colours.
 
 The formats are COCO's: run lengths go down the columns and begin with zeros; a compressed run-length string has five
 bits a character, the lowest first, and from the third count on it holds the difference to the count before the last.
@@ -28,19 +28,19 @@ def decode_segmentation(segmentation: object, height: int, width: int) -> Mask:
 
     Args:
         segmentation: A list of polygons, or a mapping with ``size`` and ``counts`` (a list, or a compressed string).
-        height: Of the picture, in pixels.
-        width: Of the picture, in pixels.
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
 
     Returns:
         (height, width) bool.
 
     Raises:
-        InputError: It has none of these forms, or does not fit the picture.
+        InputError: It has none of these forms, or does not fit the image.
     """
     if isinstance(segmentation, Mapping):
         size, counts = segmentation.get("size"), segmentation.get("counts")
         if size is not None and list(size) != [height, width]:
-            raise InputError(f"its run lengths are for {size} pixels, its picture has {[height, width]}")
+            raise InputError(f"its run lengths are for {size} pixels, its image has {[height, width]}")
         if isinstance(counts, str | bytes):
             counts = decompress_counts(counts)
         if not isinstance(counts, Sequence):
@@ -52,7 +52,11 @@ def decode_segmentation(segmentation: object, height: int, width: int) -> Mask:
 
 
 def decompress_counts(text: str | bytes) -> list[int]:
-    """Give the run lengths of a compressed string; InputError where it breaks off or holds other characters."""
+    """Decode a compressed string of run lengths.
+
+    Raises:
+        InputError: It breaks off, or holds other characters.
+    """
     counts: list[int] = []
     value = shift = 0
     more = False
@@ -74,7 +78,7 @@ def decompress_counts(text: str | bytes) -> list[int]:
 
 
 def decode_counts(counts: Sequence[Any], height: int, width: int) -> Mask:
-    """Give the mask (height, width) of run lengths that go down the columns and begin with zeros."""
+    """Decode run lengths, which go down the columns and begin with zeros, to a mask (height, width)."""
     try:
         runs = np.asarray(counts, np.int64)
     except (TypeError, ValueError, OverflowError) as error:
@@ -86,13 +90,13 @@ def decode_counts(counts: Sequence[Any], height: int, width: int) -> Mask:
 
 
 def fill_polygons(polygons: Sequence[Any], height: int, width: int) -> Mask:
-    """Give the pixels whose centres lie in any of the polygons.
+    """Draw a mask of the pixels with centres inside any of the polygons.
 
     Args:
         polygons: Each a flat list x0, y0, x1, y1, ... in pixels, where pixel ``i`` covers ``[i, i + 1)``. A polygon
             that crosses itself counts by the even-odd rule.
-        height: Of the picture.
-        width: Of the picture.
+        height: Of the image.
+        width: Of the image.
 
     Returns:
         (height, width) bool.
@@ -125,6 +129,6 @@ def _inside(points: npt.NDArray[np.float64], height: int, width: int) -> Mask:
 
 
 def colour_ids(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
-    """Give the identifiers of a panoptic picture (H, W, 3): red + 256 green + 65536 blue."""
+    """Give the identifiers of a panoptic image (H, W, 3): red + 256 green + 65536 blue."""
     parts = pixels.astype(np.uint32)
     return np.asarray(parts[..., 0] + 256 * parts[..., 1] + 65536 * parts[..., 2], np.uint32)

@@ -1,7 +1,7 @@
-"""Readers of data sets with object masks: COCO instances, COCO panoptic, folders of index masks.
+"""Reads data sets with object masks: COCO instances, COCO panoptic, folders of index masks.
 
-Each gives an :class:`~mmgrad_explain.data.instances.records.InstanceSet`: its photographs, and what was wrong with the
-files, in words and with names.
+Each reader returns an :class:`~mmgrad_explain.data.instances.records.InstanceSet`: the photographs, and everything that
+was wrong with the files.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _VOID = 255  # by custom "do not look here"
 def read_coco(
     images: Path, annotations: Path, *, segments: Path | None = None, ignore: Collection[str] = ()
 ) -> InstanceSet:
-    """Read COCO annotations: instances (polygons, run lengths) or panoptic (a picture of identifiers beside the JSON).
+    """Read COCO annotations: instances (polygons, run lengths) or panoptic (an image of identifiers beside the JSON).
 
     Args:
         images: The folder that the annotations' file names are relative to.
         annotations: The JSON file.
-        segments: The folder of panoptic pictures; by COCO's custom the JSON's path without ``.json`` when None.
-        ignore: Class names that are not to be edited.
+        segments: The folder of panoptic images; the JSON's path without ``.json`` when None.
+        ignore: Classes that are never edited.
 
     Raises:
         InputError: The JSON is not COCO's, ``ignore`` names no class of it, or none of its photographs is there.
@@ -71,7 +71,7 @@ def _coco(images: Path, annotations: Path, segments: Path | None, ignore: Collec
     if panoptic:
         folder = annotations.with_suffix("") if segments is None else segments
         if not folder.is_dir():
-            raise InputError(f"the panoptic pictures' folder {folder} is not there: say where it is with --segments")
+            raise InputError(f"the panoptic images' folder {folder} is not there: say where it is with --segments")
     photos = []
     for entry in data["images"]:
         name, key = _get(entry, "file_name"), _get(entry, "id")
@@ -127,7 +127,7 @@ def _panoptic_labels(
             _note(problems, "annotation without image_id or file_name", shown(entry)[:60])
             continue
         if leaves_folder(picture):
-            _note(problems, "panoptic picture outside of its folder", picture)
+            _note(problems, "panoptic image outside of its folder", picture)
             continue
         pictures[key] = picture
         for segment in _get(entry, "segments_info") or []:
@@ -150,16 +150,16 @@ def read_index_masks(
     objects: Literal["class", "components"] = "class",
     licence: Licence | None = None,
 ) -> InstanceSet:
-    """Read a folder of photographs and a folder of pictures whose pixel values are class numbers.
+    """Read a folder of photographs and a folder of index masks: images with class numbers as pixel values.
 
-    A photograph and its mask have the same path but for the suffix.
+    A photograph and its mask have the same path without the suffix.
 
     Args:
         images: The folder of photographs, searched with its subfolders.
         labels: The folder of masks (PNG, 8 or 16 bits or with a palette).
-        names: JSON with a list of class names, or a mapping between numbers and names either way round, or a text file
-            with one name a line; ``labels.json`` in or beside ``labels`` when None.
-        ignore: Class names that are not to be edited. :data:`UNLABELLED` are no objects at all.
+        names: JSON with a list of class names, or a mapping from numbers to names or back, or a text file with one
+            name a line; ``labels.json`` in or beside ``labels`` when None.
+        ignore: Classes that are never edited. :data:`UNLABELLED` are no objects at all.
         objects: ``"class"``: all pixels of a class are one object (the shoes); ``"components"``: each connected part.
         licence: Of all photographs.
 

@@ -1,6 +1,6 @@
-"""Photographs with object masks: the records that the readers of instance data sets give.
+"""Photographs with object masks in memory: what the readers of instance data sets return.
 
-Masks are decoded when asked for. Whatever is wrong with a file is said in words; nothing is left out in silence.
+Masks are decoded on demand. Everything that is wrong with a file is reported; nothing is left out in silence.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Instance:
     Attributes:
         image: The photograph's file.
         mask: (H, W) bool, in the photograph's pixels.
-        class_name: As the data set has it.
+        class_name: As the data set writes it.
         is_thing: Whether it can be counted (a dog), in contrast to stuff (grass).
-        is_crowd: Whether the mask holds several objects of the class that were not told apart.
-        licence: The photograph's, or None where the data set does not say.
-        editable: Whether it is to be edited; what is not still counts as something that others touch.
+        is_crowd: Whether the mask holds several objects of the class that were not separated.
+        licence: The photograph's, or None if the data set has none.
+        editable: Whether it may be edited; other objects that touch it count its mask either way.
     """
 
     image: Path
@@ -45,7 +45,7 @@ class Instance:
 
 
 class Licence(NamedTuple):
-    """What the data set says of a photograph's licence; empty where it says nothing."""
+    """A photograph's licence; empty where the data set says nothing."""
 
     name: str = ""
     url: str = ""
@@ -53,10 +53,10 @@ class Licence(NamedTuple):
 
 
 class Label(NamedTuple):
-    """One object before its mask is decoded."""
+    """One object with its mask not yet decoded."""
 
     class_name: str
-    form: Any  # a COCO segmentation; an identifier in a panoptic picture; a value of an index mask
+    form: Any  # a COCO segmentation; an identifier in a panoptic image; a value of an index mask
     is_thing: bool = True
     is_crowd: bool = False
     editable: bool = True
@@ -70,12 +70,12 @@ class Photo:
         name: The file's path below the folder of photographs, with forward slashes.
         image: The file.
         labels: The objects.
-        kind: How they are to be decoded.
-        segments: The picture that holds the masks, but for ``"coco"``.
-        licence: What is known of it.
-        split_components: Whether each connected part of a class is an object of its own.
+        kind: How their masks are decoded.
+        segments: The image that holds the masks; None for ``"coco"``.
+        licence: The photograph's, or None.
+        split_components: Whether each connected part of a class is one object.
         unlabelled: Values of an index mask that mean no object.
-        size: Height and width in pixels that the annotations are for, or None where they do not say.
+        size: Height and width in pixels in the annotations, or None.
     """
 
     name: str
@@ -96,10 +96,10 @@ class Photo:
             width: Of the photograph, in pixels.
 
         Returns:
-            The objects, and what was wrong with those that could not be decoded.
+            The objects, and the problems of those that could not be decoded.
 
         Raises:
-            InputError: The photograph has another size than its annotations, or the picture that holds the masks is
+            InputError: The photograph has another size than its annotations, or the image that holds the masks is
                 missing, damaged, or of another size.
         """
         if self.size not in (None, (height, width)):
@@ -108,7 +108,7 @@ class Photo:
             )
         ids = None if self.segments is None else _read_ids(self.segments, (height, width), self.kind)
         labels, problems = self.labels, list[str]()
-        if self.kind == "index":  # the labels are all classes of the data set; most are not in the picture
+        if self.kind == "index":  # the labels are all classes of the data set; most are not in the image
             present = set(np.unique(ids).tolist()) if ids is not None else set()
             labels = tuple(label for label in labels if label.form in present)
             nameless = present - {label.form for label in labels} - set(self.unlabelled)
@@ -140,9 +140,9 @@ class InstanceSet:
 
     Attributes:
         photos: Sorted by name.
-        class_names: All that occur, sorted.
-        problems: What was wrong, in words, and with which files or annotations.
-        description: What was read, in words.
+        class_names: Classes of editable objects, sorted.
+        problems: Each problem in words, with the files or annotations that have it.
+        description: Format and source, in words.
     """
 
     photos: tuple[Photo, ...]
@@ -152,7 +152,7 @@ class InstanceSet:
 
 
 def _read_ids(path: Path, shape: tuple[int, int], kind: str) -> Any:
-    """A mask picture's class numbers or identifiers, (H, W)."""
+    """Read a mask image's class numbers or identifiers, (H, W)."""
     from PIL import Image
 
     if not path.is_file():
@@ -161,7 +161,7 @@ def _read_ids(path: Path, shape: tuple[int, int], kind: str) -> Any:
         pixels = np.asarray(image.convert("RGB") if kind == "panoptic" else image)
     ids = colour_ids(pixels) if kind == "panoptic" else pixels
     if ids.ndim != 2:
-        raise InputError(f"its mask {path.name} is a colour picture, not one of class numbers")
+        raise InputError(f"its mask {path.name} is a colour image, not one of class numbers")
     if ids.shape != shape:
         raise InputError(
             f"its mask {path.name} has {ids.shape[1]} x {ids.shape[0]} pixels, not {shape[1]} x {shape[0]}"

@@ -1,6 +1,6 @@
-"""What generated scenes are laid on: backgrounds from a bank of noise, or cuts of pictures.
+"""Backgrounds of generated scenes: drawn from a bank of noise, or cut out of images.
 
-Pictures are float32 sRGB, 0 to 255, height by width by channel.
+Images are float32 sRGB, 0 to 255, height by width by channel.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def blur(pictures: Floats, weight: float) -> Floats:
-    """Blurs a batch of pictures once by ``[w, 1 - 2w, w]`` along both axes; edges repeat."""
+    """Blur a batch of images once by ``[w, 1 - 2w, w]`` along both axes; edges repeat."""
     for axis in (1, 2):
         first, last = ((slice(None),) * axis + (s,) for s in (slice(None, -1), slice(1, None)))
         out = pictures * np.float32(1 - 2 * weight)
@@ -37,7 +37,7 @@ def blur(pictures: Floats, weight: float) -> Floats:
 
 @cache
 def make_noise_bank(size: int) -> dict[str, Floats]:
-    """Noise, drawn once per picture size; scenes cut windows out of it."""
+    """Make the noise that scenes cut windows out of, once for each image size."""
     rng = np.random.default_rng(20240229)
     side = min(2 * size, size + 128)
     fields = []
@@ -64,7 +64,7 @@ def make_noise_bank(size: int) -> dict[str, Floats]:
 
 
 def cut_window(rng: np.random.Generator, field: Floats, size: int) -> Floats:
-    """Cuts a square window at a random place, randomly mirrored."""
+    """Cut a square window at a random place, randomly mirrored."""
     y, x = (int(rng.random() * (n - size + 1)) for n in field.shape[:2])
     out = field[y : y + size, x : x + size]
     flips = int(rng.random() * 4)
@@ -72,18 +72,18 @@ def cut_window(rng: np.random.Generator, field: Floats, size: int) -> Floats:
 
 
 def cut_smooth_noise(rng: np.random.Generator, size: int) -> Floats:
-    """One channel of smooth noise with unit deviation, ``(size, size, 1)``."""
+    """Cut one channel of smooth noise with standard deviation 1, ``(size, size, 1)``."""
     return cut_window(rng, pick(rng, make_noise_bank(size)["smooth"]), size)[..., None]  # type: ignore[arg-type]
 
 
 def _tone(rng: np.random.Generator, low: float = 30, high: float = 225, chroma: float = 45) -> Floats:
-    """A rather muted colour."""
+    """Draw a muted colour."""
     out: Floats = np.clip(low + rng.random() * (high - low) + chroma * (2 * rng.random(3) - 1), 8, 247)
     return out.astype(np.float32)
 
 
 def make_ramp(size: int, angle: float) -> Floats:
-    """A ramp from 0 to 1 along a direction, ``(size, size, 1)``."""
+    """Make a ramp from 0 to 1 along a direction, ``(size, size, 1)``."""
     t = np.linspace(-0.5, 0.5, size, dtype=np.float32)
     across = t[None, :] * math.cos(angle) + t[:, None] * math.sin(angle)
     span = 1 / (abs(math.cos(angle)) + abs(math.sin(angle)))
@@ -156,13 +156,13 @@ _BACKGROUNDS = (_plain, _plain, _gradient, _grain, _clouds, _clouds, _clutter, _
 
 
 def draw_background(rng: np.random.Generator, size: int) -> Floats:
-    """Draws a background: plain, gradient, noise, clutter, pattern or landscape."""
+    """Draw a background: plain, gradient, noise, clutter, pattern or landscape."""
     out: Floats = np.clip(pick(rng, _BACKGROUNDS)(rng, size), 4, 251).astype(np.float32)
     return out
 
 
 def cut_backdrop(rng: np.random.Generator, picture: NDArray[np.uint8], size: int) -> Floats:
-    """Cuts a random square out of a picture, at least half as wide as the picture is, and scales it to ``size``."""
+    """Cut a random square out of an image, at least half as wide as it, and scale the square to ``size``."""
     from PIL import Image
 
     height, width = picture.shape[:2]

@@ -1,4 +1,4 @@
-"""How generated scenes are photographed: blur, light, contrast, cast and sensor noise."""
+"""Photographs generated scenes: blur, light, contrast, colour cast and sensor noise."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 def photograph(
     rng: np.random.Generator, plain: Floats, changed: Sequence[tuple[Floats, Box]], *, noise: bool
 ) -> NDArray[np.uint8]:
-    """Photographs a picture and its changed versions: equal blur, light, contrast and cast, sensor noise for each.
+    """Photograph an image and its changed versions with the same blur, light, contrast and cast, but different noise.
 
     Args:
         rng: The source of variety.
-        plain: The picture, ``(S, S, 3)``.
-        changed: Versions of it, each with the box outside which it is the same; only that is developed anew.
+        plain: The image, ``(S, S, 3)``.
+        changed: Versions of it, each with the box that contains all changes; only the box is computed again.
         noise: Whether to add sensor noise.
 
     Returns:
-        The picture and its versions, ``(1 + len(changed), S, S, 3)``.
+        The image and its versions, ``(1 + len(changed), S, S, 3)``.
     """
     size = len(plain)
     count = int(rng.random() * 2.2) if size < 128 else int(rng.random() * 4)
@@ -47,7 +47,7 @@ def photograph(
         light = 1 + light * np.float32(0.4 * rng.random())
 
     def develop(picture: Floats, box: Box) -> Floats:
-        outer = grow_box(box, count, size)  # beyond it, nothing reaches the box
+        outer = grow_box(box, count, size)  # blur carries nothing from farther away into the box
         part = picture[outer][None]
         for weight in weights:
             part = blur(part, weight)
@@ -72,6 +72,6 @@ def photograph(
 
 
 def grow_box(box: Box, pixels: int, size: int) -> Box:
-    """A box with so many pixels more on each side, as far as the picture goes."""
+    """Grow a box by some pixels on each side, within the image."""
     rows, columns = (slice(max(0, part.start - pixels), min(size, part.stop + pixels)) for part in box)
     return rows, columns

@@ -1,4 +1,4 @@
-"""What else a description speaks of: in "the star left of the ring", the ring."""
+"""Finds the second object of a description: in "the star left of the ring", the ring."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _FORMS = tuple(form for _, _, forms in RELATIONS.values() for form in forms)
 
 
 def find_anchor(subject: str, objects: Sequence[DrawnObject]) -> DrawnObject | None:
-    """The object by which a description places another one.
+    """Find the object that a description places another one by.
 
     Args:
         subject: The description, for example ``"the star left of the small ring"``.
         objects: All objects of the scene.
 
     Returns:
-        The one that fits all words after the relation; None where there is no relation.
+        The object that fits all words after the relation; None without a relation.
     """
     phrases = [subject.partition(f" {form} the ")[2] for form in _FORMS]
     phrase = min(filter(None, phrases), key=len, default="")
@@ -43,7 +43,7 @@ def find_anchor(subject: str, objects: Sequence[DrawnObject]) -> DrawnObject | N
 
 
 def context_mask(subject: str, objects: Sequence[DrawnObject], size: int) -> npt.NDArray[np.bool_]:
-    """Where the object of :func:`find_anchor` lies, ``(size, size)`` bool; nowhere without one."""
+    """Draw the mask of the object of :func:`find_anchor`, ``(size, size)`` bool; empty without one."""
     mask = np.zeros((size, size), bool)
     anchor = find_anchor(subject, objects)
     if anchor is not None:

@@ -1,4 +1,4 @@
-"""Which texts of a scene mean different places of it."""
+"""Finds pairs of a scene's triplets whose edited regions do not overlap."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 def find_disjoint_pairs(reference_masks: np.ndarray, target_masks: np.ndarray, edits: Sequence[str]) -> np.ndarray:
-    """Which pairs of a scene's triplets mean different places.
+    """Find the pairs of a scene's triplets whose edited regions do not overlap.
 
-    The places of both, in reference and target together and the one widened by two pixels, must be disjoint. ``add`` is
-    in no pair: what it means is not in the reference yet.
+    The region of a triplet is the union of its masks in reference and target. The regions of a pair must stay disjoint
+    when one is dilated by two pixels. ``add`` is in no pair: its object is not in the reference.
 
     Args:
-        reference_masks: ``(E, H, W)`` bool.
-        target_masks: ``(E, H, W)`` bool.
-        edits: The kinds of edit.
+        reference_masks: Edited regions in the reference, ``(E, H, W)`` bool.
+        target_masks: Edited regions in the targets, ``(E, H, W)`` bool.
+        edits: The kinds of edit, ``E``.
 
     Returns:
         ``(E, E)`` bool, symmetric.
@@ -37,15 +37,15 @@ def find_disjoint_pairs(reference_masks: np.ndarray, target_masks: np.ndarray, e
 
 
 def contrast_partners(reference_masks: np.ndarray, target_masks: np.ndarray, edits: Sequence[str]) -> list[int]:
-    """For each triplet of a scene, another one that means a different place (see :func:`find_disjoint_pairs`).
+    """Find for each triplet of a scene another one with a disjoint region (see :func:`find_disjoint_pairs`).
 
     Args:
-        reference_masks: ``(E, H, W)`` bool.
-        target_masks: ``(E, H, W)`` bool.
-        edits: The kinds of edit.
+        reference_masks: Edited regions in the reference, ``(E, H, W)`` bool.
+        target_masks: Edited regions in the targets, ``(E, H, W)`` bool.
+        edits: The kinds of edit, ``E``.
 
     Returns:
-        For each triplet the index of the next one after it, in a circle, that fits; -1 where none does.
+        For each triplet the index of the next such triplet, in cyclic order; -1 where there is none.
     """
     count = len(edits)
     fits = find_disjoint_pairs(reference_masks, target_masks, edits)

@@ -1,6 +1,6 @@
-"""Drawing for generated scenes: objects of coloured shapes, from a table of distances.
+"""Draws the objects of generated scenes, from a table of signed distances.
 
-Pictures are float32 sRGB, 0 to 255, height by width by channel.
+Images are float32 sRGB, 0 to 255, height by width by channel.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 Box: TypeAlias = tuple[slice, slice]
 """Rows and columns."""
 Sprite: TypeAlias = tuple[Box, Floats, Floats]
-"""Where something goes, its opacity ``(h, w, 1)`` and its colours ``(h, w, 3)``."""
+"""The place of something, its opacity ``(h, w, 1)`` and its colours ``(h, w, 3)``."""
 
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross", "ring", "crescent")
 """The shapes of objects, by name."""
@@ -35,14 +35,14 @@ COLORS: dict[str, tuple[int, int, int]] = {
 }
 """The colours of objects: red, green and blue from 0 to 255, by name."""
 DIAMETERS = {"small": (0.12, 0.17), "large": (0.24, 0.34)}
-"""Smallest and largest diameter of an object, as a share of the side."""
+"""Smallest and largest diameter of an object, as shares of the image's side."""
 
 _GRID, _REACH = 256, 1.15  # resolution and half-width of the table of shapes
 
 
 @dataclass(frozen=True)
 class DrawnObject(SceneObject):
-    """An object with all that is needed to draw it (pixels, radians, sRGB)."""
+    """An object with everything that is needed to draw it (pixels, radians, sRGB)."""
 
     x: float
     y: float
@@ -58,7 +58,7 @@ class DrawnObject(SceneObject):
 
 
 def _polygon(points: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Signed distance to a polygon, negative inside."""
+    """Measure the signed distance to a polygon, negative inside."""
     nearest = np.full(x.shape, np.inf)
     inside = np.zeros(x.shape, dtype=bool)
     for (ax, ay), (bx, by) in zip(points, np.roll(points, -1, axis=0), strict=True):
@@ -73,7 +73,7 @@ def _polygon(points: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.
 
 @cache
 def _distances() -> Floats:
-    """Signed distance of every shape on a grid, in units of its circumscribed circle."""
+    """Measure the signed distance to each shape on a grid, in radii of its circumscribed circle."""
     axis = ((np.arange(_GRID) + 0.5) / _GRID * 2 - 1) * _REACH
     x, y = np.meshgrid(axis, axis)
     r = np.hypot(x, y)
@@ -97,7 +97,7 @@ def _distances() -> Floats:
 
 
 def draw_sprite(thing: DrawnObject, size: int) -> Sprite:
-    """Draws one object on its own."""
+    """Draw one object without a background."""
     reach = thing.radius + 1.5
     x0, x1 = max(0, math.floor(thing.x - reach)), min(size, math.ceil(thing.x + reach))
     y0, y1 = max(0, math.floor(thing.y - reach)), min(size, math.ceil(thing.y + reach))
@@ -125,20 +125,20 @@ def draw_sprite(thing: DrawnObject, size: int) -> Sprite:
 
 
 def vary_color(rng: np.random.Generator, color: str) -> tuple[float, float, float]:
-    """The colour as one object shows it."""
+    """Draw a shade of a colour, sRGB."""
     light = 0.9 + 0.16 * rng.random()
     r, g, b = (min(max(light * c + 20 * (rng.random() - 0.5), 0.0), 255.0) for c in COLORS[color])
     return r, g, b
 
 
 def draw_radius(rng: np.random.Generator, size: str, side: int) -> float:
-    """Draws half the diameter in pixels of an object of the named size."""
+    """Draw the radius, in pixels, of an object of the named size."""
     low, high = DIAMETERS[size]
     return (low + rng.random() * (high - low)) * side / 2
 
 
 def make_object(rng: np.random.Generator, shape: str, color: str, size: str, side: int) -> DrawnObject:
-    """Draws the looks of an object; it has no place yet."""
+    """Draw the looks of an object; its place comes later."""
     outline, shaded = rng.random(), 0.3 * (rng.random() < 0.5)
     return DrawnObject(
         shape=shape,

@@ -41,9 +41,9 @@ EDITS = ("recolour", "reshape", "resize", "remove", "move", "add", "swap")
 """Every kind of edit of a scene."""
 
 TWO_SHARE = 0.085
-"""How often a sentence is about two objects, where the scene has room for it; ``swap`` always is."""
+"""Share of the sentences about two objects, where the scene allows it; ``swap`` always has two."""
 
-_COUNTS = (0.08, 0.24, 0.46, 0.68, 0.86)  # how many scenes have so many objects or fewer
+_COUNTS = (0.08, 0.24, 0.46, 0.68, 0.86)  # cumulative shares of scenes with 1, 2, ... objects
 _OTHER_SIZE = {"small": "large", "large": "small"}
 _SINGLE = EDITS[:-1]
 _DOUBLE = ("recolour", "resize", "resize", "remove", "swap", "swap")
@@ -65,14 +65,14 @@ _REGIONS = {
 
 @dataclass(frozen=True)
 class Stage:
-    """What the edits of a scene have in common.
+    """The scene before any edit.
 
     Attributes:
-        size: Side of the picture in pixels.
-        visible: Left, top, right and bottom of what the letterbox bars leave.
-        colors: Those that stand out from the background.
+        size: Side of the image in pixels.
+        visible: Left, top, right and bottom of the part inside the letterbox bars.
+        colors: Colours that stand out from the background.
         options: Which objects and words may occur.
-        objects: The objects, no two alike in shape, colour and size.
+        objects: The objects; no two have the same shape, colour and size.
     """
 
     size: int
@@ -84,14 +84,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class SceneEdit:
-    """One edit: which objects go, which come, and the words for it.
+    """One edit: the objects before and after it, and its text.
 
     Attributes:
         edit: One of :data:`EDITS`.
-        key: Equal for equal edits.
+        key: The same for edits that mean the same.
         before: The edited objects in the reference.
         after: The same objects in the target.
-        text: The sentence.
+        text: The modifier text.
         subject: The description of the objects in it.
     """
 
@@ -107,7 +107,7 @@ class SceneEdit:
 
 
 def _fits(x: float, y: float, radius: float, others: Sequence[DrawnObject], stage: Stage) -> bool:
-    """Whether an object there lies within the visible picture and clear of all others."""
+    """Return whether an object there is inside the visible image and does not touch another."""
     reach = radius + 1
     left, top, right, bottom = stage.visible
     if not (left + reach <= x <= right - reach and top + reach <= y <= bottom - reach):
@@ -131,7 +131,7 @@ def _place(
     others: Sequence[DrawnObject],
     region: tuple[float, float, float, float] = (0.0, 1.0, 0.0, 1.0),
 ) -> DrawnObject | None:
-    """Finds a free place whose centre is within the region (fractions of the visible picture)."""
+    """Find a free place with its centre in the region (fractions of the visible image)."""
     left, top, right, bottom = stage.visible
     width, height = right - left, bottom - top
     ru, rv = (thing.radius + 1.1) / width, (thing.radius + 1.1) / height
@@ -146,7 +146,7 @@ def _place(
 
 
 def _looks(rng: np.random.Generator, count: int, colors: Sequence[str], options: SceneOptions) -> list[_Look]:
-    """Shapes, colours and sizes of a scene, all different, often sharing some of them."""
+    """Draw different combinations of shape, colour and size, which often share some of the three."""
     mode = rng.random()  # below 0.45: forced to share; above 0.75: shapes and colours all different
     shapes = [SHAPES[i] for i in rng.permutation(len(SHAPES))]
     hues = [colors[i] for i in rng.permutation(len(colors))]
@@ -170,21 +170,21 @@ def _looks(rng: np.random.Generator, count: int, colors: Sequence[str], options:
 
 
 def _held_out(rng: np.random.Generator, colors: Sequence[str]) -> tuple[str, str]:
-    """A held-out pair whose colour is among these."""
+    """Draw a held-out pair with one of these colours."""
     return pick(rng, [pair for pair in sorted(HELD_OUT_PAIRS) if pair[1] in colors])
 
 
 def make_stage(rng: np.random.Generator, size: int, colors: tuple[str, ...], options: SceneOptions) -> Stage:
-    """Draws what a scene holds.
+    """Draw the objects of a scene.
 
     Args:
         rng: The source of variety.
-        size: Side of the picture in pixels.
-        colors: Those that stand out from the background, five at least.
+        size: Side of the image in pixels.
+        colors: Colours that stand out from the background, at least five.
         options: Which objects may occur, and how many.
 
     Returns:
-        The objects in their places; where they do not all find room, some are missing.
+        The objects in their places; objects that find no room are left out.
     """
     visible = (0, 0, size, size)
     if rng.random() < 0.15:
@@ -212,7 +212,7 @@ def _others(stage: Stage, things: Sequence[DrawnObject]) -> list[DrawnObject]:
 def _say(
     rng: np.random.Generator, stage: Stage, things: Sequence[DrawnObject], templates: str, **values: str
 ) -> tuple[str, str]:
-    """The sentence, and the description of the objects in it."""
+    """Make the sentence, and the description of the objects in it."""
     # "move the star above the ring" could be read in two ways, and so could "the star above the ring and the heart"
     clear = len(things) == 1 and not templates.startswith("move")
     shares = {"relations": stage.options.relations if clear else 0.0, "places": stage.options.places}
@@ -328,7 +328,7 @@ _EDITORS: dict[str, Callable[[np.random.Generator, Stage, _Things], SceneEdit | 
 
 
 def _change(rng: np.random.Generator, stage: Stage, subjects: _Things, kind: str, *, two: bool) -> SceneEdit | None:
-    """Plans an edit of one kind, or of a kind that suits two objects; None where it finds no room."""
+    """Plan an edit of one kind, or of a kind that suits two objects; None if there is no room."""
     if two:
         first = pick(rng, subjects)
         second = pick(rng, [thing for thing in subjects if thing is not first])
@@ -339,15 +339,15 @@ def _change(rng: np.random.Generator, stage: Stage, subjects: _Things, kind: str
 
 
 def plan_edits(rng: np.random.Generator, stage: Stage, count: int) -> list[SceneEdit]:
-    """Plans different edits; half of the time the first two are of one kind on different objects.
+    """Plan different edits; half of the time the first two are of one kind on different objects.
 
     Args:
         rng: The source of variety.
         stage: The scene.
-        count: How many edits to plan.
+        count: Number of edits.
 
     Returns:
-        The edits, fewer than ``count`` where the scene has no room for so many.
+        The edits, fewer than ``count`` if the scene has no room for so many.
     """
     subjects = tuple(thing for thing in stage.objects if stage.options.wants(thing))
     changes: list[SceneEdit] = []

@@ -1,4 +1,4 @@
-"""Which scenes are drawn: those of training, or variants that training never sees."""
+"""Options of generated scenes: those of training, or variants that training never sees."""
 
 from __future__ import annotations
 
@@ -25,30 +25,32 @@ HELD_OUT_PAIRS = frozenset(
         ("crescent", "yellow"),
     }
 )
-"""Shapes and colours that never come together in training, neither in pictures nor in words."""
+"""Pairs of shape and colour that never occur in training, neither in images nor in texts."""
 
 MOST_OBJECTS = 12
 
 
 @dataclass(frozen=True, eq=False)
 class SceneOptions:
-    """What kind of scenes to draw; the defaults are those of training.
+    """Which scenes to draw; the defaults are those of training.
 
     Attributes:
         pairs: ``"training"`` keeps :data:`HELD_OUT_PAIRS` out; with ``"held-out"`` every object that a sentence edits
             or adds is one of them; ``"all"`` draws any.
-        templates: ``"training"``, or ``"held-out"`` for sentences that training never uses, of words that it does.
+        templates: ``"training"``, or ``"held-out"`` for sentence templates that training never uses; their words occur
+            in training.
         objects: Fewest and most objects of a scene, 1 to 12. ``(1, 6)`` prefers three to five; other ranges are drawn
             evenly.
-        backdrops: Pictures to lay the shapes on instead of drawn backgrounds, each ``(H, W, 3)`` uint8; a scene cuts
-            a random square out of one.
-        relations: How often an object is placed by another one ("the star left of the ring"), where that is possible.
-        places: How often it is told by its side ("the left star"), where that is possible.
-        noise: Whether every picture gets sensor noise of its own.
+        backdrops: Images to draw the shapes on instead of drawn backgrounds, each ``(H, W, 3)`` uint8; each scene
+            uses a random square of one of them.
+        relations: Share of descriptions that place the object by another one ("the star left of the ring"), where
+            that is possible.
+        places: Share of descriptions that name the side ("the left star"), where that is possible.
+        noise: Whether each image gets its own sensor noise.
 
     Raises:
-        InputError: If a value is unknown or out of range.
-        TypeError: If a backdrop is no array.
+        InputError: A value is unknown or out of range.
+        TypeError: A backdrop is no array.
     """
 
     pairs: str = "training"
@@ -75,12 +77,12 @@ class SceneOptions:
                 raise TypeError(f"backdrops must be arrays, got {type(picture).__name__}")
             if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
                 got = f"{picture.dtype} {picture.shape}"
-                raise InputError(f"backdrops must be uint8 pictures of shape (H, W, 3), got {got}")
+                raise InputError(f"backdrops must be uint8 images of shape (H, W, 3), got {got}")
 
     def allows(self, shape: str, color: str) -> bool:
-        """Whether a picture may hold the shape in this colour."""
+        """Return whether an image may contain the shape in this colour."""
         return self.pairs != "training" or (shape, color) not in HELD_OUT_PAIRS
 
     def wants(self, thing: SceneObject) -> bool:
-        """Whether the object may be the one that is edited."""
+        """Return whether the object may be edited."""
         return self.pairs != "held-out" or (thing.shape, thing.color) in HELD_OUT_PAIRS

@@ -1,4 +1,4 @@
-"""The records of a scene's triplets: what they show, where, and by how much the pictures differ."""
+"""Makes the records of a scene's triplets, with the colour differences between their images."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     _Put = Callable[[str, str, np.ndarray], str]
 
 DILATE = 4
-"""How far beyond the masks the pictures differ, in pixels: as far as blur carries a change."""
+"""How far beyond the masks the images may differ, in pixels: blur spreads a change that far."""
 
-_CHANGED = 5.0  # a colour difference that is seen at once
+_CHANGED = 5.0  # CIE76; a difference that is clearly visible
 _STEP = 4  # every fourth pixel of every fourth row
 _AROUND = np.ones((2 * DILATE + 1, 2 * DILATE + 1), np.uint8)
 _LAB = np.array([100 / 255, 1, 1], np.float32)  # from OpenCV's eight bits
@@ -29,16 +29,16 @@ _named_by = lru_cache(4096)(named_by)
 
 
 def make_records(scene: Scene, index: int, put: _Put) -> list[dict[str, Any]]:
-    """Give the records of a scene's triplets, and hand on its pictures and masks.
+    """Make the records of a scene's triplets, and pass its images and masks on.
 
     Args:
         scene: As drawn.
         index: Its number in the series.
-        put: Is given a folder (``references``, ``targets`` or ``masks``), a name that is unique there, and the pixels;
-            gives the name that records have for them.
+        put: Called with a folder (``references``, ``targets`` or ``masks``), a name that is unique there, and the
+            pixels; returns the path for the record.
 
     Returns:
-        One record a triplet, as :meth:`~mmgrad_explain.data.triplets.Triplet.to_record` gives it.
+        One record for each triplet, as :meth:`~mmgrad_explain.data.triplets.Triplet.to_record` gives it.
     """
     ids = [f"{index:07d}_{number}_{triplet.edit}" for number, triplet in enumerate(scene.triplets)]
     reference = put("references", f"{index:07d}", scene.reference)
@@ -65,7 +65,7 @@ def _record(
     partners: list[str],
     measured: tuple[float, float, float, float],
 ) -> dict[str, Any]:
-    """What :class:`~mmgrad_explain.data.triplets.Triplet` would give, without the time it takes to make one."""
+    """Make the record that :class:`~mmgrad_explain.data.triplets.Triplet` would give, but faster."""
     import cv2
 
     name, reference, target, mask, second = names
@@ -103,15 +103,15 @@ def _record(
 
 
 def _measured(scene: Scene, inside: np.ndarray) -> list[tuple[float, float, float, float]]:
-    """Colour differences of the targets to the reference in CIE Lab.
+    """Measure the colour differences between the targets and the reference in CIE Lab.
 
     Args:
-        scene: Its pictures.
-        inside: Where each triplet's masks are, ``(E, H, W)`` bool.
+        scene: The images.
+        inside: The union of each triplet's masks, ``(E, H, W)`` bool.
 
     Returns:
-        For each triplet the mean inside, the share of what is seen to differ there, the mean outside of the grown masks
-        (on every fourth pixel of every fourth row), and the difference of the mean colours inside.
+        For each triplet the mean inside, the share of visibly different pixels there, the mean outside of the dilated
+        masks (on every fourth pixel of every fourth row), and the difference of the mean colours inside.
     """
     import cv2
 
@@ -148,5 +148,5 @@ def _measured(scene: Scene, inside: np.ndarray) -> list[tuple[float, float, floa
 
 @lru_cache(4)
 def _grid(count: int, size: int) -> np.ndarray:
-    """Where the pixels that are looked at outside of masks lie in so many pictures."""
+    """Return the flat indices of every fourth pixel of every fourth row, ``(count, size / 4, size / 4)``."""
     return np.arange(count * size * size).reshape(count, size, size)[:, ::_STEP, ::_STEP]

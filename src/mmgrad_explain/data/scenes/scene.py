@@ -1,8 +1,8 @@
-"""Composed-retrieval triplets from generated scenes, with the exact place of every edit.
+"""Generates scenes and edits of them: composed-retrieval triplets with exact masks.
 
 A scene is a background with one to six coloured shapes. Each triplet asks for one edit in words and shows the edited
-scene. Background, other objects and photographic conditions stay the same; only the sensor noise is drawn anew for
-every picture. Equal seeds give equal scenes.
+scene. Background, other objects and photographic conditions stay the same; only the sensor noise differs between
+images. Equal seeds give equal scenes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 LABELS: dict[str, tuple[str, ...]] = {"color": tuple(COLORS), "shape": SHAPES, "size": tuple(SIZE_WORDS)}
-"""The channels of a label map, and what its values 1, 2, ... mean in each; 0 is the background."""
+"""The channels of a label map, and the meaning of the values 1, 2, ... in each; 0 is the background."""
 
 _BAR = 127  # grey of the letterbox bars
 _TRAINING = SceneOptions()
@@ -54,12 +54,12 @@ class SceneTriplet:
 
     Attributes:
         edit: The kind of edit, one of :data:`~mmgrad_explain.data.scenes.edits.EDITS`.
-        text: What is asked for, in words of :data:`~mmgrad_explain.data.scenes.text.VOCABULARY`.
-        target: The edited picture, ``(S, S, 3)`` uint8.
-        reference_mask: The edited objects in the reference, ``(S, S)`` bool; for ``add`` the place where one will be.
+        text: The modifier text, in words of :data:`~mmgrad_explain.data.scenes.text.VOCABULARY`.
+        target: The edited image, ``(S, S, 3)`` uint8.
+        reference_mask: The edited objects in the reference, ``(S, S)`` bool; for ``add`` the place of the new one.
         target_mask: The edited objects in the target; for ``remove`` the places they left.
         subject: How the objects are described, for example ``"the small star"``, or ``"the small star and the ring"``.
-        labels: What the target shows where, ``(3, S, S)`` uint8 (see :data:`LABELS`); None unless asked for.
+        labels: Label map of the target, ``(3, S, S)`` uint8 (see :data:`LABELS`), or None.
         objects: The edited objects as they are in the reference; for ``add`` the new one.
     """
 
@@ -75,12 +75,12 @@ class SceneTriplet:
 
 @dataclass(frozen=True)
 class Scene:
-    """A reference picture and its edits.
+    """A reference image and its edits.
 
     Attributes:
         reference: ``(S, S, 3)`` uint8.
         triplets: The edits.
-        labels: What the reference shows where, ``(3, S, S)`` uint8 (see :data:`LABELS`); None unless asked for.
+        labels: Label map of the reference, ``(3, S, S)`` uint8 (see :data:`LABELS`), or None.
         objects: The objects of the reference.
     """
 
@@ -91,7 +91,7 @@ class Scene:
 
 
 class _Canvas:
-    """A picture under way: what is drawn on it, which pixels that is, and what they show.
+    """An image that is being drawn, with its label map.
 
     Attributes:
         picture: ``(S, S, 3)``.
@@ -107,7 +107,7 @@ class _Canvas:
         return _Canvas(self.picture.copy(), None if self.labels is None else self.labels.copy())
 
     def draw(self, thing: DrawnObject, drawn: Sprite, mask: np.ndarray) -> None:
-        """Draws an object and marks its place in the mask."""
+        """Draw an object and mark its place in the mask."""
         where, alpha, color = drawn
         part = self.picture[where]
         part += alpha * (color - part)
@@ -117,7 +117,7 @@ class _Canvas:
                 channel[where][solid] = 1 + names.index(getattr(thing, attribute))
 
     def erase(self, drawn: Sprite, backdrop: Floats, mask: np.ndarray) -> None:
-        """Puts the backdrop where an object was drawn, and marks its place in the mask."""
+        """Restore the backdrop where an object was drawn, and mark the place in the mask."""
         where, alpha, _ = drawn
         np.copyto(self.picture[where], backdrop[where], where=alpha > 0)
         solid = self._mark(where, alpha, mask)
@@ -132,7 +132,7 @@ class _Canvas:
 
     @property
     def box(self) -> Box:
-        """The smallest box around all that was drawn and erased."""
+        """The smallest box around everything that was drawn and erased."""
         rows, columns = (
             slice(min(box[axis].start for box in self._boxes), max(box[axis].stop for box in self._boxes))
             for axis in (0, 1)
@@ -143,7 +143,7 @@ class _Canvas:
 def _render(
     rng: np.random.Generator, stage: Stage, backdrop: Floats, changes: Sequence[SceneEdit], *, labels: bool
 ) -> Scene:
-    """Draws the reference and all targets under the same conditions."""
+    """Draw the reference and all targets under the same photographic conditions."""
     size = stage.size
     sprites = {thing: draw_sprite(thing, size) for thing in stage.objects}
     reference = _Canvas(backdrop.copy(), np.zeros((3, size, size), dtype=np.uint8) if labels else None)
@@ -189,10 +189,10 @@ def _generate(
     labels: bool = False,
     options: SceneOptions = _TRAINING,
 ) -> tuple[Scene, Stage]:
-    """A scene together with the objects it was made from."""
+    """Generate a scene, and return it with the stage that it was made from."""
     _check(size, edits)
     changes: list[SceneEdit] = []
-    while len(changes) < edits:  # a crowded scene may leave no room for so many edits: take another
+    while len(changes) < edits:  # a crowded scene may leave no room for so many edits: then draw another
         backdrop = (
             cut_backdrop(rng, pick(rng, options.backdrops), size) if options.backdrops else draw_background(rng, size)
         )
@@ -211,20 +211,20 @@ def generate_scene(
     labels: bool = False,
     options: SceneOptions = _TRAINING,
 ) -> Scene:
-    """Generates one scene and its edits.
+    """Generate one scene and its edits.
 
     Args:
         rng: Decides everything; equal states give equal scenes.
-        size: Side of the square pictures in pixels, 32 to 512.
+        size: Side of the square images in pixels, 32 to 512.
         edits: Number of edits, 1 to 16; all differ.
-        labels: Whether to say what every picture shows where. It changes nothing else.
+        labels: Whether to draw label maps; the images are the same either way.
         options: Which scenes; those of training by default.
 
     Returns:
-        The reference picture and one triplet per edit.
+        The reference image and one triplet for each edit.
 
     Raises:
-        InputError: If ``size`` or ``edits`` is out of range.
+        InputError: ``size`` or ``edits`` is out of range.
     """
     return _generate(rng, size, edits, labels=labels, options=options)[0]
 
@@ -239,22 +239,22 @@ def scenes(
     labels: bool = False,
     options: SceneOptions = _TRAINING,
 ) -> Iterator[Scene]:
-    """Generates scenes ``start`` to ``start + count - 1`` of the endless series that belongs to a seed.
+    """Generate scenes ``start`` to ``start + count - 1`` of the endless series that belongs to a seed.
 
     Args:
         seed: Names the series; not negative.
-        count: How many scenes to give.
-        size: Side of the square pictures in pixels, 32 to 512.
+        count: Number of scenes.
+        size: Side of the square images in pixels, 32 to 512.
         edits: Number of edits per scene, 1 to 16.
         start: Index of the first scene; scene ``i`` depends on the seed, ``i`` and the options alone.
-        labels: Whether to say what every picture shows where.
+        labels: Whether to draw label maps.
         options: Which scenes; those of training by default.
 
     Returns:
         An iterator over the scenes in order.
 
     Raises:
-        InputError: If a number is out of range.
+        InputError: A number is out of range.
     """
     for label, value in (("seed", seed), ("count", count), ("start", start)):
         if value < 0:

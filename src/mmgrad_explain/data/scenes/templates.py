@@ -1,7 +1,7 @@
 """Sentence templates of generated scenes: those of training, and others kept for evaluation.
 
-``{subject}`` is one object; it is two in "swap" and in those kinds of :data:`SENTENCES` that end in "two", where
-``{first}`` and ``{second}`` name them one by one.
+``{subject}`` is one object, or two in "swap" and in the kinds of :data:`SENTENCES` that end in "two"; there ``{first}``
+and ``{second}`` are the single objects.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Sentences for generated scenes: how an object is named, and how an edit is asked for.
+"""Texts for generated scenes: descriptions of objects, and sentences that ask for edits.
 
-Everything is lower-case ASCII with single spaces. :data:`VOCABULARY` is computed from the very tables the sentences are
-made of, so it cannot miss a word.
+Everything is lower-case ASCII with single spaces. :data:`VOCABULARY` is computed from the tables that the sentences are
+made of, so it contains every word.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ __all__ = [
 ]
 
 RELATION_SHARE = 0.12
-"""How many of the descriptions place the object by another one, where that is possible."""
+"""Share of the descriptions that place the object by another one, where that is possible."""
 
 PLACE_SHARE = 0.3
-"""How many say on which side the object is, where that tells it from others."""
+"""Share of the descriptions that name the object's side, where that is unambiguous."""
 
 _POLITE_SHARE = 0.05
 
@@ -69,13 +69,13 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class SceneObject:
-    """What a sentence can say of an object: its shape, colour and size, and where it is.
+    """What a sentence can say about an object.
 
     Attributes:
         shape: A key of :data:`~mmgrad_explain.data.scenes.words.SHAPE_WORDS`.
         color: A key of :data:`~mmgrad_explain.data.scenes.words.COLOR_WORDS`.
         size: ``"small"`` or ``"large"``.
-        u: Horizontal centre, 0 at the left edge and 1 at the right edge of the visible picture.
+        u: Horizontal centre, 0 at the left edge and 1 at the right edge of the visible image.
         v: Vertical centre, 0 at the top and 1 at the bottom.
     """
 
@@ -87,22 +87,22 @@ class SceneObject:
 
 
 def pick(rng: np.random.Generator, options: Sequence[_T]) -> _T:
-    """Draws one of the options with equal chances (faster than ``rng.choice``)."""
+    """Draw one of the options with equal chances (faster than ``rng.choice``)."""
     return options[int(rng.random() * len(options))]
 
 
 def pick_word(rng: np.random.Generator, options: Sequence[str], usual: float = 0.85) -> str:
-    """Draws a word: the first with the chance ``usual``, otherwise any."""
+    """Draw a word: the first with the probability ``usual``, otherwise any."""
     return options[0] if len(options) == 1 or rng.random() < usual else pick(rng, options)
 
 
 def add_article(words: str) -> str:
-    """Puts "a" or "an" before the words."""
+    """Put "a" or "an" before the words."""
     return f"an {words}" if words[0] in "aeiou" else f"a {words}"
 
 
 def name_object(rng: np.random.Generator, thing: SceneObject, attributes: Iterable[str]) -> str:
-    """Names an object by the given attributes, without article: ``small red star``, ``red one``."""
+    """Name an object by the given attributes, without article: ``small red star``, ``red one``."""
     chosen = set(attributes)
     words: list[str] = []
     if "size" in chosen:
@@ -151,7 +151,7 @@ def _by_place(rng: np.random.Generator, objects: Sequence[SceneObject], thing: S
 
 
 def _related(relation: str, thing: SceneObject, anchor: SceneObject) -> bool | None:
-    """Whether the relation holds; None where one could argue."""
+    """Return whether the relation holds; None where it is ambiguous."""
     du, dv = thing.u - anchor.u, thing.v - anchor.v
     axis, sign, _ = RELATIONS[relation]
     along, across = sign * (du, dv)[axis], abs((dv, du)[axis])
@@ -161,14 +161,14 @@ def _related(relation: str, thing: SceneObject, anchor: SceneObject) -> bool | N
 
 
 def _close(thing: SceneObject, anchor: SceneObject, rivals: Sequence[SceneObject]) -> bool:
-    """Whether the object, and it alone among its rivals, is next to the anchor."""
+    """Return whether the object, and none of its rivals, is next to the anchor."""
     reach = math.hypot(thing.u - anchor.u, thing.v - anchor.v)
     others = [math.hypot(o.u - anchor.u, o.v - anchor.v) for o in rivals if o is not anchor]
     return reach < NEAR and all(other > NEARER * reach for other in others)
 
 
 def _by_relation(rng: np.random.Generator, objects: Sequence[SceneObject], thing: SceneObject) -> str | None:
-    """Places the object by another one; None unless that tells it from others that would fit otherwise."""
+    """Describe the object by its relation to another one; None if that is ambiguous or not needed."""
     anchors = [other for other in objects if other is not thing]
     found: list[tuple[tuple[str, ...], SceneObject, tuple[str, ...]]] = []
     for attributes in _FILTERS:
@@ -190,7 +190,7 @@ def _by_relation(rng: np.random.Generator, objects: Sequence[SceneObject], thing
 
 
 def _by_looks(rng: np.random.Generator, objects: Sequence[SceneObject], thing: SceneObject) -> str:
-    """Names the object by as few of its looks as tell it from all others, or some more."""
+    """Describe the object by a random set of its looks that no other object shares."""
     kinds = [(weight, kind) for weight, kind in _WEIGHTED_LOOKS if len(_alike(objects, thing, kind)) == 1]
     left = rng.random() * sum(weight for weight, _ in kinds)
     for weight, kind in kinds[:-1]:
@@ -208,17 +208,17 @@ def describe_object(
     relations: float = RELATION_SHARE,
     places: float = PLACE_SHARE,
 ) -> str:
-    """Describes one object so that no other object of the scene fits.
+    """Describe one object so that no other object of the scene fits.
 
     Args:
         rng: The source of variety.
         objects: All objects of the scene; no two may share shape, colour and size.
         index: The object to describe.
-        relations: How often another object is called in, as in ``"the star left of the ring"``, where that is possible.
-        places: How often a side is named, as in ``"the left star"``, where that is possible.
+        relations: Share of descriptions by another object, ``"the star left of the ring"``, where that is possible.
+        places: Share of descriptions by a side, ``"the left star"``, where that is possible.
 
     Returns:
-        A noun phrase, such as ``"the small star"``; ``"it"`` only where the object is alone.
+        A noun phrase, such as ``"the small star"``; ``"it"`` only if there is no other object.
     """
     thing = objects[index]
     if len(objects) == 1 and rng.random() < 0.6:
@@ -233,11 +233,11 @@ def describe_object(
 
 
 def named_by(subject: str) -> str:
-    """What names the object in a description.
+    """Find what a description names the object by.
 
     Returns:
-        ``"two"`` for two objects, ``"relation"`` for one that is placed by another, else any of size, color, shape,
-        place, as in ``"size, shape"``; ``"it"`` where nothing names it.
+        ``"two"`` for two objects, ``"relation"`` for an object that is placed by another, else any of size, color,
+        shape, place, as in ``"size, shape"``; ``"it"`` for ``"it"``.
     """
     if " and " in subject:
         return "two"
@@ -253,7 +253,7 @@ def named_by(subject: str) -> str:
 
 
 def fill_template(rng: np.random.Generator, templates: Sequence[str], values: Mapping[str, str]) -> str:
-    """Fills one of the templates; now and then politely, where it begins with what is to be done."""
+    """Fill one of the templates; sometimes put "please" before a sentence that begins with a verb."""
     template = pick(rng, templates)
     text = template.format_map(values)
     text = re.sub(r"\bthe (colou?r|size|shape) of it\b", r"its \1", text)
@@ -275,4 +275,4 @@ def _vocabulary() -> tuple[str, ...]:
 
 
 VOCABULARY: tuple[str, ...] = _vocabulary()
-"""Every word a sentence can contain, sorted."""
+"""Every word that a sentence can contain, sorted."""

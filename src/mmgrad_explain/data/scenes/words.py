@@ -35,7 +35,7 @@ SHAPE_WORDS: dict[str, tuple[str, ...]] = {
 SIZE_WORDS: dict[str, tuple[str, ...]] = {"small": ("small", "little"), "large": ("large", "big")}
 NOUNS = ("one", "shape", "object", "thing")
 
-# Side -> (axis, sign, how an object on that side is told from its like).
+# Side -> (axis, sign, phrases for an object on that side).
 SIDES: dict[str, tuple[int, int, tuple[str, ...]]] = {
     "left": (0, -1, ("the left {noun}", "the {noun} on the left", "the leftmost {noun}")),
     "right": (0, 1, ("the right {noun}", "the {noun} on the right", "the rightmost {noun}")),
@@ -43,9 +43,9 @@ SIDES: dict[str, tuple[int, int, tuple[str, ...]]] = {
     "bottom": (1, 1, ("the bottom {noun}", "the {noun} at the bottom", "the lower {noun}")),
 }
 MARGIN = 0.12
-"""How much farther out than its like an object must be, as a share of the picture, to be called by its side."""
+"""How much farther out than the objects like it an object must be to be named by its side, as a share of the image."""
 
-# Relation -> (axis, sign, how an object is placed by another that is named right after).
+# Relation -> (axis, sign, words between the object and the one that it is placed by).
 RELATIONS: dict[str, tuple[int, int, tuple[str, ...]]] = {
     "left": (0, -1, ("left of", "to the left of")),
     "right": (0, 1, ("right of", "to the right of")),
@@ -54,9 +54,9 @@ RELATIONS: dict[str, tuple[int, int, tuple[str, ...]]] = {
     "near": (-1, 0, ("next to", "beside", "near")),
 }
 NEAR, NEARER = 0.36, 1.6
-"""An object is next to another within this share of the picture, if its like are so many times as far from it."""
+"""Objects are next to one another within this share of the image, if objects like them are so many times as far."""
 
-# Place -> (where something is added, where something is moved).
+# Place -> (phrases for adding there, phrases for moving there).
 _CORNERS = {
     f"{vertical} {side}": (
         (

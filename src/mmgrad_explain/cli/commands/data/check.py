@@ -90,7 +90,7 @@ def _parts(found: CirSet) -> Iterator[str | Table]:
             f"  {part:<12} {counts['queries']} queries ({counts['with target']} with target), gallery of "
             f"{counts['gallery']}, references and targets {counts['references and targets']}{groups}"
         )
-    yield f"  {'pictures':<12} {summary['pictures'] - summary['missing']} of {summary['pictures']} are there"
+    yield f"  {'images':<12} {summary['pictures'] - summary['missing']} of {summary['pictures']} are there"
     for level, title in LEVELS.items():
         of_level = [finding for finding in found.findings if finding.level == level]
         if of_level:

@@ -216,7 +216,7 @@ class TrainingConfig:
             raise InputError("sources: weights are for mix: step; with mix: batch every source is in each batch")
         if self.grounding.context and not any(options.knows_context for options in self.sources.values()):
             raise InputError(
-                "grounding.context: none of the sources says what else a text speaks of, as scenes do; set it to 0"
+                "grounding.context: none of the sources knows the other objects in a text, as scenes do; set it to 0"
             )
 
     def _check_edits(self) -> None:

@@ -26,7 +26,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "training.md"
         ),
         (
             {"grounding": {"context": 0.3}, "sources": {"triplets": {"folder": "x"}}},
-            "grounding.context: none of the sources says what else a text speaks of",
+            "grounding.context: none of the sources knows the other objects in a text",
         ),
     ],
 )

@@ -18,7 +18,7 @@ SMALL = [
     "--set",
     "sources.scenes.pictures=40",
     "--pictures",
-    "120",
+    "100",
     "--set",
     "sources.scenes.edits=2",
 ]
@@ -69,7 +69,7 @@ def test_without_pictures_to_tell_apart(folder, capsys):
 
 def test_a_model_without_such_layers_is_refused(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(ReferenceComposer, "described_layers", ("network.visual.conv1", "network.top"))
-    with pytest.raises(InputError, match=r"it has no layer network\.top, so that its training pictures cannot"):
+    with pytest.raises(InputError, match=r"it has no layer network\.top, so that its training images cannot"):
         main([str(folder), *SMALL])
     monkeypatch.setattr(ReferenceComposer, "described_layers", ())
     with pytest.raises(InputError, match="a ReferenceComposer names no described_layers"):
@@ -77,5 +77,5 @@ def test_a_model_without_such_layers_is_refused(folder, tmp_path, monkeypatch):
 
 
 def test_an_empty_folder_is_refused(folder, tmp_path):
-    with pytest.raises(InputError, match="holds no pictures"):
+    with pytest.raises(InputError, match="holds no images"):
         main([str(folder), *SMALL, "--unknown", str(tmp_path / "nothing")])

@@ -8,7 +8,6 @@ from typing import Any
 from mmgrad_explain.data.edits.options import EDIT_KINDS
 from mmgrad_explain.data.scenes.edits import EDITS
 from mmgrad_explain.errors import InputError, did_you_mean
-from mmgrad_explain.training.figures import HELD_OUT
 from mmgrad_explain.training.objective.options import (
     DenseOptions,
     GroundingOptions,
@@ -133,9 +132,12 @@ class EvaluationOptions:
     maps: int = 6
 
     def __post_init__(self) -> None:
-        if self.best is not None and self.best not in HELD_OUT:
-            hint = did_you_mean(self.best, HELD_OUT)
-            raise InputError(f"evaluation.best: there is no figure {self.best!r}: {hint}use {', '.join(HELD_OUT)}")
+        if self.best is not None:
+            from mmgrad_explain.training.figures import HELD_OUT  # with all of what measures them
+
+            if self.best not in HELD_OUT:
+                hint = did_you_mean(self.best, HELD_OUT)
+                raise InputError(f"evaluation.best: there is no figure {self.best!r}: {hint}use {', '.join(HELD_OUT)}")
         if self.every < 0 or self.batches < 1 or self.maps < 0:
             raise InputError("evaluation: every and maps must be at least 0, batches at least 1")
         if self.best is not None and self.every == 0:
@@ -216,7 +218,7 @@ class TrainingConfig:
             raise InputError("sources: weights are for mix: step; with mix: batch every source is in each batch")
         if self.grounding.context and not any(options.knows_context for options in self.sources.values()):
             raise InputError(
-                "grounding.context: none of the sources says what else a text speaks of, as scenes do; set it to 0"
+                "grounding.context: none of the sources knows the other objects in a text, as scenes do; set it to 0"
             )
 
     def _check_edits(self) -> None:

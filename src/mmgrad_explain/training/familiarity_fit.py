@@ -1,12 +1,12 @@
-"""Write into a model folder what its training pictures look like to it, and how others differ from them.
+"""Describe a model's training images in its folder, so that unfamiliar images can be noted.
 
     python -m mmgrad_explain.training.familiarity_fit MODEL --config reference --unknown PHOTOGRAPHS
     python -m mmgrad_explain.training.familiarity_fit MODEL --config RUN/config.yaml --more FOLDER --unknown-scenes
 
-Explaining a picture that is unlike all of them then comes with a note. Of a folder of more than 100 pictures the half
-that their names hold out is not used, so that one can measure on it (benchmarks/familiarity.py). Prints the share of
-held-out training pictures that are called strange, of others than the limits were set by, and, with ``--against``, how
-well the pictures of a folder are told from them.
+An explanation of an image that is unlike all of them then has a note. Of a folder with more than 100 images one half,
+chosen by their names, is kept for measuring (benchmarks/familiarity.py). The command prints the share of further
+held-out training images that are called strange and, with ``--against``, how well the images of a folder are separated
+from them.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from mmgrad_explain.training.config import TrainingConfig
 
 SEEDS = {"fit": 71, "limit": 72, "check": 73, "unknown": 74, "more": 75}
-"""Of the pictures, so that none is used twice; photographs are held out as in training."""
+"""Seeds of the images by purpose, so that none is used twice; photographs are held out as in training."""
 
 SIZES = (96, 96, 32, 64, 128, 96, 224, 48, 320)
-"""Of scenes of every kind; larger ones look the same to a model whose input is smaller."""
+"""Sizes of scenes of every kind, pixels; a model sees larger ones at the size of its input."""
 
 KINDS_OF_SCENES = tuple(
     SceneOptions(**options)
@@ -58,18 +58,18 @@ KINDS_OF_SCENES = tuple(
         {"objects": (10, 12)},
     )
 )
-"""Those of training, and those that training never shows."""
+"""Kinds of scenes that training shows, and kinds that it never shows."""
 
 OWN_VIEWS = ("whole", "light", "whole", "jpeg", "whole", "small")
-"""How more pictures of the model's own kind are shown."""
+"""Views of further images of the model's own kind."""
 
 ALTERNATIVE = "for such pictures take a model that knows them (a folder or a hub id)"
 
 
 def descriptions(composer: Composer, config: TrainingConfig, name: str, purpose: str, count: int) -> Tensor:
-    """Descriptions ``(count, D)`` of one source's pictures, references and targets.
+    """Describe images of one source, references and targets, ``(count, D)``.
 
-    They are drawn in several sizes and brought to the model's, as pictures of users are.
+    The images are drawn in several sizes and resized to the model's input, like the images of users.
     """
     processor: Any = composer.processor
     alone = {name: config.sources[name]}
@@ -92,11 +92,12 @@ def _described(composer: Composer, pictures: Sequence[Image.Image]) -> Tensor:
     return describe_pictures(composer, pictures, composer.described_layers)
 
 
-def unknown_pictures(composer: Composer, options: argparse.Namespace) -> Tensor | None:
-    """Descriptions of what the model does not know: views of photographs, drawn scenes; None where none is named."""
+def unknown_pictures(
+    composer: Composer, folders: Sequence[Sequence[Path]], options: argparse.Namespace
+) -> Tensor | None:
+    """Describe images that the model does not know: views of files, drawn scenes; None if there are none."""
     found = []
-    for folder in options.unknown:
-        files = named_pictures(folder, without=options.without)
+    for files in folders:
         made = [picture for _, picture in views(files, options.views, SEEDS["unknown"])]
         found.append(_described(composer, made))
     if options.unknown_scenes:
@@ -105,7 +106,7 @@ def unknown_pictures(composer: Composer, options: argparse.Namespace) -> Tensor 
 
 
 def every_kind_of_scene(seed: int, count: int) -> Iterator[Image.Image]:
-    """Scenes and edited scenes of all the kinds that can be drawn without photographs, in turn."""
+    """Draw scenes and edited scenes of all kinds in turn."""
     for number in range(count):
         size, options = SIZES[number % len(SIZES)], KINDS_OF_SCENES[number // 2 % len(KINDS_OF_SCENES)]
         (one,) = scenes(seed, 1, size=size, edits=1, start=number, options=options)
@@ -113,10 +114,14 @@ def every_kind_of_scene(seed: int, count: int) -> Iterator[Image.Image]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Run the command and return its exit code."""
     options = _parser().parse_args(argv)
     composer, config = load_composer(options.model), load_config(options.config, options.set)
     _check_layers(composer)
+    unknown_files, more_files = (
+        [named_pictures(folder, without=options.without) for folder in folders]
+        for folders in (options.unknown, options.more)
+    )
     seen: dict[str, tuple[Tensor, Tensor]] = {}
     checks: dict[str, Tensor] = {}
     for name in config.sources:
@@ -131,16 +136,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             for purpose in ("fit", "limit")
         ]
         seen[name] = torch.cat([seen[name][0], two[0]]), torch.cat([seen[name][1], two[1]])
-    for folder in options.more:
+    for files in more_files:
         (name,) = config.sources
-        files = named_pictures(folder, without=options.without)
         of_fit, of_limit = (
             _described(composer, [one for _, one in views(files[start::2], options.views, SEEDS["more"], OWN_VIEWS)])
             for start in (0, 1)
         )
         seen[name] = torch.cat([seen[name][0], of_fit]), torch.cat([seen[name][1], of_limit])
     trained_on = options.trained_on or " and ".join(config.sources)
-    unknown = unknown_pictures(composer, options)
+    unknown = unknown_pictures(composer, unknown_files, options)
     found = fit(seen, composer.described_layers, trained_on, options.alternative, unknown=unknown, rate=options.rate)
     found.save(options.model)
     strange = {name: found.strangeness(described) for name, described in checks.items()}
@@ -158,53 +162,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check_layers(composer: Composer) -> None:
-    """Refuse a model of which nothing says by which layers its training pictures are told."""
+    """Refuse a model without the layers that describe its training images."""
     names = {name for name, _ in composer.named_modules()}
     missing = [name for name in composer.described_layers if name not in names]
     if missing or not composer.described_layers:
         what = f"it has no layer {missing[0]}" if missing else f"a {type(composer).__name__} names no described_layers"
-        raise InputError(f"model {composer.name!r}: {what}, so that its training pictures cannot be described")
+        raise InputError(f"model {composer.name!r}: {what}, so that its training images cannot be described")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="model folder; the file is written into it")
-    parser.add_argument("--config", default="reference", help="what it was trained on (default: %(default)s)")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change an option of the config"
-    )
-    parser.add_argument("--pictures", type=int, default=2000, help="of each source and purpose (default: %(default)s)")
-    parser.add_argument("--rate", type=float, default=0.01, help="false alarms, as a share (default: %(default)s)")
-    parser.add_argument("--trained-on", help="the training pictures in words (default: the names of the sources)")
-    parser.add_argument("--alternative", default=ALTERNATIVE, help="what to do with others (default: %(default)s)")
     add = parser.add_argument
-    add(
-        "--more",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FOLDER",
-        help="more pictures of the only source's kind",
-    )
-    add("--scene-variants", action="store_true", help="the only source's kind are drawn scenes: take all kinds of them")
-    add(
-        "--unknown",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FOLDER",
-        help="pictures that the model does not know",
-    )
-    add("--unknown-scenes", action="store_true", help="it does not know drawn scenes of shapes either")
-    add(
-        "--views",
-        type=int,
-        default=2000,
-        metavar="N",
-        help="so many views of the pictures of each folder (default: %(default)s)",
-    )
-    add("--without", nargs="*", default=[], metavar="NAME", help="names, without endings, of files to leave out")
-    parser.add_argument("--against", type=Path, metavar="FOLDER", help="pictures that should be found strange")
+    folders: dict[str, Any] = {"type": Path, "action": "append", "default": [], "metavar": "FOLDER"}
+    add("model", type=Path, help="model folder, which the file is written to")
+    add("--config", default="reference", help="its training config (default: %(default)s)")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="change an option of the config")
+    add("--pictures", type=int, default=2000, help="images of each source and purpose (default: %(default)s)")
+    add("--rate", type=float, default=0.01, help="share of false alarms (default: %(default)s)")
+    add("--trained-on", help="the training images in words (default: the names of the sources)")
+    add("--alternative", default=ALTERNATIVE, help="advice for other images (default: %(default)s)")
+    add("--more", **folders, help="further images of the only source's kind")
+    add("--scene-variants", action="store_true", help="add scenes of every kind to the only source")
+    add("--unknown", **folders, help="images that the model does not know")
+    add("--unknown-scenes", action="store_true", help="the model does not know drawn scenes of shapes")
+    add("--views", type=int, default=2000, metavar="N", help="views of each folder's images (default: %(default)s)")
+    add("--without", nargs="*", default=[], metavar="NAME", help="names, without suffix, of files to leave out")
+    add("--against", type=Path, metavar="FOLDER", help="images that should be found strange")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Pictures of folders and views of them, to learn and to measure which pictures a model does not know."""
+"""Images of a folder and views of them, to learn and to measure which images a model does not know."""
 
 from __future__ import annotations
 
@@ -18,38 +18,41 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HALVED = 100
-"""Pictures in a folder beyond which half of them are kept for measuring."""
+"""Number of images in a folder above which half of them are kept for measuring."""
 _LARGEST = 512  # pixels of the longer side
 
 
 def named_pictures(folder: Path, *, held_out: bool = False, without: Collection[str] = ()) -> list[Path]:
-    """The picture files of a folder and the folders in it, sorted; of a large folder one half, chosen by their names.
+    """List the image files of a folder and its subfolders, sorted; of a large folder one half, chosen by their names.
 
     Args:
-        folder: Where.
-        held_out: The half that is kept for measuring, not the other one.
-        without: Names, without their endings, of pictures to leave out.
+        folder: The folder.
+        held_out: Take the half that is kept for measuring.
+        without: Names, without suffix, of images to leave out.
 
     Raises:
-        InputError: There are none.
+        InputError: If there are no images.
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     found = [path for path in files if path.stem not in without]
     if len(files) > HALVED:
         found = [path for path in found if (share_of_name(path.stem) < 0.5) == held_out]
     if not found:
-        raise InputError(f"folder {folder} holds no pictures to use")
+        raise InputError(f"folder {folder} holds no images to use")
     return found
 
 
 def views(files: Sequence[Path], count: int, seed: int, kinds: Sequence[str] = ()) -> Iterator[tuple[str, Image.Image]]:
-    """Views of pictures: the name of the view, and what it shows. Equal seeds give equal views.
+    """Make views of images; equal seeds give equal views.
 
     Args:
-        files: Pictures; they come in turn.
-        count: How many views.
-        seed: Of what is random in them.
-        kinds: Of :data:`VIEWS`, which come in turn as well; all of them where none is named.
+        files: Image files, used in turn.
+        count: Number of views.
+        seed: Seed of the random part of a view.
+        kinds: Names from :data:`VIEWS`, used in turn; all of them if there are none.
+
+    Yields:
+        The name of the view, and its image.
     """
     named = list(kinds or VIEWS)
     for number in range(count):
@@ -112,4 +115,4 @@ VIEWS: dict[str, Callable[[Image.Image, np.random.Generator], Image.Image]] = {
     "light": _lit,
     "noisy": _noisy,
 }
-"""What can be made of a picture, by name."""
+"""Functions that make a view of an image, by name."""

@@ -168,6 +168,8 @@ def _from_path(path: str, options: ModelOptions) -> Composer:
         if is_clip(path):
             return ClipComposer.from_clip(path, width=options.combiner_width, fit=options.fit)
     if options.shapes_combiner:
-        raise InputError(f"model.combiner_width and model.fit are for a new combiner on CLIP, and {path} is none")
+        raise InputError(
+            f"model.combiner_width and model.fit are for a new combiner on CLIP, and {path} is no CLIP model"
+        )
     composer: Composer = load_composer(path)
     return composer

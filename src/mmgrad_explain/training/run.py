@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -112,13 +111,15 @@ def _model_and_data(config: TrainingConfig) -> tuple[Composer, Source, Source]:
 
     A new network gets its vocabulary from the sources; a model that exists gives the sources its image size.
     """
-    build = partial(build_source, config.sources, mix=config.mix, labels=config.dense.weight > 0)
+    labels = config.dense.weight > 0
     size = image_size_of(config.model)
-    source = None if size is None else build(size)
+    source = None if size is None else build_source(config.sources, size, mix=config.mix, labels=labels)
     composer = starting_composer(config.model, () if source is None else source.vocabulary)
     check_trainable(composer)
     size = int(composer.processor.image_size)
-    return composer, build(size) if source is None else source, build(size, held_out=True)
+    if source is None:
+        source = build_source(config.sources, size, mix=config.mix, labels=labels)
+    return composer, source, build_source(config.sources, size, mix=config.mix, labels=labels, held_out=True)
 
 
 def _last_figures(trainer: GroundedTrainer) -> dict[str, float]:

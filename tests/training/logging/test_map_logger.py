@@ -13,7 +13,7 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.logging.boards import WeightsAndBiases
 from mmgrad_explain.training.logging.map_logger import MapLogger, draw_sample
 
-PICTURES = [np.full((24, 32, 3), shade, np.uint8) for shade in (90, 160)]
+IMAGES = [np.full((24, 32, 3), shade, np.uint8) for shade in (90, 160)]
 CAPTIONS = ["make it red", "remove the star"]
 MASK = np.zeros((24, 32), bool)
 MASK[4:14, 6:20] = True
@@ -54,7 +54,7 @@ def test_a_loop_of_ones_own(tmp_path):
     with MapLogger(tmp_path / "runs") as logger:
         for step in (10, 20):
             logger.log(
-                step, maps=torch.from_numpy(HEAT), pictures=PICTURES, captions=CAPTIONS, masks=[MASK, None],
+                step, maps=torch.from_numpy(HEAT), images=IMAGES, captions=CAPTIONS, masks=[MASK, None],
                 figures={"pointing": point, "r1": 0.25, "loss": 2, "mine/x": 1, "pointing_add": 1.0},
             )  # fmt: skip
     found = read(tmp_path / "runs")
@@ -67,13 +67,13 @@ def test_a_loop_of_ones_own(tmp_path):
     assert (first.step, second.step) == (10, 20)
     picture = Image.open(io.BytesIO(first.encoded_image_string))
     assert picture.size == (first.width, first.height)
-    assert picture.size == draw_sample(PICTURES[0], HEAT[0], CAPTIONS[0], MASK, 10).size
-    assert picture.tobytes() == draw_sample(PICTURES[0], HEAT[0], CAPTIONS[0], MASK, 10).tobytes()
+    assert picture.size == draw_sample(IMAGES[0], HEAT[0], CAPTIONS[0], MASK, 10).size
+    assert picture.tobytes() == draw_sample(IMAGES[0], HEAT[0], CAPTIONS[0], MASK, 10).tobytes()
 
 
-def test_figures_alone_and_pictures_alone():
+def test_figures_alone_and_images_alone():
     board = Memory()
-    logger = MapLogger(board, pictures=PICTURES, captions=CAPTIONS, masks=[None, MASK])
+    logger = MapLogger(board, images=IMAGES, captions=CAPTIONS, masks=[None, MASK])
     logger.log(1, figures={"iou": 0.5})
     logger.log(2, HEAT)
     logger.log(3)
@@ -86,12 +86,12 @@ def test_figures_alone_and_pictures_alone():
 
 def test_every_board_gets_all():
     boards = Memory(), Memory()
-    MapLogger(*boards).log(1, HEAT, pictures=PICTURES, figures={"iou": 0.5})
+    MapLogger(*boards).log(1, HEAT, images=IMAGES, figures={"iou": 0.5})
     assert boards[0].figures == boards[1].figures != []
     assert [images["maps/1"][1] for board in boards for _, images in board.images] == ["", ""]
 
 
-def test_an_explanation_knows_its_pictures(tiny, picture):
+def test_an_explanation_knows_its_images(tiny, picture):
     from mmgrad_explain import explain
 
     explanation = explain([picture, picture], ["make it red", "remove it"], model=tiny)
@@ -104,8 +104,8 @@ def test_an_explanation_knows_its_pictures(tiny, picture):
 
 
 def test_what_is_drawn():
-    plain = np.asarray(draw_sample(PICTURES[0], HEAT[0], "make it red", None, 10))
-    outlined = np.asarray(draw_sample(PICTURES[0], HEAT[0], "make it red", MASK, 10))
+    plain = np.asarray(draw_sample(IMAGES[0], HEAT[0], "make it red", None, 10))
+    outlined = np.asarray(draw_sample(IMAGES[0], HEAT[0], "make it red", MASK, 10))
     assert plain.shape == outlined.shape
     assert plain.shape[0] > 256
     changed = (plain != outlined).any(-1)
@@ -116,19 +116,19 @@ def test_what_is_drawn():
     warm = colours[..., 0] - colours[..., 2] > 60
     _, columns = np.nonzero(warm)
     assert columns.min() > half  # heat on the right alone
-    signed = np.asarray(draw_sample(PICTURES[0], HEAT[0].clip(0), "make it red", None, 10))
+    signed = np.asarray(draw_sample(IMAGES[0], HEAT[0].clip(0), "make it red", None, 10))
     assert (signed == plain).all()  # what is negative is no heat
-    empty = np.asarray(draw_sample(PICTURES[1], HEAT[1] * np.nan, "make it red", None, 10))
+    empty = np.asarray(draw_sample(IMAGES[1], HEAT[1] * np.nan, "make it red", None, 10))
     colours = empty[:256].astype(int)
     assert (abs(colours[..., 0] - colours[..., 2]) < 60).all()
 
 
 def test_what_does_not_fit():
     logger = MapLogger(Memory())
-    with pytest.raises(InputError, match="pictures are missing: pass the images that the maps belong to"):
+    with pytest.raises(InputError, match="images are missing: pass the images that the maps belong to"):
         logger.log(1, HEAT)
-    with pytest.raises(InputError, match="as many maps as pictures, captions and masks, not 2, 1, 2, 2"):
-        logger.log(1, HEAT, pictures=PICTURES[:1])
+    with pytest.raises(InputError, match="as many maps as images, captions and masks, not 2, 1, 2, 2"):
+        logger.log(1, HEAT, images=IMAGES[:1])
 
 
 # -------------------------------------------------------------------------------------------------------- a Trainer's
@@ -148,7 +148,7 @@ class Small(nn.Module):
 
 
 def draw(model):
-    pixels = torch.stack([torch.from_numpy(one).permute(2, 0, 1) / 255 for one in PICTURES])
+    pixels = torch.stack([torch.from_numpy(one).permute(2, 0, 1) / 255 for one in IMAGES])
     return model.layer(pixels).abs().mean(1)
 
 
@@ -169,7 +169,7 @@ def trained(folder, logger, **changes):
 
 
 def test_any_trainer(tmp_path, capsys):
-    logger = MapLogger(tmp_path / "tb", maps=draw, pictures=PICTURES, captions=CAPTIONS, masks=[MASK, None])
+    logger = MapLogger(tmp_path / "tb", maps=draw, images=IMAGES, captions=CAPTIONS, masks=[MASK, None])
     trained(tmp_path, logger).train()
     logger.close()
     found = read(tmp_path / "tb")
@@ -181,7 +181,7 @@ def test_any_trainer(tmp_path, capsys):
 
 def test_a_trainer_that_goes_on(tmp_path, capsys):
     for steps, resume in ((6, None), (8, str(tmp_path / "out" / "checkpoint-4"))):
-        logger = MapLogger(tmp_path / "tb", maps=draw, pictures=PICTURES)
+        logger = MapLogger(tmp_path / "tb", maps=draw, images=IMAGES)
         trained(tmp_path, logger, max_steps=steps).train(resume_from_checkpoint=resume)
         logger.close()
     found = read(tmp_path / "tb")
@@ -191,7 +191,7 @@ def test_a_trainer_that_goes_on(tmp_path, capsys):
 
 def test_a_trainer_that_reports_by_itself_has_no_curve_twice(tmp_path, capsys, monkeypatch):
     board = Memory()
-    logger = MapLogger(board, maps=draw, pictures=PICTURES)
+    logger = MapLogger(board, maps=draw, images=IMAGES)
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "tb"))
     trained(tmp_path, logger, report_to="tensorboard").train()
     assert board.figures == []
@@ -221,7 +221,7 @@ def test_the_groups_of_a_trainers_figures():
 
 def test_one_process_logs():
     board = Memory()
-    logger = MapLogger(board, maps=lambda _: HEAT, pictures=PICTURES, figures=True)
+    logger = MapLogger(board, maps=lambda _: HEAT, images=IMAGES, figures=True)
     logger.on_log(None, state(1, first=False), None, {"loss": 1.0})
     logger.on_evaluate(None, state(1, first=False), None)
     assert board.figures == board.images == []
@@ -234,7 +234,7 @@ def test_one_process_logs():
 def test_a_run_that_breaks_off_is_said_to_have_failed(wandb):
     def breaks_off():
         with MapLogger(WeightsAndBiases(lambda: wandb.init(project="p"))) as logger:
-            logger.log(1, HEAT, pictures=PICTURES, captions=CAPTIONS)
+            logger.log(1, HEAT, images=IMAGES, captions=CAPTIONS)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):

@@ -30,7 +30,7 @@ class MapGrid:
     """Maps of a few fixed samples over time.
 
     Args:
-        pictures: The samples' images, ``(n, H, W, 3)`` uint8.
+        images: The samples' images, ``(n, H, W, 3)`` uint8.
         captions: The texts of the samples.
         masks: Where each map should be bright, ``(H, W)`` bool; None if that is not known.
         rows: Indices of the samples in the batch that they come from.
@@ -38,12 +38,12 @@ class MapGrid:
 
     def __init__(
         self,
-        pictures: npt.NDArray[np.uint8],
+        images: npt.NDArray[np.uint8],
         captions: Sequence[str],
         masks: Sequence[npt.NDArray[np.bool_] | None] | None = None,
         rows: Sequence[int] = (),
     ) -> None:
-        self.pictures = pictures
+        self.images = images
         self.captions = list(captions)
         self.masks = [None] * len(self.captions) if masks is None else list(masks)
         self.rows = list(rows)
@@ -58,7 +58,7 @@ class MapGrid:
         """
         rows = choose_rows(batch.picture.tolist(), count)
         on_target = [batch.edits[row] == "add" for row in rows]
-        pictures = [
+        images = [
             batch.targets[row] if target else batch.references[batch.picture[row]]
             for row, target in zip(rows, on_target, strict=True)
         ]
@@ -66,7 +66,7 @@ class MapGrid:
             (batch.target_masks if target else batch.reference_masks)[row] if batch.supervised[row] else None
             for row, target in zip(rows, on_target, strict=True)
         ]
-        return cls(np.stack(pictures), [batch.texts[row] for row in rows], masks, rows)
+        return cls(np.stack(images), [batch.texts[row] for row in rows], masks, rows)
 
     def add(self, step: int, maps: npt.NDArray[np.float32]) -> None:
         """Add a column of maps ``(n, h, w)`` without negative values; each is divided by its maximum."""
@@ -84,10 +84,10 @@ class MapGrid:
         count = len(self.steps)
         shown = sorted({round(i) for i in np.linspace(0, count - 1, min(count, _COLUMNS))}) if count else []
         rows = []
-        for index, (picture, caption) in enumerate(zip(self.pictures, self.captions, strict=True)):
-            tiles = [blend(picture, self._maps[column][index], alpha=0.7) for column in shown]
+        for index, (image, caption) in enumerate(zip(self.images, self.captions, strict=True)):
+            tiles = [blend(image, self._maps[column][index], alpha=0.7) for column in shown]
             steps = [f"step {self.steps[column]}" for column in shown]
-            rows.append(panel([picture, *tiles], [caption, *steps], height=_HEIGHT))
+            rows.append(panel([image, *tiles], [caption, *steps], height=_HEIGHT))
         grid = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
         top = 0
         for row in rows:

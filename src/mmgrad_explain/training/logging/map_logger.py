@@ -44,7 +44,7 @@ class MapLogger(TrainerCallback):  # type: ignore[misc]
             :class:`~mmgrad_explain.training.logging.boards.Board`.
         maps: For a Trainer: computes the samples' maps at every evaluation. It is called with the model and returns
             what :meth:`log` takes. None logs no images by itself.
-        pictures: The samples' images; not needed if ``maps`` returns an ``Explanation`` that holds them.
+        images: The samples' images; not needed if ``maps`` returns an ``Explanation`` that holds them.
         captions: The texts of the samples.
         masks: Where each map should be bright; None if that is not known.
         figures: For a Trainer: whether to log its figures. None logs them unless the Trainer reports to a board itself
@@ -59,14 +59,14 @@ class MapLogger(TrainerCallback):  # type: ignore[misc]
         self,
         *places: Any,
         maps: Callable[[nn.Module], Any] | None = None,
-        pictures: Sequence[Any] | None = None,
+        images: Sequence[Any] | None = None,
         captions: Sequence[str] | None = None,
         masks: Sequence[Any] | None = None,
         figures: bool | None = None,
     ) -> None:
         self.boards: list[Board] = [board_of(place) for place in places]
         self.maps = maps
-        self.pictures, self.captions, self.masks = pictures, captions, masks
+        self.images, self.captions, self.masks = images, captions, masks
         self.figures = figures
 
     def __enter__(self) -> Self:
@@ -80,7 +80,7 @@ class MapLogger(TrainerCallback):  # type: ignore[misc]
         step: int,
         maps: Any = None,
         *,
-        pictures: Sequence[Any] | None = None,
+        images: Sequence[Any] | None = None,
         captions: Sequence[str] | None = None,
         masks: Sequence[Any] | None = None,
         figures: Mapping[str, float] | None = None,
@@ -90,9 +90,9 @@ class MapLogger(TrainerCallback):  # type: ignore[misc]
         Args:
             step: The optimizer step.
             maps: ``(n, h, w)``, each shown relative to its own maximum, negative values as 0; or an ``Explanation``.
-            pictures: ``n`` images, anything that :func:`~mmgrad_explain.images.reading.open_image` takes; None takes
+            images: ``n`` images, anything that :func:`~mmgrad_explain.images.reading.open_image` takes; None takes
                 those of the constructor, or else the explanation's own.
-            captions: ``n`` texts; None as for ``pictures``.
+            captions: ``n`` texts; None as for ``images``.
             masks: ``n`` masks ``(H, W)`` on the images, or None for single ones; None takes those of the constructor.
             figures: Numbers by name. Figures of this package get their group; ``group/name`` stays unchanged.
 
@@ -103,9 +103,9 @@ class MapLogger(TrainerCallback):  # type: ignore[misc]
             self._log_figures({name_in_group(name): value for name, value in figures.items()}, step)
         if maps is None:
             return
-        images = self._images(step, maps, pictures, captions, masks)
+        drawn = self._draw(step, maps, images, captions, masks)
         for board in self.boards:
-            board.log_images(images, step)
+            board.log_images(drawn, step)
 
     def close(self, *, failed: bool = False) -> None:
         """Close the boards that this opened; writers and runs that were passed in stay open."""
@@ -144,39 +144,39 @@ class MapLogger(TrainerCallback):  # type: ignore[misc]
         for board in self.boards:
             board.log_figures(numbers, step)
 
-    def _images(
+    def _draw(
         self,
         step: int,
         maps: Any,
-        pictures: Sequence[Any] | None,
+        images: Sequence[Any] | None,
         captions: Sequence[str] | None,
         masks: Sequence[Any] | None,
     ) -> dict[str, tuple[Image.Image, str]]:
-        own_pictures, own_captions, heats = None, None, maps
+        own_images, own_captions, heats = None, None, maps
         if isinstance(maps, Explanation):
-            own_pictures, own_captions = maps.images, maps.texts
+            own_images, own_captions = maps.images, maps.texts
             heats = [maps.heatmap(index) for index in range(len(maps))]
-        shown = _first(pictures, self.pictures, own_pictures)
+        shown = _first(images, self.images, own_images)
         if shown is None:
-            raise InputError("pictures are missing: pass the images that the maps belong to")
+            raise InputError("images are missing: pass the images that the maps belong to")
         texts = _first(captions, self.captions, own_captions)
         outlines = _first(masks, self.masks)
         texts = [""] * len(heats) if texts is None else texts
         outlines = [None] * len(heats) if outlines is None else outlines
         if not len(heats) == len(shown) == len(texts) == len(outlines):
             raise InputError(
-                f"there must be as many maps as pictures, captions and masks, not {len(heats)}, {len(shown)}, "
+                f"there must be as many maps as images, captions and masks, not {len(heats)}, {len(shown)}, "
                 f"{len(texts)}, {len(outlines)}"
             )
         rows = zip(shown, heats, texts, outlines, strict=True)
         return {f"maps/{number}": (draw_sample(*row, step), row[2]) for number, row in enumerate(rows, start=1)}
 
 
-def draw_sample(picture: Any, heat: Any, caption: str, mask: Any, step: int) -> Image.Image:
+def draw_sample(image: Any, heat: Any, caption: str, mask: Any, step: int) -> Image.Image:
     """Draw a sample beside its map.
 
     Args:
-        picture: An image, anything that :func:`~mmgrad_explain.images.reading.open_image` takes.
+        image: An image, anything that :func:`~mmgrad_explain.images.reading.open_image` takes.
         heat: The map, ``(h, w)``, shown relative to its maximum.
         caption: Text below the image.
         mask: ``(H, W)`` on the image, outlined in both; or None.
@@ -185,7 +185,7 @@ def draw_sample(picture: Any, heat: Any, caption: str, mask: Any, step: int) -> 
     Returns:
         RGB, two tiles, 256 pixels high.
     """
-    photo = open_image(picture)
+    photo = open_image(image)
     photo = photo.resize((max(1, round(photo.width * _HEIGHT / photo.height)), _HEIGHT), Image.Resampling.LANCZOS)
     values = np.nan_to_num(as_array(heat).astype(np.float32)).clip(0)
     peak = float(values.max())

@@ -69,7 +69,7 @@ def _map_logger(config: TrainingConfig, out: Path, grid: MapGrid | None) -> MapL
     if grid is None:
         return MapLogger(*places)
     return MapLogger(
-        *places, maps=lambda _model: grid.latest, pictures=list(grid.pictures), captions=grid.captions, masks=grid.masks
+        *places, maps=lambda _model: grid.latest, images=list(grid.images), captions=grid.captions, masks=grid.masks
     )
 
 

@@ -48,7 +48,7 @@ def draw_rows(batch: TripletBatch, options: GroundingOptions, rng: np.random.Gen
         rng: Equal generators draw equal rows.
     """
     every = torch.arange(len(batch.edits))
-    whole = batch.whole or Whole(batch.edits, batch.supervised.cpu(), find_unmoved(batch).cpu(), every)
+    whole = batch.whole or Whole(batch.edits, batch.supervised.cpu(), find_unmoved_triplets(batch).cpu(), every)
     on_target = torch.from_numpy(rng.random(len(whole.edits)) < options.target_shares(whole.edits))
     on_reference = torch.tensor([edit not in TARGET_ONLY for edit in whole.edits])
     if options.consistency:  # it compares the two sides
@@ -61,7 +61,7 @@ def draw_rows(batch: TripletBatch, options: GroundingOptions, rng: np.random.Gen
     return Rows(*(side[whole.own].nonzero()[:, 0] for side in both.chunk(2)))
 
 
-def find_unmoved(batch: TripletBatch) -> Tensor:
+def find_unmoved_triplets(batch: TripletBatch) -> Tensor:
     """Find the triplets with their object in the same place in reference and target, ``(N,)`` bool."""
     return stays_in_place(batch.reference_masks, batch.target_masks, batch.edits, batch.supervised)
 

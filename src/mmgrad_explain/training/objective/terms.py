@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from mmgrad_explain.grounding.loss import AttentionGroundingLoss
 from mmgrad_explain.grounding.targets import grounding_targets
-from mmgrad_explain.training.objective.supervision import find_unmoved, masks_of
+from mmgrad_explain.training.objective.supervision import find_unmoved_triplets, masks_of
 from mmgrad_explain.training.processes import mean_over_all
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def ground(loss: AttentionGroundingLoss, maps: Tensor, batch: TripletBatch, rows
         place = len(rows.reference) + pair.int().argmax(1) if len(rows.target) else torch.zeros_like(rows.reference)
         itself = len(rows.reference) + torch.arange(len(rows.target), device=place.device)
         paired = maps[:, torch.cat([place, itself])]
-        unmoved = pair.any(1) & find_unmoved(batch)[rows.reference]
+        unmoved = pair.any(1) & find_unmoved_triplets(batch)[rows.reference]
         valid = torch.cat([unmoved, torch.zeros_like(itself, dtype=torch.bool)])
     return loss(maps, masks_of(batch, rows), other_masks=others, paired_maps=paired, paired_valid=valid)  # type: ignore[no-any-return]
 

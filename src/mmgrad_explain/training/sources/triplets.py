@@ -65,13 +65,13 @@ class TripletSourceOptions:
 
 
 class TripletSource:
-    """Batches of triplets from a folder; those of one reference picture are one another's hard negatives.
+    """Batches of triplets from a folder; those of one reference are hard negatives of each other.
 
     Args:
-        folder: Holds ``triplets.jsonl``.
-        size: Side of the square pictures, pixels.
+        folder: Folder with ``triplets.jsonl``.
+        size: Side of the square images, pixels.
         options: See :class:`TripletSourceOptions`.
-        held_out: Give the photographs kept from training, never mirrored, instead of the others.
+        held_out: Give the images that are kept from training, never mirrored.
 
     Raises:
         InputError: If the folder holds no triplets, or none of this part.

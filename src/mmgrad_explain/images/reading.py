@@ -84,16 +84,13 @@ def open_pixels(image: object) -> npt.NDArray[np.uint8]:
 
 
 def _open_path(path: Path, max_pixels: int) -> Image.Image:
-    try:
-        stream = open_file(path, most_bytes(max_pixels))
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}{_near(path) or ': check its name'}") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder: name one picture in it") from None
-    except InputError:
-        raise
-    except (OSError, ValueError) as error:
-        raise InputError(f"{str(path)!r} cannot be opened: {reason_of(error)}") from error
+    with reading(f"{str(path)!r} cannot be opened"):
+        try:
+            stream = open_file(path, most_bytes(max_pixels))
+        except FileNotFoundError:
+            raise InputError(f"no such file: {path}{_near(path) or ': check its name'}") from None
+        except IsADirectoryError:
+            raise InputError(f"{path} is a folder: name one picture in it") from None
     with stream:
         return _decode(stream, str(path), max_pixels)
 

@@ -86,7 +86,7 @@ def test_a_stack_is_said(gallery, tmp_path):
     folder.mkdir()
     first, second = Image.new("RGB", (20, 10), (200, 0, 0)), Image.new("RGB", (20, 10), (0, 0, 200))
     first.save(folder / "scan.tif", save_all=True, append_images=[second])
-    said = {str(folder / "scan.tif"): "the first of 2 pictures in the file is taken"}
+    said = {str(folder / "scan.tif"): "the first of 2 images in the file is used"}
     assert gallery.index([folder]) == IndexReport(added=1, notes=said, total=1)
 
 
@@ -138,9 +138,9 @@ def test_unreadable_files_are_reported_and_in_no_gallery(gallery, pictures):
     found = gallery.index([pictures])
     why = {path.rpartition("/")[2]: reason for path, reason in found.unreadable.items()}
     assert set(why) == {"a.png", "cut.png", "empty.jpg", "same.jpg", "link.png", "pipe.png", "\ufffd.png"}
-    assert "not a picture" in why["a.png"]
+    assert "not an image" in why["a.png"]
     assert "truncated or damaged" in why["cut.png"]
-    assert why["empty.jpg"] == why["same.jpg"] == "the picture is empty (0 bytes)"
+    assert why["empty.jpg"] == why["same.jpg"] == "the image is empty (0 bytes)"
     assert why["link.png"] == "the link leads nowhere"
     assert why["pipe.png"] == "it is no ordinary file"
     assert why["\ufffd.png"] == "its name is not valid UTF-8: rename it"

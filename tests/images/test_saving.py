@@ -54,7 +54,7 @@ def test_save_refuses_to_overwrite(tmp_path):
 def test_save_unknown_format(tmp_path, name, kind):
     with pytest.raises(InputError) as caught:
         safe_save(Image.new("RGB", (2, 2)), tmp_path / name, format=kind)
-    assert str(caught.value) == f"cannot tell the picture format of {tmp_path / name}: use one of png, jpg, webp"
+    assert str(caught.value) == f"cannot tell the image format of {tmp_path / name}: use one of png, jpg, webp"
 
 
 def test_save_into_a_missing_folder_or_onto_one(tmp_path):

@@ -17,7 +17,7 @@ def written(folder):
         ("quary.png", ["no such file", "query.png"]),
         (".", ["folder"]),
         ("empty.png", ["empty"]),
-        ("text.jpg", ["not a picture"]),
+        ("text.jpg", ["not an image"]),
         ("cut.png", ["truncated or damaged"]),
         ("bomb.png", ["60000", "pixels"]),
     ],

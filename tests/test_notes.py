@@ -117,10 +117,10 @@ def test_of_how_a_picture_was_read(folder, tmp_path):
     found = explain([usual(), tmp_path / "stack.tif"], "make it red", [usual(), twelve], model=folder)
     read = [note for note in found.notes if note.kind in ("first-picture", "picture-values")]
     assert read == [
-        Note("first-picture", "the first of 2 pictures in the file is taken", (1,)),
+        Note("first-picture", "the first of 2 images in the file is used", (1,)),
         Note(
             "picture-values",
-            "target: the picture's 16-bit values need only 12 bits and were scaled by their range, 0 to 4095",
+            "target: the image's 16-bit values need only 12 bits and were scaled by their range, 0 to 4095",
             (1,),
         ),
     ]

@@ -1,4 +1,4 @@
-"""Doors of packages: what a package re-exports is imported when it is first asked for (PEP 562).
+"""Doors of packages: a package imports what it re-exports at its first use (PEP 562).
 
 A door lists its names once, as imports under ``if TYPE_CHECKING:``, where type checkers and editors read them too::
 
@@ -30,7 +30,7 @@ def door(package: str) -> tuple[Callable[[str], object], Callable[[], list[str]]
         package: ``__name__`` of the package.
 
     Returns:
-        ``__getattr__`` and ``__dir__`` of the package; the former gives ``__all__`` as well.
+        ``__getattr__`` and ``__dir__`` of the package; the former also returns ``__all__``.
     """
 
     @cache

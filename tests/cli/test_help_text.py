@@ -70,5 +70,5 @@ def test_every_help_fits(run, monkeypatch, name, columns):
 
 def test_commands_stand_beside_what_they_do(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    assert "\n    completion  print what a shell needs" in run("-h")[1]
+    assert "\n    completion  print shell code" in run("-h")[1]
     assert "\n    scenes  draw scenes of" in run("data", "-h")[1]

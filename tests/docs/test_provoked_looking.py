@@ -270,16 +270,16 @@ PROVOKED = {
     "the text has … words, the model takes …: the rest was cut": lambda m: notices("red " * 100),
     # pictures and texts
     "no such file: …": lambda m: open_image("nowhere.jpg"),
-    "… is a folder: name one picture in it": lambda m: open_image(Path()),
-    "… is not a picture of a known format (convert HEIC to JPEG first)": lambda m: open_image(written("a.jpg", b"abc")),
+    "… is a folder: name an image in it": lambda m: open_image(Path()),
+    "… is not an image of a known format (convert HEIC to JPEG first)": lambda m: open_image(written("a.jpg", b"abc")),
     "… is empty (0 bytes)": lambda m: open_image(written("a.jpg")),
     "… is truncated or damaged: …": lambda m: open_image(half_a_picture()),
     "… is too large to decode: …. Shrink it, or raise max_pixels (…)": lambda m: open_image(PICTURE, max_pixels=10),
     "… has values from … to …: give floats in [0, 1] or [0, 255], or integers from 0 up (undo a model's normalization "
     "first)": lambda m: explain(torch.randn(3, 8, 8), "make it red"),
     "… holds NaN or infinite values": lambda m: explain(torch.full((3, 8, 8), torch.nan), "make it red"),
-    "one picture has shape (H, W), (H, W, 1|3|4) or (1|3|4, H, W), not …": lambda m: explain(PIXELS, "make it red"),
-    "a picture is a path, bytes, binary file, PIL image, array or tensor, not …": lambda m: explain(3, "make it red"),
+    "an image has shape (H, W), (H, W, 1|3|4) or (1|3|4, H, W), not …": lambda m: explain(PIXELS, "make it red"),
+    "an image is a path, bytes, binary file, PIL image, array or tensor, not …": lambda m: explain(3, "make it red"),
     'text is empty: say what should change, for example "make it red"': lambda m: explain(PICTURE, " "),
     "text must be a string or a list of strings, got …": lambda m: explain(PICTURE, [None]),
     "… …s for … samples: give one for all, or one each": lambda m: explain([PICTURE] * 2, ["make it red"] * 3),
@@ -290,8 +290,8 @@ PROVOKED = {
         lambda: net().overlay(image=PICTURE)
     ),
     "… is stored rotated (EXIF) and is drawn upright: …": lambda m: warned(lambda: net().overlay(image=turned())),
-    "placement: … puts the picture in another place each time: …": lambda m: undone(transforms.RandomCrop(16)),
-    "placement: where … puts the picture cannot be told: …": lambda m: undone(lambda image: image),
+    "placement: … puts the image in another place each time: …": lambda m: undone(transforms.RandomCrop(16)),
+    "placement: … puts the image in an unknown place: …": lambda m: undone(lambda image: image),
     "placement: it is for an input of … pixels, and the model was given one of …: pass the transform that made "
     "this input": lambda m: undone(transforms.Resize(8)),
     "placement: pass image= too: where a transform puts an image depends on the size of the image": lambda m: (

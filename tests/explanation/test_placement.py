@@ -73,7 +73,7 @@ def test_an_image_processor_of_transformers_is_undone(picture, whole):
     processor = SimpleNamespace(image_processor=own) if whole else own
     assert lies_on_the_square(made.peak(image=picture, placement=processor))
     with pytest.raises(
-        InputError, match="placement: where ConvNextImageProcessor puts the picture cannot be told: hand"
+        InputError, match="placement: ConvNextImageProcessor puts the image in an unknown place: hand"
     ):
         made.heatmap(image=picture, placement=transformers.ConvNextImageProcessor())
 
@@ -171,7 +171,7 @@ class TestTurnedByExif:
         ("crop", "give a Placement, the transform that made the input, or 'stretch', not 'crop'"),
         (3, "give a Placement, the transform that made the input, or 'stretch', not 3"),
         (T.Resize(32), "it is for an input of 48 x 32 pixels, and the model was given one of 64 x 64: pass the"),
-        (T.RandomCrop(64), "placement: RandomCrop puts the picture in another place each time: hand over"),
+        (T.RandomCrop(64), "placement: RandomCrop puts the image in another place each time: hand over"),
     ],
 )
 def test_what_does_not_fit_is_refused(picture, placement, message):

@@ -154,9 +154,9 @@ def test_unreadable_files_are_reported_and_in_no_gallery(gallery, pictures):
     found = gallery.index([pictures])
     why = {path.rpartition("/")[2]: reason for path, reason in found.unreadable.items()}
     assert set(why) == {"a.png", "cut.png", "empty.jpg", "same.jpg", "link.png", "pipe.png", "\ufffd.png"}
-    assert "not a picture" in why["a.png"]
+    assert "not an image" in why["a.png"]
     assert "truncated or damaged" in why["cut.png"]
-    assert why["empty.jpg"] == why["same.jpg"] == "the picture is empty (0 bytes)"
+    assert why["empty.jpg"] == why["same.jpg"] == "the image is empty (0 bytes)"
     assert why["link.png"] == "the link leads nowhere"
     assert why["pipe.png"] == "it is no ordinary file"
     assert why["\ufffd.png"] == "its name is not valid UTF-8: rename it"

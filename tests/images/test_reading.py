@@ -163,8 +163,8 @@ def test_slight_overshoot_of_a_resize_is_clipped():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.full((4, 4), np.nan), "the picture holds NaN or infinite values"),
-        (np.full((4, 4), np.inf), "the picture holds NaN or infinite values"),
+        (np.full((4, 4), np.nan), "the image holds NaN or infinite values"),
+        (np.full((4, 4), np.inf), "the image holds NaN or infinite values"),
         (
             np.array([[-2.1, 2.6]]),
             r"values from -2.1 to 2.6: give floats in \[0, 1\] or .* \(undo a model's normalization",
@@ -174,8 +174,8 @@ def test_slight_overshoot_of_a_resize_is_clipped():
         (np.zeros((2, 3, 8, 8)), r"shape \(H, W\), \(H, W, 1\|3\|4\) or \(1\|3\|4, H, W\), not \(2, 3, 8, 8\)"),
         (np.zeros((8, 8, 2)), r"not \(8, 8, 2\)"),
         (np.zeros(5), r"not \(5,\)"),
-        (np.zeros((0, 5, 3)), r"the picture is empty: shape \(0, 5, 3\)"),
-        (torch.zeros(3, 0, 4), r"the picture is empty: shape \(3, 0, 4\)"),
+        (np.zeros((0, 5, 3)), r"the image is empty: shape \(0, 5, 3\)"),
+        (torch.zeros(3, 0, 4), r"the image is empty: shape \(3, 0, 4\)"),
     ],
 )
 def test_arrays_that_are_no_picture(values, message):
@@ -185,7 +185,7 @@ def test_arrays_that_are_no_picture(values, message):
 
 @pytest.mark.parametrize("source", [None, 3, [[1, 2]], {"image": 1}, np.array([["a"]]), np.zeros((2, 2), complex)])
 def test_wrong_types(source):
-    with pytest.raises(TypeError, match="a picture"):
+    with pytest.raises(TypeError, match="an image (is a path|holds)"):
         open_image(source)
 
 
@@ -198,10 +198,10 @@ def test_messages_name_the_stream_where_it_has_a_name(tmp_path):
     path = tmp_path / "a.png"
     path.write_text("no picture")
     with path.open("rb") as stream:
-        assert _message(stream).startswith(f"{path} is not a picture")
-    assert _message(io.BytesIO(b"no picture")).startswith("the picture is not a picture")
+        assert _message(stream).startswith(f"{path} is not an image")
+    assert _message(io.BytesIO(b"no picture")).startswith("the image is not an image")
     with os.fdopen(os.open(path, os.O_RDONLY), "rb") as stream:  # its name is a number
-        assert _message(stream).startswith("the picture is not a picture")
+        assert _message(stream).startswith("the image is not an image")
 
 
 def test_as_array():
@@ -281,7 +281,7 @@ def test_fewer_than_16_bits_are_scaled_by_their_own_range(bits, kind):
     }.get(kind, lambda: _bytes(Image.fromarray(values), kind))()
     opened = open_image(source)
     _assert_close(opened, np.repeat((values * (255 / top)).round()[..., None], 3, -1), 1)
-    said = f"the picture's 16-bit values need only {bits} bits and were scaled by their range, 0 to {top}"
+    said = f"the image's 16-bit values need only {bits} bits and were scaled by their range, 0 to {top}"
     assert [note.text for note in notes_of_picture(opened)] == ([said] if bits < 16 else [])
 
 
@@ -347,12 +347,12 @@ def test_first_frame_of_an_animation_and_it_is_said(kind):
     opened = open_image(data)
     _assert_close(opened, np.asarray(first), 3)
     count = Image.open(io.BytesIO(data)).n_frames
-    assert notes_of_picture(opened) == (Note("first-picture", f"the first of {count} pictures in the file is taken"),)
+    assert notes_of_picture(opened) == (Note("first-picture", f"the first of {count} images in the file is used"),)
     assert notes_of_picture(open_image(opened)) == notes_of_picture(opened)
     with Image.open(io.BytesIO(data)) as stack:
         stack.seek(1)
         (note,) = notes_of_picture(open_image(stack))
-        assert note.text == f"picture 2 of {count} pictures in the file is taken"
+        assert note.text == f"image 2 of {count} images in the file is used"
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "JPEG", "MPO"])
@@ -441,11 +441,11 @@ def test_no_such_file(tmp_path):
     assert _message(tmp_path / "no" / "a.png") == (
         f"no such file: {tmp_path / 'no' / 'a.png'} (its folder: No such file or directory)"
     )
-    assert _message("") == ". is a folder: name one picture in it"
+    assert _message("") == ". is a folder: name an image in it"
 
 
 def test_a_folder(tmp_path):
-    assert _message(tmp_path) == f"{tmp_path} is a folder: name one picture in it"
+    assert _message(tmp_path) == f"{tmp_path} is a folder: name an image in it"
 
 
 def test_paths_the_system_refuses(tmp_path):
@@ -457,13 +457,13 @@ def test_empty_file(tmp_path):
     path = tmp_path / "a.png"
     path.touch()
     assert _message(path) == f"{path} is empty (0 bytes)"
-    assert _message(b"") == "the picture is empty (0 bytes)"
+    assert _message(b"") == "the image is empty (0 bytes)"
 
 
 def test_not_a_picture(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("hello, this is no picture")
-    assert _message(path) == f"{path} is not a picture of a known format (convert HEIC to JPEG first)"
+    assert _message(path) == f"{path} is not an image of a known format (convert HEIC to JPEG first)"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"])
@@ -478,9 +478,9 @@ def test_truncated_in_the_header_and_in_a_pil_image():
     data = _bytes(Image.fromarray(_quadrants(200, 200)), "JPEG")
     for head in (data[:30], _bytes(Image.fromarray(_quadrants()), "TIFF")[:6]):
         message = _message(head)
-        assert message.startswith("the picture is truncated or damaged: ")
+        assert message.startswith("the image is truncated or damaged: ")
         assert "<" not in message
-    assert _message(Image.open(io.BytesIO(data[:700]))).startswith("the picture is truncated or damaged: image file is")
+    assert _message(Image.open(io.BytesIO(data[:700]))).startswith("the image is truncated or damaged: image file is")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "ICO"])
@@ -542,7 +542,7 @@ def test_a_damaged_profile_is_ignored():
 def test_a_file_that_was_closed():
     file = io.BytesIO(b"x")
     file.close()
-    assert _message(file) == "the picture cannot be read: I/O operation on closed file."
+    assert _message(file) == "the image cannot be read: I/O operation on closed file."
 
 
 def test_streams_have_an_end(tmp_path, monkeypatch):
@@ -581,7 +581,7 @@ def test_max_pixels():
     data = _bytes(Image.new("RGB", (30, 20)), "PNG")
     assert MAX_PIXELS == 178_956_970
     assert open_image(data, max_pixels=600).size == (30, 20)
-    expected = "the picture is too large to decode: 30 x 20 pixels. Shrink it, or raise max_pixels (599)"
+    expected = "the image is too large to decode: 30 x 20 pixels. Shrink it, or raise max_pixels (599)"
     assert _message(data, max_pixels=599) == expected
     assert _message(Image.open(io.BytesIO(data)), max_pixels=599) == expected
 
@@ -599,8 +599,8 @@ def test_pillows_own_warning_is_never_seen(monkeypatch, filters):
 
 
 def test_zero_size():
-    assert _message(Image.new("RGB", (0, 5))) == "the picture is empty: 0 x 5 pixels"
-    assert _message(_png(0, 5)).startswith("the picture is")
+    assert _message(Image.new("RGB", (0, 5))) == "the image is empty: 0 x 5 pixels"
+    assert _message(_png(0, 5)).startswith("the image is")
 
 
 def test_import_is_light():

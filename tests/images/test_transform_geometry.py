@@ -15,8 +15,8 @@ from mmgrad_explain.images.placement import Placement
 from mmgrad_explain.images.transform_geometry import place_by_transform
 
 SIZES = [(150, 200), (201, 117), (112, 112), (60, 256)]
-RANDOM = r"placement: {} puts the picture in another place each time: hand over the transform of evaluation that made"
-UNKNOWN = r"placement: where {} puts the picture cannot be told: hand over the transform of evaluation"
+RANDOM = r"placement: {} puts the image in another place each time: hand over the transform of evaluation that made"
+UNKNOWN = r"placement: {} puts the image in an unknown place: hand over the transform of evaluation"
 
 
 def of_open_clip(size, mode):
@@ -119,7 +119,7 @@ def test_random_changes_of_colour_move_nothing():
         (v1.Compose([v1.Resize(9), v1.Lambda(lambda x: x)]), UNKNOWN.format("Lambda")),
         (lambda image: image, UNKNOWN.format("<lambda>")),
         (torch.nn.Upsample(scale_factor=2), UNKNOWN.format("Upsample")),
-        (v1.Compose([v1.CenterCrop(5), v1.Pad(-9)]), "the transform leaves nothing of a picture of 120 x 100 pixels"),
+        (v1.Compose([v1.CenterCrop(5), v1.Pad(-9)]), "the transform leaves nothing of an image of 120 x 100 pixels"),
     ],
 )
 def test_what_cannot_be_undone_is_refused(transform, message):

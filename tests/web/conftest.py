@@ -137,6 +137,13 @@ def told(page, said):
     page.locator("p[role=alert]:visible").filter(has_text=said).wait_for()
 
 
+def counted(page, selector, count):
+    """Wait until so many elements are there: parts of an answer are drawn one after the other."""
+    page.wait_for_function(
+        "([selector, count]) => document.querySelectorAll(selector).length === count", arg=[selector, count]
+    )
+
+
 def pick(page, label, option):
     """Choose in a picker."""
     box = page.get_by_label(label, exact=True).locator("visible=true")
@@ -174,6 +181,7 @@ def written(picture, kind="png", **options):
 def acts():
     """What a visitor does on the page."""
     functions = (
-        open_page, drawn, answered, upload, choose_file, ask, explained, told, pick, pixels, code, downloaded, written,
+        open_page, drawn, answered, upload, choose_file, ask, explained, told, counted, pick, pixels, code, downloaded,
+        written,
     )  # fmt: skip
     return SimpleNamespace(**{one.__name__: one for one in functions})

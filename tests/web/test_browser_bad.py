@@ -20,7 +20,7 @@ def bomb():
 def test_bad_files(page, acts, picture):
     cut = acts.written(picture, "jpeg")
     for name, content, said in (
-        ("text.png", b"no picture at all", "is not a picture of a known format"),
+        ("text.png", b"no picture at all", "is not an image of a known format"),
         ("cut.jpg", cut[: len(cut) // 2], "is truncated or damaged"),
         ("bomb.png", bomb(), "is too large to decode"),
         ("wide.png", acts.written(Image.new("RGB", (2000, 1501))), "is too large to decode: 2000 x 1501 pixels"),
@@ -35,7 +35,7 @@ def test_bad_files(page, acts, picture):
     acts.upload(page, "good.png", acts.written(picture))
     acts.ask(page, "make it red")
     acts.explained(page, "make it red")
-    assert page.locator("p[role=alert]").count() == 0
+    acts.counted(page, "p[role=alert]", 0)
 
 
 def test_files_that_are_not_even_sent(page, acts):
@@ -54,7 +54,7 @@ def test_files_that_are_not_even_sent(page, acts):
         acts.ask(page, "make it red")
         acts.told(page, "there is no picture yet: upload, paste or photograph one, or choose an example")
         acts.answered(page, page.locator(".mmgrad-examples button").nth(example).click)
-        assert page.locator("p[role=alert]").count() == 0
+        acts.counted(page, "p[role=alert]", 0)
     assert sent == []
 
 

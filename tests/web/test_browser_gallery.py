@@ -15,7 +15,7 @@ def test_it_is_searched_until_its_pictures_are_gone(acts, context, tiny_folder, 
     with running(Limits(), gallery=str(tmp_path / "mine.db")) as address:
         page = acts.open_page(context, address)
         page.get_by_role("tab", name="Search a gallery").click()
-        page.get_by_text("Looks in your gallery for what a sentence makes of a picture.").wait_for()
+        page.get_by_text("Searches your gallery for a picture changed as a sentence says.").wait_for()
         page.locator(".mmgrad-examples button:visible").first.click()
         page.locator("#hits .tile").nth(6).wait_for()
         shutil.rmtree(tmp_path / "pictures")
@@ -23,5 +23,5 @@ def test_it_is_searched_until_its_pictures_are_gone(acts, context, tiny_folder, 
         acts.told(page, "hit 1 cannot be read any more: index its folder again")
         page.get_by_role("button", name="Search", exact=True).click()
         page.locator("#hits .notes li").filter(has_text="of the hits, 6 are gone").wait_for()
-        assert page.locator("#hits .tile").count() == 1
+        acts.counted(page, "#hits .tile", 1)
         page.close()

@@ -42,7 +42,7 @@ def test_a_score_that_needs_a_target(page, acts, method, picture):
     assert shown != before
     assert "score='similarity'" in code
     assert page.locator("#maps .quiet").first.inner_text().startswith("similarity = ")
-    assert page.locator("p[role=alert]").count() == 0
+    acts.counted(page, "p[role=alert]", 0)
 
 
 def test_model(page, acts, method):
@@ -66,5 +66,5 @@ def test_phrases_and_words(page, acts, method):
     acts.told(page, "phrases belong to one sentence: leave one line")
     acts.ask(page, "make the red square left of the ring blue")
     acts.explained(page, "make the red square left of the ring blue", "the red square", "left of the ring blue")
-    assert page.locator("#maps .word").count() == 0
+    acts.counted(page, "#maps .word", 0)
     assert "phrase_maps(" in acts.code(page)

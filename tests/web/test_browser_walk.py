@@ -84,8 +84,8 @@ def test_search_and_go_on(acts, page):
     page.keyboard.press("Enter")
     page.locator("#hits h3", has_text="You asked: make the heart blue").wait_for()
     acts.drawn(page, "#hits")
-    assert page.locator("#walk li").count() == 2
+    acts.counted(page, "#walk li", 2)
     assert page.locator("#hits summary", has_text="What does this map mean?").count() == 7
     page.get_by_role("button", name="Go back").click()
     page.locator("#hits h3", has_text="You asked: the large circle is now a ring").wait_for()
-    assert page.locator("#walk li").count() == 1
+    acts.counted(page, "#walk li", 1)

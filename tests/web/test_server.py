@@ -137,10 +137,10 @@ def test_with_a_target(ask, upload, tiny_folder):
 @pytest.mark.parametrize(
     ("content", "name", "said"),
     [
-        (b"hello", "notes.txt", "notes.txt is not a picture of a known format"),
+        (b"hello", "notes.txt", "notes.txt is not an image of a known format"),
         (png(8, 8)[:40], "half.png", "half.png is truncated or damaged"),
         (png(500, 401), "large.png", "large.png is too large to decode: 500 x 401 pixels. Shrink it"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'></svg>", "x.svg", "x.svg is not a picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'></svg>", "x.svg", "x.svg is not an image"),
     ],
 )  # fmt: skip
 def test_bad_files_are_told_in_the_page(ask, upload, content, name, said):

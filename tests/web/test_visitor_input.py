@@ -62,7 +62,7 @@ def test_size_is_looked_at_before_decoding(tmp_path):
 
 def test_what_is_no_picture(tmp_path):
     file = tmp_path / "x"
-    for content, said in ((b"hello", "notes.txt is not a picture of a known format"), (b"", "notes.txt is empty")):
+    for content, said in ((b"hello", "notes.txt is not an image of a known format"), (b"", "notes.txt is empty")):
         file.write_bytes(content)
         with pytest.raises(InputError, match=said):
             read_image(str(file), "notes.txt", Limits())

@@ -1,1 +1,1 @@
-"""The command line, one file a command."""
+"""The command line ``mmgrad-explain``, one file or folder for each command."""

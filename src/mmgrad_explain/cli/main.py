@@ -39,15 +39,15 @@ Examples:
   mmgrad-explain completion bash
 
 Exit codes: 0 done, 1 something is missing (data check), cannot be read (index, overlay of several), or is a bug, 2
-something you can put right (one line says what), 130 stopped by Ctrl-C, 143 stopped by SIGTERM.
+something you can correct (one line says what), 130 stopped by Ctrl-C, 143 stopped by SIGTERM.
 
-`kill PID` (SIGTERM) stops a command as Ctrl-C does, also where Ctrl-C is ignored because a shell or a CI runner started
-the command in the background.
+`kill PID` (SIGTERM) stops a command like Ctrl-C does, also if a shell or a CI runner started the command in the
+background, where Ctrl-C is ignored.
 
-On a terminal there are tables, colours and bars; NO_COLOR=1 takes the colours away, FORCE_COLOR=1 gives them to pipes
-as well. Piped, the lines are plain; --json is for programs. MMGRAD_DEBUG=1 prints the traceback of a bug.
+On a terminal there are tables, colours and bars; NO_COLOR=1 removes the colours, FORCE_COLOR=1 adds them to pipes.
+Piped lines are plain; --json is for programs. MMGRAD_DEBUG=1 prints the traceback of a bug.
 
-`mmgrad-explain COMMAND --help` tells all about a command, `-h` just lists its options.
+`mmgrad-explain COMMAND --help` explains a command, `-h` lists its options.
 """
 _START = """\
 See where a vision-language model looks in a picture because of a text.

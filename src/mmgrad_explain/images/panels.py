@@ -64,18 +64,18 @@ def panel(
     Raises:
         InputError: There are no tiles, captions and tiles differ in number, or ``height`` is not positive.
     """
-    pictures = [tile if isinstance(tile, Image.Image) and tile.mode == "RGB" else open_image(tile) for tile in tiles]
-    texts = [""] * len(pictures) if captions is None else list(captions)
-    if not pictures or len(texts) != len(pictures):
-        raise InputError(f"a panel needs tiles and a caption for each: {len(pictures)} tiles, {len(texts)} captions")
+    images = [tile if isinstance(tile, Image.Image) and tile.mode == "RGB" else open_image(tile) for tile in tiles]
+    texts = [""] * len(images) if captions is None else list(captions)
+    if not images or len(texts) != len(images):
+        raise InputError(f"a panel needs tiles and a caption for each: {len(images)} tiles, {len(texts)} captions")
     if height is None:
-        height = tile_height(pictures)
+        height = tile_height(images)
     if height < 1:
         raise InputError(f"height must be positive, not {height}")
-    shown = [_scaled(picture, height) for picture in pictures]
+    shown = [_scale(image, height) for image in images]
     letters = max(12, min(28, round(height / 16))) if letters is None else letters
     gap, small, large = max(4, height // 26), load_font(letters), load_font(round(letters * 1.3))
-    cells = [max(picture.width, round(height * 0.4)) for picture in shown]
+    cells = [max(image.width, round(height * 0.4)) for image in shown]
     width = sum(cells) + gap * (len(cells) + 1)
     dark = sum(background) < 384
     below = [wrap_text(text, small, cell, 3) for text, cell in zip(texts, cells, strict=True)]
@@ -86,10 +86,10 @@ def panel(
     draw = ImageDraw.Draw(sheet)
     draw.multiline_text((gap, gap), "\n".join(above), "#f2f2f2" if dark else "#1a1a1a", large)
     left = gap
-    for picture, cell, lines in zip(shown, cells, below, strict=True):
-        x, y = left + (cell - picture.width) // 2, top + (height - picture.height) // 2
-        sheet.paste(picture, (x, y))
-        draw.rectangle((x - 1, y - 1, x + picture.width, y + picture.height), outline="#5a5a5a" if dark else "#d0d0d0")
+    for image, cell, lines in zip(shown, cells, below, strict=True):
+        x, y = left + (cell - image.width) // 2, top + (height - image.height) // 2
+        sheet.paste(image, (x, y))
+        draw.rectangle((x - 1, y - 1, x + image.width, y + image.height), outline="#5a5a5a" if dark else "#d0d0d0")
         for number, line in enumerate(lines):
             at = (left + cell / 2, top + height + gap // 2 + number * line_height(small))
             draw.text(at, line, "#c0c0c0" if dark else "#5f5f5f", small, anchor="ma")
@@ -97,6 +97,6 @@ def panel(
     return sheet
 
 
-def _scaled(picture: Image.Image, height: int) -> Image.Image:
-    size = fitted(picture, WIDEST * height, height)
-    return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
+def _scale(image: Image.Image, height: int) -> Image.Image:
+    size = fitted(image, WIDEST * height, height)
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)

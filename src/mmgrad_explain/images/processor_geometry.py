@@ -61,7 +61,7 @@ def place_by_processor(processor: Any, original: tuple[int, int]) -> Placement:
     image_processor = getattr(processor, "image_processor", processor)
     if _kind(image_processor) not in _KINDS:
         raise InputError(
-            f"placement: where {type(image_processor).__name__} puts the picture cannot be told: hand over a "
+            f"placement: {type(image_processor).__name__} puts the image in an unknown place: hand over a "
             "Placement, or explain the model with load_composer and explain()"
         )
     check_geometry(image_processor)
@@ -170,7 +170,7 @@ def _resized(image_processor: Any, size: tuple[int, int]) -> tuple[int, int]:
     divisor = int(image_processor.size_divisor)
     rows, columns = (int(side * scale + 0.5) // divisor * divisor for side in size)
     if min(rows, columns) == 0:
-        raise InputError(f"a picture of {size[0]} x {size[1]} pixels is too long and narrow for this model: crop it")
+        raise InputError(f"an image of {size[0]} x {size[1]} pixels is too long and narrow for this model: crop it")
     return rows, columns
 
 

@@ -50,7 +50,7 @@ def open_image(source: object, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         TypeError: ``source`` is none of these.
         InputError: There is no such file, or it is empty, damaged, too large, or not an image.
     """
-    name = "the picture"
+    name = "the image"
     if isinstance(source, Image.Image):
         return _upright_rgb(source, name, max_pixels)
     if isinstance(source, str | os.PathLike):
@@ -64,7 +64,7 @@ def open_image(source: object, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         pixels = channels_last(as_array(source), first=not isinstance(source, np.ndarray))
         values, notes = to_uint8(pixels, name)
         return _upright_rgb(Image.fromarray(values), name, max_pixels, notes)
-    raise TypeError(f"a picture is a path, bytes, binary file, PIL image, array or tensor, not {type(source).__name__}")
+    raise TypeError(f"an image is a path, bytes, binary file, PIL image, array or tensor, not {type(source).__name__}")
 
 
 def open_pixels(image: object) -> npt.NDArray[np.uint8]:
@@ -85,16 +85,13 @@ def open_pixels(image: object) -> npt.NDArray[np.uint8]:
 
 
 def _open_path(path: Path, max_pixels: int) -> Image.Image:
-    try:
-        stream = open_file(path, most_bytes(max_pixels))
-    except FileNotFoundError:
-        raise InputError(f"no such file: {path}{_near(path) or ': check its name'}") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder: name one picture in it") from None
-    except InputError:
-        raise
-    except (OSError, ValueError) as error:
-        raise InputError(f"{str(path)!r} cannot be opened: {reason_of(error)}") from error
+    with reading(f"{str(path)!r} cannot be opened"):
+        try:
+            stream = open_file(path, most_bytes(max_pixels))
+        except FileNotFoundError:
+            raise InputError(f"no such file: {path}{_near(path) or ': check its name'}") from None
+        except IsADirectoryError:
+            raise InputError(f"{path} is a folder: name an image in it") from None
     with stream:
         return _decode(stream, str(path), max_pixels)
 
@@ -120,7 +117,7 @@ def _decode(stream: Any, name: str, max_pixels: int) -> Image.Image:
         stream.seek(0)
         head = stream.read(16)
     if not isinstance(head, bytes):
-        raise TypeError("a picture's file must be opened in binary mode ('rb')")
+        raise TypeError("an image file must be opened in binary mode ('rb')")
     if not head:
         raise InputError(f"{name} is empty (0 bytes)")
     try:
@@ -132,7 +129,7 @@ def _decode(stream: Any, name: str, max_pixels: int) -> Image.Image:
         raise InputError(f"{name} is too large to decode: {reason_of(error)} (PIL.Image.MAX_IMAGE_PIXELS)") from error
     except Exception as error:  # Pillow's plugins raise many kinds of errors on damaged data
         if isinstance(error, UnidentifiedImageError) and not head.startswith(_SIGNATURES):
-            raise InputError(f"{name} is not a picture of a known format (convert HEIC to JPEG first)") from None
+            raise InputError(f"{name} is not an image of a known format (convert HEIC to JPEG first)") from None
         raise InputError(f"{name} is truncated or damaged: {reason_of(error)}") from error
     with image:
         if image.format in _SCRIPTS:

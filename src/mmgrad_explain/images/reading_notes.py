@@ -31,5 +31,5 @@ def notes_of_stack(image: Image.Image) -> tuple[Note, ...]:
         count, number = int(getattr(image, "n_frames", 1)), image.tell() + 1
     except Exception:  # noqa: BLE001  (Pillow's plugins raise many kinds of errors on damaged data)
         return ()
-    which = "the first" if number == 1 else f"picture {number}"
-    return (Note("first-picture", f"{which} of {count} pictures in the file is taken"),) if count > 1 else ()
+    which = "the first" if number == 1 else f"image {number}"
+    return (Note("first-picture", f"{which} of {count} images in the file is used"),) if count > 1 else ()

@@ -34,7 +34,7 @@ def safe_save(
     path = Path(path)
     kind = _FORMATS.get((format or path.suffix).lower().removeprefix("."))
     if kind is None:
-        raise InputError(f"cannot tell the picture format of {path}: use one of png, jpg, webp")
+        raise InputError(f"cannot tell the image format of {path}: use one of png, jpg, webp")
     opened = open_image(image)
     with atomic_file(path, overwrite=overwrite) as stream:
         # subsampling 0 keeps the colour of thin outlines and small letters

@@ -16,19 +16,19 @@ WIDEST = 3
 _LOWEST = 320  # least pixels of a tile's height: smaller images are enlarged
 
 
-def tile_height(pictures: Sequence[Image.Image], most: int = HIGHEST) -> int:
+def tile_height(images: Sequence[Image.Image], most: int = HIGHEST) -> int:
     """Return the height of tiles for images, in pixels: that of the tallest, within bounds."""
-    return min(max(_LOWEST, *(picture.height for picture in pictures)), most)
+    return min(max(_LOWEST, *(image.height for image in images)), most)
 
 
-def fitted(picture: Image.Image, width: int, height: int) -> tuple[int, int]:
+def fitted(image: Image.Image, width: int, height: int) -> tuple[int, int]:
     """Return the width and height, in pixels, of an image enlarged or shrunk until it fits exactly into a box."""
-    ratio = min(height / picture.height, width / picture.width)
-    return max(1, round(picture.width * ratio)), max(1, round(picture.height * ratio))
+    ratio = min(height / image.height, width / image.width)
+    return max(1, round(image.width * ratio)), max(1, round(image.height * ratio))
 
 
-def shrunk(picture: Image.Image, width: int, height: int) -> Image.Image:
+def shrunk(image: Image.Image, width: int, height: int) -> Image.Image:
     """Shrink an image until it fits into a box, in pixels; a smaller one is returned as it is."""
-    if picture.width <= width and picture.height <= height:
-        return picture
-    return picture.resize(fitted(picture, width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    if image.width <= width and image.height <= height:
+        return image
+    return image.resize(fitted(image, width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)

@@ -70,7 +70,7 @@ class _Canvas:
         if not something:
             rows, columns = self.original
             raise InputError(
-                f"placement: the transform leaves nothing of a picture of {columns} x {rows} pixels: {_WAYS}"
+                f"placement: the transform leaves nothing of an image of {columns} x {rows} pixels: {_WAYS}"
             )
 
     def placement(self) -> Placement:
@@ -127,15 +127,15 @@ def _apply(step: Any, canvas: _Canvas) -> None:
     """Apply one step."""
     name = _name(step)
     if not _is_known(step):
-        raise InputError(f"placement: where {name} puts the picture cannot be told: {_WAYS}")
+        raise InputError(f"placement: {name} puts the image in an unknown place: {_WAYS}")
     if name in _STILL:
         return
     if name in _MOVES:
         _MOVES[name](step, canvas)
         return
     if name.startswith("Random") or name in _CHOOSING | {"FiveCrop", "TenCrop", "ScaleJitter"}:
-        raise InputError(f"placement: {name} puts the picture in another place each time: {_WAYS}")
-    raise InputError(f"placement: where {name} puts the picture cannot be told: {_WAYS}")
+        raise InputError(f"placement: {name} puts the image in another place each time: {_WAYS}")
+    raise InputError(f"placement: {name} puts the image in an unknown place: {_WAYS}")
 
 
 def _sides(size: Any) -> tuple[int, ...]:
@@ -170,7 +170,7 @@ def _resize_sides(canvas: _Canvas, short: int, long: int) -> None:
 def _resize_keep_ratio(step: Any, canvas: _Canvas) -> None:
     """Apply the resize of timm and open_clip, between filling a size and fitting into it."""
     if step.random_scale_prob > 0 or step.random_aspect_prob > 0:
-        raise InputError(f"placement: {_name(step)} puts the picture in another place each time: {_WAYS}")
+        raise InputError(f"placement: {_name(step)} puts the image in another place each time: {_WAYS}")
     ratios = [side / aim for side, aim in zip(canvas.size, step.size, strict=True)]
     ratio = max(ratios) * step.longest + min(ratios) * (1.0 - step.longest)
     canvas.resize(*(round(side / ratio) for side in canvas.size))

@@ -24,9 +24,9 @@ def channels_last(array: npt.NDArray[Any], *, first: bool) -> npt.NDArray[Any]:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in _CHANNELS):
-        raise InputError(f"one picture has shape (H, W), (H, W, 1|3|4) or (1|3|4, H, W), not {shape}")
+        raise InputError(f"an image has shape (H, W), (H, W, 1|3|4) or (1|3|4, H, W), not {shape}")
     if array.size == 0:
-        raise InputError(f"the picture is empty: shape {shape}")
+        raise InputError(f"the image is empty: shape {shape}")
     return array
 
 
@@ -47,7 +47,7 @@ def to_uint8(array: npt.NDArray[Any], name: str) -> tuple[npt.NDArray[np.uint8],
         InputError: They are out of range or not finite.
     """
     if array.dtype.kind not in "buif":
-        raise TypeError(f"a picture holds bool, integer or float values, not {array.dtype}")
+        raise TypeError(f"an image holds bool, integer or float values, not {array.dtype}")
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array, np.uint8), ()
     low, high = float(array.min()), float(array.max())
@@ -73,14 +73,12 @@ def _range_of_integers(high: float, *, wide: bool) -> tuple[float, tuple[Note, .
     if high <= 255 and not wide:
         return 255.0, ()
     if high <= 255:
-        dark = (
-            "the picture is nearly black: its 16-bit values are all below 256; hand over 8-bit values if they are some"
-        )
+        dark = "the image is nearly black: its 16-bit values are all below 256; hand over 8-bit values if they are some"
         return 65535.0, (Note("picture-values", dark),)
     bits = next((bits for bits in _BITS if high < 2**bits), 16)
     if bits == 16:
         return max(high, 65535.0), ()
-    scaled = f"the picture's 16-bit values need only {bits} bits and were scaled by their range, 0 to {2**bits - 1}"
+    scaled = f"the image's 16-bit values need only {bits} bits and were scaled by their range, 0 to {2**bits - 1}"
     return 2.0**bits - 1, (Note("picture-values", scaled),)
 
 

@@ -35,9 +35,9 @@ def add_search_tab(searches: GallerySearch, limits: Limits, gallery: str) -> Non
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=300):
             gr.Markdown(
-                f"Looks in {gallery} for what a sentence makes of a picture. Hits are ranked by similarity. The map "
-                "on a hit shows where the hit has what the sentence speaks of; where it has nothing of that, the map "
-                "is empty or goes astray. It does not say why the hit was found."
+                f"Searches {gallery} for a picture changed as a sentence says. Hits are ranked by similarity. The map "
+                "on a hit shows where the hit has what the sentence names, not why the hit was found. If the hit has "
+                "nothing of that, the map is empty or meaningless."
             )
             steps = gr.HTML("", elem_id="walk")
             image = image_input(label="Reference", height=280)

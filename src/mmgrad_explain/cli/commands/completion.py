@@ -1,4 +1,4 @@
-"""``mmgrad-explain completion``: what a shell needs to complete the command line."""
+"""``mmgrad-explain completion``: print shell code that completes the command line."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
 
 SHELLS = ("bash", "zsh", "fish")
 _DETAILS = """\
-Prints shell code. Once a shell has read it, TAB completes commands, options and their values: bundled models and their
+Prints shell code. When a shell has read it, TAB completes commands, options and their values: bundled models and their
 layers, configs and their keys, scores, weightings, colormaps, files.
 
-For the shell that is open:
+For the current shell:
   bash, zsh  source <(mmgrad-explain completion bash)     (or zsh)
   fish       mmgrad-explain completion fish | source
 
-For every new shell, the same line at the end of ~/.bashrc, of ~/.zshrc after `autoload -Uz compinit && compinit`, or of
-~/.config/fish/config.fish. The line starts Python once for each new shell; where that is too slow, write the code into
-a file and source the file.
+For every new shell, add the same line to the end of ~/.bashrc, of ~/.zshrc after `autoload -Uz compinit && compinit`,
+or of ~/.config/fish/config.fish. The line starts Python in each new shell; if that is too slow, write the code to a
+file and source the file.
 
 Examples:
   mmgrad-explain completion bash
@@ -30,7 +30,7 @@ Examples:
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "completion", help="print what a shell needs to complete this command line", details=_DETAILS,
+        "completion", help="print shell code that completes this command line", details=_DETAILS,
         description="Print the code that lets a shell complete mmgrad-explain's commands and options.",
     )  # fmt: skip
     parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=f"one of {', '.join(SHELLS)}")

@@ -1,4 +1,4 @@
-"""``mmgrad-explain demo``: the page."""
+"""``mmgrad-explain demo``: serve the page."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ if TYPE_CHECKING:
     import argparse
 
 _DETAILS = """\
-Opens a page for the browser: give a picture and a sentence, and see where a model looks because of it. Sliders change
-the map's opacity and threshold at once; several sentences stand side by side; a gallery can be searched, with a map on
-every hit, and a hit can become the next picture. PNG, JSON and Python that makes the same can be downloaded.
+Serves a page for the browser: give a picture and a sentence, and see where a model looks because of it. Sliders change
+the map's opacity and threshold immediately. Several sentences get maps side by side. The page also searches a gallery,
+with a map on every hit, and a hit can be the next picture. Downloads: PNG, JSON, and Python that makes the same maps.
 
-The page is served at 127.0.0.1: nobody but this machine's users can reach it. From another machine, tunnel to it:
+The page is served at 127.0.0.1: only users of this machine can reach it. From another machine, use a tunnel:
   ssh -L 7860:127.0.0.1:7860 MACHINE
---host 0.0.0.0 opens it to everybody who can reach this machine, without a password; it is said when it starts.
+--host 0.0.0.0 opens it to everybody who can reach this machine, without a password; the command says so.
 
-Pictures that are given to the page are kept in a temporary folder for an hour at most, and nothing outside it is ever
-served. Models are loaded once and shared; questions wait in a queue. The page needs no network.
+Uploaded pictures are kept in a temporary folder for an hour at most, and no file outside it is served. Models are
+loaded once and shared; requests wait in a queue. The page needs no network.
 
 A local gallery serves one process at a time: stop indexing it before the page opens it.
 
@@ -32,13 +32,13 @@ Examples:
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "demo", help="open a page to try everything in the browser", details=_DETAILS,
+        "demo", help="serve a page to try everything in the browser", details=_DETAILS,
         description="Serve a page for the browser, on this machine only unless asked otherwise.",
     )  # fmt: skip
     add = parser.add_argument
     add("--model", action="append", default=[], metavar="NAME",
-        help="bundled name, model folder or hub id to offer, may be repeated; the first is chosen at first, and the "
-        "examples fit it where it is a bundled one")  # fmt: skip
+        help="bundled name, model folder or hub id to offer, may be repeated; the page starts with the first, and the "
+        "examples fit it if it is bundled")  # fmt: skip
     add("--gallery", metavar="PLACE", help="NAME.db or http://host:port to search (default: example pictures)")
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: %(default)s)")
     add("--port", type=int, metavar="N", help="(default: the first free one from 7860 on)")
@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> None:
     add("--device", help="cpu, cuda, cuda:N or mps (default: cpu)")
     add("--max-upload-mb", type=float, default=20, metavar="MB", help="largest file (default: %(default)s)")
     add("--max-pixels", type=int, default=25_000_000, metavar="N", help="largest picture (default: %(default)s)")
-    add("--max-waiting", type=int, default=20, metavar="N", help="questions that may wait (default: %(default)s)")
+    add("--max-waiting", type=int, default=20, metavar="N", help="requests that may wait (default: %(default)s)")
     parser.set_defaults(run=run)
 
 

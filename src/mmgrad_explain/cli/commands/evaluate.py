@@ -1,4 +1,4 @@
-"""``mmgrad-explain evaluate``: a model on a benchmark of composed retrieval, by the benchmark's own protocol."""
+"""``mmgrad-explain evaluate``: measure a model on a benchmark of composed retrieval, by the benchmark's protocol."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 _NOTICES = 3
 _DETAILS = """\
-Embeds the pictures and the queries, ranks, and prints Recall@K (and CIRCO's mAP@K) of three ways to ask:
+Embeds the pictures and the queries, ranks, and prints Recall@K (and CIRCO's mAP@K) of three kinds of query:
   model        picture and text together
   image only   the reference picture alone
   text only    the text alone (of a model that embeds no text, with a plain grey picture)
-The last two are there because many queries of the public benchmarks can be answered without the other half: what a
-model adds is what it has beyond them.
+The last two are baselines: many queries of the public benchmarks can be answered from one half alone, so compare the
+model with them.
 
---data is NAME:ROOT; `mmgrad-explain data check --help` lists the names, and what ROOT holds. Nothing is left out: where
-a picture is missing, the evaluation does not begin. The protocol is printed with the figures (docs/datasets.md).
+--data is NAME:ROOT; `mmgrad-explain data check --help` lists the names, and what ROOT holds. Nothing is left out: if a
+picture is missing, the evaluation does not start. The protocol is printed with the figures (docs/datasets.md).
 
-With --submission, the files for CIRR's or CIRCO's server are written into a folder, after a check of the server's
-rules; this also works for the test splits, whose targets are not public.
+--submission writes the files for CIRR's or CIRCO's server into a folder, after a check of the server's rules. This also
+works for the test splits, which have no public targets.
 
-Exit codes: 0 done, 2 something you can put right (one line says what), 130 stopped by Ctrl-C. Files are written at the
+Exit codes: 0 done, 2 something you can correct (one line says what), 130 stopped by Ctrl-C. Files are written at the
 end, each whole or not at all.
 
 Examples:
@@ -57,7 +57,7 @@ def add_parser(commands: Any) -> None:
     add = parser.add_argument
     add("--data", required=True, metavar="NAME:ROOT", help="the benchmark and its folder, such as cirr:datasets/CIRR")
     add("--model", default="reference", help="bundled name, folder or hub id (default: %(default)s)")
-    add("--split", metavar="SPLIT", help="what to evaluate (default: the one whose targets are public)")
+    add("--split", metavar="SPLIT", help="the split to evaluate (default: the one with public targets)")
     add(
         "--category", action="append", default=[], metavar="NAME",
         help="only this category of fashioniq (dress, shirt or toptee); may be repeated (default: all)",
@@ -67,25 +67,25 @@ def add_parser(commands: Any) -> None:
         "--gallery",
         choices=tuple(GALLERIES),
         default="original",
-        help="what is ranked: the split's pictures, or only its references and targets (default: %(default)s)",
+        help="pictures to rank: all of the split, or only its references and targets (default: %(default)s)",
     )
     reference = parser.add_mutually_exclusive_group()
     reference.add_argument(
         "--remove-reference", dest="exclude", action="store_true", default=None,
-        help="take the reference out of the ranking (default: as is usual for the benchmark)",
+        help="remove the reference from the ranking (default: by the benchmark's protocol)",
     )  # fmt: skip
-    reference.add_argument("--keep-reference", dest="exclude", action="store_false", help="leave it in the ranking")
+    reference.add_argument("--keep-reference", dest="exclude", action="store_false", help="keep it in the ranking")
     add("--batch", type=int, default=32, metavar="N", help="pictures at once (default: %(default)s)")
     add("--device", default="cpu", help="cpu, cuda, cuda:N or mps (default: %(default)s)")
-    add("--out", metavar="FILE", type=Path, help="write everything as JSON")
+    add("--out", metavar="FILE", type=Path, help="write all results as JSON")
     add("--submission", metavar="DIR", type=Path, help="write the files for the benchmark's server")
-    add("--overwrite", action="store_true", help="replace files that are there")
+    add("--overwrite", action="store_true", help="replace files that exist")
     add("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Evaluate; everything that can be checked is checked before a picture is embedded."""
+    """Evaluate; all options are checked before a picture is embedded."""
     from mmgrad_explain._system.files import atomic_file, check_writable
     from mmgrad_explain.data.cir.formats import FORMATS, read_cir
 
@@ -146,7 +146,7 @@ def _report(model: str, data: CirSet, found: CirEvaluation, files: list[str]) ->
 
 
 def _finite(values: Any) -> Any:
-    """NaN, which JSON does not have, as None, wherever in mappings."""
+    """Replace NaN, which JSON does not have, by None, at any depth of mappings."""
     if isinstance(values, float):
         return None if math.isnan(values) else values
     return {key: _finite(value) for key, value in values.items()}

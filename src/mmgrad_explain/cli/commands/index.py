@@ -1,4 +1,4 @@
-"""``mmgrad-explain index``: folders of pictures into a gallery."""
+"""``mmgrad-explain index``: embed folders of pictures into a gallery."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 _NAMED = 5
 _DETAILS = """\
-Embeds every picture below the folders and keeps the embeddings in a gallery: a local one by default (Milvus Lite, a
+Embeds every picture in the folders and stores the embeddings in a gallery: a local one by default (Milvus Lite, a
 folder whose name ends in .db), or one on a Milvus server (--gallery http://host:19530). The pictures stay where they
-are. Do the same again after pictures came, went or changed: only what is new is embedded, and rows whose files are gone
-are taken out. Other folders' rows stay.
+are. Run it again after pictures were added, removed or changed: only new ones are embedded, and rows without a file are
+removed. Rows of other folders are kept.
 
-It can be stopped at any time, by Ctrl-C or harder: what is written is complete, and the next run goes on there. Files
-of the same content are embedded once. Files and folders whose names begin with a dot are left out, and counted. Files
-that cannot be read are listed; they are in no gallery.
+It can be stopped at any time, by Ctrl-C or kill: what is written is complete, and the next run continues from there.
+Files with the same content are embedded once. Files and folders with names that begin with a dot are left out and
+counted. Files that cannot be read are listed, and are not in the gallery.
 
-A gallery belongs to one model, which is stored with it; another is refused. Without --model a new gallery gets the
-bundled model to which most of the pictures are familiar (32 of them are looked at, always the same); it is said which
-and why. Pictures that are like no bundled model's are refused: name a model that knows them. A local gallery serves one
-process at a time.
+A gallery belongs to one model, which is stored with it; any other is refused. Without --model a new gallery gets the
+bundled model with training pictures most like these (32 of them are compared, always the same); the output says which,
+and why. Pictures unlike those of all bundled models are refused: name another model. A local gallery serves one process
+at a time.
 
-Exit codes: 0 done, 1 done but some files cannot be read, 2 something you can put right (one line says what), 130
-stopped by Ctrl-C.
+Exit codes: 0 done, 1 done but some files cannot be read, 2 something you can correct (one line says what), 130 stopped
+by Ctrl-C.
 
 Examples:
   mmgrad-explain index photos/ --gallery mine.db

@@ -1,4 +1,4 @@
-"""``mmgrad-explain layers``: which layers of a model can be explained."""
+"""``mmgrad-explain layers``: list the layers of a model that can be explained."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.layers.candidate import Candidate
 
 _DETAILS = """\
-Runs the model on a drawn picture and a sentence, and lists every layer whose output lies on a spatial grid. The
-layer marked * is the one explained by default; give another to `overlay --layer`.
+Runs the model on a drawn picture and a sentence, and lists every layer with a spatial output. The layer marked * is the
+one explained by default; give another to `overlay --layer`.
 
 Examples:
   mmgrad-explain layers

@@ -1,4 +1,4 @@
-"""``mmgrad-explain retrieve``: look in a gallery for what a sentence makes of a picture, with a map on each hit."""
+"""``mmgrad-explain retrieve``: search a gallery by a picture and a text, with a map on each hit."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from mmgrad_explain.gallery.session import Session
 
 _DETAILS = """\
-Lists the pictures of a gallery (mmgrad-explain index) that are most like IMAGE after what TEXT says, by the cosine of
-their embeddings, and draws a contact sheet: IMAGE with its map, and each hit with its similarity and its own map.
-Pictures of the same content are one hit. IMAGE itself is left out where it is in the gallery, unless --keep-reference.
+Lists the pictures of a gallery (mmgrad-explain index) that are most similar to IMAGE changed as TEXT says, by the
+cosine of their embeddings, and draws a contact sheet: IMAGE with its map, and each hit with its similarity and its map.
+Pictures with the same content are one hit. IMAGE itself is left out if it is in the gallery, unless --keep-reference.
 
-Maps: of the model's own default score, on IMAGE and on each hit, where they show what has what TEXT speaks of, and not
-why a hit was found. --score similarity shows where in a hit the match comes from; in a model that was not trained for
-such maps, as the bundled ones, it lights mostly background. A map shows what the score depends on, through one layer,
-to first order, and not that the hit is right.
+Maps are of the model's default score, on IMAGE and on each hit: they show where a hit has what TEXT names, not why it
+was found. --score similarity shows where the match comes from; in models that were not trained for such maps, as the
+bundled ones, these maps cover mostly background. A map shows what the score depends on, through one layer and to first
+order, not that the hit is right.
 
-A search can go on. With --session FILE what was asked and found is kept in FILE, and the next command can take a hit as
-the next picture:
+A search can have several steps. --session FILE keeps queries and hits in FILE, and the next command can use a hit as
+its picture:
   mmgrad-explain retrieve query.jpg "make it red" --gallery mine.db --session s.json
   mmgrad-explain retrieve --reference-hit 3 "make it blue" --session s.json
 
-The gallery's own model is taken; --model is for a gallery whose model has moved, and any other is refused.
+The gallery's own model is used. --model is only for a gallery with a model that has moved; any other is refused.
 
-Exit codes: 0 done, 2 something you can put right (one line says what), 130 stopped by Ctrl-C. The sheet and the session
+Exit codes: 0 done, 2 something you can correct (one line says what), 130 stopped by Ctrl-C. The sheet and the session
 are written at the end, each whole or not at all.
 
 Examples:
@@ -52,8 +52,8 @@ Examples:
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "retrieve", help="look for a picture in a gallery, with a picture and a text", details=_DETAILS,
-        description="Look in a gallery for what a text makes of a picture, with a map on each hit.",
+        "retrieve", help="search a gallery by a picture and a text", details=_DETAILS,
+        description="Search a gallery by a picture and a text that says what should change, with a map on each hit.",
         usage="%(prog)s [OPTIONS] IMAGE TEXT\n       %(prog)s [OPTIONS] --session FILE --reference-hit N TEXT",
     )  # fmt: skip
     add = parser.add_argument
@@ -65,20 +65,20 @@ def add_parser(commands: Any) -> None:
     add("--model", help="bundled name, folder or hub id (default: the gallery's)")
     add("-k", type=int, default=10, metavar="N", help="how many hits (default: %(default)s)")
     add("--keep-reference", action="store_true", help="also list IMAGE itself where it is in the gallery")
-    add("--reference-hit", type=int, metavar="N", help="take hit N of the session's last turn as the picture")
-    add("--session", metavar="FILE", type=Path, help="keep what was asked and found in FILE (JSON), or go on with it")
+    add("--reference-hit", type=int, metavar="N", help="use hit N of the session's last search as the picture")
+    add("--session", metavar="FILE", type=Path, help="keep queries and hits in FILE (JSON), or continue a session")
     add("--layer", action="append", metavar="NAME", help="layer to explain, may be repeated")
-    add("--score", metavar="NAME", help="what the hits' maps are of (default: the model's own)")
+    add("--score", metavar="NAME", help="the number that the maps explain (default: the model's)")
     add("--out", "-o", metavar="FILE", type=Path, help="the contact sheet (default: IMAGE_TEXT.png here)")
-    add("--overwrite", action="store_true", help="replace a contact sheet that is there already")
-    add("--no-sheet", action="store_true", help="only list: no maps, no contact sheet")
+    add("--overwrite", action="store_true", help="replace a contact sheet that exists")
+    add("--no-sheet", action="store_true", help="only list the hits, without maps and contact sheet")
     add("--device", help="cpu, cuda, cuda:N or mps (default: cpu)")
     add("--json", action="store_true", help="print JSON instead of text")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Retrieve; what can be checked is checked before the model is loaded."""
+    """Retrieve; all options are checked before the model is loaded."""
     from mmgrad_explain._system.files import check_writable
     from mmgrad_explain.gallery.session import Session
     from mmgrad_explain.gallery.store import COLLECTION
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
     if going_on and options.session is None:
         raise InputError("--reference-hit needs --session FILE: the session whose hit is meant")
     text = decode_text(options.query[-1])
-    session = Session.load(options.session) if going_on or _is_there(options.session) else None
+    session = Session.load(options.session) if going_on or _exists(options.session) else None
     place = options.gallery or (session and session.place())
     if not place:
         raise InputError("--gallery is missing: name NAME.db, or http://host:port of a Milvus server")
@@ -128,7 +128,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _is_there(path: Path | None) -> bool:
+def _exists(path: Path | None) -> bool:
     return path is not None and path.exists()
 
 

@@ -1,4 +1,4 @@
-"""``mmgrad-explain train``: train a composer as a config says."""
+"""``mmgrad-explain train``: train a composer by a config."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ CONFIG is a YAML file, or the name of a config in the package:
   clip                     CLIP with a combiner on triplets of `mmgrad-explain data edits`; say sources.triplets.folder
   tiny                     a small model in about two minutes
 
-A file gives only what is different: `extends: reference` and the keys to change. --set changes single keys, with dots
-for keys inside others. docs/training.md lists them all.
+A file holds only the differences: `extends: reference` and the keys to change. --set changes single keys, with dots for
+nested keys. docs/training.md lists them all.
 
-Ctrl-C or `kill PID` (SIGTERM) stops a run; the command that goes on from its last checkpoint is printed.
+Ctrl-C or `kill PID` (SIGTERM) stops a run and prints the command that resumes it from its last checkpoint.
 
 The run folder holds config.yaml, versions.json, metrics.jsonl, maps.png (maps of held-out samples over time),
 tensorboard/, checkpoints/, and at the end model/, which `mmgrad-explain overlay --model RUN/model` takes.
@@ -54,10 +54,10 @@ def add_parser(commands: Any) -> None:
     add(
         "--model",
         metavar="NAME",
-        help="what to start from: bundled name, model folder or hub id (default: CONFIG's model.path)",
+        help="the model to start from: bundled name, model folder or hub id (default: CONFIG's model.path)",
     )
     add("--out", "-o", metavar="DIR", help="run folder (default: runs/CONFIG)")
-    add("--resume", action="store_true", help="go on with the run in that folder, from its last checkpoint")
+    add("--resume", action="store_true", help="resume the run in that folder from its last checkpoint")
     add("--json", action="store_true", help="print JSON instead of text")
     parser.set_defaults(run=run)
 
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _say_how_to_resume(config: TrainingConfig, out: Path, typed: Sequence[str]) -> str:
-    """What a stopped run left, and the command that goes on."""
+    """Say what a stopped run left, and the command that resumes it."""
     from mmgrad_explain.training.run_folder import CHECKPOINTS, CONFIG, whole_checkpoint
 
     last = whole_checkpoint(out / CHECKPOINTS, average=bool(config.ema))

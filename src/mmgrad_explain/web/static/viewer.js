@@ -1,14 +1,14 @@
-// Draws the payload of mmgrad_explain.web.viewer: the body of gr.HTML's js_on_load, which brings `element`, `props`,
-// `trigger` and `watch`. Whatever comes with a payload is put into the page as text, never as HTML.
+// Draws the payload of mmgrad_explain.web.viewer: the body of gr.HTML's js_on_load, which provides `element`, `props`,
+// `trigger` and `watch`. Everything in a payload is put into the page as text, never as HTML.
 
 const root = element.querySelector(".mmgrad-viewer");
 const settings = { opacity: 0.7, threshold: 0, colormap: null };
-let tiles = []; // what is on the page now: each with its canvas, pixels, levels and data
+let tiles = []; // the tiles on the page, each with its canvas, pixels, levels and data
 let payload = null;
-let round = 0; // of payloads; a picture that is decoded too late belongs to an older one
+let round = 0; // number of the payload; an image that is decoded too late belongs to an older one
 let frame = 0;
 
-/** An element with properties, attributes (those with a dash, and role) and children; strings become text. */
+/** Make an element with properties, attributes (those with a dash, and role) and children; strings become text. */
 function make(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -28,7 +28,7 @@ function signed(value) {
   return (value < 0 && Number(shown) > 0 ? "−" : "+") + shown;
 }
 
-// ---- controls: made once, so that they keep their values when other maps come
+// ---- controls: made once, so that they keep their values for other maps
 
 function slider(name, label, most, title) {
   const shown = make("output", {}, settings[name].toFixed(2));
@@ -59,9 +59,9 @@ const grid = make("div", { className: "tiles" });
 const downloads = make("div", { className: "downloads" });
 root.replaceChildren(controls, grid, downloads);
 
-// ---- mixing, as mmgrad_explain.images.overlay.blend does
+// ---- blending, as mmgrad_explain.images.overlay.blend does
 
-/** What is kept of the picture and what is added to it, for each of the 256 levels of heat. */
+/** Compute the share of the image that is kept and what is added to it, for each of the 256 levels of heat. */
 function mixingTables() {
   const table = bytes(payload.tables[settings.colormap]);
   const kept = new Uint8Array(256);
@@ -79,7 +79,7 @@ function mixingTables() {
   return { table, kept, added };
 }
 
-/** Heat on the picture's pixels, bilinearly between the centres of its cells, as levels 0 to 255. */
+/** Resize heat to the image's pixels, bilinearly between the centres of its cells, as levels 0 to 255. */
 function spread(heat, width, height) {
   const [columns, rows] = heat.size;
   const cells = bytes(heat.levels);
@@ -121,7 +121,7 @@ function draw(tile, { kept, added }) {
   context.putImageData(mixed, 0, 0);
 }
 
-/** All tiles again, once a frame at most. */
+/** Draw all tiles again, at most once a frame. */
 function redraw() {
   if (frame) return;
   frame = requestAnimationFrame(() => {
@@ -148,7 +148,7 @@ function rest(tile) {
     : "This map is flat: it points nowhere.";
 }
 
-/** Show the value at a pixel of the original picture. */
+/** Show the value at a pixel of the original image. */
 function point(tile, x, y) {
   if (!tile.pixels) return;
   const [width, height] = tile.data.size;

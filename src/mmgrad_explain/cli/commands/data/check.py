@@ -1,4 +1,4 @@
-"""``mmgrad-explain data check``: what is missing or odd in a composed-retrieval data set."""
+"""``mmgrad-explain data check``: find what is missing or odd in a composed-retrieval data set."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 _FORMATS = "\n".join(f"  {name:<11}  {known.layout}" for name, known in FORMATS.items())
 _DETAILS = f"""\
 Reads the annotations of a benchmark as they are published, counts them, and looks for every picture they name. What is
-missing, damaged or odd is listed with its number, some names, and what to do about it; nothing is left out in silence.
-Pictures are looked for; with --open each is also read, which takes a while and finds downloads that broke off.
+missing, damaged or odd is listed with a count, some names, and what to do about it; nothing is left out silently. The
+files of pictures must exist; with --open each is also read, which takes a while and finds incomplete downloads.
 
 NAME and what ROOT holds (docs/datasets.md says more):
 {_FORMATS}
 
-Exit codes: 0 all that evaluation needs is there, 1 something of that is missing, 2 something you can put right (one
-line says what, for example that ROOT holds nothing of NAME). A split that is not there at all is no error as long as
-another can be evaluated, unless --split asks for it.
+Exit codes: 0 all that evaluation needs is there, 1 something of that is missing, 2 something you can correct (one line
+says what, for example that ROOT holds nothing of NAME). A split that is not there at all is no error as long as another
+can be evaluated, unless --split asks for it.
 
 Examples:
   mmgrad-explain data check cirr datasets/CIRR
@@ -39,8 +39,8 @@ Examples:
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "check", help="say what is missing or odd in a benchmark", details=_DETAILS,
-        description="Say what is missing or odd in a composed-retrieval data set.",
+        "check", help="find what is missing or odd in a benchmark", details=_DETAILS,
+        description="Find what is missing or odd in a composed-retrieval data set.",
     )  # fmt: skip
     parser.add_argument("name", metavar="NAME", help="its format, such as cirr (--help lists them)")
     parser.add_argument("root", metavar="ROOT", help="its folder")

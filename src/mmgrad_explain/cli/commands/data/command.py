@@ -1,4 +1,4 @@
-"""``mmgrad-explain data``: triplets to train and measure with."""
+"""``mmgrad-explain data``: build triplet sets, check benchmarks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from mmgrad_explain.cli.commands.data import check, edits, scenes
 SUBCOMMANDS = (edits, scenes, check)
 """In the order of the help; each has ``add_parser``."""
 _DETAILS = """\
-A triplet is a reference picture, a text that says what should change, the target picture that shows it, and a mask of
+A triplet is a reference picture, a text that says what should change, a target picture with the change, and a mask of
 the place that changes. `edits` and `scenes` write the same kind of folder: triplets.jsonl, references/, targets/,
-masks/, manifest.json. `check` looks through a benchmark of composed retrieval that is there already.
+masks/, manifest.json. `check` checks the files of a benchmark of composed retrieval.
 
 Examples:
   mmgrad-explain data edits train2017/ --annotations instances_train2017.json --out edits/ --count 10000

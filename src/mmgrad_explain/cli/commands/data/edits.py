@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 _SHEET = f"triplets on {CONTACT_SHEET_FILE}, 0 for none (default: %(default)s)"
 
 _DETAILS = """\
-Edits one object of a photograph at a time, where its mask says it is: recolour, darken, brighten, gray, pattern, blur,
-remove (inpainting), add (remove, the other way round), swap (take the colour and texture of another object). The text
-comes from templates and names the object so that no other of its kind fits: "the dog", "the dog on the left", "the
-larger dog", "all the dogs". Edits that would hardly be seen are dropped. Most triplets have contrast partners: the same
-photograph, another text, another place.
+Edits one object of a photograph at a time, inside its mask: recolour, darken, brighten, gray, pattern, blur, remove
+(inpainting), add (remove in reverse), swap (take the colour and texture of another object). The text comes from
+templates and names the object unambiguously: "the dog", "the dog on the left", "the larger dog", "all the dogs". Edits
+that are hardly visible are dropped. Most triplets have contrast partners: the same photograph with another text and
+another place.
 
 SOURCE is the folder of photographs. Their masks come from one of
   --annotations FILE   COCO instances (polygons or run lengths), or COCO panoptic (with --segments, if the pictures are
@@ -35,9 +35,9 @@ SOURCE is the folder of photographs. Their masks come from one of
   --labels DIR         pictures of class numbers, named as the photographs; names of the classes in labels.json in or
                        beside DIR, or --names
 
-Equal seeds and options give equal sets, whatever --workers says; a smaller --count is the beginning of a larger one.
-After Ctrl-C or a crash, the same command with --resume goes on. What was left out, and why, is counted in
-manifest.json; licences go with each triplet and are listed in LICENSES.txt.
+Equal seeds and options give equal sets, with any number of --workers; a set with a smaller --count is the beginning of
+a larger one. After Ctrl-C or a crash, the same command with --resume continues. manifest.json counts what was left out,
+and why. Each triplet has its licence, and LICENSES.txt lists them.
 
 Examples:
   mmgrad-explain data edits train2017/ --annotations instances_train2017.json --out edits/ --count 10000
@@ -70,9 +70,9 @@ def add_parser(commands: Any) -> None:
     )
     add("--ignore", action="append", default=[], metavar="CLASS", help="never edit this class, may be repeated")
     add("--out", "-o", required=True, metavar="DIR", type=Path, help="folder to build the set in")
-    add("--overwrite", action="store_true", help="replace a set that is there")
-    add("--resume", action="store_true", help="go on with a set that is there, or make it larger")
-    add("--count", type=int, metavar="N", help="stop at so many triplets (default: use every photograph)")
+    add("--overwrite", action="store_true", help="replace a set that exists")
+    add("--resume", action="store_true", help="continue a set, or make it larger")
+    add("--count", type=int, metavar="N", help="stop at this many triplets (default: use every photograph)")
     add("--seed", type=int, default=default.seed, metavar="N", help="decides everything (default: %(default)s)")
     add("--size", type=int, default=default.size, metavar="PX", help="longest side of pictures (default: %(default)s)")
     add(
@@ -163,7 +163,7 @@ def _source(options: argparse.Namespace) -> InstanceSet:
 
 
 def _sheet(built: BuiltSet, count: int) -> str | None:
-    """Draws the contact sheet; the set is finished before, and stays if this fails."""
+    """Draw the contact sheet; the set is finished before, and is kept if this fails."""
     if count == 0:
         return None
     from mmgrad_explain.data.contact_sheet import choose_evenly, draw_contact_sheet

@@ -1,4 +1,4 @@
-"""``mmgrad-explain data scenes``: triplet sets of generated scenes."""
+"""``mmgrad-explain data scenes``: build triplet sets of generated scenes."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     import argparse
 
 
-_RELATIONS = 'how often an object is placed by another one ("the star left of the ring"), 0 to 1 (default: %(default)s)'
-_PLACES = 'how often it is told by its side ("the left star"), 0 to 1 (default: %(default)s)'
+_RELATIONS = 'how often a text names an object by another ("the star left of the ring"), 0 to 1 (default: %(default)s)'
+_PLACES = 'how often a text names it by its side ("the left star"), 0 to 1 (default: %(default)s)'
 
 _SHEET = f"triplets on {CONTACT_SHEET_FILE}, 0 for none (default: %(default)s)"
 
 _DETAILS = """\
-A scene is a background with one to six coloured shapes; each of its triplets asks for one edit in words: recolour,
-reshape, resize, remove, move, add, swap. Objects are named by colour, shape, size, side or by another object ("the
-small star", "the circle left of the red square"), sometimes two at once. Masks are exact.
+A scene is a background with one to six coloured shapes; each of its triplets describes one edit: recolour, reshape,
+resize, remove, move, add, swap. Objects are named by colour, shape, size, side or by another object ("the small star",
+"the circle left of the red square"), sometimes two at once. Masks are exact.
 
-The folder gets triplets.jsonl, references/, targets/, masks/, manifest.json and, contact_sheet.png. In a
-record "mask" is the place in the reference (for add: where the object will be), "target_mask" the place in the target.
-With --format npy some scenes at a time share a file in each folder, uncompressed: the same pictures, written and read
-faster; "references/0000025.npy#3" is the fourth picture of a file.
+The folder gets triplets.jsonl, references/, targets/, masks/, manifest.json and contact_sheet.png. In a record "mask"
+is the place in the reference (for add: where the object will be), "target_mask" the place in the target. With --format
+npy some scenes at a time share a file in each folder, uncompressed: the same pictures, written and read faster;
+"references/0000025.npy#3" is the fourth picture of a file.
 
-Equal seeds and options give equal sets, whatever the number of workers; a set of fewer triplets is the beginning of one
-of more. Eight shape-colour pairs and some sentence templates never occur unless asked for, so that a model trained on
-these scenes can be asked for what it has not seen: --pairs held-out, --templates held-out, --objects 7-10, --backdrops,
-or more often: --relations, --places.
+Equal seeds and options give equal sets, with any number of workers; a smaller set is the beginning of a larger one.
+Eight shape-colour pairs and some sentence templates occur only on request, so that a model trained on these scenes can
+be tested on what it has not seen: --pairs held-out, --templates held-out, --objects 7-10, --backdrops, or more often:
+--relations, --places.
 
 Examples:
   mmgrad-explain data scenes --out scenes --count 4000 --workers 2
@@ -81,8 +81,8 @@ def add_parser(commands: Any) -> None:
     add("--format", choices=("png", "jpg", "npy"), default="png", help="of the pictures (default: %(default)s)")
     add("--workers", type=int, metavar="N", help="processes (default: one for each core)")
     add("--sheet", type=int, default=24, metavar="N", help=_SHEET)
-    add("--resume", action="store_true", help="go on with a set that was broken off, or make it larger")
-    add("--overwrite", action="store_true", help="replace a set that is there already")
+    add("--resume", action="store_true", help="continue an unfinished set, or make it larger")
+    add("--overwrite", action="store_true", help="replace a set that exists")
     add("--json", action="store_true", help="print JSON instead of text")
     parser.set_defaults(run=run)
 

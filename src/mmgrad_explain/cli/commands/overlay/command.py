@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     import argparse
 
 _DETAILS = """\
-The picture shows the reference beside its heat map; with --target the target and its map too. A map says which places
-of the picture the score depends on, through the chosen layer. It does not say that the model is right.
+The picture shows the reference beside its heat map; with --target the target and its map too. A map shows which places
+of the picture the score depends on, through the chosen layer. It does not show that the model is right.
 
-TEXT says what should change (composers), or what to look for (image-text models). Scores; a model has its own default:
+TEXT says what should change (composers), or what to look for (image-text models). Scores; each model has a default:
   shift           what the text changes in the composed embedding; needs no target (default of composers)
   similarity      cosine of the composed embedding and the target's embedding; needs --target
   pair            reference and target both composed with the text, alike channels count; needs --target
   pair-different  the same, channels that differ count; needs --target
-  image-text      cosine of picture and text (default of CLIP and its kin)
+  image-text      cosine of picture and text (default of CLIP and similar models)
   match           the logit "picture and text match" (default of models that read the two together)
   answer          log-likelihood of an answer to TEXT (default of models that answer in words)
 
@@ -28,16 +28,16 @@ Weightings: gradcam (default), gradcam++, xgradcam, layercam, hirescam.
 magnitude being 1. Orange and + raise the score, blue and - lower it. The values are first-order and do not add up to
 the score.
 
---in-words says below the figures what the map means, for somebody who knows nothing of gradients, and what it does not.
+--in-words explains below the figures, without technical terms, what the map means and what it does not mean.
 
---phrases explains each phrase of TEXT as a text by itself and draws the maps side by side, TEXT's own first: which
-region each phrase lights. A phrase alone is another question than the phrase in its sentence.
+--phrases explains each phrase of TEXT as a text by itself, and draws the maps side by side after that of TEXT. The
+model reads a phrase without the rest of its sentence, so the map may differ from what the phrase contributes there.
 
---answer-part, given more than once, draws the answer's map and that of each part side by side, from one forward.
+--answer-part, given more than once, draws the maps of the answer and of each part side by side, from one forward.
 
-Of several pictures, those that cannot be used are named and left out, and the others are drawn.
+Pictures that cannot be used are named and left out; the others are drawn.
 
-Exit codes: 0 done, 1 done but some pictures cannot be used, 2 something you can put right (one line says what), 130
+Exit codes: 0 done, 1 done but some pictures cannot be used, 2 something you can correct (one line says what), 130
 stopped by Ctrl-C.
 
 Examples:
@@ -61,9 +61,9 @@ def add_parser(commands: Any) -> None:
     add = parser.add_argument
     add("images", nargs="+", metavar="IMAGE", help="one picture or several; - reads one from standard input")
     add("text", metavar="TEXT", help='what should change, for example "make it red"')
-    add("--target", metavar="IMAGE", help="the picture the change should lead to; gets a map too")
+    add("--target", metavar="IMAGE", help="the result that the change should have; gets a map too")
     add("--out", "-o", metavar="PATH", help="file to write, or folder for several (default: IMAGE_TEXT.png here)")
-    add("--overwrite", action="store_true", help="replace a file that is there already")
+    add("--overwrite", action="store_true", help="replace a file that exists")
     add("--model", help="bundled name, model folder or hub id (default: a bundled one, by IMAGE, then by TEXT)")
     add(
         "--layer",
@@ -71,12 +71,12 @@ def add_parser(commands: Any) -> None:
         metavar="NAME",
         help="layer to explain, may be repeated (see: mmgrad-explain layers)",
     )
-    add("--score", metavar="NAME", help="what the map is of; --help lists the scores (default: the model's own)")
+    add("--score", metavar="NAME", help="what the map explains; --help lists the scores (default: the model's)")
     add(
         "--weighting",
         default="gradcam",
         metavar="NAME",
-        help="how gradients weigh activations; --help lists them (default: %(default)s)",
+        help="how gradients weight activations; --help lists them (default: %(default)s)",
     )
     add(
         "--alpha",
@@ -90,7 +90,7 @@ def add_parser(commands: Any) -> None:
         type=float,
         default=0.0,
         metavar="SHARE",
-        help="leave the picture as it is where the map is below this share of its brightest point (default: 0)",
+        help="draw no colours where the map is below this share of its maximum (default: 0)",
     )
     add(
         "--colormap",
@@ -101,15 +101,15 @@ def add_parser(commands: Any) -> None:
     add(
         "--answer",
         metavar="ANSWER",
-        help="what a model that answers in words might say (default: what it says itself)",
+        help="an answer of a model that answers in words (default: the model's own answer)",
     )
     add(
         "--answer-part", action="append", default=[], metavar="PART",
-        help="only this part of the answer counts, for example one word; repeated, a map of each part",
+        help="explain only this part of the answer, for example one word; repeated, a map of each part",
     )  # fmt: skip
-    add("--words", action="store_true", help="say what each word of TEXT contributes, below the picture and as text")
-    add("--in-words", action="store_true", help="say in plain words what the map means, and what it does not")
-    add("--phrases", action="store_true", help="draw a map of each phrase of TEXT beside the whole one's")
+    add("--words", action="store_true", help="show what each word of TEXT contributes, below the picture and as text")
+    add("--in-words", action="store_true", help="explain in plain words what the map means, and what it does not")
+    add("--phrases", action="store_true", help="draw a map of each phrase of TEXT beside that of TEXT")
     add("--contour", action="store_true", help="outline the brightest region")
     add("--format", choices=FORMATS, help="png, jpg, or npz with the maps as arrays (default: by --out, else png)")
     add("--device", help="cpu, cuda, cuda:N or mps (default: cpu)")

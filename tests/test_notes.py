@@ -13,7 +13,8 @@ from mmgrad_explain.composers.familiar_images import describe_pictures
 from mmgrad_explain.composers.familiarity import fit
 from mmgrad_explain.gallery.results import Retrieval, RetrievalMaps
 from mmgrad_explain.notes import Note, join_notes
-from mmgrad_explain.web.answers import Question, answer
+from mmgrad_explain.web.explain_request import ExplainRequest
+from mmgrad_explain.web.explanations import explain_request
 from mmgrad_explain.web.models import Models
 
 UNLIKE = "the picture is unlike what the model was trained on (one red square): do not trust the map; take another"
@@ -92,7 +93,7 @@ def test_in_a_saved_folder(folder, tmp_path):
 
 
 def test_on_the_page(folder):
-    shown = answer(Question(usual(), tuple(TEXTS), str(folder)), Models((str(folder),)))
+    shown = explain_request(ExplainRequest(usual(), tuple(TEXTS), str(folder)), Models((str(folder),)))
     assert [one["notes"] for one in shown["tiles"]] == [[], [UNKNOWN]]
     assert [one["notes"] for one in shown["data"]["maps"]] == [[], [UNKNOWN]]
 

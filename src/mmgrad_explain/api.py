@@ -1,4 +1,4 @@
-"""Files and words in, an :class:`~mmgrad_explain.explanation.result.Explanation` out."""
+"""Explain images and texts as people have them: :func:`explain` and what builds on it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
 from mmgrad_explain.attention.several_scores import explain_each
 from mmgrad_explain.attention.words import pieces_of_text
 from mmgrad_explain.composers.bundled import choose_bundled
-from mmgrad_explain.composers.familiar_images import unfamiliar, watched
+from mmgrad_explain.composers.familiar_images import note_unfamiliar, watch_familiarity
 from mmgrad_explain.composers.generative.answer_parts import place_of_part
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.model_capabilities import capabilities
@@ -57,40 +57,40 @@ def explain(
     answer: str | Sequence[str] | None = None,
     answer_part: Parts = None,
 ) -> Explanation:
-    """Where a model looks in a picture because of a text.
+    """Explain where a model looks in an image because of a text.
 
     Args:
-        image: A picture in any form :func:`~mmgrad_explain.images.reading.open_image` takes (path, bytes, PIL image,
+        image: An image in any form :func:`~mmgrad_explain.images.reading.open_image` takes (path, bytes, PIL image,
             array, tensor), or a list of them.
-        text: What should change, for example ``"make it red"``; one for all pictures, or one each. One picture with
-            several texts is explained for each of them.
-        target: The picture the change should lead to, or a list, one a picture. Scores that compare need it; with it
+        text: What should change, for example ``"make it red"``; one for all images, or one each. One image with several
+            texts is explained for each of them.
+        target: The image that the change should lead to, or a list, one an image. Scores that compare need it; with it
             the target gets a map too.
         model: A bundled name, a model folder, a hub id, a loaded composer, or a model in memory with its ``processor``.
-            None chooses among the bundled models by the pictures, then by the words
+            None chooses among the bundled models by the images, then by the words
             (:func:`~mmgrad_explain.composers.bundled.choose_bundled`); ``Explanation.model_choice`` says why.
-        processor: Of a model in memory, see :func:`~mmgrad_explain.composers.load.load_composer`.
+        processor: For a model in memory, see :func:`~mmgrad_explain.composers.load.load_composer`.
         layer: Dotted name of the layer to explain, or several; the composer's own when None.
-        score: What the gradient is taken of: a name (``"shift"``, ``"similarity"``, ``"pair"``, ``"pair-different"``,
+        score: What is differentiated: a name (``"shift"``, ``"similarity"``, ``"pair"``, ``"pair-different"``,
             ``"image-text"``, ``"match"``, ``"answer"``) or any callable of the composer's output giving ``(B,)``; the
             composer's own default when None.
         weighting: ``"gradcam"``, ``"gradcam++"``, ``"xgradcam"``, ``"layercam"``, ``"hirescam"`` or a callable.
-        device: Where to run, for example ``"cuda"``; where the composer is when None. A composer that is handed in
-            goes back to its own device afterwards.
-        words: Say what each word of the text contributes as well: ``Explanation.words``.
+        device: Where to run, for example ``"cuda"``; the composer's own device when None. A composer that is handed in
+            is moved back afterwards.
+        words: Whether to say what each word of the text contributes: ``Explanation.words``.
         words_layer: Dotted name of the embedding that looks words up, where it is not the largest one.
-        answer: For a model that answers in words: what it might say, one for all pictures or one each; its likelihood
-            is explained. None takes what the model says by itself.
-        answer_part: Only this part of the answers counts, for example one word; what stands before it is given. Of a
-            list, each part has a sample of its own, all from one forward: the parts of one answer; or, for several
+        answer: For a model that answers in words: its answer, one for all images or one each; the likelihood of the
+            answer is explained. None takes the answer that the model gives by itself.
+        answer_part: Only this part of the answers counts, for example one word, given the words before it. With a
+            list, each part is a sample of its own, all from one forward: the parts of one answer; or, for several
             answers, one part each or a list of parts each. A part may be (start, end) in characters, too.
 
     Returns:
-        The maps with pictures, texts and the way back to the pictures' own pixels.
+        The maps with images, texts and the way back to the images' own pixels.
 
     Raises:
-        InputError: If a picture, text, model, layer, score, weighting or device cannot be used.
-        TypeError: If an argument is of a wrong type.
+        InputError: An image, text, model, layer, score, weighting or device cannot be used.
+        TypeError: An argument is of a wrong type.
     """
     texts = _texts(text)
     images = [open_image(item) for item in _items(image)]
@@ -105,13 +105,13 @@ def explain(
         model, why = choice.composer, choice.why
     composer = load_composer(model, processor)
     can = capabilities(composer)
-    one = len(texts) > 1 and targets is None and all(picture is images[0] for picture in images)
-    rows = list(range(count))  # which picture and text a sample is of
+    one_image = len(texts) > 1 and targets is None and all(image is images[0] for image in images)
+    rows = list(range(count))  # the image and text of each sample
     with _on_device(composer, device) as place:
         namer = _namer(can.need_tokenizer(), texts) if words else None
         mmgrad = MultiModalGradAttention(composer, layer, score, weighting, words=namer, words_layer=words_layer)
-        with watched(composer) as seen:
-            if one and answer is None and mmgrad.layer_names and can.takes_many_texts:
+        with watch_familiarity(composer) as seen:
+            if one_image and answer is None and mmgrad.layer_names and can.takes_many_texts:
                 explanation = mmgrad.texts(images[0], texts)
             else:
                 inputs = _prepare(can, images, texts, targets, answer, answer_part)
@@ -132,16 +132,16 @@ def explain(
                     notes=join_notes((*explanation.notes, *_of_samples(inputs.notices, rows)), count),
                     answers=None if inputs.answers is None else tuple(inputs.answers[row] for row in rows),
                 )
-    strange = unfamiliar(composer, seen)
+    strange = note_unfamiliar(composer, seen)
     caution = None if composer.caution is None else Note("caution", composer.caution)
-    read = [*_notes_of_pictures(images), *_notes_of_pictures(targets or [], "target: ")]
+    read = [*_notes_of_images(images), *_notes_of_images(targets or [], "target: ")]
     more = _of_samples([*filter(None, (caution, strange)), *read], rows)
     notes = join_notes((*explanation.notes, *more), count)
     return replace(explanation, model=composer.name, model_choice=why, notes=notes)
 
 
 def _of_samples(notes: Sequence[Note], rows: Sequence[int]) -> list[Note]:
-    """Notes of pictures and texts as notes of the samples that are made of them."""
+    """Turn notes on images and texts into notes on the samples that are made of them."""
     return [
         note
         if note.samples is None
@@ -158,17 +158,17 @@ def phrase_maps(
     phrases: Sequence[str | tuple[int, int]] | None = None,
     **options: Any,
 ) -> PhraseMaps:
-    """Which region each phrase of a sentence lights: each is explained as a text by itself, beside the whole sentence.
+    """Explain each phrase of a sentence as a text by itself, beside the whole sentence.
 
     A phrase alone is another question than the phrase in its sentence: the model reads no other word with it.
 
     Args:
-        image: One picture, in any form :func:`~mmgrad_explain.images.reading.open_image` takes.
+        image: One image, in any form :func:`~mmgrad_explain.images.reading.open_image` takes.
         text: The sentence.
         model: As for :func:`explain`.
-        phrases: Parts of the sentence, as strings or as (start, end) in characters. None has them found by the rules of
-            :mod:`~mmgrad_explain.explanation.phrases`; where these find none, the sentence stands alone.
-        **options: Handed on to :func:`explain`: ``layer``, ``score``, ``weighting``, ``device``, ``words``,
+        phrases: Parts of the sentence, as strings or as (start, end) in characters. None finds them by the rules of
+            :mod:`~mmgrad_explain.explanation.phrases`; where these find none, only the sentence is explained.
+        **options: Passed to :func:`explain`: ``layer``, ``score``, ``weighting``, ``device``, ``words``,
             ``processor``.
 
     Returns:
@@ -199,18 +199,18 @@ def answer_maps(
     answer: str | None = None,
     **options: Any,
 ) -> PhraseMaps:
-    """Which places made a model say each of some parts of its answer: one forward, beside the whole answer's map.
+    """Explain parts of a model's answer, each with a map of its own, beside the whole answer's map; one forward.
 
     Args:
-        image: One picture, in any form :func:`~mmgrad_explain.images.reading.open_image` takes.
-        text: What is asked.
-        model: One that answers in words; as for :func:`explain`.
-        parts: Of the answer, as strings or as (start, end) in characters.
+        image: One image, in any form :func:`~mmgrad_explain.images.reading.open_image` takes.
+        text: The question.
+        model: A model that answers in words; as for :func:`explain`.
+        parts: Parts of the answer, as strings or as (start, end) in characters.
         answer: As for :func:`explain`.
-        **options: Handed on to :func:`explain`: ``layer``, ``score``, ``weighting``, ``device``, ``processor``.
+        **options: Passed to :func:`explain`: ``layer``, ``score``, ``weighting``, ``device``, ``processor``.
 
     Returns:
-        The maps, with the answer in the place of a sentence.
+        The maps, with the answer in place of a sentence.
 
     Raises:
         InputError: a part is not in the answer, or more than once, or as :func:`explain`.
@@ -229,7 +229,7 @@ def _prepare(
     answer: str | Sequence[str] | None,
     part: Parts,
 ) -> ComposerInputs:
-    """Pictures, texts and answers to tensors."""
+    """Turn images, texts and answers into tensors."""
     if can.answers is not None:
         answers = (
             None
@@ -242,11 +242,11 @@ def _prepare(
     return can.composer.preprocess(images, texts, targets)
 
 
-def _notes_of_pictures(pictures: list[Image.Image], before: str = "") -> Iterator[Note]:
-    """What reading each picture had to say, with something before it."""
-    for index, picture in enumerate(pictures):
-        for note in notes_of_picture(picture):
-            yield replace(note, text=before + note.text, samples=(index,))
+def _notes_of_images(images: list[Image.Image], prefix: str = "") -> Iterator[Note]:
+    """Return the notes on reading each image, with a prefix."""
+    for index, image in enumerate(images):
+        for note in notes_of_picture(image):
+            yield replace(note, text=prefix + note.text, samples=(index,))
 
 
 def _namer(tokenizer: Any, texts: Sequence[str]) -> Callable[[list[list[int]], list[list[int]]], list[Pieces]]:
@@ -290,7 +290,7 @@ def _spread(name: str, items: list[T], count: int) -> list[T]:
 
 @contextmanager
 def _on_device(composer: Composer, device: str | torch.device | None) -> Iterator[torch.device]:
-    """The composer on a device for a while; gives the device."""
+    """Have the composer on a device inside the block; gives the device."""
     home = device_of(composer)
     place = home if device is None else usable_device(device)
     if place == home:

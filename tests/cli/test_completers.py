@@ -106,7 +106,7 @@ def test_every_value_is_completed_or_the_users_own():
     silent = []
     for action in completing._actions(build_parser()):
         takes = action.nargs != 0 and action.choices is None
-        if takes and completing.offer(action) is completing._nothing and action.metavar not in FREE:
+        if takes and completing.completer_of(action) is completing._nothing and action.metavar not in FREE:
             silent.append((action.dest, action.metavar))
     assert [one for one in silent if one not in {("alpha", None), ("text", None), ("version", None)}] == []
 
@@ -115,7 +115,7 @@ def offered(name, prefix="", **parsed):
     """What an option's values are completed with."""
     for action in completing._actions(build_parser()):
         if name in action.option_strings or name == action.dest:
-            return list(completing.offer(action)(prefix=prefix, parsed_args=argparse.Namespace(**parsed)))
+            return list(completing.completer_of(action)(prefix=prefix, parsed_args=argparse.Namespace(**parsed)))
     raise KeyError(name)
 
 

@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from mmgrad_explain.cli.help_text import fill
+from mmgrad_explain.cli.help_text import wrap_help
 from mmgrad_explain.cli.main import build_parser
 
 TEXT = """\
@@ -22,7 +22,7 @@ A line before a command:
 
 
 def test_prose_lists_and_commands():
-    assert fill(TEXT, 34).split("\n") == [
+    assert wrap_help(TEXT, 34).split("\n") == [
         "Prose that is longer than the",
         "width is filled again.",
         "",
@@ -41,9 +41,9 @@ def test_prose_lists_and_commands():
 
 
 def test_what_hangs_is_joined_and_long_words_stay_whole():
-    assert fill("  a  one\n     two", 80) == "  a  one two"
-    assert fill("  no second column here at all", 16) == "  no second\n    column here\n    at all"
-    assert fill("a-very-long-word-with-hyphens", 10) == "a-very-long-word-with-hyphens"
+    assert wrap_help("  a  one\n     two", 80) == "  a  one two"
+    assert wrap_help("  no second column here at all", 16) == "  no second\n    column here\n    at all"
+    assert wrap_help("a-very-long-word-with-hyphens", 10) == "a-very-long-word-with-hyphens"
 
 
 def parsers(parser, name="mmgrad-explain"):

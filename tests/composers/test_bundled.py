@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from mmgrad_explain.composers import bundled as choosing
-from mmgrad_explain.composers.bundled import choose_bundled, choose_by_pictures, spread
+from mmgrad_explain.composers.bundled import choose_bundled, choose_by_pictures, pick_evenly
 from mmgrad_explain.composers.load import BUNDLED, load_composer
 from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.errors import InputError
@@ -90,10 +90,10 @@ def test_pictures_alone(choose):
 
 def test_of_many_pictures_some_are_looked_at():
     items = [object() for _ in range(100)]
-    some = spread(items, 32)
+    some = pick_evenly(items, 32)
     assert len(some) == 32
     assert (some[0], some[16]) == (items[0], items[50])
-    assert spread([items[0]] * 9, 4) == [items[0]]
+    assert pick_evenly([items[0]] * 9, 4) == [items[0]]
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from PIL import Image
 from mmgrad_explain.composers.familiar_images import (
     PIXELS,
     describe_pictures,
-    layers_seen,
+    note_unfamiliar,
+    record_layers,
     strangeness_of,
-    unfamiliar,
-    watched,
+    watch_familiarity,
 )
 from mmgrad_explain.composers.familiarity import fit
 
@@ -26,20 +26,20 @@ def learn(composer, picture):
 
 def test_a_composer_is_watched_without_another_forward(tiny, picture):
     inputs = tiny.preprocess([picture], ["make it red"], [picture]).tensors
-    with watched(tiny) as seen:
+    with watch_familiarity(tiny) as seen:
         tiny(**inputs)
     assert seen == {}  # nothing is known
-    assert unfamiliar(tiny, seen) is None
+    assert note_unfamiliar(tiny, seen) is None
     learn(tiny, picture)
     calls = []
     handle = tiny.network.visual.register_forward_hook(lambda *_: calls.append(1))
     black = tiny.preprocess([Image.new("RGB", (60, 40))], ["make it red"], [picture]).tensors
     for tensors, says in ((inputs, False), (black, True)):
-        with watched(tiny) as seen:
+        with watch_familiarity(tiny) as seen:
             tiny(**tensors)
         assert list(seen) == [PIXELS, *tiny.described_layers]
         assert not any(one.requires_grad for one in seen.values())
-        assert bool(unfamiliar(tiny, seen)) is says  # of the reference, not of the target
+        assert bool(note_unfamiliar(tiny, seen)) is says  # of the reference, not of the target
     assert len(calls) == 4
     handle.remove()
     assert not tiny.network.visual.conv1._forward_hooks
@@ -55,6 +55,6 @@ def test_strangeness_of_pictures(tiny, picture):
 
 
 def test_hooks_go_where_a_forward_fails(tiny):
-    with pytest.raises(ZeroDivisionError), layers_seen(tiny, tiny.described_layers):
+    with pytest.raises(ZeroDivisionError), record_layers(tiny, tiny.described_layers):
         raise ZeroDivisionError
     assert not any(module._forward_hooks for module in tiny.modules())

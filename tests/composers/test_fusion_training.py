@@ -113,7 +113,7 @@ def test_pictures_as_arrays_are_prepared_as_files_are(folder):
     own = composer.processor.inner
     own.image_processor.do_center_crop = False  # pictures keep their shape then
     odd = FusionProcessor(own)
-    with pytest.raises(AttributeError, match="pictures of this tower have no one size"):
+    with pytest.raises(AttributeError, match="images of this model have no one size"):
         _ = odd.image_size
 
 

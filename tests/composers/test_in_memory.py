@@ -242,7 +242,7 @@ def test_what_is_missing_is_said(clip, folders, picture):
         explain(picture, TEXTS[0], model={})
     with pytest.raises(InputError, match="processor: 'reference' is loaded with its own: leave it out"):
         explain(picture, TEXTS[0], model="reference", processor=images)
-    with pytest.raises(InputError, match=r"model is a Linear, which is neither .*: MultiModalGradAttention\(model"):
+    with pytest.raises(InputError, match=r"which is neither .*: derive it from Composer .*GradAttention\(model"):
         explain(picture, TEXTS[0], model=nn.Linear(2, 2))
     with pytest.raises(InputError, match="is a 'clip_vision_model' model, a vision tower without its text tower"):
         explain(picture, TEXTS[0], model=transformers.CLIPVisionModel(model.config.vision_config))

@@ -78,5 +78,5 @@ def test_a_refusal_has_its_row(script, monkeypatch):
     model = nn.Conv2d(3, 4, 8)
     model.pretrained_cfg = {"input_size": (3, 16, 16), "architecture": "odd"}
     monkeypatch.setattr(script.timm, "create_model", lambda *_, **__: model)
-    reason = "timm's odd does not say how its features lie on the picture (forward_intermediates)"
+    reason = "timm's odd does not give its features on a grid over the image (forward_intermediates)"
     assert script.row("odd", {}) == ["`odd`", "16", "refused", "", "", reason]

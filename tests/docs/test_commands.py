@@ -280,7 +280,7 @@ INDENTED = re.compile(r"(?m)^\n {4,}((?:mmgrad-explain|mmgrad\b|python|pip|from|
 AS_TEXT = {
     'pip install "mmgrad-explain[openclip]"': "followed by a call of a model of open_clip's hub",
     "from mmgrad_explain import TwoTowerComposer, explain": "with weights that only the reader has",
-    "from mmgrad_explain.training import GroundedObjective, GroundedTrainer, training_arguments": "with a config",
+    "from mmgrad_explain.training import GroundedTrainer, training_arguments": "with the reader's source and config",
 }
 
 

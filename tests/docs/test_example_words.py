@@ -13,7 +13,7 @@ from mmgrad_explain.cli.main import build_parser
 from mmgrad_explain.composers.bundled import choose_bundled
 from mmgrad_explain.composers.content_words import say_lost, unknown_to
 from mmgrad_explain.composers.load import BUNDLED, load_composer
-from mmgrad_explain.web.examples import KINDS, examples, kind_for
+from mmgrad_explain.web.examples import KINDS, choose_kind, draw_examples
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -98,10 +98,10 @@ def test_they_are_known(bundled):
 
 def test_the_pages_examples_are_known(bundled):
     for kind in KINDS:
-        (knows,) = (one for one in bundled.values() if kind_for(one) == kind)
-        assert unknown_to(knows, [one.text for one in examples(kind)]) == []
+        (knows,) = (one for one in bundled.values() if choose_kind(one) == kind)
+        assert unknown_to(knows, [one.text for one in draw_examples(kind)]) == []
 
 
 def test_the_shapes_examples_are_answered_by_their_model(bundled):
-    for one in examples():
-        assert choose_bundled([one.picture], [one.text], load=bundled.get).name == "reference"
+    for one in draw_examples():
+        assert choose_bundled([one.image], [one.text], load=bundled.get).name == "reference"

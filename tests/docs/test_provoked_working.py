@@ -28,9 +28,10 @@ from mmgrad_explain.training.run_folder import check_folder, write_description
 from mmgrad_explain.training.sources.kinds import build_source
 from mmgrad_explain.training.sources.step_data import Division
 from mmgrad_explain.training.trainer_arguments import check_arguments, training_arguments
-from mmgrad_explain.web.limits import Limits, read_picture, sentences
+from mmgrad_explain.web.limits import Limits
 from mmgrad_explain.web.models import Models
-from mmgrad_explain.web.server import free_port, need_gradio
+from mmgrad_explain.web.server import check_gradio, find_port
+from mmgrad_explain.web.visitor_input import read_image, split_sentences
 
 
 def picture():
@@ -69,7 +70,7 @@ def holding_a_model():
 
 def taken_port():
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        free_port("127.0.0.1", taken.getsockname()[1])
+        find_port("127.0.0.1", taken.getsockname()[1])
 
 
 def without(module, monkeypatch, call):
@@ -167,7 +168,7 @@ PROVOKED = {
     "there is no session …: begin one with an image, retrieve IMAGE TEXT --session …": lambda m: Session.load("s"),
     "there is no hit …: the last turn found …": lambda m: Session("mine.db", "pictures", "abc").hit(3),
     # the page and the command line
-    "the page has no model …: choose one of …": lambda m: Models().name_for("/etc", [], ["make it red"]),
+    "the page has no model …: choose one of …": lambda m: Models().choose_model("/etc", [], ["make it red"]),
     "standard input is empty: pipe a picture into it, or name a file instead of -": lambda m: (
         m.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO())) or cli("overlay", "-", "make it red")
     ),
@@ -189,16 +190,16 @@ PROVOKED = {
         "overlay", "q.jpg", "make it red", "--threshold", 3
     ),
     # the page
-    "the page is made with Gradio, which cannot be imported (…)…": lambda m: without("gradio", m, need_gradio),
+    "the page is made with Gradio, which cannot be imported (…)…": lambda m: without("gradio", m, check_gradio),
     "port … is taken: name another with --port, or leave it out to have a free one found": lambda m: taken_port(),
-    "host … is no address of this machine: use 127.0.0.1, or 0.0.0.0 for all of them": lambda m: free_port(
+    "host … is no address of this machine: use 127.0.0.1, or 0.0.0.0 for all of them": lambda m: find_port(
         "192.0.2.1", None
     ),
-    "… is larger than … MB: shrink it": lambda m: read_picture(picture(), "big.png", Limits(upload_mb=1e-5)),
-    "… is no longer here, since files are kept for an hour: give it again": lambda m: read_picture(
+    "… is larger than … MB: shrink it": lambda m: read_image(picture(), "big.png", Limits(upload_mb=1e-5)),
+    "… is no longer here, since files are kept for an hour: give it again": lambda m: read_image(
         "gone.jpg", "gone.jpg", Limits()
     ),
-    "… sentences are too many at once: give up to …, one a line": lambda m: sentences("red\n" * 99, Limits()),
+    "… sentences are too many at once: give up to …, one a line": lambda m: split_sentences("red\n" * 99, Limits()),
     # extras
     "… is a model of open_clip, which cannot be imported (…)…": open_clip_missing,
 }

@@ -31,12 +31,25 @@ def messages():
         documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         found |= {said(node) for node in ast.walk(tree) if id(node) not in documents}
         found |= {f"{said(node.args[0])}: …" for node in ast.walk(tree) if is_reading(node)}
+        found |= {choice_refused(node) for node in ast.walk(tree)}
     return found - {None}
 
 
 def is_reading(node):
     """Whether a node is a call of ``reading``, which adds the reason to what it is given."""
     return isinstance(node, ast.Call) and ast.unparse(node.func) == "reading"
+
+
+def choice_refused(node):
+    """The message of a call that checks a name, or what a callable returned; None for anything else."""
+    if not isinstance(node, ast.Call) or ast.unparse(node.func) not in {"choose", "check_choice", "check_returned"}:
+        return None
+    if ast.unparse(node.func) == "check_returned":
+        return f"{said(node.args[0])} must return {said(node.args[3])}, not …"
+    given = {keyword.arg: said(keyword.value) for keyword in node.keywords}
+    noun = f"{given['noun']} " if "noun" in given else ""
+    also = "any callable" if ast.unparse(node.func) == "choose" else given.get("also")
+    return f"{said(node.args[0])}: there is no {noun}…; …Known: …{f', or {also}' if also else ''}"
 
 
 def is_given(quoted, known):

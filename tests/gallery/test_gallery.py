@@ -207,7 +207,13 @@ def test_a_fingerprint_is_of_weights_and_preprocessing(tiny_folder, tiny):
     assert fingerprint(tiny) != fingerprint(again)
 
 
-def test_a_model_that_is_handed_in(tmp_path, tiny, pictures):
+@pytest.mark.parametrize(("name", "known"), [("reference", "3cce2e4e27076184"), ("clothing", "2d4513d7918dd208")])
+def test_galleries_of_before_know_the_bundled_models(name, known):
+    """A class or a setting by another name would have every gallery on disk refused; only new weights may."""
+    assert fingerprint(load_composer(name)) == known
+
+
+def test_a_model_in_memory(tmp_path, tiny, pictures):
     with Gallery(tmp_path / "g.db", tiny, create=True, device="cpu") as gallery:
         assert gallery.about["source"] is None
         gallery.index([pictures])

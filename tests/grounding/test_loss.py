@@ -239,10 +239,10 @@ class TestReport:
 
 
 class TestDerivatives:
-    @pytest.mark.parametrize("form", FORMS)
+    @pytest.mark.parametrize("form", ["dice", "kl"])  # of rectified and of signed maps
     def test_first_and_second(self, form, live, held_constant):
-        maps, masks = live(3, 3, 4)
-        paired = torch.randn(3, 3, 4, dtype=torch.float64)
+        maps, masks = live(2, 3, 3)
+        paired = torch.randn(2, 3, 3, dtype=torch.float64)
         loss = AttentionGroundingLoss(form, weights=ALL)
         others = torch.rand_like(masks)
 

@@ -1,6 +1,7 @@
 """Small stand-ins: labelled photographs, a CLIP, a folder of triplets, options of a short run."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -134,6 +135,46 @@ def micro(small_sizes):
         return config_from(values)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def whole_run(micro, tmp_path_factory):
+    """A run in one go, and its config: a moving average, an attention term, label heads, boards, all of them soon."""
+    from mmgrad_explain.training.run import train
+
+    config = micro(
+        steps=6, ema=0.9, tensorboard=True, grounding={"pooling": 0.1, "warm_start": 0.0},
+        dense={"weight": 0.2, "first": 0.1},
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    train(config, folder)
+    return config, folder
+
+
+@pytest.fixture(scope="session")
+def resumed_run(whole_run, tmp_path_factory):
+    """The same run, stopped in its fifth step and resumed from its second, as if the later checkpoints were damaged."""
+    from mmgrad_explain.training.run import train
+    from mmgrad_explain.training.trainer import GroundedTrainer
+
+    config, _ = whole_run
+    folder = tmp_path_factory.mktemp("runs") / "resumed"
+    compute = GroundedTrainer.compute_loss
+
+    def stop_at_fifth(self, model, inputs, **options):
+        if int(inputs["step"]) == 4:
+            raise KeyboardInterrupt
+        return compute(self, model, inputs, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GroundedTrainer, "compute_loss", stop_at_fifth)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, folder)
+    assert not (folder / "model").exists()
+    shutil.rmtree(folder / "checkpoints" / "checkpoint-4")
+    (folder / "checkpoints" / "checkpoint-5").mkdir()  # as if it had been stopped while writing
+    train(config, folder, resume=True)
+    return folder
 
 
 WANDB = """

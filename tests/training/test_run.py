@@ -7,6 +7,7 @@ import torch
 import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mmgrad_explain._system.files import name_left_over
 from mmgrad_explain._system.locking import locked
@@ -16,7 +17,6 @@ from mmgrad_explain.training import optional_packages as needs
 from mmgrad_explain.training.config_file import config_from, config_values
 from mmgrad_explain.training.run import train
 from mmgrad_explain.training.sources.kinds import build_source
-from mmgrad_explain.training.trainer import GroundedTrainer
 
 
 def weights(folder):
@@ -27,63 +27,35 @@ def lines(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
-
-
-@pytest.fixture
-def whole(made, micro):
-    """A run in one go, made once."""
-    folder = made / "whole"
-    config = micro(ema=0.9, grounding={"pooling": 0.1}, dense={"weight": 0.2, "first": 0.25})
-    if not folder.exists():
-        train(config, folder)
-    return config, folder
-
-
-def test_what_a_run_leaves(whole, picture):
-    config, folder = whole
+def test_what_a_run_leaves(whole_run, picture):
+    config, folder = whole_run
     names = {path.name for path in folder.iterdir()}
-    assert names == {"config.yaml", "versions.json", "metrics.jsonl", "maps.png", "maps.npz", "checkpoints", "model"}
+    maps = {"maps.png", "maps.npz"}
+    assert names == {"config.yaml", "versions.json", "metrics.jsonl", *maps, "tensorboard", "checkpoints", "model"}
     assert config_from(yaml.safe_load((folder / "config.yaml").read_text())) == config
     assert json.loads((folder / "versions.json").read_text()).keys() >= {"seed", "torch", "python", "machine"}
     kept = sorted(path.name for path in (folder / "checkpoints").iterdir())
-    assert kept == ["checkpoint-2", "checkpoint-4"]
+    assert kept == ["checkpoint-4", "checkpoint-6"]
     steps = [line["step"] for line in lines(folder)]
     assert steps == sorted(steps)
     first, *_ = lines(folder)
     assert first.keys() >= {"loss", "learning_rate", "grad_norm", "retrieval", "dense", "pooling", "dice"}
-    assert [line["step"] for line in lines(folder) if "eval_r1" in line] == [2, 4]
+    assert [line["step"] for line in lines(folder) if "eval_r1" in line] == [2, 4, 6]
     composer = load_composer(folder / "model")
     assert composer(**composer.preprocess([picture], ["make it red"]).tensors).embedding.isfinite().all()
 
 
-def test_resuming_gives_the_same_weights(whole, tmp_path, monkeypatch):
-    """Stopped in the third step and taken up again: equal to the run in one go."""
-    config, folder = whole
-    real = GroundedTrainer.compute_loss
-
-    def stop_at_third(self, model, inputs, **options):
-        if int(inputs["step"]) == 2:
-            raise KeyboardInterrupt
-        return real(self, model, inputs, **options)
-
-    monkeypatch.setattr(GroundedTrainer, "compute_loss", stop_at_third)
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path)
-    monkeypatch.undo()
-    assert not (tmp_path / "model").exists()
-    (tmp_path / "checkpoints" / "checkpoint-3").mkdir()  # as if it had been stopped while writing
-    train(config, tmp_path, resume=True)
-    for name, value in weights(tmp_path).items():
+def test_a_resumed_run_has_the_weights_of_one_in_one_go(whole_run, resumed_run):
+    _, folder = whole_run
+    for name, value in weights(resumed_run).items():
         torch.testing.assert_close(value, weights(folder)[name], rtol=1e-4, atol=1e-6)
-    assert [line["step"] for line in lines(tmp_path)] == [line["step"] for line in lines(folder)]
-    assert lines(tmp_path)[1]["eval_r1"] == lines(folder)[1]["eval_r1"]
+    assert [line["step"] for line in lines(resumed_run)] == [line["step"] for line in lines(folder)]
+    ours, theirs = ([line["eval_r1"] for line in lines(each) if "eval_r1" in line] for each in (folder, resumed_run))
+    assert ours == theirs
 
 
-def test_a_run_is_not_overwritten_nor_mixed(whole, made):
-    config, folder = whole
+def test_a_run_is_not_overwritten_nor_mixed(whole_run, tmp_path):
+    config, folder = whole_run
     before = weights(folder)
     with pytest.raises(OutputExistsError, match="pass --resume to go on with it"):
         train(config, folder)
@@ -91,9 +63,9 @@ def test_a_run_is_not_overwritten_nor_mixed(whole, made):
     with pytest.raises(InputError, match="holds a run with another seed, sources: use the same, or another --out"):
         train(other, folder, resume=True)
     assert all(torch.equal(value, before[name]) for name, value in weights(folder).items())
-    (made / "file").write_text("")
+    (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file: name a folder for the run"):
-        train(config, made / "file")
+        train(config, tmp_path / "file")
 
 
 def test_a_damaged_config_is_said(tmp_path, micro):
@@ -108,14 +80,18 @@ def test_the_best_weights_are_kept(tmp_path, micro, monkeypatch):
     values = iter([0.3, 0.9, 0.5])
     real = module.evaluate_batches
     monkeypatch.setattr(module, "evaluate_batches", lambda *a: {**real(*a), "dead": next(values)})
-    result = train(micro(steps=6, evaluation={"best": "dead", "maps": 0}, optimizer={"lr": 0.1}), tmp_path)
+    config = micro(steps=6, tensorboard=True, evaluation={"best": "dead", "maps": 0}, optimizer={"lr": 0.1})
+    result = train(config, tmp_path)
     assert result.step == 2
     assert result.figures["dead"] == 0.5
     with safe_open(tmp_path / "checkpoints" / "best.safetensors", "pt") as file:
         assert file.metadata() == {"step": "2", "metric": "dead", "value": "0.3"}
         best = file.get_tensor("network.logit_scale")
     assert torch.equal(weights(tmp_path)["network.logit_scale"], best)
-    assert not (tmp_path / "maps.png").exists()
+    assert not (tmp_path / "maps.png").exists()  # without maps there are the curves alone
+    shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Tags()
+    assert shown["images"] == []
+    assert "grounding/pointing" in shown["scalars"]
 
 
 def test_maps_and_figures_are_of_the_score_that_is_trained(tmp_path, micro):

@@ -3,13 +3,13 @@
 import shutil
 
 from mmgrad_explain.gallery.gallery import Gallery
-from mmgrad_explain.web.examples import write_pictures
+from mmgrad_explain.web.examples import write_example_images
 from mmgrad_explain.web.limits import Limits
 from mmgrad_explain.web.server import running
 
 
 def test_it_is_searched_until_its_pictures_are_gone(acts, context, tiny_folder, tmp_path):
-    write_pictures(tmp_path / "pictures")
+    write_example_images(tmp_path / "pictures")
     with Gallery(tmp_path / "mine.db", tiny_folder, create=True) as gallery:
         gallery.index([tmp_path / "pictures"])
     with running(Limits(), gallery=str(tmp_path / "mine.db")) as address:

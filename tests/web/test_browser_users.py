@@ -14,14 +14,14 @@ from mmgrad_explain.web import explain_tab as explain_page
 def held(monkeypatch):
     """A question that is begun stays with the model until it is let go."""
     begun, go = threading.Event(), threading.Event()
-    plain = explain_page.answer
+    plain = explain_page.explain_request
 
     def waiting(*arguments):
         begun.set()
         assert go.wait(60)
         return plain(*arguments)
 
-    monkeypatch.setattr(explain_page, "answer", waiting)
+    monkeypatch.setattr(explain_page, "explain_request", waiting)
     yield SimpleNamespace(begun=begun, go=go)
     go.set()
 
@@ -56,7 +56,7 @@ def test_two_at_once(acts, browser, address, picture, held):
 
 def test_a_full_queue(acts, page, address, held):
     config = httpx.get(f"{address}config").json()
-    number = next(one["id"] for one in config["dependencies"] if one["api_name"] == "fill")
+    number = next(one["id"] for one in config["dependencies"] if one["api_name"] == "update_choices")
 
     def wait_in_line():
         body = {"data": ["reference"], "fn_index": number, "session_hash": uuid.uuid4().hex}

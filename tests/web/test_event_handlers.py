@@ -1,19 +1,19 @@
 """Errors as lines in the page."""
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.web.event_handlers import told
+from mmgrad_explain.web.event_handlers import report_errors
 
 
 def failing(error):
     def function():
         raise error
 
-    return told(function, 2)()
+    return report_errors(function, 2)()
 
 
 def test_values_and_no_error():
-    assert told(lambda one: one + 1, 1)(2) == (3, "")
-    assert told(lambda: ("a", "b"), 2)() == ("a", "b", "")
+    assert report_errors(lambda one: one + 1, 1)(2) == (3, "")
+    assert report_errors(lambda: ("a", "b"), 2)() == ("a", "b", "")
 
 
 def test_what_a_user_can_put_right():
@@ -35,4 +35,4 @@ def test_the_signature_stays():
     def handler(event: int):
         return event
 
-    assert told(handler, 1).__annotations__ == handler.__annotations__
+    assert report_errors(handler, 1).__annotations__ == handler.__annotations__

@@ -1,4 +1,4 @@
-"""Example pictures and the code that draws them."""
+"""Example images and the code that draws them."""
 
 import numpy as np
 import pytest
@@ -7,27 +7,27 @@ from PIL import Image
 from mmgrad_explain.api import explain
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.web.drawn_people import Figure
-from mmgrad_explain.web.examples import code_for, examples, write_pictures
+from mmgrad_explain.web.drawn_people import DrawnPerson
+from mmgrad_explain.web.examples import code_for, draw_examples, write_example_images
 
 
 @pytest.mark.parametrize(("kind", "size"), [("shapes", (320, 320)), ("figures", (240, 360))])
 def test_each_has_code(kind, size):
-    shown = examples(kind)
+    shown = draw_examples(kind)
     assert len({one.text for one in shown}) == len(shown) == 4
     for one in shown:
-        for picture in (one.picture, one.target):
+        for picture in (one.image, one.target):
             assert picture.size == size
             code = code_for(picture)
             names = {}
             exec("\n".join(code.imports), names)
             drawn = eval(code.text, names)
             assert Image.fromarray(np.asarray(drawn)).tobytes() == picture.tobytes()
-        assert one.picture.tobytes() != one.target.tobytes()
+        assert one.image.tobytes() != one.target.tobytes()
 
 
 def test_figures_change_where_the_garment_is():
-    figure = Figure((("shoes", "black"), ("dress", "blue")), 1)
+    figure = DrawnPerson((("shoes", "black"), ("dress", "blue")), 1)
     before, after = (np.asarray(one.draw()).astype(int) for one in (figure, figure.wearing("dress", "red")))
     changed = np.abs(before - after).max(2) > 30
     assert changed[150:240, 100:140].all()  # the dress
@@ -39,25 +39,25 @@ def test_figures_change_where_the_garment_is():
 
 def test_maps_of_the_figures_lie_on_what_is_asked_for():
     composer = load_composer("clothing")
-    for one in examples("figures"):
-        changed = np.abs(np.asarray(one.picture).astype(int) - np.asarray(one.target)).max(2) > 30
-        assert changed[explain(one.picture, one.text, model=composer).peak()]
+    for one in draw_examples("figures"):
+        changed = np.abs(np.asarray(one.image).astype(int) - np.asarray(one.target)).max(2) > 30
+        assert changed[explain(one.image, one.text, model=composer).peak()]
 
 
 def test_no_other_picture_has(picture):
     assert code_for(picture) is None
-    other = examples()[0].picture.copy()
+    other = draw_examples()[0].image.copy()
     other.putpixel((0, 0), (1, 2, 3))
     assert code_for(other) is None
 
 
 @pytest.mark.parametrize(("kind", "count"), [("shapes", 20), ("figures", 16)])
 def test_the_gallery(tmp_path, kind, count):
-    files = write_pictures(tmp_path / "new" / "pictures", kind)
+    files = write_example_images(tmp_path / "new" / "pictures", kind)
     assert len(files) == len(set(files)) == count
     pictures = {Image.open(file).tobytes() for file in files}
     assert len(pictures) == count
-    assert all(one.target.tobytes() in pictures for one in examples(kind))
-    assert not any(one.picture.tobytes() in pictures for one in examples(kind))
-    again = write_pictures(tmp_path / "new" / "pictures", kind)
+    assert all(one.target.tobytes() in pictures for one in draw_examples(kind))
+    assert not any(one.image.tobytes() in pictures for one in draw_examples(kind))
+    again = write_example_images(tmp_path / "new" / "pictures", kind)
     assert [file.name for file in again] == [file.name for file in files]

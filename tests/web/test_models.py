@@ -23,15 +23,15 @@ def test_what_can_be_chosen(tiny_folder):
 def test_who_answers():
     models = Models()
     noise = [Image.effect_noise((64, 64), 64).convert("RGB")]
-    assert models.name_for("clothing", noise, ["make it red"]) == ("clothing", "")
-    name, why = models.name_for("automatic", noise, ["the small star is now a ring"])
+    assert models.choose_model("clothing", noise, ["make it red"]) == ("clothing", "")
+    name, why = models.choose_model("automatic", noise, ["the small star is now a ring"])
     assert name == "reference"
     assert why.startswith(
         "it knows the most of the words that say what is meant; no model knows pictures like this one"
     )
-    assert models.name_for("automatic", noise, ["a pair of sandals instead of the sneakers"])[0] == "clothing"
+    assert models.choose_model("automatic", noise, ["a pair of sandals instead of the sneakers"])[0] == "clothing"
     with pytest.raises(InputError, match="the page has no model '/etc': choose one of automatic, reference, clothing"):
-        models.name_for("/etc", noise, ["make it red"])
+        models.choose_model("/etc", noise, ["make it red"])
 
 
 def test_examples_are_for_the_model_that_is_chosen_at_first(tiny_folder):
@@ -96,7 +96,7 @@ def test_a_model_that_answers(tmp_path):
 def test_what_two_share():
     one = Abilities((("a", (2, 2)), ("b", (4, 4))), ("shift", "match"), ("pair",), targets=True, answers=False)
     two = Abilities((("b", (8, 8)),), ("match",), ("pair", "similarity"), targets=True, answers=True)
-    assert one.shared(two) == Abilities((("b", (4, 4)),), ("match",), ("pair",), targets=True, answers=False)
+    assert one.common_with(two) == Abilities((("b", (4, 4)),), ("match",), ("pair",), targets=True, answers=False)
 
 
 def test_automatic_offers_what_all_bundled_ones_can():

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mmgrad_explain.web.request_filter import MOST_JSON, Gate
+from mmgrad_explain.web.request_filter import MOST_JSON, RequestFilter
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def ask(folder):
 
         headers = [*([] if host is None else [(b"host", host)]), *more]
         scope = {"type": kind, "path": path, "method": method, "headers": headers}
-        answer = Gate(server, str(folder), local=local)(scope, receive, send)
+        answer = RequestFilter(server, str(folder), local=local)(scope, receive, send)
         with ThreadPoolExecutor(
             1
         ) as pool:  # a browser's test in the same process leaves its loop running in this thread

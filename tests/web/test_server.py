@@ -18,9 +18,9 @@ import mmgrad_explain
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery.gallery import Gallery
 from mmgrad_explain.web import server as serving
-from mmgrad_explain.web.examples import examples, write_pictures
+from mmgrad_explain.web.examples import draw_examples, write_example_images
 from mmgrad_explain.web.limits import Limits
-from mmgrad_explain.web.server import free_port, running
+from mmgrad_explain.web.server import find_port, running
 
 LIMITS = Limits(upload_mb=0.5, pixels=200_000, waiting=3)
 
@@ -33,7 +33,7 @@ def place(tmp_path_factory, tiny_folder):
     (folder / ".gradio" / "cached_examples").mkdir(parents=True)
     (folder / ".gradio" / "cached_examples" / "old.png").write_bytes(b"secret")
     (folder / "secret.png").write_bytes(png(8, 8))
-    write_pictures(folder / "pictures")
+    write_example_images(folder / "pictures")
     with Gallery(folder / "mine.db", tiny_folder, create=True) as gallery:
         gallery.index([folder / "pictures"])
     return folder
@@ -110,7 +110,7 @@ def test_the_page_and_its_first_answer(address, config):
     assert page.status_code == 200
     assert "Where does the model look?" in page.text
     shown = [one["props"]["value"] for one in config["components"] if one["props"].get("elem_id") == "maps"]
-    assert shown[0]["tiles"][0]["title"] == examples()[0].text
+    assert shown[0]["tiles"][0]["title"] == draw_examples()[0].text
     assert shown[0]["tiles"][0]["picture"].startswith("data:image/")
     assert config["analytics_enabled"] is False
     for private in config["dependencies"]:
@@ -176,7 +176,7 @@ def test_what_cannot_be_answered_is_told(ask, upload, asked, said):
 
 
 def test_what_a_model_can_be_asked(ask):
-    layer, score, answers, said = ask("fill", "reference")["data"]
+    layer, score, answers, said = ask("update_choices", "reference")["data"]
     assert said == ""
     assert ["network.features (24 x 24)", "network.features"] in layer["choices"]
     assert score["choices"][0] == ["the model's own", ""]
@@ -186,9 +186,9 @@ def test_what_a_model_can_be_asked(ask):
 
 def test_an_example_is_chosen(ask):
     picture, text = ask("choose", event={"index": 1, "value": None})["data"]
-    assert text == examples()[1].text
+    assert text == draw_examples()[1].text
     assert picture["path"].endswith(".png")
-    assert Image.open(picture["path"]).convert("RGB").tobytes() == examples()[1].picture.tobytes()
+    assert Image.open(picture["path"]).convert("RGB").tobytes() == draw_examples()[1].image.tobytes()
 
 
 def test_a_search_that_goes_on(ask, upload):
@@ -352,23 +352,23 @@ def test_its_folder_goes_away(tiny_folder, monkeypatch):
     assert not folder.exists()
     assert "GRADIO_TEMP_DIR" not in os.environ
     assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "as it was"
-    assert free_port("127.0.0.1", port) == port
+    assert find_port("127.0.0.1", port) == port
 
 
 def test_ports_and_hosts():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"port {port} is taken: name another with --port, or leave it out"):
-            free_port("127.0.0.1", port)
+            find_port("127.0.0.1", port)
     for port in (0, -1, 65536):
         with pytest.raises(InputError, match=f"port must be from 1 to 65535, got {port}"):
-            free_port("127.0.0.1", port)
+            find_port("127.0.0.1", port)
     for host in ("203.0.113.7", "no such host", ""):
         with pytest.raises(InputError, match=f"host {host!r} is no address of this machine"):
-            free_port(host, None)
-    first = free_port("127.0.0.1", None)
+            find_port(host, None)
+    first = find_port("127.0.0.1", None)
     with socket.create_server(("127.0.0.1", first)):
-        assert free_port("127.0.0.1", None) > first
+        assert find_port("127.0.0.1", None) > first
 
 
 def test_no_port_is_left(monkeypatch):
@@ -378,7 +378,7 @@ def test_no_port_is_left(monkeypatch):
         taken.listen()
         monkeypatch.setattr(serving, "FIRST_PORT", taken.getsockname()[1])
         with pytest.raises(InputError, match="are all taken: name another with --port"):
-            free_port("127.0.0.1", None)
+            find_port("127.0.0.1", None)
 
 
 def test_a_port_for_administrators(monkeypatch):
@@ -389,7 +389,7 @@ def test_a_port_for_administrators(monkeypatch):
 
     monkeypatch.setattr(serving.socket, "socket", Closed)
     with pytest.raises(InputError, match="port 80 is not open to you: use one from 1024 on"):
-        free_port("127.0.0.1", 80)
+        find_port("127.0.0.1", 80)
 
 
 class Racing:
@@ -413,7 +413,7 @@ def test_a_port_that_is_taken_in_between(caplog):
     assert len(blocks.asked) == 3
     assert address == f"http://127.0.0.1:{blocks.asked[-1]}/"
     said = r"^no server can be started on port \d+ \(Cannot find empty port\): name another with --port$"
-    for lost, port, tries in ((99, None, 5), (1, free_port("127.0.0.1", None), 1)):
+    for lost, port, tries in ((99, None, 5), (1, find_port("127.0.0.1", None), 1)):
         blocks = Racing(lost)
         with pytest.raises(InputError, match=said):
             serving._launch(blocks, "127.0.0.1", port, quiet=True)

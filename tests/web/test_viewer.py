@@ -17,7 +17,7 @@ from mmgrad_explain.explanation.words import Word
 from mmgrad_explain.images.overlay import blend, colorize
 from mmgrad_explain.images.placement import fit
 from mmgrad_explain.notes import Note
-from mmgrad_explain.web.viewer import CHOICES, payload, tile, viewer
+from mmgrad_explain.web.viewer import COLORMAP_CHOICES, make_viewer, pack_map, pack_payload
 
 EVIL = "<script>window.broken = 1</script><img src=x onerror='window.broken = 2'>"
 SNIPPET = 'print("a < b & c")\n'
@@ -64,7 +64,7 @@ def heat_of(packed):
 
 class TestTile:
     def test_a_small_picture_and_its_heat_come_through_unchanged(self, one, picture):
-        packed = json.loads(json.dumps(tile(one, title="make it red", action=("Use", {"hit": 3}))))
+        packed = json.loads(json.dumps(pack_map(one, title="make it red", action=("Use", {"hit": 3}))))
         assert packed["title"] == "make it red"
         assert np.array_equal(np.asarray(opened(packed["picture"])), np.asarray(picture))
         assert np.array_equal(heat_of(packed), np.rint(one.heatmap() * 255))
@@ -79,7 +79,7 @@ class TestTile:
 
     def test_large_ones_are_scaled(self, picture):
         large = picture.resize((3000, 2000))
-        packed = tile(explanation_of([large], ["x"]), title="x")
+        packed = pack_map(explanation_of([large], ["x"]), title="x")
         shown = opened(packed["picture"])
         assert (shown.format, shown.size, packed["size"]) == ("JPEG", (1024, 683), [3000, 2000])
         assert heat_of(packed).shape == (171, 256)
@@ -87,12 +87,12 @@ class TestTile:
 
     def test_a_thin_picture_keeps_a_pixel(self, picture):
         thin = picture.resize((4000, 1))
-        assert opened(tile(explanation_of([thin], ["x"]), title="x")["picture"]).size == (1024, 1)
+        assert opened(pack_map(explanation_of([thin], ["x"]), title="x")["picture"]).size == (1024, 1)
 
     def test_a_flat_map_says_so_and_leaves_out_the_other_tiles(self, picture):
         maps = torch.stack([torch.zeros(4, 6), torch.rand(4, 6)])
         both = explanation_of([picture] * 2, ["x", "y"], maps, notes=(Note("flat-map", "it is flat", (0,)),))
-        flat, other = tile(both, 0, title="x"), tile(both, 1, title="y")
+        flat, other = pack_map(both, 0, title="x"), pack_map(both, 1, title="y")
         assert (flat["flat"], flat["peak"], flat["notes"], flat["action"]) == (True, None, [], None)
         assert (other["flat"], other["words"], other["notes"]) == (False, None, [])
         assert not heat_of(flat).any()
@@ -103,29 +103,29 @@ class TestTile:
         second[0, 3, 5] = 1
         placement = fit(target, (32, 48), "stretch")[1]
         both = replace(one, calls=(one.maps, second), targets=(target,), target_placements=(placement,))
-        packed = tile(both, target=True, title="target")
+        packed = pack_map(both, target=True, title="target")
         assert (packed["size"], packed["words"]) == ([30, 30], None)
         assert packed["peak"] == list(reversed(both.peak(target=True)))
         assert packed["meaning"] == both.in_words(target=True)
         with pytest.raises(InputError, match="explanation: it has no target pictures to show its maps on"):
-            tile(replace(both, targets=None), target=True, title="target")
+            pack_map(replace(both, targets=None), target=True, title="target")
 
     def test_the_peak_of_a_map_on_another_grid_is_on_the_picture(self, one):
         maps = torch.zeros(1, 4, 6)
         maps[0, 0, 5] = 1
-        assert tile(replace(one, calls=(maps,), placements=None, input_size=None), title="x")["peak"] == [55, 5]
+        assert pack_map(replace(one, calls=(maps,), placements=None, input_size=None), title="x")["peak"] == [55, 5]
 
     def test_pictures_are_needed(self, one):
         with pytest.raises(InputError, match="explanation: it has no pictures to show its maps on"):
-            tile(replace(one, images=None), title="x")
+            pack_map(replace(one, images=None), title="x")
         with pytest.raises(InputError, match="index must be below 1"):
-            tile(one, 1, title="x")
+            pack_map(one, 1, title="x")
 
 
 class TestPayload:
     def test_tables_are_those_of_colorize(self):
-        packed = json.loads(json.dumps(payload([], data={"a": 1}, snippet="pass", colormap="magma")))
-        assert list(packed["tables"]) == ["magma", *CHOICES]
+        packed = json.loads(json.dumps(pack_payload([], data={"a": 1}, snippet="pass", colormap="magma")))
+        assert list(packed["tables"]) == ["magma", *COLORMAP_CHOICES]
         for name, table in packed["tables"].items():
             colours = np.frombuffer(base64.b64decode(table), np.uint8).reshape(256, 3)
             assert np.array_equal(colours, colorize(np.arange(256, dtype=np.uint8)[None], name)[0])
@@ -138,7 +138,7 @@ class TestPayload:
 
     def test_an_unknown_colormap(self):
         with pytest.raises(InputError, match="unknown colormap 'turbp': try turbo"):
-            payload([], data={}, snippet="", colormap="turbp")
+            pack_payload([], data={}, snippet="", colormap="turbp")
 
 
 def test_gradio_is_asked_for_by_its_extra(monkeypatch):
@@ -146,7 +146,7 @@ def test_gradio_is_asked_for_by_its_extra(monkeypatch):
     with pytest.raises(
         InputError, match=r'needs Gradio, which cannot be imported .*: pip install "mmgrad-explain\[demo\]"'
     ):
-        viewer()
+        make_viewer()
 
 
 @pytest.fixture(scope="module")
@@ -161,21 +161,21 @@ def served():
     several = explanation_of([picture, picture, picture], ["a", "b", "c"], maps, words=(words(), (), words()))
     texts = (f"make it red {EVIL}", "b", "c")
     packed = [
-        tile(several, index, title=text, action=("Use as the next reference", f"hit {index}"))
+        pack_map(several, index, title=text, action=("Use as the next reference", f"hit {index}"))
         for index, text in enumerate(texts)
     ]
     packed[0] |= {"notes": [EVIL], "meaning": f"First {EVIL}.\n\nSecond."}
-    three = payload(packed, data={"text": EVIL, "score": [0.25]}, snippet=SNIPPET + f"# {EVIL}\n")
+    three = pack_payload(packed, data={"text": EVIL, "score": [0.25]}, snippet=SNIPPET + f"# {EVIL}\n")
     photo = picture.resize((1600, 1000))
     big = explanation_of([photo], ["photo"], notes=(Note("caution", "mind the gap"),))
-    single = payload([tile(big, title="photo")], data={"text": "photo"}, snippet=SNIPPET, colormap="magma")
-    broken = payload([packed[1] | {"picture": "data:image/png;base64,AAAA"}], data={}, snippet=SNIPPET)
+    single = pack_payload([pack_map(big, title="photo")], data={"text": "photo"}, snippet=SNIPPET, colormap="magma")
+    broken = pack_payload([packed[1] | {"picture": "data:image/png;base64,AAAA"}], data={}, snippet=SNIPPET)
 
     def name(event: gr.SelectData):
         return f"{event.index}: {event.value}"
 
     with gr.Blocks(analytics_enabled=False) as page:
-        shown = viewer()
+        shown = make_viewer()
         for label, value in (("three", three), ("single", single), ("broken", broken), ("none", None)):
             gr.Button(label).click(lambda value=value: value, outputs=shown)
         picked = gr.Textbox(label="picked")

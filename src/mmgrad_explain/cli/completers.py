@@ -1,4 +1,4 @@
-"""What the shell offers after TAB. Read only while the shell asks; nothing here imports torch."""
+"""Completion of arguments in a shell. Imported only while a shell asks; nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_SUFFIXES = tuple(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
+_IMAGE_SUFFIXES = tuple(suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES)
 
 
 def complete(parser: argparse.ArgumentParser) -> None:
-    """Answer the shell that set ``_ARGCOMPLETE``, and end the process."""
+    """Answer the shell that set ``_ARGCOMPLETE``, and exit."""
     import argcomplete
 
     for action in _actions(parser):
         if action.choices is None and action.nargs != 0:
-            action.completer = offer(action)  # type: ignore[attr-defined]
+            action.completer = completer_of(action)  # type: ignore[attr-defined]
     argcomplete.autocomplete(parser, always_complete_options="long")
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """The arguments of all commands."""
+    """List the arguments of all commands."""
     for action in parser._actions:  # noqa: SLF001  (argparse names them nowhere else; argcomplete reads them too)
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             for command in action.choices.values():
@@ -35,8 +35,8 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
             yield action
 
 
-def offer(action: argparse.Action) -> Callable[..., Iterable[str]]:
-    """What completes an argument: by what it is called, else by what it stands for (``--out DIR``), else nothing."""
+def completer_of(action: argparse.Action) -> Callable[..., Iterable[str]]:
+    """Return the completer of an argument: by its name, else by its metavar (``--out DIR``), else none."""
     metavar = action.metavar if isinstance(action.metavar, str) else ""
     return _BY_NAME.get(action.dest) or _BY_METAVAR.get(metavar) or _nothing
 
@@ -71,7 +71,7 @@ def _models(prefix: str, **_: Any) -> list[str]:
 
 
 def _layers(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """Of a bundled model; of any other it would have to be loaded."""
+    """List the layers of a bundled model; any other would have to be loaded."""
     model = parsed_args.model
     return sorted({layer for name in (LAYERS if model is None else [model]) for layer in LAYERS.get(name, ())})
 
@@ -81,13 +81,13 @@ def _configs(prefix: str, **_: Any) -> list[str]:
 
 
 def _shipped() -> dict[str, Any]:
-    """The configs of the package by name; ``training.config_file`` reads them too, but imports torch."""
+    """List the package's configs by name; ``training.config_file`` does so too, but imports torch."""
     folder = resources.files("mmgrad_explain") / "training" / "configs"
-    return {file.name.removesuffix(".yaml"): file for file in sorted(folder.iterdir(), key=lambda one: one.name)}
+    return {file.name.removesuffix(".yaml"): file for file in sorted(folder.iterdir(), key=lambda file: file.name)}
 
 
 def _keys(**_: Any) -> list[str]:
-    """``KEY=`` for every key that a config of the package sets."""
+    """List ``KEY=`` for every key that a config of the package sets."""
     import yaml
 
     found: dict[str, None] = {}
@@ -111,9 +111,9 @@ def _formats(**_: Any) -> list[str]:
 
 
 def _benchmarks(prefix: str, **_: Any) -> list[str]:
-    """``NAME:ROOT``."""
+    """Complete ``NAME:ROOT``."""
     name, colon, root = prefix.partition(":")
-    return [f"{name}:{folder}" for folder in _folders(root)] if colon else [f"{one}:" for one in _formats()]
+    return [f"{name}:{folder}" for folder in _folders(root)] if colon else [f"{format_}:" for format_ in _formats()]
 
 
 _BY_NAME: dict[str, Callable[..., Iterable[str]]] = {
@@ -129,10 +129,10 @@ _BY_NAME: dict[str, Callable[..., Iterable[str]]] = {
     "data": _benchmarks,
     "gallery": _folders,
     "source": _folders,
-    "query": _files(*_SUFFIXES),
+    "query": _files(*_IMAGE_SUFFIXES),
 }
 _BY_METAVAR: dict[str, Callable[..., Iterable[str]]] = {
-    "IMAGE": _files(*_SUFFIXES),
+    "IMAGE": _files(*_IMAGE_SUFFIXES),
     "FILE": _files(),
     "PATH": _files(),
     "DIR": _folders,

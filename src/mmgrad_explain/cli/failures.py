@@ -1,4 +1,4 @@
-"""What a command says that could not be finished, and its exit code."""
+"""Messages and exit codes of commands that fail or are stopped."""
 
 from __future__ import annotations
 
@@ -38,15 +38,14 @@ _MORE = {
 
 
 def fail(error: BaseException) -> int:
-    """Say in one line why a command stopped, and what to do.
+    """Print in one line why a command stopped, and what to do.
 
     Args:
-        error: What it raised.
+        error: The error that the command raised.
 
     Returns:
-        The exit code: 2 for what the user can put right, 130 for Ctrl-C, 143 for SIGTERM, 0 where nobody reads what is
-        printed any more, 1 for a bug, whose traceback is kept in a file, or printed where the environment says
-        ``MMGRAD_DEBUG=1``.
+        The exit code: 2 for what the user can correct, 130 for Ctrl-C, 143 for SIGTERM, 0 where the reader of standard
+        output is gone, 1 for a bug; its traceback is written to a file, or printed with ``MMGRAD_DEBUG=1``.
     """
     if isinstance(error, BrokenPipeError):
         _give_up_standard_output()
@@ -60,41 +59,37 @@ def fail(error: BaseException) -> int:
     if os.environ.get(DEBUG):
         sys.stderr.write(_traceback(error))
         return 1
-    text = _of_the_machine(error)
+    text = _system_message(error)
     if text is not None:
         complain(_PROGRAM, text)
         return 2
-    complain(
-        _PROGRAM,
-        f"unexpected {type(error).__name__}: {reason_of(error)}. This is a bug; please report it {_kept(error)}",
-    )
+    kept = _keep_traceback(error)
+    complain(_PROGRAM, f"unexpected {type(error).__name__}: {reason_of(error)}. This is a bug; please report it {kept}")
     return 1
 
 
 def resume_command(typed: Sequence[str]) -> str:
-    """The command that goes on with what a command was doing: the same with ``--resume``, to be copied.
+    """Write the command that resumes a stopped one: the same with ``--resume``, ready to be copied.
 
     Args:
-        typed: What was typed after the program's name.
+        typed: The arguments of the stopped command.
     """
     words = list(typed)
-    place = words.index("--") if "--" in words else len(words)
-    return shlex.join(
-        [_PROGRAM, *words[:place], *(() if "--resume" in words[:place] else ("--resume",)), *words[place:]]
-    )
+    end = words.index("--") if "--" in words else len(words)
+    return shlex.join([_PROGRAM, *words[:end], *(() if "--resume" in words[:end] else ("--resume",)), *words[end:]])
 
 
 def _in_options(message: str) -> str:
-    """A message of the library, in the words of the command line."""
+    """Replace the library's names in a message by the options of the command line."""
     for theirs, ours in _OPTIONS.items():
         message = message.replace(theirs, ours)
     more = [advice for sign, advice in _MORE.items() if sign in message]
     return f"{message} ({more[0]})" if more else message
 
 
-def _of_the_machine(error: BaseException) -> str | None:
-    """What to say of a full disk, a missing permission, or too little memory; None of anything else."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch has one of its own
+def _system_message(error: BaseException) -> str | None:
+    """Write the message for a full disk, a missing permission or too little memory; None for any other error."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch has a class of its own
         return "out of memory: take fewer pictures at once (--batch), smaller ones, or --device cpu"
     if not isinstance(error, OSError) or error.errno is None:
         return None
@@ -106,8 +101,8 @@ def _of_the_machine(error: BaseException) -> str | None:
     return f"{error.filename}: {error.strerror}: {advice_on(error)}"
 
 
-def _kept(error: BaseException) -> str:
-    """Keep the traceback; says where. Where no file can be written it is printed."""
+def _keep_traceback(error: BaseException) -> str:
+    """Write the traceback to a file, and return the words that name it; without a file it is printed."""
     lines = _traceback(error)
     about = f"mmgrad-explain {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
     try:
@@ -126,6 +121,6 @@ def _traceback(error: BaseException) -> str:
 
 
 def _give_up_standard_output() -> None:
-    """Let Python not try to write the rest when it ends."""
+    """Keep Python from writing the rest when it ends."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -62,7 +62,7 @@ Try:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+    """Build the parser of the whole command line."""
     parser = HelpfulParser(prog="mmgrad-explain", description=_DESCRIPTION, details=_EPILOG)
     parser.add_argument("--version", action="version", version=f"mmgrad-explain {__version__}")
     parser.set_defaults(run=_start)
@@ -73,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _start(_options: argparse.Namespace) -> int:
-    """What the program's name alone says."""
+    """Print what the program's name alone shows."""
     sys.stdout.write(_START)
     return 0
 
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not prepare_streams():
         return 2
     parser = build_parser()
-    if "_ARGCOMPLETE" in os.environ:  # a shell asks what could come next
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks for completions
         from mmgrad_explain.cli.completers import complete
 
         complete(parser)
@@ -98,11 +98,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.typed = sys.argv[1:] if argv is None else list(argv)
     try:
         with stop_on_sigterm(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what concerns the user is in the explanation's notes, and printed as such
+            warnings.simplefilter("ignore")  # what concerns the user is in notes, which are printed
             warnings.simplefilter("always", UnlockedWarning)
             warnings.showwarning = lambda message, *_, **__: note(str(message))
             code = int(options.run(options))
         sys.stdout.flush()
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (a bug is told, too)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (bugs are reported, too)
         return fail(error)
     return code

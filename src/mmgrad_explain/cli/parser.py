@@ -1,4 +1,4 @@
-"""The parser of the command line: short and long help, errors in one line that say what to do."""
+"""The parser of the command line, with short and long help and errors of one line."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class HelpfulParser(argparse.ArgumentParser):
-    """``-h`` lists the options; ``--help`` adds explanation and examples. Errors are one line.
+    """A parser with two kinds of help: ``-h`` lists the options, ``--help`` adds explanation and examples.
 
     Args:
-        details: What ``--help`` adds.
-        **options: Of :class:`argparse.ArgumentParser`.
+        details: The text that ``--help`` adds.
+        **options: Arguments of :class:`argparse.ArgumentParser`.
     """
 
     def __init__(self, *, details: str = "", **options: Any) -> None:
@@ -30,20 +30,20 @@ class HelpfulParser(argparse.ArgumentParser):
         self.add_argument("--help", action=_Help, long=True, help="explain everything, with examples, and exit")
 
     def error(self, message: str) -> NoReturn:
-        """One line, exit code 2."""
+        """Print one line, and exit with code 2."""
         example = self._example() if "are required" in message else ""
         complain(self.prog, f"{message}{example} (see {self.prog} --help)")
         self.exit(2)
 
     def _example(self) -> str:
-        """The first example of the help."""
+        """Return the first example of the help."""
         lines = self.details.partition("Examples:\n")[2].splitlines()
         return f", for example: {lines[0].strip()}" if lines else ""
 
     def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
-        """Parse; nothing unknown is left over, and the parser that does not know it says so."""
+        """Parse the arguments; the parser of a command refuses what it does not know."""
         words = sys.argv[1:] if args is None else list(args)
-        if self._subparsers is None:  # before anything else that may be wrong because of it
+        if self._subparsers is None:  # before other errors that follow from it
             self._refuse_unknown(words)
         known, rest = super().parse_known_args(words, namespace)
         if rest:
@@ -61,7 +61,7 @@ class HelpfulParser(argparse.ArgumentParser):
                 self.error(f"unrecognized arguments: {name}: {hint}".removesuffix(": ").rstrip())
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """A wrong choice, with the one that was probably meant."""
+        """Refuse a wrong choice, and suggest the nearest one."""
         if action.choices is not None and value not in action.choices:
             choices = [str(choice) for choice in action.choices]
             known = ", ".join(choices)

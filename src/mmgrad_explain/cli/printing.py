@@ -1,4 +1,4 @@
-"""What commands print: plain lines, and on a terminal the same with tables and colours."""
+"""Print plain lines, and on a terminal the same with tables and colours."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _KEY = re.compile(r"  ([a-z][a-z ]*?)  +\S")  # "  score   shift = 0.5"
-_LEAST = 10  # of a column that may be broken
+_LEAST = 10  # columns of a terminal, for a column that may be broken
 _REMARK = re.compile(r"(note|odd|  note|  problem)\b")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells that a terminal shows as a table, where it is wide enough.
+    """A table for terminals that are wide enough, and plain lines for everything else.
 
     Attributes:
         head: Names of the columns.
         rows: The cells of each row.
-        plain: The lines that stand for it anywhere else.
-        numbers: Which columns hold numbers, set to the right.
-        marked: Which rows stand out.
-        broken: Which columns may be broken into lines; the others stay whole, to be copied.
+        plain: The plain lines.
+        numbers: Indices of columns with numbers, which are aligned to the right.
+        marked: Indices of rows to highlight.
+        broken: Indices of columns that may be wrapped; the others stay whole, so that they can be copied.
     """
 
     head: Sequence[str]
@@ -42,10 +42,10 @@ class Table:
 
 
 def show(*parts: str | Table) -> None:
-    """Write the parts to standard output, one below the other.
+    """Write parts to standard output, one below the other.
 
     Args:
-        parts: Lines, or a table. On a terminal the first line stands out, and that of each part of several lines; so do
+        parts: Lines or tables. A terminal highlights the first line, the first line of each part of several lines,
             names before values, and notes.
     """
     if not is_decorated(sys.stdout):
@@ -63,12 +63,12 @@ def show(*parts: str | Table) -> None:
 
 
 def note(text: str) -> None:
-    """Write to standard error what a user should know about a result."""
+    """Write a note on a result to standard error."""
     _say("note", text, "yellow")
 
 
 def complain(program: str, text: str) -> None:
-    """Write to standard error why something cannot be done, as one line."""
+    """Write an error to standard error, as one line."""
     _say(program, " ".join(text.split()), "red")
 
 
@@ -96,7 +96,7 @@ def _painted(line: str, *, heading: bool) -> Text:
 
 
 def _width(table: Table) -> int:
-    """The columns of a terminal that a table needs at least."""
+    """Return the least width of a terminal for a table, in columns."""
     from rich.cells import cell_len
 
     needed = 2 * len(table.head)

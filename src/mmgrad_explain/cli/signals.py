@@ -1,8 +1,8 @@
-"""How a running command is asked to stop: Ctrl-C, or SIGTERM.
+"""Stopping a command by SIGTERM as by Ctrl-C.
 
-A shell that starts a command in the background (``command &``, ``nohup``, many CI runners) lets it ignore SIGINT, so
-that Ctrl-C in the foreground does not reach it. This is kept. SIGTERM, which ``kill PID`` sends, always stops a
-command, in the same way: what is done is kept, and the command that goes on is printed.
+A shell that starts a command in the background (``command &``, ``nohup``, many CI runners) makes it ignore SIGINT, so
+Ctrl-C in the foreground does not reach it; this stays so. SIGTERM, which ``kill PID`` sends, always stops a command in
+the same way: finished work is kept, and the command that resumes it is printed.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: a command handles it as it handles Ctrl-C."""
+    """Raised by SIGTERM; commands handle it like Ctrl-C."""
 
 
 @contextmanager
 def stop_on_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into `Terminated` inside the block; does nothing outside the main thread."""
+    """Raise `Terminated` at SIGTERM inside the block; outside the main thread this does nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     owner = os.getpid()
 
     def stop(number: int, _frame: object) -> NoReturn:
-        if os.getpid() != owner:  # a worker process, which is ended by its pool
+        if os.getpid() != owner:  # a worker process, which its pool ends
             os._exit(128 + number)
         raise Terminated
 

@@ -17,7 +17,7 @@ def prepare_streams() -> bool:
     is_open = sys.stdout is not None
     for name in ("stdin", "stdout", "stderr"):
         stream: Any = getattr(sys, name)
-        if stream is None:  # closed; else the next file that is opened would take its place
+        if stream is None:  # closed; else the next file to be opened would get its number
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))
         elif name != "stdin" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

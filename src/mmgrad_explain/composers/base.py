@@ -29,15 +29,15 @@ _LARGEST_SIDE = 16_384  # pixels
 
 @dataclass(frozen=True)
 class ComposerInputs:
-    """What a composer's ``forward`` takes, and how to find the way back to the pictures.
+    """The input of a composer's ``forward``, with the way back from it to the images.
 
     Attributes:
         tensors: Keyword arguments for the composer's ``forward``.
-        placements: Where each reference lies in the model's input.
-        target_placements: Likewise for the targets; None without targets.
-        notices: What the user should know of a picture or text of the batch, for example that a text was cut.
-        answers: What was asked about, where the model answers in words.
-        parts: The parts of the answers, where there are several to ask about.
+        placements: Where each reference image lies in the model's input.
+        target_placements: Likewise for the target images; None without targets.
+        notices: Notes on images or texts of the batch, for example that a text was cut.
+        answers: The answers that are explained, of a model that answers in words.
+        parts: The parts of the answers that are explained, where there are several.
     """
 
     tensors: dict[str, Tensor]
@@ -48,11 +48,11 @@ class ComposerInputs:
     parts: PartsAsked | None = None
 
 
-def check_picture_side(side: object) -> None:
-    """Refuse what can be no side of a model's input, in pixels.
+def check_image_side(side: object) -> None:
+    """Check the side of a model's input, in pixels.
 
     Raises:
-        InputError: It is none.
+        InputError: It is no whole number, or too small or too large.
     """
     if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= _LARGEST_SIDE:
         raise InputError(f"image_size must be a whole number from 1 to {_LARGEST_SIDE}, not {shown(side)}")
@@ -64,10 +64,10 @@ def prepare_batch(
     texts: Sequence[str],
     targets: Sequence[Image.Image] | None = None,
 ) -> ComposerInputs:
-    """Pictures, texts and, where there are any, targets to a composer's tensors.
+    """Turn images, texts and, where there are any, targets into a composer's tensors.
 
     Raises:
-        InputError: If the numbers of pictures, texts and targets differ.
+        InputError: The numbers of images, texts and targets differ, or a text is not valid Unicode.
     """
     if len(images) != len(texts) or (targets is not None and len(targets) != len(images)):
         counts = f"{len(images)} images, {len(texts)} texts" + (f", {len(targets)} targets" if targets else "")
@@ -192,11 +192,11 @@ class Composer(nn.Module, ABC):
 
 
 def layer_inside(model: nn.Module, layer: str) -> str | None:
-    """The name that a layer has in a model whose parts may be compiled, or adapted by PEFT; None if it has none.
+    """Return the name of a layer in a model with compiled or PEFT-adapted parts; None if there is no such layer.
 
     Args:
         model: The model.
-        layer: Dotted name, as it is without such wrappers.
+        layer: Dotted name in the model without such wrappers.
     """
     plain = {name.replace("_orig_mod.", "").replace("base_model.model.", ""): name for name, _ in model.named_modules()}
     return plain.get(layer)

@@ -1,4 +1,4 @@
-"""Which bundled model answers: the picture decides, then the words, and it is said why."""
+"""Choose the bundled model for images and texts, by the images, then by the words, and say why."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer
 
 MOST_PICTURES = 32
-"""How many pictures are looked at; of more, so many evenly spread ones."""
+"""How many images are looked at; of more, so many evenly spread ones."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The model that answers.
+    """The chosen model.
 
     Attributes:
-        composer: It, loaded.
+        composer: The model, loaded.
         name: Its name in :data:`~mmgrad_explain.composers.load.BUNDLED`.
-        why: What decided, as a person would say it.
+        why: The reason, in words for a person.
     """
 
     composer: Composer
@@ -43,32 +43,32 @@ class Choice:
 class _Candidate:
     name: str
     composer: Composer
-    familiar: int  # pictures that are like its training pictures
+    familiar: int  # images that are like its training images
     unknown: tuple[str, ...]
-    strangeness: float  # mean of the pictures' logarithms
+    strangeness: float  # mean of the logarithms over the images
 
     @property
     def rank(self) -> tuple[int, tuple[int, ...], float]:
-        """Smallest first: familiar pictures, unknown words by what they weigh, strangeness."""
+        """Sort key, best first: most familiar images, fewest unknown words by class, least strangeness."""
         return -self.familiar, count_classes(self.unknown), self.strangeness
 
 
 def choose_bundled(
     images: Sequence[Image.Image], texts: Sequence[str], *, load: Callable[[str], Composer] = load_composer
 ) -> Choice:
-    """Choose the bundled model for some pictures and texts; one for all of them.
+    """Choose one bundled model for some images and texts.
 
-    The model to which most of the pictures are familiar answers. Where that is no model, or several, the words decide:
+    The model to which most of the images are familiar is taken. If there is none, or more than one, the words decide:
     the fewest unknown things, then looks, actions and fillers
-    (:mod:`~mmgrad_explain.composers.content_words`). What is equal after that goes to the model to which the pictures
-    are the least strange.
+    (:mod:`~mmgrad_explain.composers.content_words`). If that is equal too, the model to which the images are the least
+    strange is taken.
 
     Args:
-        images: RGB pictures; :data:`MOST_PICTURES` of them are looked at.
-        texts: What is asked.
-        load: Gives a bundled model by its name.
+        images: RGB images; :data:`MOST_PICTURES` of them are looked at.
+        texts: The texts.
+        load: Loads a bundled model by its name.
     """
-    looked_at = spread(images, MOST_PICTURES)
+    looked_at = pick_evenly(images, MOST_PICTURES)
     candidates = []
     for name in BUNDLED:
         composer = load(name)
@@ -83,16 +83,16 @@ def choose_bundled(
 
 
 def choose_by_pictures(images: Sequence[Image.Image], *, load: Callable[[str], Composer] = load_composer) -> Choice:
-    """Choose the bundled model to which more than half of some pictures are familiar.
+    """Choose the bundled model to which more than half of some images are familiar.
 
     Args:
-        images: RGB pictures; :data:`MOST_PICTURES` of them are looked at.
-        load: Gives a bundled model by its name.
+        images: RGB images; :data:`MOST_PICTURES` of them are looked at.
+        load: Loads a bundled model by its name.
 
     Raises:
         InputError: There is no such model, or more than one.
     """
-    looked_at = spread(images, MOST_PICTURES)
+    looked_at = pick_evenly(images, MOST_PICTURES)
     composers = {name: load(name) for name in BUNDLED}
     familiar = {name: int((strangeness_of(one, looked_at) <= 1).sum()) for name, one in composers.items()}
     most = max(familiar.values())
@@ -109,8 +109,8 @@ def choose_by_pictures(images: Sequence[Image.Image], *, load: Callable[[str], C
     )
 
 
-def spread(items: Sequence[Image.Image], most: int) -> list[Image.Image]:
-    """At most so many different items, evenly spread over all."""
+def pick_evenly(items: Sequence[Image.Image], most: int) -> list[Image.Image]:
+    """Return at most so many different items, evenly spread over all."""
     single = list({id(item): item for item in items}.values())
     if len(single) <= most:
         return single
@@ -122,7 +122,7 @@ def _log_mean(strange: Tensor) -> float:
 
 
 def _why(best: _Candidate, candidates: Sequence[_Candidate], count: int, texts: Sequence[str]) -> str:
-    """What decided, and what is against it."""
+    """Say what decided, and what speaks against the choice."""
     others = [one for one in candidates if one is not best]
     words = tuple(dict.fromkeys(word for text in texts for word in content_words(text)))
     unknown = {word.lower() for word in best.unknown}

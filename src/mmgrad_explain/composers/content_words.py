@@ -1,8 +1,8 @@
-"""Which words of a sentence say what is meant, and whether a model knows any of them.
+"""Which words of a sentence carry its meaning, and whether a model knows any of them.
 
-Words fall into four classes. Things ("dress", "star", and every word that is in no list here) count most, then how a
-thing looks or where it is ("red", "large", "left"), then what is done to it ("remove"). Fillers ("make", "the",
-"instead") say nothing by themselves. The lists are English, as the sentences are.
+Words fall into four classes. Things ("dress", "star", and every word that is in no list here) count most, then looks
+and places ("red", "large", "left"), then actions ("remove"). Fillers ("make", "the", "instead") mean nothing by
+themselves. The lists are English.
 """
 
 from __future__ import annotations
@@ -50,29 +50,29 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def word_class(word: str) -> int:
-    """0 for a thing, 1 for a look or a place, 2 for an action, 3 for a filler."""
+    """Return the class of a word: 0 for a thing, 1 for a look or a place, 2 for an action, 3 for a filler."""
     lowered = word.lower()
     return 3 if lowered in FILLERS else 2 if lowered in ACTIONS else 1 if lowered in LOOKS else 0
 
 
 def count_classes(words: Sequence[str]) -> tuple[int, int, int, int]:
-    """How many words of each class there are: things, looks, actions, fillers."""
+    """Count the words of each class: things, looks, actions, fillers."""
     classes = [word_class(word) for word in words]
     return classes.count(0), classes.count(1), classes.count(2), classes.count(3)
 
 
 def content_words(text: str) -> list[str]:
-    """The words that say what is meant: things and looks; actions where there are none of these ("remove it")."""
+    """Return the words that carry the meaning: things and looks; actions where there are neither ("remove it")."""
     words = _WORD.findall(text)
     return [word for word in words if word_class(word) < 2] or [word for word in words if word_class(word) == 2]
 
 
 def say_lost(text: str, unknown: Sequence[str]) -> str | None:
-    """Say that a model knows nothing of what a text means; None where it knows a content word.
+    """Say that a model knows no content word of a text; None where it knows one.
 
     Args:
         text: The text.
-        unknown: The words of it that the model does not know.
+        unknown: Its words that the model does not know.
     """
     words, strange = content_words(text), {word.lower() for word in unknown}
     if any(word.lower() not in strange for word in words):
@@ -86,21 +86,21 @@ def say_lost(text: str, unknown: Sequence[str]) -> str | None:
 
 
 def unknown_to(composer: Composer, texts: Sequence[str]) -> list[str]:
-    """The words of some texts that a model does not know; none where its tokenizer makes something of every word."""
+    """Return the words of some texts that a model does not know; none where its tokenizer has tokens for every word."""
     find = capabilities(composer).unknown_words
     return [] if find is None else list(find(texts))
 
 
 def check_understood(composer: Composer, text: str, choices: str) -> None:
-    """Refuse a text of which a model knows no content word.
+    """Check that a model knows a content word of a text.
 
     Args:
-        composer: The model; one whose tokenizer makes something of every word passes.
+        composer: The model; one with a tokenizer that has tokens for every word passes.
         text: The text.
-        choices: Which other models there are, for the message.
+        choices: The other models, for the message.
 
     Raises:
-        InputError: It knows none.
+        InputError: The model knows none.
     """
     can = capabilities(composer)
     if can.unknown_words is None:

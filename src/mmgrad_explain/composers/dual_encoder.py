@@ -1,13 +1,13 @@
-"""Models that embed pictures and texts into one space, each by a tower of its own: CLIP and its kin.
+"""Models that embed images and texts into one space, each by a tower of its own: CLIP and others like it.
 
-Such a model gives a unit embedding ``i`` of a picture and ``t`` of a text. What it is asked by default is how well the
-two belong together, the cosine ``<i, t>``; its gradient at the vision tower says which places of the picture speak for
-the text (Grad-CAM, arXiv 1610.02391, with the similarity in the place of a class score).
+Such a model gives a unit embedding ``i`` of an image and ``t`` of a text. Its default score is how well the two match,
+the cosine ``<i, t>``; the gradient at the vision tower says which places of the image speak for the text (Grad-CAM,
+arXiv 1610.02391, with the similarity in the place of a class score).
 
-For composed retrieval, where a text changes a picture, such a model knows nothing but the sum: ``embedding = i + t``,
+For composed retrieval, where a text changes an image, such a model offers only the sum: ``embedding = i + t``,
 the zero-shot baseline of the literature ("image + text" in Saito et al., Pic2Word, arXiv 2302.03084, and Baldrati et
-al., SEARLE, arXiv 2303.15247). A target picture is embedded alone, so that the score ``similarity`` says which places
-make picture plus text like the target. The shift is ``t`` whatever the picture is, so that ``shift`` has no map.
+al., SEARLE, arXiv 2303.15247). A target image is embedded alone, so that the score ``similarity`` says which places
+make image plus text like the target. The shift is ``t`` for every image, so that ``shift`` has no map.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mmgrad_explain.composers.outputs import TwoTowerOutput
 class DualEncoder(Composer):
     """A model with a vision tower and a text tower.
 
-    A subclass sets ``processor`` and says how pictures are encoded and texts embedded.
+    A subclass sets ``processor`` and writes ``encode_image`` and ``embed_text``.
     """
 
     default_score: ClassVar[str | None] = "image-text"
@@ -35,13 +35,13 @@ class DualEncoder(Composer):
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
     ) -> TwoTowerOutput:
-        """Embed pictures and texts.
+        """Embed images and texts.
 
         Args:
-            pixel_values: Pictures as the model's own processor gives them, ``(B, 3, H, W)``.
+            pixel_values: Images as the model's own processor gives them, ``(B, 3, H, W)``.
             input_ids: Tokens, ``(B, L)``.
             attention_mask: 1 for tokens, 0 for padding, ``(B, L)``; all 0 is an empty text, whose embedding is zero.
-            target_pixel_values: Target pictures, like ``pixel_values``.
+            target_pixel_values: Target images, like ``pixel_values``.
         """
         text = self.encode_text(input_ids, attention_mask)
         seen = self.compose(self.encode_image(pixel_values), text)
@@ -54,28 +54,28 @@ class DualEncoder(Composer):
 
     @abstractmethod
     def encode_image(self, pixel_values: Tensor) -> Tensor:
-        """Pictures ``(B, 3, H, W)`` to unit embeddings ``(B, D)``, or to whatever :meth:`compose` takes."""
+        """Encode images ``(B, 3, H, W)`` into unit embeddings ``(B, D)``, or into what :meth:`compose` takes."""
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
-        """Ids and mask ``(B, L)`` to unit embeddings ``(B, D)``, zero for an empty text, with the ids and the mask."""
+        """Encode ids and mask ``(B, L)``: unit embeddings ``(B, D)``, zero for an empty text; the ids and the mask."""
         worded = attention_mask.bool().any(1, keepdim=True)
         mask = torch.where(worded, attention_mask, 1)  # attention to nothing is not a number
         return self.embed_text(input_ids, mask) * worded, input_ids, mask
 
     @abstractmethod
     def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Ids and mask ``(B, L)`` to unit embeddings ``(B, D)``; no mask is all 0."""
+        """Embed ids and mask ``(B, L)`` as unit vectors ``(B, D)``; no row of the mask is all 0."""
 
     def compose(self, features: Tensor, text: tuple[Tensor, ...]) -> TwoTowerOutput:
-        """Encoded pictures and texts, B of each, to an output without a target."""
+        """Put B encoded images and texts together: an output without a target."""
         return TwoTowerOutput(features + text[0], text[0], None, None, None, features, text[0])
 
 
 def unit_features(features: Any) -> Tensor:
-    """Unit embeddings ``(B, D)`` of what ``get_*_features`` of transformers gives.
+    """Return unit embeddings ``(B, D)`` of the output of ``get_*_features`` of transformers.
 
-    That is a tensor in transformers 4 and an output with ``pooler_output`` in 5. FLAVA has one vector a token there,
-    the class token first.
+    The output is a tensor in transformers 4 and has ``pooler_output`` in 5. FLAVA gives one vector a token, the class
+    token first.
     """
     vectors: Tensor = features if isinstance(features, Tensor) else features.pooler_output
     return F.normalize((vectors[:, 0] if vectors.ndim == 3 else vectors).float(), dim=-1)

@@ -1,4 +1,4 @@
-"""Pictures and queries to unit embeddings, and what tells one model from another."""
+"""Unit embeddings of images and queries, and the identity of a model."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class ModelIdentity:
     """What tells one model from another.
 
     Attributes:
-        name: What it is called.
+        name: What the model is called.
         fingerprint: A hash of its class, the settings of its processor, and every weight: 16 hexadecimal digits.
         dim: Length of its embeddings.
-        layer: The layer that its maps are taken at, unless another is asked for.
-        score: What it is asked by default.
+        layer: The layer that its maps are taken at by default.
+        score: The score that is used by default.
     """
 
     name: str
@@ -46,17 +46,17 @@ class ModelIdentity:
 
 
 def identify(composer: Composer) -> ModelIdentity:
-    """Find out what a model is; embeds one small picture.
+    """Identify a model; embeds one small image.
 
     Raises:
-        InputError: It gives no embedding of a picture alone.
+        InputError: The model gives no embedding of an image alone.
     """
     dim = embed_pictures(composer, [Image.new("RGB", (64, 64), (127, 127, 127))]).shape[1]
     return ModelIdentity(composer.name, fingerprint(composer), dim, composer.target_layer, composer.default_score)
 
 
 def fingerprint(composer: Composer) -> str:
-    """A hash of a model's class, the settings of its processor, and every weight, wherever these are."""
+    """Hash a model's class, the settings of its processor, and every weight, on whatever device."""
     seen = hashlib.blake2b(digest_size=8)
     processor = capabilities(composer).processor
     seen.update(f"{type(composer).__name__} {type(processor).__name__}".encode())
@@ -73,17 +73,17 @@ def fingerprint(composer: Composer) -> str:
 
 
 def embed_pictures(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
-    """The pictures' own embeddings, as those of targets: what a gallery holds.
+    """Embed images alone, as targets are: what a gallery holds.
 
     Args:
         composer: The model, on whatever device; comes back as it was.
-        images: RGB pictures, one batch.
+        images: RGB images, one batch.
 
     Returns:
         ``(B, D)`` float32 on the CPU, of unit length.
 
     Raises:
-        InputError: It gives no embedding of a picture alone.
+        InputError: The model gives no embedding of an image alone.
     """
     with undisturbed(composer, {}), torch.no_grad():
         rows = [
@@ -93,10 +93,10 @@ def embed_pictures(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
 
 
 def embed_query(composer: Composer, image: Image.Image, text: str) -> tuple[Tensor, list[Note]]:
-    """A picture with a text that changes it, as what is looked for in a gallery.
+    """Embed an image with a text that changes it: the query of a gallery.
 
     Returns:
-        ``(D,)`` float32 on the CPU, of unit length; what the model has to say about the text.
+        ``(D,)`` float32 on the CPU, of unit length; the notes on the text.
     """
     with undisturbed(composer, {}), torch.no_grad():
         inputs = composer.preprocess([image], [text])
@@ -106,14 +106,14 @@ def embed_query(composer: Composer, image: Image.Image, text: str) -> tuple[Tens
 
 
 def pictures_alone(composer: Composer, tensors: Mapping[str, Tensor]) -> Tensor:
-    """The pictures' own embeddings ``(B, D)``, not of unit length, with as little work as the composer allows.
+    """Embed images alone, ``(B, D)``, not of unit length, with as little work as the composer allows.
 
     Args:
         composer: The model.
-        tensors: What it takes; whatever the texts are.
+        tensors: The input of its ``forward``, with any texts.
 
     Raises:
-        InputError: It gives no embedding of a picture alone.
+        InputError: The model gives no embedding of an image alone.
     """
     can = capabilities(composer)
     if can.stages is not None and can.embed_features is not None:
@@ -131,13 +131,13 @@ def pictures_alone(composer: Composer, tensors: Mapping[str, Tensor]) -> Tensor:
 
 
 def run(composer: Composer, tensors: Mapping[str, Tensor]) -> Any:
-    """The composer's output, of tensors from wherever they are."""
+    """Run a composer on tensors from any device; returns its output."""
     device = device_of(composer)
     return composer(**{name: value.to(device) for name, value in tensors.items()})
 
 
 def prepared(composer: Composer, images: Sequence[Image.Image], texts: Sequence[str]) -> Iterator[ComposerInputs]:
-    """One batch, or one of each where the model keeps the pictures' shapes and they differ."""
+    """Prepare one batch, or one of each image where the model keeps the images' shapes and they differ."""
     try:
         yield composer.preprocess(images, texts)
     except InputError:

@@ -24,15 +24,15 @@ PIXELS = "pixels"
 
 
 @contextmanager
-def layers_seen(composer: Composer, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Keep what layers give inside the block, without another forward: of the first call, which is the references'.
+def record_layers(composer: Composer, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """Record the outputs of layers inside the block, from the first call: that of the reference images.
 
     Args:
         composer: The model.
         layers: Dotted names.
 
     Yields:
-        Filled by the first forward: what goes into the first layer under ``PIXELS``, then each layer's output.
+        Filled by the first forward: the input of the first layer under ``PIXELS``, then each layer's output.
     """
     kept: dict[str, Tensor] = {}
     handles: list[Any] = []
@@ -61,22 +61,26 @@ def layers_seen(composer: Composer, layers: Sequence[str]) -> Iterator[dict[str,
 def describe_pictures(
     composer: Composer, images: Sequence[Image.Image], layers: Sequence[str], *, batch: int = 32
 ) -> Tensor:
-    """Descriptions ``(B, D)`` of pictures, whatever the text; the model comes back as it was."""
+    """Describe images by a model's layers, ``(B, D)``; the model comes back as it was.
+
+    Raises:
+        InputError: The model does not encode images by themselves.
+    """
     can = capabilities(composer)
     if can.stages is None or can.reader is None:
-        raise InputError(f"{composer.name} cannot be taken apart, so that its pictures cannot be described")
+        raise InputError(f"{composer.name} cannot encode images by themselves, so that they cannot be described")
     device = next(composer.parameters()).device
     found = []
     for start in range(0, len(images), batch):
         pixels, _ = can.reader.encode_images(images[start : start + batch])
-        with torch.inference_mode(), layers_seen(composer, layers) as seen:
+        with torch.inference_mode(), record_layers(composer, layers) as seen:
             can.stages.encode_image(pixels.to(device))
         found.append(describe(seen))
     return torch.cat(found)
 
 
 def strangeness_of(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
-    """How strange pictures are to a model, ``(B,)``: above 1 is strange, infinite where its folder does not say."""
+    """Measure how strange images are to a model, ``(B,)``: above 1 is strange, infinite where that is not known."""
     familiarity = composer.familiarity
     if familiarity is None or not images:
         return torch.full((len(images),), torch.inf)
@@ -84,18 +88,18 @@ def strangeness_of(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
 
 
 @contextmanager
-def watched(composer: Composer) -> Iterator[dict[str, Tensor]]:
-    """:func:`layers_seen` of the layers that the model's familiarity describes; nothing where it has none."""
-    with layers_seen(composer, composer.familiarity.layers if composer.familiarity else ()) as seen:
+def watch_familiarity(composer: Composer) -> Iterator[dict[str, Tensor]]:
+    """Record the layers that the model's familiarity describes; nothing where it has none."""
+    with record_layers(composer, composer.familiarity.layers if composer.familiarity else ()) as seen:
         yield seen
 
 
-def unfamiliar(composer: Composer, seen: Mapping[str, Tensor]) -> Note | None:
-    """The note for what :func:`watched` kept.
+def note_unfamiliar(composer: Composer, seen: Mapping[str, Tensor]) -> Note | None:
+    """Return the note on what :func:`watch_familiarity` recorded.
 
     Args:
         composer: The model, with its ``familiarity`` if it has one.
-        seen: Of the references.
+        seen: What was recorded, of the reference images.
 
     Returns:
         None where nothing is strange or nothing is known.

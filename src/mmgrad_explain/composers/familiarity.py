@@ -1,14 +1,14 @@
-"""Whether a picture looks like what a model was trained on, told by features of several depths and by its pixels.
+"""Whether an image looks like what a model was trained on, by features of several depths and by its pixels.
 
-A picture is described by the mean and the standard deviation of every channel of some layers, and by statistics of the
+An image is described by the mean and the standard deviation of every channel of some layers, and by statistics of the
 pixels that go into the first of them (:mod:`~mmgrad_explain.composers.pixel_statistics`). For each kind of training
-picture the model folder may hold a Gaussian of these descriptions, over its own main directions, and a plane between
-that kind and pictures that the model does not know. A picture is strange where it is farther out, by either, than all
-but a small share of each kind's own held-out pictures.
+image the model folder may hold a Gaussian of these descriptions, over its own main directions, and a plane between
+that kind and images that the model does not know. An image is strange where it is farther out, by either, than all
+but a small share of each kind's own held-out images.
 
 Sources: Lee et al., A Simple Unified Framework for Detecting Out-of-Distribution Samples, arXiv 1807.03888, with
 channel statistics instead of class means; Hendrycks et al., Deep Anomaly Detection with Outlier Exposure, arXiv
-1812.04606, for the use of other pictures; Fisher's linear discriminant, its covariance shrunk towards the identity.
+1812.04606, for the use of other images; Fisher's linear discriminant, its covariance shrunk towards the identity.
 """
 
 from __future__ import annotations
@@ -29,28 +29,26 @@ if TYPE_CHECKING:
 
 FILE = "familiarity.safetensors"
 SHRINKAGE = 0.05
-"""Share of the identity in the correlation of descriptions, so that few pictures do not make it singular."""
+"""Share of the identity in the correlation of descriptions, so that few images do not make it singular."""
 DIRECTIONS = 96
-"""Main directions that a Gaussian keeps at most; what lies beside them has one variance."""
+"""Main directions that a Gaussian keeps at most; all other directions share one variance."""
 FARTHEST = 8.0
-"""Standard deviations beyond which a number counts no more for the plane."""
-
-
+"""Standard deviations at which numbers are cut for the plane."""
 _TENSORS = ("mean", "scale", "whiten", "plane")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of training picture, by its descriptions of length D.
+    """One kind of training image, by its descriptions of length D.
 
     Attributes:
         mean: ``(D,)``.
         scale: ``(D,)``, standard deviations.
         whiten: ``(k, D)``; descriptions of this kind have unit covariance after it.
-        beside: Standard deviation of what the directions of ``whiten`` do not hold, of each number.
-        limit: Squared distance, over D, that the stated share of held-out pictures is beyond.
-        plane: ``(D,)``, direction from this kind to pictures that the model does not know; zeros where none were given.
-        edge: How far in that direction the stated share of held-out pictures is.
+        beside: Standard deviation of each number outside the directions of ``whiten``.
+        limit: Squared distance, over D, that the stated share of held-out images exceeds.
+        plane: ``(D,)``, direction from this kind to images that the model does not know; zeros where none were given.
+        edge: Distance in that direction that the stated share of held-out images exceeds.
     """
 
     mean: Tensor
@@ -62,7 +60,7 @@ class Kind:
     edge: float
 
     def distance(self, described: Tensor) -> Tensor:
-        """Squared Mahalanobis distance over D of descriptions ``(B, D)``: ``(B,)``, about 1 for this kind."""
+        """Return squared Mahalanobis distances of descriptions ``(B, D)``, over D: ``(B,)``, about 1 in this kind."""
         standard = (described - self.mean) / self.scale
         main = standard @ self.whiten.T
         directions = self.whiten / self.whiten.norm(dim=1, keepdim=True).clamp(min=1e-12)
@@ -70,24 +68,24 @@ class Kind:
         return (main.square().sum(1) + rest.clamp(min=0) / self.beside**2) / standard.shape[1]  # type: ignore[no-any-return]
 
     def towards_others(self, described: Tensor) -> Tensor:
-        """How far descriptions ``(B, D)`` lie towards pictures that the model does not know, ``(B,)``."""
+        """Return how far descriptions ``(B, D)`` lie towards images that the model does not know, ``(B,)``."""
         return ((described - self.mean) / self.scale).clamp(-FARTHEST, FARTHEST) @ self.plane
 
     def strangeness(self, described: Tensor) -> Tensor:
-        """The larger of both, by its limit: ``(B,)``, above 1 is strange."""
+        """Return the larger of both distances, each over its limit: ``(B,)``, above 1 is strange."""
         return torch.maximum(self.distance(described) / self.limit, self.towards_others(described) / self.edge)
 
 
 @dataclass(frozen=True)
 class Familiarity:
-    """What a model's training pictures look like to it.
+    """What a model's training images look like to it.
 
     Attributes:
-        kinds: Name to kind of picture.
+        kinds: Name to kind of image.
         layers: Dotted names of the layers that are described.
-        trained_on: These in words, as the note says it.
-        alternative: What to do with other pictures, as the note says it.
-        rate: Share of each kind's own held-out pictures that are called strange.
+        trained_on: The kinds in words, for the note.
+        alternative: What to do with other images, for the note.
+        rate: Share of each kind's own held-out images that are called strange.
     """
 
     kinds: dict[str, Kind]
@@ -97,10 +95,10 @@ class Familiarity:
     rate: float = 0.01
 
     def strangeness(self, described: Tensor) -> Tensor:
-        """How far pictures are from the nearest kind, by its limit: above 1 is strange.
+        """Return how far images are from the nearest kind, over its limit: above 1 is strange.
 
         Args:
-            described: What :func:`describe` gave, ``(B, D)``.
+            described: From :func:`describe`, ``(B, D)``.
 
         Returns:
             ``(B,)`` float.
@@ -108,7 +106,7 @@ class Familiarity:
         return torch.stack([kind.strangeness(described) for kind in self.kinds.values()]).amin(0)
 
     def note(self, described: Tensor) -> Note | None:
-        """What the user should know of the pictures that are strange; None where none is."""
+        """Return the note on the images that are strange; None where none is."""
         strange = (self.strangeness(described) > 1).tolist()
         if not any(strange):
             return None
@@ -120,7 +118,7 @@ class Familiarity:
         return Note("unfamiliar-picture", text, None if all(strange) else which)
 
     def save(self, folder: Path) -> Path:
-        """Write the file into a model folder, whole or not at all; one that is there is replaced."""
+        """Write the file into a model folder, whole or not at all; an older one is replaced."""
         from safetensors.torch import save
 
         from mmgrad_explain._system.files import atomic_file
@@ -141,7 +139,7 @@ class Familiarity:
         """Read the file of a model folder; None where there is none.
 
         Raises:
-            InputError: If the file is damaged.
+            InputError: The file is damaged.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -164,10 +162,10 @@ class Familiarity:
 
 
 def describe(seen: Mapping[str, Tensor]) -> Tensor:
-    """Describe pictures by what :func:`~mmgrad_explain.composers.familiar_images.layers_seen` kept: ``(B, D)`` float32.
+    """Describe images by what :func:`~mmgrad_explain.composers.familiar_images.record_layers` kept: ``(B, D)`` float32.
 
     Args:
-        seen: The pixels that went in, ``(B, 3, H, W)``, then what each layer gave, ``(B, K, h, w)``.
+        seen: The pixels, ``(B, 3, H, W)``, then each layer's output, ``(B, K, h, w)``.
     """
     pixels, *grids = seen.values()
     flat = [grid.detach().float().cpu().flatten(2) for grid in grids]
@@ -185,19 +183,19 @@ def fit(
     unknown: Tensor | None = None,
     rate: float = 0.01,
 ) -> Familiarity:
-    """Learn what training pictures look like.
+    """Learn what training images look like.
 
     Args:
-        described: Name of each kind of picture to descriptions ``(n, D)`` to fit and others ``(m, D)`` to set the
-            limits by, from pictures that were not used for the fit.
-        layers: What was described.
-        trained_on: The kinds in words, as a note can say it in brackets.
-        alternative: What to do with other pictures, for example ``"take a model that knows them"``.
-        unknown: Descriptions ``(n, D)`` of pictures that the model does not know.
+        described: Name of each kind of image to descriptions ``(n, D)`` to fit and others ``(m, D)`` to set the
+            limits by, from images that were not used for the fit.
+        layers: The layers that were described.
+        trained_on: The kinds in words, as a note can say them in brackets.
+        alternative: What to do with other images, for example ``"take a model that knows them"``.
+        unknown: Descriptions ``(n, D)`` of images that the model does not know.
         rate: Share of the others that may be called strange.
 
     Raises:
-        InputError: If there are no kinds, or too few pictures to set a limit by.
+        InputError: There are no kinds, or too few images to set a limit by.
     """
     if not described:
         raise InputError("described: no kind of picture is given")
@@ -226,7 +224,7 @@ def _fit_kind(seen: Tensor, others: Tensor, unknown: Tensor | None, rate: float)
 
 
 def _plane(own: Tensor, unknown: Tensor) -> Tensor:
-    """The direction that tells standardised descriptions of unknown pictures from a kind's own, whose mean is 0."""
+    """Return the direction from a kind's standardised descriptions, of mean 0, to those of unknown images."""
     first, second = own.clamp(-FARTHEST, FARTHEST), unknown.clamp(-FARTHEST, FARTHEST)
     within = _shrunk((torch.cov(first.T) + torch.cov(second.T)) / 2)
     direction = torch.linalg.solve(within, second.mean(0) - first.mean(0))
@@ -239,7 +237,7 @@ def _shrunk(covariance: Tensor) -> Tensor:
 
 
 def area_under_curve(familiar: Sequence[float] | Tensor, strange: Sequence[float] | Tensor) -> float:
-    """Chance that a strange picture is called stranger than a familiar one; ties count half."""
+    """Return the chance that a strange image is called stranger than a familiar one; ties count half."""
     first, second = (torch.as_tensor(values, dtype=torch.float64) for values in (familiar, strange))
     larger = (second[:, None] > first[None]).double() + 0.5 * (second[:, None] == first[None]).double()
     return float(larger.mean())

@@ -31,10 +31,10 @@ _MAKERS = frozenset({"empty", "zeros", "ones", "full", "rand", "randn"})
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The folder's ``config.json``.
+    """Read a folder's ``config.json``.
 
     Raises:
-        InputError: If the folder, or the file in it, is missing or is no JSON object.
+        InputError: The folder, or the file in it, is missing or is no JSON object.
     """
     path = folder / CONFIG
     if not path.is_file():
@@ -47,12 +47,12 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def check_sizes(value: Any, where: str, key: str = "") -> None:
-    """Refuse sizes that no model has, before anything is built as large.
+    """Check the sizes in a config, before anything is built of that size.
 
     Args:
-        value: Of a config, with all that is in it.
-        where: What it stands in.
-        key: Its name there.
+        value: The config, or a value in it.
+        where: The file, for messages.
+        key: The value's name in the config.
 
     Raises:
         InputError: A number of layers, heads and the like is above ``MOST_PARTS``, or a width, a vocabulary or
@@ -71,10 +71,10 @@ def check_sizes(value: Any, where: str, key: str = "") -> None:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The folder's weights, from safetensors or else from a weights-only torch file.
+    """Read a folder's weights, from safetensors or else from a weights-only torch file.
 
     Raises:
-        InputError: If there are none, or they are damaged, or the torch file holds more than weights.
+        InputError: There are none, or they are damaged, or the torch file holds more than weights.
     """
     safe, pickled = folder / SAFETENSORS, folder / TORCH_WEIGHTS
     if safe.is_file():
@@ -96,35 +96,44 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     raise InputError(f"{folder} has no weights: expected {SAFETENSORS} (or {TORCH_WEIGHTS})")
 
 
-def read_own_config(folder: Path, model_type: str) -> dict[str, Any]:
-    """The ``config.json`` of one of this package's models.
+def read_own_model(
+    folder: Path, model_type: str, *, safetensors_only: bool = False
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read the config and the weights of one of this package's models.
+
+    Args:
+        folder: Of the model.
+        model_type: That its config must have.
+        safetensors_only: Whether a torch file of weights is refused.
 
     Raises:
-        InputError: If there is none, or it is that of another kind of model.
+        InputError: If a file is missing or damaged, or the folder holds another kind of model.
     """
     config = read_config(folder)
     if config.get("model_type") != model_type:
         raise InputError(f"{folder} holds a {config.get('model_type')!r} model, not a {model_type!r} one")
-    return config
+    if safetensors_only and not (folder / SAFETENSORS).is_file():
+        raise InputError(f"{folder} has no {SAFETENSORS}")
+    return config, read_weights(folder)
 
 
 def read_processor(folder: Path, build: Callable[..., _Processor]) -> _Processor:
     """Read the processor that one of this package's models was saved with.
 
     Args:
-        folder: Of the model.
+        folder: The model's.
         build: Makes a processor of a tokenizer and of the options in the folder.
 
     Raises:
-        InputError: If a file is missing or cannot be read.
+        InputError: A file is missing or cannot be read.
     """
     from tokenizers import Tokenizer
 
-    from mmgrad_explain.composers.base import check_picture_side  # with torch, which this module does without
+    from mmgrad_explain.composers.base import check_image_side  # with torch, which this module does without
 
     with reading(f"{folder} holds no usable processor"):
         options: dict[str, Any] = read_json(folder / PROCESSOR_CONFIG)
-        check_picture_side(options.get("image_size", 1))
+        check_image_side(options.get("image_size", 1))
         text = read_text(folder / TOKENIZER_FILE)
         with reading(f"{folder / TOKENIZER_FILE} is not a tokenizer"):
             tokenizer = Tokenizer.from_str(text)
@@ -133,12 +142,12 @@ def read_processor(folder: Path, build: Callable[..., _Processor]) -> _Processor
 
 
 def fitting(folder: Path) -> AbstractContextManager[None]:
-    """Build a model of a folder's config inside the block; what goes wrong there becomes an InputError."""
+    """Build a model of a folder's config inside the block; any error there becomes an InputError."""
     return reading(f"the weights in {folder} do not fit its config.json")
 
 
 def fill(build: Callable[[], _Module], weights: Mapping[str, Tensor]) -> _Module:
-    """Build a module and give it its weights; one that is much larger than they are takes no memory.
+    """Build a module and load its weights; a module that is much larger than the weights is not allocated.
 
     Raises:
         RuntimeError: The weights are of another shape.
@@ -196,10 +205,10 @@ def write_model(
     """Write a model's config and weights into a folder, made if needed.
 
     Args:
-        folder: Where to.
-        config: What is no JSON in it is written as text.
+        folder: The model folder.
+        config: The config; values that are no JSON are written as text.
         weights: A state dict, on any device.
-        names: Of the two files.
+        names: Names of the two files.
     """
     from safetensors.torch import save
 

@@ -1,8 +1,8 @@
-"""A model in memory and its processor in, a composer out. The model stays where it is, as it is.
+"""Make a composer of a model in memory and its processor. The model is not moved or changed.
 
-The composer holds the very module, so that what is trained later is explained as it then is. Wrappers that leave the
-layers in their place are taken off: torch.compile, DistributedDataParallel, DataParallel, and PEFT's models with
-adapters inside (Hu et al., LoRA, arXiv 2106.09685, and its kin).
+The composer holds the model itself: after further training it explains the model as it then is. Wrappers that leave the
+layers in their place are removed: torch.compile, DistributedDataParallel, DataParallel, and PEFT's models with adapters
+inside (LoRA, Hu et al., arXiv 2106.09685, and others of its kind).
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ _ELSEWHERE = (
 )
 
 
-def composer_around(model: Any, processor: Any = None) -> Composer:
-    """A composer of a model in memory.
+def wrap_model(model: Any, processor: Any = None) -> Composer:
+    """Make a composer of a model in memory.
 
     Args:
         model: A composer, a model of transformers or of open_clip; compiled, distributed or with PEFT's adapters, too.
-        processor: What makes tensors of pictures and texts for it: of transformers ``AutoProcessor``'s, or an image
-            processor and a tokenizer in any order; of open_clip the transform of evaluation and the tokenizer, in any
-            order. None for a composer.
+        processor: Turns images and texts into tensors: of transformers ``AutoProcessor``'s, or an image processor and a
+            tokenizer in any order; of open_clip the transform of evaluation and the tokenizer, in any order. None for a
+            composer.
 
     Returns:
-        The composer, with the model in the mode and on the device it is in.
+        The composer; the model keeps its mode and device.
 
     Raises:
-        TypeError: If ``model`` is no module.
-        InputError: If the model is of a kind that is not supported, or something is missing.
+        TypeError: ``model`` is no module.
+        InputError: The model is of a kind that is not supported, or something is missing.
     """
     if not isinstance(model, nn.Module):
         message = "a bundled name, a folder, a hub id, a composer or a torch.nn.Module"
         raise TypeError(f"model must be {message}, got {type(model).__name__}")
-    bare = unwrapped(model)
+    bare = unwrap_model(model)
     if isinstance(bare, Composer):
         if processor is not None:
             raise InputError(f"processor: the composer {bare.name!r} has its own: leave it out")
@@ -57,11 +57,11 @@ def composer_around(model: Any, processor: Any = None) -> Composer:
     return composer
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The module that torch.compile, distributed training and PEFT wrap, however they are nested.
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """Return the module inside the wrappers of torch.compile, distributed training and PEFT, however nested.
 
     Raises:
-        InputError: If the wrapper changes what goes into the model, or its weights are sharded.
+        InputError: A wrapper changes what goes into the model, or the weights are sharded.
     """
     while True:
         if any(_SHARDED & _classes_of(module) for module in model.modules()):
@@ -73,24 +73,27 @@ def unwrapped(model: nn.Module) -> nn.Module:
         if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
             inner = model.module
         elif {"PeftModel", "PeftMixedModel"} & _classes_of(model):
-            inner = _adapted(model)
+            inner = _adapted_model(model)
         if not isinstance(inner, nn.Module):
             return model
         model = inner
 
 
-def _adapted(model: Any) -> nn.Module:
-    """The model that PEFT has put its adapters into."""
+def _adapted_model(model: Any) -> nn.Module:
+    """Return the model that holds PEFT's adapters."""
     check_adapters(list(model.peft_config.values()))
     inner: nn.Module = model.base_model.model
     return inner
 
 
 def check_adapters(configs: list[Any]) -> None:
-    """Raise InputError where PEFT does more around a forward than what its adapters inside the layers do.
+    """Check that PEFT changes a model only by adapters inside its layers.
 
     Args:
-        configs: Its config of each adapter.
+        configs: PEFT's config of each adapter.
+
+    Raises:
+        InputError: It also changes what goes into the model.
     """
     kinds = [str(getattr(one.peft_type, "value", one.peft_type)) for one in configs]
     around = any(one.is_prompt_learning or getattr(one, "alora_invocation_tokens", None) for one in configs)
@@ -114,10 +117,10 @@ def _composer_class(model: nn.Module) -> Any:
 
 
 def part_of(model: nn.Module, model_class: str, title: str) -> nn.Module:
-    """The model itself where it is of a class, or the one part of it that is (of CLIPSeg, its CLIP).
+    """Return the model where it is of a class, or else its child that is (of CLIPSeg, its CLIP).
 
     Raises:
-        InputError: If there is none.
+        InputError: There is none.
     """
     found = [one for one in (model, *model.children()) if model_class in _classes_of(one)]
     if not found:
@@ -126,15 +129,15 @@ def part_of(model: nn.Module, model_class: str, title: str) -> nn.Module:
 
 
 def pictures_and_words(processor: Any, model: nn.Module) -> tuple[Any, Any]:
-    """Copies of the image processor and the tokenizer of transformers that were handed in, to be set as is needed.
+    """Return copies of the image processor and the tokenizer of transformers, so that their settings can be changed.
 
     Args:
         processor: One with both, or the two in any order.
         model: For messages.
 
     Raises:
-        InputError: If one is missing.
-        TypeError: If something else was handed in.
+        InputError: One is missing.
+        TypeError: Something else was handed in.
     """
     title = type(model).__name__
     whole = "AutoProcessor.from_pretrained(...), or (image_processor, tokenizer)"
@@ -165,7 +168,7 @@ def _is_of_open_clip(model: nn.Module) -> bool:
 
 
 def _name_of(model: nn.Module) -> str:
-    """The hub id or the folder's name that a model was loaded by, else its class."""
+    """Return the hub id or the name of the folder that a model was loaded from, else its class."""
     path = str(getattr(getattr(model, "config", None), "name_or_path", "") or "")
     return (Path(path).name if Path(path).is_dir() else path) or type(model).__name__
 

@@ -1,4 +1,4 @@
-"""A name, a folder or a hub id in, a composer out."""
+"""Load a composer by a name, a folder or a hub id."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BUNDLED = ("reference", "clothing")
 """Names of the models that ship with the package."""
 
 CHOICES = f"{', '.join(BUNDLED)}, a model folder, or a hub id owner/name"
-"""What a model can be, for messages."""
+"""How a model can be named, for messages."""
 
 _HUB_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]
 _HUB_WEIGHTS = [
@@ -35,29 +35,29 @@ def load_composer(model: str | Path | nn.Module, processor: Any = None, *, local
     """Load a composer, or make one of a model in memory.
 
     Args:
-        model: A bundled name (:data:`BUNDLED`), a local folder, or a hub id ``owner/name``. In this order: what exists
-            as a folder is never looked for on the hub. Where there is a model of transformers and one of open_clip, the
-            first is taken; ``hf-hub:owner/name`` and ``local-dir:folder``, as open_clip's users write, mean the other.
-            Or a model of transformers or open_clip in memory, compiled, distributed or with PEFT's adapters, too; it
-            is left in its mode and on its device. A composer is given back.
+        model: A bundled name (:data:`BUNDLED`), a local folder, or a hub id ``owner/name``, tried in this order: a
+            folder that exists is never looked for on the hub. Where a model of transformers and one of open_clip have
+            one name, the first is taken; ``hf-hub:owner/name`` and ``local-dir:folder``, as open_clip's users write,
+            mean the second. Or a model of transformers or open_clip in memory, compiled, distributed or with PEFT's
+            adapters, too; it keeps its mode and device. A composer is returned as it is.
         processor: For a model in memory: of transformers its processor, or (image processor, tokenizer); of open_clip
             (transform of evaluation, tokenizer); in any order.
-        local_files_only: Ask no hub: a hub id is looked for in the local cache alone.
+        local_files_only: Look for a hub id in the local cache alone.
 
     Returns:
         The composer; one that was read from a folder is on the CPU, in eval mode.
 
     Raises:
-        TypeError: If ``model`` is none of these.
-        InputError: If there is no such model, it cannot be fetched, or it is of a kind that is not supported.
-        HubUnreachableError: An InputError too: if the hub cannot be reached, and the model is not in the local cache.
+        TypeError: ``model`` is none of these.
+        InputError: There is no such model, it cannot be fetched, or it is of a kind that is not supported.
+        HubUnreachableError: An InputError too: the hub cannot be reached, and the model is not in the local cache.
     """
     from mmgrad_explain.composers.openclip.folders import PREFIXES
 
     if not isinstance(model, str | os.PathLike):
-        from mmgrad_explain.composers.in_memory import composer_around
+        from mmgrad_explain.composers.in_memory import wrap_model
 
-        return composer_around(model, processor)
+        return wrap_model(model, processor)
     if processor is not None:
         raise InputError(f"processor: {os.fspath(model)!r} is loaded with its own: leave it out, or hand in the model")
     text = os.fspath(model)
@@ -83,7 +83,7 @@ def _bundled_folder(name: str) -> Path:
 
 
 def _fetch_model(hub_id: str, *, open_clip: bool, local_files_only: bool) -> Path:
-    """The local folder of a hub model, with the weights of the one model in it that is wanted."""
+    """Fetch a hub model and return its local folder, with the weights of the one model that is wanted."""
     from mmgrad_explain.composers.openclip.folders import WEIGHT_FILES, is_open_clip
 
     instead = "give a bundled name or a local folder"
@@ -105,10 +105,10 @@ def _from_folder(folder: Path, name: str, *, open_clip: bool = False, local_file
 
 
 def _try(composer: Composer) -> None:
-    """Have a picture and a text prepared, so that settings no processor can use are found here.
+    """Prepare an image and a text, so that unusable settings of a processor are found here.
 
     Raises:
-        InputError: The pixels are no numbers.
+        InputError: The pixels are not finite numbers.
     """
     import torch
     from PIL import Image
@@ -138,17 +138,17 @@ def _read(folder: Path, name: str, *, open_clip: bool, local_files_only: bool) -
 
 
 def fetch(hub_id: str, files: Sequence[str], instead: str, *, local_files_only: bool = False) -> Path:
-    """The local folder of a hub model, downloaded if it is not there yet.
+    """Return the local folder of a hub model; downloads it if it is not there yet.
 
     Args:
         hub_id: ``owner/name``.
         files: Patterns of the files to get.
         instead: What to do where the hub cannot be reached, for the message.
-        local_files_only: Ask no hub: look in the local cache alone.
+        local_files_only: Look in the local cache alone.
 
     Raises:
-        HubUnreachableError: If the hub cannot be reached, and the model is not in the local cache.
-        InputError: If it cannot be fetched.
+        HubUnreachableError: The hub cannot be reached, and the model is not in the local cache.
+        InputError: The model cannot be fetched.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

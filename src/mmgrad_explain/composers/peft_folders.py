@@ -1,4 +1,4 @@
-"""Folders of PEFT's adapters: ``adapter_config.json`` names the base model, which the adapters are put into.
+"""Folders of PEFT's adapters: ``adapter_config.json`` names the base model that the adapters belong to.
 
 Source of the format: PEFT's ``save_pretrained``; Hu et al., LoRA, arXiv 2106.09685. No code in a folder is run.
 """
@@ -23,16 +23,16 @@ WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 
 
 def load_adapted(folder: Path, name: str, load: Callable[[str], Composer]) -> Composer:
-    """The base model of an adapter folder, with the adapters in its layers.
+    """Load the base model of an adapter folder, with the adapters in its layers.
 
     Args:
-        folder: With ``adapter_config.json`` and its weights.
+        folder: With ``adapter_config.json`` and the adapters' weights.
         name: What the model is called.
         load: Loads the base model, a folder or a hub id.
 
     Raises:
-        InputError: If peft is not installed, the folder names no base model, that cannot be loaded, or the adapters do
-            not fit it.
+        InputError: peft is not installed, the folder names no base model, the base model cannot be loaded, or the
+            adapters do not fit it.
     """
     base = _base_of(folder)
     if not any((folder / file).is_file() for file in WEIGHT_FILES):
@@ -66,7 +66,7 @@ def load_adapted(folder: Path, name: str, load: Callable[[str], Composer]) -> Co
 
 
 def _base_of(folder: Path) -> str:
-    """What the config names as the base model: a folder, from where one is or from the adapters', or a hub id."""
+    """Return the base model that the config names: a hub id, or a folder, relative to here or to the adapters'."""
     path = folder / CONFIG_FILE
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

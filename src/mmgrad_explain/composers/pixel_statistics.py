@@ -1,4 +1,4 @@
-"""What pictures are like, pixel by pixel: edges at several scales, colour, light."""
+"""Statistics of the pixels of images: edges at several scales, colour, light."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _LEAST = 1e-4  # added before a logarithm
 
 
 def pixel_statistics(pixels: Tensor) -> Tensor:
-    """Statistics of pictures, ``(B, D)`` float32.
+    """Compute statistics of images, ``(B, D)`` float32.
 
-    Of light and two colour differences: mean, deviation, and at each scale how large differences across, down,
-    diagonally and around are, and how unevenly they are spread: in a photograph most are small and few are large.
-    Quantiles of edges, saturation and light; how alike edges are in the three colours.
+    Of light and of two colour differences: mean and deviation, and at each scale the size of differences across, down,
+    diagonally and around, and how unevenly sizes are distributed: in a photograph most are small and few are large.
+    Quantiles of edges, saturation and light; correlations of edges between the three colours.
 
     Args:
         pixels: ``(B, 3, H, W)``, in any units that are the same for the three colours; at least 32 x 32.
@@ -37,7 +37,7 @@ def pixel_statistics(pixels: Tensor) -> Tensor:
 
 
 def _edges(shown: Tensor) -> list[Tensor]:
-    """How large differences are and how unevenly they are spread, ``(B, 3)`` each."""
+    """Measure how large differences are and how unevenly they are distributed, ``(B, 3)`` each."""
     across, down = shown[..., 1:] - shown[..., :-1], shown[..., 1:, :] - shown[..., :-1, :]
     inner = shown[..., 1:-1, 1:-1]
     around = 4 * inner - shown[..., :-2, 1:-1] - shown[..., 2:, 1:-1] - shown[..., 1:-1, :-2] - shown[..., 1:-1, 2:]
@@ -52,12 +52,12 @@ def _edges(shown: Tensor) -> list[Tensor]:
 
 
 def _quantiles(values: Tensor) -> Tensor:
-    """``(B, H, W)`` to ``(B, 7)``."""
+    """Return the quantiles of ``(B, H, W)``: ``(B, 7)``."""
     return torch.quantile(values.flatten(1), torch.tensor(_SHARES), dim=1).T
 
 
 def _alike(pixels: Tensor) -> Tensor:
-    """Correlations of the differences across in the three colours, ``(B, 3)``."""
+    """Correlate the differences across between the three colours, ``(B, 3)``."""
     across = (pixels[..., 1:] - pixels[..., :-1]).flatten(2)
     product = across @ across.transpose(1, 2)
     size = product.diagonal(dim1=1, dim2=2).clamp(min=_LEAST).sqrt()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mmgrad_explain.composers.base import check_picture_side, prepare_batch
+from mmgrad_explain.composers.base import check_image_side, prepare_batch
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.placement import fit
 from mmgrad_explain.notes import Note
@@ -50,7 +50,7 @@ class SquareProcessor:
         padding: int = 0,
         fill: int = 127,
     ) -> None:
-        check_picture_side(image_size)
+        check_image_side(image_size)
         self.tokenizer = tokenizer
         self.image_size = image_size
         self.mean = mean

@@ -1,4 +1,4 @@
-"""Pictures of a model's own size, as training has them, to what its processor makes of them."""
+"""Images of a model's own size, as training has them, normalised as the model's processor does it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class SquarePictures:
-    """Adds to a processor what training asks of it, found by showing it a few plain pictures."""
+    """Adds what training needs to a processor; finds it out by preparing a few plain images."""
 
     @abstractmethod
     def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
-        """RGB pictures to ``(B, 3, H, W)`` float32 and their placements."""
+        """Turn RGB images into ``(B, 3, H, W)`` float32, and say where each lies."""
 
     @cached_property
     def image_size(self) -> int:
-        """Side of the square that pictures are brought to, pixels.
+        """Side of the square that images are brought to, pixels.
 
         Raises:
-            AttributeError: It is no square, or differs from picture to picture.
+            AttributeError: It is no square, or differs from image to image.
         """
         from PIL import Image
 
@@ -38,11 +38,11 @@ class SquarePictures:
         sizes = {self.encode_images([Image.new("RGB", shape)])[1][0].input for shape in shapes}
         (height, width), *others = sizes
         if others or height != width:
-            raise AttributeError("pictures of this tower have no one size")
+            raise AttributeError("images of this model have no one size")
         return int(height)
 
     def normalise(self, pictures: np.ndarray) -> Tensor:
-        """``(B, H, W, 3)`` uint8 of the model's own size to ``(B, 3, H, W)`` float32, without resize or crop."""
+        """Turn ``(B, H, W, 3)`` uint8 of the model's own size into ``(B, 3, H, W)`` float32, without resize or crop."""
         black, white = self._ends
         values = torch.from_numpy(pictures).float().permute(0, 3, 1, 2) / 255
         normalised: Tensor = black + values * (white - black)
@@ -50,7 +50,7 @@ class SquarePictures:
 
     @cached_property
     def _ends(self) -> Tensor:
-        """What becomes of black and of white, ``(2, 3, 1, 1)``; values between lie on a line."""
+        """Black and white as the processor gives them, ``(2, 3, 1, 1)``; values between are linear."""
         from PIL import Image
 
         pixels = self.encode_images([Image.new("RGB", (64, 64), colour) for colour in ("black", "white")])[0]

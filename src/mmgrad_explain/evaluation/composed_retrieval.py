@@ -21,11 +21,12 @@ from torch.nn import functional as F
 from mmgrad_explain.attention.undisturbed import undisturbed
 from mmgrad_explain.composers.embedding import pictures_alone, prepared, run
 from mmgrad_explain.composers.outputs import check_parts, text_alone
+from mmgrad_explain.data.cir.formats import FORMATS
 from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.submission import has_server, make_submissions, submission_files
 from mmgrad_explain.images.reading import open_image
-from mmgrad_explain.metrics.protocols import choose_protocol
+from mmgrad_explain.metrics.protocols import ASPECT_FIGURE, choose_protocol
 from mmgrad_explain.metrics.rankings import RankingQueries, score_rankings, summarize
 from mmgrad_explain.metrics.report import mean_of
 from mmgrad_explain.notes import texts_of
@@ -101,7 +102,9 @@ def evaluate_cir(
     """
     data.require()
     _check_parts(data)
-    protocol = choose_protocol(data.name, soft=soft, gallery=gallery, exclude_reference=exclude_reference)
+    protocol = choose_protocol(
+        FORMATS[data.name].protocol, soft=soft, gallery=gallery, exclude_reference=exclude_reference
+    )
     if submit and gallery != "original":
         raise InputError("a submission needs the original gallery")
     if not (submit and submission_files(data)) and not any(
@@ -234,10 +237,10 @@ def _similarities(queries: Tensor, gallery: Tensor) -> Iterator[Tensor]:
 
 
 def _aspects(data: CirSet, figures: Mapping[str, Mapping[str, Tensor]]) -> dict[str, float]:
-    """Take the mean of CIRCO's mAP@10 over the queries of each semantic aspect."""
+    """Take the mean of :data:`ASPECT_FIGURE` over the queries of each semantic aspect."""
     found: dict[str, list[Tensor]] = {}
     for part, queries in data.queries.items():
         for index, query in enumerate(queries):
             for aspect in query.aspects:
-                found.setdefault(aspect, []).append(figures[part]["mAP@10"][index])
+                found.setdefault(aspect, []).append(figures[part][ASPECT_FIGURE][index])
     return {aspect: mean_of(torch.stack(values)) for aspect, values in sorted(found.items())}

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 COLLECTION = "mmgrad_gallery"
 """Name of the collection that a gallery makes in Milvus."""
 INDEXES = ("flat", "hnsw")
-"""``flat`` compares with every vector, which is exact; ``hnsw`` searches a graph, approximately."""
+"""How to search a gallery: ``flat`` compares with every vector, exactly; ``hnsw`` searches a graph, approximately."""
 LONGEST_PATH = 4096  # bytes
 MOST_HITS = 16_384
 """The most hits that Milvus gives for one query."""

@@ -18,14 +18,14 @@ def contour(
     color: tuple[int, int, int] = (255, 255, 255),
     width: float | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """Draw the outlines of where heat exceeds some levels, with a dark rim that keeps them readable on any picture.
+    """Outline the regions where heat exceeds some levels; a dark rim keeps the lines visible on any image.
 
     Args:
-        image: The picture, (H, W).
-        heat: (h, w) in [0, 1] on any grid that evenly covers the picture; it is resized bilinearly.
-        levels: The heats to draw outlines at, each in (0, 1).
-        color: The lines' colour, RGB in [0, 255].
-        width: The lines' width in pixels; by the picture's size when None.
+        image: An image of (H, W) pixels.
+        heat: (h, w) in [0, 1] on any grid that evenly covers the image; it is resized bilinearly.
+        levels: Levels of heat to outline, each in (0, 1).
+        color: Colour of the lines, RGB in [0, 255].
+        width: Width of the lines in pixels; by the size of the image when None.
 
     Returns:
         (H, W, 3) uint8, RGB.
@@ -36,8 +36,8 @@ def contour(
     levels = [float(level) for level in levels]
     if not levels or not all(0 < level < 1 for level in levels):
         raise InputError(f"levels must be in (0, 1), not {levels}")
-    picture = open_pixels(image)
-    values = as_heat(heat, picture.shape[:2])
+    pixels = open_pixels(image)
+    values = as_heat(heat, pixels.shape[:2])
     width = max(1.0, math.sqrt(min(values.shape)) / 9) if width is None else width
     if not 0 < width <= 100:
         raise InputError(f"width must be in (0, 100] pixels, not {width}")
@@ -45,15 +45,15 @@ def contour(
     near = np.isfinite(distance)
     distance = distance[near][:, None]
     rim, line = (np.clip(radius + 0.5 - distance, 0, 1) for radius in (width, width / 2))
-    drawn = picture[near] * (1 - 0.6 * rim)
+    drawn = pixels[near] * (1 - 0.6 * rim)
     drawn += line * (np.asarray(color, np.float32) - drawn)
-    result = picture.copy()
+    result = pixels.copy()
     result[near] = np.rint(drawn)
     return result
 
 
 def _distance(values: npt.NDArray[np.float32], levels: Sequence[float], reach: int) -> npt.NDArray[np.float64]:
-    """How far each pixel is from the nearest outline, in pixels; infinite for more than about ``reach``."""
+    """Return each pixel's distance to the nearest outline, in pixels; infinite beyond about ``reach``."""
     points = []  # (y, x), between two neighbours of which one is above a level and one below
     for level in levels:
         above = values >= level

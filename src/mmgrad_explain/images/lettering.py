@@ -31,7 +31,7 @@ def text_width(text: str, font: Any, letters: int) -> int:
 
 
 def wrap_text(text: str, font: Any, width: int, most: int) -> list[str]:
-    """Break a text into at most ``most`` lines of ``width`` pixels; what does not fit ends in an ellipsis."""
+    """Break a text into at most ``most`` lines of ``width`` pixels; a text that is too long ends in an ellipsis."""
     lines: list[str] = []
     rest = " ".join(text.split())
     while rest and len(lines) < most:

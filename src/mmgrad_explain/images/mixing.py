@@ -1,29 +1,29 @@
-"""Lay colours on a picture by OpenCV, quickly on one core: most of the time goes to memory, not to arithmetic."""
+"""Blend colours with an image by OpenCV, fast on one core: most of the time goes to memory, not to arithmetic."""
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-_ROWS = 32  # worked on at once: what is between picture and result then stays in the cache
+_ROWS = 32  # per block: intermediate results then stay in the cache
 
 
 def mix(
-    cv2: Any, picture: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32], table: npt.NDArray[np.uint8]
+    cv2: Any, image: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32], table: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.uint8]:
-    """``picture * kept[heat] + added[heat]`` by OpenCV, some rows at a time, which stay in the processor's cache.
+    """Compute ``image * kept[heat] + added[heat]`` by OpenCV, in blocks of rows that stay in the processor's cache.
 
     Args:
         cv2: The library.
-        picture: (H, W, 3).
+        image: (H, W, 3).
         heat: (h, w) in [0, 1], on any grid.
-        table: (256, 4): added to red, green and blue, and what is kept, for each level of heat.
+        table: (256, 4), for each level of heat: what is added to red, green and blue, and the share that is kept.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     full = cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR)
     uniform = bool((table[:, 3] == table[0, 3]).all())
-    packed = np.ascontiguousarray(table).view(np.int32)[:, 0]  # one look-up a pixel
-    result = np.empty_like(picture)
+    packed = np.ascontiguousarray(table).view(np.int32)[:, 0]  # one look-up for each pixel
+    result = np.empty_like(image)
     levels, one = np.empty((2, _ROWS, width), np.uint8)
     found = np.empty((_ROWS, width), np.int32)
     kept, added = np.empty((2, _ROWS, width, 3), np.uint8)
@@ -35,9 +35,9 @@ def mix(
         colors = found[here].view(np.uint8).reshape(-1, width, 4)
         cv2.cvtColor(colors, cv2.COLOR_RGBA2RGB, added[here])
         if uniform:
-            cv2.addWeighted(picture[rows], table[0, 3] / 255, added[here], 1, 0, result[rows])
+            cv2.addWeighted(image[rows], table[0, 3] / 255, added[here], 1, 0, result[rows])
             continue
         cv2.cvtColor(cv2.extractChannel(colors, 3, one[here]), cv2.COLOR_GRAY2RGB, kept[here])
-        cv2.multiply(picture[rows], kept[here], kept[here], scale=1 / 255)
+        cv2.multiply(image[rows], kept[here], kept[here], scale=1 / 255)
         cv2.add(kept[here], added[here], result[rows])
     return result

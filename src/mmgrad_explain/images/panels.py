@@ -16,8 +16,8 @@ def colorbar(colormap: str = "turbo", width: int = 240, labels: tuple[str, str] 
 
     Args:
         colormap: As in :func:`colorize`.
-        width: Of the whole legend, in pixels; its height is a tenth of that.
-        labels: What stands at the cold end and at the hot end.
+        width: Width of the whole legend, in pixels; its height is a tenth of that.
+        labels: Labels of the cold end and of the hot end.
 
     Returns:
         The legend on white, RGB.
@@ -48,21 +48,21 @@ def panel(
     title: str | None = None,
     background: tuple[int, int, int] = (255, 255, 255),
 ) -> Image.Image:
-    """Set pictures side by side at one height, each with its caption below.
+    """Place images side by side at one height, each with its caption below.
 
     Args:
-        tiles: The pictures. One wider than three times the height is shown smaller than the others.
-        captions: A text for each; long ones are wrapped, and cut after three lines.
-        height: The tiles' height in pixels; when None that of the tallest, but from 320 to 1024.
-        letters: The captions' height in pixels; by the tiles' height when None.
-        title: A text above all.
-        background: RGB in [0, 255]; letters are dark on light grounds and light on dark ones.
+        tiles: The images. One that is wider than three times the height is shown smaller.
+        captions: A text for each image; long ones are wrapped, and cut after three lines.
+        height: Height of the tiles in pixels; when None that of the tallest, within 320 to 1024.
+        letters: Font size of the captions in pixels; by the height of the tiles when None.
+        title: A text above the images.
+        background: RGB in [0, 255]; text is dark on light backgrounds and light on dark ones.
 
     Returns:
         The panel, RGB.
 
     Raises:
-        InputError: There are no tiles, or not as many captions as tiles, or ``height`` is not positive.
+        InputError: There are no tiles, captions and tiles differ in number, or ``height`` is not positive.
     """
     pictures = [tile if isinstance(tile, Image.Image) and tile.mode == "RGB" else open_image(tile) for tile in tiles]
     texts = [""] * len(pictures) if captions is None else list(captions)

@@ -1,4 +1,4 @@
-"""Where an image lies in a model's input: resize, crop or letterbox an image, and carry maps both ways."""
+"""Placement of an image in a model's input: resize, crop or letterbox it, and map values both ways."""
 
 import math
 from collections.abc import Mapping
@@ -19,18 +19,18 @@ _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BI
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a model's input lies on the original picture.
+    """Position and scale of an image in a model's input.
 
-    Axis by axis (y, x), in continuous coordinates where pixel ``i`` covers ``[i, i + 1)``:
+    For each axis (y, x), in continuous coordinates where pixel ``i`` covers ``[i, i + 1)``:
     ``input = original * scale + offset``.
 
     Attributes:
-        original: Height and width of the picture, in pixels.
+        original: Height and width of the image, in pixels.
         input: Height and width of the model's input, in pixels.
         scale: Input pixels for each original pixel, (y, x), greater than 0.
-        offset: Where the original's upper left corner lies in the input, (y, x), in input pixels.
-        window: What was left of the original, ((top, bottom), (left, right)) in its pixels, where parts of it were cut
-            off and padded over; None where all is left that lies in the input.
+        offset: Position of the image's upper left corner in the input, (y, x), in input pixels.
+        window: The part of the image that remains, ((top, bottom), (left, right)) in its pixels, where parts were
+            cropped and then padded over; None where all of the image within the input remains.
     """
 
     original: tuple[int, int]
@@ -46,14 +46,14 @@ class Placement:
                 raise InputError(f"a placement's {name} is a pair of finite numbers (positive but for offset): {pair}")
 
     def to_original(self, values: npt.NDArray[Any]) -> _Floats:
-        """Carry a map of the model's input to the original picture's pixels.
+        """Resize a map of the model's input to the pixels of the image.
 
         Args:
-            values: (gh, gw), a map on any grid whose cells evenly cover the input.
+            values: (gh, gw), a map on any grid with cells that evenly cover the input.
 
         Returns:
-            (H, W) float32: ``values`` interpolated bilinearly at the original's pixel centres, the outermost cells
-            replicated up to the input's border; 0 where the model did not see the picture.
+            (H, W) float32: ``values`` interpolated bilinearly at the centres of the image's pixels, the outermost cells
+            replicated up to the border of the input; 0 where the model did not see the image.
 
         Raises:
             InputError: ``values`` is not a map.
@@ -66,7 +66,7 @@ class Placement:
         wide[:, ~column_seen] = 0
         step = np.diff(wide, axis=0, append=wide[-1:])
         result = np.empty(self.original, np.float32)
-        for start in range(0, len(row), 32):  # blocks that stay in the processor's cache
+        for start in range(0, len(row), 32):  # blocks of rows that stay in the processor's cache
             part = slice(start, start + 32)
             np.take(wide, row[part], axis=0, out=result[part], mode="clip")
             result[part] += np.take(step, row[part], axis=0) * row_part[part, None]
@@ -74,7 +74,7 @@ class Placement:
         return result
 
     def _taps(self, axis: int, cells: int) -> tuple[npt.NDArray[np.intp], _Floats, npt.NDArray[Any]]:
-        """For each original pixel: the cell before its centre, the part of the way to the next one, whether seen."""
+        """Find each original pixel's cell before its centre, the fraction to the next one, and whether it is seen."""
         position = (np.arange(self.original[axis]) + 0.5) * self.scale[axis] + self.offset[axis]
         cell = np.clip(position * cells / self.input[axis] - 0.5, 0, cells - 1)
         before = cell.astype(np.intp)
@@ -85,21 +85,21 @@ class Placement:
         return before, (cell - before).astype(np.float32), seen
 
     def seen(self) -> npt.NDArray[np.bool_]:
-        """Say which pixels the model saw: (H, W) bool, true where an original pixel's centre lies in the input."""
+        """Return which pixels the model saw: (H, W) bool, true where the centre of a pixel is in the input."""
         return np.asarray(self._taps(0, 1)[2][:, None] & self._taps(1, 1)[2])
 
     def to_input(self, values_on_original: npt.NDArray[Any], size: tuple[int, int] | None = None) -> _Floats:
-        """Carry a map or mask of the original picture to the model's input: the inverse of :meth:`to_original`.
+        """Resize a map or mask of the image to the model's input: the inverse of :meth:`to_original`.
 
         Args:
             values_on_original: (H, W), bool or numbers.
             size: The grid (gh, gw) to average on, evenly covering the input; the input's own pixels when None.
 
         Returns:
-            (gh, gw) float32: each cell's average over the area it covers, where padding counts as 0.
+            (gh, gw) float32: the average of each cell over its area; padding counts as 0.
 
         Raises:
-            InputError: ``values_on_original`` has not the original's shape, or ``size`` is not positive.
+            InputError: ``values_on_original`` does not have the shape of the image, or ``size`` is not positive.
         """
         values = _map(values_on_original)
         if values.shape != self.original or min(size or self.input) < 1:
@@ -108,7 +108,7 @@ class Placement:
         return np.asarray(rows @ values @ columns.T, np.float32)
 
     def _shares(self, axis: int, cells: int) -> _Floats:
-        """(cells, pixels): the share of each cell that each original pixel covers."""
+        """Compute (cells, pixels): the share of each cell that each original pixel covers."""
         edges = (np.arange(cells + 1) * (self.input[axis] / cells) - self.offset[axis]) / self.scale[axis]
         pixels = np.arange(self.original[axis])
         low, high = (0, self.original[axis]) if self.window is None else self.window[axis]
@@ -117,7 +117,7 @@ class Placement:
         return np.asarray(np.maximum(overlap, 0) / np.diff(edges)[:, None], np.float32)
 
     def of_copy(self, size: tuple[int, int]) -> "Placement":
-        """Give the placement of a copy of the picture that is ``size`` (H, W) pixels large."""
+        """Return the placement of a copy of the image with ``size`` (H, W) pixels."""
         ratio = size[0] / self.original[0], size[1] / self.original[1]
         window = self.window
         if window is not None:
@@ -126,12 +126,12 @@ class Placement:
         return Placement(size, self.input, (self.scale[0] / ratio[0], self.scale[1] / ratio[1]), self.offset, window)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the pairs by name, ready for JSON; without the window where there is none."""
+        """Return the pairs by name, ready for JSON; without the window where there is none."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Placement":
-        """Read what :meth:`to_dict` gave, be it by way of JSON; InputError where a pair is missing or wrong."""
+        """Read the result of :meth:`to_dict`, also from JSON; InputError where a pair is missing or wrong."""
         try:
             pairs = {name: tuple(fields[name]) for name in ("original", "input", "scale", "offset")}
             window = fields.get("window")
@@ -154,14 +154,14 @@ def fit(
     fill: tuple[int, int, int] = (127, 127, 127),
     resample: Literal["bicubic", "bilinear"] = "bicubic",
 ) -> tuple[Image.Image, Placement]:
-    """Bring a picture to a model's input size with an antialiased resize, and say where it came to lie.
+    """Fit an image to a model's input size with an antialiased resize, and return its placement.
 
     Args:
-        image: The picture; what is not an RGB image is read by :func:`open_image`.
-        size: The input's side, or its (height, width), in pixels.
-        mode: ``"stretch"`` ignores the aspect ratio, ``"crop"`` fills the input and cuts what stands out on both
-            sides evenly, ``"letterbox"`` shows the whole picture on a ground of colour ``fill`` (RGB in [0, 255]).
-        fill: The letterbox's ground.
+        image: An image; any but an RGB image is read by :func:`~mmgrad_explain.images.reading.open_image`.
+        size: Side of the input, or its (height, width), in pixels.
+        mode: ``"stretch"`` ignores the aspect ratio, ``"crop"`` fills the input and crops both sides evenly,
+            ``"letterbox"`` shows the whole image on a background of colour ``fill``.
+        fill: Background of the letterbox, RGB in [0, 255].
         resample: The resize filter.
 
     Returns:
@@ -187,6 +187,6 @@ def fit(
         ground = Image.new("RGB", (w, h), fill)
         ground.paste(image.resize((columns, rows), _FILTERS[resample]), (left, top))
         return ground, placement
-    # To resize only the part that stays is to resize everything and crop, without the memory for everything.
+    # Resizing only the part that remains equals resizing all and cropping, with less memory.
     part = (-left / x, -top / y, min((w - left) / x, width), min((h - top) / y, height))
     return image.resize((w, h), _FILTERS[resample], part), placement

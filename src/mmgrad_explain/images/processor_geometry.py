@@ -1,7 +1,7 @@
-"""Where a picture lies in what an image processor of transformers makes of it, from the processor's own settings.
+"""Placement of an image by an image processor of transformers, from the processor's settings.
 
-Known are padding to a square (LLaVA's), a resize to a height and width, of the shortest edge or into a frame (ViLT's
-and BridgeTower's to whole patches), then a crop of the centre or padding below and to the right.
+Supported are padding to a square (LLaVA's), then a resize to a height and width, of the shortest edge or into a frame
+(ViLT's and BridgeTower's to whole patches), then a centre crop or padding below and to the right.
 """
 
 from __future__ import annotations
@@ -24,41 +24,41 @@ _RESIZES = (
 _LONGEST = 1333 / 800  # of the shortest edge, in their resize
 
 
-def check_geometry(own: Any) -> None:
-    """Raise InputError where an image processor works in a way whose geometry is not known."""
-    unknown = [name for name in ("do_image_splitting",) if getattr(own, name, None)]
-    if getattr(own, "do_pad", None) and not _padding_is_known(own):
+def check_geometry(processor: Any) -> None:
+    """Raise InputError where an image processor has settings with an unknown geometry."""
+    unknown = [name for name in ("do_image_splitting",) if getattr(processor, name, None)]
+    if getattr(processor, "do_pad", None) and not _padding_is_known(processor):
         unknown.append("do_pad")
-    size, crop = sides_of(own, "size"), _crop(own)
-    if getattr(own, "do_resize", None) and {*size} not in _RESIZES:
+    size, crop = sides_of(processor, "size"), _crop(processor)
+    if getattr(processor, "do_resize", None) and {*size} not in _RESIZES:
         unknown.append(f"a resize to {size}")
-    if getattr(own, "do_center_crop", None) and {*crop} != {"height", "width"}:
+    if getattr(processor, "do_center_crop", None) and {*crop} != {"height", "width"}:
         unknown.append(f"a crop of {crop}")
     if unknown:
         raise InputError(
-            f"the image processor {type(own).__name__} uses {' and '.join(unknown)}, which cannot be undone on "
+            f"the image processor {type(processor).__name__} uses {' and '.join(unknown)}, which cannot be undone on "
             "the map: supported are resizes to height and width, of the shortest edge or into a frame, a crop of "
             "the centre, and padding to a square first or to a pad_size in the place of a crop"
         )
 
 
-def is_image_processor(own: Any) -> bool:
-    """Say whether something is an image processor of transformers, or a processor that has one."""
-    image_processor = getattr(own, "image_processor", own)
+def is_image_processor(processor: Any) -> bool:
+    """Return whether an object is an image processor of transformers, or a processor that has one."""
+    image_processor = getattr(processor, "image_processor", processor)
     return hasattr(image_processor, "preprocess") and hasattr(image_processor, "do_resize")
 
 
-def place_by_processor(own: Any, original: tuple[int, int]) -> Placement:
-    """Say where a picture lies in what an image processor, or a processor that has one, makes of it.
+def place_by_processor(processor: Any, original: tuple[int, int]) -> Placement:
+    """Return the placement of an image by an image processor, or by a processor that has one.
 
     Args:
-        own: The processor.
-        original: Height and width of the picture, in pixels.
+        processor: The processor.
+        original: Height and width of the image, in pixels.
 
     Raises:
-        InputError: its kind is not known, or as :func:`check_geometry` and :func:`place`.
+        InputError: Its class is not known, or as :func:`check_geometry` and :func:`place`.
     """
-    image_processor = getattr(own, "image_processor", own)
+    image_processor = getattr(processor, "image_processor", processor)
     if _kind(image_processor) not in _KINDS:
         raise InputError(
             f"placement: where {type(image_processor).__name__} puts the picture cannot be told: hand over a "
@@ -68,42 +68,42 @@ def place_by_processor(own: Any, original: tuple[int, int]) -> Placement:
     return place(image_processor, original)
 
 
-def place(own: Any, original: tuple[int, int]) -> Placement:
-    """Where a picture lies in what an image processor makes of it.
+def place(processor: Any, original: tuple[int, int]) -> Placement:
+    """Return the placement of an image by an image processor.
 
     Args:
-        own: The image processor; see :func:`check_geometry`.
-        original: Height and width of the picture, in pixels.
+        processor: The image processor; see :func:`check_geometry`.
+        original: Height and width of the image, in pixels.
 
     Raises:
-        InputError: If it is too long and narrow.
+        InputError: The image is too long and narrow.
     """
     (rows, columns), offset = original, (0.0, 0.0)
-    if getattr(own, "do_pad", None) and _kind(own) == _SQUARED:
+    if getattr(processor, "do_pad", None) and _kind(processor) == _SQUARED:
         side = max(original)
         rows, columns, offset = side, side, (float((side - rows) // 2), float((side - columns) // 2))
     before = rows, columns
-    if getattr(own, "do_resize", None):
-        rows, columns = _resized(own, before)
+    if getattr(processor, "do_resize", None):
+        rows, columns = _resized(processor, before)
     stretch = rows / before[0], columns / before[1]
     offset = offset[0] * stretch[0], offset[1] * stretch[1]
-    if getattr(own, "do_center_crop", None):
-        crop = _crop(own)
+    if getattr(processor, "do_center_crop", None):
+        crop = _crop(processor)
         height, width = crop["height"], crop["width"]
-        offset = offset[0] + _margin(own, rows, height), offset[1] + _margin(own, columns, width)
+        offset = offset[0] + _margin(processor, rows, height), offset[1] + _margin(processor, columns, width)
         rows, columns = height, width
-    if getattr(own, "do_pad", None) and (pad := sides_of(own, "pad_size")):
+    if getattr(processor, "do_pad", None) and (pad := sides_of(processor, "pad_size")):
         rows, columns = pad["height"], pad["width"]
     return Placement(original, (rows, columns), stretch, offset)
 
 
 def _kind(image_processor: Any) -> str:
-    """The name of its class without the library that it computes with."""
+    """Return the name of its class without the suffix of a backend."""
     return type(image_processor).__name__.removesuffix("Fast").removesuffix("Pil")
 
 
 def _crop(image_processor: Any) -> dict[str, int]:
-    """The sides of the crop; BridgeTower names its square by one edge, by default that of the resize."""
+    """Return the sides of the crop; BridgeTower's square is named by one edge, by default that of the resize."""
     crop = sides_of(image_processor, "crop_size")
     if _kind(image_processor) not in _PADDED_TO_EACH_OTHER:
         return crop
@@ -112,7 +112,7 @@ def _crop(image_processor: Any) -> dict[str, int]:
 
 
 def name_the_edge(image_processor: Any) -> None:
-    """Have a crop named by one edge where the processor reads nothing else; some published settings give a number."""
+    """Name a crop by its edge where the processor reads nothing else; some published settings give a number."""
     if _kind(image_processor) not in _PADDED_TO_EACH_OTHER or not getattr(image_processor, "do_center_crop", None):
         return
     crop = sides_of(image_processor, "crop_size")
@@ -127,9 +127,9 @@ def name_the_edge(image_processor: Any) -> None:
 
 
 def _margin(image_processor: Any, side: int, crop: int) -> int:
-    """What a crop of the centre leaves in front: less than 0 where it cuts, padding where the picture is smaller.
+    """Return the margin before a centre crop: below 0 where it crops, padding where the image is smaller.
 
-    Of an odd number of pixels the smaller half is in front, but for the processors that compute with NumPy.
+    Of an odd number of pixels the smaller half comes first, except in processors that compute with NumPy.
     """
     if side >= crop:
         return -((side - crop) // 2)
@@ -138,18 +138,18 @@ def _margin(image_processor: Any, side: int, crop: int) -> int:
 
 
 def _padding_is_known(image_processor: Any) -> bool:
-    """Whether it pads to a square first, to the largest of a batch (all are of one size here), or to a size last."""
+    """Return whether it pads to a square first, to the largest of a batch (here all are equal), or to a size last."""
     if _kind(image_processor) in {_SQUARED, *_PADDED_TO_EACH_OTHER}:
         return True
     if getattr(image_processor, "do_center_crop", None):
         return False
     pad = getattr(type(image_processor), "pad", None)
-    own = getattr(pad, "__module__", "transformers.models").startswith("transformers.models")
-    return not own and {*sides_of(image_processor, "pad_size")} == {"height", "width"}
+    is_overridden = getattr(pad, "__module__", "transformers.models").startswith("transformers.models")
+    return not is_overridden and {*sides_of(image_processor, "pad_size")} == {"height", "width"}
 
 
 def _resized(image_processor: Any, size: tuple[int, int]) -> tuple[int, int]:
-    """What a picture of a (height, width) is resized to."""
+    """Return the height and width after the resize of an image of a (height, width)."""
     to = sides_of(image_processor, "size")
     if "height" in to:
         return to["height"], to["width"]
@@ -175,7 +175,7 @@ def _resized(image_processor: Any, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def sides_of(image_processor: Any, name: str) -> dict[str, int]:
-    """A size setting by the names of its sides; empty where there is none. A number is that of the shortest edge."""
+    """Return a size setting by the names of its sides; empty where there is none. A number is the shortest edge."""
     value = getattr(image_processor, name, None)
     if isinstance(value, int):
         return {"shortest_edge": value}

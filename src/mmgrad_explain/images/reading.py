@@ -1,4 +1,4 @@
-"""Read images as people have them: files, bytes, arrays, tensors, PIL images; upright, RGB, 8 bits."""
+"""Read images from files, bytes, arrays, tensors and PIL images, as upright RGB with 8 bits."""
 
 import difflib
 import io
@@ -22,33 +22,33 @@ from mmgrad_explain.notes import Note
 MAX_PIXELS = 178_956_970
 """The largest image that is read, in pixels: the number from which Pillow itself refuses."""
 
-_SCRIPTS = ("EPS", "WMF")  # Pillow hands these to programs outside
+_SCRIPTS = ("EPS", "WMF")  # Pillow runs other programs for these
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
-_TURNS = dict(enumerate(map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2)), start=2))  # what undoes an EXIF orientation
+_TURNS = dict(enumerate(map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2)), start=2))  # undo an EXIF orientation
 _WARNINGS_LOCK = threading.Lock()
 
 
 def open_image(source: object, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Read a picture from wherever it is, upright and in RGB.
+    """Read an image, upright and in RGB.
 
-    EXIF orientation is applied, colour profiles are brought to sRGB where Pillow has LittleCMS, 16-bit pictures are
-    scaled to 8 bits, transparency is laid on white, and of an animation or a stack the first picture is taken.
-    :func:`~mmgrad_explain.images.reading_notes.notes_of_picture` says so.
+    EXIF orientation is applied. Colour profiles are converted to sRGB where Pillow has LittleCMS. 16-bit images are
+    scaled to 8 bits. Transparency becomes white. Of an animation or a stack the first image is read.
+    :func:`~mmgrad_explain.images.reading_notes.notes_of_picture` returns notes on this.
 
     Args:
-        source: A path, the bytes of a picture file, an open binary file (read from its start), a PIL image, or an
-            array or ``torch.Tensor`` of shape (H, W), (H, W, C) or (C, H, W) with C = 1, 3 or 4; where both orders
-            would do, (H, W, C) for an array and (C, H, W) for a tensor. Values: bool, uint8, uint16 (over its full
-            range, or that of 10, 12 or 14 bits where they need no more), other integers in [0, 255] or [0, 65535], or
-            floats in [0, 1] or, if any is above 1, [0, 255].
-        max_pixels: Pictures with more pixels than this are refused before they are decoded.
+        source: A path, the bytes of an image file, an open binary file (read from its start), a PIL image, or an array
+            or ``torch.Tensor`` of shape (H, W), (H, W, C) or (C, H, W) with C = 1, 3 or 4; an ambiguous shape is
+            (H, W, C) for an array and (C, H, W) for a tensor. Values: bool, uint8, uint16 (over its full range, or
+            that of 10, 12 or 14 bits where they fit), other integers in [0, 255] or [0, 65535], or floats in [0, 1]
+            or, if any is above 1, [0, 255].
+        max_pixels: Larger images are refused before they are decoded.
 
     Returns:
         A new image of mode ``"RGB"`` and size (W, H), without metadata.
 
     Raises:
         TypeError: ``source`` is none of these.
-        InputError: There is no such file, or what is there is empty, damaged, too large, or not a picture.
+        InputError: There is no such file, or it is empty, damaged, too large, or not an image.
     """
     name = "the picture"
     if isinstance(source, Image.Image):
@@ -100,7 +100,7 @@ def _open_path(path: Path, max_pixels: int) -> Image.Image:
 
 
 def most_bytes(max_pixels: int) -> int:
-    """What a file of so many pixels has at most, where each takes its three bytes and something is said about them."""
+    """Return the most bytes of a file with this many pixels: three bytes each, and metadata."""
     return 3 * max_pixels + 2**20
 
 
@@ -124,13 +124,13 @@ def _decode(stream: Any, name: str, max_pixels: int) -> Image.Image:
     if not head:
         raise InputError(f"{name} is empty (0 bytes)")
     try:
-        # max_pixels decides, not Pillow's warning nor the filters someone set for it.
+        # max_pixels decides, not Pillow's warning or the user's warning filters.
         with _WARNINGS_LOCK, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(stream)
     except Image.DecompressionBombError as error:
         raise InputError(f"{name} is too large to decode: {reason_of(error)} (PIL.Image.MAX_IMAGE_PIXELS)") from error
-    except Exception as error:  # Pillow's plugins raise all sorts of things on damaged data
+    except Exception as error:  # Pillow's plugins raise many kinds of errors on damaged data
         if isinstance(error, UnidentifiedImageError) and not head.startswith(_SIGNATURES):
             raise InputError(f"{name} is not a picture of a known format (convert HEIC to JPEG first)") from None
         raise InputError(f"{name} is truncated or damaged: {reason_of(error)}") from error
@@ -155,7 +155,7 @@ def _upright_rgb(image: Image.Image, name: str, max_pixels: int, notes: tuple[No
 def _as_rgb(image: Image.Image, name: str, notes: tuple[Note, ...]) -> Image.Image:
     try:
         turn = _TURNS.get(image.getexif().get(0x0112, 1))
-    except Exception:  # noqa: BLE001  (a picture with damaged EXIF is still a picture)
+    except Exception:  # noqa: BLE001  (damaged EXIF leaves the image usable)
         turn = None
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I") or image.mode == "F":
@@ -178,6 +178,6 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     try:
         source, srgb = io.BytesIO(profile or b""), ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB") if profile else None
-    except Exception:  # noqa: BLE001  (no LittleCMS, or a profile that is damaged or of another kind of picture)
+    except Exception:  # noqa: BLE001  (no LittleCMS, or a profile that is damaged or does not fit)
         converted = None
     return converted or image.convert("RGB")

@@ -1,4 +1,4 @@
-"""What a reader should know of how a picture was read; it travels with the picture, in its ``info``."""
+"""Notes on how an image was read; they are kept in the image's ``info``."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _KEY = "mmgrad_explain.notes"
-_STACKS = ("GIF", "TIFF", "WEBP", "PNG", "AVIF")  # of these formats several pictures are meant to be seen
+_STACKS = ("GIF", "TIFF", "WEBP", "PNG", "AVIF")  # formats in which several images in a file are frames or pages
 
 
 def notes_of_picture(image: Image.Image) -> tuple[Note, ...]:
-    """Give what ``open_image`` had to say of a picture, for example that it is the first of several."""
+    """Return the notes of ``open_image`` on an image, for example that it is the first of several."""
     return tuple(note for note in image.info.get(_KEY, ()) if isinstance(note, Note))
 
 
 def keep_notes(notes: tuple[Note, ...]) -> dict[str | tuple[int, int], Any]:
-    """Give the ``info`` of a picture with these notes."""
+    """Return the ``info`` of an image with these notes."""
     return {_KEY: notes} if notes else {}
 
 
 def notes_of_stack(image: Image.Image) -> tuple[Note, ...]:
-    """Say so where a file that is being read holds more pictures than the one that is taken."""
+    """Return a note where the file that is read holds more images than the one that is taken."""
     if image.format not in _STACKS:
         return ()
     try:
         count, number = int(getattr(image, "n_frames", 1)), image.tell() + 1
-    except Exception:  # noqa: BLE001  (Pillow's plugins raise all sorts of things on damaged data)
+    except Exception:  # noqa: BLE001  (Pillow's plugins raise many kinds of errors on damaged data)
         return ()
     which = "the first" if number == 1 else f"picture {number}"
     return (Note("first-picture", f"{which} of {count} pictures in the file is taken"),) if count > 1 else ()

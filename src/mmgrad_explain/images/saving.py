@@ -18,24 +18,24 @@ def safe_save(
     overwrite: bool = False,
     quality: int = 92,
 ) -> None:
-    """Write a picture so that its file is either whole or not there; missing folders are made.
+    """Write an image to a file, whole or not at all; missing folders are made.
 
     Args:
-        image: The picture, as :func:`open_image` takes it.
+        image: An image, as for :func:`~mmgrad_explain.images.reading.open_image`.
         path: The file to write.
         format: ``"png"``, ``"jpg"`` or ``"webp"``; by the path's suffix when None.
-        overwrite: Replace a file that is there.
-        quality: Of jpg and webp, 1 to 100.
+        overwrite: Replace the file if it exists.
+        quality: Quality of jpg and webp, 1 to 100.
 
     Raises:
-        OutputExistsError: ``path`` is there and ``overwrite`` is false.
+        OutputExistsError: ``path`` exists and ``overwrite`` is false.
         InputError: The format is unknown or the folder cannot be written.
     """
     path = Path(path)
     kind = _FORMATS.get((format or path.suffix).lower().removeprefix("."))
     if kind is None:
         raise InputError(f"cannot tell the picture format of {path}: use one of png, jpg, webp")
-    picture = open_image(image)
+    opened = open_image(image)
     with atomic_file(path, overwrite=overwrite) as stream:
-        # subsampling 0: thin outlines and small letters keep their colour
-        picture.save(stream, kind, quality=quality, subsampling=0, compress_level=3)
+        # subsampling 0 keeps the colour of thin outlines and small letters
+        opened.save(stream, kind, quality=quality, subsampling=0, compress_level=3)

@@ -1,8 +1,8 @@
-"""Where a picture lies in what a transform of torchvision, timm or open_clip makes of it, from its settings.
+"""Placement of an image by a transform of torchvision, timm or open_clip, from the transform's settings.
 
-Known are resizes, crops of the centre and paddings, in a ``Compose`` or alone, and steps that change values and move
-nothing. What moves pixels at random, or in a way that its settings do not tell, is refused. None of these libraries is
-imported: a step is known by the names of its class and of its package.
+Supported are resizes, centre crops and paddings, alone or in a ``Compose``, and steps that change values only. A step
+that moves pixels at random, or in a way that is not in its settings, is refused. None of these libraries is imported: a
+step is recognised by the names of its class and of its package.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _PACKAGES = {"torchvision", "timm", "open_clip", "clip", "torch"}
 _CONTAINERS = {"Compose", "Sequential"}
-_CHOOSING = {"RandomApply", "RandomOrder", "RandomChoice"}  # of steps that lie in them
+_CHOOSING = {"RandomApply", "RandomOrder", "RandomChoice"}  # one or some of their steps
 _STILL = {
     *("ToTensor", "PILToTensor", "ToPILImage", "ConvertImageDtype", "ToImage", "ToDtype", "ToPureTensor", "ToNumpy"),
     *("MaybeToTensor", "MaybePILToTensor", "MaybeConvertMode", "_convert_to_rgb", "_convert_image_to_rgb", "RGB"),
@@ -36,7 +36,7 @@ _Window: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
 
 
 class _Canvas:
-    """Where the picture lies while one step after the other is made; all pairs are (y, x)."""
+    """Placement of the image while the steps are followed; all pairs are (y, x)."""
 
     def __init__(self, original: tuple[int, int]) -> None:
         self.original = self.size = original
@@ -51,7 +51,7 @@ class _Canvas:
         self.size = rows, columns
 
     def cut(self, top: int, left: int, rows: int, columns: int) -> None:
-        """Take a part that may reach beyond the borders, where it is padding."""
+        """Crop to a region; the parts of it beyond the borders are padding."""
         self._check(min(rows, columns) > 0)
         self.offset = self.offset[0] - top, self.offset[1] - left
         self.size = rows, columns
@@ -59,7 +59,7 @@ class _Canvas:
         self._check(all(low < high for low, high in self.window))
 
     def _left_of(self, window: _Window) -> _Window:
-        """What lies in the input of a part of the original, in the original's pixels."""
+        """Return the part of a window of the original that is in the input, in pixels of the original."""
         ends = [
             (max(low, -offset / scale), min(high, (side - offset) / scale))
             for (low, high), offset, scale, side in zip(window, self.offset, self.scale, self.size, strict=True)
@@ -81,21 +81,21 @@ class _Canvas:
 
 
 def place_by_transform(transform: Any, original: tuple[int, int]) -> Placement:
-    """Say where a picture lies in what a transform makes of it.
+    """Return the placement of an image by a transform.
 
     Args:
-        transform: A transform of torchvision (v1 or v2), timm or open_clip for one picture.
-        original: Height and width of the picture, in pixels.
+        transform: A transform of torchvision (v1 or v2), timm or open_clip for one image.
+        original: Height and width of the image, in pixels.
 
     Returns:
-        The placement; what was cropped away and padded over later counts as not seen.
+        The placement; parts that are cropped and later padded over count as not seen.
 
     Raises:
-        InputError: a step moves pixels at random or is not known, or nothing of the picture is left.
+        InputError: A step moves pixels at random or is not known, or nothing of the image is left.
     """
     canvas = _Canvas(original)
     for step in _steps(transform):
-        _make(step, canvas)
+        _apply(step, canvas)
     return canvas.placement()
 
 
@@ -109,7 +109,7 @@ def _is_known(step: Any) -> bool:
 
 
 def _steps(transform: Any) -> Iterator[Any]:
-    """The steps one after the other, those of inner containers too."""
+    """List the steps in order, with those of inner containers."""
     name = _name(transform)
     if not _is_known(transform) or name not in _CONTAINERS | _CHOOSING:
         yield transform
@@ -118,13 +118,13 @@ def _steps(transform: Any) -> Iterator[Any]:
     if name in _CHOOSING and all(_is_known(step) and _name(step) in _STILL for step in inner):
         return
     if name in _CHOOSING:
-        yield transform  # and is refused
+        yield transform  # which is refused
         return
     yield from inner
 
 
-def _make(step: Any, canvas: _Canvas) -> None:
-    """Make one step."""
+def _apply(step: Any, canvas: _Canvas) -> None:
+    """Apply one step."""
     name = _name(step)
     if not _is_known(step):
         raise InputError(f"placement: where {name} puts the picture cannot be told: {_WAYS}")
@@ -152,7 +152,7 @@ def _resize(step: Any, canvas: _Canvas) -> None:
 
 
 def _resize_to(canvas: _Canvas, size: tuple[int, ...], longest: int | None = None) -> None:
-    """To a height and width; or the shorter side to so many pixels, the longer one to no more than ``longest``."""
+    """Resize to a height and width; or the shorter side to a size, the longer one to at most ``longest``."""
     if len(size) == 2:
         canvas.resize(*size)
         return
@@ -168,7 +168,7 @@ def _resize_sides(canvas: _Canvas, short: int, long: int) -> None:
 
 
 def _resize_keep_ratio(step: Any, canvas: _Canvas) -> None:
-    """Of timm and open_clip: between filling a size and fitting into it."""
+    """Apply the resize of timm and open_clip, between filling a size and fitting into it."""
     if step.random_scale_prob > 0 or step.random_aspect_prob > 0:
         raise InputError(f"placement: {_name(step)} puts the picture in another place each time: {_WAYS}")
     ratios = [side / aim for side, aim in zip(canvas.size, step.size, strict=True)]
@@ -181,7 +181,7 @@ def _centre_crop(step: Any, canvas: _Canvas) -> None:
 
 
 def _centre_crop_to(canvas: _Canvas, size: tuple[int, ...]) -> None:
-    """Cut to even where it is larger, pad with the smaller half in front where it is smaller."""
+    """Crop evenly where the image is larger; pad, with the smaller half first, where it is smaller."""
     wanted = (size[0], size[-1])
     top, left = (
         -((want - have) // 2) if have < want else round((have - want) / 2)
@@ -202,7 +202,7 @@ def _trim(step: Any, canvas: _Canvas) -> None:
 
 
 def _preset(step: Any, canvas: _Canvas) -> None:
-    """Of torchvision's weights: a resize, then a crop of the centre where there is one."""
+    """Apply a preset of torchvision: a resize, then a centre crop where there is one."""
     _resize_to(canvas, _sides(step.resize_size))
     if hasattr(step, "crop_size"):
         _centre_crop_to(canvas, _sides(step.crop_size))

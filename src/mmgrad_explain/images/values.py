@@ -1,4 +1,4 @@
-"""Pictures that come as arrays: the order of their axes, and values of any kind to 8 bits."""
+"""Images as arrays: the order of the axes, and values of any type to 8 bits."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.notes import Note
 
 _CHANNELS = (1, 3, 4)
-_BITS = (10, 12, 14)  # of cameras and scanners, kept in 16
+_BITS = (10, 12, 14)  # of cameras and scanners, stored in 16
 
 
 def channels_last(array: npt.NDArray[Any], *, first: bool) -> npt.NDArray[Any]:
-    """Bring (H, W), (H, W, C) or (C, H, W) to (H, W) or (H, W, C); ``first``: prefer to read it as (C, H, W)."""
+    """Bring an image to (H, W) or (H, W, C); ``first``: an ambiguous shape is (C, H, W)."""
     shape = tuple(array.shape)
     if array.ndim == 3 and shape[0] in _CHANNELS and (first or shape[2] not in _CHANNELS):
         array = np.moveaxis(array, 0, 2)
@@ -33,17 +33,17 @@ def channels_last(array: npt.NDArray[Any], *, first: bool) -> npt.NDArray[Any]:
 def to_uint8(array: npt.NDArray[Any], name: str) -> tuple[npt.NDArray[np.uint8], tuple[Note, ...]]:
     """Scale values to 8 bits.
 
-    Integers above 255 that need no more than 10, 12 or 14 bits are scaled by the range of these, and a note says so.
+    Integers above 255 that fit into 10, 12 or 14 bits are scaled by that range, and a note says so.
 
     Args:
         array: bool, integers or floats, as ``open_image`` takes them.
-        name: What an error calls the picture.
+        name: Name of the image, for messages.
 
     Returns:
-        The values, and what a reader should know of them.
+        The values, and notes on how they were scaled.
 
     Raises:
-        TypeError: They are of another kind.
+        TypeError: They are of another type.
         InputError: They are out of range or not finite.
     """
     if array.dtype.kind not in "buif":
@@ -69,7 +69,7 @@ def to_uint8(array: npt.NDArray[Any], name: str) -> tuple[npt.NDArray[np.uint8],
 
 
 def _range_of_integers(high: float, *, wide: bool) -> tuple[float, tuple[Note, ...]]:
-    """The value that is white, by the highest one; ``wide``: 16 bits were set aside for each."""
+    """Find the value of white from the highest value; ``wide``: the values are stored in 16 bits."""
     if high <= 255 and not wide:
         return 255.0, ()
     if high <= 255:
@@ -85,7 +85,7 @@ def _range_of_integers(high: float, *, wide: bool) -> tuple[float, tuple[Note, .
 
 
 def as_array(values: object) -> npt.NDArray[Any]:
-    """Bring a PIL image, array or ``torch.Tensor`` (bfloat16 and half become float32) to numpy; else TypeError."""
+    """Convert a PIL image, array or ``torch.Tensor`` (bfloat16 and half become float32) to numpy; else TypeError."""
     if isinstance(values, np.ndarray | Image.Image):
         return np.asarray(values)
     if not (hasattr(values, "detach") and hasattr(values, "is_floating_point")):

@@ -1,8 +1,8 @@
-"""A text with each word shaded by what it contributes to the score, to stand below a picture.
+"""A strip of words, each shaded by what it contributes to the score, for the space below an image.
 
-Orange raises the score, blue lowers it, and the deeper the colour the more; the two can be told apart with any common
-kind of colour blindness (they are the ends of ColorBrewer's PuOr and RdBu: orange and blue). The number below each word
-says the same without colour.
+Orange raises the score and blue lowers it; a deeper colour means a larger contribution. People with any common kind of
+colour blindness can distinguish the two (the ends of ColorBrewer's PuOr and RdBu). The number below each word gives the
+same value.
 """
 
 import functools
@@ -19,10 +19,10 @@ _LEGEND = "words: orange raises the score, blue lowers it; each divided by the l
 
 
 def shade(value: float) -> tuple[int, int, int]:
-    """Give the colour of a value in [-1, 1]: blue, near white for 0, orange.
+    """Return the colour of a value in [-1, 1], RGB: blue below 0, nearly white at 0, orange above.
 
     Raises:
-        InputError: the value is outside.
+        InputError: The value is outside [-1, 1].
     """
     if not -1.001 <= value <= 1.001:
         raise InputError(f"words: a value must be in [-1, 1], not {value:.4g}: divide by the largest magnitude first")
@@ -32,18 +32,18 @@ def shade(value: float) -> tuple[int, int, int]:
 
 
 def word_strip(words: Sequence[tuple[str, float]], width: int, *, letters: int = 16) -> Image.Image:
-    """Draw words one after the other, wrapped, each in a box of its colour with its value below.
+    """Draw words in a row, wrapped, each in a box of its colour with its value below.
 
     Args:
-        words: Each with its value in [-1, 1].
-        width: Of the strip, in pixels.
-        letters: Size of the words' font, in pixels.
+        words: Words, each with its value in [-1, 1].
+        width: Width of the strip, in pixels.
+        letters: Font size of the words, in pixels.
 
     Returns:
-        The strip on white, RGB, as high as the words need.
+        The strip on white, RGB; its height follows from the words.
 
     Raises:
-        InputError: a value is outside [-1, 1], or there is no room for a word.
+        InputError: A value is outside [-1, 1], or the strip is too narrow for a word.
     """
     if width < 4 * letters:
         raise InputError(f"words: a strip {width} pixels wide has no room for words of {letters} pixels")
@@ -71,23 +71,23 @@ def word_strip(words: Sequence[tuple[str, float]], width: int, *, letters: int =
     return sheet
 
 
-def add_words(picture: Image.Image, words: Sequence[tuple[str, float]]) -> Image.Image:
-    """Put a strip of words below a picture, as wide as it.
+def add_words(image: Image.Image, words: Sequence[tuple[str, float]]) -> Image.Image:
+    """Add a strip of words below an image, at the same width.
 
     Args:
-        picture: Any; usually a panel.
+        image: An image; usually a panel.
         words: As for :func:`word_strip`.
     """
-    strip = word_strip(words, max(picture.width, 160), letters=max(14, min(30, picture.width // 40)))
-    sheet = Image.new("RGB", (strip.width, picture.height + strip.height), "white")
-    sheet.paste(picture, ((strip.width - picture.width) // 2, 0))
-    sheet.paste(strip, (0, picture.height))
+    strip = word_strip(words, max(image.width, 160), letters=max(14, min(30, image.width // 40)))
+    sheet = Image.new("RGB", (strip.width, image.height + strip.height), "white")
+    sheet.paste(image, ((strip.width - image.width) // 2, 0))
+    sheet.paste(strip, (0, image.height))
     return sheet
 
 
 @functools.cache
 def ink_on(ground: tuple[int, int, int]) -> str:
-    """Dark or light letters, whichever stand out more (relative luminance, WCAG 2)."""
+    """Return the colour of letters with more contrast on a background: dark or light (relative luminance, WCAG 2)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in ground)]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return _DARK if luminance > 0.179 else _LIGHT

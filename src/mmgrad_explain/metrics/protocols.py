@@ -26,10 +26,9 @@ class Protocol:
         exclude_reference: Whether the reference image is removed from the ranking.
         any_relevant: Whether recall counts any right answer, not only the one target.
         soft: Whether recall counts graded targets, not the one target.
+        has_soft_targets: Whether the benchmark has graded targets.
         averages: Further figures, each the mean of some of the others.
         gallery: What is ranked, in words.
-        split: The split that is evaluated by default, the one with public targets; None where the data have no fixed
-            splits.
     """
 
     name: str
@@ -37,9 +36,9 @@ class Protocol:
     exclude_reference: bool = False
     any_relevant: bool = False
     soft: bool = False
+    has_soft_targets: bool = False
     averages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     gallery: str = "all images of the split"
-    split: str | None = None
 
     def describe(self) -> str:
         """Describe the protocol in a sentence that is shown with its figures."""
@@ -61,23 +60,25 @@ class Protocol:
 PROTOCOLS = {
     "cirr": Protocol(
         "CIRR", {"R": (1, 5, 10, 50), "R_subset": (1, 2, 3)}, exclude_reference=True,
-        averages={"average": ("R@5", "R_subset@1")}, split="val",
+        has_soft_targets=True, averages={"average": ("R@5", "R_subset@1")},
     ),
-    "fashioniq": Protocol("FashionIQ", {"R": (10, 50)}, averages={"average": ("R@10", "R@50")}, split="val"),
+    "fashioniq": Protocol("FashionIQ", {"R": (10, 50)}, averages={"average": ("R@10", "R@50")}),
     "shoes": Protocol(
         "Shoes", {"R": (1, 10, 50)}, exclude_reference=True, averages={"average": ("R@1", "R@10", "R@50")},
-        split="eval",
     ),
     "circo": Protocol(
-        "CIRCO", {"mAP": (5, 10, 25, 50), "R": (5, 10, 25, 50)}, gallery="all images of COCO's list", split="val"
+        "CIRCO", {"mAP": (5, 10, 25, 50), "R": (5, 10, 25, 50)}, gallery="all images of COCO's list"
     ),
-    "lasco": Protocol("LaSCo", {"R": (1, 5, 10, 50)}, gallery="the split's corpus", split="val"),
+    "lasco": Protocol("LaSCo", {"R": (1, 5, 10, 50)}, gallery="the split's corpus"),
     "fashion200k": Protocol(
-        "Fashion200K", {"R": (1, 10, 50)}, exclude_reference=True, any_relevant=True, split="test"
+        "Fashion200K", {"R": (1, 10, 50)}, exclude_reference=True, any_relevant=True
     ),
     "jsonl": Protocol("triplets", {"R": (1, 5, 10, 50)}, exclude_reference=True, any_relevant=True),
 }  # fmt: skip
-"""The protocol of each format. ``dataclasses.replace`` makes variants."""
+"""The protocols by name; a format of data names its own. ``dataclasses.replace`` makes variants."""
+
+ASPECT_FIGURE = "mAP@10"
+"""The figure that is also reported by semantic aspect, where queries have one (CIRCO)."""
 
 GALLERIES = {
     "original": "the gallery that the benchmark ranks",
@@ -89,22 +90,23 @@ GALLERIES = {
 def choose_protocol(
     name: str, *, soft: bool = False, gallery: str = "original", exclude_reference: bool | None = None
 ) -> Protocol:
-    """Choose a format's protocol, or make a variant of it.
+    """Choose a protocol, or make a variant of it.
 
     Args:
-        name: Name of the format, from :data:`PROTOCOLS`.
+        name: A key of :data:`PROTOCOLS`.
         soft: Whether recall counts CIRR's soft targets.
         gallery: A name from :data:`GALLERIES`.
         exclude_reference: Whether the reference is removed from the ranking; as is usual for the benchmark when None.
 
     Raises:
-        InputError: There is no such gallery, or the format has no soft targets.
+        InputError: There is no such gallery, or the benchmark has no soft targets.
     """
     if gallery not in GALLERIES:
         raise InputError(f"gallery {gallery!r}: there are {' and '.join(GALLERIES)}")
-    if soft and name != "cirr":
-        raise InputError("soft targets: only cirr has them")
     protocol = PROTOCOLS[name]
+    if soft and not protocol.has_soft_targets:
+        known = " and ".join(other for other, of in PROTOCOLS.items() if of.has_soft_targets)
+        raise InputError(f"soft targets: only {known} has them")
     return replace(
         protocol,
         soft=soft,

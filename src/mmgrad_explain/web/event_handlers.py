@@ -1,4 +1,4 @@
-"""How the page's events are bound: one at a time for all visitors, and every error one line in the page."""
+"""Handlers of the page's events: one at a time for all visitors; every error is one line in the page."""
 
 from __future__ import annotations
 
@@ -18,24 +18,27 @@ WORKING: dict[str, Any] = {
     "concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private", "show_progress": "minimal",
     "preprocess": False,
 }  # fmt: skip
-"""Options of events that ask a model or a gallery: they share one worker, and get what the browser sent as it is."""
+"""Options of events that use a model or the gallery: they share one worker, and get the raw values of the browser."""
 QUICK: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "private", "show_progress": "hidden"}
-"""Options of events that ask neither."""
+"""Options of events that use neither."""
 
 
-def alert() -> Any:
-    """Make the place where errors are told."""
+def make_alert() -> Any:
+    """Make the component that shows errors."""
     import gradio as gr
 
     return gr.HTML("", elem_classes="mmgrad-alert")
 
 
-def told(function: Callable[..., Any], outputs: int) -> Callable[..., Any]:
-    """Have a handler tell its errors in an :func:`alert`, which is its last output.
+def report_errors(function: Callable[..., Any], outputs: int) -> Callable[..., Any]:
+    """Make a handler that shows errors in an alert (:func:`make_alert`), which is its last output.
+
+    An error of this package is shown as it is. For any other one the page names its type, and its traceback is printed
+    to standard error without secrets.
 
     Args:
-        function: Gives the values of the outputs before that: a tuple where there are several.
-        outputs: How many these are; on an error they stay as they are.
+        function: Returns the values of the other outputs, as a tuple where there are several.
+        outputs: The number of the other outputs; on an error they do not change.
     """
 
     @wraps(function)
@@ -45,23 +48,23 @@ def told(function: Callable[..., Any], outputs: int) -> Callable[..., Any]:
         try:
             values = function(*arguments)
         except MMGradError as error:
-            return (*[gr.skip()] * outputs, _line(str(error)))
+            return (*[gr.skip()] * outputs, _as_html(str(error)))
         except Exception as error:  # noqa: BLE001 - models raise all sorts of things, and the page must stay usable
             sys.stderr.write(redact(traceback.format_exc()))
             said = f"this could not be done ({type(error).__name__}): the terminal where the page was started says more"
-            return (*[gr.skip()] * outputs, _line(said))
+            return (*[gr.skip()] * outputs, _as_html(said))
         return (*(values if outputs > 1 else (values,)), "")
 
     return handler
 
 
-def bring(elem_id: str) -> str:
-    """Give JavaScript that scrolls to where answers stand, where they are out of sight, as on a phone."""
+def scroll_to(elem_id: str) -> str:
+    """Write JavaScript that scrolls to an element that is out of sight, as answers are on a phone."""
     return (
         f"() => {{ const place = document.getElementById({elem_id!r}); "
         "if (place.getBoundingClientRect().top > 0.7 * innerHeight) place.scrollIntoView(); }"
     )
 
 
-def _line(message: str) -> str:
+def _as_html(message: str) -> str:
     return f'<p role="alert">{html.escape(" ".join(message.split()))}</p>'

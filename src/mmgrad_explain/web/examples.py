@@ -1,4 +1,4 @@
-"""Example pictures: drawn, so that none has to ship, with sentences that belong to them and words that models know."""
+"""Example images with sentences, drawn so that none has to ship; their words are words that the models know."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmgrad_explain.composers.content_words import count_classes, unknown_to
 from mmgrad_explain.data.scenes.scene import scenes
-from mmgrad_explain.web.drawn_people import Figure
+from mmgrad_explain.web.drawn_people import DrawnPerson
 
 if TYPE_CHECKING:
     import os
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer
 
 SERIES, SIZE = 7, 320
-"""Of the scenes: the seed of their series, and their side in pixels."""
+"""Seed of the series of scenes, and their side in pixels."""
 _CHOSEN = ((3, 2), (4, 0), (5, 1), (1, 3))  # scene and edit
 _GALLERY = (0, 1, 3, 4, 5)
 _SCENES = ("from mmgrad_explain.data.scenes.scene import scenes",)
-_FIGURES = ("from mmgrad_explain.web.drawn_people import Figure",)
+_FIGURES = ("from mmgrad_explain.web.drawn_people import DrawnPerson",)
 _WORN = (
-    (Figure((("shoes", "black"), ("dress", "blue")), 1), "dress", "red", "make the dress red"),
-    (Figure((("shoes", "black"), ("shirt", "white"), ("skirt", "green")), 3), "skirt", "striped green",
+    (DrawnPerson((("shoes", "black"), ("dress", "blue")), 1), "dress", "red", "make the dress red"),
+    (DrawnPerson((("shoes", "black"), ("shirt", "white"), ("skirt", "green")), 3), "skirt", "striped green",
      "add stripes to the skirt"),
-    (Figure((("shoes", "white"), ("trousers", "blue"), ("shirt", "orange")), 4), "trousers", "green",
+    (DrawnPerson((("shoes", "white"), ("trousers", "blue"), ("shirt", "orange")), 4), "trousers", "green",
      "paint the trousers green"),
-    (Figure((("shoes", "red"), ("trousers", "black"), ("shirt", "white")), 6), "shirt", "purple",
+    (DrawnPerson((("shoes", "red"), ("trousers", "black"), ("shirt", "white")), 6), "shirt", "purple",
      "make the shirt purple"),
 )  # fmt: skip
 _ALSO = ("yellow", "pink", "black")
-"""In the gallery of figures each garment is seen in these colours too."""
+"""The gallery of figures shows each garment in these colours too."""
 
 
 class Code(NamedTuple):
@@ -42,7 +42,7 @@ class Code(NamedTuple):
 
     Attributes:
         text: An expression, or a line.
-        imports: The lines that it needs above it.
+        imports: The import lines that it needs.
     """
 
     text: str
@@ -51,56 +51,60 @@ class Code(NamedTuple):
 
 @dataclass(frozen=True)
 class Example:
-    """A picture, a sentence, and the picture that the sentence leads to.
+    """An image, a sentence, and the image that the sentence leads to.
 
     Attributes:
         text: What should change.
-        picture: At most 360 pixels on its longer side.
-        target: Of the same size.
-        code: Gives the picture.
-        target_code: Gives the target.
+        image: At most 360 pixels on its longer side.
+        target: An image of the same size.
+        code: An expression for the image.
+        target_code: An expression for the target.
     """
 
     text: str
-    picture: Image.Image
+    image: Image.Image
     target: Image.Image
     code: Code
     target_code: Code
 
 
 @cache
-def examples(kind: str = "shapes") -> tuple[Example, ...]:
+def draw_examples(kind: str = "shapes") -> tuple[Example, ...]:
     """Draw the examples of a kind: ``"shapes"`` or ``"figures"`` (:data:`KINDS`)."""
     return KINDS[kind]()
 
 
-def kind_for(composer: Composer) -> str:
-    """The kind of examples of whose sentences a model knows the most words; the first of equal ones."""
-    return min(KINDS, key=lambda kind: count_classes(unknown_to(composer, [one.text for one in examples(kind)])))
+def choose_kind(composer: Composer) -> str:
+    """Choose the kind of examples whose sentences have the fewest words that a model does not know."""
+
+    def count_unknown(kind: str) -> tuple[int, ...]:
+        return count_classes(unknown_to(composer, [example.text for example in draw_examples(kind)]))
+
+    return min(KINDS, key=count_unknown)
 
 
-def code_for(picture: Image.Image) -> Code | None:
-    """Find the Python that draws a picture, if it is one of the examples.
+def code_for(image: Image.Image) -> Code | None:
+    """Find the Python that draws an image, if it is one of the examples.
 
     Args:
-        picture: Any picture.
+        image: Any image.
 
     Returns:
-        An expression that gives an array or a picture; None for any other picture.
+        An expression for an array or an image; None where the image is no example.
     """
-    for one in (one for kind in KINDS for one in examples(kind)):
-        for drawn, code in ((one.picture, one.code), (one.target, one.target_code)):
-            if drawn.size == picture.size and drawn.tobytes() == picture.tobytes():
+    for example in (example for kind in KINDS for example in draw_examples(kind)):
+        for drawn, code in ((example.image, example.code), (example.target, example.target_code)):
+            if drawn.size == image.size and drawn.tobytes() == image.tobytes():
                 return code
     return None
 
 
-def write_pictures(folder: str | os.PathLike[str], kind: str = "shapes") -> list[Path]:
-    """Draw the pictures of an example gallery: scenes, or figures, after each of some edits, but not as they are.
+def write_example_images(folder: str | os.PathLike[str], kind: str = "shapes") -> list[Path]:
+    """Draw the images of an example gallery: the results of edits of scenes or of figures, without the originals.
 
     Args:
-        folder: Where; made if it is not there.
-        kind: Of the examples, one of :data:`KINDS`.
+        folder: The folder; made if needed.
+        kind: The kind of examples, one of :data:`KINDS`.
 
     Returns:
         The files, PNG.
@@ -108,21 +112,21 @@ def write_pictures(folder: str | os.PathLike[str], kind: str = "shapes") -> list
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     files = []
-    for name, picture in (_changed_scenes if kind == "shapes" else _changed_figures)().items():
+    for name, image in (_changed_scenes if kind == "shapes" else _changed_figures)().items():
         files.append(place / f"{name}.png")
-        picture.save(files[-1])
+        image.save(files[-1])
     return files
 
 
 def _shapes() -> tuple[Example, ...]:
     found = []
     for number, edit in _CHOSEN:
-        (one,) = scenes(SERIES, 1, size=SIZE, start=number)
-        triplet = one.triplets[edit]
-        scene = f"next(scenes({SERIES}, 1, size={SIZE}, start={number}))"
-        code, target = Code(f"{scene}.reference", _SCENES), Code(f"{scene}.triplets[{edit}].target", _SCENES)
+        (scene,) = scenes(SERIES, 1, size=SIZE, start=number)
+        triplet = scene.triplets[edit]
+        drawn = f"next(scenes({SERIES}, 1, size={SIZE}, start={number}))"
+        code, target = Code(f"{drawn}.reference", _SCENES), Code(f"{drawn}.triplets[{edit}].target", _SCENES)
         found.append(
-            Example(triplet.text, Image.fromarray(one.reference), Image.fromarray(triplet.target), code, target)
+            Example(triplet.text, Image.fromarray(scene.reference), Image.fromarray(triplet.target), code, target)
         )
     return tuple(found)
 
@@ -131,18 +135,20 @@ def _figures() -> tuple[Example, ...]:
     found = []
     for figure, garment, colour, text in _WORN:
         changed = figure.wearing(garment, colour)
-        code, target = (Code(f"Figure({one.garments!r}, {one.seed}).draw()", _FIGURES) for one in (figure, changed))
+        code, target = (
+            Code(f"DrawnPerson({person.garments!r}, {person.seed}).draw()", _FIGURES) for person in (figure, changed)
+        )
         found.append(Example(text, figure.draw(), changed.draw(), code, target))
     return tuple(found)
 
 
 def _changed_scenes() -> dict[str, Image.Image]:
-    pictures = {}
+    images = {}
     for number in _GALLERY:
         (scene,) = scenes(SERIES, 1, size=SIZE, start=number)
         for edit, triplet in enumerate(scene.triplets):
-            pictures[f"scene-{number}-{'abcd'[edit]}"] = Image.fromarray(triplet.target)
-    return pictures
+            images[f"scene-{number}-{'abcd'[edit]}"] = Image.fromarray(triplet.target)
+    return images
 
 
 def _changed_figures() -> dict[str, Image.Image]:
@@ -154,4 +160,4 @@ def _changed_figures() -> dict[str, Image.Image]:
 
 
 KINDS = {"shapes": _shapes, "figures": _figures}
-"""The kinds of examples, and what draws them."""
+"""The kinds of examples, and the functions that draw them."""

@@ -1,38 +1,39 @@
-"""The tab that explains: a picture and sentences in, maps out."""
+"""The tab that explains an image and sentences by maps."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.attention.weighting import WEIGHTINGS
-from mmgrad_explain.web.answers import Question, answer
-from mmgrad_explain.web.event_handlers import QUICK, WORKING, alert, bring, told
-from mmgrad_explain.web.examples import examples
-from mmgrad_explain.web.inputs import example_strip, given, layer_choices, picture_input, score_choices
-from mmgrad_explain.web.limits import sentences
-from mmgrad_explain.web.viewer import viewer
+from mmgrad_explain.web.components import example_strip, image_input, layer_choices, score_choices
+from mmgrad_explain.web.event_handlers import QUICK, WORKING, make_alert, report_errors, scroll_to
+from mmgrad_explain.web.examples import draw_examples
+from mmgrad_explain.web.explain_request import ExplainRequest
+from mmgrad_explain.web.explanations import explain_request
+from mmgrad_explain.web.viewer import make_viewer
+from mmgrad_explain.web.visitor_input import read_upload, split_sentences
 
 if TYPE_CHECKING:
     from mmgrad_explain.web.limits import Limits
     from mmgrad_explain.web.models import Models
 
 
-def explain_tab(models: Models, limits: Limits) -> None:
-    """Lay the tab out; to be called where it is to stand.
+def add_explain_tab(models: Models, limits: Limits) -> None:
+    """Add the contents of the tab to the block of Gradio that is open.
 
     Args:
-        models: What can be chosen from.
-        limits: What is taken.
+        models: The models to choose from.
+        limits: How much a visitor may ask for.
     """
     import gradio as gr
 
-    shown_examples = examples(models.example_kind)
-    first = shown_examples[0]
+    examples = draw_examples(models.example_kind)
+    first = examples[0]
     can_first = models.abilities(models.first)
-    shown_first = Question(first.picture, (first.text,), models.first, words=True, picture_name="example picture")
+    first_request = ExplainRequest(first.image, (first.text,), models.first, words=True, image_name="example picture")
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=300):
-            picture = picture_input(label="Picture", value=first.picture, height=280)
+            image = image_input(label="Picture", value=first.image, height=280)
             text = gr.Textbox(
                 first.text, label="Sentence", lines=1, max_lines=limits.texts,
                 max_length=limits.texts * limits.characters,
@@ -40,12 +41,12 @@ def explain_tab(models: Models, limits: Limits) -> None:
                 placeholder="make it red",
             )  # fmt: skip
             button = gr.Button("Show where it looks", variant="primary")
-            strip = example_strip(shown_examples)
+            strip = example_strip(examples)
             with gr.Accordion("Target picture (optional)", open=False):
-                target = picture_input(label="What the change should lead to", height=220)
+                target = image_input(label="What the change should lead to", height=220)
             with gr.Accordion("Model and method", open=False):
                 model = gr.Dropdown(list(models.names), value=models.first, label="Model")
-                said = gr.Textbox(
+                answer = gr.Textbox(
                     label="Answer", info="What the model might say; empty: what it says itself",
                     visible=can_first.answers, max_length=limits.characters,
                 )  # fmt: skip
@@ -56,22 +57,23 @@ def explain_tab(models: Models, limits: Limits) -> None:
                 words = gr.Checkbox(value=True, label="Shade the words by what they contribute")
                 phrases = gr.Checkbox(value=False, label="Each phrase by itself")
         with gr.Column(scale=6, min_width=300, elem_id="answer"):
-            told_here = alert()
-            shown = viewer(value=answer(shown_first, models), elem_id="maps", label="Maps")
+            alert = make_alert()
+            maps = make_viewer(value=explain_request(first_request, models), elem_id="maps", label="Maps")
 
     def ask(reference: Any, line: Any, goal: Any, *method: Any) -> dict[str, Any]:
-        name, where, what, how, by_word, by_phrase, says = method  # in the order of the inputs below
-        texts = sentences(line, limits)
-        image = given(reference, limits)
-        aim = None if goal is None else given(goal, limits, "target picture")
-        question = Question(
-            image.image, tuple(texts), str(name), aim and aim.image, where or None, what or None, how,
-            words=bool(by_word), phrases=bool(by_phrase), answer=str(says or "").strip() or None,
-            picture_name=image.name, target_name="" if aim is None else aim.name,
+        model_name, layer_name, score_name, weighting_name, by_word, by_phrase, said = method  # as in `inputs` below
+        texts = split_sentences(line, limits)
+        upload = read_upload(reference, limits)
+        target_upload = None if goal is None else read_upload(goal, limits, "target picture")
+        request = ExplainRequest(
+            upload.image, tuple(texts), str(model_name), target_upload and target_upload.image, layer_name or None,
+            score_name or None, weighting_name, words=bool(by_word), phrases=bool(by_phrase),
+            answer=str(said or "").strip() or None, image_name=upload.name,
+            target_name="" if target_upload is None else target_upload.name,
         )  # fmt: skip
-        return answer(question, models)
+        return explain_request(request, models)
 
-    def fill(name: str) -> tuple[Any, Any, Any]:
+    def update_choices(name: str) -> tuple[Any, Any, Any]:
         can = models.abilities(name)
         return (
             gr.Dropdown(layer_choices(can), value=""),
@@ -80,13 +82,13 @@ def explain_tab(models: Models, limits: Limits) -> None:
         )
 
     def choose(event: Any) -> tuple[Any, str]:
-        one = shown_examples[event.index]
-        return one.picture, one.text
+        example = examples[event.index]
+        return example.image, example.text
 
     choose.__annotations__["event"] = gr.SelectData
-    inputs = [picture, text, target, model, layer, score, weighting, words, phrases, said]
-    asked = told(ask, 1), inputs, [shown, told_here]
-    chosen = strip.select(choose, None, [picture, text], **QUICK).then
-    for trigger in (button.click, text.submit, chosen):
-        trigger(*asked, show_progress_on=shown, **WORKING).then(None, js=bring("answer"))
-    model.change(told(fill, 3), model, [layer, score, said, told_here], **WORKING)
+    inputs = [image, text, target, model, layer, score, weighting, words, phrases, answer]
+    handler = report_errors(ask, 1), inputs, [maps, alert]
+    after_choice = strip.select(choose, None, [image, text], **QUICK).then
+    for trigger in (button.click, text.submit, after_choice):
+        trigger(*handler, show_progress_on=maps, **WORKING).then(None, js=scroll_to("answer"))
+    model.change(report_errors(update_choices, 3), model, [layer, score, answer, alert], **WORKING)

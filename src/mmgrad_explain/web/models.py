@@ -1,4 +1,4 @@
-"""The models of the page: each loaded once, shared by all visitors, and what each can be asked."""
+"""The models of the page, each loaded once and shared by all visitors, and what each can do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mmgrad_explain.composers.bundled import choose_bundled
 from mmgrad_explain.composers.load import BUNDLED, load_composer
 from mmgrad_explain.data.example_inputs import example_inputs
 from mmgrad_explain.errors import InputError, MMGradError
-from mmgrad_explain.web.examples import kind_for
+from mmgrad_explain.web.examples import choose_kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer
 
 AUTOMATIC = "automatic"
-"""The bundled model to which the pictures are familiar; then, the one that knows the sentences' words."""
+"""Stands for the bundled model that fits the images best; of equal ones, that which knows the words."""
 
 
 @dataclass(frozen=True)
 class Abilities:
-    """What a model can be asked.
+    """What a model can do.
 
     Attributes:
         layers: Dotted name and grid (h, w) of each layer that can be explained, in the order in which they run.
-        scores: Names of the scores that it can answer without a target.
-        target_scores: Names of those that it can answer with one only.
-        targets: Whether it takes a target picture.
+        scores: Names of its scores that need no target.
+        target_scores: Names of its scores that need a target.
+        targets: Whether it takes a target image.
         answers: Whether it answers in words.
     """
 
@@ -47,8 +47,8 @@ class Abilities:
     targets: bool
     answers: bool
 
-    def shared(self, other: Abilities) -> Abilities:
-        """What both can be asked; grids are this one's."""
+    def common_with(self, other: Abilities) -> Abilities:
+        """Return what both models can do; grids are those of this one."""
         names = {name for name, _ in other.layers}
         return Abilities(
             tuple(layer for layer in self.layers if layer[0] in names),
@@ -63,13 +63,13 @@ class Models:
     """The models that a page offers.
 
     Args:
-        names: Model folders and hub ids beside the bundled ones.
+        names: Model folders and hub ids to offer with the bundled models.
         device: Where they run; the CPU when None.
 
     Attributes:
-        names: What one can choose from: :data:`AUTOMATIC`, the bundled names, then ``names``.
-        first: What is chosen at first: the first of ``names``, else :data:`AUTOMATIC`.
-        lock: Held while a model works, since all visitors share it.
+        names: The names to choose from: :data:`AUTOMATIC`, the bundled names, then ``names``.
+        first: The name that is chosen at first: the first of ``names``, else :data:`AUTOMATIC`.
+        lock: Held while a model runs, since all visitors share it.
 
     Raises:
         InputError: There is no such device here.
@@ -83,8 +83,8 @@ class Models:
         self._loaded: dict[str, Composer] = {}
         self._abilities: dict[str, Abilities] = {}
 
-    def name_for(self, name: str, pictures: Sequence[Image.Image], texts: Sequence[str]) -> tuple[str, str]:
-        """The model that is meant, and why it answers where one lets pictures and words choose.
+    def choose_model(self, name: str, images: Sequence[Image.Image], texts: Sequence[str]) -> tuple[str, str]:
+        """Return the name of a model, and for :data:`AUTOMATIC` why it was chosen.
 
         Raises:
             InputError: The page does not offer it.
@@ -93,25 +93,25 @@ class Models:
         if name != AUTOMATIC:
             return name, ""
         with self.lock:
-            choice = choose_bundled(pictures, texts, load=self.composer)
+            choice = choose_bundled(images, texts, load=self.composer)
         return choice.name, choice.why
 
     @property
     def example_model(self) -> str:
-        """The bundled model that examples are for: the one that is chosen at first, else the first of all."""
+        """Name of the bundled model that the examples are for: ``first``, or else the first bundled one."""
         return self.first if self.first in BUNDLED else BUNDLED[0]
 
     @property
     def example_kind(self) -> str:
-        """Name the set of examples (shapes or clothes) whose words ``example_model`` knows."""
-        return kind_for(self.composer(self.example_model))
+        """The kind of examples whose words ``example_model`` knows."""
+        return choose_kind(self.composer(self.example_model))
 
     def _check(self, name: str) -> None:
         if not isinstance(name, str) or name not in self.names:
             raise InputError(f"the page has no model {shown(name)}: choose one of {', '.join(self.names)}")
 
     def composer(self, name: str) -> Composer:
-        """A model by the name that :meth:`name_for` gave.
+        """Return a model by a name of :meth:`choose_model`; it is loaded at the first call.
 
         Raises:
             InputError: It cannot be loaded.
@@ -123,31 +123,31 @@ class Models:
             return self._loaded[name]
 
     def abilities(self, name: str) -> Abilities:
-        """What a model can be asked; of :data:`AUTOMATIC`, what all bundled ones can.
+        """Find out what a model can do; for :data:`AUTOMATIC`, what all bundled models can.
 
         Raises:
             InputError: It cannot be loaded.
         """
         self._check(name)
         if name == AUTOMATIC:
-            first, *others = (self.abilities(one) for one in BUNDLED)
+            first, *others = map(self.abilities, BUNDLED)
             for other in others:
-                first = first.shared(other)
+                first = first.common_with(other)
             return first
         with self.lock:
             if name not in self._abilities:
-                self._abilities[name] = find_abilities(self.composer(self.name_for(name, (), ())[0]))
+                self._abilities[name] = find_abilities(self.composer(name))
             return self._abilities[name]
 
 
 def find_abilities(composer: Composer) -> Abilities:
-    """Find out what a model can be asked, by asking it about a drawn picture, always the same.
+    """Find out what a model can do, by running it on a drawn image, always the same.
 
     Args:
         composer: The model.
     """
     alone = example_inputs(composer)
-    layers = tuple((one.name, one.grid) for one in candidate_layers(composer, **alone) if one.gradient_reaches)
+    layers = tuple((layer.name, layer.grid) for layer in candidate_layers(composer, **alone) if layer.gradient_reaches)
     scores = _scores(composer, alone)
     if composer.answers_in_words:
         return Abilities(layers, scores, (), targets=False, answers=True)
@@ -160,7 +160,7 @@ def find_abilities(composer: Composer) -> Abilities:
 
 
 def _scores(composer: Composer, tensors: dict[str, Any]) -> tuple[str, ...]:
-    """Names of the scores that can be told from a model's output."""
+    """Find the names of the scores that a model's output has."""
     with torch.no_grad():
         output = composer(**tensors)
         found = []

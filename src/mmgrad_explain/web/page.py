@@ -1,17 +1,17 @@
-"""The page as a whole."""
+"""The page: its tabs, head and foot, and its style."""
 
 from __future__ import annotations
 
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.web.explain_tab import explain_tab
-from mmgrad_explain.web.search_tab import search_tab
+from mmgrad_explain.web.explain_tab import add_explain_tab
+from mmgrad_explain.web.search_tab import add_search_tab
 
 if TYPE_CHECKING:
+    from mmgrad_explain.web.gallery_search import GallerySearch
     from mmgrad_explain.web.limits import Limits
     from mmgrad_explain.web.models import Models
-    from mmgrad_explain.web.searches import Searches
 
 TITLE = "Where does the model look?"
 _HEAD = f"""<header class="mmgrad-head"><h1>{TITLE}</h1>
@@ -20,39 +20,39 @@ on because of the sentence.</p></header>"""
 _FOOT = """<footer class="mmgrad-foot">Maps are taken at one layer and to first order. They say what the score depends
 on, not that the model is right. Pictures stay on the machine that runs this page and are deleted after an hour.
 </footer>"""
-_EVERY, _AGE = 600, 3600  # seconds: how often files are looked at, and how old they may become
+_CHECK_EVERY, _MOST_AGE = 600, 3600  # seconds, of files that visitors uploaded
 _FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 _CODE_FONTS = ["ui-monospace", "Menlo", "Consolas", "monospace"]
 
 
-def build(models: Models, searches: Searches, limits: Limits, *, gallery: str) -> Any:
-    """Make the page; it is not served yet.
+def build_page(models: Models, searches: GallerySearch, limits: Limits, *, gallery: str) -> Any:
+    """Build the page; it is not served yet.
 
     Args:
-        models: What can be chosen from.
+        models: The models to choose from.
         searches: The gallery.
-        limits: What is taken.
-        gallery: What to call the gallery.
+        limits: How much a visitor may ask for.
+        gallery: What the page calls the gallery.
 
     Returns:
         ``gr.Blocks``.
     """
     import gradio as gr
 
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(_EVERY, _AGE)) as blocks:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(_CHECK_EVERY, _MOST_AGE)) as blocks:
         gr.HTML(_HEAD)
         with gr.Tabs():
             with gr.Tab("Explain"):
-                explain_tab(models, limits)
+                add_explain_tab(models, limits)
             with gr.Tab("Search a gallery"):
-                search_tab(searches, limits, gallery)
+                add_search_tab(searches, limits, gallery)
         gr.HTML(_FOOT)
     blocks.queue(max_size=limits.waiting, default_concurrency_limit=1, api_open=False)
     return blocks
 
 
-def look() -> dict[str, Any]:
-    """Give how the page looks, as options of ``launch``: with the system's own fonts, so that none is fetched."""
+def style_options() -> dict[str, Any]:
+    """Return the page's style as options of ``launch``; it uses the system's fonts, so that none is fetched."""
     import gradio as gr
 
     theme = gr.themes.Default(
@@ -63,6 +63,6 @@ def look() -> dict[str, Any]:
         button_primary_background_fill_dark="*primary_700",
         body_text_color_subdued="*neutral_600",
         block_info_text_color="*neutral_600",
-    )  # readable where the defaults are faint
+    )  # with more contrast than the defaults
     css = (resources.files("mmgrad_explain.web") / "static" / "page.css").read_text(encoding="utf-8")
     return {"theme": theme, "css": css}

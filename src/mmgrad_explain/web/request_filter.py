@@ -1,8 +1,8 @@
-"""What stands before Gradio's server: only what the page needs comes through.
+"""A filter before Gradio's server, which lets through only the requests that the page needs.
 
-Gradio by itself also fetches addresses for whoever asks (``/gradio_api/file=http://...``, or a file whose path is an
-address), serves what lies in a cache folder in the working directory, and takes recordings and links apart. None of
-this is needed here, so that everything which is not listed is refused.
+Gradio itself also fetches addresses for anybody (``/gradio_api/file=http://...``, or a file with an address as its
+path), serves a cache folder in the working directory, and decodes recordings and links. The page needs none of this, so
+every request that is not listed here is refused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
     App = Callable[[Message, Receive, Send], Awaitable[None]]
 
-MOST_JSON = 1_000_000  # bytes of a question; pictures are uploaded before it
+MOST_JSON = 1_000_000  # bytes of a request; images are uploaded before it
 _PREFIX = "/gradio_api"
 _READ = re.compile(
     r"/|/config/?|/theme\.css|/robots\.txt|/favicon\.ico|/manifest\.json|/pwa_icon(/\d+)?|/(static|assets|svelte)/.*"
@@ -37,7 +37,7 @@ _UPLOAD = f"{_PREFIX}/upload"
 _FILE = f"{_PREFIX}/file="
 _LOCAL = ("127.0.0.1", "localhost", "[::1]")
 _CLAIMS = (b"x-forwarded-", b"forwarded", b"x-original-", b"x-real-ip", b"x-gradio-", b"x-direct-url")
-"""Beginnings of headers by which a request says where it comes from, or where the page is; none is believed."""
+"""Prefixes of headers that claim where a request comes from or where the page is; they are removed."""
 _HEADERS = {
     b"content-security-policy": (
         b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -50,19 +50,19 @@ _HEADERS = {
     b"referrer-policy": b"same-origin",
     b"cross-origin-resource-policy": b"same-origin",
 }
-"""What every answer says: other sites may not show the page or what is in it, and the page loads from itself alone.
-Gradio's scripts stand in the page and make functions of text, so that these two have to be allowed."""
+"""Headers of every response: other sites may not embed the page or its contents, and the page loads only from itself.
+Gradio uses inline scripts and makes functions from text, so these two must be allowed."""
 _log = logging.getLogger("uvicorn.error")
 
 
-class Gate:
+class RequestFilter:
     """ASGI middleware that refuses what the page does not need: with 404, files with 403.
 
     Args:
-        app: What is behind it.
-        folder: The page's own folder; no file outside it is served or taken as an upload.
-        local: Whether requests must name this machine itself as their host, which keeps other sites' pages out even
-            where they have their name point here (DNS rebinding).
+        app: The application behind it.
+        folder: The page's own folder; files outside it are neither served nor accepted as uploads.
+        local: Whether requests must have this machine itself as their host. This keeps out pages of other sites even if
+            their name resolves to this machine (DNS rebinding).
     """
 
     def __init__(self, app: App, folder: str, *, local: bool) -> None:
@@ -71,49 +71,52 @@ class Gate:
         self.local = local
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Hand a request on, or refuse it."""
+        """Pass a request on, or refuse it."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        scope = {**scope, "headers": [one for one in scope["headers"] if not one[0].lower().startswith(_CLAIMS)]}
+        scope = {
+            **scope,
+            "headers": [header for header in scope["headers"] if not header[0].lower().startswith(_CLAIMS)],
+        }
         send, begun = _with_headers(send)
         refused = (404, "not found") if scope["type"] != "http" else self._refused(scope)
         if refused is None and scope["method"] == "POST" and scope["path"] != _UPLOAD:
             body = await _body(receive)
             refused = self._refused_body(body)
-            receive = _again(body or b"", receive)
+            receive = _replay(body or b"", receive)
         if refused is None:
             await self._answer(scope, receive, send, begun)
         elif scope["type"] == "http":
-            await _say(send, *refused)
+            await _respond(send, *refused)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
     async def _answer(self, scope: Message, receive: Receive, send: Send, begun: list[int]) -> None:
-        """Hand a request on; one that Gradio cannot make sense of is told so, and the terminal gets one line."""
+        """Pass a request on; if Gradio fails on it the response is 400, and the log gets one line."""
         try:
             await self.app(scope, receive, send)
-        except Exception as error:  # noqa: BLE001  (whatever a strange question brings up there)
+        except Exception as error:  # noqa: BLE001  (Gradio raises all sorts of errors on strange requests)
             _log.warning("%s %s cannot be answered: %s", scope["method"], scope["path"], type(error).__name__)
             if not begun:
-                await _say(send, 400, "this cannot be answered")
+                await _respond(send, 400, "this cannot be answered")
 
     def _refused(self, scope: Message) -> tuple[int, str] | None:
         path: str = scope["path"]
         if self.local and _host(scope) not in _LOCAL:
             return 403, "this page is open on this machine only: use http://127.0.0.1"
-        if scope["method"] not in ("GET", "HEAD") and not _from_here(scope):
+        if scope["method"] not in ("GET", "HEAD") and not _is_same_site(scope):
             return 403, "this page is asked by itself alone, not by other sites"
         if scope["method"] in ("GET", "HEAD"):
             if path.startswith(_FILE):
-                return None if self._own(path.removeprefix(_FILE)) else (403, "no such file is served")
+                return None if self._is_served(path.removeprefix(_FILE)) else (403, "no such file is served")
             return None if _READ.fullmatch(path) else (404, "not found")
         if scope["method"] == "POST" and (path == _UPLOAD or _WRITTEN.fullmatch(path)):
             return None
         return 404, "not found"
 
-    def _own(self, path: str) -> bool:
-        """Whether a path is a file in the page's folder, links followed."""
+    def _is_served(self, path: str) -> bool:
+        """Return whether a path is a file in the page's folder, with links resolved."""
         if "\0" in path:
             return False
         place = Path(os.path.realpath(path))
@@ -123,32 +126,32 @@ class Gate:
         if body is None:
             return 413, "the question is too long"
         try:
-            said = parse_json((body or b"{}").decode(errors="replace"), "the question is no JSON")
+            request = parse_json((body or b"{}").decode(errors="replace"), "the question is no JSON")
         except InputError as error:
             return 400, str(error)
-        if not isinstance(said, dict):
+        if not isinstance(request, dict):
             return 400, "the question is no object"
-        for path in _paths(said):
-            if not self._own(path):
+        for path in _paths(request):
+            if not self._is_served(path):
                 return 403, "a picture must be uploaded first"
         return None
 
 
-def _paths(said: Any) -> Iterator[str]:
-    """Every path of a file that a question names, however deep."""
-    waiting = [said]
+def _paths(request: Any) -> Iterator[str]:
+    """Find every path of a file in a request, at any depth."""
+    waiting = [request]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            if isinstance(one.get("path"), str):
-                yield one["path"]
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
+        part = waiting.pop()
+        if isinstance(part, dict):
+            if isinstance(part.get("path"), str):
+                yield part["path"]
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
 
 
 def _header(scope: Message, wanted: bytes) -> str:
-    """A header's value in lower case; an empty one where it is not there, or twice."""
+    """Return a header's value in lower case; empty where it is missing or occurs twice."""
     values = [value.decode("latin-1") for name, value in scope["headers"] if name == wanted]
     return values[0].lower() if len(values) == 1 else ""
 
@@ -157,21 +160,21 @@ def _host(scope: Message) -> str:
     return re.sub(r":\d*$", "", _header(scope, b"host"))
 
 
-def _from_here(scope: Message) -> bool:
-    """Whether a request that changes something is not from another site's page; browsers say which it is from."""
+def _is_same_site(scope: Message) -> bool:
+    """Return whether a request that changes something is not from another site's page, by the browser's headers."""
     site = _header(scope, b"sec-fetch-site")
     if site:
         return site in ("same-origin", "none")
     if all(name != b"origin" for name, _ in scope["headers"]):
-        return True  # no browser
+        return True  # not a browser
     return _header(scope, b"origin").partition("://")[2] == _header(scope, b"host") != ""
 
 
 def _with_headers(send: Send) -> tuple[Send, list[int]]:
-    """Sends with what every answer says, and nothing that would let other sites read it; and what was begun."""
+    """Wrap ``send`` with the headers of every response and without CORS headers; returns the sent statuses, too."""
     begun: list[int] = []
 
-    async def give(message: Message) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             begun.append(message["status"])
             kept = [
@@ -182,11 +185,11 @@ def _with_headers(send: Send) -> tuple[Send, list[int]]:
             message = {**message, "headers": [*kept, *_HEADERS.items()]}
         await send(message)
 
-    return give, begun
+    return send_with_headers, begun
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """All of a request's body; None where it is too long."""
+    """Read the body of a request; None where it is too long."""
     parts: list[bytes] = []
     length = 0
     while True:
@@ -200,17 +203,17 @@ async def _body(receive: Receive) -> bytes | None:
             return b"".join(parts)
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
-    """Give a body that was read already, then whatever comes."""
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Make a ``receive`` that gives a body that was read already, and then what follows."""
     waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def give() -> Message:
+    async def receive_again() -> Message:
         return waiting.pop() if waiting else await receive()
 
-    return give
+    return receive_again
 
 
-async def _say(send: Send, status: int, text: str) -> None:
+async def _respond(send: Send, status: int, text: str) -> None:
     body = json.dumps({"detail": text}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -1,4 +1,4 @@
-"""The page on an address: which, for whom, from which folder, and how it ends."""
+"""Serve the page: find a port, keep all files in one folder, start and stop the server."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 FIRST_PORT, PORTS = 7860, 100
 _TRIES = 5
-_HERE = ("127.0.0.1", "localhost", "::1")
+_LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
-def need_gradio() -> None:
-    """See whether Gradio is there.
+def check_gradio() -> None:
+    """Check that Gradio can be imported.
 
     Raises:
-        InputError: It cannot be imported.
+        InputError: It cannot.
     """
     try:
         import gradio  # noqa: F401
@@ -48,62 +48,63 @@ def running(
     device: str | None = None,
     open_browser: bool = False,
 ) -> Iterator[str]:
-    """Serve the page for the time of a ``with`` block.
+    """Serve the page while a ``with`` block runs.
 
-    All its files are in a temporary folder of its own, which goes away afterwards.
+    All its files are in a temporary folder of its own, which is removed afterwards.
 
     Args:
-        limits: What is taken.
-        models: Folders and hub ids of models to offer beside the bundled ones.
-        gallery: Address of a gallery; None offers one of example pictures.
-        host: Name or address of this machine to listen at.
-        port: Where; the first free one from 7860 on when None.
-        device: Where models run; the CPU when None.
+        limits: How much a visitor may ask for.
+        models: Folders and hub ids of models to offer with the bundled ones.
+        gallery: Address of a gallery; None offers one of example images.
+        host: Name or address of this machine to listen on.
+        port: The port; the first free one from 7860 on when None.
+        device: Device of the models; the CPU when None.
         open_browser: Open the page in a browser.
 
     Yields:
-        The page's address.
+        The address of the page.
 
     Raises:
-        InputError: Gradio is not there, the host is not this machine's, the port is taken, or a model or the gallery
-            cannot be used.
+        InputError: Gradio is not installed, the host is not this machine's, the port is taken, or a model or the
+            gallery cannot be used.
     """
-    free_port(host, port)  # before anything is loaded
+    find_port(host, port)  # before anything is loaded
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mmgrad-page-"))
         stack.enter_context(_environment(folder))
-        need_gradio()
-        stack.enter_context(_one_line_of_errors())
+        check_gradio()
+        stack.enter_context(_shorten_gradio_errors())
+        from mmgrad_explain.web.gallery_search import GallerySearch
         from mmgrad_explain.web.models import Models
-        from mmgrad_explain.web.page import build, look
-        from mmgrad_explain.web.request_filter import Gate
-        from mmgrad_explain.web.searches import Searches
+        from mmgrad_explain.web.page import build_page, style_options
+        from mmgrad_explain.web.request_filter import RequestFilter
 
         offered = Models(models, device)
-        searches = stack.enter_context(Searches(offered, gallery, pixels=limits.pixels))
+        searches = stack.enter_context(GallerySearch(offered, gallery, pixels=limits.pixels))
         if gallery is not None:
             searches.gallery()
-        blocks = build(offered, searches, limits, gallery="example pictures" if gallery is None else "your gallery")
+        called = "example pictures" if gallery is None else "your gallery"
+        blocks = build_page(offered, searches, limits, gallery=called)
         stack.callback(blocks.close, verbose=False)
         address = _launch(
             blocks, host, port, server_name=f"[{host}]" if ":" in host else host, inbrowser=open_browser,
             inline=False, share=False, quiet=True, prevent_thread_lock=True,
             max_file_size=limits.upload_bytes, allowed_paths=[], enable_monitoring=False, run_history=False,
             footer_links=[], ssr_mode=False, mcp_server=False, pwa=False, num_workers=0, state_session_capacity=200,
-            app_kwargs={"middleware": [_middleware(Gate, folder, local=host in _HERE)]},
-            **look(),
+            app_kwargs={"middleware": [_middleware(RequestFilter, folder, local=host in _LOCAL_HOSTS)]},
+            **style_options(),
         )  # fmt: skip
         yield address
 
 
 def _launch(blocks: Any, host: str, port: int | None, **options: Any) -> str:
-    """Start the server, and give its address; on the next port where another program was quicker."""
+    """Start the server and return its address; on the next port where another program took the first free one."""
     tries = 0
     while True:
         tries += 1
-        at = free_port(host, port)
+        at = find_port(host, port)
         try:
-            with _no_word_of_ports():
+            with _silence_port_errors():
                 return str(blocks.launch(server_port=at, **options)[1])
         except OSError as error:
             if port is not None or tries == _TRIES:
@@ -113,25 +114,25 @@ def _launch(blocks: Any, host: str, port: int | None, **options: Any) -> str:
 
 
 @contextmanager
-def _no_word_of_ports() -> Iterator[None]:
-    """Keep uvicorn from saying on standard error that a port is taken: it is said, or mended, by who called it."""
+def _silence_port_errors() -> Iterator[None]:
+    """Keep uvicorn from printing that a port is taken; :func:`_launch` handles that."""
 
-    def is_about_something_else(record: logging.LogRecord) -> bool:
+    def is_other_error(record: logging.LogRecord) -> bool:
         return not isinstance(record.msg, OSError)
 
     log = logging.getLogger("uvicorn.error")
-    log.addFilter(is_about_something_else)
+    log.addFilter(is_other_error)
     try:
         yield
     finally:
-        log.removeFilter(is_about_something_else)
+        log.removeFilter(is_other_error)
 
 
 @contextmanager
-def _one_line_of_errors() -> Iterator[None]:
-    """Keep Gradio from printing a traceback for each question that it cannot make sense of.
+def _shorten_gradio_errors() -> Iterator[None]:
+    """Have Gradio print one line instead of a traceback for each request that it cannot read.
 
-    Errors of the page's own functions do not come this far.
+    Errors of the page's own functions are handled before.
     """
     from gradio import queueing
 
@@ -147,44 +148,44 @@ def _one_line_of_errors() -> Iterator[None]:
 
 
 def serve(limits: Limits, *, out: TextIO | None = None, **options: Any) -> None:
-    """Serve the page until Ctrl-C, and say where it is.
+    """Serve the page until Ctrl-C, and print its address.
 
     Args:
-        limits: What is taken.
-        out: Where to say it; standard output when None.
-        **options: Of :func:`running`.
+        limits: How much a visitor may ask for.
+        out: Where to print; standard output when None.
+        **options: Arguments of :func:`running`.
 
     Raises:
         InputError: As :func:`running`.
     """
-    say = sys.stdout if out is None else out
+    stream = sys.stdout if out is None else out
     with running(limits, **options) as address:
         try:
-            say.write(f"The page is at {address} (Ctrl-C ends it)\n")
-            host = options.get("host", _HERE[0])
-            if host not in _HERE:
+            stream.write(f"The page is at {address} (Ctrl-C ends it)\n")
+            host = options.get("host", _LOCAL_HOSTS[0])
+            if host not in _LOCAL_HOSTS:
                 port = address.rstrip("/").rpartition(":")[2]
-                say.write(
+                stream.write(
                     "Everybody who can reach this machine can use it, without a password, for example at "
                     f"http://{socket.gethostname()}:{port}/\n"
                 )
-            say.flush()
+            stream.flush()
             wait()
         except KeyboardInterrupt:
-            say.write("The page is closed\n")
+            stream.write("The page is closed\n")
 
 
 def wait() -> None:
-    """Do nothing until Ctrl-C."""
+    """Wait until Ctrl-C."""
     threading.Event().wait()
 
 
-def free_port(host: str, port: int | None) -> int:
-    """Find where the page can be served.
+def find_port(host: str, port: int | None) -> int:
+    """Find a free port.
 
     Args:
         host: Name or address of this machine.
-        port: Where it is wanted; the first free one from 7860 on when None.
+        port: The wanted port; the first free one from 7860 on when None.
 
     Raises:
         InputError: The host is not this machine's, or the port is taken or out of range.
@@ -200,36 +201,36 @@ def free_port(host: str, port: int | None) -> int:
             f"host {host!r} is no address of this machine: use 127.0.0.1, or 0.0.0.0 for all of them"
         ) from error
     wanted = range(FIRST_PORT, FIRST_PORT + PORTS) if port is None else [port]
-    for one in wanted:
+    for candidate in wanted:
         try:
             with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((address[0], one))
+                probe.bind((address[0], candidate))
         except PermissionError:
-            raise InputError(f"port {one} is not open to you: use one from 1024 on") from None
+            raise InputError(f"port {candidate} is not open to you: use one from 1024 on") from None
         except OSError:
             continue
-        return one
+        return candidate
     if port is None:
         raise InputError(f"ports {FIRST_PORT} to {FIRST_PORT + PORTS - 1} are all taken: name another with --port")
     raise InputError(f"port {port} is taken: name another with --port, or leave it out to have a free one found")
 
 
-def _middleware(gate: Any, folder: str, *, local: bool) -> Any:
+def _middleware(request_filter: Any, folder: str, *, local: bool) -> Any:
     from starlette.middleware import Middleware
 
-    return Middleware(gate, folder, local=local)
+    return Middleware(request_filter, folder, local=local)
 
 
 @contextmanager
 def _environment(folder: str) -> Iterator[None]:
-    """Have Gradio keep all its files in one folder, and tell nobody anything."""
+    """Have Gradio keep all its files in one folder, and send nothing to anybody."""
     wanted = {
         "GRADIO_TEMP_DIR": folder,
         "GRADIO_EXAMPLES_CACHE": os.path.join(folder, "examples"),  # noqa: PTH118
         "GRADIO_ANALYTICS_ENABLED": "False",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "FORWARDED_ALLOW_IPS": "",  # what a request claims to be forwarded for is not believed
+        "FORWARDED_ALLOW_IPS": "",  # forwarding headers of requests are not trusted
     }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)

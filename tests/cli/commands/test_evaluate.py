@@ -139,7 +139,7 @@ def test_progress_on_a_terminal(run, triplets, tiny_folder, monkeypatch):
     monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True, raising=False)
     err = run("--data", f"jsonl:{triplets}", "--model", tiny_folder, "--batch", 2)[2]
     last = err.split("\r")[-1]
-    assert "pictures " in err
+    assert "images " in err
     assert "queries of all" in last
     assert "4/4" in last
 

@@ -19,12 +19,12 @@ from mmgrad_explain import explain
 from mmgrad_explain.attention import MMGrad
 from mmgrad_explain.cli.main import main
 from mmgrad_explain.composers.dual_encoder import DualEncoder
-from mmgrad_explain.composers.fusion import tower as fusion_tower
+from mmgrad_explain.composers.fusion import tower_reading
 from mmgrad_explain.composers.fusion.composer import FusionComposer
-from mmgrad_explain.composers.fusion.modules import Fusion, Picture, Sizes, Text
+from mmgrad_explain.composers.fusion.methods import EncodedImages, EncodedTexts, Fusion, Sizes
 from mmgrad_explain.composers.fusion.processor import FusionProcessor
 from mmgrad_explain.composers.fusion.registry import METHODS, build_fusion
-from mmgrad_explain.composers.fusion.tower import on_grid, token_layer, tokens_in
+from mmgrad_explain.composers.fusion.tower_reading import on_grid, token_layer, tokens_in
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.towers.composer import TwoTowerComposer
 from mmgrad_explain.errors import InputError
@@ -444,12 +444,11 @@ def test_folders_that_are_none(composer, saved, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({**config, "method": "tierg"}))
     with pytest.raises(InputError, match=r"fusion: there is no 'tierg'; did you mean 'tirg'\?"):
         FusionComposer.from_pretrained(tmp_path)
-    (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(InputError, match=r"has no model.safetensors"):
-        FusionComposer.from_pretrained(tmp_path)
-    (tmp_path / "model.safetensors").touch()
     shutil.rmtree(tmp_path / "tower")
     with pytest.raises(InputError, match=r"has no tower.config.json"):
+        FusionComposer.from_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"has no model.safetensors"):
         FusionComposer.from_pretrained(tmp_path)
 
 
@@ -512,7 +511,7 @@ def test_patches_on_their_grid():
     image = torch.rand(1, 7, 3, 5)
     torch.testing.assert_close(on_grid(image, (24, 40)), image)
     torch.testing.assert_close(on_grid(image.permute(0, 2, 3, 1), (24, 40)), image)
-    with pytest.raises(InputError, match="10 patches lie on no grid of a picture of 30 x 43 pixels: bring pictures to"):
+    with pytest.raises(InputError, match="10 patches fit no grid of an image of 30 x 43 pixels: make images"):
         on_grid(torch.rand(1, 10, 4), (30, 43))
 
 
@@ -547,20 +546,20 @@ def test_half_precision(saved, picture, method):
 
 
 def test_what_no_method_can_sit_on(saved, tiny, monkeypatch):
-    with pytest.raises(InputError, match=r"ReferenceComposer\) has no two towers that a method could sit on: take a"):
+    with pytest.raises(InputError, match=r"ReferenceComposer\) has no two towers for a method: take a"):
         FusionComposer.from_tower(tiny, "tirg")
     with pytest.raises(InputError, match=r"fusion: there is no 'sum'; .*Known: tirg, tirg-spatial, film"):
         FusionComposer.from_tower(saved("clip")[0], "sum")
     tower = load_composer(saved("clip")[0])
     tower.target_layer = None
     assert FusionComposer.from_tower(tower, "tirg", width=4).target_layer is None
-    with pytest.raises(InputError, match="names no target layer, whose patches this method would read"):
+    with pytest.raises(InputError, match="names no target layer to read this method's patches from"):
         FusionComposer.from_tower(tower, "film")
-    monkeypatch.setattr(fusion_tower, "tokens_in", lambda output: None)
+    monkeypatch.setattr(tower_reading, "tokens_in", lambda output: None)
     with pytest.raises(InputError, match="no layer of its text tower gives the text's tokens, which this method needs"):
         token_layer(tower, {"words"})
     monkeypatch.setattr(torch, "equal", lambda one, other: False)
-    with pytest.raises(InputError, match="no layer of its text tower looks tokens up, which this method needs"):
+    with pytest.raises(InputError, match="no layer of its text tower looks up tokens, which this method needs"):
         FusionComposer.from_tower(saved("clip")[0], "inversion")
 
 
@@ -654,10 +653,10 @@ def test_options_that_do_not_fit(name, options, message):
 
 def test_a_method_says_what_it_lacks():
     film_ = build_fusion("film", Sizes(8, 8, 8), {"width": 8})
-    with pytest.raises(TypeError, match="the picture or text lacks what this method reads; see its reads"):
-        film_(Picture(torch.rand(1, 8)), Text(torch.ones(1, 2).bool(), torch.rand(1, 8)))
+    with pytest.raises(TypeError, match="the images or texts lack an input of this method; see its reads"):
+        film_(EncodedImages(torch.rand(1, 8)), EncodedTexts(torch.ones(1, 2).bool(), torch.rand(1, 8)))
     with pytest.raises(NotImplementedError):
-        Fusion()(Picture(torch.rand(1, 8)), Text(torch.ones(1, 2).bool()))
+        Fusion()(EncodedImages(torch.rand(1, 8)), EncodedTexts(torch.ones(1, 2).bool()))
 
 
 class Letters:

@@ -423,7 +423,7 @@ def test_a_tokenizer_of_transformers_is_saved_too(with_roberta, tmp_path):
 def test_a_model_without_its_config_is_not_saved(saved, tmp_path):
     composer = saved("class token")[2]
     alone = OpenClipComposer(composer.model, composer.processor, "mine")
-    with pytest.raises(InputError, match=r"mine cannot be saved: hand in what its open_clip_config.json holds as con"):
+    with pytest.raises(InputError, match=r"mine cannot be saved: pass the content of its open_clip_config.json as con"):
         alone.save_pretrained(tmp_path)
 
 

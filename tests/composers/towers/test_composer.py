@@ -253,11 +253,11 @@ def test_modules_are_taken_as_they_are(picture, tmp_path):
     composer = TwoTowerComposer.from_timm(vision, Bag(), **parts)
     assert composer.target_layer == "vision.blocks.5.norm1"
     assert explain(picture, TEXTS[0], model=composer).maps.shape == (1, 10, 10)
-    with pytest.raises(InputError, match="towers that were handed in as modules cannot be saved: name the vision"):
+    with pytest.raises(InputError, match="towers that were given as modules cannot be saved: name the vision"):
         composer.save_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"tokenizer: a text tower that is a module needs one"):
         TwoTowerComposer.from_timm(vision, Bag())
-    with pytest.raises(InputError, match=r"text_projection: the text tower does not say how wide it is"):
+    with pytest.raises(InputError, match=r"text_projection: the width of the text tower is not known"):
         TwoTowerComposer.from_timm(vision, Bag(), tokenizer=word_tokenizer())
     with pytest.raises(
         InputError, match=r"the projections must be \(D, width of the tower\) with one D, not \(4, 64\)"
@@ -357,10 +357,10 @@ def test_layers_that_say_nothing_are_passed_over():
 @pytest.mark.parametrize(
     ("tower", "message"),
     [
-        (Silent(), r"timm's Silent does not say how its features lie on the picture \(forward_intermediates\)"),
-        (Elsewhere(same=False), "timm's Elsewhere: none of its layers gives its last features as they lie on"),
-        (Elsewhere(same=True), "timm's Elsewhere: its embedding depends on no layer with places on the picture"),
-        (Unpooled(same=True), "timm's Unpooled does not give one embedding a picture: a pooling is needed"),
+        (Silent(), r"timm's Silent does not give its features on a grid over the image \(forward_intermediates\)"),
+        (Elsewhere(same=False), "timm's Elsewhere: none of its layers outputs its last features on their"),
+        (Elsewhere(same=True), "timm's Elsewhere: its embedding depends on no layer with a grid over the image"),
+        (Unpooled(same=True), "timm's Unpooled gives no single embedding for an image: a pooling is needed"),
     ],
 )
 def test_towers_whose_layer_cannot_be_found_are_refused(tower, message):
@@ -372,7 +372,7 @@ def test_a_refused_tower_can_be_told_its_layer(bert, picture):
     tower = Silent()
     tower.pretrained_cfg = {"input_size": (3, 32, 32), "architecture": "silent"}
     with pytest.raises(
-        InputError, match=r"timm's silent does not say.*\. Name the layer= to explain and give an image_"
+        InputError, match=r"timm's silent does not give.*\. Name the layer= to explain and give an image_"
     ):
         TwoTowerComposer.from_timm(tower, bert)
     given = {"layer": "convolution", "image_projection": torch.eye(3)[:2], "embed_dim": 2}
@@ -445,13 +445,13 @@ def test_two_towers_are_put_together_saved_and_read_without_a_word(bert, tmp_pat
 
 
 def test_a_size_that_the_tower_does_not_take_is_said(bert):
-    message = r"vision: the tower does not take pictures of 224 x 224 pixels \(Input height \(224\) doesn't match mod.*"
+    message = r"vision: the tower does not take images of 224 x 224 pixels \(Input height \(224\) doesn't match mod.*"
     tower = timm.create_model("vit_tiny_patch16_224", num_classes=0, **VIT, img_size=64)
     with pytest.raises(InputError, match=message + r"\): give its own size, data=\{\"input_size\": \(3, H, W\)\}"):
         TwoTowerComposer.from_timm(tower, bert)
     assert TwoTowerComposer.from_timm(tower, bert, data={"input_size": (3, 64, 64)}).input_size == (64, 64)
     other = {"vision_options": {**VIT, "img_size": 64}, "data": {"input_size": (3, 32, 32)}}
-    with pytest.raises(InputError, match="vision: the tower does not take pictures of 32 x 32 pixels"):
+    with pytest.raises(InputError, match="vision: the tower does not take images of 32 x 32 pixels"):
         TwoTowerComposer.from_timm("vit_tiny_patch16_224", bert, **other)
 
 

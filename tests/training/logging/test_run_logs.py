@@ -1,14 +1,12 @@
 """What a run logs to TensorBoard and Weights & Biases."""
 
 import json
-import shutil
 from dataclasses import replace
 
 import pytest
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.run import train
-from mmgrad_explain.training.trainer import GroundedTrainer
 
 
 def lines(folder):
@@ -22,40 +20,18 @@ def events(folder):
     return read.Reload()
 
 
-def test_tensorboard_over_an_interruption(tmp_path, micro, monkeypatch):
-    """Stopped after the evaluation of the fourth step and taken up from the second: each step is there once."""
-    config = micro(steps=6, tensorboard=True, grounding={"warm_start": 0.0}, save_every=2)
-    real = GroundedTrainer.compute_loss
-
-    def stop_at_fifth(self, model, inputs, **options):
-        if int(inputs["step"]) == 4:
-            raise KeyboardInterrupt
-        return real(self, model, inputs, **options)
-
-    monkeypatch.setattr(GroundedTrainer, "compute_loss", stop_at_fifth)
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path)
-    monkeypatch.undo()
-    shutil.rmtree(tmp_path / "checkpoints" / "checkpoint-4")
-    train(config, tmp_path, resume=True)
-    found = events(tmp_path)
+def test_tensorboard_shows_each_step_of_a_resumed_run_once(resumed_run):
+    found = events(resumed_run)
     curves = {tag: [point.step for point in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
     assert curves["grounding/pointing"] == curves["retrieval/r1"] == curves["train/loss"] == [2, 4, 6]
     assert curves["grounding/train/dice"] == curves["retrieval/train/retrieval"] == [2, 4, 6]
     assert not [tag for tag in curves if tag.partition("/")[0] not in {"grounding", "retrieval", "train"}]
     assert sorted(found.Tags()["images"]) == ["maps/1", "maps/2"]
     assert [image.step for image in found.Images("maps/2")] == [2, 4, 6]
-    lines_of = {line["step"]: line for line in lines(tmp_path) if "eval_pointing" in line}
+    lines_of = {line["step"]: line for line in lines(resumed_run) if "eval_pointing" in line}
     assert [point.value for point in found.Scalars("grounding/pointing")] == pytest.approx(
         [lines_of[step]["eval_pointing"] for step in (2, 4, 6)]
     )
-
-
-def test_without_maps_there_are_the_curves(tmp_path, micro):
-    train(micro(steps=1, tensorboard=True, evaluation={"maps": 0}), tmp_path)
-    found = events(tmp_path).Tags()
-    assert found["images"] == []
-    assert "grounding/pointing" in found["scalars"]
 
 
 def test_weights_and_biases(tmp_path, micro, wandb, monkeypatch):

@@ -12,7 +12,7 @@ from mmgrad_explain.cli.output_files import print_beside
 from mmgrad_explain.cli.printing import Table, show
 from mmgrad_explain.cli.streams import write_json
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.metrics.protocols import GALLERIES, PROTOCOLS
+from mmgrad_explain.metrics.protocols import ASPECT_FIGURE, GALLERIES
 
 if TYPE_CHECKING:
     import argparse
@@ -87,14 +87,14 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Evaluate; everything that can be checked is checked before a picture is embedded."""
     from mmgrad_explain._system.files import atomic_file, check_writable
-    from mmgrad_explain.data.cir.formats import read_cir
+    from mmgrad_explain.data.cir.formats import FORMATS, read_cir
 
     name, mark, root = options.data.partition(":")
     if not mark:
         raise InputError(f"--data {options.data!r} must be NAME:ROOT, for example cirr:datasets/CIRR")
     if options.batch < 1:
         raise InputError(f"--batch must be at least 1, got {options.batch}")
-    split = options.split or (PROTOCOLS[name].split if name in PROTOCOLS else None)
+    split = options.split or (FORMATS[name].evaluated if name in FORMATS else None)
     data = read_cir(name, root, [split] if split else [], options.category)
     if name == "jsonl" and len(data.queries) > 1:
         raise InputError(f"{root} has several splits, say which one with --split: {', '.join(data.queries)}")
@@ -175,7 +175,7 @@ def _parts(report: Mapping[str, Any]) -> Iterator[str | Table]:
     else:
         yield "no figures: the targets of this split are not public"
     if report["aspects"]:
-        head = ["semantic aspect", "mAP@10 % of the model"]
+        head = ["semantic aspect", f"{ASPECT_FIGURE} % of the model"]
         rows = [[aspect, *cells({"": value})] for aspect, value in report["aspects"].items()]
         yield ""
         yield Table(head, rows, markdown_table(head, rows), numbers=(1,))

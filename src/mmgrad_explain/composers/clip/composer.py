@@ -1,14 +1,14 @@
 """CLIP with a combiner: a composer on top of any CLIP of transformers.
 
-The picture's own embedding is CLIP's, ``z(I)``; the text changes it by a combiner on both of CLIP's unit embeddings::
+The image's own embedding is CLIP's, ``z(I)``; the text changes it by a combiner on both of CLIP's unit embeddings::
 
     f(I, T) = z(I) + D(I, T),    D = MLP([i, t]) + g (z(T) - z(I)),    g = sigmoid(MLP'([i, t]))
 
 ``i`` and ``t`` are projections of ``z(I)`` and ``z(T)``. Source: Baldrati et al., CLIP4Cir, CVPR Workshops 2022 (there
-``f = MLP + g z(T) + (1 - g) z(I)``, which is the same). Gallery pictures need no combiner, and ``D`` is the text shift.
+``f = MLP + g z(T) + (1 - g) z(I)``, which is the same). Gallery images need no combiner, and ``D`` is the text shift.
 
 Maps are taken at the first norm of the last block of CLIP's vision tower: the class token reads the patches there, so
-that they get a gradient; at the last block's own output only the class token has one.
+that they have a gradient; at the last block's own output only the class token has one.
 """
 
 from __future__ import annotations
@@ -28,12 +28,10 @@ from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.clip.processor import ClipProcessor
 from mmgrad_explain.composers.files import (
     CONFIG,
-    SAFETENSORS,
     fill,
     fitting,
     read_config,
-    read_own_config,
-    read_weights,
+    read_own_model,
     write_model,
 )
 from mmgrad_explain.composers.huggingface.processor import check_end_token
@@ -61,7 +59,7 @@ class CombinerConfig:
 
 
 class Combiner(nn.Module):
-    """What a text changes in a picture's embedding, from the two embeddings alone.
+    """Computes a text's change of an image's embedding, from the two embeddings alone.
 
     Args:
         config: Sizes.
@@ -80,7 +78,7 @@ class Combiner(nn.Module):
         self.gate = nn.Sequential(nn.Linear(hidden, config.width), nn.GELU(), nn.Linear(config.width, 1), nn.Sigmoid())
 
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
-        """Unit embeddings ``(B, D)`` of picture and text to the shift ``(B, D)``."""
+        """Compute the shift ``(B, D)`` from unit embeddings ``(B, D)`` of images and texts."""
         both = torch.cat([self.image(image), self.text(text)], dim=-1)
         return self.mix(both) + self.gate(both) * (text - image)  # type: ignore[no-any-return]
 
@@ -88,7 +86,7 @@ class Combiner(nn.Module):
 class ClipComposer(Composer):
     """A CLIP model with a combiner.
 
-    It can be taken apart for training: a picture's features are the tokens before the last block of the vision tower.
+    It has stages for training: an image's features are the tokens before the last block of the vision tower.
 
     Args:
         clip: A ``transformers.CLIPModel``.
@@ -123,13 +121,13 @@ class ClipComposer(Composer):
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
     ) -> ComposedOutput:
-        """Compose pictures with texts.
+        """Compose images with texts.
 
         Args:
-            pixel_values: Reference pictures, ``(B, 3, S, S)``, normalised.
+            pixel_values: Reference images, ``(B, 3, S, S)``, normalised.
             input_ids: Tokens, ``(B, L)``.
             attention_mask: 1 for tokens, 0 for padding, ``(B, L)``; all 0 is an empty text, which changes nothing.
-            target_pixel_values: Target pictures, like ``pixel_values``.
+            target_pixel_values: Target images, like ``pixel_values``.
         """
         text = self.encode_text(input_ids, attention_mask)
         composed = self.compose(self.encode_image(pixel_values), text)
@@ -141,7 +139,7 @@ class ClipComposer(Composer):
     # ------------------------------------------------------------------------------------------------------- in stages
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
-        """Pixels ``(B, 3, S, S)`` to the tokens before the last block, ``(B, 1 + N, W)``."""
+        """Encode pixels ``(B, 3, S, S)`` to the tokens before the last block, ``(B, 1 + N, W)``."""
         vision = self.clip.vision_model
         tokens = vision.pre_layrnorm(vision.embeddings(pixel_values))
         for block in self._blocks[:-1]:
@@ -152,46 +150,46 @@ class ClipComposer(Composer):
         return tokens  # type: ignore[no-any-return]
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
-        """Ids and mask ``(B, L)`` to unit embeddings ``(B, D)``, and whether there are any words, ``(B, 1)``."""
+        """Encode ids and mask ``(B, L)``: unit embeddings ``(B, D)``, and whether there are any words, ``(B, 1)``."""
         pooled = self.clip.text_model(input_ids=input_ids, attention_mask=attention_mask).pooler_output
         return F.normalize(self.clip.text_projection(pooled).float(), dim=-1), attention_mask.bool().any(
             1, keepdim=True
         )
 
     def compose(self, features: Tensor, text: tuple[Tensor, ...]) -> ComposedOutput:
-        """Tokens and encoded texts, B of each, to an output without a target. The maps are taken here."""
+        """Compose B images' tokens with B encoded texts: an output without a target. Maps are taken here."""
         identity, shift = self._parts(features, text)
         return ComposedOutput(identity + shift, shift)
 
     def _parts(self, features: Tensor, text: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        sentence, worded = text
+        sentence, has_words = text
         identity = self.embed(features)
-        return identity, self.combiner(identity, sentence) * worded
+        return identity, self.combiner(identity, sentence) * has_words
 
     def embed(self, features: Tensor) -> Tensor:
-        """Tokens to the picture's unit embedding, ``(B, D)``."""
+        """Embed images from their tokens: unit embeddings ``(B, D)``."""
         vision = self.clip.vision_model
         pooled = vision.post_layernorm(_run(self._blocks[-1], features)[:, 0])
         return F.normalize(self.clip.visual_projection(pooled).float(), dim=-1)
 
     def shift(self, features: Tensor, text: tuple[Tensor, ...]) -> Tensor:
-        """What the text changes, ``(B, D)``."""
+        """Compute the texts' changes, ``(B, D)``."""
         return self._parts(features, text)[1]
 
     def feature_grid(self, features: Tensor) -> Tensor:
-        """The patches' tokens on their grid, ``(B, W, h, w)``."""
+        """Put the patches' tokens on their grid, ``(B, W, h, w)``."""
         patches = features[:, 1:].transpose(1, 2)
         side = round(patches.shape[2] ** 0.5)
         return patches.reshape(*patches.shape[:2], side, side)
 
     def gradient_checkpointing_enable(self) -> None:
-        """Compute the activations of all blocks but the last anew in the backward pass instead of keeping them."""
+        """Recompute the activations of all blocks but the last in the backward pass instead of keeping them."""
         self.checkpointing = True
 
     # ----------------------------------------------------------------------------------------------------------- files
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write config, weights, tokenizer and preprocessing into a folder, made if needed."""
+        """Write config, weights, tokenizer and preprocessing into a folder; make the folder if needed."""
         folder = Path(folder)
         config = {
             "model_type": CLIP_COMBINER,
@@ -211,11 +209,8 @@ class ClipComposer(Composer):
         from transformers import CLIPConfig, CLIPModel
 
         folder = Path(folder)
-        config = read_own_config(folder, CLIP_COMBINER)
-        if not (folder / SAFETENSORS).is_file():
-            raise InputError(f"{folder} has no {SAFETENSORS}")
+        config, weights = read_own_model(folder, CLIP_COMBINER, safetensors_only=True)
         processor = ClipProcessor.from_pretrained(folder)
-        weights = read_weights(folder)
         with fitting(folder):
             combiner, clip = CombinerConfig(**config["combiner"]), CLIPConfig.from_dict(config["clip"])
             if processor.image_size != clip.vision_config.image_size:
@@ -225,12 +220,12 @@ class ClipComposer(Composer):
 
     @classmethod
     def from_clip(cls, model: str | Path, *, width: int = 512, fit: str = "letterbox") -> ClipComposer:
-        """A CLIP model with a new combiner.
+        """Put a new combiner on a CLIP model.
 
         Args:
             model: Folder or hub id of a ``transformers`` CLIP model with safetensors weights.
             width: Of the combiner.
-            fit: How pictures are brought to CLIP's square: ``letterbox`` or ``crop``.
+            fit: How images are fitted into CLIP's square: ``letterbox`` or ``crop``.
 
         Raises:
             InputError: If there is no such model, it cannot be fetched, or it has no safetensors weights.
@@ -250,7 +245,7 @@ class ClipComposer(Composer):
 
 
 def is_clip(model: str) -> bool:
-    """Whether a folder or a hub id is a plain CLIP model of transformers; False where that cannot be told."""
+    """Return whether a folder or hub id is a plain CLIP model of transformers; False if it cannot be read."""
     folder = Path(model).expanduser()
     if folder.is_dir():
         return (folder / CONFIG).is_file() and read_config(folder).get("model_type") == "clip"
@@ -265,7 +260,7 @@ def is_clip(model: str) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No bars of transformers' own inside the block, where standard error is no terminal."""
+    """Hide transformers' progress bars inside the block if standard error is not a terminal."""
     from transformers.utils import logging
 
     if sys.stderr.isatty() or not logging.is_progress_bar_enabled():
@@ -279,7 +274,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _run(block: nn.Module, tokens: Tensor) -> Tensor:
-    """A vision block without a mask; transformers 4 wants a second mask and gives a tuple."""
+    """Run a vision block without a mask; in transformers 4 it takes a second mask and returns a tuple."""
     import inspect
 
     wanted = inspect.signature(block.forward).parameters

@@ -1,9 +1,8 @@
-"""A composer of two parts: a model with two towers, and a method that puts what they give together.
+"""A composer of two parts: a model with two towers, and a method that composes their outputs.
 
 The towers are any :class:`~mmgrad_explain.composers.dual_encoder.DualEncoder`; the methods are those of
-:mod:`~mmgrad_explain.composers.fusion.modules`. The patches that a method reads are the output of the tower's own
-target layer, the last grid before any text is mixed in whose places all have a gradient, and that is where maps are
-taken.
+:mod:`~mmgrad_explain.composers.fusion.methods`. The patches that a method reads are the output of the tower's target
+layer: the last grid before any text is mixed in at which every position has a gradient. Maps are taken there.
 """
 
 from __future__ import annotations
@@ -17,28 +16,27 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain._system.devices import device_of
+from mmgrad_explain.attention.attributes import layout_method
 from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.files import (
     CONFIG,
-    SAFETENSORS,
     fill,
     fitting,
-    read_own_config,
-    read_weights,
+    read_own_model,
     write_model,
 )
-from mmgrad_explain.composers.fusion.modules import Picture, Sizes, Text
+from mmgrad_explain.composers.fusion.methods import EncodedImages, EncodedTexts, Sizes
 from mmgrad_explain.composers.fusion.processor import PROMPT, FusionProcessor
 from mmgrad_explain.composers.fusion.registry import build_fusion, method_of
-from mmgrad_explain.composers.fusion.tower import (
-    changing,
+from mmgrad_explain.composers.fusion.tower_reading import (
     explained_layer,
-    laid_out,
     measure,
+    patch_grid,
+    record_tokens,
+    replace_output,
     save_tower,
     token_layer,
     two_towers,
-    watching,
 )
 from mmgrad_explain.composers.model_types import FUSION
 from mmgrad_explain.composers.openclip.folders import CONFIG_FILE as OPEN_CLIP_CONFIG
@@ -47,27 +45,27 @@ from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from mmgrad_explain.composers.dual_encoder import DualEncoder
-    from mmgrad_explain.composers.fusion.modules import Fusion
+    from mmgrad_explain.composers.fusion.methods import Fusion
 
 TOWER = "tower"
 """The folder of the tower, inside the composer's."""
 
 
 class FusionComposer(Composer):
-    """A tower with a method of composed image retrieval on it.
+    """A tower with a method of composed image retrieval.
 
     ``embedding`` is ``f(I, T)``, ``shift`` is ``f(I, T) - f(I, -)``, exactly zero for an empty text, and ``target`` is
-    the target picture as a gallery holds it.
+    the embedding of the target image that a gallery holds.
 
     Args:
-        tower: Pictures and texts to embeddings.
+        tower: Embeds images and texts.
         method: Name of the method, from :data:`~mmgrad_explain.composers.fusion.registry.METHODS`.
         fusion: The method, made for this tower.
         prompt: For a method with a prompt, see :class:`~mmgrad_explain.composers.fusion.processor.FusionProcessor`.
         name: What the model is called.
 
     Raises:
-        InputError: If the tower does not give what the method reads.
+        InputError: If the tower lacks an input of the method.
     """
 
     default_score: ClassVar[str | None] = "shift"
@@ -92,90 +90,92 @@ class FusionComposer(Composer):
         self._patches = explained_layer(tower, fusion.reads)
         self._tokens = token_layer(tower, fusion.reads)
         self.target_layer = None if self._patches is None else f"{TOWER}.{self._patches}"
-        if hasattr(tower, "layout_for"):  # not every tower knows
+        if layout_method(tower) is not None:
             self.layout_for = partial(_layout_in, tower)
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
     ) -> ComposedOutput:
-        """Compose pictures with texts.
+        """Compose images with texts.
 
         Args:
-            pixel_values: Reference pictures as the tower's processor gives them, ``(B, 3, H, W)``.
+            pixel_values: Reference images as the tower's processor gives them, ``(B, 3, H, W)``.
             input_ids: Tokens, ``(B, L)``.
             attention_mask: 1 for tokens, 0 for padding, ``(B, L)``; all 0 is an empty text, which changes nothing.
-            target_pixel_values: Target pictures, like ``pixel_values``.
+            target_pixel_values: Target images, like ``pixel_values``.
         """
         text = self.encode_text(input_ids, attention_mask)
         composed = self.compose(self.encode_image(pixel_values), text)
         if target_pixel_values is None:
             return composed
-        picture = self.encode_image(target_pixel_values)
-        other = self.compose(picture, text)
-        alone = self.fusion.alone(picture, self._nothing(picture.pooled))
+        targets = self.encode_image(target_pixel_values)
+        other = self.compose(targets, text)
+        alone = self.fusion.alone(targets, self._empty_texts(targets.pooled))
         return composed._replace(target=alone, target_shift=other.shift, target_composed=other.embedding)
 
     # ------------------------------------------------------------------------------------------------------- in stages
 
-    def encode_image(self, pixel_values: Tensor) -> Picture:
-        """Pixels ``(B, 3, H, W)`` to unit embeddings and, where the method reads them, patches. Maps are taken here."""
+    def encode_image(self, pixel_values: Tensor) -> EncodedImages:
+        """Encode pixels ``(B, 3, H, W)``: unit embeddings, and patches if the method reads them."""
         wanted = self._patches if "grid" in self.fusion.reads else None
-        with watching(self.tower, wanted) as seen:
+        with record_tokens(self.tower, wanted) as outputs:
             pooled = self._pooled(self.tower.encode_image(pixel_values))
         if wanted is None:
-            return Picture(pooled)
-        return Picture(pooled, laid_out(self.tower, seen[0], pixel_values).to(pooled.dtype))
+            return EncodedImages(pooled)
+        return EncodedImages(pooled, patch_grid(self.tower, outputs[0], pixel_values).to(pooled.dtype))
 
-    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Text:
-        """Ids and mask ``(B, L)`` to what the method reads of texts."""
+    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> EncodedTexts:
+        """Encode ids and mask ``(B, L)`` to the method's inputs."""
         mask = attention_mask.bool()
         if "prompt" in self.fusion.reads:
-            return Text(mask, speak=partial(self._spoken, input_ids, attention_mask))
-        with watching(self.tower, self._tokens) as seen:
-            pooled = self._as_own(self.tower.encode_text(input_ids, attention_mask)[0])
-        return Text(mask, pooled, None if self._tokens is None else seen[0].to(pooled.dtype))
+            return EncodedTexts(mask, speak=partial(self._embed_prompts, input_ids, attention_mask))
+        with record_tokens(self.tower, self._tokens) as outputs:
+            pooled = self._to_own_dtype(self.tower.encode_text(input_ids, attention_mask)[0])
+        return EncodedTexts(mask, pooled, None if self._tokens is None else outputs[0].to(pooled.dtype))
 
-    def compose(self, features: Picture, text: Text) -> ComposedOutput:
-        """Encoded pictures and texts, B of each, to an output without a target."""
-        nothing = self._nothing(features.pooled)
+    def compose(self, features: EncodedImages, text: EncodedTexts) -> ComposedOutput:
+        """Compose B encoded images with B encoded texts: an output without a target."""
+        nothing = self._empty_texts(features.pooled)
         before = self.fusion.without_text(features, nothing)
         shift = (self.fusion(features, text) - before) * text.mask.any(1, keepdim=True)
         alone = self.fusion.alone(features, nothing) if self.fusion.apart else None
         return ComposedOutput(before + shift, shift, alone=alone)
 
     def _pooled(self, features: Tensor) -> Tensor:
-        """Unit embeddings ``(B, D)`` of what the tower's encoder gives, which may be tokens."""
+        """Make unit embeddings ``(B, D)`` of the output of the tower's encoder, which may be tokens."""
         if features.ndim == 2:
-            return self._as_own(features)
+            return self._to_own_dtype(features)
         ids, mask = self._blank(len(features))
-        return self._as_own(self.tower.compose(features, self.tower.encode_text(ids, mask)).image)
+        return self._to_own_dtype(self.tower.compose(features, self.tower.encode_text(ids, mask)).image)
 
-    def _as_own(self, tensor: Tensor) -> Tensor:
+    def _to_own_dtype(self, tensor: Tensor) -> Tensor:
         return tensor.to(next(self.fusion.parameters()).dtype)
 
     def _blank(self, count: int) -> tuple[Tensor, Tensor]:
         return self.blank_ids.expand(count, -1), self.blank_mask.expand(count, -1)
 
-    def _nothing(self, like: Tensor) -> Text:
-        """An empty text for each of ``like``, ``(B, D)``."""
+    def _empty_texts(self, like: Tensor) -> EncodedTexts:
+        """Make an empty text for each row of ``like``, ``(B, D)``."""
         ids, mask = self._blank(len(like))
         words = like.new_zeros(len(like), 1, max(1, self.fusion.sizes.word_width))
-        return Text(words[:, :, 0].bool(), torch.zeros_like(like), words, partial(self._spoken, ids, mask))
+        return EncodedTexts(
+            words[:, :, 0].bool(), torch.zeros_like(like), words, partial(self._embed_prompts, ids, mask)
+        )
 
-    def _spoken(self, input_ids: Tensor, attention_mask: Tensor, word: Tensor) -> Tensor:
-        """Prompts ``(B, L)`` with pseudo-words ``(B, W)`` in their place to unit embeddings ``(B, D)``."""
-        at = self.processor.place or 0
+    def _embed_prompts(self, input_ids: Tensor, attention_mask: Tensor, word: Tensor) -> Tensor:
+        """Embed prompts ``(B, L)`` with pseudo-words ``(B, W)`` inserted: unit embeddings ``(B, D)``."""
+        index = self.processor.place or 0
 
-        def put(tokens: Tensor) -> Tensor:
-            return torch.cat([tokens[:, :at], word[:, None].to(tokens.dtype), tokens[:, at + 1 :]], dim=1)
+        def insert(tokens: Tensor) -> Tensor:
+            return torch.cat([tokens[:, :index], word[:, None].to(tokens.dtype), tokens[:, index + 1 :]], dim=1)
 
-        with changing(self.tower, str(self._tokens), put):
-            return self._as_own(self.tower.encode_text(input_ids, attention_mask)[0])
+        with replace_output(self.tower, str(self._tokens), insert):
+            return self._to_own_dtype(self.tower.encode_text(input_ids, attention_mask)[0])
 
     # ----------------------------------------------------------------------------------------------------------- files
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write config and weights into a folder, made if needed, and the tower into a folder in it."""
+        """Write config and weights into a folder, and the tower into a folder inside; make the folders if needed."""
         folder = Path(folder)
         sizes = vars(self.fusion.sizes)
         config = {"model_type": FUSION, "method": self.method, "sizes": sizes, "options": self.fusion.options}
@@ -194,13 +194,10 @@ class FusionComposer(Composer):
         from mmgrad_explain.composers.load import load_composer
 
         folder = Path(folder)
-        config = read_own_config(folder, FUSION)
-        if not (folder / SAFETENSORS).is_file():
-            raise InputError(f"{folder} has no {SAFETENSORS}")
+        config, weights = read_own_model(folder, FUSION, safetensors_only=True)
         if not any((folder / TOWER / file).is_file() for file in (CONFIG, OPEN_CLIP_CONFIG)):
             raise InputError(f"{folder} has no {TOWER}/{CONFIG}")
         tower = two_towers(load_composer(folder / TOWER))
-        weights = read_weights(folder)
         with fitting(folder):
             sizes = Sizes(**{name: operator.index(size) for name, size in config["sizes"].items()})
             fusion = fill(lambda: build_fusion(config["method"], sizes, config["options"]), weights)
@@ -211,9 +208,9 @@ class FusionComposer(Composer):
     def from_tower(
         cls, tower: str | Path | Composer, method: str, *, prompt: str = PROMPT, **options: Any
     ) -> FusionComposer:
-        """A method with fresh weights on a tower.
+        """Put a method with random weights on a tower.
 
-        Until it is trained the composer says nothing about what a text changes.
+        Until it is trained, its maps say nothing about what a text changes.
 
         Args:
             tower: Folder or hub id of a two-tower model, or the loaded composer.
@@ -235,6 +232,6 @@ class FusionComposer(Composer):
 
 
 def _layout_in(tower: Any, layer: str, *args: Any, **kwargs: Any) -> Any:
-    """How a layer's output lies on the picture, as its tower has it; None where it has not."""
+    """Find the layout of a layer's output by its tower; None for a layer outside the tower."""
     inside = layer.removeprefix(f"{TOWER}.")
     return None if inside == layer else tower.layout_for(inside, *args, **kwargs)

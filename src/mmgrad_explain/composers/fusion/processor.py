@@ -1,4 +1,4 @@
-"""A tower's processor as training wants it, and texts put into a prompt around a pseudo-word."""
+"""A tower's processor as training needs it, with texts in a prompt around a pseudo-word."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 PROMPT = "a photo of $ that {text}"
 """Of Baldrati et al., SEARLE, arXiv 2303.15247."""
 
-_STAND_IN = "it"  # a word of one token nearly everywhere; its embedding is never used
+_STAND_IN = "it"  # one token in nearly every vocabulary; its embedding is never used
 
 
 class FusionProcessor(SquarePictures):
-    """What a tower's processor does, with texts in a prompt where there is one.
+    """A tower's processor, with texts in a prompt if there is one.
 
     Args:
         inner: The tower's processor.
         prompt: A text with ``$`` for the pseudo-word and, after it, ``{text}``; None for texts as they are.
 
     Attributes:
-        blank: Ids and mask ``(1, L)`` of an empty text; with a prompt of what stands before the text.
-        place: Where the pseudo-word stands among the tokens of a prompt; None without one.
+        blank: Ids and mask ``(1, L)`` of an empty text; with a prompt, of its part before the text.
+        place: Index of the pseudo-word among the tokens of a prompt; None without one.
 
     Raises:
-        InputError: If the prompt lacks something, or the tokenizer cannot hold a place open in it.
+        InputError: If the prompt lacks something, or the tokenizer cannot reserve one token in it.
     """
 
     def __init__(self, inner: Any, prompt: str | None = None) -> None:
@@ -51,36 +51,36 @@ class FusionProcessor(SquarePictures):
         self._head, self._tail = f"{head} {_STAND_IN}".strip(), tail
         self.blank = inner.encode_texts([self._head])
         short, long = inner.encode_texts([head, self._head])[0].tolist()
-        self.place = next((at for at, (one, other) in enumerate(zip(short, long, strict=True)) if one != other), 0)
+        self.place = next((index for index, (a, b) in enumerate(zip(short, long, strict=True)) if a != b), 0)
         if long[: self.place] + long[self.place + 1 :] != short[:-1]:
             raise InputError(f"prompt: this model's tokenizer cannot put one word after {head!r}: use other words")
 
     @property
     def tokenizer(self) -> Any:
-        """The tower's."""
+        """The tower's tokenizer."""
         return self.inner.tokenizer
 
     def __call__(
         self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
     ) -> ComposerInputs:
-        """As the tower's processor does it, see there."""
+        """Prepare a batch by the tower's processor."""
         inputs: ComposerInputs = self.inner(images, self.in_prompt(texts), targets)
         mask = inputs.tensors["attention_mask"]
-        worded = mask.new_tensor([[bool(text.strip())] for text in texts])
-        inputs.tensors["attention_mask"] = mask * worded
+        has_words = mask.new_tensor([[bool(text.strip())] for text in texts])
+        inputs.tensors["attention_mask"] = mask * has_words
         return inputs
 
     def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
-        """As the tower's processor does it, see there."""
+        """Prepare images by the tower's processor."""
         return self.inner.encode_images(images)  # type: ignore[no-any-return]
 
     def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
-        """Texts, in the prompt, to ids and mask ``(B, L)``. An empty text has no mask."""
+        """Prepare texts, in the prompt: ids and mask ``(B, L)``, the mask of an empty text all 0."""
         ids, mask = self.inner.encode_texts(self.in_prompt(texts), notices)
         return ids, mask * mask.new_tensor([[bool(text.strip())] for text in texts])
 
     def in_prompt(self, texts: Sequence[str]) -> list[str]:
-        """Texts as the tower reads them, with an ordinary word where the pseudo-word will be."""
+        """Put texts into the prompt, with an ordinary word in place of the pseudo-word."""
         if self.prompt is None:
             return list(texts)
         return [f"{self._head} {self._tail.replace('{text}', text)}" for text in texts]

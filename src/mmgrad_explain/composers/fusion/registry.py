@@ -1,4 +1,4 @@
-"""The methods by name, and one with fresh weights."""
+"""The methods of composed image retrieval by name."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain._system.choices import check_choice
-from mmgrad_explain.composers.fusion.grid import CrossAttention, Film, QFormer, TirgSpatial
-from mmgrad_explain.composers.fusion.modules import Combine, Fusion, Sizes, TextualInversion, Tirg
+from mmgrad_explain.composers.fusion.grid_methods import CrossAttention, Film, QFormer, TirgSpatial
+from mmgrad_explain.composers.fusion.methods import Combine, Fusion, Sizes, TextualInversion, Tirg
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,16 +22,14 @@ METHODS: dict[str, type[Fusion]] = {
     "inversion": TextualInversion,
     "qformer": QFormer,
 }
-"""The methods by name.
+"""The methods by name. The zero-shot sum ``i + t`` needs none: a two-tower composer itself gives it.
 
 :meta hide-value:
 """
 
-"""By name. The zero-shot sum ``i + t`` needs no module: it is what a two-tower composer itself gives."""
-
 
 def method_of(name: str) -> type[Fusion]:
-    """The method of a name.
+    """Find a method by its name.
 
     Raises:
         InputError: If there is none.
@@ -41,7 +39,7 @@ def method_of(name: str) -> type[Fusion]:
 
 
 def build_fusion(name: str, sizes: Sizes, options: Mapping[str, Any]) -> Fusion:
-    """A method with fresh weights.
+    """Build a method with random weights.
 
     Args:
         name: From :data:`METHODS`.
@@ -52,7 +50,7 @@ def build_fusion(name: str, sizes: Sizes, options: Mapping[str, Any]) -> Fusion:
         InputError: If there is no such method or option, or a value does not fit.
     """
     kind = method_of(name)
-    known = [one for one in inspect.signature(kind).parameters if one != "sizes"]
+    known = [name for name in inspect.signature(kind).parameters if name != "sizes"]
     for option, value in options.items():
         if option not in known:
             raise InputError(f"{name}: there is no option {option!r}; known: {', '.join(known)}")

@@ -1,9 +1,9 @@
-"""open_clip's models as they are saved and shared: ``open_clip_config.json`` with weights beside it.
+"""Models of open_clip as they are saved and shared: ``open_clip_config.json`` with weights beside it.
 
-Taken are CLIP with one of open_clip's own vision transformers or its modified ResNet, CLIP with a timm tower (SigLIP,
-ConvNeXt, EVA, MobileCLIP and others), with open_clip's or a transformers text tower, and the contrastive part of CoCa.
-What is asked is the cosine of picture and text (:mod:`~mmgrad_explain.composers.dual_encoder`). Weights only: no code
-in a folder is ever run.
+Supported are CLIP with one of open_clip's vision transformers or its modified ResNet; CLIP with a timm tower (SigLIP,
+ConvNeXt, EVA, MobileCLIP and others), with a text tower of open_clip or transformers; and the contrastive part of CoCa.
+The default score is the cosine of image and text (:mod:`~mmgrad_explain.composers.dual_encoder`). Folders hold weights
+only: no code in them is run.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from mmgrad_explain.attention.undisturbed import evaluating
 from mmgrad_explain.composers.files import write_model
+from mmgrad_explain.composers.huggingface.loading import first_line
 from mmgrad_explain.composers.openclip.folders import (
     CONFIG_FILE,
     WEIGHT_FILES,
@@ -29,7 +30,7 @@ from mmgrad_explain.composers.openclip.folders import (
 from mmgrad_explain.composers.openclip.processor import OpenClipProcessor, open_clip_tokenizer, transform_and_tokenizer
 from mmgrad_explain.composers.towers.framing import framing_of, open_clip_framing
 from mmgrad_explain.composers.towers.timm_layers import GridLayer, find_grid_layer
-from mmgrad_explain.composers.towers.tower import TowerComposer
+from mmgrad_explain.composers.towers.tower_composer import TowerComposer
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,10 +46,10 @@ class OpenClipComposer(TowerComposer):
         model: Of open_clip.
         processor: For it.
         name: What it is called.
-        config: What its folder's ``open_clip_config.json`` holds; without it the model cannot be saved.
+        config: The content of its ``open_clip_config.json``; without it the model cannot be saved.
 
     Raises:
-        InputError: If its vision tower pools in a way that leaves no layer to explain.
+        InputError: If the pooling of its vision tower leaves no layer to explain.
     """
 
     def __init__(
@@ -63,19 +64,19 @@ class OpenClipComposer(TowerComposer):
         self.explain_at(replace(layer, name=f"model.visual.{layer.name}"), processor.framing.size)
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
-        """Pictures ``(B, 3, H, W)`` to unit embeddings ``(B, D)``."""
+        """Embed images ``(B, 3, H, W)``: unit embeddings ``(B, D)``."""
         features: Tensor = self.model.encode_image(pixel_values.to(_dtype_of(self.model.visual))).float()
-        if features.ndim == 3:  # of an attention pooling with a single query
+        if features.ndim == 3:  # from an attention pooling with a single query
             features = features[:, 0]
         return F.normalize(features, dim=-1)
 
-    def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:  # noqa: ARG002  (the ids say it all)
-        """Ids ``(B, L)``, filled up to the model's length, to unit embeddings ``(B, D)``."""
+    def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:  # noqa: ARG002  (the ids are enough)
+        """Embed ids ``(B, L)``, padded to the model's length: unit embeddings ``(B, D)``."""
         return F.normalize(self.model.encode_text(input_ids).float(), dim=-1)
 
     @classmethod
     def from_pretrained(cls, folder: Path, name: str) -> OpenClipComposer:
-        """Read a folder as ``open_clip.push_to_hf_hub`` and its hub have it.
+        """Read a folder in the format of ``open_clip.push_to_hf_hub`` and its hub.
 
         Args:
             folder: With ``open_clip_config.json`` and one of
@@ -92,18 +93,18 @@ class OpenClipComposer(TowerComposer):
             raise InputError(f'{message}: pip install "mmgrad-explain[openclip]"') from error
         config = read_open_clip_config(folder)
         model = _build(config["model_cfg"], folder)
-        given = {key: value for key, value in (config.get("preprocess_cfg") or {}).items() if value is not None}
-        framing = open_clip_framing({**given, "size": model.visual.image_size})
+        settings = {key: value for key, value in (config.get("preprocess_cfg") or {}).items() if value is not None}
+        framing = open_clip_framing({**settings, "size": model.visual.image_size})
         tokenizer = open_clip_tokenizer(config["model_cfg"].get("text_cfg") or {}, folder)
         return cls(model, OpenClipProcessor(framing, tokenizer), name, config).eval()
 
     @classmethod
     def from_memory(cls, model: Any, processor: Any, name: str) -> OpenClipComposer:
-        """Take a model of open_clip as it is.
+        """Wrap a model of open_clip as it is.
 
         Args:
-            model: As open_clip's factory gives it.
-            processor: The transform of evaluation and the tokenizer, in any order.
+            model: From open_clip's factory.
+            processor: The transform for evaluation and the tokenizer, in any order.
             name: What the model is called.
 
         Raises:
@@ -113,43 +114,44 @@ class OpenClipComposer(TowerComposer):
         framing, side = framing_of(transform), model.visual.image_size
         size = (side, side) if isinstance(side, int) else tuple(side)
         if framing.size != size:
-            given, taken = (" x ".join(map(str, one)) for one in (framing.size, size))
+            given, taken = (" x ".join(map(str, sides)) for sides in (framing.size, size))
             raise InputError(
-                f"processor: the transform gives pictures of {given} pixels, the model takes {taken}: take its own"
+                f"processor: the transform gives images of {given} pixels, the model takes {taken}: take its own"
             )
         return cls(model, OpenClipProcessor(framing, tokenizer), name)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write config, weights and, where it is one of transformers, the tokenizer into a folder, made if needed.
+        """Write config, weights and a tokenizer of transformers into a folder; make the folder if needed.
 
         Raises:
-            InputError: If the model was handed in without its config.
+            InputError: If the composer was made without the model's config.
         """
         if self.config is None:
-            raise InputError(f"{self.name} cannot be saved: hand in what its {CONFIG_FILE} holds as config=")
+            raise InputError(f"{self.name} cannot be saved: pass the content of its {CONFIG_FILE} as config=")
         folder = Path(folder)
         write_model(folder, self.config, self.model.state_dict(), (CONFIG_FILE, WEIGHT_FILES[0]))
         self.processor.save_tokenizer(folder)
 
 
 def _dtype_of(visual: Any) -> torch.dtype:
-    """What a vision tower's pictures must be; in a model of half precision its norms may be in full."""
-    weighted = (module for module in visual.modules() if isinstance(module, nn.Conv2d | nn.Linear))
-    return next(module.weight.dtype for module in weighted)
+    """Get the precision of a vision tower's images; in a model of half precision, norms may have full precision."""
+    layers = (module for module in visual.modules() if isinstance(module, nn.Conv2d | nn.Linear))
+    return next(layer.weight.dtype for layer in layers)
 
 
 def grid_layer_of(visual: Any, input_size: tuple[int, int]) -> GridLayer:
-    """The layer of a vision tower of open_clip that is explained by default.
+    """Find the default layer of a vision tower of open_clip.
 
-    Where a class token stands for the picture, the input of the last attention; where all tokens are pooled, the last
-    normalised ones; of a ResNet the last feature map; a timm tower is asked itself.
+    If a class token stands for the image, it is the input of the last attention; if all tokens are pooled, the last
+    normalised tokens; in a ResNet, the last feature map. A timm tower is searched by
+    :func:`~mmgrad_explain.composers.towers.timm_layers.find_grid_layer`.
 
     Args:
         visual: The tower.
         input_size: (H, W), pixels.
 
     Raises:
-        InputError: If it gives no single embedding, or a timm tower does not say how its features lie.
+        InputError: If it gives no single embedding, or no layer of a timm tower is found.
     """
     if hasattr(visual, "trunk"):
         with evaluating(visual.modules()):
@@ -170,15 +172,15 @@ def grid_layer_of(visual: Any, input_size: tuple[int, int]) -> GridLayer:
     return GridLayer(name, "tokens", (height, width), tokens=1 + height * width, prefix=1)
 
 
-def _fetched(name: str) -> Path:
-    """The config of a text tower that neither the folder nor this machine has."""
+def _fetch_config(name: str) -> Path:
+    """Fetch the config of a text tower that is not on this machine."""
     from mmgrad_explain.composers.load import fetch
 
     return fetch(name, ["config.json"], "put its config.json into the model's folder")
 
 
 def _build(model_config: Mapping[str, Any], folder: Path) -> Any:
-    """The model with its weights, in float32 and eval mode."""
+    """Build the model with its weights, in float32 and eval mode."""
     from open_clip.coca_model import CoCa
     from open_clip.factory import load_checkpoint
     from open_clip.model import CLIP, CustomTextCLIP
@@ -191,7 +193,7 @@ def _build(model_config: Mapping[str, Any], folder: Path) -> Any:
         )
     if isinstance(text.get("hf_model_name"), str):
         beside = folder if text_tower_of(folder) else local_source(text["hf_model_name"], folder)
-        text["hf_model_name"] = str(beside or _fetched(text["hf_model_name"]))
+        text["hf_model_name"] = str(beside or _fetch_config(text["hf_model_name"]))
     text["hf_model_pretrained"] = vision["timm_model_pretrained"] = False
     custom = bool(config.pop("custom_text", False) or text.get("hf_model_name"))
     kind = (CoCa if "multimodal_cfg" in config else CustomTextCLIP) if custom else CLIP
@@ -202,6 +204,5 @@ def _build(model_config: Mapping[str, Any], folder: Path) -> Any:
         model = kind(**config)
         load_checkpoint(model, str(weights), strict=True, weights_only=True)
     except Exception as error:  # timm, transformers, pickle and safetensors raise all sorts of things
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{folder} cannot be loaded as a model of open_clip: {reason}") from error
+        raise InputError(f"{folder} cannot be loaded as a model of open_clip: {first_line(error)}") from error
     return model.float().eval()

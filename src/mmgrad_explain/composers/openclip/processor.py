@@ -1,4 +1,4 @@
-"""Pictures and texts to tensors for a model of open_clip."""
+"""Prepare images and texts for a model of open_clip."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mmgrad_explain.composers.base import prepare_batch
+from mmgrad_explain.composers.batch_processor import BatchProcessor
+from mmgrad_explain.composers.huggingface.loading import first_line
 from mmgrad_explain.composers.huggingface.processor import TOKENIZER_FILES, tokenizing
 from mmgrad_explain.composers.openclip.folders import local_source
 from mmgrad_explain.composers.square_images import SquarePictures
@@ -22,16 +23,15 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import Tensor
 
-    from mmgrad_explain.composers.base import ComposerInputs
     from mmgrad_explain.composers.towers.framing import Framing
     from mmgrad_explain.images.placement import Placement
 
 
-class OpenClipProcessor(SquarePictures):
+class OpenClipProcessor(BatchProcessor, SquarePictures):
     """open_clip's own transform and tokenizer.
 
     Args:
-        framing: Of pictures.
+        framing: The transform of images.
         own_tokenizer: ``SimpleTokenizer`` or ``HFTokenizer`` of open_clip.
     """
 
@@ -41,33 +41,18 @@ class OpenClipProcessor(SquarePictures):
 
     @cached_property
     def tokenizer(self) -> Any:
-        """What tells the words of a text apart."""
-        simple = hasattr(self.own_tokenizer, "bpe_ranks")
-        return fast_tokenizer(self.own_tokenizer) if simple else self.own_tokenizer.tokenizer
-
-    def __call__(
-        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
-    ) -> ComposerInputs:
-        """Prepare a batch.
-
-        Args:
-            images: Pictures, RGB.
-            texts: One text a picture; longer ones are cut, with a notice.
-            targets: Target pictures, one a picture.
-
-        Raises:
-            InputError: If the numbers differ.
-        """
-        return prepare_batch(self, images, texts, targets)
+        """A tokenizer that gives each token's place in the text."""
+        own = self.own_tokenizer
+        return fast_tokenizer(own) if is_simple(own) else own.tokenizer
 
     def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
-        """RGB pictures to ``(B, 3, H, W)`` float32 and their placements."""
+        """Prepare RGB images: ``(B, 3, H, W)`` float32, and their placements."""
         return self.framing(images)
 
     def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
-        """Texts to ids ``(B, L)`` int64, L the model's length, and their mask; what was cut is added to ``notices``.
+        """Prepare texts: ids ``(B, L)`` int64, L the model's length, and their mask. Notes on cuts add to ``notices``.
 
-        The mask is not for the model, which reads the ids alone; an empty text has none.
+        The model reads the ids alone; the mask of an empty text is all 0.
         """
         length = int(self.own_tokenizer.context_length)
         with tokenizing(getattr(self.own_tokenizer, "tokenizer", None)):
@@ -82,40 +67,45 @@ class OpenClipProcessor(SquarePictures):
         return ids, mask
 
     def save_tokenizer(self, folder: Path) -> None:
-        """Write a tokenizer of transformers into a folder; open_clip's own comes with open_clip."""
-        if not hasattr(self.own_tokenizer, "bpe_ranks"):
+        """Write a tokenizer of transformers into a folder; open_clip's own needs no files."""
+        if not is_simple(self.own_tokenizer):
             self.own_tokenizer.tokenizer.save_pretrained(folder)
 
     def _count(self, text: str) -> int:
         own = self.own_tokenizer
-        if hasattr(own, "bpe_ranks"):
+        if is_simple(own):
             return len(own.encode(text)) + 2
         return len(own.tokenizer(own.clean_fn(text), verbose=False)["input_ids"])
 
 
+def is_simple(tokenizer: Any) -> bool:
+    """Return whether a tokenizer of open_clip is its own ``SimpleTokenizer``."""
+    return hasattr(tokenizer, "bpe_ranks")
+
+
 def transform_and_tokenizer(processor: Any, model: Any) -> tuple[Any, Any]:
-    """The transform and the tokenizer that were handed in for a model of open_clip.
+    """Tell a caller's transform and tokenizer for a model of open_clip apart.
 
     Args:
         processor: The two, in any order.
-        model: For what it takes.
+        model: The model, for its longest text.
 
     Raises:
         InputError: If one is missing, or the tokenizer gives more tokens than the model takes.
     """
     both = "(preprocess_val, open_clip.get_tokenizer(...))"
-    given = list(processor) if isinstance(processor, tuple | list) else [processor]
-    given = [one for one in given if one is not None]
-    words = [one for one in given if hasattr(one, "context_length") or getattr(one, "__name__", "") == "tokenize"]
-    transforms = [one for one in given if one not in words and callable(one)]
-    missing = "the tokenizer is" if transforms and not words else "the transform is" if words else "both are"
-    if len(words) != 1 or len(transforms) != 1:
-        what = f"{missing} missing" if len(given) < 2 else f"got {len(given)} things"
+    parts = list(processor) if isinstance(processor, tuple | list) else [processor]
+    parts = [part for part in parts if part is not None]
+    tokenizers = [part for part in parts if _is_tokenizer(part)]
+    transforms = [part for part in parts if part not in tokenizers and callable(part)]
+    missing = "the tokenizer is" if transforms and not tokenizers else "the transform is" if tokenizers else "both are"
+    if len(tokenizers) != 1 or len(transforms) != 1:
+        what = f"{missing} missing" if len(parts) < 2 else f"got {len(parts)} things"
         raise InputError(
-            f"processor: a model of open_clip needs its transform of evaluation and its tokenizer, {what}: give "
+            f"processor: a model of open_clip needs its transform for evaluation and its tokenizer, {what}: give "
             f"processor={both}"
         )
-    (transform,), (tokenizer,) = transforms, words
+    (transform,), (tokenizer,) = transforms, tokenizers
     longest = int(getattr(model, "context_length", None) or getattr(model.text, "context_length", 0) or 0)
     if not hasattr(tokenizer, "context_length"):  # open_clip.tokenize, a function
         from open_clip.tokenizer import SimpleTokenizer
@@ -130,12 +120,12 @@ def transform_and_tokenizer(processor: Any, model: Any) -> tuple[Any, Any]:
 
 
 def open_clip_tokenizer(text_config: Mapping[str, Any], folder: Path) -> Any:
-    """The tokenizer that open_clip takes for a text tower.
+    """Make the tokenizer that open_clip uses for a text tower.
 
     Args:
         text_config: The model's ``text_cfg``.
-        folder: Of the model. A tokenizer of transformers is looked for in it, then in a folder of the config's name,
-            from where one is or from ``folder``, then on the hub.
+        folder: Of the model. A tokenizer of transformers is searched in it, then in the folder that the config names,
+            from the working directory or from ``folder``, then on the hub.
 
     Raises:
         InputError: If there is none, or it cannot be read.
@@ -149,24 +139,27 @@ def open_clip_tokenizer(text_config: Mapping[str, Any], folder: Path) -> Any:
     try:
         if not name:
             return SimpleTokenizer(context_length=length, **options)
-        source = str(folder if here else local_source(str(name), folder) or _fetched(str(name)))
+        source = str(folder if here else local_source(str(name), folder) or _fetch_tokenizer(str(name)))
         options.pop("trust_remote_code", None)
         return HFTokenizer(source, length, tokenizer_mode=text_config.get("tokenizer_mode"), **options)
     except InputError:
         raise
     except Exception as error:  # the tokenizers library raises bare Exception for a file it cannot parse
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"the tokenizer of {folder} cannot be read: {reason}") from error
+        raise InputError(f"the tokenizer of {folder} cannot be read: {first_line(error)}") from error
 
 
-def _fetched(name: str) -> str:
+def _is_tokenizer(part: Any) -> bool:
+    return hasattr(part, "context_length") or getattr(part, "__name__", "") == "tokenize"
+
+
+def _fetch_tokenizer(name: str) -> str:
     from mmgrad_explain.composers.load import fetch
 
     return str(fetch(name, ["*.json", "*.txt", "*.model"], "put its files into the model's folder"))
 
 
 def fast_tokenizer(simple: Any) -> Tokenizer:
-    """The same tokens by the tokenizers library, which also says where in the text each one stands.
+    """Make a tokenizer of the tokenizers library with the same tokens; it also gives each token's place in the text.
 
     Args:
         simple: open_clip's ``SimpleTokenizer``: byte-pair encoding of lower-case words (arXiv 2103.00020).

@@ -1,4 +1,4 @@
-"""From a config to the reference network: with the plain backbone, or any of timm's."""
+"""Build the reference network from a config: with the plain backbone, or any of timm's."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from torch import nn
 
 PREFIX = "network."
-"""Of every weight in the file: there the network is a part of ``ReferenceModel``."""
+"""The prefix of all weights in a file, where the network is a part of ``ReferenceModel``."""
 
 
 def network_config(values: Mapping[str, object]) -> NetworkConfig:
-    """The sizes in a ``config.json``."""
+    """Get the sizes from a ``config.json``."""
     return NetworkConfig(**{f.name: values[f.name] for f in fields(NetworkConfig) if f.name in values})  # type: ignore[arg-type]
 
 
 def build_network(config: NetworkConfig) -> ReferenceNetwork:
-    """The network a config describes, with random weights.
+    """Build the network that a config describes, with random weights.
 
     The default backbone is built from plain torch; any other comes from timm, by name.
     """
@@ -35,11 +35,11 @@ def build_network(config: NetworkConfig) -> ReferenceNetwork:
 
 
 def timm_backbone(config: NetworkConfig) -> tuple[nn.Module, list[int]]:
-    """The timm model a config names, giving maps at strides 4, 8 and 16, and their channels.
+    """Build the timm model that a config names, with maps at strides 4, 8 and 16, and count their channels.
 
     Raises:
-        InputError: If timm has no such model, it offers no maps at these strides, or the config would have it load
-            weights from elsewhere.
+        InputError: If timm has no such model, it has no maps at these strides, or the config would load weights from
+            elsewhere.
     """
     from functools import partial
 

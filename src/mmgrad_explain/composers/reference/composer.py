@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.familiarity import Familiarity
-from mmgrad_explain.composers.files import SAFETENSORS, fill, fitting, read_own_config, read_weights
+from mmgrad_explain.composers.files import SAFETENSORS, fill, fitting, read_own_model
 from mmgrad_explain.composers.model_types import REFERENCE
 from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.composers.reference.build import PREFIX, build_network, network_config
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class ReferenceComposer(Composer):
     """The reference CIR network with its processor.
 
-    The map is taken at ``network.features``, the feature grid before any text is mixed in; the default score is the
-    text shift, which needs no target.
+    Maps are taken at ``network.features``, the feature grid before any text is mixed in. The default score, the shift,
+    needs no target.
     """
 
     target_layer = "network.features"
@@ -65,29 +65,29 @@ class ReferenceComposer(Composer):
         return self.network.config.embed_dim
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
-        """Pixels ``(B, 3, S, S)``, normalised, to the feature grid ``(B, C, S / 4, S / 4)``."""
+        """Encode normalised pixels ``(B, 3, S, S)`` to the feature grid ``(B, C, S / 4, S / 4)``."""
         return self.network.encode_image(pixel_values)
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
-        """Ids and mask ``(B, L)`` to word vectors ``(B, L, W)``, sentences ``(B, W)`` and the mask."""
+        """Encode ids and mask ``(B, L)``: word vectors ``(B, L, W)``, sentences ``(B, W)`` and the mask."""
         mask = attention_mask.bool()
         return *self.network.text(input_ids, mask), mask
 
     def compose(self, features: Tensor, text: tuple[Tensor, ...]) -> ComposedOutput:
-        """Grids and encoded texts, B of each, to an output without a target. The maps are taken here."""
+        """Compose B grids with B encoded texts: an output without a target. Maps are taken here."""
         identity, shift = self.network.compose(features, *text)
         return ComposedOutput(identity + shift, shift)
 
     def embed(self, features: Tensor) -> Tensor:
-        """The pictures' own embeddings, ``(B, D)``."""
+        """Embed images alone, ``(B, D)``."""
         return self.network.embed(features)
 
     def shift(self, features: Tensor, text: tuple[Tensor, ...]) -> Tensor:
-        """What the texts change in them, ``(B, D)``."""
+        """Compute the texts' changes of the embeddings, ``(B, D)``."""
         return self.network.shift(features, *text)  # type: ignore[no-any-return]
 
     def feature_grid(self, features: Tensor) -> Tensor:
-        """The features are a grid, ``(B, C, h, w)``."""
+        """Return the features, which are a grid, ``(B, C, h, w)``."""
         return features
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -106,7 +106,7 @@ class ReferenceComposer(Composer):
 
     @classmethod
     def from_memory(cls, model: Any, processor: Any, name: str) -> ReferenceComposer:
-        """Take a :class:`~mmgrad_explain.composers.reference.transformers_model.ReferenceModel` as it is.
+        """Wrap a :class:`~mmgrad_explain.composers.reference.transformers_model.ReferenceModel` as it is.
 
         Raises:
             InputError: If the processor is missing.
@@ -123,8 +123,8 @@ class ReferenceComposer(Composer):
             InputError: If the folder holds no reference model, or its weights do not fit its config.
         """
         folder = Path(folder)
-        config = read_own_config(folder, REFERENCE)
-        weights = {key.removeprefix(PREFIX): value for key, value in read_weights(folder).items()}
+        config, stored = read_own_model(folder, REFERENCE)
+        weights = {key.removeprefix(PREFIX): value for key, value in stored.items()}
         with fitting(folder):
             sizes = network_config(config)
             network = fill(lambda: build_network(sizes), weights)

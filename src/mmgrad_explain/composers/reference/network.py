@@ -1,15 +1,15 @@
 """The reference composer's network, in plain torch.
 
-Image and text in, composed embedding out::
+It composes an image with a text::
 
     z(I, T) = z_id(A) + D(A, T)        A = features(I), the spatial grid before any text is mixed in
 
-``z_id`` says what the picture is, ``D`` says what the text changes in it. Without words ``D`` is exactly zero, so a
-gallery picture is embedded by the same network with an empty text.
+``z_id`` embeds the image, ``D`` is the change that the text makes. Without words ``D`` is exactly zero, so the same
+network embeds a gallery image with an empty text.
 
 The visual backbone is timm's (see :mod:`mmgrad_explain.composers.reference.transformers_model`). timm takes over a
-second to import, so the bundled weights run on :class:`PlainResNet`, the same layers under the same names; a test
-holds the two equal.
+second to import, so the bundled weights run on :class:`PlainResNet`, the same layers with the same names; a test
+compares the two.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class NetworkConfig:
         feature_width: Channels of the feature grid that is explained.
         embed_dim: Length of the embeddings.
         backbone: Name of a timm model that offers ``features_only``.
-        backbone_options: Options handed to ``timm.create_model``; ``groups`` stands for GroupNorm with so many groups.
+        backbone_options: Options handed to ``timm.create_model``; ``groups`` is the number of groups of GroupNorm.
     """
 
     image_size: int = 96
@@ -89,7 +89,7 @@ class BasicBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, in_channels, h, w) -> (B, channels, h / stride, w / stride)``."""
+        """Compute ``(B, in_channels, h, w) -> (B, channels, h / stride, w / stride)``."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(x)) + shortcut)
@@ -99,7 +99,7 @@ class PlainResNet(nn.Module):
     """The first three stages of timm's ``resnet10t`` with GroupNorm; state dicts are interchangeable.
 
     Args:
-        layers: Blocks of each stage; a fourth entry, as timm wants one, is left out.
+        layers: Blocks of each stage; a fourth entry, which timm needs, is ignored.
         channels: Channels of each stage, likewise.
         stem_width: Half the stem's output channels.
         groups: Groups of every GroupNorm.
@@ -125,7 +125,7 @@ class PlainResNet(nn.Module):
             width = out
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """``(B, 3, H, W)`` to three maps at strides 4, 8 and 16."""
+        """Compute three maps at strides 4, 8 and 16 of pixels ``(B, 3, H, W)``."""
         x = self.maxpool(F.relu(self.bn1(self.conv1(pixels))))
         maps = []
         for stage in (1, 2, 3):
@@ -135,7 +135,7 @@ class PlainResNet(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention written out, because the fused kernels have no second derivative."""
+    """Multi-head attention in plain operations, because the fused kernels have no second derivative."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """``x`` (B, N, W) looks at ``memory`` (B, L, W) where ``mask`` (B, L) is true."""
+        """Have ``x`` (B, N, W) attend to ``memory`` (B, L, W) where ``mask`` (B, L) is true."""
         batch, _, width = x.shape
         split = (batch, -1, self.heads, width // self.heads)
         query = self.query(x).view(split).transpose(1, 2)
@@ -167,7 +167,7 @@ class TextBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """``(B, L, W) -> (B, L, W)``."""
+        """Compute ``(B, L, W) -> (B, L, W)``."""
         y = self.norm1(x)
         x = x + self.attention(y, y, mask)
         return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
@@ -184,7 +184,7 @@ class TextEncoder(nn.Module):
         self.norm = nn.LayerNorm(config.text_width)
 
     def forward(self, input_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Ids and mask ``(B, L)`` to word vectors ``(B, L, W)`` and their mean ``(B, W)``."""
+        """Encode ids and mask ``(B, L)``: word vectors ``(B, L, W)`` and their mean ``(B, W)``."""
         x = self.words(input_ids) + self.positions[: input_ids.shape[1]]
         for block in self.blocks:
             x = block(x, mask)
@@ -194,40 +194,40 @@ class TextEncoder(nn.Module):
 
 
 class Neck(nn.Module):
-    """Three backbone maps to one grid at stride 4 (a small feature pyramid), with learned positions."""
+    """Merges three backbone maps to one grid at stride 4 (a small feature pyramid), with learned positions."""
 
     def __init__(self, channels: list[int], width: int, grid: int, groups: int = 8) -> None:
         super().__init__()
-        mix = 0.1 * torch.randn(width, PLACE_CODES)
-        self.positions = nn.Parameter((mix @ place_codes(grid // 2, mix).T).view(width, grid // 2, grid // 2))
+        mix = 0.1 * torch.randn(width, POSITION_CODES)
+        self.positions = nn.Parameter((mix @ position_codes(grid // 2, mix).T).view(width, grid // 2, grid // 2))
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
         self.smooth = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 3, 1, 1))
         self.project = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 1), nn.ReLU())
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        """Maps at strides 4, 8, 16 to ``(B, width, H / 4, W / 4)``, non-negative."""
+        """Merge maps at strides 4, 8, 16 to ``(B, width, H / 4, W / 4)``, non-negative."""
         fine, middle, coarse = (lateral(m) for lateral, m in zip(self.lateral, maps, strict=True))
         middle = self.smooth(middle + F.interpolate(coarse, size=middle.shape[-2:], mode="nearest") + self.positions)
         return self.project(fine + F.interpolate(middle, size=fine.shape[-2:], mode="bilinear"))  # type: ignore[no-any-return]
 
 
-PLACE_CODES = 10
+POSITION_CODES = 10
 
 
-def place_codes(side: int, like: Tensor) -> Tensor:
-    """Where the tokens of a square grid lie: row and column, and two waves of each, ``(side * side, PLACE_CODES)``.
+def position_codes(side: int, like: Tensor) -> Tensor:
+    """Encode the positions of a square grid: row and column, and two waves of each, ``(side * side, POSITION_CODES)``.
 
     Args:
         side: Tokens in a row.
-        like: Gives the type and the device.
+        like: A tensor of the wanted type and device.
     """
     axis = (torch.arange(side, dtype=like.dtype, device=like.device) + 0.5) / side * 2 - 1
     waves = [axis, *(wave(math.pi * n * axis) for n in (1, 2) for wave in (torch.sin, torch.cos))]
     return torch.cat([torch.stack(torch.meshgrid(wave, wave, indexing="ij")).flatten(1) for wave in waves]).T
 
 
-class Places(nn.Module):
-    """Tells every token of a square grid where it lies.
+class GridPositions(nn.Module):
+    """Adds its position to every token of a square grid.
 
     Args:
         width: Of the tokens.
@@ -235,18 +235,18 @@ class Places(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.project = nn.Linear(PLACE_CODES, width)
+        self.project = nn.Linear(POSITION_CODES, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """``(B, side * side, W) -> (B, side * side, W)``."""
-        return tokens + self.project(place_codes(math.isqrt(tokens.shape[1]), tokens))  # type: ignore[no-any-return]
+        """Compute ``(B, side * side, W) -> (B, side * side, W)``."""
+        return tokens + self.project(position_codes(math.isqrt(tokens.shape[1]), tokens))  # type: ignore[no-any-return]
 
 
 class Pooling(nn.Module):
-    """Attention pooling whose query is the sentence: where to look, and what is seen there.
+    """Attention pooling with the sentence as its query.
 
     Attributes:
-        where: An ``Identity`` that the attention's logits go through, ``(B, heads, tokens)``: a named place to hook.
+        where: An ``Identity`` whose output is the attention's logits, ``(B, heads, tokens)``: a module to hook.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -258,7 +258,7 @@ class Pooling(nn.Module):
         self.where = nn.Identity()
 
     def forward(self, x: Tensor, sentence: Tensor) -> Tensor:
-        """Tokens ``(B, N, W)`` and a sentence ``(B, W)`` to what is seen, ``(B, W)``."""
+        """Pool tokens ``(B, N, W)`` for sentences ``(B, W)``: ``(B, W)``."""
         split = (*x.shape[:2], self.heads, -1)
         query = self.query(sentence).view(x.shape[0], 1, self.heads, -1)
         attention = self.where((self.key(x).view(split) * query).sum(-1).transpose(1, 2)).softmax(-1)
@@ -266,17 +266,17 @@ class Pooling(nn.Module):
 
 
 class ShiftComposer(nn.Module):
-    """``D(A, T)``: what a text changes in a picture's embedding.
+    """``D(A, T)``: a text's change of an image's embedding.
 
-    Image tokens (the features, 2x2 averaged) look at the words (one cross-attention). A first pooling finds what else
-    the sentence speaks of, each token hears of it ("left of the ring": where is the ring?), and a second pooling looks
-    at what is changed. An MLP on what it sees and the sentence gives the shift.
+    Image tokens (the features, 2x2 averaged) attend to the words (one cross-attention). A first pooling finds what else
+    the sentence names, and its result is added to each token ("left of the ring": where is the ring?). A second pooling
+    finds what is changed. An MLP of its result and the sentence gives the shift.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         width = config.text_width
-        self.places = Places(config.feature_width)
+        self.places = GridPositions(config.feature_width)
         self.project = nn.Linear(config.feature_width, width)
         self.norm1 = nn.LayerNorm(width)
         self.attention = Attention(width, config.heads)
@@ -294,21 +294,21 @@ class ShiftComposer(nn.Module):
         )  # fmt: skip
 
     def forward(self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor) -> Tensor:
-        """Features ``(B, C, g, g)``, words ``(B, L, W)``, sentence ``(B, W)``, mask ``(B, L)`` to ``(B, D)``."""
+        """Shift ``(B, D)`` of features ``(B, C, g, g)``, words ``(B, L, W)``, sentence ``(B, W)``, mask ``(B, L)``."""
         x = self.project(self.places(F.avg_pool2d(features, 2).flatten(2).transpose(1, 2)))
         x = self.norm2(x + self.attention(self.norm1(x), words, mask))
-        heard = self.hear(torch.cat([self.context(x, sentence), sentence], dim=-1))
-        x = self.norm3(x + self.update(F.gelu(self.token(x) + heard[:, None])))
+        context = self.hear(torch.cat([self.context(x, sentence), sentence], dim=-1))
+        x = self.norm3(x + self.update(F.gelu(self.token(x) + context[:, None])))
         shift = self.mlp(torch.cat([self.pooling(x, sentence), sentence], dim=-1))
         return shift * mask.any(1, keepdim=True)  # type: ignore[no-any-return]
 
 
 class ReferenceNetwork(nn.Module):
-    """Backbone, neck, text encoder and composer put together.
+    """Backbone, neck, text encoder and shift together.
 
     Args:
         config: Sizes.
-        visual: The backbone: pixels to three maps at strides 4, 8, 16.
+        visual: The backbone: three maps of the pixels at strides 4, 8, 16.
         visual_channels: Channels of those maps.
     """
 
@@ -318,44 +318,45 @@ class ReferenceNetwork(nn.Module):
         self.visual = visual
         self.neck = Neck(visual_channels, config.feature_width, config.grid)
         self.features = nn.Identity()
-        self.places = Places(config.feature_width)
+        self.places = GridPositions(config.feature_width)
         self.identity = nn.Sequential(
             nn.Linear(config.feature_width, 256), nn.GELU(), nn.Linear(256, 256), nn.GELU()
         )  # fmt: skip
-        self.position_gain = nn.Linear(PLACE_CODES, 256)
+        self.position_gain = nn.Linear(POSITION_CODES, 256)
         self.identity_out = nn.Linear(256, config.embed_dim)
         self.text = TextEncoder(config)
         self.shift = ShiftComposer(config)
         self.logit_scale = nn.Parameter(torch.tensor(2.66))
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
-        """Pixels ``(B, 3, S, S)``, normalised, to the feature grid ``(B, C, S / 4, S / 4)``."""
+        """Encode normalised pixels ``(B, 3, S, S)`` to the feature grid ``(B, C, S / 4, S / 4)``."""
         return self.neck(self.visual(pixel_values))  # type: ignore[no-any-return]
 
     def compose(self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """``z_id`` and ``D`` of feature grids and encoded texts, each ``(B, D)``. The maps are taken here."""
+        """Compute ``z_id`` and ``D`` of feature grids and encoded texts, each ``(B, D)``. Maps are taken here."""
         features = self.features(features)
         return self.embed(features), self.shift(features, words, sentence, mask)
 
     def embed(self, features: Tensor) -> Tensor:
-        """``z_id``: the embedding of a picture alone, ``(B, D)``.
+        """Compute ``z_id``, the embedding of an image alone, ``(B, D)``.
 
-        What each token holds is weighted by where it lies before the mean over the tokens: a moved object is seen.
+        Each token is weighted by its position before the mean over the tokens, so that the embedding of an image
+        changes when an object moves.
         """
         tokens = self.identity(self.places(F.avg_pool2d(features, 2).flatten(2).transpose(1, 2)))
-        gain = 1 + self.position_gain(place_codes(math.isqrt(tokens.shape[1]), features))
+        gain = 1 + self.position_gain(position_codes(math.isqrt(tokens.shape[1]), features))
         return self.identity_out((tokens * gain).mean(1))  # type: ignore[no-any-return]
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
     ) -> ComposedOutput:
-        """Compose pictures with texts.
+        """Compose images with texts.
 
         Args:
-            pixel_values: Reference pictures, ``(B, 3, S, S)``, normalised.
+            pixel_values: Reference images, ``(B, 3, S, S)``, normalised.
             input_ids: Words, ``(B, L)``.
             attention_mask: 1 for words, 0 for padding, ``(B, L)``.
-            target_pixel_values: Target pictures, like ``pixel_values``.
+            target_pixel_values: Target images, like ``pixel_values``.
         """
         mask = attention_mask.bool()
         words, sentence = self.text(input_ids, mask)

@@ -13,10 +13,10 @@ PAD, UNKNOWN = "[PAD]", "[UNK]"
 
 
 def build_tokenizer(vocabulary: Iterable[str]) -> Tokenizer:
-    """A tokenizer that lower-cases, drops accents and punctuation, and looks whole words up.
+    """Build a tokenizer that lower-cases, drops accents and punctuation, and looks up whole words.
 
     Args:
-        vocabulary: The words it knows, in the order of their ids; padding is 0 and the unknown word is 1.
+        vocabulary: The words, in the order of their ids; padding has id 0 and the unknown word has id 1.
     """
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 

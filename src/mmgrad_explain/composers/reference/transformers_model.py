@@ -1,6 +1,6 @@
 """The reference CIR model as a transformers model.
 
-This is the face for training and sharing: ``save_pretrained``, ``from_pretrained``, any timm backbone. For explaining,
+It is for training and sharing: ``save_pretrained``, ``from_pretrained``, any timm backbone. For explanations,
 :class:`~mmgrad_explain.composers.reference.composer.ReferenceComposer` reads the same folders and starts faster.
 """
 
@@ -25,7 +25,10 @@ __all__ = ["ReferenceConfig", "ReferenceModel", "ReferenceProcessor"]
 
 
 class ReferenceConfig(PretrainedConfig):  # type: ignore[misc]
-    """Config of :class:`ReferenceModel`; the fields are those of ``NetworkConfig`` in ``composers/network.py``."""
+    """Config of :class:`ReferenceModel`.
+
+    The fields are those of :class:`~mmgrad_explain.composers.reference.network.NetworkConfig`.
+    """
 
     model_type = REFERENCE
 

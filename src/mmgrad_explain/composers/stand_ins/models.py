@@ -1,4 +1,4 @@
-"""What small random models in the place of downloaded ones are made of: sizes, tokenizer, weights, files."""
+"""Make the parts of stand-ins for downloaded models: sizes, tokenizer, random weights, files."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ _ATTENDING = re.compile(r"\b(q_proj|k_proj|query|key)\b")
 
 
 @dataclass(frozen=True)
-class _Kind:
-    """One kind of stand-in.
+class _StandIn:
+    """What one kind of stand-in is made of.
 
     Attributes:
-        model_class: The class in transformers.
+        model_class: Its class in transformers.
         image_processor: Likewise. CLIP's crops to a square, the others stretch to one.
-        image_size: Height and width of the pictures, in pixels.
+        image_size: Height and width of the images, in pixels.
         patch_size: Height and width of a patch, in pixels.
         positions: How many tokens a text may have.
-        text: What else the text part's config says.
-        vision: What else the vision part's config says.
-        options: What else the config says.
+        text: Further settings of the text part.
+        vision: Further settings of the vision part.
+        options: Further settings of the config.
     """
 
     model_class: str
@@ -55,12 +55,12 @@ class _Kind:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-# Picture sizes, patches and text lengths are those of openai/clip-vit-base-patch32, google/siglip-base-patch16-224,
+# Image sizes, patches and text lengths are those of openai/clip-vit-base-patch32, google/siglip-base-patch16-224,
 # Salesforce/blip-itm-base-coco and llava-hf/llava-1.5-7b-hf.
-_KINDS = {
-    "clip": _Kind("CLIPModel", "CLIPImageProcessor", 224, 32, 77, options={"projection_dim": 64}),
-    "siglip": _Kind("SiglipModel", "SiglipImageProcessor", 224, 16, 64),
-    "blip": _Kind(
+_STAND_INS = {
+    "clip": _StandIn("CLIPModel", "CLIPImageProcessor", 224, 32, 77, options={"projection_dim": 64}),
+    "siglip": _StandIn("SiglipModel", "SiglipImageProcessor", 224, 16, 64),
+    "blip": _StandIn(
         "BlipForImageTextRetrieval",
         "BlipImageProcessor",
         384,
@@ -69,7 +69,7 @@ _KINDS = {
         text={"encoder_hidden_size": 64, "sep_token_id": _END_ID},
         options={"projection_dim": 64, "image_text_hidden_size": 64},
     ),
-    "llava": _Kind(
+    "llava": _StandIn(
         "LlavaForConditionalGeneration",
         "CLIPImageProcessor",
         336,
@@ -80,8 +80,8 @@ _KINDS = {
         options={"image_token_index": _SPECIAL.index(_IMAGE)},
     ),
 }
-KINDS = tuple(_KINDS)
-"""The kinds of models that there are stand-ins for."""
+KINDS = tuple(_STAND_INS)
+"""The kinds of models that have stand-ins."""
 
 
 def write_model_folder(kind: str, folder: Path) -> None:
@@ -89,43 +89,42 @@ def write_model_folder(kind: str, folder: Path) -> None:
 
     Args:
         kind: One of :data:`KINDS`.
-        folder: Where to; made if needed.
+        folder: To write into; made if needed.
     """
     import transformers
 
-    from mmgrad_explain.composers.huggingface.loading import silent
+    from mmgrad_explain.composers.huggingface.loading import make_readable, silent
 
-    made = _KINDS[kind]
-    square = {"height": made.image_size, "width": made.image_size}
+    recipe = _STAND_INS[kind]
+    square = {"height": recipe.image_size, "width": recipe.image_size}
     sizes = (
-        {"size": {"shortest_edge": made.image_size}, "crop_size": square}
-        if made.image_processor == "CLIPImageProcessor"
+        {"size": {"shortest_edge": recipe.image_size}, "crop_size": square}
+        if recipe.image_processor == "CLIPImageProcessor"
         else {"size": square}
     )
-    pictures = getattr(transformers, made.image_processor)(**sizes)
+    images = getattr(transformers, recipe.image_processor)(**sizes)
     words = _tokenizer(lowercase=kind != "llava")
     with silent():
-        model = _model(made, len(words))
+        model = _model(recipe, len(words))
         if kind == "llava":
-            _speak(model, words)
+            _limit_answers(model, words)
             transformers.LlavaProcessor(
-                image_processor=pictures,
+                image_processor=images,
                 tokenizer=words,
-                patch_size=made.patch_size,
+                patch_size=recipe.patch_size,
                 vision_feature_select_strategy="default",
                 image_token=_IMAGE,
                 num_additional_image_tokens=1,
             ).save_pretrained(folder)
         else:
             words.save_pretrained(folder)
-            pictures.save_pretrained(folder)
+            images.save_pretrained(folder)
         model.save_pretrained(folder)
-    for weights in folder.glob("*.safetensors"):  # which are written so that nobody else can read them
-        weights.chmod((folder / "config.json").stat().st_mode)
+    make_readable(folder, "config.json")
 
 
 def _tokenizer(*, lowercase: bool) -> Any:
-    """Byte pairs (Sennrich et al., arXiv 1508.07909) learnt from everyday words; bytes for all else."""
+    """Train a tokenizer of byte pairs (Sennrich et al., arXiv 1508.07909) on everyday words; others become bytes."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -148,15 +147,15 @@ def _tokenizer(*, lowercase: bool) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=own, pad_token=_PAD, bos_token=_START, eos_token=_END)
 
 
-def _model(made: _Kind, vocabulary: int) -> Any:
-    """The model with its random weights; those of its class would hardly let a text through."""
+def _model(recipe: _StandIn, vocabulary: int) -> Any:
+    """Build the model with random weights, larger than the initial ones, which would hardly let a text through."""
     import torch
     import transformers
 
-    model_class = getattr(transformers, made.model_class)
-    vision = {**_SIZES, **made.vision, "image_size": made.image_size, "patch_size": made.patch_size}
-    text = {**_SIZES, **_IDS, **made.text, "vocab_size": vocabulary, "max_position_embeddings": made.positions}
-    config = model_class.config_class(vision_config=vision, text_config=text, **made.options)
+    model_class = getattr(transformers, recipe.model_class)
+    vision = {**_SIZES, **recipe.vision, "image_size": recipe.image_size, "patch_size": recipe.patch_size}
+    text = {**_SIZES, **_IDS, **recipe.text, "vocab_size": vocabulary, "max_position_embeddings": recipe.positions}
+    config = model_class.config_class(vision_config=vision, text_config=text, **recipe.options)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         model = model_class(config).eval()
@@ -167,11 +166,11 @@ def _model(made: _Kind, vocabulary: int) -> Any:
     return model
 
 
-def _speak(model: Any, tokenizer: Any) -> None:
-    """Have a model that answers say a few everyday words, rather than nothing, or parts of words without end."""
+def _limit_answers(model: Any, tokenizer: Any) -> None:
+    """Set a model to answer in a few everyday words, instead of nothing or endless parts of words."""
     settings = model.generation_config
-    said = {_END_ID, *(tokenizer.convert_tokens_to_ids(f"\u0120{word}") for word in WORDS.split())}
-    settings.suppress_tokens = sorted(set(range(len(tokenizer))) - said)
+    allowed = {_END_ID, *(tokenizer.convert_tokens_to_ids(f"\u0120{word}") for word in WORDS.split())}
+    settings.suppress_tokens = sorted(set(range(len(tokenizer))) - allowed)
     settings.begin_suppress_tokens = [_END_ID]
     settings.no_repeat_ngram_size = 1
     settings.exponential_decay_length_penalty = (3, 1.5)

@@ -1,8 +1,8 @@
 """Any vision tower of timm beside a text tower, projected into one space (as in LiT, Zhai et al., arXiv 2111.07991).
 
-``i = normalise(P v(I))`` and ``t = normalise(Q w(T))``, with linear maps ``P`` and ``Q``; what is asked is the cosine
-``<i, t>`` (:mod:`~mmgrad_explain.composers.dual_encoder`). The layer that is explained is found by asking the timm
-model itself (:mod:`~mmgrad_explain.composers.towers.timm_layers`).
+``i = normalise(P v(I))`` and ``t = normalise(Q w(T))``, with linear maps ``P`` and ``Q``; the default score is the
+cosine ``<i, t>`` (:mod:`~mmgrad_explain.composers.dual_encoder`). The default layer is found by running the timm model
+(:mod:`~mmgrad_explain.composers.towers.timm_layers`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmgrad_explain.composers.files import fitting, read_own_config, read_weights, write_model
-from mmgrad_explain.composers.huggingface.loading import silent
+from mmgrad_explain.composers.files import fitting, read_own_model, write_model
+from mmgrad_explain.composers.huggingface.loading import first_line, silent
 from mmgrad_explain.composers.model_types import TWO_TOWER
 from mmgrad_explain.composers.towers.framing import timm_framing
 from mmgrad_explain.composers.towers.processor import TwoTowerProcessor, read_tokenizer
 from mmgrad_explain.composers.towers.timm_layers import GridLayer, find_grid_layer
-from mmgrad_explain.composers.towers.tower import TowerComposer
+from mmgrad_explain.composers.towers.tower_composer import TowerComposer
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,20 +30,21 @@ if TYPE_CHECKING:
 
 Pool = Literal["class", "mean", "last", "pooler"]
 POOLS = ("class", "mean", "last", "pooler")
-"""How a text tower's states become one vector."""
+"""How a text tower's states are pooled to one vector."""
 
 
 class TwoTowerComposer(TowerComposer):
     """A vision tower and a text tower with projections into one space.
 
     Args:
-        vision: Pictures ``(B, 3, H, W)`` to ``(B, V)``.
-        text: ``text(input_ids=, attention_mask=)`` to ``(B, W)``, or to what has ``last_hidden_state`` ``(B, L, W)``.
+        vision: Embeds images ``(B, 3, H, W)`` to ``(B, V)``.
+        text: ``text(input_ids=, attention_mask=)`` gives ``(B, W)``, or an output with ``last_hidden_state``,
+            ``(B, L, W)``.
         image_projection: ``P``, ``(D, V)``.
         text_projection: ``Q``, ``(D, W)``.
         processor: For them.
-        pool: How a text's tokens are made one vector: its first (``"class"``), their ``"mean"``, its ``"last"``, or
-            what the tower itself makes of them (``"pooler"``).
+        pool: The vector of a text: its first token (``"class"``), the ``"mean"`` of its tokens, the ``"last"`` one, or
+            the tower's own pooled output (``"pooler"``).
         name: What the model is called.
 
     Raises:
@@ -75,18 +76,18 @@ class TwoTowerComposer(TowerComposer):
         self.pool = pool
         self.name = name
         self.recipe: dict[str, Any] | None = None
-        """What a folder needs to build the towers again; None where they were handed in as modules."""
+        """What a folder needs to build the towers again; None if they were given as modules."""
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
-        """Pictures ``(B, 3, H, W)`` to unit embeddings ``(B, D)``."""
+        """Embed images ``(B, 3, H, W)``: unit embeddings ``(B, D)``."""
         features = self.vision(pixel_values)
         return F.normalize(F.linear(features.to(self.image_projection.dtype), self.image_projection).float(), dim=-1)
 
     def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Ids and mask ``(B, L)`` to unit embeddings ``(B, D)``.
+        """Embed ids and mask ``(B, L)``: unit embeddings ``(B, D)``.
 
         Raises:
-            InputError: If the text tower gives nothing that can be pooled so.
+            InputError: If the text tower's output cannot be pooled this way.
         """
         output = self.text(input_ids=input_ids, attention_mask=attention_mask)
         pooled = pool_text(output, attention_mask, self.pool)
@@ -111,32 +112,32 @@ class TwoTowerComposer(TowerComposer):
         """Put two towers together.
 
         Args:
-            vision: A name of timm, built without weights unless ``vision_options`` has ``pretrained=True``, or a module
-                of timm that gives one vector a picture.
+            vision: A name in timm, built without weights unless ``vision_options`` has ``pretrained=True``, or a module
+                of timm that gives one vector for an image.
             text: A folder or hub id of a text model of transformers with its tokenizer, or a module.
-            embed_dim: D, of projections that are not given; these are random.
+            embed_dim: D, for projections that are not given; these are random.
             tokenizer: Of transformers, where ``text`` is a module.
             pool: See :class:`TwoTowerComposer`.
             vision_options: For ``timm.create_model``.
-            data: What differs from timm's own data config of the model: ``input_size`` and so on. With an ``img_size``
-                in ``vision_options``, that is the size of the input by default.
+            data: Changes to timm's own data config of the model: ``input_size`` and so on. An ``img_size`` in
+                ``vision_options`` is the default size of the input.
             image_projection: (D, V).
             text_projection: (D, W).
-            layer: Dotted name inside the vision tower of the layer to explain, where it is not to be found.
+            layer: Dotted name inside the vision tower of the layer to explain, if it cannot be found.
             name: What the model is called.
 
         Raises:
-            InputError: If a tower cannot be had, its layer cannot be found, or the parts do not fit.
+            InputError: If a tower cannot be built or loaded, its layer cannot be found, or the parts do not fit.
         """
         import timm
 
         options = {"num_classes": 0, **(vision_options or {})}
         tower = _timm_tower(vision, options) if isinstance(vision, str) else vision
-        settings = {**timm.data.resolve_model_data_config(tower), **_built_for(options), **(data or {})}
+        settings = {**timm.data.resolve_model_data_config(tower), **_size_from(options), **(data or {})}
         text_model, read = _text_tower(text)
         tokenizer = tokenizer or (read_tokenizer(str(text)) if read else None)
         if tokenizer is None:
-            raise InputError("tokenizer: a text tower that is a module needs one; hand in a tokenizer of transformers")
+            raise InputError("tokenizer: a text tower that is a module needs one: give a tokenizer of transformers")
         framing, was_training = timm_framing(settings), tower.training
         found, width = None, 0
         if layer is None or image_projection is None:
@@ -147,7 +148,7 @@ class TwoTowerComposer(TowerComposer):
                 raise InputError(message) from error
             except (AssertionError, RuntimeError) as error:
                 size = f"{framing.size[0]} x {framing.size[1]}"
-                message = f"vision: the tower does not take pictures of {size} pixels ({_reason(error)})"
+                message = f"vision: the tower does not take images of {size} pixels ({first_line(error)})"
                 raise InputError(f'{message}: give its own size, data={{"input_size": (3, H, W)}}') from error
             finally:
                 tower.train(was_training)
@@ -155,7 +156,7 @@ class TwoTowerComposer(TowerComposer):
             image_projection = _random_projection(embed_dim, width)
         if text_projection is None:
             text_projection = _random_text_projection(text_model, embed_dim)
-        processor = TwoTowerProcessor(framing, tokenizer, _longest(text_model, tokenizer))
+        processor = TwoTowerProcessor(framing, tokenizer, _longest_text(text_model, tokenizer))
         title = name or f"{vision if isinstance(vision, str) else type(vision).__name__} with a text tower"
         composer = cls(tower, text_model, image_projection, text_projection, processor, pool=pool, name=title)
         composer._explain_in_tower(found if layer is None else None, layer, framing.size)
@@ -182,15 +183,13 @@ class TwoTowerComposer(TowerComposer):
     # ----------------------------------------------------------------------------------------------------------- files
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write config, weights and tokenizer into a folder, made if needed.
+        """Write config, weights and tokenizer into a folder; make the folder if needed.
 
         Raises:
-            InputError: If the towers were handed in as modules, so that no folder could build them again.
+            InputError: If the towers were given as modules, which a folder cannot build again.
         """
         if self.recipe is None:
-            raise InputError(
-                "towers that were handed in as modules cannot be saved: name the vision tower, and a folder"
-            )
+            raise InputError("towers that were given as modules cannot be saved: name the vision tower, and a folder")
         folder = Path(folder)
         config = {
             "model_type": TWO_TOWER,
@@ -214,11 +213,10 @@ class TwoTowerComposer(TowerComposer):
         from transformers import AutoConfig, AutoModel
 
         folder = Path(folder)
-        config = read_own_config(folder, TWO_TOWER)
-        weights = read_weights(folder)
+        config, weights = read_own_model(folder, TWO_TOWER)
         with fitting(folder):
             vision, text = config["vision"], config["text"]
-            tower = _timm_tower(_only_a_shape(vision), dict(vision["options"]))
+            tower = _timm_tower(_check_architecture(vision), dict(vision["options"]))
             shape = dict(text["config"])
             text_model = AutoModel.from_config(AutoConfig.for_model(shape.pop("model_type"), **shape))
             text_model = text_model.get_encoder() if text["encoder"] else text_model
@@ -237,7 +235,7 @@ class TwoTowerComposer(TowerComposer):
 
 
 def pool_text(output: Any, attention_mask: Tensor, pool: str) -> Tensor:
-    """One vector a text, ``(B, W)``, of what a text tower gives.
+    """Pool a text tower's output to one vector for each text, ``(B, W)``.
 
     Args:
         output: ``(B, W)``, ``(B, L, W)``, or something with ``last_hidden_state`` and perhaps ``pooler_output``.
@@ -245,7 +243,7 @@ def pool_text(output: Any, attention_mask: Tensor, pool: str) -> Tensor:
         pool: One of :data:`POOLS`; a tensor ``(B, W)`` is taken as it is.
 
     Raises:
-        InputError: If there is nothing that can be pooled so.
+        InputError: If it cannot be pooled this way.
     """
     states = output if isinstance(output, Tensor) else getattr(output, "last_hidden_state", None)
     if pool == "pooler" and not isinstance(output, Tensor):
@@ -270,17 +268,17 @@ def _timm_tower(name: str, options: dict[str, Any]) -> nn.Module:
     try:
         return timm.create_model(name, **options)  # type: ignore[no-any-return]
     except (RuntimeError, TypeError, ValueError, AttributeError, AssertionError) as error:
-        raise InputError(f"vision: timm cannot build {name!r} ({_reason(error)})") from error
+        raise InputError(f"vision: timm cannot build {name!r} ({first_line(error)})") from error
 
 
-def _built_for(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the options of a tower say of its pictures, for its data config."""
+def _size_from(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Get the part of the data config that follows from a tower's options."""
     size = options.get("img_size")
     return {} if size is None else {"input_size": (3, size, size) if isinstance(size, int) else (3, *size)}
 
 
-def _only_a_shape(vision: Mapping[str, Any]) -> str:
-    """The architecture in a folder's config, which must not have weights loaded from elsewhere."""
+def _check_architecture(vision: Mapping[str, Any]) -> str:
+    """Get the architecture from a folder's config, which must not load weights from elsewhere."""
     name = str(vision["architecture"])
     loading = sorted(
         key for key in vision["options"] if key.startswith("pretrained") or key in {"checkpoint_path", "cache_dir"}
@@ -293,7 +291,7 @@ def _only_a_shape(vision: Mapping[str, Any]) -> str:
 
 
 def _text_tower(text: str | Path | nn.Module) -> tuple[Any, str]:
-    """The text model, and how it was read: ``"model"``, its ``"encoder"`` alone, or nothing for a module."""
+    """Get the text model, and how it was read: ``"model"``, its ``"encoder"`` alone, or ``""`` for a module."""
     if isinstance(text, nn.Module):
         return text, ""
     from transformers import AutoModel
@@ -302,7 +300,7 @@ def _text_tower(text: str | Path | nn.Module) -> tuple[Any, str]:
         with silent():
             model = AutoModel.from_pretrained(str(text), trust_remote_code=False)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"text: {text} cannot be loaded as a text model: {_reason(error)}") from error
+        raise InputError(f"text: {text} cannot be loaded as a text model: {first_line(error)}") from error
     if getattr(model.config, "is_encoder_decoder", False):
         return model.get_encoder(), "encoder"
     return model, "model"
@@ -312,7 +310,7 @@ def _random_text_projection(text: Any, embed_dim: int) -> Tensor:
     config = getattr(text, "config", None)
     width = next((value for key in ("hidden_size", "d_model", "dim") if (value := getattr(config, key, None))), None)
     if width is None:
-        raise InputError("text_projection: the text tower does not say how wide it is: give a (D, width) projection")
+        raise InputError("text_projection: the width of the text tower is not known: give a (D, width) projection")
     return _random_projection(embed_dim, int(width))
 
 
@@ -320,14 +318,10 @@ def _random_projection(embed_dim: int, width: int) -> Tensor:
     return torch.randn(embed_dim, width) * math.sqrt(1 / width)
 
 
-def _longest(text: Any, tokenizer: Any) -> int:
-    """How many tokens both tower and tokenizer take."""
+def _longest_text(text: Any, tokenizer: Any) -> int:
+    """Count the tokens of the longest text that both tower and tokenizer take."""
     config = getattr(text, "config", None)
     positions = getattr(config, "max_position_embeddings", None) or 512
-    if "roberta" in str(getattr(config, "model_type", "")):  # positions are counted from behind the padding's
+    if "roberta" in str(getattr(config, "model_type", "")):  # positions are counted from the one after the padding's
         positions -= int(getattr(config, "pad_token_id", 1)) + 1
     return min(int(positions), int(tokenizer.model_max_length))
-
-
-def _reason(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

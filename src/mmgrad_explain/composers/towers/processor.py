@@ -1,10 +1,10 @@
-"""Pictures by timm's transform and texts by a tokenizer of transformers."""
+"""Prepare images by timm's transform and texts by a tokenizer of transformers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.composers.huggingface.loading import silent
+from mmgrad_explain.composers.huggingface.loading import first_line, silent
 from mmgrad_explain.composers.huggingface.processor import HuggingFaceProcessor
 from mmgrad_explain.errors import InputError
 
@@ -22,9 +22,9 @@ class TwoTowerProcessor(HuggingFaceProcessor):
     """A timm model's own transform and a text model's own tokenizer.
 
     Args:
-        framing: Of pictures.
+        framing: The transform of images.
         tokenizer: Of transformers.
-        max_tokens: Longest text, special tokens included.
+        max_tokens: Longest text, in tokens with the special ones.
 
     Raises:
         InputError: If the tokenizer cannot pad.
@@ -35,19 +35,19 @@ class TwoTowerProcessor(HuggingFaceProcessor):
         super().__init__(framing, tokenizer, max_tokens)
 
     def _check_geometry(self) -> None:
-        """Of a framing it is known."""
+        """Accept any framing: its geometry is known."""
 
     def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
-        """RGB pictures to ``(B, 3, H, W)`` float32 and their placements."""
+        """Prepare RGB images: ``(B, 3, H, W)`` float32, and their placements."""
         return self.framing(images)
 
     def place(self, original: tuple[int, int]) -> Placement:
-        """Where a picture of a (height, width) lies in the model's input."""
+        """Find where an image of this (height, width) lies in the model's input."""
         return self.framing.place(original)
 
 
 def read_tokenizer(folder: str) -> Any:
-    """The tokenizer in a folder, or of a hub id; no code in it is run.
+    """Read the tokenizer of a folder or hub id; no code in it is run.
 
     Raises:
         InputError: If there is none, or it cannot be read.
@@ -58,5 +58,4 @@ def read_tokenizer(folder: str) -> Any:
         with silent():
             return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises bare Exception for a file it cannot parse
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"the tokenizer in {folder} cannot be read: {reason}") from error
+        raise InputError(f"the tokenizer in {folder} cannot be read: {first_line(error)}") from error

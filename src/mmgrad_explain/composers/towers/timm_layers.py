@@ -1,10 +1,10 @@
-"""Where a timm model still has places on the picture, found by asking the model itself.
+"""Find the layer of a timm model to explain: the last one with a grid over the image that has a gradient.
 
-timm's models say how their last features lie on the picture: ``forward_intermediates`` gives them as ``(B, K, h, w)``,
-whatever the model works with inside (channels last, tokens with class and register tokens in front). The module whose
-output holds just these numbers tells the layout, and of all that runs on that grid the last layer that the embedding's
-gradient reaches is taken. Where a class token stands for the picture, that is the input of the last attention: behind
-it only the class token has a gradient (arXiv 1610.02391 needs one at the places).
+timm's models give their last features as ``(B, K, h, w)`` by ``forward_intermediates``, whatever their layers' outputs
+look like (channels last, tokens behind class and register tokens). The module whose output holds just these numbers
+shows the layout. Of all layers with that grid, the last one that the embedding's gradient reaches is taken. If a class
+token stands for the image, that is the input of the last attention: behind it only the class token has a gradient, and
+Grad-CAM (arXiv 1610.02391) needs one at the patches.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _INSIDE = ("att", "token_mixer", "mixer")
 
 @dataclass(frozen=True)
 class GridLayer:
-    """A layer of a vision tower with a grid over the picture.
+    """A layer of a vision tower with a grid over the image.
 
     Attributes:
         name: Dotted name inside the tower.
         kind: ``"nchw"``, ``"nhwc"`` or ``"tokens"``, row by row.
         grid: (h, w), cells.
-        tokens: How many there are in all; 0 unless the kind is tokens.
-        prefix: How many of them stand before the patches.
+        tokens: Number of all tokens; 0 unless the kind is tokens.
+        prefix: Number of tokens before the patches.
     """
 
     name: str
@@ -46,11 +46,11 @@ class GridLayer:
 
     @property
     def layout(self) -> Layout:
-        """How the layer's output lies on the picture."""
+        """The layout of the layer's output."""
         return Layout("tokens", self.grid, self.prefix) if self.kind == "tokens" else Layout(self.kind)
 
     def read(self, output: Tensor) -> Tensor | None:
-        """The layer's output as ``(B, K, h, w)``, or None where it does not lie so."""
+        """Reshape the layer's output to ``(B, K, h, w)``; None if it has another shape."""
         if output.ndim != (3 if self.kind == "tokens" else 4):
             return None
         if self.kind == "tokens" and output.shape[1] != self.tokens:
@@ -60,21 +60,21 @@ class GridLayer:
 
 
 def find_grid_layer(tower: nn.Module, input_size: tuple[int, int], trunk: str = "") -> tuple[GridLayer, int]:
-    """The layer of a vision tower to explain.
+    """Find the layer of a vision tower to explain.
 
-    Two forwards of one random picture and one gradient; the tower is left in the mode it was in.
+    Runs two forward passes of one random image and one gradient. The tower keeps its mode.
 
     Args:
         tower: Gives ``(B, D)`` of ``(B, 3, H, W)``; in eval mode.
         input_size: (H, W), pixels.
-        trunk: Dotted name of the timm model inside the tower, where that is not the tower itself.
+        trunk: Dotted name of the timm model inside the tower; empty if it is the tower itself.
 
     Returns:
         The layer, by its name inside the tower, and D.
 
     Raises:
-        InputError: If the model does not say how its features lie on the picture, or no such layer is reached by the
-            embedding's gradient.
+        InputError: If the model does not give its last features on a grid, or the embedding's gradient reaches no such
+            layer.
     """
     model = tower.get_submodule(trunk) if trunk else tower
     generator = torch.Generator().manual_seed(0)
@@ -83,10 +83,10 @@ def find_grid_layer(tower: nn.Module, input_size: tuple[int, int], trunk: str = 
     with torch.enable_grad(), _watched(model) as outputs:
         embedding: Any = tower(pixels)
     if not isinstance(embedding, Tensor) or embedding.ndim != 2:
-        raise InputError(f"{_title(model)} does not give one embedding a picture: a pooling is needed")
+        raise InputError(f"{_title(model)} gives no single embedding for an image: a pooling is needed")
     ran = [one for one in readings if one.name in outputs and one.read(outputs[one.name]) is not None]
     if not ran:
-        raise InputError(f"{_title(model)}: none of its layers gives its last features as they lie on the picture")
+        raise InputError(f"{_title(model)}: none of its layers outputs its last features on their grid")
     weights = torch.randn(embedding.shape[1:], generator=generator).to(embedding)
     score = (embedding * weights).sum()
     on_grid = [
@@ -96,26 +96,26 @@ def find_grid_layer(tower: nn.Module, input_size: tuple[int, int], trunk: str = 
         if one is not None
     ]
     on_grid.sort(key=lambda one: any(part in one.name for part in _INSIDE))
-    for one in on_grid:  # a gradient each, since most often the first is it
+    for one in on_grid:  # one gradient each: most often the first layer is the one
         (gradient,) = torch.autograd.grad(score, outputs[one.name], retain_graph=True, allow_unused=True)
         grid = None if gradient is None else one.read(gradient)
         if grid is not None and bool(grid.count_nonzero()):
             found = _inside_sequence(model, one.name, outputs)
             return replace(one, name=f"{trunk}.{found}" if trunk else found), embedding.shape[1]
-    raise InputError(f"{_title(model)}: its embedding depends on no layer with places on the picture")
+    raise InputError(f"{_title(model)}: its embedding depends on no layer with a grid over the image")
 
 
 def _readings_of_last_features(model: Any, pixels: Tensor) -> list[GridLayer]:
-    """The modules that give the model's last features, and how they lie in their output; the last one first."""
+    """Find the modules that output the model's last features, and their layouts; the last one first."""
     if not hasattr(model, "forward_intermediates"):
-        raise InputError(f"{_title(model)} does not say how its features lie on the picture (forward_intermediates)")
+        raise InputError(f"{_title(model)} does not give its features on a grid over the image (forward_intermediates)")
     found = []
     for normed in (True, False):
-        asked = {"indices": 1, "norm": normed, "output_fmt": "NCHW", "intermediates_only": True}
+        options = {"indices": 1, "norm": normed, "output_fmt": "NCHW", "intermediates_only": True}
         try:
             with torch.no_grad(), _watched(model) as outputs:
-                features = model.forward_intermediates(pixels, **asked)[-1]
-        except (AssertionError, RuntimeError, TypeError, ValueError):  # some have no norm that could be asked for
+                features = model.forward_intermediates(pixels, **options)[-1]
+        except (AssertionError, RuntimeError, TypeError, ValueError):  # some have no norm
             continue
         grid = (int(features.shape[2]), int(features.shape[3]))
         for name, output in reversed(outputs.items()):
@@ -127,7 +127,7 @@ def _readings_of_last_features(model: Any, pixels: Tensor) -> list[GridLayer]:
 
 
 def _inside_sequence(model: nn.Module, name: str, outputs: Mapping[str, Tensor]) -> str:
-    """The last member of a sequence of modules in its place: with checkpointing, timm does not call the sequence."""
+    """Replace a sequence of modules by its last member: with checkpointing, timm does not call the sequence."""
     while isinstance(module := model.get_submodule(name), nn.Sequential) and f"{name}.{len(module) - 1}" in outputs:
         name = f"{name}.{len(module) - 1}"
     return name
@@ -145,13 +145,13 @@ def _readings(name: str, grid: tuple[int, int], output: Tensor) -> Iterator[Grid
 
 @contextlib.contextmanager
 def _watched(model: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """What every module gives in the block, by name, in the order in which they end; the last call counts."""
+    """Record the modules' outputs inside the block, by name, in the order in which they end; the last call counts."""
     outputs: dict[str, Tensor] = {}
 
     def watch(name: str, module: nn.Module) -> Any:
         def hook(_module: nn.Module, inputs: Any, output: Any) -> Any:
             if any(output is one for one in inputs) and not getattr(module, "inplace", False):
-                return None  # a pooling that is switched off hands on what it gets
+                return None  # a pooling that is switched off returns its input
             parts = output if isinstance(output, tuple) else (output,)
             first = next((part for part in parts if isinstance(part, Tensor) and part.is_floating_point()), None)
             if first is None:
@@ -160,7 +160,7 @@ def _watched(model: nn.Module) -> Iterator[dict[str, Tensor]]:
                 first.requires_grad_()
             outputs.pop(name, None)
             outputs[name] = first
-            return first.clone() if first is output else None  # so that operations in place leave the record alone
+            return first.clone() if first is output else None  # so that in-place operations do not change the record
 
         return module.register_forward_hook(hook)
 

@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 _LIST = "image_info_unlabeled2017.json"
 
 
-def read_circo(collector: Collector) -> None:
+def read(collector: Collector) -> None:
     """Read the splits ``val`` and ``test``; ids of pictures are COCO's numbers."""
-    coco = collector.folder("COCO2017_unlabeled", ".", holding=f"annotations/{_LIST}")
+    coco = collector.find_folder("COCO2017_unlabeled", ".", holding=f"annotations/{_LIST}")
     listing, pictures = coco / "annotations" / _LIST, coco / "unlabeled2017"
     collector.advice = "unpack COCO's unlabeled2017.zip there"
     info: list[Any] | None = None
     for split in collector.splits:
         file = collector.root / "annotations" / f"{split}.json"
-        if not collector.here(split, file):
+        if not collector.is_present(split, file):
             continue
         if info is None:
-            found = collector.json(split, listing, dict).get("images", [])
-            info = collector.sound(
+            found = collector.read_json(split, listing, dict).get("images", [])
+            info = collector.keep_usable(
                 split, listing, found, lambda entry: has_value(entry, "id") and isinstance(entry["id"], int)
             )
             for entry in info:
                 name = str(entry.get("file_name") or f"{entry['id']:012d}.jpg")
-                collector.picture(str(entry["id"]), pictures / name)
-        entries = collector.json(split, file, list)
-        queries = tuple(collector.records(split, file, entries, _triplet))
+                collector.add_image(str(entry["id"]), pictures / name)
+        entries = collector.read_json(split, file, list)
+        queries = tuple(collector.make_queries(split, file, entries, _triplet))
         collector.queries[split] = queries
         collector.galleries[split] = tuple(str(entry["id"]) for entry in info)
         if not info:  # without the list the pictures of the queries are all that is known
             for image in (image for query in queries for image in (query.reference, *query.relevant)):
-                collector.picture(image, pictures / f"{int(image):012d}.jpg")
+                collector.add_image(image, pictures / f"{int(image):012d}.jpg")
 
 
 def _has_number(entry: Any) -> bool:

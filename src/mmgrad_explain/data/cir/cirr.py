@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 VERSION = "rc2"
 
 
-def read_cirr(collector: Collector) -> None:
+def read(collector: Collector) -> None:
     """Read the splits ``train``, ``val`` (whose pictures are called ``dev``) and ``test1``."""
-    annotations = collector.folder("cirr", ".", holding="captions")
+    annotations = collector.find_folder("cirr", ".", holding="captions")
     bases = [collector.root / "img_raw", annotations / "img_raw", collector.root, annotations]
     collector.advice = "ask the makers of NLVR2 for its pictures and put train/, dev/ and test1/ into the folder"
     for split in collector.splits:
         captions = annotations / "captions" / f"cap.{VERSION}.{split}.json"
         pictures = annotations / "image_splits" / f"split.{VERSION}.{split}.json"
-        if not collector.here(split, captions, pictures):
+        if not collector.is_present(split, captions, pictures):
             continue
-        files = collector.json(split, pictures, dict)
-        usable = collector.sound(split, pictures, files.items(), lambda item: isinstance(item[1], str))
+        files = collector.read_json(split, pictures, dict)
+        usable = collector.keep_usable(split, pictures, files.items(), lambda item: isinstance(item[1], str))
         for name, place in usable:
             path = PurePosixPath(place)
             flat = path.parent.parent / path.name if path.parent.name.isdecimal() else path
-            collector.picture(name, *(base / below for below in dict.fromkeys((path, flat)) for base in bases))
+            collector.add_image(name, *(base / below for below in dict.fromkeys((path, flat)) for base in bases))
         collector.galleries[split] = tuple(name for name, _ in usable)
-        entries = collector.json(split, captions, list)
-        collector.queries[split] = tuple(collector.records(split, captions, entries, _triplet))
+        entries = collector.read_json(split, captions, list)
+        collector.queries[split] = tuple(collector.make_queries(split, captions, entries, _triplet))
 
 
 def _triplet(_: int, entry: Any) -> CirTriplet:

@@ -65,57 +65,61 @@ class Collector:
 
     # ----------------------------------------------------------------------------------------------------------- noting
 
-    def note(self, level: Level, where: str, what: str, names: Iterable[str], advice: str) -> None:
+    def add_finding(self, level: Level, where: str, what: str, names: Iterable[str], advice: str) -> None:
         """Add a finding, if it concerns anything."""
         self.findings += Finding.of(level, where, what, names, advice)
 
     # ------------------------------------------------------------------------------------------------------------ files
 
-    def folder(self, *inside: str, holding: str) -> Path:
+    def find_folder(self, *inside: str, holding: str) -> Path:
         """The first folder below the root (``"."`` is itself) that holds something; the first of all if none does."""
         folders = [self.root / name for name in inside]
         return next((folder for folder in folders if (folder / holding).exists()), folders[0])
 
-    def here(self, part: str, *files: Path) -> bool:
+    def is_present(self, part: str, *files: Path) -> bool:
         """Whether any of a part's files exists; if none does, the part is noted as absent."""
         if any(file.exists() for file in files):
             return True
         self.absent[part] = files[0]
         return False
 
-    def text(self, part: str, file: Path) -> str | None:
+    def read_text(self, part: str, file: Path) -> str | None:
         """A text file's content; None, with a finding, where it cannot be read."""
         try:
             return read_text(file, MOST_ANNOTATIONS, "utf-8-sig")
         except FileNotFoundError:
-            self.note(find_level(part), part, "file missing", [self.short(file)], "it belongs to the annotations")
+            self.add_finding(
+                find_level(part), part, "file missing", [self.shorten(file)], "it belongs to the annotations"
+            )
         except InputError as error:
-            reason = f"{self.short(file)}: {reason_of(error.__cause__ or error)}"
-            self.note(find_level(part), part, "file unreadable", [reason], "fetch it again")
+            reason = f"{self.shorten(file)}: {reason_of(error.__cause__ or error)}"
+            self.add_finding(find_level(part), part, "file unreadable", [reason], "fetch it again")
         return None
 
-    def json(self, part: str, file: Path, kind: type) -> Any:
+    def read_json(self, part: str, file: Path, kind: type) -> Any:
         """A JSON file's content if it is of a kind (list or dict); else an empty one, with a finding."""
-        text = self.text(part, file)
+        text = self.read_text(part, file)
         if text is None:
             return kind()
         try:
             found = parse_json(text, "no JSON")
         except InputError as error:
-            reason = f"{self.short(file)}: {reason_of(error.__cause__ or error)}"
-            self.note(find_level(part), part, "file is not JSON, or breaks off", [reason], "fetch it again")
+            reason = f"{self.shorten(file)}: {reason_of(error.__cause__ or error)}"
+            self.add_finding(find_level(part), part, "file is not JSON, or breaks off", [reason], "fetch it again")
             return kind()
         if not isinstance(found, kind):
-            reason = f"{self.short(file)}: a {type(found).__name__} where a {kind.__name__} should be"
-            self.note(find_level(part), part, "file of another form", [reason], f"is {self.root} the right folder?")
+            reason = f"{self.shorten(file)}: a {type(found).__name__} where a {kind.__name__} should be"
+            self.add_finding(
+                find_level(part), part, "file of another form", [reason], f"is {self.root} the right folder?"
+            )
             return kind()
         return found
 
-    def lines(self, part: str, file: Path) -> list[str]:
+    def read_lines(self, part: str, file: Path) -> list[str]:
         """A text file's lines, without blanks around them and without empty ones."""
-        return [line for line in map(trimmed, split_lines(self.text(part, file) or "")) if line]
+        return [line for line in map(trimmed, split_lines(self.read_text(part, file) or "")) if line]
 
-    def records(
+    def make_queries(
         self, part: str, file: Path, entries: Iterable[Any], make: Callable[[int, Any], CirTriplet]
     ) -> Iterator[CirTriplet]:
         """The queries that can be made of a file's entries, numbered from 0; of the others each is a finding."""
@@ -125,25 +129,25 @@ class Collector:
                 yield make(number, entry)
             except Damaged as error:
                 damaged.append(f"no. {number + 1} {error}")
-        what = f"record of {self.short(file)} that lacks something"
-        self.note(find_level(part), part, what, damaged, "compare the file with the published one")
+        what = f"record of {self.shorten(file)} that lacks something"
+        self.add_finding(find_level(part), part, what, damaged, "compare the file with the published one")
 
-    def sound(self, part: str, file: Path, entries: Iterable[Any], usable: Callable[[Any], bool]) -> list[Any]:
+    def keep_usable(self, part: str, file: Path, entries: Iterable[Any], usable: Callable[[Any], bool]) -> list[Any]:
         """The entries of a list of pictures that can be used; the others are a finding."""
         kept, damaged = list[Any](), list[str]()
         for number, entry in enumerate(entries, 1):
             (kept if usable(entry) else damaged).append(entry if usable(entry) else f"no. {number}")
-        what = f"entry of {self.short(file)} that names no picture"
-        self.note(find_level(part), part, what, damaged, "compare the file with the published one")
+        what = f"entry of {self.shorten(file)} that names no picture"
+        self.add_finding(find_level(part), part, what, damaged, "compare the file with the published one")
         return kept
 
-    def short(self, path: Path) -> str:
+    def shorten(self, path: Path) -> str:
         """A path as reports show it: below the root, if it is there."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
 
     # --------------------------------------------------------------------------------------------------------- pictures
 
-    def picture(self, image: str, *places: Path) -> None:
+    def add_image(self, image: str, *places: Path) -> None:
         """Say where a picture may be; the first place where there is a file counts, whatever picture suffix it has."""
         if image not in self._places:
             self._places[image] = [place for place in places if self._is_inside(place)]
@@ -153,7 +157,7 @@ class Collector:
     def _is_inside(self, place: Path) -> bool:
         return place.is_relative_to(self.root) and not leaves_folder(place.relative_to(self.root).as_posix())
 
-    def tree(self, folder: Path) -> dict[str, Path]:
+    def list_images(self, folder: Path) -> dict[str, Path]:
         """All picture files below a folder by their names, which should occur only once."""
         found: dict[str, Path] = {}
         again = []
@@ -162,8 +166,10 @@ class Collector:
             for name in sorted(files):
                 path = Path(parent, name)
                 if path.suffix.lower() in IMAGE_SUFFIXES and found.setdefault(name, path) != path:
-                    again.append(self.short(path))
-        self.note("odd", "pictures", "file name that occurs twice", again, "the first in the order of paths is used")
+                    again.append(self.shorten(path))
+        self.add_finding(
+            "odd", "pictures", "file name that occurs twice", again, "the first in the order of paths is used"
+        )
         return found
 
     def _find(self, place: Path) -> Path | None:
@@ -191,7 +197,7 @@ class Collector:
 
     # -------------------------------------------------------------------------------------------------------------- end
 
-    def finish(self) -> CirSet:
+    def make_set(self) -> CirSet:
         """The data set, with all that was found."""
         paths: dict[str, Path] = {}
         missing = set()
@@ -215,25 +221,31 @@ class Collector:
         """Note a part without a query, unless it has been said why."""
         level = find_level(part)
         if not self.queries[part] and not any(one.level == level and one.where == part for one in self.findings):
-            self.note(level, part, "part without a query", [part], "take another split, or fetch its file again")
+            self.add_finding(level, part, "part without a query", [part], "take another split, or fetch its file again")
 
     def _note_absent(self) -> None:
         enough = any(find_level(part) == "needed" and queries for part, queries in self.queries.items())
         for part, file in self.absent.items():
             if self.asked or (not enough and find_level(part) == "needed"):
-                self.note(find_level(part), part, "no annotations", [self.short(file)], "fetch the annotation files")
+                self.add_finding(
+                    find_level(part), part, "no annotations", [self.shorten(file)], "fetch the annotation files"
+                )
             else:
                 advice = "the rest can be used without it"
-                self.note("absent", part, "no annotations", [self.short(file)], advice)
+                self.add_finding("absent", part, "no annotations", [self.shorten(file)], advice)
 
     def _note_missing(self, paths: dict[str, Path], missing: set[str]) -> None:
         for part, queries in self.queries.items():
             wanted = [image for image in list_used_images(queries, self.galleries[part]) if image in paths]
-            lacking = [self.short(paths[image]) for image in wanted if image in missing and image not in self._outside]
+            lacking = [
+                self.shorten(paths[image]) for image in wanted if image in missing and image not in self._outside
+            ]
             share = f"picture missing or empty (of {len(wanted)})"
             outside = [self._outside[image] for image in wanted if image in self._outside]
-            self.note(find_level(part), part, "picture whose path leads out of the folder", outside, "it is not read")
-            self.note(find_level(part), part, share, lacking, self.advice)
+            self.add_finding(
+                find_level(part), part, "picture whose path leads out of the folder", outside, "it is not read"
+            )
+            self.add_finding(find_level(part), part, share, lacking, self.advice)
 
 
 def has_value(entry: Any, key: str) -> bool:

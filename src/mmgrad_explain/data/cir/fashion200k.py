@@ -21,29 +21,31 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.cir.collector import Collector
 
 
-def read_fashion200k(collector: Collector) -> None:
+def read(collector: Collector) -> None:
     """Read the split ``test``; ids of pictures are their paths. TIRG draws its training pairs anew at each epoch."""
     collector.advice = "put the folder women/ into the folder"
     part, labels, file = "test", {}, collector.root / "test_queries.txt"
     files = sorted((collector.root / "labels").glob("*_test_detect_all.txt"))
-    if not collector.here(part, file, *files):
+    if not collector.is_present(part, file, *files):
         return
     if not files:
-        looked = [collector.short(collector.root / "labels" / "*_test_detect_all.txt")]
-        collector.note("needed", part, "file missing", looked, "the label files name the pictures")
+        looked = [collector.shorten(collector.root / "labels" / "*_test_detect_all.txt")]
+        collector.add_finding("needed", part, "file missing", looked, "the label files name the pictures")
     damaged = []
     for path in files:
-        for number, line in enumerate(collector.lines(part, path), 1):
+        for number, line in enumerate(collector.read_lines(part, path), 1):
             fields = line.split("\t")
             if len(fields) < 3:
                 damaged.append(f"{path.name}, line {number}")
             else:
                 labels[fields[0]] = trimmed(fields[2])
-    collector.note("needed", part, "line that is not path, score, label", damaged, "compare it with the published file")
+    collector.add_finding(
+        "needed", part, "line that is not path, score, label", damaged, "compare it with the published file"
+    )
     alike = defaultdict(list)
     for image, label in labels.items():
         alike[label].append(image)
-        collector.picture(image, collector.root / image)
+        collector.add_image(image, collector.root / image)
     same = {label: tuple(images) for label, images in alike.items()}
 
     def triplet(number: int, line: str) -> CirTriplet:
@@ -57,11 +59,11 @@ def read_fashion200k(collector: Collector) -> None:
         text = replacement(labels[reference], labels[target])
         return CirTriplet(str(number), reference, (text,), target, same[labels[target]])
 
-    collector.queries[part] = tuple(collector.records(part, file, collector.lines(part, file), triplet))
+    collector.queries[part] = tuple(collector.make_queries(part, file, collector.read_lines(part, file), triplet))
     collector.galleries[part] = tuple(labels)
     alike_pairs = [q.id for q in collector.queries[part] if q.reference in q.relevant]
     advice = "nothing is to be changed in it"
-    collector.note("odd", part, "query whose two pictures have one label", alike_pairs, advice)
+    collector.add_finding("odd", part, "query whose two pictures have one label", alike_pairs, advice)
 
 
 def replacement(source: str, target: str) -> str:

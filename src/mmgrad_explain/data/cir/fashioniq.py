@@ -15,43 +15,40 @@ from mmgrad_explain.data.cir.records import CirTriplet, find_level
 if TYPE_CHECKING:
     from mmgrad_explain.data.cir.collector import Collector
 
-CATEGORIES = ("dress", "shirt", "toptee")
-"""The categories of FashionIQ."""
 
-
-def read_fashioniq(collector: Collector) -> None:
+def read(collector: Collector) -> None:
     """Read the splits ``train``, ``val`` and ``test`` of each category, as parts such as ``dress.val``.
 
     Of the categories that the reading is of. Queries are numbered in the order of the file, from 0. Captions lie in
     ``captions/`` or ``json/``.
     """
-    captions = collector.folder("captions", "json", holding=".")
+    captions = collector.find_folder("captions", "json", holding=".")
     collector.advice = "put the pictures into images/, as ASIN.jpg or ASIN.png"
     for split in collector.splits:
         queries = {category: captions / f"cap.{category}.{split}.json" for category in collector.categories}
         folder = collector.root / "image_splits"
         lists = {category: folder / f"split.{category}.{split}.json" for category in collector.categories}
-        if not collector.here(split, *queries.values(), *lists.values()):
+        if not collector.is_present(split, *queries.values(), *lists.values()):
             continue
         there = [category for category in queries if queries[category].exists() or lists[category].exists()]
         for category in collector.categories:
             part = f"{category}.{split}"
             if category not in there:
                 advice = f"fetch them, or take what is there ({' '.join(f'--category {one}' for one in there)})"
-                names = [collector.short(queries[category])]
-                collector.note(find_level(part), part, "category without annotations", names, advice)
+                names = [collector.shorten(queries[category])]
+                collector.add_finding(find_level(part), part, "category without annotations", names, advice)
                 continue
-            listed = collector.json(part, lists[category], list)
-            asins = collector.sound(part, lists[category], listed, lambda asin: isinstance(asin, str))
-            entries = collector.json(part, queries[category], list)
-            triplets = tuple(collector.records(part, queries[category], entries, _triplet))
+            listed = collector.read_json(part, lists[category], list)
+            asins = collector.keep_usable(part, lists[category], listed, lambda asin: isinstance(asin, str))
+            entries = collector.read_json(part, queries[category], list)
+            triplets = tuple(collector.make_queries(part, queries[category], entries, _triplet))
             collector.queries[part], collector.galleries[part] = triplets, tuple(asins)
             for asin in asins:
-                collector.picture(asin, collector.root / "images" / f"{asin}.jpg")
+                collector.add_image(asin, collector.root / "images" / f"{asin}.jpg")
     shared = Counter(asin for asins in collector.galleries.values() for asin in dict.fromkeys(asins))
     again = [asin for asin, count in shared.items() if count > 1]
     advice = f"so the lists name {shared.total()} pictures, but {len(shared)} files are all there is"
-    collector.note("odd", "pictures", "picture that several lists name", again, advice)
+    collector.add_finding("odd", "pictures", "picture that several lists name", again, advice)
 
 
 def _triplet(number: int, entry: Any) -> CirTriplet:

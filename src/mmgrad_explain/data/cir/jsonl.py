@@ -23,11 +23,11 @@ SPLIT = "all"
 """The split of queries that name none."""
 
 
-def read_jsonl(collector: Collector) -> None:
+def read(collector: Collector) -> None:
     """Read the splits that the records name, or those asked for."""
     file = collector.root / TRIPLETS_FILE
     collector.advice = "paths start at the folder that holds triplets.jsonl"
-    if not collector.here(SPLIT, file):
+    if not collector.is_present(SPLIT, file):
         return
     splits: dict[str, list[CirTriplet]] = {}
 
@@ -36,19 +36,21 @@ def read_jsonl(collector: Collector) -> None:
         splits.setdefault(split, []).append(found)
         return found
 
-    list(collector.records("all", file, collector.lines("all", file), triplet))
+    list(collector.make_queries("all", file, collector.read_lines("all", file), triplet))
     wanted = collector.splits if collector.asked else tuple(splits)
     for split in wanted:
         if split not in splits:
-            collector.note("needed", split, "no query of this split", [TRIPLETS_FILE], f"there are {', '.join(splits)}")
+            collector.add_finding(
+                "needed", split, "no query of this split", [TRIPLETS_FILE], f"there are {', '.join(splits)}"
+            )
         queries = collector.queries[split] = tuple(splits.get(split, ()))
         named = [image for q in queries for image in (q.reference, *q.relevant, *q.group)]
         lists = [collector.root / f"gallery.{split}.txt", collector.root / "gallery.txt"]
         listed = next((path for path in lists if path.exists()), None)
-        gallery = named if listed is None else collector.lines(split, listed)
+        gallery = named if listed is None else collector.read_lines(split, listed)
         collector.galleries[split] = tuple(dict.fromkeys(gallery) if listed is None else gallery)
         for image in (*gallery, *named):
-            collector.picture(image, collector.root / image)
+            collector.add_image(image, collector.root / image)
 
 
 def _triplet(number: int, line: str) -> tuple[CirTriplet, str]:

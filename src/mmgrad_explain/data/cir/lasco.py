@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.cir.collector import Collector
 
 
-def read_lasco(collector: Collector) -> None:
+def read(collector: Collector) -> None:
     """Read the splits ``train`` and ``val``; ids of pictures are COCO's numbers.
 
     Annotations lie in the root or in ``downloads/``. The corpora write ``val/val2014/...`` where the queries write
@@ -25,20 +25,22 @@ def read_lasco(collector: Collector) -> None:
     collector.advice = "put COCO's train2014/ and val2014/ into the folder"
     bases = [collector.root, collector.root / "images", collector.root / "coco"]
     for split in collector.splits:
-        folder = collector.folder("downloads", ".", holding=f"lasco_{split}.json")
+        folder = collector.find_folder("downloads", ".", holding=f"lasco_{split}.json")
         file, corpus = folder / f"lasco_{split}.json", folder / f"lasco_{split}_corpus.json"
-        if not collector.here(split, file, corpus):
+        if not collector.is_present(split, file, corpus):
             continue
-        listed = collector.sound(split, corpus, collector.json(split, corpus, list), _names_a_picture)
+        listed = collector.keep_usable(split, corpus, collector.read_json(split, corpus, list), _names_a_picture)
         gallery = [str(entry["id"]) for entry in listed]
         paths: dict[str, str] = {str(entry["id"]): entry["path"] for entry in listed}
         make = partial(_triplet, paths=paths)
-        collector.queries[split] = tuple(collector.records(split, file, collector.json(split, file, list), make))
+        collector.queries[split] = tuple(
+            collector.make_queries(split, file, collector.read_json(split, file, list), make)
+        )
         collector.galleries[split] = tuple(gallery)
         for image, place in paths.items():
             path = PurePosixPath(place)
             short = PurePosixPath(*path.parts[-2:])
-            collector.picture(image, *(base / below for below in dict.fromkeys((path, short)) for base in bases))
+            collector.add_image(image, *(base / below for below in dict.fromkeys((path, short)) for base in bases))
 
 
 def _triplet(_: int, entry: Any, paths: dict[str, str]) -> CirTriplet:

@@ -28,12 +28,12 @@ PUBLISHED = "relative_captions_shoes.json"
 _IN_JSON, _IN_TEXT = {"train": "train", "eval": "val"}, {"train": "train", "eval": "test"}
 
 
-def read_shoes(collector: Collector) -> None:
+def read(collector: Collector) -> None:
     """Read the splits ``train`` and ``eval``; queries are numbered in the order of the file, from 0."""
     collector.advice = "put the folders womens_*/ of the attribute discovery data anywhere below the folder"
     folders = [collector.root / "dataset", collector.root]
     if any((folder / PUBLISHED).exists() for folder in folders):
-        _published(collector, collector.folder("dataset", ".", holding=PUBLISHED))
+        _published(collector, collector.find_folder("dataset", ".", holding=PUBLISHED))
     elif prepared := [folder for folder in folders if any(folder.glob("triplet.*.json"))]:
         _json(collector, prepared[0])
     elif written := [folder for folder in folders if any(folder.glob("shoes-cap-*.txt"))]:
@@ -41,49 +41,53 @@ def read_shoes(collector: Collector) -> None:
     else:
         collector.absent["eval"] = folders[0] / PUBLISHED
         return
-    found = collector.tree(collector.root)
+    found = collector.list_images(collector.root)
     used = {image for gallery in collector.galleries.values() for image in gallery}
     for image in sorted(used | {query.reference for queries in collector.queries.values() for query in queries}):
-        collector.picture(image, found.get(image, collector.root / image))
+        collector.add_image(image, found.get(image, collector.root / image))
 
 
 def _published(collector: Collector, folder: Path) -> None:
     file = folder / PUBLISHED
-    lists = {split: [*map(_name, collector.lines(split, folder / f"{split}_im_names.txt"))] for split in _IN_JSON}
+    lists = {split: [*map(_name, collector.read_lines(split, folder / f"{split}_im_names.txt"))] for split in _IN_JSON}
     split_of = {image: split for split, images in lists.items() for image in images}
-    triplets = list(collector.records("eval", file, collector.json("eval", file, list), _triplet))
+    triplets = list(collector.make_queries("eval", file, collector.read_json("eval", file, list), _triplet))
     for split in collector.splits:
         collector.galleries[split] = tuple(lists[split])
         collector.queries[split] = tuple(query for query in triplets if split_of.get(query.target or "") == split)
     strays = [f"no. {int(query.id) + 1}" for query in triplets if query.target not in split_of]
     worst: Level = "training" if lists["eval"] and not lists["train"] else "needed"
-    collector.note(worst, "train and eval", "query whose target is in no list", strays, "are the lists complete?")
+    collector.add_finding(
+        worst, "train and eval", "query whose target is in no list", strays, "are the lists complete?"
+    )
     known = [query for query in triplets if query.target in split_of and query.reference in split_of]
     crossing = [f"no. {int(q.id) + 1}" for q in known if split_of[q.reference] != split_of[q.target or ""]]
-    collector.note("odd", "train and eval", "query from one into the other", crossing, "it belongs to its target's")
+    collector.add_finding(
+        "odd", "train and eval", "query from one into the other", crossing, "it belongs to its target's"
+    )
 
 
 def _json(collector: Collector, folder: Path) -> None:
     for split in collector.splits:
         file, gallery = (folder / f"{kind}.{_IN_JSON[split]}.json" for kind in ("triplet", "split"))
-        if collector.here(split, file, gallery):
-            entries = collector.json(split, file, list)
-            collector.queries[split] = tuple(collector.records(split, file, entries, _triplet))
-            names = collector.json(split, gallery, list)
-            usable = collector.sound(split, gallery, names, lambda name: isinstance(name, str))
+        if collector.is_present(split, file, gallery):
+            entries = collector.read_json(split, file, list)
+            collector.queries[split] = tuple(collector.make_queries(split, file, entries, _triplet))
+            names = collector.read_json(split, gallery, list)
+            usable = collector.keep_usable(split, gallery, names, lambda name: isinstance(name, str))
             collector.galleries[split] = tuple(map(_name, usable))
 
 
 def _text(collector: Collector, folder: Path) -> None:
     for split in collector.splits:
         file = folder / f"shoes-cap-{_IN_TEXT[split]}.txt"
-        if not collector.here(split, file):
+        if not collector.is_present(split, file):
             continue
         collector.queries[split] = queries = tuple(
-            collector.records(split, file, collector.lines(split, file), _of_line)
+            collector.make_queries(split, file, collector.read_lines(split, file), _of_line)
         )
         listed = folder / f"shoes-{_IN_TEXT[split]}-all.txt"
-        names = [*map(_name, collector.lines(split, listed))] if split == "eval" or listed.exists() else []
+        names = [*map(_name, collector.read_lines(split, listed))] if split == "eval" or listed.exists() else []
         used = [image for query in queries for image in (query.reference, *query.relevant)]
         collector.galleries[split] = tuple(dict.fromkeys([*names, *used]))
 

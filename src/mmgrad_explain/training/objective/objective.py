@@ -143,7 +143,7 @@ class GroundedObjective(nn.Module):
         Args:
             batch: ``S`` references and ``N`` triplets.
             rng: Chooses the maps that are supervised, and on which side.
-            schedule: Factor of the weights of the terms on maps and attention; with 0 no map is computed.
+            schedule: Factor of the weights of the terms on maps; with 0 no map is computed.
             dense_only: Compute the loss of the label heads only.
         """
         stages = self._can.training_stages

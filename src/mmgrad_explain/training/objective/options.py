@@ -61,10 +61,10 @@ class GroundingOptions:
         consistency: Weight of the consistency term: the maps on reference and target should be alike.
         score: What the maps explain. ``shift`` is the quickest; others need the composer's whole forward.
         weightings: The maps that are supervised, all from one gradient.
-        pooling: Weight of the share of the composer's attention pooling (``pooling_layer``) that misses the region. It
-            needs no warm start.
+        pooling: Weight of the share of the composer's attention pooling (``pooling_layer``) that misses the region,
+            without warm start.
         context: Weight of the share of the composer's attention to the context (``context_layer``) that misses the
-            other objects in the text, for sources that know them. It needs no warm start.
+            other objects in the text, for sources that know them; without warm start.
         pooling_heads: Number of attention heads that ``pooling`` and ``context`` count.
         share: Share of the maps that are supervised.
         warm_start: Share of the steps before the loss starts.

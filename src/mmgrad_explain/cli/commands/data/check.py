@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mmgrad_explain._system.progress import Bar
 from mmgrad_explain.cli.printing import Table, show
 from mmgrad_explain.cli.streams import write_json
+from mmgrad_explain.data.cir.formats import FORMATS, read_cir
 
 if TYPE_CHECKING:
     import argparse
@@ -14,19 +15,14 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.data.cir.records import CirSet, Finding
 
-_DETAILS = """\
+_FORMATS = "\n".join(f"  {name:<11}  {known.layout}" for name, known in FORMATS.items())
+_DETAILS = f"""\
 Reads the annotations of a benchmark as they are published, counts them, and looks for every picture they name. What is
 missing, damaged or odd is listed with its number, some names, and what to do about it; nothing is left out in silence.
 Pictures are looked for; with --open each is also read, which takes a while and finds downloads that broke off.
 
 NAME and what ROOT holds (docs/datasets.md says more):
-  cirr         captions/ and image_splits/, or both in cirr/; pictures in img_raw/ or in train/, dev/, test1/
-  fashioniq    captions/ (or json/), image_splits/, images/
-  shoes        relative_captions_shoes.json with train_im_names.txt, eval_im_names.txt (or in dataset/); womens_*/
-  circo        annotations/ and COCO2017_unlabeled/
-  lasco        lasco_val.json and lasco_val_corpus.json, or in downloads/; train2014/ and val2014/
-  fashion200k  labels/, test_queries.txt, women/
-  jsonl        triplets.jsonl: one object a line with "reference", "text" and "target"
+{_FORMATS}
 
 Exit codes: 0 all that evaluation needs is there, 1 something of that is missing, 2 something you can put right (one
 line says what, for example that ROOT holds nothing of NAME). A split that is not there at all is no error as long as
@@ -62,8 +58,6 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read the set and report; 1 if evaluation would miss something."""
-    from mmgrad_explain.data.cir.formats import read_cir
-
     found = read_cir(options.name, options.root, options.split, options.category)
     if options.open:
         from mmgrad_explain.data.cir.image_files import check_images

@@ -1,7 +1,6 @@
-"""What a method of composed image retrieval reads of a two-tower model: patches, and the tokens of the text.
+"""Read the inputs of a method of composed image retrieval from a two-tower model: patches, and tokens of the text.
 
-One model is like another here: the patches are the output of the tower's target layer, the tokens that of
-the layer that one text shows to give them.
+The patches are the output of the tower's target layer; the layer of the tokens is found by encoding one text.
 """
 
 from __future__ import annotations
@@ -14,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from mmgrad_explain._system.devices import device_of
+from mmgrad_explain.attention.attributes import layout_method
 from mmgrad_explain.attention.layouts.layout import to_grid
 from mmgrad_explain.composers.dual_encoder import DualEncoder
-from mmgrad_explain.composers.fusion.modules import Sizes
+from mmgrad_explain.composers.fusion.methods import Sizes
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,30 +29,30 @@ _SOME_TEXT = "a photo of it"
 
 
 def two_towers(composer: Composer) -> DualEncoder:
-    """The composer, if a method can sit on it.
+    """Check that a composer has two towers for a method, and return it.
 
     Raises:
-        InputError: If not.
+        InputError: If it has not.
     """
     if not isinstance(composer, DualEncoder):
         raise InputError(
-            f"{composer.name} ({type(composer).__name__}) has no two towers that a method could sit on: take a model "
-            "that embeds pictures and texts apart, such as openai/clip-vit-base-patch32"
+            f"{composer.name} ({type(composer).__name__}) has no two towers for a method: take a model that "
+            "embeds images and texts separately, such as openai/clip-vit-base-patch32"
         )
     return composer
 
 
 def explained_layer(tower: DualEncoder, reads: frozenset[str]) -> str | None:
-    """The layer of the tower that maps are taken at; None where it has to be looked for.
+    """Find the layer of the tower that maps are taken at; None if it is searched at every explanation.
 
-    It is the tower's own. BLIP's matching reads all patches there, while the embedding reads the class token alone, so
-    that a method without patches is explained where that token reads them a last time.
+    It is the tower's target layer, with one exception. BLIP's matching reads all patches there, while its embedding
+    reads the class token alone: a method without patches is explained where that token reads the patches last.
 
     Raises:
         InputError: If the method reads patches and the tower does not name where they are.
     """
     if tower.target_layer is None and "grid" in reads:
-        raise InputError(f"{tower.name} names no target layer, whose patches this method would read")
+        raise InputError(f"{tower.name} names no target layer to read this method's patches from")
     blip: Any = getattr(tower, "model", None)
     if hasattr(blip, "vision_proj") and "grid" not in reads:
         return f"model.vision_model.encoder.layers.{len(blip.vision_model.encoder.layers) - 1}.layer_norm1"
@@ -60,14 +60,14 @@ def explained_layer(tower: DualEncoder, reads: frozenset[str]) -> str | None:
 
 
 def token_layer(tower: DualEncoder, reads: frozenset[str]) -> str | None:
-    """The last module of the tower that gives the text's tokens; for a prompt the one that looks them up.
+    """Find the last module of the tower that gives the text's tokens; for a prompt, the token embedding.
 
     Args:
-        tower: The tower; one text is encoded to see.
+        tower: The tower; it encodes one text.
         reads: What the method reads.
 
     Returns:
-        Its dotted name in the tower, or None where the method reads no tokens.
+        Its dotted name in the tower, or None if the method reads no tokens.
 
     Raises:
         InputError: If there is none.
@@ -95,13 +95,13 @@ def token_layer(tower: DualEncoder, reads: frozenset[str]) -> str | None:
                 stack.callback(module.register_forward_hook(note(name)).remove)
         tower.encode_text(ids, mask)
     if not found:
-        what = "looks tokens up" if "prompt" in reads else "gives the text's tokens"
+        what = "looks up tokens" if "prompt" in reads else "gives the text's tokens"
         raise InputError(f"{tower.name}: no layer of its text tower {what}, which this method needs")
     return found[-1]
 
 
 def measure(tower: DualEncoder, reads: frozenset[str]) -> Sizes:
-    """What the tower gives, found by running it once on a blank picture and a text."""
+    """Measure the tower's outputs by running it once on a blank image and a text."""
     from PIL import Image
 
     inputs = tower.preprocess([Image.new("RGB", (64, 64))], [_SOME_TEXT]).tensors
@@ -109,44 +109,49 @@ def measure(tower: DualEncoder, reads: frozenset[str]) -> Sizes:
     grid_width = word_width = 0
     with torch.no_grad():
         if "grid" in reads:
-            with watching(tower, explained_layer(tower, reads)) as seen:
+            with record_tokens(tower, explained_layer(tower, reads)) as outputs:
                 tower.encode_image(pixels)
-            grid_width = laid_out(tower, seen[0], pixels).shape[1]
+            grid_width = patch_grid(tower, outputs[0], pixels).shape[1]
         layer = token_layer(tower, reads)
-        with watching(tower, layer) as seen:
+        with record_tokens(tower, layer) as outputs:
             pooled = tower.encode_text(ids, mask)[0]
         if layer is not None:
-            word_width = seen[0].shape[2]
+            word_width = outputs[0].shape[2]
     return Sizes(pooled.shape[1], grid_width, word_width)
 
 
-def laid_out(tower: DualEncoder, patches: Tensor, pixel_values: Tensor) -> Tensor:
-    """What the tower's target layer gives of pictures ``(B, 3, H, W)``, on its grid, ``(B, C, h, w)``.
+def patch_grid(tower: DualEncoder, patches: Tensor, pixel_values: Tensor) -> Tensor:
+    """Put the output of the tower's target layer on its grid, ``(B, C, h, w)``.
 
-    A tower that knows the layer's layout is asked, see :func:`on_grid` for others.
+    The layout comes from the tower's own ``layout_for``, or else from :func:`on_grid`.
+
+    Args:
+        tower: The tower.
+        patches: The output.
+        pixel_values: Images, ``(B, 3, H, W)``.
     """
-    known: Any = getattr(tower, "layout_for", None)
-    layout = None if known is None else known(tower.target_layer, pixel_values=pixel_values)
+    find_layout = layout_method(tower)
+    layout = None if find_layout is None else find_layout(tower.target_layer, pixel_values=pixel_values)
     if layout is not None:
         return to_grid(patches, layout)
     return on_grid(patches, (pixel_values.shape[2], pixel_values.shape[3]))
 
 
-def on_grid(patches: Tensor, picture: tuple[int, int]) -> Tensor:
-    """A vision tower's patches where they lie on the picture.
+def on_grid(patches: Tensor, image: tuple[int, int]) -> Tensor:
+    """Put a vision tower's patches on a grid of the image's shape.
 
     Args:
-        patches: ``(B, C, h, w)``, ``(B, h, w, C)``, or tokens ``(B, N, C)`` row by row; tokens that are too many for
-            the largest grid of the picture's shape stand in front (class token, registers).
-        picture: Height and width, pixels.
+        patches: ``(B, C, h, w)``, ``(B, h, w, C)``, or tokens ``(B, N, C)`` row by row. Tokens beyond the largest grid
+            of the image's shape come before the patches (class token, registers).
+        image: Height and width, pixels.
 
     Returns:
         ``(B, C, h, w)``.
 
     Raises:
-        InputError: If tokens lie on no such grid.
+        InputError: If the tokens fit no such grid.
     """
-    tall, wide = picture
+    tall, wide = image
     if patches.ndim == 4:
         first, last = (abs(h / w - tall / wide) for h, w in (patches.shape[2:], patches.shape[1:3]))
         return patches if first <= last else patches.permute(0, 3, 1, 2)
@@ -156,15 +161,15 @@ def on_grid(patches: Tensor, picture: tuple[int, int]) -> Tensor:
     ]
     if not grids:
         raise InputError(
-            f"{count} patches lie on no grid of a picture of {tall} x {wide} pixels: bring pictures to a square, or "
-            "use a method that reads no patches"
+            f"{count} patches fit no grid of an image of {tall} x {wide} pixels: make images square, or use a method "
+            "that reads no patches"
         )
     height, width = grids[-1]
     return patches[:, count - height * width :].transpose(1, 2).reshape(len(patches), -1, height, width)
 
 
 def tokens_in(output: Any) -> Tensor | None:
-    """The first floating tensor of three dimensions or more in what a module gives."""
+    """Find the first floating-point tensor of three dimensions or more in a module's output."""
     if isinstance(output, Tensor):
         return output if output.is_floating_point() and output.ndim >= 3 else None
     parts = output.values() if isinstance(output, dict) else output if isinstance(output, tuple | list) else ()
@@ -172,25 +177,25 @@ def tokens_in(output: Any) -> Tensor | None:
 
 
 @contextmanager
-def watching(tower: nn.Module, layer: str | None) -> Iterator[list[Tensor]]:
-    """Collects the tokens that a layer gives in the block, in this thread; none without a layer."""
-    seen: list[Tensor] = []
+def record_tokens(tower: nn.Module, layer: str | None) -> Iterator[list[Tensor]]:
+    """Collect the tokens that a layer gives inside the block, in this thread; none without a layer."""
+    outputs: list[Tensor] = []
     own = threading.get_ident()
 
     def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
         tokens = tokens_in(output)
         if tokens is not None and threading.get_ident() == own:
-            seen.append(tokens)
+            outputs.append(tokens)
 
     with ExitStack() as stack:
         if layer is not None:
             stack.callback(tower.get_submodule(layer).register_forward_hook(hook).remove)
-        yield seen
+        yield outputs
 
 
 @contextmanager
-def changing(tower: nn.Module, layer: str, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Changes what a layer gives in the block, in this thread."""
+def replace_output(tower: nn.Module, layer: str, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Change a layer's output inside the block, in this thread."""
     own = threading.get_ident()
 
     def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
@@ -204,10 +209,10 @@ def changing(tower: nn.Module, layer: str, change: Callable[[Tensor], Tensor]) -
 
 
 def save_tower(tower: DualEncoder, folder: Path) -> None:
-    """Write a tower as its own library has it.
+    """Write a tower in the format of its library.
 
     Raises:
-        InputError: If the tower does not say how.
+        InputError: If the tower has no ``save_pretrained``.
     """
     own: Any = tower
     if not hasattr(own, "save_pretrained"):

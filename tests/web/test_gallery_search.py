@@ -1,7 +1,6 @@
-"""Searches that go on, in the example gallery and in one's own."""
+"""Searches of several steps, in the example gallery and in a gallery of one's own."""
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +11,12 @@ from mmgrad_explain.composers.stand_ins.build import stand_in
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery.gallery import Gallery
 from mmgrad_explain.gallery.results import Hit
-from mmgrad_explain.web.examples import examples, write_pictures
+from mmgrad_explain.web.examples import draw_examples, write_example_images
+from mmgrad_explain.web.gallery_search import NEXT, GallerySearch
 from mmgrad_explain.web.limits import Limits
 from mmgrad_explain.web.models import Models
-from mmgrad_explain.web.page import build
-from mmgrad_explain.web.searches import NEXT, Searches, Turn, Walk
+from mmgrad_explain.web.page import build_page
+from mmgrad_explain.web.search_history import SearchHistory
 
 
 @pytest.fixture(scope="module")
@@ -26,55 +26,18 @@ def models():
 
 @pytest.fixture(scope="module")
 def searches(models):
-    with Searches(models, pixels=Limits().pixels) as made:
+    with GallerySearch(models, pixels=Limits().pixels) as made:
         yield made
 
 
 @pytest.fixture
 def content(tmp_path):
-    examples()[0].picture.save(tmp_path / "example.png")
+    draw_examples()[0].image.save(tmp_path / "example.png")
     return (tmp_path / "example.png").read_bytes()
 
 
-def hit(rank, path="/p/a.png", state="there"):
-    return Hit(rank, path, 0.5, "ab", state=state)
-
-
-def test_a_walk_goes_on_and_back():
-    first = Turn("make it red", None, "mine.png", b"x", (hit(1), hit(2, "/p/b.png"), hit(3, state="gone")))
-    walk = Walk((first,))
-    assert (walk.reference, walk.before) == (None, ())
-    chosen = replace(walk, chosen=walk.hit(2))
-    assert (chosen.reference.path, chosen.before) == ("/p/b.png", (first,))
-    second = Turn("and blue", chosen.reference, "b.png", hits=(hit(1),))
-    on = Walk((*chosen.before, second))
-    assert (on.reference, on.before) == (chosen.reference, (first,))  # asking again takes the last turn's place
-    assert (first.rank, second.rank) == (None, 2)
-    assert replace(on, chosen=hit(1)).back() == on
-    assert on.back() == walk
-    for nothing in (walk, Walk()):
-        with pytest.raises(InputError, match="there is no search before this one"):
-            nothing.back()
-
-
-@pytest.mark.parametrize("rank", [0, 3, 4, "1", None, [1], "/etc/passwd"])
-def test_no_other_hits(rank):
-    walk = Walk((Turn("x", None, "a", b"", (hit(1), hit(2), hit(3, state="gone"))),))
-    for one in (walk, Walk()):
-        with pytest.raises(InputError, match=re.escape(f"there is no hit {rank} to go on with: search again")):
-            one.hit(rank)
-
-
-def test_a_walk_as_html():
-    assert Walk().as_html() == ""
-    turn = Turn("<i>red</i>", None, "<b>.png", b"", (hit(1, "/p/<u>.png"),))
-    shown = Walk((turn,), turn.hits[0]).as_html()
-    assert "<li>&lt;b&gt;.png: <q>&lt;i&gt;red&lt;/i&gt;</q></li>" in shown
-    assert "<li>hit 1, &lt;u&gt;.png: <em>and now?</em></li>" in shown
-
-
 def test_the_example_gallery(searches, content):
-    walk, shown = searches.search(Walk(), examples()[0].text, 3, content=content, name="example picture")
+    walk, shown = searches.search(SearchHistory(), draw_examples()[0].text, 3, content=content, name="example picture")
     first, *hits = shown["tiles"]
     assert first["title"] == "You asked: take away the triangle"
     assert hits[0]["title"] == "1. scene-3-c.png"  # the scene without its triangle
@@ -84,15 +47,17 @@ def test_the_example_gallery(searches, content):
     assert data["hits"][0]["score"] > data["hits"][1]["score"]
     assert np.asarray(data["hits"][0]["grid"]).ndim == 2
     assert data["asked"]["gallery"] is None
-    assert walk.turns[0].name == "example picture"
-    assert str(Path(walk.turns[0].hits[0].path).parent) not in json.dumps(shown)  # no folder is told
-    assert searches.reference_of(walk.turns[0]).tobytes() == examples()[0].picture.tobytes()
+    assert walk.steps[0].name == "example picture"
+    assert str(Path(walk.steps[0].hits[0].path).parent) not in json.dumps(shown)  # no folder is told
+    assert searches.read_reference(walk.steps[0]).tobytes() == draw_examples()[0].image.tobytes()
 
 
 @pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # at that layer the query's map is empty
 def test_layer_and_score_of_the_maps(searches, content, tmp_path, monkeypatch, same):
     def hits(**chosen):
-        return searches.search(Walk(), examples()[1].text, 2, content=content, name="example picture", **chosen)[1]
+        return searches.search(
+            SearchHistory(), draw_examples()[1].text, 2, content=content, name="example picture", **chosen
+        )[1]
 
     own = hits()
     assert [one["caption"].partition("; ")[2] for one in own["tiles"][1:]] == ["map of shift"] * 2
@@ -111,38 +76,38 @@ def test_layer_and_score_of_the_maps(searches, content, tmp_path, monkeypatch, s
 
 def test_what_can_be_asked(models, searches, own):
     assert searches.abilities() is models.abilities("reference")
-    with Searches(models, own, pixels=Limits().pixels) as others:
+    with GallerySearch(models, own, pixels=Limits().pixels) as others:
         found = others.abilities()
     assert dict(found.layers)["network.features"] == (8, 8)
     assert found.target_scores == ("similarity", "pair", "pair-different")
 
 
 def test_two_towers_show_their_own_score(tmp_path, models, content):
-    write_pictures(tmp_path / "pictures")
+    write_example_images(tmp_path / "pictures")
     with Gallery(tmp_path / "towers.db", stand_in("clip", tmp_path / "clip"), create=True) as gallery:
         gallery.index([tmp_path / "pictures"])
-    with Searches(models, str(tmp_path / "towers.db"), pixels=Limits().pixels) as searches:
-        _, shown = searches.search(Walk(), "a red ring", 2, content=content, name="mine.png")
+    with GallerySearch(models, str(tmp_path / "towers.db"), pixels=Limits().pixels) as searches:
+        _, shown = searches.search(SearchHistory(), "a red ring", 2, content=content, name="mine.png")
     assert [one["map_of"] for one in shown["data"]["hits"]] == ["image-text"] * 2
     assert any(np.ptp(one["grid"]) > 0 for one in shown["data"]["hits"])
 
 
 def test_on_from_a_hit_and_back(searches, content):
-    walk, _ = searches.search(Walk(), "take away the triangle", 3, content=content, name="mine.png")
-    found = walk.hit(2)
-    assert searches.picture_of(found).size == (320, 320)
+    walk, _ = searches.search(SearchHistory(), "take away the triangle", 3, content=content, name="mine.png")
+    found = walk.find_hit(2)
+    assert searches.read_hit(found).size == (320, 320)
     on, shown = searches.search(replace(walk, chosen=found), "remove the square", 4)
-    assert [turn.text for turn in on.turns] == ["take away the triangle", "remove the square"]
-    assert on.turns[1].name == Path(found.path).name
-    assert found.path not in [one.path for one in on.turns[1].hits]
+    assert [turn.text for turn in on.steps] == ["take away the triangle", "remove the square"]
+    assert on.steps[1].name == Path(found.path).name
+    assert found.path not in [one.path for one in on.steps[1].hits]
     assert len(shown["tiles"]) == 5
     other, _ = searches.search(on, "add a star", 4)
-    assert [turn.text for turn in other.turns] == ["take away the triangle", "add a star"]
-    assert other.turns[1].reference == found
-    again = searches.again(on, 4)
+    assert [turn.text for turn in other.steps] == ["take away the triangle", "add a star"]
+    assert other.steps[1].reference == found
+    again = searches.repeat(on, 4)
     assert again["data"]["hits"] == shown["data"]["hits"]
-    assert searches.reference_of(on.turns[1]).tobytes() == searches.picture_of(found).tobytes()
-    back = searches.again(on.back(), 3)
+    assert searches.read_reference(on.steps[1]).tobytes() == searches.read_hit(found).tobytes()
+    back = searches.repeat(on.go_back(), 3)
     assert back["data"]["asked"]["turns"] == [{"picture": "mine.png", "hit": None, "text": "take away the triangle"}]
 
 
@@ -168,30 +133,34 @@ def same(same_maps):
 
 
 def test_the_code_walks_the_same_way(searches, content, tmp_path, monkeypatch, same):
-    walk, _ = searches.search(Walk(), "take away the triangle", 3, content=content, name="example picture")
-    _, shown = searches.search(replace(walk, chosen=walk.hit(2)), "remove the square", 3)
+    walk, _ = searches.search(SearchHistory(), "take away the triangle", 3, content=content, name="example picture")
+    _, shown = searches.search(replace(walk, chosen=walk.find_hit(2)), "remove the square", 3)
     assert "example picture" not in shown["snippet"]
     same(*run(shown, tmp_path, monkeypatch), shown)
 
 
 @pytest.fixture
 def own(tmp_path, tiny_folder):
-    write_pictures(tmp_path / "pictures")
+    write_example_images(tmp_path / "pictures")
     with Gallery(tmp_path / "mine.db", tiny_folder, create=True) as gallery:
         gallery.index([tmp_path / "pictures"])
     return str(tmp_path / "mine.db")
 
 
 def test_a_gallery_of_ones_own(own, models, picture, picture_file, tmp_path, monkeypatch):
-    with Searches(models, own, pixels=Limits().pixels) as searches:
+    with GallerySearch(models, own, pixels=Limits().pixels) as searches:
         assert searches.gallery() is searches.gallery()
-        walk, shown = searches.search(Walk(), "make it red", 2, content=picture_file.read_bytes(), name="query.png")
+        walk, shown = searches.search(
+            SearchHistory(), "make it red", 2, content=picture_file.read_bytes(), name="query.png"
+        )
         assert shown["data"]["asked"]["gallery"] == "mine.db"
-        gone = walk.hit(1)
+        gone = walk.find_hit(1)
         Path(gone.path).unlink()
         with pytest.raises(InputError, match="hit 1 cannot be read any more: index its folder again"):
-            searches.picture_of(gone)
-        later, shown = searches.search(Walk(), "make it red", 2, content=picture_file.read_bytes(), name="query.png")
+            searches.read_hit(gone)
+        later, shown = searches.search(
+            SearchHistory(), "make it red", 2, content=picture_file.read_bytes(), name="query.png"
+        )
         assert [one["state"] for one in shown["data"]["hits"]] == ["gone", "there"]
         assert len(shown["tiles"]) == 2
         assert any("are gone" in note for note in shown["data"]["notes"])
@@ -199,50 +168,50 @@ def test_a_gallery_of_ones_own(own, models, picture, picture_file, tmp_path, mon
     same_file = picture_file.parent / "query.png"
     assert same_file == tmp_path / "query.png"
     found, _ = run(shown, tmp_path, monkeypatch)
-    assert [one.path for one in found.hits] == [one.path for one in later.turns[0].hits]
+    assert [one.path for one in found.hits] == [one.path for one in later.steps[0].hits]
 
 
 def test_a_picture_in_the_gallery_is_not_its_own_hit(own, models, tmp_path):
     file = tmp_path / "pictures" / "scene-3-a.png"
-    with Searches(models, own, pixels=Limits().pixels) as searches:
-        walk, _ = searches.search(Walk(), "make it red", 12, content=file.read_bytes(), name="x.png")
-    assert str(file) not in [one.path for one in walk.turns[0].hits]
+    with GallerySearch(models, own, pixels=Limits().pixels) as searches:
+        walk, _ = searches.search(SearchHistory(), "make it red", 12, content=file.read_bytes(), name="x.png")
+    assert str(file) not in [one.path for one in walk.steps[0].hits]
 
 
 def test_a_device(own, tiny_folder):
-    with Searches(Models(device="cpu"), own, pixels=100) as searches:
+    with GallerySearch(Models(device="cpu"), own, pixels=100) as searches:
         assert len(searches.gallery()) == 20
         with pytest.raises(InputError, match="hit 1 cannot be read any more"):
-            searches.picture_of(hit(1, str(Path(own).parent / "pictures" / "scene-3-a.png")))
+            searches.read_hit(Hit(1, str(Path(own).parent / "pictures" / "scene-3-a.png"), 0.5, "ab", state="there"))
 
 
 def test_no_gallery(models, tmp_path):
     with (
-        Searches(models, str(tmp_path / "none.db"), pixels=1) as searches,
+        GallerySearch(models, str(tmp_path / "none.db"), pixels=1) as searches,
         pytest.raises(InputError, match="no gallery at"),
     ):
         searches.gallery()
 
 
 def test_addresses_are_shown_without_secrets(models):
-    assert Searches(models, "http://me:secret@host:19530", pixels=1)._shown_address() == "http://host:19530"
-    assert Searches(models, "http://host:19530/@x", pixels=1)._shown_address() == "http://host:19530/@x"
-    assert Searches(models, "/home/me/mine.db", pixels=1)._shown_address() == "mine.db"
+    assert GallerySearch(models, "http://me:secret@host:19530", pixels=1)._shown_address() == "http://host:19530"
+    assert GallerySearch(models, "http://host:19530/@x", pixels=1)._shown_address() == "http://host:19530/@x"
+    assert GallerySearch(models, "/home/me/mine.db", pixels=1)._shown_address() == "mine.db"
 
 
 def test_with_a_model_of_clothes_the_page_is_about_clothes(tmp_path):
     """Its examples, the first answer, the example gallery and the code beside a search."""
-    first = examples("figures")[0]
-    first.picture.save(tmp_path / "example.png")
+    first = draw_examples("figures")[0]
+    first.image.save(tmp_path / "example.png")
     chosen = Models(("clothing",))
-    with Searches(chosen, pixels=Limits().pixels) as made:
-        blocks = build(chosen, made, Limits(), gallery="example pictures")
+    with GallerySearch(chosen, pixels=Limits().pixels) as made:
+        blocks = build_page(chosen, made, Limits(), gallery="example pictures")
         shown = [one["props"] for one in blocks.config["components"] if one["props"].get("elem_id") == "maps"]
         assert shown[0]["value"]["tiles"][0]["title"] == first.text
         assert "; model clothing" in shown[0]["value"]["tiles"][0]["caption"]
         content = (tmp_path / "example.png").read_bytes()
-        _, found = made.search(Walk(), first.text, 2, content=content, name="example picture")
+        _, found = made.search(SearchHistory(), first.text, 2, content=content, name="example picture")
         assert made.gallery().composer.name == "clothing"
         assert all(hit["file"].startswith("figure-") for hit in found["data"]["hits"])
-        assert "write_pictures(f\"{folder}/pictures\", 'figures')" in found["snippet"]
+        assert "write_example_images(f\"{folder}/pictures\", 'figures')" in found["snippet"]
         assert "\"{folder}/examples.db\", 'clothing', create=True" in found["snippet"]

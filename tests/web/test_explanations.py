@@ -10,8 +10,9 @@ import torch
 from mmgrad_explain import explain, phrase_maps
 from mmgrad_explain.composers.stand_ins.build import stand_in
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.web.answers import Question, answer
-from mmgrad_explain.web.examples import examples
+from mmgrad_explain.web.examples import draw_examples
+from mmgrad_explain.web.explain_request import ExplainRequest
+from mmgrad_explain.web.explanations import explain_request
 from mmgrad_explain.web.models import Models
 
 
@@ -22,7 +23,7 @@ def models(tiny_folder):
 
 @pytest.fixture
 def question(tiny_folder, picture):
-    return Question(picture, ("make the square red",), str(tiny_folder), picture_name="query.png")
+    return ExplainRequest(picture, ("make the square red",), str(tiny_folder), image_name="query.png")
 
 
 def grids(shown, of="reference"):
@@ -40,19 +41,19 @@ def execute(shown, tmp_path, monkeypatch, **pictures):
 
 
 def test_it_is_said_which_model_answered_and_why(question, models):
-    one = examples()[0]
-    chosen = answer(Question(one.picture, ("make the dress red",), "automatic"), models)
+    one = draw_examples()[0]
+    chosen = explain_request(ExplainRequest(one.image, ("make the dress red",), "automatic"), models)
     said = "the picture is like its training pictures; it does not know 'dress'"
     assert chosen["tiles"][0]["caption"].endswith(f"; model reference ({said})")
     assert chosen["data"]["explanation"]["model_choice"] == said
     assert "model='reference'" in chosen["snippet"]
-    named = answer(question, models)
+    named = explain_request(question, models)
     assert named["tiles"][0]["caption"].startswith("shift = ")
     assert named["tiles"][0]["caption"].endswith(f"; model {question.model}")
 
 
 def test_one_sentence(question, models, picture, tmp_path, monkeypatch, capsys):
-    shown = answer(question, models)
+    shown = explain_request(question, models)
     expected = explain(picture, "make the square red", model=models.composer(question.model))
     assert [one["title"] for one in shown["tiles"]] == ["make the square red"]
     assert shown["tiles"][0]["words"] is None
@@ -76,7 +77,7 @@ def test_everything_that_can_be_chosen(question, models, picture, tmp_path, monk
         question, texts=("make it 'red'", "remove it"), target=other, target_name="goal.png", score="similarity",
         layer="network.visual.layer3", weighting="layercam", words=True,
     )  # fmt: skip
-    shown = answer(asked, models)
+    shown = explain_request(asked, models)
     titles = [one["title"] for one in shown["tiles"]]
     assert titles == ["make it 'red'", "make it 'red' (on the target)", "remove it", "remove it (on the target)"]
     assert [one["words"] is None for one in shown["tiles"]] == [False, True, False, True]
@@ -95,7 +96,7 @@ def test_everything_that_can_be_chosen(question, models, picture, tmp_path, monk
 
 def test_phrases(question, models, picture, tmp_path, monkeypatch):
     text = "make the red square left of the ring blue"
-    shown = answer(replace(question, texts=(text,), phrases=True), models)
+    shown = explain_request(replace(question, texts=(text,), phrases=True), models)
     expected = phrase_maps(picture, text, models.composer(question.model))
     assert [one["title"] for one in shown["tiles"]] == [text, *expected.phrases]
     found = execute(shown, tmp_path, monkeypatch, query=picture)["explanation"]
@@ -106,15 +107,15 @@ def test_phrases(question, models, picture, tmp_path, monkeypatch):
 def test_phrases_of_what_has_none(question, models, picture):
     asked = replace(question, phrases=True)
     with pytest.raises(InputError, match="phrases belong to one sentence"):
-        answer(replace(asked, texts=("a", "b")), models)
+        explain_request(replace(asked, texts=("a", "b")), models)
     with pytest.raises(InputError, match="phrases go without a target picture"):
-        answer(replace(asked, target=picture), models)
+        explain_request(replace(asked, target=picture), models)
 
 
 def test_an_example_is_drawn_by_the_code(models, tmp_path, monkeypatch):
-    one = examples()[0]
-    asked = Question(one.picture, (one.text,), "automatic", one.target, words=True, picture_name="example picture")
-    shown = answer(asked, models)
+    one = draw_examples()[0]
+    asked = ExplainRequest(one.image, (one.text,), "automatic", one.target, words=True, image_name="example picture")
+    shown = explain_request(asked, models)
     assert "example picture" not in shown["snippet"]
     assert "model='reference'" in shown["snippet"]
     found = execute(shown, tmp_path, monkeypatch)["explanation"]
@@ -125,14 +126,14 @@ def test_an_example_is_drawn_by_the_code(models, tmp_path, monkeypatch):
 def test_names_are_quoted(question, models, picture, tmp_path, monkeypatch):
     (tmp_path / "a'b\".png").write_bytes(b"")
     picture.save(tmp_path / "a'b\".png")
-    shown = answer(replace(question, picture_name="a'b\".png"), models)
+    shown = explain_request(replace(question, image_name="a'b\".png"), models)
     assert len(execute(shown, tmp_path, monkeypatch)["explanation"]) == 1
 
 
 def test_a_model_that_answers(picture, tmp_path, monkeypatch):
     folder = str(stand_in("llava", tmp_path / "llava"))
-    shown = answer(
-        Question(picture, ("what is it ?",), folder, answer="red", picture_name="query.png"), Models((folder,))
+    shown = explain_request(
+        ExplainRequest(picture, ("what is it ?",), folder, answer="red", image_name="query.png"), Models((folder,))
     )
     assert shown["tiles"][0]["score"]["name"] == "answer"
     assert shown["data"]["explanation"]["answers"] == ["red"]
@@ -144,4 +145,4 @@ def test_a_model_that_answers(picture, tmp_path, monkeypatch):
 def test_unknown_names(question, models):
     for name in ("layer", "score", "weighting"):
         with pytest.raises(InputError, match="nonsense"):
-            answer(replace(question, **{name: "nonsense"}), models)
+            explain_request(replace(question, **{name: "nonsense"}), models)

@@ -1,4 +1,4 @@
-"""Methods of composed image retrieval that read the patches; see :mod:`mmgrad_explain.composers.fusion.modules`."""
+"""Methods of composed image retrieval that read the patches; see :mod:`mmgrad_explain.composers.fusion.methods`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmgrad_explain.composers.fusion.modules import Fusion, Picture, Sizes, Text, given, open_gate
+from mmgrad_explain.composers.fusion.methods import EncodedImages, EncodedTexts, Fusion, Sizes, open_gate, require
 from mmgrad_explain.composers.reference.network import Attention
 from mmgrad_explain.errors import InputError
 
@@ -17,9 +17,9 @@ class TirgSpatial(Fusion):
     """Text-image residual gating on the feature grid, before it is pooled.
 
     ``F = w_g sigmoid(W_g2 # relu(W_g1 # [A, t])) * A + w_r W_r2 # relu(W_r1 # [A, t])``, with ``#`` a convolution of
-    3 x 3 and ``t`` repeated at every place, and ``f = i + W_o mean_p(F_p - A_p)``. Source: Vo et al., arXiv 1812.07119,
-    the variant on the last convolution's output. There the changed grid goes on through the tower's own pooling and
-    last layer; here a linear layer of its own reads what was changed, so that it sits on any tower.
+    3 x 3 and ``t`` repeated at every position, and ``f = i + W_o mean_p(F_p - A_p)``. Source: Vo et al., arXiv
+    1812.07119, the variant on the last convolution's output. In the paper the changed grid passes through the tower's
+    pooling and last layer; here a separate linear layer reads the change, so that the method fits any tower.
 
     Args:
         sizes: Of the tower.
@@ -39,18 +39,18 @@ class TirgSpatial(Fusion):
         self.weights = nn.Parameter(torch.ones(2))
         self.out = nn.Linear(after, sizes.embed_dim, bias=False)
 
-    def forward(self, picture: Picture, text: Text) -> Tensor:
-        """See :class:`~mmgrad_explain.composers.fusion.modules.Fusion`."""
-        grid = given(picture.grid)
-        both = torch.cat([grid, given(text.pooled)[:, :, None, None].expand(-1, -1, *grid.shape[2:])], dim=1)
+    def forward(self, image: EncodedImages, text: EncodedTexts) -> Tensor:
+        """See :class:`~mmgrad_explain.composers.fusion.methods.Fusion`."""
+        grid = require(image.grid)
+        both = torch.cat([grid, require(text.pooled)[:, :, None, None].expand(-1, -1, *grid.shape[2:])], dim=1)
         mixed = self.weights[0] * self.gate(both) * grid + self.weights[1] * self.residual(both)
-        return picture.pooled + self.out((mixed - grid).mean((2, 3)))  # type: ignore[no-any-return]
+        return image.pooled + self.out((mixed - grid).mean((2, 3)))  # type: ignore[no-any-return]
 
 
 class FilmBlock(nn.Module):
-    """``h = relu(W_1 x)``, ``y = relu((1 + g) * norm(W_3 # h) + b)``, ``h + y``, with ``g`` and ``b`` made of the text.
+    """``h = relu(W_1 x)``, ``y = relu((1 + g) * norm(W_3 # h) + b)``, ``h + y``, with ``g`` and ``b`` from the text.
 
-    The normalisation is over a sample's channels and places, in the place of the paper's over the batch.
+    The normalisation is over a sample's channels and positions, instead of the paper's over the batch.
     """
 
     def __init__(self, width: int, embed_dim: int) -> None:
@@ -61,7 +61,7 @@ class FilmBlock(nn.Module):
         self.modulation = nn.Linear(embed_dim, 2 * width)
 
     def forward(self, grid: Tensor, sentence: Tensor) -> Tensor:
-        """``(B, W, h, w)`` and texts ``(B, D)`` to ``(B, W, h, w)``."""
+        """Modulate a grid ``(B, W, h, w)`` by texts ``(B, D)``."""
         entered = F.relu(self.enter(grid))
         gain, bias = self.modulation(sentence)[:, :, None, None].chunk(2, dim=1)
         return entered + F.relu((1 + gain) * self.norm(self.look(entered)) + bias)
@@ -71,8 +71,9 @@ class Film(Fusion):
     """Feature-wise linear modulation of the feature grid by the text.
 
     ``x_0 = relu(W_0 A)``, ``x_k = block_k(x_{k-1}, t)`` (:class:`FilmBlock`), ``f = i + W_o mean_p(x_{K,p})``. Source:
-    Perez et al., arXiv 1709.07871, sections 2 and 3. Where it pools the maximum over the places, the mean is taken: a
-    maximum has a gradient at one place only. Maps of coordinates are left out, since the patches know their places.
+    Perez et al., arXiv 1709.07871, sections 2 and 3. The paper pools the maximum over the positions; here it
+    is the mean: a maximum has a gradient at one position only. There are no maps of coordinates, since the patches have
+    positions already.
 
     Args:
         sizes: Of the tower.
@@ -88,16 +89,16 @@ class Film(Fusion):
         self.blocks = nn.ModuleList(FilmBlock(width, sizes.embed_dim) for _ in range(blocks))
         self.out = nn.Linear(width, sizes.embed_dim)
 
-    def forward(self, picture: Picture, text: Text) -> Tensor:
-        """See :class:`~mmgrad_explain.composers.fusion.modules.Fusion`."""
-        grid = F.relu(self.enter(given(picture.grid)))
+    def forward(self, image: EncodedImages, text: EncodedTexts) -> Tensor:
+        """See :class:`~mmgrad_explain.composers.fusion.methods.Fusion`."""
+        grid = F.relu(self.enter(require(image.grid)))
         for block in self.blocks:
-            grid = block(grid, given(text.pooled))
-        return picture.pooled + self.out(grid.mean((2, 3)))  # type: ignore[no-any-return]
+            grid = block(grid, require(text.pooled))
+        return image.pooled + self.out(grid.mean((2, 3)))  # type: ignore[no-any-return]
 
 
 class CrossBlock(nn.Module):
-    """A pre-norm transformer block: look at oneself (where asked for), then at a memory, then an MLP."""
+    """A pre-norm transformer block: optional self-attention, attention to a memory, an MLP."""
 
     def __init__(self, width: int, heads: int, *, itself: bool) -> None:
         super().__init__()
@@ -110,14 +111,14 @@ class CrossBlock(nn.Module):
     def forward(
         self, x: Tensor, mask: Tensor, memory: Tensor, memory_mask: Tensor, askers: int | None = None
     ) -> Tensor:
-        """``x`` (B, N, W) with ``mask`` (B, N) reads ``memory`` (B, M, W) with ``memory_mask`` (B, M).
+        """Have tokens attend to a memory.
 
         Args:
-            x: Tokens.
-            mask: Which of them can be looked at.
-            memory: What is read.
-            memory_mask: Which of it can be looked at.
-            askers: How many of the first tokens read the memory; None for all.
+            x: Tokens, ``(B, N, W)``.
+            mask: True for tokens that can be attended to, ``(B, N)``.
+            memory: ``(B, M, W)``.
+            memory_mask: True for parts of the memory that can be attended to, ``(B, M)``.
+            askers: How many of the first tokens attend to the memory; None for all.
         """
         if self.itself is not None and self.norm0 is not None:
             y = self.norm0(x)
@@ -129,12 +130,12 @@ class CrossBlock(nn.Module):
 
 
 class CrossAttention(Fusion):
-    """Patches attend to words, or words to patches, and what they have become is pooled.
+    """Patches attend to words, or words to patches, and the result is pooled.
 
     ``x_0 = W_q X``, ``x_k = block_k(x_{k-1}, W_m M)`` (:class:`CrossBlock`: ``x + attention(x, M)``, then an MLP),
     ``f = i + W_o norm(mean(x_K))``, with ``X`` the patches and ``M`` the words, or the other way round. Sources: the
-    attention of Vaswani et al., arXiv 1706.03762; for composed retrieval words that read patches are used by Levy et
-    al., arXiv 2303.09429, patches that read the text by Chen et al., VAL, CVPR 2020.
+    attention of Vaswani et al., arXiv 1706.03762; for composed retrieval, words read patches in Levy et
+    al., arXiv 2303.09429, and patches read the text in Chen et al., VAL, CVPR 2020.
 
     Args:
         sizes: Of the tower.
@@ -169,9 +170,9 @@ class CrossAttention(Fusion):
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, sizes.embed_dim)
 
-    def forward(self, picture: Picture, text: Text) -> Tensor:
-        """See :class:`~mmgrad_explain.composers.fusion.modules.Fusion`."""
-        patches, words = self.patches(_tokens(picture.grid)), self.words(given(text.words))
+    def forward(self, image: EncodedImages, text: EncodedTexts) -> Tensor:
+        """See :class:`~mmgrad_explain.composers.fusion.methods.Fusion`."""
+        patches, words = self.patches(_tokens(image.grid)), self.words(require(text.words))
         seen = torch.ones(patches.shape[:2], dtype=torch.bool, device=patches.device)
         x, mask, memory, memory_mask = (
             (patches, seen, words, text.mask) if self.asks == "patches" else (words, text.mask, patches, seen)
@@ -180,16 +181,16 @@ class CrossAttention(Fusion):
             x = block(x, mask, memory, memory_mask)
         weight = mask.to(x.dtype)[:, :, None]
         pooled = (x * weight).sum(1) / weight.sum(1).clamp(min=1)
-        return picture.pooled + self.out(self.norm(pooled))  # type: ignore[no-any-return]
+        return image.pooled + self.out(self.norm(pooled))  # type: ignore[no-any-return]
 
 
 class QFormer(Fusion):
     """Learned queries that read patches and text together.
 
-    Queries ``Q`` and words are looked at together by the queries and words, then the queries read the patches:
-    ``[x, e] = block([Q, W_e E], W_a A)`` a few times, ``f = W_o norm(mean(x))``. Without a text there are no words to
-    look at, and that is how a picture of the gallery is embedded. Sources: the Q-Former of Li et al., BLIP-2, arXiv
-    2301.12597; for composed retrieval Bai et al., SPRC, arXiv 2310.05473. Here it is small and starts from nothing.
+    Queries ``Q`` and words attend to one another, then the queries read the patches: ``[x, e] = block([Q, W_e E], W_a
+    A)`` a few times, ``f = W_o norm(mean(x))``. A gallery image is embedded without words. Sources: the Q-Former of Li
+    et al., BLIP-2, arXiv 2301.12597; for composed retrieval Bai et al., SPRC, arXiv 2310.05473. Here it is small and
+    trained from scratch.
 
     Args:
         sizes: Of the tower.
@@ -214,9 +215,9 @@ class QFormer(Fusion):
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, sizes.embed_dim)
 
-    def forward(self, picture: Picture, text: Text) -> Tensor:
-        """See :class:`~mmgrad_explain.composers.fusion.modules.Fusion`."""
-        memory, words = self.patches(_tokens(picture.grid)), self.words(given(text.words))
+    def forward(self, image: EncodedImages, text: EncodedTexts) -> Tensor:
+        """See :class:`~mmgrad_explain.composers.fusion.methods.Fusion`."""
+        memory, words = self.patches(_tokens(image.grid)), self.words(require(text.words))
         seen = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
         count = len(self.queries)
         x = torch.cat([self.queries.expand(len(memory), -1, -1), words], dim=1)
@@ -225,9 +226,9 @@ class QFormer(Fusion):
             x = block(x, mask, memory, seen, askers=count)
         return self.out(self.norm(x[:, :count].mean(1)))  # type: ignore[no-any-return]
 
-    def without_text(self, picture: Picture, nothing: Text) -> Tensor:
-        """The queries read the picture alone."""
-        return self(picture, nothing)  # type: ignore[no-any-return]
+    def without_text(self, image: EncodedImages, nothing: EncodedTexts) -> Tensor:
+        """Have the queries read the image alone."""
+        return self(image, nothing)  # type: ignore[no-any-return]
 
 
 def _check_heads(width: int, heads: int) -> None:
@@ -236,5 +237,5 @@ def _check_heads(width: int, heads: int) -> None:
 
 
 def _tokens(grid: Tensor | None) -> Tensor:
-    """``(B, C, h, w)`` to ``(B, h w, C)``."""
-    return given(grid).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
+    """Flatten a grid ``(B, C, h, w)`` to tokens ``(B, h w, C)``."""
+    return require(grid).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]

@@ -1,0 +1,202 @@
+"""Methods of composed image retrieval from the literature, as modules on a two-tower model.
+
+A method takes the towers' outputs, :class:`EncodedImages` and :class:`EncodedTexts`, to a composed embedding
+``f(I, T)``, ``(B, D)``, in the towers' own space. In the formulas ``i`` and ``t`` are the unit embeddings, ``A``
+the image's patches on their grid (``A_p`` at the position ``p``) and ``E`` the text's tokens.
+
+In most methods the composed embedding without a text is the image's own, ``f(I, -) = i``, and a gallery holds ``i``.
+Two differ. A Q-Former embeds images itself: ``f(I, -)`` has no words to read. Textual inversion describes an image in
+words, which is not quite the image: the gallery holds ``i``; ``f(I, -)`` is the prompt that ends at the pseudo-word.
+
+The text changes the embedding by ``d = f(I, T) - f(I, -)``. Both terms depend on the image, so positions that both see
+alike cancel out of the gradient of ``|d|^2``.
+
+This file has the base class and the methods that read the embeddings alone; those that read the patches are in
+:mod:`~mmgrad_explain.composers.fusion.grid_methods`.
+:class:`~mmgrad_explain.composers.fusion.composer.FusionComposer` joins a method to a tower.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mmgrad_explain.composers.clip.composer import Combiner, CombinerConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class EncodedImages(NamedTuple):
+    """B images as a method reads them.
+
+    Attributes:
+        pooled: Unit embeddings, ``(B, D)``.
+        grid: The patches on their grid, ``(B, C, h, w)``; None if the method does not read them.
+    """
+
+    pooled: Tensor
+    grid: Tensor | None = None
+
+
+class EncodedTexts(NamedTuple):
+    """B texts as a method reads them.
+
+    Attributes:
+        mask: True for tokens, False for padding, ``(B, L)``; all False is an empty text.
+        pooled: Unit embeddings, ``(B, D)``; None for a prompt.
+        words: The text tower's last tokens, ``(B, L, W)``; None if the method does not read them.
+        speak: For a prompt: pseudo-words ``(B, W)`` to unit embeddings ``(B, D)`` of the prompts with them.
+    """
+
+    mask: Tensor
+    pooled: Tensor | None = None
+    words: Tensor | None = None
+    speak: Callable[[Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a tower's outputs.
+
+    Attributes:
+        embed_dim: Length of its embeddings, D.
+        grid_width: Channels of its patches, C; for methods that read patches.
+        word_width: Of the tokens that the method reads, or of the token embeddings that it writes, W.
+    """
+
+    embed_dim: int
+    grid_width: int = 0
+    word_width: int = 0
+
+
+class Fusion(nn.Module):
+    """A method: composed embeddings of images and texts.
+
+    Attributes:
+        reads: What it reads beside the two embeddings: ``"grid"``, ``"words"``, or ``"prompt"``, a text tower that
+            takes a pseudo-word.
+        apart: Whether a gallery holds other embeddings than the composed ones for an empty text.
+        sizes: Of the tower that it was made for.
+        options: The keyword arguments that it was made with.
+    """
+
+    reads: ClassVar[frozenset[str]] = frozenset()
+    apart: ClassVar[bool] = False
+    sizes: Sizes
+    options: dict[str, Any]
+
+    def forward(self, image: EncodedImages, text: EncodedTexts) -> Tensor:
+        """Compute the composed embeddings, ``(B, D)``, not normalised."""
+        raise NotImplementedError
+
+    def without_text(self, image: EncodedImages, nothing: EncodedTexts) -> Tensor:  # noqa: ARG002
+        """Compute the composed embeddings, ``(B, D)``, for ``nothing``, an empty text."""
+        return image.pooled
+
+    def alone(self, image: EncodedImages, nothing: EncodedTexts) -> Tensor:
+        """Compute the embeddings that a gallery holds, ``(B, D)``."""
+        return self.without_text(image, nothing)
+
+
+class Tirg(Fusion):
+    """Text-image residual gating on the embeddings.
+
+    ``f = w_g sigmoid(W_g2 relu(W_g1 [i, t])) * i + w_r W_r2 relu(W_r1 [i, t])``, with ``*`` by element and ``w_g``,
+    ``w_r`` learned numbers. Source: Vo et al., arXiv 1812.07119, section 3. Their batch normalisation is left out: a
+    sample's map must not depend on its batch. The gate starts nearly open, so that a text changes little at first.
+
+    Args:
+        sizes: Of the tower.
+        width: Of the hidden layers.
+    """
+
+    def __init__(self, sizes: Sizes, *, width: int = 512) -> None:
+        super().__init__()
+        size = sizes.embed_dim
+        self.gate = nn.Sequential(nn.Linear(2 * size, width), nn.ReLU(), nn.Linear(width, size), nn.Sigmoid())
+        self.residual = nn.Sequential(nn.Linear(2 * size, width), nn.ReLU(), nn.Linear(width, size))
+        open_gate(self.gate)
+        self.weights = nn.Parameter(torch.ones(2))
+
+    def forward(self, image: EncodedImages, text: EncodedTexts) -> Tensor:
+        """See :class:`Fusion`."""
+        both = torch.cat([image.pooled, require(text.pooled)], dim=-1)
+        return self.weights[0] * self.gate(both) * image.pooled + self.weights[1] * self.residual(both)  # type: ignore[no-any-return]
+
+
+class Combine(Fusion):
+    """CLIP4Cir's combiner: ``f = i + MLP([i', t']) + g (t - i)``.
+
+    See :mod:`mmgrad_explain.composers.clip.composer`. Source: Baldrati et al., CLIP4Cir, CVPR Workshops 2022.
+
+    Args:
+        sizes: Of the tower.
+        width: Of the projections ``i'`` and ``t'``; the hidden layer is twice as wide.
+        dropout: In training.
+    """
+
+    def __init__(self, sizes: Sizes, *, width: int = 512, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.combiner = Combiner(CombinerConfig(embed_dim=sizes.embed_dim, width=width, dropout=dropout))
+
+    def forward(self, image: EncodedImages, text: EncodedTexts) -> Tensor:
+        """See :class:`Fusion`."""
+        return image.pooled + self.combiner(image.pooled, require(text.pooled))  # type: ignore[no-any-return]
+
+
+class TextualInversion(Fusion):
+    """The image becomes a word of a sentence: ``f = t("a photo of $ that ...")`` with ``$ = phi(i)``.
+
+    ``phi`` is an MLP of three layers into the text tower's token embeddings; the gradient goes through the text tower
+    into the vision tower. Sources: Saito et al., Pic2Word, arXiv 2302.03084 (the network and its place in the prompt);
+    Baldrati et al., SEARLE, arXiv 2303.15247 (the prompt).
+
+    Args:
+        sizes: Of the tower.
+        width: Of the hidden layers.
+        dropout: In training.
+    """
+
+    reads: ClassVar[frozenset[str]] = frozenset({"prompt"})
+    apart: ClassVar[bool] = True
+
+    def __init__(self, sizes: Sizes, *, width: int = 512, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.word = nn.Sequential(
+            nn.Linear(sizes.embed_dim, width), nn.ReLU(), nn.Dropout(dropout),
+            nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout),
+            nn.Linear(width, sizes.word_width),
+        )  # fmt: skip
+
+    def forward(self, image: EncodedImages, text: EncodedTexts) -> Tensor:
+        """See :class:`Fusion`."""
+        return require(text.speak)(self.word(image.pooled))  # type: ignore[no-any-return]
+
+    def without_text(self, image: EncodedImages, nothing: EncodedTexts) -> Tensor:
+        """Embed the prompt that ends at the pseudo-word."""
+        return self(image, nothing)  # type: ignore[no-any-return]
+
+    def alone(self, image: EncodedImages, nothing: EncodedTexts) -> Tensor:  # noqa: ARG002
+        """Return the image's own embedding."""
+        return image.pooled
+
+
+def open_gate(gate: nn.Sequential) -> None:
+    """Initialise a gate to pass 0.95 of its input: the bias before its sigmoid is 3."""
+    last: Any = gate[-2]
+    nn.init.constant_(last.bias, 3.0)
+
+
+def require(value: Any) -> Any:
+    """Return an input that the tower must give.
+
+    Raises:
+        TypeError: If it is None.
+    """
+    if value is None:
+        raise TypeError("the images or texts lack an input of this method; see its reads")
+    return value

@@ -9,7 +9,6 @@ import pytest
 import torch
 import transformers
 from open_clip.transform import PreprocessCfg, image_transform_v2
-from PIL import Image
 from torch import nn
 from torchvision import transforms
 
@@ -17,7 +16,6 @@ from mmgrad_explain import Gallery, InputError, explain, load_composer
 from mmgrad_explain.api import phrase_maps
 from mmgrad_explain.attention import MMGrad
 from mmgrad_explain.composers.stand_ins.models import write_model_folder
-from mmgrad_explain.composers.towers.framing import framing_of, open_clip_framing
 
 peft = pytest.importorskip("peft")
 pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # random: a map may be empty
@@ -331,29 +329,6 @@ def test_what_open_clip_needs(picture):
     ):
         with pytest.raises(InputError, match=match):
             explain(picture, TEXTS[0], model=model, processor=given)
-
-
-@pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
-@pytest.mark.parametrize("size", [(32, 32), (32, 48)])
-def test_a_transform_is_read_as_its_settings_say(mode, size, picture):
-    config = {"size": size, "resize_mode": mode}
-    framing = framing_of(image_transform_v2(PreprocessCfg(**config), is_train=False))
-    for shape in ((40, 60), (61, 37), (400, 90)):
-        assert framing.place(shape) == open_clip_framing(config).place(shape)
-    assert framing([picture])[0].shape == (1, 3, *size)
-
-
-def test_a_marked_place_is_found_again():
-    """Through a transform of torchvision: a resize that is larger than the crop."""
-    steps = [transforms.Resize(64), transforms.CenterCrop(48), transforms.ToTensor()]
-    framing = framing_of(transforms.Compose([transforms.Compose(steps[:2]), *steps[2:]]))
-    image = Image.new("RGB", (120, 80))
-    image.paste("white", (60, 50, 64, 54))
-    pixels, (placement,) = framing([image])
-    rows, columns = (pixels[0, 0] > 0.5).nonzero().T.float()
-    centre = [(float(one.mean()) + 0.5 - placement.offset[axis]) / placement.scale[axis] for axis, one in
-              enumerate((rows, columns))]  # fmt: skip
-    assert centre == pytest.approx([52, 62], abs=0.5)
 
 
 # ------------------------------------------------------------------------------------------------------------- folders

@@ -139,8 +139,6 @@ def test_a_model_without_save_pretrained_is_saved_by_its_weights(processor, tmp_
     assert not torch.equal(model.grid.weight, other.grid.weight)
     load_weights(other, tmp_path / "model")
     torch.testing.assert_close(other.state_dict(), model.state_dict(), rtol=0, atol=0)
-    with pytest.raises(InputError, match=r"the weights in .* do not fit Linear"):
-        load_weights(nn.Linear(2, 2), tmp_path / "model")
     model.save_pretrained = lambda folder: (folder / "own").write_text("")
     capabilities(model).save(tmp_path)
     assert (tmp_path / "own").exists()

@@ -7,8 +7,12 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+
 from mmgrad_explain.composers.base import prepare_batch
 from mmgrad_explain.composers.files import PROCESSOR_CONFIG, TOKENIZER_FILE, read_processor
+from mmgrad_explain.images.placement import fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +56,35 @@ class BatchProcessor:
     @abstractmethod
     def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
         """Prepare texts: ids and mask ``(B, L)`` int64. Notes on cuts and unknown words add to ``notices``."""
+
+
+class FittedImages:
+    """Adds images to a processor: each is fitted into a square and normalised.
+
+    Attributes:
+        image_size: Side of the model's input, pixels.
+        mean: Subtracted from each channel in [0, 1]; one number, or one a channel.
+        std: Divides each channel; likewise.
+        fit: ``"letterbox"`` or ``"crop"``.
+        fill: Grey level of the letterbox bars, 0 to 255.
+    """
+
+    image_size: int
+    mean: float | Sequence[float]
+    std: float | Sequence[float]
+    fit: str = "letterbox"
+    fill: int = 127
+
+    def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
+        """Prepare RGB images: ``(B, 3, S, S)`` float32, and their placements."""
+        fitted = [fit(image, self.image_size, mode=self.fit, fill=(self.fill,) * 3) for image in images]  # type: ignore[arg-type]
+        pixels = self.normalise(np.stack([np.asarray(square) for square, _ in fitted]))
+        return pixels, [placement for _, placement in fitted]
+
+    def normalise(self, pictures: np.ndarray) -> Tensor:
+        """Normalise squares: ``(B, S, S, 3)`` uint8 to ``(B, 3, S, S)`` float32."""
+        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
+        return ((torch.from_numpy(pictures).float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
 class SavedProcessor(BatchProcessor):

@@ -42,6 +42,8 @@ class Processor(Reader, Protocol):
         tokenizer: Of tokenizers or transformers, or with ``encode`` and ``decode``. ``words=True`` needs it.
         unknown_words: ``(texts) -> list[str]``: the words that the model does not know. Without it every word counts
             as known.
+        keeps_shapes: Whether images of different shapes come to the model in different sizes; these are prepared
+            one by one. Default: False where there is an ``image_size``, else True.
         prompts: Of a model that answers in words: ``(images, texts)`` to its prompts.
 
     Its public attributes that are plain values are its settings: they are part of a model's fingerprint, by which a

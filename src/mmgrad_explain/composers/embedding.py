@@ -138,10 +138,8 @@ def run(composer: Composer, tensors: Mapping[str, Tensor]) -> Any:
 
 def prepared(composer: Composer, images: Sequence[Image.Image], texts: Sequence[str]) -> Iterator[ComposerInputs]:
     """Prepare one batch, or one of each image where the model keeps the images' shapes and they differ."""
-    try:
-        yield composer.preprocess(images, texts)
-    except InputError:
-        if len(images) == 1:
-            raise
+    if len({image.size for image in images}) > 1 and capabilities(composer).keeps_shapes:
         for image, text in zip(images, texts, strict=True):
             yield composer.preprocess([image], [text])
+    else:
+        yield composer.preprocess(images, texts)

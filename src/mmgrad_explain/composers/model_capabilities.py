@@ -70,6 +70,11 @@ class Capabilities:
         }
         return tuple(name for name, there in needed.items() if not there)
 
+    @cached_property
+    def keeps_shapes(self) -> bool:
+        """Whether images of different shapes may come to the model in different sizes, so that they go one by one."""
+        return bool(getattr(self.processor, "keeps_shapes", not hasattr(self.processor, "image_size")))
+
     def save(self, folder: Path) -> None:
         """Write the model into a folder: by its ``save_pretrained``, or else its weights alone."""
         save: Any = getattr(self.composer, "save_pretrained", None)

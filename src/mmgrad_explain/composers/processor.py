@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from mmgrad_explain.composers.base import check_image_side, prepare_batch
+from mmgrad_explain.composers.base import check_image_side
+from mmgrad_explain.composers.batch_processor import BatchProcessor, FittedImages
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.placement import fit
 from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from PIL import Image
     from torch import Tensor
 
-    from mmgrad_explain.composers.base import ComposerInputs
-    from mmgrad_explain.images.placement import Placement
 
-
-class SquareProcessor:
+class SquareProcessor(FittedImages, BatchProcessor):
     """Letterboxes images to a square, normalises them, and encodes texts with a tokenizer. Enough to train with.
 
     Args:
@@ -58,26 +53,6 @@ class SquareProcessor:
         self.max_tokens = max_tokens
         self.padding = padding
         self.fill = fill
-
-    def __call__(
-        self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
-    ) -> ComposerInputs:
-        """Turn a batch into tensors: ``pixel_values``, ``input_ids``, ``attention_mask``, ``target_pixel_values``.
-
-        Raises:
-            InputError: The numbers of images, texts and targets differ.
-        """
-        return prepare_batch(self, images, texts, targets)
-
-    def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
-        """Turn RGB images into ``(B, 3, S, S)`` float32, and say where each lies in its square."""
-        fitted = [fit(image, self.image_size, mode="letterbox", fill=(self.fill,) * 3) for image in images]
-        return self.normalise(np.stack([np.asarray(image) for image, _ in fitted])), [place for _, place in fitted]
-
-    def normalise(self, pictures: np.ndarray) -> Tensor:
-        """Turn ``(B, S, S, 3)`` uint8 into ``(B, 3, S, S)`` float32."""
-        mean, std = torch.as_tensor(self.mean).float(), torch.as_tensor(self.std).float()
-        return ((torch.from_numpy(pictures).float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
     def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
         """Turn texts into ids and mask ``(B, L)`` int64; add a note for each text that was cut to ``notices``."""

@@ -32,14 +32,15 @@ class SquarePictures:
         Raises:
             AttributeError: It is no square, or differs from image to image.
         """
-        from PIL import Image
-
-        shapes = ((600, 600), (600, 900), (900, 600))
-        sizes = {self.encode_images([Image.new("RGB", shape)])[1][0].input for shape in shapes}
-        (height, width), *others = sizes
+        (height, width), *others = self._sizes
         if others or height != width:
             raise AttributeError("images of this model have no one size")
         return int(height)
+
+    @property
+    def keeps_shapes(self) -> bool:
+        """Whether images of different shapes come to the model in different sizes."""
+        return len(self._sizes) > 1
 
     def normalise(self, pictures: np.ndarray) -> Tensor:
         """Turn ``(B, H, W, 3)`` uint8 of the model's own size into ``(B, 3, H, W)`` float32, without resize or crop."""
@@ -47,6 +48,14 @@ class SquarePictures:
         values = torch.from_numpy(pictures).float().permute(0, 3, 1, 2) / 255
         normalised: Tensor = black + values * (white - black)
         return normalised.contiguous()
+
+    @cached_property
+    def _sizes(self) -> set[tuple[int, int]]:
+        """The sizes (H, W), pixels, in which images of several shapes come to the model."""
+        from PIL import Image
+
+        shapes = ((600, 600), (600, 900), (900, 600))
+        return {self.encode_images([Image.new("RGB", shape)])[1][0].input for shape in shapes}
 
     @cached_property
     def _ends(self) -> Tensor:

@@ -14,7 +14,6 @@ from torch import nn
 from mmgrad_explain import explain
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.towers.composer import TwoTowerComposer, pool_text
-from mmgrad_explain.composers.towers.timm_layers import find_grid_layer
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.notes import Note
 from mmgrad_explain.training.config_file import config_from
@@ -285,97 +284,14 @@ def test_pictures_of_another_size_have_another_grid(towers, picture):
     assert towers("ResNet").layout_for("vision.layer4.0", pixels).kind == "nchw"
 
 
-class Silent(nn.Module):
-    """Says nothing of its features."""
-
-    def __init__(self, width=3):
-        super().__init__()
-        self.convolution = nn.Conv2d(3, width, 8, 8)
-
-    def forward(self, pixels):
-        return self.convolution(pixels).mean((2, 3))
-
-
-class Elsewhere(Silent):
-    """Its last features come from no layer, or from one that the embedding does not depend on."""
-
-    def __init__(self, *, same):
-        super().__init__()
-        self.same = same
-
-    def forward_intermediates(self, pixels, **_):
-        features = self.convolution(pixels)
-        return [features if self.same else features + 1]
-
-    def forward(self, pixels):
-        return self.convolution(pixels).detach().mean((2, 3)) + self.convolution.bias
-
-
-class Unpooled(Elsewhere):
-    def forward(self, pixels):
-        return self.convolution(pixels)
-
-
-class Particular(Silent):
-    """Has no norm to ask for, a layer that gives a mapping, and one that hands on what it gets."""
-
-    def __init__(self):
-        super().__init__()
-        self.named, self.switch = Named(), Handed()
-
-    def forward_intermediates(self, pixels, *, norm, **_):
-        assert not norm
-        return [self.switch(self.convolution(pixels))]
-
-    def forward(self, pixels):
-        return self.named(self.switch(self.convolution(pixels)))["pooled"]
-
-
-class Named(nn.Module):
-    def forward(self, features):
-        return {"pooled": features.mean((2, 3))}
-
-
-class Handed(nn.Module):
-    def forward(self, features):
-        return features
-
-
-def test_an_activation_in_place_is_a_layer():
-    tower = Elsewhere(same=True)
-    tower.convolution = nn.Sequential(nn.Conv2d(3, 3, 8, 8), nn.ReLU(inplace=True))
-    tower.forward = lambda pixels: tower.convolution(pixels).mean((2, 3))
-    assert find_grid_layer(tower, (32, 24))[0].name == "convolution.1"
-
-
-def test_layers_that_say_nothing_are_passed_over():
-    tower = Particular().requires_grad_(False)
-    layer, width = find_grid_layer(tower, (32, 24))
-    assert (layer.name, layer.kind, layer.grid, width) == ("convolution", "nchw", (4, 3), 3)
-
-
-@pytest.mark.parametrize(
-    ("tower", "message"),
-    [
-        (Silent(), r"timm's Silent does not give its features on a grid over the image \(forward_intermediates\)"),
-        (Elsewhere(same=False), "timm's Elsewhere: none of its layers outputs its last features on their"),
-        (Elsewhere(same=True), "timm's Elsewhere: its embedding depends on no layer with a grid over the image"),
-        (Unpooled(same=True), "timm's Unpooled gives no single embedding for an image: a pooling is needed"),
-    ],
-)
-def test_towers_whose_layer_cannot_be_found_are_refused(tower, message):
-    with pytest.raises(InputError, match=message):
-        find_grid_layer(tower, (32, 32))
-
-
 def test_a_refused_tower_can_be_told_its_layer(bert, picture):
-    tower = Silent()
+    tower = nn.Sequential(nn.Conv2d(3, 3, 8, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     tower.pretrained_cfg = {"input_size": (3, 32, 32), "architecture": "silent"}
     with pytest.raises(
         InputError, match=r"timm's silent does not give.*\. Name the layer= to explain and give an image_"
     ):
         TwoTowerComposer.from_timm(tower, bert)
-    given = {"layer": "convolution", "image_projection": torch.eye(3)[:2], "embed_dim": 2}
+    given = {"layer": "0", "image_projection": torch.eye(3)[:2], "embed_dim": 2}
     assert explain(picture, TEXTS[0], model=TwoTowerComposer.from_timm(tower, bert, **given)).maps.shape == (1, 4, 4)
 
 

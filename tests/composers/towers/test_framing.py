@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
+from torchvision import transforms
 
-from mmgrad_explain.composers.towers.framing import open_clip_framing, timm_framing
+from mmgrad_explain.composers.towers.framing import framing_of, open_clip_framing, timm_framing
 from mmgrad_explain.errors import InputError
 
 DATA = {"input_size": (3, 48, 48), "interpolation": "bilinear", "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
@@ -57,3 +59,26 @@ def test_settings_that_are_not_known_are_refused():
         timm_framing(DATA)
     with pytest.raises(InputError, match=r"open_clip's preprocess_cfg cannot be used: .*'resize_mode': 'odd'"):
         open_clip_framing({**CLIP, "resize_mode": "odd"})
+
+
+@pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
+@pytest.mark.parametrize("size", [(32, 32), (32, 48)])
+def test_a_transform_is_read_as_its_settings_say(mode, size, picture):
+    config = {"size": size, "resize_mode": mode}
+    framing = framing_of(image_transform_v2(PreprocessCfg(**config), is_train=False))
+    for shape in ((40, 60), (61, 37), (400, 90)):
+        assert framing.place(shape) == open_clip_framing(config).place(shape)
+    assert framing([picture])[0].shape == (1, 3, *size)
+
+
+def test_a_marked_place_is_found_again():
+    """Through a transform of torchvision: a resize that is larger than the crop."""
+    steps = [transforms.Resize(64), transforms.CenterCrop(48), transforms.ToTensor()]
+    framing = framing_of(transforms.Compose([transforms.Compose(steps[:2]), *steps[2:]]))
+    image = Image.new("RGB", (120, 80))
+    image.paste("white", (60, 50, 64, 54))
+    pixels, (placement,) = framing([image])
+    rows, columns = (pixels[0, 0] > 0.5).nonzero().T.float()
+    centre = [(float(one.mean()) + 0.5 - placement.offset[axis]) / placement.scale[axis] for axis, one in
+              enumerate((rows, columns))]  # fmt: skip
+    assert centre == pytest.approx([52, 62], abs=0.5)

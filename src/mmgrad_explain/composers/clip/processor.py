@@ -6,31 +6,26 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from mmgrad_explain.composers.batch_processor import SavedProcessor
+from mmgrad_explain.composers.batch_processor import FittedImages, SavedProcessor
 from mmgrad_explain.composers.files import PROCESSOR_CONFIG
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.placement import fit as fit_image
 from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from PIL import Image
     from torch import Tensor
 
-    from mmgrad_explain.images.placement import Placement
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """Of CLIP's training images (Radford et al., arXiv 2103.00020, its published preprocessing)."""
 
 FITS = ("letterbox", "crop")
-_FILL = 127  # grey of the letterbox bars
 
 
-class ClipProcessor(SavedProcessor):
+class ClipProcessor(FittedImages, SavedProcessor):
     """Fits images into CLIP's square and normalises them; looks up tokens.
 
     Args:
@@ -68,17 +63,6 @@ class ClipProcessor(SavedProcessor):
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.fit = fit
-
-    def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
-        """Prepare RGB images: ``(B, 3, S, S)`` float32, and their placements."""
-        fitted = [fit_image(image, self.image_size, mode=self.fit, fill=(_FILL,) * 3) for image in images]  # type: ignore[arg-type]
-        pixels = self.normalise(np.stack([np.asarray(square) for square, _ in fitted]))
-        return pixels, [placement for _, placement in fitted]
-
-    def normalise(self, pictures: np.ndarray) -> Tensor:
-        """Normalise squares: ``(B, S, S, 3)`` uint8 to ``(B, 3, S, S)`` float32."""
-        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
-        return ((torch.from_numpy(pictures).float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
     def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
         """Prepare texts: ids and mask ``(B, L)`` int64, the mask of an empty text all 0. Cuts add to ``notices``."""

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from mmgrad_explain.composers.batch_processor import SavedProcessor
+from mmgrad_explain.composers.batch_processor import FittedImages, SavedProcessor
 from mmgrad_explain.composers.content_words import say_lost
 from mmgrad_explain.composers.reference.tokenizer import PAD, UNKNOWN
-from mmgrad_explain.images.placement import fit
 from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from PIL import Image
     from tokenizers import Tokenizer
     from torch import Tensor
 
-    from mmgrad_explain.images.placement import Placement
 
-
-class ReferenceProcessor(SavedProcessor):
+class ReferenceProcessor(FittedImages, SavedProcessor):
     """Letterboxes images to a square, normalises them, and looks up words.
 
     Args:
@@ -50,16 +45,6 @@ class ReferenceProcessor(SavedProcessor):
         self.mean = mean
         self.std = std
         self.fill = fill
-
-    def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
-        """Prepare RGB images: ``(B, 3, S, S)`` float32, and their placements."""
-        fitted = [fit(image, self.image_size, mode="letterbox", fill=(self.fill,) * 3) for image in images]
-        pixels = self.normalise(np.stack([np.asarray(square) for square, _ in fitted]))
-        return pixels, [placement for _, placement in fitted]
-
-    def normalise(self, pictures: np.ndarray) -> Tensor:
-        """Normalise squares: ``(B, S, S, 3)`` uint8 to ``(B, 3, S, S)`` float32."""
-        return ((torch.from_numpy(pictures).float() / 255 - self.mean) / self.std).permute(0, 3, 1, 2).contiguous()
 
     def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
         """Prepare texts: ids and mask ``(B, L)`` int64. Notes on cut texts and unknown words add to ``notices``."""

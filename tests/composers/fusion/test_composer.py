@@ -21,10 +21,8 @@ from mmgrad_explain.cli.main import main
 from mmgrad_explain.composers.dual_encoder import DualEncoder
 from mmgrad_explain.composers.fusion import tower_reading
 from mmgrad_explain.composers.fusion.composer import FusionComposer
-from mmgrad_explain.composers.fusion.methods import EncodedImages, EncodedTexts, Fusion, Sizes
-from mmgrad_explain.composers.fusion.processor import FusionProcessor
-from mmgrad_explain.composers.fusion.registry import METHODS, build_fusion
-from mmgrad_explain.composers.fusion.tower_reading import on_grid, token_layer, tokens_in
+from mmgrad_explain.composers.fusion.registry import METHODS
+from mmgrad_explain.composers.fusion.tower_reading import token_layer, tokens_in
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.towers.composer import TwoTowerComposer
 from mmgrad_explain.errors import InputError
@@ -501,20 +499,6 @@ def test_a_marked_place_is_found_again(kind, corner, saved):
     assert max(abs(y - (row + 4.5)), abs(x - (column + 4.5))) < 5 + 48 / min(change.shape)
 
 
-def test_patches_on_their_grid():
-    tokens = torch.arange(2 * 17 * 3).reshape(2, 17, 3).float()
-    grid = on_grid(tokens, (32, 32))
-    assert grid.shape == (2, 3, 4, 4)
-    torch.testing.assert_close(grid[:, :, 1, 2], tokens[:, 1 + 4 + 2])
-    wide = on_grid(torch.arange(20.0).reshape(1, 20, 1), (24, 40))  # five registers
-    assert wide[0, 0].tolist() == torch.arange(5.0, 20).reshape(3, 5).tolist()
-    image = torch.rand(1, 7, 3, 5)
-    torch.testing.assert_close(on_grid(image, (24, 40)), image)
-    torch.testing.assert_close(on_grid(image.permute(0, 2, 3, 1), (24, 40)), image)
-    with pytest.raises(InputError, match="10 patches fit no grid of an image of 30 x 43 pixels: make images"):
-        on_grid(torch.rand(1, 10, 4), (30, 43))
-
-
 @pytest.mark.parametrize("kind", ["align", "blip", "clip", "siglip"])
 def test_arrays_become_what_the_towers_own_processor_makes_of_pictures(kind, saved):
     processor = compose(saved(kind)[0], "tirg").processor
@@ -522,13 +506,6 @@ def test_arrays_become_what_the_towers_own_processor_makes_of_pictures(kind, sav
     pictures = np.random.default_rng(0).integers(0, 256, (2, *size, 3), dtype=np.uint8)
     expected, _ = processor.encode_images([Image.fromarray(one) for one in pictures])
     torch.testing.assert_close(processor.normalise(pictures), expected, atol=1e-4, rtol=1e-4)
-
-
-def test_tokens_are_found_in_what_a_module_gives():
-    tokens = torch.rand(1, 2, 3)
-    assert tokens_in({"pooled": torch.rand(1, 3), "all": (None, tokens)}) is tokens
-    assert tokens_in([torch.ones(1, 2, 3).long()]) is None
-    assert tokens_in("nothing") is None
 
 
 def test_half_precision(saved, picture, method):
@@ -632,46 +609,3 @@ def test_a_tower_is_saved_without_a_word(saved, tmp_path, capfd):
     compose(saved("clip")[0], "tirg").save_pretrained(tmp_path)
     assert capfd.readouterr() == ("", "")
     assert (tmp_path / "tower" / "model.safetensors").stat().st_mode == (tmp_path / "config.json").stat().st_mode
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "message"),
-    [
-        ("tirg", {"wide": 3}, "tirg: there is no option 'wide'; known: width"),
-        ("film", {"blocks": 0}, "film: blocks must be a whole number of at least 1, got 0"),
-        ("tirg", {"width": True}, "tirg: width must be a whole number of at least 1, got True"),
-        ("combiner", {"dropout": 1}, "combiner: dropout must be at least 0 and below 1, got 1"),
-        ("inversion", {"dropout": "no"}, "inversion: dropout must be at least 0 and below 1, got 'no'"),
-        ("qformer", {"width": 10, "heads": 4}, "width must be a multiple of heads, got a width of 10 and 4 heads"),
-        ("cross-attention", {"asks": "both"}, "asks must be 'patches' or 'words', not 'both'"),
-    ],
-)
-def test_options_that_do_not_fit(name, options, message):
-    with pytest.raises(InputError, match=message):
-        build_fusion(name, Sizes(8, 8, 8), options)
-
-
-def test_a_method_says_what_it_lacks():
-    film_ = build_fusion("film", Sizes(8, 8, 8), {"width": 8})
-    with pytest.raises(TypeError, match="the images or texts lack an input of this method; see its reads"):
-        film_(EncodedImages(torch.rand(1, 8)), EncodedTexts(torch.ones(1, 2).bool(), torch.rand(1, 8)))
-    with pytest.raises(NotImplementedError):
-        Fusion()(EncodedImages(torch.rand(1, 8)), EncodedTexts(torch.ones(1, 2).bool()))
-
-
-class Letters:
-    """A processor that takes a text letter by letter."""
-
-    def encode_texts(self, texts, notices=None):
-        rows = [[ord(letter) for letter in text] for text in texts]
-        width = max(map(len, rows))
-        ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
-        return ids, (ids > 0).long()
-
-
-def test_prompts_that_do_not_fit():
-    for prompt in ("a photo that {text}", "$ and $ that {text}", "a $", "{text} of $", "$ {text} {text}"):
-        with pytest.raises(InputError, match=r"prompt must have one \$ and, after it, one {text}, as 'a photo of"):
-            FusionProcessor(Letters(), prompt)
-    with pytest.raises(InputError, match="this model's tokenizer cannot put one word after 'a photo of': use other"):
-        FusionProcessor(Letters(), "a photo of $ that {text}")

@@ -1,0 +1,24 @@
+"""Methods are built by name, with options that fit."""
+
+import pytest
+
+from mmgrad_explain.composers.fusion.methods import Sizes
+from mmgrad_explain.composers.fusion.registry import build_fusion
+from mmgrad_explain.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("tirg", {"wide": 3}, "tirg: there is no option 'wide'; known: width"),
+        ("film", {"blocks": 0}, "film: blocks must be a whole number of at least 1, got 0"),
+        ("tirg", {"width": True}, "tirg: width must be a whole number of at least 1, got True"),
+        ("combiner", {"dropout": 1}, "combiner: dropout must be at least 0 and below 1, got 1"),
+        ("inversion", {"dropout": "no"}, "inversion: dropout must be at least 0 and below 1, got 'no'"),
+        ("qformer", {"width": 10, "heads": 4}, "width must be a multiple of heads, got a width of 10 and 4 heads"),
+        ("cross-attention", {"asks": "both"}, "asks must be 'patches' or 'words', not 'both'"),
+    ],
+)
+def test_options_that_do_not_fit(name, options, message):
+    with pytest.raises(InputError, match=message):
+        build_fusion(name, Sizes(8, 8, 8), options)

@@ -2,8 +2,8 @@
 What makes BLIP say that they match?
 ====================================
 
-BLIP (Li et al., arXiv 2201.12086) reads picture and text *together*: while it reads, its text part looks at the
-picture, and a head on top says whether the two match. This page explains that verdict.
+BLIP (Li et al., arXiv 2201.12086) reads image and text *together*: while it reads, its text part looks at the
+image, and a head on top says whether the two match. This page explains that verdict.
 """
 
 # %%
@@ -26,7 +26,7 @@ print("answering:", blip.name)
 # The match logit
 # ---------------
 # The head's logit for "they match" is the score ``match``, taken by default. Higher is a better match; 0 has no meaning
-# of its own, since the head has a second logit for "they do not". Compare texts of one picture.
+# of its own, since the head has a second logit for "they do not". Compare texts of one image.
 
 here = Path(__file__).parent if "__file__" in globals() else Path()
 picture = open_image(here / "query.jpg")
@@ -39,8 +39,8 @@ maps = [blend(picture, explanation.heatmap(i), alpha=0.7) for i in range(len(tex
 panel([picture, *maps], ["the picture", *texts], height=180, title=blip.name)
 
 # %%
-# The map lies on what the text tower reads: the last output of the vision tower, 24 x 24 patches of a picture of 384
-# pixels. All that the text can know of the picture goes through there. BLIP squeezes a picture to a square, so nothing
+# The map lies on what the text tower reads: the last output of the vision tower, 24 x 24 patches of an image of 384
+# pixels. All that the text can know of the image goes through there. BLIP squeezes an image to a square, so nothing
 # is cut off; the map is stretched back.
 #
 # Do not take a layer of the text part: its places are words.
@@ -48,8 +48,8 @@ panel([picture, *maps], ["the picture", *texts], height=180, title=blip.name)
 # %%
 # Which phrase lights what?
 # -------------------------
-# A matching model is asked for one verdict on a whole sentence; a map of the sentence shows all that the verdict hangs
-# on. ``phrase_maps`` finds the phrases and asks for each by itself.
+# A matching model gives one verdict on a whole sentence, and a map of the sentence shows everything that the verdict
+# depends on. ``phrase_maps`` finds the phrases and explains each by itself.
 
 phrases = phrase_maps(picture, "a blue crescent above a green ring and a cyan ring", blip)
 for phrase, score in zip(phrases.phrases, phrases.explanation.score[1:].tolist(), strict=True):
@@ -57,8 +57,8 @@ for phrase, score in zip(phrases.phrases, phrases.explanation.score[1:].tolist()
 phrases.overlay()
 
 # %%
-# The words of the sentence, by what each contributes to the logit. In CLIP a word meets the picture only when all of
-# the text is read; here every word looks at the picture, and its value depends on it. Try a wrong word, "a red
+# The words of the sentence, by what each contributes to the logit. In CLIP a word meets the image only when all of
+# the text is read; here every word looks at the image, and its value depends on it. Try a wrong word, "a red
 # crescent", and see with the true weights whether it pulls the logit down.
 
 pair = ["a blue crescent and a green ring", "a red crescent and a green ring"]
@@ -68,9 +68,9 @@ for index, score in enumerate(with_words.score.tolist()):
 with_words.overlay(1, words=True)
 
 # %%
-# The same model, asked otherwise
+# Another score of the same model
 # -------------------------------
-# BLIP has two towers as well, trained like CLIP's. ``score="image-text"`` asks these: the cosine of picture and text,
+# BLIP has two towers as well, trained like CLIP's. ``score="image-text"`` explains these: the cosine of image and text,
 # without reading them together. The two are different questions to different parts, and their maps differ; the cosine
 # is read at the class token alone, so a layer is named whose patches that token still reads.
 
@@ -90,7 +90,7 @@ panel(
 # ------------------------------
 # - ``Salesforce/blip-image-captioning-base`` and ``blip-vqa-base`` have no matching head, and are refused with the name
 #   of one that has: ``Salesforce/blip-itm-base-coco``.
-# - BLIP-2, ViLT and BridgeTower are asked in the same way; the page about models lists them.
+# - BLIP-2, ViLT and BridgeTower work in the same way; the page about models lists them.
 # - An empty map says that every place lowers the logit. That is common for a text that does not fit, and comes with a
 #   warning.
 # - :doc:`plot_clip`: two towers and a cosine. :doc:`plot_your_own_model`: checks of a map.

@@ -2,8 +2,8 @@
 What does CLIP look at?
 =======================
 
-CLIP (Radford et al., arXiv 2103.00020) says how well a picture and a text belong together. One hub id is enough to see
-which places of the picture speak for which text; its words, its layers and its preprocessing come with it.
+CLIP (Radford et al., arXiv 2103.00020) says how well an image and a text belong together. One hub id is enough to see
+which places of the image speak for which text; its words, its layers and its preprocessing come with it.
 """
 
 # %%
@@ -27,10 +27,10 @@ clip = from_hub_or_stand_in("openai/clip-vit-base-patch32")
 print("answering:", clip.name)
 
 # %%
-# One picture, many texts
-# -----------------------
+# One image, many texts
+# ---------------------
 # CLIP was trained on captions: describe what is there ("a red star on a blue background"), do not give commands. The
-# picture is encoded once, however many texts there are. The score is the cosine of picture and text, and texts can be
+# image is encoded once, however many texts there are. The score is the cosine of image and text, and texts can be
 # compared by it; maps cannot be compared by brightness, since each is scaled by its own maximum.
 
 here = Path(__file__).parent if "__file__" in globals() else Path()
@@ -44,8 +44,8 @@ panel(maps, texts, height=180, title=clip.name)
 
 # %%
 # What to expect of the true weights: a map of 7 x 7 cells, each 32 pixels of CLIP's 224, that is, coarse blobs and no
-# outlines (``openai/clip-vit-base-patch16`` has 14 x 14). CLIP sees the centre square of a picture; what was cut off
-# has no map. And vision transformers may keep notes of the whole picture in patches that show nothing much (Darcet et
+# outlines (``openai/clip-vit-base-patch16`` has 14 x 14). CLIP sees the centre square of an image; what was cut off
+# has no map. And vision transformers may keep notes of the whole image in patches that show nothing much (Darcet et
 # al., arXiv 2309.16588), so that a single bright cell on the background need not be about the background: compare with
 # another text before you make something of one.
 
@@ -106,7 +106,7 @@ print(fused)
 # %%
 # Weightings
 # ----------
-# How activation and gradient are put together is a choice as well. ``gradcam`` averages the gradient over the picture
+# How activation and gradient are put together is a choice as well. ``gradcam`` averages the gradient over the image
 # first; ``hirescam`` multiplies place by place, ``layercam`` keeps only what raises the score.
 
 weightings = ["gradcam", "layercam", "hirescam"]
@@ -116,7 +116,7 @@ panel([blend(picture, one.heatmap(), alpha=0.7) for one in made], weightings, he
 # %%
 # Where to read on
 # ----------------
-# - SigLIP, ALIGN, MetaCLIP 2 and others are asked in the same way: give their hub id. The page about models lists them.
-# - :doc:`plot_blip_matching`: a model that reads picture and text together.
+# - SigLIP, ALIGN, MetaCLIP 2 and others work in the same way: give their hub id. The page about models lists them.
+# - :doc:`plot_blip_matching`: a model that reads image and text together.
 # - :doc:`plot_your_own_model`: checks that tell a map that means something from one that does not.
-# - To look for pictures with CLIP, with a map on each hit, see the tutorial about searching.
+# - To look for images with CLIP, with a map on each hit, see the tutorial about searching.

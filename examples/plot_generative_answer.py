@@ -2,7 +2,7 @@
 Why did the model say that?
 ===========================
 
-A generative vision-language model answers a question about a picture. The map says which patches made that answer more
+A generative vision-language model answers a question about an image. The map says which patches made that answer more
 likely: of the whole answer, of one word in it, token by token, and of an answer that the model did not give.
 """
 
@@ -31,7 +31,7 @@ print(model.name)
 # ---------------------
 #
 # Without ``answer`` it is explained what the model says by itself. The score is the answer's log-likelihood: the sum
-# over its tokens of the log-probability that the model gives each, after the picture, the question and the tokens
+# over its tokens of the log-probability that the model gives each, after the image, the question and the tokens
 # before. The map's grid is that of the patches as the language model gets them.
 
 said = explain(picture, question, model=model)
@@ -42,8 +42,8 @@ said  # noqa: B018  (shown)
 
 # %%
 # With true weights look at three things. Does the map lie on what the answer is about? Is it the same for every
-# question? Then it shows what is striking in the picture, and nothing of the answer. And is it empty, or all over the
-# picture? Then the answer may come from the question alone: language models know what is likely to be on a sofa.
+# question? Then it shows what is striking in the image, and nothing of the answer. And is it empty, or all over the
+# image? Then the answer may come from the question alone: language models know what is likely to be on a sofa.
 #
 # One part of the answer
 # ----------------------
@@ -69,7 +69,7 @@ panel(tiles, ["the picture", *captions], height=220, title=model.name)
 #
 # One map a word: read along as the answer is made. Judge the nouns and the colours; the map of a function word tells
 # of what comes next as often as of anything. Each map here is drawn to its own maximum, so that a word that the
-# picture has no part in is as bright as one that it decides: the largest value of the map, below each word, tells
+# image has no part in is as bright as one that it decides: the largest value of the map, below each word, tells
 # them apart.
 
 words = answer.split()
@@ -83,7 +83,7 @@ panel(
 )
 
 # %%
-# Before the ReLU the words' maps add up to that of the whole answer: nothing is told twice, nothing is left out.
+# Before the ReLU the words' maps add up to that of the whole answer: nothing is counted twice and nothing is left out.
 
 whole = explain(picture, question, model=model, answer=answer)
 signed = [one.signed[model.target_layer][0] for one in (whole, *each)]
@@ -93,7 +93,7 @@ print(f"largest difference: {float((signed[0] - sum(signed[1:])).abs().max()):.1
 # An answer that it did not give
 # ------------------------------
 #
-# Any answer can be asked for. Two answers to one question are two maps: what speaks for *red*, and what for *blue*? Ask
+# You can explain any answer. Two answers to one question are two maps: what speaks for *red*, and what for *blue*? Ask
 # this where a model is wrong. A model that mistakes one thing for another often lights that thing.
 
 asked = "What colour is the circle?"
@@ -112,7 +112,7 @@ panel(
 # -----------------------
 #
 # ``words=True`` adds what each word of the *question* contributes to the answer. Orange and + raise its likelihood,
-# blue and - lower it, to first order. Where one word of the question outweighs all else, ask without the picture in
+# blue and - lower it, to first order. Where one word of the question outweighs all else, ask without the image in
 # mind.
 
 explain(picture, asked, model=model, answer="red", words=True).overlay(words=True)

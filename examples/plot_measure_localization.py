@@ -2,7 +2,7 @@
 How well do maps lie?
 =====================
 
-A map that looks right on three pictures is no evidence. Here maps are measured on pictures whose masks are exact,
+A map that looks right on three images is no evidence. Here maps are measured on images whose masks are exact,
 against floors that know nothing, by score and by weighting, and then tested without any mask: do they show what the
 model uses?
 """
@@ -57,16 +57,16 @@ panel(tiles, captions)
 #
 # Now on 24 scenes with 4 edits each. The map of an *add* is judged on the target, where the new object is; all others
 # on the reference. Different scores and weightings come from one forward, so a comparison costs little. *image only*
-# is Grad-CAM of the picture's own embedding, which never sees the text.
+# is Grad-CAM of the image's own embedding, which never sees the text.
 
 weightings = ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam"]
 others = [MapKind(score, "gradcam") for score in ("similarity", "pair", IMAGE_ONLY)]
 found = evaluate_scenes(composer, seed=SEED, scenes=24, weightings=weightings, others=others)
 
 # %%
-# The same masks give the floors: a random pixel, the centre of the picture, and the one point that hits most masks.
+# The same masks give the floors: a random pixel, the centre of the image, and the one point that hits most masks.
 # That point is chosen with the answers in hand, so it is more than any fixed point deserves. A pixel has no energy
-# and no IoU; for a map that is equally bright everywhere both are about the mask's share of the picture.
+# and no IoU; for a map that is equally bright everywhere both are about the mask's share of the image.
 
 masks = [
     torch.from_numpy(one.target_mask if one.edit == "add" else one.reference_mask)
@@ -103,7 +103,7 @@ print(f"\n95 % interval of the first pointing: ± {interval(found.maps['gradcam'
 # - *By score.* The bundled model was trained to put the maps of ``shift`` right. Its maps of other scores are hardly
 #   above the floors. Never read one score's figures as another's.
 # - *By weighting.* They share one gradient and still differ by a lot: one can point and yet spread over half the
-#   picture.
+#   image.
 # - *Contrast* asks whether the map moves with the text: two texts, two regions, is it brighter on its own? What ignores
 #   the text has 0.5 by construction, however well it points.
 # - *Dead* maps, with no bright place at all, are misses everywhere. A method that leaves them out looks better than
@@ -140,9 +140,9 @@ for title, groups in (("kind of edit", found.by_edit(energy)), ("named by", foun
 # - *Deletion*: blur the brightest places first and follow the score; *insertion*: bring them back first. The gain is
 #   the area between that and the same map with its cells shuffled. Above 0 is good.
 # - *Randomized weights*: replace what was learned by noise. If the map stays the same (rank correlation near 1), it
-#   showed the picture and not the model. Near 0 is good.
+#   showed the image and not the model. Near 0 is good.
 #
-# Two scores are followed. *Shift* is what the map explains; *retrieval* is 1 where the right picture is found among the
+# Two scores are followed. *Shift* is what the map explains; *retrieval* is 1 where the right image is found among the
 # scene's own, else 0. Every map takes dozens of forwards, so this runs on few scenes. Read the interval first: one that
 # holds 0 says nothing yet, and takes more scenes.
 
@@ -157,11 +157,11 @@ print(
 )
 
 # %%
-# On your own pictures
-# --------------------
+# On your own images
+# ------------------
 #
-# What you need is a text for each picture and where it should look: a mask of the picture's size, or a box.
-# Everything is measured on the picture's own pixels: ``heatmap`` undoes the resizing and the letterbox. The pictures
+# What you need is a text for each image and where it should look: a mask of the image's size, or a box.
+# Everything is measured on the image's own pixels: ``heatmap`` undoes the resizing and the letterbox. The images
 # and boxes below stand for yours.
 
 own = list(scenes(SEED, 12, size=300, start=40))
@@ -190,5 +190,5 @@ print(f"energy {float(torch.cat(energies).mean()):.2f}")
 # edits`` makes such sets of COCO) use ``evaluate_triplets``.
 #
 # What these figures do not say: that the model is right, that a place *causes* the score, or that maps of other
-# pictures lie as well. The scenes here are of the kind the model was trained on. ``docs/evaluation.md`` has scenes
+# images lie as well. The scenes here are of the kind the model was trained on. ``docs/evaluation.md`` has scenes
 # unlike them, photographs, and the figures of several training seeds.

@@ -2,14 +2,14 @@
 Where does the model look?
 ==========================
 
-One picture and a sentence go in, a map comes out. This page asks the model that ships with the package: it is small, it
+One image and a sentence go in, a map comes out. This page uses a model that ships with the package: it is small, it
 runs offline, and it knows scenes of coloured shapes. All of it works the same with any other model.
 """
 
 # %%
 # The first map
 # -------------
-# ``explain`` takes a picture in any form (path, bytes, PIL image, array, tensor) and says where the model looks because
+# ``explain`` takes an image in any form (path, bytes, PIL image, array, tensor) and says where the model looks because
 # of the text. ``overlay()`` draws it as a picture; in a notebook an explanation shows itself.
 
 import tempfile
@@ -30,7 +30,7 @@ explanation.overlay()
 # %%
 # What does it mean?
 # ------------------
-# The model turns picture and sentence into one embedding, with which it would search for a picture of the result. The
+# The model turns image and sentence into one embedding, with which it would search for an image of the result. The
 # map shows which places the sentence's part of that embedding hangs on. ``in_words()`` says so without formulas, with
 # the figures of this very map, and says what a map never shows.
 
@@ -48,8 +48,8 @@ print(f"map {tuple(explanation.maps.shape)} on the layer's grid, {explanation.he
 # %%
 # Another sentence, another map
 # -----------------------------
-# This is the first thing to check of any model: does the map follow the text? Several texts about one picture cost one
-# encoding of the picture.
+# This is the first thing to check of any model: does the map follow the text? Several texts about one image cost one
+# encoding of the image.
 
 texts = ["make the blue crescent red", "remove the green ring", "make the small cyan ring bigger"]
 explanation = explain(query, texts)
@@ -62,7 +62,7 @@ panel(tiles, ["reference", *texts], height=360)
 # ------------------
 # With ``words=True`` each word gets a value: how much the score would grow if the word spoke a little louder. The
 # values come from the same backward pass as the map. A word with a large value is one that the score hangs on, not one
-# that describes the picture, and it need not be the noun.
+# that describes the image, and it need not be the noun.
 
 with_words = explain(query, "make the blue crescent red", words=True)
 print(", ".join(f"{word.text} {word.scaled:+.2f}" for word in with_words.words[0]))
@@ -79,8 +79,8 @@ print(phrases.phrases)
 phrases.overlay()
 
 # %%
-# With a target picture
-# ---------------------
+# With a target image
+# -------------------
 # Composed retrieval has a reference, a sentence, and a target that the sentence leads to. Hand in the target, and it
 # gets a map too; the reference's map stays what it is. What is *added* can only be found in the target.
 
@@ -91,7 +91,7 @@ print(f"{triplet.text}: reference peak {pair.peak()}, target peak {pair.peak(tar
 pair.overlay(contour=True)
 
 # %%
-# Another question needs another score. ``similarity`` asks what makes picture and sentence together like this target,
+# Another question needs another score. ``similarity`` shows what makes image and sentence together like this target,
 # and that is mostly what stays the same, so that the map is wide. Choose the score before you read the map.
 
 explain(scene.reference, triplet.text, triplet.target, score="similarity")
@@ -100,7 +100,7 @@ explain(scene.reference, triplet.text, triplet.target, score="similarity")
 # When not to believe it
 # ----------------------
 # A map is scaled by its own maximum, so that it points somewhere also where the question makes no sense. There is no
-# purple heart in the picture, and the model does not know what a zebra is.
+# purple heart in the image, and the model does not know what a zebra is.
 
 for text in (nonsense := ["remove the green ring", "remove the purple heart", "remove the zebra"]):
     one = explain(query, text, model="reference")
@@ -111,8 +111,8 @@ asked = explain(query, nonsense, model="reference")
 panel([blend(picture, asked.heatmap(i), alpha=0.75) for i in range(3)], nonsense, height=360)
 
 # %%
-# The word that the model never learnt is told in a **note**: read the notes first. Nothing tells of the heart. This
-# score says how far the sentence moves the embedding, not whether it fits the picture, and a map can be as sharp on a
+# A **note** names the word that the model never learnt: read the notes first. No note mentions the heart. This
+# score says how far the sentence moves the embedding, not whether it fits the image, and a map can be as sharp on a
 # wrong place as on the right one. That a map is sharp is no evidence that it is right.
 
 # %%
@@ -130,7 +130,7 @@ with tempfile.TemporaryDirectory() as folder:
 # %%
 # Where to read on
 # ----------------
-# - :doc:`plot_your_own_model` asks a model of yours, and checks its answers.
+# - :doc:`plot_your_own_model` explains a model of your own, and checks its maps.
 # - :doc:`plot_clip` and :doc:`plot_blip_matching` ask models from a hub.
 # - The guide to the method has the scores and weightings with their formulas.
 #

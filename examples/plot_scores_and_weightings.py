@@ -2,7 +2,7 @@
 What do the score and the weighting change?
 ===========================================
 
-How a map is made, step by step; then every score and every weighting of one picture and one sentence, with figures.
+How a map is made, step by step; then every score and every weighting of one image and one sentence, with figures.
 The last part shows what a map is not. All of it runs on the small ``reference`` model that ships with the package.
 
 The page "Concepts" of the documentation explains these pictures, with the formulas.
@@ -30,7 +30,7 @@ picture, target, text = Image.fromarray(scene.reference), Image.fromarray(recolo
 print(text)
 
 # %%
-# The picture, what the sentence asks for, and the object that it is about: a white line around its exact mask.
+# The image, what the sentence asks for, and the object that it is about: a white line around its exact mask.
 
 outlined = contour(picture, recolour.reference_mask.astype(np.float32))
 panel([picture, target, outlined], ["reference picture", f"target: {text}", "the object that is meant"], height=320)
@@ -40,7 +40,7 @@ panel([picture, target, outlined], ["reference picture", f"target: {text}", "the
 # ----------------------------
 #
 # The signed map lies on the layer's grid: red cells raise the score where their features grow, blue ones lower it.
-# The ReLU keeps what raises it. The last step puts the cells on the picture's own pixels.
+# The ReLU keeps what raises it. The last step puts the cells on the image's own pixels.
 
 explanation = explain(picture, text, model=composer)
 (layer,) = explanation.layer_names
@@ -55,7 +55,7 @@ def cells(values, colormap):
 
 
 def over(heat, of=picture):
-    """Lay a map on a picture."""
+    """Lay a map on an image."""
     return blend(of, heat, alpha=0.75)
 
 
@@ -67,8 +67,8 @@ panel(
 )  # fmt: skip
 
 # %%
-# A model sees squares, people have pictures of any shape. The processor says where it laid the picture, and the map
-# is brought back from there: it covers the picture, not the bars.
+# A model sees squares, people have images of any shape. The processor says where it laid the image, and the map
+# is brought back from there: it covers the image, not the bars.
 
 wide = picture.crop((0, 0, 480, 270))
 of_wide = explain(wide, text, model=composer)
@@ -112,7 +112,7 @@ panel([over(found.heatmap()) for found in by_score.values()], list(by_score), he
 panel([over(found.heatmap(target=True), target) for found in by_score.values()], list(by_score), height=320)
 
 # %%
-# The shift on the target asks what the sentence would change *there*, where no large orange object is left.
+# The shift on the target shows what the sentence would change *there*, where no large orange object is left.
 #
 # The scores ``image-text``, ``match`` and ``answer`` belong to other kinds of model: the tutorials on CLIP, on BLIP and
 # on models that answer in words show them.
@@ -135,7 +135,7 @@ panel([over(found.heatmap()) for found in by_weighting.values()], list(by_weight
 # What a map is not
 # -----------------
 #
-# *It is not a map of the picture.* Two sentences about two places have two maps. The map of the picture's own
+# *It is not a map of the image.* Two sentences about two places have two maps. The map of the image's own
 # embedding, which no text reaches, is the same for both.
 
 texts = [text, scene.triplets[2].text]
@@ -151,8 +151,8 @@ panel(
 )
 
 # %%
-# *It is not a property of the picture either, but of the model.* With the same sentence, and the model's weights drawn
-# anew from a normal distribution with their own mean and spread, nothing is left of it.
+# *It is not a property of the image either, but of the model.* With the same sentence, and the model's weights drawn
+# again from a normal distribution with their own mean and spread, nothing is left of it.
 
 
 def randomised(model, seed):
@@ -177,8 +177,8 @@ panel(
 )
 
 # %%
-# *It is not always there.* Nothing in this picture raises the score of adding something that is not in it yet: the map
-# is negative everywhere, and empty after the ReLU. That is said, not painted over. In the target picture there is
+# *It is not always there.* Nothing in this image raises the score of adding something that is not in it yet: the map
+# is negative everywhere, and empty after the ReLU. A note says so. In the target image there is
 # something to see.
 
 adding = scene.triplets[1]

@@ -1,9 +1,9 @@
 """
-Which of my pictures is it, and where?
+Which of my images is it, and where?
 ======================================
 
-Index a folder, ask with a picture and a sentence, and get a map for every hit: where it has what the sentence
-speaks of. Then take a hit as the next picture and go on. The embeddings are kept by Milvus, in a folder on your own
+Index a folder, ask with an image and a sentence, and get a map for every hit: where it has what the sentence
+speaks of. Then take a hit as the next image and go on. The embeddings are kept by Milvus, in a folder on your own
 disk.
 """
 
@@ -23,16 +23,16 @@ photos = Path(work.name) / "photos"
 photos.mkdir()
 
 # %%
-# Some pictures
-# -------------
+# Some images
+# -----------
 #
 # Your folder of photographs would stand here. For the example: 16 scenes of coloured shapes, with one, two or three of
 # their edits. ``12.png`` is scene 12, ``12d.png`` the same after its fourth edit, ``12ad.png`` after the first and the
-# fourth. So every picture has a dozen near twins in the folder, and only the sentence tells which of them is meant.
+# fourth. So every image has a dozen near twins in the folder, and only the sentence tells which of them is meant.
 
 
 def apply(scene, edits):
-    """The scene's picture after some of its edits, None where they touch one another."""
+    """The scene's image after some of its edits, None where they touch one another."""
     picture, taken = scene.reference.copy(), 0
     for edit in edits:
         place = dilate_mask(edit.reference_mask | edit.target_mask, 2)
@@ -56,10 +56,10 @@ panel(shown, [file.name for file in shown], height=130)
 # Index the folder
 # ----------------
 #
-# This is ``mmgrad-explain index photos/ --gallery mine.db`` on the command line. No model is named: the pictures choose
+# This is ``mmgrad-explain index photos/ --gallery mine.db`` on the command line. No model is named: the images choose
 # one of the bundled models. It needs
 # ``pip install "mmgrad-explain[gallery]"``. Nothing leaves your machine: model and Milvus run in this process. Run it
-# again whenever pictures came or went; only those are embedded.
+# again whenever images came or went; only those are embedded.
 
 gallery = Gallery(Path(work.name) / "mine.db", create=True)
 report = gallery.index([photos])
@@ -71,7 +71,7 @@ print(f"{report.added} pictures indexed; the second time {again.added} were new 
 # Ask
 # ---
 #
-# The query is embedded as *picture plus change*, and the gallery is searched for what is nearest. The reference
+# The query is embedded as *image plus change*, and the gallery is searched for what is nearest. The reference
 # itself is left out. Scores are cosines: the order says something, and the distance to the next hit; the bare number
 # says little.
 
@@ -84,11 +84,11 @@ for hit in found.hits:
 # And where
 # ---------
 #
-# ``explain`` draws a map beside the query and beside each hit: where the sentence is looked for. These are maps of
-# ``shift``, the score the bundled model was trained to put right. Look first at the query's. If it lies on the wrong
-# thing, the sentence was not understood, and the hits are a matter of luck. A hit's map shows where it has what the
-# sentence speaks of. It is not why the hit was found: the hits are ranked by ``similarity``, for which what is *kept*
-# matters as much as what was changed, and whose maps (``score="similarity"``) this model was never taught to put right.
+# ``explain`` draws a map beside the query and beside each hit: the places that the sentence is about. These are maps of
+# ``shift``, the score whose maps the bundled model was trained for. Look first at the query's. If it lies on the wrong
+# object, the model did not understand the sentence, and the hits are chance. A hit's map shows where the hit has what
+# the sentence is about. It does not show why the hit was found: hits are ranked by ``similarity``, to which what is
+# *kept* matters as much as what was changed. Its maps (``score="similarity"``) were not trained.
 
 gallery.explain(found).sheet(height=150)
 
@@ -103,7 +103,7 @@ second = gallery.retrieve(found.hits[0].path, "erase the small red square", k=6)
 gallery.explain(second).sheet(height=150)
 
 # %%
-# And once more. Each turn starts from a real picture of the gallery and not from a guess, so an error does not grow:
+# And once more. Each turn starts from a real image of the gallery and not from a guess, so an error does not grow:
 # where a turn goes wrong, take another of its hits, or say it otherwise.
 
 third = gallery.retrieve(second.hits[0].path, "shrink the cyan triangle", k=6)
@@ -120,11 +120,11 @@ panel(turns, captions, height=220)
 # When it does not find what you mean
 # -----------------------------------
 #
-# A word that the model does not know is noted, and so are pictures unlike those it was trained on; a sentence of which
-# it knows no word that says what is meant is refused. The bundled models know coloured shapes and garments. For
-# photographs of anything else index with a model that has seen such, for example
-# ``Gallery("mine.db", "openai/clip-vit-base-patch32", create=True)``: a gallery belongs to one model, and another one
-# is refused.
+# Notes name the words that the model does not know, and the images unlike those it was trained on. A sentence is
+# refused if the model knows none of the words that name objects or looks. The bundled models know coloured shapes and
+# garments. For other photographs index with another model, for example
+# ``Gallery("mine.db", "openai/clip-vit-base-patch32", create=True)``. A gallery belongs to one model and refuses
+# another.
 
 lost = gallery.retrieve(asked, "make the large red one look like a watercolour", k=3)
 for note in lost.notes:
@@ -137,7 +137,7 @@ except InputError as error:
 # %%
 # A gallery in a file is used by one process at a time: close it, or use ``with Gallery(...) as gallery``. More in
 # ``docs/gallery.md``: a Milvus server instead of a file, what is stored, and what it costs with a hundred thousand
-# pictures.
+# images.
 
 gallery.close()
 work.cleanup()

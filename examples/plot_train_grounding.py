@@ -31,8 +31,8 @@ torch.set_num_threads(1)
 # A model
 # -------
 #
-# The usual way to composed retrieval: a picture encoder and a text encoder stay as they are, and a small *combiner*
-# on top learns what a sentence changes in a picture's embedding. With CLIP it would look the same. Here the frozen
+# The usual way to composed retrieval: an image encoder and a text encoder stay as they are, and a small *combiner*
+# on top learns what a sentence changes in an image's embedding. With CLIP it would look the same. Here the frozen
 # encoders are those of the bundled model, so that it runs in seconds; the combiner is new.
 #
 # **What that means for what you will see:** the bundled model was trained with the grounding loss, so that its patches
@@ -70,7 +70,7 @@ class Combiner(nn.Module):
 # Data
 # ----
 #
-# Procedural scenes with two to four objects, four edits each. The encoders are frozen, so every picture goes through
+# Procedural scenes with two to four objects, four edits each. The encoders are frozen, so every image goes through
 # them once, before training.
 
 encoders = load_composer("reference")
@@ -78,7 +78,7 @@ encoders = load_composer("reference")
 
 @torch.no_grad()
 def load(series, count):
-    """Scenes of a series: the batch, grids (S, 96, 12, 12), embeddings of pictures and of targets, sentences."""
+    """Scenes of a series: the batch, grids (S, 96, 12, 12), embeddings of images and of targets, sentences."""
     batch = scene_batch(series, 0, count, encoders.processor, options=SceneOptions(objects=(2, 4)))
     grids = torch.cat([encoders.encode_image(part) for part in batch.references.split(50)])
     targets = torch.cat([encoders.embed(encoders.encode_image(part)) for part in batch.targets.split(50)])
@@ -93,8 +93,8 @@ print(f"{len(training[0].texts)} triplets to train on, {len(held_out[0].texts)} 
 # Two losses
 # ----------
 #
-# *Retrieval*: picture plus change should be nearest to its own target, among all targets and references of the batch.
-# The edits of one picture are one another's hard negatives.
+# *Retrieval*: image plus change should be nearest to its own target, among all targets and references of the batch.
+# The edits of one image are one another's hard negatives.
 #
 # *Grounding*: the maps of the change should lie on the edit's mask. ``capture`` records the forward that is there
 # anyway, and ``attend(..., create_graph=True)`` makes maps of it that can be differentiated. ``relu=False`` keeps
@@ -239,7 +239,7 @@ over_time  # noqa: B018  (shown)
 
 # %%
 # What goes wrong most often: the loss comes in before the model knows what a text means (give retrieval a quarter of
-# the steps); masks that were not cropped, mirrored and padded with their pictures; maps of one score trained and
+# the steps); masks that were not cropped, mirrored and padded with their images; maps of one score trained and
 # those of another looked at; dead maps that nobody counts. ``docs/grounding.md`` has the forms of the loss and these
 # pitfalls, ``docs/training.md`` the configs. And a model that was taught where to look looks there: that its maps are
 # faithful has to be shown separately, as in :doc:`/auto_examples/plot_measure_localization`.

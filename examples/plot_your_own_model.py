@@ -2,15 +2,15 @@
 Where does your own model look?
 ===============================
 
-Any PyTorch model that takes a picture and a text can be explained: no base class, no adapter, no change to its code.
+Any PyTorch model that takes an image and a text can be explained: no base class, no adapter, no change to its code.
 This page writes a small one from scratch, trains it for some seconds, asks it where it looks, and checks the answer.
 """
 
 # %%
 # A model that has never heard of this package
 # --------------------------------------------
-# A convolutional network reads the picture, a GRU reads the words, and the two meet at every place of a 16 x 16 grid:
-# how much does this place look like what the words say? The answer is a **dictionary**, the picture's features are
+# A convolutional network reads the image, a GRU reads the words, and the two meet at every place of a 16 x 16 grid:
+# how much does this place look like what the words say? The answer is a **dictionary**, the image's features are
 # handed on as **tokens**, and nothing here is made for being explained. Your model will look different, and that is
 # the point.
 
@@ -33,7 +33,7 @@ WORDS = ["<pad>", "the", *COLORS, *SHAPES]
 
 
 class Finder(nn.Module):
-    """Is the thing that a text speaks of in the picture?"""
+    """Is the thing that a text speaks of in the image?"""
 
     def __init__(self, width: int = 40) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Finder(nn.Module):
         self.bias = nn.Parameter(torch.tensor(-5.5))
 
     def forward(self, pixels: torch.Tensor, ids: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Pictures (B, 3, 64, 64) and token ids (B, L)."""
+        """Images (B, 3, 64, 64) and token ids (B, L)."""
         places = self.tokens(self.vision(pixels).flatten(2).transpose(1, 2))  # (B, 256, width)
         sentence = self.read(self.embed(ids))[1][-1]  # (B, width)
         likeness = (places * sentence[:, None]).sum(-1) / 4
@@ -77,12 +77,12 @@ def things(scene) -> dict[str, torch.Tensor]:
 
 
 def pixels_of(scene) -> torch.Tensor:
-    """The picture as the model takes it."""
+    """The image as the model takes it."""
     return torch.from_numpy(scene.reference).permute(2, 0, 1) / 127.5 - 1
 
 
 def batch(seed: int, count: int) -> tuple[torch.Tensor, list[str], torch.Tensor, torch.Tensor]:
-    """Pictures, texts, whether they are true, and where."""
+    """Images, texts, whether they are true, and where."""
     rng, made = np.random.default_rng(seed), []
     for scene in scenes(seed, count, size=64, edits=1, labels=True):
         there = things(scene)
@@ -105,7 +105,7 @@ print(f"{len(train[1])} examples to learn from, {len(test[1])} to be asked, in {
 # differentiated, and the grounding loss compares them with the masks. Examples whose text is not true have no place;
 # ``supervised`` takes them out of that loss.
 #
-# ``tokens`` gives (batch, 256, channels). How these lie on the picture can be said: a grid of 16 x 16, row by row, with
+# ``tokens`` gives (batch, 256, channels). How these lie on the image can be said: a grid of 16 x 16, row by row, with
 # no class token in front.
 
 model = Finder()
@@ -140,7 +140,7 @@ model.eval()
 print(f"{time.process_time() - start:.0f} s of training")
 
 # %%
-# What it learnt, on pictures that it has not seen. Look at both figures: a model can answer well for a wrong reason,
+# What it learnt, on images that it has not seen. Look at both figures: a model can answer well for a wrong reason,
 # and it can look at the right place and still not know the answer.
 
 pixels, texts, true, masks = test
@@ -160,13 +160,13 @@ print(
 # Where does it look?
 # -------------------
 # ``mmgrad(...)`` takes what the model takes, runs it, and gives an explanation. The model has been handed tensors, so
-# the explanation does not know the pictures; ``heatmap()`` gives each map on the pixels, ``blend`` and ``panel`` draw.
+# the explanation does not know the images; ``heatmap()`` gives each map on the pixels, ``blend`` and ``panel`` draw.
 #
-# **One picture, several texts.** If the map did not move with the text, it would say nothing about the text.
+# **One image, several texts.** If the map did not move with the text, it would say nothing about the text.
 
 
 def look(scene, texts: list[str], explain=mmgrad):
-    """The picture beside its maps for some texts."""
+    """The image beside its maps for some texts."""
     explanation = explain(pixels_of(scene).expand(len(texts), -1, -1, -1), ids_of(texts))
     picture = scene.reference
     maps = [blend(picture, explanation.heatmap(i), alpha=0.7) for i in range(len(texts))]
@@ -177,7 +177,7 @@ shown = [scene for scene in scenes(3, 12, size=64, edits=1, labels=True) if len(
 look(shown[0], list(things(shown[0]))[:3])
 
 # %%
-# Do not look at one picture only, nor at the good ones only: a few seconds of training leave mistakes, and the maps are
+# Do not look at one image only, nor at the good ones only: a few seconds of training leave mistakes, and the maps are
 # how you see which.
 
 look(shown[1], list(things(shown[1]))[1:4])
@@ -186,7 +186,7 @@ look(shown[1], list(things(shown[1]))[1:4])
 # Which layers are there?
 # -----------------------
 # ``candidate_layers`` runs the model on inputs of yours and lists the layers whose output lies on a grid over the
-# picture, how, and whether the score's gradient reaches them. Without a name, ``MMGrad(model)`` takes the one marked
+# image, how, and whether the score's gradient reaches them. Without a name, ``MMGrad(model)`` takes the one marked
 # here. The output is a dictionary of which only ``match`` is one number a sample, so that the score is found as well.
 
 for one in candidate_layers(model, pixels[:2], ids[:2]):
@@ -197,7 +197,7 @@ for one in candidate_layers(model, pixels[:2], ids[:2]):
 print(MMGrad(model, "vision.6")(pixels[:2], ids[:2]))
 
 # %%
-# The earlier the layer, the less of the picture each of its places has seen, and the less it is about your words: edges
+# The earlier the layer, the less of the image each of its places has seen, and the less it is about your words: edges
 # and colours of all things light up. Compare layers before you believe one.
 
 layers = ["vision.2", "vision.5", "vision.8", "tokens"]
@@ -211,7 +211,7 @@ panel([blend(shown[0].reference, one.heatmap()) for one in each], [f"{text}, {la
 # ---------------------
 # A bright spot on the right object convinces people even where it means nothing. Three checks take a minute.
 #
-# **Shuffle the texts.** With the texts of other pictures, the maps must change. The correlation of two maps is 1 where
+# **Shuffle the texts.** With the texts of other images, the maps must change. The correlation of two maps is 1 where
 # they are the same. (Where a text finds nothing at all, its map is empty: a warning says so, and the map is left out.)
 
 
@@ -268,7 +268,7 @@ print("weights and batch statistics as before:", all(value.equal(before[k]) for 
 # %%
 # Pitfalls, and where to read on
 # ------------------------------
-# - *The score must depend on the text.* Class logits of a picture alone give a map, but not one of your sentence.
+# - *The score must depend on the text.* Class logits of an image alone give a map, but not one of your sentence.
 # - *A layer behind the fusion* has words mixed into its places; take the last one before, as ``candidate_layers`` does.
 # - *An empty map is an answer:* every place lowers the score. It comes with a warning and is never filled.
 # - *Patches in an order of their own* (windows, tiles, shuffled) need ``layout=``, a function that puts them in place.

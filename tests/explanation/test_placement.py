@@ -72,9 +72,7 @@ def test_an_image_processor_of_transformers_is_undone(picture, whole):
     made = explained(torch.as_tensor(np.asarray(own(images=picture)["pixel_values"][0])))
     processor = SimpleNamespace(image_processor=own) if whole else own
     assert lies_on_the_square(made.peak(image=picture, placement=processor))
-    with pytest.raises(
-        InputError, match="placement: ConvNextImageProcessor puts the image in an unknown place: hand"
-    ):
+    with pytest.raises(InputError, match="placement: ConvNextImageProcessor puts the image in an unknown place: hand"):
         made.heatmap(image=picture, placement=transformers.ConvNextImageProcessor())
 
 

@@ -185,7 +185,7 @@ def test_arrays_that_are_no_picture(values, message):
 
 @pytest.mark.parametrize("source", [None, 3, [[1, 2]], {"image": 1}, np.array([["a"]]), np.zeros((2, 2), complex)])
 def test_wrong_types(source):
-    with pytest.raises(TypeError, match="an image (is a path|holds)"):
+    with pytest.raises(TypeError, match=r"an image (is a path|holds)"):
         open_image(source)
 
 

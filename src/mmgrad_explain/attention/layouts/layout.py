@@ -55,7 +55,9 @@ class Cells:
 
 
 LayoutLike = str | Layout | Cells | Callable[[Tensor], Tensor]
+"""What an argument ``layout`` can be: a name, a layout, cells, or a function that gives (B, K, h, w)."""
 AnyLayout = Layout | Cells | Callable[[Tensor], Tensor]
+"""A layout without the names."""
 
 
 def ensure_layout(layout: LayoutLike | None) -> AnyLayout | None:

@@ -1,6 +1,6 @@
 """What the readers of composed-retrieval sets share: they read files, and find images.
 
-A reader is a function of a :class:`Damaged`. It tells it the queries, galleries and images; whatever is missing or
+A reader is a function of a :class:`Collector`. It tells it the queries, galleries and images; whatever is missing or
 damaged becomes a finding, and nothing is dropped without one.
 """
 

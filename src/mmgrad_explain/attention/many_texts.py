@@ -54,7 +54,9 @@ class TextBatch:
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """Texts that a model has encoded in advance, for any number of images; :func:`~mmgrad_explain.attention.many_texts.encode_texts` makes them.
+    """Texts that a model has encoded in advance, for any number of images.
+
+    :func:`encode_texts` makes them.
 
     Attributes:
         vectors: The result of the model's ``encode_text``, T in a batch.

@@ -60,6 +60,7 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+napoleon_custom_sections = [("Optional", "params_style")]  # of protocols
 napoleon_use_rtype = False
 python_use_unqualified_type_names = True
 # A page's table names its modules. With every function in the menu of each page, a build takes twice as long.
@@ -67,7 +68,7 @@ toc_object_entries = False
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!mmgrad_explain\b)\w+\..*"),  # other packages
-    ("py:class", r"(.*\.)?_\w+|~P"),  # private types, variables of types
+    ("py:class", r"(.*\.)?(_\w+|T)|~P"),  # private types, variables of types
 ]
 
 # Tutorials: each runs at the build. A picture is the value of a cell's last line.

@@ -40,7 +40,7 @@ class Explanation(Heatmaps):
             it is, words' contributions and notes where there are any, and the limits.
 
         Raises:
-            InputError: as :meth:`heatmap`.
+            InputError: as :meth:`Heatmaps.heatmap`.
         """
         return describe_map(self, index, target=target)
 
@@ -65,7 +65,7 @@ class Explanation(Heatmaps):
         Args:
             index: Which sample.
             image: The image, where the explanation does not know it: anything ``open_image`` takes.
-            placement: Where it lies in the model's input, as for :meth:`heatmap`.
+            placement: Where it lies in the model's input, as for :meth:`Heatmaps.heatmap`.
             alpha: How strongly the map covers the image, in [0, 1].
             colormap: Name of the colours.
             threshold: Where the map is below this share of its maximum the image stays as it is; in [0, 1).
@@ -76,7 +76,7 @@ class Explanation(Heatmaps):
 
         Raises:
             InputError: no image is known, ``words`` were not asked for, ``alpha`` or ``threshold`` is out of range,
-                ``colormap`` is unknown, or as :meth:`heatmap`.
+                ``colormap`` is unknown, or as :meth:`Heatmaps.heatmap`.
         """
         colours: dict[str, Any] = {"alpha": alpha, "colormap": colormap, "threshold": threshold}
         where = {"image": image, "placement": placement, "target": target, "target_placement": target_placement}
@@ -142,7 +142,7 @@ class Explanation(Heatmaps):
 
         Raises:
             OutputExistsError: the file exists and ``overwrite`` is off.
-            InputError: it cannot be written, or as :meth:`heatmap`.
+            InputError: it cannot be written, or as :meth:`Heatmaps.heatmap`.
         """
         write_arrays(self, path, index, overwrite=overwrite)
 

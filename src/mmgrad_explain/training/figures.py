@@ -15,6 +15,7 @@ HELD_OUT = (*HELD_OUT_RETRIEVAL, *HELD_OUT_MAPS)
 """Figures on held-out data. Small is good for :data:`LOWER_IS_BETTER`, large for the others."""
 
 LOWER_IS_BETTER = tuple(figure.name for figure in MAP_FIGURES if figure.lower_is_better)
+"""Figures of which small values are good."""
 
 BY_EDIT = "pointing_"
 """Prefix of the pointing game of one kind of edit, such as ``pointing_recolour``."""

@@ -162,6 +162,7 @@ class DenseOptions:
 
 
 PRECISIONS = ("bf16", "bf16-composer", "float32")
+"""What a training step can run in, by name."""
 
 
 def check_precision(name: str) -> None:

@@ -1,4 +1,4 @@
-"""What a reader of a result should know: notes that say which samples they are about."""
+"""Notes: what a reader of a result should know, and about which samples."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ NoteKind = Literal[
     "empty-map", "flat-map", "whose-map", "unfamiliar-picture", "picture-values", "first-picture", "unknown-words",
     "lost-text", "cut-text", "caution", "few-hits", "stale-hits",
 ]  # fmt: skip
-"""What a note is about; programs go by this and never by the words."""
+"""What a note is about; code decides by the kind and never by the text."""
 OF_MAPS: frozenset[NoteKind] = frozenset({"empty-map", "flat-map"})
-"""Kinds that say only what a map that is described or drawn says itself."""
+"""Kinds that repeat what the description or the drawing of a map shows already."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Note:
 
     Attributes:
         kind: What it is about.
-        text: In words, as they are said of one sample.
-        samples: The indices of the samples that it is about, ascending; None for all.
+        text: The note in words, about one sample.
+        samples: The indices of the samples that it is about, in ascending order; None for all.
     """
 
     kind: NoteKind
@@ -35,33 +35,33 @@ class Note:
         return self.text
 
     def is_of(self, index: int) -> bool:
-        """Say whether it is about a sample."""
+        """Return whether the note is about a sample."""
         return self.samples is None or index in self.samples
 
     def named(self, names: Sequence[str]) -> str:
-        """Give the text, after the names of the samples where it is not about all of them.
+        """Return the text; unless the note is about all samples, after the names of its samples.
 
         Args:
-            names: Of all samples, for example their files.
+            names: The names of all samples, for example their files.
         """
         if self.samples is None:
             return self.text
         return f"{', '.join(dict.fromkeys(names[index] for index in self.samples))}: {self.text}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name, ready for JSON."""
+        """Return the fields by name, ready for JSON."""
         return {**asdict(self), "samples": None if self.samples is None else list(self.samples)}
 
 
 def join_notes(notes: Iterable[Note], count: int) -> tuple[Note, ...]:
-    """Make one note of those that say the same, about all of their samples.
+    """Join notes of the same kind and text to one about all of their samples.
 
     Args:
-        notes: In the order in which they are to be read.
+        notes: In the order in which they are read.
         count: How many samples there are; a note about each of them becomes one about all.
 
     Raises:
-        TypeError: something else is among them.
+        TypeError: a note is not a :class:`Note`.
     """
     joined: dict[tuple[str, str], Note] = {}
     for note in notes:
@@ -75,5 +75,5 @@ def join_notes(notes: Iterable[Note], count: int) -> tuple[Note, ...]:
 
 
 def texts_of(notes: Iterable[Note]) -> list[str]:
-    """Give the texts of notes, each once."""
+    """Return the texts of notes, each once."""
     return list(dict.fromkeys(note.text for note in notes))

@@ -1,10 +1,11 @@
-"""The result of the method: maps with their images and texts, regions, words, pictures, folders."""
+"""The result of the method: maps with their images and texts, read, drawn, described in words and saved."""
 
 from typing import TYPE_CHECKING
 
 from mmgrad_explain._doors import door
 
 if TYPE_CHECKING:
+    from mmgrad_explain.explanation.fusion import FUSES as FUSES
     from mmgrad_explain.explanation.phrases import PhraseMaps as PhraseMaps
     from mmgrad_explain.explanation.phrases import split_phrases as split_phrases
     from mmgrad_explain.explanation.regions import Region as Region

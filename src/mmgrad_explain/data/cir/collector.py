@@ -1,7 +1,7 @@
 """What the readers of composed-retrieval sets share: they read files, and find images.
 
-A reader is a function of a :class:`Collector`. It tells it the queries, galleries and images; whatever is missing or
-damaged becomes a finding, and nothing is dropped without one.
+A reader gets a :class:`Collector` and adds the queries, galleries and images to it. What is missing or damaged becomes
+a finding; nothing is dropped without one.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from mmgrad_explain.composers.familiar_images import strangeness_of
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.data.scenes.scene import SceneOptions, scenes
 from mmgrad_explain.images.reading import open_image
-from mmgrad_explain.metrics.report import environment_line, interval, markdown_table
+from mmgrad_explain.metrics.report import confidence_half_width, environment_line, markdown_table
 from mmgrad_explain.training.familiarity_fit import KINDS_OF_SCENES, SIZES, every_kind_of_scene
 from mmgrad_explain.training.familiarity_views import named_pictures, views
 
@@ -71,7 +71,7 @@ def _row(name: str, strange: list[bool]) -> list[str]:
     return [
         name,
         str(len(strange)),
-        f"{100 * noted.mean():.1f} ± {100 * interval(noted):.1f}",
+        f"{100 * noted.mean():.1f} ± {100 * confidence_half_width(noted):.1f}",
         f"{100 * (1 - noted.mean()):.1f}",
     ]
 

@@ -36,13 +36,13 @@ from mmgrad_explain.evaluation.maps import IMAGE_ONLY, MapKind, default_kind
 from mmgrad_explain.evaluation.scenes import evaluate_scenes, scene_faithfulness
 from mmgrad_explain.metrics.map_figures import MAP_FIGURES
 from mmgrad_explain.metrics.report import (
+    confidence_half_width,
     environment,
     environment_line,
     format_number,
-    interval,
     markdown_table,
     mean_and_spread,
-    mean_of,
+    mean_of_known,
 )
 
 if TYPE_CHECKING:
@@ -156,22 +156,26 @@ def measured(composer: ReferenceComposer, options: argparse.Namespace) -> dict[s
     transfer = {}
     for name, kind in variants(options).items():
         of = evaluate_scenes(composer, seed=seed + SCENES_OF["transfer"], scenes=options.transfer_scenes, options=kind)
-        transfer[name] = {"R@1": mean_of(of.recall), "siblings": mean_of(of.sibling_recall), **of.means(own.weighting)}
+        transfer[name] = {
+            "R@1": mean_of_known(of.recall),
+            "siblings": mean_of_known(of.sibling_recall),
+            **of.means(own.weighting),
+        }
     maps = {f"{own.score}, {name}" if name in WEIGHTINGS else name: figures.means(name) for name in figures.maps}
     return {
         "own": own.name,
-        "R@1": mean_of(figures.recall),
-        "siblings": mean_of(figures.sibling_recall),
+        "R@1": mean_of_known(figures.recall),
+        "siblings": mean_of_known(figures.sibling_recall),
         "gallery": figures.gallery,
-        "covered": mean_of(figures.covered),
+        "covered": mean_of_known(figures.covered),
         "maps": maps,
         "faithfulness": {
             kind.name: {
-                "retrieval deletion": mean_of(of.retrieval["deletion"]),
-                "retrieval insertion": mean_of(of.retrieval["insertion"]),
-                "shift deletion": mean_of(of.shift["deletion"]),
-                "shift insertion": mean_of(of.shift["insertion"]),
-                "randomized": mean_of(of.randomized),
+                "retrieval deletion": mean_of_known(of.retrieval["deletion"]),
+                "retrieval insertion": mean_of_known(of.retrieval["insertion"]),
+                "shift deletion": mean_of_known(of.shift["deletion"]),
+                "shift insertion": mean_of_known(of.shift["insertion"]),
+                "randomized": mean_of_known(of.randomized),
             }
             for kind, of in faithful.items()
         },
@@ -187,7 +191,7 @@ def shipped(composer: ReferenceComposer, options: argparse.Namespace) -> dict[st
     )
     maps, contrast = figures.maps[own.weighting], figures.contrast[own.weighting]
     values = {"R@1": figures.recall, "siblings": figures.sibling_recall, **{c: maps[c] for c in COLUMNS if c in maps}}
-    every = {name: mean_of(value) for name, value in values.items()} | {"contrast": mean_of(contrast)}
+    every = {name: mean_of_known(value) for name, value in values.items()} | {"contrast": mean_of_known(contrast)}
     by_edit = {edit: {"count": figures.edits.count(edit)} for edit in sorted(set(figures.edits))}
     for name, value in values.items():
         for edit, mean in figures.by_edit(value).items():
@@ -205,12 +209,13 @@ def shipped(composer: ReferenceComposer, options: argparse.Namespace) -> dict[st
         of_kind = evaluate_scenes(
             composer, seed=options.seed + SCENES_OF["transfer"], scenes=options.transfer_scenes, options=kind
         )
-        retrieval = {"R@1": mean_of(of_kind.recall), "siblings": mean_of(of_kind.sibling_recall)}
+        retrieval = {"R@1": mean_of_known(of_kind.recall), "siblings": mean_of_known(of_kind.sibling_recall)}
         transfer[name] = {**retrieval, **of_kind.means(own.weighting)}
     return {
         "model": composer.name, "own": own.name, "series": options.seed + SCENES_OF["shipped"],
         "queries": len(figures.edits), "gallery": figures.gallery, "pairs": len(contrast),
-        "covered": mean_of(figures.covered), "all": every, "interval": {n: interval(v) for n, v in values.items()},
+        "covered": mean_of_known(figures.covered), "all": every,
+        "interval": {n: confidence_half_width(v) for n, v in values.items()},
         "by_edit": by_edit, "by_name": by_name, "transfer": transfer,
     }  # fmt: skip
 

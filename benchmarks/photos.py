@@ -29,12 +29,12 @@ from mmgrad_explain.evaluation.triplet_inputs import batch_triplets, folder_trip
 from mmgrad_explain.evaluation.triplets import evaluate_triplets, floor_figures, triplet_faithfulness
 from mmgrad_explain.metrics.map_figures import MAP_FIGURES
 from mmgrad_explain.metrics.report import (
+    confidence_half_width,
     environment,
     environment_line,
     format_number,
-    interval,
     markdown_table,
-    mean_of,
+    mean_of_known,
 )
 
 if TYPE_CHECKING:
@@ -94,11 +94,11 @@ def faithfulness_table(composer: Composer, triplets: list[PhotoTriplet], kinds: 
     found = {
         kind.name: {
             **{
-                f"{score} {side}": mean_of(getattr(of, score)[side])
+                f"{score} {side}": mean_of_known(getattr(of, score)[side])
                 for score in ("retrieval", "shift")
                 for side in SIDES
             },
-            "randomized": mean_of(of.randomized),
+            "randomized": mean_of_known(of.randomized),
         }
         for kind, of in triplet_faithfulness(composer, triplets, kinds=kinds).items()
     }
@@ -145,13 +145,13 @@ def main(argv: list[str] | None = None) -> int:
     found = evaluate_triplets(composer, triplets, kinds=kinds)
     figures = {**floor_figures(triplets), **{kind.name: found for kind in kinds}}
     pointing = found.maps[own.name]["pointing"]
-    recall, siblings = (mean_of(values) for values in (found.recall, found.sibling_recall) if values is not None)
+    recall, siblings = (mean_of_known(values) for values in (found.recall, found.sibling_recall) if values is not None)
     by_edit = found.by_edit(pointing)
     print(f"{environment_line()}\n")
     images = {triplet.reference_name for triplet in triplets}
     print(f"{composer.name}, default map {own.name}: {len(triplets)} triplets of {len(images)} images,")
     print(f"{len(found.contrast_of)} contrast pairs; half the 95 % interval of pointing")
-    print(f"±{interval(pointing):.3f}; {len(found.notices)} notes of the composer on the texts.\n")
+    print(f"±{confidence_half_width(pointing):.3f}; {len(found.notices)} notes of the composer on the texts.\n")
     print(tables(figures, on_target=False))
     if bool(found.on_target.any()):
         print(f"\nAdded objects, on the target ({int(found.on_target.sum())}):\n\n{tables(figures, on_target=True)}")

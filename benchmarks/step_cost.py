@@ -144,7 +144,7 @@ def reference(options: argparse.Namespace) -> dict[str, Step]:
     from mmgrad_explain.data.batches.batch import encode
     from mmgrad_explain.training.config_file import load_config
     from mmgrad_explain.training.models import image_size_of, starting_composer
-    from mmgrad_explain.training.objective.objective import GroundedObjective
+    from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
     from mmgrad_explain.training.sources.kinds import build_source
 
     changes = [f"sources.scenes.pictures={2 if options.quick else options.scenes}", *options.set]

@@ -18,10 +18,10 @@ from mmgrad_explain.images import blend, contour, panel
 from mmgrad_explain.metrics import (
     best_fixed_point,
     chance,
+    confidence_half_width,
     energy_inside,
     image_centre,
     intersection_over_union,
-    interval,
     pointing_game,
 )
 
@@ -95,7 +95,7 @@ print(
 print(f"{'':32}{'pointing':>10}{'energy':>10}{'IoU':>10}{'contrast':>10}{'dead':>10}")
 for name, figures in rows.items():
     print(f"{name:32}" + "".join(f"{'' if value is None else f'{value:.3f}':>10}" for value in figures))
-print(f"\n95 % interval of the first pointing: ± {interval(found.maps['gradcam']['pointing']):.3f}")
+print(f"\n95 % interval of the first pointing: ± {confidence_half_width(found.maps['gradcam']['pointing']):.3f}")
 
 # %%
 # What to look at:
@@ -150,10 +150,13 @@ kind = MapKind("shift", "gradcam")
 result = scene_faithfulness(composer, seed=SEED, scenes=5, steps=6, kinds=[kind])[kind]
 print(f"{kind.name}, {len(result.randomized)} maps, mean with its 95 % interval")
 for name, gains in (("shift", result.shift), ("retrieval", result.retrieval)):
-    line = ", ".join(f"{which} {float(one.mean()):+.3f} ± {interval(one):.3f}" for which, one in gains.items())
+    line = ", ".join(
+        f"{which} {float(one.mean()):+.3f} ± {confidence_half_width(one):.3f}" for which, one in gains.items()
+    )
     print(f"gain in {name}: {line}")
 print(
-    f"rank correlation with random weights: {float(result.randomized.mean()):+.3f} ± {interval(result.randomized):.3f}"
+    f"rank correlation with random weights: {float(result.randomized.mean()):+.3f} "
+    f"± {confidence_half_width(result.randomized):.3f}"
 )
 
 # %%

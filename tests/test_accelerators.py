@@ -9,7 +9,7 @@ from PIL import Image
 
 from mmgrad_explain import explain, load_composer
 from mmgrad_explain.cli.main import main
-from mmgrad_explain.composers.embedding import embed_pictures, embed_query
+from mmgrad_explain.composers.embedding import embed_images, embed_query
 from mmgrad_explain.composers.stand_ins.build import KINDS, stand_in
 from mmgrad_explain.data.scenes.scene import scenes
 
@@ -93,9 +93,9 @@ def test_what_a_result_offers(scene, tmp_path):
 @pytest.mark.parametrize("kind", ["reference", "clip"])
 def test_embeddings(folders, picture, kind):
     composer = load_composer(folders[kind])
-    expected = embed_pictures(composer, [picture]), embed_query(composer, picture, "a star")[0]
+    expected = embed_images(composer, [picture]), embed_query(composer, picture, "a star")[0]
     composer.to("cuda")
-    found = embed_pictures(composer, [picture]), embed_query(composer, picture, "a star")[0]
+    found = embed_images(composer, [picture]), embed_query(composer, picture, "a star")[0]
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(torch.as_tensor(one).cpu(), torch.as_tensor(other), rtol=1e-3, atol=1e-4)
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from mmgrad_explain import InputError, MMGrad, MMGradWarning, explain, load_composer, phrase_maps
-from mmgrad_explain._system.devices import usable_device
-from mmgrad_explain.composers.familiar_images import describe_pictures
+from mmgrad_explain._system.devices import check_device
+from mmgrad_explain.composers.familiar_images import describe_images
 from mmgrad_explain.composers.familiarity import fit
 from mmgrad_explain.data.scenes.scene import scenes
 
@@ -209,7 +209,7 @@ def test_devices_that_are_not_there(picture, tiny, device, message):
 
 
 def test_cpu_is_always_there(picture, tiny):
-    assert usable_device("cpu") == torch.device("cpu")
+    assert check_device("cpu") == torch.device("cpu")
     assert explain(picture, "remove it", model=tiny, device="cpu").maps.device.type == "cpu"
 
 
@@ -249,7 +249,7 @@ def test_without_a_model_the_picture_chooses():
 def test_a_picture_unlike_the_training_data_is_noted(tiny_folder, tmp_path, picture):
     folder = shutil.copytree(tiny_folder, tmp_path / "model")
     composer = load_composer(folder)
-    near = describe_pictures(composer, [picture], composer.described_layers)
+    near = describe_images(composer, [picture], composer.described_layers)
     near = near + 1e-2 * torch.randn(200, near.shape[1])
     words = composer.described_layers, "one red square", "take another"
     fit({"squares": (near[:100], near[100:])}, *words).save(folder)

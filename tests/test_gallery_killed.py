@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmgrad_explain.composers.embedding import embed_pictures
+from mmgrad_explain.composers.embedding import embed_images
 from mmgrad_explain.gallery.gallery import Gallery
 from mmgrad_explain.gallery.store import GalleryStore
 
@@ -30,7 +30,7 @@ def check_vectors(gallery):
     assert set(vectors) == set(known)
     for path, vector in vectors.items():
         with Image.open(path) as image:
-            expected = embed_pictures(gallery.composer, [image])[0]
+            expected = embed_images(gallery.composer, [image])[0]
         torch.testing.assert_close(torch.from_numpy(vector), expected, atol=1e-5, rtol=0)
 
 

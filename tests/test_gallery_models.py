@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from mmgrad_explain import load_composer
-from mmgrad_explain.composers.embedding import embed_pictures, identify
+from mmgrad_explain.composers.embedding import embed_images, identify
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery.gallery import Gallery
 
@@ -97,9 +97,9 @@ def test_two_towers(clip, pictures, tmp_path):
 def test_pictures_that_keep_their_shapes(naflex, pictures, tmp_path):
     composer = load_composer(naflex)
     images = [Image.open(pictures / f"{index}.png") for index in range(3)]
-    together = embed_pictures(composer, images)
+    together = embed_images(composer, images)
     for row, image in zip(together, images, strict=True):
-        torch.testing.assert_close(row, embed_pictures(composer, [image])[0])
+        torch.testing.assert_close(row, embed_images(composer, [image])[0])
     with Gallery(tmp_path / "mine.db", composer, create=True) as gallery:
         assert gallery.index([pictures]).added == 6
         assert len(gallery.retrieve(pictures / "0.png", "make it red", k=3).hits) == 3

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from mmgrad_explain import explain
-from mmgrad_explain.composers.familiar_images import describe_pictures
+from mmgrad_explain.composers.familiar_images import describe_images
 from mmgrad_explain.composers.familiarity import fit
 from mmgrad_explain.gallery.results import Retrieval, RetrievalMaps
 from mmgrad_explain.notes import Note, join_notes
@@ -31,7 +31,7 @@ def folder(tiny_folder, tmp_path_factory):
 
     folder = shutil.copytree(tiny_folder, tmp_path_factory.mktemp("notes") / "model")
     composer = load_composer(folder)
-    near = describe_pictures(composer, [usual()], composer.described_layers)
+    near = describe_images(composer, [usual()], composer.described_layers)
     near = near + 1e-2 * torch.randn(200, near.shape[1])
     words = composer.described_layers, "one red square", "take another"
     fit({"squares": (near[:100], near[100:])}, *words).save(folder)

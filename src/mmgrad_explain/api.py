@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mmgrad_explain._system.devices import device_of, usable_device
-from mmgrad_explain._system.reading import is_text
+from mmgrad_explain._system.devices import check_device, device_of
+from mmgrad_explain._system.user_files import is_text
 from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
 from mmgrad_explain.attention.several_scores import explain_each
 from mmgrad_explain.attention.words import pieces_of_text
@@ -19,7 +19,7 @@ from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.phrases import PhraseMaps, check_spans, split_phrases
 from mmgrad_explain.images.reading import open_image
-from mmgrad_explain.images.reading_notes import notes_of_picture
+from mmgrad_explain.images.reading_notes import notes_of_image
 from mmgrad_explain.notes import Note, join_notes
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def _prepare(
 def _notes_of_images(images: list[Image.Image], prefix: str = "") -> Iterator[Note]:
     """Return the notes on reading each image, with a prefix."""
     for index, image in enumerate(images):
-        for note in notes_of_picture(image):
+        for note in notes_of_image(image):
             yield replace(note, text=prefix + note.text, samples=(index,))
 
 
@@ -292,7 +292,7 @@ def _spread(name: str, items: list[T], count: int) -> list[T]:
 def _on_device(composer: Composer, device: str | torch.device | None) -> Iterator[torch.device]:
     """Have the composer on a device inside the block; gives the device."""
     home = device_of(composer)
-    place = home if device is None else usable_device(device)
+    place = home if device is None else check_device(device)
     if place == home:
         yield home
         return

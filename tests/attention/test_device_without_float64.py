@@ -253,7 +253,9 @@ def test_figures_of_maps(device):
                 steps=3,
             ).deletion
         ),
-        "mean": lambda here: torch.tensor([report.mean_of(here(maps[:, 0, 0])), report.interval(here(maps[:, 0, 0]))]),
+        "mean": lambda here: torch.tensor(
+            [report.mean_of_known(here(maps[:, 0, 0])), report.confidence_half_width(here(maps[:, 0, 0]))]
+        ),
     }
     for name, figure in figures.items():
         found = figure(lambda one: one.to(device)).cpu()

@@ -6,7 +6,7 @@ from torch import nn
 
 from mmgrad_explain import MMGrad, MMGradAttribution, candidate_layers
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.explanation.sides import sides_of
+from mmgrad_explain.explanation.sides import sides_with_maps
 
 
 class Cir(nn.Module):
@@ -137,7 +137,11 @@ class TestNamed:
 
     def test_of_the_target_alone(self):
         made = MMGrad(build(), "target_proj")(*given())
-        assert (sides_of(made), made.maps.shape, made.heatmap(target=True).shape) == ((True,), (1, 12, 8), (96, 64))
+        assert (sides_with_maps(made), made.maps.shape, made.heatmap(target=True).shape) == (
+            (True,),
+            (1, 12, 8),
+            (96, 64),
+        )
         assert str(made.notes[-1]) == "the map is of target: the layer does not depend on reference"
         for ask in (made.heatmap, made.peak, lambda: made.overlay(image=torch.rand(3, 64, 96))):
             with pytest.raises(InputError, match="of 'target': the layer does not depend on 'reference'; ask"):
@@ -160,7 +164,7 @@ class TestNamed:
                 return self.reference_proj(seen), wanted
 
         made = MMGrad(build(Apart), "reference_proj")(*given())
-        assert sides_of(made) == (False,)
+        assert sides_with_maps(made) == (False,)
         with pytest.raises(InputError, match="target: there is no map of 'target': the layer does not depend on it"):
             made.heatmap(target=True)
 
@@ -187,7 +191,7 @@ class TestNamed:
 
         reference, _, target = given(2)
         made = MMGrad(build(Crossed), "late")(reference, target)
-        assert (made.lies_on, sides_of(made)) == ((1,), (True,))
+        assert (made.lies_on, sides_with_maps(made)) == ((1,), (True,))
         assert str(made.notes[0]) == "layer 'late' depends on reference and target; its cells are drawn on target"
 
     def test_one_picture_has_no_target_however_often_the_layer_runs(self):
@@ -200,7 +204,7 @@ class TestNamed:
                 return self.cnn(x).mean((1, 2, 3)) + self.cnn(x.flip(3)).square().mean((1, 2, 3))
 
         made = MMGrad(build(Twice), "cnn")(given()[0])
-        assert (len(made.calls), sides_of(made)) == (2, (False,))
+        assert (len(made.calls), sides_with_maps(made)) == (2, (False,))
         assert tuple(map(str, made.notes)) == ("the layer ran 2 times on x: the map is of its first call",)
         with pytest.raises(InputError, match="there is no map of a target"):
             made.heatmap(target=True)

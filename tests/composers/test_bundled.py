@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from mmgrad_explain.composers import bundled as choosing
-from mmgrad_explain.composers.bundled import choose_bundled, choose_by_pictures, pick_evenly
+from mmgrad_explain.composers.bundled import choose_bundled, choose_by_images, pick_evenly
 from mmgrad_explain.composers.load import BUNDLED, load_composer
 from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.errors import InputError
@@ -75,17 +75,16 @@ def test_what_is_equal_goes_to_the_least_strange(choose):
 
 def test_pictures_alone(choose):
     models = {"a": Known({0: 0.5, 1: 9.0, 2: 9.0}), "b": Known({0: 9.0, 1: 0.5, 2: 9.0})}
-    assert choose(models, [1, 1, 1, 0, 2], by=choose_by_pictures).name == "b"
+    assert choose(models, [1, 1, 1, 0, 2], by=choose_by_images).name == "b"
     assert (
-        choose(models, [0, 0], by=choose_by_pictures).why
-        == "the pictures are like its training pictures, of 2 looked at"
+        choose(models, [0, 0], by=choose_by_images).why == "the pictures are like its training pictures, of 2 looked at"
     )
     for levels in ([0, 1], [2], [0, 2], []):
         with pytest.raises(InputError, match=r"do not tell which bundled model to take .* a model folder, or a hub id"):
-            choose(models, levels, by=choose_by_pictures)
+            choose(models, levels, by=choose_by_images)
     both = {"a": Known({0: 0.5}), "b": Known({0: 0.5})}
     with pytest.raises(InputError, match="2 like those of a, 2 like those of b"):
-        choose(both, [0, 0], by=choose_by_pictures)
+        choose(both, [0, 0], by=choose_by_images)
 
 
 def test_of_many_pictures_some_are_looked_at():

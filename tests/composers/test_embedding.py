@@ -7,7 +7,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from mmgrad_explain.composers.base import Composer
-from mmgrad_explain.composers.embedding import embed_pictures, embed_query, fingerprint, identify, prepared
+from mmgrad_explain.composers.embedding import embed_images, embed_query, fingerprint, identify, prepare_batches
 
 BLACK = Image.new("RGB", (60, 40))
 
@@ -18,7 +18,7 @@ def test_an_image_is_embedded_as_a_target_is(tiny, picture):
     with torch.no_grad():
         target = F.normalize(tiny.eval()(**tensors).target, dim=-1)
     tiny.train()
-    torch.testing.assert_close(embed_pictures(tiny, [BLACK, picture]), target)
+    torch.testing.assert_close(embed_images(tiny, [BLACK, picture]), target)
     assert all(module.training for module in tiny.modules())
 
 
@@ -61,7 +61,7 @@ class Sizes(Composer):
 
 def test_images_of_several_shapes_are_prepared_one_by_one_where_shapes_are_kept():
     several = [BLACK, Image.new("RGB", (8, 8))]
-    assert list(prepared(Sizes(), [BLACK, BLACK], ["a"] * 2)) == [[(60, 40), (60, 40)]]
-    assert list(prepared(Sizes(), several, ["a"] * 2)) == [[(60, 40)], [(8, 8)]]
-    assert list(prepared(Sizes(keeps_shapes=True), several, ["a"] * 2)) == [[(60, 40)], [(8, 8)]]
-    assert list(prepared(Sizes(image_size=32), several, ["a"] * 2)) == [[(60, 40), (8, 8)]]
+    assert list(prepare_batches(Sizes(), [BLACK, BLACK], ["a"] * 2)) == [[(60, 40), (60, 40)]]
+    assert list(prepare_batches(Sizes(), several, ["a"] * 2)) == [[(60, 40)], [(8, 8)]]
+    assert list(prepare_batches(Sizes(keeps_shapes=True), several, ["a"] * 2)) == [[(60, 40)], [(8, 8)]]
+    assert list(prepare_batches(Sizes(image_size=32), several, ["a"] * 2)) == [[(60, 40), (8, 8)]]

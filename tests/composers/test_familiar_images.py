@@ -6,7 +6,7 @@ from PIL import Image
 
 from mmgrad_explain.composers.familiar_images import (
     PIXELS,
-    describe_pictures,
+    describe_images,
     note_unfamiliar,
     record_layers,
     strangeness_of,
@@ -17,7 +17,7 @@ from mmgrad_explain.composers.familiarity import fit
 
 def learn(composer, picture):
     """Make a picture all that a model was trained on."""
-    near = describe_pictures(composer, [picture], composer.described_layers)
+    near = describe_images(composer, [picture], composer.described_layers)
     near = near + 1e-2 * torch.randn(200, near.shape[1], generator=torch.Generator().manual_seed(0))
     composer.familiarity = fit(
         {"one": (near[:100], near[100:])}, composer.described_layers, "coloured shapes", "name a model that knows it"

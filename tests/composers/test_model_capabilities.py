@@ -10,7 +10,7 @@ from torch import nn
 
 from mmgrad_explain import Gallery, explain, load_composer
 from mmgrad_explain.composers.base import Composer
-from mmgrad_explain.composers.embedding import embed_pictures, embed_query
+from mmgrad_explain.composers.embedding import embed_images, embed_query
 from mmgrad_explain.composers.files import load_weights
 from mmgrad_explain.composers.model_capabilities import capabilities, check_trainable
 from mmgrad_explain.composers.outputs import ComposedOutput
@@ -18,7 +18,7 @@ from mmgrad_explain.composers.processor import SquareProcessor
 from mmgrad_explain.composers.stand_ins.build import stand_in
 from mmgrad_explain.data.batches.batch import encode
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.objective.objective import GroundedObjective
+from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
 from mmgrad_explain.training.objective.options import ObjectiveOptions
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 
@@ -98,13 +98,13 @@ def test_a_gallery_of_a_model_without_targets(picture, processor, tmp_path):
     missing(
         "gives no embedding of a picture alone.*write embed", Gallery, tmp_path / "a.db", Whole(processor), create=True
     )
-    missing("Staged has no embed, which gives", embed_pictures, Staged(processor), [picture])
+    missing("Staged has no embed, which gives", embed_images, Staged(processor), [picture])
 
 
 def test_a_search_without_a_composed_embedding(picture, processor):
     model = Staged(processor)
     model.embed = lambda features: features.mean((2, 3))
-    assert embed_pictures(model, [picture]).shape == (1, 8)
+    assert embed_images(model, [picture]).shape == (1, 8)
     model.compose = lambda features, text: features
     missing("Staged.compose must give a ComposedOutput .*not a Tensor", embed_query, model, picture, "red")
     model.forward = lambda **_: SimpleNamespace(shift=None)

@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from mmgrad_explain.composers.square_images import SquarePictures
+from mmgrad_explain.composers.square_images import SquareImages
 from mmgrad_explain.images.placement import Placement, fit
 
 
-class Crops(SquarePictures):
+class Crops(SquareImages):
     """Square crops, normalised in a way of its own."""
 
     def encode_images(self, images):
@@ -19,7 +19,7 @@ class Crops(SquarePictures):
         return values.permute(0, 3, 1, 2), [place for _, place in fitted]
 
 
-class Keeps(SquarePictures):
+class Keeps(SquareImages):
     def encode_images(self, images):
         places = [Placement(size := (one.height, one.width), size, (1, 1), (0, 0)) for one in images]
         return torch.zeros(len(images), 3, *places[0].input), places

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain._system.reading import read_text, split_lines, trimmed
+from mmgrad_explain._system.user_files import read_text, split_lines, strip_blanks
 from mmgrad_explain.data.cir.formats import read_cir
 from mmgrad_explain.data.edits.build import build_edits
 from mmgrad_explain.data.edits.options import EditOptions
 from mmgrad_explain.data.instances.readers import read_coco, read_index_masks
 from mmgrad_explain.data.triplets import Triplet, read_triplets, write_triplets
-from mmgrad_explain.gallery.session import FoundPicture, Session, Turn
+from mmgrad_explain.gallery.session import Session, SessionHit, SessionTurn
 
 SPLITTING = [c for c in map(chr, range(sys.maxunicode + 1)) if len(f"a{c}b".splitlines()) > 1]
 ODD = [c for c in map(chr, range(0x3001)) if c.isspace() or c in SPLITTING]
@@ -31,7 +31,7 @@ def test_lines_end_with_line_feeds(tmp_path):
     every = "".join(INSIDE) + "a\rb"
     (tmp_path / "file").write_bytes(f"{every}\r\n{every}\n".encode())
     assert split_lines(read_text(tmp_path / "file")) == [every, every]
-    assert trimmed(f" \t{every} ") == every
+    assert strip_blanks(f" \t{every} ") == every
 
 
 def triplet(c, number):
@@ -72,8 +72,8 @@ def test_class_names(tmp_path):
 
 
 def test_a_session(tmp_path):
-    hits = tuple(FoundPicture(rank, f"/a{c}.jpg", 0.5, "0") for rank, c in enumerate(ODD, 1))
-    session = Session("mine.db", "pictures", "0", [Turn("a.jpg", "".join(ODD), hits)])
+    hits = tuple(SessionHit(rank, f"/a{c}.jpg", 0.5, "0") for rank, c in enumerate(ODD, 1))
+    session = Session("mine.db", "pictures", "0", [SessionTurn("a.jpg", "".join(ODD), hits)])
     session.save(tmp_path / "s.json")
     assert Session.load(tmp_path / "s.json") == session
 

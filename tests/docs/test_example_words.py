@@ -11,7 +11,7 @@ import pytest
 
 from mmgrad_explain.cli.main import build_parser
 from mmgrad_explain.composers.bundled import choose_bundled
-from mmgrad_explain.composers.content_words import say_lost, unknown_to
+from mmgrad_explain.composers.content_words import find_unknown_words, say_lost
 from mmgrad_explain.composers.load import BUNDLED, load_composer
 from mmgrad_explain.web.examples import KINDS, choose_kind, draw_examples
 
@@ -88,7 +88,7 @@ def test_they_are_known(bundled):
         who = [model] if model is not None else list(BUNDLED)
         if not set(who) <= set(BUNDLED):
             continue
-        unknown = {one: unknown_to(bundled[one], [text]) for one in who}
+        unknown = {one: find_unknown_words(bundled[one], [text]) for one in who}
         everyone = shown_as.startswith("retrieve")  # whichever model the gallery got
         lost = [one for one in who if say_lost(text, unknown[one])]
         if all(unknown.values()) or (everyone and lost):
@@ -99,7 +99,7 @@ def test_they_are_known(bundled):
 def test_the_pages_examples_are_known(bundled):
     for kind in KINDS:
         (knows,) = (one for one in bundled.values() if choose_kind(one) == kind)
-        assert unknown_to(knows, [one.text for one in draw_examples(kind)]) == []
+        assert find_unknown_words(knows, [one.text for one in draw_examples(kind)]) == []
 
 
 def test_the_shapes_examples_are_answered_by_their_model(bundled):

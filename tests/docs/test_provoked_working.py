@@ -14,7 +14,7 @@ from PIL import Image
 from mmgrad_explain import AttentionGroundingLoss, Gallery
 from mmgrad_explain._system.locking import locked
 from mmgrad_explain.cli.main import build_parser
-from mmgrad_explain.composers.bundled import choose_by_pictures
+from mmgrad_explain.composers.bundled import choose_by_images
 from mmgrad_explain.composers.content_words import check_understood
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.data.cir.formats import read_cir
@@ -161,7 +161,7 @@ PROVOKED = {
         Gallery("mine.db", create=True).composer
     ),
     "model: the pictures do not tell which bundled model to take (of … looked at, …): name one (model=, or --model on "
-    "the command line): …": lambda m: choose_by_pictures([]),
+    "the command line): …": lambda m: choose_by_images([]),
     "text …: model … …: use words that it knows (… ...), or …": lambda m: check_understood(
         load_composer("reference"), "remove the zeppelin", "take another"
     ),

@@ -15,7 +15,7 @@ from mmgrad_explain.composers.base import Composer, ComposerInputs
 from mmgrad_explain.composers.outputs import TwoTowerOutput
 from mmgrad_explain.data.cir.formats import read_cir
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.evaluation.composed_retrieval import METHODS, evaluate_cir
+from mmgrad_explain.evaluation.composed_retrieval import QUERY_KINDS, evaluate_cir
 from mmgrad_explain.evaluation.submission import submission_files
 from mmgrad_explain.notes import Note
 
@@ -161,11 +161,11 @@ def test_figures_are_those_of_single_embeddings(triplets, tiny, kind):
     composer = tiny if kind == "reference" else Towers(output=kind).eval()
     found = evaluate_cir(composer, triplets, batch=3)
     gallery, queries = one_at_a_time(composer, triplets, "all")
-    assert list(found.figures) == list(METHODS)
-    for method in METHODS:
+    assert list(found.figures) == list(QUERY_KINDS)
+    for method in QUERY_KINDS:
         slow = recalls(triplets, "all", gallery, queries[method], (1, 5, 10, 50))
         assert found.figures[method]["all"] == pytest.approx({f"R@{k}": value for k, value in slow.items()})
-    assert len({json.dumps(found.figures[method]) for method in METHODS}) > 1
+    assert len({json.dumps(found.figures[method]) for method in QUERY_KINDS}) > 1
     assert found.counts == {"all": {"queries": 9, "with target": 9, "gallery": 8}}
     assert found.protocol.startswith("triplets: R@1,5,10,50; recall of any right answer; gallery: all images")
 

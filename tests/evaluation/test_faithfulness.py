@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from mmgrad_explain.data.batches.scenes import scene_batch
 from mmgrad_explain.evaluation.faithfulness import measure_faithfulness, sibling_candidates
-from mmgrad_explain.evaluation.maps import MapKind, embeddings
+from mmgrad_explain.evaluation.maps import MapKind, unit_embeddings
 from mmgrad_explain.evaluation.scenes import model_inputs
 
 KINDS = [MapKind("shift", "gradcam"), MapKind("shift", "hirescam")]
@@ -20,7 +20,7 @@ def tensors(tiny):
 def test_faithfulness_of_a_model(tiny, tensors):
     with torch.no_grad():
         output = tiny(**tensors)
-    _, targets, references = embeddings(output)
+    _, targets, references = unit_embeddings(output)
     candidates = torch.stack([targets, references], 1)
     before = {name: value.clone() for name, value in tiny.state_dict().items()}
     found = measure_faithfulness(tiny, tensors, KINDS[:2], candidates, steps=3, batch=5)

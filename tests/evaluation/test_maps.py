@@ -13,9 +13,9 @@ from mmgrad_explain.evaluation.maps import (
     default_kind,
     disjoint_pairs,
     draw_maps,
-    embeddings,
     image_only,
-    resized,
+    resize_maps,
+    unit_embeddings,
 )
 from mmgrad_explain.evaluation.scenes import model_inputs
 
@@ -87,7 +87,7 @@ def test_default_kind(tiny):
 
 
 def test_resizing():
-    maps = resized(torch.tensor([[[0.0, 0.0], [0.0, 1.0]]]), (8, 8))
+    maps = resize_maps(torch.tensor([[[0.0, 0.0], [0.0, 1.0]]]), (8, 8))
     assert maps.shape == (1, 8, 8)
     assert maps[0, 7, 7] == 1
     assert 0 < maps[0, 4, 4] < 1
@@ -104,6 +104,6 @@ def test_pairs_are_disjoint_and_of_one_picture():
 def test_embeddings_need_all_three(tiny, tensors):
     with torch.no_grad():
         output = tiny(**tensors)
-    assert all(torch.allclose(one.norm(dim=-1), torch.ones(6)) for one in embeddings(output))
+    assert all(torch.allclose(one.norm(dim=-1), torch.ones(6)) for one in unit_embeddings(output))
     with pytest.raises(InputError, match=r"output has \.shift and \.target"):
-        embeddings(ComposedOutput(output.embedding, output.shift))
+        unit_embeddings(ComposedOutput(output.embedding, output.shift))

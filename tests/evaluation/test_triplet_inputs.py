@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmgrad_explain.data.batches.batch import PictureBatch
+from mmgrad_explain.data.batches.batch import ImageBatch
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.triplet_inputs import batch_triplets, folder_triplets
 from mmgrad_explain.evaluation.triplets import evaluate_triplets
@@ -51,7 +51,7 @@ def test_triplets_of_a_training_batch():
     pixels = np.random.default_rng(0).integers(0, 255, (5, 8, 8, 3), dtype=np.uint8)
     masks = np.zeros((2, 3, 8, 8), bool)
     masks[0, :, 0], masks[1, :, 1] = True, True
-    batch = PictureBatch(
+    batch = ImageBatch(
         references=pixels[:2], targets=pixels[2:], reference_masks=masks[0], target_masks=masks[1],
         texts=["x", "y", "z"], edits=["recolour", "add", "recolour"], picture=np.array([0, 0, 1]),
         partner=np.array([-1, -1, -1]), supervised=np.array([True, True, False]),

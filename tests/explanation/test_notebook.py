@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from mmgrad_explain.explanation import Explanation
-from mmgrad_explain.explanation.notebook import fine, tile
+from mmgrad_explain.explanation.notebook import figure_html, shrink_for_screen
 from mmgrad_explain.explanation.phrases import PhraseMaps
 from mmgrad_explain.explanation.words import Word
 from mmgrad_explain.images.overlay import blend, colorize
@@ -135,9 +135,9 @@ def test_the_pictures_are_the_pictures():
 
 def test_large_pictures_are_made_smaller():
     large = Image.new("RGB", (4000, 1000), "red")
-    assert fine(large).size == (720, 180)
+    assert shrink_for_screen(large).size == (720, 180)
     assert large.size == (4000, 1000), "the picture itself stays"
-    (shown,) = Read(tile(large, "", "", width=100, height=100)).pictures
+    (shown,) = Read(figure_html(large, "", "", width=100, height=100)).pictures
     assert opened(shown).shape == (50, 200, 3)
     assert (shown["width"], shown["height"]) == ("100", "25")
 

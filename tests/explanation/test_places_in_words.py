@@ -11,8 +11,8 @@ from mmgrad_explain.explanation.bright_places import find_bright_places
 from mmgrad_explain.explanation.places_in_words import (
     describe_places,
     describe_places_briefly,
+    format_percent,
     join_with_and,
-    percent,
 )
 from mmgrad_explain.images.placement import Placement
 
@@ -197,7 +197,7 @@ def test_the_targets_own_map():
 
 
 def test_percent():
-    assert [percent(share) for share in (0, 0.004, 0.006, 0.5, 0.994, 0.996, 1)] == [
+    assert [format_percent(share) for share in (0, 0.004, 0.006, 0.5, 0.994, 0.996, 1)] == [
         "0%", "less than 1%", "1%", "50%", "99%", "more than 99%", "100%",
     ]  # fmt: skip
 

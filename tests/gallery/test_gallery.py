@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from mmgrad_explain.api import explain
-from mmgrad_explain.composers.embedding import embed_pictures, embed_query, fingerprint, identify
+from mmgrad_explain.composers.embedding import embed_images, embed_query, fingerprint, identify
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.errors import InputError
@@ -23,7 +23,7 @@ def test_the_order_is_that_of_an_exact_search(gallery, pictures, tiny):
     found = gallery.retrieve(pictures / "0.png", "make it red", k=10, keep_reference=True)
     names = [f"{i}.png" for i in range(7)]
     query, notices = embed_query(tiny, Image.open(pictures / "0.png").convert("RGB"), "make it red")
-    scores = torch.stack([embed_pictures(tiny, [Image.open(pictures / name)])[0] for name in names]) @ query
+    scores = torch.stack([embed_images(tiny, [Image.open(pictures / name)])[0] for name in names]) @ query
     expected = scores.sort(descending=True)
     assert [hit.path for hit in found.hits] == [str(pictures / names[i]) for i in expected.indices]
     assert [hit.rank for hit in found.hits] == list(range(1, 8))

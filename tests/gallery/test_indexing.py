@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmgrad_explain.composers.embedding import embed_pictures
+from mmgrad_explain.composers.embedding import embed_images
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery import gallery as gallery_module
 from mmgrad_explain.gallery import indexing as gallery_index
@@ -57,7 +57,7 @@ def check_vectors(gallery):
     assert set(vectors) == set(known)
     for path, vector in vectors.items():
         with Image.open(path) as image:
-            expected = embed_pictures(gallery.composer, [image.convert("RGB")])[0]
+            expected = embed_images(gallery.composer, [image.convert("RGB")])[0]
         torch.testing.assert_close(torch.from_numpy(vector), expected, atol=1e-5, rtol=0)
 
 
@@ -117,7 +117,7 @@ def test_files_of_the_same_content_are_embedded_once(gallery, pictures, monkeypa
 
     def counted(composer, images):
         embedded.extend(images)
-        return embed_pictures(composer, images)
+        return embed_images(composer, images)
 
     monkeypatch.setattr(gallery_index, "embed_pictures", counted)
     for name in ("copy1.png", "sub/copy2.png"):
@@ -183,7 +183,7 @@ def test_a_picture_that_the_model_refuses_does_not_stop_the_others(gallery, pict
     def refuse(composer, images):
         if any(image.width == 77 for image in images):
             raise InputError("too wide for me")
-        return embed_pictures(composer, images)
+        return embed_images(composer, images)
 
     monkeypatch.setattr(gallery_index, "embed_pictures", refuse)
     wide = save(pictures / "wide.png", 50, (77, 16))

@@ -3,12 +3,12 @@
 import pytest
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.gallery.session import FoundPicture, Session, Turn
+from mmgrad_explain.gallery.session import Session, SessionHit, SessionTurn
 
 
 def session():
-    hits = (FoundPicture(1, "/p/é.png", 0.5, "ab"), FoundPicture(2, "/p/b.png", 0.25, "cd"))
-    return Session("/g.db", "mmgrad_gallery", "0123", [Turn("/p/q.png", "make it red", hits, None)])
+    hits = (SessionHit(1, "/p/é.png", 0.5, "ab"), SessionHit(2, "/p/b.png", 0.25, "cd"))
+    return Session("/g.db", "mmgrad_gallery", "0123", [SessionTurn("/p/q.png", "make it red", hits, None)])
 
 
 def test_there_and_back(tmp_path):
@@ -16,9 +16,9 @@ def test_there_and_back(tmp_path):
     session().save(file)
     assert Session.load(file) == session()
     again = Session.load(file)
-    again.turns.append(Turn("/p/b.png", "and blue", (), 2))
+    again.turns.append(SessionTurn("/p/b.png", "and blue", (), 2))
     again.save(file)
-    assert Session.load(file).turns[1] == Turn("/p/b.png", "and blue", (), 2)
+    assert Session.load(file).turns[1] == SessionTurn("/p/b.png", "and blue", (), 2)
     assert "é" in file.read_text(encoding="utf-8")
     assert list(file.parent.iterdir()) == [file]
 

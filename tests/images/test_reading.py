@@ -15,11 +15,11 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from mmgrad_explain._system import reading
+from mmgrad_explain._system import user_files as reading
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images import reading as images
 from mmgrad_explain.images.reading import MAX_PIXELS, open_image
-from mmgrad_explain.images.reading_notes import notes_of_picture
+from mmgrad_explain.images.reading_notes import notes_of_image
 from mmgrad_explain.images.values import as_array
 from mmgrad_explain.notes import Note
 
@@ -266,7 +266,7 @@ def test_16_bit_gray_is_scaled(kind):
 def test_dark_16_bit_stays_dark_and_is_said():
     for source in (np.full((4, 4), 200, np.uint16), Image.fromarray(np.full((4, 4), 200, np.uint16))):
         assert np.asarray(open_image(source)).max() == 1
-        assert [note.kind for note in notes_of_picture(open_image(source))] == ["picture-values"]
+        assert [note.kind for note in notes_of_image(open_image(source))] == ["picture-values"]
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14, 16])
@@ -282,7 +282,7 @@ def test_fewer_than_16_bits_are_scaled_by_their_own_range(bits, kind):
     opened = open_image(source)
     _assert_close(opened, np.repeat((values * (255 / top)).round()[..., None], 3, -1), 1)
     said = f"the image's 16-bit values need only {bits} bits and were scaled by their range, 0 to {top}"
-    assert [note.text for note in notes_of_picture(opened)] == ([said] if bits < 16 else [])
+    assert [note.text for note in notes_of_image(opened)] == ([said] if bits < 16 else [])
 
 
 def test_mode_i_of_8_bit_and_of_32_bit_values():
@@ -347,11 +347,11 @@ def test_first_frame_of_an_animation_and_it_is_said(kind):
     opened = open_image(data)
     _assert_close(opened, np.asarray(first), 3)
     count = Image.open(io.BytesIO(data)).n_frames
-    assert notes_of_picture(opened) == (Note("first-picture", f"the first of {count} images in the file is used"),)
-    assert notes_of_picture(open_image(opened)) == notes_of_picture(opened)
+    assert notes_of_image(opened) == (Note("first-picture", f"the first of {count} images in the file is used"),)
+    assert notes_of_image(open_image(opened)) == notes_of_image(opened)
     with Image.open(io.BytesIO(data)) as stack:
         stack.seek(1)
-        (note,) = notes_of_picture(open_image(stack))
+        (note,) = notes_of_image(open_image(stack))
         assert note.text == f"image 2 of {count} images in the file is used"
 
 
@@ -359,7 +359,7 @@ def test_first_frame_of_an_animation_and_it_is_said(kind):
 def test_one_picture_and_a_cameras_preview_need_no_note(kind):
     picture = Image.new("RGB", (20, 10), (200, 0, 0))
     more = {"save_all": True, "append_images": [picture.copy()]} if kind == "MPO" else {}
-    assert notes_of_picture(open_image(_bytes(picture, kind, **more))) == ()
+    assert notes_of_image(open_image(_bytes(picture, kind, **more))) == ()
 
 
 def _profile(primaries, gamma=2.2, space=b"RGB "):

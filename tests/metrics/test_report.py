@@ -8,13 +8,13 @@ import torch
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.metrics import report
 from mmgrad_explain.metrics.report import (
+    confidence_half_width,
     environment,
     environment_line,
     format_number,
-    interval,
     markdown_table,
     mean_and_spread,
-    mean_of,
+    mean_of_known,
 )
 
 
@@ -28,15 +28,15 @@ def test_mean_and_spread():
 
 
 def test_means_leave_out_what_is_missing():
-    assert mean_of(torch.tensor([1.0, 0.0, math.nan])) == 0.5
-    assert format_number(mean_of(torch.tensor([math.nan]))) == "–"
+    assert mean_of_known(torch.tensor([1.0, 0.0, math.nan])) == 0.5
+    assert format_number(mean_of_known(torch.tensor([math.nan]))) == "–"
     assert format_number(0.12345, 2) == "0.12"
 
 
 def test_interval_of_a_share():
     values = torch.tensor([1.0, 0.0] * 50)
-    assert interval(values) == pytest.approx(1.96 * math.sqrt(0.25 * 100 / 99 / 100))
-    assert math.isnan(interval(values[:1]))
+    assert confidence_half_width(values) == pytest.approx(1.96 * math.sqrt(0.25 * 100 / 99 / 100))
+    assert math.isnan(confidence_half_width(values[:1]))
 
 
 def test_table():

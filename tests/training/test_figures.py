@@ -21,8 +21,8 @@ from mmgrad_explain.training.figures import (
     logged_name_in_group,
     name_in_group,
 )
-from mmgrad_explain.training.held_out import evaluate_batches
-from mmgrad_explain.training.objective.objective import GroundedObjective
+from mmgrad_explain.training.held_out_figures import evaluate_batches
+from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
 from mmgrad_explain.training.objective.options import (
     DenseOptions,
     GroundingOptions,

@@ -11,7 +11,7 @@ from mmgrad_explain.training import optional_packages
 from mmgrad_explain.training.config import LoraOptions, ModelOptions
 from mmgrad_explain.training.lora import merge_adapters
 from mmgrad_explain.training.models import save_composer, starting_composer
-from mmgrad_explain.training.objective.objective import GroundedObjective
+from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
 from mmgrad_explain.training.objective.options import ObjectiveOptions
 
 LORA = LoraOptions(rank=2)

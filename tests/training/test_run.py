@@ -99,7 +99,7 @@ def test_maps_and_figures_are_of_the_score_that_is_trained(tmp_path, micro):
 
     from mmgrad_explain.data.batches.batch import encode
     from mmgrad_explain.evaluation.maps import MapKind
-    from mmgrad_explain.training.held_out import evaluate_batches, sample_maps
+    from mmgrad_explain.training.held_out_figures import evaluate_batches, sample_maps
 
     config = micro(steps=2, grounding={"score": "similarity", "warm_start": 0.0})
     result = train(config, tmp_path)

@@ -6,7 +6,7 @@ from PIL import Image
 from mmgrad_explain.attention import candidate_layers
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.stand_ins.build import stand_in
-from mmgrad_explain.data.example_inputs import example_inputs
+from mmgrad_explain.data.drawn_example import example_inputs
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.web import models as module
 from mmgrad_explain.web.models import Abilities, Models, find_abilities

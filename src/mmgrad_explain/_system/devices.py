@@ -17,7 +17,7 @@ def device_of(model: nn.Module) -> torch.device:
     return next(devices, torch.device("cpu"))
 
 
-def usable_device(device: str | torch.device) -> torch.device:
+def check_device(device: str | torch.device) -> torch.device:
     """Return a device by its name, if this machine has it.
 
     Raises:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from mmgrad_explain import __version__
 from mmgrad_explain._system.files import advice_on
-from mmgrad_explain._system.reading import reason_of
 from mmgrad_explain._system.redaction import redact
+from mmgrad_explain._system.user_files import reason_of
 from mmgrad_explain.cli.printing import complain
 from mmgrad_explain.cli.signals import Terminated
 from mmgrad_explain.errors import MMGradError

@@ -39,7 +39,7 @@ def open_typed_image(name: str) -> Image.Image:
 
     if name != STANDARD_INPUT:
         return reading.open_image(name)
-    from mmgrad_explain._system.reading import read_stream
+    from mmgrad_explain._system.user_files import read_stream
 
     data = read_stream(sys.stdin.buffer, "standard input", reading.most_bytes(reading.MAX_PIXELS))
     if not data:

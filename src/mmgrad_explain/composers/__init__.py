@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.base import prepare_batch as prepare_batch
     from mmgrad_explain.composers.bundled import Choice as Choice
     from mmgrad_explain.composers.bundled import choose_bundled as choose_bundled
-    from mmgrad_explain.composers.bundled import choose_by_pictures as choose_by_pictures
+    from mmgrad_explain.composers.bundled import choose_by_images as choose_by_images
     from mmgrad_explain.composers.clip.composer import ClipComposer as ClipComposer
     from mmgrad_explain.composers.contract import AnsweringModel as AnsweringModel
     from mmgrad_explain.composers.contract import ComposingModel as ComposingModel
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.contract import TrainingStages as TrainingStages
     from mmgrad_explain.composers.dual_encoder import DualEncoder as DualEncoder
     from mmgrad_explain.composers.embedding import ModelIdentity as ModelIdentity
-    from mmgrad_explain.composers.embedding import embed_pictures as embed_pictures
+    from mmgrad_explain.composers.embedding import embed_images as embed_images
     from mmgrad_explain.composers.embedding import embed_query as embed_query
     from mmgrad_explain.composers.embedding import fingerprint as fingerprint
     from mmgrad_explain.composers.embedding import identify as identify
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.reference.composer import ReferenceComposer as ReferenceComposer
     from mmgrad_explain.composers.reference.processor import ReferenceProcessor as ReferenceProcessor
     from mmgrad_explain.composers.reference.tokenizer import build_tokenizer as build_tokenizer
-    from mmgrad_explain.composers.square_images import SquarePictures as SquarePictures
+    from mmgrad_explain.composers.square_images import SquareImages as SquareImages
     from mmgrad_explain.composers.stand_ins.build import stand_in as stand_in
     from mmgrad_explain.composers.towers.composer import TwoTowerComposer as TwoTowerComposer
 

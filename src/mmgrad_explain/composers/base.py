@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
-from mmgrad_explain._system.reading import is_text, shown
+from mmgrad_explain._system.user_files import is_text, quote
 from mmgrad_explain.attention.model_hints import ask_text_stages
 from mmgrad_explain.composers.outputs import HOW_TO
 from mmgrad_explain.errors import InputError
@@ -55,7 +55,7 @@ def check_image_side(side: object) -> None:
         InputError: It is no whole number, or too small or too large.
     """
     if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= _LARGEST_SIDE:
-        raise InputError(f"image_size must be a whole number from 1 to {_LARGEST_SIDE}, not {shown(side)}")
+        raise InputError(f"image_size must be a whole number from 1 to {_LARGEST_SIDE}, not {quote(side)}")
 
 
 def prepare_batch(

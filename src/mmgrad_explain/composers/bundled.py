@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mmgrad_explain.composers.content_words import content_words, count_classes, unknown_to
+from mmgrad_explain.composers.content_words import content_words, count_classes, find_unknown_words
 from mmgrad_explain.composers.familiar_images import strangeness_of
 from mmgrad_explain.composers.load import BUNDLED, CHOICES, load_composer
 from mmgrad_explain.errors import InputError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.composers.base import Composer
 
-MOST_PICTURES = 32
+MOST_IMAGES = 32
 """How many images are looked at; of more, so many evenly spread ones."""
 
 
@@ -64,35 +64,39 @@ def choose_bundled(
     strange is taken.
 
     Args:
-        images: RGB images; :data:`MOST_PICTURES` of them are looked at.
+        images: RGB images; :data:`MOST_IMAGES` of them are looked at.
         texts: The texts.
         load: Loads a bundled model by its name.
     """
-    looked_at = pick_evenly(images, MOST_PICTURES)
+    looked_at = pick_evenly(images, MOST_IMAGES)
     candidates = []
     for name in BUNDLED:
         composer = load(name)
         strange = strangeness_of(composer, looked_at)
         candidates.append(
             _Candidate(
-                name, composer, int((strange <= 1).sum()), tuple(unknown_to(composer, texts)), _log_mean(strange)
+                name,
+                composer,
+                int((strange <= 1).sum()),
+                tuple(find_unknown_words(composer, texts)),
+                _log_mean(strange),
             )
         )
     best = min(candidates, key=lambda one: one.rank)
     return Choice(best.composer, best.name, _why(best, candidates, len(looked_at), texts))
 
 
-def choose_by_pictures(images: Sequence[Image.Image], *, load: Callable[[str], Composer] = load_composer) -> Choice:
+def choose_by_images(images: Sequence[Image.Image], *, load: Callable[[str], Composer] = load_composer) -> Choice:
     """Choose the bundled model to which more than half of some images are familiar.
 
     Args:
-        images: RGB images; :data:`MOST_PICTURES` of them are looked at.
+        images: RGB images; :data:`MOST_IMAGES` of them are looked at.
         load: Loads a bundled model by its name.
 
     Raises:
         InputError: There is no such model, or more than one.
     """
-    looked_at = pick_evenly(images, MOST_PICTURES)
+    looked_at = pick_evenly(images, MOST_IMAGES)
     composers = {name: load(name) for name in BUNDLED}
     familiar = {name: int((strangeness_of(one, looked_at) <= 1).sum()) for name, one in composers.items()}
     most = max(familiar.values())

@@ -85,7 +85,7 @@ def say_lost(text: str, unknown: Sequence[str]) -> str | None:
     )
 
 
-def unknown_to(composer: Composer, texts: Sequence[str]) -> list[str]:
+def find_unknown_words(composer: Composer, texts: Sequence[str]) -> list[str]:
     """Return the words of some texts that a model does not know; none where its tokenizer has tokens for every word."""
     find = capabilities(composer).unknown_words
     return [] if find is None else list(find(texts))
@@ -105,7 +105,7 @@ def check_understood(composer: Composer, text: str, choices: str) -> None:
     can = capabilities(composer)
     if can.unknown_words is None:
         return
-    lost = say_lost(text, unknown_to(composer, [text]))
+    lost = say_lost(text, find_unknown_words(composer, [text]))
     if lost is not None:
         known = [word for word in can.tokenizer.get_vocab() if word.isalpha() and word_class(word) == 0]
         some = ", ".join(sorted(word for word in known if len(word) > 2)[:_SHOWN])

@@ -59,7 +59,7 @@ class Processor(Reader, Protocol):
 class TrainingProcessor(Protocol):
     """A processor that training can use: it takes images of the model's own size as arrays.
 
-    Must be written: all of it. :class:`~mmgrad_explain.composers.square_images.SquarePictures` adds ``image_size`` and
+    Must be written: all of it. :class:`~mmgrad_explain.composers.square_images.SquareImages` adds ``image_size`` and
     ``normalise`` to a processor with ``encode_images``.
     """
 

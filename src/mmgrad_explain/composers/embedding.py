@@ -51,7 +51,7 @@ def identify(composer: Composer) -> ModelIdentity:
     Raises:
         InputError: The model gives no embedding of an image alone.
     """
-    dim = embed_pictures(composer, [Image.new("RGB", (64, 64), (127, 127, 127))]).shape[1]
+    dim = embed_images(composer, [Image.new("RGB", (64, 64), (127, 127, 127))]).shape[1]
     return ModelIdentity(composer.name, fingerprint(composer), dim, composer.target_layer, composer.default_score)
 
 
@@ -72,7 +72,7 @@ def fingerprint(composer: Composer) -> str:
     return seen.hexdigest()
 
 
-def embed_pictures(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
+def embed_images(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
     """Embed images alone, as targets are: what a gallery holds.
 
     Args:
@@ -87,7 +87,8 @@ def embed_pictures(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
     """
     with undisturbed(composer, {}), torch.no_grad():
         rows = [
-            pictures_alone(composer, inputs.tensors) for inputs in prepared(composer, images, ["picture"] * len(images))
+            embed_images_alone(composer, inputs.tensors)
+            for inputs in prepare_batches(composer, images, ["picture"] * len(images))
         ]
         return F.normalize(torch.cat(rows).float(), dim=-1).cpu()
 
@@ -105,7 +106,7 @@ def embed_query(composer: Composer, image: Image.Image, text: str) -> tuple[Tens
         return F.normalize(output.embedding.float(), dim=-1)[0].cpu(), list(inputs.notices)
 
 
-def pictures_alone(composer: Composer, tensors: Mapping[str, Tensor]) -> Tensor:
+def embed_images_alone(composer: Composer, tensors: Mapping[str, Tensor]) -> Tensor:
     """Embed images alone, ``(B, D)``, not of unit length, with as little work as the composer allows.
 
     Args:
@@ -136,7 +137,9 @@ def run(composer: Composer, tensors: Mapping[str, Tensor]) -> Any:
     return composer(**{name: value.to(device) for name, value in tensors.items()})
 
 
-def prepared(composer: Composer, images: Sequence[Image.Image], texts: Sequence[str]) -> Iterator[ComposerInputs]:
+def prepare_batches(
+    composer: Composer, images: Sequence[Image.Image], texts: Sequence[str]
+) -> Iterator[ComposerInputs]:
     """Prepare one batch, or one of each image where the model keeps the images' shapes and they differ."""
     if len({image.size for image in images}) > 1 and capabilities(composer).keeps_shapes:
         for image, text in zip(images, texts, strict=True):

@@ -58,7 +58,7 @@ def record_layers(composer: Composer, layers: Sequence[str]) -> Iterator[dict[st
             handle.remove()
 
 
-def describe_pictures(
+def describe_images(
     composer: Composer, images: Sequence[Image.Image], layers: Sequence[str], *, batch: int = 32
 ) -> Tensor:
     """Describe images by a model's layers, ``(B, D)``; the model comes back as it was.
@@ -84,7 +84,7 @@ def strangeness_of(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
     familiarity = composer.familiarity
     if familiarity is None or not images:
         return torch.full((len(images),), torch.inf)
-    return familiarity.strangeness(describe_pictures(composer, images, familiarity.layers))
+    return familiarity.strangeness(describe_images(composer, images, familiarity.layers))
 
 
 @contextmanager

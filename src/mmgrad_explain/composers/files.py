@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mmgrad_explain._system.reading import read_json, read_text, reading, shown
+from mmgrad_explain._system.user_files import quote, read_json, read_text, reading
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def check_sizes(value: Any, where: str, key: str = "") -> None:
     elif isinstance(value, int) and _SIZE.search(key):
         most = MOST_PARTS if _PARTS.search(key) else LARGEST_SIZE
         if value > most:
-            raise InputError(f"{where}: {key} is {shown(value)}, and no model has more than {most}")
+            raise InputError(f"{where}: {key} is {quote(value)}, and no model has more than {most}")
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

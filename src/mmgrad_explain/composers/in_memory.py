@@ -128,7 +128,7 @@ def part_of(model: nn.Module, model_class: str, title: str) -> nn.Module:
     return found[0]
 
 
-def pictures_and_words(processor: Any, model: nn.Module) -> tuple[Any, Any]:
+def split_processor(processor: Any, model: nn.Module) -> tuple[Any, Any]:
     """Return copies of the image processor and the tokenizer of transformers, so that their settings can be changed.
 
     Args:

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain._system.reading import reading
+from mmgrad_explain._system.user_files import reading
 from mmgrad_explain.errors import HubUnreachableError, InputError, did_you_mean
 
 if TYPE_CHECKING:

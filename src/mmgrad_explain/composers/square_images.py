@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.images.placement import Placement
 
 
-class SquarePictures:
+class SquareImages:
     """Adds what training needs to a processor; finds it out by preparing a few plain images."""
 
     @abstractmethod

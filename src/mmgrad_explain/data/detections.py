@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mmgrad_explain._system.reading import MOST_ANNOTATIONS, parse_json, read_text, reading, shown
+from mmgrad_explain._system.user_files import MOST_ANNOTATIONS, parse_json, quote, read_text, reading
 from mmgrad_explain.data.pseudo_masks import PseudoMasks
 from mmgrad_explain.errors import InputError, did_you_mean
 from mmgrad_explain.grounding.targets import grounding_targets
@@ -202,7 +202,7 @@ def _coco(where: str, entry: Any, names: Mapping[Any, str], labels: Mapping[Any,
     label = entry.get("label", labels.get(entry.get("category_id")))
     if label is None:
         raise InputError(
-            f"{where} has no label, and its category_id {shown(entry.get('category_id'))} is not explained: pass "
+            f"{where} has no label, and its category_id {quote(entry.get('category_id'))} is not explained: pass "
             "annotations=, a COCO file with categories"
         )
     x, y, width, height = _numbers(where, entry.get("bbox"), 4, "bbox must be [x, y, w, h]")
@@ -216,7 +216,7 @@ def _plain(path: Path, name: str, rows: Any) -> tuple[Detection, ...]:
     for index, row in enumerate(rows):
         where = f"{path}, {name!r}, box {index}"
         if not isinstance(row, list) or len(row) != 6:
-            raise InputError(f"{where} must be [x0, y0, x1, y1, score, label], got {shown(row)}")
+            raise InputError(f"{where} must be [x0, y0, x1, y1, score, label], got {quote(row)}")
         x0, y0, x1, y1 = _numbers(where, row[:4], 4, "must be [x0, y0, x1, y1, score, label]")
         made.append(_detection(where, (x0, y0, x1, y1), row[4], row[5]))
     return tuple(made)
@@ -232,5 +232,5 @@ def _detection(where: str, box: tuple[float, float, float, float], score: Any, l
 def _numbers(where: str, values: Any, count: int, what: str) -> list[float]:
     good = isinstance(values, list) and len(values) == count
     if not good or any(isinstance(v, bool) or not isinstance(v, int | float) or not math.isfinite(v) for v in values):
-        raise InputError(f"{where}: {what}, got {shown(values)}")
+        raise InputError(f"{where}: {what}, got {quote(values)}")
     return [float(value) for value in values]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmgrad_explain._system.files import atomic_file
-from mmgrad_explain._system.reading import MOST_ANNOTATIONS, parse_json, read_text, reason_of, split_lines
+from mmgrad_explain._system.user_files import MOST_ANNOTATIONS, parse_json, read_text, reason_of, split_lines
 from mmgrad_explain.data.path_checks import leaves_folder
 from mmgrad_explain.data.set_files import IMAGE_KEYS, TRIPLETS_FILE
 from mmgrad_explain.errors import InputError

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmgrad_explain.attention.undisturbed import undisturbed
-from mmgrad_explain.composers.embedding import pictures_alone, prepared, run
+from mmgrad_explain.composers.embedding import embed_images_alone, prepare_batches, run
 from mmgrad_explain.composers.outputs import check_parts, text_alone
 from mmgrad_explain.data.cir.formats import FORMATS
 from mmgrad_explain.data.triplets import read_pixels
@@ -28,16 +28,16 @@ from mmgrad_explain.evaluation.submission import has_server, make_submissions, s
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.metrics.protocols import ASPECT_FIGURE, choose_protocol
 from mmgrad_explain.metrics.rankings import RankingQueries, score_rankings, summarize
-from mmgrad_explain.metrics.report import mean_of
+from mmgrad_explain.metrics.report import mean_of_known
 from mmgrad_explain.notes import texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from mmgrad_explain.composers.base import Composer
-    from mmgrad_explain.data.cir.records import CirSet, CirTriplet
+    from mmgrad_explain.data.cir.dataset import CirSet, CirTriplet
 
-METHODS = ("model", "image only", "text only")
+QUERY_KINDS = ("model", "image only", "text only")
 """The kinds of query: the model's own, and two baselines."""
 
 _ROWS = 256  # queries in a chunk of similarities
@@ -57,8 +57,8 @@ class CirEvaluation:
 
     Attributes:
         protocol: How the figures were computed, in words.
-        figures: By kind of query (:data:`METHODS`), part and figure (``"R@10"``), as shares in [0, 1]; several parts
-            have a ``"mean"``. NaN where no target is known.
+        figures: By kind of query (:data:`QUERY_KINDS`), part and figure (``"R@10"``), as shares in [0, 1]; several
+            parts have a ``"mean"``. NaN where no target is known.
         aspects: CIRCO's ``mAP@10`` of the model by semantic aspect; empty for other sets.
         counts: For each part the number of its queries, of those with a target, and of the images it ranks.
         notices: What the composer noted about the texts, each once.
@@ -116,7 +116,7 @@ def evaluate_cir(
         cutoffs = {**protocol.cutoffs, "R_subset": protocol.cutoffs.get("R_subset", (1, 2, 3))}
         protocol = replace(protocol, cutoffs=cutoffs)
     galleries = {part: _gallery_names(data, part, gallery) for part in data.queries}
-    parts: dict[str, dict[str, dict[str, Tensor]]] = {method: {} for method in METHODS}
+    parts: dict[str, dict[str, dict[str, Tensor]]] = {method: {} for method in QUERY_KINDS}
     notices: dict[str, None] = {}
     submissions: dict[str, Any] = {}
     with undisturbed(composer, {}), torch.no_grad():
@@ -127,7 +127,7 @@ def evaluate_cir(
             names = galleries[part]
             matrix = torch.stack([images[name] for name in names])
             indices = _look_up(queries, names)
-            for method in METHODS:
+            for method in QUERY_KINDS:
                 parts[method][part] = score_rankings(protocol, indices, _similarities(embedded[method], matrix))
             if submit:
                 similarities = _similarities(embedded["model"], matrix)
@@ -166,8 +166,8 @@ class _Embedder:
         for batch in self._batches("images", names):
             images = [self._open(name) for name in batch]
             rows = [
-                pictures_alone(self.composer, inputs.tensors)
-                for inputs in prepared(self.composer, images, ["picture"] * len(batch))
+                embed_images_alone(self.composer, inputs.tensors)
+                for inputs in prepare_batches(self.composer, images, ["picture"] * len(batch))
             ]
             found |= zip(batch, F.normalize(torch.cat(rows).float(), dim=-1).cpu(), strict=True)
         return found
@@ -178,7 +178,7 @@ class _Embedder:
         queries = self.data.queries[part]
         for batch in self._batches(f"queries of {part}", queries):
             texts = [query.text for query in batch]
-            for inputs in prepared(self.composer, [self._open(query.reference) for query in batch], texts):
+            for inputs in prepare_batches(self.composer, [self._open(query.reference) for query in batch], texts):
                 notices.update(dict.fromkeys(texts_of(inputs.notices)))
                 output = run(self.composer, inputs.tensors)
                 check_parts(output, ("embedding",), "to be evaluated")
@@ -189,11 +189,12 @@ class _Embedder:
             if len(worded) < len(composed):
                 grey = [Image.new("RGB", (64, 64), _GREY)] * len(batch)
                 worded += [
-                    run(self.composer, inputs.tensors).embedding for inputs in prepared(self.composer, grey, texts)
+                    run(self.composer, inputs.tensors).embedding
+                    for inputs in prepare_batches(self.composer, grey, texts)
                 ]
         model, text = (F.normalize(torch.cat(rows).float(), dim=-1).cpu() for rows in (composed, worded))
         image = torch.stack([images[query.reference] for query in queries])
-        return dict(zip(METHODS, (model, image, text), strict=True))
+        return dict(zip(QUERY_KINDS, (model, image, text), strict=True))
 
     def _open(self, name: str) -> Image.Image:
         return open_image(read_pixels(self.data.images.path(name)))
@@ -243,4 +244,4 @@ def _aspects(data: CirSet, figures: Mapping[str, Mapping[str, Tensor]]) -> dict[
         for index, query in enumerate(queries):
             for aspect in query.aspects:
                 found.setdefault(aspect, []).append(figures[part][ASPECT_FIGURE][index])
-    return {aspect: mean_of(torch.stack(values)) for aspect, values in sorted(found.items())}
+    return {aspect: mean_of_known(torch.stack(values)) for aspect, values in sorted(found.items())}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mmgrad_explain.metrics.map_figures import CONTRAST
-from mmgrad_explain.metrics.report import mean_of
+from mmgrad_explain.metrics.report import mean_of_known
 from mmgrad_explain.metrics.retrieval import recall_at, target_ranks
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class TripletFigures:
     def means(self, name: str, rows: Tensor | None = None) -> dict[str, float]:
         """Take the means of one map's figures, with contrast, over some triplets (``(N,)`` bool) or all."""
         rows = torch.ones(len(self.edits), dtype=torch.bool) if rows is None else rows
-        means = {figure: mean_of(values[rows]) for figure, values in self.maps[name].items()}
-        return {**means, CONTRAST: mean_of(self.contrast[name][rows[self.contrast_of]])}
+        means = {figure: mean_of_known(values[rows]) for figure, values in self.maps[name].items()}
+        return {**means, CONTRAST: mean_of_known(self.contrast[name][rows[self.contrast_of]])}
 
     def by_edit(self, values: Tensor) -> dict[str, float]:
         """Take the mean of per-triplet values ``(N,)`` for each kind of edit."""

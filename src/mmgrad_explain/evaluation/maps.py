@@ -99,7 +99,7 @@ def draw_maps(
     return grids, ComposedOutput(**detached)
 
 
-def resized(grids: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_maps(grids: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize maps ``(B, h, w)`` bilinearly to ``(B, *size)``."""
     return F.interpolate(grids[:, None], size=size, mode="bilinear")[:, 0]
 
@@ -121,7 +121,7 @@ def disjoint_pairs(masks: Tensor, group: Tensor, usable: Tensor) -> Tensor:
     return apart.nonzero()
 
 
-def embeddings(output: ComposedOutput) -> tuple[Tensor, Tensor, Tensor]:
+def unit_embeddings(output: ComposedOutput) -> tuple[Tensor, Tensor, Tensor]:
     """Give the unit embeddings ``(B, D)`` of queries, target images and reference images.
 
     Raises:

@@ -12,7 +12,14 @@ from mmgrad_explain.data.batches.scenes import scene_batch
 from mmgrad_explain.data.scenes.text import named_by
 from mmgrad_explain.evaluation.faithfulness import Faithfulness, measure_faithfulness, sibling_candidates
 from mmgrad_explain.evaluation.figures import TripletFigures, mean_by_kind, measure_recall
-from mmgrad_explain.evaluation.maps import MapKind, default_kind, disjoint_pairs, draw_maps, embeddings, resized
+from mmgrad_explain.evaluation.maps import (
+    MapKind,
+    default_kind,
+    disjoint_pairs,
+    draw_maps,
+    resize_maps,
+    unit_embeddings,
+)
 from mmgrad_explain.metrics.localization import contrast_accuracy
 from mmgrad_explain.metrics.map_figures import figure_names, measure_maps
 
@@ -88,11 +95,11 @@ def evaluate_scenes(
         grids, output = draw_maps(composer, model_inputs(part), on_target, list(kinds.values()))
         pairs = disjoint_pairs(masks, part.scene, ~on_target)
         for name, kind in kinds.items():
-            drawn = resized(grids[kind], (masks.shape[1], masks.shape[2]))
+            drawn = resize_maps(grids[kind], (masks.shape[1], masks.shape[2]))
             for figure, values in measure_maps(drawn, masks).items():
                 maps[name][figure].append(values)
             contrast[name].append(contrast_accuracy(drawn[pairs[:, 0]], masks[pairs[:, 0]], masks[pairs[:, 1]]))
-        query, target, reference = embeddings(output)
+        query, target, reference = unit_embeddings(output)
         queries.append(query)
         targets.append(target)
         references.append(reference[::edits])
@@ -141,7 +148,7 @@ def scene_faithfulness(
     part = scene_batch(seed, 0, scenes, composer.processor, edits=edits)
     tensors = model_inputs(part)
     with torch.no_grad():
-        _, targets, references = embeddings(composer(**tensors))
+        _, targets, references = unit_embeddings(composer(**tensors))
     rows = torch.tensor([i for i, edit in enumerate(part.edits) if edit != "add"])
     candidates = sibling_candidates(targets, references, part.scene)[rows]
     chosen = {name: value[rows] for name, value in tensors.items()}

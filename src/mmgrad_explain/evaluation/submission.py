@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mmgrad_explain.data.cir.records import CirSet, CirTriplet
+    from mmgrad_explain.data.cir.dataset import CirSet, CirTriplet
     from mmgrad_explain.metrics.rankings import RankingQueries
 
 CIRR_LENGTHS = {"recall": 50, "recall_subset": 3}

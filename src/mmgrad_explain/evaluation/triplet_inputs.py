@@ -13,7 +13,7 @@ from mmgrad_explain.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mmgrad_explain.data.batches.batch import PictureBatch
+    from mmgrad_explain.data.batches.batch import ImageBatch
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ def folder_triplets(folder: Path, *, fold: int | None = None) -> list[PhotoTripl
     return found
 
 
-def batch_triplets(batch: PictureBatch) -> list[PhotoTriplet]:
+def batch_triplets(batch: ImageBatch) -> list[PhotoTriplet]:
     """Take the supervised edits of a training source's batch, as triplets in memory."""
     return [
         PhotoTriplet(

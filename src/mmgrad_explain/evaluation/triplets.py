@@ -13,7 +13,7 @@ from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.faithfulness import Faithfulness, measure_faithfulness, sibling_candidates
 from mmgrad_explain.evaluation.figures import TripletFigures, measure_recall
-from mmgrad_explain.evaluation.maps import MapKind, default_kind, draw_maps, embeddings
+from mmgrad_explain.evaluation.maps import MapKind, default_kind, draw_maps, unit_embeddings
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.metrics.floors import best_fixed_point, centre_gaussian, chance, image_centre
 from mmgrad_explain.metrics.localization import contrast_accuracy
@@ -63,7 +63,7 @@ def evaluate_triplets(
         notices.update(dict.fromkeys(texts_of(inputs.notices)))
         on_target = torch.tensor([triplet.on_target for triplet in part])
         grids, output = draw_maps(composer, inputs.tensors, on_target, kinds)
-        parts.append(embeddings(output))
+        parts.append(unit_embeddings(output))
         for i, triplet in enumerate(part):
             placement = (inputs.target_placements or [])[i] if triplet.on_target else inputs.placements[i]
             for kind in kinds:
@@ -100,7 +100,7 @@ def triplet_faithfulness(
     references, targets = _open_images(kept)
     tensors = composer.preprocess(references, [triplet.text for triplet in kept], targets).tensors
     with torch.no_grad():
-        _, target, reference = embeddings(composer(**tensors))
+        _, target, reference = unit_embeddings(composer(**tensors))
     candidates = sibling_candidates(target, reference, _group_by_image(kept)[1])
     return measure_faithfulness(composer, tensors, list(kinds or [default_kind(composer)]), candidates, steps=steps)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.placement import open_as_seen, place_of
-from mmgrad_explain.explanation.sides import call_of, map_of, sides_of
-from mmgrad_explain.images.tiles import HIGHEST, WIDEST, shrunk, tile_height
+from mmgrad_explain.explanation.sides import call_of, map_of, sides_with_maps
+from mmgrad_explain.images.tiles import HIGHEST, WIDEST, shrink, tile_height
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -55,7 +55,7 @@ def draw_overlay(
         raise InputError("words: the explanation has none; ask for them with words=True when explaining")
     if target_placement is None and not isinstance(placement, Placement):
         target_placement = placement
-    sides = sides_of(explanation)
+    sides = sides_with_maps(explanation)
     if image is not None:
         call_of(explanation, target=False)
     wanted = [(image, explanation.images, False)] if False in sides else []
@@ -78,7 +78,7 @@ def draw_overlay(
     tiles: list[Any] = []
     captions: list[str] = []
     for original, place, (_, _, of_target) in zip(images, places, wanted, strict=True):
-        small = shrunk(original, WIDEST * height, height)
+        small = shrink(original, WIDEST * height, height)
         tiles += [small, draw_map(explanation, index, small, target=of_target, placement=place, **options)]
         captions += ["target" if of_target else "reference", _caption(explanation, index, of_target=of_target)]
     sheet = panel(tiles, captions=captions, height=height)

@@ -17,8 +17,8 @@ from PIL import Image
 from mmgrad_explain.explanation.bright_places import find_bright_places
 from mmgrad_explain.explanation.places_in_words import describe_places_briefly
 from mmgrad_explain.explanation.plain_words import describe_map
-from mmgrad_explain.explanation.sides import sides_of
-from mmgrad_explain.images.tiles import shrunk
+from mmgrad_explain.explanation.sides import sides_with_maps
+from mmgrad_explain.images.tiles import shrink
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,12 +51,12 @@ def show_picture(picture: Image.Image) -> None:
     display(picture)
 
 
-def fine(picture: Image.Image, width: int = _BOX[0], height: int = _BOX[1]) -> Image.Image:
+def shrink_for_screen(picture: Image.Image, width: int = _BOX[0], height: int = _BOX[1]) -> Image.Image:
     """Shrink a picture to the pixels that a box of this size needs on a high-resolution screen."""
-    return shrunk(picture, _SHARP * width, _SHARP * height)
+    return shrink(picture, _SHARP * width, _SHARP * height)
 
 
-def tile(picture: Image.Image, caption: str, alt: str, *, width: int = _BOX[0], height: int = _BOX[1]) -> str:
+def figure_html(picture: Image.Image, caption: str, alt: str, *, width: int = _BOX[0], height: int = _BOX[1]) -> str:
     """Make the HTML of a picture with its caption below.
 
     Args:
@@ -73,7 +73,7 @@ def tile(picture: Image.Image, caption: str, alt: str, *, width: int = _BOX[0], 
         data, kind = png_bytes(picture), "png"
     else:
         buffer = io.BytesIO()
-        fine(picture, width, height).save(buffer, format="jpeg", quality=90)
+        shrink_for_screen(picture, width, height).save(buffer, format="jpeg", quality=90)
         data, kind = buffer.getvalue(), "jpeg"
     crisp = ";image-rendering:pixelated" if small else ""
     return (
@@ -89,12 +89,12 @@ def side_by_side(parts: Iterable[str], gap: int = 8) -> str:
     return f'<div style="display:flex;flex-wrap:wrap;align-items:flex-start;gap:{gap}px">{"".join(parts)}</div>'
 
 
-def lines(texts: Iterable[str]) -> str:
+def small_print(texts: Iterable[str]) -> str:
     """Make lines of small print of plain texts; empty texts are left out."""
     return "".join(f'<div style="{_QUIET}">{escape(text)}</div>' for text in texts if text)
 
 
-def below(text: str) -> str:
+def place_below(text: str) -> str:
     """Place HTML below pictures, as wide as they are."""
     return f'<div style="width:0;min-width:100%">{text}</div>'
 
@@ -117,12 +117,12 @@ def phrases_html(explanation: Heatmaps, texts: Sequence[str]) -> str:
         explanation: One sample for each text.
         texts: The sentence, then its phrases.
     """
-    picture = None if explanation.images is None else fine(explanation.images[0])
-    blocks = [] if picture is None else [tile(picture, "reference", "the picture")]
+    picture = None if explanation.images is None else shrink_for_screen(explanation.images[0])
+    blocks = [] if picture is None else [figure_html(picture, "reference", "the picture")]
     for index, text in enumerate(texts):
         where = describe_places_briefly(find_bright_places(explanation, index))
         drawn = _map(explanation, index, picture, target=False, caption=text, where=where)
-        blocks.append(f"<div>{drawn}{below(lines([where, *_own_notes(explanation, index)]))}</div>")
+        blocks.append(f"<div>{drawn}{place_below(small_print([where, *_own_notes(explanation, index)]))}</div>")
     return _page(explanation, side_by_side(blocks, 16), 0)
 
 
@@ -133,7 +133,7 @@ def _page(explanation: Heatmaps, body: str, left: int) -> str:
     why = f" ({explanation.model_choice})" if explanation.model_choice else ""
     model = f"model {explanation.model}{why}, " if explanation.model else ""
     notes = [f"note: {note}" for note in explanation.notes if note.samples is None]
-    return f"<div>{body}{lines([more, f'{model}{explanation.weighting} at {grids}', *notes])}</div>"
+    return f"<div>{body}{small_print([more, f'{model}{explanation.weighting} at {grids}', *notes])}</div>"
 
 
 def _sample(explanation: Heatmaps, index: int) -> str:
@@ -141,16 +141,16 @@ def _sample(explanation: Heatmaps, index: int) -> str:
     tiles, facts = [], [f"{explanation.score_name} = {float(explanation.score[index]):.4g}"]
     if explanation.answers is not None:
         facts.append(f"answer: {explanation.answers[index]}")
-    of_first = find_bright_places(explanation, index, target=sides_of(explanation)[0])
-    for target in sides_of(explanation):
+    of_first = find_bright_places(explanation, index, target=sides_with_maps(explanation)[0])
+    for target in sides_with_maps(explanation):
         known = explanation.targets if target else explanation.images
         name = "target" if target else "reference"
-        picture = None if known is None else fine(known[index])
+        picture = None if known is None else shrink_for_screen(known[index])
         if picture is not None:
-            tiles.append(tile(picture, name, f"the {name} picture"))
+            tiles.append(figure_html(picture, name, f"the {name} picture"))
         elif explanation.images is not None:
             continue
-        is_first = target is sides_of(explanation)[0]
+        is_first = target is sides_with_maps(explanation)[0]
         places = of_first if is_first else find_bright_places(explanation, index, target=True)
         where = describe_places_briefly(places)
         caption = "map of the target" if target else "map"
@@ -159,10 +159,10 @@ def _sample(explanation: Heatmaps, index: int) -> str:
     facts += _own_notes(explanation, index)
     text = "" if explanation.texts is None else f"<div><b>{escape(explanation.texts[index])}</b></div>"
     words = "" if explanation.words is None else _words(explanation.words[index])
-    paragraphs = describe_map(explanation, index, target=sides_of(explanation)[0], places=of_first).split("\n\n")
+    paragraphs = describe_map(explanation, index, target=sides_with_maps(explanation)[0], places=of_first).split("\n\n")
     meaning = "".join(f'<p style="margin:.4em 0">{escape(paragraph)}</p>' for paragraph in paragraphs)
     more = f'<details style="{_QUIET}"><summary>What does this map mean?</summary>{meaning}</details>'
-    return f"<div>{side_by_side(tiles)}{below(text + words + lines(facts) + more)}</div>"
+    return f"<div>{side_by_side(tiles)}{place_below(text + words + small_print(facts) + more)}</div>"
 
 
 def _own_notes(explanation: Heatmaps, index: int) -> list[str]:
@@ -181,7 +181,7 @@ def _map(
     else:
         heat = explanation.heatmap(index, target=target, size=(picture.height, picture.width))
         drawn = blend(picture, heat, alpha=_ALPHA)
-    return tile(Image.fromarray(drawn), caption, f"map of {explanation.score_name}: {where}")
+    return figure_html(Image.fromarray(drawn), caption, f"map of {explanation.score_name}: {where}")
 
 
 def _words(words: tuple[Word, ...]) -> str:

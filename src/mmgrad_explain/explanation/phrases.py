@@ -20,11 +20,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain._system.reading import shown
+from mmgrad_explain._system.user_files import quote
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.drawing import draw_map
 from mmgrad_explain.explanation.notebook import phrases_html, png_bytes
-from mmgrad_explain.images.tiles import HIGHEST, NOTEBOOK, WIDEST, shrunk, tile_height
+from mmgrad_explain.images.tiles import HIGHEST, NOTEBOOK, WIDEST, shrink, tile_height
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,7 @@ class PhraseMaps:
         if self.explanation.images is None:
             raise InputError("the explanation does not know its image")
         height = tile_height(self.explanation.images[:1], most)
-        image = shrunk(self.explanation.images[0], WIDEST * height, height)
+        image = shrink(self.explanation.images[0], WIDEST * height, height)
         maps = [draw_map(self.explanation, index, image, **options) for index in range(len(self.explanation))]
         return panel([image, *maps], captions=["reference", self.text, *self.phrases], height=height)
 
@@ -162,9 +162,9 @@ def check_spans(text: str, spans: Sequence[Any]) -> list[Span]:
         elif isinstance(phrase, (tuple, list)) and len(phrase) == 2 and all(isinstance(at, int) for at in phrase):
             start, end = phrase
         else:
-            raise TypeError(f"phrases must be strings or (start, end) pairs, not {shown(phrase)}")
+            raise TypeError(f"phrases must be strings or (start, end) pairs, not {quote(phrase)}")
         if not 0 <= start < end <= len(text) or not text[start:end].strip():
-            raise InputError(f"phrases: {shown(phrase)} is not a part of {shown(text)}")
+            raise InputError(f"phrases: {quote(phrase)} is not a part of {quote(text)}")
         found.append((start, end))
     if not found:
         raise InputError("phrases: the list is empty; leave it None to have them found")

@@ -46,7 +46,9 @@ def describe_places_briefly(places: BrightPlaces) -> str:
     if not places.regions:
         return _DARK_BRIEFLY[places.reason]
     first = places.regions[0]
-    return f"{percent(first.share)} of the map lies in its brightest region, {name_place(first.box, *places.size)}"
+    return (
+        f"{format_percent(first.share)} of the map lies in its brightest region, {name_place(first.box, *places.size)}"
+    )
 
 
 def describe_places(explanation: Heatmaps, index: int, places: BrightPlaces, *, target: bool) -> str:
@@ -73,8 +75,8 @@ def describe_places(explanation: Heatmaps, index: int, places: BrightPlaces, *, 
     where = (
         f"The map is brightest {name_place(first.box, width, height)}. What hangs together there and is at least "
         f"half as bright as the brightest point lies in a box of {right - left} x {bottom - top} (x {left} to {right}, "
-        f"y {top} to {bottom}, of {width} x {height} {pixels}), covers {percent(first.area)} of the picture, and holds "
-        f"{named[0]} of the whole map (an even map would have {percent(first.area)} there)."
+        f"y {top} to {bottom}, of {width} x {height} {pixels}), covers {format_percent(first.area)} of the "
+        f"picture, and holds {named[0]} of the whole map (an even map would have {format_percent(first.area)} there)."
     )
     sentences = [
         where,
@@ -133,7 +135,8 @@ def _conclude(places: BrightPlaces, away: int) -> str:
     area = sum(region.area for region in places.regions)
     if round(100 * area) > _LARGE:
         return (
-            f"So the map is bright over a large part of the picture ({percent(area)}) and singles out no small place."
+            f"So the map is bright over a large part of the picture ({format_percent(area)}) and singles out no small "
+            "place."
         )
     if away > _AWAY:
         which = "bright places" if others else "bright place"
@@ -156,8 +159,8 @@ def _describe_cut_off(explanation: Heatmaps, index: int, *, call: int) -> str:
     if below == 0:
         return ""
     return (
-        f"In {percent(below)} of the map's cells the score would fall if more were seen of what is there: a map shows "
-        "only what raises the score, and leaves these dark."
+        f"In {format_percent(below)} of the map's cells the score would fall if more were seen of what is there: a map "
+        "shows only what raises the score, and leaves these dark."
     )
 
 
@@ -211,7 +214,7 @@ def name_unit(explanation: Heatmaps, *, target: bool) -> str:
     return "pixels of the model's input" if explanation.input_size is not None else "cells of the map"
 
 
-def percent(share: float) -> str:
+def format_percent(share: float) -> str:
     """Write a share in [0, 1] as whole percent, in words where it is nearly nothing or nearly all."""
     return format_whole_percent(round(100 * share), share)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mmgrad_explain.explanation.bright_places import find_bright_places
 from mmgrad_explain.explanation.places_in_words import describe_places, join_with_and, name_unit
-from mmgrad_explain.explanation.sides import call_of, sides_of, size_of
+from mmgrad_explain.explanation.sides import call_of, sides_with_maps, size_of
 from mmgrad_explain.notes import OF_MAPS
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _describe_score(explanation: Heatmaps, index: int, *, target: bool) -> str:
     third = ""
     if target:
         third = " This is the map of the target."
-    elif True in sides_of(explanation):
+    elif True in sides_with_maps(explanation):
         third = " This is the map of the first picture; the second has one of its own."
     return f"{first} {second}{third}"
 

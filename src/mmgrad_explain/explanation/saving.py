@@ -14,7 +14,7 @@ import numpy as np
 from mmgrad_explain._system.files import atomic_file, behind_links, put_folder
 from mmgrad_explain.errors import InputError, OutputExistsError
 from mmgrad_explain.explanation.drawing import draw_overlay
-from mmgrad_explain.explanation.sides import map_of, sides_of
+from mmgrad_explain.explanation.sides import map_of, sides_with_maps
 
 if TYPE_CHECKING:
     import os
@@ -82,7 +82,7 @@ def write_arrays(
 ) -> None:
     """Write one sample's arrays; see :meth:`~mmgrad_explain.explanation.Explanation.save_arrays`."""
     arrays: dict[str, Any] = {"score": explanation.score[index].cpu().numpy()}
-    for target in sides_of(explanation):
+    for target in sides_with_maps(explanation):
         prefix = "target_" if target else ""
         arrays[prefix + "heatmap"] = explanation.heatmap(index, target=target)
         arrays[prefix + "map"] = map_of(explanation, index, target=target).cpu().numpy()

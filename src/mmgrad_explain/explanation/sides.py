@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.explanation.maps import ExplainedMaps
 
 
-def sides_of(explanation: ExplainedMaps) -> tuple[bool, ...]:
+def sides_with_maps(explanation: ExplainedMaps) -> tuple[bool, ...]:
     """List the maps there are: False for the reference's, True for the target's."""
     if not explanation.lies_on:
         return (False, True)[: len(explanation.calls)]
@@ -27,7 +27,7 @@ def call_of(explanation: ExplainedMaps, *, target: bool) -> int:
         InputError: there are none.
     """
     names, lies_on = explanation.pictures, explanation.lies_on
-    if target in sides_of(explanation):
+    if target in sides_with_maps(explanation):
         return lies_on.index(int(target)) if lies_on else int(target)
     if not target:
         raise InputError(

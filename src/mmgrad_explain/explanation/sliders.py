@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.drawing import draw_overlay
 from mmgrad_explain.explanation.notebook import png_bytes
-from mmgrad_explain.explanation.sides import sides_of
+from mmgrad_explain.explanation.sides import sides_with_maps
 from mmgrad_explain.images.colormaps import COLORMAPS
 from mmgrad_explain.images.tiles import NOTEBOOK
 
@@ -56,7 +56,7 @@ def interactive_overlay(explanation: Heatmaps) -> Any:
     controls["threshold"] = slider("threshold", 0.0, 0.95)
     controls["colormap"] = widgets.Dropdown(options=COLORMAPS, value=COLORMAPS[0], description="colours")
     controls["contour"] = widgets.Checkbox(value=False, description="outline of the brightest part")
-    if explanation.targets is not None and True in sides_of(explanation):
+    if explanation.targets is not None and True in sides_with_maps(explanation):
         controls["target"] = widgets.Checkbox(value=True, description="target")
     if explanation.words is not None:
         controls["words"] = widgets.Checkbox(value=True, description="words")

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from mmgrad_explain.gallery.results import Hit as Hit
     from mmgrad_explain.gallery.results import Retrieval as Retrieval
     from mmgrad_explain.gallery.results import RetrievalMaps as RetrievalMaps
-    from mmgrad_explain.gallery.session import FoundPicture as FoundPicture
     from mmgrad_explain.gallery.session import Session as Session
-    from mmgrad_explain.gallery.session import Turn as Turn
+    from mmgrad_explain.gallery.session import SessionHit as SessionHit
+    from mmgrad_explain.gallery.session import SessionTurn as SessionTurn
     from mmgrad_explain.gallery.store import COLLECTION as COLLECTION
     from mmgrad_explain.gallery.store import INDEXES as INDEXES
     from mmgrad_explain.gallery.store import MOST_HITS as MOST_HITS

@@ -17,10 +17,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from mmgrad_explain._system.devices import usable_device
+from mmgrad_explain._system.devices import check_device
 from mmgrad_explain._system.redaction import redact_address
 from mmgrad_explain.api import explain
-from mmgrad_explain.composers.bundled import MOST_PICTURES, choose_by_pictures
+from mmgrad_explain.composers.bundled import MOST_IMAGES, choose_by_images
 from mmgrad_explain.composers.content_words import check_understood
 from mmgrad_explain.composers.embedding import embed_query, identify
 from mmgrad_explain.composers.load import BUNDLED, CHOICES, load_composer
@@ -158,7 +158,7 @@ class Gallery:
         """Make the rows agree with the images of folders: :func:`~mmgrad_explain.gallery.indexing.index_images`.
 
         For a new gallery without a model, the images choose a bundled one
-        (:func:`~mmgrad_explain.composers.bundled.choose_by_pictures`); ``about["model_choice"]`` holds the reason.
+        (:func:`~mmgrad_explain.composers.bundled.choose_by_images`); ``about["model_choice"]`` holds the reason.
 
         Args:
             folders: Folders of images, with the folders in them.
@@ -170,7 +170,7 @@ class Gallery:
         """
         found = find_images(folders)
         if self._composer is None:
-            choice = choose_by_pictures(sample_images(found, MOST_PICTURES))
+            choice = choose_by_images(sample_images(found, MOST_IMAGES))
             self._begin(choice.name, why=choice.why)
         return index_images(self._store, self.composer, found, batch=batch, progress=progress)
 
@@ -284,7 +284,7 @@ class Gallery:
 
 def _load(model: str | Path | nn.Module, device: str | None, processor: Any = None) -> Composer:
     composer = load_composer(model, processor)
-    return composer if device is None else composer.to(usable_device(device))
+    return composer if device is None else composer.to(check_device(device))
 
 
 def _source(store: GalleryStore) -> str:

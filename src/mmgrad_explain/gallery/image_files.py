@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmgrad_explain._system.reading import reading
+from mmgrad_explain._system.user_files import reading
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery.store import LONGEST_PATH, Entry
 from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmgrad_explain.composers.embedding import embed_pictures
+from mmgrad_explain.composers.embedding import embed_images
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery.image_files import path_prefix, read_file, state_of
 from mmgrad_explain.images.reading import open_image
-from mmgrad_explain.images.reading_notes import notes_of_picture
+from mmgrad_explain.images.reading_notes import notes_of_image
 from mmgrad_explain.notes import Note, texts_of
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class _Rows:
             elif entry.digest not in images:
                 try:
                     images[entry.digest] = image = open_image(content)
-                    if notes := notes_of_picture(image):
+                    if notes := notes_of_image(image):
                         report.notes[entry.path] = tuple(notes)
                 except InputError as error:
                     report.unreadable[entry.path] = str(error)
@@ -228,7 +228,7 @@ def _embed(
     if not images:
         return {}, {}
     try:
-        return dict(zip(images, embed_pictures(composer, list(images.values())).numpy(), strict=True)), {}
+        return dict(zip(images, embed_images(composer, list(images.values())).numpy(), strict=True)), {}
     except InputError as error:
         if len(images) == 1:
             return {}, dict.fromkeys(images, str(error))

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.explanation.notebook import below, fine, lines, png_bytes, side_by_side, tile
+from mmgrad_explain.explanation.notebook import (
+    figure_html,
+    place_below,
+    png_bytes,
+    shrink_for_screen,
+    side_by_side,
+    small_print,
+)
 from mmgrad_explain.images.overlay import blend
 from mmgrad_explain.images.panels import panel
 from mmgrad_explain.images.reading import open_image
@@ -156,18 +163,18 @@ class RetrievalMaps:
         return png_bytes(self.sheet())
 
     def _repr_html_(self) -> str:
-        drawn = Image.fromarray(blend(fine(self.found.image), self.query.heatmap(), alpha=0.7))
-        where = tile(drawn, f"where: {self.query.score_name}", "where the query's map is bright")
+        drawn = Image.fromarray(blend(shrink_for_screen(self.found.image), self.query.heatmap(), alpha=0.7))
+        where = figure_html(drawn, f"where: {self.query.score_name}", "where the query's map is bright")
         return _page(self.found, where, self, self.notes)
 
 
 def _page(found: Retrieval, where: str, maps: RetrievalMaps | None, notes: tuple[Note, ...]) -> str:
     """Show the query above, the hits below, each with its map if it has one, as a notebook shows it."""
-    query = side_by_side([tile(found.image, "query", "the query picture"), where])
+    query = side_by_side([figure_html(found.image, "query", "the query picture"), where])
     hits = side_by_side([_hit(hit, maps) for hit in found.hits[:_MOST]], 16)
     left = len(found.hits) - _MOST
     more = f"and {left} more" if left > 0 else ""
-    below_hits = lines([more, *(f"note: {note}" for note in notes)])
+    below_hits = small_print([more, *(f"note: {note}" for note in notes)])
     return f"<div>{query}<div><b>{escape(found.text)}</b></div>{hits}{below_hits}</div>"
 
 
@@ -182,16 +189,16 @@ def _hit(hit: Hit, maps: RetrievalMaps | None) -> str:
     if maps is not None and hit.rank in maps.hits:
         explanation, index = maps.hits[hit.rank]
         image, heat = (explanation.targets or ())[index], maps.heatmap(hit.rank)
-        drawn = Image.fromarray(blend(fine(image), heat, alpha=0.7))
+        drawn = Image.fromarray(blend(shrink_for_screen(image), heat, alpha=0.7))
         tiles = [
-            tile(image, caption, f"hit {hit.rank}", **_TILE),
-            tile(drawn, _map_caption(explanation, heat), f"where hit {hit.rank} matches", **_TILE),
+            figure_html(image, caption, f"hit {hit.rank}", **_TILE),
+            figure_html(drawn, _map_caption(explanation, heat), f"where hit {hit.rank} matches", **_TILE),
         ]
-        notes = lines(f"note: {note}" for note in maps.notes_of(hit.rank))
-        return f"<div>{side_by_side(tiles, 4)}{below(notes)}</div>"
+        notes = small_print(f"note: {note}" for note in maps.notes_of(hit.rank))
+        return f"<div>{side_by_side(tiles, 4)}{place_below(notes)}</div>"
     if hit.state == "there":
         try:
-            return tile(open_image(hit.path), caption, f"hit {hit.rank}", **_TILE)
+            return figure_html(open_image(hit.path), caption, f"hit {hit.rank}", **_TILE)
         except InputError:
-            return f"<div>{lines([caption, 'cannot be read'])}</div>"
-    return f"<div>{lines([caption, hit.state])}</div>"
+            return f"<div>{small_print([caption, 'cannot be read'])}</div>"
+    return f"<div>{small_print([caption, hit.state])}</div>"

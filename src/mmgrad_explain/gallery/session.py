@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from mmgrad_explain._system.files import atomic_file
-from mmgrad_explain._system.reading import parse_json, read_text, reading, shown
 from mmgrad_explain._system.redaction import HIDDEN, redact_address
+from mmgrad_explain._system.user_files import parse_json, quote, read_text, reading
 from mmgrad_explain.errors import InputError
 
 _FORMAT = "mmgrad_explain.session/1"
 
 
 @dataclass(frozen=True)
-class FoundPicture:
+class SessionHit:
     """A hit as a session keeps it.
 
     Attributes:
@@ -33,7 +33,7 @@ class FoundPicture:
 
 
 @dataclass(frozen=True)
-class Turn:
+class SessionTurn:
     """One query of a session, with its hits.
 
     Attributes:
@@ -45,7 +45,7 @@ class Turn:
 
     reference: str
     text: str
-    hits: tuple[FoundPicture, ...]
+    hits: tuple[SessionHit, ...]
     from_hit: int | None = None
 
 
@@ -63,7 +63,7 @@ class Session:
     gallery: str
     collection: str
     fingerprint: str
-    turns: list[Turn] = field(default_factory=list)
+    turns: list[SessionTurn] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.gallery = redact_address(self.gallery) if "://" in self.gallery else self.gallery
@@ -84,10 +84,10 @@ class Session:
             ) from None
         with reading(f"{path} is no session of this package: name another file"):
             turns = [
-                Turn(
+                SessionTurn(
                     turn["reference"],
                     turn["text"],
-                    tuple(FoundPicture(**hit) for hit in turn["hits"]),
+                    tuple(SessionHit(**hit) for hit in turn["hits"]),
                     turn["from_hit"],
                 )
                 for turn in data["turns"]
@@ -108,7 +108,7 @@ class Session:
         with atomic_file(Path(path), overwrite=True) as stream:
             stream.write(text.encode() + b"\n")
 
-    def hit(self, rank: int) -> FoundPicture:
+    def hit(self, rank: int) -> SessionHit:
         """Look up a hit of the last turn, to use it as the next reference.
 
         Raises:
@@ -165,4 +165,4 @@ def _check_types(session: Session) -> None:
         for item in fields(part):
             kind = kinds.get(str(item.type))
             if kind is not None and not isinstance(getattr(part, item.name), kind):
-                raise TypeError(f"{item.name} is {shown(getattr(part, item.name))}")
+                raise TypeError(f"{item.name} is {quote(getattr(part, item.name))}")

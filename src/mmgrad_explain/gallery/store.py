@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from mmgrad_explain._system.reading import reason_of
 from mmgrad_explain._system.redaction import redact, redact_address
+from mmgrad_explain._system.user_files import reason_of
 from mmgrad_explain.errors import InputError, MMGradError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.images.processor_geometry import place_by_processor as place_by_processor
     from mmgrad_explain.images.reading import MAX_PIXELS as MAX_PIXELS
     from mmgrad_explain.images.reading import open_image as open_image
-    from mmgrad_explain.images.reading_notes import notes_of_picture as notes_of_picture
+    from mmgrad_explain.images.reading_notes import notes_of_image as notes_of_image
     from mmgrad_explain.images.saving import safe_save as safe_save
     from mmgrad_explain.images.transform_geometry import place_by_transform as place_by_transform
     from mmgrad_explain.images.word_shading import add_words as add_words

@@ -8,7 +8,7 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.colormaps import color_table
 from mmgrad_explain.images.lettering import line_height, load_font, text_width, wrap_text
 from mmgrad_explain.images.reading import open_image
-from mmgrad_explain.images.tiles import WIDEST, fitted, tile_height
+from mmgrad_explain.images.tiles import WIDEST, fit_size, tile_height
 
 
 def colorbar(colormap: str = "turbo", width: int = 240, labels: tuple[str, str] = ("low", "high")) -> Image.Image:
@@ -98,5 +98,5 @@ def panel(
 
 
 def _scale(image: Image.Image, height: int) -> Image.Image:
-    size = fitted(image, WIDEST * height, height)
+    size = fit_size(image, WIDEST * height, height)
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from mmgrad_explain._system.reading import open_file, read_stream, reading, reason_of
+from mmgrad_explain._system.user_files import open_file, read_stream, reading, reason_of
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.reading_notes import keep_notes, notes_of_picture, notes_of_stack
+from mmgrad_explain.images.reading_notes import keep_notes, notes_of_image, notes_of_stack
 from mmgrad_explain.images.values import as_array, channels_last, to_uint8
 from mmgrad_explain.notes import Note
 
@@ -33,7 +33,7 @@ def open_image(source: object, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
     EXIF orientation is applied. Colour profiles are converted to sRGB where Pillow has LittleCMS. 16-bit images are
     scaled to 8 bits. Transparency becomes white. Of an animation or a stack the first image is read.
-    :func:`~mmgrad_explain.images.reading_notes.notes_of_picture` returns notes on this.
+    :func:`~mmgrad_explain.images.reading_notes.notes_of_image` returns notes on this.
 
     Args:
         source: A path, the bytes of an image file, an open binary file (read from its start), a PIL image, or an array
@@ -143,7 +143,7 @@ def _upright_rgb(image: Image.Image, name: str, max_pixels: int, notes: tuple[No
         raise InputError(f"{name} is empty: {size}")
     if image.width * image.height > max_pixels:
         raise InputError(f"{name} is too large to decode: {size}. Shrink it, or raise max_pixels ({max_pixels})")
-    notes += notes_of_picture(image) + notes_of_stack(image)
+    notes += notes_of_image(image) + notes_of_stack(image)
     with reading(f"{name} is truncated or damaged"):
         image.load()
         return _as_rgb(image, name, notes)

@@ -13,7 +13,7 @@ _KEY = "mmgrad_explain.notes"
 _STACKS = ("GIF", "TIFF", "WEBP", "PNG", "AVIF")  # formats in which several images in a file are frames or pages
 
 
-def notes_of_picture(image: Image.Image) -> tuple[Note, ...]:
+def notes_of_image(image: Image.Image) -> tuple[Note, ...]:
     """Return the notes of ``open_image`` on an image, for example that it is the first of several."""
     return tuple(note for note in image.info.get(_KEY, ()) if isinstance(note, Note))
 

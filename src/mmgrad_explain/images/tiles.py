@@ -21,14 +21,14 @@ def tile_height(images: Sequence[Image.Image], most: int = HIGHEST) -> int:
     return min(max(_LOWEST, *(image.height for image in images)), most)
 
 
-def fitted(image: Image.Image, width: int, height: int) -> tuple[int, int]:
+def fit_size(image: Image.Image, width: int, height: int) -> tuple[int, int]:
     """Return the width and height, in pixels, of an image enlarged or shrunk until it fits exactly into a box."""
     ratio = min(height / image.height, width / image.width)
     return max(1, round(image.width * ratio)), max(1, round(image.height * ratio))
 
 
-def shrunk(image: Image.Image, width: int, height: int) -> Image.Image:
+def shrink(image: Image.Image, width: int, height: int) -> Image.Image:
     """Shrink an image until it fits into a box, in pixels; a smaller one is returned as it is."""
     if image.width <= width and image.height <= height:
         return image
-    return image.resize(fitted(image, width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return image.resize(fit_size(image, width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)

@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from mmgrad_explain.metrics.rankings import RankingQueries as RankingQueries
     from mmgrad_explain.metrics.rankings import score_rankings as score_rankings
     from mmgrad_explain.metrics.rankings import summarize as summarize
+    from mmgrad_explain.metrics.report import confidence_half_width as confidence_half_width
     from mmgrad_explain.metrics.report import environment as environment
     from mmgrad_explain.metrics.report import environment_line as environment_line
     from mmgrad_explain.metrics.report import format_number as format_number
-    from mmgrad_explain.metrics.report import interval as interval
     from mmgrad_explain.metrics.report import markdown_table as markdown_table
     from mmgrad_explain.metrics.report import mean_and_spread as mean_and_spread
-    from mmgrad_explain.metrics.report import mean_of as mean_of
+    from mmgrad_explain.metrics.report import mean_of_known as mean_of_known
     from mmgrad_explain.metrics.retrieval import average_precision as average_precision
     from mmgrad_explain.metrics.retrieval import best_first as best_first
     from mmgrad_explain.metrics.retrieval import best_ranks as best_ranks

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.metrics.report import mean_of
+from mmgrad_explain.metrics.report import mean_of_known
 from mmgrad_explain.metrics.retrieval import average_precision, best_ranks, recall_at, soft_recall, target_ranks
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def summarize(protocol: Protocol, parts: Mapping[str, Mapping[str, Tensor]]) -> 
     Returns:
         The figures of each part, as shares in [0, 1]; with several parts also their unweighted ``"mean"``.
     """
-    rows = {part: {name: mean_of(values) for name, values in figures.items()} for part, figures in parts.items()}
+    rows = {part: {name: mean_of_known(values) for name, values in figures.items()} for part, figures in parts.items()}
     if len(rows) > 1:
         names = next(iter(rows.values()))
         rows["mean"] = {name: sum(row[name] for row in rows.values()) / len(parts) for name in names}

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 MISSING = "–"
 
 
-def mean_of(values: torch.Tensor) -> float:
+def mean_of_known(values: torch.Tensor) -> float:
     """Compute the mean of the values that are not NaN; NaN where there are none."""
     return float(to_float64(values).nanmean())
 
 
-def interval(values: torch.Tensor) -> float:
+def confidence_half_width(values: torch.Tensor) -> float:
     """Compute half the width of the 95 % interval of a mean: 1.96 standard errors; NaN for fewer than two values."""
     values = to_float64(values)
     values = values[~values.isnan()]

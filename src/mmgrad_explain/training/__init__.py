@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from mmgrad_explain.training.config_file import config_values as config_values
     from mmgrad_explain.training.config_file import dump_config as dump_config
     from mmgrad_explain.training.config_file import load_config as load_config
-    from mmgrad_explain.training.held_out import evaluate_batches as evaluate_batches
+    from mmgrad_explain.training.held_out_figures import evaluate_batches as evaluate_batches
     from mmgrad_explain.training.logging.boards import Board as Board
     from mmgrad_explain.training.logging.boards import TensorBoard as TensorBoard
     from mmgrad_explain.training.logging.boards import WeightsAndBiases as WeightsAndBiases
     from mmgrad_explain.training.logging.map_logger import MapLogger as MapLogger
     from mmgrad_explain.training.models import save_composer as save_composer
     from mmgrad_explain.training.models import starting_composer as starting_composer
-    from mmgrad_explain.training.objective.objective import GroundedObjective as GroundedObjective
-    from mmgrad_explain.training.objective.objective import Losses as Losses
+    from mmgrad_explain.training.objective.grounded_objective import GroundedObjective as GroundedObjective
+    from mmgrad_explain.training.objective.grounded_objective import Losses as Losses
     from mmgrad_explain.training.objective.options import DenseOptions as DenseOptions
     from mmgrad_explain.training.objective.options import GroundingOptions as GroundingOptions
     from mmgrad_explain.training.objective.options import ObjectiveOptions as ObjectiveOptions

@@ -10,8 +10,8 @@ from transformers import TrainerCallback
 
 from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain._system.progress import Bar
-from mmgrad_explain._system.reading import MOST_ANNOTATIONS, read_text, reading, split_lines
 from mmgrad_explain._system.terminal import is_terminal
+from mmgrad_explain._system.user_files import MOST_ANNOTATIONS, read_text, reading, split_lines
 from mmgrad_explain.training.figures import NOT_LOGGED
 from mmgrad_explain.training.run_folder import EMA_FILE
 

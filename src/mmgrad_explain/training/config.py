@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmgrad_explain.data.edits.options import EDIT_KINDS
-from mmgrad_explain.data.scenes.edits import EDITS
+from mmgrad_explain.data.scenes.planning import EDITS
 from mmgrad_explain.errors import InputError, did_you_mean
 from mmgrad_explain.training.objective.options import (
     DenseOptions,

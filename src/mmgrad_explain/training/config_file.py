@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mmgrad_explain._system.reading import parse_yaml, read_text, shown
+from mmgrad_explain._system.user_files import parse_yaml, quote, read_text
 from mmgrad_explain.errors import InputError, did_you_mean
 from mmgrad_explain.training.config import TrainingConfig
 from mmgrad_explain.training.sources.kinds import SOURCES
@@ -91,7 +91,7 @@ def _read(source: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
     if parent is None:
         return values
     if not isinstance(parent, str):
-        raise InputError(f"{name}: extends must be a name or a path, not {shown(parent)}")
+        raise InputError(f"{name}: extends must be a name or a path, not {quote(parent)}")
     beside = Path(str(path)).parent / parent
     return _merged(_read(beside if beside.is_file() else parent, (*seen, str(path))), values)
 
@@ -125,13 +125,13 @@ def _set(values: dict[str, Any], change: str) -> None:
 def _build(cls: type, values: Any, where: str) -> Any:
     """Make a dataclass from a mapping."""
     if not isinstance(values, dict):
-        raise InputError(f"{where} must hold keys and values, not {shown(values)}")
+        raise InputError(f"{where} must hold keys and values, not {quote(values)}")
     hints = typing.get_type_hints(cls)
     known = [each.name for each in fields(cls)]
     unknown = [key for key in values if key not in known]
     if unknown:
         key = _join(where, str(unknown[0]))
-        raise InputError(f"unknown key {shown(key)}: {did_you_mean(str(unknown[0]), known)}known: {', '.join(known)}")
+        raise InputError(f"unknown key {quote(key)}: {did_you_mean(str(unknown[0]), known)}known: {', '.join(known)}")
     made = {}
     for key, value in values.items():
         if cls is TrainingConfig and key == "sources":
@@ -143,7 +143,7 @@ def _build(cls: type, values: Any, where: str) -> Any:
 
 def _sources(values: Any) -> dict[str, Any]:
     if not isinstance(values, dict):
-        raise InputError(f"sources must be names with their options, such as scenes: {{}}, not {shown(values)}")
+        raise InputError(f"sources must be names with their options, such as scenes: {{}}, not {quote(values)}")
     made = {}
     for name, given in values.items():
         if given is None:
@@ -153,7 +153,7 @@ def _sources(values: Any) -> dict[str, Any]:
         if not isinstance(kind, str) or kind not in SOURCES:
             hint = did_you_mean(str(kind), SOURCES)
             raise InputError(
-                f"sources.{name}: there is no kind {shown(kind)}: {hint}say kind: one of {', '.join(SOURCES)}"
+                f"sources.{name}: there is no kind {quote(kind)}: {hint}say kind: one of {', '.join(SOURCES)}"
             )
         made[str(name)] = _build(SOURCES[kind], options, f"sources.{name}")
     return made
@@ -170,17 +170,17 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return _tuple(arguments, value, where)
     if origin is dict:
         if not isinstance(value, dict):
-            raise InputError(f"{where} must hold keys and values, not {shown(value)}")
+            raise InputError(f"{where} must hold keys and values, not {quote(value)}")
         return {str(key): _value(arguments[1], one, _join(where, str(key))) for key, one in value.items()}
     return value if hint is Any else _scalar(hint, value, where)
 
 
 def _tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise InputError(f"{where} must be a list, not {shown(value)}")
+        raise InputError(f"{where} must be a list, not {quote(value)}")
     endless = arguments[-1] is Ellipsis
     if not endless and len(value) != len(arguments):
-        raise InputError(f"{where} must be a list of {len(arguments)}, not {shown(value)}")
+        raise InputError(f"{where} must be a list of {len(arguments)}, not {quote(value)}")
     hints = [arguments[0]] * len(value) if endless else arguments
     return tuple(_value(hint, one, f"{where}[{i}]") for i, (hint, one) in enumerate(zip(hints, value, strict=True)))
 
@@ -192,9 +192,9 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
             value = float(value)
     fits = isinstance(value, (int, float) if hint is float else hint) and (hint is bool or not isinstance(value, bool))
     if not fits:
-        raise InputError(f"{where} must be {names[hint]}, not {shown(value)}")
+        raise InputError(f"{where} must be {names[hint]}, not {quote(value)}")
     if hint in {int, float} and not abs(value) < _LARGEST:
-        raise InputError(f"{where} must be a number below {_LARGEST:.0e}, not {shown(value)}")
+        raise InputError(f"{where} must be a number below {_LARGEST:.0e}, not {quote(value)}")
     return float(value) if hint is float else value
 
 

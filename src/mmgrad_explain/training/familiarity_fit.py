@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mmgrad_explain.composers.familiar_images import describe_pictures
+from mmgrad_explain.composers.familiar_images import describe_images
 from mmgrad_explain.composers.familiarity import area_under_curve, fit
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.data.scenes.scene import SceneOptions, scenes
@@ -89,7 +89,7 @@ def _sizes(own: int) -> list[int]:
 
 
 def _described(composer: Composer, pictures: Sequence[Image.Image]) -> Tensor:
-    return describe_pictures(composer, pictures, composer.described_layers)
+    return describe_images(composer, pictures, composer.described_layers)
 
 
 def unknown_pictures(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmgrad_explain._system.files import behind_links, name_left_over, put_folder
-from mmgrad_explain._system.reading import reading
+from mmgrad_explain._system.user_files import reading
 from mmgrad_explain.composers.load import BUNDLED, load_composer
 from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.composers.reference.build import build_network

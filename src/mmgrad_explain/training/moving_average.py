@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mmgrad_explain._system.files import atomic_file
-from mmgrad_explain._system.reading import reading
+from mmgrad_explain._system.user_files import reading
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:

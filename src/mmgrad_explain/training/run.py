@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from mmgrad_explain.composers.model_capabilities import check_trainable
+from mmgrad_explain.training.distributed import broadcast, is_first, wait_for_all
 from mmgrad_explain.training.figures import EVALUATION_PREFIX
 from mmgrad_explain.training.models import image_size_of, save_composer, starting_composer
 from mmgrad_explain.training.optional_packages import require_package, require_wandb
-from mmgrad_explain.training.processes import broadcast, is_first, wait_for_all
 from mmgrad_explain.training.run_folder import (
     BEST,
     CHECKPOINTS,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain._system.files import atomic_file, remove_left_overs
 from mmgrad_explain._system.locking import locked
-from mmgrad_explain._system.reading import parse_yaml, read_text, reading, reason_of
+from mmgrad_explain._system.user_files import parse_yaml, read_text, reading, reason_of
 from mmgrad_explain._version import __version__
 from mmgrad_explain.errors import InputError, OutputExistsError
 from mmgrad_explain.training.config_file import config_from, config_values, dump_config

@@ -1,4 +1,4 @@
-"""The trainer: transformers' loop for a :class:`~mmgrad_explain.training.objective.objective.GroundedObjective`."""
+"""The trainer: transformers' loop around the losses of a composer."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from transformers import PrinterCallback, ProgressCallback, Trainer
 from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.callbacks import AverageWeights
+from mmgrad_explain.training.distributed import broadcast, mean_of_processes
 from mmgrad_explain.training.figures import LOWER_IS_BETTER
-from mmgrad_explain.training.held_out import evaluate_batches, sample_maps, trained_kind
+from mmgrad_explain.training.held_out_figures import evaluate_batches, sample_maps, trained_kind
 from mmgrad_explain.training.moving_average import MovingAverage
-from mmgrad_explain.training.objective.objective import GroundedObjective
-from mmgrad_explain.training.processes import broadcast, mean_of_processes
+from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
 from mmgrad_explain.training.run_folder import BEST, writing_checkpoint
 from mmgrad_explain.training.sources.step_data import Division, StepDataset
 from mmgrad_explain.training.trainer_arguments import COSINE, best_figure, check_arguments

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
-from mmgrad_explain.composers.content_words import count_classes, unknown_to
+from mmgrad_explain.composers.content_words import count_classes, find_unknown_words
 from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.web.drawn_people import DrawnPerson
 
@@ -78,7 +78,7 @@ def choose_kind(composer: Composer) -> str:
     """Choose the kind of examples whose sentences have the fewest words that a model does not know."""
 
     def count_unknown(kind: str) -> tuple[int, ...]:
-        return count_classes(unknown_to(composer, [example.text for example in draw_examples(kind)]))
+        return count_classes(find_unknown_words(composer, [example.text for example in draw_examples(kind)]))
 
     return min(KINDS, key=count_unknown)
 

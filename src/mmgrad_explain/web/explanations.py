@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.api import explain, phrase_maps
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.explanation.sides import sides_of
+from mmgrad_explain.explanation.sides import sides_with_maps
 from mmgrad_explain.web.code_snippets import explain_snippet
 from mmgrad_explain.web.records import explanation_record
 from mmgrad_explain.web.viewer import pack_map, pack_payload
@@ -38,7 +38,7 @@ def explain_request(request: ExplainRequest, models: Models) -> dict[str, Any]:
     for index, title in enumerate(explanation.texts or ()):
         caption = _caption(explanation, index, name)
         tiles.append(pack_map(explanation, index, title=title, caption=caption))
-        if request.target is not None and True in sides_of(explanation):
+        if request.target is not None and True in sides_with_maps(explanation):
             tiles.append(pack_map(explanation, index, target=True, title=f"{title} (on the target)", caption=caption))
     asked = {
         "texts": list(request.texts), "model": name, "layer": request.layer, "score": request.score,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mmgrad_explain._system.devices import usable_device
-from mmgrad_explain._system.reading import shown
+from mmgrad_explain._system.devices import check_device
+from mmgrad_explain._system.user_files import quote
 from mmgrad_explain.attention.layers.candidates import candidate_layers
 from mmgrad_explain.attention.scores.named import SCORES, ensure_score
 from mmgrad_explain.composers.bundled import choose_bundled
 from mmgrad_explain.composers.load import BUNDLED, load_composer
-from mmgrad_explain.data.example_inputs import example_inputs
+from mmgrad_explain.data.drawn_example import example_inputs
 from mmgrad_explain.errors import InputError, MMGradError
 from mmgrad_explain.web.examples import choose_kind
 
@@ -76,7 +76,7 @@ class Models:
     """
 
     def __init__(self, names: Sequence[str] = (), device: str | None = None) -> None:
-        self.device = None if device is None else usable_device(device)
+        self.device = None if device is None else check_device(device)
         self.names = tuple(dict.fromkeys((AUTOMATIC, *BUNDLED, *names)))
         self.first = names[0] if names else AUTOMATIC
         self.lock = threading.RLock()
@@ -108,7 +108,7 @@ class Models:
 
     def _check(self, name: str) -> None:
         if not isinstance(name, str) or name not in self.names:
-            raise InputError(f"the page has no model {shown(name)}: choose one of {', '.join(self.names)}")
+            raise InputError(f"the page has no model {quote(name)}: choose one of {', '.join(self.names)}")
 
     def composer(self, name: str) -> Composer:
         """Return a model by a name of :meth:`choose_model`; it is loaded at the first call.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.explanation.sides import call_of, sides_of
+from mmgrad_explain.explanation.sides import call_of, sides_with_maps
 
 if TYPE_CHECKING:
     from mmgrad_explain.explanation.result import Explanation
@@ -23,7 +23,7 @@ def explanation_record(asked: dict[str, Any], explanation: Explanation) -> dict[
     """
     maps = []
     for index in range(len(explanation)):
-        for of_target in sides_of(explanation):
+        for of_target in sides_with_maps(explanation):
             region = explanation.brightest_region(index, target=of_target)
             maps.append(
                 {

@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain._system.reading import parse_json
+from mmgrad_explain._system.user_files import parse_json
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from PIL import Image
 from mmgrad_explain.cli.commands import evaluate
 from mmgrad_explain.cli.main import HelpfulParser
 from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.evaluation.composed_retrieval import METHODS
+from mmgrad_explain.evaluation.composed_retrieval import QUERY_KINDS
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_table(run, triplets, tiny_folder):
     assert lines[2] == "all: 4 queries, 4 with target, gallery of 4"
     assert lines[4] == "| query | part | R@1 % | R@5 % | R@10 % | R@50 % |"
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[6:9]]
-    assert [row[0] for row in rows] == list(METHODS)
+    assert [row[0] for row in rows] == list(QUERY_KINDS)
     assert all(row[1] == "all" and row[3] == "100.00" for row in rows)
     assert lines[10].startswith("mmgrad-explain ")
     assert lines[11] == "odd: all: 4 x caption with several blanks in a row; they become one: 0, 1, 2, 3"
@@ -93,7 +93,7 @@ def test_json_on_the_screen_and_in_a_file(run, triplets, tiny_folder, tmp_path):
     assert code == 0
     assert json.loads(file.read_text()) == found
     assert found["data"]["parts"]["all"] == {"queries": 4, "with target": 4, "gallery": 4}
-    assert list(found["figures"]) == list(METHODS)
+    assert list(found["figures"]) == list(QUERY_KINDS)
     assert "the reference kept" in found["protocol"]
     assert found["environment"]["torch"]
     assert len(found["notices"]) == 3

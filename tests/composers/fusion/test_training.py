@@ -12,7 +12,7 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, PreTrainedTo
 
 from mmgrad_explain.attention import MMGrad
 from mmgrad_explain.cli.main import main
-from mmgrad_explain.composers.embedding import embed_pictures
+from mmgrad_explain.composers.embedding import embed_images
 from mmgrad_explain.composers.fusion.composer import FusionComposer
 from mmgrad_explain.composers.fusion.processor import FusionProcessor
 from mmgrad_explain.composers.fusion.registry import METHODS
@@ -20,11 +20,11 @@ from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.model_capabilities import check_trainable
 from mmgrad_explain.data.batches.batch import encode
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.evaluation.maps import MapKind, embeddings
+from mmgrad_explain.evaluation.maps import MapKind, unit_embeddings
 from mmgrad_explain.grounding import AttentionGroundingLoss
 from mmgrad_explain.training.config_file import config_from
-from mmgrad_explain.training.held_out import evaluate_batches, inputs_of
-from mmgrad_explain.training.objective.objective import GroundedObjective
+from mmgrad_explain.training.held_out_figures import evaluate_batches, inputs_of
+from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
 from mmgrad_explain.training.objective.options import GroundingOptions, ObjectiveOptions
 from mmgrad_explain.training.run import train
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
@@ -167,10 +167,10 @@ def test_references_are_judged_and_trained_as_a_gallery_holds_them(method, folde
     source = SceneSource(32, SceneSourceOptions(pictures=2, edits=2))
     pictures = source.batch(3, 0)
     batch = encode(pictures, composer.processor)
-    held = embed_pictures(composer, [Image.fromarray(one) for one in (*pictures.targets, *pictures.references)])
+    held = embed_images(composer, [Image.fromarray(one) for one in (*pictures.targets, *pictures.references)])
     with torch.no_grad():
         output = composer(**inputs_of(batch))
-    query, targets, references = embeddings(output)
+    query, targets, references = unit_embeddings(output)
     torch.testing.assert_close(targets, held[:4], rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(references, held[4:].repeat_interleave(2, 0), rtol=1e-3, atol=1e-4)
 

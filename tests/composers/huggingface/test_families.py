@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from mmgrad_explain import explain
 from mmgrad_explain.attention import MMGrad, candidate_layers, to_grid
-from mmgrad_explain.attention.gradient import layouts_of
+from mmgrad_explain.attention.layouts.of_records import find_layouts
 from mmgrad_explain.composers.huggingface.family import contrastive_families
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import GradientError, InputError
@@ -279,7 +279,7 @@ def test_a_marked_place_is_found_again(loaded, corner):
     with MMGrad(composer).capture() as seen:
         composer(**prepared.tensors)
     layer = composer.target_layer
-    values = to_grid(seen.calls(layer)[0].activation.detach(), layouts_of(seen, None, composer, {})[layer][0])
+    values = to_grid(seen.calls(layer)[0].activation.detach(), find_layouts(seen, None, composer, {})[layer][0])
     grid = (values[1] - values[0]).square().sum(0)
     found = prepared.placements[1].to_original(grid.numpy())
     y, x = np.unravel_index(found.argmax(), found.shape)
@@ -514,7 +514,7 @@ def test_other_layers_of_models_that_read_together(kind, loaded, picture, layers
     tensors = composer.preprocess([picture, Image.fromarray(marked)], TEXTS[:1] * 2).tensors
     with MMGrad(composer, names).capture() as seen:
         composer(**tensors)
-    layouts = layouts_of(seen, None, composer, {})
+    layouts = find_layouts(seen, None, composer, {})
     for name in names:
         values = to_grid(seen.calls(name)[0].activation.detach(), layouts[name][0])
         assert values.shape[2:] == grid

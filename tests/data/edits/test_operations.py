@@ -13,8 +13,8 @@ from mmgrad_explain.data.edits.operations import (
     apply_edit,
     dilate_mask,
     find_removal_margin,
-    mean_lab,
     measure_lab_distances,
+    measure_mean_lab,
     pick_detail,
 )
 from mmgrad_explain.errors import InputError
@@ -75,7 +75,7 @@ def test_shading_can_still_be_seen(ground, word):
     edited = apply_edit("recolour", image, mask, word, np.random.default_rng(3))
     left, right = mask.copy(), mask.copy()
     left[:, 30:], right[:, :38] = False, False
-    assert mean_lab(edited, left)[0] - mean_lab(edited, right)[0] > 2.5
+    assert measure_mean_lab(edited, left)[0] - measure_mean_lab(edited, right)[0] > 2.5
 
 
 def test_the_edge_is_softened_within_the_mask():
@@ -88,10 +88,10 @@ def test_the_edge_is_softened_within_the_mask():
 
 def test_darken_brighten_and_gray():
     image, mask = shaded((170, 80, 60))
-    was = mean_lab(image, mask)
-    assert mean_lab(apply_edit("darken", image, mask), mask)[0] < was[0] - 15
-    assert mean_lab(apply_edit("brighten", image, mask), mask)[0] > was[0] + 10
-    gray = mean_lab(apply_edit("gray", image, mask), mask)
+    was = measure_mean_lab(image, mask)
+    assert measure_mean_lab(apply_edit("darken", image, mask), mask)[0] < was[0] - 15
+    assert measure_mean_lab(apply_edit("brighten", image, mask), mask)[0] > was[0] + 10
+    gray = measure_mean_lab(apply_edit("gray", image, mask), mask)
     assert abs(gray[0] - was[0]) < 2
     assert np.hypot(*gray[1:]) < 3 < np.hypot(*was[1:])
 
@@ -118,7 +118,7 @@ def test_removal_takes_the_surroundings():
     image, mask = shaded((250, 0, 0))
     for kind in ("remove", "add"):
         edited = apply_edit(kind, image, mask)
-        assert np.abs(mean_lab(edited, mask) - mean_lab(image, ~mask)).max() < 12
+        assert np.abs(measure_mean_lab(edited, mask) - measure_mean_lab(image, ~mask)).max() < 12
     with pytest.raises(InputError, match="mask covers the whole image"):
         apply_edit("remove", image, np.ones_like(mask))
 
@@ -131,7 +131,7 @@ def test_swap_brings_colour_and_texture():
     image[giver] = (220, 200, 40)
     image[50:62:4] = np.where(giver[50:62:4, :, None], (150, 20, 20), image[50:62:4])
     edited = apply_edit("swap", image, mask, giver)
-    assert np.abs(mean_lab(edited, mask) - mean_lab(image, giver))[1:].max() < 6
+    assert np.abs(measure_mean_lab(edited, mask) - measure_mean_lab(image, giver))[1:].max() < 6
     plain = apply_edit("swap", image, mask, giver & (np.arange(SIZE)[:, None] == 51))  # too thin to have a texture
     assert edited[mask].std(0).sum() > plain[mask].std(0).sum() + 5
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmgrad_explain.data.scenes.context import context_mask, find_anchor
+from mmgrad_explain.data.scenes.context import draw_context_mask, find_anchor
 from mmgrad_explain.data.scenes.options import SceneOptions
 from mmgrad_explain.data.scenes.scene import LABELS, scenes
 from mmgrad_explain.data.scenes.text import named_by
@@ -21,7 +21,7 @@ def test_every_relation_has_its_anchor_and_nothing_else_has_one():
         anchor = find_anchor(triplet.subject, scene.objects)
         related = named_by(triplet.subject) == "relation"
         assert (anchor is not None) == related, triplet.subject
-        mask = context_mask(triplet.subject, scene.objects, 64)
+        mask = draw_context_mask(triplet.subject, scene.objects, 64)
         assert mask.shape == (64, 64)
         assert mask.any() == related
         if related:
@@ -37,4 +37,4 @@ def test_every_relation_has_its_anchor_and_nothing_else_has_one():
 @pytest.mark.parametrize("subject", ["the ring", "it", "the star left of the ring", "the star above the thing"])
 def test_nothing_is_found_where_the_words_fit_no_one_object(subject):
     assert find_anchor(subject, ()) is None
-    assert not context_mask(subject, (), 32).any()
+    assert not draw_context_mask(subject, (), 32).any()

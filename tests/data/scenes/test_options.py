@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mmgrad_explain.data.scenes import edits as scene_edits
+from mmgrad_explain.data.scenes import planning as scene_edits
 from mmgrad_explain.data.scenes import scene as scenes
 from mmgrad_explain.data.scenes import text as scene_text
 from mmgrad_explain.data.scenes.scene import COLORS, HELD_OUT_PAIRS, LABELS, SHAPES, SceneOptions

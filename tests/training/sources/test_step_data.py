@@ -11,7 +11,7 @@ from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
 from mmgrad_explain.data.batches.batch import encode, take
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.objective.objective import GroundedObjective
+from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
 from mmgrad_explain.training.objective.options import GroundingOptions, ObjectiveOptions, RetrievalOptions
 from mmgrad_explain.training.sources.mixture import Mixture
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions

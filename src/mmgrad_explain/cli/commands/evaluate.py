@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping
 
-    from mmgrad_explain.data.cir.records import CirSet
+    from mmgrad_explain.data.cir.dataset import CirSet
     from mmgrad_explain.evaluation.composed_retrieval import CirEvaluation
 
 _NOTICES = 3
@@ -100,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"{root} has several splits, say which one with --split: {', '.join(data.queries)}")
     data.require()
 
-    from mmgrad_explain._system.devices import usable_device
+    from mmgrad_explain._system.devices import check_device
     from mmgrad_explain.composers.load import load_composer
     from mmgrad_explain.evaluation.composed_retrieval import evaluate_cir
     from mmgrad_explain.evaluation.submission import submission_files, write_submission
@@ -108,7 +108,7 @@ def run(options: argparse.Namespace) -> int:
     files = [] if options.submission is None else [options.submission / file for file in submission_files(data)]
     for file in [*files, *filter(None, [options.out])]:
         check_writable(file, overwrite=options.overwrite)
-    device = usable_device(options.device)
+    device = check_device(options.device)
     with Bar() as bar:
         found = evaluate_cir(
             load_composer(options.model).to(device), data, soft=options.soft, gallery=options.gallery,

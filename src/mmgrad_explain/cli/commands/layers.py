@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     from mmgrad_explain.attention.layers.candidates import candidate_layers
     from mmgrad_explain.attention.layouts.layout import describe_layout
     from mmgrad_explain.composers.load import load_composer
-    from mmgrad_explain.data.example_inputs import example_inputs
+    from mmgrad_explain.data.drawn_example import example_inputs
 
     composer = load_composer(options.model)
     found = candidate_layers(composer, **example_inputs(composer, options.text))

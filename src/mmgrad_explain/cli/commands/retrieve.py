@@ -138,10 +138,10 @@ def _plan_sheet(options: argparse.Namespace, reference: str, text: str) -> Outpu
 
 
 def _remember(session: Session, reference: str, found: Retrieval, options: argparse.Namespace) -> None:
-    from mmgrad_explain.gallery.session import FoundPicture, Turn
+    from mmgrad_explain.gallery.session import SessionHit, SessionTurn
 
-    hits = tuple(FoundPicture(hit.rank, hit.path, hit.score, hit.digest) for hit in found.hits)
-    session.turns.append(Turn(str(Path(reference).absolute()), found.text, hits, options.reference_hit))
+    hits = tuple(SessionHit(hit.rank, hit.path, hit.score, hit.digest) for hit in found.hits)
+    session.turns.append(SessionTurn(str(Path(reference).absolute()), found.text, hits, options.reference_hit))
     session.save(options.session)
 
 

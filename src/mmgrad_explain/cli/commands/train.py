@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
         result = train(config, out, resume=options.resume)
     except KeyboardInterrupt as stop:
         raise type(stop)(_say_how_to_resume(config, out, options.typed)) from None
-    from mmgrad_explain.training.processes import is_first
+    from mmgrad_explain.training.distributed import is_first
 
     if not is_first():
         return 0

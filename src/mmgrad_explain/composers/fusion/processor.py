@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.composers.square_images import SquarePictures
+from mmgrad_explain.composers.square_images import SquareImages
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ PROMPT = "a photo of $ that {text}"
 _STAND_IN = "it"  # one token in nearly every vocabulary; its embedding is never used
 
 
-class FusionProcessor(SquarePictures):
+class FusionProcessor(SquareImages):
     """A tower's processor, with texts in a prompt if there is one.
 
     Args:

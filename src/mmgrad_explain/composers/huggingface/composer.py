@@ -19,7 +19,7 @@ from mmgrad_explain.composers.files import CONFIG, read_config
 from mmgrad_explain.composers.huggingface.family import contrastive_families, contrastive_family_of
 from mmgrad_explain.composers.huggingface.loading import make_readable, read_model, silent
 from mmgrad_explain.composers.huggingface.processor import HuggingFaceProcessor, check_end_token
-from mmgrad_explain.composers.in_memory import part_of, pictures_and_words
+from mmgrad_explain.composers.in_memory import part_of, split_processor
 
 if TYPE_CHECKING:
     from mmgrad_explain.composers.huggingface.family import ContrastiveFamily
@@ -127,7 +127,7 @@ class HuggingFaceComposer(HuggingFaceModel, DualEncoder):
         family = contrastive_family_of({"model_type": model_type, "architectures": known}, name)
         kind = family.composer or HuggingFaceComposer
         model = part_of(model, family.model_class, family.title)
-        images, tokenizer = pictures_and_words(processor, model)
+        images, tokenizer = split_processor(processor, model)
         check_end_token(model, tokenizer)
         positions = min(_text_positions(model.config, family), tokenizer.model_max_length)
         own = kind.processor_class(images, tokenizer, positions, fixed_length=family.fixed_length)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mmgrad_explain._system.reading import shown
+from mmgrad_explain._system.user_files import quote
 from mmgrad_explain.composers.batch_processor import BatchProcessor
 from mmgrad_explain.composers.huggingface.loading import first_line
-from mmgrad_explain.composers.square_images import SquarePictures
+from mmgrad_explain.composers.square_images import SquareImages
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.processor_geometry import SETTINGS, check_geometry, name_the_edge, place
 from mmgrad_explain.notes import Note
@@ -68,12 +68,12 @@ def check_end_token(model: Any, tokenizer: Any) -> None:
         ids = list(tokenizer("a")["input_ids"]) if callable(tokenizer) else list(tokenizer.encode("a").ids)
     if end not in ids:
         raise InputError(
-            f"text_config.eos_token_id is {shown(end)} in the model's config, and the tokenizer ends no text with it "
-            f"('a' is {shown(ids)}): set it to the tokenizer's end token"
+            f"text_config.eos_token_id is {quote(end)} in the model's config, and the tokenizer ends no text with it "
+            f"('a' is {quote(ids)}): set it to the tokenizer's end token"
         )
 
 
-class HuggingFaceProcessor(BatchProcessor, SquarePictures):
+class HuggingFaceProcessor(BatchProcessor, SquareImages):
     """A model's own image processor and tokenizer.
 
     The image processor makes the pixels. The placement is computed from its settings: padding to a square (LLaVA's);

@@ -9,7 +9,7 @@ from mmgrad_explain.composers.huggingface.composer import HuggingFaceComposer
 from mmgrad_explain.composers.huggingface.family import ContrastiveCheckpoint, ContrastiveFamily
 from mmgrad_explain.composers.huggingface.loading import read_model
 from mmgrad_explain.composers.huggingface.processor import HuggingFaceProcessor
-from mmgrad_explain.composers.in_memory import part_of, pictures_and_words
+from mmgrad_explain.composers.in_memory import part_of, split_processor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +64,7 @@ class VisionTextComposer(HuggingFaceComposer):
             InputError: If the processor, or a part of it, is missing.
         """
         model = part_of(model, _CLASS, "transformers' pairs of a vision and a text model")
-        images, tokenizer = pictures_and_words(processor, model)
+        images, tokenizer = split_processor(processor, model)
         positions = min(_text_positions(model), tokenizer.model_max_length)
         return cls(model, HuggingFaceProcessor(images, tokenizer, positions), _family(model), name)
 

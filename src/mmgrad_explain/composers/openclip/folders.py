@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmgrad_explain._system.reading import read_json, reason_of
+from mmgrad_explain._system.user_files import read_json, reason_of
 from mmgrad_explain.composers.files import CONFIG, check_sizes, read_config
 from mmgrad_explain.composers.model_types import is_image_text_model
 from mmgrad_explain.errors import InputError

@@ -11,7 +11,7 @@ from mmgrad_explain.composers.batch_processor import BatchProcessor
 from mmgrad_explain.composers.huggingface.loading import first_line
 from mmgrad_explain.composers.huggingface.processor import TOKENIZER_FILES, tokenizing
 from mmgrad_explain.composers.openclip.folders import local_source
-from mmgrad_explain.composers.square_images import SquarePictures
+from mmgrad_explain.composers.square_images import SquareImages
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.notes import Note
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.images.placement import Placement
 
 
-class OpenClipProcessor(BatchProcessor, SquarePictures):
+class OpenClipProcessor(BatchProcessor, SquareImages):
     """open_clip's own transform and tokenizer.
 
     Args:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmgrad_explain._system.reading import shown
+from mmgrad_explain._system.user_files import quote
 from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.errors import InputError
 
@@ -62,7 +62,7 @@ class NetworkConfig:
                      "embed_dim"):  # fmt: skip
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{name} must be a whole number from 1 on, not {shown(value)}")
+                raise InputError(f"{name} must be a whole number from 1 on, not {quote(value)}")
         if self.text_width % self.heads or not isinstance(self.backbone_options, dict):
             raise InputError("heads must divide text_width, and backbone_options be names with values")
 

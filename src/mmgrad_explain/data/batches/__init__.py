@@ -6,7 +6,7 @@ from mmgrad_explain._doors import door
 
 if TYPE_CHECKING:
     from mmgrad_explain.data.batches.batch import IGNORE as IGNORE
-    from mmgrad_explain.data.batches.batch import PictureBatch as PictureBatch
+    from mmgrad_explain.data.batches.batch import ImageBatch as ImageBatch
     from mmgrad_explain.data.batches.batch import TripletBatch as TripletBatch
     from mmgrad_explain.data.batches.batch import encode as encode
     from mmgrad_explain.data.batches.batch import join as join

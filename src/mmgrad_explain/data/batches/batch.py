@@ -40,7 +40,7 @@ class Whole:
 
 
 @dataclass(frozen=True)
-class PictureBatch:
+class ImageBatch:
     """``S`` reference images with ``N`` edits of them, as arrays, from a source of training data.
 
     Attributes:
@@ -78,7 +78,7 @@ class PictureBatch:
 
 @dataclass(frozen=True)
 class TripletBatch:
-    """A :class:`PictureBatch` as a model takes it.
+    """A :class:`ImageBatch` as a model takes it.
 
     Attributes:
         references: ``(S, 3, H, W)`` float32, normalised.
@@ -134,7 +134,7 @@ class TripletBatch:
         return replace(self, **pinned)
 
 
-def encode(batch: PictureBatch, encoder: TrainingProcessor) -> TripletBatch:
+def encode(batch: ImageBatch, encoder: TrainingProcessor) -> TripletBatch:
     """Make the tensors of a batch."""
     input_ids, attention_mask = encoder.encode_texts(batch.texts)
     return TripletBatch(
@@ -156,7 +156,7 @@ def encode(batch: PictureBatch, encoder: TrainingProcessor) -> TripletBatch:
     )
 
 
-def take(batch: PictureBatch, pictures: npt.NDArray[np.int64]) -> PictureBatch:
+def take(batch: ImageBatch, pictures: npt.NDArray[np.int64]) -> ImageBatch:
     """Take some reference images of a batch with all of their edits, in the batch's order.
 
     Args:
@@ -168,7 +168,7 @@ def take(batch: PictureBatch, pictures: npt.NDArray[np.int64]) -> PictureBatch:
     place[own] = np.arange(len(own))
     before, after = (torch.from_numpy(masks) for masks in (batch.reference_masks, batch.target_masks))
     known = torch.from_numpy(batch.supervised)
-    return PictureBatch(
+    return ImageBatch(
         references=batch.references[pictures],
         targets=batch.targets[own],
         reference_masks=batch.reference_masks[own],
@@ -181,11 +181,11 @@ def take(batch: PictureBatch, pictures: npt.NDArray[np.int64]) -> PictureBatch:
         reference_labels={name: labels[pictures] for name, labels in batch.reference_labels.items()},
         target_labels={name: labels[own] for name, labels in batch.target_labels.items()},
         context_masks=None if batch.context_masks is None else batch.context_masks[own],
-        whole=Whole(batch.edits, known, stays_in_place(before, after, batch.edits, known), torch.from_numpy(own)),
+        whole=Whole(batch.edits, known, find_unmoved(before, after, batch.edits, known), torch.from_numpy(own)),
     )
 
 
-def stays_in_place(before: Tensor, after: Tensor, edits: Sequence[str], supervised: Tensor) -> Tensor:
+def find_unmoved(before: Tensor, after: Tensor, edits: Sequence[str], supervised: Tensor) -> Tensor:
     """Find the edits with the object in the same place in both images, ``(N,)`` bool: IoU above one half.
 
     Args:
@@ -199,7 +199,7 @@ def stays_in_place(before: Tensor, after: Tensor, edits: Sequence[str], supervis
     return (2 * both > either) & supervised & ~gone
 
 
-def join(batches: Sequence[PictureBatch]) -> PictureBatch:
+def join(batches: Sequence[ImageBatch]) -> ImageBatch:
     """Join several batches; label maps that a batch lacks are unknown there.
 
     Raises:
@@ -213,7 +213,7 @@ def join(batches: Sequence[PictureBatch]) -> PictureBatch:
     pictures = np.cumsum([0, *(len(batch.references) for batch in batches)])
     edits = np.cumsum([0, *(len(batch.texts) for batch in batches)])
     names = sorted({name for batch in batches for name in batch.reference_labels})
-    return PictureBatch(
+    return ImageBatch(
         references=np.concatenate([batch.references for batch in batches]),
         targets=np.concatenate([batch.targets for batch in batches]),
         reference_masks=np.concatenate([batch.reference_masks for batch in batches]),
@@ -231,7 +231,7 @@ def join(batches: Sequence[PictureBatch]) -> PictureBatch:
     )
 
 
-def _context(batches: Sequence[PictureBatch]) -> npt.NDArray[np.bool_] | None:
+def _context(batches: Sequence[ImageBatch]) -> npt.NDArray[np.bool_] | None:
     if all(batch.context_masks is None for batch in batches):
         return None
     return np.concatenate(

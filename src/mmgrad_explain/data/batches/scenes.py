@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from mmgrad_explain.data.scenes.contrast import contrast_partners
+from mmgrad_explain.data.scenes.contrast import find_contrast_partners
 from mmgrad_explain.data.scenes.scene import SceneOptions, scenes
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 
-__all__ = ["SceneBatch", "contrast_partners", "scene_batch"]
+__all__ = ["SceneBatch", "find_contrast_partners", "scene_batch"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def scene_batch(
     partners: list[int] = []
     for first in range(0, len(triplets), edits):
         own = slice(first, first + edits)
-        partners += contrast_partners(reference_masks[own], target_masks[own], kinds[own])
+        partners += find_contrast_partners(reference_masks[own], target_masks[own], kinds[own])
     return SceneBatch(
         references=processor.normalise(np.stack([scene.reference for scene in items])),
         targets=processor.normalise(np.stack([t.target for t in triplets])),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from mmgrad_explain.data.cir.records import Finding
+from mmgrad_explain.data.cir.dataset import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from mmgrad_explain.data.cir.records import CirTriplet, Level
+    from mmgrad_explain.data.cir.dataset import CirTriplet, Level
 
 WITHOUT_TARGETS = ("test", "test1")
 """Splits whose targets only a server knows."""

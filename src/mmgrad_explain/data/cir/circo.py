@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.data.cir.collector import has_value, require_text, require_texts
-from mmgrad_explain.data.cir.records import CirTriplet
+from mmgrad_explain.data.cir.dataset import CirTriplet
 
 if TYPE_CHECKING:
     from mmgrad_explain.data.cir.collector import Collector

@@ -10,9 +10,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain._system.reading import MOST_ANNOTATIONS, parse_json, read_text, reason_of, split_lines, trimmed
+from mmgrad_explain._system.user_files import (
+    MOST_ANNOTATIONS,
+    parse_json,
+    read_text,
+    reason_of,
+    split_lines,
+    strip_blanks,
+)
 from mmgrad_explain.data.cir.checks import gallery_findings, query_findings
-from mmgrad_explain.data.cir.records import (
+from mmgrad_explain.data.cir.dataset import (
     CirSet,
     CirTriplet,
     Finding,
@@ -28,7 +35,7 @@ from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from mmgrad_explain.data.cir.records import Level
+    from mmgrad_explain.data.cir.dataset import Level
 
 
 class Damaged(ValueError):  # noqa: N818 - a record is damaged
@@ -117,7 +124,7 @@ class Collector:
 
     def read_lines(self, part: str, file: Path) -> list[str]:
         """Read the lines of a text file, without blanks around them and without empty lines."""
-        return [line for line in map(trimmed, split_lines(self.read_text(part, file) or "")) if line]
+        return [line for line in map(strip_blanks, split_lines(self.read_text(part, file) or "")) if line]
 
     def make_queries(
         self, part: str, file: Path, entries: Iterable[Any], make: Callable[[int, Any], CirTriplet]

@@ -13,9 +13,9 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from mmgrad_explain._system.reading import trimmed
+from mmgrad_explain._system.user_files import strip_blanks
 from mmgrad_explain.data.cir.collector import Damaged
-from mmgrad_explain.data.cir.records import CirTriplet
+from mmgrad_explain.data.cir.dataset import CirTriplet
 
 if TYPE_CHECKING:
     from mmgrad_explain.data.cir.collector import Collector
@@ -38,7 +38,7 @@ def read(collector: Collector) -> None:
             if len(fields) < 3:
                 damaged.append(f"{path.name}, line {number}")
             else:
-                labels[fields[0]] = trimmed(fields[2])
+                labels[fields[0]] = strip_blanks(fields[2])
     collector.add_finding(
         "needed", part, "line that is not path, score, label", damaged, "compare it with the published file"
     )

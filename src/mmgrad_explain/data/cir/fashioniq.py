@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.data.cir.collector import has_value, require_text, require_texts
-from mmgrad_explain.data.cir.records import CirTriplet, find_level
+from mmgrad_explain.data.cir.dataset import CirTriplet, find_level
 
 if TYPE_CHECKING:
     from mmgrad_explain.data.cir.collector import Collector

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
-    from mmgrad_explain.data.cir.records import CirSet
+    from mmgrad_explain.data.cir.dataset import CirSet
 
 
 class Format(NamedTuple):

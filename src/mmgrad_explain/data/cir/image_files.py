@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mmgrad_explain.data.cir.records import Finding, find_level, list_used_images, sort_by_level
+from mmgrad_explain.data.cir.dataset import Finding, find_level, list_used_images, sort_by_level
 from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mmgrad_explain.data.cir.records import CirSet
+    from mmgrad_explain.data.cir.dataset import CirSet
 
 
 def check_images(data: CirSet, progress: Callable[[str, int, int], None] | None = None) -> CirSet:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain._system.reading import parse_json
+from mmgrad_explain._system.user_files import parse_json
 from mmgrad_explain.data.cir.collector import Damaged, require_text, require_texts
-from mmgrad_explain.data.cir.records import CirTriplet
+from mmgrad_explain.data.cir.dataset import CirTriplet
 from mmgrad_explain.data.set_files import TRIPLETS_FILE
 from mmgrad_explain.errors import InputError
 

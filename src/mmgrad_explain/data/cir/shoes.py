@@ -14,15 +14,15 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain._system.reading import trimmed
+from mmgrad_explain._system.user_files import strip_blanks
 from mmgrad_explain.data.cir.collector import Damaged, require_text
-from mmgrad_explain.data.cir.records import CirTriplet
+from mmgrad_explain.data.cir.dataset import CirTriplet
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mmgrad_explain.data.cir.collector import Collector
-    from mmgrad_explain.data.cir.records import Level
+    from mmgrad_explain.data.cir.dataset import Level
 
 PUBLISHED = "relative_captions_shoes.json"
 _IN_JSON, _IN_TEXT = {"train": "train", "eval": "val"}, {"train": "train", "eval": "test"}
@@ -107,4 +107,4 @@ def _of_line(number: int, line: str) -> CirTriplet:
 
 
 def _name(path: str) -> str:
-    return PurePosixPath(trimmed(path)).name
+    return PurePosixPath(strip_blanks(path)).name

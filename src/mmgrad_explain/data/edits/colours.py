@@ -54,7 +54,7 @@ COLOURS: dict[str, Colour] = {
 """
 
 
-def mean_lab(image: _Pixels, mask: _Mask) -> _Floats:
+def measure_mean_lab(image: _Pixels, mask: _Mask) -> _Floats:
     """Measure an object's typical colour: the median of lightness (0 to 100), a and b over the mask, (3,) float32."""
     import cv2
 
@@ -64,7 +64,7 @@ def mean_lab(image: _Pixels, mask: _Mask) -> _Floats:
 
 def measure_lab_distances(image: _Pixels, mask: _Mask) -> dict[str, float]:
     """Measure an object's distance to each colour word, CIE76; lightness within the word's range counts as 0."""
-    light, a, b = (float(v) for v in mean_lab(image, mask))
+    light, a, b = (float(v) for v in measure_mean_lab(image, mask))
     return {
         word: math.hypot(light - min(max(light, colour.light[0]), colour.light[1]), a - colour.a, b - colour.b)
         for word, colour in COLOURS.items()

@@ -16,8 +16,8 @@ from mmgrad_explain.data.edits.colours import (
     COLOURS,
     Colour,
     lab_to_rgb,
-    mean_lab,
     measure_lab_distances,
+    measure_mean_lab,
     repaint,
     rgb_to_lab,
 )
@@ -42,8 +42,8 @@ __all__ = [
     "apply_edit",
     "dilate_mask",
     "find_removal_margin",
-    "mean_lab",
     "measure_lab_distances",
+    "measure_mean_lab",
     "pick_detail",
 ]
 

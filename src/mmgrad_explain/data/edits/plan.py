@@ -15,8 +15,8 @@ from mmgrad_explain.data.edits.operations import (
     apply_edit,
     dilate_mask,
     find_removal_margin,
-    mean_lab,
     measure_lab_distances,
+    measure_mean_lab,
     pick_detail,
 )
 from mmgrad_explain.data.edits.text import SIDES, edit_sentence, is_plural
@@ -203,13 +203,13 @@ def _giver(
     image: _Pixels, thing: EditObject, objects: Sequence[EditObject], rng: np.random.Generator
 ) -> tuple[Mask, str] | None:
     """Find an object of another kind and colour, and its phrase."""
-    own = mean_lab(image, thing.mask)
+    own = measure_mean_lab(image, thing.mask)
     fit = [
         other
         for other in objects
         if other.noun != thing.noun
         and not (other.mask & thing.mask).any()
-        and math.dist(own, mean_lab(image, other.mask)) >= _SWAP_DISTANCE
+        and math.dist(own, measure_mean_lab(image, other.mask)) >= _SWAP_DISTANCE
     ]
     if not fit:
         return None

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from mmgrad_explain._system.reading import (
+from mmgrad_explain._system.user_files import (
     MOST_ANNOTATIONS,
     is_text,
     parse_json,
+    quote,
     read_text,
     reading,
-    shown,
     split_lines,
-    trimmed,
+    strip_blanks,
 )
 from mmgrad_explain.data.instances.records import InstanceSet, Label, Licence, Photo
 from mmgrad_explain.data.path_checks import leaves_folder
@@ -76,7 +76,7 @@ def _coco(images: Path, annotations: Path, segments: Path | None, ignore: Collec
     for entry in data["images"]:
         name, key = _get(entry, "file_name"), _get(entry, "id")
         if not isinstance(name, str) or key is None:
-            _note(problems, "image entry without id or file_name", shown(entry)[:60])
+            _note(problems, "image entry without id or file_name", quote(entry)[:60])
         elif not labels.get(key):
             _note(problems, "photograph without a usable annotation", name)
         elif leaves_folder(name):
@@ -124,7 +124,7 @@ def _panoptic_labels(
     for entry in annotations:
         key, picture = _get(entry, "image_id"), _get(entry, "file_name")
         if key is None or not isinstance(picture, str):
-            _note(problems, "annotation without image_id or file_name", shown(entry)[:60])
+            _note(problems, "annotation without image_id or file_name", quote(entry)[:60])
             continue
         if leaves_folder(picture):
             _note(problems, "panoptic image outside of its folder", picture)
@@ -211,7 +211,7 @@ def _class_names(labels: Path, names: Path | None) -> dict[int, str]:
             raise InputError(f"no class names: there is no labels.json in or beside {labels}, name a file with --names")
     if names.suffix.lower() != ".json":
         try:
-            return {i: trimmed(line) for i, line in enumerate(split_lines(read_text(names))) if trimmed(line)}
+            return {i: strip_blanks(line) for i, line in enumerate(split_lines(read_text(names))) if strip_blanks(line)}
         except OSError as error:
             raise InputError(f"class names {names} cannot be read: {error}") from error
     data = _read_json(names)

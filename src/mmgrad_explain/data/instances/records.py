@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from mmgrad_explain._system.reading import reading
+from mmgrad_explain._system.user_files import reading
 from mmgrad_explain.data.instances.masks import colour_ids, decode_segmentation
 from mmgrad_explain.errors import InputError
 

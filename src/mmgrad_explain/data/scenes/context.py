@@ -42,7 +42,7 @@ def find_anchor(subject: str, objects: Sequence[DrawnObject]) -> DrawnObject | N
     return fitting[0] if len(fitting) == 1 else None
 
 
-def context_mask(subject: str, objects: Sequence[DrawnObject], size: int) -> npt.NDArray[np.bool_]:
+def draw_context_mask(subject: str, objects: Sequence[DrawnObject], size: int) -> npt.NDArray[np.bool_]:
     """Draw the mask of the object of :func:`find_anchor`, ``(size, size)`` bool; empty without one."""
     mask = np.zeros((size, size), bool)
     anchor = find_anchor(subject, objects)

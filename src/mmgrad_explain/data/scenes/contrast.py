@@ -36,7 +36,7 @@ def find_disjoint_pairs(reference_masks: np.ndarray, target_masks: np.ndarray, e
     return out
 
 
-def contrast_partners(reference_masks: np.ndarray, target_masks: np.ndarray, edits: Sequence[str]) -> list[int]:
+def find_contrast_partners(reference_masks: np.ndarray, target_masks: np.ndarray, edits: Sequence[str]) -> list[int]:
     """Find for each triplet of a scene another one with a disjoint region (see :func:`find_disjoint_pairs`).
 
     Args:

@@ -15,8 +15,8 @@ import numpy as np
 from mmgrad_explain.data.scenes.backgrounds import cut_backdrop, draw_background, find_distinct_colors
 from mmgrad_explain.data.scenes.camera import photograph
 from mmgrad_explain.data.scenes.drawing import COLORS, SHAPES, draw_sprite
-from mmgrad_explain.data.scenes.edits import EDITS, make_stage, plan_edits
 from mmgrad_explain.data.scenes.options import HELD_OUT_PAIRS, SceneOptions
+from mmgrad_explain.data.scenes.planning import EDITS, make_stage, plan_edits
 from mmgrad_explain.data.scenes.text import SIZE_WORDS, VOCABULARY, pick
 from mmgrad_explain.errors import InputError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mmgrad_explain.data.scenes.drawing import Box, DrawnObject, Floats, Sprite
-    from mmgrad_explain.data.scenes.edits import SceneEdit, Stage
+    from mmgrad_explain.data.scenes.planning import SceneEdit, Stage
     from mmgrad_explain.data.scenes.text import SceneObject
 
 __all__ = [
@@ -53,7 +53,7 @@ class SceneTriplet:
     """One edit of a scene.
 
     Attributes:
-        edit: The kind of edit, one of :data:`~mmgrad_explain.data.scenes.edits.EDITS`.
+        edit: The kind of edit, one of :data:`~mmgrad_explain.data.scenes.planning.EDITS`.
         text: The modifier text, in words of :data:`~mmgrad_explain.data.scenes.text.VOCABULARY`.
         target: The edited image, ``(S, S, 3)`` uint8.
         reference_mask: The edited objects in the reference, ``(S, S)`` bool; for ``add`` the place of the new one.

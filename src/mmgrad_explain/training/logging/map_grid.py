@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from mmgrad_explain._system.files import atomic_file
-from mmgrad_explain._system.reading import reading
+from mmgrad_explain._system.user_files import reading
 from mmgrad_explain.images.overlay import blend
 from mmgrad_explain.images.panels import panel
 from mmgrad_explain.images.saving import safe_save
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from mmgrad_explain.data.batches.batch import PictureBatch
+    from mmgrad_explain.data.batches.batch import ImageBatch
 
 _COLUMNS = 10  # largest number of steps in the picture
 _HEIGHT = 160  # of a tile, pixels
@@ -51,7 +51,7 @@ class MapGrid:
         self._maps: list[npt.NDArray[np.float32]] = []
 
     @classmethod
-    def of_batch(cls, batch: PictureBatch, count: int) -> Self:
+    def of_batch(cls, batch: ImageBatch, count: int) -> Self:
         """Choose up to ``count`` triplets of a batch, two of each reference, so that two texts can be compared.
 
         The map of an ``add`` is shown on the target, all others on the reference.

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.training.callbacks import GridFile, MetricsFile, TrainingProgress
 from mmgrad_explain.training.config_file import config_values
+from mmgrad_explain.training.distributed import is_first
 from mmgrad_explain.training.logging.boards import WeightsAndBiases
 from mmgrad_explain.training.logging.map_grid import MapGrid
 from mmgrad_explain.training.logging.map_logger import MapLogger
-from mmgrad_explain.training.processes import is_first
 from mmgrad_explain.training.run_folder import MAPS_ARRAYS, MAPS_PICTURE, METRICS, TENSORBOARD, WANDB_ID
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from mmgrad_explain.data.batches.batch import IGNORE
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.processes import mean_over_all
+from mmgrad_explain.training.distributed import mean_over_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

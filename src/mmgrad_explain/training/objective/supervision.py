@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from mmgrad_explain.data.batches.batch import Whole, stays_in_place
+from mmgrad_explain.data.batches.batch import Whole, find_unmoved
 from mmgrad_explain.training.objective.options import TARGET_ONLY
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def draw_rows(batch: TripletBatch, options: GroundingOptions, rng: np.random.Gen
 
 def find_unmoved_triplets(batch: TripletBatch) -> Tensor:
     """Find the triplets with their object in the same place in reference and target, ``(N,)`` bool."""
-    return stays_in_place(batch.reference_masks, batch.target_masks, batch.edits, batch.supervised)
+    return find_unmoved(batch.reference_masks, batch.target_masks, batch.edits, batch.supervised)
 
 
 def masks_of(batch: TripletBatch, rows: Rows) -> Tensor:

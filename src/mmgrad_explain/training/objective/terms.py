@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from mmgrad_explain.grounding.loss import AttentionGroundingLoss
 from mmgrad_explain.grounding.targets import grounding_targets
+from mmgrad_explain.training.distributed import mean_over_all
 from mmgrad_explain.training.objective.supervision import find_unmoved_triplets, masks_of
-from mmgrad_explain.training.processes import mean_over_all
 
 if TYPE_CHECKING:
     from mmgrad_explain.data.batches.batch import TripletBatch
@@ -25,7 +25,7 @@ class JoinedGroundingLoss(AttentionGroundingLoss):
     """The grounding loss with means over the samples of all processes; with one process it is the same."""
 
     def average(self, values: Tensor, counted: Tensor) -> Tensor:
-        """See :func:`~mmgrad_explain.training.processes.mean_over_all`."""
+        """See :func:`~mmgrad_explain.training.distributed.mean_over_all`."""
         return mean_over_all(values, counted)
 
     def join_without_maps(self, like: Tensor) -> dict[str, Tensor]:

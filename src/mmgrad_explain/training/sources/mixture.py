@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmgrad_explain.data.batches.batch import PictureBatch, join
+from mmgrad_explain.data.batches.batch import ImageBatch, join
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Mixture:
                     raise InputError(f"sources: two of them have label maps {name!r} with different numbers of classes")
         return found
 
-    def batch(self, seed: int, step: int) -> PictureBatch:
+    def batch(self, seed: int, step: int) -> ImageBatch:
         """Return the batch of a step."""
         sources = list(self.sources.values())
         if self.mix == "batch":

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from PIL.Image import Resampling
 
-from mmgrad_explain._system.reading import read_json, reading
+from mmgrad_explain._system.user_files import read_json, reading
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from mmgrad_explain.data.batches.batch import IGNORE, PictureBatch, partners
-from mmgrad_explain.data.edits.operations import apply_edit, mean_lab, pick_detail
+from mmgrad_explain.data.batches.batch import IGNORE, ImageBatch, partners
+from mmgrad_explain.data.edits.operations import apply_edit, measure_mean_lab, pick_detail
 from mmgrad_explain.data.edits.text import edit_sentence, edit_vocabulary, spoken
 from mmgrad_explain.errors import InputError, MMGradWarning, did_you_mean
 from mmgrad_explain.training.sources.photo_folder import PhotoFolder, draw_round
@@ -135,7 +135,7 @@ class PhotoSource:
         """Number of photographs."""
         return len(self._photos)
 
-    def batch(self, seed: int, step: int) -> PictureBatch:
+    def batch(self, seed: int, step: int) -> ImageBatch:
         """Return the batch of a step; equal seeds and steps give equal batches.
 
         Each round through all photographs has a new order.
@@ -145,7 +145,7 @@ class PhotoSource:
         made = [self._edit(index, rng) for index in draw_round(len(self), seed, step, options.pictures)]
         masks = np.stack([one for shown in made for one in shown.masks])
         picture = np.arange(len(made)).repeat(options.edits)
-        return PictureBatch(
+        return ImageBatch(
             references=np.stack([shown.reference for shown in made]),
             targets=np.stack([one for shown in made for one in shown.targets]),
             reference_masks=masks,
@@ -283,5 +283,5 @@ def _no_label(name: str, names: Sequence[str]) -> str:
 
 def _visible(kind: str, image: _Pixels, mask: _Mask) -> bool:
     """Return whether an edit visibly changes an object: a black one cannot be darkened, nor a gray one be grayed."""
-    light, a, b = mean_lab(image, mask)
+    light, a, b = measure_mean_lab(image, mask)
     return {"darken": light > 22, "brighten": light < 78, "gray": np.hypot(a, b) > 18}.get(kind, True)  # type: ignore[no-any-return]

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from mmgrad_explain.data.batches.batch import PictureBatch
-from mmgrad_explain.data.batches.scenes import contrast_partners
-from mmgrad_explain.data.scenes.context import context_mask
+from mmgrad_explain.data.batches.batch import ImageBatch
+from mmgrad_explain.data.batches.scenes import find_contrast_partners
+from mmgrad_explain.data.scenes.context import draw_context_mask
 from mmgrad_explain.data.scenes.scene import LABELS, VOCABULARY, SceneOptions, scenes
 
 
@@ -71,7 +71,7 @@ class SceneSource:
         """Number of colours, shapes and sizes, background included; empty without label maps."""
         return {name: 1 + len(values) for name, values in LABELS.items()} if self.labels else {}
 
-    def batch(self, seed: int, step: int) -> PictureBatch:
+    def batch(self, seed: int, step: int) -> ImageBatch:
         """Draw the scenes ``step * pictures`` to ``(step + 1) * pictures - 1`` of the series ``seed``."""
         count, edits = self.options.pictures, self.options.edits
         drawn = list(
@@ -85,12 +85,12 @@ class SceneSource:
         partner = np.full(len(triplets), -1, np.int64)
         for start in range(0, len(triplets), edits):
             own = slice(start, start + edits)
-            found = np.array(contrast_partners(before[own], after[own], kinds[own]))
+            found = np.array(find_contrast_partners(before[own], after[own], kinds[own]))
             partner[own] = np.where(found < 0, -1, found + start)
         names = list(LABELS) if self.labels else []
         shown = [scene.labels for scene in drawn if scene.labels is not None]
         wanted = [triplet.labels for triplet in triplets if triplet.labels is not None]
-        return PictureBatch(
+        return ImageBatch(
             references=np.stack([scene.reference for scene in drawn]),
             targets=np.stack([triplet.target for triplet in triplets]),
             reference_masks=before,
@@ -103,6 +103,6 @@ class SceneSource:
             reference_labels={name: np.stack([labels[i] for labels in shown]) for i, name in enumerate(names)},
             target_labels={name: np.stack([labels[i] for labels in wanted]) for i, name in enumerate(names)},
             context_masks=np.stack(
-                [context_mask(one.subject, scene.objects, self.size) for scene in drawn for one in scene.triplets]
+                [draw_context_mask(one.subject, scene.objects, self.size) for scene in drawn for one in scene.triplets]
             ),
         )

@@ -9,7 +9,7 @@ from mmgrad_explain.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mmgrad_explain.data.batches.batch import PictureBatch
+    from mmgrad_explain.data.batches.batch import ImageBatch
 
 
 class Source(Protocol):
@@ -23,7 +23,7 @@ class Source(Protocol):
     def label_classes(self) -> Mapping[str, int]:
         """Number of classes, background included, of each label map in the batches."""
 
-    def batch(self, seed: int, step: int) -> PictureBatch:
+    def batch(self, seed: int, step: int) -> ImageBatch:
         """Return the batch of a step. Equal seeds and steps give equal batches, in any order of calls."""
 
 

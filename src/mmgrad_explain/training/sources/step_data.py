@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmgrad_explain.composers.contract import TrainingProcessor
-    from mmgrad_explain.data.batches.batch import PictureBatch
+    from mmgrad_explain.data.batches.batch import ImageBatch
     from mmgrad_explain.training.sources.source import Source
 
 
@@ -88,7 +88,7 @@ class StepDataset(Dataset):  # type: ignore[type-arg]
         self.seed = seed
         self.steps = steps
         self.division = division or Division()
-        self._latest: tuple[int, PictureBatch] | None = None
+        self._latest: tuple[int, ImageBatch] | None = None
 
     def __len__(self) -> int:
         """Number of micro-batches."""
@@ -102,7 +102,7 @@ class StepDataset(Dataset):  # type: ignore[type-arg]
             batch = take(batch, self.division.pictures(len(batch.references), micro_batch))
         return {"batch": encode(batch, self.encoder), "step": torch.tensor(step)}
 
-    def _batch(self, step: int) -> PictureBatch:
+    def _batch(self, step: int) -> ImageBatch:
         """Return the whole batch of a step; with micro-batches it is kept for the next one."""
         if self._latest is not None and self._latest[0] == step:
             return self._latest[1]

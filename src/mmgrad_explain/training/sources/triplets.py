@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from PIL import Image
 
-from mmgrad_explain.data.batches.batch import PictureBatch, partners
+from mmgrad_explain.data.batches.batch import ImageBatch, partners
 from mmgrad_explain.data.triplets import picture_place, read_triplets
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.placement import fit
@@ -105,7 +105,7 @@ class TripletSource:
         """Number of reference images."""
         return len(self._names)
 
-    def batch(self, seed: int, step: int) -> PictureBatch:
+    def batch(self, seed: int, step: int) -> ImageBatch:
         """Return the batch of a step; equal seeds and steps give equal batches.
 
         Each round through all references has a new order. A batch has fewer triplets if a reference has fewer than
@@ -125,7 +125,7 @@ class TripletSource:
             picture += [number] * len(own)
         masks = np.stack([mask for _, _, mask in samples])
         of_picture = np.array(picture, np.int64)
-        return PictureBatch(
+        return ImageBatch(
             references=np.stack(references),
             targets=np.stack([target for _, target, _ in samples]),
             reference_masks=masks,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from mmgrad_explain.data.cir.records import CirSet, Finding
+    from mmgrad_explain.data.cir.dataset import CirSet, Finding
 
 _FORMATS = "\n".join(f"  {name:<11}  {known.layout}" for name, known in FORMATS.items())
 _DETAILS = f"""\
@@ -80,7 +80,7 @@ def _as_json(found: CirSet) -> dict[str, Any]:
 
 
 def _parts(found: CirSet) -> Iterator[str | Table]:
-    from mmgrad_explain.data.cir.records import LEVELS
+    from mmgrad_explain.data.cir.dataset import LEVELS
 
     summary = found.summary()
     yield f"{found.name} in {found.root}"

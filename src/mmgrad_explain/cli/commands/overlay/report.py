@@ -28,7 +28,7 @@ def print_report(drawn: Drawn, request: Request) -> None:
 
 
 def _lines(record: dict[str, Any]) -> str:
-    from mmgrad_explain.explanation.places_in_words import percent
+    from mmgrad_explain.explanation.places_in_words import format_percent
 
     grid = "x".join(map(str, record["grid"]))
     lines = [
@@ -45,7 +45,7 @@ def _lines(record: dict[str, Any]) -> str:
         lines.append(f"  region  none: {_why_dark(record)}")
     else:
         where = _box(region)
-        share = percent(region["share"])
+        share = format_percent(region["share"])
         lines.append(f"  region  {share} of the map lies in its brightest region: {where} of the picture")
     for kind in ("phrase", "part"):
         for part in record.get(f"{kind}s", ()):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mmgrad_explain.data.scenes import edits as scene_edits
+from mmgrad_explain.data.scenes import planning as scene_edits
 from mmgrad_explain.data.scenes import scene as scenes
 from mmgrad_explain.data.scenes.scene import COLORS, SceneOptions
 

@@ -6,16 +6,16 @@ import time
 
 import pytest
 
-from mmgrad_explain._system import reading as user_files
-from mmgrad_explain._system.reading import (
+from mmgrad_explain._system import user_files
+from mmgrad_explain._system.user_files import (
     is_text,
     parse_json,
     parse_yaml,
+    quote,
     read_json,
     read_text,
     reading,
     reason_of,
-    shown,
 )
 from mmgrad_explain.errors import GradientError, InputError
 
@@ -86,10 +86,10 @@ def test_what_is_said_is_short():
         {str(i): i for i in range(10**5)},
         b"x" * 10**6,
     ):
-        assert len(shown(value)) <= 400
+        assert len(quote(value)) <= 400
     assert len(reason_of(ValueError("x" * 10**6))) <= 400
-    assert (shown("a"), shown([1, "b"]), shown(None), shown(-3)) == ("'a'", "[1, 'b']", "None", "-3")
-    assert shown(10**400) == "a number of some 398 digits"
+    assert (quote("a"), quote([1, "b"]), quote(None), quote(-3)) == ("'a'", "[1, 'b']", "None", "-3")
+    assert quote(10**400) == "a number of some 398 digits"
 
 
 @pytest.mark.parametrize(

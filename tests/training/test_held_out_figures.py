@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from mmgrad_explain.data.batches.batch import encode
-from mmgrad_explain.evaluation.maps import MapKind, draw_maps, resized
+from mmgrad_explain.evaluation.maps import MapKind, draw_maps, resize_maps
 from mmgrad_explain.evaluation.scenes import evaluate_scenes
 from mmgrad_explain.metrics.map_figures import measure_maps
-from mmgrad_explain.training.held_out import evaluate_batches, inputs_of, sample_maps, trained_kind
+from mmgrad_explain.training.held_out_figures import evaluate_batches, inputs_of, sample_maps, trained_kind
 from mmgrad_explain.training.objective.options import GroundingOptions
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 
@@ -57,7 +57,7 @@ def test_another_score_has_other_maps_and_figures(tiny, batches, score):
     grids, _ = draw_maps(tiny, inputs_of(batch), torch.zeros(len(batch.edits), dtype=torch.bool), [kind])
     maps, _ = sample_maps(tiny, batch, torch.arange(len(batch.edits)), kind)
     torch.testing.assert_close(maps, grids[kind])
-    expected = measure_maps(resized(grids[kind], (32, 32)), batch.reference_masks)
+    expected = measure_maps(resize_maps(grids[kind], (32, 32)), batch.reference_masks)
     figures = evaluate_batches(tiny, [batch], kind)
     for name, values in expected.items():
         assert figures[name] == pytest.approx(float(values.mean())), name

@@ -6,8 +6,8 @@ import torch
 from mmgrad_explain.attention import candidate_layers
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.stand_ins.build import stand_in
-from mmgrad_explain.data import example_inputs as module
-from mmgrad_explain.data.example_inputs import example_inputs
+from mmgrad_explain.data import drawn_example as module
+from mmgrad_explain.data.drawn_example import example_inputs
 from mmgrad_explain.errors import InputError
 
 

@@ -15,8 +15,8 @@ from mmgrad_explain.evaluation.maps import (
     default_kind,
     disjoint_pairs,
     draw_maps,
-    embeddings,
-    resized,
+    resize_maps,
+    unit_embeddings,
 )
 from mmgrad_explain.metrics.localization import contrast_accuracy
 from mmgrad_explain.metrics.map_figures import CONTRAST, measure_maps
@@ -68,7 +68,7 @@ def evaluate_batches(
         on_target = torch.tensor([edit == "add" for edit in batch.edits], device=batch.picture.device)
         masks = torch.where(on_target[:, None, None], batch.target_masks, batch.reference_masks)
         grids, output = draw_maps(composer, inputs_of(batch), on_target, [kind])
-        maps = resized(grids[kind], (masks.shape[1], masks.shape[2]))
+        maps = resize_maps(grids[kind], (masks.shape[1], masks.shape[2]))
         known = batch.supervised
         for name, values in measure_maps(maps, masks).items():
             judged.setdefault(name, []).append(values[known].cpu())
@@ -78,7 +78,7 @@ def evaluate_batches(
             own, other = masks[pairs[:, 0]], masks[pairs[:, 1]]
             contrast.append(contrast_accuracy(maps[pairs[:, 0]], own, other).cpu())
         first = torch.from_numpy(np.unique(batch.picture.cpu().numpy(), return_index=True)[1])
-        query, target, reference = (one.cpu() for one in embeddings(output))
+        query, target, reference = (one.cpu() for one in unit_embeddings(output))
         queries.append(query)
         targets.append(target)
         references.append(reference[first])

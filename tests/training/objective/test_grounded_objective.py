@@ -19,8 +19,8 @@ from mmgrad_explain.composers.reference.composer import ReferenceComposer
 from mmgrad_explain.data.batches.batch import encode
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding import dice_loss, grounding_targets
-from mmgrad_explain.training.held_out import inputs_of
-from mmgrad_explain.training.objective.objective import GroundedObjective
+from mmgrad_explain.training.held_out_figures import inputs_of
+from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
 from mmgrad_explain.training.objective.options import DenseOptions, GroundingOptions, ObjectiveOptions, RetrievalOptions
 from mmgrad_explain.training.objective.supervision import draw_rows
 from mmgrad_explain.training.objective.terms import pooling_loss
@@ -155,7 +155,7 @@ def test_precisions_agree(composer, batch):
 
 
 def test_checkpointing_changes_nothing_but_memory(composer, batch, monkeypatch):
-    from mmgrad_explain.training.objective import objective as module
+    from mmgrad_explain.training.objective import grounded_objective as module
 
     monkeypatch.setattr(module, "_CHUNK", 3)
     made = []

@@ -30,7 +30,8 @@ from mmgrad_explain.composers.model_capabilities import (
 from mmgrad_explain.composers.outputs import check_parts
 from mmgrad_explain.composers.recomputation import recompute_activations
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.held_out import inputs_of
+from mmgrad_explain.training.distributed import count_processes, join_galleries, mean_over_all
+from mmgrad_explain.training.held_out_figures import inputs_of
 from mmgrad_explain.training.objective.label_heads import LabelHeads
 from mmgrad_explain.training.objective.options import ATTENTION_TERMS
 from mmgrad_explain.training.objective.supervision import context_of, draw_rows, masks_of, no_rows
@@ -41,7 +42,6 @@ from mmgrad_explain.training.objective.terms import (
     ground,
     pooling_loss,
 )
-from mmgrad_explain.training.processes import count_processes, join_galleries, mean_over_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -51,7 +51,7 @@ _short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = 8
 _short.maxstring = _short.maxother = _short.maxlong = 100
 
 
-def shown(value: object) -> str:
+def quote(value: object) -> str:
     """Return the ``repr`` of a value for a message, shortened where it is long or deep."""
     return _cut(_short.repr(value))
 
@@ -186,7 +186,7 @@ def split_lines(text: str) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
-def trimmed(line: str) -> str:
+def strip_blanks(line: str) -> str:
     """Strip spaces and tabs from both ends of a line; other blanks may belong to a name and stay."""
     return line.strip(_BLANKS)
 

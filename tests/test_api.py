@@ -351,7 +351,7 @@ def test_weights_that_are_offloaded(picture, tiny_folder):
 
 
 def test_offloaded_weights_are_not_moved(picture, tiny, monkeypatch):
-    monkeypatch.setattr("mmgrad_explain.api.usable_device", torch.device)
+    monkeypatch.setattr("mmgrad_explain.api.check_device", torch.device)
     tiny.name = "tiny"
     tiny.network.text.to("meta")
     with pytest.raises(InputError, match="device: weights of tiny are offloaded, and accelerate says where they run: "):
@@ -362,7 +362,7 @@ def test_a_model_on_several_devices_stays_there(tiny, picture, monkeypatch):
     there = [*tiny.parameters()]
     moved = []
     monkeypatch.setattr(tiny, "to", moved.append)
-    monkeypatch.setattr("mmgrad_explain.api.usable_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr("mmgrad_explain.api.check_device", lambda _: torch.device("cuda"))
     elsewhere = SimpleNamespace(device=torch.device("cuda", 1), is_meta=False)
     monkeypatch.setattr(tiny, "parameters", lambda: iter([*there, elsewhere]))
     with pytest.raises(InputError, match=r"device: the parts of tiny.* lie on several devices, and stay there"):

@@ -119,7 +119,7 @@ def test_files_of_the_same_content_are_embedded_once(gallery, pictures, monkeypa
         embedded.extend(images)
         return embed_images(composer, images)
 
-    monkeypatch.setattr(gallery_index, "embed_pictures", counted)
+    monkeypatch.setattr(gallery_index, "embed_images", counted)
     for name in ("copy1.png", "sub/copy2.png"):
         shutil.copy(pictures / "a.png", pictures / name)
     assert gallery.index([pictures]).added == 8
@@ -185,7 +185,7 @@ def test_a_picture_that_the_model_refuses_does_not_stop_the_others(gallery, pict
             raise InputError("too wide for me")
         return embed_images(composer, images)
 
-    monkeypatch.setattr(gallery_index, "embed_pictures", refuse)
+    monkeypatch.setattr(gallery_index, "embed_images", refuse)
     wide = save(pictures / "wide.png", 50, (77, 16))
     twice = save(pictures / "wider.png", 50, (77, 16))
     found = gallery.index([pictures])

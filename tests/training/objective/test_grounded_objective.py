@@ -113,7 +113,7 @@ def test_both_ways_forward_are_the_same(composer, batch, terms):
     """Each picture encoded once, or the composer's whole forward: equal losses and gradients."""
     one = objective(composer, **terms)
     other = objective(composer, **terms)
-    other.settings.score = CallableScore(TextShift(), "the same by another name")
+    other._score = CallableScore(TextShift(), "the same by another name")
     made = []
     for each in (one, other):
         composer.zero_grad()
@@ -287,7 +287,7 @@ def test_clip_is_trained_in_stages(clip_folder):
     assert blocks[0].mlp.fc1.weight.grad.abs().sum() > 0
     assert composer.combiner.mix[0].weight.grad.abs().sum() > 0
     other = objective(composer, dense=0.5)
-    other.settings.score = CallableScore(TextShift(), "the same by another name")
+    other._score = CallableScore(TextShift(), "the same by another name")
     whole = other(batch, rng())
     torch.testing.assert_close(losses.grounding, whole.grounding, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(losses.retrieval, whole.retrieval, rtol=1e-3, atol=1e-4)

@@ -44,7 +44,7 @@ def test_a_tokenizer_that_gives_no_ids():
         SquareProcessor(sorted, 32).encode_texts(["abc"])
     with pytest.raises(InputError, match="image_size must be a whole number from 1"):
         SquareProcessor(lengths, 0)
-    with pytest.raises(TypeError, match="tokenizer must be one of tokenizers or transformers, .*got NoneType"):
+    with pytest.raises(TypeError, match=r"tokenizer must be one of tokenizers or transformers, .*got NoneType"):
         SquareProcessor(None)
 
 

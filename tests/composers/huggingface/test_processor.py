@@ -149,7 +149,7 @@ def test_padding_of_another_kind_is_refused(word_tokenizer):
 
 def test_a_picture_that_is_too_narrow(word_tokenizer):
     own = ViltImageProcessor(size={"shortest_edge": 32}, size_divisor=8)
-    with pytest.raises(InputError, match="a picture of 10 x 100 pixels is too long and narrow for this model: crop it"):
+    with pytest.raises(InputError, match="an image of 10 x 100 pixels is too long and narrow for this model: crop it"):
         HuggingFaceProcessor(own, word_tokenizer(pad_token="<pad>"), 8).encode_images([Image.new("RGB", (100, 10))])
 
 

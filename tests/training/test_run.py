@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mmgrad_explain._system.files import name_left_over
+from mmgrad_explain._system.files import temporary_name
 from mmgrad_explain._system.locking import locked
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError, OutputExistsError
@@ -183,7 +183,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path, micro, monkeypatch):
         assert train(micro(), tmp_path / "run") == tmp_path / "run"
     monkeypatch.setenv("RANK", "0")
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    for name in (name_left_over(), f"checkpoints/{name_left_over()}"):
+    for name in (temporary_name(), f"checkpoints/{temporary_name()}"):
         (tmp_path / "run" / name).touch()
     train(micro(), tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").rglob("*")] == ["checkpoints"]

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain._system.files import atomic_file, is_left_over, name_left_over
+from mmgrad_explain._system.files import atomic_file, is_left_over, temporary_name
 from mmgrad_explain._system.locking import LOCK
 from mmgrad_explain.data.set_files import (
     CONTACT_SHEET_FILE,
@@ -166,7 +166,7 @@ def write_image(path: Path, content: bytes) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    temporary = path.with_name(name_left_over())
+    temporary = path.with_name(temporary_name())
     try:
         temporary.write_bytes(content)
         temporary.replace(path)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PROMPT = "a photo of $ that {text}"
 """Of Baldrati et al., SEARLE, arXiv 2303.15247."""
 
-_STAND_IN = "it"  # one token in nearly every vocabulary; its embedding is never used
+_PLACEHOLDER = "it"  # one token in nearly every vocabulary; its embedding is never used
 
 
 class FusionProcessor(SquareImages):
@@ -48,7 +48,7 @@ class FusionProcessor(SquareImages):
         head, dollar, tail = (part.strip() for part in prompt.partition("$"))
         if not dollar or "$" in tail or tail.count("{text}") != 1 or "{text}" in head:
             raise InputError(f"prompt must have one $ and, after it, one {{text}}, as {PROMPT!r}; got {prompt!r}")
-        self._head, self._tail = f"{head} {_STAND_IN}".strip(), tail
+        self._head, self._tail = f"{head} {_PLACEHOLDER}".strip(), tail
         self.blank = inner.encode_texts([self._head])
         short, long = inner.encode_texts([head, self._head])[0].tolist()
         self.place = next((index for index, (a, b) in enumerate(zip(short, long, strict=True)) if a != b), 0)

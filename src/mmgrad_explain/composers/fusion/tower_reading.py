@@ -74,7 +74,7 @@ def token_layer(tower: DualEncoder, reads: frozenset[str]) -> str | None:
     """
     if not reads & {"prompt", "words"}:
         return None
-    ids, mask = (one.to(device_of(tower)) for one in tower.processor.encode_texts([_SOME_TEXT]))
+    ids, mask = (tensor.to(device_of(tower)) for tensor in tower.processor.encode_texts([_SOME_TEXT]))
     found: list[str] = []
 
     def note(name: str) -> Callable[..., None]:
@@ -100,12 +100,12 @@ def token_layer(tower: DualEncoder, reads: frozenset[str]) -> str | None:
     return found[-1]
 
 
-def measure(tower: DualEncoder, reads: frozenset[str]) -> Sizes:
+def measure_sizes(tower: DualEncoder, reads: frozenset[str]) -> Sizes:
     """Measure the tower's outputs by running it once on a blank image and a text."""
     from PIL import Image
 
     inputs = tower.preprocess([Image.new("RGB", (64, 64))], [_SOME_TEXT]).tensors
-    pixels, ids, mask = (inputs[one].to(device_of(tower)) for one in ("pixel_values", "input_ids", "attention_mask"))
+    pixels, ids, mask = (inputs[name].to(device_of(tower)) for name in ("pixel_values", "input_ids", "attention_mask"))
     grid_width = word_width = 0
     with torch.no_grad():
         if "grid" in reads:

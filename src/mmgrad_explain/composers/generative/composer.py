@@ -21,7 +21,7 @@ from mmgrad_explain.composers.files import read_config
 from mmgrad_explain.composers.generative.answer_parts import PartsAsked, is_several, parts_of_each
 from mmgrad_explain.composers.generative.family import generative_family_of
 from mmgrad_explain.composers.generative.processor import (
-    NOT_ASKED,
+    IGNORED_LABEL,
     GenerativeProcessor,
     Prompt,
     is_whole_processor,
@@ -94,7 +94,7 @@ class GenerativeComposer(Composer):
         """Prepare images, questions and answers.
 
         Args:
-            images: RGB images that have one size for the model.
+            images: B RGB images that have one size for the model.
             texts: A question or instruction for each image.
             targets: None: there are no target images here.
             answers: A possible answer for each image; None has the model answer.
@@ -151,7 +151,7 @@ class GenerativeComposer(Composer):
         images.pop("tiles", None)  # for the layout only
         options: dict[str, Any] = {"use_cache": False, "return_dict": True}
         if self.family.labels:
-            options["labels"] = F.pad(labels, (input_ids.shape[1] - positions, 0), value=NOT_ASKED)
+            options["labels"] = F.pad(labels, (input_ids.shape[1] - positions, 0), value=IGNORED_LABEL)
         elif "logits_to_keep" in inspect.signature(self.model.forward).parameters:
             options["logits_to_keep"] = positions  # a vocabulary is large
         output = self.model(input_ids=input_ids, attention_mask=attention_mask, **options, **images)

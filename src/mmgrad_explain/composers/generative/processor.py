@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.generative.family import GenerativeFamily
     from mmgrad_explain.images.placement import Placement
 
-NOT_ASKED = -100
+IGNORED_LABEL = -100
+"""The label of a position that does not count, as in the losses of PyTorch and transformers."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class GenerativeProcessor:
             found = self.tokenizer(answer, add_special_tokens=False)["input_ids"] if answer else []
         if not found:
             raise InputError("answer is empty: give a possible answer, or leave it out and the model answers itself")
-        return [int(one) for one in found]
+        return [int(token) for token in found]
 
     def words(self, ids: Sequence[int]) -> str:
         """Decode an answer's tokens."""
@@ -151,7 +152,7 @@ class GenerativeProcessor:
         return {**joined, "labels": self.labels(answers, [None] * len(answers))}
 
     def labels(self, answers: Sequence[Sequence[int]], parts: Sequence[Part]) -> Tensor:
-        """Make labels ``(B, A + 1)``: the ids of the answers' parts, and ``NOT_ASKED`` elsewhere.
+        """Make labels ``(B, A + 1)``: the ids of the answers' parts, and ``IGNORED_LABEL`` elsewhere.
 
         Args:
             answers: Token ids of B answers, the longest with A tokens.
@@ -161,7 +162,7 @@ class GenerativeProcessor:
             InputError: If an answer does not hold its part, or holds it more than once.
         """
         width = max(map(len, answers)) + 1
-        labels = torch.full((len(answers), width), NOT_ASKED)
+        labels = torch.full((len(answers), width), IGNORED_LABEL)
         for row, ids, part in zip(labels, answers, parts, strict=True):
             for index in self._part_tokens(ids, part):
                 row[width - len(ids) + index] = ids[index]
@@ -201,14 +202,14 @@ class GenerativeProcessor:
 
         try:
             with silent():
-                own = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+                processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:  # the tokenizers library raises bare Exception for a file it cannot parse
             raise InputError(f"the processor in {folder} cannot be read: {first_line(error)}") from error
-        if not is_whole_processor(own):
+        if not is_whole_processor(processor):
             raise InputError(
                 f"{folder} has no processor for images and texts: it needs preprocessor_config.json and a tokenizer"
             )
-        return cls(own, family)
+        return cls(processor, family)
 
 
 def is_whole_processor(processor: Any) -> bool:

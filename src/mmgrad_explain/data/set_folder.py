@@ -32,6 +32,7 @@ from mmgrad_explain.errors import InputError, OutputExistsError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
+    from io import FileIO
     from pathlib import Path
 
 _FILES = (TRIPLETS_FILE, JOURNAL_FILE, LICENCES_FILE, CONTACT_SHEET_FILE)
@@ -174,6 +175,17 @@ def write_image(path: Path, content: bytes) -> None:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def write_all(stream: FileIO, content: bytes) -> None:
+    """Write to an unbuffered file; one call of ``write`` may stop short where the disk is full.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    rest = memoryview(content)
+    while rest:
+        rest = rest[stream.write(rest) :]
 
 
 def list_files(record: Mapping[str, Any]) -> Iterator[str]:

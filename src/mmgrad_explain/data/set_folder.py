@@ -26,7 +26,7 @@ from mmgrad_explain.data.set_files import (
     MANIFEST_FILE,
     TRIPLETS_FILE,
 )
-from mmgrad_explain.data.triplets import picture_place
+from mmgrad_explain.data.triplets import split_image_path
 from mmgrad_explain.errors import InputError, OutputExistsError
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def list_files(record: Mapping[str, Any]) -> Iterator[str]:
     for key in IMAGE_KEYS:
         path = record.get(key)
         if isinstance(path, str):
-            yield picture_place(path)[0]
+            yield split_image_path(path)[0]
 
 
 def write_manifest(out: Path, content: Mapping[str, Any]) -> None:

@@ -8,7 +8,9 @@ import pytest
 from mmgrad_explain.data.scenes import planning as scene_edits
 from mmgrad_explain.data.scenes import scene as scenes
 from mmgrad_explain.data.scenes import text as scene_text
-from mmgrad_explain.data.scenes.scene import COLORS, HELD_OUT_PAIRS, LABELS, SHAPES, SceneOptions
+from mmgrad_explain.data.scenes.drawing import COLORS, SHAPES
+from mmgrad_explain.data.scenes.options import HELD_OUT_PAIRS, SceneOptions
+from mmgrad_explain.data.scenes.scene import LABELS
 from mmgrad_explain.data.scenes.templates import HELD_OUT_TEMPLATES, TEMPLATES
 from mmgrad_explain.errors import InputError
 
@@ -89,7 +91,9 @@ def test_how_objects_are_told_apart_can_be_chosen():
     def kinds(**shares):
         found = Counter()
         for scene, _ in _many(60, objects=(3, 6), **shares):
-            found.update(scene_text.named_by(one.subject) for one in scene.triplets if one.edit not in ("add", "move"))
+            found.update(
+                scene_text.find_qualifier(one.subject) for one in scene.triplets if one.edit not in ("add", "move")
+            )
         total = sum(found.values())
         return found["relation"] / total, sum(n for name, n in found.items() if "place" in name) / total
 

@@ -62,7 +62,7 @@ def test_backgrounds_are_in_range_and_vary():
     assert all(image.shape == (40, 40, 3) and image.dtype == np.float32 for image in drawn)
     assert all(image.min() >= 4 and image.max() <= 251 for image in drawn)
     spread = [image.std((0, 1)).max() for image in drawn]
-    assert min(spread) == 0  # plain ones
+    assert min(spread) < 0.01  # plain ones
     assert max(spread) > 20
 
 

@@ -1,8 +1,6 @@
 """Models in memory, wrapped as people have them: maps as from a folder, and the model is left alone."""
 
 import copy
-import json
-import shutil
 
 import open_clip
 import pytest
@@ -329,8 +327,3 @@ def test_what_open_clip_needs(picture):
     ):
         with pytest.raises(InputError, match=match):
             explain(picture, TEXTS[0], model=model, processor=given)
-
-
-# ------------------------------------------------------------------------------------------------------------- folders
-
-

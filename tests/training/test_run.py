@@ -97,14 +97,15 @@ def test_the_best_weights_are_kept(tmp_path, micro, monkeypatch):
 def test_maps_and_figures_are_of_the_score_that_is_trained(tmp_path, micro):
     import numpy as np
 
-    from mmgrad_explain.data.batches.batch import encode
+    from mmgrad_explain.data.batches.batch import encode_batch
     from mmgrad_explain.evaluation.maps import MapKind
     from mmgrad_explain.training.held_out_figures import evaluate_batches, sample_maps
 
     config = micro(steps=2, grounding={"score": "similarity", "warm_start": 0.0})
     result = train(config, tmp_path)
     composer = load_composer(result.model)
-    batch = encode(build_source(config.sources, 32, held_out=True).batch(config.evaluation.seed, 0), composer.processor)
+    held_out = build_source(config.sources, 32, held_out=True)
+    batch = encode_batch(held_out.batch(config.evaluation.seed, 0), composer.processor)
     kind = MapKind("similarity", "gradcam")
     expected = evaluate_batches(composer, [batch], kind)
     assert {name: result.figures[name] for name in expected} == pytest.approx(expected, abs=1e-5)

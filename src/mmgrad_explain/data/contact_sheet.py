@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mmgrad_explain.data.edits.operations import dilate_mask
+from mmgrad_explain.data.edits.masks import dilate_mask
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def choose_evenly(triplets: Sequence[Triplet], count: int) -> list[Triplet]:
 
 
 def _tile(triplet: Triplet, height: int) -> Image.Image:
-    reference, target, mask = triplet.pictures()
+    reference, target, mask = triplet.read_images()
     marked = np.where(mask[..., None], reference, reference // 3 + 150).astype(np.uint8)
     edge = dilate_mask(mask, max(1, mask.shape[0] // 160)) & ~mask
     marked[edge] = _OUTLINE

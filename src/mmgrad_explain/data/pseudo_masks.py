@@ -41,7 +41,7 @@ class PseudoMasks:
     supervised: Tensor
     reasons: tuple[str | None, ...]
 
-    def summary(self) -> str:
+    def summarize(self) -> str:
         """Summarize in one line how many samples have a mask, and why others have none, most frequent reason first."""
         reasons = [reason for reason in self.reasons if reason is not None]
         counts = sorted(((reasons.count(reason), reason) for reason in set(reasons)), reverse=True)

@@ -27,6 +27,7 @@ from mmgrad_explain.data.set_folder import (
     list_contents,
     list_files,
     remove_unnamed,
+    write_all,
     write_image,
     write_manifest,
 )
@@ -37,6 +38,7 @@ from mmgrad_explain.errors import InputError
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+    from io import FileIO
 
 _MOST_WORKERS = 256
 
@@ -250,7 +252,7 @@ def _make_missing(
     run = _Run()
     total = 0
     missing = [task.arguments for task in plan.tasks if task.key not in done]
-    with closing(make_in_order(plan.make, missing, workers)) as results, (out / JOURNAL_FILE).open("ab") as journal:
+    with closing(make_in_order(plan.make, missing, workers)) as results, (out / JOURNAL_FILE).open("ab", 0) as journal:
         for task in plan.tasks:
             if _is_enough(plan, total):
                 break
@@ -268,12 +270,11 @@ def _make_missing(
     return run
 
 
-def _commit(out: Path, journal: BinaryIO, task: Task, made: MadeTriplets) -> JournalLine:
+def _commit(out: Path, journal: FileIO, task: Task, made: MadeTriplets) -> JournalLine:
     """Write a task's line and then its files, so that every file in the folder is known to be ours."""
     try:
         start = journal.tell()
-        journal.write(made.line)
-        journal.flush()
+        write_all(journal, made.line)
         for path, content in made.files.items():
             write_image(out / path, content)
     except OSError as error:

@@ -26,12 +26,13 @@ from mmgrad_explain.data.set_files import (
     MANIFEST_FILE,
     TRIPLETS_FILE,
 )
-from mmgrad_explain.data.triplets import picture_place
+from mmgrad_explain.data.triplets import split_image_path
 from mmgrad_explain.errors import InputError, OutputExistsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
+    from io import FileIO
     from pathlib import Path
 
 _FILES = (TRIPLETS_FILE, JOURNAL_FILE, LICENCES_FILE, CONTACT_SHEET_FILE)
@@ -176,12 +177,23 @@ def write_image(path: Path, content: bytes) -> None:
         raise
 
 
+def write_all(stream: FileIO, content: bytes) -> None:
+    """Write to an unbuffered file; one call of ``write`` may stop short where the disk is full.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    rest = memoryview(content)
+    while rest:
+        rest = rest[stream.write(rest) :]
+
+
 def list_files(record: Mapping[str, Any]) -> Iterator[str]:
     """List the files that a record names; for an image in a stack, the stack."""
     for key in IMAGE_KEYS:
         path = record.get(key)
         if isinstance(path, str):
-            yield picture_place(path)[0]
+            yield split_image_path(path)[0]
 
 
 def write_manifest(out: Path, content: Mapping[str, Any]) -> None:

@@ -63,8 +63,10 @@ def read_journal(
                 files = [list(list_files(record)) for record in entry["records"]]
                 whole = next((i for i, paths in enumerate(files) if not present.issuperset(paths)), len(files))
                 owns = any(not unnumbered.isdisjoint(paths) for paths in files)
+                key = read_key(entry)
+                hash(key)  # a list is no key
                 if line.endswith(b"\n"):
-                    found.append(JournalLine(read_key(entry), start, len(line), len(files), whole, owns))
+                    found.append(JournalLine(key, start, len(line), len(files), whole, owns))
             start += len(line)
     return found
 

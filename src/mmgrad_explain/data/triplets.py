@@ -104,7 +104,7 @@ class Triplet:
     other: Mapping[str, Any] = field(default_factory=dict)
     folder: Path = field(default=Path(), compare=False, repr=False)
 
-    def pictures(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    def read_images(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
         """Read the files.
 
         Returns:
@@ -176,7 +176,7 @@ def read_pixels(path: str | os.PathLike[str], *, mask: bool = False) -> npt.NDAr
     Raises:
         InputError: The file is missing or damaged, is no stack of images (of masks, if ``mask``), or is too short.
     """
-    file, index = picture_place(os.fspath(path))
+    file, index = split_image_path(os.fspath(path))
     if index is None:
         pixels = np.asarray(open_image(file))
         return pixels[..., 0] >= 128 if mask else pixels
@@ -190,7 +190,7 @@ def read_pixels(path: str | os.PathLike[str], *, mask: bool = False) -> npt.NDAr
     return np.array(stack[index])
 
 
-def picture_place(path: str) -> tuple[str, int | None]:
+def split_image_path(path: str) -> tuple[str, int | None]:
     """Split a record's path into the file and, for a stack, the index in it; else None.
 
     Raises:

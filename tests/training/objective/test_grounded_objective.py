@@ -16,7 +16,7 @@ from mmgrad_explain.composers.clip.composer import ClipComposer
 from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
-from mmgrad_explain.data.batches.batch import encode
+from mmgrad_explain.data.batches.batch import encode_batch
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding import dice_loss, grounding_targets
 from mmgrad_explain.training.held_out_figures import inputs_of
@@ -31,7 +31,7 @@ SOURCE = SceneSource(32, SceneSourceOptions(pictures=2, edits=3), labels=True)
 
 @pytest.fixture
 def batch(tiny_processor):
-    return encode(SOURCE.batch(3, 0), tiny_processor)
+    return encode_batch(SOURCE.batch(3, 0), tiny_processor)
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_checkpointing_changes_nothing_but_memory(composer, batch, monkeypatch):
 
 def test_a_few_steps_on_one_batch_learn_it(composer, tiny_processor):
     """Both losses fall: the objective trains."""
-    batch = encode(SceneSource(32, SceneSourceOptions(pictures=3, edits=2)).batch(3, 0), tiny_processor)
+    batch = encode_batch(SceneSource(32, SceneSourceOptions(pictures=3, edits=2)).batch(3, 0), tiny_processor)
     made = objective(composer)
     optimizer = torch.optim.AdamW(made.parameters(), lr=3e-3)
     history = []
@@ -278,7 +278,7 @@ def test_any_composer_with_a_forward_is_trained(tiny_processor, batch):
 def test_clip_is_trained_in_stages(clip_folder):
     composer = ClipComposer.from_clip(clip_folder, width=16)
     assert capabilities(composer).training_stages is composer
-    batch = encode(SOURCE.batch(3, 0), composer.processor)
+    batch = encode_batch(SOURCE.batch(3, 0), composer.processor)
     made = objective(composer.eval(), dense=0.5)
     assert made.logit_scale is None
     losses = made(batch, rng())
@@ -295,7 +295,7 @@ def test_clip_is_trained_in_stages(clip_folder):
 
 def test_clip_checkpoints_its_own_blocks(clip_folder):
     composer = ClipComposer.from_clip(clip_folder, width=16).eval()
-    batch = encode(SOURCE.batch(3, 0), composer.processor)
+    batch = encode_batch(SOURCE.batch(3, 0), composer.processor)
     totals, gradients = [], []
     for checkpointing in (False, True):
         made = objective(composer, checkpointing=checkpointing)
@@ -317,7 +317,7 @@ RELATED = SceneSource(
 
 def test_the_context_is_what_else_a_text_speaks_of(composer, tiny_processor):
     """Asked where the ring is in "the star left of the ring", in the references alone."""
-    batch = encode(RELATED.batch(3, 0), tiny_processor)
+    batch = encode_batch(RELATED.batch(3, 0), tiny_processor)
     assert batch.context_masks.any((1, 2)).sum() > 2
     looked = []
     handle = composer.network.shift.context.where.register_forward_hook(lambda *call: looked.append(call[2]))
@@ -359,7 +359,7 @@ def test_pictures_of_earlier_batches_are_negatives(composer, batch):
     pictures = len(batch.references) + len(batch.texts)
     first, alone = made(batch, rng()), objective(composer, weight=0)(batch, rng())
     torch.testing.assert_close(first.retrieval, alone.retrieval)  # nothing is remembered yet
-    other = encode(SOURCE.batch(4, 0), composer.processor)
+    other = encode_batch(SOURCE.batch(4, 0), composer.processor)
     second = made(other, rng())
     gallery = embeddings_of(composer, other)[1]
     seen = torch.cat([gallery, embeddings_of(composer, batch)[1]])

@@ -134,7 +134,7 @@ class TripletBatch:
         return replace(self, **pinned)
 
 
-def encode(batch: ImageBatch, encoder: TrainingProcessor) -> TripletBatch:
+def encode_batch(batch: ImageBatch, encoder: TrainingProcessor) -> TripletBatch:
     """Make the tensors of a batch."""
     input_ids, attention_mask = encoder.encode_texts(batch.texts)
     return TripletBatch(
@@ -156,7 +156,7 @@ def encode(batch: ImageBatch, encoder: TrainingProcessor) -> TripletBatch:
     )
 
 
-def take(batch: ImageBatch, pictures: npt.NDArray[np.int64]) -> ImageBatch:
+def take_images(batch: ImageBatch, pictures: npt.NDArray[np.int64]) -> ImageBatch:
     """Take some reference images of a batch with all of their edits, in the batch's order.
 
     Args:
@@ -199,7 +199,7 @@ def find_unmoved(before: Tensor, after: Tensor, edits: Sequence[str], supervised
     return (2 * both > either) & supervised & ~gone
 
 
-def join(batches: Sequence[ImageBatch]) -> ImageBatch:
+def join_batches(batches: Sequence[ImageBatch]) -> ImageBatch:
     """Join several batches; label maps that a batch lacks are unknown there.
 
     Raises:
@@ -246,7 +246,7 @@ def _labels(
     return np.concatenate([labels.get(name, none) for (labels, _), none in zip(parts, unknown, strict=True)])
 
 
-def partners(masks: npt.NDArray[np.bool_], picture: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def find_partners(masks: npt.NDArray[np.bool_], picture: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Find for each edit another one of the same image with a disjoint mask.
 
     Args:

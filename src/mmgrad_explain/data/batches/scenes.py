@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from mmgrad_explain.data.scenes.contrast import find_contrast_partners
-from mmgrad_explain.data.scenes.scene import SceneOptions, scenes
+from mmgrad_explain.data.scenes.options import SceneOptions
+from mmgrad_explain.data.scenes.scene import scenes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mmgrad_explain.composers.reference.processor import ReferenceProcessor
-
-__all__ = ["SceneBatch", "find_contrast_partners", "scene_batch"]
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,7 @@ def read(collector: Collector) -> None:
             continue
         if info is None:
             found = collector.read_json(split, listing, dict).get("images", [])
-            info = collector.keep_usable(
-                split, listing, found, lambda entry: has_value(entry, "id") and isinstance(entry["id"], int)
-            )
+            info = collector.keep_usable(split, listing, found, _has_number)
             for entry in info:
                 name = str(entry.get("file_name") or f"{entry['id']:012d}.jpg")
                 collector.add_image(str(entry["id"]), pictures / name)

@@ -49,7 +49,7 @@ def make_plural(noun: str) -> str:
     return f"{head} {last}".strip()
 
 
-def spoken(class_name: str) -> str:
+def make_noun(class_name: str) -> str:
     """Return a class name as people say it: sky for ``sky-other-merged``, brick wall for ``wall-brick``."""
     name = _TURNED.sub(r"\2 \1", re.sub(r"-(other|merged|stuff)\b", "", class_name.strip().lower()))
     return " ".join(re.sub(r"[_\s]+", " ", name).split())

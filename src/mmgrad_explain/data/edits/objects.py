@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmgrad_explain.data.edits.operations import dilate_mask
-from mmgrad_explain.data.edits.text import Spot, find_phrase, find_phrase_for_all, spoken
+from mmgrad_explain.data.edits.masks import dilate_mask
+from mmgrad_explain.data.edits.nouns import make_noun
+from mmgrad_explain.data.edits.text import Spot, find_phrase, find_phrase_for_all
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -91,7 +92,7 @@ def find_objects(
     groups: dict[str, list[int]] = {}
     for i, instance in enumerate(instances):
         if instance.editable:
-            groups.setdefault(spoken(instance.class_name), []).append(i)
+            groups.setdefault(make_noun(instance.class_name), []).append(i)
     found: list[EditObject] = []
     for noun, group in sorted(groups.items()):
         if any(instances[i].is_crowd for i in group):

@@ -52,7 +52,7 @@ class EditOptions:
 
 
 @dataclass(frozen=True)
-class Making:
+class OutputOptions:
     """How triplets become files.
 
     Attributes:

@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mmgrad_explain.data.edits.masks import find_window
+from mmgrad_explain.data.edits.colours import measure_lab_distances, measure_mean_lab
+from mmgrad_explain.data.edits.masks import dilate_mask, find_removal_margin, find_window
+from mmgrad_explain.data.edits.nouns import is_plural
 from mmgrad_explain.data.edits.objects import find_objects, shrink_to_size
-from mmgrad_explain.data.edits.operations import (
-    apply_edit,
-    dilate_mask,
-    find_removal_margin,
-    measure_lab_distances,
-    measure_mean_lab,
-    pick_detail,
-)
-from mmgrad_explain.data.edits.text import SIDES, edit_sentence, is_plural
+from mmgrad_explain.data.edits.operations import apply_edit, pick_detail
+from mmgrad_explain.data.edits.templates import SIDES
+from mmgrad_explain.data.edits.text import edit_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,6 +15,7 @@ from mmgrad_explain._system.user_files import (
     quote,
     read_text,
     reading,
+    reason_of,
     split_lines,
     strip_blanks,
 )
@@ -214,6 +215,8 @@ def _class_names(labels: Path, names: Path | None) -> dict[int, str]:
             return {i: strip_blanks(line) for i, line in enumerate(split_lines(read_text(names))) if strip_blanks(line)}
         except OSError as error:
             raise InputError(f"class names {names} cannot be read: {error}") from error
+        except InputError as error:
+            raise InputError(f"class names {names} cannot be read: {reason_of(error.__cause__ or error)}") from error
     data = _read_json(names)
     if isinstance(data, list) and all(isinstance(name, str) for name in data):
         return dict(enumerate(data))

@@ -16,19 +16,9 @@ from mmgrad_explain.data.scenes.drawing import (
     vary_color,
 )
 from mmgrad_explain.data.scenes.options import HELD_OUT_PAIRS
-from mmgrad_explain.data.scenes.text import (
-    COLOR_WORDS,
-    DIRECTIONS,
-    PLACES,
-    SENTENCES,
-    SHAPE_WORDS,
-    add_article,
-    describe_object,
-    fill_template,
-    name_object,
-    pick,
-    pick_word,
-)
+from mmgrad_explain.data.scenes.templates import SENTENCES
+from mmgrad_explain.data.scenes.text import add_article, describe_object, fill_template, name_object, pick, pick_word
+from mmgrad_explain.data.scenes.words import COLOR_WORDS, DIRECTIONS, PLACES, SHAPE_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

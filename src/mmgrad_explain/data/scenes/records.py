@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmgrad_explain.data.scenes.contrast import find_disjoint_pairs
-from mmgrad_explain.data.scenes.text import named_by
+from mmgrad_explain.data.scenes.text import find_qualifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ _STEP = 4  # every fourth pixel of every fourth row
 _AROUND = np.ones((2 * DILATE + 1, 2 * DILATE + 1), np.uint8)
 _LAB = np.array([100 / 255, 1, 1], np.float32)  # from OpenCV's eight bits
 _OBJECT_IN = {"add": "target", "remove": "reference"}
-_named_by = lru_cache(4096)(named_by)
+_find_qualifier = lru_cache(4096)(find_qualifier)
 
 
 def make_records(scene: Scene, index: int, put: _Put) -> list[dict[str, Any]]:
@@ -81,7 +81,7 @@ def _record(
         "edit": triplet.edit,
         "detail": "",
         "phrase": triplet.subject,
-        "qualifier": _named_by(triplet.subject),
+        "qualifier": _find_qualifier(triplet.subject),
         "n_instances": max(1, [thing.shape for thing in scene.objects].count(shapes[0])),
         "isthing": True,
         "area_frac": round(np.count_nonzero(triplet.reference_mask) / size**2, 4),

@@ -15,9 +15,10 @@ import numpy as np
 from mmgrad_explain.data.scenes.backgrounds import cut_backdrop, draw_background, find_distinct_colors
 from mmgrad_explain.data.scenes.camera import photograph
 from mmgrad_explain.data.scenes.drawing import COLORS, SHAPES, draw_sprite
-from mmgrad_explain.data.scenes.options import HELD_OUT_PAIRS, SceneOptions
-from mmgrad_explain.data.scenes.planning import EDITS, make_stage, plan_edits
-from mmgrad_explain.data.scenes.text import SIZE_WORDS, VOCABULARY, pick
+from mmgrad_explain.data.scenes.options import SceneOptions
+from mmgrad_explain.data.scenes.planning import make_stage, plan_edits
+from mmgrad_explain.data.scenes.text import pick
+from mmgrad_explain.data.scenes.words import SIZE_WORDS
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,19 +28,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.scenes.planning import SceneEdit, Stage
     from mmgrad_explain.data.scenes.text import SceneObject
 
-__all__ = [
-    "COLORS",
-    "EDITS",
-    "HELD_OUT_PAIRS",
-    "LABELS",
-    "SHAPES",
-    "VOCABULARY",
-    "Scene",
-    "SceneOptions",
-    "SceneTriplet",
-    "generate_scene",
-    "scenes",
-]
 
 LABELS: dict[str, tuple[str, ...]] = {"color": tuple(COLORS), "shape": SHAPES, "size": tuple(SIZE_WORDS)}
 """The channels of a label map, and the meaning of the values 1, 2, ... in each; 0 is the background."""

@@ -16,7 +16,7 @@ SECTION = re.compile(r"\*\*([^*]+): (\d) files?[^*]*\*\*(.*?)(?=\n\*\*|\n## )", 
 CODE = re.compile(r"```py\n(.*?)```", re.DOTALL)
 FILE = re.compile(r"^# (\S+\.py)\n", re.MULTILINE)
 
-USE = '''
+USE = """
 import io, json, sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -30,7 +30,8 @@ here = Path(sys.argv[1])
 net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval()
 made = MMGrad(net, "0", "length", "positive-gradcam")(torch.rand(2, 3, 16, 16))
 assert (made.score_name, made.weighting, made.maps.shape) == ("length", "positive-gradcam", (2, 14, 14))
-assert main(["overlay", str(here / "a.png"), "make it red", "--weighting", "positive-gradcam", "--out", str(here / "o.png")]) == 0
+command = ["overlay", str(here / "a.png"), "make it red", "--out", str(here / "map.png")]
+assert main([*command, "--weighting", "positive-gradcam"]) == 0
 spoken = io.StringIO()
 try:
     with redirect_stdout(spoken):
@@ -65,7 +66,7 @@ with redirect_stdout(io.StringIO()) as printed:
     assert main(["hello"]) == 0
 assert printed.getvalue() == "hello\\n"
 print("all there")
-'''
+"""
 
 
 def sections():

@@ -154,7 +154,7 @@ def test_training_on_an_output_without_a_target(processor):
 
 
 def test_training_by_maps_of_targets_that_the_output_lacks(processor):
-    batch = encode(SceneSource(32, SceneSourceOptions(pictures=2, edits=6)).batch(0, 0), processor)
+    batch = encode_batch(SceneSource(32, SceneSourceOptions(pictures=2, edits=6)).batch(0, 0), processor)
 
     class References(Staged):
         def embed(self, features):

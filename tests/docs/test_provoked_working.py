@@ -22,12 +22,12 @@ from mmgrad_explain.data.instances.readers import read_coco
 from mmgrad_explain.data.triplets import read_triplets
 from mmgrad_explain.gallery.session import Session
 from mmgrad_explain.grounding import dice_loss, grounding_targets
-from mmgrad_explain.training import optional_packages as needs
+from mmgrad_explain.training import package_checks
 from mmgrad_explain.training.config_file import load_config
 from mmgrad_explain.training.run_folder import check_folder, write_description
 from mmgrad_explain.training.sources.kinds import build_source
 from mmgrad_explain.training.sources.step_data import Division
-from mmgrad_explain.training.trainer_arguments import check_arguments, training_arguments
+from mmgrad_explain.training.training_arguments import check_arguments, training_arguments
 from mmgrad_explain.web.limits import Limits
 from mmgrad_explain.web.models import Models
 from mmgrad_explain.web.server import check_gradio, find_port
@@ -86,8 +86,8 @@ def without(module, monkeypatch, call):
 
 
 def not_installed(monkeypatch):
-    monkeypatch.setattr(needs, "find_spec", lambda _: None)
-    needs.require_package("accelerate", "training")
+    monkeypatch.setattr(package_checks, "find_spec", lambda _: None)
+    package_checks.require_package("accelerate", "training")
 
 
 def run_there(changes=(), *, resume=False):

@@ -13,7 +13,7 @@ from mmgrad_explain._system.files import temporary_name
 from mmgrad_explain._system.locking import locked
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError, OutputExistsError
-from mmgrad_explain.training import optional_packages as needs
+from mmgrad_explain.training import package_checks
 from mmgrad_explain.training.config_file import config_from, config_values
 from mmgrad_explain.training.run import train
 from mmgrad_explain.training.sources.kinds import build_source
@@ -143,7 +143,7 @@ def test_clip_with_adapters_on_triplets_and_scenes(tmp_path, micro, clip_folder,
 def test_what_is_missing_is_said(tmp_path, micro, monkeypatch):
     with pytest.raises(InputError, match=r"sources.photos.folder is missing: say where it is, --set sources.photos"):
         train(micro(sources={"photos": {}}), tmp_path / "run")
-    monkeypatch.setattr(needs, "find_spec", lambda name: None)
+    monkeypatch.setattr(package_checks, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"training needs accelerate, .*pip install 'mmgrad-explain\[train\]'"):
         train(micro(), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -1,14 +1,13 @@
-"""The trainer: learning rates, and workers that prepare data."""
+"""The trainer: learning rates of the parts and of the steps."""
 
 from dataclasses import replace
 
 import pytest
-import torch
 
 from mmgrad_explain.composers.clip.composer import ClipComposer
 from mmgrad_explain.training.sources.kinds import build_source
 from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate
-from mmgrad_explain.training.trainer_arguments import training_arguments
+from mmgrad_explain.training.training_arguments import training_arguments
 
 
 def test_parts_that_were_trained_before_have_their_own_rate(micro, clip_folder, tmp_path):
@@ -36,12 +35,3 @@ def test_the_learning_rate():
     assert 0.1 < rates[-1] < 0.15
     assert learning_rate(12, 12, 2, 0.1) == pytest.approx(0.1)
     assert learning_rate(0, 4, 0) == 1.0
-
-
-def test_data_workers_take_one_thread(monkeypatch):
-    from mmgrad_explain.training import trainer as module
-
-    asked = []
-    monkeypatch.setattr(torch, "set_num_threads", asked.append)
-    module._one_thread(3)
-    assert asked == [1]

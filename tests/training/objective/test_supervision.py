@@ -14,16 +14,7 @@ from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptio
 SOURCE = SceneSource(32, SceneSourceOptions(pictures=4, edits=2))
 
 
-def rng():
-    return np.random.default_rng(0)
-
-
-@pytest.fixture
-def batch(tiny_processor):
-    return encode_batch(SceneSource(32, SceneSourceOptions(pictures=2, edits=3)).batch(3, 0), tiny_processor)
-
-
-def test_add_is_supervised_on_the_target_alone(batch):
+def test_add_is_supervised_on_the_target_alone(batch, rng):
     batch = replace(batch, edits=["add", "remove", "recolour"] * 2)
     rows = draw_rows(batch, GroundingOptions(target_side={"recolour": 1.0}), rng())
     assert rows.reference.tolist() == [1, 2, 4, 5]

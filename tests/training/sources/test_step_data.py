@@ -17,7 +17,7 @@ from mmgrad_explain.training.sources.mixture import Mixture
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 from mmgrad_explain.training.sources.step_data import Division, StepDataset
 from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate
-from mmgrad_explain.training.trainer_arguments import training_arguments
+from mmgrad_explain.training.training_arguments import training_arguments
 
 SOURCE = SceneSource(32, SceneSourceOptions(pictures=4, edits=2), labels=True)
 SURE = dict.fromkeys(("recolour", "reshape", "resize", "move", "swap", "remove"), 0.0)
@@ -41,7 +41,7 @@ def test_all_parts_are_the_batch():
     seen = []
     for rank in (0, 1):
         for micro_batch in (0, 1):
-            (picture,) = Division(2, rank, 2).pictures(4, micro_batch)
+            (picture,) = Division(2, rank, 2).own_references(4, micro_batch)
             part = take_images(whole, np.array([picture]))
             own = np.flatnonzero(whole.picture == picture)
             seen.append(picture)
@@ -59,13 +59,13 @@ def test_all_parts_are_the_batch():
 
 
 def test_processes_have_stretches_of_strided_micro_batches():
-    assert Division(2, 1, 2).pictures(8, 0).tolist() == [4, 6]
-    assert Division(2, 0, 2).pictures(8, 1).tolist() == [1, 3]
-    assert Division().pictures(3, 0).tolist() == [0, 1, 2]
+    assert Division(2, 1, 2).own_references(8, 0).tolist() == [4, 6]
+    assert Division(2, 0, 2).own_references(8, 1).tolist() == [1, 3]
+    assert Division().own_references(3, 0).tolist() == [0, 1, 2]
     with pytest.raises(
         InputError, match=r"has 6 pictures, which 2 processes with gradient_accumulation_steps=2 cannot"
     ):
-        Division(2, 0, 2).pictures(6, 0)
+        Division(2, 0, 2).own_references(6, 0)
 
 
 def test_a_batch_that_cannot_be_divided_is_refused_before_training():

@@ -58,7 +58,7 @@ class _Model(NamedTuple):
 
 
 class _Map(NamedTuple):
-    """An image's map: a sample of an explanation, the function that writes it, and the texts and records of its parts."""
+    """An image's map: a sample of an explanation, a function that writes it, and texts and records of its parts."""
 
     job: _Job
     explanation: Explanation

@@ -6,8 +6,6 @@ from PIL import Image
 
 from mmgrad_explain.api import explain
 from mmgrad_explain.composers.load import load_composer
-from mmgrad_explain.errors import InputError
-from mmgrad_explain.web.drawn_people import DrawnPerson
 from mmgrad_explain.web.examples import code_for, draw_examples, write_example_images
 
 

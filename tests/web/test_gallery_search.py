@@ -15,7 +15,6 @@ from mmgrad_explain.web.examples import draw_examples, write_example_images
 from mmgrad_explain.web.gallery_search import NEXT, GallerySearch
 from mmgrad_explain.web.limits import Limits
 from mmgrad_explain.web.models import Models
-from mmgrad_explain.web.page import build_page
 from mmgrad_explain.web.search_history import SearchHistory
 
 

@@ -18,7 +18,7 @@ def notes_of_image(image: Image.Image) -> tuple[Note, ...]:
     return tuple(note for note in image.info.get(_KEY, ()) if isinstance(note, Note))
 
 
-def keep_notes(notes: tuple[Note, ...]) -> dict[str | tuple[int, int], Any]:
+def info_with_notes(notes: tuple[Note, ...]) -> dict[str | tuple[int, int], Any]:
     """Return the ``info`` of an image with these notes."""
     return {_KEY: notes} if notes else {}
 

@@ -16,7 +16,7 @@ _CHANNELS = (1, 3, 4)
 _BITS = (10, 12, 14)  # of cameras and scanners, stored in 16
 
 
-def channels_last(array: npt.NDArray[Any], *, first: bool) -> npt.NDArray[Any]:
+def move_channels_last(array: npt.NDArray[Any], *, first: bool) -> npt.NDArray[Any]:
     """Move the channels of an image to the last axis.
 
     Args:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mmgrad_explain.images.reading import open_image
-from mmgrad_explain.images.reading_notes import keep_notes, notes_of_image, notes_of_stack
+from mmgrad_explain.images.reading_notes import info_with_notes, notes_of_image, notes_of_stack
 from mmgrad_explain.notes import Note
 
 _SPEC = importlib.util.spec_from_file_location("image_files", Path(__file__).with_name("image_files.py"))
@@ -26,7 +26,7 @@ def test_first_frame_of_an_animation_and_it_is_said(kind):
     opened = open_image(data)
     image_files.assert_close(opened, np.asarray(first), 3)
     count = Image.open(io.BytesIO(data)).n_frames
-    assert notes_of_image(opened) == (Note("first-picture", f"the first of {count} images in the file is used"),)
+    assert notes_of_image(opened) == (Note("first-image", f"the first of {count} images in the file is used"),)
     assert notes_of_image(open_image(opened)) == notes_of_image(opened)
     with Image.open(io.BytesIO(data)) as stack:
         stack.seek(1)
@@ -56,8 +56,8 @@ def test_a_damaged_stack_has_no_note():
 
 def test_kept_notes_are_found_and_other_info_is_not():
     image = Image.new("RGB", (2, 2))
-    image.info = keep_notes((Note("first-picture", "one"),))
-    assert notes_of_image(image) == (Note("first-picture", "one"),)
+    image.info = info_with_notes((Note("first-image", "one"),))
+    assert notes_of_image(image) == (Note("first-image", "one"),)
     image.info = dict.fromkeys(image.info, ("something else",))
     assert notes_of_image(image) == ()
-    assert keep_notes(()) == {}
+    assert info_with_notes(()) == {}

@@ -107,7 +107,7 @@ def test_16_bit_gray_is_scaled(kind):
 def test_dark_16_bit_stays_dark_and_is_said():
     for source in (np.full((4, 4), 200, np.uint16), Image.fromarray(np.full((4, 4), 200, np.uint16))):
         assert np.asarray(open_image(source)).max() == 1
-        assert [note.kind for note in notes_of_image(open_image(source))] == ["picture-values"]
+        assert [note.kind for note in notes_of_image(open_image(source))] == ["image-values"]
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14, 16])

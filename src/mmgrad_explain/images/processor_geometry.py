@@ -25,8 +25,12 @@ _LONGEST = 1333 / 800  # the longest edge of their resize, as a multiple of the 
 
 
 def check_geometry(processor: Any) -> None:
-    """Raise InputError where an image processor has settings with an unknown geometry."""
-    unknown = [name for name in ("do_image_splitting",) if getattr(processor, name, None)]
+    """Check that the placement of images follows from an image processor's settings.
+
+    Raises:
+        InputError: A setting changes the geometry in a way that is not known.
+    """
+    unknown = ["do_image_splitting"] if getattr(processor, "do_image_splitting", None) else []
     if getattr(processor, "do_pad", None) and not _padding_is_known(processor):
         unknown.append("do_pad")
     size, crop = sides_of(processor, "size"), _crop(processor)

@@ -51,7 +51,7 @@ class _Canvas:
         self.offset = self.offset[0] * y, self.offset[1] * x
         self.size = rows, columns
 
-    def cut(self, top: int, left: int, rows: int, columns: int) -> None:
+    def crop(self, top: int, left: int, rows: int, columns: int) -> None:
         """Crop to a region; the parts of it beyond the borders are padding."""
         self._check(min(rows, columns) > 0)
         self.offset = self.offset[0] - top, self.offset[1] - left
@@ -189,18 +189,18 @@ def _centre_crop_to(canvas: _Canvas, size: tuple[int, ...]) -> None:
         -((want - have) // 2) if have < want else round((have - want) / 2)
         for have, want in zip(canvas.size, wanted, strict=True)
     )
-    canvas.cut(top, left, *wanted)
+    canvas.crop(top, left, *wanted)
 
 
 def _pad(step: Any, canvas: _Canvas) -> None:
     sides = _sides(step.padding)
     left, top, right, bottom = sides if len(sides) == 4 else (sides[0], sides[-1], sides[0], sides[-1])
-    canvas.cut(-top, -left, canvas.size[0] + top + bottom, canvas.size[1] + left + right)
+    canvas.crop(-top, -left, canvas.size[0] + top + bottom, canvas.size[1] + left + right)
 
 
 def _trim(step: Any, canvas: _Canvas) -> None:
     border = int(step.border_size)
-    canvas.cut(border, border, *(max(0, side - 2 * border) for side in canvas.size))
+    canvas.crop(border, border, *(max(0, side - 2 * border) for side in canvas.size))
 
 
 def _preset(step: Any, canvas: _Canvas) -> None:

@@ -16,7 +16,7 @@ _CHANNELS = (1, 3, 4)
 _BITS = (10, 12, 14)  # of cameras and scanners, stored in 16
 
 
-def channels_last(array: npt.NDArray[Any], *, first: bool) -> npt.NDArray[Any]:
+def move_channels_last(array: npt.NDArray[Any], *, first: bool) -> npt.NDArray[Any]:
     """Move the channels of an image to the last axis.
 
     Args:
@@ -85,12 +85,12 @@ def _range_of_integers(high: float, *, wide: bool) -> tuple[float, tuple[Note, .
         return 255.0, ()
     if high <= 255:
         dark = "the image is nearly black: its 16-bit values are all below 256; pass 8-bit values as uint8"
-        return 65535.0, (Note("picture-values", dark),)
+        return 65535.0, (Note("image-values", dark),)
     bits = next((bits for bits in _BITS if high < 2**bits), 16)
     if bits == 16:
         return max(high, 65535.0), ()
     scaled = f"the image's 16-bit values need only {bits} bits and were scaled by their range, 0 to {2**bits - 1}"
-    return 2.0**bits - 1, (Note("picture-values", scaled),)
+    return 2.0**bits - 1, (Note("image-values", scaled),)
 
 
 def as_array(values: object) -> npt.NDArray[Any]:

@@ -122,7 +122,7 @@ def test_on_the_command_line(composer, picture_file, tmp_path, capsys):
 @pytest.mark.parametrize("method", ["inversion"], indirect=True)
 def test_another_prompt_is_saved(saved, method, picture, tmp_path):
     composer = small_towers.compose(saved("clip")[0], method, prompt="$ that {text}")
-    assert composer.processor.place == 1
+    assert composer.processor.word_index == 1
     ids, mask = composer.processor.encode_texts(["make it red", ""])
     assert ids[0].tolist() == [1, 3, 9, 2, 3, 4, 11]
     assert mask[1].sum() == 0

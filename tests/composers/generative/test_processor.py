@@ -58,16 +58,16 @@ def test_a_folder_without_a_processor(tmp_path, monkeypatch):
 
 def test_labels_are_the_ids_at_the_last_positions(composer):
     processor = composer.processor
-    ids = [processor.ids("red"), processor.ids("a blue dog")]
-    labels = processor.labels(ids, [None, "blue"])
+    ids = [processor.tokenize("red"), processor.tokenize("a blue dog")]
+    labels = processor.make_labels(ids, [None, "blue"])
     assert labels.tolist() == [[IGNORED_LABEL] * 3 + ids[0], [IGNORED_LABEL, IGNORED_LABEL, ids[1][1], IGNORED_LABEL]]
 
 
 def test_a_batch_is_padded_on_the_left(composer, pictures):
     processor = composer.processor
-    prompts = processor.prompts(pictures, small_llava.QUESTIONS)
+    prompts = processor.make_prompts(pictures, small_llava.QUESTIONS)
     lengths = [prompt.tensors["input_ids"].shape[1] for prompt in prompts]
-    answers = [processor.ids("red"), processor.ids("a blue dog")]
+    answers = [processor.tokenize("red"), processor.tokenize("a blue dog")]
     joined = processor.join(prompts, answers)
     sizes = [length + len(ids) for length, ids in zip(lengths, answers, strict=True)]
     assert joined["attention_mask"].sum(1).tolist() == sizes
@@ -79,11 +79,11 @@ def test_a_batch_is_padded_on_the_left(composer, pictures):
 
 
 def test_an_answer_is_cut_at_its_first_special_token(composer):
-    red, dog = composer.processor.ids("red dog")
+    red, dog = composer.processor.tokenize("red dog")
     end = small_llava.WORDS.index("</s>")
-    assert composer.processor.cut([red, end, dog]) == [red]
-    assert composer.processor.cut([red, dog]) == [red, dog]
-    assert composer.processor.words([red, end, dog]) == "red dog"
+    assert composer.processor.cut_at_end([red, end, dog]) == [red]
+    assert composer.processor.cut_at_end([red, dog]) == [red, dog]
+    assert composer.processor.decode([red, end, dog]) == "red dog"
 
 
 def test_a_whole_processor_has_both_parts(composer):

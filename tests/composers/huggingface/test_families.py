@@ -111,3 +111,35 @@ def test_picture_plus_text_is_the_sum(kind, loaded, picture):
         atol=1e-4,
         rtol=1e-4,
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "layers", "grid"),
+    [
+        ("vilt", ("encoder.layer.0", "embeddings.patch_embeddings.projection"), (4, 6)),
+        (
+            "bridgetower",
+            ("cross_modal_image_layers.0", "vision_model.visual.transformer.resblocks.1", "vision_model.visual.ln_pre"),
+            (4, 4),
+        ),
+    ],
+    indirect=["kind"],
+)
+def test_other_layers_of_models_that_read_together(kind, loaded, picture, layers, grid):
+    """Before ViLT's patches are put in order its convolution lies on a grid; BridgeTower's tower has the batch second.
+
+    A marked place is found in all of them.
+    """
+    composer, _ = loaded
+    names = [f"model.{kind}.{layer}" for layer in layers]
+    marked = np.asarray(picture.resize((60, 40))).copy()
+    marked[20:30, 30:40] = (255, 0, 0)
+    tensors = composer.preprocess([picture, Image.fromarray(marked)], small.TEXTS[:1] * 2).tensors
+    with MMGrad(composer, names).capture() as seen:
+        composer(**tensors)
+    layouts = find_layouts(seen, None, composer, {})
+    for name in names:
+        values = to_grid(seen.calls(name)[0].activation.detach(), layouts[name][0])
+        assert values.shape[2:] == grid
+        place = divmod(int((values[1] - values[0]).square().sum(0).argmax()), grid[1])
+        assert place == (2, grid[1] // 2)

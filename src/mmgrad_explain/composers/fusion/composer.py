@@ -164,7 +164,7 @@ class FusionComposer(Composer):
 
     def _embed_prompts(self, input_ids: Tensor, attention_mask: Tensor, word: Tensor) -> Tensor:
         """Embed prompts ``(B, L)`` with pseudo-words ``(B, W)`` inserted: unit embeddings ``(B, D)``."""
-        index = self.processor.place or 0
+        index = self.processor.word_index or 0
 
         def insert(tokens: Tensor) -> Tensor:
             return torch.cat([tokens[:, :index], word[:, None].to(tokens.dtype), tokens[:, index + 1 :]], dim=1)

@@ -59,7 +59,7 @@ class GenerativeProcessor:
     def _token_tensors(self) -> tuple[str, ...]:
         return ("input_ids", "attention_mask", *self.family.types)
 
-    def prompt(self, text: str) -> str:
+    def make_prompt(self, text: str) -> str:
         """Make the prompt of a question."""
         if getattr(self.processor, "chat_template", None) is None:
             return self.family.prompt.replace("{question}", text)
@@ -70,7 +70,7 @@ class GenerativeProcessor:
         token = getattr(self.processor, "image_token", None)
         return isinstance(token, str) and token in text
 
-    def prompts(self, images: Sequence[Image.Image], texts: Sequence[str]) -> list[Prompt]:
+    def make_prompts(self, images: Sequence[Image.Image], texts: Sequence[str]) -> list[Prompt]:
         """Prepare images with their questions, one by one.
 
         Raises:
@@ -87,7 +87,7 @@ class GenerativeProcessor:
                 raise InputError(f"the text {text!r} holds the image token, which is added automatically: leave it out")
             try:
                 with tokenizing(self.tokenizer):
-                    made = self.processor(images=[image], text=[self.prompt(text)], return_tensors="pt", **options)
+                    made = self.processor(images=[image], text=[self.make_prompt(text)], return_tensors="pt", **options)
             except (ValueError, TypeError, KeyError, IndexError) as error:
                 raise InputError(
                     f"the model's own processor cannot take this image with {text!r}: {first_line(error)}"
@@ -102,7 +102,7 @@ class GenerativeProcessor:
         check_one_size([prompt.placement for prompt in prompts])
         return prompts
 
-    def ids(self, answer: str) -> list[int]:
+    def tokenize(self, answer: str) -> list[int]:
         """Tokenize an answer.
 
         Raises:
@@ -114,11 +114,11 @@ class GenerativeProcessor:
             raise InputError("answer is empty: give a possible answer, or leave it out and the model answers itself")
         return [int(token) for token in found]
 
-    def words(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
         """Decode an answer's tokens."""
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
-    def cut(self, ids: Sequence[int]) -> list[int]:
+    def cut_at_end(self, ids: Sequence[int]) -> list[int]:
         """Cut a generated answer at its first special token."""
         special = set(self.tokenizer.all_special_ids)
         end = next((index for index, token in enumerate(ids) if token in special), len(ids))
@@ -149,9 +149,9 @@ class GenerativeProcessor:
                 padding = self._padding(name)
                 values = [torch.cat([row.new_full((width - len(row),), padding), row])[None] for row in rows]
             joined[name] = torch.cat(values)
-        return {**joined, "labels": self.labels(answers, [None] * len(answers))}
+        return {**joined, "labels": self.make_labels(answers, [None] * len(answers))}
 
-    def labels(self, answers: Sequence[Sequence[int]], parts: Sequence[Part]) -> Tensor:
+    def make_labels(self, answers: Sequence[Sequence[int]], parts: Sequence[Part]) -> Tensor:
         """Make labels ``(B, A + 1)``: the ids of the answers' parts, and ``IGNORED_LABEL`` elsewhere.
 
         Args:
@@ -184,8 +184,8 @@ class GenerativeProcessor:
         """Find the indices of an answer's tokens that hold a part of it."""
         if part is None:
             return list(range(len(ids)))
-        ends = [len(self.words(ids[: index + 1])) for index in range(len(ids))]
-        start, stop = place_of_part(part, self.words(ids))
+        ends = [len(self.decode(ids[: index + 1])) for index in range(len(ids))]
+        start, stop = place_of_part(part, self.decode(ids))
         starts = [0, *ends[:-1]]
         return [
             index for index, (first, end) in enumerate(zip(starts, ends, strict=True)) if first < stop and end > start

@@ -170,7 +170,11 @@ class HuggingFaceProcessor(BatchProcessor, SquareImages):
 
 
 def check_one_size(placements: Sequence[Placement]) -> None:
-    """Raise InputError if images have different sizes for the model."""
+    """Check that images have one size for the model.
+
+    Raises:
+        InputError: If they have several.
+    """
     sizes = dict.fromkeys(placement.input for placement in placements)
     if len(sizes) > 1:
         listed = ", ".join(f"{height} x {width}" for height, width in sizes)

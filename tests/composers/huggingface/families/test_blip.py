@@ -43,3 +43,17 @@ def test_blip2s_cosine_is_that_of_its_nearest_query(loaded, picture):
     top = expected.abs().max()
     signed = explanation.signed[composer.target_layer][0]
     torch.testing.assert_close(signed / top, expected.detach() / top, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "layer"),
+    [
+        ("blip", "model.vision_model.encoder.layers.1.layer_norm1"),
+        ("blip-2", "model.vision_model.post_layernorm"),
+        ("clip", "model.vision_model.encoder.layers.1.layer_norm1"),
+    ],
+    indirect=["kind"],
+)
+def test_the_layer_at_which_the_embedding_is_explained(loaded, layer):
+    """BLIP's embedding is read at the class token alone, BLIP-2's by queries that read all patches."""
+    assert loaded[0].embedding_layer == layer

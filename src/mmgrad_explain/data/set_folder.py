@@ -75,7 +75,7 @@ def enter_folder(out: Path, *, overwrite: bool, resume: bool) -> dict[str, Any] 
 
     Raises:
         OutputExistsError: The folder is not empty, and neither ``overwrite`` nor ``resume`` is on.
-        InputError: It holds something else than a set that was built here, or anything beside it.
+        InputError: It holds something other than a set that was built here, or files that no build wrote.
     """
     names = {path.name for path in out.iterdir() if path.name != LOCK}
     remains = {name for name in names if is_left_over(name)}

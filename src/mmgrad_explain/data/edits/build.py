@@ -1,7 +1,7 @@
 """Builds a triplet set of photographs with object masks.
 
 The folder holds ``triplets.jsonl``, ``references/``, ``targets/``, ``masks/``, ``manifest.json`` (options, versions,
-counts, what was left out and why) and ``LICENSES.txt``; :mod:`~mmgrad_explain.data.set_builder` says how it grows.
+counts, what was left out and why) and ``LICENSES.txt``; :mod:`~mmgrad_explain.data.set_builder` builds it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def build_edits(
     resume: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> BuiltSet:
-    """Build a triplet set.
+    """Build a triplet set of edited photographs.
 
     The order of the photographs depends on the seed and their names alone, so that a set of fewer triplets is the
     beginning of one of more.
@@ -46,12 +46,12 @@ def build_edits(
         source: The photographs and their objects.
         out: The set's folder; made if it is missing.
         options: Which edits; the defaults when None.
-        output: How they become files; the defaults when None.
+        output: How triplets become files; the defaults when None.
         count: Number of triplets; all that the photographs give when None.
         workers: Processes. With more than one, a script must guard its main part (``if __name__ == "__main__":``).
         overwrite: Replace a set that is there.
-        resume: Go on with a set that was broken off, or make one of the same options larger or smaller.
-        progress: Called after each photograph with the numbers of triplets and photographs so far.
+        resume: Continue an unfinished set, or make one of the same options larger or smaller.
+        progress: Called after each photograph with the number of triplets and the number of photographs so far.
 
     Raises:
         OutputExistsError: The folder is not empty, and neither ``overwrite`` nor ``resume`` is on.
@@ -82,6 +82,6 @@ def build_edits(
 
 
 def _describe(options: EditOptions, output: OutputOptions) -> Mapping[str, Any]:
-    """Give the options as they are read from a manifest."""
+    """Return the options as they are read from a manifest."""
     described: dict[str, Any] = json.loads(json.dumps({**asdict(options), **asdict(output)}))
     return described

@@ -50,7 +50,7 @@ def find_phrase(rng: np.random.Generator, noun: str, spots: Sequence[Spot], inde
 
     Args:
         rng: The source of variety.
-        noun: The class as it is said.
+        noun: The noun for the class.
         spots: All objects of the class.
         index: Of the object.
 

@@ -39,7 +39,7 @@ def hash_photo_name(name: str) -> int:
 def make_photo_keys(names: Iterable[str]) -> dict[str, str]:
     """Make a unique key of each photograph's name that can be part of a file's name."""
     keys = {name: re.sub(r"[^\w-]+", "-", name.rpartition(".")[0] or name) for name in names}
-    short = {name: _shortened(key, _LONGEST_KEY) for name, key in keys.items()}
+    short = {name: _shorten(key, _LONGEST_KEY) for name, key in keys.items()}
     taken = Counter(short.values())
     return {
         name: key if taken[key] == 1 and key == keys[name] else f"{key}-{hash_photo_name(name):08x}"
@@ -47,19 +47,19 @@ def make_photo_keys(names: Iterable[str]) -> dict[str, str]:
     }
 
 
-def _shortened(text: str, most: int) -> str:
+def _shorten(text: str, most: int) -> str:
     """Cut a text to at most so many bytes: a file's name has up to 255."""
     return text.encode()[:most].decode(errors="ignore")
 
 
 def make_triplets(photo: Photo, key: str, options: EditOptions, output: OutputOptions) -> MadeTriplets:
-    """Make one photograph's triplets; depends on nothing but the arguments and the photograph's files.
+    """Make one photograph's triplets. The result depends on the arguments and the photograph's files alone.
 
     Args:
         photo: The photograph.
         key: Begins the triplets' ids and the files' names.
         options: Which edits.
-        output: How they become files.
+        output: How triplets become files.
 
     Returns:
         The line for the journal, with ``photo``, ``records``, ``skipped`` (the counted reasons why edits were left out)
@@ -79,7 +79,7 @@ def make_triplets(photo: Photo, key: str, options: EditOptions, output: OutputOp
         if not edits:
             skipped["photograph without an edit"] += 1
     drawing = time.thread_time() - began
-    records, files = _files(photo, key, edits, output)
+    records, files = _make_files(photo, key, edits, output)
     entry = {
         "photo": photo.name,
         "records": records,
@@ -90,7 +90,7 @@ def make_triplets(photo: Photo, key: str, options: EditOptions, output: OutputOp
     return MadeTriplets(line, len(records), files, drawing)
 
 
-def _files(
+def _make_files(
     photo: Photo, key: str, edits: list[Edit], output: OutputOptions
 ) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
     classes = [re.sub(r"[^a-z0-9]+", "-", edit.class_name.lower())[:_LONGEST_CLASS] for edit in edits]

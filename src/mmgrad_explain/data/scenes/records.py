@@ -29,7 +29,7 @@ _find_qualifier = lru_cache(4096)(find_qualifier)
 
 
 def make_records(scene: Scene, index: int, put: _Put) -> list[dict[str, Any]]:
-    """Make the records of a scene's triplets, and pass its images and masks on.
+    """Make the records of a scene's triplets, and pass its images and masks to ``put``.
 
     Args:
         scene: As drawn.
@@ -44,7 +44,7 @@ def make_records(scene: Scene, index: int, put: _Put) -> list[dict[str, Any]]:
     reference = put("references", f"{index:07d}", scene.reference)
     before, after = (np.stack([getattr(t, f"{side}_mask") for t in scene.triplets]) for side in ("reference", "target"))
     fits = find_disjoint_pairs(before, after, [triplet.edit for triplet in scene.triplets]).tolist()
-    measured = _measured(scene, before | after)
+    measured = _measure(scene, before | after)
     records = []
     for number, (name, triplet) in enumerate(zip(ids, scene.triplets, strict=True)):
         target = put("targets", name, triplet.target)
@@ -102,7 +102,7 @@ def _record(
     }
 
 
-def _measured(scene: Scene, inside: np.ndarray) -> list[tuple[float, float, float, float]]:
+def _measure(scene: Scene, inside: np.ndarray) -> list[tuple[float, float, float, float]]:
     """Measure the colour differences between the targets and the reference in CIE Lab.
 
     Args:
@@ -117,8 +117,8 @@ def _measured(scene: Scene, inside: np.ndarray) -> list[tuple[float, float, floa
 
     pixels = inside[0].size
     grid = _grid(len(inside), inside.shape[1])
-    outside = [cv2.dilate(one, _AROUND)[::_STEP, ::_STEP] == 0 for one in inside.view(np.uint8)]
-    counts = [int(np.count_nonzero(one)) for one in inside]
+    outside = [cv2.dilate(mask, _AROUND)[::_STEP, ::_STEP] == 0 for mask in inside.view(np.uint8)]
+    counts = [int(np.count_nonzero(mask)) for mask in inside]
     places = np.concatenate([np.flatnonzero(inside), *(row[out] for row, out in zip(grid, outside, strict=True))])
     total = len(places)
     shown = np.concatenate([triplet.target for triplet in scene.triplets]).reshape(-1, 3)

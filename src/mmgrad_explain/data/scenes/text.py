@@ -210,7 +210,7 @@ def describe_object(
 
 
 def find_qualifier(subject: str) -> str:
-    """Find what a description names the object by.
+    """Find which attributes a description names the object by.
 
     Returns:
         ``"two"`` for two objects, ``"relation"`` for an object that is placed by another, else any of size, color,

@@ -87,7 +87,7 @@ def add(package, file, code):
     if not entry:  # at the end
         path.write_text(f"{text}\n\n{code}")
         return
-    name, _, line = entry.partition("\n")
+    name, _, line = entry.partition(": ")
     opened = re.search(rf"^{name}\b[^=\n]*= [({{]", text, re.MULTILINE)
     text = text[: opened.end()] + f"\n    {line.strip()}\n    " + text[opened.end() :]
     path.write_text(text[: opened.start()] + f"{code}\n\n" + text[opened.start() :])

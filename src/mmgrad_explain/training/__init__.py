@@ -40,6 +40,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.training.sources.triplets import TripletSource as TripletSource
     from mmgrad_explain.training.sources.triplets import TripletSourceOptions as TripletSourceOptions
     from mmgrad_explain.training.trainer import GroundedTrainer as GroundedTrainer
-    from mmgrad_explain.training.training_arguments import training_arguments as training_arguments
+    from mmgrad_explain.training.trainer_arguments import training_arguments as training_arguments
 
 __getattr__, __dir__ = door(__name__)

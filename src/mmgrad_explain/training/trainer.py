@@ -24,7 +24,7 @@ from mmgrad_explain.training.moving_average import MovingAverage
 from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
 from mmgrad_explain.training.run_folder import BEST, translate_write_errors
 from mmgrad_explain.training.sources.step_data import Division, StepDataset
-from mmgrad_explain.training.training_arguments import COSINE, best_figure, check_arguments
+from mmgrad_explain.training.trainer_arguments import COSINE, best_figure, check_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,7 +80,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
             config: See :class:`~mmgrad_explain.training.config.TrainingConfig`.
             source: Training data.
             held_out: Data for the evaluation.
-            args: Options of transformers, from :func:`~mmgrad_explain.training.training_arguments.training_arguments`.
+            args: Options of transformers, from :func:`~mmgrad_explain.training.trainer_arguments.training_arguments`.
             grid: Collects the maps of some held-out samples at every evaluation.
             callbacks: Callbacks of transformers.
 

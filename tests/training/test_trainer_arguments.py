@@ -10,7 +10,7 @@ from mmgrad_explain.composers.reference.composer import ReferenceComposer
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate
-from mmgrad_explain.training.training_arguments import check_arguments, training_arguments
+from mmgrad_explain.training.trainer_arguments import check_arguments, training_arguments
 
 SOURCE = SceneSource(32, SceneSourceOptions(pictures=2, edits=2))
 

@@ -25,6 +25,7 @@ from transformers import (
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.processor_geometry import (
     check_geometry,
+    image_processor_of,
     is_image_processor,
     name_crop_edge,
     place,
@@ -199,6 +200,7 @@ def test_only_known_classes_are_placed_by_their_settings():
 def test_a_whole_processor_is_placed_by_its_image_processor():
     own = SiglipImageProcessor(size={"height": 32, "width": 48})
     whole = SimpleNamespace(image_processor=own)
+    assert image_processor_of(own) is image_processor_of(whole) is own
     assert is_image_processor(own)
     assert is_image_processor(whole)
     assert not is_image_processor(SimpleNamespace(preprocess=None))

@@ -46,9 +46,14 @@ def check_geometry(processor: Any) -> None:
         )
 
 
+def image_processor_of(processor: Any) -> Any:
+    """Return the image part of a processor of transformers, which may be the processor itself."""
+    return getattr(processor, "image_processor", processor)
+
+
 def is_image_processor(processor: Any) -> bool:
     """Return whether an object is an image processor of transformers, or a processor that has one."""
-    image_processor = getattr(processor, "image_processor", processor)
+    image_processor = image_processor_of(processor)
     return hasattr(image_processor, "preprocess") and hasattr(image_processor, "do_resize")
 
 
@@ -63,7 +68,7 @@ def place_by_processor(processor: Any, original: tuple[int, int]) -> Placement:
         InputError: Its class or its geometry is not known (see :func:`check_geometry`), or the image is too long and
             narrow.
     """
-    image_processor = getattr(processor, "image_processor", processor)
+    image_processor = image_processor_of(processor)
     if _kind(image_processor) not in _KINDS:
         raise InputError(
             f"placement: {type(image_processor).__name__} puts the image in an unknown place: hand over a "

@@ -1,14 +1,6 @@
-"""What the placements of all generative families share."""
+"""The placement of an image that is stretched to a frame."""
 
-from types import SimpleNamespace
-
-from mmgrad_explain.composers.generative.placements import image_processor_of, stretch
-
-
-def test_the_image_part_of_a_processor_may_be_the_processor_itself():
-    own = SimpleNamespace(size=3)
-    assert image_processor_of(own) is own
-    assert image_processor_of(SimpleNamespace(image_processor=own)) is own
+from mmgrad_explain.composers.generative.placements import stretch
 
 
 def test_stretching_fills_the_frame():

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.composers.generative.model_parts import in_language_model, patches_along_side
-from mmgrad_explain.composers.generative.placements import image_processor_of
 from mmgrad_explain.composers.generative.token_grid import TokenGrid, cells_of, number_tiles
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.processor_geometry import check_geometry, place
+from mmgrad_explain.images.processor_geometry import check_geometry, image_processor_of, place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

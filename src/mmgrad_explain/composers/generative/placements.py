@@ -1,18 +1,13 @@
-"""What the placements of all generative families need: image processor settings, and stretching to a frame."""
+"""The placement of an image that is stretched to a frame; several generative families share it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmgrad_explain.images.placement import Placement
 
 if TYPE_CHECKING:
     from mmgrad_explain.composers.generative.family import Size
-
-
-def image_processor_of(processor: Any) -> Any:
-    """Get the image part of a processor of transformers, which may be the processor itself."""
-    return getattr(processor, "image_processor", processor)
 
 
 def stretch(original: Size, frame: Size) -> Placement:

@@ -11,10 +11,10 @@ from mmgrad_explain.composers.generative.model_parts import (
     patches_along_side,
     shared_row,
 )
-from mmgrad_explain.composers.generative.placements import image_processor_of, stretch
+from mmgrad_explain.composers.generative.placements import stretch
 from mmgrad_explain.composers.generative.token_grid import TokenGrid, cells_of, number_tiles
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.processor_geometry import sides_of
+from mmgrad_explain.images.processor_geometry import image_processor_of, sides_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

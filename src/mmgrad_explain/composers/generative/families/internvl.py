@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.composers.family_files import always
 from mmgrad_explain.composers.generative.family import GenerativeCheckpoint, GenerativeFamily
-from mmgrad_explain.composers.generative.placements import image_processor_of
 from mmgrad_explain.composers.generative.shuffled_tiles import check_tile_count, place_in_tiles, shuffled_tiles_layout
-from mmgrad_explain.images.processor_geometry import sides_of
+from mmgrad_explain.images.processor_geometry import image_processor_of, sides_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

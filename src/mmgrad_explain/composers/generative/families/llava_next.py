@@ -11,11 +11,10 @@ import torch
 from mmgrad_explain.composers.family_files import always
 from mmgrad_explain.composers.generative.family import GenerativeCheckpoint, GenerativeFamily
 from mmgrad_explain.composers.generative.model_parts import image_side, in_language_model, patches_along_side
-from mmgrad_explain.composers.generative.placements import image_processor_of
 from mmgrad_explain.composers.generative.token_grid import TokenGrid, cells_of, number_tiles
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.placement import Placement
-from mmgrad_explain.images.processor_geometry import sides_of
+from mmgrad_explain.images.processor_geometry import image_processor_of, sides_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,8 +9,9 @@ import torch
 from mmgrad_explain.composers.family_files import always
 from mmgrad_explain.composers.generative.family import GenerativeCheckpoint, GenerativeFamily
 from mmgrad_explain.composers.generative.model_parts import in_connector, in_language_model, shared_row
-from mmgrad_explain.composers.generative.placements import image_processor_of, stretch
+from mmgrad_explain.composers.generative.placements import stretch
 from mmgrad_explain.composers.generative.token_grid import TokenGrid, cells_of
+from mmgrad_explain.images.processor_geometry import image_processor_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,8 +15,8 @@ def put(root, files):
         path.write_text(content if isinstance(content, str) else json.dumps(content))
 
 
-def pictures(root, *names):
-    """Write something that is not empty under each name; pictures are looked for, not opened."""
+def put_images(root, *names):
+    """Write something that is not empty under each name; images are looked for, not opened."""
     put(root, dict.fromkeys(names, "picture"))
 
 
@@ -45,13 +45,13 @@ def cirr(tmp_path):
         files = cirr_files(split, prefix, judged=split != "test1")
         put(tmp_path, files)
         paths = files[f"image_splits/split.rc2.{split}.json"].values()
-        pictures(tmp_path / "img_raw", *paths)
+        put_images(tmp_path / "img_raw", *paths)
     return tmp_path
 
 
 @pytest.fixture
 def fashioniq(tmp_path):
-    """FashionIQ: one picture is on two lists."""
+    """FashionIQ: one image is on two lists."""
     for category in CATEGORIES:
         for split in ("train", "val", "test"):
             asins = [f"B{category}{split}{i}" for i in range(5)]
@@ -70,7 +70,7 @@ def fashioniq(tmp_path):
                     f"image_splits/split.{category}.{split}.json": listed,
                 },
             )
-            pictures(tmp_path / "images", *(f"{asin}.jpg" for asin in asins))
+            put_images(tmp_path / "images", *(f"{asin}.jpg" for asin in asins))
     return tmp_path
 
 
@@ -83,7 +83,7 @@ SHOES = [
 
 @pytest.fixture
 def shoes(tmp_path):
-    """Shoes as published; the pictures lie somewhere below."""
+    """Shoes as published; the images are somewhere below."""
     put(
         tmp_path / "dataset",
         {
@@ -92,8 +92,8 @@ def shoes(tmp_path):
             "eval_im_names.txt": "img_c_4.jpg\nimg_c_5.jpg\nimg_c_6.jpg\nimg_c_7.jpg\n",
         },
     )
-    pictures(tmp_path, *(f"attributedata/womens_b/0/img_b_{i}.jpg" for i in (1, 2, 3)))
-    pictures(tmp_path, *(f"attributedata/womens_c/{i}/img_c_{i}.jpg" for i in (4, 5, 6, 7)))
+    put_images(tmp_path, *(f"attributedata/womens_b/0/img_b_{i}.jpg" for i in (1, 2, 3)))
+    put_images(tmp_path, *(f"attributedata/womens_c/{i}/img_c_{i}.jpg" for i in (4, 5, 6, 7)))
     return tmp_path
 
 
@@ -113,7 +113,7 @@ def circo(tmp_path):
             f"{coco}/annotations/image_info_unlabeled2017.json": {"images": images},
         },
     )
-    pictures(tmp_path / coco / "unlabeled2017", *(image["file_name"] for image in images))
+    put_images(tmp_path / coco / "unlabeled2017", *(image["file_name"] for image in images))
     return tmp_path
 
 
@@ -133,13 +133,13 @@ def lasco(tmp_path):
                 f"lasco_{split}_corpus.json": [{"id": i, "path": f"{split}/{name}"} for i, name in names.items()],
             },
         )
-        pictures(tmp_path, *names.values())
+        put_images(tmp_path, *names.values())
     return tmp_path
 
 
 @pytest.fixture
 def fashion200k(tmp_path):
-    """Fashion200K: two pictures have one label."""
+    """Fashion200K: two images have one label."""
     folder = "women/dresses/day_dresses"
     labels = [(f"{folder}/1/1_0.jpeg", "black lace dress"), (f"{folder}/1/1_1.jpeg", "black lace dress ")]
     labels += [(f"{folder}/2/2_0.jpeg", "blue lace dress"), (f"{folder}/3/3_0.jpeg", "blue dress")]
@@ -152,19 +152,19 @@ def fashion200k(tmp_path):
             "test_queries.txt": f"{labels[2][0]} {labels[0][0]}\n{labels[1][0]} {labels[3][0]}\n",
         },
     )
-    pictures(tmp_path, *(path for path, _ in labels))
+    put_images(tmp_path, *(path for path, _ in labels))
     return tmp_path
 
 
 @pytest.fixture
 def jsonl(tmp_path):
-    """Triplets of one's own."""
+    """Triplets of a user."""
     records = [
         {"reference": "a.jpg", "text": "make it red", "target": "b.jpg", "mood": "sunny"},
         {"reference": "b.jpg", "captions": ["no dog", "brighter"], "targets": ["c.png", "a.jpg"], "id": "second"},
     ]
     put(tmp_path, {"triplets.jsonl": "\n".join(map(json.dumps, records)) + "\n\n"})
-    pictures(tmp_path, "a.jpg", "b.jpg", "c.png")
+    put_images(tmp_path, "a.jpg", "b.jpg", "c.png")
     return tmp_path
 
 
@@ -187,14 +187,14 @@ def change():
 
 
 @pytest.fixture
-def said():
+def list_findings():
     """List findings without the advice: (where, count, what, first names)."""
 
-    def list_findings(found, level=None):
+    def rows(found, level=None):
         wanted = [f for f in found.findings if level in (None, f.level)]
         return [(f.where, f.count, f.what, *f.first) for f in wanted]
 
-    return list_findings
+    return rows
 
 
 @pytest.fixture

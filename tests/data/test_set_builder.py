@@ -322,7 +322,7 @@ def test_two_at_once(photographs, wholes, tmp_path, kind):
 
 @both
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
-def test_a_full_disk_is_said(photographs, wholes, tmp_path, monkeypatch, kind):
+def test_a_full_disk_is_reported(photographs, wholes, tmp_path, monkeypatch, kind):
     opened = Path.open
 
     def open_journal(path, mode="r", *more):
@@ -340,7 +340,7 @@ def test_a_full_disk_is_said(photographs, wholes, tmp_path, monkeypatch, kind):
 
 
 @both
-def test_a_killed_worker_is_said(photographs, wholes, tmp_path, monkeypatch, kind):
+def test_a_killed_worker_is_reported(photographs, wholes, tmp_path, monkeypatch, kind):
     class Broken:
         def __init__(self, *_):
             pass

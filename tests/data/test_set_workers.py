@@ -27,7 +27,7 @@ def test_results_come_in_the_order_of_the_tasks():
     assert [made for made, _ in make_in_order(pow, [(n, 2) for n in range(20)], 2)] == [n * n for n in range(20)]
 
 
-def test_a_killed_worker_is_said():
+def test_a_killed_worker_is_reported():
     with pytest.raises(InputError, match="a worker was killed, maybe for memory: go on with --resume and fewer --work"):
         list(make_in_order(os._exit, [(1,), (1,)], 2))
 

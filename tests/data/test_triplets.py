@@ -143,7 +143,7 @@ def test_stacks_that_do_not_fit(tmp_path, path, mask, message):
         (json.dumps(RECORD) + "\n" + json.dumps(RECORD), "holds the id 1_recolour_dog twice"),
     ],
 )
-def test_damaged_sets_are_said(tmp_path, lines, message):
+def test_damaged_sets_are_reported(tmp_path, lines, message):
     (tmp_path / "triplets.jsonl").write_text(lines)
     with pytest.raises(InputError, match=message):
         read_triplets(tmp_path)

@@ -52,7 +52,7 @@ def test_layouts_of_cirr(cirr, layout):
         assert found.images.path(image).is_file()
 
 
-def test_oddities_of_cirr(cirr, change, said):
+def test_oddities_of_cirr(cirr, change, list_findings):
     def odd(entries):
         entries[0]["caption"] = "two  bottles "
         entries[1]["caption"] = " "
@@ -62,7 +62,7 @@ def test_oddities_of_cirr(cirr, change, said):
     change(cirr / "captions" / "cap.rc2.test1.json", lambda entries: [*entries, {**entries[0], "pairid": 12}])
     found = read_cir("cirr", cirr)
     assert found.complete
-    assert said(found) == [
+    assert list_findings(found) == [
         ("val", 1, "query without a word", "11"),
         ("val", 1, "caption with blanks at its ends", "10"),
         ("val", 1, "caption with several blanks in a row", "10"),
@@ -74,7 +74,7 @@ def test_oddities_of_cirr(cirr, change, said):
     assert [query.text for query in found.queries["val"]] == ["two bottles", ""]
 
 
-def test_a_list_that_is_too_short(cirr, change, said):
+def test_a_list_that_is_too_short(cirr, change, list_findings):
     def shorten(files):  # only what occurs as a reference, as some galleries are built
         return {name: path for name, path in files.items() if name.startswith(("dev-0", "dev-1"))}
 
@@ -82,12 +82,12 @@ def test_a_list_that_is_too_short(cirr, change, said):
     found = read_cir("cirr", cirr)
     assert not found.complete
     outside = [f"dev-{i}-0-img0 of 10" for i in range(2, 6)]
-    assert said(found) == [
+    assert list_findings(found) == [
         ("val", 8, "member of a group that is not in the gallery", *outside, "dev-2-0-img0 of 11"),
         ("val", 1, "target that is not in the gallery", "dev-2-0-img0 of 10"),
     ]
     change(cirr / "image_splits" / "split.rc2.val.json", lambda files: {"dev-1-0-img0": files["dev-1-0-img0"]})
-    assert said(read_cir("cirr", cirr))[0] == (
+    assert list_findings(read_cir("cirr", cirr))[0] == (
         "val",
         1,
         "reference that no list of images names",
@@ -95,25 +95,25 @@ def test_a_list_that_is_too_short(cirr, change, said):
     )
 
 
-def test_groups_without_the_query(cirr, change, said):
+def test_groups_without_the_query(cirr, change, list_findings):
     def move(entries):
         entries[0]["reference"] = entries[1]["target_hard"] = "dev-6-0-img0"
         entries[1]["target_soft"] = {"dev-6-0-img0": 1}
 
     change(cirr / "captions" / "cap.rc2.val.json", move)
-    assert said(read_cir("cirr", cirr))[:2] == [
+    assert list_findings(read_cir("cirr", cirr))[:2] == [
         ("val", 1, "query whose target is not in its group", "11"),
         ("val", 1, "query whose reference is not in its group", "10"),
     ]
 
 
-def test_missing_and_empty_pictures(cirr, said):
+def test_missing_and_empty_pictures(cirr, list_findings):
     (cirr / "img_raw" / "dev" / "dev-7-0-img0.png").unlink()
     (cirr / "img_raw" / "dev" / "dev-6-0-img0.png").write_text("")
     (cirr / "img_raw" / "train" / "34" / "train-0-0-img0.png").unlink()
     found = read_cir("cirr", cirr)
     what = "image missing or empty (of 8)"
-    assert said(found) == [
+    assert list_findings(found) == [
         ("val", 2, what, "img_raw/dev/dev-6-0-img0.png", "img_raw/dev/dev-7-0-img0.png"),
         ("train", 1, what, "img_raw/train/34/train-0-0-img0.png"),
     ]

@@ -23,7 +23,7 @@ def test_damaged_files(cirr, file, text, level, what, name):
     assert name in first.first[0]
 
 
-def test_damaged_records(cirr, change, said, without):
+def test_damaged_records(cirr, change, list_findings, without):
     change(cirr / "captions" / "cap.rc2.val.json", lambda entries: [*without("pairid")(entries[:1]), 3, entries[1]])
     change(cirr / "captions" / "cap.rc2.test1.json", without("img_set"))
     change(cirr / "captions" / "cap.rc2.train.json", lambda e: [{**e[0], "target_soft": [1]}, {**e[1], "img_set": 3}])
@@ -31,11 +31,11 @@ def test_damaged_records(cirr, change, said, without):
     found = read_cir("cirr", cirr)
     assert [q.id for q in found.queries["val"]] == ["11"]
     what = "record of captions/cap.rc2.{}.json that lacks something"
-    assert said(found, "needed") == [
+    assert list_findings(found, "needed") == [
         ("val", 1, "entry of image_splits/split.rc2.val.json that names no image", "no. 9"),
         ("val", 2, what.format("val"), "no. 1 has no pairid", "no. 2 has no pairid"),
     ]
-    assert said(found, "training") == [
+    assert list_findings(found, "training") == [
         (
             "train", 2, what.format("train"), "no. 1 has a target_soft that is no mapping from names to scores",
             "no. 2 has no list members",
@@ -43,11 +43,11 @@ def test_damaged_records(cirr, change, said, without):
     ]  # fmt: skip
 
 
-def test_splits_that_are_not_there(cirr, said):
+def test_splits_that_are_not_there(cirr, list_findings):
     for name in ("captions/cap.rc2.train.json", "image_splits/split.rc2.train.json", "captions/cap.rc2.test1.json"):
         (cirr / name).unlink()
     found = read_cir("cirr", cirr)
-    assert said(found) == [
+    assert list_findings(found) == [
         ("test1", 1, "file missing", "captions/cap.rc2.test1.json"),
         ("train", 1, "no annotations", "captions/cap.rc2.train.json"),
     ]
@@ -57,15 +57,15 @@ def test_splits_that_are_not_there(cirr, said):
     assert found.complete
     assert [finding.level for finding in found.findings] == ["absent", "absent"]
     asked = read_cir("cirr", cirr, ["val", "test1"])
-    assert said(asked, "needed") == [("test1", 1, "no annotations", "captions/cap.rc2.test1.json")]
+    assert list_findings(asked, "needed") == [("test1", 1, "no annotations", "captions/cap.rc2.test1.json")]
 
 
-def test_nothing_to_evaluate(cirr, said):
+def test_nothing_to_evaluate(cirr, list_findings):
     for split in ("val", "test1"):
         (cirr / "captions" / f"cap.rc2.{split}.json").unlink()
         (cirr / "image_splits" / f"split.rc2.{split}.json").unlink()
     found = read_cir("cirr", cirr)
-    assert said(found, "needed") == [
+    assert list_findings(found, "needed") == [
         (split, 1, "no annotations", f"captions/cap.rc2.{split}.json") for split in ("val", "test1")
     ]
 
@@ -96,7 +96,7 @@ EMPTY = {
 
 @pytest.mark.parametrize("what", ["queries", "gallery"])
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_empty_part_is_said(name, what, request, write, said):
+def test_an_empty_part_is_reported(name, what, request, write, list_findings):
     root = request.getfixturevalue(name)
     queries, nothing, gallery, no_pictures = EMPTY[name]
     if (name, what) == ("jsonl", "queries"):
@@ -112,6 +112,6 @@ def test_an_empty_part_is_said(name, what, request, write, said):
     part = {"shoes": "eval", "fashion200k": "test", "jsonl": "all", "fashioniq": "dress.val"}.get(name, "val")
     if (name, what) in {("shoes", "gallery"), ("fashion200k", "gallery")}:  # where the queries hang on the lists
         expected = "gallery without an image"
-    assert (part, 1, expected, part) in said(found, "needed")
+    assert (part, 1, expected, part) in list_findings(found, "needed")
     with pytest.raises(InputError, match="cannot be evaluated"):
         found.require()

@@ -18,14 +18,14 @@ def test_fashion200k(fashion200k):
     assert len(found.images.galleries["test"]) == 4
 
 
-def test_what_fashion200k_can_lack(fashion200k, said):
+def test_what_fashion200k_can_lack(fashion200k, list_findings):
     with (fashion200k / "test_queries.txt").open("a") as stream:
         stream.write("women/one.jpeg\nwomen/one.jpeg women/two.jpeg\n")
         stream.write("women/dresses/day_dresses/1/1_0.jpeg women/dresses/day_dresses/1/1_1.jpeg\n")
     with (fashion200k / "labels" / "dress_test_detect_all.txt").open("a") as stream:
         stream.write("women/three.jpeg\t0.3\n")
     found = read_cir("fashion200k", fashion200k)
-    assert said(found) == [
+    assert list_findings(found) == [
         ("test", 1, "line that is not path, score, label", "dress_test_detect_all.txt, line 4"),
         (
             "test", 2, "record of test_queries.txt that lacks something", "no. 3 is not two paths",
@@ -34,7 +34,9 @@ def test_what_fashion200k_can_lack(fashion200k, said):
         ("test", 1, "query whose two images have one label", "4"),
     ]  # fmt: skip
     shutil.rmtree(fashion200k / "labels")
-    assert ("test", 1, "file missing", "labels/*_test_detect_all.txt") in said(read_cir("fashion200k", fashion200k))
+    assert ("test", 1, "file missing", "labels/*_test_detect_all.txt") in list_findings(
+        read_cir("fashion200k", fashion200k)
+    )
 
 
 def test_the_words_that_differ():

@@ -6,11 +6,11 @@ from mmgrad_explain.data.cir.formats import read_cir
 from mmgrad_explain.errors import InputError
 
 
-def test_fashioniq(fashioniq, said):
+def test_fashioniq(fashioniq, list_findings):
     found = read_cir("fashioniq", fashioniq)
     assert found.complete
     shared = ("pictures", 3, "image that several lists name", "Bshirttrain0", "Bshirtval0", "Bshirttest0")
-    assert said(found) == [shared]
+    assert list_findings(found) == [shared]
     assert found.findings[0].advice == "so the lists name 48 images, but 45 files are all there is"
     splits = ("train", "val", "test")
     assert list(found.queries) == [f"{name}.{split}" for split in splits for name in ("dress", "shirt", "toptee")]
@@ -32,7 +32,7 @@ def test_png_and_json_folder(fashioniq):
     assert found.images.path("Bdressval0").name == "Bdressval0.png"
 
 
-def test_dirty_captions(fashioniq, change, said):
+def test_dirty_captions(fashioniq, change, list_findings):
     def dirty(entries):
         entries[0]["captions"] = ["", " is black"]
         entries[1]["captions"] = ["is  more? ", "."]
@@ -40,32 +40,32 @@ def test_dirty_captions(fashioniq, change, said):
     change(fashioniq / "captions" / "cap.shirt.val.json", dirty)
     found = read_cir("fashioniq", fashioniq, ["val"])
     assert [q.text for q in found.queries["shirt.val"]] == ["Is black", "Is more"]
-    assert said(found, "odd")[1:] == [
+    assert list_findings(found, "odd")[1:] == [
         ("shirt.val", 1, "query with an empty caption beside others", "0"),
         ("shirt.val", 2, "caption with blanks at its ends", "0", "1"),
         ("shirt.val", 1, "caption with several blanks in a row", "1"),
     ]
 
 
-def test_what_fashioniq_can_lack(fashioniq, change, said, without):
+def test_what_fashioniq_can_lack(fashioniq, change, list_findings, without):
     (fashioniq / "captions" / "cap.dress.val.json").unlink()
     (fashioniq / "images" / "Btopteeval4.jpg").unlink()
     change(fashioniq / "image_splits" / "split.shirt.val.json", lambda asins: [*asins, asins[0], None])
     change(fashioniq / "captions" / "cap.shirt.val.json", without("captions"))
     change(fashioniq / "captions" / "cap.toptee.val.json", without("target"))
     found = read_cir("fashioniq", fashioniq, ["val"])
-    assert said(found, "needed") == [
+    assert list_findings(found, "needed") == [
         ("dress.val", 1, "file missing", "captions/cap.dress.val.json"),
         ("shirt.val", 1, "entry of image_splits/split.shirt.val.json that names no image", "no. 7"),
         ("shirt.val", 1, "record of captions/cap.shirt.val.json that lacks something", "no. 1 has no list captions"),
         ("toptee.val", 1, "query without a target", "0"),
         ("toptee.val", 1, "image missing or empty (of 6)", "images/Btopteeval4.jpg"),
     ]
-    assert ("shirt.val", 1, "image listed more than once in the gallery", "Bshirtval0") in said(found, "odd")
+    assert ("shirt.val", 1, "image listed more than once in the gallery", "Bshirtval0") in list_findings(found, "odd")
     assert len(found.images.galleries["shirt.val"]) == 5
 
 
-def test_fashioniq_by_category(fashioniq, said):
+def test_fashioniq_by_category(fashioniq, list_findings):
     for category in ("shirt", "toptee"):
         (fashioniq / "captions" / f"cap.{category}.val.json").unlink()
         (fashioniq / "image_splits" / f"split.{category}.val.json").unlink()
@@ -74,7 +74,7 @@ def test_fashioniq_by_category(fashioniq, said):
     assert len(found.images.paths) == 5
     whole = read_cir("fashioniq", fashioniq, ["val"])
     assert list(whole.queries) == ["dress.val"]
-    assert said(whole) == [
+    assert list_findings(whole) == [
         ("shirt.val", 1, "category without annotations", "captions/cap.shirt.val.json"),
         ("toptee.val", 1, "category without annotations", "captions/cap.toptee.val.json"),
     ]

@@ -15,19 +15,19 @@ def test_jsonl(jsonl):
     assert found.images.galleries["all"] == ("a.jpg", "b.jpg", "c.png")
 
 
-def test_galleries_and_splits_of_ones_own(jsonl, write, said):
+def test_galleries_and_splits_of_ones_own(jsonl, write, list_findings):
     record = {"reference": "a.jpg", "text": "t", "target": "b.jpg", "group": ["a.jpg", "b.jpg"]}
     lines = [json.dumps({**record, "split": split}) for split in ("val", "holdout")]
     write(jsonl, {"triplets.jsonl": "\n".join(lines), "gallery.txt": "a.jpg\nb.jpg\n", "gallery.val.txt": "b.jpg\nc\n"})
     found = read_cir("jsonl", jsonl)
     assert found.images.galleries == {"val": ("b.jpg", "c"), "holdout": ("a.jpg", "b.jpg")}
     assert found.images.path("c") == jsonl / "c.png"
-    assert said(found) == [("val", 1, "member of a group that is not in the gallery", "a.jpg of 0")]
+    assert list_findings(found) == [("val", 1, "member of a group that is not in the gallery", "a.jpg of 0")]
     found = read_cir("jsonl", jsonl, ["holdout"])
     assert (list(found.queries), found.complete) == (["holdout"], True)
-    assert said(read_cir("jsonl", jsonl, ["dev"])) == [("dev", 1, "no query of this split", "triplets.jsonl")]
+    assert list_findings(read_cir("jsonl", jsonl, ["dev"])) == [("dev", 1, "no query of this split", "triplets.jsonl")]
     (jsonl / "gallery.txt").unlink()
-    assert said(read_cir("jsonl", jsonl, ["dev"]))[1:] == [("dev", 1, "gallery without an image", "dev")]
+    assert list_findings(read_cir("jsonl", jsonl, ["dev"]))[1:] == [("dev", 1, "gallery without an image", "dev")]
 
 
 def test_names_are_taken_as_they_stand_first(jsonl, write):
@@ -42,18 +42,18 @@ def test_names_are_taken_as_they_stand_first(jsonl, write):
     assert names == {"a.jpg": "a.jpg", "A.jpg": "A.jpg", "b.JPG": "b.jpg", "a.png": "a.png"}
 
 
-def test_damaged_lines(jsonl, write, said):
+def test_damaged_lines(jsonl, write, list_findings):
     lines = ["{", "[1]", '{"text": "a", "reference": 3}', '{"reference": "a.jpg", "text": "t", "id": true}']
     write(jsonl, {"triplets.jsonl": "\n".join([*lines, '{"reference": "a.jpg", "text": "t"}'])})
     found = read_cir("jsonl", jsonl)
-    (_, count, what, first, *others), target = said(found)
+    (_, count, what, first, *others), target = list_findings(found)
     assert (count, what) == (4, "record of triplets.jsonl that lacks something")
     assert first.startswith("no. 1 is not JSON: ")
     assert others == ["no. 2 is not an object", "no. 3 has no reference", "no. 4 has no id"]
     assert target == ("all", 1, "query without a target", "4")
 
 
-def test_sets_of_the_other_commands_can_be_read(tmp_path, write, said):
+def test_sets_of_the_other_commands_can_be_read(tmp_path, write, list_findings):
     record = {
         "id": "1_recolour_dog", "reference": "refs.npy#0", "text": "make the dog red", "target": "targets.npy#7",
         "mask": "masks.npy#3", "class": "dog", "edit": "recolour", "fold": 2,
@@ -61,4 +61,4 @@ def test_sets_of_the_other_commands_can_be_read(tmp_path, write, said):
     write(tmp_path, {"triplets.jsonl": json.dumps(record), "refs.npy": "stack"})
     found = read_cir("jsonl", tmp_path)
     assert found.images.path("refs.npy#0") == tmp_path / "refs.npy#0"
-    assert said(found) == [("all", 1, "image missing or empty (of 2)", "targets.npy#7")]
+    assert list_findings(found) == [("all", 1, "image missing or empty (of 2)", "targets.npy#7")]

@@ -23,7 +23,7 @@ def test_lasco(lasco, place):
         assert found.images.path(image).is_file()
 
 
-def test_what_lasco_can_lack(lasco, change, said, without):
+def test_what_lasco_can_lack(lasco, change, list_findings, without):
     for path in (lasco / "downloads").iterdir():
         path.rename(lasco / path.name)
     change(lasco / "lasco_val.json", lambda entries: [*entries, {**entries[0], "query-image": [28]}])
@@ -31,9 +31,9 @@ def test_what_lasco_can_lack(lasco, change, said, without):
     change(lasco / "lasco_train.json", without("target-image"))
     found = read_cir("lasco", lasco)
     what = "entry of lasco_val_corpus.json that names no image"
-    assert said(found, "needed") == [
+    assert list_findings(found, "needed") == [
         ("val", 2, what, "no. 3", "no. 4"),
         ("val", 1, "record of lasco_val.json that lacks something", "no. 2 has no query-image of a number and a path"),
         ("val", 1, "target that is not in the gallery", "277 of 28000"),
     ]
-    assert said(found, "training") == [("train", 1, "query without a target", "28000")]
+    assert list_findings(found, "training") == [("train", 1, "query without a target", "28000")]

@@ -138,7 +138,7 @@ def test_pictures_may_be_png(source, tmp_path):
     assert all(t.target.endswith(".png") for t in triplets)
 
 
-def test_damaged_annotations_are_said(source, tmp_path):
+def test_damaged_annotations_are_reported(source, tmp_path):
     photo = next(p for p in source.photos if p.name == "0.jpg")
     broken = replace(photo, labels=(*photo.labels, photo.labels[0]._replace(form=[[1, 2]])))
     built = build_edits(replace(source, photos=(broken,)), tmp_path / "set", OPTIONS)

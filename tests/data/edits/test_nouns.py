@@ -23,7 +23,7 @@ def test_singulars(noun):
     assert not is_plural(noun)
 
 
-def test_class_names_as_they_are_said():
+def test_class_names_as_they_are_reported():
     assert make_noun("sky-other-merged") == "sky"
     assert make_noun("wall-brick") == "brick wall"
     assert make_noun("floor-wood") == "wood floor"

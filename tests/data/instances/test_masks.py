@@ -82,7 +82,7 @@ def test_any_mask_comes_back_from_its_run_lengths():
         ([["a", "b"]], "a polygon holds something else than numbers"),
     ],
 )
-def test_damaged_segmentations_are_said(segmentation, message):
+def test_damaged_segmentations_are_reported(segmentation, message):
     with pytest.raises(InputError, match=message):
         decode_segmentation(segmentation, H, W)
 

@@ -142,7 +142,7 @@ def places(value, before=()):
 
 
 @pytest.mark.parametrize("bad", [None, [], {}, "x", -1, [[1]], 1.5, 10**30, {"id": [1]}], ids=str)
-def test_coco_values_of_another_kind_are_told(tmp_path, bad):
+def test_coco_values_of_another_kind_are_reported(tmp_path, bad):
     """Each value by each other kind: the file is refused, or the rest of it is read."""
     images, file = coco(tmp_path)
     whole = json.loads(file.read_text())
@@ -254,7 +254,7 @@ def test_index_masks_by_connected_part(tmp_path):
     ]  # fmt: skip
 
 
-def test_values_without_a_name_are_said(tmp_path):
+def test_values_without_a_name_are_reported(tmp_path):
     found = read_index_masks(*index_set(tmp_path, ["null", "dress"]))
     instances, problems = found.photos[0].instances(H, W)
     assert [i.class_name for i in instances] == ["dress"]
@@ -273,7 +273,7 @@ def test_names_in_a_text_file_and_photographs_beside_their_masks(tmp_path):
     assert found.problems == {}
 
 
-def test_photographs_and_masks_that_miss_each_other_are_said(tmp_path):
+def test_photographs_and_masks_that_miss_each_other_are_reported(tmp_path):
     photos, labels = index_set(tmp_path)
     (labels / "a.png").rename(labels / "z.png")
     found = read_index_masks(photos, labels)
@@ -283,7 +283,7 @@ def test_photographs_and_masks_that_miss_each_other_are_said(tmp_path):
         read_index_masks(photos, labels)
 
 
-def test_damaged_masks_are_said(tmp_path):
+def test_damaged_masks_are_reported(tmp_path):
     photos, labels = index_set(tmp_path)
     (first, second) = read_index_masks(photos, labels).photos
     (labels / "a.png").write_bytes(b"nothing")

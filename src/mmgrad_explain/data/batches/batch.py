@@ -23,20 +23,20 @@ IGNORE = 255
 
 
 @dataclass(frozen=True)
-class Whole:
+class WholeBatch:
     """What a part of a batch has to know of all of it.
 
     Attributes:
         edits: Kind of each edit, ``M``.
         supervised: Whether its region is known, ``(M,)`` bool.
-        stays: Whether its object is in the same place in both images, ``(M,)`` bool.
-        own: Indices of the part's edits in the whole batch, ``(N,)`` int64.
+        unmoved: Whether its object is in the same place in both images, ``(M,)`` bool.
+        part: Indices of the part's edits in the whole batch, ``(N,)`` int64.
     """
 
     edits: list[str]
     supervised: Tensor
-    stays: Tensor
-    own: Tensor
+    unmoved: Tensor
+    part: Tensor
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class ImageBatch:
     reference_labels: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     target_labels: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     context_masks: npt.NDArray[np.bool_] | None = None
-    whole: Whole | None = None
+    whole: WholeBatch | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class TripletBatch:
     reference_labels: dict[str, Tensor] = field(default_factory=dict)
     target_labels: dict[str, Tensor] = field(default_factory=dict)
     context_masks: Tensor | None = None
-    whole: Whole | None = None
+    whole: WholeBatch | None = None
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> TripletBatch:
         """Move the batch to another device."""
@@ -186,7 +186,7 @@ def take_images(batch: ImageBatch, images: npt.NDArray[np.int64]) -> ImageBatch:
         reference_labels={name: labels[images] for name, labels in batch.reference_labels.items()},
         target_labels={name: labels[own] for name, labels in batch.target_labels.items()},
         context_masks=None if batch.context_masks is None else batch.context_masks[own],
-        whole=Whole(batch.edits, known, find_unmoved(before, after, batch.edits, known), torch.from_numpy(own)),
+        whole=WholeBatch(batch.edits, known, find_unmoved(before, after, batch.edits, known), torch.from_numpy(own)),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from mmgrad_explain.data.batches.batch import Whole, find_unmoved
+from mmgrad_explain.data.batches.batch import WholeBatch, find_unmoved
 from mmgrad_explain.training.objective.options import TARGET_ONLY
 
 if TYPE_CHECKING:
@@ -48,17 +48,17 @@ def draw_rows(batch: TripletBatch, options: GroundingOptions, rng: np.random.Gen
         rng: Equal generators draw equal rows.
     """
     every = torch.arange(len(batch.edits))
-    whole = batch.whole or Whole(batch.edits, batch.supervised.cpu(), find_unmoved_triplets(batch).cpu(), every)
+    whole = batch.whole or WholeBatch(batch.edits, batch.supervised.cpu(), find_unmoved_triplets(batch).cpu(), every)
     on_target = torch.from_numpy(rng.random(len(whole.edits)) < options.target_shares(whole.edits))
     on_reference = torch.tensor([edit not in TARGET_ONLY for edit in whole.edits])
     if options.consistency:  # it compares the two sides
-        on_target = on_target | whole.stays
+        on_target = on_target | whole.unmoved
     both = torch.cat([on_reference & whole.supervised, on_target & whole.supervised])
     if options.share < 1:
         places = both.nonzero()[:, 0]
         kept = rng.permutation(len(places))[: max(1, round(options.share * len(places)))]
         both = torch.isin(torch.arange(len(both)), places[torch.from_numpy(kept)])
-    return Rows(*(side[whole.own].nonzero()[:, 0] for side in both.chunk(2)))
+    return Rows(*(side[whole.part].nonzero()[:, 0] for side in both.chunk(2)))
 
 
 def find_unmoved_triplets(batch: TripletBatch) -> Tensor:

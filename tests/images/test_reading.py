@@ -266,7 +266,7 @@ def test_16_bit_gray_is_scaled(kind):
 def test_dark_16_bit_stays_dark_and_is_said():
     for source in (np.full((4, 4), 200, np.uint16), Image.fromarray(np.full((4, 4), 200, np.uint16))):
         assert np.asarray(open_image(source)).max() == 1
-        assert [note.kind for note in notes_of_image(open_image(source))] == ["picture-values"]
+        assert [note.kind for note in notes_of_image(open_image(source))] == ["image-values"]
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14, 16])
@@ -347,7 +347,7 @@ def test_first_frame_of_an_animation_and_it_is_said(kind):
     opened = open_image(data)
     _assert_close(opened, np.asarray(first), 3)
     count = Image.open(io.BytesIO(data)).n_frames
-    assert notes_of_image(opened) == (Note("first-picture", f"the first of {count} images in the file is used"),)
+    assert notes_of_image(opened) == (Note("first-image", f"the first of {count} images in the file is used"),)
     assert notes_of_image(open_image(opened)) == notes_of_image(opened)
     with Image.open(io.BytesIO(data)) as stack:
         stack.seek(1)

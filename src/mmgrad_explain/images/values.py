@@ -74,12 +74,12 @@ def _range_of_integers(high: float, *, wide: bool) -> tuple[float, tuple[Note, .
         return 255.0, ()
     if high <= 255:
         dark = "the image is nearly black: its 16-bit values are all below 256; hand over 8-bit values if they are some"
-        return 65535.0, (Note("picture-values", dark),)
+        return 65535.0, (Note("image-values", dark),)
     bits = next((bits for bits in _BITS if high < 2**bits), 16)
     if bits == 16:
         return max(high, 65535.0), ()
     scaled = f"the image's 16-bit values need only {bits} bits and were scaled by their range, 0 to {2**bits - 1}"
-    return 2.0**bits - 1, (Note("picture-values", scaled),)
+    return 2.0**bits - 1, (Note("image-values", scaled),)
 
 
 def as_array(values: object) -> npt.NDArray[Any]:

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from mmgrad_explain import explain
 from mmgrad_explain.attention import MMGrad, candidate_layers, to_grid
-from mmgrad_explain.attention.layouts.of_records import find_layouts
+from mmgrad_explain.attention.layouts.record_layouts import find_layouts
 from mmgrad_explain.composers.huggingface.family import contrastive_families
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import GradientError, InputError

@@ -58,8 +58,8 @@ class TestJoining:
 
     def test_names_stand_before_what_is_not_of_all(self):
         names = ["a.jpg", "b.jpg", "b.jpg", "c.jpg"]
-        assert Note("caution", "mind", (1, 2, 3)).named(names) == "b.jpg, c.jpg: mind"
-        assert Note("caution", "mind").named(names) == "mind"
+        assert Note("caution", "mind", (1, 2, 3)).text_with_names(names) == "b.jpg, c.jpg: mind"
+        assert Note("caution", "mind").text_with_names(names) == "mind"
 
     def test_a_string_is_no_note(self):
         with pytest.raises(TypeError, match=r"a note is a mmgrad_explain\.Note\(kind, text, samples\), not str"):

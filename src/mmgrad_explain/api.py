@@ -145,7 +145,7 @@ def _of_samples(notes: Sequence[Note], rows: Sequence[int]) -> list[Note]:
     return [
         note
         if note.samples is None
-        else replace(note, samples=tuple(sample for sample, row in enumerate(rows) if note.is_of(row)))
+        else replace(note, samples=tuple(sample for sample, row in enumerate(rows) if note.is_about(row)))
         for note in notes
     ]
 

@@ -34,12 +34,12 @@ class Note:
     def __str__(self) -> str:
         return self.text
 
-    def is_of(self, index: int) -> bool:
+    def is_about(self, index: int) -> bool:
         """Return whether the note is about a sample."""
         return self.samples is None or index in self.samples
 
-    def named(self, names: Sequence[str]) -> str:
-        """Return the text; unless the note is about all samples, after the names of its samples.
+    def text_with_names(self, names: Sequence[str]) -> str:
+        """Return the text, after the names of its samples where the note is not about all samples.
 
         Args:
             names: The names of all samples, for example their files.

@@ -273,8 +273,8 @@ def by_plain_autograd(model, image, ids):
         embedded = model.words.tokens(ids.clone()).clone().requires_grad_()
         places = torch.arange(ids.shape[1], device=ids.device)[None].expand(ids.shape)
         text = torch.tanh(model.words.mix(embedded + model.words.positions(places))).mean(1)
-        of_grid, of_words = torch.autograd.grad(model.compose(grid, text)[:, 0].sum(), (grid, embedded))
-        return {"maps": grad_cam(grid, of_grid).detach(), "words": (of_words * embedded).sum(-1).detach()}
+        of_grid, word_gradients = torch.autograd.grad(model.compose(grid, text)[:, 0].sum(), (grid, embedded))
+        return {"maps": grad_cam(grid, of_grid).detach(), "words": (word_gradients * embedded).sum(-1).detach()}
 
 
 def through(door, model, image, ids, layer="tower.body", parts=None):

@@ -5,8 +5,8 @@ import torch
 
 from mmgrad_explain.attention.autograd_graph import (
     every_path_passes,
-    find_last,
     find_leaves_below,
+    find_nearest_stops,
     find_nodes_to,
     node_of,
 )
@@ -29,10 +29,10 @@ def test_find_leaves_below(graph):
 
 def test_find_last(graph):
     stops = {node_of(graph[name]): name for name in ("early", "late")}
-    assert find_last(node_of(graph["end"]), stops) == {"early", "late"}
-    assert find_last(node_of(graph["late"]), stops) == {"early"}
+    assert find_nearest_stops(node_of(graph["end"]), stops) == {"early", "late"}
+    assert find_nearest_stops(node_of(graph["late"]), stops) == {"early"}
     stops[node_of(graph["other"])] = "other"
-    assert find_last(node_of(graph["end"]), stops, allowed=set()) == {"other"}, "the sum below is not entered"
+    assert find_nearest_stops(node_of(graph["end"]), stops, allowed=set()) == {"other"}, "the sum below is not entered"
 
 
 def test_every_path_passes(graph):

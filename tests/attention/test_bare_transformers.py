@@ -228,7 +228,7 @@ def test_a_marked_cell_is_found_again(zoo, bare, name):
 @pytest.mark.parametrize(
     ("name", "holds"), [("FlavaModel", "image_embeddings"), ("CLIPSegForImageSegmentation", "logits")]
 )
-def test_a_score_that_cannot_be_told(zoo, bare, name, holds):
+def test_a_score_that_cannot_be_guessed(zoo, bare, name, holds):
     with pytest.raises(InputError, match=rf"with {holds} \(2, .* does not say by itself what to explain; pass score="):
         MMGrad(bare(name))(**inputs(name, picture(zoo, name), words()))
 

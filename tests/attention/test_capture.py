@@ -129,7 +129,7 @@ class TestGradModes:
 
     def test_a_score_cut_off_from_the_layer(self, zoo, cnn, x):
         with pytest.raises(
-            GradientError, match=r"does not depend on layer 'late': nothing the layer gave went into it"
+            GradientError, match=r"does not depend on layer 'late': nothing that the layer returned went into it"
         ):
             MMGrad(cnn, "late", lambda output: output[:, 0].detach())(x)
 

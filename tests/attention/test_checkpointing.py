@@ -224,7 +224,7 @@ def test_the_graph_keeps_no_record(zoo):
     assert kept() is None
 
 
-def test_what_changed_in_between_is_told(zoo):
+def test_a_change_before_the_repetition_raises(zoo):
     class Dropping(Encoder):
         def through(self, tokens):
             return functional.dropout(super().through(tokens), 0.5, self.training)

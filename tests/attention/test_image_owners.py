@@ -82,8 +82,8 @@ def expected(reference, ids, target):
 class TestFoundByItself:
     def test_the_references_map_by_default(self):
         made = MMGrad(build())(*given())
-        assert (made.layer_names, made.pictures, made.lies_on) == (("cnn",), ("reference", "target"), (0, 1))
-        assert (made.input_size, made.sizes) == ((64, 96), ((64, 96), (96, 64)))
+        assert (made.layer_names, made.image_names, made.image_of_calls) == (("cnn",), ("reference", "target"), (0, 1))
+        assert (made.input_size, made.image_sizes) == ((64, 96), ((64, 96), (96, 64)))
         for one, by_hand in zip(made.calls, expected(*given()), strict=True):
             torch.testing.assert_close(one, by_hand)
         assert torch.equal(made.maps, made.calls[0])
@@ -93,8 +93,8 @@ class TestFoundByItself:
     def test_what_is_listed(self):
         found = {one.name: one for one in candidate_layers(build(), *given())}
         assert [name for name, one in found.items() if one.chosen] == ["cnn"]
-        assert found["cnn"].pictures == ("reference", "target")
-        assert found["target_proj"].pictures == ("target",)
+        assert found["cnn"].image_names == ("reference", "target")
+        assert found["target_proj"].image_names == ("target",)
 
     @pytest.mark.parametrize("kind", [Cir, TargetFirst, Together, Interleaved])
     @pytest.mark.parametrize("batch", [1, 3])
@@ -103,14 +103,14 @@ class TestFoundByItself:
         mmgrad = MMGrad(build(kind))
         for _ in range(2):  # the second call knows already
             made = mmgrad(*inputs)
-            assert (made.layer_names, made.lies_on) == (("cnn",), (0, 1))
+            assert (made.layer_names, made.image_of_calls) == (("cnn",), (0, 1))
             for one, by_hand in zip(made.calls, expected(*inputs), strict=True):
                 torch.testing.assert_close(one, by_hand)
 
     def test_the_order_of_the_models_parameters_counts(self):
         reference, ids, target = given()
         made = MMGrad(build())(target=target, ids=ids, reference=reference)
-        assert made.pictures == ("reference", "target")
+        assert made.image_names == ("reference", "target")
         torch.testing.assert_close(made.maps, expected(reference, ids, target)[0])
 
     def test_how_often_the_model_runs(self):
@@ -131,7 +131,7 @@ class TestNamed:
     @pytest.mark.parametrize("kind", [Cir, TargetFirst, Unseen])
     def test_each_picture_has_its_own(self, kind):
         made = MMGrad(build(kind), "cnn")(*given())
-        assert made.lies_on == (0, 1)
+        assert made.image_of_calls == (0, 1)
         for one, by_hand in zip(made.calls, expected(*given()), strict=True):
             torch.testing.assert_close(one, by_hand)
 
@@ -149,7 +149,7 @@ class TestNamed:
         with pytest.raises(InputError, match="target: the explanation does not know its image: pass target="):
             made.overlay()
         assert made.overlay(target=torch.rand(3, 96, 64)).width > 0
-        assert made.manifest()["lies_on"] == [1]
+        assert made.manifest()["image_of_calls"] == [1]
         assert "map of the target" in made._repr_html_()
 
     @pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # a random map may be empty
@@ -191,7 +191,7 @@ class TestNamed:
 
         reference, _, target = given(2)
         made = MMGrad(build(Crossed), "late")(reference, target)
-        assert (made.lies_on, sides_with_maps(made)) == ((1,), (True,))
+        assert (made.image_of_calls, sides_with_maps(made)) == ((1,), (True,))
         assert str(made.notes[0]) == "layer 'late' depends on reference and target; its cells are drawn on target"
 
     def test_one_picture_has_no_target_however_often_the_layer_runs(self):
@@ -212,5 +212,7 @@ class TestNamed:
     def test_captum_does_not_take_one_pictures_map_for_anothers(self):
         reference, ids, target = given()
         method = MMGradAttribution(build(), "target_proj")
-        with pytest.raises(InputError, match="inputs: the layer's maps lie on target: choose one that runs once on"):
+        with pytest.raises(
+            InputError, match="inputs: the layer's maps are of target: choose a layer that runs once on"
+        ):
             method.attribute(reference, additional_forward_args=(ids, target))

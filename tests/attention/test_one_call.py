@@ -38,7 +38,7 @@ def test_everything_the_result_says(zoo, model, x):
     assert made.notes == ()
 
 
-def test_arguments_are_handed_on_as_they_are(zoo, x):
+def test_arguments_are_passed_on_unchanged(zoo, x):
     seen = []
 
     class Picky(zoo.CNN):

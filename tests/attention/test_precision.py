@@ -95,7 +95,7 @@ def test_the_gradient_of_an_autocast_step_is_scaled_and_comes_back(zoo, model, i
     alike(steps[1], steps[0], 0.02)
 
 
-def test_a_map_that_overflows_is_told(zoo, model, image, ids):
+def test_a_map_that_overflows_raises(zoo, model, image, ids):
     with pytest.raises(GradientError, match=r"not finite for samples \[0, 1, 2\].*try bfloat16 or float32"):
         MMGrad(model.half(), "tower.body", lambda output: output.embedding[:, 0] * 1e6)(
             image.half().expand(3, -1, -1, -1), ids

@@ -111,7 +111,7 @@ def attend(zoo, operation, after, **options):
 
 @pytest.mark.parametrize("after", ["nothing", "linear", "more"])
 @pytest.mark.parametrize("operation", BROKEN.values(), ids=BROKEN)
-def test_functions_of_ones_own(zoo, operation, after):
+def test_your_own_functions(zoo, operation, after):
     """Also where nothing would be raised later, and the loss would train on half a gradient."""
     _, maps = attend(zoo, operation, after)
     for _ in range(2):

@@ -139,7 +139,7 @@ class TestFusedAttention:
             output, seen = captured(mmgrad, model, x, math_attention=False)
         mmgrad.attend(output[:, 1], seen, create_graph=True).sum().backward()
 
-    def test_a_third_derivative_that_is_missing_is_told(self, zoo, x):
+    def test_a_missing_third_derivative_raises(self, zoo, x):
         """The error of autograd itself, where the score already holds a fused attention's gradient."""
         model = zoo.build(zoo.ViT)
         mmgrad = MMGrad(model, "blocks.0")

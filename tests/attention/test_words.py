@@ -218,13 +218,13 @@ def test_checkpointing_and_half_precision(zoo, model):
 
 
 def test_other_threads_are_left_alone(model):
-    with WordCapture(model, ((torch.tensor([[1, 2]]),), {})) as heard:
+    with WordCapture(model, ((torch.tensor([[1, 2]]),), {})) as word_capture:
         thread = threading.Thread(target=model.words, args=(torch.tensor([[1, 2]]),))
         thread.start()
         thread.join()
-        assert heard.calls == []
+        assert word_capture.calls == []
         model.words(torch.tensor([[1, 2]]))
-        assert [call.name for call in heard.calls] == ["words.tokens"]
+        assert [call.name for call in word_capture.calls] == ["words.tokens"]
 
 
 # ------------------------------------------------------------------------------------------------------------ words

@@ -205,7 +205,7 @@ class TestParametrizations:
         zoo.check(door, model, copy.deepcopy(model), image, ids)
 
 
-def test_a_wrapper_of_ones_own_is_kept_and_names_go_through_it(zoo, model, image, ids):
+def test_a_wrapper_of_your_own_is_kept_and_names_inside_it_work(zoo, model, image, ids):
     class Wrapper(nn.Module):
         def __init__(self):
             super().__init__()

@@ -86,7 +86,7 @@ def test_what_a_crop_left_out_stays_as_it_is(picture):
     assert changed.min() > sheet.shape[1] // 2 + sheet.shape[1] // 12
 
 
-def test_a_placement_of_ones_own(picture):
+def test_your_own_placement(picture):
     small, placement = fit(picture, 64, "crop")
     made = explained(T.ToTensor()(small))
     assert lies_on_the_square(made.peak(placement=placement)), "it knows the picture's size"

@@ -161,7 +161,7 @@ def test_a_long_place():
     )
 
 
-def test_what_lowers_the_score_is_told():
+def test_what_lowers_the_score_is_described():
     grid = spots((4, 5), at0_0=1, at1_1=-0.5, at1_2=-2, at3_3=-0.001)
     assert said(grid).endswith(
         " In 10% of the map's cells the score would fall if more were seen of what is there: a map shows only what "

@@ -48,7 +48,7 @@ def assemble(
     size: tuple[int, int] | None,
     model: str,
     words: tuple[tuple[Word, ...], ...] | None = None,
-    lies_on: dict[str, list[int]] | None = None,
+    image_of_calls: dict[str, list[int]] | None = None,
     stacklevel: int = 4,
 ) -> Explanation:
     """Make an explanation of signed maps, and warn of maps that say nothing.
@@ -63,8 +63,8 @@ def assemble(
         size: (H, W) of the model's input, if it is known.
         model: Name of the model.
         words: What each word contributes.
-        lies_on: Layer name to the index of the input image that its map lies on, one a call; maps of one image are
-            fused. None where there are not several images.
+        image_of_calls: Layer name to the index of the input image that the map of each call is of; maps of the same
+            image are fused. None where there are not several images.
         stacklevel: Of the warnings, as :func:`warnings.warn` counts it.
 
     Raises:
@@ -72,7 +72,7 @@ def assemble(
     """
     signed = {name: [grid.float() for grid in calls] for name, calls in signed.items()}
     layers = {name: [grid.relu() for grid in calls] for name, calls in signed.items()}
-    slots = _group_calls({name: (lies_on or {}).get(name, [0] * len(calls)) for name, calls in layers.items()})
+    slots = _group_calls({name: (image_of_calls or {}).get(name, [0] * len(calls)) for name, calls in layers.items()})
     calls = tuple(fuse_maps([layers[name][index] for name, index in slot], fuse[1]) for slot in slots.values())
     first = next(iter(slots.values()))
     rest = [call for slot in list(slots.values())[1:] for call in slot]
@@ -85,7 +85,7 @@ def assemble(
     notes = join_notes(_note_dark_maps(flats, clipped), len(flat))
     names = [f"sample {index}" for index in range(len(flat))]
     for note in notes:
-        warnings.warn(note.named(names), MMGradWarning, stacklevel=stacklevel)
+        warnings.warn(note.text_with_names(names), MMGradWarning, stacklevel=stacklevel)
     later_flat = [
         Note("flat-map", f"the map of call {index} is flat", _list_indices(of_call))
         for index, of_call in enumerate(flats)
@@ -107,14 +107,14 @@ def assemble(
         versions={"mmgrad_explain": __version__, "torch": torch.__version__, "python": platform.python_version()},
         model=model,
         words=words,
-        lies_on=() if lies_on is None else tuple(image for image, _ in slots),
+        image_of_calls=() if image_of_calls is None else tuple(image for image, _ in slots),
     )
 
 
-def _group_calls(lies_on: dict[str, list[int]]) -> dict[tuple[int, int], list[tuple[str, int]]]:
+def _group_calls(image_of_calls: dict[str, list[int]]) -> dict[tuple[int, int], list[tuple[str, int]]]:
     """Group the calls of all layers by (image, number of the call among the calls of that image)."""
     slots: dict[tuple[int, int], list[tuple[str, int]]] = {}
-    for name, images in lies_on.items():
+    for name, images in image_of_calls.items():
         for index, image in enumerate(images):
             slots.setdefault((image, images[:index].count(image)), []).append((name, index))
     return dict(sorted(slots.items()))

@@ -43,7 +43,7 @@ def find_nodes_to(start: Tensor, leaves: Iterable[Any]) -> set[Any]:
     return {node for node, leads in memo.items() if leads}
 
 
-def find_last(start: Any, stops: Mapping[Any, _Key], allowed: set[Any] | None = None) -> set[_Key]:
+def find_nearest_stops(start: Any, stops: Mapping[Any, _Key], allowed: set[Any] | None = None) -> set[_Key]:
     """Return the keys of those stops that can be reached from a node without passing another stop.
 
     Args:
@@ -67,7 +67,7 @@ def find_last(start: Any, stops: Mapping[Any, _Key], allowed: set[Any] | None = 
 def every_path_passes(start: Any, gates: Sequence[Any], leaves: Iterable[Any], allowed: set[Any]) -> bool:
     """Return whether every path from a node down to one of the leaves passes one of the gates."""
     stops: dict[Any, str] = dict.fromkeys(leaves, "leaf") | dict.fromkeys(gates, "gate")
-    return "leaf" not in find_last(start, stops, allowed)
+    return "leaf" not in find_nearest_stops(start, stops, allowed)
 
 
 def _bits_below(start: Any, marks: Mapping[int, int], memo: dict[Any, int]) -> int:

@@ -117,9 +117,11 @@ class MMGradAttribution(Attribution):  # type: ignore[misc]
                 f"inputs: {len(images)} images, but the layer ran {len(explanation.calls)} time(s); pass the "
                 "others as additional_forward_args"
             )
-        if explanation.lies_on and explanation.lies_on[: len(images)] != tuple(range(len(images))):
-            lie_on = ", ".join(explanation.pictures[image] for image in explanation.lies_on)
-            raise InputError(f"inputs: the layer's maps lie on {lie_on}: choose one that runs once on each input")
+        if explanation.image_of_calls and explanation.image_of_calls[: len(images)] != tuple(range(len(images))):
+            of_images = ", ".join(explanation.image_names[image] for image in explanation.image_of_calls)
+            raise InputError(
+                f"inputs: the layer's maps are of {of_images}: choose a layer that runs once on each input"
+            )
         found = explanation.calls
         if not relu_attributions:
             found = tuple(_mean_of_signed(explanation.signed, index) for index in range(len(images)))
@@ -169,8 +171,8 @@ class _Entry:
 def _mean_of_signed(signed: dict[str, list[Tensor]], call: int) -> Tensor:
     """Return the signed map of one call; the maps of several layers are averaged on the finest grid."""
     maps = [calls[call] for calls in signed.values() if call < len(calls)]
-    size = max(((one.shape[1], one.shape[2]) for one in maps), key=lambda size: size[0] * size[1])
-    return torch.stack([resize_maps(one, size) for one in maps]).mean(0)
+    size = max(((of_layer.shape[1], of_layer.shape[2]) for of_layer in maps), key=lambda size: size[0] * size[1])
+    return torch.stack([resize_maps(of_layer, size) for of_layer in maps]).mean(0)
 
 
 def _resize_to_image(maps: Tensor, image: Tensor, channels: str) -> Tensor:

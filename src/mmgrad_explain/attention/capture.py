@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from mmgrad_explain.attention.autograd_graph import find_last, node_of
+from mmgrad_explain.attention.autograd_graph import find_nearest_stops, node_of
 from mmgrad_explain.attention.forward_modes import is_repetition, math_attention, run_eagerly, run_repetitions_in
 from mmgrad_explain.attention.layer_taps import LayerTap, enable_grad
 from mmgrad_explain.attention.layouts.detection import detect_layout
@@ -143,7 +143,7 @@ class Capture:
                 record.passed_on: path for call in calls for path, record in call.others.items() if record.passed_on
             }
             starts = [tensor for tensor in (score, *others) if isinstance(tensor, Tensor) and tensor.requires_grad]
-            used = set().union(*(find_last(node_of(tensor), nodes) for tensor in starts))
+            used = set().union(*(find_nearest_stops(node_of(tensor), nodes) for tensor in starts))
             paths = [path for path in calls[0].others if path in used]
             if len(paths) > 1:
                 paths = [path for path in paths if self._is_grid(name, calls[0].others[path])] or paths

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout, fold_map, to_grid
-from mmgrad_explain.attention.layouts.of_records import cells_of
+from mmgrad_explain.attention.layouts.record_layouts import cells_of
 from mmgrad_explain.attention.modules import find_previous_block
 from mmgrad_explain.attention.records import Record
 from mmgrad_explain.attention.second_derivative import MATH_ATTENTION
@@ -89,8 +89,8 @@ def differentiate(
 
 
 _CUT_OFF = (
-    "nothing the layer gave went into it, or a .detach(), torch.no_grad(), .data or a quantized layer lies between; "
-    "choose another layer or another score"
+    "nothing that the layer returned went into it, or a .detach(), torch.no_grad(), .data or a quantized layer lies "
+    "between; choose another layer or another score"
 )
 
 

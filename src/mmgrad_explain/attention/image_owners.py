@@ -1,4 +1,4 @@
-"""Find out which of several input images the cells of a layer lie on, call by call and row by row."""
+"""Find out which of several input images the cells of a layer belong to, call by call and row by row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ class Owner:
     """The image that rows of one call of a layer belong to.
 
     Attributes:
-        image: Which of the input images the cells lie on.
+        image: Which of the input images the cells belong to.
         images: All input images that the cells depend on.
         rows: Which rows of the call's batch; None for all.
     """
@@ -46,7 +46,7 @@ def find_owners(
     *,
     split: bool = True,
 ) -> dict[str, list[list[Owner]]]:
-    """Find for every call of every layer the image that its cells lie on.
+    """Find for every call of every layer the image that its cells belong to.
 
     The graph shows it for a call that depends on one image. A call may depend on several images, see them in one batch,
     or have no graph; the model then runs once more for each image, with a place of that image marked.
@@ -79,7 +79,9 @@ def find_owners(
         if not all(sure):
             unsure.append(name)
     if unsure:
-        changes = [_measure_changes(root, seen, unsure, change_images(inputs, {one.index: _mark})) for one in images]
+        changes = [
+            _measure_changes(root, seen, unsure, change_images(inputs, {image.index: _mark})) for image in images
+        ]
         for name in unsure:
             for call, record in enumerate(seen.records[name]):
                 if not found[name][call]:
@@ -156,7 +158,7 @@ def _find_image_of_cells(
 
 
 def sort_by_image(seen: Capture, owners: Mapping[str, Sequence[Sequence[Owner]]]) -> None:
-    """Sort the records of a capture by the image that they lie on, one record for each image of a call."""
+    """Sort the records of a capture by the image that they belong to, one record for each image of a call."""
     for name, calls in seen.records.items():
         pairs = [
             (owner, replace(record, rows=owner.rows, image=owner.image, images=owner.images))
@@ -226,20 +228,22 @@ def images_of_records(seen: Capture) -> dict[str, list[int]] | None:
 
 
 def name_images(explanation: Explanation, seen: Capture, images: Sequence[InputImage]) -> Explanation:
-    """Add to an explanation the names of the images that its maps lie on, and notes on what a reader may not expect."""
+    """Add to an explanation the names of the images that its maps are of, and notes on what may surprise a reader."""
     if not images:
         return explanation
     names = [image.name for image in images]
     texts: list[str] = []
-    lies_on = explanation.lies_on or (0,) * len(explanation.calls)
-    first = lies_on[0]
+    image_of_calls = explanation.image_of_calls or (0,) * len(explanation.calls)
+    first = image_of_calls[0]
     for name, calls in seen.records.items():
         for record in {record.images: record for record in calls if len(record.images) > 1}.values():
             all_images = " and ".join(names[image] for image in record.images)
             texts.append(f"layer {name!r} depends on {all_images}; its cells are drawn on {names[record.image or 0]}")
         if first not in {record.image for record in calls if len(images) > 1} and len(images) > 1:
             texts.append(f"layer {name!r} does not run on {names[first]} and has no part in its map")
-    others = [call for call, maps in enumerate(explanation.calls) if call and lies_on[call] == first and maps.any()]
+    others = [
+        call for call, maps in enumerate(explanation.calls) if call and image_of_calls[call] == first and maps.any()
+    ]
     if others:
         texts.append(f"the layer ran {1 + len(others)} times on {names[first]}: the map is of its first call")
     if first:
@@ -247,8 +251,8 @@ def name_images(explanation: Explanation, seen: Capture, images: Sequence[InputI
     notes = [Note("whose-map", text) for text in texts]
     return replace(
         explanation,
-        pictures=tuple(names),
-        sizes=tuple(image.size for image in images),
-        lies_on=lies_on,
+        image_names=tuple(names),
+        image_sizes=tuple(image.size for image in images),
+        image_of_calls=image_of_calls,
         notes=join_notes((*explanation.notes, *notes), len(explanation)),
     )

@@ -203,7 +203,7 @@ def explain_texts(
         batch = replace(batch, image=detach_inputs(batch.image), texts=detach_inputs(batch.texts))
         args, kwargs = as_arguments(batch.texts)
         size = image_size(batch.image)
-        with settings.record(settings.layers, parents) as seen, settings.record_words(args, kwargs) as heard:
+        with settings.record(settings.layers, parents) as seen, settings.record_words(args, kwargs) as word_capture:
             seen.set_image_size(size)
             image_args, image_kwargs = as_arguments(batch.image)
             seen.arguments = (*image_args, *args), {**image_kwargs, **kwargs}
@@ -214,7 +214,9 @@ def explain_texts(
             with mention_guess(scorer):
                 score = ensure_per_sample(scorer(output), [batch.count])
                 seen.choose_parts(score, *shared.features)
-                gradients, of_words = shared.take_gradients(score, seen, heard.embeddings if heard else ())
+                gradients, word_gradients = shared.take_gradients(
+                    score, seen, word_capture.embeddings if word_capture else ()
+                )
             layouts = settings.find_layouts(seen)
-        explanation = settings.explain(seen, gradients, layouts, score, scorer, size, heard, of_words)
+        explanation = settings.explain(seen, gradients, layouts, score, scorer, size, word_capture, word_gradients)
         return replace(explanation, **batch.known, notes=(*explanation.notes, *batch.notices))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmgrad_explain._system.choices import name_of
 from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.layouts.layout import LayoutLike, ensure_layout
-from mmgrad_explain.attention.layouts.of_records import batches_of
+from mmgrad_explain.attention.layouts.record_layouts import batches_of
 from mmgrad_explain.attention.many_texts import EncodedTexts, encode_texts, explain_texts
 from mmgrad_explain.attention.model_hints import ask_target_layer
 from mmgrad_explain.attention.modules import find_layers, refuse_first_static_step, refuse_sharded, unwrap
@@ -66,7 +66,8 @@ class MultiModalGradAttention:
             model: Any module; compiled, or wrapped for distributed training, too.
             target_layers: Module, dotted name, or a list of them. None takes the model's own ``target_layer`` (a name),
                 or else finds the last layer with a grid that every path to the score passes, before text is mixed in
-                if that is known; see :func:`candidate_layers`. A part of an output of several grids is ``"fpn[2]"``.
+                if that is known; see :func:`candidate_layers`. ``"fpn[2]"`` names one grid of several that a layer
+                returns.
             score: A name from ``SCORES``, or a callable that takes the model's output and returns (B,). None takes the
                 model's own ``default_score``, or else what the output suggests: the output itself if it is one number a
                 sample, the cosine of image and text of two towers, the diagonal of a square ``logits_per_image``.
@@ -155,10 +156,10 @@ class MultiModalGradAttention:
             image: What ``encode`` takes, a batch of 1; for a composer an image, in any form ``open_image`` takes.
             texts: What ``compose`` takes beside the features (a tensor, a tuple or a mapping of them), T in a batch;
                 for a composer a list of strings; or either from :meth:`encode_texts`.
-            encode: Picture to features, batch first: all that ``compose`` needs of it. None takes the model's own
-                ``encode_image``.
-            compose: Features and texts, T of each, to what the score is computed of. None takes the model's own
-                ``compose`` of features and of what its ``encode_text`` gives.
+            encode: Takes the image and returns its features, batch first: all that ``compose`` needs. None takes the
+                model's own ``encode_image``.
+            compose: Takes features and texts, T of each, and returns what the score is computed from. None takes the
+                model's own ``compose``, with the result of its ``encode_text``.
 
         Returns:
             The maps, one a text.
@@ -297,7 +298,7 @@ class MultiModalGradAttention:
         settings = self.settings
         if seen.root is not settings.root:
             raise InputError("seen was recorded for another model: use the capture() of the same MMGrad")
-        chosen = [settings.weighting if one is None else ensure_weighting(one)[1] for one in weightings]
+        chosen = [settings.weighting if wanted is None else ensure_weighting(wanted)[1] for wanted in weightings]
         seen.choose_parts(score)
         layouts = settings.find_layouts(seen)
         score = ensure_per_sample(score, batches_of(seen, layouts))

@@ -5,7 +5,7 @@
 ``default_score``                         Name of the score that is used by default, or a callable of the output.
 ``layout_for(layer, *args, **kwargs)``    How a layer's output lies on the images of this call, or None.
 :class:`StagedModel`                      Images and texts can be encoded by themselves.
-``processor``, a :class:`Reader`          Images and texts as people have them can be handed in.
+``processor``, a :class:`Reader`          Images and strings can be passed instead of tensors.
 ========================================  ==============================================================================
 """
 
@@ -30,17 +30,17 @@ class StagedModel(Protocol):
         """Encode pixels ``(B, 3, H, W)`` into features: all that :meth:`compose` needs of an image, batch first."""
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
-        """Encode ids and mask ``(B, L)``; gives a tuple of tensors, batch first."""
+        """Encode ids and mask ``(B, L)`` into tensors, batch first."""
 
     def compose(self, features: Any, text: Any) -> Any:
-        """Put B features and B encoded texts together: the model's output, without a target."""
+        """Combine B features and B encoded texts into the model's output, without a target."""
 
 
 class Reader(Protocol):
     """Turns images and texts into tensors, each by themselves."""
 
     def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
-        """Turn RGB images into ``(B, 3, H, W)`` float32, and say where each lies in its tensor."""
+        """Turn RGB images into ``(B, 3, H, W)`` float32, and return where each lies in its tensor."""
 
     def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
         """Turn texts into ids and mask ``(B, L)`` int64; add what was cut or unknown to ``notices``."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.attention.gradient import take_gradients
 from mmgrad_explain.attention.image_owners import name_images
-from mmgrad_explain.attention.layouts.of_records import batches_of
+from mmgrad_explain.attention.layouts.record_layouts import batches_of
 from mmgrad_explain.attention.scores.checks import ensure_per_sample
 from mmgrad_explain.attention.scores.guess import choose_score, mention_guess
 from mmgrad_explain.attention.structures import image_size
@@ -27,7 +27,7 @@ def explain_call(settings: MapSettings, args: tuple[Any, ...], kwargs: dict[str,
         unchanged = detach_inputs((args, kwargs))
         settings.layers = settings.find_target_layers(*unchanged)
         (args, kwargs), images = settings.owners.prepare(unchanged)
-        with settings.record(settings.layers, parents) as seen, settings.record_words(args, kwargs) as heard:
+        with settings.record(settings.layers, parents) as seen, settings.record_words(args, kwargs) as word_capture:
             output = _run(root, args, kwargs)
             seen.stop()
             scorer = choose_score(root, settings.score, output, seen.activations)
@@ -37,9 +37,11 @@ def explain_call(settings: MapSettings, args: tuple[Any, ...], kwargs: dict[str,
                 settings.owners.sort_records(seen, unchanged, images)
                 layouts = settings.find_layouts(seen)
                 score = ensure_per_sample(score, batches_of(seen, layouts))
-                gradients, of_words = take_gradients(score, seen, also=heard.embeddings if heard else ())
+                gradients, word_gradients = take_gradients(
+                    score, seen, also=word_capture.embeddings if word_capture else ()
+                )
         size = images[0].size if images else image_size(unchanged)
-        explanation = settings.explain(seen, gradients, layouts, score, scorer, size, heard, of_words)
+        explanation = settings.explain(seen, gradients, layouts, score, scorer, size, word_capture, word_gradients)
         return name_images(explanation, seen, images)
 
 

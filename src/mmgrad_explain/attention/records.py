@@ -21,7 +21,7 @@ class Record:
         version: The activation's version counter when it was recorded; a change in place raises it.
         severed: Whether gradients were off when the layer ran, so that nothing after it is connected to the activation.
         rows: The rows of the batch that belong to this record; None for all.
-        image: Which of several input images its cells lie on; None where there are not several.
+        image: Which of several input images its cells belong to; None where there are not several.
         images: All input images that it depends on.
         call: How often the layer had run before.
         others: All outputs of the call by part (``"[2]"``), where it returned several grids and no part was named.

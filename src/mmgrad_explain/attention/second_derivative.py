@@ -28,14 +28,14 @@ _OF_A_GRADIENT = re.compile(r"Backward\w*Backward\d*$")  # the derivative of an 
 
 @contextlib.contextmanager
 def watch_functions(score: Tensor, activations: Iterable[Tensor]) -> Iterator[list[str]]:
-    """Note which custom functions that a gradient inside the block passes have no second derivative.
+    """Note the custom functions without a second derivative that a gradient inside the block passes.
 
     Args:
         score: What is differentiated.
         activations: Where the gradient ends.
 
     Yields:
-        A list of their faults, filled while the gradient is taken.
+        A list of messages, one a function, filled while the gradient is taken.
     """
     faults: list[str] = []
     stops = {activation.grad_fn for activation in activations}
@@ -77,7 +77,7 @@ def refuse_constant(maps: Sequence[Tensor], maker: str) -> None:
 
     Args:
         maps: The maps.
-        maker: The name of what made them.
+        maker: Name of the argument or function that made them.
     """
     if any(grid.requires_grad for grid in maps):
         return

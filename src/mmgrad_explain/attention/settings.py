@@ -12,7 +12,7 @@ from mmgrad_explain.attention.gradient import check_grids_reached
 from mmgrad_explain.attention.image_owners import ImageOwners, images_of_records
 from mmgrad_explain.attention.layers.candidates import find_layer
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout
-from mmgrad_explain.attention.layouts.of_records import KnownLayouts, find_layouts
+from mmgrad_explain.attention.layouts.record_layouts import KnownLayouts, find_layouts
 from mmgrad_explain.attention.model_hints import ask_layout_for
 from mmgrad_explain.attention.modules import ParentOf, find_layers
 from mmgrad_explain.attention.scores.checks import check_finite
@@ -100,8 +100,8 @@ class MapSettings:
         score: Tensor,
         scorer: Score,
         size: tuple[int, int] | None,
-        heard: WordCapture | None,
-        of_words: Sequence[Tensor | None],
+        word_capture: WordCapture | None,
+        word_gradients: Sequence[Tensor | None],
     ) -> Explanation:
         """Check the gradients of a call and make the result of them.
 
@@ -112,18 +112,20 @@ class MapSettings:
             score: (B,).
             scorer: What computed it.
             size: (H, W) of the model's input, if it is known.
-            heard: The embeddings of words, if words are wanted.
-            of_words: The gradient at each of them.
+            word_capture: The embeddings of words, if words are wanted.
+            word_gradients: The gradient at each of them.
         """
         words = None
         with mention_guess(scorer):
             check_finite(score.detach())  # only now, because looking at a value makes a GPU wait
             check_grids_reached(gradients, layouts, self.root)
-            if heard is not None and self.name_words is not None:
-                words = name_words(heard.values(of_words, len(score)), self.name_words(*heard.tokens()))
+            if word_capture is not None and self.name_words is not None:
+                words = name_words(
+                    word_capture.values(word_gradients, len(score)), self.name_words(*word_capture.tokens())
+                )
         signed = weigh_all(seen, gradients, layouts, self.weighting, graph=False)
         return assemble(
             signed, score.detach().float(), scorer.name, self.weighting_name, (self.fuse_name, self.fuse), layouts,
-            size=size, model=type(self.root).__name__, words=words, lies_on=images_of_records(seen),
+            size=size, model=type(self.root).__name__, words=words, image_of_calls=images_of_records(seen),
             stacklevel=5,
         )  # fmt: skip

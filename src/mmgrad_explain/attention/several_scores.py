@@ -8,7 +8,7 @@ import torch
 
 from mmgrad_explain.attention.assembly import assemble, weigh_all
 from mmgrad_explain.attention.gradient import check_grids_reached, take_gradients
-from mmgrad_explain.attention.layouts.of_records import batches_of
+from mmgrad_explain.attention.layouts.record_layouts import batches_of
 from mmgrad_explain.attention.scores.checks import check_finite, ensure_per_sample
 from mmgrad_explain.attention.scores.guess import choose_score
 from mmgrad_explain.attention.structures import image_size
@@ -51,7 +51,7 @@ def explain_each(
     with undisturbed(root, inputs) as parents:
         named: dict[str, Any] = detach_inputs(dict(inputs))
         layers = settings.find_target_layers((), named)
-        with settings.record(layers, parents) as seen, settings.record_words((), named) as heard:
+        with settings.record(layers, parents) as seen, settings.record_words((), named) as word_capture:
             each_output = outputs(root(**named))
             seen.stop()
             scorer = choose_score(root, settings.score, each_output[0])
@@ -61,15 +61,18 @@ def explain_each(
             for number, output in enumerate(each_output, start=1):
                 score = ensure_per_sample(scorer(output), batches_of(seen, layouts))
                 check_finite(score.detach())
-                gradients, of_words = take_gradients(
-                    score, seen, retain_graph=number < len(each_output), also=heard.embeddings if heard else ()
+                gradients, word_gradients = take_gradients(
+                    score,
+                    seen,
+                    retain_graph=number < len(each_output),
+                    also=word_capture.embeddings if word_capture else (),
                 )
                 check_grids_reached(gradients, layouts, root)
                 signed_of_outputs.append(weigh_all(seen, gradients, layouts, settings.weighting, graph=False))
                 scores.append(score.detach().float())
-                if heard is not None and settings.name_words is not None:
-                    values = heard.values(of_words, len(score))
-                    words.append(name_words(values, settings.name_words(*heard.tokens())))
+                if word_capture is not None and settings.name_words is not None:
+                    values = word_capture.values(word_gradients, len(score))
+                    words.append(name_words(values, settings.name_words(*word_capture.tokens())))
 
         def select(of_outputs: Sequence[Tensor]) -> Tensor:
             return torch.stack([of_outputs[number][sample] for number, sample in wanted])

@@ -95,9 +95,8 @@ class SharedFeatures:
         return found, of_also
 
     def _expand(self, activation: Tensor) -> Tensor:
-        return (
-            activation.detach().expand(self._count, *activation.shape).flatten(0, 1)
-        )  # an image may have several rows, packed
+        # An image may have several rows, where its patches are packed.
+        return activation.detach().expand(self._count, *activation.shape).flatten(0, 1)
 
     def _propagate(self, of_rows: Sequence[Tensor | None], wanted: Sequence[Tensor]) -> list[Tensor | None]:
         """Take the gradients at the records of the encoding, (T, ...) each, from those at the features, (T, ...)."""

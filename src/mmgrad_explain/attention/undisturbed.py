@@ -61,8 +61,8 @@ def same_randomness(parameters: Sequence[nn.Parameter], inputs: Any) -> Iterator
     """Draw random numbers from a copy of the generators inside the block: the next block draws the same.
 
     Args:
-        parameters: Their devices have generators to copy.
-        inputs: So have the devices of the tensors in here.
+        parameters: The generators of their devices are copied.
+        inputs: Nested in any way; the generators of their tensors' devices are copied too.
     """
     with contextlib.ExitStack() as stack:
         for kind, devices in (_accelerators(parameters, inputs) or {"cuda": []}).items():

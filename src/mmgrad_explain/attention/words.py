@@ -61,9 +61,9 @@ class WordCapture:
             layers: Name to module of the embedding, if the user named it.
         """
         args, kwargs = inputs
-        own = [args, *(value for name, value in kwargs.items() if "position" not in name and "type" not in name)]
+        with_ids = [args, *(value for name, value in kwargs.items() if "position" not in name and "type" not in name)]
         self._recorded: list[_EmbeddingCall] = []
-        self._integers = [tensor for tensor in tensors_in(own) if _holds_integers(tensor)]
+        self._integers = [tensor for tensor in tensors_in(with_ids) if _holds_integers(tensor)]
         self._masks = [tensor for name, value in kwargs.items() if "mask" in name for tensor in tensors_in(value)]
         self._named = layers
         self._layers = dict(layers or _find_embeddings(root))
@@ -95,7 +95,7 @@ class WordCapture:
             if not repeats and threading.get_ident() != self._thread:
                 return None
             ids = next((tensor for tensor in tensors_in((args, kwargs)) if _holds_integers(tensor)), None)
-            if ids is None or (self._named is None and not any(_are_equal(ids, own) for own in self._integers)):
+            if ids is None or (self._named is None and not any(_are_equal(ids, tensor) for tensor in self._integers)):
                 return None
             tensor = next((t for t in tensors_in(output) if t.is_floating_point()), None)
             if tensor is None or tensor.ndim < 3:
@@ -276,9 +276,9 @@ def _name_by_id(ids: list[list[int]], kept: list[list[int]]) -> list[Pieces]:
 
 def _find_embeddings(root: nn.Module) -> Iterable[tuple[str, nn.Module]]:
     """Find the embeddings by name; for one inside an adapter (LoRA) the adapter counts."""
-    named = [(name, one) for name, one in root.named_modules() if isinstance(_strip_adapter(one), _TABLES)]
-    inside = {id(_strip_adapter(one)) for _, one in named if _strip_adapter(one) is not one}
-    return ((name, one) for name, one in named if id(one) not in inside)
+    named = [(name, module) for name, module in root.named_modules() if isinstance(_strip_adapter(module), _TABLES)]
+    inside = {id(_strip_adapter(module)) for _, module in named if _strip_adapter(module) is not module}
+    return ((name, module) for name, module in named if id(module) not in inside)
 
 
 def _strip_adapter(module: nn.Module) -> nn.Module:

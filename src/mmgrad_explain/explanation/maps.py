@@ -44,11 +44,11 @@ class ExplainedMaps:
         placements: Where each image lies in the model's input.
         targets: The original target images.
         target_placements: Where each target image lies in the model's input.
-        words: What each word of each text contributes to the score, where that was asked for (``words=``).
-        answers: The answer that each score is of, where the model answers in words.
-        pictures: Names of the model's input images, in the order of its parameters, where they are known.
-        sizes: (H, W) in pixels of each input image.
-        lies_on: For each of ``calls``, the index of the input image that it lies on; empty where it is not known.
+        words: What each word of each text contributes to the score, where they are wanted (``words=``).
+        answers: The answer whose likelihood each score is, where the model answers in words.
+        image_names: Names of the model's input images, in the order of its parameters, where they are known.
+        image_sizes: (H, W) in pixels of each input image.
+        image_of_calls: For each of ``calls``, the index of the input image that the maps are of; empty where unknown.
     """
 
     calls: tuple[Tensor, ...]
@@ -73,9 +73,9 @@ class ExplainedMaps:
     target_placements: tuple[Placement, ...] | None = None
     words: tuple[tuple[Word, ...], ...] | None = None
     answers: tuple[str, ...] | None = None
-    pictures: tuple[str, ...] = ()
-    sizes: tuple[tuple[int, int], ...] = ()
-    lies_on: tuple[int, ...] = ()
+    image_names: tuple[str, ...] = ()
+    image_sizes: tuple[tuple[int, int], ...] = ()
+    image_of_calls: tuple[int, ...] = ()
 
     @property
     def maps(self) -> Tensor:
@@ -99,8 +99,8 @@ class ExplainedMaps:
         shape = " x ".join(map(str, self.maps.shape))
         calls = f", {len(self.calls)} calls" if len(self.calls) > 1 else ""
         names = [f"sample {index}" for index in range(len(self))]
-        notes = "".join(f"; note: {note.named(names)}" for note in self.notes)
-        of = f" of {self.pictures[self.lies_on[0]]}" if len(self.pictures) > 1 else ""
+        notes = "".join(f"; note: {note.text_with_names(names)}" for note in self.notes)
+        of = f" of {self.image_names[self.image_of_calls[0]]}" if len(self.image_names) > 1 else ""
         layers = ", ".join(self.layers)
         return f"{type(self).__name__}({shape}{of}{calls}; {self.weighting} of {self.score_name} at {layers}{notes})"
 
@@ -111,7 +111,7 @@ class ExplainedMaps:
             InputError: no such sample.
         """
         check_index(index, len(self))
-        return tuple(note for note in self.notes if note.is_of(index % len(self)))
+        return tuple(note for note in self.notes if note.is_about(index % len(self)))
 
     def to(self, device: torch.device | str) -> Self:
         """Return the same explanation with all tensors on ``device``."""

@@ -134,7 +134,7 @@ def _invert_maker(maker: Any, shape: tuple[int, int]) -> Placement:
 def _check_place(place: Placement, explanation: ExplainedMaps, *, target: bool) -> Placement:
     """Raise InputError for a placement in an input of another size than the model's."""
     size = size_of(explanation, target=target)
-    if size is not None and place.input != size and (explanation.sizes or not target):
+    if size is not None and place.input != size and (explanation.image_sizes or not target):
         raise InputError(
             f"placement: it is for an input of {_format_size(place.input)} pixels, and the model was given one of "
             f"{_format_size(size)}: pass the transform that made this input"

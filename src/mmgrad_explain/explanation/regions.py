@@ -61,9 +61,8 @@ def bright_regions(heat: NDArray[np.float32], level: float = 0.5) -> list[Region
     height, width = heat.shape
     bright = np.zeros((height, width + 2), bool)
     np.greater_equal(heat, level * largest, out=bright[:, 1:-1])
-    edges = np.flatnonzero(
-        bright[:, 1:] != bright[:, :-1]
-    )  # alternately the first pixel of a run and the one after its last
+    # Alternately the first pixel of a run and the pixel after its last.
+    edges = np.flatnonzero(bright[:, 1:] != bright[:, :-1])
     rows, columns = np.divmod(edges, width + 1)
     rows, starts, stops = rows[::2], columns[::2], columns[1::2]
     region = _number_regions(rows.tolist(), starts.tolist(), stops.tolist())

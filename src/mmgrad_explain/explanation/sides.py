@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def sides_with_maps(explanation: ExplainedMaps) -> tuple[bool, ...]:
     """List the maps there are: False for the reference's, True for the target's."""
-    if not explanation.lies_on:
+    if not explanation.image_of_calls:
         return (False, True)[: len(explanation.calls)]
-    return tuple(target for target in (False, True) if int(target) in explanation.lies_on)
+    return tuple(target for target in (False, True) if int(target) in explanation.image_of_calls)
 
 
 def call_of(explanation: ExplainedMaps, *, target: bool) -> int:
@@ -26,12 +26,12 @@ def call_of(explanation: ExplainedMaps, *, target: bool) -> int:
     Raises:
         InputError: there are none.
     """
-    names, lies_on = explanation.pictures, explanation.lies_on
+    names, images = explanation.image_names, explanation.image_of_calls
     if target in sides_with_maps(explanation):
-        return lies_on.index(int(target)) if lies_on else int(target)
+        return images.index(int(target)) if images else int(target)
     if not target:
         raise InputError(
-            f"the map is of {names[lies_on[0]]!r}: the layer does not depend on {names[0]!r}; ask with target=True, or "
+            f"the map is of {names[images[0]]!r}: the layer does not depend on {names[0]!r}; ask with target=True, or "
             "choose another layer"
         )
     if len(names) > 1:
@@ -51,5 +51,7 @@ def map_of(explanation: ExplainedMaps, index: int, *, target: bool) -> Tensor:
 
 
 def size_of(explanation: ExplainedMaps, *, target: bool) -> tuple[int, int] | None:
-    """Return (H, W) in pixels of the model input that a map lies on, if it is known."""
-    return explanation.sizes[int(target)] if len(explanation.sizes) > int(target) else explanation.input_size
+    """Return (H, W) in pixels of the model input that a map is of, if it is known."""
+    return (
+        explanation.image_sizes[int(target)] if len(explanation.image_sizes) > int(target) else explanation.input_size
+    )

@@ -19,7 +19,7 @@ class Candidate:
         gradient_reaches: Whether the score has a gradient other than zero on the grid.
         mixes_text: Whether text has been mixed into the output; None where no text input was recognized.
         chosen: Whether ``target_layers=None`` takes this layer: the model's own ``target_layer`` if it names one.
-        pictures: Names of the input images that its calls lie on, if there are several input images; else empty.
+        image_names: Names of the input images that its calls belong to, if there are several input images; else empty.
     """
 
     name: str
@@ -31,4 +31,4 @@ class Candidate:
     gradient_reaches: bool
     mixes_text: bool | None
     chosen: bool = False
-    pictures: tuple[str, ...] = ()
+    image_names: tuple[str, ...] = ()

@@ -17,13 +17,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmgrad_explain.attention.autograd_graph import every_path_passes, find_last, find_nodes_to, node_of
+from mmgrad_explain.attention.autograd_graph import every_path_passes, find_nearest_stops, find_nodes_to, node_of
 from mmgrad_explain.attention.layers.candidate import Candidate
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout
-from mmgrad_explain.attention.layouts.of_records import cells_of
+from mmgrad_explain.attention.layouts.record_layouts import cells_of
 from mmgrad_explain.attention.records import Record
 
-# How much of the gradient may bypass a layer that "all" of it passes (more than rounding in half precision), or most.
+# The largest shares of the gradient that may bypass a layer: if "all" of it is to pass (rounding in half precision
+# is below this), and if most of it is.
 _ALL, _MOST = 0.03, 0.2
 
 
@@ -76,20 +77,28 @@ def choose_layer(candidates: Sequence[Candidate], trace: Trace) -> tuple[Candida
     left = select_best(candidates)
     if not left:
         return None, ""
-    nodes = {one.name: [node_of(record.activation) for record, _ in trace.records[one.name]] for one in candidates}
+    nodes = {
+        candidate.name: [node_of(record.activation) for record, _ in trace.records[candidate.name]]
+        for candidate in candidates
+    }
     leaves = [node_of(leaf) for leaf in trace.leaves]
     start, allowed = node_of(trace.score), find_nodes_to(trace.score, leaves)
 
     def find_last_layers(names: set[str]) -> set[str]:
-        return find_last(start, {node: name for name in names for node in nodes[name]}, allowed)
+        return find_nearest_stops(start, {node: name for name in names for node in nodes[name]}, allowed)
 
-    names = {one.name for one in left}
-    blind = {one.name for one in candidates if one.channels == 1 and one.mixes_text is not True} - names
+    names = {candidate.name for candidate in left}
+    blind = {
+        candidate.name for candidate in candidates if candidate.channels == 1 and candidate.mixes_text is not True
+    } - names
     found = find_last_layers(names | blind) & names or find_last_layers(names)
-    ends = [one for one in reversed(left) if one.name in found]
+    ends = [candidate for candidate in reversed(left) if candidate.name in found]
     if len(ends) == 1:
         return ends[0], ""
-    trunk = next((one for one in reversed(left) if every_path_passes(start, nodes[one.name], leaves, allowed)), None)
+    trunk = next(
+        (candidate for candidate in reversed(left) if every_path_passes(start, nodes[candidate.name], leaves, allowed)),
+        None,
+    )
     if trunk is None and (not ends or trace.of_image is None):
         return None, _refuse(ends or left, {}, None)
     best, refusal = _compare(ends, trunk, trace)
@@ -99,10 +108,14 @@ def choose_layer(candidates: Sequence[Candidate], trace: Trace) -> tuple[Candida
     if missing <= _MOST:
         return best, ""
     passed = (
-        one for one in reversed(left) if one is not trunk and every_path_passes(start, nodes[one.name], leaves, allowed)
+        candidate
+        for candidate in reversed(left)
+        if candidate is not trunk and every_path_passes(start, nodes[candidate.name], leaves, allowed)
     )
     return None, _refuse(
-        [best], {best.name: share}, next((one for one in passed if _measure_passing(trace, one, None)[0] <= _ALL), None)
+        [best],
+        {best.name: share},
+        next((candidate for candidate in passed if _measure_passing(trace, candidate, None)[0] <= _ALL), None),
     )
 
 
@@ -120,10 +133,10 @@ def _compare(ends: Sequence[Candidate], trunk: Candidate | None, trace: Trace) -
     """Choose among the last layers of several paths and the last layer that all of them pass."""
     passing = {end.name: _measure_passing(trace, end, trunk) for end in ends if end is not trunk}
     missed = {name: missing for name, (missing, _) in passing.items()}
-    choices = [one for one in ends if missed.get(one.name, 1) <= _ALL]
+    choices = [candidate for candidate in ends if missed.get(candidate.name, 1) <= _ALL]
     if trunk is not None and all(end.grid == trunk.grid for end in ends):
         choices.append(trunk)
-    choices += [one for one in ends if missed.get(one.name, 1) <= _MOST]
+    choices += [candidate for candidate in ends if missed.get(candidate.name, 1) <= _MOST]
     if choices:
         return choices[0], ""
     return None, _refuse(ends, {name: share for name, (_, share) in passing.items()}, trunk)
@@ -145,16 +158,20 @@ def _measure_passing(trace: Trace, end: Candidate, trunk: Candidate | None) -> t
         retain_graph=True,
         allow_unused=True,
     )
-    passed = [torch.zeros_like(where) if one is None else one for one, where in zip(taken, lower, strict=True)]
-    whole = [gradient for _, gradient in of_trunk] or [one for one in [trace.of_image] if one is not None]
+    passed = [
+        torch.zeros_like(where) if gradient is None else gradient for gradient, where in zip(taken, lower, strict=True)
+    ]
+    whole = [gradient for _, gradient in of_trunk]
+    if not whole and trace.of_image is not None:
+        whole = [trace.of_image]
     if trunk is not None:
         rows = [record.rows for record, _ in of_trunk]
         passed, whole = (
-            [cells_of(one, trunk.layout, of_one) for one, of_one in zip(values, rows, strict=True)]
+            [cells_of(gradient, trunk.layout, kept) for gradient, kept in zip(values, rows, strict=True)]
             for values in (passed, whole)
         )
-    some = torch.cat([one.flatten().float() for one in passed]) * largest
-    every = torch.cat([one.flatten().float() for one in whole])
+    some = torch.cat([gradient.flatten().float() for gradient in passed]) * largest
+    every = torch.cat([gradient.flatten().float() for gradient in whole])
     size = float(every.norm())
     return float((every - some).norm()) / size, float(every @ some) / size**2
 
@@ -174,9 +191,10 @@ def _zero_off_grid(gradient: Tensor, layout: AnyLayout, record: Record) -> Tenso
 
 def _refuse(ends: Sequence[Candidate], shares: Mapping[str, float], trunk: Candidate | None) -> str:
     each = [
-        f"{one.name!r} {one.grid[0]} x {one.grid[1]}" + (f" ({shares[one.name]:.0%})" if one.name in shares else "")
-        for one in reversed(ends)
-        if one is not trunk
+        f"{candidate.name!r} {candidate.grid[0]} x {candidate.grid[1]}"
+        + (f" ({shares[candidate.name]:.0%})" if candidate.name in shares else "")
+        for candidate in reversed(ends)
+        if candidate is not trunk
     ]
     before = "" if trunk is None else f"; all of it passes {trunk.name!r} {trunk.grid[0]} x {trunk.grid[1]} before"
     return (

@@ -20,7 +20,7 @@ from mmgrad_explain.attention.layers.choice import Trace, choose_layer
 from mmgrad_explain.attention.layers.marked_inputs import make_word_hook, mark_features
 from mmgrad_explain.attention.layouts.layout import AnyLayout, fold_map, to_grid_if_it_fits
 from mmgrad_explain.attention.layouts.marked_places import find_layers_in_place, refuse_packed
-from mmgrad_explain.attention.layouts.of_records import ask_model, cells_of, find_grid_layout
+from mmgrad_explain.attention.layouts.record_layouts import ask_model, cells_of, find_grid_layout
 from mmgrad_explain.attention.model_hints import ask_layout_for, ask_target_layer
 from mmgrad_explain.attention.modules import plain_modules, split_part
 from mmgrad_explain.attention.records import Record
@@ -70,8 +70,10 @@ def probe_layers(
     words: list[Tensor] = []
     integers = [t for t in tensors_in(inputs) if not t.is_floating_point() and not t.is_complex()]
     (args, kwargs), leaves = make_leaves(inputs, images) if images else mark_features(inputs)
-    own = ask_target_layer(root)
-    modules = {name: module for name, module in plain_modules(root).items() if name == own or not _needs_no_map(module)}
+    own_layer = ask_target_layer(root)
+    modules = {
+        name: module for name, module in plain_modules(root).items() if name == own_layer or not _needs_no_map(module)
+    }
     with contextlib.ExitStack() as stack:
         for module in modules.values():
             if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
@@ -84,7 +86,7 @@ def probe_layers(
             scorer = choose_score(root, score, output, list(leaves.values()))
             with mention_guess(scorer):
                 values = ensure_per_sample(scorer(output))
-                found, refusal = _judge(seen, values, _Inputs(inputs, images, leaves, words), own)
+                found, refusal = _judge(seen, values, _Inputs(inputs, images, leaves, words), own_layer)
             return Search(found, refusal, scorer)
 
 
@@ -108,7 +110,7 @@ def _needs_no_map(module: nn.Module) -> bool:
     return isinstance(module, nn.Identity) or name.startswith(("Dropout", "DropPath")) or name.endswith("Pad2d")
 
 
-def _judge(seen: Capture, values: Tensor, inputs: _Inputs, own: Any) -> tuple[list[Candidate], str]:
+def _judge(seen: Capture, values: Tensor, inputs: _Inputs, own_layer: Any) -> tuple[list[Candidate], str]:
     bits = _find_dependencies(seen, inputs)
     if len(inputs.images) > 1:
         _sort_by_image(seen, inputs, bits)
@@ -119,22 +121,26 @@ def _judge(seen: Capture, values: Tensor, inputs: _Inputs, own: Any) -> tuple[li
             "is computed from the model's output without .detach() or torch.no_grad()"
         )
     leaves = list(inputs.leaves.values())
-    taken = differentiate(values, [*(one.activation for one in records), *leaves], retain_graph=True)
+    taken = differentiate(values, [*(record.activation for record in records), *leaves], retain_graph=True)
     gradients = {id(record): gradient for record, gradient in zip(records, taken, strict=False)}
     found, batches = _list_candidates(seen, values, inputs, bits, gradients)
-    inferred = {one.name: one.layout for one in found if ask_model(seen, one.name) is None}
+    inferred = {candidate.name: candidate.layout for candidate in found if ask_model(seen, candidate.name) is None}
     kept = find_layers_in_place(seen.root, seen, inferred, inputs.unchanged) if inferred else set()
-    found = [one for one in found if one.name in kept or one.name not in inferred or one.name == own]
-    best, refusal = next((one for one in found if one.name == own), None), ""
+    found = [
+        candidate
+        for candidate in found
+        if candidate.name in kept or candidate.name not in inferred or candidate.name == own_layer
+    ]
+    best, refusal = next((candidate for candidate in found if candidate.name == own_layer), None), ""
     if best is None:
-        of_first = [one for one in found if _is_of_first(seen.records[one.name][0])]
+        of_first = [candidate for candidate in found if _is_of_first(seen.records[candidate.name][0])]
         of_leaves = dict(zip(leaves, taken[len(records) :], strict=True))
         trace = _trace(seen, values, inputs, of_leaves, gradients, kept)
         best, refusal = choose_layer(of_first, trace)
         if best is None and not refusal:
             refusal = _explain_no_candidate(batches, len(values))
-    used = {name for name, calls in seen.records.items() if any(gradients[id(one)] is not None for one in calls)}
-    return _shorten_names([replace(one, chosen=one is best) for one in found], used), refusal
+    used = {name for name, calls in seen.records.items() if any(gradients[id(record)] is not None for record in calls)}
+    return _shorten_names([replace(candidate, chosen=candidate is best) for candidate in found], used), refusal
 
 
 def _is_of_first(record: Record) -> bool:
@@ -224,7 +230,9 @@ def _list_candidates(
                 calls=len(calls),
                 gradient_reaches=any(_reaches_grid(gradients[id(record)], layout) for record in calls),
                 mixes_text=bits[id(calls[0])][1],
-                pictures=tuple(dict.fromkeys(inputs.images[one.image].name for one in calls if one.image is not None)),
+                image_names=tuple(
+                    dict.fromkeys(inputs.images[record.image].name for record in calls if record.image is not None)
+                ),
             )
         )
     return found, batches
@@ -240,11 +248,11 @@ def _reaches_grid(gradient: Tensor | None, layout: AnyLayout) -> bool:
 def _shorten_names(found: Sequence[Candidate], used: set[str]) -> list[Candidate]:
     """Use the name of the layer alone where the score uses only one part of its output."""
     parts: dict[str, list[str]] = {}
-    for one in found:
-        if one.name in used:
-            parts.setdefault(split_part(one.name)[0], []).append(one.name)
+    for candidate in found:
+        if candidate.name in used:
+            parts.setdefault(split_part(candidate.name)[0], []).append(candidate.name)
     alone = {names[0]: layer for layer, names in parts.items() if len(names) == 1}
-    return [replace(one, name=alone.get(one.name, one.name)) for one in found]
+    return [replace(candidate, name=alone.get(candidate.name, candidate.name)) for candidate in found]
 
 
 def _explain_no_candidate(batches: dict[str, list[int]], samples: int) -> str:

@@ -95,7 +95,7 @@ def _list_around(module: nn.Module | None, model: nn.Module | None) -> list[nn.M
     """List a layer and the modules around it, the innermost first."""
     if model is not None and module is not None:
         return list_parents(map_parents(model), module)
-    return [one for one in (module, model) if one is not None]
+    return [part for part in (module, model) if part is not None]
 
 
 def _find_shuffling(around: Sequence[nn.Module]) -> str | None:

@@ -19,10 +19,10 @@ from mmgrad_explain.attention.scores.base import NamedScore
 from mmgrad_explain.attention.scores.outputs import (
     as_tensor,
     ensure_embedding,
-    field,
     find_tensor,
+    fits_embedding,
+    get_field,
     is_embedding,
-    lies_beside,
     match_embedding,
     normalize,
 )
@@ -52,7 +52,7 @@ class Similarity:
             InputError: there is no target, or it has another size.
         """
         embedding = ensure_embedding(as_tensor(output), "the output embedding")
-        target = self.target.detach() if self.target is not None else field(output, "target")
+        target = self.target.detach() if self.target is not None else get_field(output, "target")
         if not isinstance(target, Tensor):
             raise InputError(
                 "score 'similarity' needs a target embedding: pass Similarity(target=...) or a target image to the "
@@ -63,8 +63,8 @@ class Similarity:
 
     def fits(self, output: Any) -> bool:
         """Return whether the output holds an embedding and a target for it."""
-        embedding, target = find_tensor(output), self.target if self.target is not None else field(output, "target")
-        return is_embedding(embedding) and lies_beside(embedding, target)
+        embedding, target = find_tensor(output), self.target if self.target is not None else get_field(output, "target")
+        return is_embedding(embedding) and fits_embedding(embedding, target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +94,11 @@ class TextShift:
         Raises:
             InputError: the output has neither ``shift`` nor ``empty``, and ``empty`` was not passed.
         """
-        shift = field(output, "shift")
+        shift = get_field(output, "shift")
         if self.empty is None and isinstance(shift, Tensor):
             change = ensure_embedding(shift, "the output's shift")
         else:
-            empty = self.empty if self.empty is not None else field(output, "empty")
+            empty = self.empty if self.empty is not None else get_field(output, "empty")
             if not isinstance(empty, Tensor):
                 raise InputError(
                     "score 'shift' needs an output with .shift or .empty (the embedding for an empty text), or "
@@ -107,7 +107,7 @@ class TextShift:
             embedding = ensure_embedding(as_tensor(output), "the output embedding")
             change = embedding - match_embedding(embedding, empty.detach(), "score 'shift': empty")
         score = (change * change.detach()).sum(-1)
-        of_target = field(output, "target_shift")
+        of_target = get_field(output, "target_shift")
         if self.empty is None and isinstance(of_target, Tensor):
             of_target = ensure_embedding(of_target, "the output's target_shift")
             score = score + (of_target * of_target.detach()).sum(-1)
@@ -115,11 +115,11 @@ class TextShift:
 
     def fits(self, output: Any) -> bool:
         """Return whether the output holds a shift, or an embedding and that for an empty text."""
-        shift, of_target = field(output, "shift"), field(output, "target_shift")
+        shift, of_target = get_field(output, "shift"), get_field(output, "target_shift")
         if self.empty is None and isinstance(shift, Tensor):
             return is_embedding(shift) and (not isinstance(of_target, Tensor) or is_embedding(of_target))
-        embedding, empty = find_tensor(output), self.empty if self.empty is not None else field(output, "empty")
-        return is_embedding(embedding) and lies_beside(embedding, empty)
+        embedding, empty = find_tensor(output), self.empty if self.empty is not None else get_field(output, "empty")
+        return is_embedding(embedding) and fits_embedding(embedding, empty)
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class PairScore:
 
     @staticmethod
     def _find_pair(output: Any) -> tuple[Any, Any]:
-        reference, target = field(output, "embedding"), field(output, "target_composed")
+        reference, target = get_field(output, "embedding"), get_field(output, "target_composed")
         if isinstance(output, (tuple, list)) and len(output) == 2 and not isinstance(target, Tensor):
             reference, target = output
         return reference, target
@@ -197,5 +197,5 @@ EMBEDDING_SCORES: dict[str, Callable[[], NamedScore]] = {
 
 def _recommend_shift(output: Any) -> str:
     """Recommend the score that needs no target, if the output holds what that needs."""
-    can_shift = any(isinstance(field(output, name), Tensor) for name in ("shift", "empty"))
+    can_shift = any(isinstance(get_field(output, name), Tensor) for name in ("shift", "empty"))
     return ", or use score='shift', which needs none" if can_shift else ""

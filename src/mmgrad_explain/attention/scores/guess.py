@@ -19,11 +19,11 @@ from mmgrad_explain.attention.scores.matching import ImageTextCosine, MatchLogit
 from mmgrad_explain.attention.scores.named import SCORES, ensure_score
 from mmgrad_explain.attention.scores.outputs import (
     IMAGE_AND_TEXT,
-    field,
     find_image_and_text,
     find_matching_logits,
+    get_field,
     get_part,
-    named_parts,
+    list_parts,
 )
 from mmgrad_explain.errors import InputError, MMGradError
 
@@ -89,7 +89,7 @@ def guess_score(output: Any, sources: Sequence[Tensor] = ()) -> GuessedScore:
         return GuessedScore("output", "the output itself", _column)
     parts = {
         key: part
-        for key, part in named_parts(output).items()
+        for key, part in list_parts(output).items()
         if isinstance(part, Tensor) and part.is_floating_point() and "loss" not in str(key).lower()
     }
     live = {key: part for key, part in parts.items() if _depends_on(part, sources)}
@@ -104,7 +104,7 @@ def guess_score(output: Any, sources: Sequence[Tensor] = ()) -> GuessedScore:
         found is None
         and len(single) == 1
         and not _find_squares(plausible)
-        and field(output, "logits_per_image") is None
+        and get_field(output, "logits_per_image") is None
     ):
         key = single[0]
         description = f"{_write_expression(output, key)}, the one part that holds one number a sample"
@@ -210,11 +210,11 @@ def _guess_match(output: Any) -> GuessedScore | None:
 
 def _guess_diagonal(output: Any, parts: OutputParts) -> GuessedScore | None:
     """Guess the diagonal of a square ``logits_per_image``, or of a matrix beside its transpose."""
-    logits = field(output, "logits_per_image")
+    logits = get_field(output, "logits_per_image")
     if _is_per_sample(logits):  # one text for all images
         description = f"{_write_expression(output, 'logits_per_image')}, of one text for all images"
         return GuessedScore(
-            "logits_per_image", description, lambda output: _column(field(output, "logits_per_image")).float()
+            "logits_per_image", description, lambda output: _column(get_field(output, "logits_per_image")).float()
         )
     if isinstance(logits, Tensor):
         keys = ["logits_per_image"] if logits.ndim == 2 and logits.shape[0] == logits.shape[1] else []
@@ -245,7 +245,7 @@ def _write_expression(output: Any, key: Any) -> str:
 
 def _explain_indecision(output: Any, parts: OutputParts, plausible: OutputParts, single: Sequence[Any]) -> str:
     shape = f" of shape {tuple(output.shape)}" if isinstance(output, Tensor) else ""
-    every = {key: part for key, part in named_parts(output).items() if isinstance(part, Tensor)}
+    every = {key: part for key, part in list_parts(output).items() if isinstance(part, Tensor)}
     shapes = [f"{_name_part(key)} {tuple(part.shape)}" for key, part in every.items()]
     holds = f" with {', '.join(shapes)}" if shapes else ""
     why, batch = "", _count_images_of_several_texts(output)
@@ -267,7 +267,7 @@ def _explain_indecision(output: Any, parts: OutputParts, plausible: OutputParts,
 
 def _count_images_of_several_texts(output: Any) -> int | None:
     """Count the images, where their number differs from that of the texts; None elsewhere."""
-    logits, keys = field(output, "logits_per_image"), find_image_and_text(output)
+    logits, keys = get_field(output, "logits_per_image"), find_image_and_text(output)
     if isinstance(logits, Tensor) and logits.ndim == 2:
         return len(logits) if logits.shape[0] != logits.shape[1] else None
     if keys is None:

@@ -14,9 +14,9 @@ from torch import Tensor
 from mmgrad_explain.attention.scores.base import NamedScore
 from mmgrad_explain.attention.scores.outputs import (
     ensure_embedding,
-    field,
     find_image_and_text,
     find_matching_logits,
+    get_field,
     get_part,
     is_embedding,
     normalize,
@@ -57,7 +57,7 @@ class ImageTextCosine:
         image, text = (get_part(output, key) for key in found)
         words = normalize(ensure_embedding(text, "the text embedding"))
         score = _cosine(image, words, "the image embedding")
-        target = field(output, "target")
+        target = get_field(output, "target")
         return score if not isinstance(target, Tensor) else score + _cosine(target, words, "the target embedding")
 
     def fits(self, output: Any) -> bool:
@@ -65,9 +65,9 @@ class ImageTextCosine:
         found = find_image_and_text(output)
         if found is None:
             return False
-        (image, text), target = (get_part(output, key) for key in found), field(output, "target")
+        (image, text), target = (get_part(output, key) for key in found), get_field(output, "target")
         images = [image, target] if isinstance(target, Tensor) else [image]
-        return is_embedding(text) and all(is_embedding(one) and _is_text_of(text, one) for one in images)
+        return is_embedding(text) and all(is_embedding(each) and _is_text_of(text, each) for each in images)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class MatchLogit:
                 "score 'match': this model gives no match logit: use its default score, or a callable that gives one "
                 "number a sample"
             )
-        target = field(output, "target_match")
+        target = get_field(output, "target_match")
         return match.float() if not isinstance(target, Tensor) else match.float() + target.float()
 
     def fits(self, output: Any) -> bool:
@@ -104,7 +104,7 @@ class MatchLogit:
 
     @staticmethod
     def _find_logit(output: Any) -> Any:
-        match, logits = field(output, "match"), find_matching_logits(output)
+        match, logits = get_field(output, "match"), find_matching_logits(output)
         return logits[:, 1] if not isinstance(match, Tensor) and logits is not None else match
 
 
@@ -135,8 +135,8 @@ class AnswerLikelihood:
         Raises:
             InputError: there are no logits or no labels, their shapes do not fit, or a sample has no token that counts.
         """
-        logits = field(output, "logits")
-        labels = self.labels if self.labels is not None else field(output, "labels")
+        logits = get_field(output, "logits")
+        labels = self.labels if self.labels is not None else get_field(output, "labels")
         if not isinstance(logits, Tensor) or logits.ndim != 3 or not isinstance(labels, Tensor):
             raise InputError(
                 "score 'answer' needs an output with logits (batch, places, vocabulary) and the answer's token ids: "
@@ -158,8 +158,8 @@ class AnswerLikelihood:
 
     def fits(self, output: Any) -> bool:
         """Return whether the output holds logits and labels, with a token that counts in each sample."""
-        logits = field(output, "logits")
-        labels = self.labels if self.labels is not None else field(output, "labels")
+        logits = get_field(output, "logits")
+        labels = self.labels if self.labels is not None else get_field(output, "labels")
         if not isinstance(logits, Tensor) or logits.ndim != 3 or not isinstance(labels, Tensor):
             return False
         return labels.shape == logits.shape[:2] and bool(self._count_tokens(labels).any(1).all())

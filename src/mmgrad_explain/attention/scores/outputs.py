@@ -14,14 +14,14 @@ IMAGE_AND_TEXT = (("image", "text"), ("image_embeds", "text_embeds"), ("image_fe
 """What outputs call the embedding of an image and that of its text."""
 
 
-def field(output: Any, name: str) -> Any:
+def get_field(output: Any, name: str) -> Any:
     """Return ``output.name`` or ``output["name"]``, or None where there is neither."""
     if isinstance(output, Mapping) and name in output:
         return output[name]
     return None if isinstance(output, Mapping) and not hasattr(output, name) else getattr(output, name, None)
 
 
-def named_parts(output: Any) -> dict[Any, Any]:
+def list_parts(output: Any) -> dict[Any, Any]:
     """List the parts of an output: by name, or by index for a tuple or list; a tensor has no parts."""
     if isinstance(output, Tensor):
         return {}
@@ -36,7 +36,7 @@ def named_parts(output: Any) -> dict[Any, Any]:
 
 def get_part(output: Any, key: Any) -> Any:
     """Return a part by its name, or by its index in a tuple or list; None where there is no such part."""
-    return field(output, key) if isinstance(key, str) else output[key]
+    return get_field(output, key) if isinstance(key, str) else output[key]
 
 
 def find_image_and_text(output: Any, *, other_names: bool = False) -> tuple[Any, Any] | None:
@@ -50,11 +50,11 @@ def find_image_and_text(output: Any, *, other_names: bool = False) -> tuple[Any,
         Their names, or indices in a tuple or list; None where the output does not hold exactly two.
     """
     for names in IMAGE_AND_TEXT:
-        if all(isinstance(field(output, name), Tensor) for name in names):
+        if all(isinstance(get_field(output, name), Tensor) for name in names):
             return names
     vectors = [
         key
-        for key, part in named_parts(output).items()
+        for key, part in list_parts(output).items()
         if isinstance(part, Tensor) and part.is_floating_point() and part.ndim == 2 and part.shape[1] > 1
     ]
     if len(vectors) != 2 or get_part(output, vectors[0]).shape[1] != get_part(output, vectors[1]).shape[1]:
@@ -65,9 +65,9 @@ def find_image_and_text(output: Any, *, other_names: bool = False) -> tuple[Any,
 
 def find_matching_logits(output: Any) -> Tensor | None:
     """Find the two logits (B, 2) for "does not match" and "matches", under the names of BLIP and of BLIP-2."""
-    logits = field(output, "itm_score")
+    logits = get_field(output, "itm_score")
     if logits is None and hasattr(output, "image_embeds") and output.image_embeds is None:
-        logits = field(output, "logits_per_image")
+        logits = get_field(output, "logits_per_image")
     return logits if isinstance(logits, Tensor) and logits.ndim == 2 and logits.shape[1] == 2 else None
 
 
@@ -104,7 +104,7 @@ def _search(output: Any) -> tuple[Tensor | None, Any]:
     if isinstance(output, Tensor):
         return output, output
     for name in _TENSOR_FIELDS:
-        value = field(output, name)
+        value = get_field(output, name)
         if isinstance(value, Tensor):
             return value, output
     first = next((item for item in output if item is not None), None) if isinstance(output, (tuple, list)) else None
@@ -133,7 +133,7 @@ def is_embedding(value: Any) -> TypeGuard[Tensor]:
     return isinstance(value, Tensor) and value.ndim == 2
 
 
-def lies_beside(embedding: Tensor, other: Any) -> TypeGuard[Tensor]:
+def fits_embedding(embedding: Tensor, other: Any) -> TypeGuard[Tensor]:
     """Return whether a value is a tensor (D,), (1, D) or (B, D) for an embedding (B, D)."""
     return isinstance(other, Tensor) and other.shape in {embedding.shape, embedding.shape[1:], (1, embedding.shape[1])}
 
@@ -144,7 +144,7 @@ def match_embedding(embedding: Tensor, other: Tensor, what: str) -> Tensor:
     Raises:
         InputError: the shapes do not fit.
     """
-    if not lies_beside(embedding, other):
+    if not fits_embedding(embedding, other):
         raise InputError(
             f"{what} has shape {tuple(other.shape)}, the output embedding {tuple(embedding.shape)}; give (D,) or (B, D)"
         )

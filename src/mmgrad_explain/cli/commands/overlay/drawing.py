@@ -101,7 +101,7 @@ def draw_all(request: Request) -> Drawn:
     if not drawn.records:
         raise next(iter(drawn.failed.values()))
     names = [record["image"] for record in drawn.records]
-    drawn.remarks += [note.named(names) for note in join_notes(notes, len(request.images))]
+    drawn.remarks += [note.text_with_names(names) for note in join_notes(notes, len(request.images))]
     return drawn
 
 
@@ -194,7 +194,7 @@ def _remarks_on_parts(found: _Map, *, several: bool) -> list[str]:
     """Write out the notes of a map and of its parts, with their texts; with the image's name if there are several."""
     texts = [json.dumps(text, ensure_ascii=False) for text in found.texts]
     start = f"{found.job.name}: " if several else ""
-    return [f"{start}{note.named(texts)}" for note in found.explanation.notes]
+    return [f"{start}{note.text_with_names(texts)}" for note in found.explanation.notes]
 
 
 def _save_picture(picture: Image.Image, path: Path, kind: str | None, *, overwrite: bool) -> None:

@@ -22,11 +22,11 @@ def first(output):
 
 
 def test_a_layout_is_inferred_once_for_each_kind_of_input(zoo, model, x, monkeypatch):
-    from mmgrad_explain.attention.layouts import of_records
+    from mmgrad_explain.attention.layouts import record_layouts
 
     asked = []
-    infer = of_records.infer_layout
-    monkeypatch.setattr(of_records, "infer_layout", lambda *a, **k: asked.append(k["image_size"]) or infer(*a, **k))
+    infer = record_layouts.infer_layout
+    monkeypatch.setattr(record_layouts, "infer_layout", lambda *a, **k: asked.append(k["image_size"]) or infer(*a, **k))
     mmgrad = MMGrad(model, "tower.body", first)
     again = [mmgrad(x, zoo.ids()).maps for _ in range(2)]
     assert torch.equal(*again)

@@ -24,11 +24,12 @@ from PIL import Image
 
 from mmgrad_explain.composers.familiar_images import strangeness_of
 from mmgrad_explain.composers.load import load_composer
-from mmgrad_explain.data.scenes.scene import SceneOptions, scenes
+from mmgrad_explain.data.scenes.options import SceneOptions
+from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.metrics.report import confidence_half_width, environment_line, markdown_table
-from mmgrad_explain.training.familiarity_fit import KINDS_OF_SCENES, SIZES, every_kind_of_scene
-from mmgrad_explain.training.familiarity_views import named_pictures, views
+from mmgrad_explain.training.familiarity_fit import KINDS_OF_SCENES, SIZES, draw_scenes_of_every_kind
+from mmgrad_explain.training.familiarity_views import list_images, views
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -78,7 +79,7 @@ def _row(name: str, strange: list[bool]) -> list[str]:
 
 def on_photographs(folders: Sequence[Path], count: int) -> Iterable[Image.Image]:
     """Draw scenes with shapes on photographs."""
-    files = [file for folder in folders for file in named_pictures(folder, held_out=True)][:60]
+    files = [file for folder in folders for file in list_images(folder, held_out=True)][:60]
     backdrops = tuple(np.asarray(open_image(file)) for file in files)
     for scene in scenes(SERIES, count, edits=1, options=SceneOptions(backdrops=backdrops)):
         yield Image.fromarray(scene.reference)
@@ -105,15 +106,15 @@ def main(argv: list[str] | None = None) -> int:
         options.scenes = len(SIZES) * len(KINDS_OF_SCENES)
     composer = load_composer(options.model)
     table: list[list[str]] = []
-    drawn = enumerate(every_kind_of_scene(SERIES, options.scenes))
+    drawn = enumerate(draw_scenes_of_every_kind(SERIES, options.scenes))
     named = ((_scene_name(number), picture) for number, picture in drawn)
     table += rows("drawn scenes, all kinds", strange_by_kind(composer, named), detailed=True)
     for folder in options.own:
-        files = named_pictures(folder, held_out=True, without=options.without)
+        files = list_images(folder, held_out=True, without=options.without)
         whole = (("whole", open_image(file)) for file in files)
         table += rows(f"own: {folder.parent.name}/{folder.name}", strange_by_kind(composer, whole), detailed=False)
     for folder in (*options.own, *options.photos):
-        files = named_pictures(folder, held_out=True, without=options.without)
+        files = list_images(folder, held_out=True, without=options.without)
         shown = views(files, options.views, SERIES)
         title = f"{folder.parent.name}/{folder.name}: {len(files)} photographs, in views"
         table += rows(title, strange_by_kind(composer, shown), detailed=True)

@@ -1,8 +1,6 @@
 """Models in memory, wrapped as people have them: maps as from a folder, and the model is left alone."""
 
 import copy
-import json
-import shutil
 
 import open_clip
 import pytest
@@ -329,25 +327,3 @@ def test_what_open_clip_needs(picture):
     ):
         with pytest.raises(InputError, match=match):
             explain(picture, TEXTS[0], model=model, processor=given)
-
-
-# ------------------------------------------------------------------------------------------------------------- folders
-
-
-def test_a_folder_of_sentence_transformers(folders, picture, tmp_path):
-    shutil.copytree(folders("clip"), tmp_path / "0_CLIPModel")
-    module = {"idx": 0, "name": "0", "path": "0_CLIPModel", "type": "sentence_transformers.models.CLIPModel"}
-    modules = tmp_path / "modules.json"
-    modules.write_text(json.dumps([module]))
-    found = explain(picture, TEXTS[0], model=tmp_path)
-    assert found.maps.equal(explain(picture, TEXTS[0], model=folders("clip")).maps)
-    assert found.model == tmp_path.name
-    for content, match in (
-        ([{**module, "type": "sentence_transformers.models.Transformer"}], "with Transformer: of these a single CLIP"),
-        ([module, {**module, "type": "sentence_transformers.models.Dense"}], "with CLIPModel, Dense: of these"),
-        ([{**module, "path": "../elsewhere"}], r"names a folder outside its own: \.\./elsewhere"),
-        ({"0": 1}, "modules.json cannot be read"),
-    ):
-        modules.write_text(json.dumps(content))
-        with pytest.raises(InputError, match=match):
-            load_composer(tmp_path)

@@ -17,7 +17,7 @@ from mmgrad_explain.composers.model_capabilities import capabilities, check_trai
 from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.composers.processor import SquareProcessor
 from mmgrad_explain.composers.stand_ins.build import stand_in
-from mmgrad_explain.data.batches.batch import encode
+from mmgrad_explain.data.batches.batch import encode_batch
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.composed_retrieval import evaluate_cir
 from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
@@ -143,7 +143,7 @@ def test_training_without_this_and_that(processor):
 
 
 def test_training_on_an_output_without_a_target(processor):
-    batch = encode(SceneSource(32, SceneSourceOptions(pictures=1, edits=2)).batch(0, 0), processor)
+    batch = encode_batch(SceneSource(32, SceneSourceOptions(pictures=1, edits=2)).batch(0, 0), processor)
 
     class Half(Staged):
         def embed(self, features):
@@ -154,7 +154,7 @@ def test_training_on_an_output_without_a_target(processor):
 
 
 def test_training_by_maps_of_targets_that_the_output_lacks(processor):
-    batch = encode(SceneSource(32, SceneSourceOptions(pictures=2, edits=6)).batch(0, 0), processor)
+    batch = encode_batch(SceneSource(32, SceneSourceOptions(pictures=2, edits=6)).batch(0, 0), processor)
 
     class References(Staged):
         def embed(self, features):

@@ -22,7 +22,7 @@ from mmgrad_explain.data.instances.readers import read_coco
 from mmgrad_explain.data.triplets import read_triplets
 from mmgrad_explain.gallery.session import Session
 from mmgrad_explain.grounding import dice_loss, grounding_targets
-from mmgrad_explain.training import optional_packages as needs
+from mmgrad_explain.training import package_checks
 from mmgrad_explain.training.config_file import load_config
 from mmgrad_explain.training.run_folder import check_folder, write_description
 from mmgrad_explain.training.sources.kinds import build_source
@@ -86,8 +86,8 @@ def without(module, monkeypatch, call):
 
 
 def not_installed(monkeypatch):
-    monkeypatch.setattr(needs, "find_spec", lambda _: None)
-    needs.require_package("accelerate", "training")
+    monkeypatch.setattr(package_checks, "find_spec", lambda _: None)
+    package_checks.require_package("accelerate", "training")
 
 
 def run_there(changes=(), *, resume=False):

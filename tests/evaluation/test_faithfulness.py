@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from mmgrad_explain.data.batches.scenes import scene_batch
-from mmgrad_explain.evaluation.faithfulness import measure_faithfulness, sibling_candidates
+from mmgrad_explain.evaluation.faithfulness import collect_candidates, measure_faithfulness
 from mmgrad_explain.evaluation.maps import MapKind, unit_embeddings
 from mmgrad_explain.evaluation.scenes import model_inputs
 
@@ -42,7 +42,7 @@ def test_faithfulness_of_a_model(tiny, tensors):
 
 def test_candidates_have_the_right_one_first_and_are_filled_up():
     targets, references = torch.eye(4), -torch.eye(4)
-    found = sibling_candidates(targets, references, torch.tensor([0, 0, 1, 0]))
+    found = collect_candidates(targets, references, torch.tensor([0, 0, 1, 0]))
     assert found.shape == (4, 4, 4)
     for i, expected in enumerate(
         [

@@ -11,8 +11,8 @@ from mmgrad_explain.evaluation.maps import (
     IMAGE_ONLY,
     MapKind,
     default_kind,
-    disjoint_pairs,
     draw_maps,
+    find_disjoint_pairs,
     image_only,
     resize_maps,
     unit_embeddings,
@@ -98,7 +98,7 @@ def test_pairs_are_disjoint_and_of_one_picture():
     masks[0, 0], masks[1, 1], masks[2, 1:3], masks[3, 3], masks[4, 0] = True, True, True, True, True  # 5 is empty
     group = torch.tensor([0, 0, 0, 0, 1, 0])
     usable = torch.tensor([True, True, True, False, True, True])
-    assert disjoint_pairs(masks, group, usable).tolist() == [[0, 1], [0, 2], [1, 0], [2, 0]]
+    assert find_disjoint_pairs(masks, group, usable).tolist() == [[0, 1], [0, 2], [1, 0], [2, 0]]
 
 
 def test_embeddings_need_all_three(tiny, tensors):

@@ -76,27 +76,25 @@ def test_hits_have_maps_of_the_models_own_score(gallery, pictures, tiny):
         gallery.explain(found, score="nonsense")
 
 
-def test_pictures_of_several_shapes_for_a_model_that_keeps_them(gallery, pictures, monkeypatch):
-    sizes = []
-
-    def picky(image, text, target, *rest, **options):
-        sizes.append(len(target))
-        if len(target) > 1:
-            raise InputError("the pictures' shapes differ")
-        return explain(image, text, target, *rest, **options)
-
+@pytest.mark.parametrize(("keeps_shapes", "together"), [(False, [2, 1]), (True, [1, 1, 1])])
+def test_hits_are_explained_one_by_one_where_the_model_keeps_shapes(
+    gallery, pictures, monkeypatch, keeps_shapes, together
+):
     found = gallery.retrieve(pictures / "0.png", "make it red", k=3)
     expected = gallery.explain(found)
-    plain = gallery_module.explain
-    monkeypatch.setattr(gallery_module, "explain", lambda *a, **o: (picky if len(a) > 2 else plain)(*a, **o))
+    counts = []
+
+    def counted(image, text, *target, **options):
+        counts.extend(len(paths) for paths in target[:1])
+        return explain(image, text, *target, **options)
+
+    monkeypatch.setattr(gallery_module, "explain", counted)
+    monkeypatch.setattr(gallery_module, "_CHUNK", 2)
+    monkeypatch.setattr(gallery.composer.processor, "keeps_shapes", keeps_shapes, raising=False)
     maps = gallery.explain(found)
-    assert sizes == [3, 1, 1, 1]
+    assert counts == together
     for rank in (1, 2, 3):
         np.testing.assert_allclose(maps.heatmap(rank), expected.heatmap(rank), atol=1e-4)
-    monkeypatch.setattr(gallery_module, "_CHUNK", 2)
-    sizes.clear()
-    gallery.explain(found)
-    assert sizes == [2, 1, 1, 1]
 
 
 def test_files_that_are_gone_or_have_changed(tmp_path, tiny_folder, pictures):

@@ -71,18 +71,6 @@ class TestHandValues:
 
 
 class TestDeadMaps:
-    def test_what_is_dead(self, dead):
-        assert dead_maps(dead).tolist() == [True, True, True]
-        alive = dead.clone()
-        alive[:, 1, 2] += 5
-        assert dead_maps(alive).tolist() == [False, False, False]
-        assert not dead_maps(torch.full((1, 2, 2), float("nan")))
-
-    def test_rounding_is_no_light(self):
-        almost = torch.ones(1, 8, 8)
-        almost[0, 3, 3] += 2e-7
-        assert dead_maps(almost)
-
     @pytest.mark.parametrize("name", FORMS)
     def test_the_worst_value_and_a_finite_gradient(self, name, dead):
         masks = (torch.rand(3, 4, 4) > 0.5).float()

@@ -6,7 +6,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding import consistency_loss, contrast_loss, margin_loss
-from mmgrad_explain.grounding.terms import SLACK, foreign_regions
+from mmgrad_explain.grounding.terms import SLACK, find_foreign_regions
 
 
 def row(*values):
@@ -25,13 +25,13 @@ class TestContrast:
 
     def test_what_both_mean_does_not_count(self):
         mask, other = row(1, 1, 0), row(0, 1, 1)
-        assert torch.equal(foreign_regions(mask, other), row(0, 0, 1))
+        assert torch.equal(find_foreign_regions(mask, other), row(0, 0, 1))
         assert contrast_loss(row(1, 1, 0), mask, other).item() < 0.01
 
     def test_several_partners_are_united(self):
         mask = row(1, 0, 0, 0)
         partners = torch.stack([row(0, 1, 0, 0), row(0, 0, 0.5, 0)], 1)
-        assert torch.equal(foreign_regions(mask, partners), row(0, 1, 0.5, 0))
+        assert torch.equal(find_foreign_regions(mask, partners), row(0, 1, 0.5, 0))
         maps = row(1, 0, 1, 0)
         assert torch.equal(contrast_loss(maps, mask, partners), contrast_loss(maps, mask, row(0, 1, 0.5, 0)))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain.training.familiarity_views import VIEWS, named_pictures, views
+from mmgrad_explain.training.familiarity_views import VIEWS, list_images, views
 
 
 @pytest.fixture
@@ -21,15 +21,15 @@ def strange(tmp_path):
 def test_a_large_folder_is_halved_by_the_names_of_its_files(tmp_path):
     for number in range(110):
         Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
-    used, kept = (named_pictures(tmp_path, held_out=half) for half in (False, True))
+    used, kept = (list_images(tmp_path, held_out=half) for half in (False, True))
     assert len(used) + len(kept) == 110
     assert not set(used) & set(kept)
     assert 30 < len(kept) < 80
-    assert len(named_pictures(tmp_path, without=[path.stem for path in used[:9]])) == len(used) - 9
+    assert len(list_images(tmp_path, without=[path.stem for path in used[:9]])) == len(used) - 9
 
 
 def test_views_are_of_every_kind_and_the_same_each_time(strange):
-    files = named_pictures(strange)
+    files = list_images(strange)
     first, second = (list(views(files, 40, 5)) for _ in range(2))
     assert [kind for kind, _ in first] == [kind for kind, _ in second]
     assert {kind for kind, _ in first} == set(VIEWS)

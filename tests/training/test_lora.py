@@ -7,7 +7,7 @@ import torch
 
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training import optional_packages
+from mmgrad_explain.training import package_checks
 from mmgrad_explain.training.config import LoraOptions, ModelOptions
 from mmgrad_explain.training.lora import merge_adapters
 from mmgrad_explain.training.models import save_composer, starting_composer
@@ -49,7 +49,7 @@ def test_adapters_that_do_not_fit(clip_folder, small_sizes, monkeypatch):
         starting_composer(ModelOptions(sizes=small_sizes, lora=LORA), ("red",))
     with pytest.raises(InputError, match=r"lora.targets: clip has no layer qkv"):
         starting_composer(ModelOptions(path=str(clip_folder), lora=LoraOptions(rank=2, targets=("qkv",))), ())
-    monkeypatch.setattr(optional_packages, "find_spec", lambda name: None)
+    monkeypatch.setattr(package_checks, "find_spec", lambda name: None)
     with pytest.raises(
         InputError, match=r"lora.rank needs peft, which is not installed: pip install 'mmgrad-explain\[train\]'"
     ):

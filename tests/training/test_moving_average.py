@@ -25,7 +25,7 @@ def test_the_average():
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * net[0].weight.detach()
     own = net[0].weight.detach().clone()
-    with average.applied():
+    with average.apply():
         torch.testing.assert_close(net[0].weight.detach(), expected)
     assert torch.equal(net[0].weight, own)
 
@@ -36,7 +36,7 @@ def test_the_weights_come_back_after_an_error():
     with torch.no_grad():
         net[0].weight.add_(1.0)
     own = net[0].weight.detach().clone()
-    with pytest.raises(KeyError), average.applied():
+    with pytest.raises(KeyError), average.apply():
         raise KeyError
     assert torch.equal(net[0].weight, own)
 

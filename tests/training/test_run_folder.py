@@ -9,11 +9,11 @@ import torch
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training import run_folder
 from mmgrad_explain.training.run_folder import (
-    last_checkpoint,
+    find_whole_checkpoint,
     load_best,
+    recover_last_checkpoint,
+    translate_write_errors,
     versions,
-    whole_checkpoint,
-    writing_checkpoint,
 )
 
 
@@ -27,7 +27,7 @@ from mmgrad_explain.training.run_folder import (
 )  # fmt: skip
 def test_a_checkpoint_that_cannot_be_written(tmp_path, monkeypatch, error, free, why):
     monkeypatch.setattr(run_folder.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
-    with pytest.raises(InputError) as caught, writing_checkpoint(tmp_path):
+    with pytest.raises(InputError) as caught, translate_write_errors(tmp_path):
         raise error
     assert str(caught.value) == (
         f"no checkpoint can be written into {tmp_path}: {why}: make room, and go on from the one before with --resume"
@@ -36,7 +36,7 @@ def test_a_checkpoint_that_cannot_be_written(tmp_path, monkeypatch, error, free,
 
 def test_a_bug_stays_a_bug(tmp_path, monkeypatch):
     monkeypatch.setattr(run_folder.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**30))
-    with pytest.raises(RuntimeError, match="odd"), writing_checkpoint(tmp_path):
+    with pytest.raises(RuntimeError, match="odd"), translate_write_errors(tmp_path):
         raise RuntimeError("odd")
 
 
@@ -46,19 +46,19 @@ def test_only_whole_checkpoints_are_gone_on_from(tmp_path):
         folder.mkdir()
         for name in files:
             (folder / name).write_text("{}")
-    assert last_checkpoint(tmp_path, average=False).name == "checkpoint-10"
+    assert recover_last_checkpoint(tmp_path, average=False).name == "checkpoint-10"
     assert not (tmp_path / "checkpoint-20").exists()
-    assert last_checkpoint(tmp_path, average=True).name == "checkpoint-2"
+    assert recover_last_checkpoint(tmp_path, average=True).name == "checkpoint-2"
     (tmp_path / "checkpoint-2" / "trainer_state.json").write_text("{")
-    assert last_checkpoint(tmp_path, average=False) is None
+    assert recover_last_checkpoint(tmp_path, average=False) is None
 
 
 def test_looking_for_a_checkpoint_removes_nothing(tmp_path):
     for step in (2, 10):
         (tmp_path / f"checkpoint-{step}").mkdir()
         (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
-    assert whole_checkpoint(tmp_path, average=True) is None  # of another config than the run's
-    assert whole_checkpoint(tmp_path, average=False).name == "checkpoint-10"
+    assert find_whole_checkpoint(tmp_path, average=True) is None  # of another config than the run's
+    assert find_whole_checkpoint(tmp_path, average=False).name == "checkpoint-10"
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -67,7 +67,7 @@ def test_what_was_put_beside_checkpoints_stays(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "optimizer.pt").write_text("half")
         (tmp_path / name / "notes.txt").write_text("mine")
-    assert last_checkpoint(tmp_path, average=False) is None
+    assert recover_last_checkpoint(tmp_path, average=False) is None
     assert [path.name for path in (tmp_path / "checkpoint-4").iterdir()] == ["notes.txt"]
     assert len(list((tmp_path / "checkpoint-best").iterdir())) == 2
 

@@ -1,9 +1,8 @@
-"""The trainer: learning rates, and workers that prepare data."""
+"""The trainer: learning rates of the parts and of the steps."""
 
 from dataclasses import replace
 
 import pytest
-import torch
 
 from mmgrad_explain.composers.clip.composer import ClipComposer
 from mmgrad_explain.training.sources.kinds import build_source
@@ -36,12 +35,3 @@ def test_the_learning_rate():
     assert 0.1 < rates[-1] < 0.15
     assert learning_rate(12, 12, 2, 0.1) == pytest.approx(0.1)
     assert learning_rate(0, 4, 0) == 1.0
-
-
-def test_data_workers_take_one_thread(monkeypatch):
-    from mmgrad_explain.training import trainer as module
-
-    asked = []
-    monkeypatch.setattr(torch, "set_num_threads", asked.append)
-    module._one_thread(3)
-    assert asked == [1]

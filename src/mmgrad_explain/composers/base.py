@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.attention.model_hints import Reader
     from mmgrad_explain.composers.familiarity import Familiarity
-    from mmgrad_explain.composers.generative.answer_parts import PartsAsked
+    from mmgrad_explain.composers.generative.answer_parts import AnswerParts
     from mmgrad_explain.images.placement import Placement
     from mmgrad_explain.notes import Note
 
@@ -45,7 +45,7 @@ class ComposerInputs:
     target_placements: list[Placement] | None = None
     notices: list[Note] = field(default_factory=list)
     answers: list[str] | None = None
-    parts: PartsAsked | None = None
+    parts: AnswerParts | None = None
 
 
 def check_image_side(side: object) -> None:

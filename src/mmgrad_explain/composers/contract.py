@@ -45,7 +45,7 @@ class Processor(Reader, Protocol):
             as known.
         keeps_shapes: Whether images of different shapes keep different sizes; these are prepared one by one. Default:
             False if the processor has an ``image_size``, else True.
-        prompts: ``(images, texts)`` to the prompts of a model that answers in words.
+        make_prompts: ``(images, texts)`` to the prompts of a model that answers in words.
 
     Public attributes with plain values are the processor's settings. They are part of the model's fingerprint, by which
     a gallery recognises its model.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
 
 from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HOW_TO = 'see the how-to "A model of your own"'
 """Where users read what a model must offer; the end of many messages."""
@@ -68,6 +71,21 @@ def reference_alone(output: Any) -> Tensor:
     alone: Tensor | None = getattr(output, "alone", None)
     difference: Tensor = output.embedding - output.shift if alone is None else alone
     return difference
+
+
+def convert_parts(output: Any, convert: Callable[[Tensor], Tensor]) -> ComposedOutput:
+    """Convert each part of any composer's output, for example to another dtype.
+
+    Args:
+        output: Of any composer, with ``embedding`` and ``shift``.
+        convert: Takes a part and returns it converted.
+
+    Returns:
+        The converted parts; None for a part that the output lacks.
+    """
+    parts = {name: getattr(output, name, None) for name in ComposedOutput._fields}
+    converted: Any = {name: part if part is None else convert(part) for name, part in parts.items()}
+    return ComposedOutput(**converted)
 
 
 def text_alone(output: Any) -> Tensor | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.evaluation.maps import MapKind
 
 
-def sibling_candidates(targets: Tensor, references: Tensor, group: Tensor) -> Tensor:
+def collect_candidates(targets: Tensor, references: Tensor, group: Tensor) -> Tensor:
     """Collect each query's candidates: its own target first, then its image's other targets, then the image itself.
 
     Args:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
 from mmgrad_explain.attention.scores.named import ensure_score
 from mmgrad_explain.attention.undisturbed import undisturbed
-from mmgrad_explain.composers.outputs import ComposedOutput, check_parts, reference_alone
+from mmgrad_explain.composers.outputs import ComposedOutput, check_parts, convert_parts, reference_alone
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -99,9 +99,7 @@ def draw_maps(
             ]
             maps = drawn[0] if len(drawn) == 1 else torch.where(on_target[None, :, None, None], drawn[1], drawn[0])
             grids.update(zip(of_score, maps, strict=True))
-    parts = {name: getattr(output, name, None) for name in ComposedOutput._fields}
-    detached: Any = {name: part if part is None else part.detach() for name, part in parts.items()}
-    return grids, ComposedOutput(**detached)
+    return grids, convert_parts(output, Tensor.detach)
 
 
 def resize_maps(grids: Tensor, size: tuple[int, int]) -> Tensor:
@@ -109,7 +107,7 @@ def resize_maps(grids: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(grids[:, None], size=size, mode="bilinear")[:, 0]
 
 
-def disjoint_pairs(masks: Tensor, group: Tensor, usable: Tensor) -> Tensor:
+def find_disjoint_pairs(masks: Tensor, group: Tensor, usable: Tensor) -> Tensor:
     """Find the ordered pairs of texts about one image whose regions have no pixel in common.
 
     Args:

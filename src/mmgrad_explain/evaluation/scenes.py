@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.data.batches.scenes import scene_batch
-from mmgrad_explain.data.scenes.text import named_by
-from mmgrad_explain.evaluation.faithfulness import Faithfulness, measure_faithfulness, sibling_candidates
+from mmgrad_explain.data.scenes.text import find_qualifier
+from mmgrad_explain.evaluation.faithfulness import Faithfulness, collect_candidates, measure_faithfulness
 from mmgrad_explain.evaluation.figures import TripletFigures, mean_by_kind, measure_recall
 from mmgrad_explain.evaluation.maps import (
     MapKind,
     default_kind,
-    disjoint_pairs,
     draw_maps,
+    find_disjoint_pairs,
     resize_maps,
     unit_embeddings,
 )
@@ -93,7 +93,7 @@ def evaluate_scenes(
         on_target = torch.tensor([edit == "add" for edit in part.edits])
         masks = torch.where(on_target[:, None, None], part.target_masks, part.reference_masks)
         grids, output = draw_maps(composer, model_inputs(part), on_target, list(kinds.values()))
-        pairs = disjoint_pairs(masks, part.scene, ~on_target)
+        pairs = find_disjoint_pairs(masks, part.scene, ~on_target)
         for name, kind in kinds.items():
             drawn = resize_maps(grids[kind], (masks.shape[1], masks.shape[2]))
             for figure, values in measure_maps(drawn, masks).items():
@@ -108,7 +108,7 @@ def evaluate_scenes(
         scene_of.append(part.scene + start)
         covered.append(masks.float().mean((1, 2)))
         edit_kinds += part.edits
-        names += map(named_by, part.subjects)
+        names += map(find_qualifier, part.subjects)
     recall, sibling_recall = measure_recall(
         torch.cat(queries), torch.cat(targets), torch.cat(references), torch.cat(scene_of), torch.arange(scenes)
     )
@@ -150,7 +150,7 @@ def scene_faithfulness(
     with torch.no_grad():
         _, targets, references = unit_embeddings(composer(**tensors))
     rows = torch.tensor([i for i, edit in enumerate(part.edits) if edit != "add"])
-    candidates = sibling_candidates(targets, references, part.scene)[rows]
+    candidates = collect_candidates(targets, references, part.scene)[rows]
     chosen = {name: value[rows] for name, value in tensors.items()}
     return measure_faithfulness(composer, chosen, list(kinds or [default_kind(composer)]), candidates, steps=steps)
 

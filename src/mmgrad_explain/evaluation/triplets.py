@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.evaluation.faithfulness import Faithfulness, measure_faithfulness, sibling_candidates
+from mmgrad_explain.evaluation.faithfulness import Faithfulness, collect_candidates, measure_faithfulness
 from mmgrad_explain.evaluation.figures import TripletFigures, measure_recall
 from mmgrad_explain.evaluation.maps import MapKind, default_kind, draw_maps, unit_embeddings
 from mmgrad_explain.images.reading import open_image
@@ -101,7 +101,7 @@ def triplet_faithfulness(
     tensors = composer.preprocess(references, [triplet.text for triplet in kept], targets).tensors
     with torch.no_grad():
         _, target, reference = unit_embeddings(composer(**tensors))
-    candidates = sibling_candidates(target, reference, _group_by_image(kept)[1])
+    candidates = collect_candidates(target, reference, _group_by_image(kept)[1])
     return measure_faithfulness(composer, tensors, list(kinds or [default_kind(composer)]), candidates, steps=steps)
 
 

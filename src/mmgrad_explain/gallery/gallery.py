@@ -24,6 +24,7 @@ from mmgrad_explain.composers.bundled import MOST_IMAGES, choose_by_images
 from mmgrad_explain.composers.content_words import check_understood
 from mmgrad_explain.composers.embedding import embed_query, identify
 from mmgrad_explain.composers.load import BUNDLED, CHOICES, load_composer
+from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.gallery.image_files import find_images, state_of
 from mmgrad_explain.gallery.indexing import index_images, sample_images
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.gallery.indexing import IndexReport
     from mmgrad_explain.gallery.store import Entry
 
-_CHUNK = 16  # hits that are explained together
+_CHUNK = 16  # hits that are explained together, unless the model keeps the shapes of images
 
 
 class Gallery:
@@ -252,23 +253,13 @@ class Gallery:
         query = explain(found.image, found.text, model=self.composer, layer=layer)
         there = [hit for hit in found.hits if hit.state == "there"]
         maps: dict[int, tuple[Explanation, int]] = {}
-        for start in range(0, len(there), _CHUNK):
-            chunk = there[start : start + _CHUNK]
-            explained = self._explain_hits(found, [hit.path for hit in chunk], layer, score)
-            maps |= zip((hit.rank for hit in chunk), explained, strict=True)
+        together = 1 if capabilities(self.composer).keeps_shapes else _CHUNK
+        for start in range(0, len(there), together):
+            chunk = there[start : start + together]
+            references, targets = [found.image] * len(chunk), [hit.path for hit in chunk]
+            explanation = explain(references, found.text, targets, self.composer, layer=layer, score=score)
+            maps |= {hit.rank: (explanation, index) for index, hit in enumerate(chunk)}
         return RetrievalMaps(found, query, maps)
-
-    def _explain_hits(
-        self, found: Retrieval, paths: list[str], layer: str | Sequence[str] | None, score: str | None
-    ) -> list[tuple[Explanation, int]]:
-        """Explain each hit and give its index in the explanation: one batch, or one each where their shapes differ."""
-        try:
-            both = explain([found.image] * len(paths), found.text, list(paths), self.composer, layer=layer, score=score)
-        except InputError:
-            if len(paths) == 1:
-                raise
-            return [part for path in paths for part in self._explain_hits(found, [path], layer, score)]
-        return [(both, index) for index in range(len(paths))]
 
     def _check(self, identity: Mapping[str, Any]) -> None:
         if all(self.about[key] == identity[key] for key in ("fingerprint", "dim")):

@@ -21,7 +21,7 @@ from mmgrad_explain.grounding.maps import (
     dead_is_worst,
     full_precision,
     reach_of,
-    rectified,
+    rectify,
     share_of,
     spread_of,
 )
@@ -53,7 +53,7 @@ def dice_loss(maps: Tensor, masks: Tensor) -> Tensor:
     Source: Milletari et al., V-Net (arXiv 1606.04797), section 3, on max-normalised maps.
     """
     masks = check_pair(maps, masks)
-    p = rectified(maps)
+    p = rectify(maps)
     total = p.square().sum((1, 2)) + masks.square().sum((1, 2))
     loss = 1 - 2 * (p * masks).sum((1, 2)) / total.clamp(min=torch.finfo(maps.dtype).eps)
     return dead_is_worst(loss, 1.0, maps, masks)

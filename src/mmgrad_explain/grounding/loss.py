@@ -15,7 +15,7 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding.forms import FORMS, Form, ensure_form
 from mmgrad_explain.grounding.maps import dead_maps, in_float32
 from mmgrad_explain.grounding.targets import GroundingTargets, find_supervised, grounding_targets
-from mmgrad_explain.grounding.terms import consistency_loss, contrast_loss, foreign_regions, margin_loss
+from mmgrad_explain.grounding.terms import consistency_loss, contrast_loss, find_foreign_regions, margin_loss
 
 DEFAULT_WEIGHTS = {"form": 2.0, "contrast": 0.0, "margin": 0.0, "consistency": 0.0}
 """Weight of each term beside an InfoNCE loss, chosen by ``benchmarks/loss_ablation.py``. The list of the terms."""
@@ -166,7 +166,7 @@ class AttentionGroundingLoss(nn.Module):
                 values[self.form_name] = _each(self._form, every, known, masks)
             if self.weights["contrast"] and other_masks is not None:
                 others = self._others(every, other_masks)
-                counted["contrast"] = known & (foreign_regions(masks, others).amax((1, 2)) > 0)
+                counted["contrast"] = known & (find_foreign_regions(masks, others).amax((1, 2)) > 0)
                 values["contrast"] = _each(contrast_loss, every, counted["contrast"], masks, others)
             if self.weights["margin"]:
                 counted["margin"] = known

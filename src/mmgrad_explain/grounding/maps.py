@@ -81,7 +81,7 @@ def spread_of(maps: Tensor, *, centred: bool) -> tuple[Tensor, Tensor]:
     return centre, torch.where(spread > floor_of(maps), spread, torch.ones_like(spread))
 
 
-def rectified(maps: Tensor) -> Tensor:
+def rectify(maps: Tensor) -> Tensor:
     """Set negative values to 0 and divide each map by its detached maximum: ``(B, h, w)`` in [0, 1]."""
     bright = maps.relu()
     return bright / peak_of(bright)

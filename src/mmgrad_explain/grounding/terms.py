@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.grounding.maps import check_pair, dead_is_worst, dead_maps, full_precision, in_float32, rectified
+from mmgrad_explain.grounding.maps import check_pair, dead_is_worst, dead_maps, full_precision, in_float32, rectify
 
 SLACK = 0.01
 """Brightness that :func:`contrast_loss` adds to both means, as a share of a map's maximum."""
 
 
-def foreign_regions(masks: Tensor, other_masks: Tensor) -> Tensor:
+def find_foreign_regions(masks: Tensor, other_masks: Tensor) -> Tensor:
     """Find where only another text's map should be bright: ``max_k(other) * (1 - mask)``, ``(B, h, w)``.
 
     Args:
@@ -59,8 +59,8 @@ def contrast_loss(maps: Tensor, masks: Tensor, other_masks: Tensor) -> Tensor:
         InputError: If the shapes differ.
     """
     masks = check_pair(maps, masks)
-    foreign = foreign_regions(masks, other_masks)
-    p = rectified(maps)
+    foreign = find_foreign_regions(masks, other_masks)
+    p = rectify(maps)
     own, other = _mean_in(p, masks), _mean_in(p, foreign)
     return dead_is_worst((other + SLACK) / (own + other + 2 * SLACK), 1.0, maps, masks)
 
@@ -86,7 +86,7 @@ def margin_loss(maps: Tensor, masks: Tensor, margin: float = 0.5) -> Tensor:
     masks = check_pair(maps, masks)
     if not 0 < margin <= 1:
         raise InputError(f"margin must be above 0 and at most 1, the map's maximum; got {margin}")
-    p = rectified(maps)
+    p = rectify(maps)
     inside, outside = (p * masks).amax((1, 2)), (p * (1 - masks)).amax((1, 2))
     return dead_is_worst((margin - inside + outside).relu() / (1 + margin), 1.0, maps, masks)
 
@@ -113,7 +113,7 @@ def consistency_loss(maps: Tensor, paired_maps: Tensor, excluded: Tensor | None 
         InputError: If the shapes differ.
     """
     paired = check_pair(maps, in_float32(paired_maps), "maps and paired_maps")
-    first, second = rectified(maps), rectified(paired)
+    first, second = rectify(maps), rectify(paired)
     if excluded is not None:
         keep = 1 - check_pair(maps, excluded, "maps and excluded")
         first, second = first * keep.sqrt(), second * keep.sqrt()

@@ -24,11 +24,12 @@ from PIL import Image
 from mmgrad_explain.composers.familiar_images import describe_images
 from mmgrad_explain.composers.familiarity import area_under_curve, fit
 from mmgrad_explain.composers.load import load_composer
-from mmgrad_explain.data.scenes.scene import SceneOptions, scenes
+from mmgrad_explain.data.scenes.options import SceneOptions
+from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.training.config_file import load_config
-from mmgrad_explain.training.familiarity_views import named_pictures, views
+from mmgrad_explain.training.familiarity_views import list_images, views
 from mmgrad_explain.training.sources.kinds import build_source
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ OWN_VIEWS = ("whole", "light", "whole", "jpeg", "whole", "small")
 ALTERNATIVE = "for such pictures take a model that knows them (a folder or a hub id)"
 
 
-def descriptions(composer: Composer, config: TrainingConfig, name: str, purpose: str, count: int) -> Tensor:
+def describe_source(composer: Composer, config: TrainingConfig, name: str, purpose: str, count: int) -> Tensor:
     """Describe images of one source, references and targets, ``(count, D)``.
 
     The images are drawn in several sizes and resized to the model's input, like the images of users.
@@ -79,7 +80,7 @@ def descriptions(composer: Composer, config: TrainingConfig, name: str, purpose:
     while sum(map(len, found)) < count:
         batch = sources[step % len(sources)].batch(SEEDS[purpose], step)
         pictures = np.concatenate([batch.references, batch.targets[:: len(batch.targets) // len(batch.references)]])
-        found.append(_described(composer, [Image.fromarray(one) for one in pictures]))
+        found.append(_describe(composer, [Image.fromarray(one) for one in pictures]))
         step += 1
     return torch.cat(found)[:count]
 
@@ -88,24 +89,24 @@ def _sizes(own: int) -> list[int]:
     return [own, max(32, own // 2), 4 * own, own, 2 * own]
 
 
-def _described(composer: Composer, pictures: Sequence[Image.Image]) -> Tensor:
+def _describe(composer: Composer, pictures: Sequence[Image.Image]) -> Tensor:
     return describe_images(composer, pictures, composer.described_layers)
 
 
-def unknown_pictures(
+def describe_unknown_images(
     composer: Composer, folders: Sequence[Sequence[Path]], options: argparse.Namespace
 ) -> Tensor | None:
     """Describe images that the model does not know: views of files, drawn scenes; None if there are none."""
     found = []
     for files in folders:
         made = [picture for _, picture in views(files, options.views, SEEDS["unknown"])]
-        found.append(_described(composer, made))
+        found.append(_describe(composer, made))
     if options.unknown_scenes:
-        found.append(_described(composer, list(every_kind_of_scene(SEEDS["unknown"], options.pictures // 2))))
+        found.append(_describe(composer, list(draw_scenes_of_every_kind(SEEDS["unknown"], options.pictures // 2))))
     return torch.cat(found) if found else None
 
 
-def every_kind_of_scene(seed: int, count: int) -> Iterator[Image.Image]:
+def draw_scenes_of_every_kind(seed: int, count: int) -> Iterator[Image.Image]:
     """Draw scenes and edited scenes of all kinds in turn."""
     for number in range(count):
         size, options = SIZES[number % len(SIZES)], KINDS_OF_SCENES[number // 2 % len(KINDS_OF_SCENES)]
@@ -119,39 +120,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     composer, config = load_composer(options.model), load_config(options.config, options.set)
     _check_layers(composer)
     unknown_files, more_files = (
-        [named_pictures(folder, without=options.without) for folder in folders]
+        [list_images(folder, without=options.without) for folder in folders]
         for folders in (options.unknown, options.more)
     )
     seen: dict[str, tuple[Tensor, Tensor]] = {}
     checks: dict[str, Tensor] = {}
     for name in config.sources:
         parts = [
-            descriptions(composer, config, name, purpose, options.pictures) for purpose in ("fit", "limit", "check")
+            describe_source(composer, config, name, purpose, options.pictures) for purpose in ("fit", "limit", "check")
         ]
         seen[name], checks[name] = (parts[0], parts[1]), parts[2]
     if options.scene_variants:
         (name,) = config.sources
         two = [
-            _described(composer, list(every_kind_of_scene(SEEDS[purpose], options.pictures)))
+            _describe(composer, list(draw_scenes_of_every_kind(SEEDS[purpose], options.pictures)))
             for purpose in ("fit", "limit")
         ]
         seen[name] = torch.cat([seen[name][0], two[0]]), torch.cat([seen[name][1], two[1]])
     for files in more_files:
         (name,) = config.sources
         of_fit, of_limit = (
-            _described(composer, [one for _, one in views(files[start::2], options.views, SEEDS["more"], OWN_VIEWS)])
+            _describe(composer, [one for _, one in views(files[start::2], options.views, SEEDS["more"], OWN_VIEWS)])
             for start in (0, 1)
         )
         seen[name] = torch.cat([seen[name][0], of_fit]), torch.cat([seen[name][1], of_limit])
     trained_on = options.trained_on or " and ".join(config.sources)
-    unknown = unknown_pictures(composer, unknown_files, options)
+    unknown = describe_unknown_images(composer, unknown_files, options)
     found = fit(seen, composer.described_layers, trained_on, options.alternative, unknown=unknown, rate=options.rate)
     found.save(options.model)
     strange = {name: found.strangeness(described) for name, described in checks.items()}
     result: dict[str, Any] = {"false alarms": {name: float((v > 1).float().mean()) for name, v in strange.items()}}
     if options.against:
-        pictures = [open_image(path) for path in named_pictures(options.against)]
-        others, familiar = found.strangeness(_described(composer, pictures)), torch.cat(list(strange.values()))
+        pictures = [open_image(path) for path in list_images(options.against)]
+        others, familiar = found.strangeness(_describe(composer, pictures)), torch.cat(list(strange.values()))
         result["against"] = {
             "pictures": len(others),
             "auc": area_under_curve(familiar, others),

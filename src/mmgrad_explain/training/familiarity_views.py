@@ -22,7 +22,7 @@ HALVED = 100
 _LARGEST = 512  # pixels of the longer side
 
 
-def named_pictures(folder: Path, *, held_out: bool = False, without: Collection[str] = ()) -> list[Path]:
+def list_images(folder: Path, *, held_out: bool = False, without: Collection[str] = ()) -> list[Path]:
     """List the image files of a folder and its subfolders, sorted; of a large folder one half, chosen by their names.
 
     Args:

@@ -13,8 +13,8 @@ from mmgrad_explain.evaluation.figures import measure_recall
 from mmgrad_explain.evaluation.maps import (
     MapKind,
     default_kind,
-    disjoint_pairs,
     draw_maps,
+    find_disjoint_pairs,
     resize_maps,
     unit_embeddings,
 )
@@ -73,7 +73,7 @@ def evaluate_batches(
         for name, values in measure_maps(maps, masks).items():
             judged.setdefault(name, []).append(values[known].cpu())
         edits += [edit for edit, one in zip(batch.edits, known.tolist(), strict=True) if one]
-        pairs = disjoint_pairs(masks, batch.picture, ~on_target & known)
+        pairs = find_disjoint_pairs(masks, batch.picture, ~on_target & known)
         if len(pairs):
             own, other = masks[pairs[:, 0]], masks[pairs[:, 1]]
             contrast.append(contrast_accuracy(maps[pairs[:, 0]], own, other).cpu())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.optional_packages import require_package
+from mmgrad_explain.training.package_checks import require_package
 
 if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer

@@ -50,7 +50,7 @@ class MovingAverage:
             average.lerp_(value, 1 - decay)
 
     @contextmanager
-    def applied(self) -> Iterator[None]:
+    def apply(self) -> Iterator[None]:
         """Let the module use the average as its weights inside the block."""
         own = {name: value.detach().clone() for name, value in self._weights()}
         self._put(self._average)

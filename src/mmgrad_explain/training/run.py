@@ -18,15 +18,15 @@ from mmgrad_explain.composers.model_capabilities import check_trainable
 from mmgrad_explain.training.distributed import broadcast, is_first, wait_for_all
 from mmgrad_explain.training.figures import EVALUATION_PREFIX
 from mmgrad_explain.training.models import image_size_of, save_composer, starting_composer
-from mmgrad_explain.training.optional_packages import require_package, require_wandb
+from mmgrad_explain.training.package_checks import require_package, require_wandb
 from mmgrad_explain.training.run_folder import (
     BEST,
     CHECKPOINTS,
     EMA_FILE,
     MODEL,
     check_folder,
-    last_checkpoint,
     load_best,
+    recover_last_checkpoint,
     run_lock,
     step_of,
     write_description,
@@ -91,7 +91,9 @@ def _train(config: TrainingConfig, out: Path, *, resume: bool) -> TrainingResult
     wait_for_all()  # before one of them writes into the folder
     torch.manual_seed(config.seed)
     composer, source, held_out = _model_and_data(config)
-    start = broadcast(last_checkpoint(out / CHECKPOINTS, average=bool(config.ema)) if resume and is_first() else None)
+    start = broadcast(
+        recover_last_checkpoint(out / CHECKPOINTS, average=bool(config.ema)) if resume and is_first() else None
+    )
     with open_logs(config, out, held_out, step=0 if start is None else step_of(start)) as logs:
         trainer = GroundedTrainer(
             composer, config, source, held_out, arguments, grid=logs.grid, callbacks=logs.callbacks
@@ -137,6 +139,6 @@ def _write_model(trainer: GroundedTrainer, out: Path) -> int:
         return int(trainer.state.global_step)
     composer = trainer.model.composer
     best = load_best(out / CHECKPOINTS / BEST, composer) if trainer.config.evaluation.best else None
-    with trainer.average.applied() if trainer.average and best is None else nullcontext():
+    with trainer.average.apply() if trainer.average and best is None else nullcontext():
         save_composer(composer, out / MODEL)
     return trainer.state.global_step if best is None else best

@@ -113,14 +113,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def last_checkpoint(folder: Path, *, average: bool) -> Path | None:
+def recover_last_checkpoint(folder: Path, *, average: bool) -> Path | None:
     """Return the last complete checkpoint, and remove the run's files from newer, incomplete ones.
 
     Args:
         folder: Folder with the checkpoints.
         average: Whether a complete checkpoint has a moving average.
     """
-    last = whole_checkpoint(folder, average=average)
+    last = find_whole_checkpoint(folder, average=average)
     for path in _checkpoints(folder):
         if path == last:
             break
@@ -132,7 +132,7 @@ def last_checkpoint(folder: Path, *, average: bool) -> Path | None:
     return last
 
 
-def whole_checkpoint(folder: Path, *, average: bool) -> Path | None:
+def find_whole_checkpoint(folder: Path, *, average: bool) -> Path | None:
     """Return the last complete checkpoint, without changing anything.
 
     Args:
@@ -155,7 +155,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def writing_checkpoint(folder: Path) -> Iterator[None]:
+def translate_write_errors(folder: Path) -> Iterator[None]:
     """Turn errors of torch and safetensors while a checkpoint is written into one message.
 
     Raises:

@@ -16,12 +16,13 @@ from transformers import PrinterCallback, ProgressCallback, Trainer
 from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.callbacks import AverageWeights
+from mmgrad_explain.training.data_workers import prepare_data_worker
 from mmgrad_explain.training.distributed import broadcast, mean_of_processes
 from mmgrad_explain.training.figures import LOWER_IS_BETTER
 from mmgrad_explain.training.held_out_figures import evaluate_batches, sample_maps, trained_kind
 from mmgrad_explain.training.moving_average import MovingAverage
 from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
-from mmgrad_explain.training.run_folder import BEST, writing_checkpoint
+from mmgrad_explain.training.run_folder import BEST, translate_write_errors
 from mmgrad_explain.training.sources.step_data import Division, StepDataset
 from mmgrad_explain.training.trainer_arguments import COSINE, best_figure, check_arguments
 
@@ -132,7 +133,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
             shuffle=False,
             collate_fn=_only,
             num_workers=workers,
-            worker_init_fn=_one_thread,
+            worker_init_fn=prepare_data_worker,
             prefetch_factor=4 if workers else None,
         )
 
@@ -206,7 +207,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, *args: Any, **options: Any) -> None:
         """Write a checkpoint; if the disk is full, the error says so."""
-        with writing_checkpoint(Path(self.args.output_dir)):
+        with translate_write_errors(Path(self.args.output_dir)):
             super()._save_checkpoint(*args, **options)
 
     def evaluate(
@@ -229,7 +230,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         figures: dict[str, float] = {}
         if self.is_world_process_zero():
             composer = self.model.composer
-            with self.average.applied() if self.average else nullcontext():
+            with self.average.apply() if self.average else nullcontext():
                 figures = evaluate_batches(composer, self._batches(dataset), self.kind)
                 if metric_key_prefix == "eval":
                     self._keep_best(figures)
@@ -284,7 +285,3 @@ def save_best(path: Path, composer: torch.nn.Module, step: int, metric: str, val
     note = {"step": str(step), "metric": metric, "value": json.dumps(value)}
     with atomic_file(path, overwrite=True) as stream:
         stream.write(save(weights, note))
-
-
-def _one_thread(_worker: int) -> None:
-    torch.set_num_threads(1)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training import optional_packages as needs
+from mmgrad_explain.training import package_checks
 from mmgrad_explain.training.logging.boards import Board, TensorBoard, WeightsAndBiases, board_of
 
 
@@ -109,6 +109,6 @@ def test_what_is_none():
 
 
 def test_tensorboard_is_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(needs, "find_spec", lambda _: None)
+    monkeypatch.setattr(package_checks, "find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"logging to .*runs needs tensorboard, .* pip install 'mmgrad-explain\[train"):
         board_of(tmp_path / "runs")

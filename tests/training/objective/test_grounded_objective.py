@@ -1,56 +1,23 @@
 """The objective: the formula, what it trains, the two ways forward, any composer."""
 
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from mmgrad_explain.attention.scores.base import CallableScore
 from mmgrad_explain.attention.scores.embedding import TextShift
-from mmgrad_explain.composers.base import Composer
-from mmgrad_explain.composers.clip.composer import ClipComposer
-from mmgrad_explain.composers.model_capabilities import capabilities
-from mmgrad_explain.composers.reference.build import build_network
-from mmgrad_explain.composers.reference.composer import ReferenceComposer
-from mmgrad_explain.data.batches.batch import encode
-from mmgrad_explain.errors import InputError
+from mmgrad_explain.data.batches.batch import encode_batch
 from mmgrad_explain.grounding import dice_loss, grounding_targets
-from mmgrad_explain.training.held_out_figures import inputs_of
-from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
-from mmgrad_explain.training.objective.options import DenseOptions, GroundingOptions, ObjectiveOptions, RetrievalOptions
+from mmgrad_explain.training.objective.options import GroundingOptions
 from mmgrad_explain.training.objective.supervision import draw_rows
 from mmgrad_explain.training.objective.terms import pooling_loss
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 
-SOURCE = SceneSource(32, SceneSourceOptions(pictures=2, edits=3), labels=True)
 
-
-@pytest.fixture
-def batch(tiny_processor):
-    return encode(SOURCE.batch(3, 0), tiny_processor)
-
-
-@pytest.fixture
-def composer(tiny_config, tiny_processor):
-    torch.manual_seed(0)
-    return ReferenceComposer(build_network(tiny_config), tiny_processor)
-
-
-def objective(composer, dense=0.0, precision="float32", checkpointing=False, change=0.0, memory=0, **grounding):
-    retrieval = RetrievalOptions(memory, change)
-    options = ObjectiveOptions(GroundingOptions(**grounding), DenseOptions(dense), retrieval, precision, checkpointing)
-    return GroundedObjective(composer, options, SOURCE.label_classes)
-
-
-def rng():
-    return np.random.default_rng(0)
-
-
-def test_retrieval_is_infonce_against_targets_and_references(composer, batch):
+def test_retrieval_is_infonce_against_targets_and_references(composer, batch, objective, rng):
     losses = objective(composer, weight=0)(batch, rng())
     output = composer(
         batch.references[batch.picture], batch.input_ids, batch.attention_mask, target_pixel_values=batch.targets
@@ -62,7 +29,7 @@ def test_retrieval_is_infonce_against_targets_and_references(composer, batch):
     assert losses.total is losses.retrieval or losses.total.item() == losses.retrieval.item()
 
 
-def test_the_grounding_loss_is_the_formula(composer, batch):
+def test_the_grounding_loss_is_the_formula(composer, batch, objective, rng):
     """Dice of Grad-CAM and HiResCAM of <d, sg(d)>, written out with autograd."""
     made = objective(composer, weight=2.0)
     losses = made(batch, rng(), 0.5)
@@ -86,7 +53,7 @@ def test_the_grounding_loss_is_the_formula(composer, batch):
     assert losses.total.item() == pytest.approx((losses.retrieval + losses.grounding).item())
 
 
-def test_the_grounding_loss_trains_every_part(composer, batch):
+def test_the_grounding_loss_trains_every_part(composer, batch, objective, rng):
     losses = objective(composer)(batch, rng())
     losses.grounding.backward()
     for part in ("visual", "neck", "text", "shift"):
@@ -96,7 +63,7 @@ def test_the_grounding_loss_trains_every_part(composer, batch):
 
 
 @pytest.mark.parametrize("schedule", [0.0, 1.0])
-def test_without_grounding_there_is_no_second_order_work(composer, batch, schedule, monkeypatch):
+def test_without_grounding_there_is_no_second_order_work(composer, batch, schedule, monkeypatch, objective, rng):
     from mmgrad_explain.attention import MultiModalGradAttention
 
     monkeypatch.setattr(MultiModalGradAttention, "attend", None)
@@ -109,7 +76,7 @@ def test_without_grounding_there_is_no_second_order_work(composer, batch, schedu
 @pytest.mark.parametrize(
     "terms", [{}, {"contrast": 1.0, "margin": 1.0, "consistency": 1.0, "pooling": 0.5, "share": 0.7}]
 )
-def test_both_ways_forward_are_the_same(composer, batch, terms):
+def test_both_ways_forward_are_the_same(composer, batch, terms, objective, rng):
     """Each picture encoded once, or the composer's whole forward: equal losses and gradients."""
     one = objective(composer, **terms)
     other = objective(composer, **terms)
@@ -127,7 +94,7 @@ def test_both_ways_forward_are_the_same(composer, batch, terms):
         torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-4)
 
 
-def test_terms_have_their_weights(composer, batch):
+def test_terms_have_their_weights(composer, batch, objective, rng):
     losses = objective(composer, weight=2.0, contrast=0.5, margin=0.25, consistency=3.0, pooling=0.1)(batch, rng())
     figures = losses.figures
     parts = {"dice": 2.0, "contrast": 0.5, "margin": 0.25, "consistency": 3.0, "pooling": 0.1}
@@ -137,14 +104,14 @@ def test_terms_have_their_weights(composer, batch):
     assert all(not value.requires_grad for value in figures.values())
 
 
-def test_pooling_alone_needs_no_map(composer, batch):
+def test_pooling_alone_needs_no_map(composer, batch, objective, rng):
     losses = objective(composer, weight=0, pooling=0.5)(batch, rng())
     assert set(losses.figures) == {"retrieval", "accuracy", "pooling"}
     losses.grounding.backward()
     assert composer.network.shift.pooling.query.weight.grad.abs().sum() > 0
 
 
-def test_precisions_agree(composer, batch):
+def test_precisions_agree(composer, batch, objective, rng):
     exact = objective(composer)(batch, rng())
     for precision in ("bf16", "bf16-composer"):
         losses = objective(composer, precision=precision)(batch, rng())
@@ -154,7 +121,7 @@ def test_precisions_agree(composer, batch):
     assert all(p.grad is None or p.grad.isfinite().all() for p in composer.parameters())
 
 
-def test_checkpointing_changes_nothing_but_memory(composer, batch, monkeypatch):
+def test_checkpointing_changes_nothing_but_memory(composer, batch, monkeypatch, objective, rng):
     from mmgrad_explain.training.objective import grounded_objective as module
 
     monkeypatch.setattr(module, "_CHUNK", 3)
@@ -168,9 +135,9 @@ def test_checkpointing_changes_nothing_but_memory(composer, batch, monkeypatch):
     torch.testing.assert_close(made[0][1], made[1][1], rtol=1e-3, atol=1e-5)
 
 
-def test_a_few_steps_on_one_batch_learn_it(composer, tiny_processor):
+def test_a_few_steps_on_one_batch_learn_it(composer, tiny_processor, objective, rng):
     """Both losses fall: the objective trains."""
-    batch = encode(SceneSource(32, SceneSourceOptions(pictures=3, edits=2)).batch(3, 0), tiny_processor)
+    batch = encode_batch(SceneSource(32, SceneSourceOptions(pictures=3, edits=2)).batch(3, 0), tiny_processor)
     made = objective(composer)
     optimizer = torch.optim.AdamW(made.parameters(), lr=3e-3)
     history = []
@@ -186,7 +153,7 @@ def test_a_few_steps_on_one_batch_learn_it(composer, tiny_processor):
     assert last[1] < first[1] - 0.1, history[::10]
 
 
-def test_labels_are_a_help_of_their_own(composer, batch):
+def test_labels_are_a_help_of_their_own(composer, batch, objective, rng):
     made = objective(composer, dense=0.5)
     losses = made(batch, rng())
     assert losses.total.item() == pytest.approx((losses.retrieval + losses.grounding + 0.5 * losses.dense).item())
@@ -198,126 +165,14 @@ def test_labels_are_a_help_of_their_own(composer, batch):
     assert not any("heads." in name for name in composer.state_dict())
 
 
-def test_what_cannot_be_trained_says_so(composer, tiny_processor, batch):
-    with pytest.raises(InputError, match=r"dense.weight: none of the sources has label maps"):
-        GroundedObjective(composer, ObjectiveOptions(dense=DenseOptions(1.0)))
-    with pytest.raises(
-        InputError, match=r"Plain cannot be trained: it has no processor.image_size \(one .*target_layer \(dotted"
-    ):
-        objective(Plain(None))
-    with pytest.raises(InputError, match=r"dense.weight: this composer offers no feature grid by itself"):
-        objective(Tiled(tiny_processor), dense=1.0)
-    with pytest.raises(InputError, match=r"grounding.pooling: Tiled names no pooling_layer; set it to 0"):
-        objective(Tiled(tiny_processor), pooling=1.0)
-    with pytest.raises(InputError, match="there are no label heads to train alone"):
-        objective(composer)(batch, rng(), dense_only=True)
-    with pytest.raises(InputError, match="precision must be one of"):
-        ObjectiveOptions(precision="fp8")
-
-
-# -------------------------------------------------------------------------------------------------------- any composer
-
-
-class Output(NamedTuple):
-    embedding: torch.Tensor
-    shift: torch.Tensor
-    target: torch.Tensor | None = None
-    target_shift: torch.Tensor | None = None
-
-
-class Plain(Composer):
-    def __init__(self, processor):
-        super().__init__()
-        self.processor = processor
-
-    def preprocess(self, images, texts, targets=None):
-        return self.processor(images, texts, targets)
-
-
-class Tiled(Plain):
-    """A composer that offers nothing but a forward, gated by the mean of its words."""
-
-    target_layer = "grid"
-
-    def __init__(self, processor):
-        super().__init__(processor)
-        self.grid = nn.Sequential(nn.Conv2d(3, 8, 8, 8), nn.ReLU())
-        self.words = nn.Embedding(processor.tokenizer.get_vocab_size(), 8)
-        self.out = nn.Linear(8, 8)
-
-    def save_pretrained(self, folder):
-        torch.save(self.state_dict(), folder / "weights.pt")
-
-    def forward(self, pixel_values, input_ids, attention_mask, target_pixel_values=None):
-        gate = self.words(input_ids).mean(1)
-        one, shift = self.side(pixel_values, gate)
-        if target_pixel_values is None:
-            return Output(one + shift, shift)
-        two, other = self.side(target_pixel_values, gate)
-        return Output(one + shift, shift, two, other)
-
-    def side(self, pixels, gate):
-        pooled = self.grid(pixels).square().mean((2, 3))
-        return self.out(pooled), self.out(pooled * gate)
-
-
-def test_any_composer_with_a_forward_is_trained(tiny_processor, batch):
-    torch.manual_seed(0)
-    composer = Tiled(tiny_processor)
-    made = objective(composer)
-    assert capabilities(composer).training_stages is None
-    assert made.logit_scale is not None
-    losses = made(batch, rng())
-    losses.total.backward()
-    assert losses.figures["dice"] > 0
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in made.parameters())
-    plain = objective(composer, weight=0)(batch, rng())
-    torch.testing.assert_close(plain.total, losses.retrieval)
-
-
-def test_clip_is_trained_in_stages(clip_folder):
-    composer = ClipComposer.from_clip(clip_folder, width=16)
-    assert capabilities(composer).training_stages is composer
-    batch = encode(SOURCE.batch(3, 0), composer.processor)
-    made = objective(composer.eval(), dense=0.5)
-    assert made.logit_scale is None
-    losses = made(batch, rng())
-    losses.total.backward()
-    blocks = composer.clip.vision_model.encoder.layers
-    assert blocks[0].mlp.fc1.weight.grad.abs().sum() > 0
-    assert composer.combiner.mix[0].weight.grad.abs().sum() > 0
-    other = objective(composer, dense=0.5)
-    other._score = CallableScore(TextShift(), "the same by another name")
-    whole = other(batch, rng())
-    torch.testing.assert_close(losses.grounding, whole.grounding, rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(losses.retrieval, whole.retrieval, rtol=1e-3, atol=1e-4)
-
-
-def test_clip_checkpoints_its_own_blocks(clip_folder):
-    composer = ClipComposer.from_clip(clip_folder, width=16).eval()
-    batch = encode(SOURCE.batch(3, 0), composer.processor)
-    totals, gradients = [], []
-    for checkpointing in (False, True):
-        made = objective(composer, checkpointing=checkpointing)
-        assert composer.checkpointing == checkpointing
-        assert not made._checkpointing
-        composer.zero_grad()
-        losses = made(batch, rng())
-        losses.total.backward()
-        totals.append(losses.total.item())
-        gradients.append(composer.clip.vision_model.encoder.layers[0].mlp.fc1.weight.grad.clone())
-    assert totals[0] == pytest.approx(totals[1], rel=1e-5)
-    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-6)
-
-
 RELATED = SceneSource(
     32, SceneSourceOptions(pictures=4, edits=3, objects=(3, 5), relations=1.0, places=0.0), labels=True
 )
 
 
-def test_the_context_is_what_else_a_text_speaks_of(composer, tiny_processor):
+def test_the_context_is_what_else_a_text_speaks_of(composer, tiny_processor, objective, rng):
     """Asked where the ring is in "the star left of the ring", in the references alone."""
-    batch = encode(RELATED.batch(3, 0), tiny_processor)
+    batch = encode_batch(RELATED.batch(3, 0), tiny_processor)
     assert batch.context_masks.any((1, 2)).sum() > 2
     looked = []
     handle = composer.network.shift.context.where.register_forward_hook(lambda *call: looked.append(call[2]))
@@ -333,71 +188,6 @@ def test_the_context_is_what_else_a_text_speaks_of(composer, tiny_processor):
     assert not composer.network.shift.context.where._forward_hooks
 
 
-def test_a_source_that_never_says_what_else_is_meant(composer, batch):
+def test_a_source_that_never_says_what_else_is_meant(composer, batch, objective, rng):
     losses = objective(composer, weight=0, context=0.5)(replace(batch, context_masks=None), rng())
     assert losses.figures["context"] == 0
-
-
-def test_the_change_is_told_among_the_edits_of_its_picture(composer, batch):
-    made = objective(composer, weight=0, change=0.5)
-    losses = made(batch, rng())
-    output = composer(**inputs_of(batch))
-    change = output.target - (output.embedding - output.shift)
-    expected = 0.0
-    for i in range(len(batch.texts)):
-        own = [j for j in range(len(batch.texts)) if batch.picture[j] == batch.picture[i]]
-        cosines = torch.stack([F.cosine_similarity(output.shift[i], change[j], dim=0) for j in own])
-        expected = expected - (10 * cosines).log_softmax(0)[own.index(i)] / len(batch.texts)
-    torch.testing.assert_close(losses.figures["change"], expected.detach(), rtol=1e-4, atol=1e-4)
-    plain = objective(composer, weight=0)(batch, rng())
-    torch.testing.assert_close(losses.retrieval, plain.retrieval + 0.5 * expected, rtol=1e-4, atol=1e-4)
-    assert "change" not in plain.figures
-
-
-def test_pictures_of_earlier_batches_are_negatives(composer, batch):
-    made = objective(composer, weight=0, memory=12)
-    pictures = len(batch.references) + len(batch.texts)
-    first, alone = made(batch, rng()), objective(composer, weight=0)(batch, rng())
-    torch.testing.assert_close(first.retrieval, alone.retrieval)  # nothing is remembered yet
-    other = encode(SOURCE.batch(4, 0), composer.processor)
-    second = made(other, rng())
-    gallery = embeddings_of(composer, other)[1]
-    seen = torch.cat([gallery, embeddings_of(composer, batch)[1]])
-    logits = embeddings_of(composer, other)[0] @ seen.T * made.temperature()
-    torch.testing.assert_close(
-        second.retrieval, F.cross_entropy(logits, torch.arange(len(other.texts))), rtol=1e-4, atol=1e-4
-    )
-    newest = torch.cat([gallery, embeddings_of(composer, batch)[1]])[:12]
-    assert pictures < 12 < 2 * pictures
-    torch.testing.assert_close(made.memory, newest, rtol=1e-4, atol=1e-5)
-    assert not made.memory.requires_grad
-
-
-def test_an_evaluated_objective_remembers_nothing(composer, batch):
-    made = objective(composer, weight=0, memory=8).eval()
-    made(batch, rng())
-    assert not made.memory.any()
-
-
-def test_the_memory_is_part_of_a_checkpoint(composer, batch):
-    made = objective(composer, weight=0, memory=8)
-    made(batch, rng())
-    again = objective(composer, weight=0, memory=8)
-    again.load_state_dict(made.state_dict())
-    assert torch.equal(again.memory, made.memory)
-    assert "memory" not in objective(composer, weight=0).state_dict()
-
-
-def test_a_memory_needs_the_length_of_the_embeddings(tiny_processor):
-    with pytest.raises(InputError, match=r"retrieval\.memory: this composer does not say how long its embeddings are"):
-        objective(Tiled(tiny_processor), memory=8)
-    with pytest.raises(InputError, match=r"retrieval\.memory must be at least 0, got -1"):
-        RetrievalOptions(memory=-1)
-
-
-def embeddings_of(composer, batch):
-    """Queries and gallery of a batch, targets first, normalised."""
-    with torch.no_grad():
-        output = composer(**inputs_of(batch))
-        own = composer.network.embed(composer.network.encode_image(batch.references))
-    return F.normalize(output.embedding, dim=-1), F.normalize(torch.cat([output.target, own]), dim=-1)

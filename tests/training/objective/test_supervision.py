@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmgrad_explain.data.batches.batch import encode, take
+from mmgrad_explain.data.batches.batch import encode_batch, take_images
 from mmgrad_explain.training.objective.options import GroundingOptions
 from mmgrad_explain.training.objective.supervision import draw_rows, no_rows
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
@@ -14,16 +14,7 @@ from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptio
 SOURCE = SceneSource(32, SceneSourceOptions(pictures=4, edits=2))
 
 
-def rng():
-    return np.random.default_rng(0)
-
-
-@pytest.fixture
-def batch(tiny_processor):
-    return encode(SceneSource(32, SceneSourceOptions(pictures=2, edits=3)).batch(3, 0), tiny_processor)
-
-
-def test_add_is_supervised_on_the_target_alone(batch):
+def test_add_is_supervised_on_the_target_alone(batch, rng):
     batch = replace(batch, edits=["add", "remove", "recolour"] * 2)
     rows = draw_rows(batch, GroundingOptions(target_side={"recolour": 1.0}), rng())
     assert rows.reference.tolist() == [1, 2, 4, 5]
@@ -42,10 +33,10 @@ def test_parts_get_the_rows_drawn_of_the_whole_batch(tiny_processor, options):
     options = GroundingOptions(**options)
     for seed in range(4):
         whole = SOURCE.batch(seed, 0)
-        expected = draw_rows(encode(whole, tiny_processor), options, np.random.default_rng(seed))
+        expected = draw_rows(encode_batch(whole, tiny_processor), options, np.random.default_rng(seed))
         found = []
         for first in (0, 2):
-            part = encode(take(whole, np.array([first, first + 1])), tiny_processor)
+            part = encode_batch(take_images(whole, np.array([first, first + 1])), tiny_processor)
             found.append([rows + 2 * first for rows in draw_rows(part, options, np.random.default_rng(seed))])
         for side, rows in enumerate(expected):
             assert torch.cat([found[0][side], found[1][side]]).tolist() == rows.tolist()

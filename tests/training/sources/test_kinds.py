@@ -1,9 +1,6 @@
 """Building the sources of a config."""
 
-import pytest
-
-from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.sources.kinds import SOURCES, build_source
+from mmgrad_explain.training.sources.kinds import build_source
 
 
 def test_held_out_sources_are_shown_together(micro, photo_folder):
@@ -13,9 +10,3 @@ def test_held_out_sources_are_shown_together(micro, photo_folder):
     held_out = build_source(config.sources, 32, held_out=True)
     assert held_out.mix == "batch"
     assert held_out.sources["photos"].held_out
-
-
-@pytest.mark.parametrize("kind", ["photos", "triplets"])
-def test_a_source_of_files_needs_its_folder(kind):
-    with pytest.raises(InputError, match=r"sources.mine.folder is missing: say where it is, --set sources.mine"):
-        build_source({"mine": SOURCES[kind]()}, 32)

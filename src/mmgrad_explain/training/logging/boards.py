@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from mmgrad_explain.training.figures import GROUPS
-from mmgrad_explain.training.optional_packages import require_package
+from mmgrad_explain.training.package_checks import require_package
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

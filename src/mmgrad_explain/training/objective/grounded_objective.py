@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ from mmgrad_explain.composers.model_capabilities import (
     logit_scale_of,
     look_layer_of,
 )
-from mmgrad_explain.composers.outputs import check_parts
+from mmgrad_explain.composers.outputs import check_parts, convert_parts, reference_alone
 from mmgrad_explain.composers.recomputation import recompute_activations
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.distributed import count_processes, join_galleries, mean_over_all
@@ -278,10 +278,12 @@ class GroundedObjective(nn.Module):
         with mmgrad.capture() as record, self._autocast(batch.references.device), self._attention() as found:
             output = self.composer(**inputs_of(batch))
         check_parts(output, ("embedding", "target", "shift"), "to be trained")
-        embedding, target, shift = (getattr(output, name).float() for name in ("embedding", "target", "shift"))
+        parts = convert_parts(output, Tensor.float)
+        embedding, shift = parts.embedding, parts.shift
+        target = cast("Tensor", parts.target)
         first = torch.arange(len(batch.references), device=embedding.device)
         first = (batch.picture[None] == first[:, None]).int().argmax(1)  # the first triplet of each image
-        before = embedding - shift if getattr(output, "alone", None) is None else output.alone.float()
+        before = reference_alone(parts)
         query, gallery = _unit(embedding, torch.cat([target, before[first]]))
         drawn = None
         if rows and maps:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from mmgrad_explain.data.batches.batch import encode, take
+from mmgrad_explain.data.batches.batch import encode_batch, take_images
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.sources.mixture import Mixture
 
@@ -43,7 +43,7 @@ class Division:
         """Number of parts of a step's batch."""
         return self.processes * self.micro_batches
 
-    def pictures(self, count: int, micro_batch: int) -> npt.NDArray[np.int64]:
+    def own_references(self, count: int, micro_batch: int) -> npt.NDArray[np.int64]:
         """Return the numbers of this process's references in a micro-batch, out of ``count`` in the batch.
 
         Raises:
@@ -66,7 +66,7 @@ class Division:
         if self.parts > 1:
             every = source.sources.values() if isinstance(source, Mixture) and source.mix == "step" else [source]
             for one in every:
-                self.pictures(len(one.batch(seed, 0).references), 0)
+                self.own_references(len(one.batch(seed, 0).references), 0)
 
 
 class StepDataset(Dataset):  # type: ignore[type-arg]
@@ -99,8 +99,8 @@ class StepDataset(Dataset):  # type: ignore[type-arg]
         step, micro_batch = divmod(item, self.division.micro_batches)
         batch = self._batch(step)
         if self.division.parts > 1:
-            batch = take(batch, self.division.pictures(len(batch.references), micro_batch))
-        return {"batch": encode(batch, self.encoder), "step": torch.tensor(step)}
+            batch = take_images(batch, self.division.own_references(len(batch.references), micro_batch))
+        return {"batch": encode_batch(batch, self.encoder), "step": torch.tensor(step)}
 
     def _batch(self, step: int) -> ImageBatch:
         """Return the whole batch of a step; with micro-batches it is kept for the next one."""

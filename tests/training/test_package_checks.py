@@ -3,7 +3,7 @@
 import pytest
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.training.optional_packages import require_package, require_wandb
+from mmgrad_explain.training.package_checks import require_package, require_wandb
 
 
 def test_a_package_that_is_there():
@@ -13,6 +13,6 @@ def test_a_package_that_is_there():
 def test_a_package_that_is_not_there(monkeypatch):
     with pytest.raises(InputError, match=r"lora needs surely_missing, .*: pip install 'mmgrad-explain\[train\]'"):
         require_package("surely_missing", "lora")
-    monkeypatch.setattr("mmgrad_explain.training.optional_packages.find_spec", lambda _: None)
+    monkeypatch.setattr("mmgrad_explain.training.package_checks.find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"wandb: true needs wandb, .*: pip install wandb"):
         require_wandb()

@@ -239,10 +239,10 @@ def test_without_a_model_the_picture_chooses():
     found = explain(scene.reference, "make the coat red")
     assert (found.model, found.model_choice) == (
         "reference",
-        "the picture is like its training pictures; it does not know 'coat'",
+        "the image is like its training images; it does not know 'coat'",
     )
     assert found.manifest()["model_choice"] == found.model_choice
-    assert "(the picture is like its training pictures; " in found._repr_html_()
+    assert "(the image is like its training images; " in found._repr_html_()
     assert explain(scene.reference, "make the coat red", model="clothing").model_choice == ""
 
 
@@ -257,7 +257,7 @@ def test_a_picture_unlike_the_training_data_is_noted(tiny_folder, tmp_path, pict
     (note,) = explain(np.zeros((40, 60, 3), np.uint8), "make it red", model=folder).notes[-1:]
     assert (
         note.text
-        == "the picture is unlike what the model was trained on (one red square): do not trust the map; take another"
+        == "the image is unlike what the model was trained on (one red square): do not trust the map; take another"
     )
 
 

@@ -1,4 +1,4 @@
-"""Explain images and texts as people have them: :func:`explain` and what builds on it."""
+"""Explain images and texts in any form that a user has them: :func:`explain`, and the functions built on it."""
 
 from __future__ import annotations
 
@@ -70,23 +70,23 @@ def explain(
             None chooses among the bundled models by the images, then by the words
             (:func:`~mmgrad_explain.composers.bundled.choose_bundled`); ``Explanation.model_choice`` says why.
         processor: For a model in memory, see :func:`~mmgrad_explain.composers.load.load_composer`.
-        layer: Dotted name of the layer to explain, or several; the composer's own when None.
+        layer: Dotted name of the layer to explain, or several; None takes the composer's default.
         score: What is differentiated: a name (``"shift"``, ``"similarity"``, ``"pair"``, ``"pair-different"``,
-            ``"image-text"``, ``"match"``, ``"answer"``) or any callable of the composer's output giving ``(B,)``; the
-            composer's own default when None.
+            ``"image-text"``, ``"match"``, ``"answer"``) or any callable of the composer's output giving ``(B,)``;
+            None takes the composer's default.
         weighting: ``"gradcam"``, ``"gradcam++"``, ``"xgradcam"``, ``"layercam"``, ``"hirescam"`` or a callable.
-        device: Where to run, for example ``"cuda"``; the composer's own device when None. A composer that is handed in
-            is moved back afterwards.
-        words: Whether to say what each word of the text contributes: ``Explanation.words``.
-        words_layer: Dotted name of the embedding that looks words up, where it is not the largest one.
-        answer: For a model that answers in words: its answer, one for all images or one each; the likelihood of the
-            answer is explained. None takes the answer that the model gives by itself.
-        answer_part: Only this part of the answers counts, for example one word, given the words before it. With a
-            list, each part is a sample of its own, all from one forward: the parts of one answer; or, for several
-            answers, one part each or a list of parts each. A part may be (start, end) in characters, too.
+        device: Where to run, for example ``"cuda"``; None leaves the composer on its device. A composer that you hand
+            in is moved back afterwards.
+        words: Whether to compute what each word of the text contributes: ``Explanation.words``.
+        words_layer: Dotted name of the word embedding layer; None takes the largest embedding of the model.
+        answer: For a model that answers in words: the answer to explain, one for all images or one each; the score is
+            its likelihood. None takes the answer that the model gives by itself.
+        answer_part: Explain only this part of the answer, for example one word, given the words before it. With a
+            list each part is a sample of its own, all from one forward: the parts of one answer; or, for several
+            answers, one part each or a list of parts each. A part is a string, or (start, end) in characters.
 
     Returns:
-        The maps with images, texts and the way back to the images' own pixels.
+        The maps, with the images, the texts, and the placements that lead back to the images' own pixels.
 
     Raises:
         InputError: An image, text, model, layer, score, weighting or device cannot be used.
@@ -132,10 +132,10 @@ def explain(
                     notes=join_notes((*explanation.notes, *_of_samples(inputs.notices, rows)), count),
                     answers=None if inputs.answers is None else tuple(inputs.answers[row] for row in rows),
                 )
-    strange = note_unfamiliar(composer, seen)
+    unfamiliar = note_unfamiliar(composer, seen)
     caution = None if composer.caution is None else Note("caution", composer.caution)
-    read = [*_notes_of_images(images), *_notes_of_images(targets or [], "target: ")]
-    more = _of_samples([*filter(None, (caution, strange)), *read], rows)
+    of_images = [*_notes_of_images(images), *_notes_of_images(targets or [], "target: ")]
+    more = _of_samples([*filter(None, (caution, unfamiliar)), *of_images], rows)
     notes = join_notes((*explanation.notes, *more), count)
     return replace(explanation, model=composer.name, model_choice=why, notes=notes)
 
@@ -160,14 +160,14 @@ def phrase_maps(
 ) -> PhraseMaps:
     """Explain each phrase of a sentence as a text by itself, beside the whole sentence.
 
-    A phrase alone is another question than the phrase in its sentence: the model reads no other word with it.
+    The map of a phrase alone can differ from its part in the sentence: the model reads no other word with it.
 
     Args:
         image: One image, in any form :func:`~mmgrad_explain.images.reading.open_image` takes.
         text: The sentence.
         model: As for :func:`explain`.
         phrases: Parts of the sentence, as strings or as (start, end) in characters. None finds them by the rules of
-            :mod:`~mmgrad_explain.explanation.phrases`; where these find none, only the sentence is explained.
+            :mod:`~mmgrad_explain.explanation.phrases`; if these find none, only the sentence is explained.
         **options: Passed to :func:`explain`: ``layer``, ``score``, ``weighting``, ``device``, ``words``,
             ``processor``.
 
@@ -175,8 +175,8 @@ def phrase_maps(
         The maps, in one batch.
 
     Raises:
-        InputError: a phrase is not in the sentence, or as :func:`explain`.
-        TypeError: an argument is of a wrong type.
+        InputError: A phrase is not in the sentence; and as :func:`explain`.
+        TypeError: An argument is of a wrong type.
     """
     if not isinstance(text, str):
         raise TypeError(f"text must be one sentence as a string, got {type(text).__name__}")
@@ -199,7 +199,7 @@ def answer_maps(
     answer: str | None = None,
     **options: Any,
 ) -> PhraseMaps:
-    """Explain parts of a model's answer, each with a map of its own, beside the whole answer's map; one forward.
+    """Explain parts of a model's answer: a map of each part and of the whole answer, from one forward.
 
     Args:
         image: One image, in any form :func:`~mmgrad_explain.images.reading.open_image` takes.
@@ -210,15 +210,15 @@ def answer_maps(
         **options: Passed to :func:`explain`: ``layer``, ``score``, ``weighting``, ``device``, ``processor``.
 
     Returns:
-        The maps, with the answer in place of a sentence.
+        The maps; the answer takes the place of the sentence.
 
     Raises:
-        InputError: a part is not in the answer, or more than once, or as :func:`explain`.
-        TypeError: an argument is of a wrong type.
+        InputError: A part is not in the answer, or occurs more than once; and as :func:`explain`.
+        TypeError: An argument is of a wrong type.
     """
     found = explain(image, text, model=model, answer=answer, answer_part=[None, *parts], **options)
-    said = (found.answers or ("",))[0]
-    return PhraseMaps(found, said, tuple(place_of_part(part, said) for part in parts))
+    whole = (found.answers or ("",))[0]
+    return PhraseMaps(found, whole, tuple(place_of_part(part, whole) for part in parts))
 
 
 def _prepare(
@@ -250,10 +250,10 @@ def _notes_of_images(images: list[Image.Image], prefix: str = "") -> Iterator[No
 
 
 def _namer(tokenizer: Any, texts: Sequence[str]) -> Callable[[list[list[int]], list[list[int]]], list[Pieces]]:
-    """Return what names the tokens of each word of the texts."""
+    """Return a function of token ids that groups them by the words of the texts."""
 
     def name(ids: list[list[int]], kept: list[list[int]]) -> list[Pieces]:
-        return [pieces_of_text(tokenizer, *one) for one in zip(texts, ids, kept, strict=True)]
+        return [pieces_of_text(tokenizer, *sample) for sample in zip(texts, ids, kept, strict=True)]
 
     return name
 
@@ -278,7 +278,7 @@ def _items(image: Any) -> list[Any]:
     if not isinstance(image, list | tuple):
         return [image]
     if not image:
-        raise InputError("image is an empty list: give at least one picture")
+        raise InputError("image is an empty list: give at least one image")
     return list(image)
 
 
@@ -290,7 +290,7 @@ def _spread(name: str, items: list[T], count: int) -> list[T]:
 
 @contextmanager
 def _on_device(composer: Composer, device: str | torch.device | None) -> Iterator[torch.device]:
-    """Have the composer on a device inside the block; gives the device."""
+    """Move the composer to a device inside the block, and back afterwards; yields the device."""
     home = device_of(composer)
     place = home if device is None else check_device(device)
     if place == home:

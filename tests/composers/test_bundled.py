@@ -45,8 +45,8 @@ def test_the_picture_decides(choose):
     assert choose(models, [0]).name == "a"
     found = choose(models, [1], ["a red dress"])
     assert (found.name, found.composer) == ("b", models["b"])
-    assert found.why == "the picture is like its training pictures; it does not know 'dress'"
-    assert choose(models, [1, 1, 0]).why == "2 of 3 pictures are like its training pictures"
+    assert found.why == "the image is like its training images; it does not know 'dress'"
+    assert choose(models, [1, 1, 0]).why == "2 of 3 images are like its training images"
 
 
 def test_words_decide_where_the_picture_does_not(choose):
@@ -59,7 +59,7 @@ def test_words_decide_where_the_picture_does_not(choose):
     found = choose(models, [0], ["make another dress red instead"])
     assert found.name == "things"
     assert found.why == (
-        "it knows the most of the words that say what is meant; no model knows pictures like this one; "
+        "it knows the most of the words that say what is meant; no model knows images like this one; "
         "it does not know 'red'"
     )
 
@@ -68,17 +68,15 @@ def test_what_is_equal_goes_to_the_least_strange(choose):
     models = {"a": Known({0: 9.0}), "b": Known({0: 3.0}), "c": Known({0: 5.0})}
     found = choose(models, [0])
     assert found.name == "b"
-    assert found.why == "words and pictures fit no model better; no model knows pictures like this one"
+    assert found.why == "words and images fit no model better; no model knows images like this one"
     familiar = {"a": Known({0: 0.7}), "b": Known({0: 0.6})}
-    assert choose(familiar, [0]).why == "words and pictures fit no model better"
+    assert choose(familiar, [0]).why == "words and images fit no model better"
 
 
 def test_pictures_alone(choose):
     models = {"a": Known({0: 0.5, 1: 9.0, 2: 9.0}), "b": Known({0: 9.0, 1: 0.5, 2: 9.0})}
     assert choose(models, [1, 1, 1, 0, 2], by=choose_by_images).name == "b"
-    assert (
-        choose(models, [0, 0], by=choose_by_images).why == "the pictures are like its training pictures, of 2 looked at"
-    )
+    assert choose(models, [0, 0], by=choose_by_images).why == "the images are like its training images, of 2 looked at"
     for levels in ([0, 1], [2], [0, 2], []):
         with pytest.raises(InputError, match=r"do not tell which bundled model to take .* a model folder, or a hub id"):
             choose(models, levels, by=choose_by_images)

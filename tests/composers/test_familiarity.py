@@ -87,7 +87,7 @@ def test_the_note_names_who_and_what_to_do(known):
     usual, odd = torch.zeros(1, D), torch.full((1, D), 4.5)
     assert known.note(usual) is None
     tail = "unlike what the model was trained on (coloured shapes): do not trust the map; name a model that knows it"
-    note = Note("unfamiliar-image", f"the picture is {tail}")
+    note = Note("unfamiliar-image", f"the image is {tail}")
     assert known.note(odd) == known.note(torch.cat([odd, odd])) == note
     assert known.note(torch.cat([usual, odd])) == replace(note, samples=(1,))
     assert known.note(torch.cat([odd, usual, odd])) == replace(note, samples=(0, 2))
@@ -114,12 +114,10 @@ def test_a_file_without_its_words_is_damaged(tmp_path):
 
 
 def test_too_few_pictures():
-    with pytest.raises(InputError, match="no kind of picture"):
+    with pytest.raises(InputError, match="no kind of image"):
         fit({}, *WORDS)
     some = torch.zeros(50, 4)
-    with pytest.raises(
-        InputError, match=r"low: 50 and 50 pictures are too few for a rate of 0\.01: at least 2 and 100"
-    ):
+    with pytest.raises(InputError, match=r"low: 50 and 50 images are too few for a rate of 0\.01: at least 2 and 100"):
         fit({"low": (some, some)}, *WORDS)
 
 

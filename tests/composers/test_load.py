@@ -64,7 +64,7 @@ def test_a_hub_id_that_is_no_id():
 SPOILED = [
     ("config.json", ("heads",), 0, "heads must be a whole number from 1 on, not 0"),
     ("config.json", ("heads",), None, "heads must be a whole number from 1 on, not None"),
-    ("config.json", ("backbone_options",), [1], "backbone_options be names with values"),
+    ("config.json", ("backbone_options",), [1], "backbone_options must be names with values"),
     ("config.json", ("backbone_options", "layers"), [1, 10**30, 1, 1], f"layers is {10**30}, and no"),
     ("config.json", ("text_layers",), 10**30, f"text_layers is {10**30}, and no"),
     ("config.json", ("text_width",), 2**26, "do not fit its config.json: the model is far larger than its weights"),
@@ -72,7 +72,7 @@ SPOILED = [
     ("config.json", ("vocab_size",), 10**12, "vocab_size is 1000000000000, and no model has more than"),
     ("config.json", ("text_width",), {"a": [1]}, "text_width must be a whole number from 1 on, not {'a': [1]}"),
     ("preprocessor_config.json", ("mean",), "x", "cannot be loaded"),
-    ("preprocessor_config.json", ("std",), 0, "makes no numbers of pictures: look at mean and std"),
+    ("preprocessor_config.json", ("std",), 0, "turns images into values that are not finite: check mean and std"),
     ("preprocessor_config.json", ("fill",), [1], "cannot be loaded"),
     ("preprocessor_config.json", ("image_size",), 10**9, "image_size must be a whole number from 1 to 16384"),
     ("preprocessor_config.json", ("image_size",), 64, "its processor and its network have different image_size"),

@@ -115,7 +115,7 @@ def test_words_without_a_tokenizer(picture, processor):
 
 def test_a_gallery_of_a_model_without_targets(picture, processor, tmp_path):
     missing(
-        "gives no embedding of a picture alone.*write embed", Gallery, tmp_path / "a.db", Whole(processor), create=True
+        "gives no embedding of an image alone.*write embed", Gallery, tmp_path / "a.db", Whole(processor), create=True
     )
     assert list(tmp_path.iterdir()) == []
     missing("Staged has no embed, which gives", embed_images, Staged(processor), [picture])

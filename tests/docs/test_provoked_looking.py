@@ -262,7 +262,7 @@ PROVOKED = {
     "the map of call … is flat": lambda m: notes(
         of(lambda model, pixels: (model.body(pixels), model.body(0 * pixels))[0].mean((2, 3)))
     ),
-    "the picture is unlike what the model was trained on (…): do not trust the map; …": lambda m: notes(
+    "the image is unlike what the model was trained on (…): do not trust the map; …": lambda m: notes(
         explain(Image.effect_noise((64, 64), 200), "make it red", model="reference")
     ),
     "…: the model does not know …; left out": lambda m: notices("make the hjkl red"),
@@ -331,8 +331,8 @@ PROVOKED = {
     "answer: … does not answer in words: leave answer and answer_part out": lambda m: explain(
         PICTURE, "make it red", answer="yes"
     ),
-    "processor: a … in memory does not say how pictures and texts become tensors: give processor=…": lambda m: (
-        in_memory("CLIPModel")
+    "processor: a … in memory does not say how images and texts become tensors: give processor=…": lambda m: in_memory(
+        "CLIPModel"
     ),
     "processor: the … of the … is missing: give processor=…": lambda m: in_memory("CLIPModel", "CLIPImageProcessor"),
     "model is a …: of …, a … can be explained": lambda m: in_memory("CLIPForImageClassification"),

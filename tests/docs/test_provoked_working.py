@@ -160,7 +160,7 @@ PROVOKED = {
     "gallery … is new and empty: index folders, whose images choose a model, or name a model (…)": lambda m: (
         Gallery("mine.db", create=True).composer
     ),
-    "model: the pictures do not tell which bundled model to take (of … looked at, …): name one (model=, or --model on "
+    "model: the images do not tell which bundled model to take (of … looked at, …): name one (model=, or --model on "
     "the command line): …": lambda m: choose_by_images([]),
     "text …: model … …: use words that it knows (… ...), or …": lambda m: check_understood(
         load_composer("reference"), "remove the zeppelin", "take another"

@@ -323,7 +323,7 @@ def test_groups_of_ones_own(triplets):
 
 
 def test_what_cannot_be_evaluated(triplets):
-    with pytest.raises(InputError, match="model 'towers' gives no embedding of a picture alone"):
+    with pytest.raises(InputError, match="model 'towers' gives no embedding of an image alone"):
         evaluate_cir(Towers(output="answer").eval(), triplets)
     with pytest.raises(InputError, match="jsonl has no server: a submission can be made for cirr and circo"):
         evaluate_cir(Towers().eval(), triplets, submit=True)

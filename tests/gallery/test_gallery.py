@@ -243,7 +243,7 @@ def test_the_first_pictures_choose_the_model_of_a_new_gallery(tmp_path):
             gallery.retrieve(tmp_path / "photos" / "0.png", "make it red")
         assert gallery.index([tmp_path / "photos"]).added == 4
         assert (gallery.about["source"], gallery.composer.name) == ("reference", "reference")
-        said = "the pictures are like its training pictures, of 4 looked at"
+        said = "the images are like its training images, of 4 looked at"
         assert gallery.about["model_choice"] == said
     with Gallery(tmp_path / "g.db", create=True) as gallery:
         assert gallery.about["model_choice"] == said

@@ -109,5 +109,5 @@ def test_a_model_without_an_embedding_of_its_own(clip):
     composer = load_composer(clip)
     composer.compose = lambda *_: torch.zeros(1, 3)
     composer.forward = lambda **_: torch.zeros(1, 3)
-    with pytest.raises(InputError, match="model 'clip' gives no embedding of a picture alone"):
+    with pytest.raises(InputError, match="model 'clip' gives no embedding of an image alone"):
         identify(composer)

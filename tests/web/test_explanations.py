@@ -43,7 +43,7 @@ def execute(shown, tmp_path, monkeypatch, **pictures):
 def test_it_is_said_which_model_answered_and_why(question, models):
     one = draw_examples()[0]
     chosen = explain_request(ExplainRequest(one.image, ("make the dress red",), "automatic"), models)
-    said = "the picture is like its training pictures; it does not know 'dress'"
+    said = "the image is like its training images; it does not know 'dress'"
     assert chosen["tiles"][0]["caption"].endswith(f"; model reference ({said})")
     assert chosen["data"]["explanation"]["model_choice"] == said
     assert "model='reference'" in chosen["snippet"]

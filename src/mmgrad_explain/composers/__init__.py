@@ -1,4 +1,4 @@
-"""Composers: vision-language models behind one contract, from a name, a folder, the hub, or in memory."""
+"""Composers: vision-language models behind one interface, loaded by name, from a folder or the hub, or in memory."""
 
 from typing import TYPE_CHECKING
 

@@ -29,7 +29,7 @@ _LARGEST_SIDE = 16_384  # pixels
 
 @dataclass(frozen=True)
 class ComposerInputs:
-    """The input of a composer's ``forward``, with the way back from it to the images.
+    """The input of a composer's ``forward``, and where each image lies in it.
 
     Attributes:
         tensors: Keyword arguments for the composer's ``forward``.
@@ -64,7 +64,7 @@ def prepare_batch(
     texts: Sequence[str],
     targets: Sequence[Image.Image] | None = None,
 ) -> ComposerInputs:
-    """Turn images, texts and, where there are any, targets into a composer's tensors.
+    """Turn images, texts and targets (if any) into the tensors of a composer's ``forward``.
 
     Raises:
         InputError: The numbers of images, texts and targets differ, or a text is not valid Unicode.
@@ -85,7 +85,7 @@ def prepare_batch(
 
 
 class Composer(nn.Module, ABC):
-    """A vision-language model that takes images and texts as people have them; the base class with the helpers.
+    """A vision-language model that takes images and texts in any form; the base class of all composers.
 
     A subclass sets ``processor`` and writes either ``forward`` or the stages ``encode_image``, ``encode_text``,
     ``compose`` and ``embed``, of which ``forward`` is made. :mod:`~mmgrad_explain.composers.contract` says what more a
@@ -95,20 +95,20 @@ class Composer(nn.Module, ABC):
         processor: Turns images and texts into tensors (:class:`~mmgrad_explain.composers.contract.Processor`).
         name: What the model is called.
         target_layer: Dotted name of the layer that is explained by default; None has it found at every call.
-        pooling_layer: Dotted name of a module whose output is the logits of the attention that pools the shift,
-            ``(B, heads, tokens)`` over a square grid; None where there is none. Training can supervise it.
-        context_layer: Likewise of the attention to what else a text names.
-        described_layers: Dotted names of layers of several depths, whose features tell training images from others;
-            the first one takes the pixels.
-        familiarity: What the training images look like to the model, where its folder says so.
-        caution: A note that every explanation of this model carries; None for no note.
-        backbone: Dotted names of the parts that were trained before: training may give them a learning rate of their
-            own, and adapters.
-        default_score: Name of the score that is used by default; None takes what the output suggests.
+        pooling_layer: Dotted name of a module that outputs the logits of the attention by which the shift is pooled,
+            ``(B, heads, tokens)`` over a square grid; None if the model has none. Training can supervise it.
+        context_layer: Likewise, of the attention to the other objects that a text names.
+        described_layers: Dotted names of layers of several depths. Their features tell training images from others
+            (:mod:`~mmgrad_explain.composers.familiarity`); the first layer takes the pixels.
+        familiarity: Statistics of the training images, read from the model's folder; None if it has none.
+        caution: Text of a note that every explanation of this model gets; None for no note.
+        backbone: Dotted names of the pretrained parts: training may give them a learning rate of their own, and
+            adapters.
+        default_score: Name of the score that is used by default; None chooses one by the output, and refuses an
+            output that fits several.
         default_weighting: Name of the weighting that evaluations and training use by default.
         answers_in_words: Whether the model is an :class:`~mmgrad_explain.composers.contract.AnsweringModel`.
-        shift_depends_on_image: Whether what the text changes differs from image to image. Where it does not, the score
-            ``"shift"`` has no map.
+        shift_depends_on_image: Whether the shift differs from image to image. If not, the score ``"shift"`` has no map.
     """
 
     processor: Any
@@ -128,12 +128,12 @@ class Composer(nn.Module, ABC):
     def preprocess(
         self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
     ) -> ComposerInputs:
-        """Turn images and texts, one text an image, into tensors, by ``processor``.
+        """Turn images and texts into tensors, by ``processor``.
 
         Args:
             images: Reference images, RGB.
-            texts: Modifier texts, one an image, not empty.
-            targets: Target images, one a reference.
+            texts: Modifier texts, one for each image, not empty.
+            targets: Target images, one for each reference image.
 
         Raises:
             InputError: The model has no processor, or its processor cannot use the images or texts, or gives
@@ -165,8 +165,8 @@ class Composer(nn.Module, ABC):
             target_pixel_values: Target images, like ``pixel_values``.
 
         Returns:
-            What ``compose`` gave, a :class:`~mmgrad_explain.composers.outputs.ComposedOutput`; with ``target``,
-            ``target_shift`` and ``target_composed`` where there are targets.
+            The :class:`~mmgrad_explain.composers.outputs.ComposedOutput` of ``compose``; with targets it also has
+            ``target``, ``target_shift`` and ``target_composed``.
 
         Raises:
             InputError: The model has no stages, or cannot embed a target alone.

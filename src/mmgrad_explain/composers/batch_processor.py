@@ -1,4 +1,4 @@
-"""What processors of composers share: batches of images and texts, and settings in a folder."""
+"""Base classes of processors: batches of images and texts, squares, and settings in a folder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class BatchProcessor:
 
         Args:
             images: Reference images, RGB, of any size.
-            texts: One text for each image. A longer one than the model takes is cut, with a note.
+            texts: One text for each image. A text that is too long for the model is cut, with a note.
             targets: One target image for each reference image.
 
         Returns:
@@ -44,7 +44,7 @@ class BatchProcessor:
             ``target_pixel_values``; placements and notes.
 
         Raises:
-            InputError: If the numbers of images, texts and targets differ, or the images have different sizes for the
+            InputError: The numbers of images, texts and targets differ, or the images have different sizes for the
                 model.
         """
         return prepare_batch(self, images, texts, targets)
@@ -55,7 +55,7 @@ class BatchProcessor:
 
     @abstractmethod
     def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
-        """Prepare texts: ids and mask ``(B, L)`` int64. Notes on cuts and unknown words add to ``notices``."""
+        """Prepare texts: ids and mask ``(B, L)`` int64. Notes on cuts and unknown words are appended to ``notices``."""
 
 
 class FittedImages:
@@ -64,7 +64,7 @@ class FittedImages:
     Attributes:
         image_size: Side of the model's input, pixels.
         mean: Subtracted from each channel in [0, 1]; one number, or one a channel.
-        std: Divides each channel; likewise.
+        std: Each channel is divided by it; likewise.
         fit: ``"letterbox"`` or ``"crop"``.
         fill: Grey level of the letterbox bars, 0 to 255.
     """
@@ -81,10 +81,10 @@ class FittedImages:
         pixels = self.normalise(np.stack([np.asarray(square) for square, _ in fitted]))
         return pixels, [placement for _, placement in fitted]
 
-    def normalise(self, pictures: np.ndarray) -> Tensor:
+    def normalise(self, images: np.ndarray) -> Tensor:
         """Normalise squares: ``(B, S, S, 3)`` uint8 to ``(B, 3, S, S)`` float32."""
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
-        return ((torch.from_numpy(pictures).float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
+        return ((torch.from_numpy(images).float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
 class SavedProcessor(BatchProcessor):
@@ -109,6 +109,6 @@ class SavedProcessor(BatchProcessor):
         """Read what :meth:`save_pretrained` wrote.
 
         Raises:
-            InputError: If a file is missing or cannot be read.
+            InputError: A file is missing or cannot be read.
         """
         return read_processor(Path(folder), cls)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer
 
 MOST_IMAGES = 32
-"""How many images are looked at; of more, so many evenly spread ones."""
+"""The largest number of images that are looked at; of more images, so many are taken, evenly spread."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Choice:
     Attributes:
         composer: The model, loaded.
         name: Its name in :data:`~mmgrad_explain.composers.load.BUNDLED`.
-        why: The reason, in words for a person.
+        why: The reason, for a person to read.
     """
 
     composer: Composer
@@ -59,9 +59,9 @@ def choose_bundled(
     """Choose one bundled model for some images and texts.
 
     The model to which most of the images are familiar is taken. If there is none, or more than one, the words decide:
-    the fewest unknown things, then looks, actions and fillers
-    (:mod:`~mmgrad_explain.composers.content_words`). If that is equal too, the model to which the images are the least
-    strange is taken.
+    the model with the fewest unknown things is taken, then looks, actions and fillers
+    (:mod:`~mmgrad_explain.composers.content_words`). If these are equal too, the model is taken to which the images are
+    the least strange.
 
     Args:
         images: RGB images; :data:`MOST_IMAGES` of them are looked at.
@@ -82,7 +82,7 @@ def choose_bundled(
                 _log_mean(strange),
             )
         )
-    best = min(candidates, key=lambda one: one.rank)
+    best = min(candidates, key=lambda candidate: candidate.rank)
     return Choice(best.composer, best.name, _why(best, candidates, len(looked_at), texts))
 
 
@@ -104,17 +104,17 @@ def choose_by_images(images: Sequence[Image.Image], *, load: Callable[[str], Com
     if 2 * most <= len(looked_at) or len(best) > 1:
         counted = ", ".join(f"{count} like those of {name}" for name, count in familiar.items())
         raise InputError(
-            f"model: the pictures do not tell which bundled model to take (of {len(looked_at)} looked at, {counted}): "
+            f"model: the images do not tell which bundled model to take (of {len(looked_at)} looked at, {counted}): "
             f"name one (model=, or --model on the command line): {CHOICES}"
         )
-    why = f"{_pictures(most, len(looked_at))} like its training pictures"
+    why = f"{_images_are(most, len(looked_at))} like its training images"
     return Choice(
         composers[best[0]], best[0], f"{why}, of {len(looked_at)} looked at" if most == len(looked_at) > 1 else why
     )
 
 
 def pick_evenly(items: Sequence[Image.Image], most: int) -> list[Image.Image]:
-    """Return at most so many different items, evenly spread over all."""
+    """Return at most ``most`` different items, evenly spread over all."""
     single = list({id(item): item for item in items}.values())
     if len(single) <= most:
         return single
@@ -126,23 +126,23 @@ def _log_mean(strange: Tensor) -> float:
 
 
 def _why(best: _Candidate, candidates: Sequence[_Candidate], count: int, texts: Sequence[str]) -> str:
-    """Say what decided, and what speaks against the choice."""
+    """Return the reason for a choice, and what is doubtful about it."""
     others = [one for one in candidates if one is not best]
     words = tuple(dict.fromkeys(word for text in texts for word in content_words(text)))
     unknown = {word.lower() for word in best.unknown}
     lost = [word for word in words if word.lower() in unknown]
     if any(one.familiar != best.familiar for one in others) or not others:
-        reason = f"{_pictures(best.familiar, count)} like its training pictures"
+        reason = f"{_images_are(best.familiar, count)} like its training images"
     elif any(count_classes(one.unknown)[:3] != count_classes(best.unknown)[:3] for one in others):
         reason = "it knows the most of the words that say what is meant"
     else:
-        reason = "words and pictures fit no model better"
+        reason = "words and images fit no model better"
     if not best.familiar:
-        reason += f"; no model knows pictures like {'this one' if count == 1 else 'these'}"
+        reason += f"; no model knows images like {'this one' if count == 1 else 'these'}"
     return reason + (f"; it does not know {', '.join(map(repr, lost))}" if lost else "")
 
 
-def _pictures(familiar: int, count: int) -> str:
+def _images_are(familiar: int, count: int) -> str:
     if count == 1:
-        return "the picture is"
-    return "the pictures are" if familiar == count else f"{familiar} of {count} pictures are"
+        return "the image is"
+    return "the images are" if familiar == count else f"{familiar} of {count} images are"

@@ -1,8 +1,8 @@
 """Which words of a sentence carry its meaning, and whether a model knows any of them.
 
 Words fall into four classes. Things ("dress", "star", and every word that is in no list here) count most, then looks
-and places ("red", "large", "left"), then actions ("remove"). Fillers ("make", "the", "instead") mean nothing by
-themselves. The lists are English.
+and places ("red", "large", "left"), then actions ("remove"). Fillers ("make", "the", "instead") carry no meaning of
+their own. The lists are English.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ def count_classes(words: Sequence[str]) -> tuple[int, int, int, int]:
 
 
 def content_words(text: str) -> list[str]:
-    """Return the words that carry the meaning: things and looks; actions where there are neither ("remove it")."""
+    """Return the words that carry the meaning: things and looks, or else actions ("remove it")."""
     words = _WORD.findall(text)
     return [word for word in words if word_class(word) < 2] or [word for word in words if word_class(word) == 2]
 
 
 def say_lost(text: str, unknown: Sequence[str]) -> str | None:
-    """Say that a model knows no content word of a text; None where it knows one.
+    """Return the message that a model knows no content word of a text; None if it knows one.
 
     Args:
         text: The text.
@@ -86,7 +86,7 @@ def say_lost(text: str, unknown: Sequence[str]) -> str | None:
 
 
 def find_unknown_words(composer: Composer, texts: Sequence[str]) -> list[str]:
-    """Return the words of some texts that a model does not know; none where its tokenizer has tokens for every word."""
+    """Return the words of texts that a model does not know; none if its tokenizer has tokens for every word."""
     find = capabilities(composer).unknown_words
     return [] if find is None else list(find(texts))
 
@@ -95,12 +95,12 @@ def check_understood(composer: Composer, text: str, choices: str) -> None:
     """Check that a model knows a content word of a text.
 
     Args:
-        composer: The model; one with a tokenizer that has tokens for every word passes.
+        composer: The model. If its tokenizer has tokens for every word, the check passes.
         text: The text.
         choices: The other models, for the message.
 
     Raises:
-        InputError: The model knows none.
+        InputError: The model knows no content word.
     """
     can = capabilities(composer)
     if can.unknown_words is None:

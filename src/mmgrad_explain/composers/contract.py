@@ -2,7 +2,8 @@
 
 :class:`~mmgrad_explain.composers.base.Composer` is the base class that has the helpers;
 :func:`~mmgrad_explain.composers.model_capabilities.capabilities` finds out which of these a model offers.
-Each docstring says what a model must write itself, what is optional, and which helper gives it.
+Each docstring says which methods you must write, which are optional, and which helper provides them. Tensors are passed
+by the names of the arguments here.
 """
 
 from __future__ import annotations
@@ -42,22 +43,22 @@ class Processor(Reader, Protocol):
         tokenizer: Of tokenizers or transformers, or with ``encode`` and ``decode``. ``words=True`` needs it.
         unknown_words: ``(texts) -> list[str]``: the words that the model does not know. Without it every word counts
             as known.
-        keeps_shapes: Whether images of different shapes come to the model in different sizes; these are prepared
-            one by one. Default: False where there is an ``image_size``, else True.
-        prompts: Of a model that answers in words: ``(images, texts)`` to its prompts.
+        keeps_shapes: Whether images of different shapes keep different sizes; these are prepared one by one. Default:
+            False if the processor has an ``image_size``, else True.
+        make_prompts: ``(images, texts)`` to the prompts of a model that answers in words.
 
-    Its public attributes that are plain values are its settings: they are part of a model's fingerprint, by which a
-    gallery knows its model again.
+    Public attributes with plain values are the processor's settings. They are part of the model's fingerprint, by which
+    a gallery recognises its model.
     """
 
     def __call__(
         self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
     ) -> ComposerInputs:
-        """Turn images, texts and targets, one each a sample, into the tensors of the model's ``forward``."""
+        """Turn images, texts and targets, one of each for each sample, into the tensors of the model's ``forward``."""
 
 
 class TrainingProcessor(Protocol):
-    """A processor that training can use: it takes images of the model's own size as arrays.
+    """A processor that training can use: it also takes images as arrays, already of the model's size.
 
     Must be written: all of it. :class:`~mmgrad_explain.composers.square_images.SquareImages` adds ``image_size`` and
     ``normalise`` to a processor with ``encode_images``.
@@ -65,10 +66,10 @@ class TrainingProcessor(Protocol):
 
     @property
     def image_size(self) -> int:
-        """Side of the square that all images are brought to, pixels."""
+        """Side of the square that every image becomes, pixels."""
 
-    def normalise(self, pictures: npt.NDArray[np.uint8]) -> Tensor:
-        """Turn ``(B, H, W, 3)`` uint8 of the model's own size into ``(B, 3, H, W)`` float32."""
+    def normalise(self, images: npt.NDArray[np.uint8]) -> Tensor:
+        """Normalise images of ``image_size``: ``(B, S, S, 3)`` uint8 to ``(B, 3, S, S)`` float32."""
 
     def encode_texts(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Turn texts into ids and mask ``(B, L)`` int64."""
@@ -93,7 +94,7 @@ class ComposingModel(Protocol):
     def preprocess(
         self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
     ) -> ComposerInputs:
-        """Turn images, texts and targets, one each a sample, into the tensors of ``forward``."""
+        """Turn images, texts and targets, one of each for each sample, into the tensors of ``forward``."""
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
@@ -101,8 +102,8 @@ class ComposingModel(Protocol):
         """Compose B images with B texts.
 
         Returns:
-            An output with ``embedding`` ``(B, D)``, and with as much of
-            :class:`~mmgrad_explain.composers.outputs.ComposedOutput` as the scores in use read. A gallery needs
+            An output with ``embedding`` ``(B, D)``, and with those attributes of
+            :class:`~mmgrad_explain.composers.outputs.ComposedOutput` that the scores in use read. A gallery needs
             ``target``.
         """
 
@@ -111,27 +112,27 @@ class TrainableModel(ComposingModel, Protocol):
     """A model that can be trained.
 
     Must be written: ``target_layer``, and a ``processor`` that is a :class:`TrainingProcessor` too. The output must
-    have ``embedding``, ``target`` and ``shift``; ``target_shift`` as well where maps of targets are trained.
+    have ``embedding``, ``target`` and ``shift``; also ``target_shift`` if maps of targets are trained.
 
     Optional:
         save_pretrained: ``(folder)`` writes the model. Without it training writes the weights alone
             (:func:`~mmgrad_explain.composers.files.save_weights`).
-        logit_scale: A parameter of this name, anywhere in the model: log of the inverse temperature. Without it
-            training has one of its own.
-        gradient_checkpointing_enable: ``()`` has activations computed again in the backward pass.
-        backbone: Dotted names of the parts that were trained before: they take a learning rate of their own, and
-            adapters. Default: none.
+        logit_scale: A parameter of this name, anywhere in the model: the log of the inverse temperature. Without it
+            training adds one.
+        gradient_checkpointing_enable: ``()`` makes the backward pass compute activations again instead of keeping them.
+        backbone: Dotted names of the pretrained parts: they get a learning rate of their own, and adapters. Default:
+            none.
 
-    A model that is :class:`TrainingStages` too is trained faster.
+    A model that also has :class:`TrainingStages` is trained faster.
     """
 
 
 class TrainingStages(StagedModel, Protocol):
-    """A model taken apart for training: each image is encoded once however many texts it has.
+    """A model in stages for training: each image is encoded once, however many texts it has.
 
-    The second derivative is taken from the explained layer on, which must run in :meth:`compose`.
+    The explained layer must run in :meth:`compose`: the second derivative is taken from there on.
 
-    Must be written: all of it. Without it a model is trained by its ``forward``.
+    Must be written: all of it. A model without these stages is trained by its ``forward``.
 
     Attributes:
         feature_width: Channels of the feature grid.
@@ -148,20 +149,20 @@ class TrainingStages(StagedModel, Protocol):
         """Encode ids and mask ``(B, L)``."""
 
     def compose(self, features: Tensor, text: Text) -> ComposedOutput:
-        """Put features and encoded texts together; runs the explained layer."""
+        """Compose features with encoded texts; runs the explained layer."""
 
     def embed(self, features: Tensor) -> Tensor:
         """Embed images alone, ``(B, D)``, as a gallery holds them."""
 
     def shift(self, features: Tensor, text: Text) -> Tensor:
-        """Return what the texts change in the embeddings, ``(B, D)``."""
+        """Compute what the texts change in the embeddings, ``(B, D)``."""
 
     def feature_grid(self, features: Tensor) -> Tensor:
         """Return the features as a grid over the image, ``(B, feature_width, h, w)``."""
 
 
 class AnsweringModel(Protocol):
-    """A model that answers in words: its answer's likelihood is explained.
+    """A model that answers in words. The score that is explained is the likelihood of the answer.
 
     Must be written: ``answers_in_words = True`` and this ``preprocess``.
     :class:`~mmgrad_explain.composers.generative.composer.GenerativeComposer` is one.
@@ -176,4 +177,4 @@ class AnsweringModel(Protocol):
         answers: Sequence[str] | None = None,
         answer_part: Parts = None,
     ) -> ComposerInputs:
-        """Turn images, questions and answers into tensors; without answers, those that the model gives by itself."""
+        """Turn images, questions and answers into tensors; without ``answers`` the model gives its own."""

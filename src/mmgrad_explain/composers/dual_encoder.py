@@ -1,13 +1,13 @@
 """Models that embed images and texts into one space, each by a tower of its own: CLIP and others like it.
 
 Such a model gives a unit embedding ``i`` of an image and ``t`` of a text. Its default score is how well the two match,
-the cosine ``<i, t>``; the gradient at the vision tower says which places of the image speak for the text (Grad-CAM,
-arXiv 1610.02391, with the similarity in the place of a class score).
+the cosine ``<i, t>``; the gradient at the vision tower shows which parts of the image match the text (Grad-CAM,
+arXiv 1610.02391, with the similarity in place of a class score).
 
 For composed retrieval, where a text changes an image, such a model offers only the sum: ``embedding = i + t``,
 the zero-shot baseline of the literature ("image + text" in Saito et al., Pic2Word, arXiv 2302.03084, and Baldrati et
-al., SEARLE, arXiv 2303.15247). A target image is embedded alone, so that the score ``similarity`` says which places
-make image plus text like the target. The shift is ``t`` for every image, so that ``shift`` has no map.
+al., SEARLE, arXiv 2303.15247). A target image is embedded alone, so that the score ``similarity`` shows which parts
+make image plus text similar to the target. The shift is ``t`` for every image, so that ``shift`` has no map.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mmgrad_explain.composers.outputs import TwoTowerOutput
 class DualEncoder(Composer):
     """A model with a vision tower and a text tower.
 
-    A subclass sets ``processor`` and writes ``encode_image`` and ``embed_text``.
+    A subclass sets ``processor`` and defines ``encode_image`` and ``embed_text``.
     """
 
     default_score: ClassVar[str | None] = "image-text"
@@ -49,11 +49,11 @@ class DualEncoder(Composer):
             target_pixel_values: Target images, like ``pixel_values``.
         """
         text = self.encode_text(input_ids, attention_mask)
-        seen = self.compose(self.encode_image(pixel_values), text)
+        composed = self.compose(self.encode_image(pixel_values), text)
         if target_pixel_values is None:
-            return seen
+            return composed
         other = self.compose(self.encode_image(target_pixel_values), text)
-        return seen._replace(
+        return composed._replace(
             target=other.image, target_shift=other.shift, target_composed=other.embedding, target_match=other.match
         )
 
@@ -63,24 +63,24 @@ class DualEncoder(Composer):
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
         """Encode ids and mask ``(B, L)``: unit embeddings ``(B, D)``, zero for an empty text; the ids and the mask."""
-        worded = attention_mask.bool().any(1, keepdim=True)
-        mask = torch.where(worded, attention_mask, 1)  # attention to nothing is not a number
-        return self.embed_text(input_ids, mask) * worded, input_ids, mask
+        has_words = attention_mask.bool().any(1, keepdim=True)
+        mask = torch.where(has_words, attention_mask, 1)  # attention to nothing is not a number
+        return self.embed_text(input_ids, mask) * has_words, input_ids, mask
 
     @abstractmethod
     def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Embed ids and mask ``(B, L)`` as unit vectors ``(B, D)``; no row of the mask is all 0."""
 
     def compose(self, features: Tensor, text: tuple[Tensor, ...]) -> TwoTowerOutput:
-        """Put B encoded images and texts together: an output without a target."""
+        """Compose B encoded images with B encoded texts: an output without a target."""
         return TwoTowerOutput(features + text[0], text[0], None, None, None, features, text[0])
 
 
 def unit_features(features: Any) -> Tensor:
     """Return unit embeddings ``(B, D)`` of the output of ``get_*_features`` of transformers.
 
-    The output is a tensor in transformers 4 and has ``pooler_output`` in 5. FLAVA gives one vector a token, the class
-    token first.
+    The output is a tensor in transformers 4 and has ``pooler_output`` in 5. FLAVA gives one vector for each token, that
+    of the class token first.
     """
     vectors: Tensor = features if isinstance(features, Tensor) else features.pooler_output
     return F.normalize((vectors[:, 0] if vectors.ndim == 3 else vectors).float(), dim=-1)

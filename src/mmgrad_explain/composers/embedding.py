@@ -28,14 +28,14 @@ _SIMPLE = (str, int, float, bool, type(None))
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """What tells one model from another.
+    """The data by which one model is told from another.
 
     Attributes:
         name: What the model is called.
         fingerprint: A hash of its class, the settings of its processor, and every weight: 16 hexadecimal digits.
         dim: Length of its embeddings.
-        layer: The layer that its maps are taken at by default.
-        score: The score that is used by default.
+        layer: The layer that is explained by default.
+        score: The default score.
     """
 
     name: str
@@ -57,23 +57,23 @@ def identify(composer: Composer) -> ModelIdentity:
 
 def fingerprint(composer: Composer) -> str:
     """Hash a model's class, the settings of its processor, and every weight, on whatever device."""
-    seen = hashlib.blake2b(digest_size=8)
+    digest = hashlib.blake2b(digest_size=8)
     processor = capabilities(composer).processor
-    seen.update(f"{type(composer).__name__} {type(processor).__name__}".encode())
+    digest.update(f"{type(composer).__name__} {type(processor).__name__}".encode())
     for name, value in sorted(getattr(processor, "__dict__", {}).items()):
         plain = isinstance(value, _SIMPLE) or (
             isinstance(value, list | tuple) and all(isinstance(item, _SIMPLE) for item in value)
         )
         if plain and not name.startswith("_"):
-            seen.update(f" {name}={value}".encode())
+            digest.update(f" {name}={value}".encode())
     for name, weight in sorted(composer.state_dict().items()):
-        seen.update(f" {name} {weight.dtype} {tuple(weight.shape)} ".encode())
-        seen.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return seen.hexdigest()
+        digest.update(f" {name} {weight.dtype} {tuple(weight.shape)} ".encode())
+        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def embed_images(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
-    """Embed images alone, as targets are: what a gallery holds.
+    """Embed images alone, as targets are embedded and as a gallery holds them.
 
     Args:
         composer: The model, on whatever device; comes back as it was.
@@ -94,10 +94,13 @@ def embed_images(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
 
 
 def embed_query(composer: Composer, image: Image.Image, text: str) -> tuple[Tensor, list[Note]]:
-    """Embed an image with a text that changes it: the query of a gallery.
+    """Embed an image with a modifier text: the query of a gallery.
 
     Returns:
-        ``(D,)`` float32 on the CPU, of unit length; the notes on the text.
+        ``(D,)`` float32 on the CPU, of unit length; the notes on image and text.
+
+    Raises:
+        InputError: The model's output has no ``embedding``.
     """
     with undisturbed(composer, {}), torch.no_grad():
         inputs = composer.preprocess([image], [text])
@@ -120,15 +123,15 @@ def embed_images_alone(composer: Composer, tensors: Mapping[str, Tensor]) -> Ten
     if can.stages is not None and can.embed_features is not None:
         return can.embed_features(can.stages.encode_image(tensors["pixel_values"].to(device_of(composer))))
     output = run(composer, tensors)
-    own = image_alone(output)
-    if own is None and hasattr(output, "embedding") and hasattr(output, "target"):
-        own = run(composer, {**tensors, "target_pixel_values": tensors["pixel_values"]}).target
-    if own is None:
+    alone = image_alone(output)
+    if alone is None and hasattr(output, "embedding") and hasattr(output, "target"):
+        alone = run(composer, {**tensors, "target_pixel_values": tensors["pixel_values"]}).target
+    if alone is None:
         raise InputError(
-            f"model {composer.name!r} gives no embedding of a picture alone, so that there is nothing to rank by: "
+            f"model {composer.name!r} gives no embedding of an image alone, so that there is nothing to rank by: "
             f"write embed, or return .target for target_pixel_values; {HOW_TO}"
         )
-    return own
+    return alone
 
 
 def run(composer: Composer, tensors: Mapping[str, Tensor]) -> Any:
@@ -140,7 +143,7 @@ def run(composer: Composer, tensors: Mapping[str, Tensor]) -> Any:
 def prepare_batches(
     composer: Composer, images: Sequence[Image.Image], texts: Sequence[str]
 ) -> Iterator[ComposerInputs]:
-    """Prepare one batch, or one of each image where the model keeps the images' shapes and they differ."""
+    """Prepare one batch; or one for each image, if the model keeps the shapes of images and they differ."""
     if len({image.size for image in images}) > 1 and capabilities(composer).keeps_shapes:
         for image, text in zip(images, texts, strict=True):
             yield composer.preprocess([image], [text])

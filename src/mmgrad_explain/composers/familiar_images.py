@@ -1,4 +1,4 @@
-"""Whether images are familiar to a model, by what its layers give: see :mod:`~mmgrad_explain.composers.familiarity`."""
+"""Find out from a model's layers whether images are familiar to it (:mod:`~mmgrad_explain.composers.familiarity`)."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ PIXELS = "pixels"
 
 @contextmanager
 def record_layers(composer: Composer, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Record the outputs of layers inside the block, from the first call: that of the reference images.
+    """Record the outputs of layers inside the block, in their first call, which is that of the reference images.
 
     Args:
         composer: The model.
         layers: Dotted names.
 
     Yields:
-        Filled by the first forward: the input of the first layer under ``PIXELS``, then each layer's output.
+        A dictionary that the first forward fills: the input of the first layer as ``PIXELS``, then each layer's output.
     """
     kept: dict[str, Tensor] = {}
     handles: list[Any] = []
@@ -61,7 +61,7 @@ def record_layers(composer: Composer, layers: Sequence[str]) -> Iterator[dict[st
 def describe_images(
     composer: Composer, images: Sequence[Image.Image], layers: Sequence[str], *, batch: int = 32
 ) -> Tensor:
-    """Describe images by a model's layers, ``(B, D)``; the model comes back as it was.
+    """Describe images by the features of a model's layers, ``(B, D)``; the model comes back as it was.
 
     Raises:
         InputError: The model does not encode images by themselves.
@@ -80,7 +80,7 @@ def describe_images(
 
 
 def strangeness_of(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
-    """Measure how strange images are to a model, ``(B,)``: above 1 is strange, infinite where that is not known."""
+    """Measure how strange images are to a model, ``(B,)``: above 1 is strange; infinite without ``familiarity``."""
     familiarity = composer.familiarity
     if familiarity is None or not images:
         return torch.full((len(images),), torch.inf)
@@ -89,7 +89,7 @@ def strangeness_of(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
 
 @contextmanager
 def watch_familiarity(composer: Composer) -> Iterator[dict[str, Tensor]]:
-    """Record the layers that the model's familiarity describes; nothing where it has none."""
+    """Record the layers that the model's familiarity uses; nothing if it has none."""
     with record_layers(composer, composer.familiarity.layers if composer.familiarity else ()) as seen:
         yield seen
 
@@ -102,6 +102,6 @@ def note_unfamiliar(composer: Composer, seen: Mapping[str, Tensor]) -> Note | No
         seen: What was recorded, of the reference images.
 
     Returns:
-        None where nothing is strange or nothing is known.
+        None if no image is strange, or the model has no familiarity.
     """
     return None if composer.familiarity is None or not seen else composer.familiarity.note(describe(seen))

@@ -1,10 +1,10 @@
-"""Whether an image looks like what a model was trained on, by features of several depths and by its pixels.
+"""Find out whether an image looks like a model's training images, by features of several depths and by its pixels.
 
-An image is described by the mean and the standard deviation of every channel of some layers, and by statistics of the
-pixels that go into the first of them (:mod:`~mmgrad_explain.composers.pixel_statistics`). For each kind of training
-image the model folder may hold a Gaussian of these descriptions, over its own main directions, and a plane between
-that kind and images that the model does not know. An image is strange where it is farther out, by either, than all
-but a small share of each kind's own held-out images.
+An image is described by the mean and the standard deviation of every channel of several layers, and by statistics of
+the pixels that go into the first layer (:mod:`~mmgrad_explain.composers.pixel_statistics`). For each kind of
+training image the model folder may hold a Gaussian of these descriptions, over its main directions, and a plane between
+that kind and images that the model does not know. An image is strange if, for every kind, it is farther out by one of
+the two than all but a small share of that kind's held-out images.
 
 Sources: Lee et al., A Simple Unified Framework for Detecting Out-of-Distribution Samples, arXiv 1807.03888, with
 channel statistics instead of class means; Hendrycks et al., Deep Anomaly Detection with Outlier Exposure, arXiv
@@ -46,7 +46,7 @@ class Kind:
         scale: ``(D,)``, standard deviations.
         whiten: ``(k, D)``; descriptions of this kind have unit covariance after it.
         beside: Standard deviation of each number outside the directions of ``whiten``.
-        limit: Squared distance, over D, that the stated share of held-out images exceeds.
+        limit: Squared distance, divided by D, that the stated share of held-out images exceeds.
         plane: ``(D,)``, direction from this kind to images that the model does not know; zeros where none were given.
         edge: Distance in that direction that the stated share of held-out images exceeds.
     """
@@ -60,7 +60,7 @@ class Kind:
     edge: float
 
     def distance(self, described: Tensor) -> Tensor:
-        """Return squared Mahalanobis distances of descriptions ``(B, D)``, over D: ``(B,)``, about 1 in this kind."""
+        """Return squared Mahalanobis distances of descriptions ``(B, D)``, over D: ``(B,)``, about 1 in the kind."""
         standard = (described - self.mean) / self.scale
         main = standard @ self.whiten.T
         directions = self.whiten / self.whiten.norm(dim=1, keepdim=True).clamp(min=1e-12)
@@ -72,20 +72,20 @@ class Kind:
         return ((described - self.mean) / self.scale).clamp(-FARTHEST, FARTHEST) @ self.plane
 
     def strangeness(self, described: Tensor) -> Tensor:
-        """Return the larger of both distances, each over its limit: ``(B,)``, above 1 is strange."""
+        """Return the larger of both distances, each divided by its limit: ``(B,)``, above 1 is strange."""
         return torch.maximum(self.distance(described) / self.limit, self.towards_others(described) / self.edge)
 
 
 @dataclass(frozen=True)
 class Familiarity:
-    """What a model's training images look like to it.
+    """Statistics of a model's training images.
 
     Attributes:
         kinds: Name to kind of image.
         layers: Dotted names of the layers that are described.
         trained_on: The kinds in words, for the note.
         alternative: What to do with other images, for the note.
-        rate: Share of each kind's own held-out images that are called strange.
+        rate: Share of each kind's held-out images that are called strange.
     """
 
     kinds: dict[str, Kind]
@@ -95,7 +95,7 @@ class Familiarity:
     rate: float = 0.01
 
     def strangeness(self, described: Tensor) -> Tensor:
-        """Return how far images are from the nearest kind, over its limit: above 1 is strange.
+        """Return how far images are from the nearest kind, divided by its limit: above 1 is strange.
 
         Args:
             described: From :func:`describe`, ``(B, D)``.
@@ -106,15 +106,15 @@ class Familiarity:
         return torch.stack([kind.strangeness(described) for kind in self.kinds.values()]).amin(0)
 
     def note(self, described: Tensor) -> Note | None:
-        """Return the note on the images that are strange; None where none is."""
+        """Return the note on the strange images; None if there are none."""
         strange = (self.strangeness(described) > 1).tolist()
         if not any(strange):
             return None
         text = (
-            f"the picture is unlike what the model was trained on ({self.trained_on}): do not trust the map; "
+            f"the image is unlike what the model was trained on ({self.trained_on}): do not trust the map; "
             f"{self.alternative}"
         )
-        which = tuple(index for index, one in enumerate(strange) if one)
+        which = tuple(index for index, is_strange in enumerate(strange) if is_strange)
         return Note("unfamiliar-image", text, None if all(strange) else which)
 
     def save(self, folder: Path) -> Path:
@@ -162,7 +162,7 @@ class Familiarity:
 
 
 def describe(seen: Mapping[str, Tensor]) -> Tensor:
-    """Describe images by what :func:`~mmgrad_explain.composers.familiar_images.record_layers` kept: ``(B, D)`` float32.
+    """Describe images by the outputs that ``familiar_images.record_layers`` recorded: ``(B, D)`` float32.
 
     Args:
         seen: The pixels, ``(B, 3, H, W)``, then each layer's output, ``(B, K, h, w)``.
@@ -183,13 +183,13 @@ def fit(
     unknown: Tensor | None = None,
     rate: float = 0.01,
 ) -> Familiarity:
-    """Learn what training images look like.
+    """Fit the statistics of training images.
 
     Args:
         described: Name of each kind of image to descriptions ``(n, D)`` to fit and others ``(m, D)`` to set the
             limits by, from images that were not used for the fit.
         layers: The layers that were described.
-        trained_on: The kinds in words, as a note can say them in brackets.
+        trained_on: The kinds in words; a note gives them in brackets.
         alternative: What to do with other images, for example ``"take a model that knows them"``.
         unknown: Descriptions ``(n, D)`` of images that the model does not know.
         rate: Share of the others that may be called strange.
@@ -198,12 +198,12 @@ def fit(
         InputError: There are no kinds, or too few images to set a limit by.
     """
     if not described:
-        raise InputError("described: no kind of picture is given")
+        raise InputError("described: no kind of image is given")
     kinds = {}
     for name, (seen, others) in described.items():
         if len(seen) < 2 or len(others) < 1 / rate:
             need = f"at least 2 and {round(1 / rate)}"
-            raise InputError(f"{name}: {len(seen)} and {len(others)} pictures are too few for a rate of {rate}: {need}")
+            raise InputError(f"{name}: {len(seen)} and {len(others)} images are too few for a rate of {rate}: {need}")
         kinds[name] = _fit_kind(seen.double(), others.double(), None if unknown is None else unknown.double(), rate)
     return Familiarity(kinds, tuple(layers), trained_on, alternative, rate)
 

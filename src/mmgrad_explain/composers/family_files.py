@@ -1,4 +1,4 @@
-"""Families of models of transformers: one file a family, found by lying in a package."""
+"""Collect families of models of transformers from a package that has one file for each family."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def find_family(families: Mapping[str, _Family], config: Mapping[str, Any], name
         families: By ``model_type``.
         config: The model's ``config.json``.
         name: What the model is called, for messages.
-        hint: What is known about models of this type if they are not supported, for messages.
+        hint: What the message says about models of a type that is not supported.
 
     Raises:
-        InputError: If models of this type are not supported.
+        InputError: Models of this type are not supported.
     """
     kind = config.get("model_type")
     if str(kind) not in families:
@@ -49,7 +49,7 @@ def find_family(families: Mapping[str, _Family], config: Mapping[str, Any], name
 
 
 def last_block_input(tower: str, blocks: str, norm: str) -> Any:
-    """Name the first norm of a tower's last block: a class token reads the patches there for the last time.
+    """Make a function that names the first norm of a tower's last block, where a class token last reads the patches.
 
     Args:
         tower: Name of the vision tower.

@@ -1,4 +1,4 @@
-"""Read and write a model folder. Weights only: no code in a folder is ever run."""
+"""Read and write model folders. Only weights are read: no code in a folder is ever run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROCESSOR_CONFIG, TOKENIZER_FILE = "preprocessor_config.json", "tokenizer.json"
 MOST_PARTS, LARGEST_SIZE = 1000, 2**26
 _PARTS = re.compile(r"(layers?|depths?|blocks?|stages?|heads?|groups?)$")
 _SIZE = re.compile(rf"{_PARTS.pattern}|(size|dims?|width|channels|positions|words|tokens|hidden|embd|inner)$")
-_SPARE = 10_000_000  # elements that a module may make beside its weights, as tables of positions are
+_SPARE = 10_000_000  # elements that a module may allocate beside its weights, for example tables of positions
 _MAKERS = frozenset({"empty", "zeros", "ones", "full", "rand", "randn"})
 
 
@@ -103,11 +103,11 @@ def read_own_model(
 
     Args:
         folder: Of the model.
-        model_type: That its config must have.
+        model_type: The ``model_type`` that its config must have.
         safetensors_only: Whether a torch file of weights is refused.
 
     Raises:
-        InputError: If a file is missing or damaged, or the folder holds another kind of model.
+        InputError: A file is missing or damaged, or the folder holds another kind of model.
     """
     config = read_config(folder)
     if config.get("model_type") != model_type:
@@ -118,11 +118,11 @@ def read_own_model(
 
 
 def read_processor(folder: Path, build: Callable[..., _Processor]) -> _Processor:
-    """Read the processor that one of this package's models was saved with.
+    """Read the processor of a folder that one of this package's models was saved to.
 
     Args:
         folder: The model's.
-        build: Makes a processor of a tokenizer and of the options in the folder.
+        build: Makes a processor from a tokenizer and from the options in the folder.
 
     Raises:
         InputError: A file is missing or cannot be read.
@@ -142,22 +142,22 @@ def read_processor(folder: Path, build: Callable[..., _Processor]) -> _Processor
 
 
 def fitting(folder: Path) -> AbstractContextManager[None]:
-    """Build a model of a folder's config inside the block; any error there becomes an InputError."""
+    """Turn any error inside the block, where a model is built from a folder's config, into an InputError."""
     return reading(f"the weights in {folder} do not fit its config.json")
 
 
 def fill(build: Callable[[], _Module], weights: Mapping[str, Tensor]) -> _Module:
-    """Build a module and load its weights; a module that is much larger than the weights is not allocated.
+    """Build a module and load its weights; stop before a module is allocated that is much larger than its weights.
 
     Raises:
-        RuntimeError: The weights are of another shape.
+        RuntimeError: The module is far larger than its weights, or the weights do not fit it.
     """
     from torch.overrides import TorchFunctionMode
 
     left = _SPARE + 2 * sum(value.numel() for value in weights.values())
 
     class Bounded(TorchFunctionMode):
-        """Count the elements that are asked for, before they are made."""
+        """Count the elements of each tensor before it is allocated."""
 
         def __torch_function__(
             self, func: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

@@ -1,7 +1,7 @@
-"""Make a composer of a model in memory and its processor. The model is not moved or changed.
+"""Make a composer from a model in memory and its processor. The model is not moved or changed.
 
-The composer holds the model itself: after further training it explains the model as it then is. Wrappers that leave the
-layers in their place are removed: torch.compile, DistributedDataParallel, DataParallel, and PEFT's models with adapters
+The composer holds the model itself: after further training it explains the trained model. Wrappers that leave the
+layers in place are removed: torch.compile, DistributedDataParallel, DataParallel, and PEFT's models with adapters
 inside (LoRA, Hu et al., arXiv 2106.09685, and others of its kind).
 """
 
@@ -27,7 +27,7 @@ _ELSEWHERE = (
 
 
 def wrap_model(model: Any, processor: Any = None) -> Composer:
-    """Make a composer of a model in memory.
+    """Make a composer from a model in memory.
 
     Args:
         model: A composer, a model of transformers or of open_clip; compiled, distributed or with PEFT's adapters, too.
@@ -143,7 +143,7 @@ def split_processor(processor: Any, model: nn.Module) -> tuple[Any, Any]:
     whole = "AutoProcessor.from_pretrained(...), or (image_processor, tokenizer)"
     if processor is None:
         raise InputError(
-            f"processor: a {title} in memory does not say how pictures and texts become tensors: give processor={whole}"
+            f"processor: a {title} in memory does not say how images and texts become tensors: give processor={whole}"
         )
     images = words = None
     for one in processor if isinstance(processor, tuple | list) else [processor]:

@@ -32,17 +32,17 @@ _HUB_WEIGHTS = [
 
 
 def load_composer(model: str | Path | nn.Module, processor: Any = None, *, local_files_only: bool = False) -> Composer:
-    """Load a composer, or make one of a model in memory.
+    """Load a composer, or make one from a model in memory.
 
     Args:
         model: A bundled name (:data:`BUNDLED`), a local folder, or a hub id ``owner/name``, tried in this order: a
-            folder that exists is never looked for on the hub. Where a model of transformers and one of open_clip have
-            one name, the first is taken; ``hf-hub:owner/name`` and ``local-dir:folder``, as open_clip's users write,
-            mean the second. Or a model of transformers or open_clip in memory, compiled, distributed or with PEFT's
-            adapters, too; it keeps its mode and device. A composer is returned as it is.
-        processor: For a model in memory: of transformers its processor, or (image processor, tokenizer); of open_clip
-            (transform of evaluation, tokenizer); in any order.
-        local_files_only: Look for a hub id in the local cache alone.
+            folder that exists is never looked for on the hub. If a model of transformers and one of open_clip have the
+            same name, the first is taken; ``hf-hub:owner/name`` and ``local-dir:folder``, the notation of open_clip,
+            mean the second. Or a model of transformers or open_clip in memory, also compiled, distributed or with
+            PEFT's adapters; it keeps its mode and device. A composer is returned as it is.
+        processor: For a model in memory. For transformers: its processor, or (image processor, tokenizer). For
+            open_clip: (evaluation transform, tokenizer). In any order.
+        local_files_only: Look for a hub id only in the local cache.
 
     Returns:
         The composer; one that was read from a folder is on the CPU, in eval mode.
@@ -113,13 +113,15 @@ def _try(composer: Composer) -> None:
     import torch
     from PIL import Image
 
-    picture, text = Image.new("RGB", (32, 32)), "a"
+    image, text = Image.new("RGB", (32, 32)), "a"
     if composer.answers_in_words:  # preprocess would have the model answer
-        composer.processor.make_prompts([picture], [text])
+        composer.processor.make_prompts([image], [text])
         return
-    tensors = composer.preprocess([picture], [text]).tensors.values()
+    tensors = composer.preprocess([image], [text]).tensors.values()
     if not all(torch.isfinite(one).all() for one in tensors if one.is_floating_point()):
-        raise InputError(f"{composer.name} makes no numbers of pictures: look at mean and std of its preprocessing")
+        raise InputError(
+            f"{composer.name} turns images into values that are not finite: check mean and std of its preprocessing"
+        )
 
 
 def _read(folder: Path, name: str, *, open_clip: bool, local_files_only: bool) -> Composer:
@@ -143,8 +145,8 @@ def fetch(hub_id: str, files: Sequence[str], instead: str, *, local_files_only: 
     Args:
         hub_id: ``owner/name``.
         files: Patterns of the files to get.
-        instead: What to do where the hub cannot be reached, for the message.
-        local_files_only: Look in the local cache alone.
+        instead: What the message recommends if the hub cannot be reached.
+        local_files_only: Look only in the local cache.
 
     Raises:
         HubUnreachableError: The hub cannot be reached, and the model is not in the local cache.

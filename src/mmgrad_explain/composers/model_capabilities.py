@@ -1,8 +1,8 @@
-"""What a model offers: all questions to a model, asked once, in one place.
+"""Find out what a model offers: the one place that asks for a model's optional attributes.
 
-:mod:`~mmgrad_explain.composers.contract` says what the answers mean. What every composer has with a default
+:mod:`~mmgrad_explain.composers.contract` says what each capability is for. What every composer has with a default
 (``target_layer``, ``default_score``, ``default_weighting``, ``backbone`` and others) is an attribute of
-:class:`~mmgrad_explain.composers.base.Composer` and needs no question.
+:class:`~mmgrad_explain.composers.base.Composer` and is read from there.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ _TRAINING_STAGES = ("feature_width", "embed_dim", "embed", "shift", "feature_gri
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What one model offers; None stands for what it does not.
+    """What one model offers. An attribute is None where the model does not offer it.
 
     Attributes:
         composer: The model.
-        processor: What turns images and texts into tensors.
-        reader: The processor, where it reads images and texts each by themselves.
-        stages: The model, where images and texts can be encoded by themselves.
-        training_stages: The model, where it can be trained in stages.
-        embed_features: Features of images, as ``encode_image`` gave them, to the images' own embeddings ``(B, D)``.
-        answers: The model, where it answers in words.
-        tokenizer: What says which tokens a word became.
-        unknown_words: Texts to those of their words that the model does not know.
+        processor: Turns images and texts into tensors.
+        reader: The processor, if it encodes images and texts separately.
+        stages: The model, if it encodes images and texts separately.
+        training_stages: The model, if it can be trained in stages.
+        embed_features: From the features of ``encode_image`` to embeddings of the images alone, ``(B, D)``.
+        answers: The model, if it answers in words.
+        tokenizer: Splits a text into tokens, and says which tokens belong to a word.
+        unknown_words: From texts to the words in them that the model does not know.
     """
 
     composer: Composer
@@ -56,27 +56,27 @@ class Capabilities:
 
     @property
     def takes_many_texts(self) -> bool:
-        """Whether an image, once encoded, can be explained for many texts."""
+        """Whether an image needs to be encoded only once to be explained for many texts."""
         return self.stages is not None and self.reader is not None
 
     @cached_property
     def missing_to_train(self) -> tuple[str, ...]:
-        """What the model lacks to be trained, each with what it is; empty where it can be trained."""
+        """What the model lacks to be trained, each with its meaning; empty if it can be trained."""
         needed = {
-            "processor.image_size (one square for all pictures)": hasattr(self.processor, "image_size"),
+            "processor.image_size (one square for all images)": hasattr(self.processor, "image_size"),
             "processor.normalise (arrays of that size to pixels)": hasattr(self.processor, "normalise"),
             "processor.encode_texts (texts to ids and mask)": hasattr(self.processor, "encode_texts"),
             "target_layer (dotted name of the layer of the maps)": isinstance(self.composer.target_layer, str),
         }
-        return tuple(name for name, there in needed.items() if not there)
+        return tuple(name for name, has in needed.items() if not has)
 
     @cached_property
     def keeps_shapes(self) -> bool:
-        """Whether images of different shapes may come to the model in different sizes, so that they go one by one."""
+        """Whether images of different shapes keep different sizes, so that each needs a batch of its own."""
         return bool(getattr(self.processor, "keeps_shapes", not hasattr(self.processor, "image_size")))
 
     def save(self, folder: Path) -> None:
-        """Write the model into a folder: by its ``save_pretrained``, or else its weights alone."""
+        """Write the model into a folder, by its ``save_pretrained``; without one, write its weights alone."""
         save: Any = getattr(self.composer, "save_pretrained", None)
         if callable(save):
             save(folder)
@@ -104,7 +104,7 @@ class Capabilities:
 
 
 def capabilities(model: Composer) -> Capabilities:
-    """Find out what a model offers. Nothing is run, and nothing in the model changes.
+    """Find out what a model offers, without running or changing it.
 
     Args:
         model: A composer, as :func:`~mmgrad_explain.composers.load.load_composer` gives one.
@@ -156,7 +156,7 @@ def check_trainable(composer: Composer) -> None:
 
 
 def has_maps_of(composer: Composer, score: str) -> bool:
-    """Return whether a score depends on the image: what the text adds to two towers does not."""
+    """Return whether a score depends on the image; the shift of two towers, the text's embedding, does not."""
     return composer.shift_depends_on_image or score != "shift"
 
 
@@ -168,7 +168,7 @@ def check_has_maps_of(composer: Composer, score: str) -> None:
     """
     if not has_maps_of(composer, score):
         raise InputError(
-            f"grounding.score: what the text adds in {composer.name} is the same for every picture, so that 'shift' "
+            f"grounding.score: what the text adds in {composer.name} is the same for every image, so that 'shift' "
             f"has no maps: set it to {composer.default_score!r}, or put a method on the two towers (FusionComposer)"
         )
 
@@ -190,7 +190,7 @@ def look_layer_of(composer: Composer, kind: str) -> str:
 
 
 def logit_scale_of(composer: nn.Module) -> nn.Parameter | None:
-    """Return the composer's own temperature: its parameter that is called ``logit_scale``, if there is one."""
+    """Return the composer's own temperature, its parameter ``logit_scale``; None if it has none."""
     for name, parameter in composer.named_parameters():
         if name.rpartition(".")[2] == "logit_scale" and parameter.numel() == 1:
             return parameter

@@ -1,4 +1,4 @@
-"""The one list of models by the ``model_type`` in their ``config.json``, and the composer for each.
+"""Find the composer class for a ``model_type`` of ``config.json``: the one list of models.
 
 Families of transformers are in the packages ``huggingface.families`` and ``generative.families``, one file a family.
 """

@@ -1,4 +1,4 @@
-"""What composers give back, and reading what any composer gave."""
+"""The outputs of composers, and functions that read any composer's output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HOW_TO = 'see the how-to "A model of your own"'
-"""Where a user reads what a model must offer, for messages."""
+"""Where users read what a model must offer; the end of many messages."""
 
 
 class ComposedOutput(NamedTuple):
@@ -24,7 +24,7 @@ class ComposedOutput(NamedTuple):
         target: Embedding of the target image alone, ``(B, D)``, or None without a target.
         target_shift: What the text changes in the target's embedding, ``(B, D)``, or None without a target.
         target_composed: The target image composed with the text as well, ``(B, D)``, or None without a target.
-        alone: Embedding of the reference image alone, as a gallery holds it, ``(B, D)``; None where that is
+        alone: Embedding of the reference image alone, as a gallery holds it, ``(B, D)``; None if it is
             ``embedding - shift``.
     """
 
@@ -47,7 +47,7 @@ class TwoTowerOutput(NamedTuple):
         target_composed: The target image plus the text, ``(B, D)``, or None without a target.
         image: Unit embedding of the image, ``(B, D)``.
         text: Unit embedding of the text, ``(B, D)``.
-        match: How well image and text match, ``(B,)``, where the model reads them together; else None.
+        match: How well image and text match, ``(B,)``, if the model reads them together; else None.
         target_match: Likewise of the target image.
     """
 
@@ -66,7 +66,7 @@ def reference_alone(output: Any) -> Tensor:
     """Return the embeddings of the reference images alone, ``(B, D)``, as a gallery holds them.
 
     Args:
-        output: Of any composer, with ``embedding`` and ``shift``.
+        output: The output of a composer, with ``embedding`` and ``shift``.
     """
     alone: Tensor | None = getattr(output, "alone", None)
     difference: Tensor = output.embedding - output.shift if alone is None else alone
@@ -89,25 +89,25 @@ def convert_parts(output: Any, convert: Callable[[Tensor], Tensor]) -> ComposedO
 
 
 def text_alone(output: Any) -> Tensor | None:
-    """Return the embeddings of the texts alone, ``(B, D)``; None of a model that embeds no text by itself."""
+    """Return the embeddings of the texts alone, ``(B, D)``; None if the model embeds no text alone."""
     return output.text if isinstance(output, TwoTowerOutput) else None
 
 
 def image_alone(output: Any) -> Tensor | None:
-    """Return the embeddings of the images alone, ``(B, D)``, where the output has them without a target; else None."""
+    """Return the embeddings of the images alone, ``(B, D)``, if the output has them without a target; else None."""
     return output.image if isinstance(output, TwoTowerOutput) else None
 
 
 def check_parts(output: Any, names: tuple[str, ...], purpose: str) -> None:
-    """Raise where a composer's output lacks something.
+    """Check that a composer's output has certain embeddings.
 
     Args:
-        output: What ``forward`` gave.
+        output: What ``forward`` returned.
         names: Attributes that must be tensors.
-        purpose: What for, as a sentence begins: ``"to be trained"``.
+        purpose: What they are needed for; the message begins with it: ``"to be trained"``.
 
     Raises:
-        InputError: One is not there, or is None.
+        InputError: An attribute is missing or None.
     """
     missing = [name for name in names if not isinstance(getattr(output, name, None), Tensor)]
     if missing:

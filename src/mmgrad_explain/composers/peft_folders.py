@@ -1,4 +1,4 @@
-"""Folders of PEFT's adapters: ``adapter_config.json`` names the base model that the adapters belong to.
+"""Load folders of PEFT's adapters: ``adapter_config.json`` names the base model that the adapters belong to.
 
 Source of the format: PEFT's ``save_pretrained``; Hu et al., LoRA, arXiv 2106.09685. No code in a folder is run.
 """
@@ -26,7 +26,7 @@ def load_adapted(folder: Path, name: str, load: Callable[[str], Composer]) -> Co
     """Load the base model of an adapter folder, with the adapters in its layers.
 
     Args:
-        folder: With ``adapter_config.json`` and the adapters' weights.
+        folder: Holds ``adapter_config.json`` and the adapters' weights.
         name: What the model is called.
         load: Loads the base model, a folder or a hub id.
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 SCALES = 4
-"""Each half as large as the one before."""
+"""Number of scales; each is half as large as the one before."""
 _SHARES = (0.03, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97)
 _LEAST = 1e-4  # added before a logarithm
 
@@ -15,12 +15,13 @@ _LEAST = 1e-4  # added before a logarithm
 def pixel_statistics(pixels: Tensor) -> Tensor:
     """Compute statistics of images, ``(B, D)`` float32.
 
-    Of light and of two colour differences: mean and deviation, and at each scale the size of differences across, down,
-    diagonally and around, and how unevenly sizes are distributed: in a photograph most are small and few are large.
-    Quantiles of edges, saturation and light; correlations of edges between the three colours.
+    Of brightness and of two colour differences: mean and deviation; at each scale, the size of the differences between
+    neighbours across, down, diagonally and around, and how unevenly these sizes are distributed (in a photograph most
+    are small and few are large). Then quantiles of edges, saturation and brightness, and correlations of edges between
+    the three colours.
 
     Args:
-        pixels: ``(B, 3, H, W)``, in any units that are the same for the three colours; at least 32 x 32.
+        pixels: ``(B, 3, H, W)``, in any unit that is the same for the three colours; at least 32 x 32.
     """
     pixels = pixels.detach().float().cpu()
     red, green, blue = pixels.unbind(1)
@@ -32,7 +33,7 @@ def pixel_statistics(pixels: Tensor) -> Tensor:
         scaled = F.avg_pool2d(scaled, 2)
     across = (shown[:, 0, :, 1:] - shown[:, 0, :, :-1]).abs()
     found += [(_quantiles(across) + 10 * _LEAST).log(), _quantiles(pixels.amax(1) - pixels.amin(1))]
-    found += [_quantiles(shown[:, 0]), _alike(pixels)]
+    found += [_quantiles(shown[:, 0]), _edge_correlations(pixels)]
     return torch.cat([one.flatten(1) for one in found], 1)
 
 
@@ -56,10 +57,10 @@ def _quantiles(values: Tensor) -> Tensor:
     return torch.quantile(values.flatten(1), torch.tensor(_SHARES), dim=1).T
 
 
-def _alike(pixels: Tensor) -> Tensor:
-    """Correlate the differences across between the three colours, ``(B, 3)``."""
+def _edge_correlations(pixels: Tensor) -> Tensor:
+    """Correlate the horizontal differences of the three colours, ``(B, 3)``."""
     across = (pixels[..., 1:] - pixels[..., :-1]).flatten(2)
     product = across @ across.transpose(1, 2)
     size = product.diagonal(dim1=1, dim2=2).clamp(min=_LEAST).sqrt()
-    alike = product / (size[:, :, None] * size[:, None])
-    return torch.stack([alike[:, 0, 1], alike[:, 0, 2], alike[:, 1, 2]], 1)
+    correlation = product / (size[:, :, None] * size[:, None])
+    return torch.stack([correlation[:, 0, 1], correlation[:, 0, 2], correlation[:, 1, 2]], 1)

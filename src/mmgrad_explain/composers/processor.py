@@ -1,4 +1,4 @@
-"""A processor for a model of one's own: square images, and any tokenizer."""
+"""A processor for a user's own model: square images, and any tokenizer."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 class SquareProcessor(FittedImages, BatchProcessor):
-    """Letterboxes images to a square, normalises them, and encodes texts with a tokenizer. Enough to train with.
+    """Letterboxes images to a square, normalises them, and encodes texts with a tokenizer. It is enough for training.
 
     Args:
-        tokenizer: Of tokenizers or transformers, or any callable of a text that gives its ids. ``words=True`` needs
-            one with ``encode``.
+        tokenizer: A tokenizer of tokenizers or transformers, or any function of a text that gives its ids.
+            ``words=True`` needs one with ``encode``.
         image_size: Side of the model's input, pixels.
         mean: Subtracted from each channel in [0, 1]; one number, or one a channel.
         std: Each channel is divided by it; likewise.
         max_tokens: Longest text, tokens; the rest is cut, with a note.
-        padding: Id that fills shorter texts up.
+        padding: Id that fills shorter texts.
         fill: Grey level of the letterbox bars, 0 to 255.
 
     Raises:
@@ -61,7 +61,7 @@ class SquareProcessor(FittedImages, BatchProcessor):
         self.fill = fill
 
     def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
-        """Turn texts into ids and mask ``(B, L)`` int64; add a note for each text that was cut to ``notices``."""
+        """Turn texts into ids and mask ``(B, L)`` int64; append a note to ``notices`` for each text that was cut."""
         rows = [self._ids(text) for text in texts]
         for index, row in enumerate(rows):
             if notices is not None and len(row) > self.max_tokens:

@@ -1,4 +1,4 @@
-"""Save memory in training: activations of the encoder are computed again instead of kept."""
+"""Save memory in training: compute activations of the encoder again in the backward pass."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def recompute_activations(composer: Composer) -> bool:
-    """Have a composer compute its encoder's activations again in the backward pass instead of keeping them.
+    """Make a composer compute its encoder's activations again in the backward pass instead of keeping them.
 
-    The composer's own ``gradient_checkpointing_enable`` does it, or else, where it is not trained in stages, that of
-    the model of transformers that holds the explained layer.
+    The composer's own ``gradient_checkpointing_enable`` is called. Without one, and if the composer is not trained in
+    stages, that of the model of transformers that holds the explained layer is called.
 
     Returns:
-        Whether that is done. If not, the composer is trained in stages, and training can checkpoint its encoder.
+        Whether this is done. If not, the composer is trained in stages, and training can checkpoint its encoder.
 
     Raises:
-        InputError: If neither is possible, or the encoder is frozen.
+        InputError: Neither is possible, or the encoder is frozen.
     """
     own: Any = composer
     if hasattr(own, "gradient_checkpointing_enable"):

@@ -1,4 +1,4 @@
-"""Images of a model's own size, as training has them, normalised as the model's processor does it."""
+"""Normalise image arrays of a model's own size, which training uses, as the model's processor would."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class SquareImages:
-    """Adds what training needs to a processor; finds it out by preparing a few plain images."""
+    """Adds ``image_size`` and ``normalise``, which training needs, to a processor; derives them from plain images."""
 
     @abstractmethod
     def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
-        """Turn RGB images into ``(B, 3, H, W)`` float32, and say where each lies."""
+        """Turn RGB images into ``(B, 3, H, W)`` float32; also return where each lies in its tensor."""
 
     @cached_property
     def image_size(self) -> int:
         """Side of the square that images are brought to, pixels.
 
         Raises:
-            AttributeError: It is no square, or differs from image to image.
+            AttributeError: The input is not square, or its size differs from image to image.
         """
         (height, width), *others = self._sizes
         if others or height != width:
@@ -39,13 +39,13 @@ class SquareImages:
 
     @property
     def keeps_shapes(self) -> bool:
-        """Whether images of different shapes come to the model in different sizes."""
+        """Whether images of different shapes keep different sizes."""
         return len(self._sizes) > 1
 
-    def normalise(self, pictures: np.ndarray) -> Tensor:
-        """Turn ``(B, H, W, 3)`` uint8 of the model's own size into ``(B, 3, H, W)`` float32, without resize or crop."""
+    def normalise(self, images: np.ndarray) -> Tensor:
+        """Normalise images of ``image_size``: ``(B, S, S, 3)`` uint8 to ``(B, 3, S, S)`` float32, not resized."""
         black, white = self._ends
-        values = torch.from_numpy(pictures).float().permute(0, 3, 1, 2) / 255
+        values = torch.from_numpy(images).float().permute(0, 3, 1, 2) / 255
         normalised: Tensor = black + values * (white - black)
         return normalised.contiguous()
 

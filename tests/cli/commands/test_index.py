@@ -20,7 +20,7 @@ def test_index_says_which_model_the_pictures_chose(run, tmp_path, pictures):
     for number, scene in enumerate(scenes(25, 3)):
         Image.fromarray(scene.reference).save(tmp_path / "scenes" / f"{number}.png")
     command = ("index", "scenes", "--gallery", "mine.db")
-    why = "the pictures are like its training pictures, of 3 looked at"
+    why = "the images are like its training images, of 3 looked at"
     assert f"  model reference was chosen: {why}\n" in run(*command)[1]
     assert json.loads(run(*command, "--json")[1])["model"]["model_choice"] == why
     with pytest.raises(InputError, match=r"name one \(model=, or --model on the command line\): reference, clothing, "):

@@ -210,9 +210,7 @@ def test_two_towers_are_trained_directly(folder):
 
 
 def test_the_shift_of_two_towers_has_no_maps(folder):
-    message = (
-        r"grounding.score: what the text adds in .* is the same for every picture, so that 'shift' has no maps: set"
-    )
+    message = r"grounding.score: what the text adds in .* is the same for every image, so that 'shift' has no maps: set"
     with pytest.raises(InputError, match=message + " it to 'image-text', or put a method on the two towers"):
         objective_of(load_composer(folder))
     assert losses_of(objective_of(load_composer(folder), weight=0)).grounding == 0
@@ -223,7 +221,7 @@ def test_pictures_of_no_one_size_are_not_trained_on(folder, tmp_path):
     composer.processor.image_processor.do_center_crop = False
     FusionComposer.from_tower(composer, "combiner", width=16).save_pretrained(tmp_path / "start")
     config = config_from({"device": "cpu", "model": {"path": str(tmp_path / "start")}, "sources": {"scenes": {}}})
-    message = r"FusionComposer cannot be trained: it has no processor.image_size \(one square for all pictures\);"
+    message = r"FusionComposer cannot be trained: it has no processor.image_size \(one square for all images\);"
     with pytest.raises(InputError, match=message):
         train(config, tmp_path / "run")
 

@@ -100,7 +100,7 @@ class ClipComposer(Composer):
 
     default_score: ClassVar[str | None] = "shift"
     backbone: tuple[str, ...] = ("clip",)
-    """The part that was trained before."""
+    """The pretrained part."""
 
     def __init__(self, clip: Any, processor: ClipProcessor, combiner: Combiner, name: str = "clip") -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class ClipComposer(Composer):
         return tokens  # type: ignore[no-any-return]
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
-        """Encode ids and mask ``(B, L)``: unit embeddings ``(B, D)``, and whether there are any words, ``(B, 1)``."""
+        """Encode ids and mask ``(B, L)``: unit embeddings ``(B, D)``, and whether each text has words, ``(B, 1)``."""
         pooled = self.clip.text_model(input_ids=input_ids, attention_mask=attention_mask).pooler_output
         return F.normalize(self.clip.text_projection(pooled).float(), dim=-1), attention_mask.bool().any(
             1, keepdim=True
@@ -204,7 +204,7 @@ class ClipComposer(Composer):
         """Read what :meth:`save_pretrained` wrote; safetensors only.
 
         Raises:
-            InputError: If the folder holds no such model, or its weights do not fit its config.
+            InputError: The folder holds no such model, or its weights do not fit its config.
         """
         from transformers import CLIPConfig, CLIPModel
 
@@ -228,7 +228,7 @@ class ClipComposer(Composer):
             fit: How images are fitted into CLIP's square: ``letterbox`` or ``crop``.
 
         Raises:
-            InputError: If there is no such model, it cannot be fetched, or it has no safetensors weights.
+            InputError: There is no such model, it cannot be fetched, or it has no safetensors weights.
         """
         from transformers import CLIPModel
 

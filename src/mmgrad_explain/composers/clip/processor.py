@@ -1,4 +1,4 @@
-"""Prepare images and texts for a CLIP model, with the exact way back to the images' own pixels."""
+"""Prepare images and texts for a CLIP model; placements lead back exactly to the images' own pixels."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ClipProcessor(FittedImages, SavedProcessor):
         self.fit = fit
 
     def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
-        """Prepare texts: ids and mask ``(B, L)`` int64, the mask of an empty text all 0. Cuts add to ``notices``."""
+        """Prepare texts: ids and mask ``(B, L)`` int64, the mask of an empty text all 0. Notes on cuts are appended."""
         rows = []
         for index, text in enumerate(texts):
             ids = list(self.tokenizer.encode(text).ids)

@@ -49,7 +49,7 @@ class OpenClipComposer(TowerComposer):
         config: The content of its ``open_clip_config.json``; without it the model cannot be saved.
 
     Raises:
-        InputError: If the pooling of its vision tower leaves no layer to explain.
+        InputError: The pooling of its vision tower leaves no layer to explain.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class OpenClipComposer(TowerComposer):
             name: What the model is called.
 
         Raises:
-            InputError: If something is missing or damaged, the weights do not fit, or open_clip is not installed.
+            InputError: Something is missing or damaged, the weights do not fit, or open_clip is not installed.
         """
         try:
             import open_clip  # noqa: F401
@@ -108,7 +108,7 @@ class OpenClipComposer(TowerComposer):
             name: What the model is called.
 
         Raises:
-            InputError: If one is missing, does not fit the model, or cannot be undone on the map.
+            InputError: One is missing, does not fit the model, or cannot be undone on the map.
         """
         transform, tokenizer = transform_and_tokenizer(processor, model)
         framing, side = framing_of(transform), model.visual.image_size
@@ -124,7 +124,7 @@ class OpenClipComposer(TowerComposer):
         """Write config, weights and a tokenizer of transformers into a folder; make the folder if needed.
 
         Raises:
-            InputError: If the composer was made without the model's config.
+            InputError: The composer was made without the model's config.
         """
         if self.config is None:
             raise InputError(f"{self.name} cannot be saved: pass the content of its {CONFIG_FILE} as config=")
@@ -151,7 +151,7 @@ def grid_layer_of(visual: Any, input_size: tuple[int, int]) -> GridLayer:
         input_size: (H, W), pixels.
 
     Raises:
-        InputError: If it gives no single embedding, or no layer of a timm tower is found.
+        InputError: It gives no single embedding, or no layer of a timm tower is found.
     """
     if hasattr(visual, "trunk"):
         with evaluating(visual.modules()):

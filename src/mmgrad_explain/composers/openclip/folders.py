@@ -23,8 +23,8 @@ PREFIXES = ("hf-hub:", "local-dir:")
 def is_open_clip(folder: Path, *, preferred: bool = False) -> bool:
     """Return whether a folder is read as a model of open_clip.
 
-    If it also has the config of a whole model of transformers, that model is taken, unless open_clip's is
-    ``preferred``. The config of a text tower belongs to open_clip's model.
+    If the folder also has the config of a whole model of transformers, that model is taken, unless open_clip's is
+    ``preferred``. The config of a text tower alone belongs to open_clip's model.
     """
     if not (folder / CONFIG_FILE).is_file():
         return False
@@ -60,7 +60,7 @@ def read_open_clip_config(folder: Path) -> dict[str, Any]:
     """Read the folder's ``open_clip_config.json``.
 
     Raises:
-        InputError: If it is missing, cannot be read, or describes no model.
+        InputError: It is missing, cannot be read, or describes no model.
     """
     path = folder / CONFIG_FILE
     try:

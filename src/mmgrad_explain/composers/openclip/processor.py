@@ -50,7 +50,7 @@ class OpenClipProcessor(BatchProcessor, SquareImages):
         return self.framing(images)
 
     def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
-        """Prepare texts: ids ``(B, L)`` int64, L the model's length, and their mask. Notes on cuts add to ``notices``.
+        """Prepare texts: ids ``(B, L)`` int64, L the model's length, and their mask. Notes on cuts are appended.
 
         The model reads the ids alone; the mask of an empty text is all 0.
         """
@@ -84,14 +84,14 @@ def is_simple(tokenizer: Any) -> bool:
 
 
 def transform_and_tokenizer(processor: Any, model: Any) -> tuple[Any, Any]:
-    """Tell a caller's transform and tokenizer for a model of open_clip apart.
+    """Find the transform and the tokenizer in what a user gave for a model of open_clip.
 
     Args:
         processor: The two, in any order.
         model: The model, for its longest text.
 
     Raises:
-        InputError: If one is missing, or the tokenizer gives more tokens than the model takes.
+        InputError: One is missing, or the tokenizer gives more tokens than the model takes.
     """
     both = "(preprocess_val, open_clip.get_tokenizer(...))"
     parts = list(processor) if isinstance(processor, tuple | list) else [processor]
@@ -128,7 +128,7 @@ def open_clip_tokenizer(text_config: Mapping[str, Any], folder: Path) -> Any:
             from the working directory or from ``folder``, then on the hub.
 
     Raises:
-        InputError: If there is none, or it cannot be read.
+        InputError: There is none, or it cannot be read.
     """
     from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
 

@@ -38,7 +38,7 @@ def timm_backbone(config: NetworkConfig) -> tuple[nn.Module, list[int]]:
     """Build the timm model that a config names, with maps at strides 4, 8 and 16, and count their channels.
 
     Raises:
-        InputError: If timm has no such model, it has no maps at these strides, or the config would load weights from
+        InputError: Timm has no such model, it has no maps at these strides, or the config would load weights from
             elsewhere.
     """
     from functools import partial

@@ -91,7 +91,7 @@ class ReferenceComposer(Composer):
         return features
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the model and its processor as ``ReferenceModel.save_pretrained`` writes them, into a folder."""
+        """Write the model and its processor into a folder, in the format of ``ReferenceModel.save_pretrained``."""
         from safetensors.torch import save
 
         from mmgrad_explain.composers.reference.transformers_model import ReferenceConfig
@@ -109,7 +109,7 @@ class ReferenceComposer(Composer):
         """Wrap a :class:`~mmgrad_explain.composers.reference.transformers_model.ReferenceModel` as it is.
 
         Raises:
-            InputError: If the processor is missing.
+            InputError: The processor is missing.
         """
         if not isinstance(processor, ReferenceProcessor):
             raise InputError("processor: give the model's own: processor=ReferenceProcessor.from_pretrained(folder)")
@@ -120,7 +120,7 @@ class ReferenceComposer(Composer):
         """Read a folder that ``ReferenceModel.save_pretrained`` and the processor's wrote.
 
         Raises:
-            InputError: If the folder holds no reference model, or its weights do not fit its config.
+            InputError: The folder holds no reference model, or its weights do not fit its config.
         """
         folder = Path(folder)
         config, stored = read_own_model(folder, REFERENCE)

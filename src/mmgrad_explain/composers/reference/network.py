@@ -33,7 +33,7 @@ class NetworkConfig:
 
     Attributes:
         image_size: Side of the square input, pixels.
-        vocab_size: Number of words the tokenizer knows, padding and unknown included.
+        vocab_size: Number of words of the tokenizer, including padding and the unknown word.
         max_words: Longest text, tokens.
         text_width: Width of the text encoder and of the composer.
         text_layers: Transformer blocks of the text encoder.
@@ -41,7 +41,7 @@ class NetworkConfig:
         feature_width: Channels of the feature grid that is explained.
         embed_dim: Length of the embeddings.
         backbone: Name of a timm model that offers ``features_only``.
-        backbone_options: Options handed to ``timm.create_model``; ``groups`` is the number of groups of GroupNorm.
+        backbone_options: Options of ``timm.create_model``; ``groups`` is the number of groups of GroupNorm.
     """
 
     image_size: int = 96
@@ -64,7 +64,7 @@ class NetworkConfig:
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"{name} must be a whole number from 1 on, not {quote(value)}")
         if self.text_width % self.heads or not isinstance(self.backbone_options, dict):
-            raise InputError("heads must divide text_width, and backbone_options be names with values")
+            raise InputError("heads must divide text_width, and backbone_options must be names with values")
 
     @property
     def grid(self) -> int:
@@ -268,9 +268,9 @@ class Pooling(nn.Module):
 class ShiftComposer(nn.Module):
     """``D(A, T)``: a text's change of an image's embedding.
 
-    Image tokens (the features, 2x2 averaged) attend to the words (one cross-attention). A first pooling finds what else
-    the sentence names, and its result is added to each token ("left of the ring": where is the ring?). A second pooling
-    finds what is changed. An MLP of its result and the sentence gives the shift.
+    Image tokens (the features, 2x2 averaged) attend to the words (one cross-attention). A first pooling finds the other
+    objects that the sentence names, and its result is added to each token ("left of the ring": where is the ring?). A
+    second pooling finds what is changed. An MLP of its result and the sentence gives the shift.
     """
 
     def __init__(self, config: NetworkConfig) -> None:

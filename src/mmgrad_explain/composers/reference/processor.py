@@ -47,7 +47,7 @@ class ReferenceProcessor(FittedImages, SavedProcessor):
         self.fill = fill
 
     def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
-        """Prepare texts: ids and mask ``(B, L)`` int64. Notes on cut texts and unknown words add to ``notices``."""
+        """Prepare texts: ids and mask ``(B, L)`` int64. Notes on cuts and unknown words are appended."""
         rows = []
         for index, text in enumerate(texts):
             encoding = self.tokenizer.encode(text)

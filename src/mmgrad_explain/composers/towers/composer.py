@@ -48,7 +48,7 @@ class TwoTowerComposer(TowerComposer):
         name: What the model is called.
 
     Raises:
-        InputError: If the projections do not fit one another, or ``pool`` is unknown.
+        InputError: The projections do not fit one another, or ``pool`` is unknown.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class TwoTowerComposer(TowerComposer):
         self.pool = pool
         self.name = name
         self.recipe: dict[str, Any] | None = None
-        """What a folder needs to build the towers again; None if they were given as modules."""
+        """The part of the config by which a folder builds the towers again; None if they were given as modules."""
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Embed images ``(B, 3, H, W)``: unit embeddings ``(B, D)``."""
@@ -87,7 +87,7 @@ class TwoTowerComposer(TowerComposer):
         """Embed ids and mask ``(B, L)``: unit embeddings ``(B, D)``.
 
         Raises:
-            InputError: If the text tower's output cannot be pooled this way.
+            InputError: The text tower's output cannot be pooled this way.
         """
         output = self.text(input_ids=input_ids, attention_mask=attention_mask)
         pooled = pool_text(output, attention_mask, self.pool)
@@ -127,7 +127,7 @@ class TwoTowerComposer(TowerComposer):
             name: What the model is called.
 
         Raises:
-            InputError: If a tower cannot be built or loaded, its layer cannot be found, or the parts do not fit.
+            InputError: A tower cannot be built or loaded, its layer cannot be found, or the parts do not fit.
         """
         import timm
 
@@ -186,7 +186,7 @@ class TwoTowerComposer(TowerComposer):
         """Write config, weights and tokenizer into a folder; make the folder if needed.
 
         Raises:
-            InputError: If the towers were given as modules, which a folder cannot build again.
+            InputError: The towers were given as modules, which a folder cannot build again.
         """
         if self.recipe is None:
             raise InputError("towers that were given as modules cannot be saved: name the vision tower, and a folder")
@@ -208,7 +208,7 @@ class TwoTowerComposer(TowerComposer):
         """Read what :meth:`save_pretrained` wrote; no code in the folder is run, nothing is fetched.
 
         Raises:
-            InputError: If the folder holds no such model, or its weights do not fit its config.
+            InputError: The folder holds no such model, or its weights do not fit its config.
         """
         from transformers import AutoConfig, AutoModel
 
@@ -243,7 +243,7 @@ def pool_text(output: Any, attention_mask: Tensor, pool: str) -> Tensor:
         pool: One of :data:`POOLS`; a tensor ``(B, W)`` is taken as it is.
 
     Raises:
-        InputError: If it cannot be pooled this way.
+        InputError: It cannot be pooled this way.
     """
     states = output if isinstance(output, Tensor) else getattr(output, "last_hidden_state", None)
     if pool == "pooler" and not isinstance(output, Tensor):

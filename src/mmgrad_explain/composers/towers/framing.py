@@ -1,4 +1,4 @@
-"""Image transforms of timm and open_clip for evaluation, with the way back to the image's own pixels."""
+"""Evaluation transforms of timm and open_clip, with the placement of each image in the model's input."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ _EVALUATION_STEPS = {
     "ToTensor", "MaybeToTensor", "PILToTensor", "MaybePILToTensor", "ToImage", "ToDtype", "ConvertImageDtype",
     "Normalize", "MaybeConvertMode", "RGB", "_convert_to_rgb",
 }  # fmt: skip
-_SHAPES = ((600, 600), (600, 900), (900, 600))  # of images that try a transform
+_SHAPES = ((600, 600), (600, 900), (900, 600))  # (height, width) of images by which a transform is checked
 
 
 def framing_of(transform: Any) -> Framing:
-    """Make the framing of a caller's transform: a resize, then perhaps a crop of the centre.
+    """Make the framing of a user's transform: a resize, then possibly a crop of the centre.
 
     Args:
-        transform: A ``Compose`` as torchvision, timm and open_clip make it for evaluation.
+        transform: A ``Compose`` of torchvision, as timm and open_clip make it for evaluation.
 
     Raises:
-        InputError: If it has any other step, or does not bring all images to one size.
+        InputError: It has another step, or does not bring all images to one size.
     """
     for step in _steps(transform):
         name = str(getattr(step, "__name__", type(step).__name__))
@@ -92,7 +92,7 @@ def timm_framing(data: Mapping[str, Any]) -> Framing:
         data: ``input_size`` (3, H, W), ``interpolation``, ``mean``, ``std``, ``crop_pct``, ``crop_mode``.
 
     Raises:
-        InputError: If something in it is missing or of a kind that is not known.
+        InputError: An option is missing, or its value is not supported.
     """
     from timm.data import create_transform
 
@@ -115,7 +115,7 @@ def open_clip_framing(preprocess: Mapping[str, Any]) -> Framing:
         preprocess: ``size``, and what differs from open_clip's defaults.
 
     Raises:
-        InputError: If something in it is of a kind that is not known.
+        InputError: The value of an option is not supported.
     """
     from open_clip.transform import PreprocessCfg, image_transform_v2
 

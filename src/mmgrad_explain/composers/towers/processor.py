@@ -27,7 +27,7 @@ class TwoTowerProcessor(HuggingFaceProcessor):
         max_tokens: Longest text, in tokens with the special ones.
 
     Raises:
-        InputError: If the tokenizer cannot pad.
+        InputError: The tokenizer cannot pad.
     """
 
     def __init__(self, framing: Framing, tokenizer: Any, max_tokens: int) -> None:
@@ -50,7 +50,7 @@ def read_tokenizer(folder: str) -> Any:
     """Read the tokenizer of a folder or hub id; no code in it is run.
 
     Raises:
-        InputError: If there is none, or it cannot be read.
+        InputError: There is none, or it cannot be read.
     """
     from transformers import AutoTokenizer
 

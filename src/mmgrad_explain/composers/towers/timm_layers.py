@@ -1,7 +1,7 @@
 """Find the layer of a timm model to explain: the last one with a grid over the image that has a gradient.
 
 timm's models give their last features as ``(B, K, h, w)`` by ``forward_intermediates``, whatever their layers' outputs
-look like (channels last, tokens behind class and register tokens). The module whose output holds just these numbers
+look like (channels last, tokens behind class and register tokens). The module that outputs exactly these numbers
 shows the layout. Of all layers with that grid, the last one that the embedding's gradient reaches is taken. If a class
 token stands for the image, that is the input of the last attention: behind it only the class token has a gradient, and
 Grad-CAM (arXiv 1610.02391) needs one at the patches.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _INSIDE = ("att", "token_mixer", "mixer")
-"""Names of modules inside which tokens may be in another order, or queries and keys instead of features."""
+"""Parts of names of modules in which tokens may have another order, or be queries and keys instead of features."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def find_grid_layer(tower: nn.Module, input_size: tuple[int, int], trunk: str = 
         The layer, by its name inside the tower, and D.
 
     Raises:
-        InputError: If the model does not give its last features on a grid, or the embedding's gradient reaches no such
+        InputError: The model does not give its last features on a grid, or the embedding's gradient reaches no such
             layer.
     """
     model = tower.get_submodule(trunk) if trunk else tower
@@ -96,7 +96,7 @@ def find_grid_layer(tower: nn.Module, input_size: tuple[int, int], trunk: str = 
         if one is not None
     ]
     on_grid.sort(key=lambda one: any(part in one.name for part in _INSIDE))
-    for one in on_grid:  # one gradient each: most often the first layer is the one
+    for one in on_grid:  # one gradient each; mostly the first layer is taken
         (gradient,) = torch.autograd.grad(score, outputs[one.name], retain_graph=True, allow_unused=True)
         grid = None if gradient is None else one.read(gradient)
         if grid is not None and bool(grid.count_nonzero()):

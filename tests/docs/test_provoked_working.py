@@ -126,7 +126,7 @@ PROVOKED = {
     ),
     "… holds a run with another …: use the same, or another --out": lambda m: run_there(["seed=7"], resume=True),
     "the batch of a step has … pictures, which … cannot share evenly: set the sources' pictures to a multiple of "
-    "…": lambda m: Division(processes=2).pictures(3, 0),
+    "…": lambda m: Division(processes=2).own_references(3, 0),
     "…=… has no effect: the config decides, by …": lambda m: check_arguments(
         training_arguments(load_config("tiny"), Path(), learning_rate=1.0), load_config("tiny")
     ),

@@ -9,7 +9,7 @@ import torch
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training import run_folder
 from mmgrad_explain.training.run_folder import (
-    find_whole_checkpoint,
+    find_complete_checkpoint,
     load_best,
     recover_last_checkpoint,
     translate_write_errors,
@@ -57,8 +57,8 @@ def test_looking_for_a_checkpoint_removes_nothing(tmp_path):
     for step in (2, 10):
         (tmp_path / f"checkpoint-{step}").mkdir()
         (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
-    assert find_whole_checkpoint(tmp_path, average=True) is None  # of another config than the run's
-    assert find_whole_checkpoint(tmp_path, average=False).name == "checkpoint-10"
+    assert find_complete_checkpoint(tmp_path, average=True) is None  # of another config than the run's
+    assert find_complete_checkpoint(tmp_path, average=False).name == "checkpoint-10"
     assert len(list(tmp_path.iterdir())) == 2
 
 

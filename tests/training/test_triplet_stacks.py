@@ -31,7 +31,7 @@ def test_batches_are_the_same(folders):
 
 def test_evaluation_sees_the_same(folders):
     files, stacks = (folder_triplets(folder) for folder in folders)
-    assert len({one.picture for one in stacks}) == 12
+    assert len({one.reference_name for one in stacks}) == 12
     for one, other in zip(files, stacks, strict=True):
         assert (one.id, one.text) == (other.id, other.text)
         assert np.array_equal(one.mask, other.mask)

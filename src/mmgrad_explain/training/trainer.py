@@ -24,7 +24,7 @@ from mmgrad_explain.training.moving_average import MovingAverage
 from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
 from mmgrad_explain.training.run_folder import BEST, translate_write_errors
 from mmgrad_explain.training.sources.step_data import Division, StepDataset
-from mmgrad_explain.training.training_arguments import COSINE, best_figure, check_arguments
+from mmgrad_explain.training.training_arguments import COSINE, best_figure_options, check_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -111,7 +111,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         for kind in (PrinterCallback, ProgressCallback):
             self.remove_callback(kind)
         if config.evaluation.best is not None and args.metric_for_best_model is None:
-            for name, value in best_figure(config.evaluation.best).items():
+            for name, value in best_figure_options(config.evaluation.best).items():
                 setattr(args, name, value)
         self.config = config
         self.kind = trained_kind(composer, config.grounding)

@@ -24,10 +24,10 @@ from mmgrad_explain.gallery.session import Session
 from mmgrad_explain.grounding import dice_loss, grounding_targets
 from mmgrad_explain.training import package_checks
 from mmgrad_explain.training.config_file import load_config
+from mmgrad_explain.training.loop_arguments import check_arguments, training_arguments
 from mmgrad_explain.training.run_folder import check_folder, write_description
 from mmgrad_explain.training.sources.kinds import build_source
 from mmgrad_explain.training.sources.step_data import Division
-from mmgrad_explain.training.training_arguments import check_arguments, training_arguments
 from mmgrad_explain.web.limits import Limits
 from mmgrad_explain.web.models import Models
 from mmgrad_explain.web.server import check_gradio, find_port

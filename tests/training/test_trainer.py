@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from mmgrad_explain.composers.clip.composer import ClipComposer
+from mmgrad_explain.training.loop_arguments import training_arguments
 from mmgrad_explain.training.sources.kinds import build_source
 from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate
-from mmgrad_explain.training.training_arguments import training_arguments
 
 
 def test_parts_that_were_trained_before_have_their_own_rate(micro, clip_folder, tmp_path):

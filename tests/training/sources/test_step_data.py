@@ -11,13 +11,13 @@ from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
 from mmgrad_explain.data.batches.batch import encode, take
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.training.loop_arguments import training_arguments
 from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
 from mmgrad_explain.training.objective.options import GroundingOptions, ObjectiveOptions, RetrievalOptions
 from mmgrad_explain.training.sources.mixture import Mixture
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 from mmgrad_explain.training.sources.step_data import Division, StepDataset
 from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate
-from mmgrad_explain.training.training_arguments import training_arguments
 
 SOURCE = SceneSource(32, SceneSourceOptions(pictures=4, edits=2), labels=True)
 SURE = dict.fromkeys(("recolour", "reshape", "resize", "move", "swap", "remove"), 0.0)

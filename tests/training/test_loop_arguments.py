@@ -8,9 +8,9 @@ from transformers.optimization import get_scheduler
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.training.loop_arguments import check_arguments, training_arguments
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate
-from mmgrad_explain.training.training_arguments import check_arguments, training_arguments
 
 SOURCE = SceneSource(32, SceneSourceOptions(pictures=2, edits=2))
 

@@ -1,4 +1,4 @@
-"""The options of transformers' loop: those that a config decides, and those that may be set beside it."""
+"""The arguments of transformers' loop: those that a config decides, and those that may be set beside it."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_every_form_is_logged_under_its_own_name(form, composer):
     assert add_group_to_logged_name(form) == f"grounding/train/{form}"
 
 
-def test_what_is_measured_on_held_out_data_is_the_list(composer):
+def test_the_list_holds_every_figure_on_held_out_data(composer):
     found = evaluate_batches(composer.eval(), [encode(SOURCE.batch(5, 0), composer.processor)])
     assert {name for name in found if not name.startswith(BY_EDIT)} == set(HELD_OUT)
     assert set(LOWER_IS_BETTER) < set(HELD_OUT)

@@ -10,7 +10,7 @@ from mmgrad_explain.training.sources.kinds import build_source
 from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate
 
 
-def test_parts_that_were_trained_before_have_their_own_rate(micro, clip_folder, tmp_path):
+def test_pretrained_parts_have_their_own_rate(micro, clip_folder, tmp_path):
     config = replace(micro(optimizer={"lr": 1e-2, "backbone_lr": 0.1, "weight_decay": 0.5}), steps=2)
     composer = ClipComposer.from_clip(clip_folder, width=16)
     source = build_source(config.sources, 32)

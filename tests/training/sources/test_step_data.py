@@ -97,7 +97,7 @@ def test_items_are_parts_of_steps(tiny_processor):
         torch.testing.assert_close(parts.flatten(0, 1), whole)
 
 
-def test_micro_batches_are_batches_whose_mean_is_descended(objective, micro, tmp_path, monkeypatch):
+def test_the_loss_of_a_step_is_the_mean_of_its_micro_batches(objective, micro, tmp_path, monkeypatch):
     """Four steps of two micro-batches, against the same written out; the loss comes in at step 2, by a ramp."""
     steps, rate = 4, 0.01
     grounding = {"warm_start": 0.5, "ramp": 0.5, "target_side": SURE}

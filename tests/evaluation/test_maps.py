@@ -1,4 +1,4 @@
-"""Maps drawn for an evaluation: the same as explaining gives, judged on the right side, from a model left alone."""
+"""Maps for an evaluation equal those of explain, are on the right side, and leave the model unchanged."""
 
 import pytest
 import torch

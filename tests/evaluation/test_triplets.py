@@ -1,4 +1,4 @@
-"""Figures on triplets of pictures: folders, floors by hand, and a model with the right answer."""
+"""Figures on triplets of images: folders, floors by hand, and a model with the right answer."""
 
 import math
 

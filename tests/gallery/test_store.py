@@ -1,4 +1,4 @@
-"""Rows in Milvus: local, on a server, in use elsewhere, not there."""
+"""Rows in Milvus: local, on a server, used by another process, missing."""
 
 import builtins
 import json

@@ -1,4 +1,4 @@
-"""Options of a run: what they refuse, and their documentation."""
+"""Options of a run: refused values, and the documentation."""
 
 from dataclasses import fields, is_dataclass
 from pathlib import Path

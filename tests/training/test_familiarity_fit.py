@@ -1,4 +1,4 @@
-"""Writing into a model folder what its training pictures look like."""
+"""Describing a model's training images in its folder."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The composer a run starts from, and the folder it ends as."""
+"""The composer that a run starts from, and saving the trained one."""
 
 import pytest
 import torch

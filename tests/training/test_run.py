@@ -1,4 +1,4 @@
-"""Whole runs: what they leave, going on, the best weights, every kind of source and start."""
+"""Whole runs: their files, resuming, the best weights, every kind of source and of starting model."""
 
 import json
 

@@ -41,7 +41,7 @@ def test_nothing_is_written_before_something_is_logged(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_resuming_removes_later_maps(tmp_path):
+def test_a_resumed_board_hides_later_steps(tmp_path):
     first = TensorBoard(tmp_path)
     for step in (1, 2, 3, 4):
         first.log_figures({"a/b": 0.25}, step)

@@ -1,4 +1,4 @@
-"""The picture of maps over time."""
+"""The drawing of maps over time."""
 
 import numpy as np
 import pytest

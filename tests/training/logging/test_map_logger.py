@@ -1,4 +1,4 @@
-"""Overlays and curves of a training run, in a Trainer and in a loop of one's own."""
+"""Overlays and curves of a training run, in a Trainer and in your own loop."""
 
 import io
 from types import SimpleNamespace

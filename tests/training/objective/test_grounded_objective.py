@@ -1,4 +1,4 @@
-"""The objective: the formula, what it trains, the two ways forward, any composer."""
+"""The objective: its formula, the parts that it trains, and both ways to run the composer."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The batch of a step divided among processes and micro-batches, and what micro-batches come to."""
+"""The batch of a step divided among processes and micro-batches, and the loss of micro-batches."""
 
 from dataclasses import replace
 

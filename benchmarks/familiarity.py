@@ -29,7 +29,7 @@ from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.metrics.report import confidence_half_width, environment_line, markdown_table
 from mmgrad_explain.training.familiarity_fit import KINDS_OF_SCENES, SIZES, draw_scenes_of_every_kind
-from mmgrad_explain.training.familiarity_views import list_images, views
+from mmgrad_explain.training.familiarity_views import list_images, make_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -46,7 +46,7 @@ def strange_by_kind(composer: Composer, named: Iterable[tuple[str, Image.Image]]
     some: list[tuple[str, Image.Image]] = []
 
     def flush() -> None:
-        strange = strangeness_of(composer, [picture for _, picture in some]) > 1
+        strange = strangeness_of(composer, [image for _, image in some]) > 1
         for (name, _), one in zip(some, strange.tolist(), strict=True):
             found[name].append(one)
         some.clear()
@@ -77,7 +77,7 @@ def _row(name: str, strange: list[bool]) -> list[str]:
     ]
 
 
-def on_photographs(folders: Sequence[Path], count: int) -> Iterable[Image.Image]:
+def draw_on_photographs(folders: Sequence[Path], count: int) -> Iterable[Image.Image]:
     """Draw scenes with shapes on photographs."""
     files = [file for folder in folders for file in list_images(folder, held_out=True)][:60]
     backdrops = tuple(np.asarray(open_image(file)) for file in files)
@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     composer = load_composer(options.model)
     table: list[list[str]] = []
     drawn = enumerate(draw_scenes_of_every_kind(SERIES, options.scenes))
-    named = ((_scene_name(number), picture) for number, picture in drawn)
+    named = ((_scene_name(number), image) for number, image in drawn)
     table += rows("drawn scenes, all kinds", strange_by_kind(composer, named), detailed=True)
     for folder in options.own:
         files = list_images(folder, held_out=True, without=options.without)
@@ -115,11 +115,11 @@ def main(argv: list[str] | None = None) -> int:
         table += rows(f"own: {folder.parent.name}/{folder.name}", strange_by_kind(composer, whole), detailed=False)
     for folder in (*options.own, *options.photos):
         files = list_images(folder, held_out=True, without=options.without)
-        shown = views(files, options.views, SERIES)
+        shown = make_views(files, options.views, SERIES)
         title = f"{folder.parent.name}/{folder.name}: {len(files)} photographs, in views"
         table += rows(title, strange_by_kind(composer, shown), detailed=True)
     if options.photos:
-        laid = (("", picture) for picture in on_photographs(options.photos, options.scenes // 8))
+        laid = (("", image) for image in draw_on_photographs(options.photos, options.scenes // 8))
         table += rows("shapes laid on photographs", strange_by_kind(composer, laid), detailed=False)
     print(f"{environment_line()}\n\n{composer.name}, scene series {SERIES}:\n")
     print(markdown_table(["images", "count", "noted %", "silent %"], table))
@@ -128,8 +128,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _scene_name(number: int) -> str:
     options = KINDS_OF_SCENES[number // 2 % len(KINDS_OF_SCENES)]
-    told = [f"{options.objects[0]} to {options.objects[1]} objects", f"pairs {options.pairs}"]
-    return ", ".join([*told, *([] if options.noise else ["no noise"])])
+    parts = [f"{options.objects[0]} to {options.objects[1]} objects", f"pairs {options.pairs}"]
+    return ", ".join([*parts, *([] if options.noise else ["no noise"])])
 
 
 if __name__ == "__main__":

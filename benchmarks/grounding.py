@@ -9,7 +9,7 @@
 Prints Markdown tables and writes the same figures as JSON: retrieval, localization, contrast and faithfulness of both,
 mean and spread over training seeds; then the shipped model on fresh scenes, by kind of edit and by what names the
 object; and transfer to scenes that training never shows. A pair of runs shares seed, initial weights, batches, schedule
-and number of steps: 1,000 steps on images of 64 px unless told otherwise, six runs in less than an hour of one core.
+and number of steps: 1,000 steps on images of 64 px by default, six runs in less than an hour of one core.
 Everything can be stopped and started again: finished runs and measured figures are kept.
 """
 
@@ -66,12 +66,12 @@ TEXT_SCORES = ("similarity", "pair", "pair-different")
 
 
 def run_folder(options: argparse.Namespace, name: str, seed: int) -> Path:
-    """Give the folder of a run."""
+    """Return the folder of a run."""
     return Path(options.runs) / f"{'grounded' if name == WITH else 'ungrounded'}-{seed}"
 
 
-def trained(options: argparse.Namespace, name: str, seed: int) -> Path:
-    """Give the model folder of a run; train it now if it is not finished."""
+def train_if_missing(options: argparse.Namespace, name: str, seed: int) -> Path:
+    """Return the model folder of a run; train it now if it is not finished."""
     from mmgrad_explain.training.config_file import dump_config, load_config
     from mmgrad_explain.training.run import train
 
@@ -95,7 +95,7 @@ def trained(options: argparse.Namespace, name: str, seed: int) -> Path:
 # ---------------------------------------------------------------------------------------------------- measuring
 
 
-def photographs(folder: Path | None) -> tuple[np.ndarray, ...]:
+def read_photographs(folder: Path | None) -> tuple[np.ndarray, ...]:
     """Read images to draw shapes on: a folder's, else the portrait in the public domain that matplotlib ships."""
     from mmgrad_explain.images.reading import open_image
 
@@ -105,22 +105,22 @@ def photographs(folder: Path | None) -> tuple[np.ndarray, ...]:
         return (np.asarray(open_image(Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg")),)
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"})
     if not files:
-        raise InputError(f"--photographs {folder} holds no pictures")
+        raise InputError(f"--photographs {folder} holds no images")
     return tuple(np.asarray(open_image(path)) for path in files)
 
 
-def variants(options: argparse.Namespace) -> dict[str, SceneOptions]:
-    """Give the options of scenes as in training, and of kinds that training never shows."""
+def scene_variants(options: argparse.Namespace) -> dict[str, SceneOptions]:
+    """Return the options of scenes as in training, and of kinds that training never shows."""
     return {
         "as in training": SceneOptions(),
-        "on photographs": SceneOptions(backdrops=photographs(options.photographs)),
+        "on photographs": SceneOptions(backdrops=read_photographs(options.photographs)),
         "unseen pairs of colour and shape": SceneOptions(pairs="held-out"),
         "unseen sentences": SceneOptions(templates="held-out"),
         "7 to 10 objects": SceneOptions(objects=(7, 10)),
     }
 
 
-def kept(file: Path, asked: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def load_or_measure(file: Path, asked: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Read figures from a file if they fit the options; else measure them and write them there."""
     if file.exists() and (known := json.loads(file.read_text()))["asked"] == asked:
         return known  # type: ignore[no-any-return]
@@ -140,7 +140,7 @@ def settings_of(composer: Composer, options: argparse.Namespace) -> dict[str, An
     return {"weights": weights.hexdigest(), **{name: str(getattr(options, name)) for name in names}}
 
 
-def measured(composer: ReferenceComposer, options: argparse.Namespace) -> dict[str, Any]:
+def measure_run(composer: ReferenceComposer, options: argparse.Namespace) -> dict[str, Any]:
     """Measure retrieval, maps of all scores and weightings, faithfulness and transfer: means, by name."""
     own = default_kind(composer)
     others = [MapKind(score, "gradcam") for score in (IMAGE_ONLY, *TEXT_SCORES)]
@@ -154,7 +154,7 @@ def measured(composer: ReferenceComposer, options: argparse.Namespace) -> dict[s
         kinds=[own, MapKind(IMAGE_ONLY, "gradcam")],
     )  # fmt: skip
     transfer = {}
-    for name, kind in variants(options).items():
+    for name, kind in scene_variants(options).items():
         of = evaluate_scenes(composer, seed=seed + SCENES_OF["transfer"], scenes=options.transfer_scenes, options=kind)
         transfer[name] = {
             "R@1": mean_of_known(of.recall),
@@ -183,7 +183,7 @@ def measured(composer: ReferenceComposer, options: argparse.Namespace) -> dict[s
     }
 
 
-def shipped(composer: ReferenceComposer, options: argparse.Namespace) -> dict[str, Any]:
+def measure_shipped(composer: ReferenceComposer, options: argparse.Namespace) -> dict[str, Any]:
     """Measure the shipped model on fresh scenes, by kind of edit and by what names the object, and its transfer."""
     own = default_kind(composer)
     figures = evaluate_scenes(
@@ -205,7 +205,7 @@ def shipped(composer: ReferenceComposer, options: argparse.Namespace) -> dict[st
     for name, of in by_name.items():
         of["count"] = kept.count(name)
     transfer = {}
-    for name, kind in variants(options).items():
+    for name, kind in scene_variants(options).items():
         of_kind = evaluate_scenes(
             composer, seed=options.seed + SCENES_OF["transfer"], scenes=options.transfer_scenes, options=kind
         )
@@ -223,7 +223,7 @@ def shipped(composer: ReferenceComposer, options: argparse.Namespace) -> dict[st
 # ----------------------------------------------------------------------------------------------------- printing
 
 
-def over_seeds(runs: Sequence[dict[str, Any]], *path: str) -> str:
+def format_over_seeds(runs: Sequence[dict[str, Any]], *path: str) -> str:
     """Write the mean and the spread of one figure."""
     values = []
     for run in runs:
@@ -244,8 +244,8 @@ def print_runs(runs: dict[str, list[dict[str, Any]]]) -> None:
         rows = []
         for loss, of in runs.items():
             for name in names:
-                cells = [over_seeds(of, "maps", name, column) for column in COLUMNS]
-                rows.append([loss, name, over_seeds(of, "R@1"), over_seeds(of, "siblings"), *cells])
+                cells = [format_over_seeds(of, "maps", name, column) for column in COLUMNS]
+                rows.append([loss, name, format_over_seeds(of, "R@1"), format_over_seeds(of, "siblings"), *cells])
         print(markdown_table(["grounding loss", "map", "R@1", "R@1 among siblings", *COLUMNS.values()], rows))
     both = zip(runs[WITH], runs[WITHOUT], strict=True)
     print(f"\nR@1 with the loss minus without, seed by seed: {mean_and_spread([a['R@1'] - b['R@1'] for a, b in both])}")
@@ -255,7 +255,7 @@ def print_runs(runs: dict[str, list[dict[str, Any]]]) -> None:
     print("the same network with random weights:\n")
     names = list(runs[WITH][0]["faithfulness"][own])
     rows = [
-        [loss, kind, *(over_seeds(of, "faithfulness", kind, name) for name in names)]
+        [loss, kind, *(format_over_seeds(of, "faithfulness", kind, name) for name in names)]
         for loss, of in runs.items()
         for kind in of[0]["faithfulness"]
     ]
@@ -263,7 +263,7 @@ def print_runs(runs: dict[str, list[dict[str, Any]]]) -> None:
     print("\nTransfer:\n")
     columns = ("R@1", "siblings", "pointing", "contrast", "dead")
     rows = [
-        [variant, loss, *(over_seeds(of, "transfer", variant, name) for name in columns)]
+        [variant, loss, *(format_over_seeds(of, "transfer", variant, name) for name in columns)]
         for variant in runs[WITH][0]["transfer"]
         for loss, of in runs.items()
     ]
@@ -333,9 +333,11 @@ def main(argv: list[str] | None = None) -> int:
         runs: dict[str, list[dict[str, Any]]] = {WITH: [], WITHOUT: []}
         for seed in range(options.seeds):
             for name, of in runs.items():
-                composer = load_composer(trained(options, name, seed))
+                composer = load_composer(train_if_missing(options, name, seed))
                 file = run_folder(options, name, seed) / "figures.json"
-                of.append(kept(file, settings_of(composer, options), partial(measured, composer, options)))
+                of.append(
+                    load_or_measure(file, settings_of(composer, options), partial(measure_run, composer, options))
+                )
         result["runs"] = runs
         budget = " ".join([*(() if options.full else BUDGET), *options.set]) or "the configs as they are"
         first = runs[WITH][0]
@@ -347,7 +349,9 @@ def main(argv: list[str] | None = None) -> int:
         print_runs(runs)
     composer = load_composer(options.model)
     file = options.runs / f"{Path(composer.name).name}.json"
-    result["shipped"] = kept(file, settings_of(composer, options), partial(shipped, composer, options))
+    result["shipped"] = load_or_measure(
+        file, settings_of(composer, options), partial(measure_shipped, composer, options)
+    )
     print_shipped(result["shipped"])
     file = options.json or options.runs / "grounding.json"
     with atomic_file(file, overwrite=True) as stream:

@@ -104,9 +104,9 @@ class Forward:
 
 def run(network: ReferenceNetwork, batch: SceneBatch, *, graph: bool = False, relu: bool = True) -> Forward:
     """Run one forward; from one gradient of the text shifts, draw the Grad-CAM maps of reference and target."""
-    pictures = torch.cat([batch.references, batch.targets]).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(pictures.device.type, torch.bfloat16):
-        features = network.encode_image(pictures)
+    images = torch.cat([batch.references, batch.targets]).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(images.device.type, torch.bfloat16):
+        features = network.encode_image(images)
     features = features.float()
     count, mask = len(batch.references), batch.attention_mask.bool()
     seen, targets = features[:count][batch.scene], features[count:]
@@ -139,7 +139,7 @@ def on_target(batch: SceneBatch) -> Tensor:
 
 
 def masks_of(batch: SceneBatch) -> Tensor:
-    """Give the mask of each map, ``(N, size, size)``."""
+    """Return the mask of each map, ``(N, size, size)``."""
     return torch.where(on_target(batch)[:, None, None], batch.target_masks, batch.reference_masks)
 
 

@@ -28,12 +28,12 @@ THINGS = ("the large circle", "the small circle", "the square", "the star")
 
 
 def texts_of(count: int) -> list[str]:
-    """Give that many texts; from the 33rd on they repeat."""
+    """Return that many texts; from the 33rd on they repeat."""
     every = [f"make {thing} {colour}" for thing in THINGS for colour in COLOURS]
     return [every[index % len(every)] for index in range(count)]
 
 
-def measure(composer: Composer, picture: str, texts: list[str], rounds: int, words: bool) -> list[list[str]]:  # noqa: FBT001
+def measure(composer: Composer, image: str, texts: list[str], rounds: int, words: bool) -> list[list[str]]:  # noqa: FBT001
     """Measure the rows of the table.
 
     Raises:
@@ -41,16 +41,16 @@ def measure(composer: Composer, picture: str, texts: list[str], rounds: int, wor
     """
 
     def together() -> Explanation:
-        return explain(picture, texts, model=composer, words=words)
+        return explain(image, texts, model=composer, words=words)
 
     def one_by_one() -> list[Explanation]:
-        return [explain(picture, text, model=composer, words=words) for text in texts]
+        return [explain(image, text, model=composer, words=words) for text in texts]
 
     quick, slow = together(), one_by_one()
     largest = max(float(single.maps.max()) for single in slow)
-    apart = max(float((quick.maps[i] - single.maps[0]).abs().max()) for i, single in enumerate(slow)) / largest
-    if apart > 1e-4:
-        raise RuntimeError(f"the maps differ by {apart:.2g} of the largest value")
+    difference = max(float((quick.maps[i] - single.maps[0]).abs().max()) for i, single in enumerate(slow)) / largest
+    if difference > 1e-4:
+        raise RuntimeError(f"the maps differ by {difference:.2g} of the largest value")
     times = []
     for _ in range(rounds):
         start = time.perf_counter()
@@ -63,7 +63,7 @@ def measure(composer: Composer, picture: str, texts: list[str], rounds: int, wor
     return [
         ["together", f"{1000 * first:.0f}", f"{1000 * first / len(texts):.1f}", ""],
         ["one by one", f"{1000 * second:.0f}", f"{1000 * second / len(texts):.1f}", f"{ratio:.1f}"],
-        ["largest difference of the maps", f"{apart:.1g}", "", ""],
+        ["largest difference of the maps", f"{difference:.1g}", "", ""],
     ]
 
 

@@ -148,10 +148,10 @@ class Case:
     width: int = 0
     grid: tuple[int, int] | None = None
 
-    def batch(self, count: int, device: str, *, one_picture: bool = False) -> Batch:
+    def batch(self, count: int, device: str, *, one_image: bool = False) -> Batch:
         """Make a batch of texts, each with its own image or all with one."""
         generator = torch.Generator().manual_seed(0)
-        pixels = torch.randn(1 if one_picture else count, 3, self.side, self.side, generator=generator).to(device)
+        pixels = torch.randn(1 if one_image else count, 3, self.side, self.side, generator=generator).to(device)
         words = torch.randint(1, self.vocabulary, (count, self.length), generator=generator).to(device)
         signs = torch.ones(count, device=device)
         if self.width:
@@ -306,7 +306,7 @@ def methods_for(batch: Batch, *, every: bool) -> dict[str, Method]:
 
 
 @contextlib.contextmanager
-def ready(batch: Batch, method: Method) -> Iterator[None]:
+def prepare(batch: Batch, method: Method) -> Iterator[None]:
     """Prepare the model for a method, without gradients of an earlier one."""
     model: nn.Module = batch.case.model
     model.zero_grad(set_to_none=True)
@@ -318,20 +318,20 @@ def ready(batch: Batch, method: Method) -> Iterator[None]:
     batch.pixels.requires_grad_(False).grad = None  # noqa: FBT003
 
 
-def spread_out(maps: Any) -> Tensor:
+def scale_to_range(maps: Any) -> Tensor:
     """Scale each map to [0, 1], on the CPU, (B, h, w)."""
     maps = torch.as_tensor(maps).detach().float().cpu()
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     return (maps - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def apart(ours: Tensor, theirs: Any) -> float:
+def largest_difference(ours: Tensor, theirs: Any) -> float:
     """Compute the largest difference of two methods' maps in [0, 1]; if one is resized, both are."""
     theirs = torch.as_tensor(theirs)
     ours = ours.detach().cpu()
     if ours.shape != theirs.shape:
         ours = F.interpolate(ours[:, None], theirs.shape[1:], mode="bilinear")[:, 0]
-    return float((spread_out(ours) - spread_out(theirs)).abs().max())
+    return float((scale_to_range(ours) - scale_to_range(theirs)).abs().max())
 
 
 def check(name: str, ours: Tensor, others: dict[str, Any]) -> list[str]:
@@ -341,7 +341,7 @@ def check(name: str, ours: Tensor, others: dict[str, Any]) -> list[str]:
         RuntimeError: If they do not.
     """
     lively = int((ours.amax((1, 2)) > ours.amin((1, 2))).sum())
-    differences = {other: apart(ours, maps) for other, maps in others.items()}
+    differences = {other: largest_difference(ours, maps) for other, maps in others.items()}
     worst = max(differences, key=lambda other: differences[other])
     if lively * 4 < len(ours):
         raise RuntimeError(f"{name}: only {lively} of {len(ours)} maps are not empty, which shows nothing")
@@ -433,7 +433,7 @@ def measure(name: str, case: Case, count: int, options: argparse.Namespace, cloc
     memory, maps = dict[str, float](), dict[str, Any]()
     known = [batch.pixels, batch.words, *case.model.parameters(), *case.model.buffers()]
     for key, method in methods.items():
-        with ready(batch, method):
+        with prepare(batch, method):
             maps[key], memory[key] = peak_of(method.run, known)
     del maps[FORWARD]
     agreement = check(f"{name}, batch of {count}", maps.pop(OURS), maps)
@@ -445,7 +445,7 @@ def measure(name: str, case: Case, count: int, options: argparse.Namespace, cloc
             if methods[key].slow and turn % 2:
                 seconds[key].append(float("nan"))
                 continue
-            with ready(batch, methods[key]):
+            with prepare(batch, methods[key]):
                 seconds[key].append(timed(methods[key].run, clock, options.device)[1])
     return Measured(KINDS[name], count, seconds, memory, agreement)
 
@@ -454,7 +454,7 @@ def first_call(case: Case, options: argparse.Namespace, clock: Clock) -> tuple[f
     """Time the very first call on one image, which has to find the layer; give the layer too."""
     batch = case.batch(1, options.device)
     mmgrad = MMGrad(case.model, None, batch.score)
-    with ready(batch, Method(print)):
+    with prepare(batch, Method(print)):
         _, seconds = timed(lambda: mmgrad(batch.pixels, batch.words), clock, options.device)
     return seconds, ", ".join(mmgrad.layer_names)
 
@@ -468,7 +468,7 @@ def many_texts(case: Case, options: argparse.Namespace, clock: Clock) -> tuple[d
     count = 4 if options.quick else options.texts
     print(f"{count} texts of one image", file=sys.stderr, flush=True)
     model: Any = case.model
-    batch = case.batch(count, options.device, one_picture=True)
+    batch = case.batch(count, options.device, one_image=True)
     layer = model.get_submodule(case.layer)
     mmgrad = MMGrad(model, case.layer, batch.score)
     with torch.no_grad():
@@ -494,11 +494,11 @@ def many_texts(case: Case, options: argparse.Namespace, clock: Clock) -> tuple[d
     }
     maps: dict[str, Any] = {}
     seconds: dict[str, list[float]] = {key: [] for key in ways}
-    with ready(batch, ways[OURS]):
+    with prepare(batch, ways[OURS]):
         ways[OURS].run()
     for turn in range(max(1, options.rounds // 2)):
         for key, way in list(ways.items())[:: -1 if turn % 2 else 1]:
-            with ready(batch, way):
+            with prepare(batch, way):
                 made, took = timed(way.run, clock, options.device)
             maps[key] = made if isinstance(made, Tensor) else torch.stack([torch.as_tensor(one) for one in made])
             seconds[key].append(took)

@@ -90,7 +90,7 @@ def steps_of(model: Any, layer: str, pixels: int, words: int, length: int, batch
     model.train()
     mmgrad = MMGrad(model, layer)
     generator = torch.Generator().manual_seed(0)
-    pictures, targets = (torch.randn(batch, 3, pixels, pixels, generator=generator) for _ in range(2))
+    images, targets = (torch.randn(batch, 3, pixels, pixels, generator=generator) for _ in range(2))
     text = torch.randint(1, words, (batch, length), generator=generator)
     truth = torch.arange(batch)
 
@@ -105,15 +105,15 @@ def steps_of(model: Any, layer: str, pixels: int, words: int, length: int, batch
         target = F.normalize(model.image(targets), dim=-1)
         if kind == "with the loss":
             with mmgrad.capture() as seen:
-                query = F.normalize(model(pictures, text), dim=-1)
+                query = F.normalize(model(images, text), dim=-1)
         else:
-            query = F.normalize(model(pictures, text), dim=-1)
+            query = F.normalize(model(images, text), dim=-1)
         loss = F.cross_entropy(query @ target.T * 20, truth)
         if kind == "with the loss":
             loss = loss + ground(query, target.detach(), seen)
         elif kind == "second forward":
             with mmgrad.capture() as seen:
-                again = F.normalize(model(pictures, text), dim=-1)
+                again = F.normalize(model(images, text), dim=-1)
             loss = loss + ground(again, target.detach(), seen)
         loss.backward()
 
@@ -155,7 +155,7 @@ def reference(options: argparse.Namespace) -> dict[str, Step]:
     composer: Any = starting_composer(config.model, source.vocabulary)
     batch = encode_batch(source.batch(0, 0), composer.processor)
 
-    def stepping(of: TrainingConfig) -> Step:
+    def make_step(of: TrainingConfig) -> Step:
         objective = GroundedObjective(composer, of.objective, source.label_classes).train()
 
         def step() -> None:
@@ -164,13 +164,13 @@ def reference(options: argparse.Namespace) -> dict[str, Step]:
 
         return step
 
-    return {"without": stepping(plain), "with the loss": stepping(config)}
+    return {"without": make_step(plain), "with the loss": make_step(config)}
 
 
 MODELS = {"TIRG-ResNet-50": tirg, "CLIP ViT-B/32": clip, "reference": reference}
 
 
-def paired(steps: dict[str, Step], rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:
+def time_in_turns(steps: dict[str, Step], rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:
     """Time every kind of step in every round, after one round to warm up; the order rotates."""
     kinds = list(steps)
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
@@ -200,7 +200,9 @@ def main(argv: list[str] | None = None) -> int:
     for name in options.models:
         print(f"timing {name}", file=sys.stderr, flush=True)
         torch.manual_seed(0)
-        seconds = paired(MODELS[name](options), rounds, time.process_time if options.cpu_time else time.perf_counter)
+        seconds = time_in_turns(
+            MODELS[name](options), rounds, time.process_time if options.cpu_time else time.perf_counter
+        )
         base = np.array(seconds["without"])
         for kind, values in seconds.items():
             ratios = np.array(values) / base

@@ -24,10 +24,10 @@ from mmgrad_explain.gallery.session import Session
 from mmgrad_explain.grounding import dice_loss, grounding_targets
 from mmgrad_explain.training import package_checks
 from mmgrad_explain.training.config_file import load_config
+from mmgrad_explain.training.loop_arguments import check_arguments, training_arguments
 from mmgrad_explain.training.run_folder import check_folder, write_description
 from mmgrad_explain.training.sources.kinds import build_source
 from mmgrad_explain.training.sources.step_data import Division
-from mmgrad_explain.training.trainer_arguments import check_arguments, training_arguments
 from mmgrad_explain.web.limits import Limits
 from mmgrad_explain.web.models import Models
 from mmgrad_explain.web.server import check_gradio, find_port
@@ -126,7 +126,7 @@ PROVOKED = {
     ),
     "… holds a run with another …: use the same, or another --out": lambda m: run_there(["seed=7"], resume=True),
     "the batch of a step has … pictures, which … cannot share evenly: set the sources' pictures to a multiple of "
-    "…": lambda m: Division(processes=2).pictures(3, 0),
+    "…": lambda m: Division(processes=2).own_references(3, 0),
     "…=… has no effect: the config decides, by …": lambda m: check_arguments(
         training_arguments(load_config("tiny"), Path(), learning_rate=1.0), load_config("tiny")
     ),

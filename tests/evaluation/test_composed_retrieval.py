@@ -183,7 +183,7 @@ def test_the_model_comes_back_as_it_was(triplets):
     assert all(parameter.grad is None and parameter.requires_grad for parameter in composer.parameters())
 
 
-def test_each_picture_is_embedded_once_and_progress_is_told(triplets):
+def test_each_image_is_embedded_once_and_progress_is_reported(triplets):
     composer, seen = Towers().eval(), []
     found = evaluate_cir(composer, triplets, batch=4, progress=lambda *what: seen.append(what))
     assert composer.batches == [4, 4, 4, 4, 1]
@@ -194,7 +194,7 @@ def test_each_picture_is_embedded_once_and_progress_is_told(triplets):
     assert found.notices == ["'make the ring bigger' is odd"]
 
 
-def test_models_that_keep_shapes_get_pictures_one_at_a_time(triplets):
+def test_models_that_keep_shapes_get_images_one_at_a_time(triplets):
     save(triplets.root / "3.png", 3, (12, 20))
     whole = evaluate_cir(Towers().eval(), triplets)
     apart = Towers(one_shape=True).eval()
@@ -248,7 +248,7 @@ def test_cirr_and_its_submission(tmp_path):
     assert "references and targets" in small.protocol
 
 
-def test_categories_are_ranked_apart(tmp_path):
+def test_categories_are_ranked_separately(tmp_path):
     """FashionIQ: three galleries with pictures in common, and the mean that papers give."""
     for i in range(30):
         save(tmp_path / "images" / f"B{i}.png", i)
@@ -337,7 +337,7 @@ def test_what_cannot_be_evaluated(triplets):
         evaluate_cir(Towers().eval(), read_cir("jsonl", triplets.root))
 
 
-def test_an_empty_part_is_said(tmp_path):
+def test_an_empty_part_is_named(tmp_path):
     """Of a training split nothing is needed, so that only the evaluation can say so."""
     cirr_set(tmp_path, "train", "train")
     file = tmp_path / "cirr" / "captions" / "cap.rc2.train.json"

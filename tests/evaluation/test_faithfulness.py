@@ -1,4 +1,4 @@
-"""Faithfulness of a composer's maps: shapes, ends of the curves, and a model left alone."""
+"""Faithfulness of a composer's maps: shapes, ends of the curves, and a model that stays unchanged."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Maps drawn for an evaluation: the same as explaining gives, judged on the right side, from a model left alone."""
+"""Maps for an evaluation equal those of explain, are on the right side, and leave the model unchanged."""
 
 import pytest
 import torch
@@ -66,7 +66,7 @@ def test_the_image_only_map_does_not_hear_the_text(tiny, tensors):
     assert not torch.allclose(*(draw_maps(tiny, one, here, [shift])[0][shift] for one in (tensors, other)))
 
 
-def test_the_image_only_score_needs_to_know_what_the_text_did():
+def test_the_image_only_score_needs_a_shift():
     with pytest.raises(InputError, match=r"score 'image only' needs an output with \.shift"):
         image_only(ComposedOutput(torch.ones(2, 3), None))
     alone = image_only(ComposedOutput(torch.full((2, 3), 3.0), torch.ones(2, 3)))
@@ -93,7 +93,7 @@ def test_resizing():
     assert 0 < maps[0, 4, 4] < 1
 
 
-def test_pairs_are_disjoint_and_of_one_picture():
+def test_pairs_are_disjoint_and_of_one_image():
     masks = torch.zeros(6, 4, 4, dtype=torch.bool)
     masks[0, 0], masks[1, 1], masks[2, 1:3], masks[3, 3], masks[4, 0] = True, True, True, True, True  # 5 is empty
     group = torch.tensor([0, 0, 0, 0, 1, 0])

@@ -73,7 +73,7 @@ def test_other_scenes_than_those_of_training(tiny):
     assert not torch.equal(crowded.maps["gradcam"]["energy"], usual.maps["gradcam"]["energy"])
 
 
-def test_faithfulness_leaves_out_what_is_not_there_yet(tiny):
+def test_faithfulness_leaves_out_added_objects(tiny):
     own = default_kind(tiny)
     found = scene_faithfulness(tiny, seed=9, scenes=3, edits=3, steps=2)
     usual = evaluate_scenes(tiny, seed=9, scenes=3, edits=3)

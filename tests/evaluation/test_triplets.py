@@ -1,4 +1,4 @@
-"""Figures on triplets of pictures: folders, floors by hand, and a model with the right answer."""
+"""Figures on triplets of images: folders, floors by hand, and a model with the right answer."""
 
 import math
 
@@ -56,7 +56,7 @@ def test_floors_by_hand(triplets):
     assert gaussian.contrast.keys() == {"centre Gaussian"}
 
 
-def test_faithfulness_leaves_out_what_is_judged_on_the_target(triplets, colours):
+def test_faithfulness_leaves_out_triplets_that_are_measured_on_the_target(triplets, colours):
     kind = MapKind("shift", "gradcam")
     found = triplet_faithfulness(colours, triplets, kinds=[kind], steps=8)
     assert len(found[kind].randomized) == 2
@@ -66,7 +66,7 @@ def test_faithfulness_leaves_out_what_is_judged_on_the_target(triplets, colours)
         triplet_faithfulness(colours, triplets[2:])
 
 
-def test_regions_that_touch_are_still_apart(triplets, colours):
+def test_regions_that_touch_are_still_disjoint(triplets, colours):
     touching = triplets[0].mask.copy()
     touching[12, 46] = True
     a = PhotoTriplet(**{**vars(triplets[0]), "mask": touching})

@@ -143,7 +143,7 @@ def search(rows, k, without=None):
     return [(hit.path, hit.score) for hit in found], gallery._store.asked
 
 
-def test_ties_go_by_path_even_beyond_what_was_asked_first():
+def test_ties_are_sorted_by_path_beyond_the_first_request():
     rows = [(f"p{i:02d}", f"d{i}", 0.5) for i in reversed(range(20))] + [("best", "b", 0.9)]
     found, asked = search(rows, 3)
     assert found == [("best", 0.9), ("p00", 0.5), ("p01", 0.5)]
@@ -186,7 +186,7 @@ def test_a_gallery_belongs_to_its_model(made, tiny_folder, tmp_path, tiny):
         assert len(gallery) == 8
 
 
-def test_what_is_stored_of_the_model(gallery, tiny_folder, tiny):
+def test_the_stored_description_of_the_model(gallery, tiny_folder, tiny):
     identity = identify(tiny)
     assert gallery.about == {
         "name": tiny_folder.name, "fingerprint": identity.fingerprint, "dim": 8, "layer": "network.features",
@@ -230,7 +230,7 @@ def test_a_bundled_model(tmp_path, pictures):
         assert len(gallery.explain(gallery.retrieve(pictures / "1.png", "make the dress red", k=2)).hits) == 2
 
 
-def test_the_first_pictures_choose_the_model_of_a_new_gallery(tmp_path):
+def test_the_first_images_choose_the_model_of_a_new_gallery(tmp_path):
     for number, scene in enumerate(scenes(23, 4)):
         (tmp_path / "photos").mkdir(exist_ok=True)
         Image.fromarray(scene.reference).save(tmp_path / "photos" / f"{number}.png")
@@ -250,7 +250,7 @@ def test_the_first_pictures_choose_the_model_of_a_new_gallery(tmp_path):
         assert gallery.index([tmp_path / "photos"]).unchanged == 4
 
 
-def test_pictures_that_no_bundled_model_knows_choose_none(tmp_path, pictures):
+def test_images_that_no_bundled_model_knows_choose_none(tmp_path, pictures):
     with (
         Gallery(tmp_path / "g.db", create=True) as gallery,
         pytest.raises(InputError, match=r"of 8 looked at, 0 like those of reference, 0 like those of clothing\): name"),
@@ -275,7 +275,7 @@ def test_an_approximate_index(tmp_path, pictures, tiny_folder, gallery):
         Gallery(tmp_path / "h.db", tiny_folder, create=True, index="tree")
 
 
-def test_what_goes_wrong_makes_no_gallery_and_holds_none(tmp_path, tiny_folder):
+def test_a_failed_start_makes_no_gallery_and_locks_none(tmp_path, tiny_folder):
     with pytest.raises(InputError, match="no model 'nothing'"):
         Gallery(tmp_path / "g.db", "nothing", create=True)
     assert not (tmp_path / "g.db").exists()

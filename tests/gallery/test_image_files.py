@@ -64,7 +64,7 @@ def test_a_path_that_is_too_long(images, monkeypatch):
     }
 
 
-def test_what_is_no_file(images):
+def test_paths_that_are_no_files(images):
     (images / "link.png").symlink_to("nowhere")
     os.mkfifo(images / "pipe.png")
     (images / os.fsdecode(b"\xff.png")).symlink_to(images / "a.png")

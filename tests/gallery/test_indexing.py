@@ -79,7 +79,7 @@ def test_new_unchanged_changed_and_deleted(gallery, pictures):
     check_vectors(gallery)
 
 
-def test_what_is_hidden_is_left_out_and_counted(gallery, pictures):
+def test_hidden_files_are_left_out_and_counted(gallery, pictures):
     (pictures / ".thumbnails").mkdir()
     save(pictures / ".thumbnails" / "small.png", 102)
     (pictures / "._a.jpg").write_bytes(b"\0\5\26\7 what macOS writes beside a file")
@@ -106,7 +106,7 @@ def test_a_note_on_an_image_stands_with_its_file(gallery, tmp_path):
     assert json.dumps(report.to_dict())
 
 
-def test_what_is_as_it_was_is_not_read(gallery, pictures, monkeypatch):
+def test_unchanged_files_are_not_read(gallery, pictures, monkeypatch):
     gallery.index([pictures])
     monkeypatch.setattr(gallery_index, "read_file", None)
     assert gallery.index([pictures]).unchanged == 6
@@ -179,7 +179,7 @@ def test_a_file_that_goes_while_it_is_indexed(gallery, pictures, monkeypatch):
     assert found.added == 5
 
 
-def test_a_picture_that_the_model_refuses_does_not_stop_the_others(gallery, pictures, monkeypatch):
+def test_an_image_that_the_model_refuses_does_not_stop_the_others(gallery, pictures, monkeypatch):
     def refuse(composer, images):
         if any(image.width == 77 for image in images):
             raise InputError("too wide for me")

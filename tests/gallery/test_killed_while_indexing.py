@@ -1,4 +1,4 @@
-"""A run of indexing that is killed, not asked, and what the next one finds."""
+"""Indexing that is killed by SIGKILL, and the next run that continues it."""
 
 import signal
 import subprocess

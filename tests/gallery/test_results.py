@@ -21,7 +21,7 @@ def test_the_contact_sheet(gallery, pictures):
     assert maps.sheet(height=60, threshold=0.9).tobytes() != sheet.tobytes()
 
 
-def test_a_map_that_is_empty_is_said_so(gallery, pictures, monkeypatch):
+def test_an_empty_map_is_marked(gallery, pictures, monkeypatch):
     found = gallery.retrieve(pictures / "0.png", "make it red", k=1)
     maps = gallery.explain(found)
     captions = []
@@ -58,7 +58,7 @@ class TestNotebooks:
         drawn = Image.open(io.BytesIO(maps._repr_png_()))
         assert np.array_equal(np.asarray(drawn), np.asarray(maps.sheet()))
 
-    def test_hits_without_a_picture(self, gallery, pictures, tmp_path):
+    def test_hits_without_an_image(self, gallery, pictures, tmp_path):
         found = gallery.retrieve(pictures / "0.png", "make it red", k=3)
         (tmp_path / "no picture.png").write_bytes(b"text")
         gone, broken, there = found.hits

@@ -11,7 +11,7 @@ def session():
     return Session("/g.db", "mmgrad_gallery", "0123", [SessionTurn("/p/q.png", "make it red", hits, None)])
 
 
-def test_there_and_back(tmp_path):
+def test_a_saved_session_is_loaded_equal(tmp_path):
     file = tmp_path / "new" / "s.json"
     session().save(file)
     assert Session.load(file) == session()
@@ -43,7 +43,7 @@ def test_another_gallery():
             session().check(*other)
 
 
-def test_what_is_no_session(tmp_path):
+def test_other_files_are_not_sessions(tmp_path):
     file = tmp_path / "s.json"
     with pytest.raises(InputError, match=r"there is no session .*: begin one with an image"):
         Session.load(file)

@@ -1,4 +1,4 @@
-"""Rows in Milvus: local, on a server, in use elsewhere, not there."""
+"""Rows in Milvus: local, on a server, used by another process, missing."""
 
 import builtins
 import json
@@ -97,7 +97,7 @@ def test_another_process_has_it(place, held_elsewhere):
         pass
 
 
-def test_nothing_is_said_by_milvus_itself(place, capfd):
+def test_milvus_itself_prints_nothing(place, capfd):
     with GalleryStore(place, create=True) as store:
         store.make(ABOUT)
         store.rows()
@@ -122,7 +122,7 @@ def test_no_error_tells_a_secret(address):
     assert "***" in str(caught.value)
 
 
-def test_what_is_no_gallery(place, tmp_path):
+def test_other_collections_are_not_galleries(place, tmp_path):
     MilvusClient(place).create_collection("theirs", dimension=3)
     with pytest.raises(
         InputError, match=r"collection 'theirs' in .* is no gallery of this package: choose another name"

@@ -94,7 +94,7 @@ def test_two_towers(clip, pictures, tmp_path):
         assert gallery.explain(found).heatmap(1).shape == Image.open(found.hits[0].path).size[::-1]
 
 
-def test_pictures_that_keep_their_shapes(naflex, pictures, tmp_path):
+def test_images_that_keep_their_shapes(naflex, pictures, tmp_path):
     composer = load_composer(naflex)
     images = [Image.open(pictures / f"{index}.png") for index in range(3)]
     together = embed_images(composer, images)

@@ -1,4 +1,4 @@
-"""The loss on the maps of whole models: a few steps on one batch, every kind of model that people compose with."""
+"""The loss on the maps of whole models: a few steps on one batch, with several kinds of models."""
 
 import copy
 

@@ -59,7 +59,7 @@ class TestMasks:
         masks = lay_on_grid(torch.tensor([[[1.0, 0.0]]]), (2, 4))
         assert torch.equal(masks, torch.tensor([[[1.0, 1, 0, 0], [1, 1, 0, 0]]]))
 
-    def test_what_is_smaller_than_a_cell_does_not_vanish(self):
+    def test_objects_smaller_than_a_cell_do_not_vanish(self):
         mask = torch.zeros(2, 64, 64)
         mask[0, 20, 40] = 1
         mask[1, 15:17, 31:33] = 0.5  # on the corner of four cells
@@ -146,7 +146,7 @@ class TestBoxes:
         expected[:2, :2] = expected[3, 3] = 1
         torch.testing.assert_close(masks[0], expected)
 
-    def test_pixels_of_pictures_of_their_own_size(self):
+    def test_pixels_of_images_of_different_sizes(self):
         boxes = [(0, 0, 20, 10), [(10, 10, 20, 20)]]
         masks = grounding_targets((2, 2), boxes=boxes, units="pixel", image_size=[(20, 40), (20, 20)]).masks
         assert torch.equal(masks, torch.tensor([[[1.0, 0], [0, 0]], [[0, 0], [0, 1]]]))

@@ -23,7 +23,7 @@ class TestContrast:
         assert contrast_loss(row(1, 1, 0, 0), mask, other).item() < 0.01
         assert contrast_loss(row(0, 0, 1, 0), mask, other).item() > 0.98
 
-    def test_what_both_mean_does_not_count(self):
+    def test_cells_in_both_regions_do_not_count(self):
         mask, other = row(1, 1, 0), row(0, 1, 1)
         assert torch.equal(find_foreign_regions(mask, other), row(0, 0, 1))
         assert contrast_loss(row(1, 1, 0), mask, other).item() < 0.01

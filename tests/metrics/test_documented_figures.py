@@ -1,4 +1,4 @@
-"""The tables of figures and protocols in the documentation are what the code says."""
+"""The tables of figures and protocols in the documentation agree with the code."""
 
 import importlib
 from dataclasses import replace

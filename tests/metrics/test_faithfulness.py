@@ -45,7 +45,7 @@ def test_no_order_beats_the_gradient_times_input_of_a_linear_score():
     assert max(areas, key=areas.get) == (1.0, 2.0, 3.0, 4.0)
 
 
-def test_several_samples_scores_and_batches_stay_apart():
+def test_samples_scores_and_batches_do_not_mix():
     images = torch.rand(3, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     maps = torch.rand(3, 2, 2, generator=torch.Generator().manual_seed(1))
     factor = torch.tensor([1.0, 10.0, 100.0])
@@ -62,7 +62,7 @@ def test_several_samples_scores_and_batches_stay_apart():
         torch.testing.assert_close(together.deletion[i, 0], float(factor[i]) * alone.deletion[0])
 
 
-def test_a_coarse_map_is_brought_to_the_images_size_and_a_flat_one_knows_nothing():
+def test_a_coarse_map_is_resized_to_the_image_and_a_flat_one_is_uninformative():
     def left_half(images, index):
         return images[:, 0, :, :4].mean((1, 2))
 
@@ -102,7 +102,7 @@ def test_fills():
         ({"maps": torch.zeros(2, 2, 2)}, r"of one batch, got \(1, 1, 2, 2\) and \(2, 2, 2\)"),
     ],
 )
-def test_what_cannot_be_used_is_refused(options, message):
+def test_wrong_arguments_are_refused(options, message):
     arguments = {"images": torch.ones(1, 1, 2, 2), "maps": WEIGHTS[None], **options}
     with pytest.raises(InputError, match=message):
         deletion_insertion(linear, **arguments)
@@ -122,7 +122,7 @@ class Two(nn.Module):
         return (self.first(picture)[:, 0] * self.scale).relu()
 
 
-def test_maps_that_hang_on_the_weights_change_and_the_model_stays():
+def test_maps_that_depend_on_the_weights_change_and_the_model_does_not():
     torch.manual_seed(0)
     model = Two()
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -15,7 +15,7 @@ def test_chance_and_centre():
     assert image_centre([TALL, ~TALL]).tolist() == [0.0, 1.0]
 
 
-def test_the_best_point_is_relative_to_each_picture():
+def test_the_best_point_is_relative_to_each_image():
     share, (y, x) = best_fixed_point([TALL, WIDE], grid=8)
     assert share == 1.0
     assert y < 0.5

@@ -1,4 +1,4 @@
-"""The list of map figures, and what reads it."""
+"""The list of map figures, and the functions that read it."""
 
 import torch
 

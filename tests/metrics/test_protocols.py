@@ -1,4 +1,4 @@
-"""What each protocol says of itself, and its variants."""
+"""The description of each protocol, and its variants."""
 
 import subprocess
 import sys

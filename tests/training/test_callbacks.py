@@ -33,7 +33,7 @@ def test_metrics_are_lines_with_their_step(tmp_path):
     ]
 
 
-def test_going_on_takes_back_what_is_trained_again(tmp_path):
+def test_resuming_removes_lines_of_steps_that_are_trained_again(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 2}\n{"step": 4}\n{"ste')
     MetricsFile(path, until=2).on_train_begin()
@@ -83,7 +83,7 @@ def test_a_bar_on_a_terminal(monkeypatch):
     assert progress._bar is None
 
 
-def test_the_bar_goes_down_however_training_ends(monkeypatch):
+def test_the_bar_is_removed_however_training_ends(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("TERM", "xterm")
     before = sys.stderr

@@ -1,4 +1,4 @@
-"""Options of a run: what they refuse, and their documentation."""
+"""Options of a run: refused values, and the documentation."""
 
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "training.md"
         ),
     ],
 )
-def test_what_nothing_would_read_is_refused(values, said):
+def test_options_without_effect_are_refused(values, said):
     with pytest.raises(InputError, match=said):
         config_from(values)
 

@@ -108,7 +108,7 @@ def test_an_empty_file_is_the_defaults(tmp_path):
         (["steps.much=1"], "--set steps.much=1: 'steps' has a value and no keys"),
     ],
 )
-def test_wrong_values_are_one_line_that_says_which(changes, message):
+def test_a_wrong_value_is_named_in_one_line(changes, message):
     with pytest.raises(InputError) as caught:
         load_config("tiny", changes)
     assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""Writing into a model folder what its training pictures look like."""
+"""Describing a model's training images in its folder."""
 
 import json
 import shutil
@@ -54,12 +54,12 @@ def test_the_file_is_written_and_the_figures_printed(folder, strange, capsys):
     assert found.kinds["scenes"].plane.abs().sum() > 0
 
 
-def test_more_pictures_of_its_own_and_scenes_that_it_does_not_know(folder, strange, capsys):
+def test_further_images_and_unknown_scenes(folder, strange, capsys):
     assert main([str(folder), *SMALL, "--more", str(strange), "--views", "40", "--unknown-scenes"]) == 0
     assert list(json.loads(capsys.readouterr().out)) == ["false alarms"]
 
 
-def test_without_pictures_to_tell_apart(folder, capsys):
+def test_without_unknown_images(folder, capsys):
     assert main([str(folder), *SMALL]) == 0
     assert list(json.loads(capsys.readouterr().out)) == ["false alarms"]
     found = Familiarity.load(folder)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain.training.familiarity_views import VIEWS, list_images, views
+from mmgrad_explain.training.familiarity_views import VIEWS, list_images, make_views
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ def test_a_large_folder_is_halved_by_the_names_of_its_files(tmp_path):
 
 def test_views_are_of_every_kind_and_the_same_each_time(strange):
     files = list_images(strange)
-    first, second = (list(views(files, 40, 5)) for _ in range(2))
+    first, second = (list(make_views(files, 40, 5)) for _ in range(2))
     assert [kind for kind, _ in first] == [kind for kind, _ in second]
     assert {kind for kind, _ in first} == set(VIEWS)
     assert all(one.tobytes() == other.tobytes() for (_, one), (_, other) in zip(first, second, strict=True))
-    assert first[1][1].tobytes() != list(views(files, 2, 6))[1][1].tobytes()
-    assert {kind for kind, _ in views(files, 9, 5, ("whole", "grey"))} == {"whole", "grey"}
+    assert first[1][1].tobytes() != list(make_views(files, 2, 6))[1][1].tobytes()
+    assert {kind for kind, _ in make_views(files, 9, 5, ("whole", "grey"))} == {"whole", "grey"}

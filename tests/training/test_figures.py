@@ -17,9 +17,9 @@ from mmgrad_explain.training.figures import (
     LOWER_IS_BETTER,
     STEP_GROUNDING,
     STEP_RETRIEVAL,
+    add_group,
+    add_group_to_logged_name,
     is_held_out_figure,
-    logged_name_in_group,
-    name_in_group,
 )
 from mmgrad_explain.training.held_out_figures import evaluate_batches
 from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
@@ -49,10 +49,10 @@ def test_every_form_is_logged_under_its_own_name(form, composer):
     figures = GroundedObjective(composer, options, SOURCE.label_classes)(batch, np.random.default_rng(0)).figures
     others = {name for name in STEP_GROUNDING if name not in FORMS}
     assert set(figures) == {form, *others, *STEP_RETRIEVAL, "dense"}
-    assert logged_name_in_group(form) == f"grounding/train/{form}"
+    assert add_group_to_logged_name(form) == f"grounding/train/{form}"
 
 
-def test_what_is_measured_on_held_out_data_is_the_list(composer):
+def test_the_list_holds_every_figure_on_held_out_data(composer):
     found = evaluate_batches(composer.eval(), [encode_batch(SOURCE.batch(5, 0), composer.processor)])
     assert {name for name in found if not name.startswith(BY_EDIT)} == set(HELD_OUT)
     assert set(LOWER_IS_BETTER) < set(HELD_OUT)
@@ -75,8 +75,8 @@ def test_what_is_measured_on_held_out_data_is_the_list(composer):
     ],
 )
 def test_each_figure_has_its_group(name, own, logged):
-    assert name_in_group(name) == own
-    assert logged_name_in_group(name) == logged
+    assert add_group(name) == own
+    assert add_group_to_logged_name(name) == logged
     assert logged.partition("/")[0] in GROUPS
 
 

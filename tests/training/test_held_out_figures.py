@@ -21,7 +21,7 @@ def batches(tiny):
     return [encode_batch(SOURCE.batch(9, step), tiny.processor) for step in range(2)]
 
 
-def test_scenes_are_judged_as_by_their_own_evaluation(tiny, batches):
+def test_figures_of_scenes_equal_those_of_evaluate_scenes(tiny, batches):
     figures = evaluate_batches(tiny, batches)
     expected = evaluate_scenes(tiny, seed=9, scenes=6, edits=3)
     (maps,) = expected.maps.values()
@@ -35,7 +35,7 @@ def test_scenes_are_judged_as_by_their_own_evaluation(tiny, batches):
     assert {name: figures[f"pointing_{name}"] for name in by_edit} == pytest.approx(by_edit)
 
 
-def test_what_is_not_known_is_left_out(tiny, batches):
+def test_figures_without_a_sample_are_left_out(tiny, batches):
     blind = [replace(batch, supervised=torch.zeros_like(batch.supervised)) for batch in batches]
     assert set(evaluate_batches(tiny, blind)) == {"r1", "sibling_r1"}
 

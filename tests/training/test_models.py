@@ -1,4 +1,4 @@
-"""The composer a run starts from, and the folder it ends as."""
+"""The composer that a run starts from, and saving the trained one."""
 
 import pytest
 import torch
@@ -132,7 +132,7 @@ def test_backbone_weights_that_do_not_fit(tmp_path):
             starting_composer(ModelOptions(sizes=SIZES, backbone_weights=str(tmp_path / f"{name}.safetensors")), WORDS)
 
 
-def test_what_was_put_into_a_model_folder_stays(tmp_path):
+def test_other_files_in_a_model_folder_are_kept(tmp_path):
     composer = starting_composer(ModelOptions(sizes=SIZES), WORDS)
     (tmp_path / "place").mkdir()
     (tmp_path / "model").symlink_to("place")

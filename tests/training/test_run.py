@@ -1,4 +1,4 @@
-"""Whole runs: what they leave, going on, the best weights, every kind of source and start."""
+"""Whole runs: their files, resuming, the best weights, every kind of source and of starting model."""
 
 import json
 
@@ -27,7 +27,7 @@ def lines(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_what_a_run_leaves(whole_run, picture):
+def test_the_files_of_a_run(whole_run, picture):
     config, folder = whole_run
     names = {path.name for path in folder.iterdir()}
     maps = {"maps.png", "maps.npz"}
@@ -68,7 +68,7 @@ def test_a_run_is_not_overwritten_nor_mixed(whole_run, tmp_path):
         train(config, tmp_path / "file")
 
 
-def test_a_damaged_config_is_said(tmp_path, micro):
+def test_a_damaged_config_is_named(tmp_path, micro):
     (tmp_path / "config.yaml").write_text("- 1")
     with pytest.raises(InputError, match=r"config.yaml cannot be read"):
         train(micro(), tmp_path, resume=True)
@@ -140,7 +140,7 @@ def test_clip_with_adapters_on_triplets_and_scenes(tmp_path, micro, clip_folder,
     assert result.step == 2
 
 
-def test_what_is_missing_is_said(tmp_path, micro, monkeypatch):
+def test_missing_packages_are_named(tmp_path, micro, monkeypatch):
     with pytest.raises(InputError, match=r"sources.photos.folder is missing: say where it is, --set sources.photos"):
         train(micro(sources={"photos": {}}), tmp_path / "run")
     monkeypatch.setattr(package_checks, "find_spec", lambda name: None)

@@ -9,7 +9,7 @@ import torch
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training import run_folder
 from mmgrad_explain.training.run_folder import (
-    find_whole_checkpoint,
+    find_complete_checkpoint,
     load_best,
     recover_last_checkpoint,
     translate_write_errors,
@@ -34,13 +34,13 @@ def test_a_checkpoint_that_cannot_be_written(tmp_path, monkeypatch, error, free,
     )
 
 
-def test_a_bug_stays_a_bug(tmp_path, monkeypatch):
+def test_other_errors_are_not_translated(tmp_path, monkeypatch):
     monkeypatch.setattr(run_folder.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**30))
     with pytest.raises(RuntimeError, match="odd"), translate_write_errors(tmp_path):
         raise RuntimeError("odd")
 
 
-def test_only_whole_checkpoints_are_gone_on_from(tmp_path):
+def test_only_complete_checkpoints_are_resumed_from(tmp_path):
     for step, files in ((2, ["trainer_state.json", "ema.safetensors"]), (10, ["trainer_state.json"]), (20, [])):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
@@ -57,12 +57,12 @@ def test_looking_for_a_checkpoint_removes_nothing(tmp_path):
     for step in (2, 10):
         (tmp_path / f"checkpoint-{step}").mkdir()
         (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
-    assert find_whole_checkpoint(tmp_path, average=True) is None  # of another config than the run's
-    assert find_whole_checkpoint(tmp_path, average=False).name == "checkpoint-10"
+    assert find_complete_checkpoint(tmp_path, average=True) is None  # of another config than the run's
+    assert find_complete_checkpoint(tmp_path, average=False).name == "checkpoint-10"
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_what_was_put_beside_checkpoints_stays(tmp_path):
+def test_other_files_beside_checkpoints_are_kept(tmp_path):
     for name in ("checkpoint-4", "checkpoint-best"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "optimizer.pt").write_text("half")

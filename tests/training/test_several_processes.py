@@ -1,4 +1,4 @@
-"""One training on two processes: that of one process on the joined batch."""
+"""Training with two processes equals training with one process on the joined batch."""
 
 import json
 import os

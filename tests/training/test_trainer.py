@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from mmgrad_explain.composers.clip.composer import ClipComposer
+from mmgrad_explain.training.loop_arguments import training_arguments
 from mmgrad_explain.training.sources.kinds import build_source
 from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate
-from mmgrad_explain.training.trainer_arguments import training_arguments
 
 
-def test_parts_that_were_trained_before_have_their_own_rate(micro, clip_folder, tmp_path):
+def test_pretrained_parts_have_their_own_rate(micro, clip_folder, tmp_path):
     config = replace(micro(optimizer={"lr": 1e-2, "backbone_lr": 0.1, "weight_decay": 0.5}), steps=2)
     composer = ClipComposer.from_clip(clip_folder, width=16)
     source = build_source(config.sources, 32)

@@ -1,4 +1,4 @@
-"""A triplet set in NumPy stacks trains and evaluates like the same set in picture files."""
+"""A triplet set in NumPy stacks trains and evaluates like the same set in image files."""
 
 import numpy as np
 import pytest

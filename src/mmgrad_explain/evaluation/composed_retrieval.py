@@ -161,7 +161,7 @@ class _Embedder:
         self.progress = progress
 
     def images(self, galleries: Mapping[str, Sequence[str]]) -> dict[str, Tensor]:
-        """Give unit embeddings ``(D,)`` of every image of a gallery and every reference, by name."""
+        """Return unit embeddings ``(D,)`` of every image of a gallery and every reference, by name."""
         references = [query.reference for queries in self.data.queries.values() for query in queries]
         names = list(dict.fromkeys([*(name for gallery in galleries.values() for name in gallery), *references]))
         found: dict[str, Tensor] = {}
@@ -175,7 +175,7 @@ class _Embedder:
         return found
 
     def queries(self, part: str, images: Mapping[str, Tensor], notices: dict[str, None]) -> dict[str, Tensor]:
-        """Give unit embeddings ``(Q, D)`` of a part's queries, by kind of query."""
+        """Return unit embeddings ``(Q, D)`` of a part's queries, by kind of query."""
         composed, worded = list[Tensor](), list[Tensor]()
         queries = self.data.queries[part]
         for batch in self._batches(f"queries of {part}", queries):

@@ -44,7 +44,7 @@ class MapKind:
 
 
 def default_kind(composer: Composer) -> MapKind:
-    """The score and weighting a composer uses by itself."""
+    """Return the kind of a composer's default maps."""
     return MapKind(composer.default_score or "shift", composer.default_weighting)
 
 
@@ -125,7 +125,7 @@ def find_disjoint_pairs(masks: Tensor, group: Tensor, usable: Tensor) -> Tensor:
 
 
 def unit_embeddings(output: ComposedOutput) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the unit embeddings ``(B, D)`` of queries, target images and reference images.
+    """Return the unit embeddings ``(B, D)`` of queries, target images and reference images.
 
     Raises:
         InputError: The output has no ``shift`` or no ``target``.

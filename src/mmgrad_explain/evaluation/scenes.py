@@ -156,7 +156,7 @@ def scene_faithfulness(
 
 
 def model_inputs(part: SceneBatch) -> dict[str, Tensor]:
-    """Give the arguments of a composer's ``forward``, one sample a triplet."""
+    """Return the arguments of a composer's ``forward``, one sample a triplet."""
     return {
         "pixel_values": part.references[part.scene],
         "input_ids": part.input_ids,

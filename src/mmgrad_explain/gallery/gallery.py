@@ -97,9 +97,9 @@ class Gallery:
         self._composer: Composer | None = None
         self._is_open = False
         if model is not None or not create or is_remote(place) or Path(place).exists():
-            self._begin(model, processor)
+            self._open_or_make(model, processor)
 
-    def _begin(self, model: str | Path | nn.Module | None, processor: Any = None, why: str = "") -> None:
+    def _open_or_make(self, model: str | Path | nn.Module | None, processor: Any = None, why: str = "") -> None:
         """Open the gallery, or make it; a new one without a model waits for the images that choose it."""
         # Before the store is made: a model that cannot be used leaves no empty gallery behind.
         loaded = None if model is None else _load(model, self._device, processor)
@@ -112,11 +112,11 @@ class Gallery:
             if loaded is None or identity is None:
                 if store.about is None:
                     return
-                model = _source(store)
+                model = _stored_source(store)
                 loaded = _load(model, self._device)
                 identity = asdict(identify(loaded))
             if store.about is None:
-                chosen = {"source": _lasting_source(model), "index": self._index, "model_choice": why or None}
+                chosen = {"source": _reloadable_source(model), "index": self._index, "model_choice": why or None}
                 store.make({**identity, **chosen})
             self.about = dict(store.about or {})
             self._check(identity)
@@ -174,7 +174,7 @@ class Gallery:
         found = find_images(folders)
         if self._composer is None:
             choice = choose_by_images(sample_images(found, MOST_IMAGES))
-            self._begin(choice.name, why=choice.why)
+            self._open_or_make(choice.name, why=choice.why)
         return index_images(self._store, self.composer, found, batch=batch, progress=progress)
 
     # -------------------------------------------------------------------------------------------------------- retrieve
@@ -228,7 +228,7 @@ class Gallery:
                     found.setdefault(row[0].digest, []).append(row)
             best = list(found.values())[:k]
             if limit == total or (len(best) == k and rows[-1][1] < best[-1][0][1]):
-                return tuple(_hit(rank, files) for rank, files in enumerate(best, start=1))
+                return tuple(_make_hit(rank, files) for rank, files in enumerate(best, start=1))
             limit = min(2 * limit, total)
         return ()
 
@@ -280,7 +280,7 @@ def _load(model: str | Path | nn.Module, device: str | None, processor: Any = No
     return composer if device is None else composer.to(check_device(device))
 
 
-def _source(store: GalleryStore) -> str:
+def _stored_source(store: GalleryStore) -> str:
     """Look up what to load the gallery's model from.
 
     Raises:
@@ -296,8 +296,8 @@ def _source(store: GalleryStore) -> str:
     return source
 
 
-def _lasting_source(model: str | Path | nn.Module | None) -> str | None:
-    """Give the name or the absolute path that loads the model again; None for a model in memory."""
+def _reloadable_source(model: str | Path | nn.Module | None) -> str | None:
+    """Return the name or the absolute path that loads the model again; None for a model in memory."""
     if not isinstance(model, str | os.PathLike):
         return None
     text = os.fspath(model)
@@ -306,7 +306,7 @@ def _lasting_source(model: str | Path | nn.Module | None) -> str | None:
     return text
 
 
-def _hit(rank: int, files: Sequence[tuple[Entry, float]]) -> Hit:
+def _make_hit(rank: int, files: Sequence[tuple[Entry, float]]) -> Hit:
     """Make a hit of the files with one content, shown by a file that still exists, if there is one."""
     states = {entry.path: state_of(entry) for entry, _ in files}
     shown = min(files, key=lambda row: (states[row[0].path] != "there", row[0].path))[0]

@@ -114,7 +114,7 @@ def _enter(folder: str, entered: set[str]) -> bool:
 
 
 def _unusable(path: Path) -> str | None:
-    """Give the reason why a file cannot be indexed, or None."""
+    """Return the reason why a file cannot be indexed, or None."""
     try:
         length = len(str(path).encode())
     except UnicodeEncodeError:
@@ -127,7 +127,7 @@ def _unusable(path: Path) -> str | None:
 
 
 def path_prefix(folder: str) -> str:
-    """Give what the paths of everything in a folder begin with."""
+    """Return what the paths of everything in a folder begin with."""
     return folder.rstrip(os.sep) + os.sep
 
 

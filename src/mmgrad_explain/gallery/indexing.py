@@ -56,7 +56,7 @@ class IndexReport:
     total: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the fields by name, ready for JSON; the notes on an image as one text."""
+        """Return the fields by name, ready for JSON; the notes on an image as one text."""
         return {**asdict(self), "notes": {path: "; ".join(texts_of(notes)) for path, notes in self.notes.items()}}
 
 
@@ -192,7 +192,7 @@ class _Rows:
                 report.unchanged += 1
 
     def _vectors(self, read: Sequence[tuple[Entry, bytes]], report: IndexReport) -> dict[str, npt.NDArray[np.float32]]:
-        """Give unit embeddings ``(D,)`` by content: from a row that has it, else from the composer."""
+        """Return unit embeddings ``(D,)`` by content: from a row that has it, else from the composer."""
         images: dict[str, Image.Image] = {}
         held: dict[str, str] = {}
         for entry, content in read:
@@ -224,7 +224,7 @@ def _read(paths: Sequence[str], report: IndexReport) -> list[tuple[Entry, bytes]
 def _embed(
     composer: Composer, images: Mapping[str, Image.Image]
 ) -> tuple[dict[str, npt.NDArray[np.float32]], dict[str, str]]:
-    """Give unit embeddings ``(D,)`` of images by their names, and the reasons why some have none."""
+    """Return unit embeddings ``(D,)`` of images by their names, and the reasons why some have none."""
     if not images:
         return {}, {}
     try:

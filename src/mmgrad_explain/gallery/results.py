@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.explanation.result import Explanation
 
 _BACKGROUND = (255, 255, 255)
-_MOST = 12  # hits that a notebook shows; the rest is counted
+_MOST_SHOWN = 12  # hits that a notebook shows; the rest is counted
 _TILE = {"width": 200, "height": 130}  # of a hit in a notebook, in CSS pixels
 
 
@@ -76,7 +76,7 @@ class Retrieval:
     reference: str | None = None
 
     def _repr_html_(self) -> str:
-        return _page(self, "", None, self.notes)
+        return _page_html(self, "", None, self.notes)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class RetrievalMaps:
         return join_notes([*self.found.notes, *self.query.notes], len(self.query))
 
     def notes_of(self, rank: int) -> tuple[Note, ...]:
-        """Give the notes on a hit's map that are not about the query too; none for a hit without a map."""
+        """Return the notes on a hit's map that are not about the query too; none for a hit without a map."""
         if rank not in self.hits:
             return ()
         explanation, index = self.hits[rank]
@@ -107,7 +107,7 @@ class RetrievalMaps:
         return tuple(note for note in explanation.notes_of(index) if (note.kind, note.text) not in known)
 
     def heatmap(self, rank: int) -> npt.NDArray[np.float32]:
-        """Give a hit's map: ``(H, W)`` on the hit's own pixels, in [0, 1]; it is zero everywhere if it is empty."""
+        """Return a hit's map: ``(H, W)`` on the hit's own pixels, in [0, 1]; it is zero everywhere if it is empty."""
         explanation, index = self.hits[rank]
         return explanation.heatmap(index, target=True)
 
@@ -165,14 +165,14 @@ class RetrievalMaps:
     def _repr_html_(self) -> str:
         drawn = Image.fromarray(blend(shrink_for_screen(self.found.image), self.query.heatmap(), alpha=0.7))
         where = figure_html(drawn, f"where: {self.query.score_name}", "where the query's map is bright")
-        return _page(self.found, where, self, self.notes)
+        return _page_html(self.found, where, self, self.notes)
 
 
-def _page(found: Retrieval, where: str, maps: RetrievalMaps | None, notes: tuple[Note, ...]) -> str:
+def _page_html(found: Retrieval, where: str, maps: RetrievalMaps | None, notes: tuple[Note, ...]) -> str:
     """Show the query above, the hits below, each with its map if it has one, as a notebook shows it."""
-    query = side_by_side([figure_html(found.image, "query", "the query picture"), where])
-    hits = side_by_side([_hit(hit, maps) for hit in found.hits[:_MOST]], 16)
-    left = len(found.hits) - _MOST
+    query = side_by_side([figure_html(found.image, "query", "the query image"), where])
+    hits = side_by_side([_hit_html(hit, maps) for hit in found.hits[:_MOST_SHOWN]], 16)
+    left = len(found.hits) - _MOST_SHOWN
     more = f"and {left} more" if left > 0 else ""
     below_hits = small_print([more, *(f"note: {note}" for note in notes)])
     return f"<div>{query}<div><b>{escape(found.text)}</b></div>{hits}{below_hits}</div>"
@@ -184,7 +184,7 @@ def _map_caption(explanation: Explanation, heat: npt.NDArray[np.float32]) -> str
     return caption if heat.any() else f"{caption}: the map is empty"
 
 
-def _hit(hit: Hit, maps: RetrievalMaps | None) -> str:
+def _hit_html(hit: Hit, maps: RetrievalMaps | None) -> str:
     caption = f"{hit.rank}. {Path(hit.path).name} {hit.score:.3f}"
     if maps is not None and hit.rank in maps.hits:
         explanation, index = maps.hits[hit.rank]

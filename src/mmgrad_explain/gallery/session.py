@@ -121,7 +121,7 @@ class Session:
         raise InputError(f"there is no hit {rank}: the last turn found {len(hits)}")
 
     def place(self) -> str:
-        """Give the gallery's address, to open it again.
+        """Return the gallery's address, to open it again.
 
         Raises:
             InputError: Its address has a password or a token.

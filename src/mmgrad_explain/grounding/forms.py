@@ -47,7 +47,7 @@ def dice_loss(maps: Tensor, masks: Tensor) -> Tensor:
         ``(B,)`` in [0, 1]; 1 for a dead map. The gradient with respect to ``maps`` is finite.
 
     Raises:
-        TypeError: If the maps are no floating tensor.
+        TypeError: If the maps are not a floating-point tensor.
         InputError: If the shapes differ.
 
     Source: Milletari et al., V-Net (arXiv 1606.04797), section 3, on max-normalised maps.

@@ -148,7 +148,7 @@ class AttentionGroundingLoss(nn.Module):
             A float32 number (float64 for float64 maps), or ``(B,)`` with ``reduction="none"``.
 
         Raises:
-            TypeError: If the maps are no floating tensor.
+            TypeError: If the maps are not a floating-point tensor.
             InputError: If shapes do not fit, or masks hold NaN or values outside [0, 1].
         """
         if not isinstance(maps, Tensor) or not maps.is_floating_point():
@@ -163,17 +163,17 @@ class AttentionGroundingLoss(nn.Module):
             counted: dict[str, Tensor] = {}
             if self.weights["form"]:
                 counted[self.form_name] = known
-                values[self.form_name] = _each(self._form, every, known, masks)
+                values[self.form_name] = _values_of(self._form, every, known, masks)
             if self.weights["contrast"] and other_masks is not None:
-                others = self._others(every, other_masks)
+                others = self._lay_partners(every, other_masks)
                 counted["contrast"] = known & (find_foreign_regions(masks, others).amax((1, 2)) > 0)
-                values["contrast"] = _each(contrast_loss, every, counted["contrast"], masks, others)
+                values["contrast"] = _values_of(contrast_loss, every, counted["contrast"], masks, others)
             if self.weights["margin"]:
                 counted["margin"] = known
-                values["margin"] = _each(margin_loss, every, known, masks, self.margin)
+                values["margin"] = _values_of(margin_loss, every, known, masks, self.margin)
             if self.weights["consistency"] and paired_maps is not None:
-                counted["consistency"] = self._pairs(every, paired_maps, known, paired_valid, excluded)
-                values["consistency"] = _consistency(every, paired_maps, counted["consistency"], excluded)
+                counted["consistency"] = self._find_pairs(every, paired_maps, known, paired_valid, excluded)
+                values["consistency"] = _consistency_of(every, paired_maps, counted["consistency"], excluded)
             means = {name: self.average(each, counted[name]) for name, each in values.items()}
             dead = torch.stack([dead_maps(one) for one in every]).to(every.dtype).mean(0)
             self.report = GroundingReport(
@@ -207,7 +207,7 @@ class AttentionGroundingLoss(nn.Module):
         known = find_supervised(known.to(maps.device), supervised)
         return GroundingTargets(masks.to(maps), known)
 
-    def _others(self, maps: Tensor, other_masks: Tensor | Sequence[Tensor | None]) -> Tensor:
+    def _lay_partners(self, maps: Tensor, other_masks: Tensor | Sequence[Tensor | None]) -> Tensor:
         grid, count = (maps.shape[2], maps.shape[3]), maps.shape[1]
         partners = 1
         if isinstance(other_masks, Tensor) and other_masks.dim() == 4:
@@ -218,7 +218,7 @@ class AttentionGroundingLoss(nn.Module):
             raise InputError(f"other_masks must be of {count} samples like the maps, got {len(laid) // partners}")
         return laid.to(maps).view(count, partners, *grid)
 
-    def _pairs(
+    def _find_pairs(
         self, maps: Tensor, paired: Tensor, known: Tensor, valid: Tensor | None, excluded: Tensor | None
     ) -> Tensor:
         if paired.shape != maps.shape and paired.shape != maps.shape[1:]:
@@ -242,14 +242,14 @@ class AttentionGroundingLoss(nn.Module):
         return total.sum() if self.reduction == "sum" else total
 
 
-def _each(term: Any, maps: Tensor, counted: Tensor, *others: Any) -> Tensor:
+def _values_of(term: Any, maps: Tensor, counted: Tensor, *others: Any) -> Tensor:
     """Average a term's values over the weightings, ``(B,)``; exactly 0 and without gradient where it does not count."""
     here = counted[:, None, None]
     values = torch.stack([in_float32(term(torch.where(here, one, 0), *others)) for one in maps]).mean(0)
     return torch.where(counted, values, 0)
 
 
-def _consistency(maps: Tensor, paired: Tensor, counted: Tensor, excluded: Tensor | None) -> Tensor:
+def _consistency_of(maps: Tensor, paired: Tensor, counted: Tensor, excluded: Tensor | None) -> Tensor:
     here = counted[:, None, None]
     pairs = torch.where(here, in_float32(paired).to(maps).expand_as(maps), 0)
     clean = torch.where(here, maps, 0)

@@ -105,7 +105,7 @@ def dead_maps(maps: Tensor) -> Tensor:
 
 
 def dead_is_worst(loss: Tensor, worst: Tensor | float, maps: Tensor, masks: Tensor) -> Tensor:
-    """Give dead maps the worst value of a loss, and a gradient that raises them inside the mask.
+    """Set the loss of dead maps to its worst value, with a gradient that raises them inside the mask.
 
     The gradient of a dead map is that of the loss plus that of ``-sum_x t(x) M(x) / rms(M)``, ``t = m / sum(m)``. A map
     that is zero everywhere gets no gradient.

@@ -66,7 +66,7 @@ def grounding_targets(
         validate: Check the masks' values; on an accelerator this waits for the device.
 
     Raises:
-        TypeError: If a mask is no tensor.
+        TypeError: If a mask is not a tensor.
         InputError: If shapes or lengths do not fit, or values of masks, boxes or points are out of range.
     """
     height, width = grid

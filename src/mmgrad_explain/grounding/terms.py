@@ -55,7 +55,7 @@ def contrast_loss(maps: Tensor, masks: Tensor, other_masks: Tensor) -> Tensor:
         ``(B,)`` in [0, 1]; undefined where ``r`` is empty, so leave these samples out.
 
     Raises:
-        TypeError: If the maps are no floating tensor.
+        TypeError: If the maps are not a floating-point tensor.
         InputError: If the shapes differ.
     """
     masks = check_pair(maps, masks)
@@ -80,7 +80,7 @@ def margin_loss(maps: Tensor, masks: Tensor, margin: float = 0.5) -> Tensor:
         ``(B,)`` in [0, 1]; 0 where the margin is kept.
 
     Raises:
-        TypeError: If the maps are no floating tensor.
+        TypeError: If the maps are not a floating-point tensor.
         InputError: If the shapes differ, or the margin is out of its range.
     """
     masks = check_pair(maps, masks)
@@ -109,7 +109,7 @@ def consistency_loss(maps: Tensor, paired_maps: Tensor, excluded: Tensor | None 
         ``(B,)`` in [0, 1]; 1 where either map is dead, or dark on all cells that count.
 
     Raises:
-        TypeError: If the maps are no floating tensor.
+        TypeError: If the maps are not a floating-point tensor.
         InputError: If the shapes differ.
     """
     paired = check_pair(maps, in_float32(paired_maps), "maps and paired_maps")

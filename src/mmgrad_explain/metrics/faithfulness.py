@@ -105,13 +105,13 @@ def deletion_insertion(
 
     def areas(grids: Tensor) -> tuple[Tensor, Tensor]:
         rank = _ranks(grids, (images.shape[2], images.shape[3]), generator)
-        gone = _curve(score, images, filled, rank, steps, batch)
-        back = _curve(score, filled, images, rank, steps, batch)
-        return _area(gone), _area(back)
+        deleted = _curve(score, images, filled, rank, steps, batch)
+        inserted = _curve(score, filled, images, rank, steps, batch)
+        return _area(deleted), _area(inserted)
 
     with torch.no_grad():
         deletion, insertion = areas(maps)
-        chance = [areas(_shuffled(maps, generator)) for _ in range(draws)]
+        chance = [areas(_shuffle_cells(maps, generator)) for _ in range(draws)]
     random = [torch.stack(values).mean(0) for values in zip(*chance, strict=True)]
     return Perturbation(deletion, insertion, random[0], random[1])
 
@@ -147,7 +147,7 @@ def _blur(images: Tensor) -> Tensor:
     return F.conv2d(F.pad(out, (0, 0, reach, reach), mode="replicate"), kernel.transpose(2, 3), groups=channels)
 
 
-def _shuffled(maps: Tensor, generator: torch.Generator) -> Tensor:
+def _shuffle_cells(maps: Tensor, generator: torch.Generator) -> Tensor:
     """Shuffle the cells of each map."""
     order = torch.rand(maps.flatten(1).shape, generator=generator).argsort(1).to(maps.device)
     return maps.flatten(1).gather(1, order).view_as(maps)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.training.logging.boards import TensorBoard as TensorBoard
     from mmgrad_explain.training.logging.boards import WeightsAndBiases as WeightsAndBiases
     from mmgrad_explain.training.logging.map_logger import MapLogger as MapLogger
+    from mmgrad_explain.training.loop_arguments import training_arguments as training_arguments
     from mmgrad_explain.training.models import save_composer as save_composer
     from mmgrad_explain.training.models import starting_composer as starting_composer
     from mmgrad_explain.training.objective.grounded_objective import GroundedObjective as GroundedObjective
@@ -40,6 +41,5 @@ if TYPE_CHECKING:
     from mmgrad_explain.training.sources.triplets import TripletSource as TripletSource
     from mmgrad_explain.training.sources.triplets import TripletSourceOptions as TripletSourceOptions
     from mmgrad_explain.training.trainer import GroundedTrainer as GroundedTrainer
-    from mmgrad_explain.training.trainer_arguments import training_arguments as training_arguments
 
 __getattr__, __dir__ = door(__name__)

@@ -1,4 +1,4 @@
-"""Callbacks of a run: lines of metrics, the picture of maps, the moving average, a progress bar."""
+"""Callbacks of a run: lines of metrics, the drawing of maps, the moving average, a progress bar."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class AverageWeights(TrainerCallback):  # type: ignore[misc]
 
 
 class GridFile(TrainerCallback):  # type: ignore[misc]
-    """Draws the picture of maps over time after every evaluation.
+    """Draws the maps over time after every evaluation.
 
     Args:
         grid: The maps so far.
@@ -84,7 +84,7 @@ class GridFile(TrainerCallback):  # type: ignore[misc]
         self.grid, self.picture, self.arrays = grid, picture, arrays
 
     def on_evaluate(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
-        """Write the picture and the arrays."""
+        """Write the drawing and the arrays."""
         if state.is_world_process_zero and self.grid.steps:
             self.grid.save(self.picture, self.arrays)
 

@@ -35,7 +35,7 @@ def load_config(source: str | Path, changes: typing.Sequence[str] = ()) -> Train
         changes: ``key=value``, with dots for keys inside others (``grounding.weight=0``); values as in YAML.
 
     Raises:
-        InputError: If there is no such config, it is no YAML, or a key or a value is wrong.
+        InputError: If there is no such config, it is not YAML, or a key or a value is wrong.
     """
     values = _read(source, ())
     for change in changes:
@@ -54,7 +54,7 @@ def config_from(values: typing.Mapping[str, Any]) -> TrainingConfig:
 
 def config_values(config: TrainingConfig) -> dict[str, Any]:
     """Return all options as plain values, ready for YAML."""
-    values = _plain(asdict(config))
+    values = _to_plain(asdict(config))
     for name, options in config.sources.items():
         kind = next(kind for kind, cls in SOURCES.items() if type(options) is cls)
         if kind != name:
@@ -93,15 +93,15 @@ def _read(source: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(parent, str):
         raise InputError(f"{name}: extends must be a name or a path, not {quote(parent)}")
     beside = Path(str(path)).parent / parent
-    return _merged(_read(beside if beside.is_file() else parent, (*seen, str(path))), values)
+    return _merge(_read(beside if beside.is_file() else parent, (*seen, str(path))), values)
 
 
-def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Merge one mapping over another, at all depths."""
     result = dict(under)
     for key, value in over.items():
         below = result.get(key)
-        result[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        result[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return result
 
 
@@ -198,10 +198,10 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
     return float(value) if hint is float else value
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, tuple) else value
+        return {key: _to_plain(one) for key, one in value.items()}
+    return [_to_plain(one) for one in value] if isinstance(value, tuple) else value
 
 
 def _join(where: str, key: str) -> str:

@@ -29,7 +29,7 @@ from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.training.config_file import load_config
-from mmgrad_explain.training.familiarity_views import list_images, views
+from mmgrad_explain.training.familiarity_views import list_images, make_views
 from mmgrad_explain.training.sources.kinds import build_source
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def describe_source(composer: Composer, config: TrainingConfig, name: str, purpo
     step = 0
     while sum(map(len, found)) < count:
         batch = sources[step % len(sources)].batch(SEEDS[purpose], step)
-        pictures = np.concatenate([batch.references, batch.targets[:: len(batch.targets) // len(batch.references)]])
-        found.append(_describe(composer, [Image.fromarray(one) for one in pictures]))
+        images = np.concatenate([batch.references, batch.targets[:: len(batch.targets) // len(batch.references)]])
+        found.append(_describe(composer, [Image.fromarray(one) for one in images]))
         step += 1
     return torch.cat(found)[:count]
 
@@ -89,8 +89,8 @@ def _sizes(own: int) -> list[int]:
     return [own, max(32, own // 2), 4 * own, own, 2 * own]
 
 
-def _describe(composer: Composer, pictures: Sequence[Image.Image]) -> Tensor:
-    return describe_images(composer, pictures, composer.described_layers)
+def _describe(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
+    return describe_images(composer, images, composer.described_layers)
 
 
 def describe_unknown_images(
@@ -99,7 +99,7 @@ def describe_unknown_images(
     """Describe images that the model does not know: views of files, drawn scenes; None if there are none."""
     found = []
     for files in folders:
-        made = [picture for _, picture in views(files, options.views, SEEDS["unknown"])]
+        made = [image for _, image in make_views(files, options.views, SEEDS["unknown"])]
         found.append(_describe(composer, made))
     if options.unknown_scenes:
         found.append(_describe(composer, list(draw_scenes_of_every_kind(SEEDS["unknown"], options.pictures // 2))))
@@ -140,7 +140,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for files in more_files:
         (name,) = config.sources
         of_fit, of_limit = (
-            _describe(composer, [one for _, one in views(files[start::2], options.views, SEEDS["more"], OWN_VIEWS)])
+            _describe(
+                composer, [one for _, one in make_views(files[start::2], options.views, SEEDS["more"], OWN_VIEWS)]
+            )
             for start in (0, 1)
         )
         seen[name] = torch.cat([seen[name][0], of_fit]), torch.cat([seen[name][1], of_limit])
@@ -151,8 +153,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     strange = {name: found.strangeness(described) for name, described in checks.items()}
     result: dict[str, Any] = {"false alarms": {name: float((v > 1).float().mean()) for name, v in strange.items()}}
     if options.against:
-        pictures = [open_image(path) for path in list_images(options.against)]
-        others, familiar = found.strangeness(_describe(composer, pictures)), torch.cat(list(strange.values()))
+        against = [open_image(path) for path in list_images(options.against)]
+        others, familiar = found.strangeness(_describe(composer, against)), torch.cat(list(strange.values()))
         result["against"] = {
             "pictures": len(others),
             "auc": area_under_curve(familiar, others),

@@ -42,7 +42,9 @@ def list_images(folder: Path, *, held_out: bool = False, without: Collection[str
     return found
 
 
-def views(files: Sequence[Path], count: int, seed: int, kinds: Sequence[str] = ()) -> Iterator[tuple[str, Image.Image]]:
+def make_views(
+    files: Sequence[Path], count: int, seed: int, kinds: Sequence[str] = ()
+) -> Iterator[tuple[str, Image.Image]]:
     """Make views of images; equal seeds give equal views.
 
     Args:
@@ -56,63 +58,63 @@ def views(files: Sequence[Path], count: int, seed: int, kinds: Sequence[str] = (
     """
     named = list(kinds or VIEWS)
     for number in range(count):
-        picture = open_image(files[number % len(files)])
-        picture.thumbnail((_LARGEST, _LARGEST))
+        image = open_image(files[number % len(files)])
+        image.thumbnail((_LARGEST, _LARGEST))
         kind = named[(number + number // len(files)) % len(named)]
-        yield kind, VIEWS[kind](picture, np.random.default_rng([seed, number]))
+        yield kind, VIEWS[kind](image, np.random.default_rng([seed, number]))
 
 
-def _crop(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    width, height = (max(8, int(side * (0.2 + 0.75 * rng.random()))) for side in picture.size)
-    left, top = int(rng.random() * (picture.width - width + 1)), int(rng.random() * (picture.height - height + 1))
-    return picture.crop((left, top, left + width, top + height))
+def _crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    width, height = (max(8, int(side * (0.2 + 0.75 * rng.random()))) for side in image.size)
+    left, top = int(rng.random() * (image.width - width + 1)), int(rng.random() * (image.height - height + 1))
+    return image.crop((left, top, left + width, top + height))
 
 
-def _small(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    factor = (48 + 100 * rng.random()) / max(picture.size)
-    return picture.resize((max(8, int(picture.width * factor)), max(8, int(picture.height * factor))))
+def _shrink(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    factor = (48 + 100 * rng.random()) / max(image.size)
+    return image.resize((max(8, int(image.width * factor)), max(8, int(image.height * factor))))
 
 
-def _jpeg(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+def _compress(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=int(10 + 60 * rng.random()))
+    image.save(buffer, "JPEG", quality=int(10 + 60 * rng.random()))
     return Image.open(buffer).convert("RGB")
 
 
-def _blurred(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    return picture.filter(ImageFilter.GaussianBlur(max(picture.size) * (0.004 + 0.012 * rng.random())))
+def _blur(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    return image.filter(ImageFilter.GaussianBlur(max(image.size) * (0.004 + 0.012 * rng.random())))
 
 
-def _tilted(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    width, height = picture.size
-    turned = picture.rotate(40 * rng.random() - 20, Image.Resampling.BICUBIC)
+def _tilt(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    width, height = image.size
+    turned = image.rotate(40 * rng.random() - 20, Image.Resampling.BICUBIC)
     return turned.crop((width // 6, height // 6, width - width // 6, height - height // 6))
 
 
-def _lit(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    light = (np.asarray(picture) / 255) ** (2 ** (2 * rng.random() - 1)) * (0.5 + rng.random())
-    return _of_values(light * (1 + 0.3 * (rng.random(3) - 0.5)) * 255)
+def _relight(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    light = (np.asarray(image) / 255) ** (2 ** (2 * rng.random() - 1)) * (0.5 + rng.random())
+    return _image_of(light * (1 + 0.3 * (rng.random(3) - 0.5)) * 255)
 
 
-def _noisy(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    pixels = np.asarray(picture)
-    return _of_values(pixels + rng.standard_normal(pixels.shape) * (5 + 20 * rng.random()))
+def _add_noise(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    pixels = np.asarray(image)
+    return _image_of(pixels + rng.standard_normal(pixels.shape) * (5 + 20 * rng.random()))
 
 
-def _of_values(values: np.ndarray) -> Image.Image:
+def _image_of(values: np.ndarray) -> Image.Image:
     return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
 
 
 VIEWS: dict[str, Callable[[Image.Image, np.random.Generator], Image.Image]] = {
-    "whole": lambda picture, _: picture,
+    "whole": lambda image, _: image,
     "crop": _crop,
-    "small": _small,
-    "jpeg": _jpeg,
-    "grey": lambda picture, _: picture.convert("L").convert("RGB"),
-    "blurred": _blurred,
-    "turned": lambda picture, rng: picture.rotate(90 * int(1 + 3 * rng.random()), expand=True),
-    "tilted": _tilted,
-    "light": _lit,
-    "noisy": _noisy,
+    "small": _shrink,
+    "jpeg": _compress,
+    "grey": lambda image, _: image.convert("L").convert("RGB"),
+    "blurred": _blur,
+    "turned": lambda image, rng: image.rotate(90 * int(1 + 3 * rng.random()), expand=True),
+    "tilted": _tilt,
+    "light": _relight,
+    "noisy": _add_noise,
 }
 """Functions that make a view of an image, by name."""

@@ -38,7 +38,7 @@ def is_held_out_figure(name: str) -> bool:
     return name in HELD_OUT or name.startswith(BY_EDIT)
 
 
-def name_in_group(name: str) -> str:
+def add_group(name: str) -> str:
     """Put the group of a held-out figure before its name; a name with a slash is returned unchanged."""
     if "/" in name:
         return name
@@ -47,11 +47,11 @@ def name_in_group(name: str) -> str:
     return f"retrieval/{name}" if name in HELD_OUT_RETRIEVAL else f"train/{name}"
 
 
-def logged_name_in_group(name: str) -> str:
+def add_group_to_logged_name(name: str) -> str:
     """Put the group of a figure from a Trainer's logs before its name; held-out figures have their prefix there."""
     bare = name.removeprefix(EVALUATION_PREFIX)
     if bare != name:
-        grouped = name_in_group(bare)
+        grouped = add_group(bare)
         return f"eval/{bare}" if grouped.startswith("train/") else grouped
     if name in STEP_GROUNDING:
         return f"grounding/train/{name}"

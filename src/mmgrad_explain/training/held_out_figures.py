@@ -46,7 +46,7 @@ def trained_kind(composer: Composer, options: GroundingOptions) -> MapKind:
 def evaluate_batches(
     composer: Composer, batches: Iterable[TripletBatch], kind: MapKind | None = None
 ) -> dict[str, float]:
-    """Measure retrieval and localization on batches; together they are one gallery.
+    """Measure retrieval and localization on batches; the images of all batches form one gallery.
 
     Args:
         composer: The model; it is left unchanged.
@@ -60,10 +60,10 @@ def evaluate_batches(
     """
     kind = kind or default_kind(composer)
     queries, targets, references, of_target, of_reference = [], [], [], [], []
-    judged: dict[str, list[Tensor]] = {}
+    values_of: dict[str, list[Tensor]] = {}
     edits: list[str] = []
     contrast: list[Tensor] = []
-    pictures = 0
+    count = 0
     for batch in batches:
         on_target = torch.tensor([edit == "add" for edit in batch.edits], device=batch.picture.device)
         masks = torch.where(on_target[:, None, None], batch.target_masks, batch.reference_masks)
@@ -71,7 +71,7 @@ def evaluate_batches(
         maps = resize_maps(grids[kind], (masks.shape[1], masks.shape[2]))
         known = batch.supervised
         for name, values in measure_maps(maps, masks).items():
-            judged.setdefault(name, []).append(values[known].cpu())
+            values_of.setdefault(name, []).append(values[known].cpu())
         edits += [edit for edit, one in zip(batch.edits, known.tolist(), strict=True) if one]
         pairs = find_disjoint_pairs(masks, batch.picture, ~on_target & known)
         if len(pairs):
@@ -82,15 +82,15 @@ def evaluate_batches(
         queries.append(query)
         targets.append(target)
         references.append(reference[first])
-        of_target.append(batch.picture.cpu() + pictures)
-        of_reference.append(batch.picture.cpu()[first] + pictures)
-        pictures += len(batch.references)
+        of_target.append(batch.picture.cpu() + count)
+        of_reference.append(batch.picture.cpu()[first] + count)
+        count += len(batch.references)
     recall, sibling_recall = measure_recall(
         torch.cat(queries), torch.cat(targets), torch.cat(references), torch.cat(of_target), torch.cat(of_reference)
     )
     figures = {"r1": float(recall.mean()), "sibling_r1": float(sibling_recall.mean())}
     if edits:
-        every = {name: torch.cat(values) for name, values in judged.items()}
+        every = {name: torch.cat(values) for name, values in values_of.items()}
         figures.update({name: float(values.mean()) for name, values in every.items()})
         for edit in sorted(set(edits)):
             figures[f"{BY_EDIT}{edit}"] = float(every["pointing"][[one == edit for one in edits]].mean())

@@ -83,8 +83,8 @@ def _train(config: TrainingConfig, out: Path, *, resume: bool) -> TrainingResult
         require_wandb()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # data workers are forked
     from mmgrad_explain.training.logging.run_logs import open_logs
+    from mmgrad_explain.training.loop_arguments import training_arguments
     from mmgrad_explain.training.trainer import GroundedTrainer
-    from mmgrad_explain.training.trainer_arguments import training_arguments
 
     arguments = training_arguments(config, out / CHECKPOINTS)  # joins the processes that torchrun started
     check_folder(config, out, resume=resume)

@@ -120,7 +120,7 @@ def recover_last_checkpoint(folder: Path, *, average: bool) -> Path | None:
         folder: Folder with the checkpoints.
         average: Whether a complete checkpoint has a moving average.
     """
-    last = find_whole_checkpoint(folder, average=average)
+    last = find_complete_checkpoint(folder, average=average)
     for path in _checkpoints(folder):
         if path == last:
             break
@@ -132,15 +132,17 @@ def recover_last_checkpoint(folder: Path, *, average: bool) -> Path | None:
     return last
 
 
-def find_whole_checkpoint(folder: Path, *, average: bool) -> Path | None:
+def find_complete_checkpoint(folder: Path, *, average: bool) -> Path | None:
     """Return the last complete checkpoint, without changing anything.
 
     Args:
         folder: Folder with the checkpoints.
         average: Whether a complete checkpoint has a moving average.
     """
-    whole = (path for path in _checkpoints(folder) if _whole(path) and (not average or (path / EMA_FILE).is_file()))
-    return next(whole, None)
+    complete = (
+        path for path in _checkpoints(folder) if _is_complete(path) and (not average or (path / EMA_FILE).is_file())
+    )
+    return next(complete, None)
 
 
 def step_of(checkpoint: Path) -> int:
@@ -173,7 +175,7 @@ def translate_write_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _whole(checkpoint: Path) -> bool:
+def _is_complete(checkpoint: Path) -> bool:
     """Return whether a checkpoint is complete: the trainer's state is written last."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))

@@ -20,11 +20,11 @@ from mmgrad_explain.training.data_workers import prepare_data_worker
 from mmgrad_explain.training.distributed import broadcast, mean_of_processes
 from mmgrad_explain.training.figures import LOWER_IS_BETTER
 from mmgrad_explain.training.held_out_figures import evaluate_batches, sample_maps, trained_kind
+from mmgrad_explain.training.loop_arguments import COSINE, best_figure_options, check_arguments
 from mmgrad_explain.training.moving_average import MovingAverage
 from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
 from mmgrad_explain.training.run_folder import BEST, translate_write_errors
 from mmgrad_explain.training.sources.step_data import Division, StepDataset
-from mmgrad_explain.training.trainer_arguments import COSINE, best_figure, check_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,7 +80,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
             config: See :class:`~mmgrad_explain.training.config.TrainingConfig`.
             source: Training data.
             held_out: Data for the evaluation.
-            args: Options of transformers, from :func:`~mmgrad_explain.training.trainer_arguments.training_arguments`.
+            args: Options of transformers, from :func:`~mmgrad_explain.training.loop_arguments.training_arguments`.
             grid: Collects the maps of some held-out samples at every evaluation.
             callbacks: Callbacks of transformers.
 
@@ -111,7 +111,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         for kind in (PrinterCallback, ProgressCallback):
             self.remove_callback(kind)
         if config.evaluation.best is not None and args.metric_for_best_model is None:
-            for name, value in best_figure(config.evaluation.best).items():
+            for name, value in best_figure_options(config.evaluation.best).items():
                 setattr(args, name, value)
         self.config = config
         self.kind = trained_kind(composer, config.grounding)

@@ -41,7 +41,7 @@ def test_nothing_is_written_before_something_is_logged(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_going_on_takes_back_what_came_later(tmp_path):
+def test_a_resumed_board_hides_later_steps(tmp_path):
     first = TensorBoard(tmp_path)
     for step in (1, 2, 3, 4):
         first.log_figures({"a/b": 0.25}, step)
@@ -108,7 +108,7 @@ def test_what_is_none():
         board_of(3)
 
 
-def test_tensorboard_is_asked_for(tmp_path, monkeypatch):
+def test_a_folder_needs_tensorboard(tmp_path, monkeypatch):
     monkeypatch.setattr(package_checks, "find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"logging to .*runs needs tensorboard, .* pip install 'mmgrad-explain\[train"):
         board_of(tmp_path / "runs")

@@ -1,4 +1,4 @@
-"""The picture of maps over time."""
+"""The drawing of maps over time."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_going_on(tmp_path):
         grid().load(tmp_path / "maps.npz", until=9)
 
 
-def test_before_any_step_there_are_the_pictures():
+def test_before_any_step_the_grid_shows_the_images():
     assert grid().draw().width > 100
 
 
@@ -74,6 +74,6 @@ def test_the_latest_maps_and_the_masks():
     assert MapGrid(PICTURES, ["a", "b"], masks).masks == masks
 
 
-def test_the_picture_of_maps_shows_two_texts_of_each_picture():
+def test_the_grid_shows_two_texts_of_each_image():
     assert choose_rows([0, 0, 0, 1, 1, 1, 2], 5) == [0, 1, 3, 4, 6]
     assert choose_rows([0, 0, 0, 1, 1, 1, 2], 3) == [0, 1, 3]

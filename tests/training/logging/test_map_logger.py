@@ -1,4 +1,4 @@
-"""Overlays and curves of a training run, in a Trainer and in a loop of one's own."""
+"""Overlays and curves of a training run, in a Trainer and in your own loop."""
 
 import io
 from types import SimpleNamespace
@@ -231,7 +231,7 @@ def test_one_process_logs():
     assert len(board.images) == 1
 
 
-def test_a_run_that_breaks_off_is_said_to_have_failed(wandb):
+def test_a_run_that_breaks_off_is_marked_as_failed(wandb):
     def breaks_off():
         with MapLogger(WeightsAndBiases(lambda: wandb.init(project="p"))) as logger:
             logger.log(1, HEAT, images=IMAGES, captions=CAPTIONS)

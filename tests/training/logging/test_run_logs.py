@@ -52,7 +52,7 @@ def test_weights_and_biases(tmp_path, micro, wandb, monkeypatch):
     assert wandb.runs[1].asked["id"] == "id1"
 
 
-def test_weights_and_biases_are_asked_for_before_anything_is_made(tmp_path, micro):
+def test_wandb_must_be_installed_before_anything_is_written(tmp_path, micro):
     with pytest.raises(InputError, match=r"wandb: true needs wandb, which is not installed: pip install wandb"):
         train(micro(wandb=True), tmp_path / "run")
     assert not (tmp_path / "run").exists()

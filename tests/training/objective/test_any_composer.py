@@ -109,7 +109,7 @@ def test_clip_checkpoints_its_own_blocks(clip_folder, objective, rng, source):
     torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-6)
 
 
-def test_what_cannot_be_trained_says_so(composer, tiny_processor, batch, objective, rng):
+def test_a_composer_that_cannot_be_trained_is_refused(composer, tiny_processor, batch, objective, rng):
     with pytest.raises(InputError, match=r"dense.weight: none of the sources has label maps"):
         GroundedObjective(composer, ObjectiveOptions(dense=DenseOptions(1.0)))
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""The objective: the formula, what it trains, the two ways forward, any composer."""
+"""The objective: its formula, the parts that it trains, and both ways to run the composer."""
 
 from dataclasses import replace
 
@@ -153,7 +153,7 @@ def test_a_few_steps_on_one_batch_learn_it(composer, tiny_processor, objective, 
     assert last[1] < first[1] - 0.1, history[::10]
 
 
-def test_labels_are_a_help_of_their_own(composer, batch, objective, rng):
+def test_label_heads_add_their_loss_or_train_alone(composer, batch, objective, rng):
     made = objective(composer, dense=0.5)
     losses = made(batch, rng())
     assert losses.total.item() == pytest.approx((losses.retrieval + losses.grounding + 0.5 * losses.dense).item())
@@ -170,7 +170,7 @@ RELATED = SceneSource(
 )
 
 
-def test_the_context_is_what_else_a_text_speaks_of(composer, tiny_processor, objective, rng):
+def test_the_context_is_the_other_objects_in_a_text(composer, tiny_processor, objective, rng):
     """Asked where the ring is in "the star left of the ring", in the references alone."""
     batch = encode_batch(RELATED.batch(3, 0), tiny_processor)
     assert batch.context_masks.any((1, 2)).sum() > 2
@@ -188,6 +188,6 @@ def test_the_context_is_what_else_a_text_speaks_of(composer, tiny_processor, obj
     assert not composer.network.shift.context.where._forward_hooks
 
 
-def test_a_source_that_never_says_what_else_is_meant(composer, batch, objective, rng):
+def test_without_context_masks_the_context_loss_is_zero(composer, batch, objective, rng):
     losses = objective(composer, weight=0, context=0.5)(replace(batch, context_masks=None), rng())
     assert losses.figures["context"] == 0

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from mmgrad_explain.training.objective.label_heads import LabelHeads, at_cells
+from mmgrad_explain.training.objective.label_heads import LabelHeads, read_at_cells
 
 
 def test_the_heads_weigh_things_and_ground_alike():
@@ -18,4 +18,4 @@ def test_the_heads_weigh_things_and_ground_alike():
 
 def test_labels_are_looked_up_at_the_cells_centres():
     labels = torch.arange(36).view(1, 6, 6)
-    assert at_cells(labels, (2, 3)).tolist() == [[[7, 9, 11], [25, 27, 29]]]
+    assert read_at_cells(labels, (2, 3)).tolist() == [[[7, 9, 11], [25, 27, 29]]]

@@ -7,7 +7,7 @@ from mmgrad_explain.data.batches.batch import encode_batch
 from mmgrad_explain.training.held_out_figures import inputs_of
 
 
-def test_the_change_is_told_among_the_edits_of_its_picture(composer, batch, objective, rng):
+def test_the_change_is_classified_among_the_edits_of_its_image(composer, batch, objective, rng):
     made = objective(composer, weight=0, change=0.5)
     losses = made(batch, rng())
     output = composer(**inputs_of(batch))
@@ -23,7 +23,7 @@ def test_the_change_is_told_among_the_edits_of_its_picture(composer, batch, obje
     assert "change" not in plain.figures
 
 
-def test_pictures_of_earlier_batches_are_negatives(composer, batch, objective, rng, source):
+def test_images_of_earlier_batches_are_negatives(composer, batch, objective, rng, source):
     made = objective(composer, weight=0, memory=12)
     pictures = len(batch.references) + len(batch.texts)
     first, alone = made(batch, rng()), objective(composer, weight=0)(batch, rng())

@@ -29,7 +29,7 @@ def test_add_is_supervised_on_the_target_alone(batch, rng):
 
 
 @pytest.mark.parametrize("options", [{}, {"share": 0.4}, {"share": 0.7, "consistency": 1.0}])
-def test_parts_get_the_rows_drawn_of_the_whole_batch(tiny_processor, options):
+def test_parts_get_the_rows_that_the_whole_batch_would_draw(tiny_processor, options):
     options = GroundingOptions(**options)
     for seed in range(4):
         whole = SOURCE.batch(seed, 0)

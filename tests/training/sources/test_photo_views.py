@@ -17,14 +17,14 @@ def test_crops():
     assert len(np.unique(beyond[ground == 0], axis=0)) == 1
 
 
-def test_the_letterbox_lays_labels_where_the_picture_lies():
+def test_the_letterbox_puts_labels_where_the_image_is():
     photo = np.full((20, 10, 3), 200, np.uint8)
     picture, labels = letterbox(photo, np.ones((20, 10), np.uint8), 16)
     assert np.array_equal(labels == 1, (picture == 200).all(-1))
     assert (labels[:, :4] == 255).all()
 
 
-def test_light_is_the_same_for_all_pictures_of_a_photograph():
+def test_light_is_the_same_for_all_images_of_a_photograph():
     picture = np.full((8, 8, 3), 100, np.uint8)
     bars = np.zeros((8, 8), bool)
     bars[:, 0] = True

@@ -65,7 +65,7 @@ def test_equal_seeds_and_steps_give_equal_batches(source, photo_folder):
     assert not np.array_equal(first.references, seed.references)
 
 
-def test_partners_have_regions_apart(source):
+def test_partners_have_disjoint_regions(source):
     batch = source.batch(0, 0)
     assert (batch.partner >= 0).any()
     for i, j in enumerate(batch.partner):
@@ -74,7 +74,7 @@ def test_partners_have_regions_apart(source):
             assert not (batch.reference_masks[i] & batch.reference_masks[j]).any()
 
 
-def test_every_photograph_is_seen_before_one_comes_again():
+def test_every_photograph_is_shown_before_one_is_repeated():
     seen = [index for step in range(4) for index in draw_round(5, 0, step, 3)]
     assert sorted(seen[:5]) == sorted(seen[5:10]) == list(range(5))
     assert seen[:5] != seen[5:10]
@@ -109,7 +109,7 @@ def test_small_things_are_edited_where_there_is_nothing_else(photo_folder):
     assert batch.reference_masks.any((1, 2)).all()
 
 
-def test_what_cannot_be_seen_is_not_asked_for(photo_folder, tmp_path):
+def test_invisible_edits_are_not_drawn(photo_folder, tmp_path):
     """Darkening black, or graying gray."""
     folder = tmp_path / "black"
     shutil.copytree(photo_folder, folder)

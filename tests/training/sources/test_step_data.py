@@ -1,4 +1,4 @@
-"""The batch of a step divided among processes and micro-batches, and what micro-batches come to."""
+"""The batch of a step divided among processes and micro-batches, and the loss of micro-batches."""
 
 from dataclasses import replace
 
@@ -11,13 +11,13 @@ from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
 from mmgrad_explain.data.batches.batch import encode_batch, take_images
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.training.loop_arguments import training_arguments
 from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
 from mmgrad_explain.training.objective.options import GroundingOptions, ObjectiveOptions, RetrievalOptions
 from mmgrad_explain.training.sources.mixture import Mixture
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 from mmgrad_explain.training.sources.step_data import Division, StepDataset
 from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate
-from mmgrad_explain.training.trainer_arguments import training_arguments
 
 SOURCE = SceneSource(32, SceneSourceOptions(pictures=4, edits=2), labels=True)
 SURE = dict.fromkeys(("recolour", "reshape", "resize", "move", "swap", "remove"), 0.0)
@@ -97,7 +97,7 @@ def test_items_are_parts_of_steps(tiny_processor):
         torch.testing.assert_close(parts.flatten(0, 1), whole)
 
 
-def test_micro_batches_are_batches_whose_mean_is_descended(objective, micro, tmp_path, monkeypatch):
+def test_the_loss_of_a_step_is_the_mean_of_its_micro_batches(objective, micro, tmp_path, monkeypatch):
     """Four steps of two micro-batches, against the same written out; the loss comes in at step 2, by a ramp."""
     steps, rate = 4, 0.01
     grounding = {"warm_start": 0.5, "ramp": 0.5, "target_side": SURE}

@@ -51,7 +51,7 @@ def test_triplets_held_out_are_other_photographs(triplet_folder):
         TripletSourceOptions(pictures=0)
 
 
-def test_few_pictures_are_kept_in_memory(triplet_folder, monkeypatch):
+def test_few_images_are_kept_in_memory(triplet_folder, monkeypatch):
     monkeypatch.setattr(triplet_source, "_CACHE_BYTES", 4 * 7 * 32**2)
     source = TripletSource(triplet_folder, 32, TripletSourceOptions(pictures=6, holdout=0.0))
     first, again = source.batch(0, 0), source.batch(0, 0)

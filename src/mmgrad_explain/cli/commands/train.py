@@ -90,9 +90,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _say_how_to_resume(config: TrainingConfig, out: Path, typed: Sequence[str]) -> str:
     """Say what a stopped run left, and the command that resumes it."""
-    from mmgrad_explain.training.run_folder import CHECKPOINTS, CONFIG, find_whole_checkpoint
+    from mmgrad_explain.training.run_folder import CHECKPOINTS, CONFIG, find_complete_checkpoint
 
-    last = find_whole_checkpoint(out / CHECKPOINTS, average=bool(config.ema))
+    last = find_complete_checkpoint(out / CHECKPOINTS, average=bool(config.ema))
     if last is not None:
         step = int(last.name.rpartition("-")[2])
         return f"step {step:,} of {config.steps:,} is kept; go on from there with: {resume_command(typed)}"

@@ -68,8 +68,8 @@ class TensorBoard:
 
     def log_images(self, images: Mapping[str, tuple[Image.Image, str]], step: int) -> None:
         """Write the images; TensorBoard shows no captions."""
-        for name, (picture, _) in images.items():
-            self.writer.add_image(name, np.asarray(picture), step, dataformats="HWC")
+        for name, (image, _) in images.items():
+            self.writer.add_image(name, np.asarray(image), step, dataformats="HWC")
         self.writer.flush()
 
     def close(self, *, failed: bool = False) -> None:  # noqa: ARG002  (TensorBoard does not record failures)

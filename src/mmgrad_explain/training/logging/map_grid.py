@@ -1,4 +1,4 @@
-"""A picture of a model's maps during training: one row a sample, one column a step."""
+"""A drawing of a model's maps during training: one row a sample, one column a step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.data.batches.batch import ImageBatch
 
-_COLUMNS = 10  # largest number of steps in the picture
+_COLUMNS = 10  # largest number of steps in the drawing
 _HEIGHT = 160  # of a tile, pixels
 
 
@@ -118,12 +118,12 @@ class MapGrid:
                 self.add(int(step), one)
 
 
-def choose_rows(picture: Sequence[int], count: int) -> list[int]:
+def choose_rows(references: Sequence[int], count: int) -> list[int]:
     """Choose up to ``count`` triplets, at most two of each reference.
 
     Args:
-        picture: The reference of each triplet.
+        references: The reference of each triplet, by number.
         count: Largest number of triplets.
     """
-    rows = [i for i in range(len(picture)) if picture[:i].count(picture[i]) < 2]
+    rows = [i for i in range(len(references)) if references[:i].count(references[i]) < 2]
     return rows[:count]

@@ -20,7 +20,7 @@ from mmgrad_explain.images.overlay import blend
 from mmgrad_explain.images.panels import panel
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.images.values import as_array
-from mmgrad_explain.training.figures import NOT_LOGGED, logged_name_in_group, name_in_group
+from mmgrad_explain.training.figures import NOT_LOGGED, add_group, add_group_to_logged_name
 from mmgrad_explain.training.logging.boards import Board, TensorBoard, board_of
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class MapLogger(TrainerCallback):  # type: ignore[misc]
             InputError: If there are no images, or their number differs from that of the maps.
         """
         if figures:
-            self._log_figures({name_in_group(name): value for name, value in figures.items()}, step)
+            self._log_figures({add_group(name): value for name, value in figures.items()}, step)
         if maps is None:
             return
         drawn = self._draw(step, maps, images, captions, masks)
@@ -128,7 +128,7 @@ class MapLogger(TrainerCallback):  # type: ignore[misc]
             return
         numbers = {name: value for name, value in (logs or {}).items() if isinstance(value, Real)}
         self._log_figures(
-            {logged_name_in_group(name): value for name, value in numbers.items() if name not in NOT_LOGGED},
+            {add_group_to_logged_name(name): value for name, value in numbers.items() if name not in NOT_LOGGED},
             state.global_step,
         )
 

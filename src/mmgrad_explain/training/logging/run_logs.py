@@ -1,4 +1,4 @@
-"""Everything that a run of a config logs: lines of metrics, progress, the picture of maps, and boards."""
+"""Everything that a run of a config logs: lines of metrics, progress, the drawing of maps, and boards."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RunLogs:
 
     Attributes:
         callbacks: Callbacks of the trainer.
-        grid: The picture of maps over time; None without.
+        grid: The maps over time, to draw; None if the config draws none.
     """
 
     callbacks: list[TrainerCallback]

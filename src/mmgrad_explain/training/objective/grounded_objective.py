@@ -243,13 +243,13 @@ class GroundedObjective(nn.Module):
             text = stages.encode_text(batch.input_ids, batch.attention_mask)
             own = stages.embed(features)
         references = batch.picture
-        pictures = torch.cat([references[rows.reference], targets[rows.target]])
+        supervised = torch.cat([references[rows.reference], targets[rows.target]])
         rest = _others(rows.reference, len(references))
         shifts = own.new_zeros(len(references), own.shape[1], dtype=torch.float32)
         drawn: Tensor | None = None
         attention: dict[str, Tensor] = {}
         if rows:
-            drawn, shift, attention = self._compose(stages, features[pictures], _at(text, torch.cat(rows)), maps=maps)
+            drawn, shift, attention = self._compose(stages, features[supervised], _at(text, torch.cat(rows)), maps=maps)
             shifts = shifts.index_put((rows.reference,), shift[: len(rows.reference)])
         if len(rest):
             with self._autocast(features.device, "bf16-composer"):
@@ -335,7 +335,7 @@ def _empty_memory(size: int, stages: TrainingStages | None) -> Tensor | None:
         return None
     if stages is None:
         raise InputError(
-            "retrieval.memory: this composer does not say how long its embeddings are (see Stages); set it to 0"
+            "retrieval.memory: this composer does not say how long its embeddings are (see TrainingStages); set it to 0"
         )
     return torch.zeros(size, stages.embed_dim)
 

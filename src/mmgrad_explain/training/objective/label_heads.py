@@ -38,7 +38,9 @@ class LabelHeads(nn.Module):
             InputError: If the composer has no stages, or the sources have no label maps.
         """
         if stages is None:
-            raise InputError("dense.weight: this composer offers no feature grid by itself (see Stages); set it to 0")
+            raise InputError(
+                "dense.weight: this composer offers no feature grid by itself (see TrainingStages); set it to 0"
+            )
         if not classes:
             raise InputError("dense.weight: none of the sources has label maps; set it to 0")
         return cls(stages.feature_width, classes)
@@ -58,7 +60,7 @@ class LabelHeads(nn.Module):
         for name, head in self.heads.items():
             if name not in references:
                 continue
-            labels = at_cells(torch.cat([references[name], targets[name]]), (grid.shape[2], grid.shape[3])).long()
+            labels = read_at_cells(torch.cat([references[name], targets[name]]), (grid.shape[2], grid.shape[3])).long()
             each = F.cross_entropy(head(grid), labels, ignore_index=IGNORE, reduction="none")
             thing, ground = (labels > 0) & (labels != IGNORE), labels == 0
             parts = [mean_over_all((each * part).flatten(), part.flatten()) for part in (thing, ground)]
@@ -66,7 +68,7 @@ class LabelHeads(nn.Module):
         return torch.stack(losses).mean() if losses else grid.new_zeros(())
 
 
-def at_cells(labels: Tensor, grid: tuple[int, int]) -> Tensor:
+def read_at_cells(labels: Tensor, grid: tuple[int, int]) -> Tensor:
     """Read label maps ``(B, H, W)`` at the centre of each cell, ``(B, h, w)``."""
     rows, columns = (
         ((torch.arange(cells, device=labels.device) + 0.5) * size / cells).long()

@@ -89,7 +89,7 @@ def pooling_loss(logits: Tensor, masks: Tensor, heads: int) -> Tensor:
     return mean_over_all(missed * drawn.supervised, drawn.supervised)
 
 
-def change_loss(shift: Tensor, change: Tensor, picture: Tensor) -> Tensor:
+def change_loss(shift: Tensor, change: Tensor, reference: Tensor) -> Tensor:
     r"""Classify which edit of its image a text asks for, by the direction of its shift alone.
 
     ``-log softmax_j(s cos(D_i, z_j - z_r))`` at ``j = i``, over the edits ``j`` of the image ``r`` of ``i``.
@@ -97,11 +97,11 @@ def change_loss(shift: Tensor, change: Tensor, picture: Tensor) -> Tensor:
     Args:
         shift: What each text adds to the embedding, ``D``, ``(N, D)``.
         change: Embedding of the target minus embedding of the reference, ``(N, D)``.
-        picture: The reference of each triplet, ``(N,)``.
+        reference: Number of each triplet's reference, ``(N,)``.
 
     Returns:
         A number, the mean over the triplets; 0 if each image has one edit.
     """
     cosine = F.normalize(shift, dim=-1) @ F.normalize(change, dim=-1).T
-    logits = (CHANGE_SCALE * cosine).masked_fill(picture[:, None] != picture[None], -torch.inf)
+    logits = (CHANGE_SCALE * cosine).masked_fill(reference[:, None] != reference[None], -torch.inf)
     return mean_over_all(F.cross_entropy(logits, torch.arange(len(shift), device=shift.device), reduction="none"))

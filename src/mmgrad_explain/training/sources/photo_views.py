@@ -55,27 +55,27 @@ def letterbox(photo: _Pixels, labels: _Pixels, size: int) -> tuple[_Pixels, _Pix
     return np.asarray(fitted), square
 
 
-def relight(pictures: list[_Pixels], bars: _Mask, strength: float, rng: np.random.Generator) -> list[_Pixels]:
+def relight(images: list[_Pixels], bars: _Mask, strength: float, rng: np.random.Generator) -> list[_Pixels]:
     """Change the light of all images of one photograph alike, and add sensor noise to each; bars are unchanged."""
     if strength == 0:
-        return pictures
+        return images
     gain = 2 ** (strength * rng.uniform(-0.5, 0.4)) * (1 + strength * rng.uniform(-0.08, 0.08, 3))
     gamma = 2 ** (strength * rng.uniform(-0.3, 0.3))
     table = np.clip(255 * ((np.arange(256) / 255)[:, None] ** gamma) * gain, 0, 255).astype(np.float32)
     sigma = np.float32(strength * rng.uniform(0, 2.5))
-    noise = _noise()
-    made = []
-    for picture in pictures:
-        shown = np.stack([table[picture[..., channel], channel] for channel in range(3)], -1)
+    noise = _cached_noise()
+    relit = []
+    for image in images:
+        shown = np.stack([table[image[..., channel], channel] for channel in range(3)], -1)
         start = int(rng.integers(len(noise)))
-        grain = np.take(noise, np.arange(start, start + picture.size), mode="wrap").reshape(picture.shape)
+        grain = np.take(noise, np.arange(start, start + image.size), mode="wrap").reshape(image.shape)
         shown = np.clip(shown + sigma * grain + 0.5, 0, 255).astype(np.uint8)
         shown[bars] = _FILL
-        made.append(shown)
-    return made
+        relit.append(shown)
+    return relit
 
 
 @functools.cache
-def _noise() -> npt.NDArray[np.float32]:
+def _cached_noise() -> npt.NDArray[np.float32]:
     """Return sensor noise to cut pieces from; drawing new noise would take longer than everything else."""
     return np.random.default_rng(0).standard_normal(1 << 18, np.float32)

@@ -144,21 +144,21 @@ class PhotoSource:
         """
         options = self.options
         rng = np.random.default_rng([seed, step])
-        made = [self._edit(index, rng) for index in draw_round(len(self), seed, step, options.pictures)]
-        masks = np.stack([one for shown in made for one in shown.masks])
-        picture = np.arange(len(made)).repeat(options.edits)
+        edited = [self._edit(index, rng) for index in draw_round(len(self), seed, step, options.pictures)]
+        masks = np.stack([one for photo in edited for one in photo.masks])
+        picture = np.arange(len(edited)).repeat(options.edits)
         return ImageBatch(
-            references=np.stack([shown.reference for shown in made]),
-            targets=np.stack([one for shown in made for one in shown.targets]),
+            references=np.stack([photo.reference for photo in edited]),
+            targets=np.stack([one for photo in edited for one in photo.targets]),
             reference_masks=masks,
             target_masks=masks,
-            texts=[text for shown in made for text in shown.texts],
-            edits=[edit for shown in made for edit in shown.edits],
+            texts=[text for photo in edited for text in photo.texts],
+            edits=[edit for photo in edited for edit in photo.edits],
             picture=picture,
             partner=find_partners(masks, picture),
             supervised=np.ones(len(masks), bool),
-            reference_labels={"object": np.stack([shown.labels for shown in made])},
-            target_labels={"object": np.stack([shown.labels for shown in made])[picture]},
+            reference_labels={"object": np.stack([photo.labels for photo in edited])},
+            target_labels={"object": np.stack([photo.labels for photo in edited])[picture]},
         )
 
     def _edit(self, index: int, rng: np.random.Generator) -> _EditedPhoto:
@@ -180,13 +180,13 @@ class PhotoSource:
                     mask = view_labels == thing
                     view = apply_edit("recolour", view, mask, pick_detail(rng, "recolour", view, mask), rng)
         edits = self._draw(view, view_labels, things, rng)
-        pictures = [view, *(edit.target for edit in edits)]
+        images = [view, *(edit.target for edit in edits)]
         if not self.held_out:
-            pictures = relight(pictures, view_labels == IGNORE, self.options.light, rng)
+            images = relight(images, view_labels == IGNORE, self.options.light, rng)
         return _EditedPhoto(
-            reference=pictures[0],
+            reference=images[0],
             labels=np.where(view_labels == IGNORE, 0, view_labels).astype(np.uint8),
-            targets=pictures[1:],
+            targets=images[1:],
             masks=[view_labels == edit.thing for edit in edits],
             texts=[edit.text for edit in edits],
             edits=[edit.kind for edit in edits],

@@ -93,7 +93,7 @@ class TripletSource:
         if not self._groups:
             part = "held out" if held_out else "left to train on"
             raise InputError(f"{folder}: none of {len(every)} triplets is {part}; choose another holdout")
-        self._names = sorted(self._groups, key=_order)
+        self._names = sorted(self._groups, key=_sort_key)
         self._cache: OrderedDict[str, _Sample] = OrderedDict()
 
     @property
@@ -112,19 +112,19 @@ class TripletSource:
         ``edits``.
         """
         rng = np.random.default_rng([seed, step])
-        references, samples, chosen, picture = [], [], [], []
+        references, samples, chosen, reference_of = [], [], [], []
         for number, index in enumerate(draw_round(len(self), seed, step, min(self.options.pictures, len(self)))):
             group = self._groups[self._names[index]]
             own = [group[int(i)] for i in rng.permutation(len(group))[: self.options.edits]]
             mirrored = not self.held_out and rng.random() < self.options.flip
             mirrored = mirrored and not any(_SIDES & set(_words(triplet.text)) for triplet in own)
-            read = [_mirrored(self._read(triplet)) if mirrored else self._read(triplet) for triplet in own]
+            read = [_mirror(self._read(triplet)) if mirrored else self._read(triplet) for triplet in own]
             references.append(read[0][0])
             samples += read
             chosen += own
-            picture += [number] * len(own)
+            reference_of += [number] * len(own)
         masks = np.stack([mask for _, _, mask in samples])
-        of_picture = np.array(picture, np.int64)
+        reference_index = np.array(reference_of, np.int64)
         return ImageBatch(
             references=np.stack(references),
             targets=np.stack([target for _, target, _ in samples]),
@@ -132,13 +132,13 @@ class TripletSource:
             target_masks=masks,
             texts=[triplet.text for triplet in chosen],
             edits=[triplet.edit for triplet in chosen],
-            picture=of_picture,
-            partner=find_partners(masks, of_picture),
+            picture=reference_index,
+            partner=find_partners(masks, reference_index),
             supervised=np.asarray(masks.any((1, 2)), bool),
         )
 
     def _read(self, triplet: Triplet) -> _Sample:
-        """Return images and mask at the size of the model's input, from the cache if they were read lately."""
+        """Return images and mask at the size of the model's input, from the cache if they were read recently."""
         if triplet.id in self._cache:
             self._cache.move_to_end(triplet.id)
             return self._cache[triplet.id]
@@ -152,7 +152,7 @@ class TripletSource:
         return sample
 
 
-def _mirrored(sample: _Sample) -> _Sample:
+def _mirror(sample: _Sample) -> _Sample:
     reference, target, mask = sample
     return reference[:, ::-1], target[:, ::-1], mask[:, ::-1]
 
@@ -161,7 +161,7 @@ def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
-def _order(path: str) -> tuple[str, int]:
+def _sort_key(path: str) -> tuple[str, int]:
     """Return a key that sorts images by file, and within a stack by number, so that all formats have one order."""
     file, index = split_image_path(path)
     return file, -1 if index is None else index

@@ -8,9 +8,13 @@ from transformers.optimization import get_scheduler
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.training.loop_arguments import check_arguments, training_arguments
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate
+<<<<<<<< HEAD:tests/training/test_trainer_arguments.py
 from mmgrad_explain.training.trainer_arguments import check_arguments, training_arguments
+========
+>>>>>>>> r5:tests/training/test_loop_arguments.py
 
 SOURCE = SceneSource(32, SceneSourceOptions(pictures=2, edits=2))
 
@@ -74,14 +78,14 @@ def test_the_schedule_of_the_config(trainer):
         ({"metric_for_best_model": "loss"}, r"metric_for_best_model: there is no figure 'loss': .*use r1"),
     ],
 )
-def test_what_would_be_ignored_is_refused(micro, tmp_path, monkeypatch, changes, said):
+def test_options_that_would_be_ignored_are_refused(micro, tmp_path, monkeypatch, changes, said):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")  # transformers sets it, for good, where bf16 is asked for
     config = micro()
     with pytest.raises(InputError, match=said):
         check_arguments(training_arguments(config, tmp_path, **changes), config)
 
 
-def test_what_is_as_it_was_is_taken(micro, tmp_path):
+def test_options_with_their_defaults_are_accepted(micro, tmp_path):
     config = micro(evaluation={"best": "dead"})
     check_arguments(TrainingArguments(str(tmp_path), max_steps=3, use_cpu=True), config)
     made = training_arguments(config, tmp_path, gradient_accumulation_steps=3, logging_first_step=True)
@@ -116,7 +120,7 @@ def test_stopping_early_goes_by_the_figure_of_the_config(trainer, monkeypatch):
     assert made.state.best_metric == 0.4
 
 
-def test_a_best_figure_that_is_not_there_is_said(trainer, monkeypatch):
+def test_an_unknown_best_figure_is_refused(trainer, monkeypatch):
     from mmgrad_explain.training import trainer as module
 
     monkeypatch.setattr(module, "evaluate_batches", lambda *_: {"r1": 0.5, "sibling_r1": 0.5})
@@ -127,6 +131,6 @@ def test_a_best_figure_that_is_not_there_is_said(trainer, monkeypatch):
         made.evaluate()
 
 
-def test_a_rate_of_a_backbone_that_is_not_there_is_refused(trainer):
+def test_a_rate_of_a_missing_backbone_is_refused(trainer):
     with pytest.raises(InputError, match=r"optimizer.backbone_lr: ReferenceComposer names no part .* set it to 1"):
         trainer(optimizer={"backbone_lr": 0.1})

@@ -1,4 +1,4 @@
-"""The options of transformers' loop: those that a config decides, and those that may be set beside it."""
+"""The arguments of transformers' loop: those that a config decides, and those that may be set beside it."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def training_arguments(config: TrainingConfig, folder: Path, **changes: Any) -> 
         **changes: Options of ``TrainingArguments`` that a config does not have, such as
             ``gradient_accumulation_steps``, or ``lr_scheduler_type`` for another schedule of the learning rate.
     """
-    values = _configured(config)
+    values = _options_of(config)
     if "lr_scheduler_type" in changes:
         del values["lr_scheduler_kwargs"]
     return TrainingArguments(**{"output_dir": str(folder), **values, **changes})
 
 
-def _configured(config: TrainingConfig) -> dict[str, Any]:
+def _options_of(config: TrainingConfig) -> dict[str, Any]:
     """Return the options of transformers that a config decides."""
     best = config.evaluation.best
     return {
@@ -93,7 +93,7 @@ def _configured(config: TrainingConfig) -> dict[str, Any]:
         "save_total_limit": config.keep,
         "eval_strategy": "steps" if config.evaluation.every else "no",
         "eval_steps": config.evaluation.every or None,
-        **best_figure(best),
+        **best_figure_options(best),
         "dataloader_num_workers": config.workers,
         "dataloader_pin_memory": False,
         "remove_unused_columns": False,
@@ -104,7 +104,7 @@ def _configured(config: TrainingConfig) -> dict[str, Any]:
     }
 
 
-def best_figure(best: str | None) -> dict[str, Any]:
+def best_figure_options(best: str | None) -> dict[str, Any]:
     """Return transformers' names for the figure that decides which weights are the best."""
     return {
         "metric_for_best_model": None if best is None else f"{EVALUATION_PREFIX}{best}",
@@ -128,7 +128,7 @@ def check_arguments(args: TrainingArguments, config: TrainingConfig) -> None:
             "start one process"
         )
     plain = TrainingArguments(output_dir=args.output_dir, use_cpu=args.use_cpu)
-    configured = _configured(config)
+    configured = _options_of(config)
     for option in fields(args):
         name, value = option.name, getattr(args, option.name)
         if not option.init or name in EFFECTIVE or value in (getattr(plain, name), configured.get(name)):

@@ -182,7 +182,7 @@ PROVOKED = {
     "… is there already: choose another name or ask to overwrite": lambda m: cli(
         "overlay", picture(), "make it red", "--out", picture()
     ),
-    "… draws pictures of one picture: it goes without --target, --words and --format npz": lambda m: cli(
+    "… draws several maps of one picture: leave out --target, --words and --format npz": lambda m: cli(
         "overlay", "q.jpg", "make it red", "--phrases", "--words"
     ),
     "--alpha must be between 0 and 1, got …": lambda m: cli("overlay", "q.jpg", "make it red", "--alpha", 3),

@@ -11,10 +11,6 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.loop_arguments import check_arguments, training_arguments
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate
-<<<<<<<< HEAD:tests/training/test_trainer_arguments.py
-from mmgrad_explain.training.trainer_arguments import check_arguments, training_arguments
-========
->>>>>>>> r5:tests/training/test_loop_arguments.py
 
 SOURCE = SceneSource(32, SceneSourceOptions(pictures=2, edits=2))
 

@@ -1,5 +1,6 @@
-"""A real browser for the page's tests: Debian's Chromium, headless, driven by Playwright."""
+"""A real browser for the page's tests (Debian's Chromium, headless, driven by Playwright), and maps to show."""
 
+import base64
 import io
 import mimetypes
 import os
@@ -7,6 +8,12 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+import torch
+from PIL import Image
+
+from mmgrad_explain.explanation import Explanation
+from mmgrad_explain.explanation.words import Word
+from mmgrad_explain.images.placement import fit
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -185,3 +192,50 @@ def acts():
         written,
     )  # fmt: skip
     return SimpleNamespace(**{one.__name__: one for one in functions})
+
+
+# ------------------------------------------------------------------------------------------------ maps for the viewer
+
+
+@pytest.fixture(scope="session")
+def explanation_of():
+    """Make an explanation of pictures and texts without a model, with maps (B, 4, 6)."""
+
+    def make(pictures, texts, maps=None, **changes):
+        maps = torch.rand(len(pictures), 4, 6, generator=torch.manual_seed(0)) if maps is None else maps
+        flat = torch.stack([one.max() <= one.min() for one in maps])
+        fields = {
+            "calls": (maps,),
+            "score": torch.linspace(0.25, 0.5, len(pictures)),
+            "score_name": "shift",
+            "weighting": "gradcam",
+            "layers": {"body": [maps]},
+            "signed": {"body": [maps]},
+            "layouts": {"body": ("nchw",)},
+            "flat": flat,
+            "clipped": torch.zeros_like(flat),
+            "model": "Model",
+            "texts": tuple(texts),
+            "images": tuple(pictures),
+            "placements": tuple(fit(one, (32, 48), "stretch")[1] for one in pictures),
+        }
+        return Explanation(**fields | changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def evil():
+    """A text that breaks a page which takes texts for HTML."""
+    return "<script>window.broken = 1</script><img src=x onerror='window.broken = 2'>"
+
+
+@pytest.fixture(scope="session")
+def words(evil):
+    return (Word("make", -0.01, -0.5, (1,)), Word(evil, 0.02, 1.0, (2,)), Word("it", 0.0, 0.0, (3,)))
+
+
+@pytest.fixture(scope="session")
+def opened():
+    """Open the image of a data URI."""
+    return lambda uri: Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))

@@ -1,4 +1,4 @@
-"""What comes through to Gradio, asked of the gate alone."""
+"""What comes through to Gradio, asked of the filter alone."""
 
 import asyncio
 import json

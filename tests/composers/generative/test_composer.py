@@ -189,7 +189,7 @@ def test_parts_from_the_shell(folder, pictures, tmp_path, capsys):
         assert drawn.width > 4 * 60
     assert main([*asked, *parts, "--out", str(tmp_path / "other.png")]) == 0
     assert "  part    dress: x " in capsys.readouterr().out
-    for more, said in ((["--words"], "--answer-part, repeated, draws pictures"), (["--phrases"], "two questions")):
+    for more, said in ((["--words"], "repeated, draws several maps"), (["--phrases"], "exclude each other")):
         assert main([*asked, *parts, *more]) == 2
         assert said in capsys.readouterr().err
 

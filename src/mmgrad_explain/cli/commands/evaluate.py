@@ -167,11 +167,11 @@ def _parts(report: Mapping[str, Any]) -> Iterator[str | Table]:
     yield ""
     rows = [[method, part, *cells(row)] for method, parts in figures.items() for part, row in parts.items()]
     names = next(iter(next(iter(figures.values())).values()))
-    judged = any(counts["with target"] for counts in data["parts"].values())
+    has_targets = any(counts["with target"] for counts in data["parts"].values())
     head = ["query", "part", *(f"{name} %" for name in names)]
-    if judged:
-        own = [number for number, row in enumerate(rows) if row[0] == "model"]
-        yield Table(head, rows, markdown_table(head, rows), numbers=range(2, len(head)), marked=own)
+    if has_targets:
+        of_model = [number for number, row in enumerate(rows) if row[0] == "model"]
+        yield Table(head, rows, markdown_table(head, rows), numbers=range(2, len(head)), marked=of_model)
     else:
         yield "no figures: the targets of this split are not public"
     if report["aspects"]:

@@ -85,18 +85,18 @@ def run(options: argparse.Namespace) -> int:
     from mmgrad_explain.images.saving import safe_save
 
     check_name("--score", options.score, SCORES)
-    going_on = options.reference_hit is not None
-    if len(options.query) != (1 if going_on else 2):
-        wanted = "the text alone, with --reference-hit" if going_on else "a picture and a text"
+    continues = options.reference_hit is not None
+    if len(options.query) != (1 if continues else 2):
+        wanted = "the text alone, with --reference-hit" if continues else "a picture and a text"
         raise InputError(f"give {wanted}; got {len(options.query)} arguments: put quotes around the text")
-    if going_on and options.session is None:
-        raise InputError("--reference-hit needs --session FILE: the session whose hit is meant")
+    if continues and options.session is None:
+        raise InputError("--reference-hit needs --session FILE: the session that has the hit")
     text = decode_text(options.query[-1])
-    session = Session.load(options.session) if going_on or _exists(options.session) else None
+    session = Session.load(options.session) if continues or _exists(options.session) else None
     place = options.gallery or (session and session.place())
     if not place:
         raise InputError("--gallery is missing: name NAME.db, or http://host:port of a Milvus server")
-    reference = options.query[0] if session is None or not going_on else session.hit(options.reference_hit).path
+    reference = options.query[0] if session is None or not continues else session.hit(options.reference_hit).path
     sheet = None if options.no_sheet else _plan_sheet(options, reference, text)
     if sheet is not None:
         sheet.check()
@@ -112,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             session.check(gallery.address, gallery.collection, gallery.about["fingerprint"])
         found = gallery.retrieve(reference, text, options.k, keep_reference=options.keep_reference)
-        if going_on:
+        if continues:
             session.check_unchanged(options.reference_hit, found.reference)
         maps = None if sheet is None else gallery.explain(found, layer=options.layer, score=options.score)
         report = _report(gallery, reference, found, maps)
@@ -148,12 +148,12 @@ def _remember(session: Session, reference: str, found: Retrieval, options: argpa
 def _report(gallery: Gallery, reference: str, found: Retrieval, maps: RetrievalMaps | None) -> dict[str, Any]:
     hits = []
     for hit in found.hits:
-        region, own = None, []
+        region, notes = None, []
         if maps is not None and hit.rank in maps.hits:
             explanation, index = maps.hits[hit.rank]
             region = explanation.brightest_region(index, target=True)
-            own = [note.text for note in maps.notes_of(hit.rank)]
-        hits.append({**asdict(hit), "brightest_region": None if region is None else region.to_dict(), "notes": own})
+            notes = [note.text for note in maps.notes_of(hit.rank)]
+        hits.append({**asdict(hit), "brightest_region": None if region is None else region.to_dict(), "notes": notes})
     return {
         "gallery": gallery.address,
         "collection": gallery.collection,

@@ -158,7 +158,7 @@ def test_phrases(run, failed, picture_file, tiny_folder, in_an_empty_folder):
     assert result["phrases"][0]["score"] == pytest.approx(alone["score"], rel=1e-4)
     assert "note: " in run("overlay", picture_file, "abracadabra", "--model", tiny_folder, "--phrases")[2] + err
     for more in (["--target", picture_file], ["--words"], ["--format", "npz"]):
-        failed(run(*command, *more), "--phrases draws pictures of one picture: it goes without --target, --words")
+        failed(run(*command, *more), "--phrases draws several maps of one picture: leave out --target, --words")
 
 
 def test_long_and_unknown_words_are_noted(run, picture_file):

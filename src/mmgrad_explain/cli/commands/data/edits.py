@@ -73,7 +73,7 @@ def add_parser(commands: Any) -> None:
     add("--overwrite", action="store_true", help="replace a set that exists")
     add("--resume", action="store_true", help="continue a set, or make it larger")
     add("--count", type=int, metavar="N", help="stop at this many triplets (default: use every photograph)")
-    add("--seed", type=int, default=default.seed, metavar="N", help="decides everything (default: %(default)s)")
+    add("--seed", type=int, default=default.seed, metavar="N", help="equal seeds, equal sets (default: %(default)s)")
     add("--size", type=int, default=default.size, metavar="PX", help="longest side of pictures (default: %(default)s)")
     add(
         "--edits-per-image",

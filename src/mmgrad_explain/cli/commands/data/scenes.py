@@ -60,7 +60,7 @@ def add_parser(commands: Any) -> None:
     add("--out", "-o", required=True, metavar="DIR", help="folder of the set")
     add("--count", type=int, default=1000, metavar="N", help="number of triplets (default: %(default)s)")
     add("--size", type=int, default=96, metavar="PIXELS", help="side of the pictures, 32 to 512 (default: %(default)s)")
-    add("--seed", type=int, default=0, metavar="S", help="names the series of scenes (default: %(default)s)")
+    add("--seed", type=int, default=0, metavar="S", help="equal seeds give equal sets (default: %(default)s)")
     add("--edits", type=int, default=4, metavar="N", help="triplets of each scene, 1 to 16 (default: %(default)s)")
     add(
         "--pairs",

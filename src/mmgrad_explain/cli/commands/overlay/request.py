@@ -108,9 +108,9 @@ def _kind_of_parts(options: argparse.Namespace) -> str | None:
         return None
     if options.target is not None or options.words or options.format == "npz":
         option = "--phrases" if options.phrases else "--answer-part, repeated,"
-        raise InputError(f"{option} draws pictures of one picture: it goes without --target, --words and --format npz")
+        raise InputError(f"{option} draws several maps of one picture: leave out --target, --words and --format npz")
     if options.phrases and parts:
-        raise InputError("--phrases and several --answer-part are two questions: ask one of them")
+        raise InputError("--phrases and several --answer-part exclude each other: leave one of them out")
     return "phrase" if options.phrases else "part"
 
 

@@ -53,10 +53,10 @@ assert "pairs" in printed.getvalue()
 
 # a metric, in a run's held-out figures; a form, in its config and its logs
 from mmgrad_explain.training.config_file import config_from
-from mmgrad_explain.training.figures import HELD_OUT, logged_name_in_group
+from mmgrad_explain.training.figures import HELD_OUT, add_group_to_logged_name
 assert "peak" in HELD_OUT
 assert config_from({"grounding": {"form": "brier"}, "evaluation": {"best": "peak"}}).grounding.form == "brier"
-assert logged_name_in_group("brier") == "grounding/train/brier"
+assert add_group_to_logged_name("brier") == "grounding/train/brier"
 from mmgrad_explain import AttentionGroundingLoss
 loss = AttentionGroundingLoss("brier")
 assert loss(torch.rand(2, 4, 4), torch.ones(2, 4, 4).bool()).isfinite()

@@ -1,4 +1,4 @@
-"""What a model may tell about itself, and attributes of the same names that mean something else."""
+"""What a model may say about itself, and attributes of the same names that mean something else."""
 
 from types import SimpleNamespace
 
@@ -7,8 +7,8 @@ from torch import nn
 from mmgrad_explain.attention import model_hints
 
 
-class Telling(nn.Module):
-    target_layer, default_score, processor = "body", "shift", SimpleNamespace(encode_images=1, encode_texts=2)
+class Hinting(nn.Module):
+    target_layer, default_score, processor = "body", "shift", SimpleNamespace(encode_images=print, encode_texts=print)
 
     def layout_for(self, layer):
         """Leave it to be inferred."""
@@ -20,21 +20,21 @@ class Telling(nn.Module):
 
 
 class Other(nn.Module):
-    target_layer, default_score, processor = nn.Identity(), 0.5, SimpleNamespace(encode_images=1)
+    target_layer, default_score, processor = nn.Identity(), 0.5, SimpleNamespace(encode_images=print)
     encode_image, encode_text, compose = print, None, print
 
 
-def test_a_model_that_tells():
-    model = Telling()
+def test_a_model_with_every_hint():
+    model = Hinting()
     assert model_hints.ask_target_layer(model) == "body"
     assert model_hints.ask_default_score(model) == "shift"
     assert model_hints.ask_layout_for(model) == model.layout_for
-    assert model_hints.ask_text_stages(model) == (model.encode_image, model.encode_text, model.compose)
+    assert model_hints.ask_text_stages(model) is model
     assert model_hints.ask_encode_text(model) == model.encode_text
     assert model_hints.ask_processor(model) is model.processor
 
 
-def test_a_model_that_means_something_else():
+def test_attributes_that_mean_something_else():
     model = Other()
     asked = ("target_layer", "default_score", "layout_for", "text_stages", "encode_text", "processor")
     assert [getattr(model_hints, f"ask_{name}")(model) for name in asked] == [None] * 6

@@ -1,4 +1,4 @@
-"""What a model may say about itself, and attributes of the same names that mean something else."""
+"""What a model may tell about itself, and attributes of the same names that mean something else."""
 
 from types import SimpleNamespace
 
@@ -7,8 +7,8 @@ from torch import nn
 from mmgrad_explain.attention import model_hints
 
 
-class Hinting(nn.Module):
-    target_layer, default_score, processor = "body", "shift", SimpleNamespace(encode_images=print, encode_texts=print)
+class Telling(nn.Module):
+    target_layer, default_score, processor = "body", "shift", SimpleNamespace(encode_images=list, encode_texts=list)
 
     def layout_for(self, layer):
         """Leave it to be inferred."""
@@ -20,12 +20,12 @@ class Hinting(nn.Module):
 
 
 class Other(nn.Module):
-    target_layer, default_score, processor = nn.Identity(), 0.5, SimpleNamespace(encode_images=print)
+    target_layer, default_score, processor = nn.Identity(), 0.5, SimpleNamespace(encode_images=list)
     encode_image, encode_text, compose = print, None, print
 
 
-def test_a_model_with_every_hint():
-    model = Hinting()
+def test_a_model_that_tells():
+    model = Telling()
     assert model_hints.ask_target_layer(model) == "body"
     assert model_hints.ask_default_score(model) == "shift"
     assert model_hints.ask_layout_for(model) == model.layout_for
@@ -34,7 +34,7 @@ def test_a_model_with_every_hint():
     assert model_hints.ask_processor(model) is model.processor
 
 
-def test_attributes_that_mean_something_else():
+def test_a_model_that_means_something_else():
     model = Other()
     asked = ("target_layer", "default_score", "layout_for", "text_stages", "encode_text", "processor")
     assert [getattr(model_hints, f"ask_{name}")(model) for name in asked] == [None] * 6

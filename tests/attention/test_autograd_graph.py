@@ -27,7 +27,7 @@ def test_find_leaves_below(graph):
     assert find_leaves_below(tensors, marks) == [1, 2, 3, 0]
 
 
-def test_find_last(graph):
+def test_find_nearest_stops(graph):
     stops = {node_of(graph[name]): name for name in ("early", "late")}
     assert find_nearest_stops(node_of(graph["end"]), stops) == {"early", "late"}
     assert find_nearest_stops(node_of(graph["late"]), stops) == {"early"}

@@ -24,7 +24,8 @@ from PIL import Image
 
 from mmgrad_explain.composers.familiar_images import strangeness_of
 from mmgrad_explain.composers.load import load_composer
-from mmgrad_explain.data.scenes.scene import SceneOptions, scenes
+from mmgrad_explain.data.scenes.options import SceneOptions
+from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.metrics.report import confidence_half_width, environment_line, markdown_table
 from mmgrad_explain.training.familiarity_fit import KINDS_OF_SCENES, SIZES, draw_scenes_of_every_kind

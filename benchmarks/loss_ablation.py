@@ -27,7 +27,7 @@ from mmgrad_explain.composers.reference.network import NetworkConfig, ReferenceN
 from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 from mmgrad_explain.composers.reference.tokenizer import build_tokenizer
 from mmgrad_explain.data.batches.scenes import SceneBatch, scene_batch
-from mmgrad_explain.data.scenes.scene import SceneOptions
+from mmgrad_explain.data.scenes.options import SceneOptions
 from mmgrad_explain.data.scenes.text import VOCABULARY
 from mmgrad_explain.grounding import AttentionGroundingLoss, dead_maps, grounding_targets, partner_masks
 from mmgrad_explain.metrics.localization import (

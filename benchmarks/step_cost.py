@@ -141,7 +141,7 @@ def clip(options: argparse.Namespace) -> dict[str, Step]:
 
 def reference(options: argparse.Namespace) -> dict[str, Step]:
     """The reference model with the losses of its own training, on a batch of scenes."""
-    from mmgrad_explain.data.batches.batch import encode
+    from mmgrad_explain.data.batches.batch import encode_batch
     from mmgrad_explain.training.config_file import load_config
     from mmgrad_explain.training.models import image_size_of, starting_composer
     from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
@@ -153,7 +153,7 @@ def reference(options: argparse.Namespace) -> dict[str, Step]:
     plain = load_config("tiny", [*changes, *off]) if options.quick else load_config("reference-no-grounding", changes)
     source = build_source(config.sources, image_size_of(config.model) or 224, labels=config.dense.weight > 0)
     composer: Any = starting_composer(config.model, source.vocabulary)
-    batch = encode(source.batch(0, 0), composer.processor)
+    batch = encode_batch(source.batch(0, 0), composer.processor)
 
     def make_step(of: TrainingConfig) -> Step:
         objective = GroundedObjective(composer, of.objective, source.label_classes).train()

@@ -1,7 +1,4 @@
-"""A module that has behaviour has a test file of its name: ``metrics/floors.py`` has ``metrics/test_floors.py``.
-
-``tested_with.txt`` lists the modules that are tested in the file of another one instead.
-"""
+"""A module that has behaviour has a test file of its name: ``metrics/floors.py`` has ``metrics/test_floors.py``."""
 
 import ast
 from pathlib import Path
@@ -12,7 +9,6 @@ import mmgrad_explain
 
 TESTS = Path(__file__).parent
 PACKAGE = Path(mmgrad_explain.__file__).parent
-LIST = TESTS / "tested_with.txt"
 
 
 def says_only(statement):
@@ -43,26 +39,8 @@ def without_own_file(package, tests):
             yield str(module)
 
 
-def listed():
-    """Each line of the list: a module, and the file that tests it."""
-    lines = [line for line in LIST.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
-    return [tuple(line.split(": ")) for line in lines]
-
-
 def test_a_module_with_behaviour_has_a_test_file_of_its_name():
-    missing = set(without_own_file(PACKAGE, TESTS))
-    assert sorted(missing - {module for module, _ in listed()}) == []
-
-
-def test_no_line_of_the_list_is_out_of_date():
-    missing = set(without_own_file(PACKAGE, TESTS))
-    assert [module for module, _ in listed() if module not in missing] == []
-    assert [file for _, file in listed() if not (TESTS / file).is_file()] == []
-
-
-def test_the_list_is_in_order():
-    modules = [module for module, _ in listed()]
-    assert modules == sorted(set(modules))
+    assert list(without_own_file(PACKAGE, TESTS)) == []
 
 
 def test_the_folders_of_tests_are_packages():

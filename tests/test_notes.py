@@ -68,7 +68,7 @@ class TestJoining:
 
 def test_of_a_picture(folder):
     found = explain([usual(), Image.new("RGB", (60, 40)), usual()], "make it red", model=folder)
-    assert found.notes == (Note("unfamiliar-picture", UNLIKE, (1,)),)
+    assert found.notes == (Note("unfamiliar-image", UNLIKE, (1,)),)
     assert [texts(found.notes_of(index)) for index in range(3)] == [[], [UNLIKE], []]
     assert [UNLIKE in found.in_words(index) for index in range(3)] == [False, True, False]
     first, second, third = found._repr_html_().split("What does this map mean?")[:3]
@@ -115,11 +115,11 @@ def test_of_how_a_picture_was_read(folder, tmp_path):
     twelve = np.linspace(0, 4095, 2400).astype(np.uint16).reshape(40, 60)
     usual().save(tmp_path / "stack.tif", save_all=True, append_images=[usual()])
     found = explain([usual(), tmp_path / "stack.tif"], "make it red", [usual(), twelve], model=folder)
-    read = [note for note in found.notes if note.kind in ("first-picture", "picture-values")]
+    read = [note for note in found.notes if note.kind in ("first-image", "image-values")]
     assert read == [
-        Note("first-picture", "the first of 2 images in the file is used", (1,)),
+        Note("first-image", "the first of 2 images in the file is used", (1,)),
         Note(
-            "picture-values",
+            "image-values",
             "target: the image's 16-bit values need only 12 bits and were scaled by their range, 0 to 4095",
             (1,),
         ),

@@ -38,7 +38,7 @@ class MMGradWarning(UserWarning):
 
 
 class UnlockedWarning(MMGradWarning):
-    """A folder that is written to cannot be locked, so other processes may write to it, too."""
+    """The output folder cannot be locked, so other processes may write to it at the same time."""
 
 
 def did_you_mean(wanted: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 NoteKind = Literal[
-    "empty-map", "flat-map", "whose-map", "unfamiliar-picture", "picture-values", "first-picture", "unknown-words",
+    "empty-map", "flat-map", "whose-map", "unfamiliar-image", "image-values", "first-image", "unknown-words",
     "lost-text", "cut-text", "caution", "few-hits", "stale-hits",
 ]  # fmt: skip
 """What a note is about; code decides by the kind and never by the text."""

@@ -194,9 +194,16 @@ def plain_maps(model, layer, read, score, call):
     return [grad_cam(read(a).detach(), read(g)) for a, g in zip(activations, gradients, strict=True)]
 
 
+def captured(mmgrad, model, *inputs, **options):
+    """The output of a forward, and what was recorded of it."""
+    with mmgrad.capture(**options) as seen:
+        output = model(*inputs)
+    return output, seen
+
+
 @torch.no_grad()
 def finds_cells(model, layer, read, call, picture, slack=0):
-    """Say whether pixels that change in one cell's place change that very cell most, for several cells.
+    """Return whether pixels that change in one cell's place change that very cell most, for several cells.
 
     ``call(picture)`` runs the model; the first call of the layer is looked at. ``slack`` cells beside it pass too.
     """
@@ -369,7 +376,7 @@ def three_texts():
 @pytest.fixture(scope="session")
 def zoo():
     """The tiny models and helpers of this file, by name."""
-    helpers = (build, pictures, ids, class_score, scaled, grad_cam, state, leaves_alone)
+    helpers = (build, pictures, ids, class_score, scaled, grad_cam, state, leaves_alone, captured)
     helpers += (tokens, run_at, plain_maps, finds_cells, by_plain_autograd, plain_answer, through, check, clip)
     classes = (CNN, Composed, Tower, Words, TwoInput, Block, ViT)
     return SimpleNamespace(**{thing.__name__: thing for thing in (*classes, *helpers)})

@@ -216,68 +216,6 @@ class TestWhatFollowsTheLayer:
         assert made.maps.dtype == made.score.dtype == torch.float32
 
 
-class TestOutputsThatAreNotTensors:
-    @pytest.mark.parametrize("kind", ["tuple", "list", "dict", "dataclass", "named tuple", "model output", "nested"])
-    def test_unwrapped_and_rebuilt(self, zoo, x, kind):
-        from transformers.modeling_outputs import BaseModelOutput
-
-        @dataclass
-        class Output:
-            number: int
-            grid: torch.Tensor
-
-        mask = torch.zeros(2, dtype=torch.int64)
-        wrap, unwrap = {
-            "tuple": (lambda grid: (mask, grid), lambda out: out[1]),
-            "list": (lambda grid: [None, grid], lambda out: out[1]),
-            "dict": (lambda grid: {"mask": mask, "grid": grid}, lambda out: out["grid"]),
-            "dataclass": (lambda grid: Output(3, grid), lambda out: out.grid),
-            "named tuple": (lambda grid: Pair(mask, grid), lambda out: out.pixels),
-            "model output": (lambda grid: BaseModelOutput(last_hidden_state=grid), lambda out: out.last_hidden_state),
-            "nested": (lambda grid: ([{"grid": (grid,)}], mask), lambda out: out[0][0]["grid"][0]),
-        }[kind]
-
-        class Wrapping(nn.Module):
-            def __init__(self, inner):
-                super().__init__()
-                self.inner = inner
-
-            def forward(self, x):
-                self.given = wrap(self.inner(x))
-                return self.given
-
-        class Model(zoo.CNN):
-            def __init__(self):
-                super().__init__()
-                self.late = Wrapping(self.late)
-
-            def forward(self, x):
-                out = self.late(functional.gelu(self.norm(self.early(x))))
-                assert type(out) is type(self.late.given)
-                return self.head(functional.gelu(unwrap(out)).mean((2, 3)))
-
-        made = MMGrad(zoo.build(Model), "late", zoo.class_score())(x).maps
-        assert torch.allclose(made, by_hand(zoo, zoo.build(zoo.CNN), x), atol=1e-6)
-
-    @pytest.mark.parametrize("given", [None, "words", torch.zeros(2, 3), (torch.zeros(2, 2, 2, dtype=torch.int64),)])
-    def test_nothing_to_explain(self, zoo, x, given):
-        class Odd(nn.Module):
-            def forward(self, x):
-                return given
-
-        class Model(zoo.CNN):
-            def __init__(self):
-                super().__init__()
-                self.odd = Odd()
-
-            def forward(self, x):
-                self.odd(x)
-                return super().forward(x)
-
-        with pytest.raises(CaptureError, match=rf"layer 'odd' returned {type(given).__name__} with .*: a map needs"):
-            MMGrad(zoo.build(Model), "odd", zoo.class_score())(x)
-
-
 class TestCheckpointing:
     @staticmethod
     def model(zoo, *, use_reentrant, frozen=False):

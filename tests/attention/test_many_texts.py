@@ -50,25 +50,6 @@ def test_the_picture_is_encoded_once(zoo, model):
     assert sizes == [1]
 
 
-def test_operations_that_cannot_be_batched(zoo, model):
-    class Twice(torch.autograd.Function):
-        """Looks at values on the way back, which a batch of gradients does not allow."""
-
-        @staticmethod
-        def forward(ctx, x):
-            return 2 * x
-
-        @staticmethod
-        def backward(ctx, gradient):
-            return 2 * gradient if float(gradient.abs().max()) < 1e9 else gradient
-
-    plain = stages(zoo, model)
-    image, ids = zoo.pictures(1), zoo.ids(3)
-    mmgrad = MMGrad(model, "tower.stem", score)
-    found = mmgrad.texts(image, ids, encode=lambda x: Twice.apply(model.tower(x)) / 2, compose=plain["compose"])
-    torch.testing.assert_close(found.maps, mmgrad.texts(image, ids, **plain).maps)
-
-
 def test_inputs_by_name_and_in_order(zoo, model):
     image, ids = zoo.pictures(1), zoo.ids(3)
     mmgrad, plain = MMGrad(model, "tower", score), stages(zoo, model)
@@ -105,14 +86,6 @@ def test_a_composer_in_stages_needs_no_functions(zoo, staged):
     image, ids = zoo.pictures(1), zoo.ids(3)
     found = MMGrad(staged).texts(image, ids)
     torch.testing.assert_close(found.maps, MMGrad(staged)(image.expand(3, -1, -1, -1), ids).maps)
-
-
-def test_more_texts_than_go_back_together(zoo, model):
-    image, ids = zoo.pictures(1), zoo.ids(19)
-    mmgrad = MMGrad(model, "tower.stem", score)
-    found = mmgrad.texts(image, ids, **stages(zoo, model))
-    assert len(found) == 19
-    torch.testing.assert_close(found.maps, mmgrad(image.expand(19, -1, -1, -1), ids).maps, rtol=1e-4, atol=1e-7)
 
 
 def test_texts_encoded_in_advance(zoo, staged):

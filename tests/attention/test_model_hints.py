@@ -8,7 +8,7 @@ from mmgrad_explain.attention import model_hints
 
 
 class Telling(nn.Module):
-    target_layer, default_score, processor = "body", "shift", SimpleNamespace(encode_images=1, encode_texts=2)
+    target_layer, default_score, processor = "body", "shift", SimpleNamespace(encode_images=list, encode_texts=list)
 
     def layout_for(self, layer):
         """Leave it to be inferred."""
@@ -20,7 +20,7 @@ class Telling(nn.Module):
 
 
 class Other(nn.Module):
-    target_layer, default_score, processor = nn.Identity(), 0.5, SimpleNamespace(encode_images=1)
+    target_layer, default_score, processor = nn.Identity(), 0.5, SimpleNamespace(encode_images=list)
     encode_image, encode_text, compose = print, None, print
 
 
@@ -29,7 +29,7 @@ def test_a_model_that_tells():
     assert model_hints.ask_target_layer(model) == "body"
     assert model_hints.ask_default_score(model) == "shift"
     assert model_hints.ask_layout_for(model) == model.layout_for
-    assert model_hints.ask_text_stages(model) == (model.encode_image, model.encode_text, model.compose)
+    assert model_hints.ask_text_stages(model) is model
     assert model_hints.ask_encode_text(model) == model.encode_text
     assert model_hints.ask_processor(model) is model.processor
 

@@ -1,14 +1,12 @@
 """The base class of composers: a forward made of stages, batches, names of layers inside wrappers."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
 from mmgrad_explain.composers.base import Composer, check_image_side, layer_inside, prepare_batch
-from mmgrad_explain.composers.outputs import ComposedOutput, check_parts, image_alone, reference_alone, text_alone
+from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.composers.processor import SquareProcessor
 from mmgrad_explain.errors import InputError
 
@@ -68,13 +66,3 @@ def test_a_layer_inside_wrappers():
     model = nn.ModuleDict({"vision": nn.ModuleDict({"_orig_mod": inner})})
     assert layer_inside(model, "vision.1") == "vision._orig_mod.1"
     assert layer_inside(model, "vision.2") is None
-
-
-def test_parts_of_any_output():
-    one = torch.ones(1, 2)
-    assert reference_alone(ComposedOutput(3 * one, one)).equal(2 * one)
-    assert reference_alone(ComposedOutput(3 * one, one, alone=5 * one)).equal(5 * one)
-    assert (text_alone(ComposedOutput(one, one)), image_alone(SimpleNamespace(image=one))) == (None, None)
-    check_parts(ComposedOutput(one, one), ("embedding", "shift"), "to be trained")
-    with pytest.raises(InputError, match=r"^to be trained a .*\.shift, \.target, .*ComposedOutput\) has no \.target"):
-        check_parts(ComposedOutput(one, one), ("shift", "target"), "to be trained")

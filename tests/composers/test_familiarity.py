@@ -87,7 +87,7 @@ def test_the_note_names_who_and_what_to_do(known):
     usual, odd = torch.zeros(1, D), torch.full((1, D), 4.5)
     assert known.note(usual) is None
     tail = "unlike what the model was trained on (coloured shapes): do not trust the map; name a model that knows it"
-    note = Note("unfamiliar-picture", f"the picture is {tail}")
+    note = Note("unfamiliar-image", f"the picture is {tail}")
     assert known.note(odd) == known.note(torch.cat([odd, odd])) == note
     assert known.note(torch.cat([usual, odd])) == replace(note, samples=(1,))
     assert known.note(torch.cat([odd, usual, odd])) == replace(note, samples=(0, 2))

@@ -1,8 +1,6 @@
-"""Models in memory, wrapped as people have them, and folders of adapters: maps as from a plain folder; left alone."""
+"""Models in memory, wrapped as people have them: maps as from a folder, and the model is left alone."""
 
 import copy
-import json
-import shutil
 
 import open_clip
 import pytest
@@ -329,90 +327,3 @@ def test_what_open_clip_needs(picture):
     ):
         with pytest.raises(InputError, match=match):
             explain(picture, TEXTS[0], model=model, processor=given)
-
-
-# ------------------------------------------------------------------------------------------------------------- folders
-
-
-@pytest.fixture
-def adapter_folder(folders, tmp_path):
-    """LoRA on the CLIP, saved as PEFT saves it; the model it is of, in memory."""
-    model = adapted(transformers.CLIPModel.from_pretrained(folders("clip")))
-    model.save_pretrained(tmp_path / "adapters")
-    return tmp_path / "adapters", model
-
-
-def test_an_adapter_folder(adapter_folder, folders, picture, picture_file, tmp_path, run):
-    folder, model = adapter_folder
-    expected = by_hand(model, processor_of(folders("clip")), picture, TEXTS[0])
-    found = explain(picture, TEXTS[0], model=folder)
-    torch.testing.assert_close(found.signed[found.layer_names[0]][0], expected, atol=1e-5, rtol=1e-3)
-    assert found.model == "adapters"
-    assert not load_composer(folder).training
-    code, out, _ = run("overlay", picture_file, TEXTS[0], "--model", folder, "--out", tmp_path / "map.png", "--json")
-    assert code == 0
-    assert json.loads(out)[0]["score"] == pytest.approx(float(found.score[0]))
-
-
-def test_a_base_beside_the_adapters(adapter_folder, folders, picture):
-    folder, _ = adapter_folder
-    expected = explain(picture, TEXTS[0], model=folder)
-    shutil.copytree(folders("clip"), folder / "base")
-    change(folder, base_model_name_or_path="base")
-    assert explain(picture, TEXTS[0], model=folder).maps.equal(expected.maps)
-
-
-def change(folder, **values):
-    path = folder / "adapter_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
-
-
-def test_what_an_adapter_folder_lacks(adapter_folder, folders, monkeypatch):
-    folder, _ = adapter_folder
-    asked = []
-    with monkeypatch.context() as patch:
-        patch.setattr("mmgrad_explain.composers.load.fetch", lambda *given, **_: asked.append(given[0]) or 1 / 0)
-        change(folder, base_model_name_or_path="owner/base")
-        with pytest.raises(InputError, match="cannot be loaded: division by zero"):
-            load_composer(folder)
-    assert asked == ["owner/base"]
-    for values, match in (
-        ({"base_model_name_or_path": None}, "names no base model"),
-        ({"base_model_name_or_path": str(folder)}, "names its own folder as the base model"),
-        ({"base_model_name_or_path": "reference"}, "adapters go into models of transformers and of open_clip"),
-        ({"base_model_name_or_path": str(folders("blip"))}, "cannot be put into .*blip: "),
-        ({"base_model_name_or_path": str(folders("clip")), "target_modules": ["k_proj"]}, "do not fit .*clip: base_"),
-        ({"base_model_name_or_path": str(folders("clip")), "peft_type": "NOTHING"}, "cannot be put into .*clip: "),
-    ):
-        change(folder, **values)
-        with pytest.raises(InputError, match=match):
-            load_composer(folder)
-    (folder / "adapter_model.safetensors").unlink()
-    with pytest.raises(InputError, match=r"has no adapters: expected adapter_model.safetensors \(or adapter_model.bin"):
-        load_composer(folder)
-    monkeypatch.setitem(__import__("sys").modules, "peft", None)
-    (folder / "adapter_model.bin").touch()
-    with pytest.raises(InputError, match=r'^adapters holds adapters of PEFT, .*pip install "mmgrad-explain\[train\]"'):
-        load_composer(folder)
-    (folder / "adapter_config.json").write_text("[" * 100_000)
-    with pytest.raises(InputError, match=r"adapter_config\.json cannot be read"):
-        load_composer(folder)
-
-
-def test_a_folder_of_sentence_transformers(folders, picture, tmp_path):
-    shutil.copytree(folders("clip"), tmp_path / "0_CLIPModel")
-    module = {"idx": 0, "name": "0", "path": "0_CLIPModel", "type": "sentence_transformers.models.CLIPModel"}
-    modules = tmp_path / "modules.json"
-    modules.write_text(json.dumps([module]))
-    found = explain(picture, TEXTS[0], model=tmp_path)
-    assert found.maps.equal(explain(picture, TEXTS[0], model=folders("clip")).maps)
-    assert found.model == tmp_path.name
-    for content, match in (
-        ([{**module, "type": "sentence_transformers.models.Transformer"}], "with Transformer: of these a single CLIP"),
-        ([module, {**module, "type": "sentence_transformers.models.Dense"}], "with CLIPModel, Dense: of these"),
-        ([{**module, "path": "../elsewhere"}], r"names a folder outside its own: \.\./elsewhere"),
-        ({"0": 1}, "modules.json cannot be read"),
-    ):
-        modules.write_text(json.dumps(content))
-        with pytest.raises(InputError, match=match):
-            load_composer(tmp_path)

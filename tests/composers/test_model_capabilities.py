@@ -3,6 +3,7 @@
 import re
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -16,8 +17,9 @@ from mmgrad_explain.composers.model_capabilities import capabilities, check_trai
 from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.composers.processor import SquareProcessor
 from mmgrad_explain.composers.stand_ins.build import stand_in
-from mmgrad_explain.data.batches.batch import encode
+from mmgrad_explain.data.batches.batch import encode_batch
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.evaluation.composed_retrieval import evaluate_cir
 from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
 from mmgrad_explain.training.objective.options import ObjectiveOptions
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
@@ -83,7 +85,24 @@ def test_a_model_without_a_processor(picture):
 
 
 def test_a_model_without_a_forward(picture, processor):
-    missing("Bare has neither forward nor the stages", explain, picture, "red", model=Bare(processor), layer="grid")
+    model = Bare(processor)
+    lacking = r"Bare has neither forward nor all the stages that make one \(.*\): write forward, or "
+    missing(f"{lacking}encode_image, encode_text, compose;", explain, picture, "red", model=model, layer="grid")
+    model.encode_image = model.compose = lambda *_: None
+    missing(f"{lacking}encode_text;", explain, picture, "red", model=model, layer="grid")
+
+
+def test_a_processor_that_gives_something_else(picture, processor):
+    model = Whole(lambda *batch: processor(*batch).tensors)
+    missing("the processor of Whole must give ComposerInputs .*not a dict", explain, picture, "red", model=model)
+
+
+def test_a_module_that_is_no_composer(processor):
+    match = r"model is a Linear and no composer: derive it from Composer .*, or make one .* by load_composer"
+    with pytest.raises(InputError, match=match):
+        check_trainable(nn.Linear(2, 2))
+    with pytest.raises(InputError, match=match):
+        evaluate_cir(nn.Linear(2, 2), None)
 
 
 def test_words_without_a_tokenizer(picture, processor):
@@ -98,6 +117,7 @@ def test_a_gallery_of_a_model_without_targets(picture, processor, tmp_path):
     missing(
         "gives no embedding of a picture alone.*write embed", Gallery, tmp_path / "a.db", Whole(processor), create=True
     )
+    assert list(tmp_path.iterdir()) == []
     missing("Staged has no embed, which gives", embed_images, Staged(processor), [picture])
 
 
@@ -123,7 +143,7 @@ def test_training_without_this_and_that(processor):
 
 
 def test_training_on_an_output_without_a_target(processor):
-    batch = encode(SceneSource(32, SceneSourceOptions(pictures=1, edits=2)).batch(0, 0), processor)
+    batch = encode_batch(SceneSource(32, SceneSourceOptions(pictures=1, edits=2)).batch(0, 0), processor)
 
     class Half(Staged):
         def embed(self, features):
@@ -131,6 +151,21 @@ def test_training_on_an_output_without_a_target(processor):
 
     objective = GroundedObjective(Half(processor), ObjectiveOptions())
     missing(r"to be trained a model's output must have .*has no \.target: return", objective, batch, None, 0.0)
+
+
+def test_training_by_maps_of_targets_that_the_output_lacks(processor):
+    batch = encode_batch(SceneSource(32, SceneSourceOptions(pictures=2, edits=6)).batch(0, 0), processor)
+
+    class References(Staged):
+        def embed(self, features):
+            return features.mean((2, 3))
+
+        def forward(self, *inputs, **named):
+            return super().forward(*inputs, **named)._replace(target_shift=None)
+
+    objective = GroundedObjective(References(processor), ObjectiveOptions())
+    trained = (objective, batch, np.random.default_rng(0))
+    missing(r"to be trained by maps of targets a model's output must have \.target_shift", *trained)
 
 
 def test_a_model_without_save_pretrained_is_saved_by_its_weights(processor, tmp_path):

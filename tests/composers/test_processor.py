@@ -44,6 +44,8 @@ def test_a_tokenizer_that_gives_no_ids():
         SquareProcessor(sorted, 32).encode_texts(["abc"])
     with pytest.raises(InputError, match="image_size must be a whole number from 1"):
         SquareProcessor(lengths, 0)
+    with pytest.raises(TypeError, match=r"tokenizer must be one of tokenizers or transformers, .*got NoneType"):
+        SquareProcessor(None)
 
 
 def test_images_are_letterboxed_and_normalised_as_training_has_them():

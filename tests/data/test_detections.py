@@ -151,7 +151,7 @@ class TestMasks:
             "the detector's file has no image 'A.jpg'; did you mean 'a.jpg'?",
             "the detector's file has no image 'xyz'",
         )
-        assert made.summary().startswith("0 of 5 samples have a mask; 1 without: ")
+        assert made.summarize().startswith("0 of 5 samples have a mask; 1 without: ")
 
     def test_sizes_and_units(self, detections):
         plain = Detections(detections.found)

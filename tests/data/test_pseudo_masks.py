@@ -36,7 +36,7 @@ class TestDifference:
         assert torch.equal(made.masks, block)
         assert made.supervised.tolist() == [True] * 3
         assert made.reasons == (None,) * 3
-        assert made.summary() == "3 of 3 samples have a mask"
+        assert made.summarize() == "3 of 3 samples have a mask"
 
     def test_soft(self, pair, block):
         made = difference_masks(*pair, threshold=None)
@@ -70,7 +70,7 @@ class TestDifference:
         hardly, nearly = made.reasons[1:]
         assert hardly == "the features hardly differ (cosine distance below 0.02)"
         assert nearly == "the features differ nearly everywhere"
-        assert made.summary().startswith("1 of 3 samples have a mask; 1 without: ")
+        assert made.summarize().startswith("1 of 3 samples have a mask; 1 without: ")
 
     def test_a_change_of_most_of_the_picture(self):
         reference = torch.ones(2, 4, 4, 4)
@@ -168,7 +168,7 @@ class TestReferring:
         assert made.supervised.tolist() == (peaks >= least).tolist()
         assert int(made.supervised.sum()) == 2
         assert made.masks[~made.supervised].sum() == 0
-        assert made.summary() == f"2 of 3 samples have a mask; 1 without: nothing is marked with at least {least:g}"
+        assert made.summarize() == f"2 of 3 samples have a mask; 1 without: nothing is marked with at least {least:g}"
 
     def test_the_loss_takes_them(self, segmenter, pictures):
         made = segmenter(pictures, PHRASES, least=0.0)

@@ -1,10 +1,18 @@
 """The folder of a set: which files are ours."""
 
+import io
 import json
 
 import pytest
 
-from mmgrad_explain.data.set_folder import Contents, begin_set, check_options, enter_folder, list_contents
+from mmgrad_explain.data.set_folder import (
+    Contents,
+    begin_set,
+    check_options,
+    enter_folder,
+    list_contents,
+    write_all,
+)
 from mmgrad_explain.errors import InputError
 
 LEFT_OVER = f".mmgrad-{'0a' * 16}.tmp"
@@ -81,3 +89,13 @@ def test_the_first_option_that_differs_is_named(tmp_path):
     check_options(tmp_path, {"a": 1}, {"a": 1})
     with pytest.raises(InputError, match=r"was built with b = None, not 2: give the same options to resume, or --over"):
         check_options(tmp_path, {"a": 1, "c": 2}, {"a": 1, "b": 2})
+
+
+def test_what_one_write_leaves_is_written_by_the_next():
+    class Short(io.BytesIO):
+        def write(self, content):
+            return super().write(content[:3])
+
+    stream = Short()
+    write_all(stream, b"0123456789")
+    assert stream.getvalue() == b"0123456789"

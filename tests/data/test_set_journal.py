@@ -26,7 +26,10 @@ def test_lines_count_the_records_that_have_all_files(tmp_path):
 def test_what_is_no_line_of_a_task_is_left_out(tmp_path):
     path = tmp_path / "journal"
     assert read(path) == []
-    path.write_bytes(b'{"photo": "a"}\n{"records": []}\nnull\n\xff\n\n{"photo": "a", "records": 1}\n' + line("b")[:-1])
+    path.write_bytes(
+        b'{"photo": "a"}\n{"records": []}\n{"photo": [], "records": []}\nnull\n\xff\n\n{"photo": "a", "records": 1}\n'
+        + line("b")[:-1]
+    )
     assert read(path) == []  # the last has no end
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgrad_explain.data.triplets import Triplet, picture_place, read_pixels, read_triplets, write_triplets
+from mmgrad_explain.data.triplets import Triplet, read_pixels, read_triplets, split_image_path, write_triplets
 from mmgrad_explain.errors import InputError, OutputExistsError
 
 RECORD = {
@@ -77,12 +77,12 @@ def test_pictures(tmp_path):
     ):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         Image.fromarray(pixels).save(tmp_path / path)
-    for found, wanted in zip(triplet.pictures(), (reference, target, mask), strict=True):
+    for found, wanted in zip(triplet.read_images(), (reference, target, mask), strict=True):
         assert found.dtype == wanted.dtype
         assert (found == wanted).all()
     Image.fromarray(target[:4]).save(tmp_path / triplet.target)
     with pytest.raises(InputError, match=r"triplet 1_recolour_dog: .* different sizes \(8 x 6, 8 x 4, 8 x 6\)"):
-        triplet.pictures()
+        triplet.read_images()
 
 
 def test_pictures_of_stacks(tmp_path):
@@ -93,12 +93,12 @@ def test_pictures_of_stacks(tmp_path):
     np.save(tmp_path / "m.npy", masks)
     record = {**RECORD, "reference": "p.npy#0", "target": "p.npy#2", "mask": "m.npy#1"}
     (triplet,) = read_triplets(written(tmp_path, record))
-    for found, wanted in zip(triplet.pictures(), (pictures[0], pictures[2], masks[1]), strict=True):
+    for found, wanted in zip(triplet.read_images(), (pictures[0], pictures[2], masks[1]), strict=True):
         assert type(found) is np.ndarray
         assert found.dtype == wanted.dtype
         assert (found == wanted).all()
-    assert picture_place("a/p.npy#12") == ("a/p.npy", 12)
-    assert picture_place("photo#1.png") == ("photo#1.png", None)
+    assert split_image_path("a/p.npy#12") == ("a/p.npy", 12)
+    assert split_image_path("photo#1.png") == ("photo#1.png", None)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_a_note_on_an_image_stands_with_its_file(gallery, tmp_path):
     report = gallery.index([folder])
     (path, (note,)), *others = report.notes.items()
     assert not others
-    assert (path, note.kind) == (str(folder / "scan.tif"), "first-picture")
+    assert (path, note.kind) == (str(folder / "scan.tif"), "first-image")
     assert report == IndexReport(added=2, notes={path: (note,)}, total=2)
     assert report.to_dict()["notes"] == {path: note.text}
     assert json.dumps(report.to_dict())

@@ -8,7 +8,7 @@ import torch
 
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
-from mmgrad_explain.data.batches.batch import encode
+from mmgrad_explain.data.batches.batch import encode_batch
 from mmgrad_explain.grounding import DEFAULT_WEIGHTS, FORMS
 from mmgrad_explain.training.figures import (
     BY_EDIT,
@@ -45,7 +45,7 @@ def composer(tiny_config, tiny_processor):
 def test_every_form_is_logged_under_its_own_name(form, composer):
     grounding = GroundingOptions(form=form, contrast=1, margin=1, consistency=1, pooling=1, context=1)
     options = ObjectiveOptions(grounding, DenseOptions(1.0), RetrievalOptions(4, 1.0), "float32")
-    batch = encode(SOURCE.batch(3, 0), composer.processor)
+    batch = encode_batch(SOURCE.batch(3, 0), composer.processor)
     figures = GroundedObjective(composer, options, SOURCE.label_classes)(batch, np.random.default_rng(0)).figures
     others = {name for name in STEP_GROUNDING if name not in FORMS}
     assert set(figures) == {form, *others, *STEP_RETRIEVAL, "dense"}
@@ -53,7 +53,7 @@ def test_every_form_is_logged_under_its_own_name(form, composer):
 
 
 def test_the_list_holds_every_figure_on_held_out_data(composer):
-    found = evaluate_batches(composer.eval(), [encode(SOURCE.batch(5, 0), composer.processor)])
+    found = evaluate_batches(composer.eval(), [encode_batch(SOURCE.batch(5, 0), composer.processor)])
     assert {name for name in found if not name.startswith(BY_EDIT)} == set(HELD_OUT)
     assert set(LOWER_IS_BETTER) < set(HELD_OUT)
     assert all(is_held_out_figure(name) for name in found)

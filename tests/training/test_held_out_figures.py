@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mmgrad_explain.data.batches.batch import encode
+from mmgrad_explain.data.batches.batch import encode_batch
 from mmgrad_explain.evaluation.maps import MapKind, draw_maps, resize_maps
 from mmgrad_explain.evaluation.scenes import evaluate_scenes
 from mmgrad_explain.metrics.map_figures import measure_maps
@@ -18,7 +18,7 @@ SOURCE = SceneSource(32, SceneSourceOptions(pictures=3, edits=3))
 
 @pytest.fixture
 def batches(tiny):
-    return [encode(SOURCE.batch(9, step), tiny.processor) for step in range(2)]
+    return [encode_batch(SOURCE.batch(9, step), tiny.processor) for step in range(2)]
 
 
 def test_figures_of_scenes_equal_those_of_evaluate_scenes(tiny, batches):

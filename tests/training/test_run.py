@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mmgrad_explain._system.files import name_left_over
+from mmgrad_explain._system.files import temporary_name
 from mmgrad_explain._system.locking import locked
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError, OutputExistsError
@@ -97,14 +97,15 @@ def test_the_best_weights_are_kept(tmp_path, micro, monkeypatch):
 def test_maps_and_figures_are_of_the_score_that_is_trained(tmp_path, micro):
     import numpy as np
 
-    from mmgrad_explain.data.batches.batch import encode
+    from mmgrad_explain.data.batches.batch import encode_batch
     from mmgrad_explain.evaluation.maps import MapKind
     from mmgrad_explain.training.held_out_figures import evaluate_batches, sample_maps
 
     config = micro(steps=2, grounding={"score": "similarity", "warm_start": 0.0})
     result = train(config, tmp_path)
     composer = load_composer(result.model)
-    batch = encode(build_source(config.sources, 32, held_out=True).batch(config.evaluation.seed, 0), composer.processor)
+    held_out = build_source(config.sources, 32, held_out=True)
+    batch = encode_batch(held_out.batch(config.evaluation.seed, 0), composer.processor)
     kind = MapKind("similarity", "gradcam")
     expected = evaluate_batches(composer, [batch], kind)
     assert {name: result.figures[name] for name in expected} == pytest.approx(expected, abs=1e-5)
@@ -183,7 +184,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path, micro, monkeypatch):
         assert train(micro(), tmp_path / "run") == tmp_path / "run"
     monkeypatch.setenv("RANK", "0")
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    for name in (name_left_over(), f"checkpoints/{name_left_over()}"):
+    for name in (temporary_name(), f"checkpoints/{temporary_name()}"):
         (tmp_path / "run" / name).touch()
     train(micro(), tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").rglob("*")] == ["checkpoints"]

@@ -6,8 +6,6 @@ from PIL import Image
 
 from mmgrad_explain.api import explain
 from mmgrad_explain.composers.load import load_composer
-from mmgrad_explain.errors import InputError
-from mmgrad_explain.web.drawn_people import DrawnPerson
 from mmgrad_explain.web.examples import code_for, draw_examples, write_example_images
 
 
@@ -24,17 +22,6 @@ def test_each_has_code(kind, size):
             drawn = eval(code.text, names)
             assert Image.fromarray(np.asarray(drawn)).tobytes() == picture.tobytes()
         assert one.image.tobytes() != one.target.tobytes()
-
-
-def test_figures_change_where_the_garment_is():
-    figure = DrawnPerson((("shoes", "black"), ("dress", "blue")), 1)
-    before, after = (np.asarray(one.draw()).astype(int) for one in (figure, figure.wearing("dress", "red")))
-    changed = np.abs(before - after).max(2) > 30
-    assert changed[150:240, 100:140].all()  # the dress
-    assert not changed[:60].any()
-    assert not changed[310:].any()
-    with pytest.raises(InputError, match="garment 'hat': the figure wears shoes, dress"):
-        figure.wearing("hat", "red")
 
 
 def test_maps_of_the_figures_lie_on_what_is_asked_for():

@@ -15,7 +15,6 @@ from mmgrad_explain.web.examples import draw_examples, write_example_images
 from mmgrad_explain.web.gallery_search import NEXT, GallerySearch
 from mmgrad_explain.web.limits import Limits
 from mmgrad_explain.web.models import Models
-from mmgrad_explain.web.page import build_page
 from mmgrad_explain.web.search_history import SearchHistory
 
 
@@ -197,21 +196,3 @@ def test_addresses_are_shown_without_secrets(models):
     assert GallerySearch(models, "http://me:secret@host:19530", pixels=1)._shown_address() == "http://host:19530"
     assert GallerySearch(models, "http://host:19530/@x", pixels=1)._shown_address() == "http://host:19530/@x"
     assert GallerySearch(models, "/home/me/mine.db", pixels=1)._shown_address() == "mine.db"
-
-
-def test_with_a_model_of_clothes_the_page_is_about_clothes(tmp_path):
-    """Its examples, the first answer, the example gallery and the code beside a search."""
-    first = draw_examples("figures")[0]
-    first.image.save(tmp_path / "example.png")
-    chosen = Models(("clothing",))
-    with GallerySearch(chosen, pixels=Limits().pixels) as made:
-        blocks = build_page(chosen, made, Limits(), gallery="example pictures")
-        shown = [one["props"] for one in blocks.config["components"] if one["props"].get("elem_id") == "maps"]
-        assert shown[0]["value"]["tiles"][0]["title"] == first.text
-        assert "; model clothing" in shown[0]["value"]["tiles"][0]["caption"]
-        content = (tmp_path / "example.png").read_bytes()
-        _, found = made.search(SearchHistory(), first.text, 2, content=content, name="example picture")
-        assert made.gallery().composer.name == "clothing"
-        assert all(hit["file"].startswith("figure-") for hit in found["data"]["hits"])
-        assert "write_example_images(f\"{folder}/pictures\", 'figures')" in found["snippet"]
-        assert "\"{folder}/examples.db\", 'clothing', create=True" in found["snippet"]

@@ -151,39 +151,6 @@ def test_bad_files_are_told_in_the_page(ask, upload, content, name, said):
     assert alert(ask(*question(upload(png(8, 8))))) == ""  # the page stays usable
 
 
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        (question(None), "there is no picture yet: upload, paste or photograph one"),
-        (question(png, ""), "the sentence is empty: say what should change"),
-        (question(png, None), "the sentence is empty"),
-        (question(png, "a\n" * 7), "7 sentences are too many at once"),
-        (question(png, model="/etc"), "the page has no model &#x27;/etc&#x27;: choose one of"),
-        (question(png, layer="network.none"), "network.none"),
-        (question(png, layer=[{}]), "this could not be done"),
-        (question(png, score="nonsense"), "score: there is no &#x27;nonsense&#x27;"),
-        (question(png, weighting=None), ""),
-        (question(png, score="similarity"), "target"),
-        (question(png, answer="red"), "does not answer in words"),
-    ],
-)
-def test_what_cannot_be_answered_is_told(ask, upload, asked, said):
-    name, picture, *rest = asked
-    done = ask(name, upload(png(8, 8)) if picture is png else picture, *rest)
-    assert said in alert(done)
-    assert alert(done).count("\n") == 0
-    assert "Traceback" not in json.dumps(done)
-
-
-def test_what_a_model_can_be_asked(ask):
-    layer, score, answers, said = ask("update_choices", "reference")["data"]
-    assert said == ""
-    assert ["network.features (24 x 24)", "network.features"] in layer["choices"]
-    assert score["choices"][0] == ["the model's own", ""]
-    assert ["likeness of picture with text and target (similarity; needs a target)", "similarity"] in score["choices"]
-    assert answers["visible"] is False
-
-
 def test_an_example_is_chosen(ask):
     picture, text = ask("choose", event={"index": 1, "value": None})["data"]
     assert text == draw_examples()[1].text
@@ -215,16 +182,6 @@ def test_a_search_that_goes_on(ask, upload):
     assert "there is no hit 1" in alert(ask("go_on", None, session=session, event={"index": 0, "value": 1}))
     *_, steps = ask("choose_1", session=session, event={"index": 0, "value": None})["data"]
     assert steps == ""
-
-
-def test_searches_that_cannot_be_made(ask, upload):
-    assert "there is no reference yet" in alert(ask("search", None, "make it red", 3, None, "", ""))
-    assert "the sentence is empty" in alert(ask("search", upload(png(8, 8)), "", 3, None, "", ""))
-    assert "network.none" in alert(ask("search", upload(png(8, 8)), "make it red", 3, None, "network.none", ""))
-    assert "this could not be done" in alert(ask("search", upload(png(8, 8)), "make it red", 3, None, [{}], ""))
-    for count, found in ((99, 12), (-1, 1), ("x", 1), (None, 1)):
-        shown = ask("search", upload(png(8, 8)), "make it red", count, None, "", "")["data"][0]
-        assert len(shown["tiles"]) == found + 1
 
 
 def test_two_users_do_not_meet(ask, upload):

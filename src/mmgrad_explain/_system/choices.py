@@ -55,7 +55,7 @@ def choose(option: str, choice: str | T, known: Mapping[str, T], *, takes: str =
 
 
 def check_callable(option: str, choice: object, *, takes: str = "") -> None:
-    """Check that a choice that is no name is a callable.
+    """Check that a choice is a callable; call this for a choice that is not a name.
 
     Args:
         option: The argument that the choice was passed for.
@@ -63,7 +63,7 @@ def check_callable(option: str, choice: object, *, takes: str = "") -> None:
         takes: The arguments of such a callable, in words.
 
     Raises:
-        TypeError: If it is no callable.
+        TypeError: If it is not a callable.
     """
     if not callable(choice):
         of = f" of {takes}" if takes else ""
@@ -80,8 +80,8 @@ def check_returned(option: str, made: object, shape: tuple[int, ...], what: str)
         what: What it has to return, in words.
 
     Raises:
-        TypeError: If it returned no tensor.
-        InputError: If the shape is another one.
+        TypeError: If it did not return a tensor.
+        InputError: If the tensor has another shape.
     """
     from torch import Tensor
 

@@ -18,20 +18,20 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def check_device(device: str | torch.device) -> torch.device:
-    """Return a device by its name, if this machine has it.
+    """Return the device of a name, and check that this machine has it.
 
     Raises:
-        InputError: The name is unknown, or there is no such device here.
+        InputError: The name is unknown, or this machine has no such device.
     """
     try:
-        place = torch.device(device)
+        found = torch.device(device)
     except RuntimeError as error:
         raise InputError(f"device {str(device)!r} is unknown: use cpu, cuda, cuda:N or mps") from error
-    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
-        found = torch.cuda.device_count()
-        raise InputError(f"device {str(device)!r} is not there: {found} CUDA devices found; use cpu")
-    if place.type == "mps" and not torch.backends.mps.is_available():
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise InputError(f"device {str(device)!r} is not there: {count} CUDA devices found; use cpu")
+    if found.type == "mps" and not torch.backends.mps.is_available():
         raise InputError("device 'mps' is not there: use cpu")
-    if place.type not in ("cpu", "cuda", "mps"):
+    if found.type not in ("cpu", "cuda", "mps"):
         raise InputError(f"device {str(device)!r} is not supported: use cpu, cuda, cuda:N or mps")
-    return place
+    return found

@@ -49,7 +49,7 @@ def check_writable(path: Path, *, overwrite: bool = False) -> None:
 
     Raises:
         OutputExistsError: It exists and must not be overwritten.
-        InputError: It is a folder, or the folder above it is none or cannot be written to.
+        InputError: It is a folder or a disk, or the folder above it is a file or cannot be written to.
     """
     if path.is_dir():
         raise InputError(f"cannot write {path}: it is a folder")
@@ -124,13 +124,13 @@ def is_standard_output(path: Path) -> bool:
     return _own_descriptor(path) == 1
 
 
-def name_left_over() -> str:
+def temporary_name() -> str:
     """Make a temporary name for a file that is being written; :func:`is_left_over` recognises it."""
     return f".mmgrad-{uuid.uuid4().hex}.tmp"
 
 
 def is_left_over(name: str) -> bool:
-    """Return whether a name is one of :func:`name_left_over`: killed processes leave such files."""
+    """Return whether a name is one of :func:`temporary_name`: killed processes leave such files."""
     return _LEFT_OVER.fullmatch(name) is not None
 
 
@@ -147,7 +147,7 @@ def put_folder(work: Path, goal: Path) -> None:
     if not goal.exists():
         work.replace(goal)
         return
-    aside = goal.with_name(name_left_over())
+    aside = goal.with_name(temporary_name())
     goal.replace(aside)
     try:
         work.replace(goal)
@@ -168,7 +168,7 @@ def remove_left_overs(folder: Path) -> None:
 @contextmanager
 def _into_file(path: Path, overwrite: bool) -> Iterator[BinaryIO]:  # noqa: FBT001
     goal = behind_links(path)
-    temporary = goal.with_name(name_left_over())
+    temporary = goal.with_name(temporary_name())
     try:
         goal.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as stream:

@@ -37,7 +37,7 @@ def locked(folder: Path) -> Iterator[None]:
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = _acquired(folder)
+        file = _open_locked(folder)
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}: {advice_on(error)}") from error
     _held.add(file)
@@ -53,7 +53,7 @@ def locked(folder: Path) -> Iterator[None]:
                 each.rmdir()
 
 
-def _acquired(folder: Path) -> BinaryIO:
+def _open_locked(folder: Path) -> BinaryIO:
     path = folder / LOCK
     while True:
         file = path.open("ab")
@@ -83,11 +83,11 @@ def _lock(file: BinaryIO) -> None:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _let_go() -> None:
+def _close_held() -> None:
     """Close the files in a forked process; else it would hold the lock as long as it runs."""
     while _held:
         _held.pop().close()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
+    os.register_at_fork(after_in_child=_close_held)

@@ -33,7 +33,7 @@ class Bar:
         """Show how much of a kind of work is done.
 
         Args:
-            what: The kind of work, such as ``"pictures"``; each has a line of its own.
+            what: The kind of work, such as ``"images"``; each has a line of its own.
             done: How much is done.
             of: How much there is, where that is known.
             beside: A few words for the end of the line.

@@ -38,6 +38,8 @@ _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # perhaps half of a surrogate pair
 
 
 class _Short(reprlib.Repr):
+    """A ``repr`` that is cut where a value is long or deep."""
+
     def repr_int(self, x: int, level: int) -> str:
         """Write long integers by their length; Python refuses to write the longest."""
         if x.bit_length() > 300:
@@ -71,8 +73,8 @@ def reason_of(error: BaseException) -> str:
         return "it is nested too deeply"
     if isinstance(error, MemoryError):
         return "it needs more memory than there is"
-    said = str(getattr(error, "strerror", None) or getattr(error, "message", None) or error)
-    return _cut(redact(" ".join(_OBJECT.sub("", said[: 10 * _LONGEST]).split()))) or type(error).__name__
+    message = str(getattr(error, "strerror", None) or getattr(error, "message", None) or error)
+    return _cut(redact(" ".join(_OBJECT.sub("", message[: 10 * _LONGEST]).split()))) or type(error).__name__
 
 
 def _cut(text: str) -> str:
@@ -134,7 +136,7 @@ def read_stream(stream: Any, name: str, most: int, *, patience: float | None = N
     parts: list[bytes] = []
     size = 0
     while True:
-        if patience is not None and not _has_come(stream, patience):
+        if patience is not None and not _has_data(stream, patience):
             raise InputError(f"nothing has come from {name} for {patience:g} seconds: is somebody writing into it?")
         part = stream.read(_PART)
         if not part:
@@ -145,7 +147,7 @@ def read_stream(stream: Any, name: str, most: int, *, patience: float | None = N
             raise InputError(f"{name} gives more than {most / 1e6:.0f} MB, which is more than can be taken")
 
 
-def _has_come(stream: Any, patience: float) -> bool:
+def _has_data(stream: Any, patience: float) -> bool:
     waiting = select.poll()
     waiting.register(stream, select.POLLIN)
     return bool(waiting.poll(patience * 1000))

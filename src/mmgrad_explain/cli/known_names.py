@@ -5,10 +5,10 @@ from __future__ import annotations
 SCORE_HELP = {
     "shift": "what the text changes in the composed embedding; needs no target (default of composers)",
     "similarity": "cosine of the composed embedding and the target's embedding; needs --target",
-    "pair": "reference and target both composed with the text, alike channels count; needs --target",
-    "pair-different": "the same, channels that differ count; needs --target",
-    "image-text": "cosine of image and text (default of CLIP and its kin)",
-    "match": 'the logit "image and text match" (default of models that read the two together)',
+    "pair": "reference and target both composed with the text, channels that agree count; needs --target",
+    "pair-different": "the same, but channels that differ count; needs --target",
+    "image-text": "cosine of picture and text (default of CLIP and similar models)",
+    "match": 'the logit "picture and text match" (default of models that read the two together)',
     "answer": "log-likelihood of an answer to TEXT (default of models that answer in words)",
 }
 SCORES = tuple(SCORE_HELP)

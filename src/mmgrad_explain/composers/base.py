@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.attention.model_hints import Reader
     from mmgrad_explain.composers.familiarity import Familiarity
-    from mmgrad_explain.composers.generative.answer_parts import PartsAsked
+    from mmgrad_explain.composers.generative.answer_parts import AnswerParts
     from mmgrad_explain.images.placement import Placement
     from mmgrad_explain.notes import Note
 
@@ -45,7 +45,7 @@ class ComposerInputs:
     target_placements: list[Placement] | None = None
     notices: list[Note] = field(default_factory=list)
     answers: list[str] | None = None
-    parts: PartsAsked | None = None
+    parts: AnswerParts | None = None
 
 
 def check_image_side(side: object) -> None:
@@ -136,7 +136,8 @@ class Composer(nn.Module, ABC):
             targets: Target images, one a reference.
 
         Raises:
-            InputError: The model has no processor, or that cannot use the images or texts.
+            InputError: The model has no processor, or its processor cannot use the images or texts, or gives
+                something else than :class:`ComposerInputs`.
         """
         processor = getattr(self, "processor", None)
         if not callable(processor):
@@ -144,7 +145,13 @@ class Composer(nn.Module, ABC):
                 f"{type(self).__name__} has no processor, which turns images and texts into tensors: set "
                 f"self.processor in __init__ (SquareProcessor makes one of a tokenizer), or write preprocess; {HOW_TO}"
             )
-        return processor(images, texts, targets)  # type: ignore[no-any-return]
+        inputs = processor(images, texts, targets)
+        if not isinstance(inputs, ComposerInputs):
+            raise InputError(
+                f"the processor of {type(self).__name__} must give ComposerInputs (prepare_batch makes them), not a "
+                f"{type(inputs).__name__}; {HOW_TO}"
+            )
+        return inputs
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
@@ -166,9 +173,11 @@ class Composer(nn.Module, ABC):
         """
         model: Any = ask_text_stages(self)
         if model is None:
+            stages = ("encode_image", "encode_text", "compose")
+            missing = ", ".join(name for name in stages if not callable(getattr(self, name, None)))
             raise InputError(
-                f"{type(self).__name__} has neither forward nor the stages that make one (encode_image, encode_text, "
-                f"compose): write one of both; {HOW_TO}"
+                f"{type(self).__name__} has neither forward nor all the stages that make one ({', '.join(stages)}): "
+                f"write forward, or {missing}; {HOW_TO}"
             )
         text = model.encode_text(input_ids, attention_mask)
         composed = model.compose(model.encode_image(pixel_values), text)

@@ -32,6 +32,11 @@ class DualEncoder(Composer):
     default_score: ClassVar[str | None] = "image-text"
     shift_depends_on_image: ClassVar[bool] = False
 
+    @property
+    def embedding_layer(self) -> str | None:
+        """The layer at which the image's embedding alone is explained: the target layer, unless a subclass differs."""
+        return self.target_layer
+
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
     ) -> TwoTowerOutput:

@@ -115,7 +115,7 @@ class Familiarity:
             f"{self.alternative}"
         )
         which = tuple(index for index, one in enumerate(strange) if one)
-        return Note("unfamiliar-picture", text, None if all(strange) else which)
+        return Note("unfamiliar-image", text, None if all(strange) else which)
 
     def save(self, folder: Path) -> Path:
         """Write the file into a model folder, whole or not at all; an older one is replaced."""

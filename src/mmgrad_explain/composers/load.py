@@ -115,7 +115,7 @@ def _try(composer: Composer) -> None:
 
     picture, text = Image.new("RGB", (32, 32)), "a"
     if composer.answers_in_words:  # preprocess would have the model answer
-        composer.processor.prompts([picture], [text])
+        composer.processor.make_prompts([picture], [text])
         return
     tensors = composer.preprocess([picture], [text]).tensors.values()
     if not all(torch.isfinite(one).all() for one in tensors if one.is_floating_point()):

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from mmgrad_explain.attention.model_hints import ask_processor, ask_text_stages
+from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.files import save_weights
 from mmgrad_explain.composers.outputs import HOW_TO
 from mmgrad_explain.errors import InputError
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.composers.contract import AnsweringModel, Reader, StagedModel, TrainingStages
 
 _TRAINING_STAGES = ("feature_width", "embed_dim", "embed", "shift", "feature_grid")
@@ -127,12 +127,26 @@ def capabilities(model: Composer) -> Capabilities:
     )
 
 
+def check_composer(model: object) -> None:
+    """Check that a model is a composer.
+
+    Raises:
+        InputError: It is something else; the message says how to make a composer of it.
+    """
+    if not isinstance(model, Composer):
+        raise InputError(
+            f"model is a {type(model).__name__} and no composer: derive it from Composer ({HOW_TO}), or make one of a "
+            "model of transformers or open_clip by load_composer(model, processor)"
+        )
+
+
 def check_trainable(composer: Composer) -> None:
     """Check that a composer offers what training needs.
 
     Raises:
-        InputError: It does not; the message names what is missing.
+        InputError: It does not, or is no composer; the message names what is missing.
     """
+    check_composer(composer)
     missing = capabilities(composer).missing_to_train
     if missing:
         raise InputError(

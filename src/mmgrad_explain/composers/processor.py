@@ -31,7 +31,8 @@ class SquareProcessor(FittedImages, BatchProcessor):
         fill: Grey level of the letterbox bars, 0 to 255.
 
     Raises:
-        InputError: ``image_size`` is no side of an image.
+        InputError: ``image_size`` is no whole number of pixels, or too large.
+        TypeError: ``tokenizer`` is no tokenizer.
     """
 
     def __init__(
@@ -46,6 +47,11 @@ class SquareProcessor(FittedImages, BatchProcessor):
         fill: int = 127,
     ) -> None:
         check_image_side(image_size)
+        if not callable(tokenizer) and not callable(getattr(tokenizer, "encode", None)):
+            raise TypeError(
+                "tokenizer must be one of tokenizers or transformers, or a function of a text that gives its ids, got "
+                f"{type(tokenizer).__name__}"
+            )
         self.tokenizer = tokenizer
         self.image_size = image_size
         self.mean = mean

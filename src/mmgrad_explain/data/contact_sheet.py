@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mmgrad_explain.data.edits.operations import dilate_mask
+from mmgrad_explain.data.edits.masks import dilate_mask
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def draw_contact_sheet(triplets: Sequence[Triplet], *, columns: int = 3, height:
         raise InputError("triplets is empty: there is nothing to show")
     if columns < 1 or height < 32:
         raise InputError(f"columns must be at least 1 and height at least 32, got {columns} and {height}")
-    tiles = [_tile(triplet, height) for triplet in triplets]
+    tiles = [_draw_tile(triplet, height) for triplet in triplets]
     width = max(tile.width for tile in tiles) + 3 * _GAP
     tall = tiles[0].height + 2 * _GAP
     columns = min(columns, len(tiles))
@@ -60,12 +60,12 @@ def choose_evenly(triplets: Sequence[Triplet], count: int) -> list[Triplet]:
     return [triplets[i * len(triplets) // count] for i in range(count)]
 
 
-def _tile(triplet: Triplet, height: int) -> Image.Image:
-    reference, target, mask = triplet.pictures()
+def _draw_tile(triplet: Triplet, height: int) -> Image.Image:
+    reference, target, mask = triplet.read_images()
     marked = np.where(mask[..., None], reference, reference // 3 + 150).astype(np.uint8)
     edge = dilate_mask(mask, max(1, mask.shape[0] // 160)) & ~mask
     marked[edge] = _OUTLINE
-    pictures = [_scaled(pixels, height) for pixels in (reference, marked, target)]
+    pictures = [_scale(pixels, height) for pixels in (reference, marked, target)]
     size = max(10, height // 12)
     font = ImageFont.load_default(size)
     width = sum(picture.width for picture in pictures) + 2 * _GAP
@@ -75,7 +75,7 @@ def _tile(triplet: Triplet, height: int) -> Image.Image:
         tile.paste(picture, (left, 0))
         left += picture.width + _GAP
     draw = ImageDraw.Draw(tile)
-    lines = _wrapped(draw, font, triplet.text, width)[:_LINES]
+    lines = _wrap(draw, font, triplet.text, width)[:_LINES]
     for i, line in enumerate(lines):
         draw.text((0, height + 2 + i * (size + 3)), line, _INK, font)
     note = f"{triplet.edit}, change {triplet.de_in:.0f}, area {triplet.area_frac:.0%}"
@@ -83,15 +83,15 @@ def _tile(triplet: Triplet, height: int) -> Image.Image:
     return tile
 
 
-def _scaled(pixels: npt.NDArray[np.uint8], height: int) -> Image.Image:
-    """The image, as high as the row unless that made it too wide."""
+def _scale(pixels: npt.NDArray[np.uint8], height: int) -> Image.Image:
+    """Scale an image to the height of the row, or less where it would become too wide."""
     image = Image.fromarray(pixels)
     scale = min(height / image.height, _WIDEST * height / image.width)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.resize(size, Image.Resampling.LANCZOS)
 
 
-def _wrapped(
+def _wrap(
     draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, text: str, width: int
 ) -> list[str]:
     lines = [""]

@@ -118,7 +118,7 @@ def detection_masks(
     boxes, reasons = [], []
     for file, text in zip(files, texts, strict=True):
         chosen, reason = _choose(detections, file, text, min_score)
-        boxes.append([one.box for one in chosen])
+        boxes.append([detection.box for detection in chosen])
         reasons.append(reason)
         if chosen and units == "pixel" and file not in sizes:
             raise InputError(f"image_sizes: the size (H, W) of {file!r} is needed for boxes in pixels")
@@ -133,24 +133,24 @@ def named_labels(text: str, labels: Sequence[str]) -> list[str]:
     spans = {label: _spans(words, _words(label)) for label in dict.fromkeys(labels)}
     every = [span for of_label in spans.values() for span in of_label]
 
-    def free(span: tuple[int, int]) -> bool:
+    def is_longest(span: tuple[int, int]) -> bool:
         return not any(a <= span[0] and span[1] <= b and b - a > span[1] - span[0] for a, b in every)
 
-    return [label for label, of_label in spans.items() if any(map(free, of_label))]
+    return [label for label, of_label in spans.items() if any(map(is_longest, of_label))]
 
 
 def _choose(detections: Detections, file: str, text: str, min_score: float) -> tuple[list[Detection], str | None]:
     if file not in detections.found:
         hint = did_you_mean(file, detections.found)
         return [], f"the detector's file has no image {file!r}; {hint}".rstrip("; ")
-    there = detections.found[file]
-    if not there:
+    boxes = detections.found[file]
+    if not boxes:
         return [], "the detector found nothing in the image"
-    names = set(named_labels(text, [one.label for one in there]))
-    named = [one for one in there if one.label in names]
+    names = set(named_labels(text, [box.label for box in boxes]))
+    named = [box for box in boxes if box.label in names]
     if not named:
         return [], "no label that was found is named in the text"
-    chosen = [one for one in named if one.score >= min_score]
+    chosen = [box for box in named if box.score >= min_score]
     return chosen, None if chosen else f"every box of a named label has a score below {min_score:g}"
 
 

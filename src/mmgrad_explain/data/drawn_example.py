@@ -1,4 +1,4 @@
-"""An image and a sentence of our own, for finding out what a model can be asked."""
+"""A drawn image and a sentence, to find out what a model supports."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ _SERIES, _SCENE, _SIZE = 7, 4, 320
 
 
 def example_inputs(composer: Composer, text: str = "make it red", *, target: bool = False) -> dict[str, Any]:
-    """Make what a composer takes, of a drawn scene: always the same one, so that what is found out stays the same.
+    """Make a composer's inputs of a drawn scene, always the same one, so that results can be repeated.
 
-    Noise would not do: where a place of it is marked, it is noise as before, and layers that see large parts of the
-    image find no change there.
+    Noise would not do: a mark on noise looks like noise to layers that see large parts of the image.
 
     Args:
         composer: Any composer.
-        text: The sentence; a model that answers in words is given an answer to it too.
+        text: The sentence. A model that answers in words also gets an answer to it.
         target: Whether the scene also is the target.
 
     Returns:
@@ -34,11 +33,11 @@ def example_inputs(composer: Composer, text: str = "make it red", *, target: boo
         InputError: The composer takes no target.
     """
     (scene,) = scenes(_SERIES, 1, size=_SIZE, start=_SCENE)
-    pictures = [Image.fromarray(scene.reference)]
-    targets = pictures if target else None
+    images = [Image.fromarray(scene.reference)]
+    targets = images if target else None
     answering = capabilities(composer).answers
     if answering is not None:  # any answer will do
-        inputs = answering.preprocess(pictures, [text], targets, answers=["yes"])
+        inputs = answering.preprocess(images, [text], targets, answers=["yes"])
     else:
-        inputs = composer.preprocess(pictures, [text], targets)
+        inputs = composer.preprocess(images, [text], targets)
     return {name: tensor.to(device_of(composer)) for name, tensor in inputs.tensors.items()}

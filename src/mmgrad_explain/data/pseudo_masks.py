@@ -29,7 +29,7 @@ SEGMENTER = "CIDAS/clipseg-rd64-refined"
 
 @dataclass(frozen=True)
 class PseudoMasks:
-    """Masks that a machine made, one for each sample.
+    """Automatic masks, one for each sample.
 
     Attributes:
         masks: ``(B, H, W)`` float32, values in [0, 1], covering the whole image; zeros where nothing was found.
@@ -41,7 +41,7 @@ class PseudoMasks:
     supervised: Tensor
     reasons: tuple[str | None, ...]
 
-    def summary(self) -> str:
+    def summarize(self) -> str:
         """Summarize in one line how many samples have a mask, and why others have none, most frequent reason first."""
         reasons = [reason for reason in self.reasons if reason is not None]
         counts = sorted(((reasons.count(reason), reason) for reason in set(reasons)), reverse=True)
@@ -100,13 +100,13 @@ def difference_masks(
         kept = torch.stack([_largest(*pair, components) for pair in zip(marked, distance, strict=True)])
         masks, marked = masks * kept, marked & kept
     reasons = [
-        _why_not(float(of_median), float(of_most), float(share), least, most)
+        _find_reason(float(of_median), float(of_most), float(share), least, most)
         for of_median, of_most, share in zip(low[:, 0], high[:, 0], marked.float().mean((1, 2)), strict=True)
     ]
-    return _pseudo(masks, reasons)
+    return _make_pseudo_masks(masks, reasons)
 
 
-def _why_not(low: float, high: float, share: float, least: float, most: float) -> str | None:
+def _find_reason(low: float, high: float, share: float, least: float, most: float) -> str | None:
     if high - low < least and low < least:
         return f"the features hardly differ (cosine distance below {least:g})"
     if share > most or low > most * high:
@@ -222,7 +222,7 @@ class ReferringSegmenter:
         soft = torch.cat(parts)
         peaks = soft.amax((1, 2)).tolist()
         reasons = [None if peak >= least else f"nothing is marked with at least {least:g}" for peak in peaks]
-        return _pseudo(soft if threshold is None else (soft >= threshold).float(), reasons)
+        return _make_pseudo_masks(soft if threshold is None else (soft >= threshold).float(), reasons)
 
     def _probabilities(self, images: Sequence[Image.Image], phrases: Sequence[str]) -> Tensor:
         inputs = self.processor(
@@ -233,8 +233,8 @@ class ReferringSegmenter:
         return logits.float().sigmoid().reshape(len(images), *logits.shape[-2:]).clone()
 
 
-def _pseudo(masks: Tensor, reasons: Sequence[str | None]) -> PseudoMasks:
-    """Masks without those that have a reason, or nothing in them."""
+def _make_pseudo_masks(masks: Tensor, reasons: Sequence[str | None]) -> PseudoMasks:
+    """Clear the masks that have a reason or mark nothing, and collect all of them."""
     dark = (masks.amax((1, 2)) <= 0).tolist()
     why = tuple(reason or ("nothing is marked" if empty else None) for reason, empty in zip(reasons, dark, strict=True))
     supervised = torch.tensor([reason is None for reason in why], device=masks.device)

@@ -27,6 +27,7 @@ from mmgrad_explain.data.set_folder import (
     list_contents,
     list_files,
     remove_unnamed,
+    write_all,
     write_image,
     write_manifest,
 )
@@ -37,6 +38,7 @@ from mmgrad_explain.errors import InputError
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+    from io import FileIO
 
 _MOST_WORKERS = 256
 
@@ -48,7 +50,7 @@ class MadeTriplets(NamedTuple):
         line: For the journal: a JSON object with the task's key and ``records``, with a line feed.
         triplets: Number of records.
         files: Content of images and masks that the worker did not write, by paths below the set's folder.
-        drawing: CPU seconds that the pixels took.
+        drawing: CPU seconds spent on the pixels.
     """
 
     line: bytes
@@ -61,9 +63,9 @@ class Task(NamedTuple):
     """Something that a worker makes triplets of.
 
     Attributes:
-        key: Tells it from the other tasks; its line in the journal holds it.
+        key: Identifies the task; its line in the journal holds the key.
         arguments: Of :attr:`SetPlan.make`.
-        triplets: How many triplets it gives, where that is known before; else 0.
+        triplets: Number of triplets that it gives, where that is known in advance; else 0.
     """
 
     key: Hashable
@@ -78,32 +80,32 @@ class Tally(Protocol):
         """Count a line of the journal, without its records, and those of its records that the set holds."""
 
     def summarize(self) -> dict[str, Any]:
-        """Give the entries of the manifest, ready for JSON.
+        """Return the entries of the manifest, ready for JSON.
 
         Raises:
             InputError: The set is empty.
         """
 
     def texts(self) -> Mapping[str, str]:
-        """Give the text files that belong to the set, by name."""
+        """Return the text files that belong to the set, by name."""
 
 
 @dataclass(frozen=True)
 class SetPlan:
-    """What a kind of set hands to the builder.
+    """What the builder needs to know of a kind of set.
 
     Attributes:
         options: Ready for JSON; they decide the set.
-        defaults: Of the options that a set from before them lacks.
+        defaults: Values of options that a set on disk may be too old to have.
         tasks: In the order of the set.
         make: Makes a task's triplets from its arguments; picklable.
         read_key: Finds a task's key in its line of the journal.
         tally: Counts the finished set.
-        packages: Whose versions the manifest holds.
+        packages: Packages with an entry under ``versions`` in the manifest.
         count: Number of triplets; all that the tasks give when None.
-        scenes: Number of generated scenes; their files are known by their names.
-        shrinks: Whether going on overwrites files of this task by shorter ones, so that an older ``triplets.jsonl``
-            would name what is gone.
+        scenes: Number of generated scenes, for sets whose file names show that they are ours; None for others.
+        shrinks: Whether resuming replaces files of the task with this key by shorter ones, so that the
+            ``triplets.jsonl`` on disk would name images that are gone.
     """
 
     options: Mapping[str, Any]
@@ -126,8 +128,8 @@ class BuiltSet:
         folder: Where it is.
         manifest: The content of ``manifest.json``.
         made: Number of triplets that this run made.
-        drawing: CPU seconds that the pixels took, in all workers together.
-        working: CPU seconds that this run took, in this process and all workers, but for the workers' start.
+        drawing: CPU seconds spent on the pixels, in all workers together.
+        working: CPU seconds of this run, in this process and all workers, without the start of the workers.
     """
 
     folder: Path
@@ -153,8 +155,8 @@ def build_set(
         plan: What the set consists of.
         workers: Processes.
         overwrite: Replace a set that is there.
-        resume: Go on with a set that was broken off, or make one of the same options larger or smaller.
-        progress: Called after each task with the numbers of triplets and of tasks so far.
+        resume: Continue an unfinished set, or make one of the same options larger or smaller.
+        progress: Called after each task with the number of triplets and the number of tasks so far.
 
     Raises:
         OutputExistsError: The folder is not empty, and neither ``overwrite`` nor ``resume`` is on.
@@ -168,7 +170,7 @@ def build_set(
         run = _make_missing(out, plan, done, workers, progress)
         manifest = _finish(out, plan, run.lines)
     made = run.made if plan.count is None else min(run.made, plan.count)
-    return BuiltSet(out, manifest, made, run.drawing, run.elsewhere + time.process_time() - began)
+    return BuiltSet(out, manifest, made, run.drawing, run.in_workers + time.process_time() - began)
 
 
 def check_numbers(count: int | None, workers: int) -> None:
@@ -218,9 +220,9 @@ def _find_done(out: Path, plan: SetPlan) -> dict[Hashable, JournalLine]:
         total += line.triplets
     if any(plan.shrinks(line.key) for line in lines if line not in done):
         (out / TRIPLETS_FILE).unlink(missing_ok=True)
-    stays = [line for line in lines if line in done or line.owns]
-    moved = rewrite_journal(out / JOURNAL_FILE, stays)
-    return {new.key: new for old, new in zip(stays, moved, strict=True) if old in done}
+    kept = [line for line in lines if line in done or line.owns]
+    moved = rewrite_journal(out / JOURNAL_FILE, kept)
+    return {new.key: new for old, new in zip(kept, moved, strict=True) if old in done}
 
 
 def _is_enough(plan: SetPlan, triplets: int) -> bool:
@@ -237,7 +239,7 @@ class _Run:
     lines: list[JournalLine] = field(default_factory=list)
     made: int = 0
     drawing: float = 0.0
-    elsewhere: float = 0.0
+    in_workers: float = 0.0
 
 
 def _make_missing(
@@ -250,7 +252,7 @@ def _make_missing(
     run = _Run()
     total = 0
     missing = [task.arguments for task in plan.tasks if task.key not in done]
-    with closing(make_in_order(plan.make, missing, workers)) as results, (out / JOURNAL_FILE).open("ab") as journal:
+    with closing(make_in_order(plan.make, missing, workers)) as results, (out / JOURNAL_FILE).open("ab", 0) as journal:
         for task in plan.tasks:
             if _is_enough(plan, total):
                 break
@@ -260,7 +262,7 @@ def _make_missing(
                 line = _commit(out, journal, task, made)
                 run.made += made.triplets
                 run.drawing += made.drawing
-                run.elsewhere += seconds
+                run.in_workers += seconds
             run.lines.append(line)
             total += line.triplets
             if progress is not None and task.key not in done:
@@ -268,12 +270,11 @@ def _make_missing(
     return run
 
 
-def _commit(out: Path, journal: BinaryIO, task: Task, made: MadeTriplets) -> JournalLine:
+def _commit(out: Path, journal: FileIO, task: Task, made: MadeTriplets) -> JournalLine:
     """Write a task's line and then its files, so that every file in the folder is known to be ours."""
     try:
         start = journal.tell()
-        journal.write(made.line)
-        journal.flush()
+        write_all(journal, made.line)
         for path, content in made.files.items():
             write_image(out / path, content)
     except OSError as error:
@@ -284,7 +285,7 @@ def _commit(out: Path, journal: BinaryIO, task: Task, made: MadeTriplets) -> Jou
 
 
 def _finish(out: Path, plan: SetPlan, lines: Sequence[JournalLine]) -> dict[str, Any]:
-    """Write what a set ends with, remove images of ours that no triplet names, and return the manifest."""
+    """Write the final files, remove our images that no triplet names, and return the manifest."""
     named: set[str] = set()
     contents = list_contents(out)
     with (out / JOURNAL_FILE).open("rb") as journal, atomic_file(out / TRIPLETS_FILE, overwrite=True) as stream:
@@ -302,8 +303,8 @@ def _finish(out: Path, plan: SetPlan, lines: Sequence[JournalLine]) -> dict[str,
             "versions": _find_versions(plan.packages),
         }
         for name, text in plan.tally.texts().items():
-            with atomic_file(out / name, overwrite=True) as beside:
-                beside.write(text.encode())
+            with atomic_file(out / name, overwrite=True) as file:
+                file.write(text.encode())
     remove_unnamed(out, contents, named)
     rewrite_journal(out / JOURNAL_FILE, lines)
     write_manifest(out, manifest)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain._system.files import atomic_file, is_left_over, name_left_over
+from mmgrad_explain._system.files import atomic_file, is_left_over, temporary_name
 from mmgrad_explain._system.locking import LOCK
 from mmgrad_explain.data.set_files import (
     CONTACT_SHEET_FILE,
@@ -26,12 +26,13 @@ from mmgrad_explain.data.set_files import (
     MANIFEST_FILE,
     TRIPLETS_FILE,
 )
-from mmgrad_explain.data.triplets import picture_place
+from mmgrad_explain.data.triplets import split_image_path
 from mmgrad_explain.errors import InputError, OutputExistsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
+    from io import FileIO
     from pathlib import Path
 
 _FILES = (TRIPLETS_FILE, JOURNAL_FILE, LICENCES_FILE, CONTACT_SHEET_FILE)
@@ -74,7 +75,7 @@ def enter_folder(out: Path, *, overwrite: bool, resume: bool) -> dict[str, Any] 
 
     Raises:
         OutputExistsError: The folder is not empty, and neither ``overwrite`` nor ``resume`` is on.
-        InputError: It holds something else than a set that was built here, or anything beside it.
+        InputError: It holds something other than a set that was built here, or files that no build wrote.
     """
     names = {path.name for path in out.iterdir() if path.name != LOCK}
     remains = {name for name in names if is_left_over(name)}
@@ -166,7 +167,7 @@ def write_image(path: Path, content: bytes) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    temporary = path.with_name(name_left_over())
+    temporary = path.with_name(temporary_name())
     try:
         temporary.write_bytes(content)
         temporary.replace(path)
@@ -176,12 +177,23 @@ def write_image(path: Path, content: bytes) -> None:
         raise
 
 
+def write_all(stream: FileIO, content: bytes) -> None:
+    """Write to an unbuffered file; one call of ``write`` may stop short where the disk is full.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    rest = memoryview(content)
+    while rest:
+        rest = rest[stream.write(rest) :]
+
+
 def list_files(record: Mapping[str, Any]) -> Iterator[str]:
     """List the files that a record names; for an image in a stack, the stack."""
     for key in IMAGE_KEYS:
         path = record.get(key)
         if isinstance(path, str):
-            yield picture_place(path)[0]
+            yield split_image_path(path)[0]
 
 
 def write_manifest(out: Path, content: Mapping[str, Any]) -> None:

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class JournalLine:
-    """Where a line of the journal stands, and what it is worth.
+    """A line of the journal: its place in the file, and which of its images exist.
 
     Attributes:
         key: Of its task.
-        start: Its first byte.
-        length: Bytes.
-        triplets: How many records it holds.
-        whole: How many of its first records have all of their files.
+        start: Position of its first byte.
+        length: In bytes.
+        triplets: Number of its records.
+        whole: Number of records at its beginning that have all of their files.
         owns: Whether it names files that only records show to be ours.
     """
 
@@ -63,14 +63,16 @@ def read_journal(
                 files = [list(list_files(record)) for record in entry["records"]]
                 whole = next((i for i, paths in enumerate(files) if not present.issuperset(paths)), len(files))
                 owns = any(not unnumbered.isdisjoint(paths) for paths in files)
+                key = read_key(entry)
+                hash(key)  # a list is no key
                 if line.endswith(b"\n"):
-                    found.append(JournalLine(read_key(entry), start, len(line), len(files), whole, owns))
+                    found.append(JournalLine(key, start, len(line), len(files), whole, owns))
             start += len(line)
     return found
 
 
 def rewrite_journal(path: Path, lines: Sequence[JournalLine]) -> list[JournalLine]:
-    """Reduce the journal to some of its lines, in this order; nothing is written where it is so already.
+    """Reduce the journal to some of its lines, in this order; a journal that is so already is not written.
 
     Returns:
         The lines at their new places.

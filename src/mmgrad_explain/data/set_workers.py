@@ -25,10 +25,10 @@ _AHEAD = 4  # tasks that are sent out for each worker
 def make_in_order(
     make: Callable[..., _Made], tasks: Sequence[tuple[Any, ...]], workers: int
 ) -> Generator[tuple[_Made, float]]:
-    """Make each task, in worker processes if there are several of both.
+    """Make each task, in worker processes if there are several workers and several tasks.
 
     Args:
-        make: Makes one task. It and the tasks must be picklable.
+        make: Makes one task; must be picklable, like the tasks.
         tasks: The arguments of ``make``.
         workers: Processes; with 1 everything runs in this one.
 

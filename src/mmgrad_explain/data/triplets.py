@@ -3,8 +3,8 @@
 A record has the keys ``id``, ``reference``, ``text``, ``target``, ``mask`` (paths below the folder), ``class``,
 ``edit`` and more; unknown keys are kept. Images are read on demand.
 
-A path is that of an image file, or ``stack.npy#3``: the fourth image of an uncompressed NumPy file that holds many
-of one size, (N, H, W, 3) uint8, or masks, (N, H, W) bool. :func:`read_pixels` reads both.
+A path names an image file, or with ``stack.npy#3`` the fourth image of an uncompressed NumPy file. Such a stack holds
+images of one size, (N, H, W, 3) uint8, or masks, (N, H, W) bool. :func:`read_pixels` reads both.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ class Triplet:
     other: Mapping[str, Any] = field(default_factory=dict)
     folder: Path = field(default=Path(), compare=False, repr=False)
 
-    def pictures(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-        """Read the files.
+    def read_images(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """Read the images and the mask.
 
         Returns:
             Reference and target, (H, W, 3) uint8 RGB, and the mask, (H, W) bool.
@@ -176,7 +176,7 @@ def read_pixels(path: str | os.PathLike[str], *, mask: bool = False) -> npt.NDAr
     Raises:
         InputError: The file is missing or damaged, is no stack of images (of masks, if ``mask``), or is too short.
     """
-    file, index = picture_place(os.fspath(path))
+    file, index = split_image_path(os.fspath(path))
     if index is None:
         pixels = np.asarray(open_image(file))
         return pixels[..., 0] >= 128 if mask else pixels
@@ -190,7 +190,7 @@ def read_pixels(path: str | os.PathLike[str], *, mask: bool = False) -> npt.NDAr
     return np.array(stack[index])
 
 
-def picture_place(path: str) -> tuple[str, int | None]:
+def split_image_path(path: str) -> tuple[str, int | None]:
     """Split a record's path into the file and, for a stack, the index in it; else None.
 
     Raises:
@@ -226,7 +226,7 @@ def read_triplets(folder: str | os.PathLike[str], *, fold: int | None = None) ->
         fold: Only the triplets of this fold; all when None.
 
     Returns:
-        In the file's order.
+        The triplets, in the file's order.
 
     Raises:
         InputError: There is no such set, a line of it is damaged, an id occurs twice, or the fold is empty.

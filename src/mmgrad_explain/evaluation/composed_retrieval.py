@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from mmgrad_explain.attention.undisturbed import undisturbed
 from mmgrad_explain.composers.embedding import embed_images_alone, prepare_batches, run
+from mmgrad_explain.composers.model_capabilities import check_composer
 from mmgrad_explain.composers.outputs import check_parts, text_alone
 from mmgrad_explain.data.cir.formats import FORMATS
 from mmgrad_explain.data.triplets import read_pixels
@@ -100,6 +101,7 @@ def evaluate_cir(
         InputError: Something that the evaluation needs is missing, no target is public and no submission is made, an
             image cannot be read, or the set has no server.
     """
+    check_composer(composer)
     data.require()
     _check_parts(data)
     protocol = choose_protocol(

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
 from mmgrad_explain.attention.scores.named import ensure_score
 from mmgrad_explain.attention.undisturbed import undisturbed
-from mmgrad_explain.composers.outputs import ComposedOutput, convert_parts, reference_alone
+from mmgrad_explain.composers.outputs import ComposedOutput, check_parts, convert_parts, reference_alone
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,6 +78,9 @@ def draw_maps(
 
     Returns:
         ``(B, h, w)`` for each kind, on the layer's grid, and the composer's output, detached.
+
+    Raises:
+        InputError: A map of a target's shift is asked for, and the output has no ``target_shift``.
     """
     sides = [side for side in (0, 1) if bool((on_target == bool(side)).any())]
     grids: dict[MapKind, Tensor] = {}
@@ -87,6 +90,8 @@ def draw_maps(
             output = composer(**tensors)
         for name in dict.fromkeys(kind.score for kind in kinds):
             of_score = [kind for kind in kinds if kind.score == name]
+            if name == "shift" and 1 in sides:
+                check_parts(output, ("target_shift",), "to be explained on targets")
             score = _scorer(name)(output)
             drawn = [
                 mmgrad.attend(score, seen, call=side, weighting=[kind.weighting for kind in of_score]).detach()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.data.batches.scenes import scene_batch
-from mmgrad_explain.data.scenes.text import named_by
+from mmgrad_explain.data.scenes.text import find_qualifier
 from mmgrad_explain.evaluation.faithfulness import Faithfulness, collect_candidates, measure_faithfulness
 from mmgrad_explain.evaluation.figures import TripletFigures, mean_by_kind, measure_recall
 from mmgrad_explain.evaluation.maps import (
@@ -108,7 +108,7 @@ def evaluate_scenes(
         scene_of.append(part.scene + start)
         covered.append(masks.float().mean((1, 2)))
         edit_kinds += part.edits
-        names += map(named_by, part.subjects)
+        names += map(find_qualifier, part.subjects)
     recall, sibling_recall = measure_recall(
         torch.cat(queries), torch.cat(targets), torch.cat(references), torch.cat(scene_of), torch.arange(scenes)
     )

@@ -101,18 +101,20 @@ class Gallery:
 
     def _open_or_make(self, model: str | Path | nn.Module | None, processor: Any = None, why: str = "") -> None:
         """Open the gallery, or make it; a new one without a model waits for the images that choose it."""
-        loaded = None if model is None else _load(model, self._device, processor)  # before anything is made
+        # Before the store is made: a model that cannot be used leaves no empty gallery behind.
+        loaded = None if model is None else _load(model, self._device, processor)
+        identity = None if loaded is None else asdict(identify(loaded))
         if not self._is_open:
             self._store = GalleryStore(self._place, collection=self.collection, create=self._create)
             self._is_open = True
         store = self._store
         try:
-            if loaded is None:
+            if loaded is None or identity is None:
                 if store.about is None:
                     return
                 model = _stored_source(store)
                 loaded = _load(model, self._device)
-            identity = asdict(identify(loaded))
+                identity = asdict(identify(loaded))
             if store.about is None:
                 chosen = {"source": _reloadable_source(model), "index": self._index, "model_choice": why or None}
                 store.make({**identity, **chosen})

@@ -54,7 +54,7 @@ COLORMAPS = (*_ANCHORS, *_RAMPS)
 
 @functools.lru_cache(maxsize=32)
 def color_table(colormap: str) -> Pixels:
-    """Give the 256 colours of a colormap.
+    """Return the 256 colours of a colormap.
 
     Args:
         colormap: One of :data:`COLORMAPS`, or a name that matplotlib knows.

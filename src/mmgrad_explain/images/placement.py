@@ -131,7 +131,11 @@ class Placement:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Placement":
-        """Read the result of :meth:`to_dict`, also from JSON; InputError where a pair is missing or wrong."""
+        """Read the result of :meth:`to_dict`, also from JSON.
+
+        Raises:
+            InputError: A pair is missing or wrong.
+        """
         try:
             pairs = {name: tuple(fields[name]) for name in ("original", "input", "scale", "offset")}
             window = fields.get("window")

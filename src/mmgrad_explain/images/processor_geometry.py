@@ -21,12 +21,16 @@ _KINDS = {
 _RESIZES = (
     {"height", "width"}, {"shortest_edge"}, {"shortest_edge", "longest_edge"}, {"max_height", "max_width"},
 )  # fmt: skip
-_LONGEST = 1333 / 800  # of the shortest edge, in their resize
+_LONGEST = 1333 / 800  # the longest edge of their resize, as a multiple of the shortest
 
 
 def check_geometry(processor: Any) -> None:
-    """Raise InputError where an image processor has settings with an unknown geometry."""
-    unknown = [name for name in ("do_image_splitting",) if getattr(processor, name, None)]
+    """Check that the placement of images follows from an image processor's settings.
+
+    Raises:
+        InputError: A setting changes the geometry in a way that is not known.
+    """
+    unknown = ["do_image_splitting"] if getattr(processor, "do_image_splitting", None) else []
     if getattr(processor, "do_pad", None) and not _padding_is_known(processor):
         unknown.append("do_pad")
     size, crop = sides_of(processor, "size"), _crop(processor)
@@ -56,7 +60,8 @@ def place_by_processor(processor: Any, original: tuple[int, int]) -> Placement:
         original: Height and width of the image, in pixels.
 
     Raises:
-        InputError: Its class is not known, or as :func:`check_geometry` and :func:`place`.
+        InputError: Its class or its geometry is not known (see :func:`check_geometry`), or the image is too long and
+            narrow.
     """
     image_processor = getattr(processor, "image_processor", processor)
     if _kind(image_processor) not in _KINDS:
@@ -111,7 +116,7 @@ def _crop(image_processor: Any) -> dict[str, int]:
     return {"height": edge, "width": edge}
 
 
-def name_the_edge(image_processor: Any) -> None:
+def name_crop_edge(image_processor: Any) -> None:
     """Name a crop by its edge where the processor reads nothing else; some published settings give a number."""
     if _kind(image_processor) not in _PADDED_TO_EACH_OTHER or not getattr(image_processor, "do_center_crop", None):
         return
@@ -150,18 +155,18 @@ def _padding_is_known(image_processor: Any) -> bool:
 
 def _resized(image_processor: Any, size: tuple[int, int]) -> tuple[int, int]:
     """Return the height and width after the resize of an image of a (height, width)."""
-    to = sides_of(image_processor, "size")
-    if "height" in to:
-        return to["height"], to["width"]
-    if "max_height" in to:
+    sides = sides_of(image_processor, "size")
+    if "height" in sides:
+        return sides["height"], sides["width"]
+    if "max_height" in sides:
         from transformers.image_utils import get_image_size_for_max_height_width
 
-        return tuple(get_image_size_for_max_height_width(size, to["max_height"], to["max_width"]))
-    if "longest_edge" in to:
+        return tuple(get_image_size_for_max_height_width(size, sides["max_height"], sides["max_width"]))
+    if "longest_edge" in sides:
         from transformers.image_transforms import get_size_with_aspect_ratio
 
-        return tuple(get_size_with_aspect_ratio(size, to["shortest_edge"], to["longest_edge"]))
-    short, edge = min(size), to["shortest_edge"]
+        return tuple(get_size_with_aspect_ratio(size, sides["shortest_edge"], sides["longest_edge"]))
+    short, edge = min(size), sides["shortest_edge"]
     if _kind(image_processor) not in _PADDED_TO_EACH_OTHER:
         rows, columns = (edge if side == short else int(edge * side / short) for side in size)
         return rows, columns

@@ -15,8 +15,8 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from mmgrad_explain._system.user_files import open_file, read_stream, reading, reason_of
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.reading_notes import keep_notes, notes_of_image, notes_of_stack
-from mmgrad_explain.images.values import as_array, channels_last, to_uint8
+from mmgrad_explain.images.reading_notes import info_with_notes, notes_of_image, notes_of_stack
+from mmgrad_explain.images.values import as_array, move_channels_last, to_uint8
 from mmgrad_explain.notes import Note
 
 MAX_PIXELS = 178_956_970
@@ -61,7 +61,7 @@ def open_image(source: object, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         label = getattr(source, "name", None)
         return _decode(source, label if isinstance(label, str) else name, max_pixels)
     if isinstance(source, np.ndarray) or hasattr(source, "detach"):
-        pixels = channels_last(as_array(source), first=not isinstance(source, np.ndarray))
+        pixels = move_channels_last(as_array(source), first=not isinstance(source, np.ndarray))
         values, notes = to_uint8(pixels, name)
         return _upright_rgb(Image.fromarray(values), name, max_pixels, notes)
     raise TypeError(f"an image is a path, bytes, binary file, PIL image, array or tensor, not {type(source).__name__}")
@@ -165,7 +165,7 @@ def _as_rgb(image: Image.Image, name: str, notes: tuple[Note, ...]) -> Image.Ima
     rgb = _to_srgb(image, profile)
     if turn is not None:
         rgb = rgb.transpose(turn)
-    rgb.info = keep_notes(notes)
+    rgb.info = info_with_notes(notes)
     return rgb
 
 

@@ -18,7 +18,7 @@ def notes_of_image(image: Image.Image) -> tuple[Note, ...]:
     return tuple(note for note in image.info.get(_KEY, ()) if isinstance(note, Note))
 
 
-def keep_notes(notes: tuple[Note, ...]) -> dict[str | tuple[int, int], Any]:
+def info_with_notes(notes: tuple[Note, ...]) -> dict[str | tuple[int, int], Any]:
     """Return the ``info`` of an image with these notes."""
     return {_KEY: notes} if notes else {}
 
@@ -32,4 +32,4 @@ def notes_of_stack(image: Image.Image) -> tuple[Note, ...]:
     except Exception:  # noqa: BLE001  (Pillow's plugins raise many kinds of errors on damaged data)
         return ()
     which = "the first" if number == 1 else f"image {number}"
-    return (Note("first-picture", f"{which} of {count} images in the file is used"),) if count > 1 else ()
+    return (Note("first-image", f"{which} of {count} images in the file is used"),) if count > 1 else ()

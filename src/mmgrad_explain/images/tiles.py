@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HIGHEST, NOTEBOOK = 1024, 480
-"""Most pixels of a tile's height, in a file and in a notebook."""
+"""The largest height of a tile, in pixels: in a file and in a notebook."""
 WIDEST = 3
-"""Most width of a tile, as a multiple of its height."""
-_LOWEST = 320  # least pixels of a tile's height: smaller images are enlarged
+"""The largest width of a tile, as a multiple of its height."""
+_LOWEST = 320  # pixels; smaller images are enlarged to this height
 
 
 def tile_height(images: Sequence[Image.Image], most: int = HIGHEST) -> int:

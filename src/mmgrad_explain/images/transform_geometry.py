@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _PACKAGES = {"torchvision", "timm", "open_clip", "clip", "torch"}
 _CONTAINERS = {"Compose", "Sequential"}
-_CHOOSING = {"RandomApply", "RandomOrder", "RandomChoice"}  # one or some of their steps
+_CHOOSING = {"RandomApply", "RandomOrder", "RandomChoice"}  # these apply one or some of their steps
 _STILL = {
     *("ToTensor", "PILToTensor", "ToPILImage", "ConvertImageDtype", "ToImage", "ToDtype", "ToPureTensor", "ToNumpy"),
     *("MaybeToTensor", "MaybePILToTensor", "MaybeConvertMode", "_convert_to_rgb", "_convert_image_to_rgb", "RGB"),
@@ -44,21 +44,22 @@ class _Canvas:
         self.window = self._whole = ((0.0, float(original[0])), (0.0, float(original[1])))
 
     def resize(self, rows: int, columns: int) -> None:
+        """Resize to a number of rows and columns."""
         self._check(min(rows, columns) > 0)
         y, x = rows / self.size[0], columns / self.size[1]
         self.scale = self.scale[0] * y, self.scale[1] * x
         self.offset = self.offset[0] * y, self.offset[1] * x
         self.size = rows, columns
 
-    def cut(self, top: int, left: int, rows: int, columns: int) -> None:
+    def crop(self, top: int, left: int, rows: int, columns: int) -> None:
         """Crop to a region; the parts of it beyond the borders are padding."""
         self._check(min(rows, columns) > 0)
         self.offset = self.offset[0] - top, self.offset[1] - left
         self.size = rows, columns
-        self.window = self._left_of(self.window)
+        self.window = self._visible_part(self.window)
         self._check(all(low < high for low, high in self.window))
 
-    def _left_of(self, window: _Window) -> _Window:
+    def _visible_part(self, window: _Window) -> _Window:
         """Return the part of a window of the original that is in the input, in pixels of the original."""
         ends = [
             (max(low, -offset / scale), min(high, (side - offset) / scale))
@@ -74,9 +75,10 @@ class _Canvas:
             )
 
     def placement(self) -> Placement:
-        natural = self._left_of(self._whole)
-        ours, own = (sum(window, ()) for window in (self.window, natural))
-        differs = any(abs(a - b) > 1e-6 for a, b in zip(ours, own, strict=True))
+        """Return the placement after all steps, with a window where cropped parts were padded over."""
+        natural = self._visible_part(self._whole)
+        remaining, visible = (sum(window, ()) for window in (self.window, natural))
+        differs = any(abs(a - b) > 1e-6 for a, b in zip(remaining, visible, strict=True))
         return Placement(self.original, self.size, self.scale, self.offset, self.window if differs else None)
 
 
@@ -187,18 +189,18 @@ def _centre_crop_to(canvas: _Canvas, size: tuple[int, ...]) -> None:
         -((want - have) // 2) if have < want else round((have - want) / 2)
         for have, want in zip(canvas.size, wanted, strict=True)
     )
-    canvas.cut(top, left, *wanted)
+    canvas.crop(top, left, *wanted)
 
 
 def _pad(step: Any, canvas: _Canvas) -> None:
     sides = _sides(step.padding)
     left, top, right, bottom = sides if len(sides) == 4 else (sides[0], sides[-1], sides[0], sides[-1])
-    canvas.cut(-top, -left, canvas.size[0] + top + bottom, canvas.size[1] + left + right)
+    canvas.crop(-top, -left, canvas.size[0] + top + bottom, canvas.size[1] + left + right)
 
 
 def _trim(step: Any, canvas: _Canvas) -> None:
     border = int(step.border_size)
-    canvas.cut(border, border, *(max(0, side - 2 * border) for side in canvas.size))
+    canvas.crop(border, border, *(max(0, side - 2 * border) for side in canvas.size))
 
 
 def _preset(step: Any, canvas: _Canvas) -> None:

@@ -16,8 +16,19 @@ _CHANNELS = (1, 3, 4)
 _BITS = (10, 12, 14)  # of cameras and scanners, stored in 16
 
 
-def channels_last(array: npt.NDArray[Any], *, first: bool) -> npt.NDArray[Any]:
-    """Bring an image to (H, W) or (H, W, C); ``first``: an ambiguous shape is (C, H, W)."""
+def move_channels_last(array: npt.NDArray[Any], *, first: bool) -> npt.NDArray[Any]:
+    """Move the channels of an image to the last axis.
+
+    Args:
+        array: (H, W), (H, W, C) or (C, H, W) with C = 1, 3 or 4.
+        first: Whether an ambiguous shape is (C, H, W); otherwise it is (H, W, C).
+
+    Returns:
+        (H, W) for one channel, else (H, W, C).
+
+    Raises:
+        InputError: The shape is none of these, or the image is empty.
+    """
     shape = tuple(array.shape)
     if array.ndim == 3 and shape[0] in _CHANNELS and (first or shape[2] not in _CHANNELS):
         array = np.moveaxis(array, 0, 2)
@@ -73,17 +84,21 @@ def _range_of_integers(high: float, *, wide: bool) -> tuple[float, tuple[Note, .
     if high <= 255 and not wide:
         return 255.0, ()
     if high <= 255:
-        dark = "the image is nearly black: its 16-bit values are all below 256; hand over 8-bit values if they are some"
-        return 65535.0, (Note("picture-values", dark),)
+        dark = "the image is nearly black: its 16-bit values are all below 256; pass 8-bit values as uint8"
+        return 65535.0, (Note("image-values", dark),)
     bits = next((bits for bits in _BITS if high < 2**bits), 16)
     if bits == 16:
         return max(high, 65535.0), ()
     scaled = f"the image's 16-bit values need only {bits} bits and were scaled by their range, 0 to {2**bits - 1}"
-    return 2.0**bits - 1, (Note("picture-values", scaled),)
+    return 2.0**bits - 1, (Note("image-values", scaled),)
 
 
 def as_array(values: object) -> npt.NDArray[Any]:
-    """Convert a PIL image, array or ``torch.Tensor`` (bfloat16 and half become float32) to numpy; else TypeError."""
+    """Convert a PIL image, an array or a ``torch.Tensor`` to numpy; floating-point tensors become float32.
+
+    Raises:
+        TypeError: ``values`` is none of these.
+    """
     if isinstance(values, np.ndarray | Image.Image):
         return np.asarray(values)
     if not (hasattr(values, "detach") and hasattr(values, "is_floating_point")):

@@ -24,7 +24,8 @@ from PIL import Image
 from mmgrad_explain.composers.familiar_images import describe_images
 from mmgrad_explain.composers.familiarity import area_under_curve, fit
 from mmgrad_explain.composers.load import load_composer
-from mmgrad_explain.data.scenes.scene import SceneOptions, scenes
+from mmgrad_explain.data.scenes.options import SceneOptions
+from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.training.config_file import load_config

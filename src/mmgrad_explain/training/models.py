@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mmgrad_explain._system.files import behind_links, name_left_over, put_folder
+from mmgrad_explain._system.files import behind_links, put_folder, temporary_name
 from mmgrad_explain._system.user_files import reading
 from mmgrad_explain.composers.load import BUNDLED, load_composer
 from mmgrad_explain.composers.model_capabilities import capabilities
@@ -96,7 +96,7 @@ def save_composer(composer: Composer, folder: Path) -> None:
 @contextmanager
 def _whole_folder(folder: Path) -> Iterator[Path]:
     folder = behind_links(folder)
-    temporary = folder.with_name(name_left_over())
+    temporary = folder.with_name(temporary_name())
     try:
         temporary.mkdir(parents=True)
         yield temporary

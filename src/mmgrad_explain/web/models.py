@@ -11,9 +11,10 @@ import torch
 from mmgrad_explain._system.devices import check_device
 from mmgrad_explain._system.user_files import quote
 from mmgrad_explain.attention.layers.candidates import candidate_layers
-from mmgrad_explain.attention.scores.named import SCORES, ensure_score
+from mmgrad_explain.attention.scores.named import SCORES
 from mmgrad_explain.composers.bundled import choose_bundled
 from mmgrad_explain.composers.load import BUNDLED, load_composer
+from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.data.drawn_example import example_inputs
 from mmgrad_explain.errors import InputError, MMGradError
 from mmgrad_explain.web.examples import choose_kind
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer
 
 AUTOMATIC = "automatic"
-"""Stands for the bundled model that fits the images best; of equal ones, that which knows the words."""
+"""Stands for the bundled model that fits the images best; if several fit equally, the one that knows the words."""
 
 
 @dataclass(frozen=True)
@@ -148,26 +149,19 @@ def find_abilities(composer: Composer) -> Abilities:
     """
     alone = example_inputs(composer)
     layers = tuple((layer.name, layer.grid) for layer in candidate_layers(composer, **alone) if layer.gradient_reaches)
-    scores = _scores(composer, alone)
-    if composer.answers_in_words:
+    scores = _fitting_scores(composer, alone)
+    if capabilities(composer).answers is not None:
         return Abilities(layers, scores, (), targets=False, answers=True)
     try:
-        with_target = _scores(composer, example_inputs(composer, target=True))
-    except MMGradError:
+        with_target = _fitting_scores(composer, example_inputs(composer, target=True))
+    except MMGradError:  # a model does not declare whether it takes a target: it refuses one
         return Abilities(layers, scores, (), targets=False, answers=False)
     more = tuple(name for name in with_target if name not in scores)
     return Abilities(layers, scores, more, targets=True, answers=False)
 
 
-def _scores(composer: Composer, tensors: dict[str, Any]) -> tuple[str, ...]:
-    """Find the names of the scores that a model's output has."""
+def _fitting_scores(composer: Composer, tensors: dict[str, Any]) -> tuple[str, ...]:
+    """List the names of the scores that a model's output holds the parts of."""
     with torch.no_grad():
         output = composer(**tensors)
-        found = []
-        for name in SCORES:
-            try:
-                ensure_score(name)(output)
-            except (MMGradError, TypeError):
-                continue
-            found.append(name)
-    return tuple(found)
+    return tuple(name for name, make in SCORES.items() if make().fits(output))

@@ -48,7 +48,7 @@ def test_index(run, pictures, tiny_folder, tmp_path):
         "  1 files are no pictures by their names",
         "  7 cannot be used:",
     ]
-    assert lines[4] == f"    {pictures}/bad0.jpg: the picture is empty (0 bytes)"
+    assert lines[4] == f"    {pictures}/bad0.jpg: the image is empty (0 bytes)"
     assert lines[-1] == "    and 2 more; --json has all of them"
     code, out, _ = run(*arguments, "--json")
     found = json.loads(out)

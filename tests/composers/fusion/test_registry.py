@@ -1,9 +1,12 @@
-"""Methods are built by name, with options that fit."""
+"""Methods are built by name, with options that fit; the guide lists all of them."""
+
+import inspect
+from pathlib import Path
 
 import pytest
 
 from mmgrad_explain.composers.fusion.methods import Sizes
-from mmgrad_explain.composers.fusion.registry import build_fusion
+from mmgrad_explain.composers.fusion.registry import METHODS, build_fusion
 from mmgrad_explain.errors import InputError
 
 
@@ -22,3 +25,10 @@ from mmgrad_explain.errors import InputError
 def test_options_that_do_not_fit(name, options, message):
     with pytest.raises(InputError, match=message):
         build_fusion(name, Sizes(8, 8, 8), options)
+
+
+def test_the_guide_has_every_method_and_option():
+    guide = (Path(__file__).parents[3] / "docs" / "composers.md").read_text(encoding="utf-8")
+    for name, kind in METHODS.items():
+        assert f"| `{name}` |" in guide
+        assert all(f"`{option}`" in guide for option in inspect.signature(kind).parameters if option != "sizes")

@@ -18,7 +18,7 @@ from mmgrad_explain.composers.fusion.processor import FusionProcessor
 from mmgrad_explain.composers.fusion.registry import METHODS
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.model_capabilities import check_trainable
-from mmgrad_explain.data.batches.batch import encode
+from mmgrad_explain.data.batches.batch import encode_batch
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.maps import MapKind, unit_embeddings
 from mmgrad_explain.grounding import AttentionGroundingLoss
@@ -166,7 +166,7 @@ def test_references_are_judged_and_trained_as_a_gallery_holds_them(method, folde
     composer = FusionComposer.from_tower(folder, method, **OPTIONS.get(method, {}))
     source = SceneSource(32, SceneSourceOptions(pictures=2, edits=2))
     pictures = source.batch(3, 0)
-    batch = encode(pictures, composer.processor)
+    batch = encode_batch(pictures, composer.processor)
     held = embed_images(composer, [Image.fromarray(one) for one in (*pictures.targets, *pictures.references)])
     with torch.no_grad():
         output = composer(**inputs_of(batch))
@@ -192,7 +192,7 @@ def objective_of(composer, *, checkpointing=False, **grounding):
 
 def losses_of(objective):
     source = SceneSource(32, SceneSourceOptions(pictures=2, edits=2))
-    batch = encode(source.batch(3, 0), objective.composer.processor)
+    batch = encode_batch(source.batch(3, 0), objective.composer.processor)
     return objective(batch, np.random.default_rng(0))
 
 

@@ -213,3 +213,16 @@ def activation(answering, layer, tensors, score=likelihood):
     finally:
         handle.remove()
     return (seen[0][0] if isinstance(seen[0], tuple) else seen[0]), scored
+
+
+def original_box(placement, grid, cell):
+    """The middle of a cell, in the original's pixels: top, bottom, left, right; None where the picture is not there."""
+    box = []
+    for axis in (0, 1):
+        size = placement.input[axis] / grid[axis]
+        for part in (0.2, 0.8):
+            place = ((cell[axis] + part) * size - placement.offset[axis]) / placement.scale[axis]
+            box.append(round(place))
+        if box[-2] < 0 or box[-1] > placement.original[axis] or box[-1] == box[-2]:
+            return None
+    return box

@@ -12,3 +12,7 @@ def test_families_by_model_type():
         InputError, match=r"it is a 'clip' model: supported types are 'gemma3', .*'llava', .*'qwen3_vl'$"
     ):
         generative_family_of({"model_type": "clip"}, "it")
+
+
+def test_only_families_with_tiles_of_their_own_count_them():
+    assert generative_families()["llava"].tiles_of(None, None, {}) == {}

@@ -2,53 +2,19 @@
 
 import importlib.util
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-import transformers
 from PIL import Image
 
-from mmgrad_explain import InputError, MMGrad
+from mmgrad_explain import MMGrad
 from mmgrad_explain.attention.layouts.layout import to_grid
 from mmgrad_explain.composers.generative.families.llava_next import find_any_resolution
 
 _SPEC = importlib.util.spec_from_file_location("small_models", Path(__file__).with_name("small_models.py"))
 small = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(small)
-PINPOINTS = small.PINPOINTS
-TOKEN = small.TOKEN
-ANSWER = small.ANSWER
-OTHER = small.OTHER
-KINDS = small.KINDS
-FAMILIES = small.FAMILIES
-PICTURES = small.PICTURES
-Answering = small.Answering
-picture = small.picture
-processor = small.processor
-prepared = small.prepared
-together = small.together
-activation = small.activation
-SQUARE = small.SQUARE
-
-
-@pytest.fixture(scope="module")
-def models():
-    return {kind: Answering(kind) for kind in KINDS}
-
-
-def original_box(placement, grid, cell):
-    """The middle of a cell, in the original's pixels: top, bottom, left, right; None where the picture is not there."""
-    box = []
-    for axis in (0, 1):
-        size = placement.input[axis] / grid[axis]
-        for part in (0.2, 0.8):
-            place = ((cell[axis] + part) * size - placement.offset[axis]) / placement.scale[axis]
-            box.append(round(place))
-        if box[-2] < 0 or box[-1] > placement.original[axis] or box[-1] == box[-2]:
-            return None
-    return box
 
 
 OTHERS = {
@@ -72,45 +38,45 @@ OTHERS = {
         "language_model.layers.0.input_layernorm",
     ),
 }
-CASES = [(kind, other) for kind in KINDS for other in ("", *OTHERS[kind])]
+CASES = [(kind, other) for kind in small.KINDS for other in ("", *OTHERS[kind])]
 
 
 def spread_cells(placement, grid):
     """Cells all over the frame that show the picture, the outermost ones among them."""
     rows, columns = grid
-    shown = [(r, c) for r in range(rows) for c in range(columns) if original_box(placement, grid, (r, c))]
+    shown = [(r, c) for r in range(rows) for c in range(columns) if small.original_box(placement, grid, (r, c))]
     return [shown[0], shown[len(shown) // 3], shown[2 * len(shown) // 3 + 1], shown[-1]]
 
 
 @pytest.mark.parametrize(("kind", "other"), CASES)
 def test_one_bright_patch(kind, other, models):
     answering = models[kind]
-    image = picture(kind)
-    tensors, placement = prepared(kind, image, answering.model)
+    image = small.picture(kind)
+    tensors, placement = small.prepared(kind, image, answering.model)
     layer = f"model.model.{other}" if other else answering.target_layer
     if layer not in dict(answering.named_modules()):  # transformers 4
         layer = layer.replace("vision_tower.", "vision_tower.vision_model.")
     with torch.no_grad():
-        before, _ = activation(answering, layer, tensors)
+        before, _ = small.activation(answering, layer, tensors)
     layout = answering.layout_for(layer, **tensors)
     grid = tuple(layout.fold(to_grid(before, layout).abs().sum(1)).shape[1:])
     if not other:
-        assert grid == PICTURES[kind][1]
+        assert grid == small.PICTURES[kind][1]
     for cell in spread_cells(placement, grid):
-        top, bottom, left, right = original_box(placement, grid, cell)
+        top, bottom, left, right = small.original_box(placement, grid, cell)
         pixels = np.array(image)
         pixels[top:bottom, left:right] = 255 - pixels[top:bottom, left:right]
-        changed, same = prepared(kind, Image.fromarray(pixels), answering.model)
+        changed, same = small.prepared(kind, Image.fromarray(pixels), answering.model)
         assert same == placement
         with torch.no_grad():
-            after, _ = activation(answering, layer, changed)
+            after, _ = small.activation(answering, layer, changed)
         moved = layout.fold(to_grid(after - before, layout).abs().sum(1))[0]
         assert divmod(int(moved.argmax()), grid[1]) == cell
 
 
 def by_hand(kind, values, used):
     """One picture's values (tokens,), put on its frame with loops; ``used`` says which tokens the model looks at."""
-    height, width = PICTURES[kind][1]
+    height, width = small.PICTURES[kind][1]
     if kind in {"llava", "paligemma", "gemma3"} or kind.startswith("qwen"):
         places = [(row, column) for row in range(height) for column in range(width)]
         if kind == "qwen2_5_vl":
@@ -149,21 +115,21 @@ def by_hand(kind, values, used):
 def answer_by_hand(answering, tensors):
     logits = answering.model(**{name: value for name, value in tensors.items() if name != "tiles"}).logits[0]
     ids = tensors["input_ids"][0]
-    spots = range(len(ids) - len(ANSWER), len(ids))
+    spots = range(len(ids) - len(small.ANSWER), len(ids))
     return sum(logits[spot - 1, ids[spot]] - logits[spot - 1].logsumexp(0) for spot in spots)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", small.KINDS)
 def test_is_plain_gradcam(kind, models):
     answering = models[kind]
-    tensors, _ = prepared(kind, picture(kind), answering.model)
+    tensors, _ = small.prepared(kind, small.picture(kind), answering.model)
     maps = {}
-    for answer in (ANSWER, OTHER):
+    for answer in (small.ANSWER, small.OTHER):
         tensors["input_ids"][:, -len(answer) :] = torch.tensor(answer)
         found = MMGrad(answering, score=lambda output: output)(**tensors)
         maps[answer[0]] = found.maps
 
-        features, score = activation(answering, answering.target_layer, tensors, answer_by_hand)
+        features, score = small.activation(answering, answering.target_layer, tensors, answer_by_hand)
         (gradient,) = torch.autograd.grad(score, features)
         features, gradient = (x.detach().reshape(-1, x.shape[-1]) for x in (features, gradient))
         used = gradient.abs().sum(1) > 0
@@ -175,27 +141,27 @@ def test_is_plain_gradcam(kind, models):
         # Nothing that a cell says is lost or said twice.
         torch.testing.assert_close(signed.double().sum() / largest, values[used].sum() / largest, atol=1e-4, rtol=0)
         torch.testing.assert_close(found.score[0], score.detach().float())
-    assert (maps[ANSWER[0]] - maps[OTHER[0]]).abs().max() > 0.01 * maps[ANSWER[0]].max()
+    assert (maps[small.ANSWER[0]] - maps[small.OTHER[0]]).abs().max() > 0.01 * maps[small.ANSWER[0]].max()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", small.KINDS)
 def test_a_batch_is_its_pictures(kind, models):
     answering = models[kind]
-    singles = [prepared(kind, picture(kind, seed), answering.model)[0] for seed in (0, 1)]
+    singles = [small.prepared(kind, small.picture(kind, seed), answering.model)[0] for seed in (0, 1)]
     mmgrad = MMGrad(answering, score=lambda output: output)
-    both = mmgrad(**together(*singles)).maps
+    both = mmgrad(**small.together(*singles)).maps
     each = torch.cat([mmgrad(**tensors).maps for tensors in singles])
     torch.testing.assert_close(both / each.max(), each / each.max(), atol=1e-6, rtol=0)
     assert (each[0] - each[1]).abs().max() > 0.01 * each.max()
 
 
 VARIANTS = {
-    **{kind: (kind, {}, PICTURES[kind][0]) for kind in KINDS},
+    **{kind: (kind, {}, small.PICTURES[kind][0]) for kind in small.KINDS},
     "llava, cropped": ("llava", {"do_pad": False}, (90, 61)),
     "llava, cropped at the sides": ("llava", {"do_pad": False}, (41, 90)),
     "llava, padded at the sides": ("llava", {}, (41, 90)),
     "llava, only cropped": ("llava", {"do_pad": False, "do_resize": False}, (50, 41)),
-    "llava, neither": ("llava", {"do_pad": False, "do_center_crop": False, "size": SQUARE}, (90, 60)),
+    "llava, neither": ("llava", {"do_pad": False, "do_center_crop": False, "size": small.SQUARE}, (90, 60)),
     "llava_next, high": ("llava_next", {}, (50, 90)),
     "llava_next, a row": ("llava_next", {}, (100, 30)),
     "llava_onevision, small": ("llava_onevision", {}, (30, 20)),
@@ -230,7 +196,10 @@ def frame_of(kind, tensors, tiles):
 def test_pixels_are_found_again(variant):
     """Each pixel says in its colours where it stands, and still says so in what the model sees."""
     kind, changes, (width, height) = VARIANTS[variant]
-    family, own = FAMILIES[kind], processor(kind, do_rescale=False, do_normalize=False, resample=2, **changes)
+    family, own = (
+        small.FAMILIES[kind],
+        small.processor(kind, do_rescale=False, do_normalize=False, resample=2, **changes),
+    )
     across, down = np.meshgrid(np.arange(width) * 2, np.arange(height) * 2)
     image = Image.fromarray(np.stack([across, down, np.full_like(across, 255)], 2).astype(np.uint8))
     made = own.image_processor(images=[image], return_tensors="pt")
@@ -240,7 +209,7 @@ def test_pixels_are_found_again(variant):
     tiles = tensors["tiles"][0].tolist() if "tiles" in tensors else None
     corner = [0, 0]
     if kind.startswith("llava_"):
-        shown = find_any_resolution((height, width), PINPOINTS, 32, 4)
+        shown = find_any_resolution((height, width), small.PINPOINTS, 32, 4)
         tiles, corner = shown.tiles, [8 * drop for drop in shown.dropped]
     frame = frame_of(kind, tensors, tiles)
     frame = frame[:, corner[0] : corner[0] + placement.input[0], corner[1] : corner[1] + placement.input[1]].numpy()
@@ -258,114 +227,3 @@ def test_pixels_are_found_again(variant):
     for axis in (0, 1):
         wrong = np.abs(frame[1 - axis] / 2 + 0.5 - positions[axis])
         assert wrong[inner].max() < 0.6  # of a pixel of the original: colours are rounded at each resize
-
-
-def test_resized_cells_in_the_language_model():
-    answering = Answering("llava_onevision", vision_aspect_ratio="anyres_max_1")
-    image, layer = picture("llava_onevision"), "model.model.language_model.layers.0.input_layernorm"
-    tensors, placement = prepared("llava_onevision", image, answering.model)
-    layout = answering.layout_for(layer, **tensors)
-    assert layout.name == "5 x 2 cells and 4 x 4 of the whole"
-    with torch.no_grad():
-        before, _ = activation(answering, layer, tensors)
-        for cell in [(0, 0), (1, 1), (4, 1)]:
-            top, bottom, left, right = original_box(placement, (5, 2), cell)
-            pixels = np.array(image)
-            pixels[top:bottom, left:right] = 255 - pixels[top:bottom, left:right]
-            changed, _ = prepared("llava_onevision", Image.fromarray(pixels), answering.model)
-            after, _ = activation(answering, layer, changed)
-            moved = layout.fold(to_grid(after - before, layout).abs().sum(1))[0]
-            assert divmod(int(moved.argmax()), 2) == cell
-
-
-def test_more_texts_than_pictures(models):
-    """A picture's features are handed to the language model once for each text."""
-    answering = models["idefics3"]
-    tensors, _ = prepared("idefics3", picture("idefics3"), answering.model)
-    tensors["input_ids"] = tensors["input_ids"].expand(3, -1)
-    layout = answering.layout_for(answering.target_layer, **tensors)
-    features = torch.randn(7, 16, 32).repeat(3, 1, 1)
-    assert tuple(to_grid(features, layout).shape) == (3, 32, 1, 7 * 16)
-
-
-@pytest.mark.parametrize(
-    ("kind", "layer", "changes", "message"),
-    [
-        (
-            "idefics3",
-            "vision_model.embeddings.patch_embedding",
-            {},
-            r"shape \(7, 32, 8, 8\) is not 448 tokens for each",
-        ),
-        (
-            "qwen2_vl",
-            "visual.merger.ln_q",
-            {},
-            r"an output of shape \(180, 32\) is not 45 tokens for each of the 1 imag",
-        ),
-        (
-            "llava",
-            "language_model.layers.0",
-            {"input_ids": torch.tensor([[1, TOKEN, 2]])},
-            "have 1 image tokens, the",
-        ),
-        (
-            "qwen2_vl",
-            "visual.merger",
-            {"image_grid_thw": torch.tensor([[1, 10, 18], [1, 10, 16]])},
-            r"different image_grid_thw \(\(1, 10, 16\), \(1, 10, 18\)\): explain them one at a time",
-        ),
-        (
-            "llava_next",
-            "multi_modal_projector",
-            {"image_sizes": torch.tensor([[60, 90], [50, 80]])},
-            "images of 60 x 90, 50 x 80 pixels lie differently in their tiles: explain them one at a time",
-        ),
-    ],
-)
-def test_what_does_not_fit(kind, layer, changes, message, models):
-    answering = models[kind]
-    tensors, _ = prepared(kind, picture(kind), answering.model)
-    tensors |= changes
-
-    def read():
-        layout = answering.layout_for(layer, **tensors)
-        return to_grid(activation(answering, f"model.model.{layer}", tensors)[0], layout)
-
-    with torch.no_grad(), pytest.raises(InputError, match=message):
-        read()
-
-
-def test_sizes_that_look_alike(models):
-    """Pictures of different sizes that the model sees in the same places."""
-    answering = models["llava_next"]
-    layout = answering.layout_for(
-        answering.target_layer, image_sizes=torch.tensor([[64, 90], [128, 180]]), input_ids=torch.zeros(2, 1)
-    )
-    assert layout.name == "6 x 8 cells and 4 x 4 of the whole"
-
-
-def test_settings_that_cannot_be_undone():
-    image, none = picture("llava"), {}
-    with pytest.raises(InputError, match="set do_pan_and_scan to false"):
-        FAMILIES["gemma3"].place(processor("gemma3", do_pan_and_scan=True), image, none)
-    pixtral = SimpleNamespace(image_processor=transformers.PixtralImageProcessor(), patch_size=16)
-    refused = r"uses do_pad and a resize to \{'longest_edge': 1024\}, which cannot be undone"
-    with pytest.raises(InputError, match=refused):
-        FAMILIES["llava"].place(pixtral, image, none)
-    for kind, pixels in (("internvl", torch.zeros(4, 3, 32, 32)), ("idefics3", torch.zeros(1, 4, 3, 32, 32))):
-        with pytest.raises(InputError, match="in 4 parts, its size asks for 2 x 3 tiles and the whole"):
-            FAMILIES[kind].tiles_of(processor(kind), image, {"pixel_values": pixels})
-    assert FAMILIES["llava"].tiles_of(processor("llava"), image, none) == {}
-
-
-def test_longest_sides_have_a_limit():
-    image = Image.new("RGB", (100, 60))
-    wide = processor("idefics3", size={"longest_edge": 6000}, max_image_size={"longest_edge": 2048})
-    assert FAMILIES["idefics3"].tiles_of(wide, image, {"pixel_values": torch.zeros(1, 5, 1)})["tiles"].tolist() == [
-        [2, 2]
-    ]
-    high = image.transpose(Image.Transpose.ROTATE_90)
-    assert FAMILIES["idefics3"].tiles_of(wide, high, {"pixel_values": torch.zeros(1, 5, 1)})["tiles"].tolist() == [
-        [2, 2]
-    ]

@@ -1,6 +1,8 @@
-"""A small random CLIP in a folder, and a tokenizer of whole words."""
+"""A small random CLIP in a folder, a tokenizer of whole words, and each family as a small random model in a folder."""
 
+import importlib.util
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,12 @@ from transformers import (
     CLIPModel,
     PreTrainedTokenizerFast,
 )
+
+from mmgrad_explain.composers.load import load_composer
+
+_SPEC = importlib.util.spec_from_file_location("small", Path(__file__).with_name("small_models.py"))
+small = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(small)
 
 CROP = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
 WORDS = ["<pad>", "<start>", "make", "it", "red", "blue", "<unk>", "<end>"]
@@ -56,3 +64,27 @@ def clip_folder(tmp_path_factory, word_tokenizer):
 @pytest.fixture
 def folder(clip_folder, tmp_path):
     return shutil.copytree(clip_folder, tmp_path / "model")
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory):
+    """Kind to its folder and the model that was saved there, made when it is first asked for."""
+    made = {}
+
+    def get(kind):
+        if kind not in made:
+            folder = tmp_path_factory.mktemp(kind)
+            made[kind] = folder, small.save_model(kind, folder)
+        return made[kind]
+
+    return get
+
+
+@pytest.fixture(params=sorted(small.FAMILIES))
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def loaded(kind, saved):
+    return load_composer(saved(kind)[0]), saved(kind)[1]

@@ -76,36 +76,6 @@ def test_one_weight_is_missing(folder):
         load_composer(folder)
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"model_type": "bert"}, "model is a 'bert' model: supported types are 'align', 'blip', 'blip-2', .*'vilt'$"),
-        (
-            {"model_type": "clip_vision_model"},
-            "a 'clip_vision_model' model, a vision tower without its text tower: supp",
-        ),
-        ({"model_type": "siglip_text_model"}, "a 'siglip_text_model' model, a text tower without its vision tower: su"),
-        ({"model_type": "owlv2"}, "a 'owlv2' model, which finds boxes and has no score of a whole image and text: "),
-        (
-            {"model_type": "blip-2", "architectures": ["Blip2ForConditionalGeneration"]},
-            "which has no image-text matching head: use a Blip2ForImageTextRetrieval, such as Salesforce/blip2-itm-vit",
-        ),
-        (
-            {"model_type": "vilt", "architectures": ["ViltForQuestionAnswering"]},
-            "which does not say how well image and text match: use a ViltForImageAndTextRetrieval, such as dandelin",
-        ),
-        (
-            {"model_type": "blip", "architectures": ["BlipForQuestionAnswering"]},
-            "of class BlipForQuestionAnswering, which has no image-text matching head: use a BlipForImageTextRetrieval",
-        ),
-    ],
-)
-def test_models_of_other_kinds(folder, values, message):
-    change(folder, "config.json", **values)
-    with pytest.raises(InputError, match=message):
-        load_composer(folder)
-
-
 def test_files_that_are_missing_or_damaged(folder):
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match=r"the tokenizer in .* cannot be read"):

@@ -1,13 +1,10 @@
 """The reference network: its timm twin, the empty text, batches, second derivatives."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from mmgrad_explain.composers.reference.build import build_network, timm_backbone
 from mmgrad_explain.composers.reference.network import NetworkConfig, PlainResNet, ReferenceNetwork
-from mmgrad_explain.errors import InputError
 
 
 def inputs(config, batch=3, words=5):
@@ -33,35 +30,6 @@ def test_plain_resnet_is_timms(options):
     pixels = torch.randn(2, 3, 64, 96)
     for ours, theirs in zip(plain(pixels), timm_model(pixels), strict=True):
         torch.testing.assert_close(ours, theirs)
-
-
-def test_another_timm_backbone(tiny_config):
-    config = replace(
-        tiny_config, backbone="convnext_atto", backbone_options={"depths": [1, 1, 1, 1], "dims": [8, 8, 16, 8]}
-    )
-    network = build_network(config)
-    assert not isinstance(network.visual, PlainResNet)
-    assert network(*inputs(config)).embedding.shape == (3, config.embed_dim)
-
-
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "no_such_model"])
-def test_a_backbone_without_the_three_strides_is_refused(tiny_config, name):
-    with pytest.raises(InputError, match=r"strides 4, 8 and 16"):
-        build_network(replace(tiny_config, backbone=name, backbone_options={}))
-
-
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("resnet18", {"checkpoint_path": "weights.pth"}),
-        ("resnet18", {"pretrained": True}),
-        ("resnet18", {"pretrained_cfg_overlay": {"file": "weights.pth"}}),
-        ("hf-hub:someone/model", {}),
-    ],
-)
-def test_a_config_loads_nothing_from_elsewhere(tiny_config, name, options):
-    with pytest.raises(InputError, match="must not load weights from elsewhere"):
-        build_network(replace(tiny_config, backbone=name, backbone_options=options))
 
 
 def test_shapes_and_the_empty_text(tiny_config):

@@ -2,12 +2,10 @@
 
 import json
 
-import numpy as np
 import pytest
 import timm
 import torch
 import transformers
-from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import nn
 
@@ -205,11 +203,6 @@ def test_a_folder_gives_the_same_model(kind, towers, picture, tmp_path, monkeypa
     assert note == Note("cut-text", "the text has 11 tokens, the model takes 8: the rest was cut", (0,))
 
 
-def test_a_placement_by_itself(towers):
-    placement = towers("class token").processor.place((128, 128))
-    assert (placement.input, placement.scale, placement.offset) == ((64, 96), (0.75, 0.75), (-16.0, 0.0))
-
-
 def test_words_have_values(towers, picture):
     explanation = explain(picture, TEXTS[0], model=towers("class token"), words=True)
     assert [word.text for word in explanation.words[0]] == ["make", "it", "red"]
@@ -274,17 +267,7 @@ def test_a_layer_can_be_named(picture, bert):
         TwoTowerComposer.from_timm("test_vit", bert, 8, layer="block.3")
 
 
-def test_pictures_of_another_size_have_another_grid(towers, picture):
-    composer = towers("class token")
-    pixels = torch.zeros(1, 3, 32, 32)
-    assert composer.layout_for(composer.target_layer, pixels) is None
-    assert composer.layout_for("vision.blocks.0", pixels) is None
-    same = composer.layout_for(composer.target_layer, pixel_values=torch.zeros(1, 3, 64, 96))
-    assert (same.kind, same.grid, same.prefix) == ("tokens", (4, 6), 1)
-    assert towers("ResNet").layout_for("vision.layer4.0", pixels).kind == "nchw"
-
-
-def test_a_refused_tower_can_be_told_its_layer(bert, picture):
+def test_the_layer_of_a_refused_tower_can_be_named(bert, picture):
     tower = nn.Sequential(nn.Conv2d(3, 3, 8, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     tower.pretrained_cfg = {"input_size": (3, 32, 32), "architecture": "silent"}
     with pytest.raises(
@@ -345,7 +328,7 @@ def test_roberta_counts_positions_from_behind_its_padding(tmp_path):
 
 
 @pytest.mark.parametrize(("size", "expected"), [(96, (96, 96)), ((64, 96), (64, 96))])
-def test_pictures_have_the_size_that_the_tower_was_built_for(size, expected, bert, tmp_path, picture):
+def test_images_have_the_size_that_the_tower_was_built_for(size, expected, bert, tmp_path, picture):
     options = {**VIT, "img_size": size}
     composer = TwoTowerComposer.from_timm("vit_tiny_patch16_224", bert, 8, vision_options=options)
     assert composer.processor.framing.size == composer.input_size == expected
@@ -354,7 +337,7 @@ def test_pictures_have_the_size_that_the_tower_was_built_for(size, expected, ber
     assert load_composer(tmp_path).processor.framing.size == expected
 
 
-def test_two_towers_are_put_together_saved_and_read_without_a_word(bert, tmp_path, capfd):
+def test_making_saving_and_reading_print_nothing(bert, tmp_path, capfd):
     TwoTowerComposer.from_timm("test_vit", bert, 8).save_pretrained(tmp_path)
     load_composer(tmp_path)
     assert capfd.readouterr() == ("", "")
@@ -369,15 +352,6 @@ def test_a_size_that_the_tower_does_not_take_is_said(bert):
     other = {"vision_options": {**VIT, "img_size": 64}, "data": {"input_size": (3, 32, 32)}}
     with pytest.raises(InputError, match="vision: the tower does not take images of 32 x 32 pixels"):
         TwoTowerComposer.from_timm("vit_tiny_patch16_224", bert, **other)
-
-
-def test_pictures_as_arrays_are_prepared_as_files_are(towers):
-    processor = towers("CaiT").processor
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    expected, _ = processor.encode_images([Image.fromarray(one) for one in pictures])
-    assert processor.image_size == 64
-    torch.testing.assert_close(processor.normalise(pictures), expected, atol=1e-5, rtol=1e-5)
-    assert not hasattr(towers("class token").processor, "image_size")  # 64 x 96
 
 
 def test_the_trainer_trains_it(bert, tmp_path):

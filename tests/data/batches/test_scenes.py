@@ -5,7 +5,8 @@ import torch
 from PIL import Image
 
 from mmgrad_explain.data.batches.scenes import scene_batch
-from mmgrad_explain.data.scenes.scene import HELD_OUT_PAIRS, LABELS, SceneOptions, scenes
+from mmgrad_explain.data.scenes.options import HELD_OUT_PAIRS, SceneOptions
+from mmgrad_explain.data.scenes.scene import LABELS, scenes
 
 
 def test_a_batch_holds_the_scenes(tiny_processor):

@@ -23,7 +23,7 @@ def test_cirr(cirr):
     assert found.images.path("train-7-0-img0") == cirr / "img_raw" / "train" / "34" / "train-7-0-img0.png"
     hidden = found.queries["test1"][0]
     assert (hidden.target, hidden.relevant, hidden.soft, len(hidden.group)) == (None, (), {}, 6)
-    assert found.summary()["parts"]["val"] == {
+    assert found.summarize()["parts"]["val"] == {
         "queries": 2, "with target": 2, "gallery": 8, "references and targets": 3, "groups": 1,
     }  # fmt: skip
 
@@ -118,7 +118,7 @@ def test_missing_and_empty_pictures(cirr, said):
         ("train", 1, what, "img_raw/train/34/train-0-0-img0.png"),
     ]
     assert [finding.level for finding in found.findings] == ["needed", "training"]
-    assert found.summary()["missing"] == 3
+    assert found.summarize()["missing"] == 3
     with pytest.raises(InputError, match=r"the image 'dev-7-0-img0' is missing: there should be .*dev-7-0-img0.png"):
         found.images.path("dev-7-0-img0")
     with pytest.raises(InputError, match=r"no image 'dev-8' in this data set"):

@@ -2,7 +2,7 @@
 
 import shutil
 
-from mmgrad_explain.data.cir.fashion200k import replacement
+from mmgrad_explain.data.cir.fashion200k import make_replacement_text
 from mmgrad_explain.data.cir.formats import read_cir
 
 
@@ -38,6 +38,6 @@ def test_what_fashion200k_can_lack(fashion200k, said):
 
 
 def test_the_words_that_differ():
-    assert replacement("black lace dress", "blue lace dress") == "replace black with blue"
-    assert replacement("black dress", "black lace dress") == "replace dress with lace"
-    assert replacement("", "red") == "replace  with red"
+    assert make_replacement_text("black lace dress", "blue lace dress") == "replace black with blue"
+    assert make_replacement_text("black dress", "black lace dress") == "replace dress with lace"
+    assert make_replacement_text("", "red") == "replace  with red"

@@ -12,8 +12,8 @@ def test_fashioniq(fashioniq, said):
     shared = ("pictures", 3, "image that several lists name", "Bshirttrain0", "Bshirtval0", "Bshirttest0")
     assert said(found) == [shared]
     assert found.findings[0].advice == "so the lists name 48 images, but 45 files are all there is"
-    assert found.parts("val") == ["dress.val", "shirt.val", "toptee.val"]
-    assert found.parts("toptee.val") == ["toptee.val"]
+    splits = ("train", "val", "test")
+    assert list(found.queries) == [f"{name}.{split}" for split in splits for name in ("dress", "shirt", "toptee")]
     first, second = found.queries["dress.val"]
     assert (first.id, first.reference, first.target) == ("0", "Bdressval0", "Bdressval1")
     assert first.captions == ("is solid white", "is a lighter color")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmgrad_explain.data.edits.build import build_edits
-from mmgrad_explain.data.edits.options import EditOptions, Making
+from mmgrad_explain.data.edits.options import EditOptions, OutputOptions
 from mmgrad_explain.data.edits.plan import measure_change
 from mmgrad_explain.data.triplets import read_triplets
 from mmgrad_explain.errors import InputError
@@ -39,7 +39,7 @@ def test_the_folder_is_a_triplet_set(whole, triplets):
     named = {path for t in triplets for path in (t.reference, t.target, t.mask)}
     assert set(content(whole.folder)) == named | {"triplets.jsonl", "manifest.json", "LICENSES.txt"}
     for t in triplets:
-        reference, target, mask = t.pictures()
+        reference, target, mask = t.read_images()
         assert mask.shape == (t.height, t.width) == (64, 64)
         rows, columns = np.nonzero(mask)
         left, top, width, height = t.bbox
@@ -72,7 +72,7 @@ def test_contrast_partners_are_of_the_same_photograph_elsewhere(triplets):
         assert t.source_image == other.source_image
         assert t.text != other.text
         assert t.id in other.contrast_ids
-        assert not (t.pictures()[2] & other.pictures()[2]).any()
+        assert not (t.read_images()[2] & other.read_images()[2]).any()
 
 
 def test_folds_are_by_photograph(triplets):
@@ -128,8 +128,8 @@ def test_no_triplet_at_all_is_an_error(source, tmp_path):
 
 
 def test_pictures_may_be_png(source, tmp_path):
-    making = Making(format="png", licence="CC0", folds=1, source="mine")
-    built = build_edits(source, tmp_path / "set", OPTIONS, making=making, count=6)
+    output = OutputOptions(format="png", licence="CC0", folds=1, source="mine")
+    built = build_edits(source, tmp_path / "set", OPTIONS, output=output, count=6)
     triplets = read_triplets(built.folder)
     assert all(t.de_out == 0 for t in triplets)
     assert {t.licence for t in triplets} <= {"CC0", "Attribution License", ""}

@@ -2,10 +2,7 @@
 
 import numpy as np
 
-from mmgrad_explain.data.edits.operations import (
-    dilate_mask,
-    find_removal_margin,
-)
+from mmgrad_explain.data.edits.masks import dilate_mask, find_removal_margin
 
 
 def test_margin_grows_with_the_object():

@@ -2,11 +2,7 @@
 
 import pytest
 
-from mmgrad_explain.data.edits.text import (
-    is_plural,
-    make_plural,
-    spoken,
-)
+from mmgrad_explain.data.edits.nouns import is_plural, make_noun, make_plural
 
 
 @pytest.mark.parametrize(
@@ -28,9 +24,9 @@ def test_singulars(noun):
 
 
 def test_class_names_as_they_are_said():
-    assert spoken("sky-other-merged") == "sky"
-    assert spoken("wall-brick") == "brick wall"
-    assert spoken("floor-wood") == "wood floor"
-    assert spoken("Door-Stuff") == "door"
-    assert spoken("hot_dog") == "hot dog"
-    assert spoken("t-shirt") == "t-shirt"
+    assert make_noun("sky-other-merged") == "sky"
+    assert make_noun("wall-brick") == "brick wall"
+    assert make_noun("floor-wood") == "wood floor"
+    assert make_noun("Door-Stuff") == "door"
+    assert make_noun("hot_dog") == "hot dog"
+    assert make_noun("t-shirt") == "t-shirt"

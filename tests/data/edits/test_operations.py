@@ -6,17 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mmgrad_explain.data.edits.operations import (
-    COLOURS,
-    EDIT_KINDS,
-    PATTERNS,
-    apply_edit,
-    dilate_mask,
-    find_removal_margin,
-    measure_lab_distances,
-    measure_mean_lab,
-    pick_detail,
-)
+from mmgrad_explain.data.edits.colours import COLOURS, measure_lab_distances, measure_mean_lab
+from mmgrad_explain.data.edits.masks import dilate_mask, find_removal_margin
+from mmgrad_explain.data.edits.operations import PATTERNS, apply_edit, pick_detail
+from mmgrad_explain.data.edits.options import EDIT_KINDS
 from mmgrad_explain.errors import InputError
 
 SIZE = 64

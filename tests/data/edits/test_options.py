@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmgrad_explain.data.edits.options import EditOptions, Making
+from mmgrad_explain.data.edits.options import EditOptions, OutputOptions
 from mmgrad_explain.errors import InputError
 
 
@@ -32,4 +32,4 @@ def test_bad_options_are_named(options, message):
 )
 def test_bad_ways_of_writing_are_named(options, message):
     with pytest.raises(InputError, match=message):
-        Making(**options)
+        OutputOptions(**options)

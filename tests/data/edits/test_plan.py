@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmgrad_explain.data.edits.operations import EDIT_KINDS
-from mmgrad_explain.data.edits.options import EditOptions
+from mmgrad_explain.data.edits.options import EDIT_KINDS, EditOptions
 from mmgrad_explain.data.edits.plan import make_edits, measure_change
 from mmgrad_explain.data.instances.records import Instance
 

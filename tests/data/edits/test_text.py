@@ -3,16 +3,12 @@
 import numpy as np
 import pytest
 
-from mmgrad_explain.data.edits.operations import COLOURS, EDIT_KINDS, PATTERNS
-from mmgrad_explain.data.edits.text import (
-    SIDES,
-    Spot,
-    edit_sentence,
-    edit_vocabulary,
-    find_phrase,
-    find_phrase_for_all,
-    spoken,
-)
+from mmgrad_explain.data.edits.colours import COLOURS
+from mmgrad_explain.data.edits.nouns import make_noun
+from mmgrad_explain.data.edits.operations import PATTERNS
+from mmgrad_explain.data.edits.options import EDIT_KINDS
+from mmgrad_explain.data.edits.templates import SIDES
+from mmgrad_explain.data.edits.text import Spot, edit_sentence, edit_vocabulary, find_phrase, find_phrase_for_all
 from mmgrad_explain.errors import InputError
 
 DETAILS = {"recolour": tuple(COLOURS), "pattern": PATTERNS, "swap": ("the coat",), "add": (None, "on the left")}
@@ -45,7 +41,7 @@ def test_the_tokenizer_of_the_vocabulary_knows_every_word():
     tokenizer = build_tokenizer(edit_vocabulary(["T-Shirt", "wall-brick", "sky-other-merged"]))
     rng = np.random.default_rng(0)
     for _ in range(300):
-        phrase = f"the {spoken(['T-Shirt', 'wall-brick', 'sky-other-merged'][int(rng.random() * 3)])}"
+        phrase = f"the {make_noun(['T-Shirt', 'wall-brick', 'sky-other-merged'][int(rng.random() * 3)])}"
         kind = EDIT_KINDS[int(rng.random() * len(EDIT_KINDS))]
         detail = {"recolour": "gray", "pattern": "polka dots", "swap": "the brick wall"}.get(kind)
         assert UNKNOWN not in tokenizer.encode(edit_sentence(rng, kind, phrase, detail)).tokens

@@ -35,7 +35,7 @@ def test_the_set_holds_the_scenes(whole):
     assert whole.made == 42
     drawn = [(scene, t) for scene in scenes(3, 11, size=32) for t in scene.triplets]
     for triplet, (scene, t) in zip(triplets, drawn, strict=False):
-        reference, target, mask = triplet.pictures()
+        reference, target, mask = triplet.read_images()
         assert np.array_equal(reference, scene.reference)
         assert np.array_equal(target, t.target)
         assert np.array_equal(mask, t.reference_mask)
@@ -65,7 +65,7 @@ def test_contrast_partners_are_in_the_set(whole):
     for t in triplets.values():
         for other in map(triplets.get, t.contrast_ids):
             assert other.reference == t.reference
-            assert not (other.pictures()[2] & t.pictures()[2]).any()
+            assert not (other.read_images()[2] & t.read_images()[2]).any()
 
 
 def test_manifest_counts(whole):
@@ -86,7 +86,7 @@ def test_other_options_are_not_mixed_in(tmp_path):
         build_scenes(out, 4, SceneSetOptions(seed=3, size=32, places=0.5), resume=True)
     built = build_scenes(out, 4, SceneSetOptions(seed=4, size=40, format="jpg"), overwrite=True)
     assert {p.suffix for p in (out / "targets").iterdir()} == {".jpg"}
-    reference = read_triplets(out)[0].pictures()[0]
+    reference = read_triplets(out)[0].read_images()[0]
     drawn = next(scenes(4, 1, size=40)).reference
     assert np.abs(reference.astype(float) - drawn).mean() < 6
     assert built.manifest["options"]["format"] == "jpg"
@@ -96,7 +96,7 @@ def test_backdrops_are_read_from_files(tmp_path):
     Image.new("RGB", (60, 50), (200, 180, 90)).save(tmp_path / "sand.png")
     options = SceneSetOptions(seed=1, size=32, backdrops=(str(tmp_path / "sand.png"),))
     build_scenes(tmp_path / "set", 4, options)
-    corner = read_triplets(tmp_path / "set")[0].pictures()[0]
+    corner = read_triplets(tmp_path / "set")[0].read_images()[0]
     drawn = next(scenes(1, 1, size=32, options=options.scene_options())).reference
     assert np.array_equal(corner, drawn)
 

@@ -6,7 +6,7 @@ import pytest
 from mmgrad_explain.data.scenes.context import draw_context_mask, find_anchor
 from mmgrad_explain.data.scenes.options import SceneOptions
 from mmgrad_explain.data.scenes.scene import LABELS, scenes
-from mmgrad_explain.data.scenes.text import named_by
+from mmgrad_explain.data.scenes.text import find_qualifier
 
 
 def triplets(**shares):
@@ -19,7 +19,7 @@ def test_every_relation_has_its_anchor_and_nothing_else_has_one():
     found = 0
     for scene, triplet in triplets(relations=0.6, places=0.2):
         anchor = find_anchor(triplet.subject, scene.objects)
-        related = named_by(triplet.subject) == "relation"
+        related = find_qualifier(triplet.subject) == "relation"
         assert (anchor is not None) == related, triplet.subject
         mask = draw_context_mask(triplet.subject, scene.objects, 64)
         assert mask.shape == (64, 64)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mmgrad_explain.data.batches.scenes import find_contrast_partners
+from mmgrad_explain.data.scenes.contrast import find_contrast_partners
 
 
 def test_partners_keep_two_pixels_apart():

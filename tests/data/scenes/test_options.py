@@ -8,8 +8,9 @@ import pytest
 from mmgrad_explain.data.scenes import planning as scene_edits
 from mmgrad_explain.data.scenes import scene as scenes
 from mmgrad_explain.data.scenes import text as scene_text
-from mmgrad_explain.data.scenes.scene import COLORS, HELD_OUT_PAIRS, LABELS, SHAPES, SceneOptions
-from mmgrad_explain.data.scenes.templates import HELD_OUT_TEMPLATES, TEMPLATES
+from mmgrad_explain.data.scenes.drawing import COLORS, SHAPES
+from mmgrad_explain.data.scenes.options import HELD_OUT_PAIRS, SceneOptions
+from mmgrad_explain.data.scenes.scene import LABELS
 from mmgrad_explain.errors import InputError
 
 
@@ -57,11 +58,7 @@ def test_held_out_pairs_are_what_is_edited():
     assert set(edits) == set(scene_edits.EDITS)
 
 
-def test_held_out_templates_are_of_known_words():
-    assert set(HELD_OUT_TEMPLATES) == set(TEMPLATES)
-    for kind, templates in HELD_OUT_TEMPLATES.items():
-        assert len(templates) >= 2
-        assert not set(templates) & set(TEMPLATES[kind])
+def test_held_out_sentences_are_of_known_words():
     texts = [t.text for s, _ in _many(150, templates="held-out") for t in s.triplets]
     assert set(" ".join(texts).split()) <= set(scene_text.VOCABULARY)
     assert not any(text.startswith(("remove", "swap", "enlarge", "paint", "replace")) for text in texts)
@@ -89,7 +86,9 @@ def test_how_objects_are_told_apart_can_be_chosen():
     def kinds(**shares):
         found = Counter()
         for scene, _ in _many(60, objects=(3, 6), **shares):
-            found.update(scene_text.named_by(one.subject) for one in scene.triplets if one.edit not in ("add", "move"))
+            found.update(
+                scene_text.find_qualifier(one.subject) for one in scene.triplets if one.edit not in ("add", "move")
+            )
         total = sum(found.values())
         return found["relation"] / total, sum(n for name, n in found.items() if "place" in name) / total
 

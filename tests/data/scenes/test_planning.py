@@ -4,7 +4,8 @@ import numpy as np
 
 from mmgrad_explain.data.scenes import planning as scene_edits
 from mmgrad_explain.data.scenes import scene as scenes
-from mmgrad_explain.data.scenes.scene import COLORS, SceneOptions
+from mmgrad_explain.data.scenes.drawing import COLORS
+from mmgrad_explain.data.scenes.options import SceneOptions
 
 
 def test_crowded_scenes_give_way_to_others():

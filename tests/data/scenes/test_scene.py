@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from mmgrad_explain.data.scenes import scene as scenes
-from mmgrad_explain.data.scenes.scene import EDITS, SceneOptions, generate_scene
+from mmgrad_explain.data.scenes.options import SceneOptions
+from mmgrad_explain.data.scenes.planning import EDITS
+from mmgrad_explain.data.scenes.scene import generate_scene
 from mmgrad_explain.errors import InputError
 
 QUIET = SceneOptions(noise=False)

@@ -7,7 +7,8 @@ import pytest
 
 from mmgrad_explain.data.scenes import text as scene_text
 from mmgrad_explain.data.scenes import words as scene_words
-from mmgrad_explain.data.scenes.scene import COLORS, SHAPES, VOCABULARY
+from mmgrad_explain.data.scenes.drawing import COLORS, SHAPES
+from mmgrad_explain.data.scenes.text import VOCABULARY
 
 
 def test_every_word_is_in_the_vocabulary(many):
@@ -86,7 +87,7 @@ def test_subject_means_exactly_the_edited_objects(many):
         for t in scene.triplets:
             if t.edit == "add":
                 continue
-            named[scene_text.named_by(t.subject)] += 1
+            named[scene_text.find_qualifier(t.subject)] += 1
             things = []
             for phrase in t.subject.split(" and "):
                 fitting = stage.objects if phrase == "it" else _meant(phrase, stage.objects)
@@ -112,7 +113,7 @@ def test_subject_means_exactly_the_edited_objects(many):
     ],
 )
 def test_what_names_an_object(subject, expected):
-    assert scene_text.named_by(subject) == expected
+    assert scene_text.find_qualifier(subject) == expected
 
 
 def test_scenes_need_every_kind_of_description(many):

@@ -6,7 +6,7 @@ import torch
 
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
-from mmgrad_explain.data.batches.batch import encode
+from mmgrad_explain.data.batches.batch import encode_batch
 from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
 from mmgrad_explain.training.objective.options import DenseOptions, GroundingOptions, ObjectiveOptions, RetrievalOptions
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
@@ -19,7 +19,7 @@ def source():
 
 @pytest.fixture
 def batch(source, tiny_processor):
-    return encode(source.batch(3, 0), tiny_processor)
+    return encode_batch(source.batch(3, 0), tiny_processor)
 
 
 @pytest.fixture

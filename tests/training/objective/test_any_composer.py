@@ -11,7 +11,7 @@ from mmgrad_explain.attention.scores.embedding import TextShift
 from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.clip.composer import ClipComposer
 from mmgrad_explain.composers.model_capabilities import capabilities
-from mmgrad_explain.data.batches.batch import encode
+from mmgrad_explain.data.batches.batch import encode_batch
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
 from mmgrad_explain.training.objective.options import DenseOptions, ObjectiveOptions, RetrievalOptions
@@ -77,7 +77,7 @@ def test_any_composer_with_a_forward_is_trained(tiny_processor, batch, objective
 def test_clip_is_trained_in_stages(clip_folder, objective, rng, source):
     composer = ClipComposer.from_clip(clip_folder, width=16)
     assert capabilities(composer).training_stages is composer
-    batch = encode(source.batch(3, 0), composer.processor)
+    batch = encode_batch(source.batch(3, 0), composer.processor)
     made = objective(composer.eval(), dense=0.5)
     assert made.logit_scale is None
     losses = made(batch, rng())
@@ -94,7 +94,7 @@ def test_clip_is_trained_in_stages(clip_folder, objective, rng, source):
 
 def test_clip_checkpoints_its_own_blocks(clip_folder, objective, rng, source):
     composer = ClipComposer.from_clip(clip_folder, width=16).eval()
-    batch = encode(source.batch(3, 0), composer.processor)
+    batch = encode_batch(source.batch(3, 0), composer.processor)
     totals, gradients = [], []
     for checkpointing in (False, True):
         made = objective(composer, checkpointing=checkpointing)

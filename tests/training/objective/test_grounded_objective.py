@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from mmgrad_explain.attention.scores.base import CallableScore
 from mmgrad_explain.attention.scores.embedding import TextShift
-from mmgrad_explain.data.batches.batch import encode
+from mmgrad_explain.data.batches.batch import encode_batch
 from mmgrad_explain.grounding import dice_loss, grounding_targets
 from mmgrad_explain.training.objective.options import GroundingOptions
 from mmgrad_explain.training.objective.supervision import draw_rows
@@ -137,7 +137,7 @@ def test_checkpointing_changes_nothing_but_memory(composer, batch, monkeypatch, 
 
 def test_a_few_steps_on_one_batch_learn_it(composer, tiny_processor, objective, rng):
     """Both losses fall: the objective trains."""
-    batch = encode(SceneSource(32, SceneSourceOptions(pictures=3, edits=2)).batch(3, 0), tiny_processor)
+    batch = encode_batch(SceneSource(32, SceneSourceOptions(pictures=3, edits=2)).batch(3, 0), tiny_processor)
     made = objective(composer)
     optimizer = torch.optim.AdamW(made.parameters(), lr=3e-3)
     history = []
@@ -172,7 +172,7 @@ RELATED = SceneSource(
 
 def test_the_context_is_the_other_objects_in_a_text(composer, tiny_processor, objective, rng):
     """Asked where the ring is in "the star left of the ring", in the references alone."""
-    batch = encode(RELATED.batch(3, 0), tiny_processor)
+    batch = encode_batch(RELATED.batch(3, 0), tiny_processor)
     assert batch.context_masks.any((1, 2)).sum() > 2
     looked = []
     handle = composer.network.shift.context.where.register_forward_hook(lambda *call: looked.append(call[2]))

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from mmgrad_explain.data.batches.batch import encode
+from mmgrad_explain.data.batches.batch import encode_batch
 from mmgrad_explain.training.held_out_figures import inputs_of
 
 
@@ -28,7 +28,7 @@ def test_images_of_earlier_batches_are_negatives(composer, batch, objective, rng
     pictures = len(batch.references) + len(batch.texts)
     first, alone = made(batch, rng()), objective(composer, weight=0)(batch, rng())
     torch.testing.assert_close(first.retrieval, alone.retrieval)  # nothing is remembered yet
-    other = encode(source.batch(4, 0), composer.processor)
+    other = encode_batch(source.batch(4, 0), composer.processor)
     second = made(other, rng())
     gallery = embeddings_of(composer, other)[1]
     seen = torch.cat([gallery, embeddings_of(composer, batch)[1]])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmgrad_explain.data.batches.batch import encode, take
+from mmgrad_explain.data.batches.batch import encode_batch, take_images
 from mmgrad_explain.training.objective.options import GroundingOptions
 from mmgrad_explain.training.objective.supervision import draw_rows, no_rows
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
@@ -33,10 +33,10 @@ def test_parts_get_the_rows_that_the_whole_batch_would_draw(tiny_processor, opti
     options = GroundingOptions(**options)
     for seed in range(4):
         whole = SOURCE.batch(seed, 0)
-        expected = draw_rows(encode(whole, tiny_processor), options, np.random.default_rng(seed))
+        expected = draw_rows(encode_batch(whole, tiny_processor), options, np.random.default_rng(seed))
         found = []
         for first in (0, 2):
-            part = encode(take(whole, np.array([first, first + 1])), tiny_processor)
+            part = encode_batch(take_images(whole, np.array([first, first + 1])), tiny_processor)
             found.append([rows + 2 * first for rows in draw_rows(part, options, np.random.default_rng(seed))])
         for side, rows in enumerate(expected):
             assert torch.cat([found[0][side], found[1][side]]).tolist() == rows.tolist()

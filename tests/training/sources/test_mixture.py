@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mmgrad_explain.data.batches.batch import join
+from mmgrad_explain.data.batches.batch import join_batches
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.sources.mixture import Mixture
 from mmgrad_explain.training.sources.photos import PhotoOptions, PhotoSource
@@ -47,7 +47,7 @@ def test_contexts_are_mixed_with_batches_that_have_none():
     related = SceneSourceOptions(pictures=4, edits=3, objects=(3, 5), relations=1.0, places=0.0)
     with_context = SceneSource(32, related).batch(3, 0)
     without = replace(SceneSource(32, FEW).batch(3, 0), context_masks=None)
-    both = join([with_context, without]).context_masks
+    both = join_batches([with_context, without]).context_masks
     assert (both[: len(with_context.texts)] == with_context.context_masks).all()
     assert not both[len(with_context.texts) :].any()
-    assert join([without, without]).context_masks is None
+    assert join_batches([without, without]).context_masks is None

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
-from mmgrad_explain.data.batches.batch import encode, take
+from mmgrad_explain.data.batches.batch import encode_batch, take_images
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.loop_arguments import training_arguments
 from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
@@ -42,7 +42,7 @@ def test_all_parts_are_the_batch():
     for rank in (0, 1):
         for micro_batch in (0, 1):
             (picture,) = Division(2, rank, 2).own_references(4, micro_batch)
-            part = take(whole, np.array([picture]))
+            part = take_images(whole, np.array([picture]))
             own = np.flatnonzero(whole.picture == picture)
             seen.append(picture)
             assert part.picture.tolist() == [0, 0]
@@ -92,7 +92,7 @@ def test_items_are_parts_of_steps(tiny_processor):
     assert drawn == [0, 1, 2]
     assert [int(item["step"]) for item in items] == [0, 0, 1, 1, 2, 2]
     for step in range(3):
-        whole = encode(SOURCE.batch(7, step), tiny_processor).references
+        whole = encode_batch(SOURCE.batch(7, step), tiny_processor).references
         parts = torch.stack([items[2 * step]["batch"].references, items[2 * step + 1]["batch"].references], dim=1)
         torch.testing.assert_close(parts.flatten(0, 1), whole)
 
@@ -136,7 +136,7 @@ def test_the_loss_of_a_step_is_the_mean_of_its_micro_batches(objective, micro, t
                 **{name: getattr(whole, name)[triplets] for name in names},
             )
             factor = (0.0, 0.0, 0.5, 1.0)[step]
-            (made(encode(part, processor), np.random.default_rng(0), factor).total / 2).backward()
+            (made(encode_batch(part, processor), np.random.default_rng(0), factor).total / 2).backward()
         torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
         with torch.no_grad():
             for parameter in made.parameters():

@@ -30,7 +30,7 @@ from mmgrad_explain.composers.fusion.processor import PROMPT, FusionProcessor
 from mmgrad_explain.composers.fusion.registry import build_fusion, method_of
 from mmgrad_explain.composers.fusion.tower_reading import (
     explained_layer,
-    measure,
+    measure_sizes,
     patch_grid,
     record_tokens,
     replace_output,
@@ -84,7 +84,7 @@ class FusionComposer(Composer):
         self.fusion = fusion
         self.name = name
         self.processor = FusionProcessor(tower.processor, prompt if "prompt" in fusion.reads else None)
-        ids, mask = (one.to(device_of(tower)) for one in self.processor.blank)
+        ids, mask = (tensor.to(device_of(tower)) for tensor in self.processor.blank)
         self.register_buffer("blank_ids", ids, persistent=False)
         self.register_buffer("blank_mask", mask, persistent=False)
         self._patches = explained_layer(tower, fusion.reads)
@@ -110,7 +110,7 @@ class FusionComposer(Composer):
             return composed
         targets = self.encode_image(target_pixel_values)
         other = self.compose(targets, text)
-        alone = self.fusion.alone(targets, self._empty_texts(targets.pooled))
+        alone = self.fusion.for_gallery(targets, self._empty_texts(targets.pooled))
         return composed._replace(target=alone, target_shift=other.shift, target_composed=other.embedding)
 
     # ------------------------------------------------------------------------------------------------------- in stages
@@ -128,7 +128,7 @@ class FusionComposer(Composer):
         """Encode ids and mask ``(B, L)`` to the method's inputs."""
         mask = attention_mask.bool()
         if "prompt" in self.fusion.reads:
-            return EncodedTexts(mask, speak=partial(self._embed_prompts, input_ids, attention_mask))
+            return EncodedTexts(mask, embed_prompts=partial(self._embed_prompts, input_ids, attention_mask))
         with record_tokens(self.tower, self._tokens) as outputs:
             pooled = self._to_own_dtype(self.tower.encode_text(input_ids, attention_mask)[0])
         return EncodedTexts(mask, pooled, None if self._tokens is None else outputs[0].to(pooled.dtype))
@@ -138,7 +138,7 @@ class FusionComposer(Composer):
         nothing = self._empty_texts(features.pooled)
         before = self.fusion.without_text(features, nothing)
         shift = (self.fusion(features, text) - before) * text.mask.any(1, keepdim=True)
-        alone = self.fusion.alone(features, nothing) if self.fusion.apart else None
+        alone = self.fusion.for_gallery(features, nothing) if self.fusion.gallery_differs else None
         return ComposedOutput(before + shift, shift, alone=alone)
 
     def _pooled(self, features: Tensor) -> Tensor:
@@ -164,7 +164,7 @@ class FusionComposer(Composer):
 
     def _embed_prompts(self, input_ids: Tensor, attention_mask: Tensor, word: Tensor) -> Tensor:
         """Embed prompts ``(B, L)`` with pseudo-words ``(B, W)`` inserted: unit embeddings ``(B, D)``."""
-        index = self.processor.place or 0
+        index = self.processor.word_index or 0
 
         def insert(tokens: Tensor) -> Tensor:
             return torch.cat([tokens[:, :index], word[:, None].to(tokens.dtype), tokens[:, index + 1 :]], dim=1)
@@ -226,7 +226,7 @@ class FusionComposer(Composer):
 
         reads = method_of(method).reads
         towers = two_towers(tower if isinstance(tower, Composer) else load_composer(tower))
-        fusion = build_fusion(method, measure(towers, reads), options)
+        fusion = build_fusion(method, measure_sizes(towers, reads), options)
         fusion = fusion.to(device_of(towers))
         return cls(towers, method, fusion, prompt=prompt, name=f"{method} on {towers.name}").eval()
 

@@ -49,13 +49,14 @@ class EncodedTexts(NamedTuple):
         mask: True for tokens, False for padding, ``(B, L)``; all False is an empty text.
         pooled: Unit embeddings, ``(B, D)``; None for a prompt.
         words: The text tower's last tokens, ``(B, L, W)``; None if the method does not read them.
-        speak: For a prompt: pseudo-words ``(B, W)`` to unit embeddings ``(B, D)`` of the prompts with them.
+        embed_prompts: For a method with a prompt: a function from pseudo-words ``(B, W)`` to unit embeddings ``(B, D)``
+            of the prompts with them.
     """
 
     mask: Tensor
     pooled: Tensor | None = None
     words: Tensor | None = None
-    speak: Callable[[Tensor], Tensor] | None = None
+    embed_prompts: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,13 @@ class Fusion(nn.Module):
     Attributes:
         reads: What it reads beside the two embeddings: ``"grid"``, ``"words"``, or ``"prompt"``, a text tower that
             takes a pseudo-word.
-        apart: Whether a gallery holds other embeddings than the composed ones for an empty text.
+        gallery_differs: Whether a gallery holds other embeddings than the composed ones for an empty text.
         sizes: Of the tower that it was made for.
         options: The keyword arguments that it was made with.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset()
-    apart: ClassVar[bool] = False
+    gallery_differs: ClassVar[bool] = False
     sizes: Sizes
     options: dict[str, Any]
 
@@ -97,7 +98,7 @@ class Fusion(nn.Module):
         """Compute the composed embeddings, ``(B, D)``, for ``nothing``, an empty text."""
         return image.pooled
 
-    def alone(self, image: EncodedImages, nothing: EncodedTexts) -> Tensor:
+    def for_gallery(self, image: EncodedImages, nothing: EncodedTexts) -> Tensor:
         """Compute the embeddings that a gallery holds, ``(B, D)``."""
         return self.without_text(image, nothing)
 
@@ -162,7 +163,7 @@ class TextualInversion(Fusion):
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"prompt"})
-    apart: ClassVar[bool] = True
+    gallery_differs: ClassVar[bool] = True
 
     def __init__(self, sizes: Sizes, *, width: int = 512, dropout: float = 0.1) -> None:
         super().__init__()
@@ -174,13 +175,13 @@ class TextualInversion(Fusion):
 
     def forward(self, image: EncodedImages, text: EncodedTexts) -> Tensor:
         """See :class:`Fusion`."""
-        return require(text.speak)(self.word(image.pooled))  # type: ignore[no-any-return]
+        return require(text.embed_prompts)(self.word(image.pooled))  # type: ignore[no-any-return]
 
     def without_text(self, image: EncodedImages, nothing: EncodedTexts) -> Tensor:
         """Embed the prompt that ends at the pseudo-word."""
         return self(image, nothing)  # type: ignore[no-any-return]
 
-    def alone(self, image: EncodedImages, nothing: EncodedTexts) -> Tensor:  # noqa: ARG002
+    def for_gallery(self, image: EncodedImages, nothing: EncodedTexts) -> Tensor:  # noqa: ARG002
         """Return the image's own embedding."""
         return image.pooled
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PROMPT = "a photo of $ that {text}"
 """Of Baldrati et al., SEARLE, arXiv 2303.15247."""
 
-_STAND_IN = "it"  # one token in nearly every vocabulary; its embedding is never used
+_PLACEHOLDER = "it"  # one token in nearly every vocabulary; its embedding is never used
 
 
 class FusionProcessor(SquareImages):
@@ -32,7 +32,7 @@ class FusionProcessor(SquareImages):
 
     Attributes:
         blank: Ids and mask ``(1, L)`` of an empty text; with a prompt, of its part before the text.
-        place: Index of the pseudo-word among the tokens of a prompt; None without one.
+        word_index: Index of the pseudo-word among the tokens of a prompt; None without one.
 
     Raises:
         InputError: If the prompt lacks something, or the tokenizer cannot reserve one token in it.
@@ -41,18 +41,18 @@ class FusionProcessor(SquareImages):
     def __init__(self, inner: Any, prompt: str | None = None) -> None:
         self.inner = inner
         self.prompt = prompt
-        self.place: int | None = None
+        self.word_index: int | None = None
         if prompt is None:
             self.blank: tuple[Tensor, Tensor] = inner.encode_texts([""])
             return
         head, dollar, tail = (part.strip() for part in prompt.partition("$"))
         if not dollar or "$" in tail or tail.count("{text}") != 1 or "{text}" in head:
             raise InputError(f"prompt must have one $ and, after it, one {{text}}, as {PROMPT!r}; got {prompt!r}")
-        self._head, self._tail = f"{head} {_STAND_IN}".strip(), tail
+        self._head, self._tail = f"{head} {_PLACEHOLDER}".strip(), tail
         self.blank = inner.encode_texts([self._head])
         short, long = inner.encode_texts([head, self._head])[0].tolist()
-        self.place = next((index for index, (a, b) in enumerate(zip(short, long, strict=True)) if a != b), 0)
-        if long[: self.place] + long[self.place + 1 :] != short[:-1]:
+        self.word_index = next((index for index, (a, b) in enumerate(zip(short, long, strict=True)) if a != b), 0)
+        if long[: self.word_index] + long[self.word_index + 1 :] != short[:-1]:
             raise InputError(f"prompt: this model's tokenizer cannot put one word after {head!r}: use other words")
 
     @property
@@ -64,7 +64,7 @@ class FusionProcessor(SquareImages):
         self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
     ) -> ComposerInputs:
         """Prepare a batch by the tower's processor."""
-        inputs: ComposerInputs = self.inner(images, self.in_prompt(texts), targets)
+        inputs: ComposerInputs = self.inner(images, self.put_in_prompt(texts), targets)
         mask = inputs.tensors["attention_mask"]
         has_words = mask.new_tensor([[bool(text.strip())] for text in texts])
         inputs.tensors["attention_mask"] = mask * has_words
@@ -76,10 +76,10 @@ class FusionProcessor(SquareImages):
 
     def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
         """Prepare texts, in the prompt: ids and mask ``(B, L)``, the mask of an empty text all 0."""
-        ids, mask = self.inner.encode_texts(self.in_prompt(texts), notices)
+        ids, mask = self.inner.encode_texts(self.put_in_prompt(texts), notices)
         return ids, mask * mask.new_tensor([[bool(text.strip())] for text in texts])
 
-    def in_prompt(self, texts: Sequence[str]) -> list[str]:
+    def put_in_prompt(self, texts: Sequence[str]) -> list[str]:
         """Put texts into the prompt, with an ordinary word in place of the pseudo-word."""
         if self.prompt is None:
             return list(texts)

@@ -45,18 +45,15 @@ def two_towers(composer: Composer) -> DualEncoder:
 def explained_layer(tower: DualEncoder, reads: frozenset[str]) -> str | None:
     """Find the layer of the tower that maps are taken at; None if it is searched at every explanation.
 
-    It is the tower's target layer, with one exception. BLIP's matching reads all patches there, while its embedding
-    reads the class token alone: a method without patches is explained where that token reads the patches last.
+    It is the tower's target layer for a method that reads the patches, else the layer of the embedding: BLIP's class
+    token reads the patches for the last time before its target layer.
 
     Raises:
         InputError: If the method reads patches and the tower does not name where they are.
     """
     if tower.target_layer is None and "grid" in reads:
         raise InputError(f"{tower.name} names no target layer to read this method's patches from")
-    blip: Any = getattr(tower, "model", None)
-    if hasattr(blip, "vision_proj") and "grid" not in reads:
-        return f"model.vision_model.encoder.layers.{len(blip.vision_model.encoder.layers) - 1}.layer_norm1"
-    return tower.target_layer
+    return tower.target_layer if "grid" in reads else tower.embedding_layer
 
 
 def token_layer(tower: DualEncoder, reads: frozenset[str]) -> str | None:
@@ -74,7 +71,7 @@ def token_layer(tower: DualEncoder, reads: frozenset[str]) -> str | None:
     """
     if not reads & {"prompt", "words"}:
         return None
-    ids, mask = (one.to(device_of(tower)) for one in tower.processor.encode_texts([_SOME_TEXT]))
+    ids, mask = (tensor.to(device_of(tower)) for tensor in tower.processor.encode_texts([_SOME_TEXT]))
     found: list[str] = []
 
     def note(name: str) -> Callable[..., None]:
@@ -100,12 +97,12 @@ def token_layer(tower: DualEncoder, reads: frozenset[str]) -> str | None:
     return found[-1]
 
 
-def measure(tower: DualEncoder, reads: frozenset[str]) -> Sizes:
+def measure_sizes(tower: DualEncoder, reads: frozenset[str]) -> Sizes:
     """Measure the tower's outputs by running it once on a blank image and a text."""
     from PIL import Image
 
     inputs = tower.preprocess([Image.new("RGB", (64, 64))], [_SOME_TEXT]).tensors
-    pixels, ids, mask = (inputs[one].to(device_of(tower)) for one in ("pixel_values", "input_ids", "attention_mask"))
+    pixels, ids, mask = (inputs[name].to(device_of(tower)) for name in ("pixel_values", "input_ids", "attention_mask"))
     grid_width = word_width = 0
     with torch.no_grad():
         if "grid" in reads:

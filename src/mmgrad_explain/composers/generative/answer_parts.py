@@ -19,7 +19,7 @@ Parts: TypeAlias = Part | Sequence[Part | Sequence[Part]]
 
 
 @dataclass(frozen=True)
-class PartsAsked:
+class AnswerParts:
     """Several parts of each of B answers, for one forward pass.
 
     Attributes:

@@ -18,10 +18,10 @@ from mmgrad_explain._system.devices import device_of
 from mmgrad_explain.attention.undisturbed import evaluating
 from mmgrad_explain.composers.base import Composer, ComposerInputs, layer_inside
 from mmgrad_explain.composers.files import read_config
-from mmgrad_explain.composers.generative.answer_parts import PartsAsked, is_several, parts_of_each
+from mmgrad_explain.composers.generative.answer_parts import AnswerParts, is_several, parts_of_each
 from mmgrad_explain.composers.generative.family import generative_family_of
 from mmgrad_explain.composers.generative.processor import (
-    NOT_ASKED,
+    IGNORED_LABEL,
     GenerativeProcessor,
     Prompt,
     is_whole_processor,
@@ -94,7 +94,7 @@ class GenerativeComposer(Composer):
         """Prepare images, questions and answers.
 
         Args:
-            images: RGB images that have one size for the model.
+            images: B RGB images that have one size for the model.
             texts: A question or instruction for each image.
             targets: None: there are no target images here.
             answers: A possible answer for each image; None has the model answer.
@@ -111,27 +111,27 @@ class GenerativeComposer(Composer):
         """
         if targets is not None:
             raise InputError(f"target: {self.name} answers in words and takes no target image: leave it out")
-        prompts = self.processor.prompts(images, texts)
+        prompts = self.processor.make_prompts(images, texts)
         if answers is None:
             ids = self._generate(prompts)
-            texts_of_answers = [self.processor.words(tokens) for tokens in ids]
+            texts_of_answers = [self.processor.decode(tokens) for tokens in ids]
         else:
             texts_of_answers = list(answers)
             if len(texts_of_answers) != len(prompts):
                 raise InputError(
                     f"answer: {len(texts_of_answers)} answers for {len(prompts)} images: give one for all, or one each"
                 )
-            ids = [self.processor.ids(answer) for answer in texts_of_answers]
+            ids = [self.processor.tokenize(answer) for answer in texts_of_answers]
         parts_by_answer = parts_of_each(answer_part, len(prompts))
         tensors, parts = self.processor.join(prompts, ids), None
         most = max(map(len, parts_by_answer))
         labels = tuple(
-            self.processor.labels(ids, [own[min(number, len(own) - 1)] for own in parts_by_answer])
+            self.processor.make_labels(ids, [own[min(number, len(own) - 1)] for own in parts_by_answer])
             for number in range(most)
         )
         if is_several(answer_part):
             wanted = tuple((number, row) for row, own in enumerate(parts_by_answer) for number in range(len(own)))
-            parts = PartsAsked(labels, wanted)
+            parts = AnswerParts(labels, wanted)
         else:
             tensors["labels"] = labels[0]
         return ComposerInputs(tensors, [prompt.placement for prompt in prompts], answers=texts_of_answers, parts=parts)
@@ -151,7 +151,7 @@ class GenerativeComposer(Composer):
         images.pop("tiles", None)  # for the layout only
         options: dict[str, Any] = {"use_cache": False, "return_dict": True}
         if self.family.labels:
-            options["labels"] = F.pad(labels, (input_ids.shape[1] - positions, 0), value=NOT_ASKED)
+            options["labels"] = F.pad(labels, (input_ids.shape[1] - positions, 0), value=IGNORED_LABEL)
         elif "logits_to_keep" in inspect.signature(self.model.forward).parameters:
             options["logits_to_keep"] = positions  # a vocabulary is large
         output = self.model(input_ids=input_ids, attention_mask=attention_mask, **options, **images)
@@ -177,7 +177,7 @@ class GenerativeComposer(Composer):
                 max_new_tokens=self.max_new_tokens,
                 do_sample=False,
             )
-        answers = [self.processor.cut(row) for row in found[:, tensors["input_ids"].shape[1] :].tolist()]
+        answers = [self.processor.cut_at_end(row) for row in found[:, tensors["input_ids"].shape[1] :].tolist()]
         if not all(answers):
             raise InputError(f"answer: {self.name} gives an empty answer: give an answer= to explain")
         return answers

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.generative.family import GenerativeFamily
     from mmgrad_explain.images.placement import Placement
 
-NOT_ASKED = -100
+IGNORED_LABEL = -100
+"""The label of a position that does not count, as in the losses of PyTorch and transformers."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class GenerativeProcessor:
     def _token_tensors(self) -> tuple[str, ...]:
         return ("input_ids", "attention_mask", *self.family.types)
 
-    def prompt(self, text: str) -> str:
+    def make_prompt(self, text: str) -> str:
         """Make the prompt of a question."""
         if getattr(self.processor, "chat_template", None) is None:
             return self.family.prompt.replace("{question}", text)
@@ -69,7 +70,7 @@ class GenerativeProcessor:
         token = getattr(self.processor, "image_token", None)
         return isinstance(token, str) and token in text
 
-    def prompts(self, images: Sequence[Image.Image], texts: Sequence[str]) -> list[Prompt]:
+    def make_prompts(self, images: Sequence[Image.Image], texts: Sequence[str]) -> list[Prompt]:
         """Prepare images with their questions, one by one.
 
         Raises:
@@ -86,7 +87,7 @@ class GenerativeProcessor:
                 raise InputError(f"the text {text!r} holds the image token, which is added automatically: leave it out")
             try:
                 with tokenizing(self.tokenizer):
-                    made = self.processor(images=[image], text=[self.prompt(text)], return_tensors="pt", **options)
+                    made = self.processor(images=[image], text=[self.make_prompt(text)], return_tensors="pt", **options)
             except (ValueError, TypeError, KeyError, IndexError) as error:
                 raise InputError(
                     f"the model's own processor cannot take this image with {text!r}: {first_line(error)}"
@@ -101,7 +102,7 @@ class GenerativeProcessor:
         check_one_size([prompt.placement for prompt in prompts])
         return prompts
 
-    def ids(self, answer: str) -> list[int]:
+    def tokenize(self, answer: str) -> list[int]:
         """Tokenize an answer.
 
         Raises:
@@ -111,13 +112,13 @@ class GenerativeProcessor:
             found = self.tokenizer(answer, add_special_tokens=False)["input_ids"] if answer else []
         if not found:
             raise InputError("answer is empty: give a possible answer, or leave it out and the model answers itself")
-        return [int(one) for one in found]
+        return [int(token) for token in found]
 
-    def words(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int]) -> str:
         """Decode an answer's tokens."""
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
 
-    def cut(self, ids: Sequence[int]) -> list[int]:
+    def cut_at_end(self, ids: Sequence[int]) -> list[int]:
         """Cut a generated answer at its first special token."""
         special = set(self.tokenizer.all_special_ids)
         end = next((index for index, token in enumerate(ids) if token in special), len(ids))
@@ -148,10 +149,10 @@ class GenerativeProcessor:
                 padding = self._padding(name)
                 values = [torch.cat([row.new_full((width - len(row),), padding), row])[None] for row in rows]
             joined[name] = torch.cat(values)
-        return {**joined, "labels": self.labels(answers, [None] * len(answers))}
+        return {**joined, "labels": self.make_labels(answers, [None] * len(answers))}
 
-    def labels(self, answers: Sequence[Sequence[int]], parts: Sequence[Part]) -> Tensor:
-        """Make labels ``(B, A + 1)``: the ids of the answers' parts, and ``NOT_ASKED`` elsewhere.
+    def make_labels(self, answers: Sequence[Sequence[int]], parts: Sequence[Part]) -> Tensor:
+        """Make labels ``(B, A + 1)``: the ids of the answers' parts, and ``IGNORED_LABEL`` elsewhere.
 
         Args:
             answers: Token ids of B answers, the longest with A tokens.
@@ -161,7 +162,7 @@ class GenerativeProcessor:
             InputError: If an answer does not hold its part, or holds it more than once.
         """
         width = max(map(len, answers)) + 1
-        labels = torch.full((len(answers), width), NOT_ASKED)
+        labels = torch.full((len(answers), width), IGNORED_LABEL)
         for row, ids, part in zip(labels, answers, parts, strict=True):
             for index in self._part_tokens(ids, part):
                 row[width - len(ids) + index] = ids[index]
@@ -183,8 +184,8 @@ class GenerativeProcessor:
         """Find the indices of an answer's tokens that hold a part of it."""
         if part is None:
             return list(range(len(ids)))
-        ends = [len(self.words(ids[: index + 1])) for index in range(len(ids))]
-        start, stop = place_of_part(part, self.words(ids))
+        ends = [len(self.decode(ids[: index + 1])) for index in range(len(ids))]
+        start, stop = place_of_part(part, self.decode(ids))
         starts = [0, *ends[:-1]]
         return [
             index for index, (first, end) in enumerate(zip(starts, ends, strict=True)) if first < stop and end > start
@@ -201,14 +202,14 @@ class GenerativeProcessor:
 
         try:
             with silent():
-                own = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+                processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:  # the tokenizers library raises bare Exception for a file it cannot parse
             raise InputError(f"the processor in {folder} cannot be read: {first_line(error)}") from error
-        if not is_whole_processor(own):
+        if not is_whole_processor(processor):
             raise InputError(
                 f"{folder} has no processor for images and texts: it needs preprocessor_config.json and a tokenizer"
             )
-        return cls(own, family)
+        return cls(processor, family)
 
 
 def is_whole_processor(processor: Any) -> bool:

@@ -78,13 +78,13 @@ class HuggingFaceComposer(HuggingFaceModel, DualEncoder):
         return unit_features(self.model.get_text_features(input_ids, attention_mask=mask))
 
     def _interpolation(self, pixel_values: Tensor) -> dict[str, bool]:
-        """Make the option that has the vision tower stretch its positions, for images of another size than its own."""
+        """Return the option that stretches the vision tower's positions, for images of another size than its own."""
         trained = _vision_config(self.model).image_size
         if tuple(pixel_values.shape[2:]) == (trained, trained):
             return {}
-        called = getattr(self.model, "get_image_features", None) or self.model.vision_model.forward
+        method = getattr(self.model, "get_image_features", None) or self.model.vision_model.forward
         option = "interpolate_pos_encoding"
-        return {option: True} if option in inspect.signature(called).parameters else {}
+        return {option: True} if option in inspect.signature(method).parameters else {}
 
     @classmethod
     def from_pretrained(cls, folder: Path, name: str) -> Composer:
@@ -114,7 +114,7 @@ class HuggingFaceComposer(HuggingFaceModel, DualEncoder):
 
         Args:
             model: Of the class of one of the families, or with such a model inside.
-            processor: See :func:`~.in_memory.pictures_and_words`.
+            processor: See :func:`~.in_memory.split_processor`.
             name: What the model is called.
 
         Raises:
@@ -123,15 +123,15 @@ class HuggingFaceComposer(HuggingFaceModel, DualEncoder):
         model_type = str(model.config.model_type)
         families = contrastive_families()
         wanted = families[model_type].architectures if model_type in families else ()
-        known = [one.__name__ for one in type(model).__mro__ if one.__name__ in wanted] or [type(model).__name__]
-        family = contrastive_family_of({"model_type": model_type, "architectures": known}, name)
+        bases = [base.__name__ for base in type(model).__mro__ if base.__name__ in wanted] or [type(model).__name__]
+        family = contrastive_family_of({"model_type": model_type, "architectures": bases}, name)
         kind = family.composer or HuggingFaceComposer
         model = part_of(model, family.model_class, family.title)
         images, tokenizer = split_processor(processor, model)
         check_end_token(model, tokenizer)
         positions = min(_text_positions(model.config, family), tokenizer.model_max_length)
-        own = kind.processor_class(images, tokenizer, positions, fixed_length=family.fixed_length)
-        composer: Composer = kind(model, own, family, name)
+        prepared = kind.processor_class(images, tokenizer, positions, fixed_length=family.fixed_length)
+        composer: Composer = kind(model, prepared, family, name)
         return composer
 
     def save_pretrained(self, folder: str | Path) -> None:

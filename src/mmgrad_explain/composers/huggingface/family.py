@@ -100,7 +100,7 @@ def contrastive_family_of(config: Mapping[str, Any], name: str) -> ContrastiveFa
     kind = config.get("model_type")
     hint = next((f", {what}" for ending, what in _UNSUPPORTED.items() if str(kind).endswith(ending)), "")
     family = find_family(contrastive_families(), config, name, hint)
-    architectures = [str(one) for one in config.get("architectures") or ()]
+    architectures = [str(architecture) for architecture in config.get("architectures") or ()]
     if family.architectures and architectures and not set(architectures) & set(family.architectures):
         raise InputError(f"{name} is a {kind!r} model of class {', '.join(architectures)}, {family.instead}")
     return family

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from mmgrad_explain.composers.base import layer_inside
 from mmgrad_explain.composers.huggingface.composer import HuggingFaceModel
 from mmgrad_explain.composers.huggingface.processor import check_one_size
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from mmgrad_explain.composers.base import ComposerInputs
-    from mmgrad_explain.composers.huggingface.family import ContrastiveFamily
-    from mmgrad_explain.composers.huggingface.processor import HuggingFaceProcessor
 
 
 class JointOutput(NamedTuple):
@@ -51,10 +48,6 @@ class JointComposer(HuggingFaceModel):
     """
 
     default_score: ClassVar[str | None] = "match"
-
-    def __init__(self, model: Any, processor: HuggingFaceProcessor, family: ContrastiveFamily, name: str) -> None:
-        super().__init__(model, processor, family, name)
-        self.target_layer = layer_inside(self, family.layer(model.config))
 
     def preprocess(
         self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None

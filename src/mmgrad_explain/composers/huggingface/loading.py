@@ -73,14 +73,14 @@ def first_line(error: BaseException) -> str:
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
     """Keep transformers' messages and progress bars off standard error inside the block; errors are still raised."""
-    from transformers.utils import logging as own
+    from transformers.utils import logging as transformers_logging
 
-    level, bars = own.get_verbosity(), own.is_progress_bar_enabled()
-    own.set_verbosity(logging.CRITICAL)
-    own.disable_progress_bar()
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
-        own.set_verbosity(level)
+        transformers_logging.set_verbosity(level)
         if bars:
-            own.enable_progress_bar()
+            transformers_logging.enable_progress_bar()

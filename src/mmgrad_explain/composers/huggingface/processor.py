@@ -13,7 +13,7 @@ from mmgrad_explain.composers.batch_processor import BatchProcessor
 from mmgrad_explain.composers.huggingface.loading import first_line
 from mmgrad_explain.composers.square_images import SquareImages
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.images.processor_geometry import SETTINGS, check_geometry, name_the_edge, place
+from mmgrad_explain.images.processor_geometry import SETTINGS, check_geometry, name_crop_edge, place
 from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class HuggingFaceProcessor(BatchProcessor, SquareImages):
         self.max_tokens = max_tokens
         self.fixed_length = fixed_length
         tokenizer.padding_side = tokenizer.truncation_side = "right"
-        name_the_edge(image_processor)
+        name_crop_edge(image_processor)
         if tokenizer.pad_token is None:
             raise InputError("the tokenizer has no padding token: name one as pad_token in tokenizer_config.json")
         self._check_geometry()
@@ -170,7 +170,11 @@ class HuggingFaceProcessor(BatchProcessor, SquareImages):
 
 
 def check_one_size(placements: Sequence[Placement]) -> None:
-    """Raise InputError if images have different sizes for the model."""
+    """Check that images have one size for the model.
+
+    Raises:
+        InputError: If they have several.
+    """
     sizes = dict.fromkeys(placement.input for placement in placements)
     if len(sizes) > 1:
         listed = ", ".join(f"{height} x {width}" for height, width in sizes)

@@ -57,7 +57,7 @@ class VisionTextComposer(HuggingFaceComposer):
 
         Args:
             model: In any mode, on any device.
-            processor: See :func:`~.in_memory.pictures_and_words`.
+            processor: See :func:`~.in_memory.split_processor`.
             name: What the model is called.
 
         Raises:

@@ -128,23 +128,23 @@ def _tokenizer(*, lowercase: bool) -> Any:
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
-    own = Tokenizer(models.BPE())
+    tokenizer = Tokenizer(models.BPE())
     if lowercase:
-        own.normalizer = normalizers.Lowercase()
-    own.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    own.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
+        tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
     trainer = trainers.BpeTrainer(
         vocab_size=_BYTES + len(_SPECIAL) + 4 * len(WORDS.split()),
         special_tokens=list(_SPECIAL),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    own.train_from_iterator([" ".join(WORDS.split())], trainer)
-    own.post_processor = processors.TemplateProcessing(
+    tokenizer.train_from_iterator([" ".join(WORDS.split())], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{_START} $A {_END}" if lowercase else f"{_START} $A",
-        special_tokens=[(one, _SPECIAL.index(one)) for one in (_START, _END)],
+        special_tokens=[(token, _SPECIAL.index(token)) for token in (_START, _END)],
     )
-    return PreTrainedTokenizerFast(tokenizer_object=own, pad_token=_PAD, bos_token=_START, eos_token=_END)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=_PAD, bos_token=_START, eos_token=_END)
 
 
 def _model(recipe: _StandIn, vocabulary: int) -> Any:

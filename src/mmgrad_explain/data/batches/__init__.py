@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.batches.batch import IGNORE as IGNORE
     from mmgrad_explain.data.batches.batch import ImageBatch as ImageBatch
     from mmgrad_explain.data.batches.batch import TripletBatch as TripletBatch
-    from mmgrad_explain.data.batches.batch import encode as encode
-    from mmgrad_explain.data.batches.batch import join as join
-    from mmgrad_explain.data.batches.batch import take as take
+    from mmgrad_explain.data.batches.batch import encode_batch as encode_batch
+    from mmgrad_explain.data.batches.batch import join_batches as join_batches
+    from mmgrad_explain.data.batches.batch import take_images as take_images
     from mmgrad_explain.data.batches.scenes import SceneBatch as SceneBatch
     from mmgrad_explain.data.batches.scenes import scene_batch as scene_batch
 

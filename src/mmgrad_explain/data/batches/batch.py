@@ -24,13 +24,13 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class Whole:
-    """The batch that a part was taken from, as far as the part's maps depend on all of it.
+    """What a part of a batch has to know of all of it.
 
     Attributes:
         edits: Kind of each edit, ``M``.
         supervised: Whether its region is known, ``(M,)`` bool.
         stays: Whether its object is in the same place in both images, ``(M,)`` bool.
-        own: Indices of the part's edits, ``(N,)`` int64.
+        own: Indices of the part's edits in the whole batch, ``(N,)`` int64.
     """
 
     edits: list[str]
@@ -78,7 +78,7 @@ class ImageBatch:
 
 @dataclass(frozen=True)
 class TripletBatch:
-    """A :class:`ImageBatch` as a model takes it.
+    """An :class:`ImageBatch` as a model takes it; texts, edits and indices mean the same.
 
     Attributes:
         references: ``(S, 3, H, W)`` float32, normalised.
@@ -95,7 +95,7 @@ class TripletBatch:
         reference_labels: Name to ``(S, H, W)`` uint8.
         target_labels: Name to ``(N, H, W)`` uint8.
         context_masks: ``(N, H, W)`` bool, or None.
-        whole: The batch that this is a part of; None for all of a step. Stays on the CPU.
+        whole: The batch that this is a part of; None for all of a step. It stays on the CPU.
     """
 
     references: Tensor
@@ -134,8 +134,13 @@ class TripletBatch:
         return replace(self, **pinned)
 
 
-def encode(batch: ImageBatch, encoder: TrainingProcessor) -> TripletBatch:
-    """Make the tensors of a batch."""
+def encode_batch(batch: ImageBatch, encoder: TrainingProcessor) -> TripletBatch:
+    """Make the tensors of a batch.
+
+    Args:
+        batch: As a source of training data gives it.
+        encoder: Tokenizes the texts and normalises the images.
+    """
     input_ids, attention_mask = encoder.encode_texts(batch.texts)
     return TripletBatch(
         references=encoder.normalise(batch.references),
@@ -156,29 +161,29 @@ def encode(batch: ImageBatch, encoder: TrainingProcessor) -> TripletBatch:
     )
 
 
-def take(batch: ImageBatch, pictures: npt.NDArray[np.int64]) -> ImageBatch:
+def take_images(batch: ImageBatch, images: npt.NDArray[np.int64]) -> ImageBatch:
     """Take some reference images of a batch with all of their edits, in the batch's order.
 
     Args:
         batch: All of a step.
-        pictures: Indices of the references, ascending.
+        images: Indices of the references, ascending.
     """
-    own = np.flatnonzero(np.isin(batch.picture, pictures))
-    place = np.full(len(batch.texts), -1, np.int64)
-    place[own] = np.arange(len(own))
+    own = np.flatnonzero(np.isin(batch.picture, images))
+    new_index = np.full(len(batch.texts), -1, np.int64)
+    new_index[own] = np.arange(len(own))
     before, after = (torch.from_numpy(masks) for masks in (batch.reference_masks, batch.target_masks))
     known = torch.from_numpy(batch.supervised)
     return ImageBatch(
-        references=batch.references[pictures],
+        references=batch.references[images],
         targets=batch.targets[own],
         reference_masks=batch.reference_masks[own],
         target_masks=batch.target_masks[own],
         texts=[batch.texts[i] for i in own],
         edits=[batch.edits[i] for i in own],
-        picture=np.searchsorted(pictures, batch.picture[own]),
-        partner=np.where(batch.partner[own] < 0, -1, place[batch.partner[own]]),
+        picture=np.searchsorted(images, batch.picture[own]),
+        partner=np.where(batch.partner[own] < 0, -1, new_index[batch.partner[own]]),
         supervised=batch.supervised[own],
-        reference_labels={name: labels[pictures] for name, labels in batch.reference_labels.items()},
+        reference_labels={name: labels[images] for name, labels in batch.reference_labels.items()},
         target_labels={name: labels[own] for name, labels in batch.target_labels.items()},
         context_masks=None if batch.context_masks is None else batch.context_masks[own],
         whole=Whole(batch.edits, known, find_unmoved(before, after, batch.edits, known), torch.from_numpy(own)),
@@ -199,7 +204,7 @@ def find_unmoved(before: Tensor, after: Tensor, edits: Sequence[str], supervised
     return (2 * both > either) & supervised & ~gone
 
 
-def join(batches: Sequence[ImageBatch]) -> ImageBatch:
+def join_batches(batches: Sequence[ImageBatch]) -> ImageBatch:
     """Join several batches; label maps that a batch lacks are unknown there.
 
     Raises:
@@ -210,7 +215,7 @@ def join(batches: Sequence[ImageBatch]) -> ImageBatch:
     sizes = {batch.references.shape[1:3] for batch in batches}
     if len(sizes) > 1:
         raise InputError(f"sources must give images of one size to be mixed in a batch, not {sorted(sizes)}")
-    pictures = np.cumsum([0, *(len(batch.references) for batch in batches)])
+    images = np.cumsum([0, *(len(batch.references) for batch in batches)])
     edits = np.cumsum([0, *(len(batch.texts) for batch in batches)])
     names = sorted({name for batch in batches for name in batch.reference_labels})
     return ImageBatch(
@@ -220,7 +225,7 @@ def join(batches: Sequence[ImageBatch]) -> ImageBatch:
         target_masks=np.concatenate([batch.target_masks for batch in batches]),
         texts=[text for batch in batches for text in batch.texts],
         edits=[edit for batch in batches for edit in batch.edits],
-        picture=np.concatenate([b.picture + start for b, start in zip(batches, pictures, strict=False)]),
+        picture=np.concatenate([b.picture + start for b, start in zip(batches, images, strict=False)]),
         partner=np.concatenate(
             [np.where(b.partner < 0, -1, b.partner + start) for b, start in zip(batches, edits, strict=False)]
         ),
@@ -242,11 +247,11 @@ def _context(batches: Sequence[ImageBatch]) -> npt.NDArray[np.bool_] | None:
 def _labels(
     parts: Sequence[tuple[dict[str, npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]], name: str
 ) -> npt.NDArray[np.uint8]:
-    unknown = [np.full(pictures.shape[:3], IGNORE, np.uint8) for _, pictures in parts]
+    unknown = [np.full(images.shape[:3], IGNORE, np.uint8) for _, images in parts]
     return np.concatenate([labels.get(name, none) for (labels, _), none in zip(parts, unknown, strict=True)])
 
 
-def partners(masks: npt.NDArray[np.bool_], picture: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def find_partners(masks: npt.NDArray[np.bool_], picture: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Find for each edit another one of the same image with a disjoint mask.
 
     Args:

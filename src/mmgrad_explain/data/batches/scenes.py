@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from mmgrad_explain.data.scenes.contrast import find_contrast_partners
-from mmgrad_explain.data.scenes.scene import SceneOptions, scenes
+from mmgrad_explain.data.scenes.options import SceneOptions
+from mmgrad_explain.data.scenes.scene import scenes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mmgrad_explain.composers.reference.processor import ReferenceProcessor
-
-__all__ = ["SceneBatch", "find_contrast_partners", "scene_batch"]
 
 
 @dataclass(frozen=True)
@@ -109,11 +108,11 @@ def scene_batch(
         subjects=[t.subject for t in triplets],
         scene=torch.arange(count).repeat_interleave(edits),
         partner=torch.tensor(partners),
-        reference_labels=_stacked([scene.labels for scene in items]),
-        target_labels=_stacked([t.labels for t in triplets]),
+        reference_labels=_stack([scene.labels for scene in items]),
+        target_labels=_stack([t.labels for t in triplets]),
     )
 
 
-def _stacked(maps: Sequence[np.ndarray | None]) -> Tensor | None:
+def _stack(maps: Sequence[np.ndarray | None]) -> Tensor | None:
     drawn = [one for one in maps if one is not None]
     return torch.from_numpy(np.stack(drawn)) if drawn else None

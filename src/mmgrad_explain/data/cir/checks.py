@@ -18,8 +18,8 @@ WITHOUT_TARGETS = ("test", "test1")
 
 def gallery_findings(part: str, gallery: Sequence[str]) -> Iterator[Finding]:
     """Find images that a gallery lists more than once."""
-    again = [image for image, count in Counter(gallery).items() if count > 1]
-    yield from Finding.of("odd", part, "image listed more than once in the gallery", again, "it is ranked once")
+    repeated = [image for image, count in Counter(gallery).items() if count > 1]
+    yield from Finding.of("odd", part, "image listed more than once in the gallery", repeated, "it is ranked once")
 
 
 def query_findings(
@@ -44,14 +44,16 @@ def _names(
     part: str, queries: Sequence[CirTriplet], gallery: Collection[str], known: Collection[str], level: Level
 ) -> Iterator[Finding]:
     ids = Counter(query.id for query in queries)
-    again = [name for name, count in ids.items() if count > 1]
-    yield from Finding.of(level, part, "id that occurs more than once", again, "give each query an id of its own")
+    repeated = [name for name, count in ids.items() if count > 1]
+    yield from Finding.of(level, part, "id that occurs more than once", repeated, "give each query an id of its own")
     unknown = [f"{q.reference} of {q.id}" for q in queries if q.reference not in known]
     yield from Finding.of(level, part, "reference that no list of images names", unknown, "is the list complete?")
     outside = [f"{image} of {q.id}" for q in queries for image in q.group if gallery and image not in gallery]
     yield from Finding.of(level, part, "member of a group that is not in the gallery", outside, "is the list complete?")
-    apart = [q.id for q in queries if q.group and q.reference not in q.group]
-    yield from Finding.of("odd", part, "query whose reference is not in its group", apart, "the group is ranked whole")
+    misplaced = [q.id for q in queries if q.group and q.reference not in q.group]
+    yield from Finding.of(
+        "odd", part, "query whose reference is not in its group", misplaced, "the group is ranked whole"
+    )
     same = Counter((q.reference, q.captions, q.target) for q in queries)
     twice = [q.id for q in queries if same[q.reference, q.captions, q.target] > 1]
     yield from Finding.of("odd", part, "query that says the same as another", twice, "each counts")
@@ -66,9 +68,9 @@ def _targets(part: str, queries: Sequence[CirTriplet], gallery: Collection[str],
     yield from Finding.of(level, part, "target that is not in the gallery", outside, "nothing could find it")
     other = [q.id for q in queries if q.group and q.target is not None and q.target not in q.group]
     yield from Finding.of(level, part, "query whose target is not in its group", other, "the subset figures need it")
-    own = [q.id for q in queries if q.target == q.reference]
+    same_image = [q.id for q in queries if q.target == q.reference]
     advice = "where the reference is removed from the ranking, such a query counts as missed"
-    yield from Finding.of("odd", part, "query whose target is its reference", own, advice)
+    yield from Finding.of("odd", part, "query whose target is its reference", same_image, advice)
 
 
 def _captions(part: str, queries: Sequence[CirTriplet]) -> Iterator[Finding]:
@@ -87,8 +89,8 @@ def _soft(part: str, queries: Sequence[CirTriplet]) -> Iterator[Finding]:
     advice = "hard and soft targets give different figures"
     less = [q.id for q in scored if q.target is not None and q.soft.get(q.target) != 1]
     yield from Finding.of("odd", part, "query whose hard target is not a full soft target", less, advice)
-    own = [q.id for q in scored if q.reference in q.soft]
+    same_image = [q.id for q in scored if q.reference in q.soft]
     removed = "with soft targets it is removed from the ranking all the same"
-    yield from Finding.of("odd", part, "query whose reference is a soft target", own, removed)
+    yield from Finding.of("odd", part, "query whose reference is a soft target", same_image, removed)
     outside = [q.id for q in scored if q.group and not set(q.soft) <= set(q.group)]
     yield from Finding.of("odd", part, "query with soft targets outside its group", outside, advice)

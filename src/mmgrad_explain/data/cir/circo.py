@@ -19,7 +19,7 @@ _LIST = "image_info_unlabeled2017.json"
 def read(collector: Collector) -> None:
     """Read the splits ``val`` and ``test``; ids of images are COCO's numbers."""
     coco = collector.find_folder("COCO2017_unlabeled", ".", holding=f"annotations/{_LIST}")
-    listing, pictures = coco / "annotations" / _LIST, coco / "unlabeled2017"
+    listing, images = coco / "annotations" / _LIST, coco / "unlabeled2017"
     collector.advice = "unpack COCO's unlabeled2017.zip there"
     info: list[Any] | None = None
     for split in collector.splits:
@@ -28,19 +28,17 @@ def read(collector: Collector) -> None:
             continue
         if info is None:
             found = collector.read_json(split, listing, dict).get("images", [])
-            info = collector.keep_usable(
-                split, listing, found, lambda entry: has_value(entry, "id") and isinstance(entry["id"], int)
-            )
+            info = collector.keep_usable(split, listing, found, _has_number)
             for entry in info:
                 name = str(entry.get("file_name") or f"{entry['id']:012d}.jpg")
-                collector.add_image(str(entry["id"]), pictures / name)
+                collector.add_image(str(entry["id"]), images / name)
         entries = collector.read_json(split, file, list)
         queries = tuple(collector.make_queries(split, file, entries, _triplet))
         collector.queries[split] = queries
         collector.galleries[split] = tuple(str(entry["id"]) for entry in info)
         if not info:  # without the list the images of the queries are all that is known
             for image in (image for query in queries for image in (query.reference, *query.relevant)):
-                collector.add_image(image, pictures / f"{int(image):012d}.jpg")
+                collector.add_image(image, images / f"{int(image):012d}.jpg")
 
 
 def _has_number(entry: Any) -> bool:

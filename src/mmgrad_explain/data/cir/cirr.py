@@ -28,11 +28,11 @@ def read(collector: Collector) -> None:
     collector.advice = "ask the makers of NLVR2 for its images and put train/, dev/ and test1/ into the folder"
     for split in collector.splits:
         captions = annotations / "captions" / f"cap.{VERSION}.{split}.json"
-        pictures = annotations / "image_splits" / f"split.{VERSION}.{split}.json"
-        if not collector.is_present(split, captions, pictures):
+        split_file = annotations / "image_splits" / f"split.{VERSION}.{split}.json"
+        if not collector.is_present(split, captions, split_file):
             continue
-        files = collector.read_json(split, pictures, dict)
-        usable = collector.keep_usable(split, pictures, files.items(), lambda item: isinstance(item[1], str))
+        files = collector.read_json(split, split_file, dict)
+        usable = collector.keep_usable(split, split_file, files.items(), lambda item: isinstance(item[1], str))
         for name, place in usable:
             path = PurePosixPath(place)
             flat = path.parent.parent / path.name if path.parent.name.isdecimal() else path

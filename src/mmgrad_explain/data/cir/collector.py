@@ -1,4 +1,4 @@
-"""What the readers of composed-retrieval sets share: they read files, and find images.
+"""What the readers of composed-retrieval sets share: reading files, finding images, collecting findings.
 
 A reader gets a :class:`Collector` and adds the queries, galleries and images to it. What is missing or damaged becomes
 a finding; nothing is dropped without one.

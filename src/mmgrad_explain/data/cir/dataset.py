@@ -174,10 +174,6 @@ class CirSet:
         """Whether everything that evaluation needs is there."""
         return not any(finding.level == "needed" for finding in self.findings)
 
-    def parts(self, split: str) -> list[str]:
-        """List the parts of a split, or the part of that name."""
-        return [part for part in self.queries if part == split or part.endswith(f".{split}")]
-
     def require(self) -> None:
         """Check that everything that evaluation needs is there.
 
@@ -190,7 +186,7 @@ class CirSet:
             check = f"see `mmgrad-explain data check {self.name} {self.root}`"
             raise InputError(f"{self.name} in {self.root} cannot be evaluated: {needed[0]}{more}; {check}")
 
-    def summary(self) -> dict[str, Any]:
+    def summarize(self) -> dict[str, Any]:
         """Count queries, targets and gallery of each part, and the images of all parts, for reports."""
         parts = {}
         for part, queries in self.queries.items():

@@ -56,7 +56,7 @@ def read(collector: Collector) -> None:
             if image not in labels:
                 raise Damaged(f"names {image}, which has no label")
         reference, target = images
-        text = replacement(labels[reference], labels[target])
+        text = make_replacement_text(labels[reference], labels[target])
         return CirTriplet(str(number), reference, (text,), target, same[labels[target]])
 
     collector.queries[part] = tuple(collector.make_queries(part, file, collector.read_lines(part, file), triplet))
@@ -66,7 +66,7 @@ def read(collector: Collector) -> None:
     collector.add_finding("odd", part, "query whose two images have one label", alike_pairs, advice)
 
 
-def replacement(source: str, target: str) -> str:
+def make_replacement_text(source: str, target: str) -> str:
     """Make TIRG's text of the first word that only the source has and the first that only the target has.
 
     If all words of one are in the other, its last word is taken.

@@ -1,4 +1,4 @@
-"""Opens the images of a composed-retrieval set, to find downloads that broke off or are no images."""
+"""Opens the images of a composed-retrieval set, to find files that are incomplete or no images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def check_images(data: CirSet, progress: Callable[[str, int, int], None] | None 
 
     Args:
         data: The set, as its reader gives it.
-        progress: Called with what is done, the number of images opened, and the number of all.
+        progress: Called with the name of the work, the number of images opened, and the number of all images.
 
     Returns:
         The set with findings about the images that cannot be read.

@@ -29,7 +29,7 @@ def read(collector: Collector) -> None:
         file, corpus = folder / f"lasco_{split}.json", folder / f"lasco_{split}_corpus.json"
         if not collector.is_present(split, file, corpus):
             continue
-        listed = collector.keep_usable(split, corpus, collector.read_json(split, corpus, list), _names_a_picture)
+        listed = collector.keep_usable(split, corpus, collector.read_json(split, corpus, list), _names_an_image)
         gallery = [str(entry["id"]) for entry in listed]
         paths: dict[str, str] = {str(entry["id"]): entry["path"] for entry in listed}
         make = partial(_triplet, paths=paths)
@@ -61,5 +61,5 @@ def _image(entry: Any, key: str, paths: dict[str, str]) -> str:
     return image
 
 
-def _names_a_picture(entry: Any) -> bool:
+def _names_an_image(entry: Any) -> bool:
     return has_value(entry, "id") and has_value(entry, "path") and isinstance(entry["path"], str)

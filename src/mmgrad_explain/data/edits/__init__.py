@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.edits.operations import pick_detail as pick_detail
     from mmgrad_explain.data.edits.options import EDIT_KINDS as EDIT_KINDS
     from mmgrad_explain.data.edits.options import EditOptions as EditOptions
-    from mmgrad_explain.data.edits.options import Making as Making
+    from mmgrad_explain.data.edits.options import OutputOptions as OutputOptions
     from mmgrad_explain.data.edits.plan import measure_change as measure_change
     from mmgrad_explain.data.edits.text import edit_sentence as edit_sentence
     from mmgrad_explain.data.edits.text import edit_vocabulary as edit_vocabulary

@@ -1,4 +1,4 @@
-"""What a set of edited photographs says of itself: the counts in its manifest, and the licences of its photographs."""
+"""Counts what a set of edited photographs holds, for its manifest, and lists the licences of the photographs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class EditTally:
 
     Args:
         source: The photographs.
-        asked: Number of triplets that was asked for; None for all.
+        asked: The requested number of triplets; None for all.
     """
 
     def __init__(self, source: InstanceSet, asked: int | None) -> None:
@@ -57,7 +57,7 @@ class EditTally:
             self.licences.setdefault((record["license"], record["license_url"]), {})[photo] = record["attribution"]
 
     def summarize(self) -> dict[str, Any]:
-        """Give the entries of the manifest.
+        """Return the entries of the manifest.
 
         Raises:
             InputError: Not one triplet could be made.
@@ -81,7 +81,7 @@ class EditTally:
         }
 
     def texts(self) -> dict[str, str]:
-        """Give the licences of the set's photographs, and their authors, as a text file."""
+        """Return the licences of the set's photographs, and their authors, as a text file."""
         lines = [
             "The pictures of this set are edited versions of photographs, each under its own licence.",
             _LICENCE_NOTE,

@@ -1,4 +1,4 @@
-"""Nouns: class names as people say them, plurals, articles."""
+"""Nouns: made of class names, plurals, articles."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def make_plural(noun: str) -> str:
     return f"{head} {last}".strip()
 
 
-def spoken(class_name: str) -> str:
-    """Return a class name as people say it: sky for ``sky-other-merged``, brick wall for ``wall-brick``."""
+def make_noun(class_name: str) -> str:
+    """Make the noun that people say of a class name: sky for ``sky-other-merged``, brick wall for ``wall-brick``."""
     name = _TURNED.sub(r"\2 \1", re.sub(r"-(other|merged|stuff)\b", "", class_name.strip().lower()))
     return " ".join(re.sub(r"[_\s]+", " ", name).split())
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmgrad_explain.data.edits.operations import dilate_mask
-from mmgrad_explain.data.edits.text import Spot, find_phrase, find_phrase_for_all, spoken
+from mmgrad_explain.data.edits.masks import dilate_mask
+from mmgrad_explain.data.edits.nouns import make_noun
+from mmgrad_explain.data.edits.text import Spot, find_phrase, find_phrase_for_all
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -27,10 +28,10 @@ _LEAST_CORE = 0.35  # of the mask must be left once a pixel is taken off all aro
 
 @dataclass(frozen=True)
 class EditObject:
-    """One instance, or all instances of a class, as an edit and its phrase mean it.
+    """What an edit changes and its phrase names: one instance, or all instances of a class.
 
     Attributes:
-        noun: The class as it is said.
+        noun: The noun for the class.
         class_name: The class as the data set writes it.
         spots: All instances of the class in the image.
         index: Of this instance; None for all of them.
@@ -42,7 +43,7 @@ class EditObject:
     noun: str
     class_name: str
     spots: tuple[Spot, ...]
-    index: int | None  # None: all of them
+    index: int | None
     mask: Mask
     is_thing: bool
     contact: float
@@ -83,7 +84,7 @@ def find_objects(
     Args:
         instances: Of one photograph.
         masks: Their masks, at the size of the edits.
-        skipped: Is updated with the counted reasons why objects are left out.
+        skipped: Counts the reasons why objects are left out; updated in place.
         min_area: Smallest share of the image, 0 to 1.
         max_area: Largest share.
     """
@@ -91,7 +92,7 @@ def find_objects(
     groups: dict[str, list[int]] = {}
     for i, instance in enumerate(instances):
         if instance.editable:
-            groups.setdefault(spoken(instance.class_name), []).append(i)
+            groups.setdefault(make_noun(instance.class_name), []).append(i)
     found: list[EditObject] = []
     for noun, group in sorted(groups.items()):
         if any(instances[i].is_crowd for i in group):

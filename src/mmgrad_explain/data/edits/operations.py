@@ -17,7 +17,6 @@ from mmgrad_explain.data.edits.colours import (
     Colour,
     lab_to_rgb,
     measure_lab_distances,
-    measure_mean_lab,
     repaint,
     rgb_to_lab,
 )
@@ -34,18 +33,6 @@ if TYPE_CHECKING:
     _Floats: TypeAlias = npt.NDArray[np.float32]
     _Pixels: TypeAlias = npt.NDArray[np.uint8]
 
-
-__all__ = [
-    "COLOURS",
-    "EDIT_KINDS",
-    "PATTERNS",
-    "apply_edit",
-    "dilate_mask",
-    "find_removal_margin",
-    "measure_lab_distances",
-    "measure_mean_lab",
-    "pick_detail",
-]
 
 PATTERNS = ("stripes", "polka dots", "checks")
 """The patterns of ``pattern``."""

@@ -1,4 +1,4 @@
-"""Options of edited photographs; they import nothing heavy, and check themselves."""
+"""Options of edited photographs, checked when they are made; importing them loads nothing heavy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mmgrad_explain.errors import InputError, did_you_mean
 
 EDIT_KINDS = ("recolour", "darken", "brighten", "gray", "pattern", "blur", "remove", "add", "swap")
-"""Every kind of edit. ``add`` is ``remove`` the other way round."""
+"""Every kind of edit. ``add`` is ``remove`` with reference and target exchanged."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class EditOptions:
 
 
 @dataclass(frozen=True)
-class Making:
+class OutputOptions:
     """How triplets become files.
 
     Attributes:

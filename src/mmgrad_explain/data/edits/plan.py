@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mmgrad_explain.data.edits.masks import find_window
+from mmgrad_explain.data.edits.colours import measure_lab_distances, measure_mean_lab
+from mmgrad_explain.data.edits.masks import dilate_mask, find_removal_margin, find_window
+from mmgrad_explain.data.edits.nouns import is_plural
 from mmgrad_explain.data.edits.objects import find_objects, shrink_to_size
-from mmgrad_explain.data.edits.operations import (
-    apply_edit,
-    dilate_mask,
-    find_removal_margin,
-    measure_lab_distances,
-    measure_mean_lab,
-    pick_detail,
-)
-from mmgrad_explain.data.edits.text import SIDES, edit_sentence, is_plural
+from mmgrad_explain.data.edits.operations import apply_edit, pick_detail
+from mmgrad_explain.data.edits.templates import SIDES
+from mmgrad_explain.data.edits.text import edit_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +117,8 @@ def make_edits(
     image, masks = shrink_to_size(image, instances, options.size)
     objects = find_objects(instances, masks, skipped, min_area=options.min_area, max_area=options.max_area)
     order = [objects[i] for i in rng.permutation(len(objects))]
-    order[1:] = sorted(order[1:], key=lambda other: bool((other.mask & order[0].mask).any()))  # partners come first
+    # Possible contrast partners of the first object come next.
+    order[1:] = sorted(order[1:], key=lambda other: bool((other.mask & order[0].mask).any()))
     edits: list[Edit] = []
     done: set[tuple[object, ...]] = set()
     twins = rng.random() < 0.5
@@ -175,31 +172,31 @@ def _attempt(
     if like is not None and like.kind in kinds and like.kind not in ("add", "swap"):
         kind = like.kind
         detail = like.detail if kind in ("recolour", "pattern") else None
-    given: str | Mask | None = detail
-    said = detail or ""
+    edit_detail: str | Mask | None = detail
+    text_detail = detail or ""
     if kind == "swap":
-        giver = _giver(image, thing, objects, rng)
+        giver = _find_giver(image, thing, objects, rng)
         if giver is None:
             skipped["swap: no other object of another colour"] += 1
             return None
-        given, said = giver
+        edit_detail, text_detail = giver
     if kind == "add":
-        said = _place(rng, thing, qualifier)
-    edited = apply_edit(kind, image, thing.mask, given, rng)
+        text_detail = _choose_place(rng, thing, qualifier)
+    edited = apply_edit(kind, image, thing.mask, edit_detail, rng)
     dilate = find_removal_margin(thing.mask) if kind in ("remove", "add") else 0
-    reason = _invisible(kind, image, edited, thing.mask, dilate, said, options)
+    reason = _find_flaw(kind, image, edited, thing.mask, dilate, text_detail, options)
     if reason:
         skipped[reason] += 1
         return None
-    text = edit_sentence(rng, kind, phrase, said or None, plural=qualifier == "all" or is_plural(thing.noun))
+    text = edit_sentence(rng, kind, phrase, text_detail or None, plural=qualifier == "all" or is_plural(thing.noun))
     reference, target = (edited, image) if kind == "add" else (image, edited)
     return Edit(
-        kind, said or _NAMED_DETAILS.get(kind, ""), text, phrase, qualifier, thing.class_name, len(thing.spots),
+        kind, text_detail or _NAMED_DETAILS.get(kind, ""), text, phrase, qualifier, thing.class_name, len(thing.spots),
         thing.is_thing, reference, target, thing.mask, dilate,
     )  # fmt: skip
 
 
-def _giver(
+def _find_giver(
     image: _Pixels, thing: EditObject, objects: Sequence[EditObject], rng: np.random.Generator
 ) -> tuple[Mask, str] | None:
     """Find an object of another kind and colour, and its phrase."""
@@ -218,8 +215,8 @@ def _giver(
     return None if named is None else (other.mask, named[0])
 
 
-def _place(rng: np.random.Generator, thing: EditObject, qualifier: str) -> str:
-    """Name the side of an added object, the one that its phrase names; half of the time name none."""
+def _choose_place(rng: np.random.Generator, thing: EditObject, qualifier: str) -> str:
+    """Choose the words for the place of an added object: the side in its phrase, if any; half of the time none."""
     spot = thing.spots[thing.index or 0]
     sides = [side for side, (axis, sign, _, _) in SIDES.items() if sign * (spot[axis] - 0.5) > 0.15]
     if qualifier in SIDES:
@@ -229,7 +226,7 @@ def _place(rng: np.random.Generator, thing: EditObject, qualifier: str) -> str:
     return SIDES[sides[int(rng.random() * len(sides))]][3]
 
 
-def _invisible(
+def _find_flaw(
     kind: str, old: _Pixels, new: _Pixels, mask: Mask, dilate: int, detail: str, options: EditOptions
 ) -> str:
     where = find_window(mask, dilate)  # outside, nothing changes

@@ -121,7 +121,7 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         "{subject} should match {detail}",
     ),
 }
-# These speak of any object of the kind: they stand only where the phrase has no qualifier. {one}: an article or none.
+# These fit any object of the class, so they are used only where the phrase has no qualifier. {one}: an article or none.
 SIMPLE: dict[str, tuple[str, ...]] = {
     "recolour": ("{one} {detail} {noun}", "{one} {detail} {noun}", "with {one} {detail} {noun}"),
     "darken": ("{one} darker {noun}",),
@@ -139,7 +139,7 @@ SIDES: dict[str, tuple[int, int, tuple[str, ...], str]] = {
     "top": (1, -1, ("the upper {noun}", "the {noun} at the top", "the top {noun}"), "at the top"),
     "bottom": (1, 1, ("the lower {noun}", "the {noun} at the bottom", "the bottom {noun}"), "at the bottom"),
 }
-"""By side: axis, sign, how one object on that side is told from its like, where something is added.
+"""By side: axis, sign, phrases for the one object on that side, and the place of an added object.
 
 :meta hide-value:
 """
@@ -148,12 +148,12 @@ SIZES: dict[str, tuple[str, str]] = {
     "large": ("the larger {noun}", "the largest {noun}"),
     "small": ("the smaller {noun}", "the smallest {noun}"),
 }
-"""By size: how one object of it is told from its like, among two and among more.
+"""By size: the phrase for the one object of that size, among two objects and among more.
 
 :meta hide-value:
 """
 
 SIDE_MARGIN = 0.15
-"""How much farther out than others of its class an object's centre must be to be named by its side."""
+"""How much farther out than any other of its class an object's centre must be to be named by its side, 0 to 1."""
 SIZE_RATIO = 2.0
-"""How many times an object's area must exceed its like's to be called the larger."""
+"""An object is called larger if its area is more than this many times that of any other object of its class."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from mmgrad_explain.data.edits.nouns import is_plural, is_uncounted, make_plural, split_words, spoken
+from mmgrad_explain.data.edits.nouns import is_plural, is_uncounted, make_noun, make_plural, split_words
 from mmgrad_explain.data.edits.options import EDIT_KINDS
 from mmgrad_explain.data.edits.templates import (
     ADD_PLACED,
@@ -31,19 +31,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-__all__ = [
-    "SIDES",
-    "Spot",
-    "edit_sentence",
-    "edit_vocabulary",
-    "find_phrase",
-    "find_phrase_for_all",
-    "is_plural",
-    "make_plural",
-    "spoken",
-]
-
-
 class Spot(NamedTuple):
     """What a phrase can say about one of several objects of a class.
 
@@ -63,7 +50,7 @@ def find_phrase(rng: np.random.Generator, noun: str, spots: Sequence[Spot], inde
 
     Args:
         rng: The source of variety.
-        noun: The class as it is said.
+        noun: The noun for the class.
         spots: All objects of the class.
         index: Of the object.
 
@@ -165,7 +152,7 @@ def edit_vocabulary(class_names: Iterable[str] = ()) -> tuple[str, ...]:
     for _, _, forms, place in SIDES.values():
         texts.extend((*forms, place))
     for name in class_names:
-        texts.extend((spoken(name), make_plural(spoken(name))))
+        texts.extend((make_noun(name), make_plural(make_noun(name))))
     return tuple(sorted({word for text in texts for word in split_words(re.sub(r"\{\w+\}", " ", text))}))
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from mmgrad_explain.data.edits.options import EditOptions, Making
+    from mmgrad_explain.data.edits.options import EditOptions, OutputOptions
     from mmgrad_explain.data.edits.plan import Edit
     from mmgrad_explain.data.instances.records import Photo
 
@@ -31,35 +31,35 @@ _QUALITY = 95
 _LONGEST_KEY, _LONGEST_CLASS = 120, 80  # bytes, in the name of a file
 
 
-def photo_number(name: str) -> int:
+def hash_photo_name(name: str) -> int:
     """Return a number that depends on a photograph's name alone."""
     return zlib.crc32(name.encode(errors="surrogateescape"))
 
 
-def photo_keys(names: Iterable[str]) -> dict[str, str]:
+def make_photo_keys(names: Iterable[str]) -> dict[str, str]:
     """Make a unique key of each photograph's name that can be part of a file's name."""
     keys = {name: re.sub(r"[^\w-]+", "-", name.rpartition(".")[0] or name) for name in names}
-    short = {name: _shortened(key, _LONGEST_KEY) for name, key in keys.items()}
+    short = {name: _shorten(key, _LONGEST_KEY) for name, key in keys.items()}
     taken = Counter(short.values())
     return {
-        name: key if taken[key] == 1 and key == keys[name] else f"{key}-{photo_number(name):08x}"
+        name: key if taken[key] == 1 and key == keys[name] else f"{key}-{hash_photo_name(name):08x}"
         for name, key in short.items()
     }
 
 
-def _shortened(text: str, most: int) -> str:
+def _shorten(text: str, most: int) -> str:
     """Cut a text to at most so many bytes: a file's name has up to 255."""
     return text.encode()[:most].decode(errors="ignore")
 
 
-def make_triplets(photo: Photo, key: str, options: EditOptions, making: Making) -> MadeTriplets:
-    """Make one photograph's triplets; depends on nothing but the arguments and the photograph's files.
+def make_triplets(photo: Photo, key: str, options: EditOptions, output: OutputOptions) -> MadeTriplets:
+    """Make one photograph's triplets. The result depends on the arguments and the photograph's files alone.
 
     Args:
         photo: The photograph.
         key: Begins the triplets' ids and the files' names.
         options: Which edits.
-        making: How they become files.
+        output: How triplets become files.
 
     Returns:
         The line for the journal, with ``photo``, ``records``, ``skipped`` (the counted reasons why edits were left out)
@@ -74,12 +74,12 @@ def make_triplets(photo: Photo, key: str, options: EditOptions, making: Making) 
     except InputError as error:
         problems = [str(error)]
     else:
-        rng = np.random.default_rng([options.seed, photo_number(photo.name)])
+        rng = np.random.default_rng([options.seed, hash_photo_name(photo.name)])
         edits, skipped = make_edits(image, instances, options, rng)
         if not edits:
             skipped["photograph without an edit"] += 1
     drawing = time.thread_time() - began
-    records, files = _files(photo, key, edits, making)
+    records, files = _make_files(photo, key, edits, output)
     entry = {
         "photo": photo.name,
         "records": records,
@@ -90,20 +90,22 @@ def make_triplets(photo: Photo, key: str, options: EditOptions, making: Making) 
     return MadeTriplets(line, len(records), files, drawing)
 
 
-def _files(photo: Photo, key: str, edits: list[Edit], making: Making) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
+def _make_files(
+    photo: Photo, key: str, edits: list[Edit], output: OutputOptions
+) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
     classes = [re.sub(r"[^a-z0-9]+", "-", edit.class_name.lower())[:_LONGEST_CLASS] for edit in edits]
     ids = [f"{key}_{i}_{edit.kind}_{name}" for i, (edit, name) in enumerate(zip(edits, classes, strict=True))]
-    plain = f"references/{key}.{making.format}"  # the photograph as it is
-    licence = photo.licence or Licence(making.licence)
+    plain = f"references/{key}.{output.format}"  # the photograph as it is
+    licence = photo.licence or Licence(output.licence)
     files: dict[str, bytes] = {}
     records = []
     for name, edit in zip(ids, edits, strict=True):
         added = edit.kind == "add"
-        reference = f"references/{name}.{making.format}" if added else plain
-        target = plain if added else f"targets/{name}.{making.format}"
+        reference = f"references/{name}.{output.format}" if added else plain
+        target = plain if added else f"targets/{name}.{output.format}"
         for path, pixels in ((reference, edit.reference), (target, edit.target)):
             if path not in files:
-                files[path] = _encode(pixels, making.format)
+                files[path] = _encode(pixels, output.format)
         mask = f"masks/{name}.png"
         files[mask] = _encode(edit.mask.astype(np.uint8) * np.uint8(255), "png")
         change = measure_change(_decode(files[reference]), _decode(files[target]), edit.mask, edit.dilate)
@@ -117,7 +119,7 @@ def _files(photo: Photo, key: str, edits: list[Edit], making: Making) -> tuple[l
             bbox=(left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top),
             width=edit.mask.shape[1], height=edit.mask.shape[0], dilate_px=edit.dilate,
             mask_object_in={"add": "target", "remove": "reference"}.get(edit.kind, "both"),
-            source=making.source, source_image=photo.name, fold=photo_number(photo.name) % making.folds,
+            source=output.source, source_image=photo.name, fold=hash_photo_name(photo.name) % output.folds,
             licence=licence.name, licence_url=licence.url,
             attribution=licence.attribution,
             de_in=round(change.de_in, 2), changed_in=round(change.changed_in, 3), de_out=round(change.de_out, 3),

@@ -117,7 +117,7 @@ def fill_polygons(polygons: Sequence[Any], height: int, width: int) -> Mask:
 
 
 def _inside(points: npt.NDArray[np.float64], height: int, width: int) -> Mask:
-    """Every edge flips all pixels to its right, in each row whose centre it crosses."""
+    """Mark the pixels inside a polygon: each edge flips all pixels to its right in the rows that it crosses."""
     flips = np.zeros((height, width + 1), np.int64)
     for (x0, y0), (x1, y1) in zip(points, np.roll(points, -1, 0), strict=True):
         low, high = min(y0, y1), max(y0, y1)
@@ -129,6 +129,6 @@ def _inside(points: npt.NDArray[np.float64], height: int, width: int) -> Mask:
 
 
 def colour_ids(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
-    """Give the identifiers of a panoptic image (H, W, 3): red + 256 green + 65536 blue."""
+    """Compute the identifiers of a panoptic image (H, W, 3): red + 256 green + 65536 blue."""
     parts = pixels.astype(np.uint32)
     return np.asarray(parts[..., 0] + 256 * parts[..., 1] + 65536 * parts[..., 2], np.uint32)

@@ -15,6 +15,7 @@ from mmgrad_explain._system.user_files import (
     quote,
     read_text,
     reading,
+    reason_of,
     split_lines,
     strip_blanks,
 )
@@ -33,7 +34,7 @@ OUTSIDE = "photograph outside of the folder"
 """The problem with a file name that is absolute or has a ``..`` in it."""
 UNLABELLED = ("null", "background", "void", "unlabeled", "unlabelled", "ignore", "_background_")
 """Class names of index masks that mean no object."""
-_VOID = 255  # by custom "do not look here"
+_VOID = 255  # by convention "no label"
 
 
 def read_coco(
@@ -64,7 +65,7 @@ def _coco(images: Path, annotations: Path, segments: Path | None, ignore: Collec
     classes = {c["id"]: c for c in data["categories"] if isinstance(c, dict) and "id" in c and "name" in c}
     _check_ignored(ignore, {str(c["name"]) for c in classes.values()})
     panoptic = any("segments_info" in a for a in data["annotations"] if isinstance(a, dict))
-    labels, pictures = (_panoptic_labels if panoptic else _instance_labels)(
+    labels, segment_files = (_panoptic_labels if panoptic else _instance_labels)(
         data["annotations"], classes, problems, ignore
     )
     folder = None
@@ -76,19 +77,19 @@ def _coco(images: Path, annotations: Path, segments: Path | None, ignore: Collec
     for entry in data["images"]:
         name, key = _get(entry, "file_name"), _get(entry, "id")
         if not isinstance(name, str) or key is None:
-            _note(problems, "image entry without id or file_name", quote(entry)[:60])
+            _add_problem(problems, "image entry without id or file_name", quote(entry)[:60])
         elif not labels.get(key):
-            _note(problems, "photograph without a usable annotation", name)
+            _add_problem(problems, "photograph without a usable annotation", name)
         elif leaves_folder(name):
-            _note(problems, OUTSIDE, name)
+            _add_problem(problems, OUTSIDE, name)
         elif not (images / name).is_file():
-            _note(problems, "photograph missing", name)
+            _add_problem(problems, "photograph missing", name)
         else:
             licence = _licence(entry, licences)
-            picture = None if folder is None else folder / pictures[key]
+            segment_file = None if folder is None else folder / segment_files[key]
             kind: Literal["panoptic", "coco"] = "panoptic" if panoptic else "coco"
             size = (entry["height"], entry["width"]) if "height" in entry and "width" in entry else None
-            photos.append(Photo(name, images / name, tuple(labels[key]), kind, picture, licence, size=size))
+            photos.append(Photo(name, images / name, tuple(labels[key]), kind, segment_file, licence, size=size))
     if not photos:
         example = next(iter(problems.get("photograph missing", problems.get(OUTSIDE, ["none is named"]))))
         raise InputError(
@@ -96,7 +97,7 @@ def _coco(images: Path, annotations: Path, segments: Path | None, ignore: Collec
             "file names are relative to"
         )
     what = "COCO panoptic" if panoptic else "COCO instances"
-    return _set(photos, problems, f"{what}, {annotations.name}")
+    return _make_set(photos, problems, f"{what}, {annotations.name}")
 
 
 def _instance_labels(
@@ -106,9 +107,9 @@ def _instance_labels(
     for entry in annotations:
         key, name = str(_get(entry, "id")), _get(classes.get(_get(entry, "category_id")), "name")
         if name is None:
-            _note(problems, "annotation of an unknown category", key)
+            _add_problem(problems, "annotation of an unknown category", key)
         elif not _get(entry, "segmentation"):
-            _note(problems, "annotation without a mask", key)
+            _add_problem(problems, "annotation without a mask", key)
         else:
             thing = bool(classes[entry["category_id"]].get("isthing", True))
             label = Label(str(name), entry["segmentation"], thing, bool(entry.get("iscrowd", 0)), name not in ignore)
@@ -120,25 +121,25 @@ def _panoptic_labels(
     annotations: Iterable[Any], classes: Mapping[Any, Any], problems: Problems, ignore: Collection[str]
 ) -> tuple[dict[Any, list[Label]], dict[Any, str]]:
     labels: dict[Any, list[Label]] = {}
-    pictures: dict[Any, str] = {}
+    segment_files: dict[Any, str] = {}
     for entry in annotations:
-        key, picture = _get(entry, "image_id"), _get(entry, "file_name")
-        if key is None or not isinstance(picture, str):
-            _note(problems, "annotation without image_id or file_name", quote(entry)[:60])
+        key, segment_file = _get(entry, "image_id"), _get(entry, "file_name")
+        if key is None or not isinstance(segment_file, str):
+            _add_problem(problems, "annotation without image_id or file_name", quote(entry)[:60])
             continue
-        if leaves_folder(picture):
-            _note(problems, "panoptic image outside of its folder", picture)
+        if leaves_folder(segment_file):
+            _add_problem(problems, "panoptic image outside of its folder", segment_file)
             continue
-        pictures[key] = picture
+        segment_files[key] = segment_file
         for segment in _get(entry, "segments_info") or []:
             kind = classes.get(_get(segment, "category_id"))
             if kind is None or "id" not in segment:
-                _note(problems, "segment of an unknown category", f"{picture}: {_get(segment, 'id')}")
+                _add_problem(problems, "segment of an unknown category", f"{segment_file}: {_get(segment, 'id')}")
                 continue
             thing, name = bool(kind.get("isthing", True)), str(kind["name"])
             label = Label(name, segment["id"], thing, bool(segment.get("iscrowd", 0)), name not in ignore)
             labels.setdefault(key, []).append(label)
-    return labels, pictures
+    return labels, segment_files
 
 
 def read_index_masks(
@@ -175,32 +176,32 @@ def read_index_masks(
     wanted = tuple(Label(name, value, editable=name not in ignore) for value, name in labelled.items())
     empty = (_VOID, *(named.keys() - labelled.keys()))
     problems: Problems = {}
-    masks = {_key(path, labels): path for path in _pictures(labels)}
+    masks = {_path_without_suffix(path, labels): path for path in _list_images(labels)}
     photos = []
-    for path in _pictures(images):
+    for path in _list_images(images):
         if labels in path.parents and labels != images:
             continue
-        mask = masks.pop(_key(path, images), None)
+        mask = masks.pop(_path_without_suffix(path, images), None)
         name = path.relative_to(images).as_posix()
         if not is_text(name):
-            _note(problems, "photograph whose name is not UTF-8", name.encode(errors="replace").decode())
+            _add_problem(problems, "photograph whose name is not UTF-8", name.encode(errors="replace").decode())
         elif mask is None:
-            _note(problems, "photograph without a mask", name)
+            _add_problem(problems, "photograph without a mask", name)
         else:
             photos.append(Photo(name, path, wanted, "index", mask, licence, objects == "components", empty))
     for mask in masks.values():
-        _note(problems, "mask without a photograph", mask.relative_to(labels).as_posix())
+        _add_problem(problems, "mask without a photograph", mask.relative_to(labels).as_posix())
     if not photos:
         raise InputError(f"no photograph in {images} has a mask of the same name in {labels}")
     what = "class" if objects == "class" else "connected part of a class"
-    return _set(photos, problems, f"index masks, {len(wanted)} classes, one object a {what}")
+    return _make_set(photos, problems, f"index masks, {len(wanted)} classes, one object a {what}")
 
 
 def _check_ignored(ignore: Collection[str], names: Collection[str]) -> None:
     for name in ignore:
         if name not in names:
             hint = did_you_mean(name, names)
-            raise InputError(f"ignore: {name!r} is not a class of this data set: {hint}it has {_some(names)}")
+            raise InputError(f"ignore: {name!r} is not a class of this data set: {hint}it has {_name_some(names)}")
 
 
 def _class_names(labels: Path, names: Path | None) -> dict[int, str]:
@@ -214,6 +215,8 @@ def _class_names(labels: Path, names: Path | None) -> dict[int, str]:
             return {i: strip_blanks(line) for i, line in enumerate(split_lines(read_text(names))) if strip_blanks(line)}
         except OSError as error:
             raise InputError(f"class names {names} cannot be read: {error}") from error
+        except InputError as error:
+            raise InputError(f"class names {names} cannot be read: {reason_of(error.__cause__ or error)}") from error
     data = _read_json(names)
     if isinstance(data, list) and all(isinstance(name, str) for name in data):
         return dict(enumerate(data))
@@ -245,23 +248,23 @@ def _get(entry: object, key: str) -> Any:
     return entry.get(key) if isinstance(entry, dict) else None
 
 
-def _note(problems: Problems, what: str, which: str) -> None:
+def _add_problem(problems: Problems, what: str, which: str) -> None:
     problems.setdefault(what, []).append(which)
 
 
-def _set(photos: list[Photo], problems: Problems, description: str) -> InstanceSet:
+def _make_set(photos: list[Photo], problems: Problems, description: str) -> InstanceSet:
     names = sorted({label.class_name for photo in photos for label in photo.labels if label.editable})
     return InstanceSet(tuple(sorted(photos, key=lambda p: p.name)), tuple(names), problems, description)
 
 
-def _key(path: Path, folder: Path) -> str:
+def _path_without_suffix(path: Path, folder: Path) -> str:
     return path.relative_to(folder).with_suffix("").as_posix()
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _list_images(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
 
 
-def _some(names: Iterable[str], limit: int = 8) -> str:
+def _name_some(names: Iterable[str], limit: int = 8) -> str:
     known = sorted(names)
     return ", ".join(known[:limit]) + (f" and {len(known) - limit} more" if len(known) > limit else "")

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.scenes.drawing import Floats
 
 
-def blur(pictures: Floats, weight: float) -> Floats:
+def blur(images: Floats, weight: float) -> Floats:
     """Blur a batch of images once by ``[w, 1 - 2w, w]`` along both axes; edges repeat."""
     for axis in (1, 2):
         first, last = ((slice(None),) * axis + (s,) for s in (slice(None, -1), slice(1, None)))
-        out = pictures * np.float32(1 - 2 * weight)
-        side = pictures * np.float32(weight)
+        out = images * np.float32(1 - 2 * weight)
+        side = images * np.float32(weight)
         out[first] += side[last]
         out[last] += side[first]
         edge = [(slice(None),) * axis + (s,) for s in (slice(0, 1), slice(-1, None))]
         for part in edge:
             out[part] += side[part]
-        pictures = out
-    return pictures
+        images = out
+    return images
 
 
 @cache
@@ -161,21 +161,21 @@ def draw_background(rng: np.random.Generator, size: int) -> Floats:
     return out
 
 
-def cut_backdrop(rng: np.random.Generator, picture: NDArray[np.uint8], size: int) -> Floats:
+def cut_backdrop(rng: np.random.Generator, image: NDArray[np.uint8], size: int) -> Floats:
     """Cut a random square out of an image, at least half as wide as it, and scale the square to ``size``."""
     from PIL import Image
 
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     side = max(1, round(min(height, width) * (0.5 + 0.5 * rng.random())))
     x, y = int(rng.random() * (width - side + 1)), int(rng.random() * (height - side + 1))
-    part = Image.fromarray(np.ascontiguousarray(picture[y : y + side, x : x + side]))
+    part = Image.fromarray(np.ascontiguousarray(image[y : y + side, x : x + side]))
     return np.asarray(
         part.resize((size, size), Image.Resampling.BOX if side > size else Image.Resampling.BILINEAR), dtype=np.float32
     )
 
 
 def find_distinct_colors(backdrop: Floats) -> tuple[str, ...]:
-    """The colours that stand out from every part of the background; never fewer than five."""
+    """Find the colours that stand out from every part of the background; never fewer than five."""
     step = max(1, len(backdrop) // 6)
     parts = backdrop[step // 2 :: step, step // 2 :: step].reshape(-1, 1, 3)
     far = np.sqrt(((parts - np.array(list(COLORS.values()), dtype=np.float32)) ** 2).sum(2)).min(0)

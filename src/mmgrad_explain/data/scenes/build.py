@@ -1,9 +1,10 @@
 """Builds a triplet set of generated scenes.
 
 The folder holds ``triplets.jsonl``, ``references/``, ``targets/``, ``masks/`` and ``manifest.json`` (options, versions,
-counts); :mod:`~mmgrad_explain.data.set_builder` says how it grows. A task is some scenes, whose worker writes their
-images. Where the format is ``npy``, the scenes of a task share a file in each folder, named after the first of them;
-the last file ends with the set's last scene.
+counts); :mod:`~mmgrad_explain.data.set_builder` builds it. A task is some scenes; the worker writes their images.
+
+With the format ``npy`` the scenes of a task share a file in each folder, named after the first of them. The last file
+ends with the set's last scene.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ def build_scenes(
         options: Which scenes; the defaults when None.
         workers: Processes. With more than one, a script must guard its main part (``if __name__ == "__main__":``).
         overwrite: Replace a set that is there.
-        resume: Go on with a set that was broken off, or make one of the same options larger or smaller.
-        progress: Called now and then with the number of triplets so far.
+        resume: Continue an unfinished set, or make one of the same options larger or smaller.
+        progress: Called after each task with the number of triplets so far.
 
     Raises:
         OutputExistsError: The folder is not empty, and neither ``overwrite`` nor ``resume`` is on.
@@ -94,7 +95,7 @@ class _SceneTally:
             self.partnered += bool(record["contrast_ids"])
 
     def summarize(self) -> dict[str, Any]:
-        """Give the entries of the manifest."""
+        """Return the entries of the manifest."""
         return {
             "scenes": -(-self.edits.total() // self.edits_per_scene),
             "edits": dict(sorted(self.edits.items())),
@@ -103,11 +104,11 @@ class _SceneTally:
         }
 
     def texts(self) -> dict[str, str]:
-        """Return no text file: scenes are nobody's work."""
+        """Return no text file: drawn scenes need no licence."""
         return {}
 
 
 def _describe(options: SceneSetOptions) -> Mapping[str, Any]:
-    """Give the options as they are read from a manifest."""
+    """Return the options as they are read from a manifest."""
     described: dict[str, Any] = json.loads(json.dumps(asdict(options)))
     return described

@@ -46,9 +46,9 @@ def photograph(
             light = np.clip(cut_smooth_noise(rng, size), -2, 2) / 4
         light = 1 + light * np.float32(0.4 * rng.random())
 
-    def develop(picture: Floats, box: Box) -> Floats:
+    def develop(image: Floats, box: Box) -> Floats:
         outer = grow_box(box, count, size)  # blur carries nothing from farther away into the box
-        part = picture[outer][None]
+        part = image[outer][None]
         for weight in weights:
             part = blur(part, weight)
         top, left = (inner.start - around.start for inner, around in zip(box, outer, strict=True))
@@ -59,11 +59,11 @@ def photograph(
     strength = np.float32(9 * rng.random() ** 2 if noise else 0)
     out = np.empty((1 + len(changed), *plain.shape), dtype=np.uint8)
     base = develop(plain, (slice(0, size), slice(0, size))) + np.float32(0.5)
-    for index, (picture, box) in enumerate([(plain, None), *changed]):
+    for index, (image, box) in enumerate([(plain, None), *changed]):
         version = base.copy()
         if box is not None:
             touched = grow_box(box, count, size)
-            version[touched] = develop(picture, touched) + np.float32(0.5)
+            version[touched] = develop(image, touched) + np.float32(0.5)
         if strength > 0.5:
             version += cut_window(rng, make_noise_bank(size)["white"], size) * strength
         np.maximum(version, 0, out=version)

@@ -26,7 +26,7 @@ _FORMS = tuple(form for _, _, forms in RELATIONS.values() for form in forms)
 
 
 def find_anchor(subject: str, objects: Sequence[DrawnObject]) -> DrawnObject | None:
-    """Find the object that a description places another one by.
+    """Find the object that a description locates another one by.
 
     Args:
         subject: The description, for example ``"the star left of the small ring"``.

@@ -97,7 +97,7 @@ def _distances() -> Floats:
 
 
 def draw_sprite(thing: DrawnObject, size: int) -> Sprite:
-    """Draw one object without a background."""
+    """Draw one object without a background, in an image of ``size`` by ``size`` pixels."""
     reach = thing.radius + 1.5
     x0, x1 = max(0, math.floor(thing.x - reach)), min(size, math.ceil(thing.x + reach))
     y0, y1 = max(0, math.floor(thing.y - reach)), min(size, math.ceil(thing.y + reach))
@@ -138,7 +138,7 @@ def draw_radius(rng: np.random.Generator, size: str, side: int) -> float:
 
 
 def make_object(rng: np.random.Generator, shape: str, color: str, size: str, side: int) -> DrawnObject:
-    """Draw the looks of an object; its place comes later."""
+    """Draw the appearance of an object; the caller sets its place."""
     outline, shaded = rng.random(), 0.3 * (rng.random() < 0.5)
     return DrawnObject(
         shape=shape,

@@ -1,4 +1,4 @@
-"""Options of generated scenes: those of training, or variants that training never sees."""
+"""Options of generated scenes. The defaults are the scenes of training; others make scenes that training never sees."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ class SceneOptions:
         if not (self.relations >= 0 and self.places >= 0 and self.relations + self.places <= 1):
             got = f"{self.relations} and {self.places}"
             raise InputError(f"relations and places are shares of the descriptions and at most 1 together, got {got}")
-        for picture in self.backdrops:
-            if not isinstance(picture, np.ndarray):
-                raise TypeError(f"backdrops must be arrays, got {type(picture).__name__}")
-            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
-                got = f"{picture.dtype} {picture.shape}"
+        for backdrop in self.backdrops:
+            if not isinstance(backdrop, np.ndarray):
+                raise TypeError(f"backdrops must be arrays, got {type(backdrop).__name__}")
+            if backdrop.dtype != np.uint8 or backdrop.ndim != 3 or backdrop.shape[2] != 3 or not backdrop.size:
+                got = f"{backdrop.dtype} {backdrop.shape}"
                 raise InputError(f"backdrops must be uint8 images of shape (H, W, 3), got {got}")
 
     def allows(self, shape: str, color: str) -> bool:

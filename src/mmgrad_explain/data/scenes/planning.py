@@ -1,4 +1,4 @@
-"""Which objects a scene holds, and which edits are asked for."""
+"""Plans a scene: its objects, the edits of them, and their texts."""
 
 from __future__ import annotations
 
@@ -16,19 +16,9 @@ from mmgrad_explain.data.scenes.drawing import (
     vary_color,
 )
 from mmgrad_explain.data.scenes.options import HELD_OUT_PAIRS
-from mmgrad_explain.data.scenes.text import (
-    COLOR_WORDS,
-    DIRECTIONS,
-    PLACES,
-    SENTENCES,
-    SHAPE_WORDS,
-    add_article,
-    describe_object,
-    fill_template,
-    name_object,
-    pick,
-    pick_word,
-)
+from mmgrad_explain.data.scenes.templates import SENTENCES
+from mmgrad_explain.data.scenes.text import add_article, describe_object, fill_template, name_object, pick, pick_word
+from mmgrad_explain.data.scenes.words import COLOR_WORDS, DIRECTIONS, PLACES, SHAPE_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -119,7 +109,7 @@ def _fits(x: float, y: float, radius: float, others: Sequence[DrawnObject], stag
     return True
 
 
-def _at(stage: Stage, thing: DrawnObject, u: float, v: float) -> DrawnObject:
+def _move_to(stage: Stage, thing: DrawnObject, u: float, v: float) -> DrawnObject:
     left, top, right, bottom = stage.visible
     return replace(thing, u=u, v=v, x=left + u * (right - left), y=top + v * (bottom - top))
 
@@ -141,7 +131,7 @@ def _place(
     for _ in range(30):
         u, v = u0 + rng.random() * (u1 - u0), v0 + rng.random() * (v1 - v0)
         if _fits(left + u * width, top + v * height, thing.radius, others, stage):
-            return _at(stage, thing, u, v)
+            return _move_to(stage, thing, u, v)
     return None
 
 
@@ -209,7 +199,7 @@ def _others(stage: Stage, things: Sequence[DrawnObject]) -> list[DrawnObject]:
     return [other for other in stage.objects if other not in things]
 
 
-def _say(
+def _write_sentence(
     rng: np.random.Generator, stage: Stage, things: Sequence[DrawnObject], templates: str, **values: str
 ) -> tuple[str, str]:
     """Make the sentence, and the description of the objects in it."""
@@ -229,7 +219,7 @@ def _recolour(rng: np.random.Generator, stage: Stage, things: _Things) -> SceneE
     if not colors:
         return None
     color, old = pick(rng, colors), pick_word(rng, COLOR_WORDS[things[0].color])
-    text = _say(rng, stage, things, "recolour", color=pick_word(rng, COLOR_WORDS[color]), old=old)
+    text = _write_sentence(rng, stage, things, "recolour", color=pick_word(rng, COLOR_WORDS[color]), old=old)
     after = tuple(replace(thing, color=color, rgb=vary_color(rng, color)) for thing in things)
     return SceneEdit("recolour", ("recolour", {*things}, color), things, after, *text)
 
@@ -238,7 +228,7 @@ def _reshape(rng: np.random.Generator, stage: Stage, things: _Things) -> SceneEd
     (thing,) = things
     shape = pick(rng, [s for s in SHAPES if s != thing.shape and stage.options.allows(s, thing.color)])
     noun = add_article(pick_word(rng, SHAPE_WORDS[shape]))
-    text = _say(rng, stage, things, "reshape", shape=noun)
+    text = _write_sentence(rng, stage, things, "reshape", shape=noun)
     return SceneEdit("reshape", ("reshape", {*things}, shape), things, (replace(thing, shape=shape),), *text)
 
 
@@ -256,22 +246,22 @@ def _resize(rng: np.random.Generator, stage: Stage, things: _Things) -> SceneEdi
         if not _fits(thing.x, thing.y, new.radius, near, stage):
             return None
         after += (new,)
-    text = _say(rng, stage, things, templates)
+    text = _write_sentence(rng, stage, things, templates)
     return SceneEdit("resize", ("resize", {*things}), things, after, *text)
 
 
 def _remove(rng: np.random.Generator, stage: Stage, things: _Things) -> SceneEdit | None:
-    text = _say(rng, stage, things, "remove")
+    text = _write_sentence(rng, stage, things, "remove")
     return SceneEdit("remove", ("remove", {*things}), things, (), *text)
 
 
 def _swap(rng: np.random.Generator, stage: Stage, things: _Things) -> SceneEdit | None:
     first, second = things
-    after = (_at(stage, first, second.u, second.v), _at(stage, second, first.u, first.v))
+    after = (_move_to(stage, first, second.u, second.v), _move_to(stage, second, first.u, first.v))
     others = _others(stage, things)
     if not all(_fits(thing.x, thing.y, thing.radius, others, stage) for thing in after):
         return None
-    text = _say(rng, stage, things, "swap")
+    text = _write_sentence(rng, stage, things, "swap")
     return SceneEdit("swap", ("swap", {*things}), things, after, *text)
 
 
@@ -296,7 +286,7 @@ def _move(rng: np.random.Generator, stage: Stage, things: _Things) -> SceneEdit 
         templates = "move along" if along > 0.42 or rng.random() < 0.4 else "move to"
     where, goal = PLACES[place]
     values = {"where": pick(rng, where), "place": pick(rng, goal), "direction": DIRECTIONS.get(place, "")}
-    text = _say(rng, stage, things, templates, **values)
+    text = _write_sentence(rng, stage, things, templates, **values)
     return SceneEdit("move", ("move", {*things}, place), things, (after,), *text)
 
 
@@ -310,8 +300,8 @@ def _add(rng: np.random.Generator, stage: Stage) -> SceneEdit | None:
     after = _place(rng, stage, make_object(rng, shape, color, size, stage.size), stage.objects, _REGIONS[place])
     if after is None:
         return None
-    said = ("size", "color", "shape") if rng.random() < 0.3 else ("color", "shape")
-    thing = add_article(name_object(rng, after, said))
+    attributes = ("size", "color", "shape") if rng.random() < 0.3 else ("color", "shape")
+    thing = add_article(name_object(rng, after, attributes))
     templates = SENTENCES[stage.options.templates]["add"]
     text = fill_template(rng, templates, {"thing": thing, "where": pick(rng, PLACES[place][0])})
     return SceneEdit("add", ("add", shape, color, place), (), (after,), text, thing)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmgrad_explain.data.scenes.contrast import find_disjoint_pairs
-from mmgrad_explain.data.scenes.text import named_by
+from mmgrad_explain.data.scenes.text import find_qualifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,11 +25,11 @@ _STEP = 4  # every fourth pixel of every fourth row
 _AROUND = np.ones((2 * DILATE + 1, 2 * DILATE + 1), np.uint8)
 _LAB = np.array([100 / 255, 1, 1], np.float32)  # from OpenCV's eight bits
 _OBJECT_IN = {"add": "target", "remove": "reference"}
-_named_by = lru_cache(4096)(named_by)
+_find_qualifier = lru_cache(4096)(find_qualifier)
 
 
 def make_records(scene: Scene, index: int, put: _Put) -> list[dict[str, Any]]:
-    """Make the records of a scene's triplets, and pass its images and masks on.
+    """Make the records of a scene's triplets, and pass its images and masks to ``put``.
 
     Args:
         scene: As drawn.
@@ -44,7 +44,7 @@ def make_records(scene: Scene, index: int, put: _Put) -> list[dict[str, Any]]:
     reference = put("references", f"{index:07d}", scene.reference)
     before, after = (np.stack([getattr(t, f"{side}_mask") for t in scene.triplets]) for side in ("reference", "target"))
     fits = find_disjoint_pairs(before, after, [triplet.edit for triplet in scene.triplets]).tolist()
-    measured = _measured(scene, before | after)
+    measured = _measure(scene, before | after)
     records = []
     for number, (name, triplet) in enumerate(zip(ids, scene.triplets, strict=True)):
         target = put("targets", name, triplet.target)
@@ -81,7 +81,7 @@ def _record(
         "edit": triplet.edit,
         "detail": "",
         "phrase": triplet.subject,
-        "qualifier": _named_by(triplet.subject),
+        "qualifier": _find_qualifier(triplet.subject),
         "n_instances": max(1, [thing.shape for thing in scene.objects].count(shapes[0])),
         "isthing": True,
         "area_frac": round(np.count_nonzero(triplet.reference_mask) / size**2, 4),
@@ -102,7 +102,7 @@ def _record(
     }
 
 
-def _measured(scene: Scene, inside: np.ndarray) -> list[tuple[float, float, float, float]]:
+def _measure(scene: Scene, inside: np.ndarray) -> list[tuple[float, float, float, float]]:
     """Measure the colour differences between the targets and the reference in CIE Lab.
 
     Args:
@@ -117,8 +117,8 @@ def _measured(scene: Scene, inside: np.ndarray) -> list[tuple[float, float, floa
 
     pixels = inside[0].size
     grid = _grid(len(inside), inside.shape[1])
-    outside = [cv2.dilate(one, _AROUND)[::_STEP, ::_STEP] == 0 for one in inside.view(np.uint8)]
-    counts = [int(np.count_nonzero(one)) for one in inside]
+    outside = [cv2.dilate(mask, _AROUND)[::_STEP, ::_STEP] == 0 for mask in inside.view(np.uint8)]
+    counts = [int(np.count_nonzero(mask)) for mask in inside]
     places = np.concatenate([np.flatnonzero(inside), *(row[out] for row, out in zip(grid, outside, strict=True))])
     total = len(places)
     shown = np.concatenate([triplet.target for triplet in scene.triplets]).reshape(-1, 3)

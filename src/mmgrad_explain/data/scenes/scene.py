@@ -15,9 +15,10 @@ import numpy as np
 from mmgrad_explain.data.scenes.backgrounds import cut_backdrop, draw_background, find_distinct_colors
 from mmgrad_explain.data.scenes.camera import photograph
 from mmgrad_explain.data.scenes.drawing import COLORS, SHAPES, draw_sprite
-from mmgrad_explain.data.scenes.options import HELD_OUT_PAIRS, SceneOptions
-from mmgrad_explain.data.scenes.planning import EDITS, make_stage, plan_edits
-from mmgrad_explain.data.scenes.text import SIZE_WORDS, VOCABULARY, pick
+from mmgrad_explain.data.scenes.options import SceneOptions
+from mmgrad_explain.data.scenes.planning import make_stage, plan_edits
+from mmgrad_explain.data.scenes.text import pick
+from mmgrad_explain.data.scenes.words import SIZE_WORDS
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,19 +28,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.scenes.planning import SceneEdit, Stage
     from mmgrad_explain.data.scenes.text import SceneObject
 
-__all__ = [
-    "COLORS",
-    "EDITS",
-    "HELD_OUT_PAIRS",
-    "LABELS",
-    "SHAPES",
-    "VOCABULARY",
-    "Scene",
-    "SceneOptions",
-    "SceneTriplet",
-    "generate_scene",
-    "scenes",
-]
 
 LABELS: dict[str, tuple[str, ...]] = {"color": tuple(COLORS), "shape": SHAPES, "size": tuple(SIZE_WORDS)}
 """The channels of a label map, and the meaning of the values 1, 2, ... in each; 0 is the background."""
@@ -94,22 +82,22 @@ class _Canvas:
     """An image that is being drawn, with its label map.
 
     Attributes:
-        picture: ``(S, S, 3)``.
+        image: ``(S, S, 3)``.
         labels: ``(3, S, S)`` or None.
     """
 
-    def __init__(self, picture: Floats, labels: np.ndarray | None) -> None:
-        self.picture = picture
+    def __init__(self, image: Floats, labels: np.ndarray | None) -> None:
+        self.image = image
         self.labels = labels
         self._boxes: list[Box] = []
 
     def copy(self) -> _Canvas:
-        return _Canvas(self.picture.copy(), None if self.labels is None else self.labels.copy())
+        return _Canvas(self.image.copy(), None if self.labels is None else self.labels.copy())
 
     def draw(self, thing: DrawnObject, drawn: Sprite, mask: np.ndarray) -> None:
         """Draw an object and mark its place in the mask."""
         where, alpha, color = drawn
-        part = self.picture[where]
+        part = self.image[where]
         part += alpha * (color - part)
         solid = self._mark(where, alpha, mask)
         if self.labels is not None:
@@ -119,7 +107,7 @@ class _Canvas:
     def erase(self, drawn: Sprite, backdrop: Floats, mask: np.ndarray) -> None:
         """Restore the backdrop where an object was drawn, and mark the place in the mask."""
         where, alpha, _ = drawn
-        np.copyto(self.picture[where], backdrop[where], where=alpha > 0)
+        np.copyto(self.image[where], backdrop[where], where=alpha > 0)
         solid = self._mark(where, alpha, mask)
         if self.labels is not None:
             self.labels[(slice(None), *where)][:, solid] = 0
@@ -161,15 +149,15 @@ def _render(
             target.draw(thing, draw_sprite(thing, size), after)
         masks.append((before if change.before else after, after if change.after else before))
         targets.append(target)
-    edited = [(target.picture, target.box) for target in targets]
-    taken = photograph(rng, reference.picture, edited, noise=stage.options.noise)
+    edited = [(target.image, target.box) for target in targets]
+    taken = photograph(rng, reference.image, edited, noise=stage.options.noise)
     left, top, right, bottom = stage.visible
     taken[:, :top], taken[:, bottom:], taken[:, :, :left], taken[:, :, right:] = _BAR, _BAR, _BAR, _BAR
     triplets = tuple(
         SceneTriplet(
-            change.edit, change.text, picture, *pair, change.subject, target.labels, change.before or change.after
+            change.edit, change.text, image, *pair, change.subject, target.labels, change.before or change.after
         )
-        for change, picture, pair, target in zip(changes, taken[1:], masks, targets, strict=True)
+        for change, image, pair, target in zip(changes, taken[1:], masks, targets, strict=True)
     )
     return Scene(taken[0], triplets, reference.labels, stage.objects)
 

@@ -1,4 +1,4 @@
-"""What a triplet set of generated scenes is made of."""
+"""Options of a triplet set of generated scenes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ _loaded: dict[tuple[str, ...], tuple[np.ndarray, ...]] = {}
 
 @dataclass(frozen=True)
 class SceneSetOptions:
-    """What a triplet set of scenes is made of; equal options give equal sets, and fewer triplets the beginning of more.
+    """Which scenes a triplet set holds, and in which files.
+
+    Equal options give equal sets, and a set of fewer triplets is the beginning of one of more.
 
     Attributes:
         seed: Names the series of scenes.

@@ -154,11 +154,11 @@ HELD_OUT_TEMPLATES: dict[str, tuple[str, ...]] = {
     ),
     "swap": ("exchange the places of {subject}", "change the places of {subject}", "{subject} should switch places"),
 }
-"""Templates that training never uses, of words that it knows."""
+"""Templates that training never uses; their words occur in training."""
 
 
 def _for_two(templates: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Adds the templates that fit two objects: in the plural, and without the colour that only one of them had."""
+    """Add templates for two objects: in the plural, and without the old colour, which only one of them has."""
     more = {
         f"{kind} two": tuple(text.replace(" is now ", " are now ") for text in templates[kind] if "{old}" not in text)
         for kind in ("recolour", "larger", "smaller", "remove")

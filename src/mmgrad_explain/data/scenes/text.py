@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, TypeVar
 
-from mmgrad_explain.data.scenes.templates import HELD_OUT_TEMPLATES, SENTENCES, TEMPLATES
+from mmgrad_explain.data.scenes.templates import TEMPLATES
 from mmgrad_explain.data.scenes.words import (
     COLOR_WORDS,
     DIRECTIONS,
@@ -32,29 +32,6 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-__all__ = [
-    "COLOR_WORDS",
-    "DIRECTIONS",
-    "HELD_OUT_TEMPLATES",
-    "MARGIN",
-    "NOUNS",
-    "PLACES",
-    "RELATIONS",
-    "SENTENCES",
-    "SHAPE_WORDS",
-    "SIDES",
-    "SIZE_WORDS",
-    "TEMPLATES",
-    "VOCABULARY",
-    "SceneObject",
-    "add_article",
-    "describe_object",
-    "fill_template",
-    "name_object",
-    "named_by",
-    "pick",
-    "pick_word",
-]
 
 RELATION_SHARE = 0.12
 """Share of the descriptions that place the object by another one, where that is possible."""
@@ -232,8 +209,8 @@ def describe_object(
     return phrase or _by_looks(rng, objects, thing)
 
 
-def named_by(subject: str) -> str:
-    """Find what a description names the object by.
+def find_qualifier(subject: str) -> str:
+    """Find which attributes a description names the object by.
 
     Returns:
         ``"two"`` for two objects, ``"relation"`` for an object that is placed by another, else any of size, color,

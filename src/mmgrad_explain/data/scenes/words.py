@@ -1,4 +1,4 @@
-"""The words of generated scenes: looks, sides, relations and places."""
+"""The words for generated scenes: appearance, sides, relations and places."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SIDES: dict[str, tuple[int, int, tuple[str, ...]]] = {
     "bottom": (1, 1, ("the bottom {noun}", "the {noun} at the bottom", "the lower {noun}")),
 }
 MARGIN = 0.12
-"""How much farther out than the objects like it an object must be to be named by its side, as a share of the image."""
+"""How much farther out than its rivals an object must be to be named by its side, as a share of the image's side."""
 
 # Relation -> (axis, sign, words between the object and the one that it is placed by).
 RELATIONS: dict[str, tuple[int, int, tuple[str, ...]]] = {
@@ -54,7 +54,8 @@ RELATIONS: dict[str, tuple[int, int, tuple[str, ...]]] = {
     "near": (-1, 0, ("next to", "beside", "near")),
 }
 NEAR, NEARER = 0.36, 1.6
-"""Objects are next to one another within this share of the image, if objects like them are so many times as far."""
+"""An object is next to another one within ``NEAR`` (a share of the image's side), if all others that fit the same words
+are more than ``NEARER`` times as far away."""
 
 # Place -> (phrases for adding there, phrases for moving there).
 _CORNERS = {

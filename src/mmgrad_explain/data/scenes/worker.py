@@ -15,6 +15,7 @@ from mmgrad_explain._system.files import advice_on
 from mmgrad_explain.data.scenes.records import make_records
 from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.data.set_builder import MadeTriplets
+from mmgrad_explain.data.set_folder import write_all
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class _Files:
         kind = self.kinds[folder]
         path = f"{folder}/{name}.{kind}"
         with open(f"{self.out}{os.sep}{path}", "wb", buffering=0) as stream:  # noqa: PTH123 - twice as fast
-            stream.write(_encode(pixels, kind))
+            write_all(stream, _encode(pixels, kind))
         return path
 
 

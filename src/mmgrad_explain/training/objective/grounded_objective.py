@@ -287,6 +287,8 @@ class GroundedObjective(nn.Module):
         query, gallery = _unit(embedding, torch.cat([target, before[first]]))
         drawn = None
         if rows and maps:
+            if len(rows.target) and self._score.name == "shift":
+                check_parts(output, ("target_shift",), "to be trained by maps of targets")
             with torch.autocast(embedding.device.type, enabled=False):
                 score = self._score(output)
             sides = [self._attend(mmgrad, score, record, call)[:, own] for call, own in enumerate(rows) if len(own)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmgrad_explain.data.batches.batch import ImageBatch, join
+from mmgrad_explain.data.batches.batch import ImageBatch, join_batches
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,6 +68,6 @@ class Mixture:
         """Return the batch of a step."""
         sources = list(self.sources.values())
         if self.mix == "batch":
-            return join([source.batch(seed, step) for source in sources])
+            return join_batches([source.batch(seed, step) for source in sources])
         chosen = np.random.default_rng([seed, 2, step]).choice(len(sources), p=self._shares)
         return sources[int(chosen)].batch(seed, step)

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from mmgrad_explain.data.batches.batch import IGNORE, ImageBatch, partners
-from mmgrad_explain.data.edits.operations import apply_edit, measure_mean_lab, pick_detail
-from mmgrad_explain.data.edits.text import edit_sentence, edit_vocabulary, spoken
+from mmgrad_explain.data.batches.batch import IGNORE, ImageBatch, find_partners
+from mmgrad_explain.data.edits.colours import measure_mean_lab
+from mmgrad_explain.data.edits.nouns import make_noun
+from mmgrad_explain.data.edits.operations import apply_edit, pick_detail
+from mmgrad_explain.data.edits.text import edit_sentence, edit_vocabulary
 from mmgrad_explain.errors import InputError, MMGradWarning, did_you_mean
 from mmgrad_explain.training.sources.photo_folder import PhotoFolder, draw_round
 from mmgrad_explain.training.sources.photo_views import crop, letterbox, relight
@@ -153,7 +155,7 @@ class PhotoSource:
             texts=[text for photo in edited for text in photo.texts],
             edits=[edit for photo in edited for edit in photo.edits],
             picture=picture,
-            partner=partners(masks, picture),
+            partner=find_partners(masks, picture),
             supervised=np.ones(len(masks), bool),
             reference_labels={"object": np.stack([photo.labels for photo in edited])},
             target_labels={"object": np.stack([photo.labels for photo in edited])[picture]},
@@ -217,7 +219,7 @@ class PhotoSource:
     def _word(self, thing: int, rng: np.random.Generator) -> str:
         name = self.names[thing]
         words = (name, *self.options.synonyms.get(name, ()))
-        return spoken(words[int(rng.random() * len(words))])
+        return make_noun(words[int(rng.random() * len(words))])
 
     def _things(self, labels: _Pixels, least: float | None = None) -> list[int]:
         """Find the objects in a view that are large enough to edit, in the order of their labels."""

@@ -8,9 +8,11 @@ from typing import ClassVar
 import numpy as np
 
 from mmgrad_explain.data.batches.batch import ImageBatch
-from mmgrad_explain.data.batches.scenes import find_contrast_partners
 from mmgrad_explain.data.scenes.context import draw_context_mask
-from mmgrad_explain.data.scenes.scene import LABELS, VOCABULARY, SceneOptions, scenes
+from mmgrad_explain.data.scenes.contrast import find_contrast_partners
+from mmgrad_explain.data.scenes.options import SceneOptions
+from mmgrad_explain.data.scenes.scene import LABELS, scenes
+from mmgrad_explain.data.scenes.text import VOCABULARY
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from mmgrad_explain.data.batches.batch import encode, take
+from mmgrad_explain.data.batches.batch import encode_batch, take_images
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.sources.mixture import Mixture
 
@@ -99,8 +99,8 @@ class StepDataset(Dataset):  # type: ignore[type-arg]
         step, micro_batch = divmod(item, self.division.micro_batches)
         batch = self._batch(step)
         if self.division.parts > 1:
-            batch = take(batch, self.division.own_references(len(batch.references), micro_batch))
-        return {"batch": encode(batch, self.encoder), "step": torch.tensor(step)}
+            batch = take_images(batch, self.division.own_references(len(batch.references), micro_batch))
+        return {"batch": encode_batch(batch, self.encoder), "step": torch.tensor(step)}
 
     def _batch(self, step: int) -> ImageBatch:
         """Return the whole batch of a step; with micro-batches it is kept for the next one."""

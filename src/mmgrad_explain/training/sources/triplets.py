@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from PIL import Image
 
-from mmgrad_explain.data.batches.batch import ImageBatch, partners
-from mmgrad_explain.data.triplets import picture_place, read_triplets
+from mmgrad_explain.data.batches.batch import ImageBatch, find_partners
+from mmgrad_explain.data.triplets import read_triplets, split_image_path
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.placement import fit
 from mmgrad_explain.training.sources.photo_folder import draw_round, share_of_name
@@ -133,7 +133,7 @@ class TripletSource:
             texts=[triplet.text for triplet in chosen],
             edits=[triplet.edit for triplet in chosen],
             picture=reference_index,
-            partner=partners(masks, reference_index),
+            partner=find_partners(masks, reference_index),
             supervised=np.asarray(masks.any((1, 2)), bool),
         )
 
@@ -142,7 +142,7 @@ class TripletSource:
         if triplet.id in self._cache:
             self._cache.move_to_end(triplet.id)
             return self._cache[triplet.id]
-        reference, target, mask = triplet.pictures()
+        reference, target, mask = triplet.read_images()
         before, placement = fit(Image.fromarray(reference), self.size)
         after, _ = fit(Image.fromarray(target), self.size)
         sample = np.asarray(before), np.asarray(after), placement.to_input(mask) >= 0.5
@@ -163,5 +163,5 @@ def _words(text: str) -> list[str]:
 
 def _sort_key(path: str) -> tuple[str, int]:
     """Return a key that sorts images by file, and within a stack by number, so that all formats have one order."""
-    file, index = picture_place(path)
+    file, index = split_image_path(path)
     return file, -1 if index is None else index

@@ -158,14 +158,6 @@ def test_a_failing_sheet_leaves_the_set(run, clothes, monkeypatch):
     assert "look at" not in out
 
 
-def test_cores(monkeypatch):
-    monkeypatch.delattr("os.sched_getaffinity", raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: 3)
-    assert data_edits.count_cores() == 3
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {1, 4}, raising=False)
-    assert data_edits.count_cores() == 2
-
-
 def test_all_cores_are_used_unless_said_otherwise(run, clothes, monkeypatch):
     monkeypatch.setattr(data_edits, "count_cores", lambda: 1)
     assert run(*MASKS[:-2], "--out", "set", "--count", 1)[0] == 0

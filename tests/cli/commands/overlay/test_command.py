@@ -67,20 +67,6 @@ def test_scores_and_weightings(run, picture_file, score, weighting):
     assert f"{weighting} at" in out
 
 
-def test_json(run, picture_file):
-    code, out, _ = run("overlay", picture_file, "make it red", "--json")
-    (result,) = json.loads(out)
-    assert code == 0
-    assert result["image"] == str(picture_file)
-    assert result["file"] == "query_make-it-red.png"
-    assert result["grid"] == [24, 24]
-    assert 0 < result["brightest_region"]["share"] <= 1
-    left, top, right, bottom = result["brightest_region"]["box"]
-    assert 0 <= left < right <= 60
-    assert 0 <= top < bottom <= 40
-    assert set(result["versions"]) >= {"mmgrad_explain", "torch"}
-
-
 def test_arrays(run, picture_file):
     assert run("overlay", picture_file, "make it red", "--target", picture_file, "--format", "npz")[0] == 0
     with np.load("query_make-it-red.npz") as arrays:
@@ -196,38 +182,3 @@ def test_threshold(run, picture_file, kind):
     width = whole.shape[1] // (4 if kind else 2)  # the picture stands first, without a map
     assert np.array_equal(whole[:, :width], cut[:, :width])
     assert (cut != whole).any(-1)[:, width:].mean() > 0.05
-
-
-def test_in_words(run, picture_file):
-    code, out, _ = run("overlay", picture_file, "make it red", "--in-words")
-    assert code == 0
-    figures, question, *_, limits = out.split("\n\n")
-    assert figures.splitlines()[-1].startswith("  region  ")
-    assert question.startswith(
-        '  The model reference was given a picture and the text "make it red". The map is of the'
-    )
-    assert limits.startswith("  What the map does not say. ")
-    lines = out.splitlines()[4:]
-    assert all(line.startswith("  ") and len(line) <= 100 for line in lines if line)
-
-
-def test_in_words_for_machines(run, picture_file):
-    _, out, _ = run("overlay", picture_file, "make it red", "--json", "--in-words")
-    said = json.loads(out)[0]["in_words"]
-    assert said.startswith("The model reference was given a picture")
-    assert said.count("\n\n") == 3
-    _, plain, _ = run("overlay", picture_file, "make it red", "--json", "--overwrite")
-    assert json.loads(plain)[0]["in_words"] is None
-
-
-def test_phrases_in_words_are_of_the_sentence(run, picture_file):
-    _, out, _ = run("overlay", picture_file, "make the red star blue", "--phrases", "--in-words")
-    assert 'the text "make the red star blue". The map' in out
-    assert out.index("  phrase  ") < out.index("  The model reference was given")
-
-
-def test_a_map_of_nothing_is_said(run, picture_file):
-    code, out, err = run("overlay", picture_file, "abracadabra")
-    assert code == 0
-    assert "region  none: the map is flat (no place of the picture counts more than another)" in out
-    assert "does not know 'abracadabra'" in err

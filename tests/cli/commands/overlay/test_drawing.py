@@ -47,6 +47,25 @@ def test_a_picture_that_the_model_does_not_take_stops_no_other(run, failed, bad_
     assert (code, len(json.loads(out)), err) == (1, 2, "narrow.png is left out: too narrow\n")
 
 
+def test_images_go_one_by_one_where_the_model_keeps_their_shapes(run, in_an_empty_folder, picture, monkeypatch):
+    """Together they would be no batch; images of one shape are."""
+    from mmgrad_explain import api as explaining
+    from mmgrad_explain.composers.model_capabilities import Capabilities
+
+    explain, counts = explaining.explain, []
+    monkeypatch.setattr(
+        explaining,
+        "explain",
+        lambda images, *a, **options: counts.append(len(images)) or explain(images, *a, **options),
+    )
+    picture.save("a.png")
+    picture.rotate(90, expand=True).save("b.png")
+    for keeps, shapes in ((True, ["a.png", "b.png"]), (True, ["a.png", "a.png"]), (False, ["a.png", "b.png"])):
+        monkeypatch.setattr(Capabilities, "keeps_shapes", keeps)
+        assert run("overlay", *shapes, "make it red", "--out", "maps/", "--overwrite")[0] == 0
+    assert counts == [1, 1, 2, 2]
+
+
 def test_what_cannot_be_written_ends_the_job(run, failed, bad_files, in_an_empty_folder, monkeypatch):
     from mmgrad_explain.images import saving
 

@@ -55,20 +55,6 @@ def test_bad_options(run, failed, picture_file, in_an_empty_folder, monkeypatch,
     assert written(in_an_empty_folder) == []
 
 
-def test_standard_input_without_an_end(run, failed, monkeypatch, in_an_empty_folder):
-    from mmgrad_explain.images import reading as images
-
-    class Endless(io.RawIOBase):
-        def read(self, size=-1):
-            assert 0 < size < 2**24
-            return bytes(size)
-
-    monkeypatch.setattr(images, "MAX_PIXELS", 10**6)
-    monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": Endless()})())
-    failed(run("overlay", "-", "make it red"), "standard input gives more than 4 MB")
-    assert written(in_an_empty_folder) == []
-
-
 @pytest.mark.parametrize("text", ["", "   "])
 def test_an_empty_text(run, failed, picture_file, text):
     failed(run("overlay", picture_file, text), "the text is empty", "make it red")

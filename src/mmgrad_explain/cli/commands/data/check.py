@@ -76,13 +76,13 @@ def _as_json(found: CirSet) -> dict[str, Any]:
 
     findings = [asdict(finding) for finding in found.findings]
     about = {"name": found.name, "root": str(found.root), "complete": found.complete}
-    return {**about, **found.summary(), "findings": findings}
+    return {**about, **found.summarize(), "findings": findings}
 
 
 def _parts(found: CirSet) -> Iterator[str | Table]:
     from mmgrad_explain.data.cir.dataset import LEVELS
 
-    summary = found.summary()
+    summary = found.summarize()
     yield f"{found.name} in {found.root}"
     for part, counts in summary["parts"].items():
         groups = f", {counts['groups']} groups" if "groups" in counts else ""

@@ -115,7 +115,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Build the set; every option is checked before anything is written."""
-    from mmgrad_explain.data.edits.options import EDIT_KINDS, EditOptions, Making
+    from mmgrad_explain.data.edits.options import EDIT_KINDS, EditOptions, OutputOptions
 
     if options.sheet < 0:
         raise InputError(f"--sheet must not be negative, got {options.sheet}")
@@ -126,7 +126,7 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed, size=options.size, edits_per_image=options.edits_per_image, kinds=kinds,
         min_area=options.min_area, max_area=options.max_area, min_change=options.min_change,
     )  # fmt: skip
-    making = Making(format=options.format, folds=options.split, licence=options.license or "")
+    output = OutputOptions(format=options.format, folds=options.split, licence=options.license or "")
     source = _source(options)
 
     from mmgrad_explain.data.edits.build import build_edits
@@ -135,7 +135,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         with TripletBar(options.count) as bar:
             built = build_edits(
-                source, options.out, plan, making=making, count=options.count, workers=workers,
+                source, options.out, plan, output=output, count=options.count, workers=workers,
                 overwrite=options.overwrite, resume=options.resume, progress=bar,
             )  # fmt: skip
     except KeyboardInterrupt as stop:

@@ -5,24 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.commands.overlay.request import FORMATS, read_request
+from mmgrad_explain.cli.known_names import SCORE_HELP, WEIGHTINGS
 
 if TYPE_CHECKING:
     import argparse
 
-_DETAILS = """\
+_SCORES = "\n".join(f"  {name:<14}  {what}" for name, what in SCORE_HELP.items())
+_WEIGHTINGS = ", ".join((f"{WEIGHTINGS[0]} (default)", *WEIGHTINGS[1:]))
+_DETAILS = f"""\
 The picture shows the reference beside its heat map; with --target the target and its map too. A map shows which places
 of the picture the score depends on, through the chosen layer. It does not show that the model is right.
 
 TEXT says what should change (composers), or what to look for (image-text models). Scores; each model has a default:
-  shift           what the text changes in the composed embedding; needs no target (default of composers)
-  similarity      cosine of the composed embedding and the target's embedding; needs --target
-  pair            reference and target both composed with the text, alike channels count; needs --target
-  pair-different  the same, channels that differ count; needs --target
-  image-text      cosine of picture and text (default of CLIP and similar models)
-  match           the logit "picture and text match" (default of models that read the two together)
-  answer          log-likelihood of an answer to TEXT (default of models that answer in words)
+{_SCORES}
 
-Weightings: gradcam (default), gradcam++, xgradcam, layercam, hirescam.
+Weightings: {_WEIGHTINGS}.
 
 --words adds what each word contributes to the score (gradient x input at its embedding): from -1 to 1, the largest
 magnitude being 1. Orange and + raise the score, blue and - lower it. The values are first-order and do not add up to
@@ -74,7 +71,7 @@ def add_parser(commands: Any) -> None:
     add("--score", metavar="NAME", help="what the map explains; --help lists the scores (default: the model's)")
     add(
         "--weighting",
-        default="gradcam",
+        default=WEIGHTINGS[0],
         metavar="NAME",
         help="how gradients weight activations; --help lists them (default: %(default)s)",
     )

@@ -1,4 +1,4 @@
-"""Draw the maps of an ``overlay`` command: some images at a time; those that cannot be used are left out."""
+"""Draw the maps of an ``overlay`` command, some images at a time. Images that cannot be used are left out."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Drawn:
     """What was drawn.
 
     Attributes:
-        records: Of each image's map, ready for JSON.
-        failed: Why an image was left out, by its name.
+        records: The map of each image, ready for JSON.
+        failed: The names of images that were left out, and why.
         remarks: What a user should know about the maps.
     """
 
@@ -51,15 +51,14 @@ class _Job(NamedTuple):
 
 
 class _Model(NamedTuple):
-    """The model, why it was chosen where the user named none, and whether each image goes through it alone."""
+    """The model, and why it was chosen if the user named none."""
 
     composer: Composer
     why: str | None
-    alone: bool
 
 
 class _Map(NamedTuple):
-    """An image's map: a sample of an explanation, what writes it to a file, and its parts: their texts and records."""
+    """An image's map: a sample of an explanation, a function that writes it, and texts and records of its parts."""
 
     job: _Job
     explanation: Explanation
@@ -78,15 +77,15 @@ def draw_all(request: Request) -> Drawn:
     target = None if request.target is None else open_typed_image(request.target)
     check_files(name for name, _ in request.images)
     drawn = Drawn()
-    notes: list[Note] = []  # each of one of the images
+    notes: list[Note] = []  # each is about one image, by its index
     model: _Model | None = None
     for start in range(0, len(request.images), _CHUNK):
         jobs = _open(request.images[start : start + _CHUNK], drawn.failed)
         if not jobs:
             continue
         model = model or _load_model(request, [job.image for job in jobs])
-        for together in [[job] for job in jobs] if model.alone else [jobs]:
-            for found in _explain_each(together, target, model, request, drawn.failed):
+        for together in [[job] for job in jobs] if _go_one_by_one(jobs, model.composer, request) else [jobs]:
+            for found in _explain_each(together, target, model.composer, request, drawn.failed):
                 file = found.job.file.write(found.save)
                 record = sample_record(found.explanation, found.sample, in_words=request.in_words)
                 if request.maps_of is None:
@@ -98,7 +97,7 @@ def draw_all(request: Request) -> Drawn:
                     {"image": found.job.name, "file": str(file), **record, **found.parts, "model_choice": model.why}
                 )
         if not drawn.records and len({str(drawn.failed[job.name]) for job in jobs}) == 1:
-            break  # it is not the images
+            break  # the reason lies elsewhere than in the images
     if not drawn.records:
         raise next(iter(drawn.failed.values()))
     names = [record["image"] for record in drawn.records]
@@ -117,33 +116,38 @@ def _open(images: Sequence[tuple[str, OutputFile]], failed: dict[str, InputError
 
 
 def _load_model(request: Request, images: list[Image.Image]) -> _Model:
-    """Load the model; where none is named, the first images and the text choose a bundled one."""
+    """Load the model; if none is named, choose a bundled one by the first images and the text."""
     from mmgrad_explain.composers.bundled import choose_bundled
     from mmgrad_explain.composers.load import load_composer
 
     if request.model is not None:
-        composer, why = load_composer(request.model), None
-    else:
-        choice = choose_bundled(images, [request.text])
-        composer, why = choice.composer, choice.why
-    # Models that answer in words are large, and there images keep their shapes.
-    alone = request.maps_of is not None or composer.answers_in_words
-    return _Model(composer, why, alone)
+        return _Model(load_composer(request.model), None)
+    choice = choose_bundled(images, [request.text])
+    return _Model(choice.composer, choice.why)
+
+
+def _go_one_by_one(jobs: list[_Job], composer: Composer, request: Request) -> bool:
+    """Return whether each image goes through the model alone: the model is large, or the images are no batch for it."""
+    from mmgrad_explain.composers.model_capabilities import capabilities
+
+    if request.maps_of is not None or composer.answers_in_words:
+        return True
+    return len({job.image.size for job in jobs}) > 1 and capabilities(composer).keeps_shapes
 
 
 def _explain_each(
-    jobs: list[_Job], target: Image.Image | None, model: _Model, request: Request, failed: dict[str, InputError]
+    jobs: list[_Job], target: Image.Image | None, composer: Composer, request: Request, failed: dict[str, InputError]
 ) -> list[_Map]:
-    """Explain images together, or one by one where one of them cannot be used."""
+    """Explain images together; if the model refuses one of them, explain each alone to find out which."""
     try:
         if request.maps_of is not None:
-            return _explain_parts(jobs, model.composer, request)
-        return _explain(jobs, target, model.composer, request)
+            return _explain_parts(jobs, composer, request)
+        return _explain(jobs, target, composer, request)
     except InputError as error:
         if len(jobs) == 1:
             failed[jobs[0].name] = error
             return []
-    return [found for job in jobs for found in _explain_each([job], target, model, request, failed)]
+    return [found for job in jobs for found in _explain_each([job], target, composer, request, failed)]
 
 
 def _explain(jobs: list[_Job], target: Image.Image | None, composer: Composer, request: Request) -> list[_Map]:

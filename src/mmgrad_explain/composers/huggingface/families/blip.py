@@ -29,6 +29,11 @@ class MatchingComposer(HuggingFaceComposer):
 
     default_score: ClassVar[str | None] = "match"
 
+    @property
+    def embedding_layer(self) -> str | None:
+        """The last layer at which the class token reads the patches; the matching reads all patches behind it."""
+        return f"model.vision_model.encoder.layers.{len(self.model.vision_model.encoder.layers) - 1}.layer_norm1"
+
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Encode images ``(B, 3, H, W)`` to tokens ``(B, 1 + N, W)``."""
         return self.model.vision_model(pixel_values=pixel_values, **self._interpolation(pixel_values))[0]  # type: ignore[no-any-return]
@@ -59,6 +64,11 @@ class QueryComposer(MatchingComposer):
     text is taken, so that ``"image-text"`` is the largest cosine, as in the model itself. For an empty text it is that
     of the first query.
     """
+
+    @property
+    def embedding_layer(self) -> str | None:
+        """The target layer: the queries read all patches, for the embedding as for the matching."""
+        return self.target_layer
 
     def compose(self, features: Tensor, text: tuple[Tensor, ...]) -> TwoTowerOutput:
         """Read B texts together with B encoded images; see :class:`~.dual_encoder.DualEncoder`."""

@@ -1,0 +1,35 @@
+"""``mmgrad-explain layers`` from the shell's side."""
+
+import json
+
+from mmgrad_explain.cli.known_names import LAYERS
+
+
+def test_layers(run):
+    code, out, err = run("layers")
+    assert (code, err) == (0, "")
+    assert all(f" {layer} " in out for layer in LAYERS["reference"])
+    chosen = [line for line in out.splitlines() if line.startswith("*")]
+    assert len(chosen) == 1
+    assert chosen[0].split()[1:4] == ["network.features", "Identity", "24x24"]
+    assert any("network.visual.layer3" in line and "6x6" in line for line in out.splitlines())
+
+
+def test_layers_of_the_other_bundled_model(run):
+    assert set(LAYERS["clothing"]) <= {
+        row["name"] for row in json.loads(run("layers", "--model", "clothing", "--json")[1])
+    }
+
+
+def test_layers_as_json(run, tiny_folder):
+    code, out, _ = run("layers", "--model", str(tiny_folder), "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert [c["name"] for c in found if c["chosen"]] == ["network.features"]
+    assert {"name", "type", "grid", "channels", "layout", "calls", "gradient_reaches", "mixes_text"} <= set(found[0])
+
+
+def test_layers_of_no_model(run):
+    code, _, err = run("layers", "--model", "referense")
+    assert code == 2
+    assert "did you mean" in err

@@ -1,0 +1,50 @@
+"""Building the reference network from a config."""
+
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from mmgrad_explain.composers.reference.build import build_network, network_config
+from mmgrad_explain.composers.reference.network import PlainResNet
+from mmgrad_explain.errors import InputError
+
+
+def test_the_sizes_are_read_from_a_config(tiny_config):
+    assert network_config({**asdict(tiny_config), "model_type": "mmgrad_reference"}) == tiny_config
+    assert network_config({"heads": 2}).heads == 2
+
+
+def test_the_default_backbone_needs_no_timm(tiny_config):
+    network = build_network(tiny_config)
+    assert isinstance(network.visual, PlainResNet)
+    assert network.config == tiny_config
+
+
+def test_another_timm_backbone(tiny_config):
+    config = replace(
+        tiny_config, backbone="convnext_atto", backbone_options={"depths": [1, 1, 1, 1], "dims": [8, 8, 16, 8]}
+    )
+    network = build_network(config)
+    assert not isinstance(network.visual, PlainResNet)
+    assert network.encode_image(torch.zeros(1, 3, 32, 32)).shape == (1, 16, 8, 8)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "no_such_model"])
+def test_a_backbone_without_the_three_strides_is_refused(tiny_config, name):
+    with pytest.raises(InputError, match=r"strides 4, 8 and 16"):
+        build_network(replace(tiny_config, backbone=name, backbone_options={}))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet18", {"checkpoint_path": "weights.pth"}),
+        ("resnet18", {"pretrained": True}),
+        ("resnet18", {"pretrained_cfg_overlay": {"file": "weights.pth"}}),
+        ("hf-hub:someone/model", {}),
+    ],
+)
+def test_a_config_loads_nothing_from_elsewhere(tiny_config, name, options):
+    with pytest.raises(InputError, match="must not load weights from elsewhere"):
+        build_network(replace(tiny_config, backbone=name, backbone_options=options))

@@ -12,7 +12,7 @@ from PIL import Image
 from mmgrad_explain import InputError, MMGrad, MMGradWarning, explain, load_composer, phrase_maps
 from mmgrad_explain._system.devices import check_device
 from mmgrad_explain.composers.familiar_images import describe_images
-from mmgrad_explain.composers.familiarity import fit
+from mmgrad_explain.composers.familiarity import fit_familiarity
 from mmgrad_explain.data.scenes.scene import scenes
 
 pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
@@ -252,7 +252,7 @@ def test_a_picture_unlike_the_training_data_is_noted(tiny_folder, tmp_path, pict
     near = describe_images(composer, [picture], composer.described_layers)
     near = near + 1e-2 * torch.randn(200, near.shape[1])
     words = composer.described_layers, "one red square", "take another"
-    fit({"squares": (near[:100], near[100:])}, *words).save(folder)
+    fit_familiarity({"squares": (near[:100], near[100:])}, *words).save(folder)
     assert not explain(picture, "make it red", model=folder).notes
     (note,) = explain(np.zeros((40, 60, 3), np.uint8), "make it red", model=folder).notes[-1:]
     assert (

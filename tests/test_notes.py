@@ -10,7 +10,7 @@ from PIL import Image
 
 from mmgrad_explain import explain
 from mmgrad_explain.composers.familiar_images import describe_images
-from mmgrad_explain.composers.familiarity import fit
+from mmgrad_explain.composers.familiarity import fit_familiarity
 from mmgrad_explain.gallery.results import Retrieval, RetrievalMaps
 from mmgrad_explain.notes import Note, join_notes
 from mmgrad_explain.web.explain_request import ExplainRequest
@@ -34,7 +34,7 @@ def folder(tiny_folder, tmp_path_factory):
     near = describe_images(composer, [usual()], composer.described_layers)
     near = near + 1e-2 * torch.randn(200, near.shape[1])
     words = composer.described_layers, "one red square", "take another"
-    fit({"squares": (near[:100], near[100:])}, *words).save(folder)
+    fit_familiarity({"squares": (near[:100], near[100:])}, *words).save(folder)
     return folder
 
 

@@ -12,14 +12,14 @@ from mmgrad_explain.composers.familiar_images import (
     strangeness_of,
     watch_familiarity,
 )
-from mmgrad_explain.composers.familiarity import fit
+from mmgrad_explain.composers.familiarity import fit_familiarity
 
 
 def learn(composer, picture):
     """Make a picture all that a model was trained on."""
     near = describe_images(composer, [picture], composer.described_layers)
     near = near + 1e-2 * torch.randn(200, near.shape[1], generator=torch.Generator().manual_seed(0))
-    composer.familiarity = fit(
+    composer.familiarity = fit_familiarity(
         {"one": (near[:100], near[100:])}, composer.described_layers, "coloured shapes", "name a model that knows it"
     )
 

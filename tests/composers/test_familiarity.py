@@ -11,7 +11,7 @@ from mmgrad_explain.composers.familiarity import (
     Familiarity,
     area_under_curve,
     describe,
-    fit,
+    fit_familiarity,
 )
 from mmgrad_explain.composers.pixel_statistics import pixel_statistics
 from mmgrad_explain.errors import InputError
@@ -33,7 +33,7 @@ def known():
         name: (descriptions(1000, level, seed), descriptions(1000, level, seed + 7))
         for seed, (name, level) in enumerate({"low": 0.0, "high": 9.0}.items())
     }
-    return fit(parts, *WORDS)
+    return fit_familiarity(parts, *WORDS)
 
 
 def test_description_by_hand():
@@ -63,8 +63,8 @@ def test_pictures_that_are_shown_as_unknown_are_told_apart():
     generator = torch.Generator().manual_seed(0)
     own, others, unknown = torch.randn(3, 3000, 120, generator=generator)
     unknown = unknown + 0.45
-    alone = fit({"own": (own, others)}, *WORDS)
-    taught = fit({"own": (own, others)}, *WORDS, unknown=unknown[:1500])
+    alone = fit_familiarity({"own": (own, others)}, *WORDS)
+    taught = fit_familiarity({"own": (own, others)}, *WORDS, unknown=unknown[:1500])
     fresh = torch.randn(3000, 120, generator=generator)
     assert (alone.strangeness(unknown[1500:]) > 1).float().mean() < 0.5
     assert (taught.strangeness(unknown[1500:]) > 1).float().mean() > 0.95
@@ -75,7 +75,7 @@ def test_what_lies_beside_the_main_directions_counts(monkeypatch):
     monkeypatch.setattr("mmgrad_explain.composers.familiarity.DIRECTIONS", 2)
     own = torch.randn(2000, 8, generator=torch.Generator().manual_seed(0))
     own[:, 2:] = 0.05 * own[:, 2:] + own[:, :1]
-    found = fit({"own": (own[:1000], own[1000:])}, *WORDS)
+    found = fit_familiarity({"own": (own[:1000], own[1000:])}, *WORDS)
     assert found.kinds["own"].whiten.shape == (2, 8)
     beside = own[:20].clone()
     beside[:, 2] += 1
@@ -115,10 +115,10 @@ def test_a_file_without_its_words_is_damaged(tmp_path):
 
 def test_too_few_pictures():
     with pytest.raises(InputError, match="no kind of image"):
-        fit({}, *WORDS)
+        fit_familiarity({}, *WORDS)
     some = torch.zeros(50, 4)
     with pytest.raises(InputError, match=r"low: 50 and 50 images are too few for a rate of 0\.01: at least 2 and 100"):
-        fit({"low": (some, some)}, *WORDS)
+        fit_familiarity({"low": (some, some)}, *WORDS)
 
 
 def test_area_under_the_curve():

@@ -14,10 +14,10 @@ from mmgrad_explain.evaluation.maps import (
     draw_maps,
     find_disjoint_pairs,
     image_only,
-    resize_maps,
     unit_embeddings,
 )
 from mmgrad_explain.evaluation.scenes import model_inputs
+from mmgrad_explain.explanation.fusion import resize_maps
 
 KINDS = [
     MapKind("shift", "gradcam"),

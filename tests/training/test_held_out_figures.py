@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from mmgrad_explain.data.batches.batch import encode_batch
-from mmgrad_explain.evaluation.maps import MapKind, draw_maps, resize_maps
+from mmgrad_explain.evaluation.maps import MapKind, draw_maps
 from mmgrad_explain.evaluation.scenes import evaluate_scenes
+from mmgrad_explain.explanation.fusion import resize_maps
 from mmgrad_explain.metrics.map_figures import measure_maps
 from mmgrad_explain.training.held_out_figures import evaluate_batches, inputs_of, sample_maps, trained_kind
 from mmgrad_explain.training.objective.options import GroundingOptions

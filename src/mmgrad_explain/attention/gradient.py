@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout, fold_map, to_grid
-from mmgrad_explain.attention.layouts.record_layouts import cells_of
+from mmgrad_explain.attention.layouts.record_layouts import grid_of_rows
 from mmgrad_explain.attention.modules import find_previous_block
 from mmgrad_explain.attention.records import Record
 from mmgrad_explain.attention.second_derivative import MATH_ATTENTION
@@ -174,9 +174,9 @@ def weigh(record: Record, gradient: Tensor | None, layout: AnyLayout, weighting:
     """
     activation = record.activation if graph else record.activation.detach()
     with torch.autocast(activation.device.type, enabled=False):
-        grid = to_float(cells_of(activation, layout, record.rows))
+        grid = to_float(grid_of_rows(activation, layout, record.rows))
         if gradient is None:
             maps = grid.new_zeros((grid.shape[0], *grid.shape[2:]))
         else:
-            maps = weighting(grid, cells_of(gradient, layout, record.rows).to(grid.dtype))
+            maps = weighting(grid, grid_of_rows(gradient, layout, record.rows).to(grid.dtype))
         return fold_map(maps, layout)

@@ -174,7 +174,7 @@ def describe(seen: Mapping[str, Tensor]) -> Tensor:
     )
 
 
-def fit(
+def fit_familiarity(
     described: Mapping[str, tuple[Tensor, Tensor]],
     layers: Sequence[str],
     trained_on: str,

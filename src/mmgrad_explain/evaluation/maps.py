@@ -102,11 +102,6 @@ def draw_maps(
     return grids, convert_parts(output, Tensor.detach)
 
 
-def resize_maps(grids: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize maps ``(B, h, w)`` bilinearly to ``(B, *size)``."""
-    return F.interpolate(grids[:, None], size=size, mode="bilinear")[:, 0]
-
-
 def find_disjoint_pairs(masks: Tensor, group: Tensor, usable: Tensor) -> Tensor:
     """Find the ordered pairs of texts about one image whose regions have no pixel in common.
 

@@ -17,9 +17,9 @@ from mmgrad_explain.evaluation.maps import (
     default_kind,
     draw_maps,
     find_disjoint_pairs,
-    resize_maps,
     unit_embeddings,
 )
+from mmgrad_explain.explanation.fusion import resize_maps
 from mmgrad_explain.metrics.localization import contrast_accuracy
 from mmgrad_explain.metrics.map_figures import figure_names, measure_maps
 

@@ -63,14 +63,14 @@ def fuse_maps(maps: Sequence[Tensor], fuse: Fuse) -> Tensor:
     if len({len(m) for m in maps}) > 1:
         raise InputError(f"fuse: the layers' batches differ: {[len(m) for m in maps]}; explain them one by one")
     finest = max(((m.shape[1], m.shape[2]) for m in maps), key=lambda size: size[0] * size[1])
-    stack = torch.stack([resize_maps(normalize(m), finest) for m in maps])
+    stack = torch.stack([resize_maps(scale_by_peak(m), finest) for m in maps])
     fused = fuse(stack)
     if fused.shape != stack.shape[1:]:
         raise InputError(f"fuse must return a map of shape {tuple(stack.shape[1:])}, not {tuple(fused.shape)}")
     return fused
 
 
-def normalize(maps: Tensor) -> Tensor:
+def scale_by_peak(maps: Tensor) -> Tensor:
     """Divide each map of (B, h, w) by its largest magnitude; a map of zeros stays zeros."""
     largest = maps.abs().amax((1, 2), keepdim=True)
     return maps / torch.where(largest > torch.finfo(maps.dtype).tiny, largest, torch.ones_like(largest))

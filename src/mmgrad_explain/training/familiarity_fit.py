@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from mmgrad_explain.composers.familiar_images import describe_images
-from mmgrad_explain.composers.familiarity import area_under_curve, fit
+from mmgrad_explain.composers.familiarity import area_under_curve, fit_familiarity
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.data.scenes.options import SceneOptions
 from mmgrad_explain.data.scenes.scene import scenes
@@ -148,7 +148,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         seen[name] = torch.cat([seen[name][0], of_fit]), torch.cat([seen[name][1], of_limit])
     trained_on = options.trained_on or " and ".join(config.sources)
     unknown = describe_unknown_images(composer, unknown_files, options)
-    found = fit(seen, composer.described_layers, trained_on, options.alternative, unknown=unknown, rate=options.rate)
+    found = fit_familiarity(
+        seen, composer.described_layers, trained_on, options.alternative, unknown=unknown, rate=options.rate
+    )
     found.save(options.model)
     strange = {name: found.strangeness(described) for name, described in checks.items()}
     result: dict[str, Any] = {"false alarms": {name: float((v > 1).float().mean()) for name, v in strange.items()}}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmgrad_explain.composers.fusion.methods import EncodedImages, EncodedTexts, Sizes
+from mmgrad_explain.composers.fusion.methods import MethodImages, MethodTexts, Sizes
 from mmgrad_explain.composers.fusion.registry import build_fusion
 
 _SPEC = importlib.util.spec_from_file_location("small_towers", Path(__file__).with_name("small_towers.py"))
@@ -43,8 +43,8 @@ def test_words_can_ask(method, inputs, saved):
 def test_a_change_in_one_samples_patch_leaves_the_others_alone(name):
     torch.manual_seed(0)
     fusion = build_fusion(name, Sizes(6, 4), {"width": 8}).eval()
-    images = EncodedImages(torch.rand(2, 6), torch.rand(2, 4, 3, 5))
-    texts = EncodedTexts(torch.ones(2, 1).bool(), torch.rand(2, 6))
+    images = MethodImages(torch.rand(2, 6), torch.rand(2, 4, 3, 5))
+    texts = MethodTexts(torch.ones(2, 1).bool(), torch.rand(2, 6))
     both = fusion(images, texts)
     changed = images._replace(grid=images.grid.clone())
     changed.grid[0, :, 1, 2] += 1
@@ -56,9 +56,9 @@ def test_a_change_in_one_samples_patch_leaves_the_others_alone(name):
 def test_padding_of_a_text_is_not_read():
     torch.manual_seed(0)
     fusion = build_fusion("cross-attention", Sizes(6, 4, 5), {"width": 8, "heads": 2}).eval()
-    images = EncodedImages(torch.rand(1, 6), torch.rand(1, 4, 2, 2))
+    images = MethodImages(torch.rand(1, 6), torch.rand(1, 4, 2, 2))
     words = torch.rand(1, 3, 5)
-    texts = EncodedTexts(torch.tensor([[True, True, False]]), words=words)
+    texts = MethodTexts(torch.tensor([[True, True, False]]), words=words)
     expected = fusion(images, texts)
     words[:, 2] = 7
     torch.testing.assert_close(fusion(images, texts), expected)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmgrad_explain.composers.fusion.methods import EncodedImages, EncodedTexts, Fusion, Sizes
+from mmgrad_explain.composers.fusion.methods import Fusion, MethodImages, MethodTexts, Sizes
 from mmgrad_explain.composers.fusion.registry import build_fusion
 
 _SPEC = importlib.util.spec_from_file_location("small_towers", Path(__file__).with_name("small_towers.py"))
@@ -32,6 +32,6 @@ def test_the_map_is_plain_grad_cam(composer, method, inputs, saved, score):
 def test_a_method_says_what_it_lacks():
     film_ = build_fusion("film", Sizes(8, 8, 8), {"width": 8})
     with pytest.raises(TypeError, match="the images or texts lack an input of this method; see its reads"):
-        film_(EncodedImages(torch.rand(1, 8)), EncodedTexts(torch.ones(1, 2).bool(), torch.rand(1, 8)))
+        film_(MethodImages(torch.rand(1, 8)), MethodTexts(torch.ones(1, 2).bool(), torch.rand(1, 8)))
     with pytest.raises(NotImplementedError):
-        Fusion()(EncodedImages(torch.rand(1, 8)), EncodedTexts(torch.ones(1, 2).bool()))
+        Fusion()(MethodImages(torch.rand(1, 8)), MethodTexts(torch.ones(1, 2).bool()))

@@ -8,7 +8,7 @@ import torch
 
 from mmgrad_explain import InputError
 from mmgrad_explain.attention.layouts.layout import to_grid
-from mmgrad_explain.composers.generative.token_grid import TokenGrid, cells_of, number_tiles
+from mmgrad_explain.composers.generative.token_grid import TokenGrid, make_cells, number_tiles
 
 _SPEC = importlib.util.spec_from_file_location("small", Path(__file__).with_name("small_models.py"))
 small = importlib.util.module_from_spec(_SPEC)
@@ -82,7 +82,7 @@ def test_tiles_are_numbered_one_by_one_and_put_side_by_side():
 def test_the_whole_adds_its_sum_to_the_tiles(window):
     """Whatever the area that the whole covers, nothing is lost or counted twice."""
     grid = TokenGrid(number_tiles(2), 8, number_tiles(2, first=4), window)
-    layout = cells_of(grid, None, "multi_modal_projector", {"input_ids": torch.zeros(1, 1)})
+    layout = make_cells(grid, None, "multi_modal_projector", {"input_ids": torch.zeros(1, 1)})
     values = torch.rand(1, 8, 1, dtype=torch.float64)
     folded = layout.fold(to_grid(values, layout).sum(1))
     assert folded.shape == (1, 2, 2)
@@ -90,5 +90,5 @@ def test_the_whole_adds_its_sum_to_the_tiles(window):
 
 
 def test_tokens_before_the_patches_of_a_tile_have_no_cell():
-    layout = cells_of(TokenGrid(number_tiles(2), 4), None, "vision_tower", {"input_ids": torch.zeros(1, 1)})
+    layout = make_cells(TokenGrid(number_tiles(2), 4), None, "vision_tower", {"input_ids": torch.zeros(1, 1)})
     assert to_grid(torch.arange(5.0).reshape(1, 5, 1), layout).flatten().tolist() == [1, 2, 3, 4]

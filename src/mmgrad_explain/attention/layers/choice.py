@@ -20,7 +20,7 @@ from torch import Tensor
 from mmgrad_explain.attention.autograd_graph import every_path_passes, find_nearest_stops, find_nodes_to, node_of
 from mmgrad_explain.attention.layers.candidate import Candidate
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout
-from mmgrad_explain.attention.layouts.record_layouts import cells_of
+from mmgrad_explain.attention.layouts.record_layouts import grid_of_rows
 from mmgrad_explain.attention.records import Record
 
 # The largest shares of the gradient that may bypass a layer: if "all" of it is to pass (rounding in half precision
@@ -167,7 +167,7 @@ def _measure_passing(trace: Trace, end: Candidate, trunk: Candidate | None) -> t
     if trunk is not None:
         rows = [record.rows for record, _ in of_trunk]
         passed, whole = (
-            [cells_of(gradient, trunk.layout, kept) for gradient, kept in zip(values, rows, strict=True)]
+            [grid_of_rows(gradient, trunk.layout, kept) for gradient, kept in zip(values, rows, strict=True)]
             for values in (passed, whole)
         )
     some = torch.cat([gradient.flatten().float() for gradient in passed]) * largest

@@ -20,7 +20,7 @@ from mmgrad_explain.attention.layers.choice import Trace, choose_layer
 from mmgrad_explain.attention.layers.marked_inputs import make_word_hook, mark_features
 from mmgrad_explain.attention.layouts.layout import AnyLayout, fold_map, to_grid_if_it_fits
 from mmgrad_explain.attention.layouts.marked_places import find_layers_in_place, refuse_packed
-from mmgrad_explain.attention.layouts.record_layouts import ask_model, cells_of, find_grid_layout
+from mmgrad_explain.attention.layouts.record_layouts import ask_model, find_grid_layout, grid_of_rows
 from mmgrad_explain.attention.model_hints import ask_layout_for, ask_target_layer
 from mmgrad_explain.attention.modules import plain_modules, split_part
 from mmgrad_explain.attention.records import Record
@@ -212,7 +212,7 @@ def _list_candidates(
         layout = find_grid_layout(seen, name) if calls else None
         if layout is None or (follow_images and not bits[id(calls[0])][0]):
             continue
-        grid = cells_of(calls[0].activation.detach(), layout, calls[0].rows)
+        grid = grid_of_rows(calls[0].activation.detach(), layout, calls[0].rows)
         if grid.shape[2] * grid.shape[3] == 1:
             continue
         if grid.shape[0] != len(values):

@@ -81,7 +81,7 @@ def find_grid_layout(seen: Capture, name: str) -> AnyLayout | None:
     return layout
 
 
-def cells_of(x: Tensor, layout: AnyLayout, rows: Sequence[int] | None) -> Tensor:
+def grid_of_rows(x: Tensor, layout: AnyLayout, rows: Sequence[int] | None) -> Tensor:
     """Rearrange a layer's output, or a gradient of its shape, to (B, K, h, w), and keep the rows of one image."""
     grid = to_grid(x, layout)
     return grid if rows is None else grid[list(rows)]
@@ -90,7 +90,7 @@ def cells_of(x: Tensor, layout: AnyLayout, rows: Sequence[int] | None) -> Tensor
 def batches_of(seen: Capture, layouts: dict[str, list[AnyLayout]]) -> list[int]:
     """Return the batch size of every record, layer by layer."""
     return [
-        cells_of(record.activation.detach(), layout, record.rows).shape[0]
+        grid_of_rows(record.activation.detach(), layout, record.rows).shape[0]
         for name, of_calls in layouts.items()
         for record, layout in zip(seen.calls(name), of_calls, strict=True)
     ]

@@ -25,7 +25,7 @@ from mmgrad_explain.composers.files import (
     read_own_model,
     write_model,
 )
-from mmgrad_explain.composers.fusion.methods import EncodedImages, EncodedTexts, Sizes
+from mmgrad_explain.composers.fusion.methods import MethodImages, MethodTexts, Sizes
 from mmgrad_explain.composers.fusion.processor import PROMPT, FusionProcessor
 from mmgrad_explain.composers.fusion.registry import build_fusion, method_of
 from mmgrad_explain.composers.fusion.tower_reading import (
@@ -115,25 +115,25 @@ class FusionComposer(Composer):
 
     # ------------------------------------------------------------------------------------------------------- in stages
 
-    def encode_image(self, pixel_values: Tensor) -> EncodedImages:
+    def encode_image(self, pixel_values: Tensor) -> MethodImages:
         """Encode pixels ``(B, 3, H, W)``: unit embeddings, and patches if the method reads them."""
         wanted = self._patches if "grid" in self.fusion.reads else None
         with record_tokens(self.tower, wanted) as outputs:
             pooled = self._pooled(self.tower.encode_image(pixel_values))
         if wanted is None:
-            return EncodedImages(pooled)
-        return EncodedImages(pooled, patch_grid(self.tower, outputs[0], pixel_values).to(pooled.dtype))
+            return MethodImages(pooled)
+        return MethodImages(pooled, patch_grid(self.tower, outputs[0], pixel_values).to(pooled.dtype))
 
-    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> EncodedTexts:
+    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> MethodTexts:
         """Encode ids and mask ``(B, L)`` to the method's inputs."""
         mask = attention_mask.bool()
         if "prompt" in self.fusion.reads:
-            return EncodedTexts(mask, embed_prompts=partial(self._embed_prompts, input_ids, attention_mask))
+            return MethodTexts(mask, embed_prompts=partial(self._embed_prompts, input_ids, attention_mask))
         with record_tokens(self.tower, self._tokens) as outputs:
             pooled = self._to_own_dtype(self.tower.encode_text(input_ids, attention_mask)[0])
-        return EncodedTexts(mask, pooled, None if self._tokens is None else outputs[0].to(pooled.dtype))
+        return MethodTexts(mask, pooled, None if self._tokens is None else outputs[0].to(pooled.dtype))
 
-    def compose(self, features: EncodedImages, text: EncodedTexts) -> ComposedOutput:
+    def compose(self, features: MethodImages, text: MethodTexts) -> ComposedOutput:
         """Compose B encoded images with B encoded texts: an output without a target."""
         nothing = self._empty_texts(features.pooled)
         before = self.fusion.without_text(features, nothing)
@@ -154,11 +154,11 @@ class FusionComposer(Composer):
     def _blank(self, count: int) -> tuple[Tensor, Tensor]:
         return self.blank_ids.expand(count, -1), self.blank_mask.expand(count, -1)
 
-    def _empty_texts(self, like: Tensor) -> EncodedTexts:
+    def _empty_texts(self, like: Tensor) -> MethodTexts:
         """Make an empty text for each row of ``like``, ``(B, D)``."""
         ids, mask = self._blank(len(like))
         words = like.new_zeros(len(like), 1, max(1, self.fusion.sizes.word_width))
-        return EncodedTexts(
+        return MethodTexts(
             words[:, :, 0].bool(), torch.zeros_like(like), words, partial(self._embed_prompts, ids, mask)
         )
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmgrad_explain.composers.fusion.methods import EncodedImages, EncodedTexts, Fusion, Sizes, open_gate, require
+from mmgrad_explain.composers.fusion.methods import Fusion, MethodImages, MethodTexts, Sizes, open_gate, require
 from mmgrad_explain.composers.reference.network import Attention
 from mmgrad_explain.errors import InputError
 
@@ -39,7 +39,7 @@ class TirgSpatial(Fusion):
         self.weights = nn.Parameter(torch.ones(2))
         self.out = nn.Linear(after, sizes.embed_dim, bias=False)
 
-    def forward(self, image: EncodedImages, text: EncodedTexts) -> Tensor:
+    def forward(self, image: MethodImages, text: MethodTexts) -> Tensor:
         """See :class:`~mmgrad_explain.composers.fusion.methods.Fusion`."""
         grid = require(image.grid)
         both = torch.cat([grid, require(text.pooled)[:, :, None, None].expand(-1, -1, *grid.shape[2:])], dim=1)
@@ -89,7 +89,7 @@ class Film(Fusion):
         self.blocks = nn.ModuleList(FilmBlock(width, sizes.embed_dim) for _ in range(blocks))
         self.out = nn.Linear(width, sizes.embed_dim)
 
-    def forward(self, image: EncodedImages, text: EncodedTexts) -> Tensor:
+    def forward(self, image: MethodImages, text: MethodTexts) -> Tensor:
         """See :class:`~mmgrad_explain.composers.fusion.methods.Fusion`."""
         grid = F.relu(self.enter(require(image.grid)))
         for block in self.blocks:
@@ -170,7 +170,7 @@ class CrossAttention(Fusion):
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, sizes.embed_dim)
 
-    def forward(self, image: EncodedImages, text: EncodedTexts) -> Tensor:
+    def forward(self, image: MethodImages, text: MethodTexts) -> Tensor:
         """See :class:`~mmgrad_explain.composers.fusion.methods.Fusion`."""
         patches, words = self.patches(_tokens(image.grid)), self.words(require(text.words))
         seen = torch.ones(patches.shape[:2], dtype=torch.bool, device=patches.device)
@@ -215,7 +215,7 @@ class QFormer(Fusion):
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, sizes.embed_dim)
 
-    def forward(self, image: EncodedImages, text: EncodedTexts) -> Tensor:
+    def forward(self, image: MethodImages, text: MethodTexts) -> Tensor:
         """See :class:`~mmgrad_explain.composers.fusion.methods.Fusion`."""
         memory, words = self.patches(_tokens(image.grid)), self.words(require(text.words))
         seen = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
@@ -226,7 +226,7 @@ class QFormer(Fusion):
             x = block(x, mask, memory, seen, askers=count)
         return self.out(self.norm(x[:, :count].mean(1)))  # type: ignore[no-any-return]
 
-    def without_text(self, image: EncodedImages, nothing: EncodedTexts) -> Tensor:
+    def without_text(self, image: MethodImages, nothing: MethodTexts) -> Tensor:
         """Have the queries read the image alone."""
         return self(image, nothing)  # type: ignore[no-any-return]
 

@@ -1,6 +1,6 @@
 """Methods of composed image retrieval from the literature, as modules on a two-tower model.
 
-A method takes the towers' outputs, :class:`EncodedImages` and :class:`EncodedTexts`, to a composed embedding
+A method takes the towers' outputs, :class:`MethodImages` and :class:`MethodTexts`, to a composed embedding
 ``f(I, T)``, ``(B, D)``, in the towers' own space. In the formulas ``i`` and ``t`` are the unit embeddings, ``A``
 the image's patches on their grid (``A_p`` at the position ``p``) and ``E`` the text's tokens.
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class EncodedImages(NamedTuple):
+class MethodImages(NamedTuple):
     """B images as a method reads them.
 
     Attributes:
@@ -42,7 +42,7 @@ class EncodedImages(NamedTuple):
     grid: Tensor | None = None
 
 
-class EncodedTexts(NamedTuple):
+class MethodTexts(NamedTuple):
     """B texts as a method reads them.
 
     Attributes:
@@ -90,15 +90,15 @@ class Fusion(nn.Module):
     sizes: Sizes
     options: dict[str, Any]
 
-    def forward(self, image: EncodedImages, text: EncodedTexts) -> Tensor:
+    def forward(self, image: MethodImages, text: MethodTexts) -> Tensor:
         """Compute the composed embeddings, ``(B, D)``, not normalised."""
         raise NotImplementedError
 
-    def without_text(self, image: EncodedImages, nothing: EncodedTexts) -> Tensor:  # noqa: ARG002
+    def without_text(self, image: MethodImages, nothing: MethodTexts) -> Tensor:  # noqa: ARG002
         """Compute the composed embeddings, ``(B, D)``, for ``nothing``, an empty text."""
         return image.pooled
 
-    def for_gallery(self, image: EncodedImages, nothing: EncodedTexts) -> Tensor:
+    def for_gallery(self, image: MethodImages, nothing: MethodTexts) -> Tensor:
         """Compute the embeddings that a gallery holds, ``(B, D)``."""
         return self.without_text(image, nothing)
 
@@ -123,7 +123,7 @@ class Tirg(Fusion):
         open_gate(self.gate)
         self.weights = nn.Parameter(torch.ones(2))
 
-    def forward(self, image: EncodedImages, text: EncodedTexts) -> Tensor:
+    def forward(self, image: MethodImages, text: MethodTexts) -> Tensor:
         """See :class:`Fusion`."""
         both = torch.cat([image.pooled, require(text.pooled)], dim=-1)
         return self.weights[0] * self.gate(both) * image.pooled + self.weights[1] * self.residual(both)  # type: ignore[no-any-return]
@@ -144,7 +144,7 @@ class Combine(Fusion):
         super().__init__()
         self.combiner = Combiner(CombinerConfig(embed_dim=sizes.embed_dim, width=width, dropout=dropout))
 
-    def forward(self, image: EncodedImages, text: EncodedTexts) -> Tensor:
+    def forward(self, image: MethodImages, text: MethodTexts) -> Tensor:
         """See :class:`Fusion`."""
         return image.pooled + self.combiner(image.pooled, require(text.pooled))  # type: ignore[no-any-return]
 
@@ -173,15 +173,15 @@ class TextualInversion(Fusion):
             nn.Linear(width, sizes.word_width),
         )  # fmt: skip
 
-    def forward(self, image: EncodedImages, text: EncodedTexts) -> Tensor:
+    def forward(self, image: MethodImages, text: MethodTexts) -> Tensor:
         """See :class:`Fusion`."""
         return require(text.embed_prompts)(self.word(image.pooled))  # type: ignore[no-any-return]
 
-    def without_text(self, image: EncodedImages, nothing: EncodedTexts) -> Tensor:
+    def without_text(self, image: MethodImages, nothing: MethodTexts) -> Tensor:
         """Embed the prompt that ends at the pseudo-word."""
         return self(image, nothing)  # type: ignore[no-any-return]
 
-    def for_gallery(self, image: EncodedImages, nothing: EncodedTexts) -> Tensor:  # noqa: ARG002
+    def for_gallery(self, image: MethodImages, nothing: MethodTexts) -> Tensor:  # noqa: ARG002
         """Return the image's own embedding."""
         return image.pooled
 

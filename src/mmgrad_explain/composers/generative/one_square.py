@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.composers.generative.model_parts import in_language_model, patches_along_side
-from mmgrad_explain.composers.generative.token_grid import TokenGrid, cells_of, number_tiles
+from mmgrad_explain.composers.generative.token_grid import TokenGrid, make_cells, number_tiles
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.processor_geometry import check_geometry, image_processor_of, place
 
@@ -39,4 +39,4 @@ def square_layout(model: Any, layer: str, tensors: Mapping[str, Tensor]) -> Cell
     averaged = getattr(config, "mm_tokens_per_image", None)
     if averaged is not None and (in_language_model(layer) or layer.endswith("multi_modal_projector")):
         side = round(averaged**0.5)
-    return cells_of(TokenGrid(number_tiles(side), side * side), config, layer, tensors)
+    return make_cells(TokenGrid(number_tiles(side), side * side), config, layer, tensors)

@@ -12,7 +12,7 @@ from mmgrad_explain.composers.generative.model_parts import (
     shared_row,
 )
 from mmgrad_explain.composers.generative.placements import stretch
-from mmgrad_explain.composers.generative.token_grid import TokenGrid, cells_of, number_tiles
+from mmgrad_explain.composers.generative.token_grid import TokenGrid, make_cells, number_tiles
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.processor_geometry import image_processor_of, sides_of
 
@@ -61,4 +61,4 @@ def shuffled_tiles_layout(model: Any, layer: str, tensors: Mapping[str, Tensor])
     count = rows * columns * side * side
     whole = number_tiles(side, first=count) if rows * columns > 1 else None
     tokens = count + (0 if whole is None else whole.numel())
-    return cells_of(TokenGrid(number_tiles(side, rows, columns), tokens, whole), config, layer, tensors)
+    return make_cells(TokenGrid(number_tiles(side, rows, columns), tokens, whole), config, layer, tensors)

@@ -59,7 +59,7 @@ def number_tiles(side: int, rows: int = 1, columns: int = 1, *, first: int = 0) 
     return numbers.transpose(1, 2).reshape(rows * side, columns * side)
 
 
-def cells_of(grid: TokenGrid, model_config: Any, layer: str, tensors: Mapping[str, Tensor]) -> Cells:
+def make_cells(grid: TokenGrid, model_config: Any, layer: str, tensors: Mapping[str, Tensor]) -> Cells:
     """Make the layout of a layer's output over images that all have the same grid.
 
     The map's weights are computed from all cells alike, those of the tiles and those of the whole image. Then the tiles

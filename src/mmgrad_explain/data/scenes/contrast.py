@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def find_disjoint_pairs(reference_masks: np.ndarray, target_masks: np.ndarray, edits: Sequence[str]) -> np.ndarray:
+def find_contrast_pairs(reference_masks: np.ndarray, target_masks: np.ndarray, edits: Sequence[str]) -> np.ndarray:
     """Find the pairs of a scene's triplets whose edited regions do not overlap.
 
     The region of a triplet is the union of its masks in reference and target. The regions of a pair must stay disjoint
@@ -37,7 +37,7 @@ def find_disjoint_pairs(reference_masks: np.ndarray, target_masks: np.ndarray, e
 
 
 def find_contrast_partners(reference_masks: np.ndarray, target_masks: np.ndarray, edits: Sequence[str]) -> list[int]:
-    """Find for each triplet of a scene another one with a disjoint region (see :func:`find_disjoint_pairs`).
+    """Find for each triplet of a scene another one with a disjoint region (see :func:`find_contrast_pairs`).
 
     Args:
         reference_masks: Edited regions in the reference, ``(E, H, W)`` bool.
@@ -48,6 +48,6 @@ def find_contrast_partners(reference_masks: np.ndarray, target_masks: np.ndarray
         For each triplet the index of the next such triplet, in cyclic order; -1 where there is none.
     """
     count = len(edits)
-    fits = find_disjoint_pairs(reference_masks, target_masks, edits)
+    fits = find_contrast_pairs(reference_masks, target_masks, edits)
     circles = [[(index + step) % count for step in range(1, count)] for index in range(count)]
     return [next((other for other in circle if fits[index, other]), -1) for index, circle in enumerate(circles)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmgrad_explain.data.scenes.contrast import find_disjoint_pairs
+from mmgrad_explain.data.scenes.contrast import find_contrast_pairs
 from mmgrad_explain.data.scenes.text import find_qualifier
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def make_records(scene: Scene, index: int, put: _Put) -> list[dict[str, Any]]:
     ids = [f"{index:07d}_{number}_{triplet.edit}" for number, triplet in enumerate(scene.triplets)]
     reference = put("references", f"{index:07d}", scene.reference)
     before, after = (np.stack([getattr(t, f"{side}_mask") for t in scene.triplets]) for side in ("reference", "target"))
-    fits = find_disjoint_pairs(before, after, [triplet.edit for triplet in scene.triplets]).tolist()
+    fits = find_contrast_pairs(before, after, [triplet.edit for triplet in scene.triplets]).tolist()
     measured = _measure(scene, before | after)
     records = []
     for number, (name, triplet) in enumerate(zip(ids, scene.triplets, strict=True)):

@@ -11,7 +11,7 @@ import torch
 from mmgrad_explain.composers.family_files import always
 from mmgrad_explain.composers.generative.family import GenerativeCheckpoint, GenerativeFamily
 from mmgrad_explain.composers.generative.model_parts import image_side, in_language_model, patches_along_side
-from mmgrad_explain.composers.generative.token_grid import TokenGrid, cells_of, number_tiles
+from mmgrad_explain.composers.generative.token_grid import TokenGrid, make_cells, number_tiles
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.placement import Placement
 from mmgrad_explain.images.processor_geometry import image_processor_of, sides_of
@@ -112,7 +112,7 @@ def any_resolution_layout(model: Any, layer: str, tensors: Mapping[str, Tensor])
         numbers = number_tiles(side, rows, columns, first=side * side)
         kept = numbers[down : len(numbers) - down, across : numbers.shape[1] - across]
         grid = TokenGrid(kept, (rows * columns + 1) * side * side, number_tiles(side), shown.window)
-    return cells_of(grid, config, layer, tensors)
+    return make_cells(grid, config, layer, tensors)
 
 
 def _shared_resolution(sizes: Tensor, resolutions: Sequence[Sequence[int]], tile: int, side: int) -> AnyResolution:

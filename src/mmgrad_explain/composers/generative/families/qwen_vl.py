@@ -10,7 +10,7 @@ from mmgrad_explain.composers.family_files import always
 from mmgrad_explain.composers.generative.family import GenerativeCheckpoint, GenerativeFamily
 from mmgrad_explain.composers.generative.model_parts import in_connector, in_language_model, shared_row
 from mmgrad_explain.composers.generative.placements import stretch
-from mmgrad_explain.composers.generative.token_grid import TokenGrid, cells_of
+from mmgrad_explain.composers.generative.token_grid import TokenGrid, make_cells
 from mmgrad_explain.images.processor_geometry import image_processor_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def packed_layout(model: Any, layer: str, tensors: Mapping[str, Tensor]) -> Cell
         inside = torch.arange(side * side).reshape(side, side)
         grid = grid[:, None, :, None] * side**2 + inside[None, :, None, :]
         grid = grid.reshape(rows, columns)
-    return cells_of(TokenGrid(grid, grid.numel()), model.config, layer, tensors)
+    return make_cells(TokenGrid(grid, grid.numel()), model.config, layer, tensors)
 
 
 def _number_by_windows(shape: Size, window: int) -> Tensor:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.layouts.layout import Layout as Layout
     from mmgrad_explain.attention.layouts.layout import describe_layout as describe_layout
     from mmgrad_explain.attention.layouts.layout import to_grid as to_grid
-    from mmgrad_explain.attention.many_texts import MethodTexts as MethodTexts
+    from mmgrad_explain.attention.many_texts import EncodedTexts as EncodedTexts
     from mmgrad_explain.attention.mmgrad import MMGrad as MMGrad
     from mmgrad_explain.attention.mmgrad import MultiModalGradAttention as MultiModalGradAttention
     from mmgrad_explain.attention.records import Record as Record

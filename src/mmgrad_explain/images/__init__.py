@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.images.panels import colorbar as colorbar
     from mmgrad_explain.images.panels import panel as panel
     from mmgrad_explain.images.placement import Placement as Placement
-    from mmgrad_explain.images.placement import fit_familiarity as fit_familiarity
+    from mmgrad_explain.images.placement import fit as fit
     from mmgrad_explain.images.processor_geometry import place_by_processor as place_by_processor
     from mmgrad_explain.images.reading import MAX_PIXELS as MAX_PIXELS
     from mmgrad_explain.images.reading import open_image as open_image

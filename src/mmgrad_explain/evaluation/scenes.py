@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.data.batches.scenes import scene_batch
+from mmgrad_explain.data.edit_sides import is_on_target_only
 from mmgrad_explain.data.scenes.text import find_qualifier
 from mmgrad_explain.evaluation.faithfulness import Faithfulness, collect_candidates, measure_faithfulness
 from mmgrad_explain.evaluation.figures import TripletFigures, mean_by_kind, measure_recall
@@ -48,7 +49,7 @@ class SceneFigures(TripletFigures):
 
     def by_name(self, values: Tensor) -> dict[str, float]:
         """Take the mean of per-triplet values for each way of naming the object, without ``add``: its object is new."""
-        keep = [i for i, edit in enumerate(self.edits) if edit != "add"]
+        keep = [i for i, edit in enumerate(self.edits) if not is_on_target_only(edit)]
         return mean_by_kind(values[keep], [self.named_by[i] for i in keep])
 
     def contrast_by_edit(self, values: Tensor) -> dict[str, float]:
@@ -90,7 +91,7 @@ def evaluate_scenes(
     for start in range(0, scenes, batch):
         count = min(batch, scenes - start)
         part = scene_batch(seed, start, count, composer.processor, edits=edits, options=options)
-        on_target = torch.tensor([edit == "add" for edit in part.edits])
+        on_target = torch.tensor([is_on_target_only(edit) for edit in part.edits])
         masks = torch.where(on_target[:, None, None], part.target_masks, part.reference_masks)
         grids, output = draw_maps(composer, model_inputs(part), on_target, list(kinds.values()))
         pairs = find_disjoint_pairs(masks, part.scene, ~on_target)
@@ -149,7 +150,7 @@ def scene_faithfulness(
     tensors = model_inputs(part)
     with torch.no_grad():
         _, targets, references = unit_embeddings(composer(**tensors))
-    rows = torch.tensor([i for i, edit in enumerate(part.edits) if edit != "add"])
+    rows = torch.tensor([i for i, edit in enumerate(part.edits) if not is_on_target_only(edit)])
     candidates = collect_candidates(targets, references, part.scene)[rows]
     chosen = {name: value[rows] for name, value in tensors.items()}
     return measure_faithfulness(composer, chosen, list(kinds or [default_kind(composer)]), candidates, steps=steps)

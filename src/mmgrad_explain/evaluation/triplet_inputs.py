@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmgrad_explain.data.edit_sides import is_on_target_only
 from mmgrad_explain.data.triplets import read_pixels, read_triplets
 from mmgrad_explain.errors import InputError
 
@@ -78,10 +79,10 @@ def batch_triplets(batch: ImageBatch) -> list[PhotoTriplet]:
             reference=batch.references[batch.picture[i]],
             target=batch.targets[i],
             text=batch.texts[i],
-            mask=batch.target_masks[i] if batch.edits[i] == "add" else batch.reference_masks[i],
+            mask=batch.target_masks[i] if is_on_target_only(batch.edits[i]) else batch.reference_masks[i],
             edit=batch.edits[i],
             reference_name=str(batch.picture[i]),
-            on_target=batch.edits[i] == "add",
+            on_target=is_on_target_only(batch.edits[i]),
         )
         for i in np.flatnonzero(batch.supervised).tolist()
     ]

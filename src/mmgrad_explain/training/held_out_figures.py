@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.composers.model_capabilities import has_maps_of
+from mmgrad_explain.data.edit_sides import is_on_target_only
 from mmgrad_explain.evaluation.figures import measure_recall
 from mmgrad_explain.evaluation.maps import (
     MapKind,
@@ -65,7 +66,7 @@ def evaluate_batches(
     contrast: list[Tensor] = []
     count = 0
     for batch in batches:
-        on_target = torch.tensor([edit == "add" for edit in batch.edits], device=batch.picture.device)
+        on_target = torch.tensor([*map(is_on_target_only, batch.edits)], device=batch.picture.device)
         masks = torch.where(on_target[:, None, None], batch.target_masks, batch.reference_masks)
         grids, output = draw_maps(composer, inputs_of(batch), on_target, [kind])
         maps = resize_maps(grids[kind], (masks.shape[1], masks.shape[2]))
@@ -107,7 +108,7 @@ def sample_maps(
     Returns:
         Maps ``(n, h, w)`` on the CPU, and whether each is on the target, ``(n,)`` bool.
     """
-    on_target = torch.tensor([edit == "add" for edit in batch.edits], device=batch.picture.device)
+    on_target = torch.tensor([*map(is_on_target_only, batch.edits)], device=batch.picture.device)
     chosen = {name: value[rows] for name, value in inputs_of(batch).items()}
     kind = kind or default_kind(composer)
     grids, _ = draw_maps(composer, chosen, on_target[rows], [kind])

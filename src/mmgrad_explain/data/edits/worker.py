@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmgrad_explain.data.edit_sides import find_object_side, is_on_target_only
 from mmgrad_explain.data.edits.plan import make_edits, measure_change
 from mmgrad_explain.data.instances.records import Licence
 from mmgrad_explain.data.set_builder import MadeTriplets
@@ -100,7 +101,7 @@ def _make_files(
     files: dict[str, bytes] = {}
     records = []
     for name, edit in zip(ids, edits, strict=True):
-        added = edit.kind == "add"
+        added = is_on_target_only(edit.kind)
         reference = f"references/{name}.{output.format}" if added else plain
         target = plain if added else f"targets/{name}.{output.format}"
         for path, pixels in ((reference, edit.reference), (target, edit.target)):
@@ -118,7 +119,7 @@ def _make_files(
             area_frac=round(float(edit.mask.mean()), 4),
             bbox=(left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top),
             width=edit.mask.shape[1], height=edit.mask.shape[0], dilate_px=edit.dilate,
-            mask_object_in={"add": "target", "remove": "reference"}.get(edit.kind, "both"),
+            mask_object_in=find_object_side(edit.kind),
             source=output.source, source_image=photo.name, fold=hash_photo_name(photo.name) % output.folds,
             licence=licence.name, licence_url=licence.url,
             attribution=licence.attribution,

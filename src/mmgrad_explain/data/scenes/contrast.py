@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmgrad_explain.data.edit_sides import is_on_target_only
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -31,7 +33,7 @@ def find_contrast_pairs(reference_masks: np.ndarray, target_masks: np.ndarray, e
         wide = np.logical_or.reduce([wide[part] for part in parts])
     count = len(edits)
     shared = wide.reshape(count, -1).astype(np.float32) @ places.reshape(count, -1).T.astype(np.float32)
-    there = np.array([edit != "add" for edit in edits])
+    there = np.array([not is_on_target_only(edit) for edit in edits])
     out: np.ndarray = (shared == 0) & there[:, None] & there[None]
     return out
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmgrad_explain.data.edit_sides import find_object_side
 from mmgrad_explain.data.scenes.contrast import find_contrast_pairs
 from mmgrad_explain.data.scenes.text import find_qualifier
 
@@ -24,7 +25,6 @@ _CHANGED = 5.0  # CIE76; a difference that is clearly visible
 _STEP = 4  # every fourth pixel of every fourth row
 _AROUND = np.ones((2 * DILATE + 1, 2 * DILATE + 1), np.uint8)
 _LAB = np.array([100 / 255, 1, 1], np.float32)  # from OpenCV's eight bits
-_OBJECT_IN = {"add": "target", "remove": "reference"}
 _find_qualifier = lru_cache(4096)(find_qualifier)
 
 
@@ -89,7 +89,7 @@ def _record(
         "width": size,
         "height": size,
         "dilate_px": DILATE,
-        "mask_object_in": _OBJECT_IN.get(triplet.edit, "both"),
+        "mask_object_in": find_object_side(triplet.edit),
         "source": "generated scenes",
         "source_image": f"{index:07d}",
         "fold": 0,

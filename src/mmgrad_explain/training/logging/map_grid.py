@@ -10,6 +10,7 @@ from PIL import Image
 
 from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain._system.user_files import reading
+from mmgrad_explain.data.edit_sides import is_on_target_only
 from mmgrad_explain.images.overlay import blend
 from mmgrad_explain.images.panels import panel
 from mmgrad_explain.images.saving import safe_save
@@ -57,7 +58,7 @@ class MapGrid:
         The map of an ``add`` is shown on the target, all others on the reference.
         """
         rows = choose_rows(batch.picture.tolist(), count)
-        on_target = [batch.edits[row] == "add" for row in rows]
+        on_target = [is_on_target_only(batch.edits[row]) for row in rows]
         images = [
             batch.targets[row] if target else batch.references[batch.picture[row]]
             for row, target in zip(rows, on_target, strict=True)

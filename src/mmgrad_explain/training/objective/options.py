@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 TARGET_SIDE = {"add": 1.0, "recolour": 0.1, "reshape": 0.1, "resize": 0.1, "move": 0.15, "swap": 0.1}
 """How often the map of each kind of edit is supervised on the target as well."""
 
-TARGET_ONLY = ("add",)
-"""Kinds of edits with an object that is not in the reference."""
-
 MAP_TERMS = ("weight", "contrast", "margin", "consistency")
 """Options that weigh the terms on maps."""
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.data.batches.batch import WholeBatch, find_unmoved
-from mmgrad_explain.training.objective.options import TARGET_ONLY
+from mmgrad_explain.data.edit_sides import is_on_target_only
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +50,7 @@ def draw_rows(batch: TripletBatch, options: GroundingOptions, rng: np.random.Gen
     every = torch.arange(len(batch.edits))
     whole = batch.whole or WholeBatch(batch.edits, batch.supervised.cpu(), find_unmoved_triplets(batch).cpu(), every)
     on_target = torch.from_numpy(rng.random(len(whole.edits)) < options.target_shares(whole.edits))
-    on_reference = torch.tensor([edit not in TARGET_ONLY for edit in whole.edits])
+    on_reference = torch.tensor([not is_on_target_only(edit) for edit in whole.edits])
     if options.consistency:  # it compares the two sides
         on_target = on_target | whole.unmoved
     both = torch.cat([on_reference & whole.supervised, on_target & whole.supervised])

@@ -1,10 +1,12 @@
 """What all tests share: small pictures and a small random reference model in a folder."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from zlib import crc32
 
 import numpy as np
@@ -202,3 +204,10 @@ with GalleryStore({str(place)!r}, create=True):
             other.kill()
 
     return held
+
+
+@pytest.fixture
+def docs_script(request, monkeypatch):
+    """A script that writes a table of the documentation; its name is the parameter."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "docs")
+    return importlib.import_module(request.param)

@@ -10,18 +10,12 @@ import pytest
 from mmgrad_explain._system import progress
 from mmgrad_explain._system.progress import Bar
 
+pytestmark = pytest.mark.usefixtures("plain_environment")
+
 
 class Terminal(io.StringIO):
     def isatty(self):
         return True
-
-
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch):
-    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("COLUMNS", "100")
 
 
 @pytest.fixture

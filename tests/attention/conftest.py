@@ -373,10 +373,30 @@ def three_texts():
     return ids(3)
 
 
+@pytest.fixture
+def cnn():
+    return build(CNN)
+
+
+@pytest.fixture
+def x():
+    return pictures()
+
+
+def cnn_map(model, x, index=1):
+    """Grad-CAM at ``late`` of a :class:`CNN`, without any hook."""
+    model = copy.deepcopy(model).eval().requires_grad_(False)
+    with torch.inference_mode(False), torch.enable_grad():
+        x = x.clone()
+        grid = model.features(x).requires_grad_()
+        score = model.head(functional.gelu(grid).mean((2, 3)))[:, index]
+        return grad_cam(grid, torch.autograd.grad(score.sum(), grid)[0]).detach()
+
+
 @pytest.fixture(scope="session")
 def zoo():
     """The tiny models and helpers of this file, by name."""
     helpers = (build, pictures, ids, class_score, scaled, grad_cam, state, leaves_alone, captured)
-    helpers += (tokens, run_at, plain_maps, finds_cells, by_plain_autograd, plain_answer, through, check, clip)
+    helpers += (tokens, run_at, plain_maps, finds_cells, by_plain_autograd, plain_answer, through, check, clip, cnn_map)
     classes = (CNN, Composed, Tower, Words, TwoInput, Block, ViT)
     return SimpleNamespace(**{thing.__name__: thing for thing in (*classes, *helpers)})

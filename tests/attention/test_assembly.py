@@ -8,16 +8,6 @@ from mmgrad_explain.attention import MMGrad
 from mmgrad_explain.errors import MMGradWarning
 
 
-@pytest.fixture
-def cnn(zoo):
-    return zoo.build(zoo.CNN)
-
-
-@pytest.fixture
-def x(zoo):
-    return zoo.pictures()
-
-
 class TestFlatMaps:
     """Blank maps are zeros with a flag and a warning, and never NaN."""
 

@@ -1,7 +1,6 @@
 """Recording a layer inside a model of any kind: what can be in the way of its gradient."""
 
 import contextlib
-import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,30 +19,10 @@ class Pair(NamedTuple):
     pixels: Any
 
 
-def by_hand(zoo, model, x, index=1):
-    """Grad-CAM at ``late`` of a CNN, without any hook."""
-    model = copy.deepcopy(model).eval().requires_grad_(False)
-    with torch.inference_mode(False), torch.enable_grad():
-        x = x.clone()
-        grid = model.features(x).requires_grad_()
-        score = model.head(functional.gelu(grid).mean((2, 3)))[:, index]
-        return zoo.grad_cam(grid, torch.autograd.grad(score.sum(), grid)[0]).detach()
-
-
-@pytest.fixture
-def cnn(zoo):
-    return zoo.build(zoo.CNN)
-
-
-@pytest.fixture
-def x(zoo):
-    return zoo.pictures()
-
-
 class TestGradModes:
     @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, contextlib.nullcontext])
     def test_of_the_caller(self, zoo, cnn, x, mode):
-        expected = by_hand(zoo, cnn, x)
+        expected = zoo.cnn_map(cnn, x)
         with mode(), zoo.leaves_alone(cnn):
             made = MMGrad(cnn, "late", zoo.class_score())(x.clone()).maps
         assert torch.allclose(made, expected, atol=1e-6)
@@ -65,7 +44,7 @@ class TestGradModes:
         with torch.inference_mode():
             pixels = x.clone()
         made = MMGrad(Nested(), "cnn.late", zoo.class_score())(Batch(({"x": pixels},)), more=[Pair("a", pixels)])
-        assert torch.allclose(made.maps, by_hand(zoo, cnn, x), atol=1e-6)
+        assert torch.allclose(made.maps, zoo.cnn_map(cnn, x), atol=1e-6)
         assert len(made.calls) == 2
 
     @pytest.mark.parametrize("mode", ["around all", "around the features", "up to the layer"])
@@ -88,7 +67,7 @@ class TestGradModes:
         model = zoo.build(Frozen)
         with zoo.leaves_alone(model):
             made = MMGrad(model, "late", zoo.class_score())(x).maps
-        assert torch.allclose(made, by_hand(zoo, zoo.build(zoo.CNN), x), atol=1e-6)
+        assert torch.allclose(made, zoo.cnn_map(zoo.build(zoo.CNN), x), atol=1e-6)
 
     def test_inference_mode_inside_the_model(self, zoo, x):
         class Sealed(zoo.CNN):
@@ -235,7 +214,7 @@ class TestCheckpointing:
         model = self.model(zoo, use_reentrant=False)
         with zoo.leaves_alone(model):
             made = MMGrad(model, "late", zoo.class_score())(x)
-        assert torch.allclose(made.maps, by_hand(zoo, zoo.build(zoo.CNN), x), atol=1e-6)
+        assert torch.allclose(made.maps, zoo.cnn_map(zoo.build(zoo.CNN), x), atol=1e-6)
         assert len(made.calls) == 1, "the recomputation is not a call"
 
     def test_non_reentrant_in_a_training(self, zoo, x):
@@ -246,7 +225,7 @@ class TestCheckpointing:
             maps = mmgrad.attend(output[:, 1], seen, create_graph=True)  # recomputes inside the block
             output.square().sum().backward(retain_graph=True)
             assert len(seen.records["late"]) == 1
-        assert torch.allclose(maps, by_hand(zoo, zoo.build(zoo.CNN), x), atol=1e-6)
+        assert torch.allclose(maps, zoo.cnn_map(zoo.build(zoo.CNN), x), atol=1e-6)
 
     def test_non_reentrant_around_a_frozen_layer_in_a_training(self, zoo, x):
         """The recomputation must meet the hooks that the forward met."""
@@ -259,7 +238,7 @@ class TestCheckpointing:
             score = model(x)[:, 1]
         maps = mmgrad.attend(score, seen, create_graph=True)
         maps.sum().backward()
-        assert torch.allclose(maps, by_hand(zoo, zoo.build(zoo.CNN), x), atol=1e-6)
+        assert torch.allclose(maps, zoo.cnn_map(zoo.build(zoo.CNN), x), atol=1e-6)
 
     @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
     @pytest.mark.parametrize("training_face", [False, True])
@@ -292,7 +271,7 @@ class TestCompiled:
             compiled(x)
         with zoo.leaves_alone(cnn):
             made = MMGrad(compiled, "late", zoo.class_score())(x).maps
-        assert torch.allclose(made, by_hand(zoo, cnn, x), atol=1e-6)
+        assert torch.allclose(made, zoo.cnn_map(cnn, x), atol=1e-6)
 
     def test_warm_part_of_a_model(self, zoo, x):
         model = zoo.build(zoo.TwoInput)
@@ -317,7 +296,7 @@ class TestCompiled:
         with mmgrad.capture() as seen:
             score = compiled(x)[:, 1]
         made = mmgrad.attend(score, seen, create_graph=True)
-        assert torch.allclose(made, by_hand(zoo, zoo.build(zoo.CNN), x), atol=1e-6)
+        assert torch.allclose(made, zoo.cnn_map(zoo.build(zoo.CNN), x), atol=1e-6)
 
 
 def test_multi_head_attention_out_proj_never_runs():

@@ -8,16 +8,6 @@ from mmgrad_explain.attention import MMGrad
 from mmgrad_explain.errors import GradientError
 
 
-@pytest.fixture
-def cnn(zoo):
-    return zoo.build(zoo.CNN)
-
-
-@pytest.fixture
-def x(zoo):
-    return zoo.pictures()
-
-
 class TestVisionTransformers:
     @pytest.mark.parametrize(
         ("layer", "before"), [("blocks.2", "blocks.1"), ("norm", "blocks.1"), ("blocks.2.mlp", "blocks.1")]

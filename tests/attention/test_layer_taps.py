@@ -18,11 +18,6 @@ class Pair(NamedTuple):
     pixels: Any
 
 
-@pytest.fixture
-def x(zoo):
-    return zoo.pictures()
-
-
 def tap(part="", **options):
     options = {"force_grad": False, "min_dims": 3, "record_clone": False, **options}
     return LayerTap({"layer": nn.Identity()}, {"layer": part}, **options)

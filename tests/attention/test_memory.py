@@ -8,16 +8,6 @@ import pytest
 from mmgrad_explain.attention import MMGrad
 
 
-@pytest.fixture
-def cnn(zoo):
-    return zoo.build(zoo.CNN)
-
-
-@pytest.fixture
-def x(zoo):
-    return zoo.pictures()
-
-
 @pytest.fixture(autouse=True)
 def no_collector():
     gc.collect()

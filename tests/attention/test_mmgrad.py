@@ -12,18 +12,8 @@ from mmgrad_explain.errors import CaptureError, GradientError, InputError
 
 
 @pytest.fixture
-def cnn(zoo):
-    return zoo.build(zoo.CNN)
-
-
-@pytest.fixture
 def model(zoo):
     return zoo.build(zoo.TwoInput)
-
-
-@pytest.fixture
-def x(zoo):
-    return zoo.pictures()
 
 
 def first(output):

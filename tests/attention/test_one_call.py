@@ -7,16 +7,6 @@ from mmgrad_explain.attention import MMGrad, PairScore
 from mmgrad_explain.errors import GradientError
 
 
-@pytest.fixture
-def cnn(zoo):
-    return zoo.build(zoo.CNN)
-
-
-@pytest.fixture
-def x(zoo):
-    return zoo.pictures()
-
-
 def first(output):
     return output.embedding[:, 0]
 

@@ -26,16 +26,6 @@ def captured(mmgrad, model, *inputs, **options):
     return output, seen
 
 
-@pytest.fixture
-def cnn(zoo):
-    return zoo.build(zoo.CNN)
-
-
-@pytest.fixture
-def x(zoo):
-    return zoo.pictures()
-
-
 def test_maps_and_their_gradients_are_those_of_plain_autograd(zoo, cnn, x):
     mmgrad = MMGrad(cnn, "late")
     output, seen = captured(mmgrad, cnn, x)

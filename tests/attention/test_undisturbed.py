@@ -1,13 +1,11 @@
 """A call leaves no trace on the model, on other threads, or on the random number generators."""
 
-import copy
 import threading
 import time
 from typing import Any, NamedTuple
 
 import pytest
 import torch
-from torch.nn import functional
 
 from mmgrad_explain.attention import MMGrad
 from mmgrad_explain.errors import CaptureError
@@ -16,26 +14,6 @@ from mmgrad_explain.errors import CaptureError
 class Pair(NamedTuple):
     name: Any
     pixels: Any
-
-
-def by_hand(zoo, model, x, index=1):
-    """Grad-CAM at ``late`` of a CNN, without any hook."""
-    model = copy.deepcopy(model).eval().requires_grad_(False)
-    with torch.inference_mode(False), torch.enable_grad():
-        x = x.clone()
-        grid = model.features(x).requires_grad_()
-        score = model.head(functional.gelu(grid).mean((2, 3)))[:, index]
-        return zoo.grad_cam(grid, torch.autograd.grad(score.sum(), grid)[0]).detach()
-
-
-@pytest.fixture
-def cnn(zoo):
-    return zoo.build(zoo.CNN)
-
-
-@pytest.fixture
-def x(zoo):
-    return zoo.pictures()
 
 
 class TestTheModelComesBack:
@@ -48,7 +26,7 @@ class TestTheModelComesBack:
         cnn.late.register_forward_hook(lambda *_: None)
         with zoo.leaves_alone(cnn):
             made = MMGrad(cnn, "late", zoo.class_score())(x).maps
-        assert torch.allclose(made, by_hand(zoo, cnn, x), atol=1e-6)
+        assert torch.allclose(made, zoo.cnn_map(cnn, x), atol=1e-6)
 
     @pytest.mark.parametrize("where", ["layer", "after the layer", "score", "weighting", "layout"])
     def test_after_an_error(self, zoo, cnn, x, where):
@@ -141,7 +119,7 @@ class TestThreads:
         assert torch.equal(other["output"], expected)
         assert not other["graph"]
         assert len(seen.records["late"]) == 1
-        assert torch.allclose(mmgrad.attend(score, seen), by_hand(zoo, cnn, x), atol=1e-6)
+        assert torch.allclose(mmgrad.attend(score, seen), zoo.cnn_map(cnn, x), atol=1e-6)
 
     def test_pictures_of_other_threads_are_left_alone(self, zoo, x):
         class Interrupted(zoo.CNN):
@@ -171,7 +149,7 @@ class TestThreads:
                 return result
 
         model = zoo.build(Watched)
-        expected = by_hand(zoo, zoo.build(zoo.CNN), x)
+        expected = zoo.cnn_map(zoo.build(zoo.CNN), x)
         made, errors = [], []
 
         def run():

@@ -225,3 +225,15 @@ def wandb(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
     yield importlib.import_module("wandb")
     sys.modules.pop("wandb", None)
+
+
+@pytest.fixture
+def strange(tmp_path):
+    """A folder with three images of noise and a file that is no image."""
+    folder = tmp_path / "strange"
+    folder.mkdir()
+    for i in range(3):
+        noise = np.random.default_rng(i).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{i}.png")
+    (folder / "notes.txt").write_text("not a picture")
+    return folder

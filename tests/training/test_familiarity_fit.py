@@ -3,9 +3,7 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from mmgrad_explain.composers.familiarity import Familiarity
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
@@ -27,17 +25,6 @@ SMALL = [
 @pytest.fixture
 def folder(tiny_folder, tmp_path):
     return shutil.copytree(tiny_folder, tmp_path / "model")
-
-
-@pytest.fixture
-def strange(tmp_path):
-    folder = tmp_path / "strange"
-    folder.mkdir()
-    for i in range(3):
-        noise = np.random.default_rng(i).integers(0, 255, (40, 60, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(folder / f"{i}.png")
-    (folder / "notes.txt").write_text("not a picture")
-    return folder
 
 
 def test_the_file_is_written_and_the_figures_printed(folder, strange, capsys):

@@ -1,21 +1,8 @@
 """Views of the images in a folder."""
 
-import numpy as np
-import pytest
 from PIL import Image
 
 from mmgrad_explain.training.familiarity_views import VIEWS, list_images, make_views
-
-
-@pytest.fixture
-def strange(tmp_path):
-    folder = tmp_path / "strange"
-    folder.mkdir()
-    for i in range(3):
-        noise = np.random.default_rng(i).integers(0, 255, (40, 60, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(folder / f"{i}.png")
-    (folder / "notes.txt").write_text("not a picture")
-    return folder
 
 
 def test_a_large_folder_is_halved_by_the_names_of_its_files(tmp_path):

@@ -91,7 +91,7 @@ def detection_masks(
     units: str = "pixel",
     image_sizes: Mapping[str, tuple[int, int]] | None = None,
 ) -> PseudoMasks:
-    """Make masks of the boxes with a label that the text names.
+    """Draw the boxes whose label occurs in the text as a mask.
 
     A text names a label if it contains the label's words one after another, in any case, in singular or plural. If one
     label is part of another (``dog`` in ``hot dog``), the longer counts. All boxes of a named label count: ``"the left

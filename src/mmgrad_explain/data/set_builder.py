@@ -189,7 +189,7 @@ def check_numbers(count: int | None, workers: int) -> None:
 
 
 def _enter(out: Path, plan: SetPlan, *, overwrite: bool, resume: bool) -> dict[Hashable, JournalLine]:
-    """Prepare the folder, and find the tasks that are done."""
+    """Prepare the folder, and return the tasks that an earlier run finished."""
     before = enter_folder(out, overwrite=overwrite, resume=resume)
     scenes = plan.scenes
     if before is not None:
@@ -271,7 +271,7 @@ def _make_missing(
 
 
 def _commit(out: Path, journal: FileIO, task: Task, made: MadeTriplets) -> JournalLine:
-    """Write a task's line and then its files, so that every file in the folder is known to be ours."""
+    """Write a task's line to the journal, then its files. So the journal names every file before it exists."""
     try:
         start = journal.tell()
         write_all(journal, made.line)
@@ -285,7 +285,7 @@ def _commit(out: Path, journal: FileIO, task: Task, made: MadeTriplets) -> Journ
 
 
 def _finish(out: Path, plan: SetPlan, lines: Sequence[JournalLine]) -> dict[str, Any]:
-    """Write the final files, remove our images that no triplet names, and return the manifest."""
+    """Write ``triplets.jsonl`` and the manifest, delete our images that no triplet uses, and return the manifest."""
     named: set[str] = set()
     contents = list_contents(out)
     with (out / JOURNAL_FILE).open("rb") as journal, atomic_file(out / TRIPLETS_FILE, overwrite=True) as stream:

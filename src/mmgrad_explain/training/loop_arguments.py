@@ -1,4 +1,4 @@
-"""The arguments of transformers' loop: those that a config decides, and those that may be set beside it."""
+"""Make the ``TrainingArguments`` of transformers from a config, and check the options that a caller adds."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def best_figure_options(best: str | None) -> dict[str, Any]:
 
 
 def check_arguments(args: TrainingArguments, config: TrainingConfig) -> None:
-    """Check that every option of transformers' loop has an effect.
+    """Refuse options of ``TrainingArguments`` that would have no effect.
 
     Options in :data:`EFFECTIVE` may have any value; all others must have transformers' default, or the config's value.
 

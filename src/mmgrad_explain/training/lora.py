@@ -1,4 +1,4 @@
-"""Low-rank adapters by peft, added to a composer in place, so that its layers keep their names."""
+"""Add low-rank adapters (LoRA) of peft to a composer. The layers of the composer keep their names."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def image_input(**options: Any) -> Any:
 
 
 def layer_choices(can: Abilities) -> list[tuple[str, str]]:
-    """List the choices of a model's layers: labels with the height and width of the grid, and names."""
+    """List a model's layers for the layer menu: a label with the size of the grid, and the layer's name."""
     return [MODEL_DEFAULT, *((f"{name} ({h} x {w})", name) for name, (h, w) in can.layers)]
 
 

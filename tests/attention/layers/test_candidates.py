@@ -14,11 +14,6 @@ def first(output):
     return output.embedding[:, 0]
 
 
-@pytest.fixture
-def x(zoo):
-    return zoo.pictures()
-
-
 def names(candidates, **wanted):
     return [c.name for c in candidates if all(getattr(c, key) == value for key, value in wanted.items())]
 

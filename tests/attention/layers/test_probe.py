@@ -1,6 +1,5 @@
 """The search for layers: which layers are listed, in which order, and what is found out about each."""
 
-import pytest
 import torch
 from torch import nn
 
@@ -9,11 +8,6 @@ from mmgrad_explain.attention import Candidate, candidate_layers
 
 def first(output):
     return output.embedding[:, 0]
-
-
-@pytest.fixture
-def x(zoo):
-    return zoo.pictures()
 
 
 def names(candidates, **wanted):

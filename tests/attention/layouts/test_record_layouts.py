@@ -12,11 +12,6 @@ def model(zoo):
     return zoo.build(zoo.TwoInput)
 
 
-@pytest.fixture
-def x(zoo):
-    return zoo.pictures()
-
-
 def first(output):
     return output.embedding[:, 0]
 

@@ -1,5 +1,6 @@
 """The objects of a photograph that can be edited."""
 
+import importlib.util
 from collections import Counter
 from pathlib import Path
 
@@ -8,32 +9,10 @@ import numpy as np
 from mmgrad_explain.data.edits.objects import find_objects, shrink_to_size
 from mmgrad_explain.data.edits.options import EditOptions
 from mmgrad_explain.data.edits.plan import make_edits
-from mmgrad_explain.data.instances.records import Instance
 
-SIZE = 128
-
-
-def instance(mask, name="dog", **options):
-    return Instance(Path("a.jpg"), mask, name, **options)
-
-
-def box(left, top, width, height):
-    mask = np.zeros((SIZE, SIZE), bool)
-    mask[top : top + height, left : left + width] = True
-    return mask
-
-
-def scene():
-    """Two dogs of one colour and a cat of another on a plain textured ground."""
-    rng = np.random.default_rng(0)
-    image = rng.integers(110, 130, (SIZE, SIZE, 3)).astype(np.uint8)
-    instances = [
-        instance(box(10, 20, 24, 30)), instance(box(90, 20, 24, 30)), instance(box(40, 80, 36, 36), "cat"),
-    ]  # fmt: skip
-    for one, color in zip(instances, ((200, 60, 40), (190, 50, 40), (40, 60, 190)), strict=True):
-        shading = rng.normal(0, 24, (SIZE, SIZE, 1))
-        image[one.mask] = np.clip(np.array(color) + shading, 0, 255)[one.mask]
-    return image, instances
+_SPEC = importlib.util.spec_from_file_location("two_dogs", Path(__file__).with_name("two_dogs.py"))
+two_dogs = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(two_dogs)
 
 
 def objects(instances, **bounds):
@@ -43,12 +22,15 @@ def objects(instances, **bounds):
 
 
 def test_small_large_thin_and_crowded_objects_are_left_out():
-    thin = np.zeros((SIZE, SIZE), bool)
+    thin = np.zeros((two_dogs.SIZE, two_dogs.SIZE), bool)
     thin[::4, :64] = True
     instances = [
-        instance(box(0, 0, 9, 9), "cup"), instance(box(0, 0, SIZE, 120), "wall"), instance(thin, "fence"),
-        instance(box(20, 20, 30, 30), "person"), instance(box(60, 20, 30, 30), "person", is_crowd=True),
-    ]  # fmt: skip
+        two_dogs.instance(two_dogs.box(0, 0, 9, 9), "cup"),
+        two_dogs.instance(two_dogs.box(0, 0, two_dogs.SIZE, 120), "wall"),
+        two_dogs.instance(thin, "fence"),
+        two_dogs.instance(two_dogs.box(20, 20, 30, 30), "person"),
+        two_dogs.instance(two_dogs.box(60, 20, 30, 30), "person", is_crowd=True),
+    ]
     found, skipped = objects(instances, max_area=0.6)
     assert found == []
     assert skipped == {
@@ -58,14 +40,22 @@ def test_small_large_thin_and_crowded_objects_are_left_out():
 
 
 def test_small_ones_still_count_as_others_of_their_kind():
-    found, skipped = objects([instance(box(10, 10, 30, 30)), instance(box(90, 90, 4, 4))])
+    found, skipped = objects(
+        [two_dogs.instance(two_dogs.box(10, 10, 30, 30)), two_dogs.instance(two_dogs.box(90, 90, 4, 4))]
+    )
     assert skipped == {"object too small": 1}
     assert {len(one.spots) for one in found} == {2}
     assert "the dog" not in {found[0].name(np.random.default_rng(i))[0] for i in range(20)}
 
 
 def test_all_of_a_class_can_be_meant():
-    found, _ = objects([instance(box(10, 10, 30, 30)), instance(box(60, 60, 30, 30)), instance(box(0, 0, 0, 0))])
+    found, _ = objects(
+        [
+            two_dogs.instance(two_dogs.box(10, 10, 30, 30)),
+            two_dogs.instance(two_dogs.box(60, 60, 30, 30)),
+            two_dogs.instance(two_dogs.box(0, 0, 0, 0)),
+        ]
+    )
     (together,) = [one for one in found if one.index is None]
     assert together.mask.sum() == 1800
     assert together.name(np.random.default_rng(0))[1] == "all"
@@ -75,9 +65,12 @@ def test_contact_is_the_share_of_the_outline_that_is_not_free():
     free, held, corner = (
         objects(instances)[0][0].contact
         for instances in (
-            [instance(box(20, 20, 30, 30), "a")],
-            [instance(box(20, 20, 30, 30), "a"), instance(box(50, 0, 60, SIZE), "b", editable=False)],
-            [instance(box(0, 0, 30, 30), "a")],
+            [two_dogs.instance(two_dogs.box(20, 20, 30, 30), "a")],
+            [
+                two_dogs.instance(two_dogs.box(20, 20, 30, 30), "a"),
+                two_dogs.instance(two_dogs.box(50, 0, 60, two_dogs.SIZE), "b", editable=False),
+            ],
+            [two_dogs.instance(two_dogs.box(0, 0, 30, 30), "a")],
         )
     )
     assert free == 0
@@ -86,7 +79,7 @@ def test_contact_is_the_share_of_the_outline_that_is_not_free():
 
 
 def test_large_photographs_are_reduced_with_their_masks():
-    image, instances = scene()
+    image, instances = two_dogs.scene()
     small, masks = shrink_to_size(image, instances, 64)
     assert small.shape == (64, 64, 3)
     assert [int(mask.sum()) for mask in masks] == [one.mask.sum() // 4 for one in instances]

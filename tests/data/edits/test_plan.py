@@ -1,5 +1,6 @@
 """Edits of one photograph: only what is fit is edited, only what can be seen is kept, every phrase means one thing."""
 
+import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,43 +9,21 @@ import pytest
 
 from mmgrad_explain.data.edits.options import EDIT_KINDS, EditOptions
 from mmgrad_explain.data.edits.plan import make_edits, measure_change
-from mmgrad_explain.data.instances.records import Instance
 
-SIZE = 128
-
-
-def instance(mask, name="dog", **options):
-    return Instance(Path("a.jpg"), mask, name, **options)
-
-
-def box(left, top, width, height):
-    mask = np.zeros((SIZE, SIZE), bool)
-    mask[top : top + height, left : left + width] = True
-    return mask
-
-
-def scene():
-    """Two dogs of one colour and a cat of another on a plain textured ground."""
-    rng = np.random.default_rng(0)
-    image = rng.integers(110, 130, (SIZE, SIZE, 3)).astype(np.uint8)
-    instances = [
-        instance(box(10, 20, 24, 30)), instance(box(90, 20, 24, 30)), instance(box(40, 80, 36, 36), "cat"),
-    ]  # fmt: skip
-    for one, color in zip(instances, ((200, 60, 40), (190, 50, 40), (40, 60, 190)), strict=True):
-        shading = rng.normal(0, 24, (SIZE, SIZE, 1))
-        image[one.mask] = np.clip(np.array(color) + shading, 0, 255)[one.mask]
-    return image, instances
+_SPEC = importlib.util.spec_from_file_location("two_dogs", Path(__file__).with_name("two_dogs.py"))
+two_dogs = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(two_dogs)
 
 
 @pytest.fixture(scope="module")
 def many():
-    image, instances = scene()
+    image, instances = two_dogs.scene()
     options = EditOptions(edits_per_image=4)
     return [(seed, *make_edits(image, instances, options, np.random.default_rng(seed))) for seed in range(40)]
 
 
 def test_edits_change_their_mask_and_nothing_else(many):
-    image, instances = scene()
+    image, instances = two_dogs.scene()
     for _, edits, _ in many:
         assert 2 <= len(edits) <= 4
         for edit in edits:
@@ -57,7 +36,7 @@ def test_edits_change_their_mask_and_nothing_else(many):
 
 
 def test_phrases_mean_the_mask(many):
-    _, instances = scene()
+    _, instances = two_dogs.scene()
     left, right, cat = (one.mask for one in instances)
     for _, edits, _ in many:
         for edit in edits:
@@ -89,7 +68,7 @@ def test_twins_ask_the_same_of_two_objects(many):
 
 
 def test_equal_seeds_give_equal_edits(many):
-    image, instances = scene()
+    image, instances = two_dogs.scene()
     seed, edits, skipped = many[3]
     again, skipped_again = make_edits(image, instances, EditOptions(edits_per_image=4), np.random.default_rng(seed))
     assert skipped == skipped_again
@@ -97,14 +76,14 @@ def test_equal_seeds_give_equal_edits(many):
 
 
 def test_kinds_can_be_chosen():
-    image, instances = scene()
+    image, instances = two_dogs.scene()
     edits, _ = make_edits(image, instances, EditOptions(kinds=("darken",)), np.random.default_rng(0))
     assert {edit.kind for edit in edits} == {"darken"}
     assert {edit.detail for edit in edits} == {"darker"}
 
 
 def test_gray_is_asked_of_an_object_only_once():
-    image, instances = scene()
+    image, instances = two_dogs.scene()
     options = EditOptions(kinds=("gray", "recolour"), edits_per_image=32)
     edits, _ = make_edits(image, instances[2:], options, np.random.default_rng(0))
     assert len(edits) > 5
@@ -112,7 +91,7 @@ def test_gray_is_asked_of_an_object_only_once():
 
 
 def test_what_cannot_be_seen_is_dropped_and_counted():
-    image, instances = scene()
+    image, instances = two_dogs.scene()
     image[:] = 128  # there is no colour to remove, and nothing to blur
     edits, skipped = make_edits(image, instances, EditOptions(kinds=("gray", "blur")), np.random.default_rng(0))
     assert edits == []
@@ -123,8 +102,8 @@ def test_what_cannot_be_seen_is_dropped_and_counted():
 
 
 def test_a_colour_must_come_out():
-    image, instances = scene()
-    instances = [replace(instances[2], mask=box(40, 80, 36, 36))]
+    image, instances = two_dogs.scene()
+    instances = [replace(instances[2], mask=two_dogs.box(40, 80, 36, 36))]
     image[instances[0].mask] = 128
     image[80:98, 40:76] = 255  # half white, half black: no colour fits the whole
     image[98:116, 40:76] = 0
@@ -134,11 +113,11 @@ def test_a_colour_must_come_out():
 
 
 def test_removal_is_for_things_that_stand_free():
-    image, instances = scene()
+    image, instances = two_dogs.scene()
     options = EditOptions(kinds=("remove", "add"), edits_per_image=6)
     assert make_edits(image, instances, options, np.random.default_rng(0))[0]
     stuff = [replace(one, is_thing=False) for one in instances]
-    held = [*instances, instance(~np.any([one.mask for one in instances], axis=0), "wall", editable=False)]
+    held = [*instances, two_dogs.instance(~np.any([one.mask for one in instances], axis=0), "wall", editable=False)]
     for others in (stuff, held):
         edits, skipped = make_edits(image, others, options, np.random.default_rng(0))
         assert edits == []
@@ -146,7 +125,7 @@ def test_removal_is_for_things_that_stand_free():
 
 
 def test_swap_needs_another_object_of_another_colour():
-    image, instances = scene()
+    image, instances = two_dogs.scene()
     options = EditOptions(kinds=("swap",))
     edits, _ = make_edits(image, instances, options, np.random.default_rng(1))
     assert {edit.detail for edit in edits} & {"the cat", "both dogs", "all the dogs", "the left dog"}
@@ -156,10 +135,14 @@ def test_swap_needs_another_object_of_another_colour():
 
 
 def test_swap_gives_up_where_the_giver_has_no_name():
-    image, instances = scene()
-    near = [instances[2], instance(box(50, 10, 12, 30)), instance(box(62, 10, 12, 30))]
+    image, instances = two_dogs.scene()
+    near = [
+        instances[2],
+        two_dogs.instance(two_dogs.box(50, 10, 12, 30)),
+        two_dogs.instance(two_dogs.box(62, 10, 12, 30)),
+    ]
     image[near[1].mask | near[2].mask] = (200, 50, 40)
-    options = EditOptions(kinds=("swap",), max_area=0.02 + 36 * 36 / SIZE**2, min_area=0.001)
+    options = EditOptions(kinds=("swap",), max_area=0.02 + 36 * 36 / two_dogs.SIZE**2, min_area=0.001)
     details = set()
     for seed in range(8):
         edits, _ = make_edits(image, near, options, np.random.default_rng(seed))
@@ -168,7 +151,7 @@ def test_swap_gives_up_where_the_giver_has_no_name():
 
 
 def test_added_objects_may_be_said_with_their_place():
-    image, instances = scene()
+    image, instances = two_dogs.scene()
     texts = set()
     for seed in range(12):
         options = EditOptions(kinds=("add",), edits_per_image=1)
@@ -181,7 +164,7 @@ def test_added_objects_may_be_said_with_their_place():
 def test_change_is_measured_in_lab():
     gray = np.full((8, 8, 3), 119, np.uint8)
     white = gray.copy()
-    mask = box(0, 0, 4, 4)[:8, :8]
+    mask = two_dogs.box(0, 0, 4, 4)[:8, :8]
     white[mask] = 255
     change = measure_change(gray, white, mask)
     assert change.de_in == pytest.approx(50, abs=1)

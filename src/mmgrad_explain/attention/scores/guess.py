@@ -53,7 +53,7 @@ class GuessedScore:
 def choose_score(
     root: nn.Module, score: str | Callable[[Any], Any] | None, output: Any, sources: Sequence[Tensor] = ()
 ) -> Score:
-    """Choose the score: the caller's, the model's own ``default_score``, or what the output suggests.
+    """Return the caller's score, else the model's ``default_score``, else the score that fits the output.
 
     Args:
         root: The model.

@@ -37,7 +37,7 @@ its picture:
   mmgrad-explain retrieve query.jpg "make it red" --gallery mine.db --session s.json
   mmgrad-explain retrieve --reference-hit 3 "make it blue" --session s.json
 
-The gallery's own model is used. --model is only for a gallery with a model that has moved; any other is refused.
+The search uses the model of the gallery. Give --model only if that model has moved; another model is refused.
 
 Exit codes: 0 done, 2 something you can correct (one line says what), 130 stopped by Ctrl-C. The sheet and the session
 are written at the end, each whole or not at all.

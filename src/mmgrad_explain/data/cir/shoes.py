@@ -1,4 +1,4 @@
-"""Reads Shoes.
+"""Reader of the Shoes data set.
 
 Guo et al., *Dialog-based Interactive Image Retrieval*, NeurIPS 2018, arXiv 1805.00145, on images of Berg et al.,
 *Automatic Attribute Discovery and Characterization from Noisy Web Data*, ECCV 2010.
@@ -29,7 +29,7 @@ _IN_JSON, _IN_TEXT = {"train": "train", "eval": "val"}, {"train": "train", "eval
 
 
 def read(collector: Collector) -> None:
-    """Read the splits ``train`` and ``eval``; queries are numbered in the order of the file, from 0."""
+    """Read the splits ``train`` and ``eval``. The id of a query is its position in the file, from 0."""
     collector.advice = "put the folders womens_*/ of the attribute discovery data anywhere below the folder"
     folders = [collector.root / "dataset", collector.root]
     if any((folder / PUBLISHED).exists() for folder in folders):

@@ -1,0 +1,121 @@
+"""LeGrad against plain float64 towers of every family, and against torch-cam."""
+
+import copy
+import importlib.util
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmgrad_explain import MMGrad
+from mmgrad_explain.attention.methods.legrad import LeGrad
+from mmgrad_explain.errors import CaptureError, InputError
+
+_SPEC = importlib.util.spec_from_file_location("small_models", Path(__file__).with_name("small_models.py"))
+small = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(small)
+
+
+def explain(case, method, **changes):
+    return MMGrad(case.model, score=case.score, method=method)(**{**case.inputs, **changes})
+
+
+@pytest.mark.parametrize("name", small.CASES)
+def test_it_is_the_papers_formula_on_every_family(name, same_maps, zoo):
+    case = small.CASES[name]()
+    with zoo.leaves_alone(case.model):
+        explanation = explain(case, LeGrad(blocks=2))
+    same_maps(explanation.maps, case.legrad(2))
+    torch.testing.assert_close(explanation.score.double(), case.exact_score.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_two_blocks_written_by_hand(same_maps, zoo):
+    case = small.hand_written(zoo.build(zoo.ViT, depth=2, size=(16, 16)), zoo.pictures(size=(16, 16)))
+    for blocks in (1, 2):
+        same_maps(explain(case, LeGrad(blocks=blocks)).maps, case.legrad(blocks))
+
+
+def test_none_takes_every_block_and_the_default_the_last_two(same_maps):
+    case = small.clip()
+    same_maps(explain(case, LeGrad(blocks=None)).maps, case.legrad(3))
+    same_maps(explain(case, "legrad").maps, case.legrad(2))
+
+
+def test_a_batch_equals_its_samples(same_maps):
+    case = small.blip()
+    both = explain(case, "legrad").maps
+    for index in range(2):
+        alone = explain(case, "legrad", **{name: value[index : index + 1] for name, value in case.inputs.items()})
+        same_maps(alone.maps, both[index : index + 1])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision(dtype, same_maps):
+    case = small.clip()
+    case.model.to(dtype)
+    maps = explain(case, "legrad", pixel_values=case.inputs["pixel_values"].to(dtype)).maps
+    assert maps.dtype == torch.float32
+    same_maps(maps, case.legrad(2), share=0.1)
+
+
+def test_it_is_torch_cams():
+    from torchcam.methods import LeGrad as Peer
+    from torchvision.models import VisionTransformer
+
+    torch.manual_seed(0)
+    model = small.lively(VisionTransformer(32, 8, 3, 2, 16, 32, num_classes=5))
+    images = small.images()
+    with Peer(model, list(model.encoder.layers)[-2:]) as extractor:
+        scores = model(images)
+        theirs = extractor([1, 1], scores, normalized=False)[0] * 2  # a mean over blocks
+    ours = MMGrad(model, score=lambda output: output[:, 1], method="legrad")(images).maps
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def maps_of_step(model, case, inputs, method, **options):
+    mmgrad = MMGrad(model, score=case.score, method=method)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mmgrad(**inputs)
+    with mmgrad.capture() as seen:
+        output = model(**inputs)
+    score = case.score(output) if case.score else small.plain.cosine(output.image_embeds, output.text_embeds)
+    return mmgrad.attend(score, seen, **options)
+
+
+@pytest.mark.parametrize("name", ["CLIP, sdpa", "SigLIP", "timm, registers"])
+def test_maps_of_a_training_step_can_be_differentiated(name, same_maps):
+    case = small.CASES[name]()
+    model = copy.deepcopy(case.model).double()
+    key = "x" if "x" in case.inputs else "pixel_values"
+    inputs = {**case.inputs, key: case.inputs[key].double()}
+    weights = torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(0)).double()
+
+    def loss_of(images):
+        return (maps_of_step(model, case, {**inputs, key: images}, "legrad", create_graph=True) * weights).sum()
+
+    same_maps(maps_of_step(model, case, inputs, "legrad"), case.legrad(2))
+    images = inputs[key].clone().requires_grad_()
+    gradient = torch.autograd.grad(loss_of(images), images)[0]
+    step = torch.randn(images.shape, generator=torch.Generator().manual_seed(1)).double()
+    small_step = 1e-6 * step
+    slope = (loss_of(inputs[key] + small_step) - loss_of(inputs[key] - small_step)) / 2e-6
+    torch.testing.assert_close((gradient * step).sum(), slope.detach(), rtol=1e-5, atol=1e-9)
+
+
+def test_models_without_attention_probabilities_are_refused_with_a_way_out(zoo):
+    with pytest.raises(CaptureError, match="layercam"):
+        MMGrad(zoo.build(zoo.CNN), score=zoo.class_score(), method="legrad")(zoo.pictures())
+
+
+@pytest.mark.parametrize("blocks", [0, -1, 4])
+def test_a_number_of_blocks_that_there_are_not_is_refused(blocks):
+    with pytest.raises(InputError, match="blocks"):
+        explain(small.clip(), LeGrad(blocks=blocks))
+
+
+@pytest.mark.parametrize("blocks", [1.0, "two", True])
+def test_blocks_is_a_whole_number(blocks):
+    with pytest.raises(TypeError, match="blocks"):
+        LeGrad(blocks=blocks)

@@ -1,5 +1,6 @@
 """Small random models with their maps by plain towers in float64; for the tests beside this file."""
 
+import copy
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,6 +40,36 @@ class Case:
     exact_score: torch.Tensor
     legrad: Callable
     grad_eclip: Callable | None = None
+
+
+class Step:
+    """A training step of a case in float64, and the slope of a loss on its maps along one direction of the images."""
+
+    def __init__(self, case, method):
+        from mmgrad_explain import MMGrad
+
+        self.case = case
+        self.model = copy.deepcopy(case.model).double()
+        self.key = "x" if "x" in case.inputs else "pixel_values"
+        self.images = case.inputs[self.key].double()
+        self.mmgrad = MMGrad(self.model, score=case.score, method=method)
+        self.mmgrad(**{**case.inputs, self.key: self.images})
+
+    def maps(self, images=None, **options):
+        with self.mmgrad.capture() as seen:
+            output = self.model(**{**self.case.inputs, self.key: self.images if images is None else images})
+        score = self.case.score or (lambda output: plain.cosine(output.image_embeds, output.text_embeds))
+        return self.mmgrad.attend(score(output), seen, **options)
+
+    def slopes(self):
+        """By autograd, and by the difference of two maps."""
+        generator = torch.Generator().manual_seed(0)
+        weights = torch.randn(self.maps().shape, generator=generator).double()
+        step = torch.randn(self.images.shape, generator=generator).double()
+        images = self.images.clone().requires_grad_()
+        gradient = torch.autograd.grad((self.maps(images, create_graph=True) * weights).sum(), images)[0]
+        high, low = (self.maps(self.images + sign * 1e-6 * step) for sign in (1, -1))
+        return (gradient * step).sum(), ((high - low) * weights).sum().detach() / 2e-6
 
 
 def lively(model, std=0.3):

@@ -1,8 +1,6 @@
 """LeGrad against plain float64 towers of every family, and against torch-cam."""
 
-import copy
 import importlib.util
-import warnings
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,7 @@ import torch
 
 from mmgrad_explain import MMGrad
 from mmgrad_explain.attention.methods.legrad import LeGrad
-from mmgrad_explain.errors import CaptureError, InputError
+from mmgrad_explain.errors import InputError
 
 _SPEC = importlib.util.spec_from_file_location("small_models", Path(__file__).with_name("small_models.py"))
 small = importlib.util.module_from_spec(_SPEC)
@@ -73,46 +71,39 @@ def test_it_is_torch_cams():
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
-def maps_of_step(model, case, inputs, method, **options):
-    mmgrad = MMGrad(model, score=case.score, method=method)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        mmgrad(**inputs)
-    with mmgrad.capture() as seen:
-        output = model(**inputs)
-    score = case.score(output) if case.score else small.plain.cosine(output.image_embeds, output.text_embeds)
-    return mmgrad.attend(score, seen, **options)
-
-
-@pytest.mark.parametrize("name", ["CLIP, sdpa", "SigLIP", "timm, registers"])
+@pytest.mark.parametrize("name", ["CLIP, sdpa", "SigLIP", "BLIP", "timm, registers"])
 def test_maps_of_a_training_step_can_be_differentiated(name, same_maps):
     case = small.CASES[name]()
-    model = copy.deepcopy(case.model).double()
-    key = "x" if "x" in case.inputs else "pixel_values"
-    inputs = {**case.inputs, key: case.inputs[key].double()}
-    weights = torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(0)).double()
-
-    def loss_of(images):
-        return (maps_of_step(model, case, {**inputs, key: images}, "legrad", create_graph=True) * weights).sum()
-
-    same_maps(maps_of_step(model, case, inputs, "legrad"), case.legrad(2))
-    images = inputs[key].clone().requires_grad_()
-    gradient = torch.autograd.grad(loss_of(images), images)[0]
-    step = torch.randn(images.shape, generator=torch.Generator().manual_seed(1)).double()
-    small_step = 1e-6 * step
-    slope = (loss_of(inputs[key] + small_step) - loss_of(inputs[key] - small_step)) / 2e-6
-    torch.testing.assert_close((gradient * step).sum(), slope.detach(), rtol=1e-5, atol=1e-9)
+    step = small.Step(case, "legrad")
+    same_maps(step.maps(), case.legrad(2))
+    torch.testing.assert_close(*step.slopes(), rtol=1e-5, atol=1e-9)
 
 
 def test_models_without_attention_probabilities_are_refused_with_a_way_out(zoo):
-    with pytest.raises(CaptureError, match="layercam"):
+    with pytest.raises(InputError, match="convolutional network.*layercam"):
         MMGrad(zoo.build(zoo.CNN), score=zoo.class_score(), method="legrad")(zoo.pictures())
 
 
-@pytest.mark.parametrize("blocks", [0, -1, 4])
-def test_a_number_of_blocks_that_there_are_not_is_refused(blocks):
+def test_windows_are_refused_with_a_way_out():
+    from timm.models.swin_transformer import SwinTransformer
+
+    torch.manual_seed(0)
+    sizes = {"img_size": 32, "patch_size": 4, "window_size": 2, "embed_dim": 8, "depths": (2, 2), "num_heads": (2, 2)}
+    model = small.lively(SwinTransformer(**sizes, num_classes=5))
+    with pytest.raises(InputError, match="windows.*layercam"):
+        MMGrad(model, score=lambda output: output[:, 1], method="legrad")(small.images())
+
+
+def test_named_layers_are_refused_because_the_method_takes_blocks():
+    with pytest.raises(InputError, match="leave target_layers out"):
+        MMGrad(small.clip().model, "vision_model.encoder.layers.1", method="legrad")(**small.clip().inputs)
+
+
+def test_more_blocks_than_there_are_are_all_and_fewer_than_one_are_refused(same_maps):
+    case = small.timm_vit()
+    same_maps(explain(case, LeGrad(blocks=9)).maps, case.legrad(3))
     with pytest.raises(InputError, match="blocks"):
-        explain(small.clip(), LeGrad(blocks=blocks))
+        LeGrad(blocks=0)
 
 
 @pytest.mark.parametrize("blocks", [1.0, "two", True])

@@ -50,7 +50,7 @@ class GradEclip:
     one attention.
 
     Attributes:
-        blocks: How many of the last blocks add up.
+        blocks: How many of the last blocks add up, at most.
     """
 
     blocks: int = 1
@@ -77,7 +77,7 @@ class GradEclip:
                     f"blocks: {NAME!r} asks the attention that pools the tokens of this model, which is one: blocks=1"
                 )
             return tower.pooler
-        names = tower.last_blocks(self.blocks, NAME)
+        names = tower.last_blocks(self.blocks)
         return [site for site in tower.blocks if site.block in names]
 
     def maps(self, run: Run) -> MethodMaps:

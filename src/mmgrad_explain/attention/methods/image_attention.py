@@ -47,25 +47,9 @@ class ImageTower:
         """The name of the block whose tokens the rest of the model reads."""
         return self.names[-1]
 
-    def last_blocks(self, count: int | None, method: str) -> list[str]:
-        """Return the names of the last blocks, in the order in which they run.
-
-        Args:
-            count: How many; None for all.
-            method: Name of the method, for the message.
-
-        Raises:
-            InputError: there are fewer.
-        """
-        names = self.names
-        if count is None:
-            return names
-        if count > len(names):
-            raise InputError(
-                f"blocks: the score depends on {len(names)} blocks of the image's tower, up to {names[-1]!r}; "
-                f"{method!r} cannot take the last {count}"
-            )
-        return names[-count:]
+    def last_blocks(self, count: int | None) -> list[str]:
+        """Return the names of the last blocks, in the order in which they run; None for all, as many as there are."""
+        return self.names if count is None else self.names[-count:]
 
     def make_result(self, run: Run, maps: list[Tensor], notes: tuple[Note, ...] = ()) -> MethodMaps:
         """Return maps of the tower's calls as the result of a method, under the name of its last block."""

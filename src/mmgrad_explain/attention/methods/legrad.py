@@ -51,7 +51,7 @@ class LeGrad:
     - It reads the patches (their mean, or a text or an answer that attends to them): it reads those of block l.
 
     Attributes:
-        blocks: How many of the last blocks are summed; None for all. The authors' code takes the last two.
+        blocks: How many of the last blocks are summed, at most; None for all. The authors' code takes the last two.
     """
 
     blocks: int | None = 2
@@ -74,7 +74,7 @@ class LeGrad:
 
     def _select(self, sites: Sequence[AttentionSite]) -> Sequence[AttentionSite]:
         tower = find_image_tower(sites, NAME)
-        names = tower.last_blocks(self.blocks, NAME)
+        names = tower.last_blocks(self.blocks)
         return tower.pooler or [site for site in tower.blocks if site.block in names]
 
     def maps(self, run: Run) -> MethodMaps:
@@ -85,7 +85,7 @@ class LeGrad:
             GradientError: the score of a block's tokens does not depend on its attention.
         """
         tower = find_image_tower(run.sites, NAME)
-        blocks = tower.last_blocks(self.blocks, NAME)
+        blocks = tower.last_blocks(self.blocks)
         layouts = run.layouts[tower.last]
         maps = [
             tokens_to_map(_add_up(run, tower, blocks, record, layout), layout, record.rows)
@@ -107,7 +107,7 @@ def _add_up(run: Run, tower: ImageTower, blocks: Sequence[str], record: Record, 
                 tokens = next(tensors_in(run.seen.outputs[block][record.call]))
                 again = stack.enter_context(_watch(run, tower))
                 score = run.replay({(tower.last, record.call): tokens if as_they_are else _spread_mean(tokens)})
-                calls = again.calls if tower.pooler else [find_call(run, site) for site in sites if site.block == block]
+                calls = again.calls if again else [find_call(run, site) for site in sites if site.block == block]
         gradients = run.gradients_of([call.probabilities for call in calls], score)
         for gradient in gradients:
             if gradient is None:
@@ -120,9 +120,10 @@ def _add_up(run: Run, tower: ImageTower, blocks: Sequence[str], record: Record, 
     return values  # type: ignore[no-any-return]
 
 
-def _watch(run: Run, tower: ImageTower) -> AbstractContextManager[AttentionRecorder]:
+def _watch(run: Run, tower: ImageTower) -> AbstractContextManager[AttentionRecorder | None]:
     """Record the pooler in a replay, if there is one."""
-    return AttentionRecorder(find_modules(run.root, list(dict.fromkeys(site.block for site in tower.pooler))))
+    names = list(dict.fromkeys(site.block for site in tower.pooler))
+    return AttentionRecorder(find_modules(run.root, names)) if names else contextlib.nullcontext()
 
 
 def _spread_mean(tokens: Tensor) -> Tensor:

@@ -79,6 +79,23 @@ def test_maps_of_a_training_step_can_be_differentiated(name, same_maps):
     torch.testing.assert_close(*step.slopes(), rtol=1e-5, atol=1e-9)
 
 
+def test_another_score_than_that_of_the_step_is_refused():
+    step = small.Step(small.timm_vit(), "legrad")
+    with step.mmgrad.capture() as seen:
+        output = step.model(step.images)
+    with pytest.raises(InputError, match="not the score that attend"):
+        step.mmgrad.attend(output[:, 3], seen)
+
+
+def test_a_step_in_training_mode_leaves_the_model_alone(zoo):
+    case = small.timm_vit()
+    step = small.Step(case, "legrad")
+    step.model.train()
+    with zoo.leaves_alone(step.model):
+        expected = step.maps()
+    torch.testing.assert_close(expected.float(), case.legrad(2).float(), rtol=1e-3, atol=1e-5)
+
+
 def test_models_without_attention_probabilities_are_refused_with_a_way_out(zoo):
     with pytest.raises(InputError, match="convolutional network.*layercam"):
         MMGrad(zoo.build(zoo.CNN), score=zoo.class_score(), method="legrad")(zoo.pictures())

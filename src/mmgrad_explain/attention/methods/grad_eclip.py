@@ -95,7 +95,7 @@ class GradEclip:
         for record, layout in zip(run.seen.calls(tower.last), run.layouts[tower.last], strict=True):
             calls = [find_call(run, site) for site in wanted if site.call == record.call]
             asking = [0] if tower.pooler else _find_class_tokens(run, record, layout, notes)
-            gradients = run.gradients_of([_seen(call).output for call in calls])
+            gradients = run.gradients_of([ensure_seen(call).output for call in calls])
             values: Any = 0
             for call, gradient in zip(calls, gradients, strict=True):
                 if gradient is None:
@@ -149,9 +149,9 @@ def loosen_attention(query: Tensor, keys: Tensor, among: Tensor | None = None) -
 def _weigh_values(call: AttentionCall, gradient: Tensor, token: int, layout: AnyLayout) -> Tensor:
     """Compute ``sum_c g_c lambda_i v_ic`` of one query, (B, N)."""
     with torch.autocast(gradient.device.type, enabled=False):
-        queries, keys, values = (_join_heads(part) for part in (call.queries, call.keys, call.values))
+        queries, keys, values = (join_heads(part) for part in (call.queries, call.keys, call.values))
         loosened = loosen_attention(queries[:, token], keys, _find_patches(keys, layout))
-        return torch.einsum("bc,bi,bic->bi", _join_heads(gradient)[:, token], loosened, values)
+        return torch.einsum("bc,bi,bic->bi", join_heads(gradient)[:, token], loosened, values)
 
 
 def _find_patches(keys: Tensor, layout: AnyLayout) -> Tensor | None:
@@ -163,12 +163,12 @@ def _find_patches(keys: Tensor, layout: AnyLayout) -> Tensor | None:
     return patches
 
 
-def _join_heads(part: Any) -> Tensor:
+def join_heads(part: Any) -> Tensor:
     """Put the channels of all heads side by side, (B, H, N, d) to (B, N, H d), in float32 (float64 stays)."""
     return to_float(part).transpose(1, 2).flatten(2)
 
 
-def _seen(call: AttentionCall) -> Any:
+def ensure_seen(call: AttentionCall) -> Any:
     """Return a call whose parts were all seen.
 
     Raises:

@@ -140,7 +140,7 @@ class MapSettings:
             raise TypeError(f"method {method.name!r} needs no attention")
         if self.named and not method.needs.layers:
             raise InputError(
-                f"target_layers: method {method.name!r} takes the blocks of the model by itself: leave target_layers out"
+                f"target_layers: method {method.name!r} takes the model's blocks by itself: leave target_layers out"
             )
         wanted = method.needs.attention(sites)
         blocks = list(dict.fromkeys(site.block for site in wanted))

@@ -47,7 +47,7 @@ class Projections:
 
 @dataclass
 class Tower:
-    """A vision tower: tokens of images, its blocks as (norm, attention, norm, mlp), and how many tokens are no patches."""
+    """A vision tower: tokens of images, blocks as (norm, attention, norm, mlp), and how many tokens are no patches."""
 
     embed: Callable
     blocks: list

@@ -265,7 +265,8 @@ def llava():
     torch.manual_seed(0)
     words = LlamaConfig(**SIZES, num_key_value_heads=2, vocab_size=20, pad_token_id=0)
     sizes = {"image_token_index": 4, "image_seq_length": 16, "vision_feature_layer": -2}
-    model = lively(LlavaForConditionalGeneration(LlavaConfig(vision_config=CLIPVisionConfig(**VISION), text_config=words, **sizes)))
+    config = LlavaConfig(vision_config=CLIPVisionConfig(**VISION), text_config=words, **sizes)
+    model = lively(LlavaForConditionalGeneration(config))
     ids = texts()
     ids[ids == 4] = 5
     ids = torch.cat([ids[:, :1], torch.full((2, 16), 4), ids[:, 1:]], 1)
@@ -278,7 +279,8 @@ def llava():
     def head(tokens):
         patches = exact.model.multi_modal_projector(tokens[:, 1:])
         whole = torch.cat([embedded[:, :1], patches, embedded[:, 17:]], 1)
-        return exact.lm_head(exact.model.language_model(inputs_embeds=whole).last_hidden_state)[:, -1].log_softmax(-1)[:, 7]
+        states = exact.model.language_model(inputs_embeds=whole).last_hidden_state
+        return exact.lm_head(states)[:, -1].log_softmax(-1)[:, 7]
 
     return Case(
         model, inputs, lambda output: output.logits[:, -1].log_softmax(-1)[:, 7], head(steps[-1].tokens),

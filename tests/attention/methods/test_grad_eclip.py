@@ -47,7 +47,7 @@ def test_two_blocks_written_by_hand(same_maps, zoo):
 
 @pytest.mark.parametrize("name", PATCHES_ALONE)
 def test_a_tower_without_class_token_or_pooler_is_refused_with_a_way_out(name):
-    with pytest.raises(InputError, match="class token.*legrad"):
+    with pytest.raises(InputError, match=r"class token.*legrad"):
         explain(small.CASES[name](), "grad-eclip")
 
 

@@ -97,7 +97,7 @@ def test_a_step_in_training_mode_leaves_the_model_alone(zoo):
 
 
 def test_models_without_attention_probabilities_are_refused_with_a_way_out(zoo):
-    with pytest.raises(InputError, match="convolutional network.*layercam"):
+    with pytest.raises(InputError, match=r"convolutional network.*layercam"):
         MMGrad(zoo.build(zoo.CNN), score=zoo.class_score(), method="legrad")(zoo.pictures())
 
 
@@ -107,7 +107,7 @@ def test_windows_are_refused_with_a_way_out():
     torch.manual_seed(0)
     sizes = {"img_size": 32, "patch_size": 4, "window_size": 2, "embed_dim": 8, "depths": (2, 2), "num_heads": (2, 2)}
     model = small.lively(SwinTransformer(**sizes, num_classes=5))
-    with pytest.raises(InputError, match="windows.*layercam"):
+    with pytest.raises(InputError, match=r"windows.*layercam"):
         MMGrad(model, score=lambda output: output[:, 1], method="legrad")(small.images())
 
 

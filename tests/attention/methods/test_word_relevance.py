@@ -36,8 +36,11 @@ def plain_words(model, inputs, last, among=None):
             split = [x.unflatten(-1, (one.num_heads, -1)).transpose(1, 2) for x in (q, k, v)]
             logits = split[0] @ split[1].transpose(2, 3) / split[0].shape[-1] ** 0.5
             attended = logits.masked_fill(~allowed, -torch.inf).softmax(-1) @ split[2]
-            attended = attended.transpose(1, 2).flatten(2).detach().requires_grad_() if not steps else (
-                attended.transpose(1, 2).flatten(2))
+            attended = (
+                attended.transpose(1, 2).flatten(2).detach().requires_grad_()
+                if not steps
+                else (attended.transpose(1, 2).flatten(2))
+            )
             steps.append((q[0, end], k[0], v[0], attended))
             tokens = tokens + one.out_proj(attended)
             tokens = tokens + layer.mlp(layer.layer_norm2(tokens))
@@ -93,5 +96,5 @@ def test_a_text_that_is_read_at_all_its_tokens_is_refused_with_a_way_out():
         return output
 
     case.model.text_model.forward = mean_of_tokens
-    with pytest.raises(InputError, match="several tokens.*words=True"):
+    with pytest.raises(InputError, match=r"several tokens.*words=True"):
         word_relevance(case.model, case.inputs)

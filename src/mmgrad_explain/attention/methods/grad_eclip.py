@@ -15,7 +15,6 @@ from mmgrad_explain.attention.gradient import to_float
 from mmgrad_explain.attention.layouts.layout import Layout, to_grid
 from mmgrad_explain.attention.methods.base import MethodMaps, Needs
 from mmgrad_explain.attention.methods.image_attention import (
-    ImageTower,
     check_blocks,
     find_call,
     find_image_tower,
@@ -93,7 +92,7 @@ class GradEclip:
         maps: list[Tensor] = []
         notes: list[Note] = []
         for record, layout in zip(run.seen.calls(tower.last), run.layouts[tower.last], strict=True):
-            calls = [find_call(run, site) for site in wanted if site.call == record.call]
+            calls = [find_call(run.attention, site) for site in wanted if site.call == record.call]
             asking = [0] if tower.pooler else _find_class_tokens(run, record, layout, notes)
             gradients = run.gradients_of([ensure_seen(call).output for call in calls])
             values: Any = 0

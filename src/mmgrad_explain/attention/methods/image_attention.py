@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from mmgrad_explain.attention.gradient import differentiate, to_float
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout, fold_map, to_grid
 from mmgrad_explain.attention.layouts.record_layouts import grid_of_rows
@@ -15,6 +13,8 @@ from mmgrad_explain.errors import CaptureError, GradientError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from torch import Tensor
 
     from mmgrad_explain.attention.attention_calls import AttentionCall
     from mmgrad_explain.attention.attention_sites import AttentionSite
@@ -92,8 +92,8 @@ def find_image_tower(sites: Sequence[AttentionSite], method: str) -> ImageTower:
             else "no attention of it was seen (a convolutional network, or a kernel of another package)"
         )
         raise InputError(
-            f"method {method!r} needs the attention of an image's tower, and this model has none: {why}. 'layercam' and "
-            "'gradcam' need only a layer with a grid"
+            f"method {method!r} needs the attention of an image's tower, and this model has none: {why}. "
+            "'layercam' and 'gradcam' need only a layer with a grid"
         )
     last = own[-1]
     return ImageTower(
@@ -102,13 +102,13 @@ def find_image_tower(sites: Sequence[AttentionSite], method: str) -> ImageTower:
     )
 
 
-def find_call(run: Run, site: AttentionSite) -> AttentionCall:
-    """Return a recorded attention.
+def find_call(calls: Sequence[AttentionCall], site: AttentionSite) -> AttentionCall:
+    """Return the recorded attention of a site.
 
     Raises:
         CaptureError: it did not run in this forward.
     """
-    for call in run.attention:
+    for call in calls:
         if site.matches(call):
             return call
     raise CaptureError(

@@ -99,16 +99,15 @@ def _add_up(run: Run, tower: ImageTower, blocks: Sequence[str], record: Record, 
     as_they_are = bool(tower.pooler) or reads_patches(run, record, layout)
     values: Any = 0
     for block in blocks:
-        sites = [site for site in tower.pooler or tower.blocks if site.call == record.call]
-        with contextlib.ExitStack() as stack:
-            if block == tower.last and as_they_are:
-                score, calls = run.score, [find_call(run, site) for site in sites if tower.pooler or site.block == block]
-            else:
-                tokens = next(tensors_in(run.seen.outputs[block][record.call]))
-                again = stack.enter_context(_watch(run, tower))
+        sites = tower.pooler or [site for site in tower.blocks if site.block == block]
+        sites = [site for site in sites if site.call == record.call]
+        score, calls = run.score, run.attention
+        if block != tower.last or not as_they_are:
+            tokens = next(tensors_in(run.seen.outputs[block][record.call]))
+            with _watch(run, tower) as again:
                 score = run.replay({(tower.last, record.call): tokens if as_they_are else _spread_mean(tokens)})
-                calls = again.calls if again else [find_call(run, site) for site in sites if site.block == block]
-        gradients = run.gradients_of([call.probabilities for call in calls], score)
+            calls = again.calls if again else calls
+        gradients = run.gradients_of([find_call(calls, site).probabilities for site in sites], score)
         for gradient in gradients:
             if gradient is None:
                 raise GradientError(

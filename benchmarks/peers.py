@@ -14,8 +14,8 @@ texts, takes images and gives the score, as their documentation asks for.
 pytorch-grad-cam, which cannot start at the layer, it then comes in with the image. *Layer only* freezes all but the
 layer's own parameters, which starts the graph there.
 
-Methods on attention are timed beside MMGrad's own Grad-CAM of the same batch of CLIP, and LeGrad beside torch-cam's on a
-classifier of torchvision, the only models that torch-cam's takes without more code.
+Methods on attention are timed beside MMGrad's own Grad-CAM of the same batch of CLIP, and LeGrad beside torch-cam's on
+a classifier of torchvision, the only models that torch-cam's takes without more code.
 
 Memory is the peak of what PyTorch allocates during a call, above the model and its inputs. On the CPU that leaves out
 what NumPy allocates for pytorch-grad-cam.
@@ -634,6 +634,19 @@ def tables(found: dict[str, list[Measured]]) -> list[str]:
     ]
 
 
+def attention_tables(on_attention: dict[str, list[float]] | None, legrads: dict[str, list[float]]) -> list[str]:
+    """Write the times of methods on attention as Markdown."""
+    lines = ["\nMethods on attention, one batch:\n"]
+    for what, seconds, base in (("CLIP", on_attention, OURS), ("A classifier", legrads, LEGRAD)):
+        if seconds is not None:
+            rows = [
+                [way, f"{1000 * np.median(took):.0f}", format_number(ratio(seconds, way, base), 2)]
+                for way, took in seconds.items()
+            ]
+            lines.append(markdown_table([what, "ms", f"over {base}"], rows) + "\n")
+    return lines
+
+
 def verdicts(
     found: dict[str, list[Measured]],
     texts: dict[str, list[float]] | None,
@@ -724,14 +737,7 @@ def main(argv: list[str] | None = None) -> int:
         print(markdown_table(["CLIP", "ms", "over MMGrad", "over MMGrad with cached texts"], rows))
         print("\nThe first call, which has to find the layer, on one image:\n")
         print(markdown_table(["", "ms", "layer"], first))
-    for what, seconds, base in (("CLIP", on_attention, OURS), ("A classifier", legrads, LEGRAD)):
-        if seconds is not None:
-            print("\nMethods on attention, a batch:\n")
-            rows = [
-                [way, f"{1000 * np.median(took):.0f}", format_number(ratio(seconds, way, base), 2)]
-                for way, took in seconds.items()
-            ]
-            print(markdown_table([what, "ms", f"over {base}"], rows))
+    print(*attention_tables(on_attention, legrads), sep="\n")
     print("\nOverlays of 1024x1024 pixels, with the resize:\n")
     rows = [
         [way, f"{1000 * np.median(took):.1f}", format_number(ratio(drawn, way, UNIFORM), 1)]

@@ -690,8 +690,8 @@ def verdicts(
     return rows
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Measure and print."""
+def read_options(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--models", nargs="+", choices=MODELS, default=list(MODELS), metavar="NAME", help=", ".join(MODELS))
@@ -702,7 +702,12 @@ def main(argv: list[str] | None = None) -> int:
     add("--threads", type=int, default=1, help="of the CPU (default: %(default)s)")
     add("--cpu-time", action="store_true", help="count processor seconds: for a busy machine, with one thread")
     add("--quick", action="store_true", help="tiny models, as a test of the whole path")
-    options = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print."""
+    options = read_options(argv)
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
     clock = time.process_time if options.cpu_time else time.perf_counter

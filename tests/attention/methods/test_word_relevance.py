@@ -51,7 +51,7 @@ def plain_words(model, inputs, last, among=None):
             gradient = torch.autograd.grad(score.sum(), attended, retain_graph=True)[0][0, end]
             alike = small.plain.cosine(query[None], keys)[chosen]
             loosened = (alike - alike.min()) / (alike.max() - alike.min())
-            rows[number, : end + 1][chosen] += loosened * (values[chosen] @ gradient)
+            rows[number, : end + 1][chosen] += (loosened * (values[chosen] @ gradient)).detach()
     return rows.detach()
 
 

@@ -89,6 +89,7 @@ class AttentionRecorder:
         self._counts = dict.fromkeys(self._modules, 0)
         self._thread = 0
         self._recording = True
+        self._stopped = False
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -103,6 +104,10 @@ class AttentionRecorder:
     def __exit__(self, *_: object) -> None:
         self._recording = False
         self._stack.close()
+
+    def stop(self) -> None:
+        """Leave the attention of what runs from now on alone."""
+        self._stopped = True
 
     @contextlib.contextmanager
     def repeat(self) -> Iterator[None]:
@@ -133,7 +138,7 @@ class AttentionRecorder:
     @property
     def watches(self) -> bool:
         """Whether this thread runs one of the modules now."""
-        return bool(self._running) and threading.get_ident() == self._thread
+        return bool(self._running) and not self._stopped and threading.get_ident() == self._thread
 
     def batch_of(self, rows: int, queries: int) -> int:
         """Return the batch in ``rows``, samples times heads, by the shape of the running module's input."""

@@ -32,7 +32,7 @@ def explain_call(settings: MapSettings, args: tuple[Any, ...], kwargs: dict[str,
         with settings.record(plan, parents) as seen, settings.record_words(args, kwargs) as word_capture:
             output = _run(root, args, kwargs)
             seen.stop()
-            scorer = choose_score(root, settings.score, output, seen.activations)
+            settings.scorer = scorer = choose_score(root, settings.score, output, seen.activations)
             with mention_guess(scorer):
                 score = scorer(output)
                 seen.choose_parts(score)

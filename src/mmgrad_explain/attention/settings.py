@@ -19,6 +19,7 @@ from mmgrad_explain.attention.modules import ParentOf, find_layers, find_modules
 from mmgrad_explain.attention.scores.checks import check_finite
 from mmgrad_explain.attention.scores.guess import mention_guess
 from mmgrad_explain.attention.words import NameWords, WordCapture, name_words
+from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -67,12 +68,14 @@ class MapSettings:
         fuse_name: Name of the fusion of several layers' maps.
         fuse: The fusion.
         layers: Name to module of the target layers; None as long as they have not been found.
+        named: Whether the caller named them.
         name_words: Names the words of a text; None where no words are wanted.
         words_layer: Name to module of the embedding of words, where the caller named it.
         verified: The kinds of graph that were checked for a second derivative.
         known_layouts: The layouts that were inferred.
         owners: The input images of each call of a layer.
         known_sites: The attention of the model that was found, by the images of the call.
+        scorer: What computed the score of the last call.
     """
 
     root: nn.Module
@@ -84,9 +87,11 @@ class MapSettings:
     layers: dict[str, nn.Module] | None
     name_words: NameWords | None
     words_layer: dict[str, nn.Module] | None
+    named: bool = False
     verified: set[tuple[Any, ...]] = field(default_factory=set)
     known_layouts: KnownLayouts = field(default_factory=dict)
     known_sites: dict[tuple[InputImage, ...], tuple[AttentionSite, ...]] = field(default_factory=dict)
+    scorer: Score | None = None
     owners: ImageOwners = field(init=False)
 
     def __post_init__(self) -> None:
@@ -126,18 +131,27 @@ class MapSettings:
         return self.plan_attention(method, self.known_sites[images])
 
     def plan_attention(self, method: Method, sites: tuple[AttentionSite, ...]) -> Plan:
-        """Find out what a method needs to have recorded, in a model whose attention is known."""
+        """Find out what a method needs to have recorded, in a model whose attention is known.
+
+        Raises:
+            InputError: the caller named layers, or the model has none of the attention that the method needs.
+        """
         if method.needs.attention is None:
             raise TypeError(f"method {method.name!r} needs no attention")
-        within = None if self.layers is None or method.needs.layers else set(self.layers)
-        wanted = method.needs.attention([site for site in sites if within is None or site.block in within])
+        if self.named and not method.needs.layers:
+            raise InputError(
+                f"target_layers: method {method.name!r} takes the model's blocks by itself: leave target_layers out"
+            )
+        wanted = method.needs.attention(sites)
         blocks = list(dict.fromkeys(site.block for site in wanted))
         placed = [site.tokens_of for site in wanted if site.tokens_of is not None]
-        replayed = [
+        # What mixes image and text, or reads the image's tokens anew, follows the tower and must be computed again.
+        changed = {
             site.block
             for site in sites
-            if site.is_self and (site.of_image_alone or not (site.queries_from_image or site.keys_from_image))
-        ]
+            if not (site.reads_no_image or (site.of_image_alone and site.tokens_of == site.block))
+        }
+        replayed = [site.block for site in sites if site.is_self and site.block not in changed]
         layers = dict(self.layers or {}) if method.needs.layers else {}
         return Plan(
             layers,

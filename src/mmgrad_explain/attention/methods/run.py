@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mmgrad_explain.attention.forward_modes import math_attention, run_eagerly
 from mmgrad_explain.attention.gradient import check_grids_reached, differentiate, take_gradients
 from mmgrad_explain.attention.image_owners import images_of_records
 from mmgrad_explain.attention.scores.checks import ensure_per_sample
 from mmgrad_explain.attention.structures import map_tensors, tensors_in
-from mmgrad_explain.attention.undisturbed import same_randomness
+from mmgrad_explain.attention.undisturbed import evaluating, same_randomness
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ class Run:
         """Run the model again with the outputs of blocks replaced, and return its scores (B,), in the graph.
 
         Blocks that were recorded return what they returned before, without being computed, so that little more is
-        computed than what follows the last of them.
+        computed than what follows the last of them. What is computed runs in evaluation mode, so that nothing of the
+        model changes in training.
 
         Args:
             blocks: Name and call of a recorded block to the tensor that it returns; other parts of its output stay.
@@ -145,7 +147,13 @@ class Run:
             if (pairs := list(enumerate(of_calls)))
         }
         args, kwargs = self.inputs
-        with _returning(outputs), same_randomness(list(self.root.parameters()), self.inputs):
+        with contextlib.ExitStack() as stack:
+            if self.create_graph:
+                stack.enter_context(math_attention())
+            stack.enter_context(run_eagerly())
+            stack.enter_context(evaluating(self.root.modules()))
+            stack.enter_context(same_randomness(list(self.root.parameters()), self.inputs))
+            stack.enter_context(_returning(outputs))
             return ensure_per_sample(self.scorer(self.root(*args, **kwargs)))
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmgrad_explain.attention.image_scores import ImageScores, take_image, take_rows
+from mmgrad_explain.attention.image_scores import HeldRerun, ImageScores, take_image, take_rows
 from mmgrad_explain.attention.input_images import InputImage
 
 IMAGE = InputImage("image", (4, 4), 0, 3)
@@ -48,7 +48,7 @@ def test_rows_of_tensors_and_strings_are_taken_and_the_rest_stays(inputs: Any) -
 
 @pytest.mark.parametrize("model", [_independent, _over_the_batch, _only_three])
 def test_every_image_is_scored_as_in_its_place_of_the_original_batch(model: Any, inputs: Any) -> None:
-    scores = ImageScores(lambda changed: changed, model, inputs, IMAGE)
+    scores = ImageScores(model, inputs, IMAGE, model(inputs))
     assert scores.together == (model is _independent)
     index = torch.tensor([1, 1, 0, 2, 1])
     changed = torch.rand(5, 3, 4, 4, generator=torch.Generator().manual_seed(3))
@@ -73,11 +73,11 @@ def test_a_run_that_needs_too_much_memory_is_halved(inputs: Any) -> None:
             raise torch.OutOfMemoryError
         return _independent(changed)
 
-    scores = ImageScores(model, lambda output: output, inputs, IMAGE)
+    scores = ImageScores(model, inputs, IMAGE, _independent(inputs))
     index = torch.tensor([0, 1, 2] * 4)
     found = scores(take_image(inputs, IMAGE)[index], index)
     torch.testing.assert_close(found, _independent(inputs)[index])
-    assert sizes == [3, 6, 12, 6, 6]
+    assert sizes == [6, 12, 6, 6]
 
 
 def test_what_the_score_holds_constant_stays_that_of_the_original_image(inputs: Any) -> None:
@@ -87,7 +87,9 @@ def test_what_the_score_holds_constant_stays_that_of_the_original_image(inputs: 
     def along_itself(embedding: Tensor) -> Tensor:
         return (embedding * embedding.detach()).sum(-1)
 
-    scores = ImageScores(embed, along_itself, inputs, IMAGE)
+    rerun = HeldRerun(embed, along_itself, inputs)
+    torch.testing.assert_close(rerun(inputs), rerun.score)
+    scores = ImageScores(rerun, inputs, IMAGE, rerun.score)
     assert scores.together
     index = torch.tensor([2, 2, 1])
     changed = torch.rand(3, 3, 4, 4, generator=torch.Generator().manual_seed(5))
@@ -101,7 +103,8 @@ def test_several_scores_of_one_image_are_read_from_their_own_row(inputs: Any) ->
     def scorer(output: Tensor) -> Tensor:
         return torch.stack([output[1], 2 * output[1], output[0]])
 
-    scores = ImageScores(_independent, scorer, inputs, IMAGE, rows=rows)
+    rerun = HeldRerun(_independent, scorer, inputs)
+    scores = ImageScores(rerun, inputs, IMAGE, rerun.score, rows=rows)
     assert not scores.together
     changed = torch.rand(4, 3, 4, 4, generator=torch.Generator().manual_seed(5))
     index = torch.tensor([1, 2, 0, 2])

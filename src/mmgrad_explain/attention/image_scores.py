@@ -54,14 +54,45 @@ def _take_strings(value: Any, rows: Sequence[int], batch: int) -> Any:
     return type(value)(value[row] for row in rows) if strings else value
 
 
+class HeldRerun:
+    """Runs a model on changed inputs; what its score holds constant keeps the values of the original inputs.
+
+    See :mod:`~mmgrad_explain.attention.scores.held_constants`.
+
+    Attributes:
+        score: (S,), the scores of the original inputs.
+    """
+
+    def __init__(self, forward: Callable[[Any], Any], scorer: Callable[[Any], Tensor], inputs: Any) -> None:
+        """Run the model on the original inputs.
+
+        Args:
+            forward: Takes inputs (args, kwargs) and returns the model's output.
+            scorer: Takes an output and returns the scores, one number a sample.
+            inputs: (args, kwargs) of the call that was explained.
+        """
+        self._forward = forward
+        with torch.no_grad():
+            self._scorer = HeldConstants(scorer, forward(inputs))
+        self.score = self._scorer.score.detach().float()
+
+    def __call__(self, inputs: Any, index: Tensor | None = None) -> Tensor:
+        """Score changed inputs.
+
+        Args:
+            inputs: (args, kwargs).
+            index: (N,), the original sample of each sample; None if they are the same samples.
+        """
+        with torch.no_grad():
+            return self._scorer(self._forward(inputs), index).float()
+
+
 class ImageScores:
     """The scores of changed images: ``scores(images (N, C, H, W), index (N,)) -> (N,)``.
 
     ``index`` says of which sample each image is; the sample's other inputs are put beside it. Images go through the
     model together, if its scores do not depend on which other samples are in the batch; else every run has the
     samples of the original call, one changed image in the place of each. Which it is, is tried out once.
-
-    What the score holds constant (:mod:`~mmgrad_explain.attention.scores.held_constants`) keeps its values.
 
     Attributes:
         score: (S,), the scores of the unchanged samples.
@@ -70,26 +101,25 @@ class ImageScores:
 
     def __init__(
         self,
-        forward: Callable[[Any], Any],
-        scorer: Callable[[Any], Tensor],
+        rerun: Callable[[Any], Tensor],
         inputs: Any,
         image: InputImage,
+        score: Tensor,
         *,
         rows: Sequence[int] | None = None,
     ) -> None:
-        """Run the model on the original inputs, and try out whether it scores repeated samples in the same way.
+        """Try out whether the model scores repeated samples as it did the original ones.
 
         Args:
-            forward: Takes inputs (args, kwargs) and returns the model's output.
-            scorer: Takes an output and returns the scores, one number a sample.
+            rerun: Takes inputs (args, kwargs) and returns their scores, one number a sample; a :class:`HeldRerun` is
+                told of which samples they are.
             inputs: (args, kwargs) of the call that was explained.
             image: The input image that is changed.
+            score: (S,), the scores of that call.
             rows: The row of the inputs that each sample is of, where several scores of a row were explained.
         """
-        self._forward, self._inputs, self._image = forward, inputs, image
-        with torch.no_grad():
-            self._scorer = HeldConstants(scorer, forward(inputs))
-        self.score = self._scorer.score.detach()
+        self._rerun, self._inputs, self._image = rerun, inputs, image
+        self.score = score.detach()
         self._rows = list(range(len(self.score))) if rows is None else list(rows)
         self.together = rows is None and image.batch == len(self.score) and self._scores_repeated_rows()
 
@@ -140,7 +170,10 @@ class ImageScores:
 
     def _score(self, inputs: Any, images: Tensor, index: Tensor | None) -> Tensor:
         with torch.no_grad():
-            return self._scorer(self._forward(change_images(inputs, {self._image.index: images.to})), index)
+            changed = change_images(inputs, {self._image.index: images.to})
+            return (
+                self._rerun(changed, index) if isinstance(self._rerun, HeldRerun) else self._rerun(changed)
+            ).detach()
 
     def _scores_repeated_rows(self) -> bool:
         count, images = len(self.score), take_image(self._inputs, self._image)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmgrad_explain._system.devices import check_device, device_of
@@ -16,6 +17,7 @@ from mmgrad_explain.composers.familiar_images import note_unfamiliar, watch_fami
 from mmgrad_explain.composers.generative.answer_parts import place_of_part
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.model_capabilities import capabilities
+from mmgrad_explain.composers.unrelated_texts import find_unrelated_text
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.phrases import PhraseMaps, check_spans, split_phrases
 from mmgrad_explain.images.reading import open_image
@@ -144,7 +146,26 @@ def explain(
     of_images = [*_notes_of_images(images), *_notes_of_images(targets or [], "target: ")]
     more = _of_samples([*filter(None, (caution, unfamiliar)), *of_images], rows)
     notes = join_notes((*explanation.notes, *more), count)
-    return replace(explanation, model=composer.name, model_choice=why, notes=notes)
+    names = list(mmgrad.layer_names) or layer
+    again = partial(_explain_other, composer, layer=names, score=score, method=mmgrad.settings.method, device=device)
+    source = explanation.source and replace(explanation.source, retext=again)
+    return replace(explanation, model=composer.name, model_choice=why, notes=notes, source=source)
+
+
+def _explain_other(
+    composer: Composer, explanation: Explanation, samples: Sequence[int], other: str | None, **options: Any
+) -> tuple[Explanation, str]:
+    """Explain the images of some samples with another text, or with texts that have nothing to do with theirs."""
+    texts, images, targets = explanation.texts or (), explanation.images or (), explanation.targets
+    others = [find_unrelated_text(composer, texts[sample]) if other is None else other for sample in samples]
+    found = explain(
+        [images[sample] for sample in samples],
+        others,
+        None if targets is None else [targets[sample] for sample in samples],
+        composer,
+        **options,
+    )
+    return found, "; ".join(dict.fromkeys(others))
 
 
 def _of_samples(notes: Sequence[Note], rows: Sequence[int]) -> list[Note]:

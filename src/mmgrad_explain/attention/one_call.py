@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.attention.image_owners import name_images
 from mmgrad_explain.attention.input_images import find_input_images
 from mmgrad_explain.attention.layouts.record_layouts import batches_of
+from mmgrad_explain.attention.map_checks import CallSource
 from mmgrad_explain.attention.methods.run import Run
 from mmgrad_explain.attention.scores.checks import ensure_per_sample
 from mmgrad_explain.attention.scores.guess import choose_score, mention_guess
@@ -45,7 +48,17 @@ def explain_call(settings: MapSettings, args: tuple[Any, ...], kwargs: dict[str,
             )  # fmt: skip
             size = images[0].size if images else image_size(unchanged)
             explanation = settings.explain(method, run, scorer, size, word_capture)
-        return name_images(explanation, seen, images)
+        named = name_images(explanation, seen, images)
+
+    def explain_again(inputs: Any) -> Explanation:
+        return explain_call(settings, *inputs)
+
+    return replace(named, source=CallSource(root, unchanged, partial(call_model, root), scorer, explain_again))
+
+
+def call_model(root: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
+    """Call a model with (args, kwargs)."""
+    return root(*inputs[0], **inputs[1])
 
 
 def _run(root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

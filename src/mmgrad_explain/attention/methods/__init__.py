@@ -8,8 +8,12 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.methods.base import Method as Method
     from mmgrad_explain.attention.methods.base import MethodMaps as MethodMaps
     from mmgrad_explain.attention.methods.base import Needs as Needs
+    from mmgrad_explain.attention.methods.dense import Dense as Dense
     from mmgrad_explain.attention.methods.named import METHODS as METHODS
     from mmgrad_explain.attention.methods.named import ensure_method as ensure_method
+    from mmgrad_explain.attention.methods.occlusion import Occlusion as Occlusion
+    from mmgrad_explain.attention.methods.path_gradients import IntegratedGradients as IntegratedGradients
+    from mmgrad_explain.attention.methods.rise import Rise as Rise
     from mmgrad_explain.attention.methods.run import Run as Run
     from mmgrad_explain.attention.methods.weighted import Weighted as Weighted
 

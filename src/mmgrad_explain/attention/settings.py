@@ -41,13 +41,15 @@ class Plan:
     """What a method needs to have recorded in a forward.
 
     Attributes:
-        layers: Name to module of the layers whose outputs are recorded.
+        layers: Name to module of the target layers, whose outputs are recorded.
+        blocks: Name to module of the blocks whose tokens lie on the image, recorded likewise.
         attention: Name to module of the modules inside which attention is recorded.
         replayed: Name to module of the modules whose whole outputs are kept.
         sites: All attention of the model; empty unless the method needs attention.
     """
 
     layers: dict[str, nn.Module]
+    blocks: dict[str, nn.Module] = field(default_factory=dict)
     attention: dict[str, nn.Module] = field(default_factory=dict)
     replayed: dict[str, nn.Module] = field(default_factory=dict)
     sites: tuple[AttentionSite, ...] = ()
@@ -138,7 +140,8 @@ class MapSettings:
         ]
         layers = dict(self.layers or {}) if method.needs.layers else {}
         return Plan(
-            layers | find_modules(self.root, placed),
+            layers,
+            find_modules(self.root, placed),
             find_modules(self.root, blocks),
             find_modules(self.root, replayed) if method.needs.replay else {},
             sites,
@@ -147,8 +150,8 @@ class MapSettings:
     def record(self, plan: Plan, parents: ParentOf) -> Capture:
         """Prepare to record what a method needs in a call."""
         return Capture(
-            self.root, plan.layers, force_grad=True, packed=self.packed, parents=parents, attention=plan.attention,
-            replayed=plan.replayed,
+            self.root, plan.layers | plan.blocks, force_grad=True, packed=self.packed, parents=parents,
+            attention=plan.attention, replayed=plan.replayed,
         )  # fmt: skip
 
     def record_words(self, args: Any, kwargs: dict[str, Any]) -> AbstractContextManager[WordCapture | None]:

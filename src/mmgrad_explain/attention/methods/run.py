@@ -18,7 +18,7 @@ from mmgrad_explain.attention.undisturbed import same_randomness
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from mmgrad_explain.attention.attention_calls import AttentionCall
     from mmgrad_explain.attention.attention_sites import AttentionSite
@@ -39,9 +39,10 @@ class Run:
         scorer: Computes (B,) of an output of the model; None where the caller computed the score.
         inputs: (args, kwargs) of the forward; None where the model itself was not called.
         images: The images among the inputs.
+        targets: Names of the target layers among the records; None for all.
         sites: All attention of the model; empty unless the method asks for attention.
         create_graph: Keep maps differentiable.
-        retain_graph: Keep the graph of the forward.
+        retain_graph: Keep the graph of the forward after the gradient at the layers was taken.
         also: Other tensors of the graph that are differentiated in the same backward pass as the layers.
         taken: The gradients at the records and at ``also``, if they have been taken and checked already.
     """
@@ -53,6 +54,7 @@ class Run:
     scorer: Callable[[Any], Tensor] | None = None
     inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     images: tuple[InputImage, ...] = ()
+    targets: Collection[str] | None = None
     sites: tuple[AttentionSite, ...] = ()
     create_graph: bool = False
     retain_graph: bool = False
@@ -70,7 +72,7 @@ class Run:
         return images_of_records(self.seen)
 
     def gradients(self) -> dict[str, list[Tensor | None]]:
-        """Return the score's gradient at every record, one a call; it is taken once.
+        """Return the score's gradient at every target layer, one a call; it is taken once.
 
         Raises:
             CaptureError: a layer has no record.
@@ -85,8 +87,9 @@ class Run:
     def _take(self) -> tuple[dict[str, list[Tensor | None]], list[Tensor | None]]:
         if self.taken is None:
             self.taken = take_gradients(
-                self.score, self.seen, create_graph=self.create_graph, retain_graph=self.retain_graph, also=self.also
-            )
+                self.score, self.seen, create_graph=self.create_graph, retain_graph=self.retain_graph, also=self.also,
+                names=self.targets,
+            )  # fmt: skip
             check_grids_reached(self.taken[0], self.layouts, self.root)
         return self.taken
 

@@ -94,6 +94,7 @@ class AttentionRecorder:
         self._counts = dict.fromkeys(self._modules, 0)
         self._thread = 0
         self._recording = True
+        self._stopped = False
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -101,6 +102,7 @@ class AttentionRecorder:
         with contextlib.ExitStack() as stack:
             for handle in self._register():
                 stack.callback(handle.remove)
+            stack.enter_context(_without_fast_path())
             stack.enter_context(_Watch(self))
             self._stack = stack.pop_all()
         return self
@@ -108,6 +110,10 @@ class AttentionRecorder:
     def __exit__(self, *_: object) -> None:
         self._recording = False
         self._stack.close()
+
+    def stop(self) -> None:
+        """Leave the attention of what runs from now on alone."""
+        self._stopped = True
 
     @contextlib.contextmanager
     def repeat(self) -> Iterator[None]:
@@ -138,7 +144,7 @@ class AttentionRecorder:
     @property
     def watches(self) -> bool:
         """Whether this thread runs one of the modules now."""
-        return bool(self._running) and threading.get_ident() == self._thread
+        return bool(self._running) and not self._stopped and threading.get_ident() == self._thread
 
     def batch_of(self, rows: int, queries: int) -> int:
         """Return the batch in ``rows``, samples times heads, by the shape of the running module's input."""
@@ -311,6 +317,17 @@ def _by_head(tensor: Tensor, batch: int, heads: int) -> Tensor | None:
     if tensor.ndim == 4:
         return tensor if tensor.shape[1] == heads else None
     return tensor.reshape(batch, heads, *tensor.shape[-2:]) if tensor.shape[0] == batch * heads else None
+
+
+@contextlib.contextmanager
+def _without_fast_path() -> Iterator[None]:
+    """Have ``nn.MultiheadAttention`` call the functions that are watched; without gradients it has one of its own."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 @contextlib.contextmanager

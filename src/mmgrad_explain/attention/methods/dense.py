@@ -124,7 +124,9 @@ class Dense:
                 "'maskclip'"
             )
         keys = to_float(call.keys)
-        return (keys @ keys.transpose(-2, -1) / math.sqrt(keys.shape[-1]) + self._window(count, layout, keys)).softmax(-1)
+        near = keys @ keys.transpose(-2, -1) / math.sqrt(keys.shape[-1]) + self._window(count, layout, keys)
+        masked = call.probabilities.amax(-2, keepdim=True) == 0  # keys that no query may see: padding
+        return near.masked_fill(masked, -math.inf).softmax(-1)
 
     def _window(self, count: int, layout: Layout, like: Tensor) -> Tensor:
         """Return ``exp(-d^2 / (2 std^2))`` of the distance d between two patches, 0 for other tokens: (N, N)."""

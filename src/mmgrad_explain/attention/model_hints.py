@@ -4,6 +4,7 @@
 ``target_layer``                          Dotted name of the layer that is explained by default.
 ``default_score``                         Name of the score that is used by default, or a callable of the output.
 ``layout_for(layer, *args, **kwargs)``    How a layer's output lies on the images of this call, or None.
+``answer_positions(output, *args, ...)``  Where an answer and its question lie in this call: :class:`AnswerPositions`.
 :class:`StagedModel`                      Images and texts can be encoded by themselves.
 ``processor``, a :class:`Reader`          Images and strings can be passed instead of tensors.
 ========================================  ==============================================================================
@@ -11,6 +12,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
@@ -46,6 +48,37 @@ class Reader(Protocol):
         """Turn texts into ids and mask ``(B, L)`` int64; add what was cut or unknown to ``notices``."""
 
 
+@dataclass(frozen=True, eq=False)
+class AnswerPositions:
+    """Where B answers and their questions lie in the sequences that a language model reads, of L positions each.
+
+    The places of the image in a sequence follow from the model's ``layout_for`` of the layer ``hidden``.
+
+    Attributes:
+        ids: The tokens, (B, L) int64.
+        question: Which of them are the question's, (B, L) bool.
+        answer: Which of them are the answer's, (B, L) bool; a model predicts each at the position before.
+        counted: Which of the answer's tokens the score counts, (B, L) bool.
+        predicted: The model's logits of the answer's tokens, each at its own position, (B, L); 0 elsewhere.
+        hidden: Dotted name of the module whose output (B, L, D) the output embedding reads.
+        blocks: Dotted names of the language model's blocks, in their order.
+        token_logits: Function of outputs of ``hidden``, (N, D), and ids of tokens, (K,), that gives the model's logits
+            of these tokens alone, (N, K).
+        neutral_inputs: Function without arguments that gives the model's keyword arguments for the same images with a
+            neutral question and no answer: the last position is the one that predicts an answer's first token.
+    """
+
+    ids: Tensor
+    question: Tensor
+    answer: Tensor
+    counted: Tensor
+    predicted: Tensor
+    hidden: str
+    blocks: tuple[str, ...]
+    token_logits: Callable[[Tensor, Tensor], Tensor]
+    neutral_inputs: Callable[[], dict[str, Any]]
+
+
 def ask_target_layer(model: nn.Module) -> str | None:
     """Return the model's own target layer, or None."""
     own = getattr(model, "target_layer", None)
@@ -61,6 +94,12 @@ def ask_default_score(model: nn.Module) -> str | Callable[[Any], Any] | None:
 def ask_layout_for(model: nn.Module) -> Callable[..., Any] | None:
     """Return the model's own ``layout_for``, or None."""
     return getattr(model, "layout_for", None)
+
+
+def ask_answer_positions(model: nn.Module) -> Callable[..., AnswerPositions] | None:
+    """Return the model's own ``answer_positions``, or None."""
+    own = getattr(model, "answer_positions", None)
+    return own if callable(own) else None
 
 
 def ask_text_stages(model: nn.Module) -> StagedModel | None:

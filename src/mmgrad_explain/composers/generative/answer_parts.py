@@ -23,7 +23,7 @@ class AnswerParts:
     """Several parts of each of B answers, for one forward pass.
 
     Attributes:
-        labels: K tensors like those of :class:`~mmgrad_explain.composers.generative.composer.GenerativeOutput`,
+        labels: K tensors like those of :class:`~mmgrad_explain.composers.generative.outputs.GenerativeOutput`,
             ``(B, A + 1)``; answers with fewer parts repeat their last one.
         wanted: For each sample of the result the index into ``labels`` and the index of the answer, answer by answer.
     """

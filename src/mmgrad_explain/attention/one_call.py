@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from mmgrad_explain.attention.image_owners import name_images
 from mmgrad_explain.attention.input_images import find_input_images
 from mmgrad_explain.attention.layouts.record_layouts import batches_of
@@ -30,7 +32,8 @@ def explain_call(settings: MapSettings, args: tuple[Any, ...], kwargs: dict[str,
         plan = settings.plan(method, unchanged[0], unchanged[1], find_input_images(root, unchanged))
         (args, kwargs), images = settings.owners.prepare(unchanged)
         with settings.record(plan, parents) as seen, settings.record_words(args, kwargs) as word_capture:
-            output = _run(root, args, kwargs)
+            with torch.set_grad_enabled(plan.gradient):
+                output = _run(root, args, kwargs)
             seen.stop()
             scorer = choose_score(root, settings.score, output, seen.activations)
             with mention_guess(scorer):
@@ -40,7 +43,7 @@ def explain_call(settings: MapSettings, args: tuple[Any, ...], kwargs: dict[str,
                 layouts = settings.find_layouts(seen)
                 score = ensure_per_sample(score, batches_of(seen, layouts) or None)
             run = Run(
-                root, seen, score, layouts, scorer, unchanged, images, plan.sites,
+                root, seen, score, layouts, scorer, output, unchanged, images, plan.sites,
                 also=word_capture.embeddings if word_capture else (),
             )  # fmt: skip
             size = images[0].size if images else image_size(unchanged)

@@ -38,6 +38,10 @@ def test_question_and_answer_of_each_sample(asked):
         assert words_at(found.ids[row], found.question[row]) == QUESTIONS[row].split()
         assert words_at(found.ids[row], found.answer[row]) == ANSWERS[row].split()
         assert found.counted[row].equal(found.answer[row])
+
+
+def test_the_language_model(composer):
+    found = composer.answer_layers()
     assert found.hidden == "model.model.language_model"
     assert found.blocks == tuple(f"model.model.language_model.layers.{index}" for index in (0, 1))
 
@@ -57,8 +61,11 @@ def test_the_part_that_counts(composer, pictures):
 def test_logits_of_single_tokens_are_the_models_own(composer, asked):
     tensors, _, found = asked
     hidden, kept = [], []
+    decoder = composer.get_submodule(composer.answer_layers().hidden)
     handles = [
-        composer.get_submodule(found.hidden).register_forward_hook(lambda *call: hidden.append(call[2][0])),
+        decoder.register_forward_hook(
+            lambda *call: hidden.append(call[2][0])
+        ),
         composer.model.lm_head.register_forward_hook(lambda *call: kept.append(call[2])),
     ]
     with torch.no_grad():

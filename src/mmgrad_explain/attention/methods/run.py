@@ -36,6 +36,7 @@ class Run:
         score: (B,), in the graph of the forward.
         layouts: The layout of every record of ``seen``.
         scorer: Computes (B,) of an output of the model; None where the caller computed the score.
+        output: What the model gave, or what was made of it to be scored; None where the caller computed the score.
         inputs: (args, kwargs) of the forward; None where the model itself was not called.
         images: The images among the inputs.
         sites: All attention of the model; empty unless the method asks for attention.
@@ -50,6 +51,7 @@ class Run:
     score: Tensor
     layouts: dict[str, list[AnyLayout]]
     scorer: Callable[[Any], Tensor] | None = None
+    output: Any = None
     inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     images: tuple[InputImage, ...] = ()
     sites: tuple[AttentionSite, ...] = ()
@@ -79,7 +81,9 @@ class Run:
 
     def gradients_of_also(self) -> list[Tensor | None]:
         """Return the score's gradient at each tensor of ``also``."""
-        return self._take()[1] if self.also else []
+        if not self.also:
+            return []
+        return self.gradients_of(self.also) if self.taken is None else self.taken[1]
 
     def _take(self) -> tuple[dict[str, list[Tensor | None]], list[Tensor | None]]:
         if self.taken is None:

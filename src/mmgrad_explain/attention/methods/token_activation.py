@@ -1,18 +1,70 @@
 """Token activation maps: where an image activates a token of an answer more than the tokens before it explain.
 
+A model that answers in words could name a token at every position of its sequence, at those of the image too. The map
+of a token is its logit there, less the share that the tokens before it explain, and filtered. One forward has the maps
+of all tokens of an answer; nothing is differentiated, and no attention is read.
+
 Source: Li et al., Token Activation Map to Visually Explain Multimodal LLMs, ICCV 2025, arXiv 2506.23270: the activation
 of a token at every position, the estimated causal inference (least squares), and the rank Gaussian filter.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
 from torch.nn import functional
 
-from mmgrad_explain.attention.layouts.layout import AnyLayout, fold_map, to_grid
-from mmgrad_explain.attention.model_hints import AnswerPositions
-from mmgrad_explain.errors import CaptureError
+from mmgrad_explain.attention.layouts.layout import fold_map, to_grid
+from mmgrad_explain.attention.methods.answers import find_answer_layers, find_positions
+from mmgrad_explain.attention.methods.base import MethodMaps, NamedModules, Needs
+from mmgrad_explain.errors import CaptureError, InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from mmgrad_explain.attention.layouts.layout import AnyLayout
+    from mmgrad_explain.attention.methods.run import Run
+    from mmgrad_explain.attention.model_hints import AnswerPositions
+
+NAME = "token-activation"
 
 _SIDE = 3  # of the filter's window, as in the paper
+
+
+def _name_modules(model: nn.Module, layers: tuple[str, ...] | None) -> NamedModules:
+    hidden = find_answer_layers(model, NAME).hidden
+    if layers is not None and layers != (hidden,):
+        raise InputError(
+            f"layer: {NAME!r} reads what the output embedding reads, {hidden!r}, and no other layer: leave layer out"
+        )
+    return NamedModules(layers=(hidden,))
+
+
+class TokenActivation:
+    """The mean of the token activation maps of the answer's tokens that the score counts.
+
+    For a map of each word, explain parts of the answer: they share one forward.
+    """
+
+    name = NAME
+    differentiable = False
+    needs = Needs(named=_name_modules, gradient=False)
+
+    def maps(self, run: Run) -> MethodMaps:
+        """Make the maps of one forward.
+
+        Raises:
+            InputError: the model does not tell where its answers lie.
+            CaptureError: as :func:`map_tokens`.
+        """
+        positions = find_positions(run, NAME)
+        (name,) = run.seen.layers
+        (record,), (layout,) = run.seen.calls(name), run.layouts[name]
+        hidden = record.activation.detach()
+        with torch.no_grad():
+            maps = [map_tokens(hidden, positions, layout, sample).mean(0) for sample in range(len(hidden))]
+        return MethodMaps({name: [torch.stack(maps)]}, {name: [layout]})
 
 
 def subtract_interference(activations: Tensor, earlier: Tensor, weights: Tensor) -> Tensor:
@@ -123,6 +175,6 @@ def _check_logits(computed: Tensor, own: Tensor) -> None:
     """Compare the logits of the answer's tokens with the model's own, which may be of half precision."""
     if not torch.allclose(computed, own, rtol=0.05, atol=0.05 * max(1.0, float(own.abs().max()))):
         raise CaptureError(
-            "method 'token-activation': the output embedding gives other logits than the model itself, which may scale "
+            f"method: {NAME!r}: the output embedding gives other logits than the model itself, which may scale "
             "or limit them: take another method, such as 'gradcam'"
         )

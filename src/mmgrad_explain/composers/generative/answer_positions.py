@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmgrad_explain.attention.model_hints import AnswerPositions
+from mmgrad_explain.attention.model_hints import AnswerLayers, AnswerPositions
 from mmgrad_explain.composers.generative.processor import IGNORED_LABEL
 from mmgrad_explain.composers.generative.prompt_tail import count_common
 from mmgrad_explain.errors import InputError
@@ -37,7 +37,7 @@ def find_answer_positions(
     """Find question and answer in the sequences of a call.
 
     Args:
-        model: Of transformers; names of layers are those in it.
+        model: Of transformers.
         processor: For it.
         family: What is particular to it.
         tail: What follows the image in its prompts.
@@ -60,19 +60,27 @@ def find_answer_positions(
     rest = ids.shape[1] - output.labels.shape[1]
     following = ids[:, rest + 1 :, None].to(output.logits.device)
     predicted = output.logits[:, :-1].gather(2, following)[..., 0].float().to(ids.device)
-    decoder = model.get_decoder()
-    name = next(name for name, module in model.named_modules() if module is decoder)
     return AnswerPositions(
         ids=ids,
         question=question,
         answer=answer,
         counted=F.pad(output.labels.to(ids.device) >= 0, (rest, 0)),
         predicted=F.pad(predicted, (rest + 1, 0)) * answer,
-        hidden=name,
-        blocks=tuple(f"{name}.layers.{index}" for index in range(len(decoder.layers))),
         token_logits=lambda hidden, tokens: compute_token_logits(model, family, hidden, tokens),
         neutral_inputs=lambda: make_neutral(model, processor, tail, prompts, tensors),
     )
+
+
+def find_answer_layers(model: Any, prefix: str) -> AnswerLayers:
+    """Find the language model of a generative model.
+
+    Args:
+        model: Of transformers.
+        prefix: What the names of its layers begin with.
+    """
+    decoder = model.get_decoder()
+    name = prefix + next(name for name, module in model.named_modules() if module is decoder)
+    return AnswerLayers(name, tuple(f"{name}.layers.{index}" for index in range(len(decoder.layers))))
 
 
 def compute_token_logits(model: Any, family: GenerativeFamily, hidden: Tensor, tokens: Tensor) -> Tensor:

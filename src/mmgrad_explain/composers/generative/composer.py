@@ -9,7 +9,6 @@ log-likelihood instead of a class score.
 from __future__ import annotations
 
 import inspect
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -20,7 +19,7 @@ from mmgrad_explain.attention.undisturbed import evaluating
 from mmgrad_explain.composers.base import Composer, ComposerInputs, layer_inside
 from mmgrad_explain.composers.files import read_config
 from mmgrad_explain.composers.generative.answer_parts import AnswerParts, is_several, parts_of_each
-from mmgrad_explain.composers.generative.answer_positions import find_answer_positions
+from mmgrad_explain.composers.generative.answer_positions import find_answer_layers, find_answer_positions
 from mmgrad_explain.composers.generative.family import generative_family_of
 from mmgrad_explain.composers.generative.outputs import GenerativeOutput
 from mmgrad_explain.composers.generative.processor import (
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mmgrad_explain.attention.layouts.layout import AnyLayout
-    from mmgrad_explain.attention.model_hints import AnswerPositions
+    from mmgrad_explain.attention.model_hints import AnswerLayers, AnswerPositions
     from mmgrad_explain.composers.generative.answer_parts import Parts
     from mmgrad_explain.composers.generative.family import GenerativeFamily
     from mmgrad_explain.composers.generative.prompt_tail import PromptTail
@@ -159,6 +158,10 @@ class GenerativeComposer(Composer):
         """Find the layout of a layer's output over these images."""
         return self.family.layout(self.model, layer.removeprefix("model."), tensors)
 
+    def answer_layers(self) -> AnswerLayers:
+        """Find the language model."""
+        return find_answer_layers(self.model, "model.")
+
     def answer_positions(self, output: GenerativeOutput, **tensors: Tensor) -> AnswerPositions:
         """Find question and answer in the sequences of a call.
 
@@ -169,8 +172,7 @@ class GenerativeComposer(Composer):
         key = self.processor.make_prompt(NEUTRAL_QUESTION)
         if key not in self._tails:
             self._tails[key] = read_prompt_tail(self.processor, int(self.model.config.image_token_id))
-        found = find_answer_positions(self.model, self.processor, self.family, self._tails[key], output, tensors)
-        return replace(found, hidden=f"model.{found.hidden}", blocks=tuple(f"model.{block}" for block in found.blocks))
+        return find_answer_positions(self.model, self.processor, self.family, self._tails[key], output, tensors)
 
     def _generate(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Have the model answer by greedy decoding; the answers are token ids.

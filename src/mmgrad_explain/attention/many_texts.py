@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from mmgrad_explain._system.devices import device_of
 from mmgrad_explain.attention.gradient import check_grids_reached
-from mmgrad_explain.attention.methods.base import Needs
 from mmgrad_explain.attention.methods.run import Run
 from mmgrad_explain.attention.model_hints import ask_encode_text, ask_processor, ask_text_stages
 from mmgrad_explain.attention.modules import refuse_sharded
@@ -205,7 +204,7 @@ def explain_texts(
     if settings.layers is None and method.needs.layers:
         raise InputError("texts: no target layer is known; name one, or call mmgrad(...) once to have it found")
     own = encode is None and compose is None
-    whole = method.needs != Needs(layers=True)
+    whole = not method.needs.of_layers_alone
     batch = prepare_texts(root, image, texts, encoded=own and settings.name_words is None and not whole)
     if whole:
         return _explain_whole(settings, batch, own=own)

@@ -226,7 +226,7 @@ class MultiModalGradAttention:
             )
         plan = settings.plan_attention(method, next(reversed(settings.known_sites.values())))
         return Capture(
-            settings.root, plan.layers, math_attention=math_attention, packed=settings.packed,
+            settings.root, plan.layers | plan.blocks, math_attention=math_attention, packed=settings.packed,
             attention=plan.attention, replayed=plan.replayed,
         )  # fmt: skip
 
@@ -335,7 +335,7 @@ class MultiModalGradAttention:
         run = Run(
             settings.root, seen, score, layouts,
             scorer=settings.score, inputs=seen.arguments,
-            sites=next(reversed(settings.known_sites.values()), ()),
+            targets=settings.layers, sites=next(reversed(settings.known_sites.values()), ()),
             create_graph=create_graph, retain_graph=True if retain_graph is None else retain_graph,
         )  # fmt: skip
         return attend_step(run, methods, settings.verified)

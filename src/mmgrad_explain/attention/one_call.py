@@ -43,8 +43,9 @@ def explain_call(settings: MapSettings, args: tuple[Any, ...], kwargs: dict[str,
                 layouts = settings.find_layouts(seen)
                 score = ensure_per_sample(score, batches_of(seen, layouts) or None)
             run = Run(
-                root, seen, score, layouts, scorer, output, unchanged, images, plan.sites,
-                also=word_capture.embeddings if word_capture else (),
+                root, seen, score, layouts, scorer, unchanged, images, plan.layers, plan.sites,
+                retain_graph=not method.needs.of_layers_alone, also=word_capture.embeddings if word_capture else (),
+                output=output,
             )  # fmt: skip
             size = images[0].size if images else image_size(unchanged)
             explanation = settings.explain(method, run, scorer, size, word_capture)

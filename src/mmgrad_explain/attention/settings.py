@@ -41,7 +41,8 @@ class Plan:
     """What a method needs to have recorded in a forward.
 
     Attributes:
-        layers: Name to module of the layers whose outputs are recorded.
+        layers: Name to module of the target layers, whose outputs are recorded.
+        blocks: Name to module of the blocks whose tokens lie on the image, recorded likewise.
         attention: Name to module of the modules inside which attention is recorded.
         replayed: Name to module of the modules whose whole outputs are kept.
         sites: All attention of the model; empty unless the method needs attention.
@@ -49,6 +50,7 @@ class Plan:
     """
 
     layers: dict[str, nn.Module]
+    blocks: dict[str, nn.Module] = field(default_factory=dict)
     attention: dict[str, nn.Module] = field(default_factory=dict)
     replayed: dict[str, nn.Module] = field(default_factory=dict)
     sites: tuple[AttentionSite, ...] = ()
@@ -134,6 +136,7 @@ class MapSettings:
         wanted = name(self.root, chosen)
         is_scored = self.score is not None or ask_default_score(self.root) is not None  # else the graph tells the score
         return Plan(
+            {},
             find_layers(self.root, list(wanted.layers)),
             find_layers(self.root, list(wanted.attention)) if wanted.attention else {},
             gradient=needs.gradient or self.name_words is not None or not is_scored,
@@ -154,7 +157,8 @@ class MapSettings:
         ]
         layers = dict(self.layers or {}) if method.needs.layers else {}
         return Plan(
-            layers | find_modules(self.root, placed),
+            layers,
+            find_modules(self.root, placed),
             find_modules(self.root, blocks),
             find_modules(self.root, replayed) if method.needs.replay else {},
             sites,
@@ -163,7 +167,7 @@ class MapSettings:
     def record(self, plan: Plan, parents: ParentOf) -> Capture:
         """Prepare to record what a method needs in a call."""
         return Capture(
-            self.root, plan.layers, force_grad=plan.gradient, packed=self.packed, parents=parents,
+            self.root, plan.layers | plan.blocks, force_grad=plan.gradient, packed=self.packed, parents=parents,
             attention=plan.attention, replayed=plan.replayed,
         )  # fmt: skip
 

@@ -68,9 +68,10 @@ def explain_each(
                 score = ensure_per_sample(scorer(output), batches_of(seen, layouts) or None)
                 check_finite(score.detach())
                 run = Run(
-                    root, seen, score, layouts, _score_one(scorer, outputs, number), output, ((), named), images,
-                    plan.sites, retain_graph=number + 1 < len(each_output),
-                    also=word_capture.embeddings if word_capture else (),
+                    root, seen, score, layouts, _score_one(scorer, outputs, number), ((), named), images,
+                    plan.layers, plan.sites,
+                    retain_graph=number + 1 < len(each_output) or not method.needs.of_layers_alone,
+                    also=word_capture.embeddings if word_capture else (), output=output,
                 )  # fmt: skip
                 made.append(method.maps(run))
                 scores.append(score.detach().float())

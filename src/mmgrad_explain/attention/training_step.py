@@ -1,7 +1,7 @@
 """Compute the gradients and maps of a training step. Each kind of graph is checked once, at its first step."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -27,6 +27,7 @@ def take_step_gradients(
     *,
     create_graph: bool,
     retain_graph: bool,
+    names: Collection[str] | None = None,
 ) -> dict[str, list[Tensor | None]]:
     """Take the gradient at every record and check that it reaches the grid and, where wanted, can be differentiated.
 
@@ -38,6 +39,7 @@ def take_step_gradients(
             looking at values makes a GPU wait. Added to.
         create_graph: Make the gradients differentiable.
         retain_graph: Keep the graph.
+        names: The layers; None takes all that were recorded.
 
     Raises:
         CaptureError: a layer has no record.
@@ -49,7 +51,7 @@ def take_step_gradients(
     if new:
         watch = watch_functions(score, seen.activations)
     with watch as faults:
-        gradients, _ = take_gradients(score, seen, create_graph=create_graph, retain_graph=retain_graph)
+        gradients, _ = take_gradients(score, seen, create_graph=create_graph, retain_graph=retain_graph, names=names)
     if new or not create_graph:
         check_grids_reached(gradients, layouts, seen.root)
     if new:
@@ -79,7 +81,13 @@ def attend_step(run: Run, methods: Sequence[Method], verified: Verified) -> list
             )
     if any(method.needs.layers for method in methods):
         gradients = take_step_gradients(
-            run.score, run.seen, run.layouts, verified, create_graph=run.create_graph, retain_graph=run.retain_graph
+            run.score,
+            run.seen,
+            run.layouts,
+            verified,
+            create_graph=run.create_graph,
+            retain_graph=run.retain_graph,
+            names=run.targets,
         )
         run.taken = gradients, []
     made = [method.maps(run) for method in methods]

@@ -63,9 +63,7 @@ def test_logits_of_single_tokens_are_the_models_own(composer, asked):
     hidden, kept = [], []
     decoder = composer.get_submodule(composer.answer_layers().hidden)
     handles = [
-        decoder.register_forward_hook(
-            lambda *call: hidden.append(call[2][0])
-        ),
+        decoder.register_forward_hook(lambda *call: hidden.append(call[2][0])),
         composer.model.lm_head.register_forward_hook(lambda *call: kept.append(call[2])),
     ]
     with torch.no_grad():

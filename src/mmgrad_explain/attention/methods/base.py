@@ -57,6 +57,11 @@ class Needs:
     reruns: bool = False
     gradient: bool = True
 
+    @property
+    def of_layers_alone(self) -> bool:
+        """Whether the outputs and gradients of the target layers are enough."""
+        return self.layers and self.attention is None and not (self.replay or self.reruns)
+
 
 @dataclass(frozen=True)
 class MethodMaps:

@@ -17,7 +17,7 @@ from mmgrad_explain.attention.undisturbed import same_randomness
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from mmgrad_explain.attention.attention_calls import AttentionCall
     from mmgrad_explain.attention.attention_sites import AttentionSite
@@ -36,14 +36,15 @@ class Run:
         score: (B,), in the graph of the forward.
         layouts: The layout of every record of ``seen``.
         scorer: Computes (B,) of an output of the model; None where the caller computed the score.
-        output: What the model gave, or what was made of it to be scored; None where the caller computed the score.
         inputs: (args, kwargs) of the forward; None where the model itself was not called.
         images: The images among the inputs.
+        targets: Names of the target layers among the records; None for all.
         sites: All attention of the model; empty unless the method asks for attention.
         create_graph: Keep maps differentiable.
-        retain_graph: Keep the graph of the forward.
+        retain_graph: Keep the graph of the forward after the gradient at the layers was taken.
         also: Other tensors of the graph that are differentiated in the same backward pass as the layers.
         taken: The gradients at the records and at ``also``, if they have been taken and checked already.
+        output: What the model gave, or what was made of it to be scored; None where the caller computed the score.
     """
 
     root: nn.Module
@@ -51,14 +52,15 @@ class Run:
     score: Tensor
     layouts: dict[str, list[AnyLayout]]
     scorer: Callable[[Any], Tensor] | None = None
-    output: Any = None
     inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     images: tuple[InputImage, ...] = ()
+    targets: Collection[str] | None = None
     sites: tuple[AttentionSite, ...] = ()
     create_graph: bool = False
     retain_graph: bool = False
     also: Sequence[Tensor] = ()
     taken: tuple[dict[str, list[Tensor | None]], list[Tensor | None]] | None = None
+    output: Any = None
 
     @property
     def attention(self) -> list[AttentionCall]:
@@ -71,7 +73,7 @@ class Run:
         return images_of_records(self.seen)
 
     def gradients(self) -> dict[str, list[Tensor | None]]:
-        """Return the score's gradient at every record, one a call; it is taken once.
+        """Return the score's gradient at every target layer, one a call; it is taken once.
 
         Raises:
             CaptureError: a layer has no record.
@@ -88,8 +90,9 @@ class Run:
     def _take(self) -> tuple[dict[str, list[Tensor | None]], list[Tensor | None]]:
         if self.taken is None:
             self.taken = take_gradients(
-                self.score, self.seen, create_graph=self.create_graph, retain_graph=self.retain_graph, also=self.also
-            )
+                self.score, self.seen, create_graph=self.create_graph, retain_graph=self.retain_graph, also=self.also,
+                names=self.targets,
+            )  # fmt: skip
             check_grids_reached(self.taken[0], self.layouts, self.root)
         return self.taken
 

@@ -118,7 +118,7 @@ class GenerativeComposer(Composer):
                     f"answer: {len(texts_of_answers)} answers for {len(prompts)} images: give one for all, or one each"
                 )
             ids = [self.processor.tokenize(answer) for answer in texts_of_answers]
-        parts_by_answer = parts_of_each(answer_part, len(prompts))
+        parts_by_answer = parts_of_each(answer_part, texts_of_answers)
         tensors, parts = self.processor.join(prompts, ids), None
         most = max(map(len, parts_by_answer))
         labels = tuple(

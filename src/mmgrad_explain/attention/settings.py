@@ -14,7 +14,7 @@ from mmgrad_explain.attention.layers.candidates import find_layer
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout
 from mmgrad_explain.attention.layouts.record_layouts import KnownLayouts, find_layouts
 from mmgrad_explain.attention.methods.named import ensure_method
-from mmgrad_explain.attention.model_hints import ask_default_method, ask_layout_for
+from mmgrad_explain.attention.model_hints import ask_default_method, ask_default_score, ask_layout_for, ask_target_layer
 from mmgrad_explain.attention.modules import ParentOf, find_layers, find_modules
 from mmgrad_explain.attention.scores.checks import check_finite
 from mmgrad_explain.attention.scores.guess import mention_guess
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mmgrad_explain.attention.input_images import InputImage
-    from mmgrad_explain.attention.methods.base import Method
+    from mmgrad_explain.attention.methods.base import Method, NameModules, Needs
     from mmgrad_explain.attention.methods.run import Run
     from mmgrad_explain.attention.scores.base import Score
     from mmgrad_explain.explanation.fusion import Fuse
@@ -47,6 +47,7 @@ class Plan:
         attention: Name to module of the modules inside which attention is recorded.
         replayed: Name to module of the modules whose whole outputs are kept.
         sites: All attention of the model; empty unless the method needs attention.
+        gradient: Whether anything is differentiated, so that the forward keeps its graph.
     """
 
     layers: dict[str, nn.Module]
@@ -54,6 +55,7 @@ class Plan:
     attention: dict[str, nn.Module] = field(default_factory=dict)
     replayed: dict[str, nn.Module] = field(default_factory=dict)
     sites: tuple[AttentionSite, ...] = ()
+    gradient: bool = True
 
 
 @dataclass
@@ -122,6 +124,8 @@ class MapSettings:
             GradientError: as :func:`find_layer`.
         """
         needs = method.needs
+        if needs.named is not None:
+            return self._plan_named(needs, needs.named)
         if needs.layers:
             self.layers = self.find_target_layers(args, kwargs)
         if needs.attention is None:
@@ -129,6 +133,19 @@ class MapSettings:
         if images not in self.known_sites:
             self.known_sites[images] = find_attention_sites(self.root, args, kwargs, self.score)
         return self.plan_attention(method, self.known_sites[images])
+
+    def _plan_named(self, needs: Needs, name: NameModules) -> Plan:
+        """Find the modules that a method names itself."""
+        own = ask_target_layer(self.root)
+        chosen = None if self.layers is None or list(self.layers) == [own] else tuple(self.layers)
+        wanted = name(self.root, chosen)
+        is_scored = self.score is not None or ask_default_score(self.root) is not None  # else the graph tells the score
+        return Plan(
+            {},
+            find_layers(self.root, list(wanted.layers)),
+            find_layers(self.root, list(wanted.attention)) if wanted.attention else {},
+            gradient=needs.gradient or self.name_words is not None or not is_scored,
+        )
 
     def plan_attention(self, method: Method, sites: tuple[AttentionSite, ...]) -> Plan:
         """Find out what a method needs to have recorded, in a model whose attention is known.
@@ -164,7 +181,7 @@ class MapSettings:
     def record(self, plan: Plan, parents: ParentOf) -> Capture:
         """Prepare to record what a method needs in a call."""
         return Capture(
-            self.root, plan.layers | plan.blocks, force_grad=True, packed=self.packed, parents=parents,
+            self.root, plan.layers | plan.blocks, force_grad=plan.gradient, packed=self.packed, parents=parents,
             attention=plan.attention, replayed=plan.replayed,
         )  # fmt: skip
 

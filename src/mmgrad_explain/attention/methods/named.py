@@ -12,7 +12,9 @@ from mmgrad_explain.attention.methods.grad_eclip import GradEclip
 from mmgrad_explain.attention.methods.legrad import LeGrad
 from mmgrad_explain.attention.methods.occlusion import Occlusion
 from mmgrad_explain.attention.methods.path_gradients import IntegratedGradients
+from mmgrad_explain.attention.methods.relative_attention import RelativeAttention
 from mmgrad_explain.attention.methods.rise import Rise
+from mmgrad_explain.attention.methods.token_activation import TokenActivation
 from mmgrad_explain.attention.methods.weighted import Weighted
 from mmgrad_explain.attention.weighting import WEIGHTINGS, ensure_weighting
 from mmgrad_explain.errors import InputError
@@ -30,6 +32,8 @@ METHODS: dict[str, Callable[[], Method]] = {
     "integrated-gradients": IntegratedGradients,
     "occlusion": Occlusion,
     "rise": Rise,
+    "relative-attention": RelativeAttention,
+    "token-activation": TokenActivation,
 }
 """The methods by name, each with a function that makes it with its default options.
 

@@ -46,6 +46,7 @@ class Run:
         retain_graph: Keep the graph of the forward after the gradient at the layers was taken.
         also: Other tensors of the graph that are differentiated in the same backward pass as the layers.
         taken: The gradients at the records and at ``also``, if they have been taken and checked already.
+        output: What the model gave, or what was made of it to be scored; None where the caller computed the score.
     """
 
     root: nn.Module
@@ -61,6 +62,7 @@ class Run:
     retain_graph: bool = False
     also: Sequence[Tensor] = ()
     taken: tuple[dict[str, list[Tensor | None]], list[Tensor | None]] | None = None
+    output: Any = None
 
     @property
     def attention(self) -> list[AttentionCall]:
@@ -83,7 +85,9 @@ class Run:
 
     def gradients_of_also(self) -> list[Tensor | None]:
         """Return the score's gradient at each tensor of ``also``."""
-        return self._take()[1] if self.also else []
+        if not self.also:
+            return []
+        return self.gradients_of(self.also) if self.taken is None else self.taken[1]
 
     def _take(self) -> tuple[dict[str, list[Tensor | None]], list[Tensor | None]]:
         if self.taken is None:

@@ -39,12 +39,12 @@ class ShorterTexts(Protocol):
     """The texts of a call, from which words can be left out.
 
     Attributes:
-        counts: How many words each of the B texts has.
         in_rounds: Whether only B samples can run together, each with its own image.
+        of_one_word: The samples of whose text nothing is left without its only word.
     """
 
-    counts: Sequence[int]
     in_rounds: bool
+    of_one_word: frozenset[int]
 
     def batches(self, rows: Sequence[Row]) -> list[list[Row]]:
         """Part rows into those that run together."""
@@ -100,12 +100,13 @@ class HeldScores:
 
 
 @torch.no_grad()
-def leave_each_out(texts: ShorterTexts, scores: HeldScores) -> list[list[list[float]]]:
+def leave_each_out(texts: ShorterTexts, scores: HeldScores, counts: Sequence[int]) -> list[list[list[float]]]:
     """Measure what each score loses when a word is left out.
 
     Args:
         texts: The texts of the call.
         scores: What is explained.
+        counts: How many words to leave out of each text, one by one: all that it has, or none.
 
     Returns:
         For each score and sample the value of each word, in units of the score.
@@ -113,12 +114,12 @@ def leave_each_out(texts: ShorterTexts, scores: HeldScores) -> list[list[list[fl
     Raises:
         CannotLeaveOutError: a word cannot be left out, or the model gives another score when it is run again.
     """
-    whole: list[Row] = [(sample, None) for sample in range(len(texts.counts))]
-    shorter: list[Row] = [(sample, word) for sample, count in enumerate(texts.counts) for word in range(count)]
+    whole: list[Row] = [(sample, None) for sample in range(len(counts))]
+    shorter: list[Row] = [(sample, word) for sample, count in enumerate(counts) for word in range(count)]
     found: dict[Row, Tensor] = {}
     together = None if texts.in_rounds or scores.by_sample else texts.batches([*whole, *shorter])
     with Bar() as bar:
-        for rows in _rounds(texts.counts) if together is None else together:
+        for rows in _rounds(counts) if together is None else together:
             values = scores.of(texts.run(rows), rows)
             found |= dict(zip(rows, values.unbind(1), strict=True))
             if len(shorter) >= _LONG:
@@ -127,7 +128,7 @@ def leave_each_out(texts: ShorterTexts, scores: HeldScores) -> list[list[list[fl
     return [
         [
             [float(found[sample, None][k] - found[sample, word][k]) for word in range(count)]
-            for sample, count in enumerate(texts.counts)
+            for sample, count in enumerate(counts)
         ]
         for k in range(len(scores.values))
     ]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain._system.choices import check_choice
 from mmgrad_explain.attention.word_values.pieces import NameWords, decode_words, name_by_id
-from mmgrad_explain.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from mmgrad_explain.attention.word_values.left_out import ShorterTexts
@@ -28,12 +28,12 @@ class WordRequest:
         way: One of :data:`WORD_WAYS`; None leaves words out one by one up to :data:`MOST_LEFT_OUT`, and where that
             cannot be done takes the gradient.
         sentences: Takes what ``name`` takes, and returns the texts as they were written, to leave words out of them.
-            None takes the words' tokens out of the model's inputs.
+            Without it, and where it returns None, the words' tokens are taken out of the model's inputs.
     """
 
     name: NameWords
     way: str | None = None
-    sentences: Callable[[list[list[int]], list[list[int]]], ShorterTexts] | None = None
+    sentences: Callable[[list[list[int]], list[list[int]]], ShorterTexts | None] | None = None
 
     @property
     def needs_gradient(self) -> bool:

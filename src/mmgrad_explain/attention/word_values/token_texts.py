@@ -35,8 +35,8 @@ class TokenTexts:
     """The texts of a call by their tokens; a :class:`~.left_out.ShorterTexts`.
 
     Attributes:
-        counts: How many words each text has.
         in_rounds: Whether the model's inputs cannot be repeated: then each round has every sample once.
+        of_one_word: The samples of whose text nothing is left without its only word.
     """
 
     def __init__(
@@ -63,7 +63,6 @@ class TokenTexts:
         self._run = run
         self._args, self._kwargs = inputs
         self._words = words
-        self.counts = [len(of_text) for of_text in words]
         self._batch, self._length = ids.shape
         named = [*_name_arguments(root, self._args), *self._kwargs.items()]
         leaves = [(name, tensor) for name, value in named for tensor in tensors_in(value)]
@@ -76,6 +75,9 @@ class TokenTexts:
         self._ids = ids.cpu()
         self._padding = self._find_padding()
         self._check_positions([tensor for _, tensor in leaves if self._kinds.get(id(tensor)) == _POSITIONS])
+        self.of_one_word = frozenset(
+            sample for sample, of_text in enumerate(words) if any(self._is_all(sample, places) for _, places in of_text)
+        )
         self.in_rounds = any(id(tensor) not in self._kinds for _, tensor in leaves) or _has_lists(named)
 
     def _kind_of(self, name: str, tensor: Tensor, ids: Tensor) -> str | None:
@@ -158,6 +160,10 @@ class TokenTexts:
         args, kwargs = map_tensors((self._args, self._kwargs), change)
         return self._run(args, kwargs, samples.tolist())
 
+    def _is_all(self, sample: int, positions: Sequence[int]) -> bool:
+        before, after = self._padding[sample]
+        return set(positions) >= set(range(before, self._length - after))
+
     @property
     def _is_padded(self) -> bool:
         return any(before or after for before, after in self._padding)
@@ -171,10 +177,8 @@ class TokenTexts:
 
     def _places(self, row: Row, width: int) -> list[int]:
         """List the positions that the tokens of a row come from; -1 is padding."""
-        dropped, (before, after) = self._dropped(row), self._padding[row[0]]
+        dropped = self._dropped(row)
         kept = [at for at in range(self._length) if at not in dropped]
-        if not [at for at in kept if before <= at < self._length - after]:
-            raise CannotLeaveOutError("nothing is left of a text of one word")
         fill = [-1] * (width - len(kept))
         return fill + kept if self._pads_before else kept + fill
 

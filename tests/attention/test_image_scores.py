@@ -1,0 +1,80 @@
+"""Scores of changed images: each beside the other inputs of its own sample, whatever the model does with batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmgrad_explain.attention.image_scores import ImageScores, take_image, take_rows
+from mmgrad_explain.attention.input_images import InputImage
+
+IMAGE = InputImage("image", (4, 4), 0, 3)
+
+
+@pytest.fixture
+def inputs() -> Any:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(3, 3, 4, 4, generator=generator)
+    return (images,), {"text": torch.rand(3, 5, generator=generator), "names": ["a", "bb", "ccc"], "scale": 2.0}
+
+
+def _independent(inputs: Any) -> Tensor:
+    (images,), named = inputs
+    lengths = torch.tensor([len(name) for name in named["names"]])
+    return images.mean((1, 2, 3)) * named["text"].sum(1) * named["scale"] + lengths
+
+
+def _over_the_batch(inputs: Any) -> Tensor:
+    scores = _independent(inputs)
+    return scores - scores.mean()
+
+
+def _only_three(inputs: Any) -> Tensor:
+    if len(inputs[0][0]) != 3:
+        raise ValueError("three images only")
+    return _independent(inputs)
+
+
+def test_rows_of_tensors_and_strings_are_taken_and_the_rest_stays(inputs: Any) -> None:
+    (images,), named = take_rows(inputs, torch.tensor([2, 0, 2, 1]), 3)
+    torch.testing.assert_close(images, inputs[0][0][[2, 0, 2, 1]])
+    torch.testing.assert_close(named["text"], inputs[1]["text"][[2, 0, 2, 1]])
+    assert named["names"] == ["ccc", "a", "ccc", "bb"]
+    assert named["scale"] == 2.0
+
+
+@pytest.mark.parametrize("model", [_independent, _over_the_batch, _only_three])
+def test_every_image_is_scored_as_in_its_place_of_the_original_batch(model: Any, inputs: Any) -> None:
+    scores = ImageScores(model, inputs, IMAGE, model(inputs))
+    assert scores.together == (model is _independent)
+    index = torch.tensor([1, 1, 0, 2, 1])
+    changed = torch.rand(5, 3, 4, 4, generator=torch.Generator().manual_seed(3))
+    found = scores(changed, index)
+    if model is _over_the_batch:  # the mean is over whoever is in the run: two samples more are changed in the first
+        first = inputs[0][0].clone()
+        first[1], first[0], first[2] = changed[0], changed[2], changed[3]
+        torch.testing.assert_close(found[[0, 2, 3]], model(((first,), inputs[1]))[[1, 0, 2]])
+        return
+    for number, sample in enumerate(index.tolist()):
+        images = inputs[0][0].clone()
+        images[sample] = changed[number]
+        torch.testing.assert_close(found[number], model(((images,), inputs[1]))[sample])
+
+
+def test_a_run_that_needs_too_much_memory_is_halved(inputs: Any) -> None:
+    sizes: list[int] = []
+
+    def model(changed: Any) -> Tensor:
+        sizes.append(len(changed[0][0]))
+        if sizes[-1] > 6:
+            raise torch.OutOfMemoryError
+        return _independent(changed)
+
+    scores = ImageScores(model, inputs, IMAGE, _independent(inputs))
+    index = torch.tensor([0, 1, 2] * 4)
+    found = scores(take_image(inputs, IMAGE)[index], index)
+    torch.testing.assert_close(found, _independent(inputs)[index])
+    assert sizes == [6, 12, 6, 6]

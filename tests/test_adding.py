@@ -29,7 +29,7 @@ here = Path(sys.argv[1])
 # a weighting and a score, in Python and in what the command line accepts
 net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval()
 made = MMGrad(net, "0", "length", "positive-gradcam")(torch.rand(2, 3, 16, 16))
-assert (made.score_name, made.weighting, made.maps.shape) == ("length", "positive-gradcam", (2, 14, 14))
+assert (made.score_name, made.method, made.maps.shape) == ("length", "positive-gradcam", (2, 14, 14))
 command = ["overlay", str(here / "a.png"), "make it red", "--out", str(here / "map.png")]
 assert main([*command, "--weighting", "positive-gradcam"]) == 0
 spoken = io.StringIO()

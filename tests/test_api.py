@@ -176,7 +176,7 @@ def test_other_layers_and_weightings(picture, tiny):
         picture, "remove it", model=tiny, layer=["network.visual.layer2", "network.features"], weighting="hirescam"
     )
     assert several.layer_names == ("network.visual.layer2", "network.features")
-    assert several.weighting == "hirescam"
+    assert several.method == "hirescam"
     with pytest.raises(InputError, match=r"network\.features"):
         explain(picture, "remove it", model=tiny, layer="network.feature")
     with pytest.raises(InputError, match="gradcam"):
@@ -327,7 +327,7 @@ def test_phrases_light_regions_of_their_own(picture, tiny, same_maps):
     assert maps.overlay(contour=True).tobytes() != one.tobytes()
     given = phrase_maps(picture, sentence, model=tiny, phrases=["circle", (20, 24)], words=True, weighting="hirescam")
     assert given.phrases == ("circle", "left")
-    assert given.explanation.weighting == "hirescam"
+    assert given.explanation.method == "hirescam"
     assert len(given.explanation.words) == 3
     assert phrase_maps(picture, "remove it", model=tiny).spans == ()
     with pytest.raises(TypeError, match="text must be one sentence as a string, got list"):

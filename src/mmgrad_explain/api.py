@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import nn
 
+    from mmgrad_explain.attention.methods.base import Method
     from mmgrad_explain.attention.words import Pieces
     from mmgrad_explain.composers.base import Composer, ComposerInputs
     from mmgrad_explain.composers.generative.answer_parts import Parts
@@ -50,7 +51,8 @@ def explain(
     processor: Any = None,
     layer: str | Sequence[str] | None = None,
     score: str | Callable[..., torch.Tensor] | None = None,
-    weighting: str | Callable[..., torch.Tensor] = "gradcam",
+    method: str | Method | Callable[..., torch.Tensor] | None = None,
+    weighting: str | Callable[..., torch.Tensor] | None = None,
     device: str | torch.device | None = None,
     words: bool = False,
     words_layer: str | None = None,
@@ -74,7 +76,10 @@ def explain(
         score: What is differentiated: a name (``"shift"``, ``"similarity"``, ``"pair"``, ``"pair-different"``,
             ``"image-text"``, ``"match"``, ``"answer"``) or any callable of the composer's output giving ``(B,)``;
             None takes the composer's default.
-        weighting: ``"gradcam"``, ``"gradcam++"``, ``"xgradcam"``, ``"layercam"``, ``"hirescam"`` or a callable.
+        method: How maps are made: a name from ``METHODS``, a method, or a weighting as a callable. None takes the
+            composer's default.
+        weighting: A weighting, the simplest kind of method: ``"gradcam"``, ``"gradcam++"``, ``"xgradcam"``,
+            ``"layercam"``, ``"hirescam"`` or a callable. Give this or ``method``.
         device: Where to run, for example ``"cuda"``; None leaves the composer on its device. A composer that you hand
             in is moved back afterwards.
         words: Whether to compute what each word of the text contributes: ``Explanation.words``.
@@ -89,7 +94,7 @@ def explain(
         The maps, with the images, the texts, and the placements that lead back to the images' own pixels.
 
     Raises:
-        InputError: An image, text, model, layer, score, weighting or device cannot be used.
+        InputError: An image, text, model, layer, score, method or device cannot be used.
         TypeError: An argument is of a wrong type.
     """
     texts = _texts(text)
@@ -109,7 +114,9 @@ def explain(
     rows = list(range(count))  # the image and text of each sample
     with _on_device(composer, device) as place:
         namer = _namer(can.need_tokenizer(), texts) if words else None
-        mmgrad = MultiModalGradAttention(composer, layer, score, weighting, words=namer, words_layer=words_layer)
+        mmgrad = MultiModalGradAttention(
+            composer, layer, score, method, weighting=weighting, words=namer, words_layer=words_layer
+        )
         with watch_familiarity(composer) as seen:
             if one_image and answer is None and mmgrad.layer_names and can.takes_many_texts:
                 explanation = mmgrad.texts(images[0], texts)
@@ -168,7 +175,7 @@ def phrase_maps(
         model: As for :func:`explain`.
         phrases: Parts of the sentence, as strings or as (start, end) in characters. None finds them by the rules of
             :mod:`~mmgrad_explain.explanation.phrases`; if these find none, only the sentence is explained.
-        **options: Passed to :func:`explain`: ``layer``, ``score``, ``weighting``, ``device``, ``words``,
+        **options: Passed to :func:`explain`: ``layer``, ``score``, ``method``, ``device``, ``words``,
             ``processor``.
 
     Returns:
@@ -207,7 +214,7 @@ def answer_maps(
         model: A model that answers in words; as for :func:`explain`.
         parts: Parts of the answer, as strings or as (start, end) in characters.
         answer: As for :func:`explain`.
-        **options: Passed to :func:`explain`: ``layer``, ``score``, ``weighting``, ``device``, ``processor``.
+        **options: Passed to :func:`explain`: ``layer``, ``score``, ``method``, ``device``, ``processor``.
 
     Returns:
         The maps; the answer takes the place of the sentence.

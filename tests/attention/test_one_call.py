@@ -20,7 +20,7 @@ def test_everything_the_result_says(zoo, model, x):
     assert made.maps.min() >= 0
     assert torch.allclose(made.score, model(x, zoo.ids()).embedding[:, 0])
     assert not made.score.requires_grad
-    assert (made.score_name, made.weighting, made.layer_names) == ("first", "gradcam", ("tower.body",))
+    assert (made.score_name, made.method, made.layer_names) == ("first", "gradcam", ("tower.body",))
     assert made.grids == {"tower.body": (4, 6)}
     assert made.input_size == (16, 24)
     assert made.versions["torch"] == torch.__version__

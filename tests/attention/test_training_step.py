@@ -324,7 +324,7 @@ class TestSeveralCallsAndLayers:
         assert together.shape == (3, 2, 8, 12)
         for made, name in zip(together, names, strict=True):
             assert torch.equal(made, mmgrad.attend(output[:, 1], seen, weighting=name))
-        with pytest.raises(InputError, match="weighting: the list is empty"):
+        with pytest.raises(InputError, match="method: the list is empty"):
             mmgrad.attend(output[:, 1], seen, weighting=[])
 
     def test_signed_maps(self, cnn, x):

@@ -81,8 +81,8 @@ def test_the_model_comes_back_as_it_was(tiny, tensors):
 
 
 def test_default_kind(tiny):
-    assert default_kind(tiny) == MapKind("shift", getattr(tiny, "default_weighting", "gradcam"))
-    tiny.default_weighting = "layercam"
+    assert default_kind(tiny) == MapKind("shift", getattr(tiny, "default_method", "gradcam"))
+    tiny.default_method = "layercam"
     assert default_kind(tiny).name == "shift, layercam"
 
 

@@ -62,7 +62,7 @@ def test_the_batch_does_not_matter(tiny):
     torch.testing.assert_close(one.recall, all_at_once.recall)
     assert torch.equal(one.contrast_of, all_at_once.contrast_of)
     (name,) = one.maps
-    assert name == default_kind(tiny).weighting
+    assert name == default_kind(tiny).method
     torch.testing.assert_close(one.maps[name]["energy"], all_at_once.maps[name]["energy"], rtol=1e-3, atol=1e-5)
 
 

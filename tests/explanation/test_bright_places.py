@@ -15,7 +15,7 @@ def explain_grid(grid, **known):
         "calls": (grid.clamp(min=0),),
         "score": torch.tensor([0.25]),
         "score_name": "image-text",
-        "weighting": "gradcam",
+        "method": "gradcam",
         "layers": {"body": [grid]},
         "signed": {"body": [grid]},
         "layouts": {"body": ("nchw",)},

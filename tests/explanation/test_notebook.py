@@ -36,7 +36,7 @@ def made(count, **known):
         "calls": (maps,),
         "score": torch.arange(count) / 4 + 0.25,
         "score_name": "shift",
-        "weighting": "gradcam",
+        "method": "gradcam",
         "layers": {"tower.body": [maps]},
         "signed": {"tower.body": [maps]},
         "layouts": {"tower.body": ("nchw",)},

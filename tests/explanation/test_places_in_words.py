@@ -25,7 +25,7 @@ def made(grid, **known):
         "calls": (grid.clamp(min=0),),
         "score": torch.tensor([0.25]),
         "score_name": "image-text",
-        "weighting": "gradcam",
+        "method": "gradcam",
         "layers": {"body": [grid]},
         "signed": {"body": [grid]},
         "layouts": {"body": ("nchw",)},

@@ -31,7 +31,7 @@ def made(*maps, **known):
         "calls": calls,
         "score": torch.tensor([0.25]),
         "score_name": "image-text",
-        "weighting": "gradcam",
+        "method": "gradcam",
         "layers": {"tower.body": list(calls)},
         "signed": {"tower.body": list(calls)},
         "layouts": {"tower.body": ("nchw",) * len(calls)},

@@ -208,7 +208,7 @@ def explanation_of():
             "calls": (maps,),
             "score": torch.linspace(0.25, 0.5, len(pictures)),
             "score_name": "shift",
-            "weighting": "gradcam",
+            "method": "gradcam",
             "layers": {"body": [maps]},
             "signed": {"body": [maps]},
             "layouts": {"body": ("nchw",)},

@@ -28,7 +28,7 @@ def ask(handlers, picture_file):
 
 
 def question(picture, text="make it red", target=None, model="reference", **method):
-    chosen = {"layer": "", "score": "", "weighting": "gradcam", "words": True, "phrases": False, "answer": ""} | method
+    chosen = {"layer": "", "score": "", "method": "gradcam", "words": True, "phrases": False, "answer": ""} | method
     return picture, text, target, model, *chosen.values()
 
 

@@ -84,12 +84,12 @@ def test_everything_that_can_be_chosen(question, models, picture, tmp_path, monk
     found = execute(shown, tmp_path, monkeypatch, query=picture, goal=other)["explanation"]
     for call, of in enumerate(("reference", "target")):
         assert all(map(np.array_equal, found.calls[call].numpy(), grids(shown, of)))
-    assert (found.score_name, found.weighting) == ("similarity", "layercam")
+    assert (found.score_name, found.method) == ("similarity", "layercam")
     assert list(found.layers) == ["network.visual.layer3"]
     assert found.words is not None
     assert shown["data"]["asked"] | {"model": ""} == {
         "texts": ["make it 'red'", "remove it"], "model": "", "layer": "network.visual.layer3", "score": "similarity",
-        "weighting": "layercam", "words": True, "phrases": False, "answer": None, "picture": "query.png",
+        "method": "layercam", "words": True, "phrases": False, "answer": None, "picture": "query.png",
         "target": "goal.png",
     }  # fmt: skip
 
@@ -143,6 +143,6 @@ def test_a_model_that_answers(picture, tmp_path, monkeypatch):
 
 
 def test_unknown_names(question, models):
-    for name in ("layer", "score", "weighting"):
+    for name in ("layer", "score", "method"):
         with pytest.raises(InputError, match="nonsense"):
             explain_request(replace(question, **{name: "nonsense"}), models)

@@ -97,7 +97,7 @@ def ask(address, config):
 
 
 def question(picture, text="make it red", target=None, model="reference", **method):
-    chosen = {"layer": "", "score": "", "weighting": "gradcam", "words": True, "phrases": False, "answer": ""} | method
+    chosen = {"layer": "", "score": "", "method": "gradcam", "words": True, "phrases": False, "answer": ""} | method
     return "ask", picture, text, target, model, *chosen.values()
 
 

@@ -1,4 +1,4 @@
-"""Assemble an explanation: weigh activations by gradients, fuse the maps, and note the maps that say nothing."""
+"""Assemble an explanation: fuse the maps of a method, and note the maps that say nothing."""
 
 import platform
 import warnings
@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain._version import __version__
-from mmgrad_explain.attention.capture import Capture
-from mmgrad_explain.attention.gradient import weigh
-from mmgrad_explain.attention.layouts.layout import AnyLayout, describe_layout
-from mmgrad_explain.attention.weighting import Weighting
+from mmgrad_explain.attention.layouts.layout import describe_layout
+from mmgrad_explain.attention.methods.base import MethodMaps
 from mmgrad_explain.errors import GradientError, MMGradWarning
 from mmgrad_explain.explanation.fusion import Fuse, fuse_maps
 from mmgrad_explain.explanation.result import Explanation
@@ -19,58 +17,36 @@ from mmgrad_explain.explanation.words import Word
 from mmgrad_explain.notes import Note, join_notes
 
 
-def weigh_all(
-    seen: Capture,
-    gradients: dict[str, list[Tensor | None]],
-    layouts: dict[str, list[AnyLayout]],
-    weighting: Weighting,
-    *,
-    graph: bool,
-) -> dict[str, list[Tensor]]:
-    """Make the signed maps (B, h, w) of every layer and call; see :func:`~mmgrad_explain.attention.gradient.weigh`."""
-    return {
-        name: [
-            weigh(record, gradient, layout, weighting, graph=graph)
-            for record, gradient, layout in zip(seen.calls(name), of_calls, layouts[name], strict=True)
-        ]
-        for name, of_calls in gradients.items()
-    }
-
-
 def assemble(
-    signed: dict[str, list[Tensor]],
+    made: MethodMaps,
     score: Tensor,
     score_name: str,
-    weighting: str,
+    method: str,
     fuse: tuple[str, Fuse],
-    layouts: dict[str, list[AnyLayout]],
     *,
     size: tuple[int, int] | None,
     model: str,
     words: tuple[tuple[Word, ...], ...] | None = None,
-    image_of_calls: dict[str, list[int]] | None = None,
     stacklevel: int = 4,
 ) -> Explanation:
     """Make an explanation of signed maps, and warn of maps that say nothing.
 
     Args:
-        signed: Layer name to one (B, h, w) a call.
+        made: The maps of the method. Maps of the same image are fused.
         score: (B,).
         score_name: Name of the score.
-        weighting: Name of the weighting.
+        method: Name of the method.
         fuse: Name and function that fuse the maps of several layers.
-        layouts: Layer name to the layout of its output, one a call.
         size: (H, W) of the model's input, if it is known.
         model: Name of the model.
         words: What each word contributes.
-        image_of_calls: Layer name to the index of the input image that the map of each call is of; maps of the same
-            image are fused. None where there are not several images.
         stacklevel: Of the warnings, as :func:`warnings.warn` counts it.
 
     Raises:
         GradientError: a map is not finite.
     """
-    signed = {name: [grid.float() for grid in calls] for name, calls in signed.items()}
+    image_of_calls = made.image_of_calls
+    signed = {name: [grid.detach().float() for grid in calls] for name, calls in made.signed.items()}
     layers = {name: [grid.relu() for grid in calls] for name, calls in signed.items()}
     slots = _group_calls({name: (image_of_calls or {}).get(name, [0] * len(calls)) for name, calls in layers.items()})
     calls = tuple(fuse_maps([layers[name][index] for name, index in slot], fuse[1]) for slot in slots.values())
@@ -95,14 +71,17 @@ def assemble(
         calls=calls,
         score=score,
         score_name=score_name,
-        weighting=weighting,
+        method=method,
         fuse=fuse[0],
         layers=layers,
         signed=signed,
-        layouts={name: tuple(map(describe_layout, of_calls)) for name, of_calls in layouts.items()},
+        layouts={
+            name: tuple(layout if isinstance(layout, str) else describe_layout(layout) for layout in of_calls)
+            for name, of_calls in made.layouts.items()
+        },
         flat=flat.to(score.device),
         clipped=clipped.to(score.device),
-        notes=join_notes([*notes, *later_flat], len(flat)),
+        notes=join_notes([*notes, *later_flat, *made.notes], len(flat)),
         input_size=size,
         versions={"mmgrad_explain": __version__, "torch": torch.__version__, "python": platform.python_version()},
         model=model,

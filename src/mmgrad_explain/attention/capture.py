@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from mmgrad_explain.attention.attention_calls import AttentionCall, AttentionRecorder
 from mmgrad_explain.attention.autograd_graph import find_nearest_stops, node_of
 from mmgrad_explain.attention.forward_modes import is_repetition, math_attention, run_eagerly, run_repetitions_in
 from mmgrad_explain.attention.layer_taps import LayerTap, enable_grad
@@ -38,6 +39,8 @@ class Capture:
         order: The names of the layers in the order in which their calls ended, one name a call.
         math_attention: Whether attention was computed so that it can be differentiated twice.
         arguments: The last arguments of the model, positional and by name; None where it was not called itself.
+        replayed: Name to module of the modules whose whole outputs are kept.
+        outputs: Name of such a module to what it returned, one a call.
     """
 
     def __init__(
@@ -51,6 +54,8 @@ class Capture:
         record_clone: bool = False,
         split: bool = False,
         parents: ParentOf | None = None,
+        attention: Mapping[str, nn.Module] | None = None,
+        replayed: Mapping[str, nn.Module] | None = None,
     ) -> None:
         """Prepare to record; the model is not touched before the block is entered.
 
@@ -66,6 +71,8 @@ class Capture:
                 only what comes after the layer. The layer may have used its own output inside.
             split: Record each grid of an output that holds several as a separate layer, such as ``features[2]``.
             parents: All modules of the model, each with its parent, if they have been listed already.
+            attention: Name to module, of the modules inside which attention is recorded.
+            replayed: Name to module, of the modules whose whole outputs are kept.
         """
         self.records: dict[str, list[Record]] = {name: [] for name in layers}
         self.order: list[str] = []
@@ -73,6 +80,9 @@ class Capture:
         self.root = root
         self.layers = dict(layers)
         self.arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+        self.replayed = dict(replayed or {})
+        self.outputs: dict[str, list[Any]] = {name: [] for name in self.replayed}
+        self._attention = AttentionRecorder(attention) if attention else None
         self._parts = {name: split_part(name)[1] for name in layers}
         self._tap = LayerTap(dict(layers), dict(self._parts), force_grad, 2 if packed else 3, record_clone)
         self._split = split
@@ -97,6 +107,9 @@ class Capture:
             stack.enter_context(run_repetitions_in(self._tap.repeat))
             for handle in self._register():
                 stack.callback(handle.remove)
+            if self._attention is not None:
+                stack.enter_context(run_repetitions_in(self._attention.repeat))
+                stack.enter_context(self._attention)
             self._stack = stack.pop_all()
         return self
 
@@ -109,6 +122,11 @@ class Capture:
     def stop(self) -> None:
         """Stop recording."""
         self._recording = False
+
+    @property
+    def attention(self) -> list[AttentionCall]:
+        """The attention that was recorded."""
+        return [] if self._attention is None else self._attention.calls
 
     @property
     def activations(self) -> list[Tensor]:
@@ -192,7 +210,15 @@ class Capture:
         hooked.update(dict.fromkeys(m for m in parents if isinstance(m, nn.Conv2d) and m.in_channels == 3))
         handles = [m.register_forward_pre_hook(self._before, with_kwargs=True) for m in hooked]
         # Before all other hooks, which may keep outputs for the model's own use (hidden states, for example).
-        return handles + [m.register_forward_hook(self._hook_for(n), prepend=True) for n, m in self.layers.items()]
+        handles += [m.register_forward_hook(self._hook_for(n), prepend=True) for n, m in self.layers.items()]
+        return handles + [m.register_forward_hook(self._keep_output(n)) for n, m in self.replayed.items()]
+
+    def _keep_output(self, name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            if self._recording and threading.get_ident() == self._thread and not is_repetition():
+                self.outputs[name].append(output)
+
+        return hook
 
     def _hook_for(self, name: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:

@@ -15,12 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from mmgrad_explain._system.devices import device_of
+from mmgrad_explain.attention.gradient import check_grids_reached
+from mmgrad_explain.attention.methods.base import Needs
+from mmgrad_explain.attention.methods.run import Run
 from mmgrad_explain.attention.model_hints import ask_encode_text, ask_processor, ask_text_stages
 from mmgrad_explain.attention.modules import refuse_sharded
+from mmgrad_explain.attention.one_call import explain_call
 from mmgrad_explain.attention.scores.checks import ensure_per_sample
 from mmgrad_explain.attention.scores.guess import choose_score, mention_guess
+from mmgrad_explain.attention.settings import Plan
 from mmgrad_explain.attention.shared_features import SharedFeatures
-from mmgrad_explain.attention.structures import as_arguments, call_with, image_size, tensors_in
+from mmgrad_explain.attention.structures import as_arguments, call_with, image_size, map_tensors, tensors_in
 from mmgrad_explain.attention.undisturbed import detach_inputs, undisturbed
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.notes import Note, join_notes
@@ -195,15 +200,21 @@ def explain_texts(
     """Explain one image for many texts; see :meth:`MultiModalGradAttention.texts`."""
     root = settings.root
     refuse_sharded(root, "texts")
+    method = settings.choose_method()
     encode_image, compose_texts = find_stages(root, encode, compose)
-    if settings.layers is None:
+    if settings.layers is None and method.needs.layers:
         raise InputError("texts: no target layer is known; name one, or call mmgrad(...) once to have it found")
-    batch = prepare_texts(root, image, texts, encoded=encode is None and settings.name_words is None)
+    own = encode is None and compose is None
+    whole = method.needs != Needs(layers=True)
+    batch = prepare_texts(root, image, texts, encoded=own and settings.name_words is None and not whole)
+    if whole:
+        return _explain_whole(settings, batch, own=own)
     with undisturbed(root, (batch.image, batch.texts)) as parents:
         batch = replace(batch, image=detach_inputs(batch.image), texts=detach_inputs(batch.texts))
         args, kwargs = as_arguments(batch.texts)
         size = image_size(batch.image)
-        with settings.record(settings.layers, parents) as seen, settings.record_words(args, kwargs) as word_capture:
+        plan = Plan(settings.layers or {})
+        with settings.record(plan, parents) as seen, settings.record_words(args, kwargs) as word_capture:
             seen.set_image_size(size)
             image_args, image_kwargs = as_arguments(batch.image)
             seen.arguments = (*image_args, *args), {**image_kwargs, **kwargs}
@@ -211,12 +222,34 @@ def explain_texts(
             output = call_with(compose_texts, batch.texts, shared.rows)
             seen.stop()
             scorer = choose_score(root, settings.score, output)
+            also = word_capture.embeddings if word_capture else ()
             with mention_guess(scorer):
                 score = ensure_per_sample(scorer(output), [batch.count])
                 seen.choose_parts(score, *shared.features)
-                gradients, word_gradients = shared.take_gradients(
-                    score, seen, word_capture.embeddings if word_capture else ()
-                )
+                taken = shared.take_gradients(score, seen, also)
             layouts = settings.find_layouts(seen)
-        explanation = settings.explain(seen, gradients, layouts, score, scorer, size, word_capture, word_gradients)
+            check_grids_reached(taken[0], layouts, root)
+        run = Run(root, seen, score, layouts, also=also, taken=taken)
+        explanation = settings.explain(method, run, scorer, size, word_capture)
         return replace(explanation, **batch.known, notes=(*explanation.notes, *batch.notices))
+
+
+def _explain_whole(settings: MapSettings, batch: TextBatch, *, own: bool) -> Explanation:
+    """Explain by a method that needs the whole forward: the image is repeated for every text.
+
+    Raises:
+        InputError: the stages are the caller's own, so that the model's forward does not take image and texts.
+    """
+    if not own:
+        raise InputError(
+            f"texts: method {settings.choose_method().name!r} needs the whole forward of the model, not stages of your "
+            "own: repeat the image for each text and call mmgrad(...)"
+        )
+
+    def repeat(tensor: Tensor) -> Tensor:
+        return tensor.expand(batch.count, *tensor.shape[1:]) if tensor.ndim else tensor
+
+    args, kwargs = as_arguments(batch.texts)
+    image_args, image_kwargs = as_arguments(map_tensors(batch.image, repeat))
+    explanation = explain_call(settings, (*image_args, *args), {**image_kwargs, **kwargs})
+    return replace(explanation, **batch.known, notes=(*explanation.notes, *batch.notices))

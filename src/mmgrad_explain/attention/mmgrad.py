@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,8 @@ from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.layouts.layout import LayoutLike, ensure_layout
 from mmgrad_explain.attention.layouts.record_layouts import batches_of
 from mmgrad_explain.attention.many_texts import EncodedTexts, encode_texts, explain_texts
+from mmgrad_explain.attention.methods.named import choose_argument, ensure_method
+from mmgrad_explain.attention.methods.run import Run
 from mmgrad_explain.attention.model_hints import ask_target_layer
 from mmgrad_explain.attention.modules import find_layers, refuse_first_static_step, refuse_sharded, unwrap
 from mmgrad_explain.attention.one_call import explain_call
@@ -19,16 +22,17 @@ from mmgrad_explain.attention.scores.checks import ensure_per_sample
 from mmgrad_explain.attention.scores.named import ensure_score
 from mmgrad_explain.attention.second_derivative import refuse_constant
 from mmgrad_explain.attention.settings import MapSettings
-from mmgrad_explain.attention.training_step import take_step_gradients, weigh_step
-from mmgrad_explain.attention.weighting import Weighting, ensure_weighting
+from mmgrad_explain.attention.training_step import attend_step
 from mmgrad_explain.attention.words import ensure_words
 from mmgrad_explain.errors import GradientError, InputError
 from mmgrad_explain.explanation.fusion import Fuse, ensure_fuse, fuse_maps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from mmgrad_explain.attention.methods.base import Method, MethodMaps
+    from mmgrad_explain.attention.weighting import Weighting
     from mmgrad_explain.explanation.result import Explanation
 
 
@@ -53,9 +57,10 @@ class MultiModalGradAttention:
         model: nn.Module,
         target_layers: nn.Module | str | Sequence[nn.Module | str] | None = None,
         score: str | Callable[[Any], Any] | None = None,
-        weighting: str | Weighting = "gradcam",
+        method: str | Method | Weighting | None = None,
         layout: LayoutLike | None = None,
         *,
+        weighting: str | Weighting | None = None,
         fuse: str | Fuse = "mean",
         words: Any = False,
         words_layer: nn.Module | str | None = None,
@@ -71,11 +76,14 @@ class MultiModalGradAttention:
             score: A name from ``SCORES``, or a callable that takes the model's output and returns (B,). None takes the
                 model's own ``default_score``, or else what the output suggests: the output itself if it is one number a
                 sample, the cosine of image and text of two towers, the diagonal of a square ``logits_per_image``.
-            weighting: A name from ``WEIGHTINGS``, or a callable that takes activation and gradient, both (B, K, h, w),
-                and returns (B, h, w).
+            method: A name from ``METHODS``, a :class:`Method`, or a callable that takes activation and gradient, both
+                (B, K, h, w), and returns (B, h, w). None takes the model's own ``default_method``, or else the method
+                for models of its kind.
             layout: ``"nchw"``, ``"nhwc"``, ``"tokens"``, a :class:`Layout`, :class:`Cells`, or a callable that takes
                 the layer's output and returns (B, K, h, w). None asks the model's own ``layout_for(layer, *args,
                 **kwargs)``, or else infers the layout.
+            weighting: A weighting, the simplest kind of method: a name from ``WEIGHTINGS`` or a callable. Give this or
+                ``method``.
             fuse: How the maps of several layers are fused: a name from ``FUSES``, or a callable that takes (L, B, h,
                 w).
             words: Whether to measure what each word contributes (``Explanation.words``), in the same backward pass:
@@ -90,15 +98,14 @@ class MultiModalGradAttention:
         self.model = model
         root = unwrap(model)
         score = None if score is None else ensure_score(score)
-        weighting_name, weighting = ensure_weighting(weighting)
+        chosen = choose_argument(method, weighting)
         layout = ensure_layout(layout)
         fuse_name, fuse = fuse if isinstance(fuse, str) else name_of(fuse), ensure_fuse(fuse)
         wanted = ask_target_layer(root) if target_layers is None else target_layers
         self.settings = MapSettings(
             root=root,
             score=score,
-            weighting_name=weighting_name,
-            weighting=weighting,
+            method=None if chosen is None else ensure_method(chosen),
             layout=layout,
             fuse_name=fuse_name,
             fuse=fuse,
@@ -116,7 +123,8 @@ class MultiModalGradAttention:
         layers = ", ".join(self.layer_names) or "to be found"
         settings = self.settings
         score = settings.score.name if settings.score else "default"
-        return f"{type(self).__name__}({type(settings.root).__name__}, {layers}; {score}, {settings.weighting_name})"
+        method = settings.method.name if settings.method else "default"
+        return f"{type(self).__name__}({type(settings.root).__name__}, {layers}; {score}, {method})"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Explanation:
         """Run the model on these arguments and explain its score.
@@ -203,12 +211,24 @@ class MultiModalGradAttention:
         settings = self.settings
         refuse_sharded(settings.root, "capture")
         refuse_first_static_step(self.model)
-        if settings.layers is None:
+        method = settings.choose_method()
+        if method.needs.layers and settings.layers is None:
             raise InputError(
                 "target_layers: none was named, and capture() cannot look for one: name it, or call mmgrad(...) once, "
                 "which finds and remembers it"
             )
-        return Capture(settings.root, settings.layers, math_attention=math_attention, packed=settings.packed)
+        if method.needs.attention is None:
+            return Capture(settings.root, settings.layers or {}, math_attention=math_attention, packed=settings.packed)
+        if not settings.known_sites:
+            raise InputError(
+                f"method {method.name!r}: the attention of the model is not known yet, and capture() cannot look for "
+                "it: call mmgrad(...) once, which finds and remembers it"
+            )
+        plan = settings.plan_attention(method, next(reversed(settings.known_sites.values())))
+        return Capture(
+            settings.root, plan.layers, math_attention=math_attention, packed=settings.packed,
+            attention=plan.attention, replayed=plan.replayed,
+        )  # fmt: skip
 
     def attend(
         self,
@@ -218,6 +238,7 @@ class MultiModalGradAttention:
         create_graph: bool = False,
         retain_graph: bool | None = None,
         call: int = 0,
+        method: Any = None,
         weighting: str | Weighting | Sequence[str | Weighting] | None = None,
         relu: bool = True,
     ) -> Tensor:
@@ -229,12 +250,14 @@ class MultiModalGradAttention:
             create_graph: Keep the maps differentiable, for a loss.
             retain_graph: Keep the graph of the forward, for your own ``loss.backward()``. None keeps it.
             call: Which call of the layer, in the order of your forward, if there are several (reference 0, target 1).
-            weighting: A weighting instead of the constructor's; several in a list share one gradient.
+            method: A method instead of the constructor's, of what that one had recorded; several in a list share one
+                gradient.
+            weighting: A weighting, or several, likewise; give this or ``method``.
             relu: Cut off negative values.
 
         Returns:
             (B, h, w) float32 (float64 for float64 activations), fused for several layers; (W, B, h, w) for a list of W
-            weightings.
+            methods.
 
         Raises:
             TypeError: ``score`` is not a floating tensor, or ``seen`` is not a Capture.
@@ -242,28 +265,34 @@ class MultiModalGradAttention:
             CaptureError: nothing was recorded.
             GradientError: the score does not depend on the layer or that call, or cannot be differentiated.
         """
-        several = weighting is not None and not isinstance(weighting, str) and not callable(weighting)
-        weightings: list[Any] = list(weighting) if several else [weighting]  # type: ignore[arg-type]
-        if not weightings:
-            raise InputError("weighting: the list is empty; name at least one")
-        signed_of_weightings, reached = self._weigh(score, seen, create_graph, retain_graph, weightings)
-        for name, hits in reached.items():
-            if not isinstance(call, int) or not 0 <= call < len(hits):
-                raise InputError(
-                    f"call: layer {name!r} ran {len(hits)} time(s): call must be 0 to {len(hits) - 1}, not {call!r}"
-                )
-            if not hits[call]:
-                others = [index for index, hit in enumerate(hits) if hit]
-                raise GradientError(
-                    f"the score does not depend on call {call} of layer {name!r}; it depends on {others} (call=...)"
-                )
-        maps = [
-            fuse_maps([calls[call].relu() if relu else calls[call] for calls in signed.values()], self.settings.fuse)
-            for signed in signed_of_weightings
-        ]
+        wanted = choose_argument(method, weighting)
+        several = isinstance(wanted, Sequence) and not isinstance(wanted, str)
+        methods: list[Any] = list(wanted) if several else [wanted]
+        if not methods:
+            raise InputError("method: the list is empty; name at least one")
+        made = self._make_maps(score, seen, create_graph, retain_graph, methods)
+        maps = [fuse_maps(self._choose_call(calls, call, relu=relu), self.settings.fuse) for calls in made]
         if create_graph:
             refuse_constant(maps, "fuse=")
         return torch.stack(maps) if several else maps[0]
+
+    @staticmethod
+    def _choose_call(made: MethodMaps, call: int, *, relu: bool) -> list[Tensor]:
+        """Return the maps of one call, one a layer."""
+        chosen = []
+        for name, calls in made.signed.items():
+            if not isinstance(call, int) or not 0 <= call < len(calls):
+                raise InputError(
+                    f"call: layer {name!r} ran {len(calls)} time(s): call must be 0 to {len(calls) - 1}, not {call!r}"
+                )
+            reached = made.reached.get(name)
+            if reached is not None and not reached[call]:
+                others = [index for index, hit in enumerate(reached) if hit]
+                raise GradientError(
+                    f"the score does not depend on call {call} of layer {name!r}; it depends on {others} (call=...)"
+                )
+            chosen.append(calls[call].relu() if relu else calls[call])
+        return chosen
 
     def attend_all(
         self,
@@ -272,6 +301,7 @@ class MultiModalGradAttention:
         *,
         create_graph: bool = False,
         retain_graph: bool | None = None,
+        method: str | Method | Weighting | None = None,
         weighting: str | Weighting | None = None,
         relu: bool = True,
     ) -> dict[str, list[Tensor]]:
@@ -282,33 +312,33 @@ class MultiModalGradAttention:
         Returns:
             Layer name to one (B, h, w) a call; zeros for a call that the score does not depend on.
         """
-        (signed,), _ = self._weigh(score, seen, create_graph, retain_graph, [weighting])
-        return {name: [grid.relu() if relu else grid for grid in calls] for name, calls in signed.items()}
+        (made,) = self._make_maps(score, seen, create_graph, retain_graph, [choose_argument(method, weighting)])
+        return {name: [grid.relu() if relu else grid for grid in calls] for name, calls in made.signed.items()}
 
-    def _weigh(
+    def _make_maps(
         self,
         score: Tensor,
         seen: Capture,
         create_graph: bool,  # noqa: FBT001  (passed on)
         retain_graph: bool | None,  # noqa: FBT001
-        weightings: Sequence[str | Weighting | None],
-    ) -> tuple[list[dict[str, list[Tensor]]], dict[str, list[bool]]]:
+        wanted: Sequence[Any],
+    ) -> list[MethodMaps]:
         if not isinstance(seen, Capture):
             raise TypeError(f"seen must be what capture() gave, not {type(seen).__name__}")
         settings = self.settings
         if seen.root is not settings.root:
             raise InputError("seen was recorded for another model: use the capture() of the same MMGrad")
-        chosen = [settings.weighting if wanted is None else ensure_weighting(wanted)[1] for wanted in weightings]
+        methods = [settings.choose_method() if one is None else ensure_method(one) for one in wanted]
         seen.choose_parts(score)
         layouts = settings.find_layouts(seen)
-        score = ensure_per_sample(score, batches_of(seen, layouts))
-        keep = True if retain_graph is None else retain_graph
-        gradients = take_step_gradients(
-            score, seen, layouts, settings.verified, create_graph=create_graph, retain_graph=keep
-        )
-        signed = weigh_step(seen, gradients, layouts, chosen, graph=create_graph)
-        reached = {name: [gradient is not None for gradient in calls] for name, calls in gradients.items()}
-        return signed, reached
+        score = ensure_per_sample(score, batches_of(seen, layouts) or None)
+        run = Run(
+            settings.root, seen, score, layouts,
+            scorer=settings.score, inputs=seen.arguments,
+            sites=next(reversed(settings.known_sites.values()), ()),
+            create_graph=create_graph, retain_graph=True if retain_graph is None else retain_graph,
+        )  # fmt: skip
+        return attend_step(run, methods, settings.verified)
 
 
 MMGrad = MultiModalGradAttention

@@ -3,6 +3,7 @@
 ========================================  ==============================================================================
 ``target_layer``                          Dotted name of the layer that is explained by default.
 ``default_score``                         Name of the score that is used by default, or a callable of the output.
+``default_method``                        Name of the method that is used by default, or a method.
 ``layout_for(layer, *args, **kwargs)``    How a layer's output lies on the images of this call, or None.
 :class:`StagedModel`                      Images and texts can be encoded by themselves.
 ``processor``, a :class:`Reader`          Images and strings can be passed instead of tensors.
@@ -56,6 +57,11 @@ def ask_default_score(model: nn.Module) -> str | Callable[[Any], Any] | None:
     """Return the model's own default score, or None."""
     own = getattr(model, "default_score", None)
     return own if isinstance(own, str) or callable(own) else None
+
+
+def ask_default_method(model: nn.Module) -> Any:
+    """Return the model's own default method, a name or a method, or None."""
+    return getattr(model, "default_method", None)
 
 
 def ask_layout_for(model: nn.Module) -> Callable[..., Any] | None:

@@ -159,6 +159,12 @@ def find_layers(root: nn.Module, wanted: "nn.Module | str | Sequence[nn.Module |
     return found
 
 
+def find_modules(root: nn.Module, names: Sequence[str]) -> dict[str, nn.Module]:
+    """Find modules by the names of :func:`plain_modules`, in the order of ``names``."""
+    modules = plain_modules(root)
+    return {name: modules[name] for name in names}
+
+
 def split_part(name: str) -> tuple[str, str]:
     """Split ``fpn['p3']`` into the layer ``fpn`` and the part ``[p3]`` of its output; without a part that is empty."""
     layer, part = _PART.fullmatch(name).groups()  # type: ignore[union-attr]  # it matches everything

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.attention.gradient import take_gradients
 from mmgrad_explain.attention.image_owners import name_images
+from mmgrad_explain.attention.input_images import find_input_images
 from mmgrad_explain.attention.layouts.record_layouts import batches_of
+from mmgrad_explain.attention.methods.run import Run
 from mmgrad_explain.attention.scores.checks import ensure_per_sample
 from mmgrad_explain.attention.scores.guess import choose_score, mention_guess
 from mmgrad_explain.attention.structures import image_size
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
 def explain_call(settings: MapSettings, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Explanation:
     """Run a model once and explain its score; see :meth:`MultiModalGradAttention.__call__`."""
     root = settings.root
+    method = settings.choose_method()
     with undisturbed(root, (args, kwargs)) as parents:
         unchanged = detach_inputs((args, kwargs))
-        settings.layers = settings.find_target_layers(*unchanged)
+        plan = settings.plan(method, unchanged[0], unchanged[1], find_input_images(root, unchanged))
         (args, kwargs), images = settings.owners.prepare(unchanged)
-        with settings.record(settings.layers, parents) as seen, settings.record_words(args, kwargs) as word_capture:
+        with settings.record(plan, parents) as seen, settings.record_words(args, kwargs) as word_capture:
             output = _run(root, args, kwargs)
             seen.stop()
             scorer = choose_score(root, settings.score, output, seen.activations)
@@ -36,12 +38,13 @@ def explain_call(settings: MapSettings, args: tuple[Any, ...], kwargs: dict[str,
                 seen.choose_parts(score)
                 settings.owners.sort_records(seen, unchanged, images)
                 layouts = settings.find_layouts(seen)
-                score = ensure_per_sample(score, batches_of(seen, layouts))
-                gradients, word_gradients = take_gradients(
-                    score, seen, also=word_capture.embeddings if word_capture else ()
-                )
-        size = images[0].size if images else image_size(unchanged)
-        explanation = settings.explain(seen, gradients, layouts, score, scorer, size, word_capture, word_gradients)
+                score = ensure_per_sample(score, batches_of(seen, layouts) or None)
+            run = Run(
+                root, seen, score, layouts, scorer, unchanged, images, plan.sites,
+                also=word_capture.embeddings if word_capture else (),
+            )  # fmt: skip
+            size = images[0].size if images else image_size(unchanged)
+            explanation = settings.explain(method, run, scorer, size, word_capture)
         return name_images(explanation, seen, images)
 
 

@@ -6,29 +6,51 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.attention.assembly import assemble, weigh_all
+from mmgrad_explain.attention.assembly import assemble
+from mmgrad_explain.attention.attention_sites import AttentionSite, find_attention_sites
 from mmgrad_explain.attention.capture import Capture
-from mmgrad_explain.attention.gradient import check_grids_reached
-from mmgrad_explain.attention.image_owners import ImageOwners, images_of_records
+from mmgrad_explain.attention.image_owners import ImageOwners
 from mmgrad_explain.attention.layers.candidates import find_layer
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout
 from mmgrad_explain.attention.layouts.record_layouts import KnownLayouts, find_layouts
-from mmgrad_explain.attention.model_hints import ask_layout_for
-from mmgrad_explain.attention.modules import ParentOf, find_layers
+from mmgrad_explain.attention.methods.named import ensure_method
+from mmgrad_explain.attention.model_hints import ask_default_method, ask_layout_for
+from mmgrad_explain.attention.modules import ParentOf, find_layers, find_modules
 from mmgrad_explain.attention.scores.checks import check_finite
 from mmgrad_explain.attention.scores.guess import mention_guess
 from mmgrad_explain.attention.words import NameWords, WordCapture, name_words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from torch import Tensor, nn
+    from torch import nn
 
+    from mmgrad_explain.attention.input_images import InputImage
+    from mmgrad_explain.attention.methods.base import Method
+    from mmgrad_explain.attention.methods.run import Run
     from mmgrad_explain.attention.scores.base import Score
-    from mmgrad_explain.attention.weighting import Weighting
     from mmgrad_explain.explanation.fusion import Fuse
     from mmgrad_explain.explanation.result import Explanation
+
+
+DEFAULT_METHOD = "gradcam"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a method needs to have recorded in a forward.
+
+    Attributes:
+        layers: Name to module of the layers whose outputs are recorded.
+        attention: Name to module of the modules inside which attention is recorded.
+        replayed: Name to module of the modules whose whole outputs are kept.
+        sites: All attention of the model; empty unless the method needs attention.
+    """
+
+    layers: dict[str, nn.Module]
+    attention: dict[str, nn.Module] = field(default_factory=dict)
+    replayed: dict[str, nn.Module] = field(default_factory=dict)
+    sites: tuple[AttentionSite, ...] = ()
 
 
 @dataclass
@@ -38,8 +60,7 @@ class MapSettings:
     Attributes:
         root: The unwrapped model.
         score: The caller's score; None if there is none.
-        weighting_name: Name of the weighting.
-        weighting: The weighting.
+        method: How maps are made; None as long as it has not been chosen by the model.
         layout: The caller's layout; None if there is none.
         fuse_name: Name of the fusion of several layers' maps.
         fuse: The fusion.
@@ -49,12 +70,12 @@ class MapSettings:
         verified: The kinds of graph that were checked for a second derivative.
         known_layouts: The layouts that were inferred.
         owners: The input images of each call of a layer.
+        known_sites: The attention of the model that was found, by the images of the call.
     """
 
     root: nn.Module
     score: Score | None
-    weighting_name: str
-    weighting: Weighting
+    method: Method | None
     layout: AnyLayout | None
     fuse_name: str
     fuse: Fuse
@@ -63,6 +84,7 @@ class MapSettings:
     words_layer: dict[str, nn.Module] | None
     verified: set[tuple[Any, ...]] = field(default_factory=set)
     known_layouts: KnownLayouts = field(default_factory=dict)
+    known_sites: dict[tuple[InputImage, ...], tuple[AttentionSite, ...]] = field(default_factory=dict)
     owners: ImageOwners = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,13 +96,60 @@ class MapSettings:
         is_placed = self.layout is not None and not isinstance(self.layout, Layout)
         return is_placed or ask_layout_for(self.root) is not None
 
+    def choose_method(self) -> Method:
+        """Return the method: the caller's, the model's own default, or the one for models of its kind."""
+        if self.method is None:
+            own = ask_default_method(self.root)
+            self.method = ensure_method(DEFAULT_METHOD if own is None else own)
+        return self.method
+
     def find_target_layers(self, args: Any, kwargs: dict[str, Any]) -> dict[str, nn.Module]:
         """Return the target layers; the first time they are searched in a forward of the undisturbed model."""
         return self.layers or find_layers(self.root, find_layer(self.root, args, kwargs, self.score))
 
-    def record(self, layers: dict[str, nn.Module], parents: ParentOf) -> Capture:
-        """Prepare to record layers in a call."""
-        return Capture(self.root, layers, force_grad=True, packed=self.packed, parents=parents)
+    def plan(self, method: Method, args: Any, kwargs: dict[str, Any], images: tuple[InputImage, ...]) -> Plan:
+        """Find out what a method needs to have recorded; the first time in forwards of the undisturbed model.
+
+        Raises:
+            InputError: the model has none of the attention that the method needs; or as :func:`find_layer`.
+            GradientError: as :func:`find_layer`.
+        """
+        needs = method.needs
+        if needs.layers:
+            self.layers = self.find_target_layers(args, kwargs)
+        if needs.attention is None:
+            return Plan(dict(self.layers or {}) if needs.layers else {})
+        if images not in self.known_sites:
+            self.known_sites[images] = find_attention_sites(self.root, args, kwargs, self.score)
+        return self.plan_attention(method, self.known_sites[images])
+
+    def plan_attention(self, method: Method, sites: tuple[AttentionSite, ...]) -> Plan:
+        """Find out what a method needs to have recorded, in a model whose attention is known."""
+        if method.needs.attention is None:
+            raise TypeError(f"method {method.name!r} needs no attention")
+        within = None if self.layers is None or method.needs.layers else set(self.layers)
+        wanted = method.needs.attention([site for site in sites if within is None or site.block in within])
+        blocks = list(dict.fromkeys(site.block for site in wanted))
+        placed = [site.tokens_of for site in wanted if site.tokens_of is not None]
+        replayed = [
+            site.block
+            for site in sites
+            if site.is_self and (site.of_image_alone or not (site.queries_from_image or site.keys_from_image))
+        ]
+        layers = dict(self.layers or {}) if method.needs.layers else {}
+        return Plan(
+            layers | find_modules(self.root, placed),
+            find_modules(self.root, blocks),
+            find_modules(self.root, replayed) if method.needs.replay else {},
+            sites,
+        )
+
+    def record(self, plan: Plan, parents: ParentOf) -> Capture:
+        """Prepare to record what a method needs in a call."""
+        return Capture(
+            self.root, plan.layers, force_grad=True, packed=self.packed, parents=parents, attention=plan.attention,
+            replayed=plan.replayed,
+        )  # fmt: skip
 
     def record_words(self, args: Any, kwargs: dict[str, Any]) -> AbstractContextManager[WordCapture | None]:
         """Prepare to record the embeddings of words in a call, if words are wanted."""
@@ -93,39 +162,29 @@ class MapSettings:
         return find_layouts(seen, self.layout, self.root, self.known_layouts)
 
     def explain(
-        self,
-        seen: Capture,
-        gradients: dict[str, list[Tensor | None]],
-        layouts: dict[str, list[AnyLayout]],
-        score: Tensor,
-        scorer: Score,
-        size: tuple[int, int] | None,
-        word_capture: WordCapture | None,
-        word_gradients: Sequence[Tensor | None],
+        self, method: Method, run: Run, scorer: Score, size: tuple[int, int] | None, word_capture: WordCapture | None
     ) -> Explanation:
-        """Check the gradients of a call and make the result of them.
+        """Check a forward, have the method make its maps, and make the result of them.
 
         Args:
-            seen: The records of the call.
-            gradients: The gradient at each record.
-            layouts: The layout of each record.
-            score: (B,).
-            scorer: What computed it.
+            method: How maps are made.
+            run: The forward; ``also`` holds the embeddings of ``word_capture``.
+            scorer: What computed the score.
             size: (H, W) of the model's input, if it is known.
             word_capture: The embeddings of words, if words are wanted.
-            word_gradients: The gradient at each of them.
         """
         words = None
         with mention_guess(scorer):
-            check_finite(score.detach())  # only now, because looking at a value makes a GPU wait
-            check_grids_reached(gradients, layouts, self.root)
+            if method.needs.layers:
+                run.gradients()
+            check_finite(run.score.detach())  # only now, because looking at a value makes a GPU wait
             if word_capture is not None and self.name_words is not None:
                 words = name_words(
-                    word_capture.values(word_gradients, len(score)), self.name_words(*word_capture.tokens())
+                    word_capture.values(run.gradients_of_also(), len(run.score)),
+                    self.name_words(*word_capture.tokens()),
                 )
-        signed = weigh_all(seen, gradients, layouts, self.weighting, graph=False)
+            made = method.maps(run)
         return assemble(
-            signed, score.detach().float(), scorer.name, self.weighting_name, (self.fuse_name, self.fuse), layouts,
-            size=size, model=type(self.root).__name__, words=words, image_of_calls=images_of_records(seen),
-            stacklevel=5,
+            made, run.score.detach().float(), scorer.name, method.name, (self.fuse_name, self.fuse),
+            size=size, model=type(self.root).__name__, words=words, stacklevel=5,
         )  # fmt: skip

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mmgrad_explain.attention.assembly import assemble, weigh_all
-from mmgrad_explain.attention.gradient import check_grids_reached, take_gradients
+from mmgrad_explain.attention.assembly import assemble
+from mmgrad_explain.attention.input_images import find_input_images
 from mmgrad_explain.attention.layouts.record_layouts import batches_of
+from mmgrad_explain.attention.methods.run import Run
 from mmgrad_explain.attention.scores.checks import check_finite, ensure_per_sample
 from mmgrad_explain.attention.scores.guess import choose_score
 from mmgrad_explain.attention.structures import image_size
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
+    from mmgrad_explain.attention.scores.base import Score
     from mmgrad_explain.explanation.result import Explanation
 
 
@@ -48,41 +51,45 @@ def explain_each(
     """
     settings = mmgrad.settings
     root = settings.root
+    method = settings.choose_method()
     with undisturbed(root, inputs) as parents:
         named: dict[str, Any] = detach_inputs(dict(inputs))
-        layers = settings.find_target_layers((), named)
-        with settings.record(layers, parents) as seen, settings.record_words((), named) as word_capture:
+        images = find_input_images(root, ((), named))
+        plan = settings.plan(method, (), named, images)
+        with settings.record(plan, parents) as seen, settings.record_words((), named) as word_capture:
             each_output = outputs(root(**named))
             seen.stop()
             scorer = choose_score(root, settings.score, each_output[0])
             seen.choose_parts(scorer(each_output[0]))
             layouts = settings.find_layouts(seen)
-            signed_of_outputs, scores, words = [], [], []
-            for number, output in enumerate(each_output, start=1):
-                score = ensure_per_sample(scorer(output), batches_of(seen, layouts))
+            made, scores, words = [], [], []
+            for number, output in enumerate(each_output):
+                score = ensure_per_sample(scorer(output), batches_of(seen, layouts) or None)
                 check_finite(score.detach())
-                gradients, word_gradients = take_gradients(
-                    score,
-                    seen,
-                    retain_graph=number < len(each_output),
-                    also=word_capture.embeddings if word_capture else (),
-                )
-                check_grids_reached(gradients, layouts, root)
-                signed_of_outputs.append(weigh_all(seen, gradients, layouts, settings.weighting, graph=False))
+                run = Run(
+                    root, seen, score, layouts, _score_one(scorer, outputs, number), ((), named), images, plan.sites,
+                    retain_graph=number + 1 < len(each_output), also=word_capture.embeddings if word_capture else (),
+                )  # fmt: skip
+                made.append(method.maps(run))
                 scores.append(score.detach().float())
                 if word_capture is not None and settings.name_words is not None:
-                    values = word_capture.values(word_gradients, len(score))
+                    values = word_capture.values(run.gradients_of_also(), len(score))
                     words.append(name_words(values, settings.name_words(*word_capture.tokens())))
 
         def select(of_outputs: Sequence[Tensor]) -> Tensor:
             return torch.stack([of_outputs[number][sample] for number, sample in wanted])
 
         signed = {
-            name: [select([of_output[name][call] for of_output in signed_of_outputs]) for call in range(len(calls))]
-            for name, calls in signed_of_outputs[0].items()
+            name: [select([maps.signed[name][call] for maps in made]) for call in range(len(calls))]
+            for name, calls in made[0].signed.items()
         }
         return assemble(
-            signed, select(scores), scorer.name, settings.weighting_name, (settings.fuse_name, settings.fuse), layouts,
-            size=image_size(named), model=type(root).__name__,
+            replace(made[0], signed=signed), select(scores), scorer.name, method.name,
+            (settings.fuse_name, settings.fuse), size=image_size(named), model=type(root).__name__,
             words=tuple(words[number][sample] for number, sample in wanted) if words else None,
         )  # fmt: skip
+
+
+def _score_one(score: Score, outputs: Callable[[Any], Sequence[Any]], number: int) -> Callable[[Any], Tensor]:
+    """Make a function of the model's output that scores one of the outputs made of it."""
+    return lambda output: score(outputs(output)[number])

@@ -7,12 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
-from mmgrad_explain.attention.assembly import weigh_all
 from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.gradient import check_grids_reached, take_gradients
 from mmgrad_explain.attention.layouts.layout import AnyLayout
+from mmgrad_explain.attention.methods.base import Method, MethodMaps
+from mmgrad_explain.attention.methods.run import Run
 from mmgrad_explain.attention.second_derivative import check_twice_differentiable, refuse_constant, watch_functions
-from mmgrad_explain.attention.weighting import Weighting
+from mmgrad_explain.errors import InputError
 
 Verified = set[tuple[Any, ...]]
 """The kinds of graph that were checked. A kind is the set of layers and whether attention ran as matrix products."""
@@ -57,20 +58,31 @@ def take_step_gradients(
     return gradients
 
 
-def weigh_step(
-    seen: Capture,
-    gradients: dict[str, list[Tensor | None]],
-    layouts: dict[str, list[AnyLayout]],
-    weightings: Sequence[Weighting],
-    *,
-    graph: bool,
-) -> list[dict[str, list[Tensor]]]:
-    """Make the signed maps of every weighting, layer and call.
+def attend_step(run: Run, methods: Sequence[Method], verified: Verified) -> list[MethodMaps]:
+    """Make the maps of every method of a training step, all from one gradient at the layers.
+
+    Args:
+        run: The step's forward.
+        methods: What makes the maps.
+        verified: As for :func:`take_step_gradients`.
 
     Raises:
-        GradientError: a loss on the maps would train nothing (only with ``graph``).
+        InputError: a method cannot be differentiated, or needs what was not recorded.
+        GradientError: a loss on the maps would train nothing (only with a graph); or as :func:`take_step_gradients`.
     """
-    signed = [weigh_all(seen, gradients, layouts, weighting, graph=graph) for weighting in weightings]
-    for maps in signed if graph else ():
-        refuse_constant([grid for calls in maps.values() for grid in calls], "the weighting")
-    return signed
+    for method in methods:
+        if run.create_graph and not method.differentiable:
+            raise InputError(f"method {method.name!r} makes maps that cannot be differentiated: leave create_graph out")
+        if method.needs.attention is not None and not run.attention:
+            raise InputError(
+                f"method {method.name!r} needs attention, which was not recorded: make the MMGrad with this method"
+            )
+    if any(method.needs.layers for method in methods):
+        gradients = take_step_gradients(
+            run.score, run.seen, run.layouts, verified, create_graph=run.create_graph, retain_graph=run.retain_graph
+        )
+        run.taken = gradients, []
+    made = [method.maps(run) for method in methods]
+    for method, maps in zip(methods, made, strict=True) if run.create_graph else ():
+        refuse_constant([grid for calls in maps.signed.values() for grid in calls], f"method {method.name!r}")
+    return made

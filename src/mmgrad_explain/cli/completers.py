@@ -6,7 +6,7 @@ import argparse
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.cli.known_names import COLORMAPS, DEVICES, LAYERS, SCORES, WEIGHTINGS
+from mmgrad_explain.cli.known_names import COLORMAPS, DEVICES, LAYERS, METHODS, SCORES
 from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ _BY_NAME: dict[str, Callable[..., Iterable[str]]] = {
     "model": _models,
     "layer": _layers,
     "score": _one_of(*SCORES),
-    "weighting": _one_of(*WEIGHTINGS),
+    "method": _one_of(*METHODS),
     "colormap": _one_of(*COLORMAPS),
     "device": _one_of(*DEVICES),
     "config": _configs,

@@ -13,7 +13,7 @@ SCORE_HELP = {
 }
 SCORES = tuple(SCORE_HELP)
 SCORES_WITH_TARGET = ("similarity", "pair", "pair-different")
-WEIGHTINGS = ("gradcam", "gradcam++", "xgradcam", "layercam", "hirescam")
+METHODS = ("gradcam", "gradcam++", "xgradcam", "layercam", "hirescam")
 COLORMAPS = ("turbo", "viridis", "magma", "inferno", "plasma", "gray", "hot", "jet")
 DEVICES = ("cpu", "cuda", "mps")
 _BLOCKS = (

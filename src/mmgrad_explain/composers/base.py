@@ -106,7 +106,7 @@ class Composer(nn.Module, ABC):
             adapters.
         default_score: Name of the score that is used by default; None chooses one by the output, and refuses an
             output that fits several.
-        default_weighting: Name of the weighting that evaluations and training use by default.
+        default_method: Name of the method of its maps by default.
         answers_in_words: Whether the model is an :class:`~mmgrad_explain.composers.contract.AnsweringModel`.
         shift_depends_on_image: Whether the shift differs from image to image. If not, the score ``"shift"`` has no map.
     """
@@ -121,7 +121,7 @@ class Composer(nn.Module, ABC):
     caution: str | None = None
     backbone: tuple[str, ...] = ()
     default_score: ClassVar[str | None] = None
-    default_weighting: str = "gradcam"
+    default_method: str = "gradcam"
     answers_in_words: ClassVar[bool] = False
     shift_depends_on_image: ClassVar[bool] = True
 

@@ -82,7 +82,7 @@ class ComposingModel(Protocol):
     ``forward``).
 
     Optional, with defaults in the base class: ``preprocess`` (the processor's), ``name``, ``target_layer`` (found at
-    every call), ``default_score``, ``default_weighting``, ``backbone``, ``pooling_layer``, ``context_layer``,
+    every call), ``default_score``, ``default_method``, ``backbone``, ``pooling_layer``, ``context_layer``,
     ``described_layers``, ``familiarity``, ``caution``. Optional, without a default: ``layout_for`` (see
     :mod:`~mmgrad_explain.attention.model_hints`).
     """

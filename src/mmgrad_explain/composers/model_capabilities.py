@@ -1,7 +1,7 @@
 """Find out what a model offers: the one place that asks for a model's optional attributes.
 
 :mod:`~mmgrad_explain.composers.contract` says what each capability is for. What every composer has with a default
-(``target_layer``, ``default_score``, ``default_weighting``, ``backbone`` and others) is an attribute of
+(``target_layer``, ``default_score``, ``default_method``, ``backbone`` and others) is an attribute of
 :class:`~mmgrad_explain.composers.base.Composer` and is read from there.
 """
 

@@ -26,26 +26,26 @@ IMAGE_ONLY = "image only"
 
 @dataclass(frozen=True)
 class MapKind:
-    """The score and the weighting of a map.
+    """The score and the method of a map.
 
     Attributes:
         score: Name of the score: ``"shift"``, ``"similarity"``, ``"pair"``, ``"pair-different"`` or
             :data:`IMAGE_ONLY`.
-        weighting: Name of the weighting: how gradients weigh activations.
+        method: Name of the method, for example of a weighting.
     """
 
     score: str
-    weighting: str
+    method: str
 
     @property
     def name(self) -> str:
         """The name in tables, such as ``"shift, gradcam"``."""
-        return f"{self.score}, {self.weighting}"
+        return f"{self.score}, {self.method}"
 
 
 def default_kind(composer: Composer) -> MapKind:
     """Return the kind of a composer's default maps."""
-    return MapKind(composer.default_score or "shift", composer.default_weighting)
+    return MapKind(composer.default_score or "shift", composer.default_method)
 
 
 def image_only(output: ComposedOutput) -> Tensor:
@@ -94,7 +94,7 @@ def draw_maps(
                 check_parts(output, ("target_shift",), "to be explained on targets")
             score = _scorer(name)(output)
             drawn = [
-                mmgrad.attend(score, seen, call=side, weighting=[kind.weighting for kind in of_score]).detach()
+                mmgrad.attend(score, seen, call=side, method=[kind.method for kind in of_score]).detach()
                 for side in sides
             ]
             maps = drawn[0] if len(drawn) == 1 else torch.where(on_target[None, :, None, None], drawn[1], drawn[0])

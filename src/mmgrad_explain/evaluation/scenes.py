@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class SceneFigures(TripletFigures):
     """Per-triplet figures on fresh scenes, ``N`` triplets.
 
-    A map is named by its weighting where the score is the composer's default, else by score and weighting. The map of
+    A map is named by its method where the score is the composer's default, else by score and method. The map of
     an ``add`` is measured on the target, where the new object is; all others on the reference.
 
     Attributes:
@@ -63,7 +63,7 @@ def evaluate_scenes(
     seed: int,
     scenes: int,
     edits: int = 4,
-    weightings: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
     others: Sequence[MapKind] = (),
     options: SceneOptions | None = None,
     batch: int = 25,
@@ -75,13 +75,13 @@ def evaluate_scenes(
         seed: Scene series; take one that was never trained on.
         scenes: Number of scenes.
         edits: Edits of each scene; they are one another's hard negatives.
-        weightings: Names of the weightings of maps of the composer's default score; its default when None.
+        methods: Names of the methods of maps of the composer's default score; its default when None.
         others: Further maps, of other scores.
         options: Which scenes; those of training when None.
         batch: Scenes that go through the composer together.
     """
     default = default_kind(composer)
-    kinds = {name: MapKind(default.score, name) for name in weightings or (default.weighting,)}
+    kinds = {name: MapKind(default.score, name) for name in methods or (default.method,)}
     kinds.update({kind.name: kind for kind in others})
     names: list[str] = []
     edit_kinds: list[str] = []

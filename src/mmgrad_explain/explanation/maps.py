@@ -27,7 +27,7 @@ class ExplainedMaps:
             images, the reference's maps come first, then the target's.
         score: (B,) float32, the values of the score that was explained.
         score_name: Name of the score.
-        weighting: Name of the weighting.
+        method: Name of the method.
         fuse: How the maps of several layers were fused.
         layers: Layer name to its own maps, one a call, each on its own grid.
         signed: The same before negative values were cut off.
@@ -54,7 +54,7 @@ class ExplainedMaps:
     calls: tuple[Tensor, ...]
     score: Tensor
     score_name: str
-    weighting: str
+    method: str
     layers: dict[str, list[Tensor]]
     signed: dict[str, list[Tensor]]
     layouts: dict[str, tuple[str, ...]]
@@ -102,7 +102,7 @@ class ExplainedMaps:
         notes = "".join(f"; note: {note.text_with_names(names)}" for note in self.notes)
         of = f" of {self.image_names[self.image_of_calls[0]]}" if len(self.image_names) > 1 else ""
         layers = ", ".join(self.layers)
-        return f"{type(self).__name__}({shape}{of}{calls}; {self.weighting} of {self.score_name} at {layers}{notes})"
+        return f"{type(self).__name__}({shape}{of}{calls}; {self.method} of {self.score_name} at {layers}{notes})"
 
     def notes_of(self, index: int = 0) -> tuple[Note, ...]:
         """Return the notes about one sample.

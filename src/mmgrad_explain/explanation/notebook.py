@@ -133,7 +133,7 @@ def _page(explanation: Heatmaps, body: str, left: int) -> str:
     why = f" ({explanation.model_choice})" if explanation.model_choice else ""
     model = f"model {explanation.model}{why}, " if explanation.model else ""
     notes = [f"note: {note}" for note in explanation.notes if note.samples is None]
-    return f"<div>{body}{small_print([more, f'{model}{explanation.weighting} at {grids}', *notes])}</div>"
+    return f"<div>{body}{small_print([more, f'{model}{explanation.method} at {grids}', *notes])}</div>"
 
 
 def _sample(explanation: Heatmaps, index: int) -> str:

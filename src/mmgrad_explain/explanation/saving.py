@@ -98,7 +98,7 @@ def explanation_to_dict(explanation: Heatmaps) -> dict[str, Any]:
         "model_choice": explanation.model_choice or None,
         "score_name": explanation.score_name,
         "score": explanation.score.tolist(),
-        "weighting": explanation.weighting,
+        "method": explanation.method,
         "fuse": explanation.fuse,
         "layers": {name: [list(maps.shape) for maps in calls] for name, calls in explanation.layers.items()},
         "layouts": {name: list(of_calls) for name, of_calls in explanation.layouts.items()},

@@ -40,8 +40,8 @@ def trained_kind(composer: Composer, options: GroundingOptions) -> MapKind:
     """
     own = default_kind(composer)
     if not options.supervises_maps:
-        return MapKind(options.score if has_maps_of(composer, options.score) else own.score, own.weighting)
-    return MapKind(options.score, own.weighting if own.weighting in options.weightings else options.weightings[0])
+        return MapKind(options.score if has_maps_of(composer, options.score) else own.score, own.method)
+    return MapKind(options.score, own.method if own.method in options.weightings else options.weightings[0])
 
 
 def evaluate_batches(

@@ -35,7 +35,7 @@ def explain_snippet(request: ExplainRequest, model: str) -> str:
         "model": model,
         "layer": request.layer,
         "score": request.score,
-        "weighting": request.weighting,
+        "method": request.method,
         "words": request.words or None,
         "answer": request.answer,
     }

@@ -20,7 +20,7 @@ class ExplainRequest:
         target: The target image.
         layer: Dotted name; the model's default when None.
         score: Name; the model's default when None.
-        weighting: Name.
+        method: Name; the model's default when None.
         words: Compute what each word contributes.
         phrases: Explain each phrase of the sentence as a text by itself.
         answer: An answer of a model that answers in words; the model's own answer when None.
@@ -34,7 +34,7 @@ class ExplainRequest:
     target: Image.Image | None = None
     layer: str | None = None
     score: str | None = None
-    weighting: str = "gradcam"
+    method: str | None = None
     words: bool = False
     phrases: bool = False
     answer: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.attention.weighting import WEIGHTINGS
+from mmgrad_explain.attention.methods.named import METHODS
 from mmgrad_explain.web.components import example_strip, image_input, layer_choices, score_choices
 from mmgrad_explain.web.event_handlers import QUICK, WORKING, make_alert, report_errors, scroll_to
 from mmgrad_explain.web.examples import draw_examples
@@ -53,21 +53,22 @@ def add_explain_tab(models: Models, limits: Limits) -> None:
                 layer = gr.Dropdown(layer_choices(can_first), value="", label="Layer")
                 scores = score_choices(can_first, target=False)
                 score = gr.Dropdown(scores, value="", label="Score", info="What the map is of")
-                weighting = gr.Dropdown(list(WEIGHTINGS), value="gradcam", label="Weighting")
+                methods = [("the model's default", ""), *((name, name) for name in METHODS)]
+                method = gr.Dropdown(methods, value="", label="Method", info="How the map is made")
                 words = gr.Checkbox(value=True, label="Shade the words by what they contribute")
                 phrases = gr.Checkbox(value=False, label="Each phrase by itself")
         with gr.Column(scale=6, min_width=300, elem_id="answer"):
             alert = make_alert()
             maps = make_viewer(value=explain_request(first_request, models), elem_id="maps", label="Maps")
 
-    def ask(reference: Any, line: Any, goal: Any, *method: Any) -> dict[str, Any]:
-        model_name, layer_name, score_name, weighting_name, by_word, by_phrase, said = method  # as in `inputs` below
+    def ask(reference: Any, line: Any, goal: Any, *settings: Any) -> dict[str, Any]:
+        model_name, layer_name, score_name, method_name, by_word, by_phrase, said = settings  # as in `inputs` below
         texts = split_sentences(line, limits)
         upload = read_upload(reference, limits)
         target_upload = None if goal is None else read_upload(goal, limits, "target picture")
         request = ExplainRequest(
             upload.image, tuple(texts), str(model_name), target_upload and target_upload.image, layer_name or None,
-            score_name or None, weighting_name, words=bool(by_word), phrases=bool(by_phrase),
+            score_name or None, method_name or None, words=bool(by_word), phrases=bool(by_phrase),
             answer=str(said or "").strip() or None, image_name=upload.name,
             target_name="" if target_upload is None else target_upload.name,
         )  # fmt: skip
@@ -86,7 +87,7 @@ def add_explain_tab(models: Models, limits: Limits) -> None:
         return example.image, example.text
 
     choose.__annotations__["event"] = gr.SelectData
-    inputs = [image, text, target, model, layer, score, weighting, words, phrases, answer]
+    inputs = [image, text, target, model, layer, score, method, words, phrases, answer]
     handler = report_errors(ask, 1), inputs, [maps, alert]
     after_choice = strip.select(choose, None, [image, text], **QUICK).then
     for trigger in (button.click, text.submit, after_choice):

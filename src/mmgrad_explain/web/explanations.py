@@ -42,7 +42,7 @@ def explain_request(request: ExplainRequest, models: Models) -> dict[str, Any]:
             tiles.append(pack_map(explanation, index, target=True, title=f"{title} (on the target)", caption=caption))
     asked = {
         "texts": list(request.texts), "model": name, "layer": request.layer, "score": request.score,
-        "weighting": request.weighting, "words": request.words, "phrases": request.phrases,
+        "method": request.method, "words": request.words, "phrases": request.phrases,
         "answer": request.answer, "picture": request.image_name,
         "target": None if request.target is None else request.target_name,
     }  # fmt: skip
@@ -58,7 +58,7 @@ def _caption(explanation: Explanation, index: int, model: str) -> str:
 def _explain(request: ExplainRequest, name: str, models: Models) -> Explanation:
     options: dict[str, Any] = {
         "model": models.composer(name), "layer": request.layer, "score": request.score,
-        "weighting": request.weighting, "words": request.words, "answer": request.answer,
+        "method": request.method, "words": request.words, "answer": request.answer,
     }  # fmt: skip
     if not request.phrases:
         return explain(request.image, list(request.texts), request.target, **options)

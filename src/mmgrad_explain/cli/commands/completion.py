@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 SHELLS = ("bash", "zsh", "fish")
 _DETAILS = """\
 Prints shell code. When a shell has read it, TAB completes commands, options and their values: bundled models and their
-layers, configs and their keys, scores, weightings, colormaps, files.
+layers, configs and their keys, scores, methods, colormaps, files.
 
 For the current shell:
   bash, zsh  source <(mmgrad-explain completion bash)     (or zsh)

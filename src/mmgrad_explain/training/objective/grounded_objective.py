@@ -302,7 +302,7 @@ class GroundedObjective(nn.Module):
 
     def _attend(self, mmgrad: MultiModalGradAttention, score: Tensor, record: Any, call: int) -> Tensor:
         weightings = list(self.options.grounding.weightings)
-        return mmgrad.attend(score, record, create_graph=True, call=call, weighting=weightings, relu=False)
+        return mmgrad.attend(score, record, create_graph=True, call=call, method=weightings, relu=False)
 
     def _encode(self, stages: TrainingStages, batch: TripletBatch) -> Tensor:
         """Return the features of the references, then of the targets, in float32."""

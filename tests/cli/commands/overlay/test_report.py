@@ -10,7 +10,7 @@ from mmgrad_explain.cli.commands.overlay.report import print_report
 from mmgrad_explain.errors import InputError
 
 RECORD = {
-    "image": "query.jpg", "file": "map.png", "score_name": "shift", "score": 0.123456, "weighting": "gradcam",
+    "image": "query.jpg", "file": "map.png", "score_name": "shift", "score": 0.123456, "method": "gradcam",
     "layers": ["body", "neck"], "grid": [8, 6], "model": "tiny", "model_choice": None, "answer": None,
     "brightest_region": {"share": 0.42, "box": [1, 2, 30, 40]}, "words": None, "in_words": None, "clipped": False,
     "flat": False,

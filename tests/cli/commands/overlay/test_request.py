@@ -85,7 +85,7 @@ def test_standard_input_only_once(run, failed):
             ("--score", "shfit"),
             "--score: there is no 'shfit': did you mean 'shift'? choose from shift, similarity",
         ),
-        (("--weighting", "gradcan"), "--weighting: there is no 'gradcan': did you mean 'gradcam'? choose from gradcam"),
+        (("--weighting", "gradcan"), "--method: there is no 'gradcan': did you mean 'gradcam'? choose from gradcam"),
         (("--score", "pair"), "--score pair compares with a target: add --target IMAGE, or leave --score out"),
         (("--score", "match"), "score 'match': this model gives no match logit: leave --score out"),
         (

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.commands.overlay.request import FORMATS, read_request
-from mmgrad_explain.cli.known_names import SCORE_HELP, WEIGHTINGS
+from mmgrad_explain.cli.known_names import METHODS, SCORE_HELP
 
 if TYPE_CHECKING:
     import argparse
 
 _SCORES = "\n".join(f"  {name:<14}  {what}" for name, what in SCORE_HELP.items())
-_WEIGHTINGS = ", ".join((f"{WEIGHTINGS[0]} (default)", *WEIGHTINGS[1:]))
+_METHODS = ", ".join(METHODS)
 _DETAILS = f"""\
 The picture shows the reference beside its heat map; with --target the target and its map too. A map shows which places
 of the picture the score depends on, through the chosen layer. It does not show that the model is right.
@@ -19,7 +19,7 @@ of the picture the score depends on, through the chosen layer. It does not show 
 TEXT says what should change (composers), or what to look for (image-text models). Scores; each model has a default:
 {_SCORES}
 
-Weightings: {_WEIGHTINGS}.
+Methods: {_METHODS}; each model has a default.
 
 --words adds what each word contributes to the score (gradient x input at its embedding): from -1 to 1, the largest
 magnitude being 1. Orange and + raise the score, blue and - lower it. The values are first-order and do not add up to
@@ -70,10 +70,10 @@ def add_parser(commands: Any) -> None:
     )
     add("--score", metavar="NAME", help="what the map explains; --help lists the scores (default: the model's)")
     add(
+        "--method",
         "--weighting",
-        default=WEIGHTINGS[0],
         metavar="NAME",
-        help="how gradients weight activations; --help lists them (default: %(default)s)",
+        help="how the map is made; --help lists the methods (default: the model's)",
     )
     add(
         "--alpha",

@@ -24,7 +24,7 @@ def sample_record(explanation: Explanation, index: int, *, in_words: bool) -> di
         "model": explanation.model,
         "layers": list(explanation.layer_names),
         "grid": list(explanation.maps.shape[1:]),
-        "weighting": explanation.weighting,
+        "method": explanation.method,
         "score_name": explanation.score_name,
         "score": float(explanation.score[index]),
         "brightest_region": _region(explanation, index),

@@ -34,7 +34,7 @@ def _lines(record: dict[str, Any]) -> str:
     lines = [
         record["file"],
         f"  score   {record['score_name']} = {record['score']:.4g}",
-        f"  map     {record['weighting']} at {', '.join(record['layers'])}, {grid} cells, model {record['model']}",
+        f"  map     {record['method']} at {', '.join(record['layers'])}, {grid} cells, model {record['model']}",
     ]
     if record["model_choice"] is not None:
         lines.append(f"  model   {record['model']}: {record['model_choice']}")

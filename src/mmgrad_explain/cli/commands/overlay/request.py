@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.cli.known_names import SCORES, SCORES_WITH_TARGET, WEIGHTINGS
+from mmgrad_explain.cli.known_names import METHODS, SCORES, SCORES_WITH_TARGET
 from mmgrad_explain.cli.output_files import OutputFile, name_after
 from mmgrad_explain.cli.typed_images import STANDARD_INPUT
 from mmgrad_explain.cli.typed_values import check_name, decode_text
@@ -27,7 +27,7 @@ class Request:
         text: The text.
         target: Name of the target image.
         model: Name of the model; None lets the images and the text choose a bundled one.
-        method: Layer, score, weighting, device and answer, as arguments of ``explain``.
+        method: Layer, score, method, device and answer, as arguments of ``explain``.
         answer_parts: Parts of the answer that the score counts.
         maps_of: ``"phrase"`` or ``"part"`` where each image gets a map of each phrase of the text, or of each part of
             the answer; else None.
@@ -62,7 +62,7 @@ def read_request(options: argparse.Namespace) -> Request:
     text, answer = decode_text(options.text), options.answer and decode_text(options.answer)
     parts = tuple(map(decode_text, options.answer_part))
     check_name("--score", options.score, SCORES)
-    check_name("--weighting", options.weighting, WEIGHTINGS)
+    check_name("--method", options.method, METHODS)
     if not text.strip():
         raise InputError('the text is empty: say what should change, for example "make it red"')
     _check_options(options)
@@ -73,7 +73,7 @@ def read_request(options: argparse.Namespace) -> Request:
         target=options.target,
         model=options.model,
         method={
-            "layer": options.layer, "score": options.score, "weighting": options.weighting, "device": options.device,
+            "layer": options.layer, "score": options.score, "method": options.method, "device": options.device,
             "answer": answer,
         },
         answer_parts=parts,

@@ -1,0 +1,184 @@
+"""Find the attention of a model once: where it runs, what its queries and keys depend on, and whose tokens they are.
+
+One forward with every attention recorded, beside the search for layers (:mod:`~.layers.probe`), which tells the blocks
+whose tokens lie on the image. Nothing is decided by names of modules or classes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from mmgrad_explain.attention.attention_calls import AttentionCall, AttentionRecorder
+from mmgrad_explain.attention.autograd_graph import find_leaves_below
+from mmgrad_explain.attention.gradient import differentiate
+from mmgrad_explain.attention.input_images import find_input_images, make_leaves
+from mmgrad_explain.attention.layers.marked_inputs import make_word_hook, mark_features
+from mmgrad_explain.attention.layers.probe import probe_layers
+from mmgrad_explain.attention.layouts.layout import Layout
+from mmgrad_explain.attention.modules import plain_modules
+from mmgrad_explain.attention.scores.checks import ensure_per_sample
+from mmgrad_explain.attention.structures import holds_strings, tensors_in
+from mmgrad_explain.attention.undisturbed import same_randomness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mmgrad_explain.attention.layers.candidate import Candidate
+
+_IMAGE, _TEXT = 1, 2
+
+
+@dataclass(frozen=True)
+class AttentionSite:
+    """One attention of a model.
+
+    Attributes:
+        block: Dotted name of the block that it runs in: the numbered module around one self-attention, such as
+            ``encoder.layers.3``; else the attention module itself.
+        call: Which call of the block.
+        index: Which attention in this call of the block.
+        heads: H.
+        queries: Nq, of the call in which it was found.
+        keys: Nk, likewise.
+        queries_from_image: Whether the queries depend on an image.
+        queries_from_text: Whether they depend on the text.
+        keys_from_image: Whether keys or values depend on an image.
+        keys_from_text: Whether they depend on the text.
+        reached: Whether the score depends on the probabilities.
+        tokens_of: Name of the block whose output tokens are the keys' tokens and lie on the image; None where no block
+            was found whose tokens do.
+    """
+
+    block: str
+    call: int
+    index: int
+    heads: int
+    queries: int
+    keys: int
+    queries_from_image: bool
+    queries_from_text: bool
+    keys_from_image: bool
+    keys_from_text: bool
+    reached: bool
+    tokens_of: str | None = None
+
+    @property
+    def of_image_alone(self) -> bool:
+        """Whether queries and keys are tokens of an image into which no text was mixed."""
+        return self.queries_from_image and self.keys_from_image and not (self.queries_from_text or self.keys_from_text)
+
+    @property
+    def is_self(self) -> bool:
+        """Whether the queries and keys are the same tokens, by their number and by what they depend on."""
+        sources = self.queries_from_image == self.keys_from_image and self.queries_from_text == self.keys_from_text
+        return sources and self.queries == self.keys
+
+    def matches(self, call: AttentionCall) -> bool:
+        """Return whether a recorded attention is this one."""
+        return (call.block, call.call, call.index) == (self.block, self.call, self.index)
+
+
+def find_attention_sites(
+    root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], score: str | Callable[[Any], Any] | None
+) -> tuple[AttentionSite, ...]:
+    """Find the attention of a model that is undisturbed already, in the order in which it runs; the model runs 5 times.
+
+    Args:
+        root: The unwrapped model.
+        args: The model's arguments.
+        kwargs: The model's keyword arguments.
+        score: The caller's score; None if there is none.
+
+    Raises:
+        InputError: as :func:`~mmgrad_explain.attention.layers.candidates.candidate_layers`.
+        GradientError: likewise.
+    """
+    inputs = (args, kwargs)
+    search = probe_layers(root, args, kwargs, score)
+    images = find_input_images(root, inputs)
+    (args, kwargs), leaves = make_leaves(inputs, images) if images else mark_features(inputs)
+    integers = [t for t in tensors_in(inputs) if not t.is_floating_point() and not t.is_complex()]
+    words: list[Tensor] = []
+    modules = plain_modules(root)
+    with contextlib.ExitStack() as stack:
+        for module in modules.values():
+            if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
+                hook = make_word_hook(integers, words, has_strings=holds_strings(inputs))
+                stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
+        stack.enter_context(same_randomness(list(root.parameters()), inputs))
+        recorder = stack.enter_context(AttentionRecorder(modules))
+        output = root(*args, **kwargs)
+    calls = recorder.calls
+    if not calls:
+        return ()
+    reached = differentiate(
+        ensure_per_sample(search.scorer(output)), [call.probabilities for call in calls], retain_graph=True
+    )
+    marks = {id(leaf): _IMAGE for leaf in leaves.values()} | {id(word): _TEXT for word in words}
+    sites = [
+        _describe(call, found is not None, marks) for call, found in zip(_name_blocks(calls), reached, strict=True)
+    ]
+    return _find_tokens(sites, search.candidates)
+
+
+def _describe(call: AttentionCall, reached: bool, marks: dict[int, int]) -> AttentionSite:  # noqa: FBT001
+    parts = [call.probabilities if call.queries is None else call.queries]
+    parts += [call.probabilities if part is None else part for part in (call.keys, call.values)]
+    of_queries, of_keys, of_values = find_leaves_below(parts, marks)
+    of_keys |= of_values
+    _, heads, queries, keys = call.probabilities.shape
+    return AttentionSite(
+        call.block, call.call, call.index, heads, queries, keys,
+        bool(of_queries & _IMAGE), bool(of_queries & _TEXT), bool(of_keys & _IMAGE), bool(of_keys & _TEXT), reached,
+    )  # fmt: skip
+
+
+def _name_blocks(calls: Sequence[AttentionCall]) -> list[AttentionCall]:
+    """Name each attention by its block instead of the innermost module that it ran in."""
+    alone: dict[str, set[str]] = {}
+    for call in calls:
+        if call.probabilities.shape[2] == call.probabilities.shape[3]:
+            for around in _numbered_around(call.block):
+                alone.setdefault(around, set()).add(call.block)
+    found = []
+    counts: dict[tuple[str, int], int] = {}
+    for call in calls:
+        block = next((name for name in _numbered_around(call.block) if len(alone.get(name, ())) <= 1), call.block)
+        index = counts.get((block, call.call), 0)
+        counts[block, call.call] = index + 1
+        found.append(replace(call, block=block, index=index))
+    return found
+
+
+def _numbered_around(name: str) -> list[str]:
+    """List the numbered modules around a module, the outermost first: ``layers.1`` and ``layers.1.blocks.0``."""
+    parts = name.split(".")
+    return [".".join(parts[: depth + 1]) for depth, part in enumerate(parts) if part.isdigit()]
+
+
+def _find_tokens(sites: Sequence[AttentionSite], candidates: Sequence[Candidate]) -> tuple[AttentionSite, ...]:
+    """Find for each attention the block whose output tokens are its keys' tokens."""
+    sizes = {
+        candidate.name: candidate.layout.prefix + candidate.layout.grid[0] * candidate.layout.grid[1]
+        if isinstance(candidate.layout, Layout) and candidate.layout.grid and candidate.layout.prefix is not None
+        else 0
+        for candidate in candidates
+        if not isinstance(candidate.layout, Layout) or candidate.layout.kind == "tokens"
+    }
+    found: list[AttentionSite] = []
+    for site in sites:
+        if site.is_self and sizes.get(site.block, site.keys + 1) <= site.keys:
+            found.append(replace(site, tokens_of=site.block))
+            continue
+        same = [
+            other
+            for other in found
+            if other.tokens_of and other.is_self and other.keys == site.keys and other.call == site.call
+            and other.keys_from_text == site.keys_from_text
+        ]  # fmt: skip
+        found.append(replace(site, tokens_of=same[-1].tokens_of if same and site.keys_from_image else None))
+    return tuple(found)

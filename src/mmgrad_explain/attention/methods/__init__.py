@@ -1,0 +1,16 @@
+"""Methods: what makes a map of a forward and its score."""
+
+from typing import TYPE_CHECKING
+
+from mmgrad_explain._doors import door
+
+if TYPE_CHECKING:
+    from mmgrad_explain.attention.methods.base import Method as Method
+    from mmgrad_explain.attention.methods.base import MethodMaps as MethodMaps
+    from mmgrad_explain.attention.methods.base import Needs as Needs
+    from mmgrad_explain.attention.methods.named import METHODS as METHODS
+    from mmgrad_explain.attention.methods.named import ensure_method as ensure_method
+    from mmgrad_explain.attention.methods.run import Run as Run
+    from mmgrad_explain.attention.methods.weighted import Weighted as Weighted
+
+__getattr__, __dir__ = door(__name__)

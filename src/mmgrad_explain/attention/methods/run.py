@@ -1,0 +1,173 @@
+"""One recorded forward whose score is to be explained: what a method makes its maps of."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mmgrad_explain.attention.gradient import check_grids_reached, differentiate, take_gradients
+from mmgrad_explain.attention.image_owners import images_of_records
+from mmgrad_explain.attention.scores.checks import ensure_per_sample
+from mmgrad_explain.attention.structures import map_tensors, tensors_in
+from mmgrad_explain.attention.undisturbed import same_randomness
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from mmgrad_explain.attention.attention_calls import AttentionCall
+    from mmgrad_explain.attention.attention_sites import AttentionSite
+    from mmgrad_explain.attention.capture import Capture
+    from mmgrad_explain.attention.input_images import InputImage
+    from mmgrad_explain.attention.layouts.layout import AnyLayout
+
+
+@dataclass
+class Run:
+    """One forward of a model, with the score of its output.
+
+    Attributes:
+        root: The model, unwrapped and, unless in training, undisturbed.
+        seen: The records of the forward: target layers or blocks, and attention.
+        score: (B,), in the graph of the forward.
+        layouts: The layout of every record of ``seen``.
+        scorer: Computes (B,) of an output of the model; None where the caller computed the score.
+        inputs: (args, kwargs) of the forward; None where the model itself was not called.
+        images: The images among the inputs.
+        sites: All attention of the model; empty unless the method asks for attention.
+        create_graph: Keep maps differentiable.
+        retain_graph: Keep the graph of the forward.
+        also: Other tensors of the graph that are differentiated in the same backward pass as the layers.
+        taken: The gradients at the records and at ``also``, if they have been taken and checked already.
+    """
+
+    root: nn.Module
+    seen: Capture
+    score: Tensor
+    layouts: dict[str, list[AnyLayout]]
+    scorer: Callable[[Any], Tensor] | None = None
+    inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    images: tuple[InputImage, ...] = ()
+    sites: tuple[AttentionSite, ...] = ()
+    create_graph: bool = False
+    retain_graph: bool = False
+    also: Sequence[Tensor] = ()
+    taken: tuple[dict[str, list[Tensor | None]], list[Tensor | None]] | None = None
+
+    @property
+    def attention(self) -> list[AttentionCall]:
+        """The attention of the forward that the method selected, in the order in which it ran."""
+        return self.seen.attention
+
+    @property
+    def image_of_calls(self) -> dict[str, list[int]] | None:
+        """The index of the image of each record; None where there are not several images."""
+        return images_of_records(self.seen)
+
+    def gradients(self) -> dict[str, list[Tensor | None]]:
+        """Return the score's gradient at every record, one a call; it is taken once.
+
+        Raises:
+            CaptureError: a layer has no record.
+            GradientError: the gradient cannot be taken or does not reach the grid.
+        """
+        return self._take()[0]
+
+    def gradients_of_also(self) -> list[Tensor | None]:
+        """Return the score's gradient at each tensor of ``also``."""
+        return self._take()[1] if self.also else []
+
+    def _take(self) -> tuple[dict[str, list[Tensor | None]], list[Tensor | None]]:
+        if self.taken is None:
+            self.taken = take_gradients(
+                self.score, self.seen, create_graph=self.create_graph, retain_graph=self.retain_graph, also=self.also
+            )
+            check_grids_reached(self.taken[0], self.layouts, self.root)
+        return self.taken
+
+    def gradients_of(self, tensors: Sequence[Tensor], score: Tensor | None = None) -> list[Tensor | None]:
+        """Return the gradient of a score's sum at tensors of the graph; the graph is kept.
+
+        Args:
+            tensors: For example the probabilities of an attention.
+            score: (B,); None takes the score that is explained.
+
+        Returns:
+            One gradient each, float32 (float64 stays); None for a tensor that the score does not depend on.
+        """
+        wanted = self.score if score is None else score
+        return differentiate(wanted, tensors, create_graph=self.create_graph, retain_graph=True)
+
+    def rerun(self, inputs: tuple[tuple[Any, ...], dict[str, Any]]) -> Tensor:
+        """Run the model on other inputs and return the scores (B,), float32, without a graph.
+
+        Random numbers are those of the explained forward.
+
+        Raises:
+            InputError: the model was not called itself, or the caller computed the score.
+        """
+        if self.scorer is None:
+            raise InputError(
+                "method: it runs the model again, which attend() cannot: call mmgrad(...) itself, or take a method of "
+                "one forward, such as 'gradcam'"
+            )
+        args, kwargs = inputs
+        with torch.no_grad(), same_randomness(list(self.root.parameters()), inputs):
+            return ensure_per_sample(self.scorer(self.root(*args, **kwargs))).float()
+
+    def replay(self, blocks: Mapping[tuple[str, int], Tensor]) -> Tensor:
+        """Run the model again with the outputs of blocks replaced, and return its scores (B,), in the graph.
+
+        Blocks that were recorded return what they returned before, without being computed, so that little more is
+        computed than what follows the last of them.
+
+        Args:
+            blocks: Name and call of a recorded block to the tensor that it returns; other parts of its output stay.
+
+        Raises:
+            InputError: the model was not called itself, or the caller computed the score.
+        """
+        if self.scorer is None or self.inputs is None:
+            raise InputError(
+                "method: it runs the model's head again, which attend() can only where a score is named and the model "
+                "itself is called inside capture(): name score=, or take another method"
+            )
+        outputs = {
+            self.seen.replayed[name]: [_replace_first(output, blocks.get((name, call))) for call, output in pairs]
+            for name, of_calls in self.seen.outputs.items()
+            if (pairs := list(enumerate(of_calls)))
+        }
+        args, kwargs = self.inputs
+        with _returning(outputs), same_randomness(list(self.root.parameters()), self.inputs):
+            return ensure_per_sample(self.scorer(self.root(*args, **kwargs)))
+
+
+def _replace_first(output: Any, other: Tensor | None) -> Any:
+    """Replace the first tensor of a block's output, its tokens; None replaces nothing."""
+    first = next(tensors_in(output), None)
+    return output if other is None else map_tensors(output, lambda tensor: other if tensor is first else tensor)
+
+
+@contextlib.contextmanager
+def _returning(outputs: Mapping[nn.Module, Sequence[Any]]) -> Iterator[None]:
+    """Make modules return given outputs, one a call, inside the block, whatever they are called with."""
+    before = {module: module.__dict__.get("forward") for module in outputs}
+
+    def make_forward(of_calls: Sequence[Any]) -> Callable[..., Any]:
+        left = iter(of_calls)
+        return lambda *_args, **_kwargs: next(left)
+
+    try:
+        for module, of_calls in outputs.items():
+            module.__dict__["forward"] = make_forward(of_calls)
+        yield
+    finally:
+        for module, own in before.items():
+            if own is None:
+                del module.__dict__["forward"]
+            else:
+                module.__dict__["forward"] = own

@@ -9,8 +9,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from testbed.scenes import (
-    ANSWERS, IMAGE, MOST_NAMED, PAD, QUESTION_LENGTH, WORDS, ask_each, corrupt, describe_scene, encode, take_views,
-    normalise, truth, write_sentence,
+    ANSWERS,
+    IMAGE,
+    MOST_NAMED,
+    PAD,
+    QUESTION_LENGTH,
+    WORDS,
+    ask_each,
+    corrupt,
+    describe_scene,
+    encode,
+    normalise,
+    take_views,
+    truth,
+    write_sentence,
 )  # fmt: skip
 from testbed.towers import embed_pairs
 
@@ -72,7 +84,7 @@ def sigmoid_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator) -
 
 
 def matching_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator) -> Tensor:
-    """A joint model's loss: does the sentence fit the scene? Of the others half fit another scene, half err in a word."""
+    """A joint model's loss: does the sentence fit? Of the others half are of another scene, half are wrong in a word."""
     views = draw_views(pool, batch, rng)
     sentences = []
     for row in range(batch):
@@ -82,13 +94,7 @@ def matching_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator) 
         sentences.append(corrupt(sentence, rng) if kind > 0.75 else sentence)
     ids = encode([write_sentence(one) for one in sentences])
     label = truth(sentences, views.objects).diagonal().float()
-    logits = model(**joint_inputs(views.images, ids)).logits[:, 0]
-    return F.binary_cross_entropy_with_logits(logits.float(), label)
-
-
-def joint_inputs(images: Tensor, ids: Tensor) -> dict[str, Tensor]:
-    """Make the arguments of a joint model."""
-    return {"input_ids": ids, "attention_mask": (ids != PAD).long(), "pixel_values": images}
+    return F.binary_cross_entropy_with_logits(model(views.images, ids), label)
 
 
 def encode_questions(questions: Sequence[Question]) -> Tensor:

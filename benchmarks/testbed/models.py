@@ -10,7 +10,7 @@ import torch
 from testbed import losses, scenes
 from testbed.networks import RelationNetwork, Tirg
 from testbed.scenes import Edits, Pool, draw_edits, draw_pool, edit_processor
-from testbed.towers import PlainClip, build_clip, build_llava, build_siglip, build_vilt, start_from
+from testbed.towers import JointMatcher, PlainClip, build_clip, build_llava, build_siglip, start_from
 from testbed.training import Schedule, save, settings_hash, train
 
 if TYPE_CHECKING:
@@ -69,20 +69,20 @@ STRANGERS = {
             {"channels": [24, 32, 48, 64], "size": 80}, Schedule(2500, 48),
         ),
         Stranger("tirg", "CNN, pooled globally", "edits", "composing_loss",
-                 {"channels": [32, 64, 96], "size": 64}, Schedule(2500, 48), scenes=20_000),
+                 {"channels": [32, 64, 96], "size": 64}, Schedule(1600, 48), scenes=20_000),
         Stranger("clip", "class token", "captions", "contrastive_loss", _VIT, Schedule(2400, 48)),
         Stranger("clip-plain", "class token", "captions", "contrastive_loss",
                  {**_VIT, "layers": 8, "width": 64}, Schedule(2400, 48)),
-        Stranger("siglip", "attention pooling", "captions", "sigmoid_loss", _VIT, Schedule(2400, 48)),
-        Stranger("vilt", "joint", "captions", "matching_loss", _VIT, Schedule(2400, 48), start="clip"),
+        Stranger("siglip", "attention pooling", "captions", "sigmoid_loss", _VIT, Schedule(2400, 32)),
+        Stranger("joint", "joint", "captions", "matching_loss", _VIT, Schedule(2000, 36), start="clip"),
         Stranger("llava", "generative", "words", "wording_loss",
-                 {**_VIT, "decoder_layers": 4}, Schedule(2000, 48), start="clip"),
+                 {**_VIT, "decoder_layers": 4}, Schedule(1400, 36), start="clip"),
     )
 }  # fmt: skip
 """The models by name."""
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
-    "clip": build_clip, "clip-plain": PlainClip, "siglip": build_siglip, "vilt": build_vilt, "llava": build_llava,
+    "clip": build_clip, "clip-plain": PlainClip, "siglip": build_siglip, "joint": JointMatcher, "llava": build_llava,
 }  # fmt: skip
 
 

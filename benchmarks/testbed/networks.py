@@ -18,7 +18,10 @@ def _convolutions(channels: tuple[int, ...]) -> nn.Sequential:
 
 
 class RelationNetwork(nn.Module):
-    """Answers questions from all pairs of cells (Santoro et al., arXiv 1706.01427). Returns a logit an answer."""
+    """Answers questions from all pairs of cells (Santoro et al., arXiv 1706.01427).
+
+    Returns a logit an answer, or the logit of the answer that it is given, ``(B,)``.
+    """
 
     def __init__(self, *, channels: tuple[int, ...], width: int = 128, words: int = 32) -> None:
         super().__init__()
@@ -49,9 +52,10 @@ class RelationNetwork(nn.Module):
         pairs = self.first(cells)[:, :, None] + self.second(cells)[:, None] + asked[:, None, None]
         return self.decide(self.relate(pairs).mean((1, 2)))
 
-    def forward(self, images: Tensor, question: Tensor) -> Tensor:
+    def forward(self, images: Tensor, question: Tensor, answer: Tensor | None = None) -> Tensor:
         """Answer questions ``(B, L)`` about images ``(B, 3, S, S)``."""
-        return self.answer(self.see(images), question)
+        logits = self.answer(self.see(images), question)
+        return logits if answer is None else logits.gather(1, answer[:, None])[:, 0]
 
 
 class Tirg(nn.Module):

@@ -29,8 +29,10 @@ ATTRIBUTES = (tuple(COLORS), SHAPES, SIZES)
 ANY = -1
 """An attribute that a description does not name; in a list of objects: no object."""
 
-_WORDS = "a and object what color shape size side height is the on which how left right top bottom image".split()
-WORDS = ("<pad>", "<start>", *_WORDS, *COLORS, *SHAPES, *SIZES, "<end>")
+WORDS = (
+    "<pad>", "<start>", "a", "and", "object", "what", "color", "shape", "size", "side", "height", "is", "the", "on",
+    "which", "how", "left", "right", "top", "bottom", "image", *COLORS, *SHAPES, *SIZES, "<end>",
+)  # fmt: skip
 """The vocabulary; the end has the highest id, because CLIP looks for it so."""
 
 ANSWERS = (*COLORS, *SHAPES, *SIZES, "left", "right", "top", "bottom")

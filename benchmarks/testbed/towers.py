@@ -1,4 +1,4 @@
-"""Models of transformers, built small: CLIP, SigLIP, ViLT and LLaVA; and a CLIP without residual around attention."""
+"""Transformers, built small: CLIP, SigLIP and LLaVA of transformers; by hand a CLIP without residual, and a matcher."""
 
 from __future__ import annotations
 
@@ -50,15 +50,6 @@ def build_siglip(*, width: int, layers: int, size: int, patch: int) -> nn.Module
     return model
 
 
-def build_vilt(*, width: int, layers: int, size: int, patch: int) -> nn.Module:
-    """Build transformers' ViltForImageAndTextRetrieval: one transformer over text and image, a logit for a match."""
-    from transformers import ViltConfig, ViltForImageAndTextRetrieval
-
-    text = {"vocab_size": len(WORDS), "max_position_embeddings": TEXT_LENGTH, "pad_token_id": PAD}
-    config = ViltConfig(**vision_sizes(width, layers, size, patch), **text, hidden_act="quick_gelu", tie_word_embeddings=False)
-    return ViltForImageAndTextRetrieval(config)
-
-
 def build_llava(*, width: int, layers: int, size: int, patch: int, decoder_layers: int) -> nn.Module:
     """Build transformers' LlavaForConditionalGeneration on a CLIP vision tower and a small Llama."""
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
@@ -79,49 +70,36 @@ def build_llava(*, width: int, layers: int, size: int, patch: int, decoder_layer
     )
 
 
-def start_from(model: Any, tower: Any) -> None:
-    """Start a model that was built from the weights of a trained CLIP vision tower, as ViLT and LLaVA do."""
-    if hasattr(model, "vilt"):
-        model.vilt.embeddings.patch_embeddings.projection.weight.data.copy_(tower.embeddings.patch_embedding.weight)
-        for block, trained in zip(model.vilt.encoder.layer, tower.encoder.layers, strict=True):
-            inner = block.attention.attention
-            pairs = {
-                inner.query: trained.self_attn.q_proj,
-                inner.key: trained.self_attn.k_proj,
-                inner.value: trained.self_attn.v_proj,
-                block.attention.output.dense: trained.self_attn.out_proj,
-                block.intermediate.dense: trained.mlp.fc1,
-                block.output.dense: trained.mlp.fc2,
-                block.layernorm_before: trained.layer_norm1,
-                block.layernorm_after: trained.layer_norm2,
-            }
-            for own, other in pairs.items():
-                own.load_state_dict(other.state_dict())
-    else:
-        model.model.vision_tower.load_state_dict(tower.state_dict())
-
-
 # ---------------------------------------------------------------------------------------------- written by hand
 
 
 class _Block(nn.Module):
-    """A block of a transformer whose attention has no residual around it."""
+    """A block of a transformer, with or without a residual around its attention."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, *, residual: bool) -> None:
         super().__init__()
         self.heads = heads
+        self.residual = residual
         self.ln1 = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.ln2 = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        if not residual:  # tokens attend to themselves at first, else all become one
+            with torch.no_grad():
+                same = torch.eye(width)
+                start = torch.cat([1.4 * same, 1.4 * same, same]) + 0.02 * torch.randn(3 * width, width)
+                self.qkv.weight.copy_(start)
+                self.out.weight.copy_(same + 0.02 * torch.randn(width, width))
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, known: Tensor | None = None) -> Tensor:
         batch, count, width = tokens.shape
         qkv = self.qkv(self.ln1(tokens)).view(batch, count, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(batch, count, width)
-        tokens = self.out(mixed)
+        seen = None if known is None else known[:, None, None]
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+        mixed = self.out(mixed.transpose(1, 2).reshape(batch, count, width))
+        tokens = tokens + mixed if self.residual else mixed
         return tokens + self.mlp(self.ln2(tokens))
 
 
@@ -136,7 +114,7 @@ class PlainClip(nn.Module):
         self.patches = nn.Conv2d(3, width, patch, patch)
         self.class_token = nn.Parameter(0.02 * torch.randn(1, 1, width))
         self.positions = nn.Parameter(0.02 * torch.randn(1, 1 + (size // patch) ** 2, width))
-        self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(layers))
+        self.blocks = nn.ModuleList(_Block(width, heads, residual=False) for _ in range(layers))
         self.ln_post = nn.LayerNorm(width)
         self.project = nn.Linear(width, embed, bias=False)
         self.words = nn.Embedding(len(WORDS), embed)
@@ -163,6 +141,57 @@ class PlainClip(nn.Module):
         return self.encode_image(images), self.encode_text(ids), self.logit_scale.exp()
 
 
+class JointMatcher(nn.Module):
+    """One transformer over a class token, the words and the patches, as ViLT (Kim et al., arXiv 2102.03334).
+
+    Returns the logit that sentence and image match, ``(B,)``.
+    """
+
+    def __init__(self, *, width: int, layers: int, size: int, patch: int, heads: int = 4) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, width, patch, patch)
+        self.words = nn.Embedding(len(WORDS), width)
+        self.class_token = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        self.word_positions = nn.Parameter(0.02 * torch.randn(1, TEXT_LENGTH, width))
+        self.patch_positions = nn.Parameter(0.02 * torch.randn(1, (size // patch) ** 2, width))
+        self.blocks = nn.ModuleList(_Block(width, heads, residual=True) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.match = nn.Linear(width, 1)
+        nn.init.normal_(self.words.weight, std=0.02)
+
+    def forward(self, images: Tensor, ids: Tensor) -> Tensor:
+        """Match images ``(B, 3, S, S)`` with sentences ``(B, L)``."""
+        words = self.words(ids) + self.word_positions
+        patches = self.patches(images).flatten(2).transpose(1, 2) + self.patch_positions
+        tokens = torch.cat([self.class_token.expand(len(ids), -1, -1), words, patches], 1)
+        known = F.pad(ids != PAD, (1, patches.shape[1]), value=True)
+        known[:, 0] = True
+        for block in self.blocks:
+            tokens = block(tokens, known)
+        return self.match(self.norm(tokens[:, 0]))[:, 0]
+
+
+def start_from(model: Any, tower: Any) -> None:
+    """Start a model from the weights of a trained CLIP vision tower, as matchers and LLaVA do."""
+    if not isinstance(model, JointMatcher):
+        model.model.vision_tower.load_state_dict(tower.state_dict())
+        return
+    with torch.no_grad():
+        model.patches.weight.copy_(tower.embeddings.patch_embedding.weight)
+        model.patch_positions.copy_(tower.embeddings.position_embedding.weight[None, 1:])
+        for block, trained in zip(model.blocks, tower.encoder.layers, strict=True):
+            attention = trained.self_attn
+            parts = [attention.q_proj, attention.k_proj, attention.v_proj]
+            block.qkv.weight.copy_(torch.cat([part.weight for part in parts]))
+            block.qkv.bias.copy_(torch.cat([part.bias for part in parts]))
+            pairs = {
+                block.out: attention.out_proj, block.ln1: trained.layer_norm1, block.ln2: trained.layer_norm2,
+                block.mlp[0]: trained.mlp.fc1, block.mlp[2]: trained.mlp.fc2,
+            }  # fmt: skip
+            for own, other in pairs.items():
+                own.load_state_dict(other.state_dict())
+
+
 def embed_pairs(model: Any, images: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     """Return the unit embeddings of images and texts, as many of each as there are."""
     if isinstance(model, PlainClip):
@@ -175,4 +204,3 @@ def embed_pairs(model: Any, images: Tensor, ids: Tensor) -> tuple[Tensor, Tensor
 def _vector(output: Any) -> Tensor:
     found: Tensor = output if isinstance(output, Tensor) else output.pooler_output
     return found
-

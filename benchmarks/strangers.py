@@ -115,7 +115,8 @@ class Rows:
         if "floors" not in self.known:
             self._keep("floors", self.judge.floors())
         if "layers" not in self.known:
-            self._keep("layers", self.judge.layers())
+            found = self.judge.layers()
+            self._keep("layers", dict(list(found.items())[:1]) if self.options.quick else found)
         rows = dict(self.known["floors"])
         self._add(rows, AS_IT_COMES, None, None, "")
         for method in self.options.methods:

@@ -84,7 +84,7 @@ def sigmoid_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator) -
 
 
 def matching_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator) -> Tensor:
-    """A joint model's loss: does the sentence fit? Of the others half are of another scene, half are wrong in a word."""
+    """A joint model's loss: does the sentence fit? A quarter are of other scenes, a quarter err in a word."""
     views = draw_views(pool, batch, rng)
     sentences = []
     for row in range(batch):

@@ -76,8 +76,13 @@ def main(argv: list[str] | None = None) -> int:
         results["models"][stranger.name] = {
             "kind": stranger.kind, "settings": asdict(stranger), "seconds": seconds, "task": sheet.task,
             "calls": len(sheet.images), "rows": found, "refused": rows.refused,
+            "layers": rows.known["layers"], "uneven": rows.known["uneven"],
         }  # fmt: skip
         print(_describe(stranger, seconds, sheet) + "\n\n" + _table(found) + "\n")
+        for label, layer in rows.known["layers"].items():
+            print(
+                f"- {label}: `{layer}`; its gradient differs from place to place by {rows.known['uneven'][layer]:.2f}"
+            )
         for name, why in rows.refused.items():
             print(f"- {name} does not apply: {why}")
         sys.stdout.flush()
@@ -117,6 +122,9 @@ class Rows:
         if "layers" not in self.known:
             found = self.judge.layers()
             self._keep("layers", dict(list(found.items())[:1]) if self.options.quick else found)
+        if "uneven" not in self.known:
+            layers = self.known["layers"].values()
+            self._keep("uneven", {layer: self.judge.unevenness(layer) for layer in layers})
         rows = dict(self.known["floors"])
         self._add(rows, AS_IT_COMES, None, None, "")
         for method in self.options.methods:

@@ -161,6 +161,22 @@ class Judge:
             return float("nan")
         return float(found["all"].mean())
 
+    def unevenness(self, layer: str) -> float:
+        """Measure how much a layer's gradient differs from place to place: 0 where it is the same everywhere, up to 1.
+
+        It is the share of the gradient's norm that its mean over places does not have.
+        """
+        shares = []
+
+        def weigh(activation: Tensor, gradient: Tensor) -> Tensor:
+            rest = (gradient - gradient.mean((2, 3), keepdim=True)).flatten(1).norm(dim=1)
+            shares.append(rest / gradient.flatten(1).norm(dim=1).clamp(min=1e-30))
+            return (activation * gradient).sum(1)
+
+        mmgrad = MultiModalGradAttention(self.model, layer, self.sheet.score, method=weigh)
+        self.explain(mmgrad, self.few)
+        return float(torch.cat(shares).mean())
+
     def layers(self) -> dict[str, str]:
         """Choose layers to compare: by what they are to the one that MMGrad takes, name of the layer."""
         found = candidate_layers(self.model, **self.sheet.arguments(self.few[:4]), score=self.sheet.score)

@@ -19,6 +19,7 @@ from testbed.scenes import (
     corrupt,
     describe_scene,
     encode,
+    label_presence,
     normalise,
     take_views,
     truth,
@@ -119,7 +120,7 @@ def prompt_inputs(images: Tensor, ids: Tensor, places: int) -> dict[str, Tensor]
 
 
 def answering_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator) -> Tensor:
-    """Cross-entropy of the answers of a network with one logit an answer; several questions a scene."""
+    """Cross-entropy of the answers, two questions a scene; and of what is in the scene, for the convolutions."""
     views = draw_views(pool, batch, rng)
     logits, answers = [], []
     seen = model.see(views.images)
@@ -127,7 +128,8 @@ def answering_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator)
         questions = ask_each(views.objects, views.places, rng)
         logits.append(model.answer(seen, encode_questions(questions)))
         answers += [question.answer for question in questions]
-    return F.cross_entropy(torch.cat(logits).float(), torch.tensor(answers))
+    present = F.binary_cross_entropy_with_logits(model.find(seen), label_presence(views.objects), reduction="none")
+    return F.cross_entropy(torch.cat(logits), torch.tensor(answers)) + present.sum(1).mean() / 10
 
 
 def wording_loss(model: Any, pool: Pool, batch: int, places: int, rng: np.random.Generator) -> Tensor:

@@ -189,7 +189,11 @@ class Judge:
             names = list(last_of.values())[::-1]
             return dict(zip(("last stage", "one earlier", "two earlier"), names[:3], strict=False))
         norms = [one.name for one in usable if one.type == "LayerNorm" and _family(one.name) != one.name]
-        norms = [name for name in norms if _family(name) == _family(norms[0])]
+        families = [_family(name) for name in norms]
+        wanted = (
+            _family(chosen.name) if _family(chosen.name) in families else max(families, key=families.count, default="")
+        )
+        norms = [name for name in norms if _family(name) == wanted]
         named = {"the layer found": chosen.name}
         for label, index in (("norm, last block", -1), ("norm, one earlier", -2), ("norm, middle", -len(norms) // 2)):
             if 0 < -index <= len(norms) and norms[index] not in named.values():

@@ -66,7 +66,7 @@ STRANGERS = {
     for one in (
         Stranger(
             "relation", "CNN, not pooled", "questions", "answering_loss",
-            {"channels": [24, 32, 48, 64], "size": 80}, Schedule(2500, 48),
+            {"channels": [24, 32, 48, 64], "size": 80}, Schedule(1800, 40),
         ),
         Stranger("tirg", "CNN, pooled globally", "edits", "composing_loss",
                  {"channels": [32, 64, 96], "size": 64}, Schedule(1000, 48), scenes=20_000),

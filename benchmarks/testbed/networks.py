@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from testbed.scenes import ANSWERS, PAD, WORDS
+from testbed.scenes import ANSWERS, PAD, PRESENT, WORDS
 
 
 def _convolutions(channels: tuple[int, ...]) -> nn.Sequential:
@@ -28,6 +28,7 @@ class RelationNetwork(nn.Module):
         self.stages = _convolutions(channels)
         self.words = nn.Embedding(len(WORDS), words, padding_idx=PAD)
         self.question = nn.GRU(words, width, batch_first=True)
+        self.presence = nn.Linear(channels[-1], PRESENT)
         cell = channels[-1] + 2
         self.first, self.second = nn.Linear(cell, width), nn.Linear(cell, width, bias=False)
         self.asked = nn.Linear(width, width, bias=False)
@@ -43,6 +44,10 @@ class RelationNetwork(nn.Module):
         at = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
         where = torch.stack(at).to(features).expand(len(images), -1, -1, -1)
         return torch.cat([features, where], 1).flatten(2).transpose(1, 2)
+
+    def find(self, cells: Tensor) -> Tensor:
+        """Return logits of what is somewhere in the image, ``(B, PRESENT)``: to train the convolutions."""
+        return self.presence(cells[..., :-2]).amax(1)
 
     def answer(self, cells: Tensor, question: Tensor) -> Tensor:
         """Return the logits, ``(B, answers)``."""

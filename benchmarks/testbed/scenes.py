@@ -37,6 +37,9 @@ WORDS = (
 
 ANSWERS = (*COLORS, *SHAPES, *SIZES, "left", "right", "top", "bottom")
 PAD, START, END, IMAGE = (WORDS.index(word) for word in ("<pad>", "<start>", "<end>", "image"))
+PRESENT = len(COLORS) * len(SHAPES) + len(COLORS) + len(SHAPES) + len(SIZES)
+"""Labels of what a scene has somewhere: pairs of colour and shape, colours, shapes, sizes."""
+
 TEXT_LENGTH = 2 + 5 * MOST_NAMED
 QUESTION_LENGTH = 11
 _CLEAR = 0.08
@@ -114,6 +117,22 @@ def take_views(pool: Pool, rows: Tensor, rng: np.random.Generator) -> Views:
     if rng.random() < 0.5:
         images, places = images.transpose(2, 3).contiguous(), places.flip(-1)
     return Views(normalise(images), pool.objects[rows], places)
+
+
+def label_presence(objects: Tensor) -> Tensor:
+    """Label what scenes have somewhere, ``(N, PRESENT)`` float."""
+    shapes, pairs = len(SHAPES), len(COLORS) * len(SHAPES)
+    colour, shape, size = objects.unbind(-1)
+    offsets = (
+        colour * shapes + shape,
+        pairs + colour,
+        pairs + len(COLORS) + shape,
+        pairs + len(COLORS) + shapes + size,
+    )
+    out = torch.zeros(len(objects), PRESENT + 1)
+    for index in offsets:
+        out.scatter_(1, torch.where(colour == ANY, PRESENT, index), 1.0)
+    return out[:, :PRESENT]
 
 
 # ----------------------------------------------------------------------------------------------------- sentences

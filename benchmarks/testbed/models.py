@@ -69,14 +69,14 @@ STRANGERS = {
             {"channels": [24, 32, 48, 64], "size": 80}, Schedule(1800, 40),
         ),
         Stranger("tirg", "CNN, pooled globally", "edits", "composing_loss",
-                 {"channels": [32, 64, 96], "size": 64}, Schedule(1000, 48), scenes=20_000),
-        Stranger("clip", "class token", "captions", "contrastive_loss", _VIT, Schedule(2400, 48)),
+                 {"channels": [32, 64, 96], "size": 64}, Schedule(800, 48), scenes=20_000),
+        Stranger("clip", "class token", "captions", "contrastive_loss", _VIT, Schedule(1600, 48)),
         Stranger("clip-plain", "class token", "captions", "contrastive_loss",
-                 {**_VIT, "layers": 8, "width": 64}, Schedule(1800, 32)),
-        Stranger("siglip", "attention pooling", "captions", "sigmoid_loss", _VIT, Schedule(2400, 32)),
-        Stranger("joint", "joint", "captions", "matching_loss", _VIT, Schedule(1200, 32), start="clip"),
+                 {**_VIT, "layers": 8, "width": 64}, Schedule(1300, 32)),
+        Stranger("siglip", "attention pooling", "captions", "sigmoid_loss", _VIT, Schedule(1300, 32)),
+        Stranger("joint", "joint", "captions", "matching_loss", _VIT, Schedule(1000, 32), start="clip"),
         Stranger("llava", "generative", "words", "wording_loss",
-                 {**_VIT, "decoder_layers": 4}, Schedule(1000, 32), start="clip"),
+                 {**_VIT, "decoder_layers": 4}, Schedule(800, 32), start="clip"),
     )
 }  # fmt: skip
 """The models by name."""

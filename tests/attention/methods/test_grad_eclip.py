@@ -57,7 +57,7 @@ def test_a_pooler_is_one_attention():
 
 
 def test_it_says_where_the_score_reads_the_patches_themselves():
-    assert [note.kind for note in explain(small.blip(), "grad-eclip").notes] == ["part-of-the-score"]
+    assert [note.kind for note in explain(small.blip(), "grad-eclip").notes] == ["part-of-score"]
     assert explain(small.clip(), "grad-eclip").notes == ()
 
 

@@ -18,6 +18,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.methods.rise import Rise as Rise
     from mmgrad_explain.attention.methods.run import Run as Run
     from mmgrad_explain.attention.methods.weighted import Weighted as Weighted
-    from mmgrad_explain.attention.methods.word_relevance import word_relevance as word_relevance
+    from mmgrad_explain.attention.methods.grad_eclip_words import word_relevance as word_relevance
 
 __getattr__, __dir__ = door(__name__)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmgrad_explain.attention.methods.word_relevance import word_relevance
+from mmgrad_explain.attention.methods.grad_eclip_words import word_relevance
 from mmgrad_explain.errors import InputError
 
 _SPEC = importlib.util.spec_from_file_location("small_models", Path(__file__).with_name("small_models.py"))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.api import answer_maps as answer_maps
     from mmgrad_explain.api import explain as explain
     from mmgrad_explain.api import phrase_maps as phrase_maps
+    from mmgrad_explain.attention.calibration.result import Calibration as Calibration
+    from mmgrad_explain.attention.calibration.search import calibrate as calibrate
     from mmgrad_explain.attention.captum import MMGradAttribution as MMGradAttribution
     from mmgrad_explain.attention.capture import Capture as Capture
     from mmgrad_explain.attention.layers.candidates import candidate_layers as candidate_layers

@@ -75,6 +75,7 @@ def add_parser(commands: Any) -> None:
         metavar="NAME",
         help="how the map is made; --help lists the methods (default: the model's)",
     )
+    add("--calibration", metavar="FILE", help="layer and method by a file of `mmgrad-explain calibrate`")
     add(
         "--alpha",
         type=float,

@@ -74,7 +74,7 @@ def read_request(options: argparse.Namespace) -> Request:
         model=options.model,
         method={
             "layer": options.layer, "score": options.score, "method": options.method, "device": options.device,
-            "answer": answer,
+            "answer": answer, "calibration": options.calibration,
         },
         answer_parts=parts,
         maps_of=maps_of,
@@ -94,6 +94,8 @@ def _check_options(options: argparse.Namespace) -> None:
         raise InputError(f"--threshold must be at least 0 and below 1, got {options.threshold}")
     if options.score in SCORES_WITH_TARGET and options.target is None:
         raise InputError(f"--score {options.score} compares with a target: add --target IMAGE, or leave --score out")
+    if options.calibration is not None and (options.layer or options.method):
+        raise InputError("--calibration says layer and method: leave --layer and --method out")
     for name in options.images if len(options.images) > 1 else ():
         if name != STANDARD_INPUT and not Path(name).suffix and not Path(name).expanduser().exists():
             raise InputError(f"no such file: {name}: put quotes around a text of several words")

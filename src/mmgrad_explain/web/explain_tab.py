@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.attention.methods.named import METHODS
@@ -60,15 +61,16 @@ def add_explain_tab(models: Models, limits: Limits) -> None:
         with gr.Column(scale=6, min_width=300, elem_id="answer"):
             alert = make_alert()
             maps = make_viewer(value=explain_request(first_request, models), elem_id="maps", label="Maps")
+            check = gr.Button("Check how far to trust the maps", elem_id="check")
 
-    def ask(reference: Any, line: Any, goal: Any, *settings: Any) -> dict[str, Any]:
+    def ask(reference: Any, line: Any, goal: Any, *settings: Any, checked: bool = False) -> dict[str, Any]:
         model_name, layer_name, score_name, method_name, by_word, by_phrase, said = settings  # as in `inputs` below
         texts = split_sentences(line, limits)
         upload = read_upload(reference, limits)
         target_upload = None if goal is None else read_upload(goal, limits, "target picture")
         request = ExplainRequest(
             upload.image, tuple(texts), str(model_name), target_upload and target_upload.image, layer_name or None,
-            score_name or None, method_name or None, words=bool(by_word), phrases=bool(by_phrase),
+            score_name or None, method_name or None, words=bool(by_word), phrases=bool(by_phrase), check=checked,
             answer=str(said or "").strip() or None, image_name=upload.name,
             target_name="" if target_upload is None else target_upload.name,
         )  # fmt: skip
@@ -92,4 +94,6 @@ def add_explain_tab(models: Models, limits: Limits) -> None:
     after_choice = strip.select(choose, None, [image, text], **QUICK).then
     for trigger in (button.click, text.submit, after_choice):
         trigger(*handler, show_progress_on=maps, **WORKING).then(None, js=scroll_to("answer"))
+    checked = report_errors(partial(ask, checked=True), 1), inputs, [maps, alert]
+    check.click(*checked, show_progress_on=maps, **WORKING)
     model.change(report_errors(update_choices, 3), model, [layer, score, answer, alert], **WORKING)

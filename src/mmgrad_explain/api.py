@@ -14,7 +14,7 @@ from mmgrad_explain.attention.several_scores import explain_each
 from mmgrad_explain.attention.words import pieces_of_text
 from mmgrad_explain.composers.bundled import choose_bundled
 from mmgrad_explain.composers.familiar_images import note_unfamiliar, watch_familiarity
-from mmgrad_explain.composers.generative.answer_parts import place_of_part
+from mmgrad_explain.composers.generative.answer_parts import EACH_WORD, place_of_part, words_of
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.composers.unrelated_texts import find_unrelated_text
@@ -91,6 +91,7 @@ def explain(
         answer_part: Explain only this part of the answer, for example one word, given the words before it. With a
             list each part is a sample of its own, all from one forward: the parts of one answer; or, for several
             answers, one part each or a list of parts each. A part is a string, or (start, end) in characters.
+            ``EACH_WORD`` of :mod:`mmgrad_explain.composers.generative`: the whole answer, then each of its words.
 
     Returns:
         The maps, with the images, the texts, and the placements that lead back to the images' own pixels.
@@ -223,7 +224,7 @@ def answer_maps(
     text: str,
     model: str | Path | nn.Module,
     *,
-    parts: Sequence[str | tuple[int, int]],
+    parts: Sequence[str | tuple[int, int]] | None = None,
     answer: str | None = None,
     **options: Any,
 ) -> PhraseMaps:
@@ -233,7 +234,7 @@ def answer_maps(
         image: One image, in any form :func:`~mmgrad_explain.images.reading.open_image` takes.
         text: The question.
         model: A model that answers in words; as for :func:`explain`.
-        parts: Parts of the answer, as strings or as (start, end) in characters.
+        parts: Parts of the answer, as strings or as (start, end) in characters; None takes each of its words.
         answer: As for :func:`explain`.
         **options: Passed to :func:`explain`: ``layer``, ``score``, ``method``, ``device``, ``processor``.
 
@@ -244,9 +245,11 @@ def answer_maps(
         InputError: A part is not in the answer, or occurs more than once; and as :func:`explain`.
         TypeError: An argument is of a wrong type.
     """
-    found = explain(image, text, model=model, answer=answer, answer_part=[None, *parts], **options)
+    wanted = EACH_WORD if parts is None else [None, *parts]
+    found = explain(image, text, model=model, answer=answer, answer_part=wanted, **options)
     whole = (found.answers or ("",))[0]
-    return PhraseMaps(found, whole, tuple(place_of_part(part, whole) for part in parts))
+    spans = words_of(whole) if parts is None else [place_of_part(part, whole) for part in parts]
+    return PhraseMaps(found, whole, tuple(spans))
 
 
 def _prepare(

@@ -58,7 +58,8 @@ def explain_each(
         images = find_input_images(root, ((), named))
         plan = settings.plan(method, (), named, images)
         with settings.record(plan, parents) as seen, settings.record_words((), named) as word_capture:
-            each_output = outputs(root(**named))
+            with torch.set_grad_enabled(plan.gradient):
+                each_output = outputs(root(**named))
             seen.stop()
             scorer = choose_score(root, settings.score, each_output[0])
             seen.choose_parts(scorer(each_output[0]))
@@ -71,7 +72,7 @@ def explain_each(
                     root, seen, score, layouts, _score_one(scorer, outputs, number), ((), named), images,
                     plan.layers, plan.sites,
                     retain_graph=number + 1 < len(each_output) or not method.needs.of_layers_alone,
-                    also=word_capture.embeddings if word_capture else (),
+                    also=word_capture.embeddings if word_capture else (), output=output,
                 )  # fmt: skip
                 made.append(method.maps(run))
                 scores.append(score.detach().float())
@@ -86,8 +87,14 @@ def explain_each(
             name: [select([maps.signed[name][call] for maps in made]) for call in range(len(calls))]
             for name, calls in made[0].signed.items()
         }
+        notes = tuple(
+            replace(note, samples=(index,))
+            for index, (number, sample) in enumerate(wanted)
+            for note in made[number].notes
+            if note.is_about(sample)
+        )
         explanation = assemble(
-            replace(made[0], signed=signed), select(scores), scorer.name, method.name,
+            replace(made[0], signed=signed, notes=notes), select(scores), scorer.name, method.name,
             (settings.fuse_name, settings.fuse), size=image_size(named), model=type(root).__name__,
             words=tuple(words[number][sample] for number, sample in wanted) if words else None,
         )  # fmt: skip

@@ -114,6 +114,7 @@ class CallSource:
         chosen = torch.tensor(list(samples), device=maps.device)
         rows = list(samples) if self.rows is None else [self.rows[sample] for sample in samples]
         pixels = take_image(self.inputs, image)[rows]
+        pixels = pixels if pixels.is_floating_point() else pixels.float()
         runs = 0
 
         def score(changed: Tensor, index: Tensor) -> Tensor:

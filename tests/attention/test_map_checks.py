@@ -1,5 +1,6 @@
 """Checks of maps against what a model really does, on models whose truth is known."""
 
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 
 from mmgrad_explain.attention.map_checks import correlate
 from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
-from mmgrad_explain.errors import InputError
+from mmgrad_explain.errors import InputError, MMGradWarning
 
 
 class Quadrants(nn.Module):
@@ -28,7 +29,11 @@ class Quadrants(nn.Module):
 
 @pytest.fixture
 def images():
-    return torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(2)) + torch.eye(32) * 3
+    """A bright square in each quadrant, of another brightness in each image."""
+    spots = torch.zeros(3, 3, 32, 32)
+    for row, column in ((4, 4), (4, 20), (20, 4), (20, 20)):
+        spots[:, :, row : row + 8, column : column + 8] = 1
+    return spots * torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1, 1)
 
 
 @pytest.fixture
@@ -45,7 +50,9 @@ def test_a_right_map_stands_and_a_wrong_one_fails(mmgrad, images):
     made = mmgrad(images, torch.eye(4)[:3])
     checks = made.check()
     assert [check.verdict for check in checks] == ["good"] * 3
-    assert all(check.occlusion > 0.4 and check.deletion > 0 and check.text > 0.5 for check in checks)
+    assert min(check.occlusion for check in checks) > 0.4
+    assert min(check.deletion for check in checks) > 0
+    assert min(check.text for check in checks) > 0.5
     assert {check.other_text for check in checks} == {"the text of the next sample"}
     wrong = _wrong(made).check()
     assert [check.verdict for check in wrong] == ["fails"] * 3
@@ -100,6 +107,8 @@ def test_a_model_that_has_changed_since_is_refused(mmgrad, images):
 
 
 def test_a_score_that_ignores_the_image_has_no_agreement(images):
+    warnings.simplefilter("ignore", MMGradWarning)
+
     class Blind(Quadrants):
         def forward(self, image, text):
             return super().forward(image, text) * 0 + text.sum(1)

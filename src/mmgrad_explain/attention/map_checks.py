@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -191,8 +192,8 @@ class CallSource:
                 "check: other= is a string where the explanation was made of strings, and a mapping of the model's "
                 "arguments that hold the text where it was made of tensors"
             )
-        args, kwargs = self.inputs
-        return _take_samples(self.explain((args, {**kwargs, **other})), samples), "the text that was passed"
+        changed = replace_arguments(self.root, self.inputs, other)
+        return _take_samples(self.explain(changed), samples), "the text that was passed"
 
     def _explain_rolled(self, samples: Sequence[int]) -> tuple[ExplainedMaps, str]:
         """Explain the images of the samples with the texts of the next samples of the batch."""
@@ -206,6 +207,21 @@ class CallSource:
                 "the text is a tensor, and no other is in the batch: pass other= with the arguments of another text"
             )
         return _take_samples(self.explain(changed), samples), "the text of the next sample"
+
+
+def replace_arguments(root: nn.Module, inputs: Any, others: Mapping[str, Any]) -> Any:
+    """Return (args, kwargs) with some arguments replaced, also those that were passed by position.
+
+    Args:
+        root: The model, whose ``forward`` names the arguments.
+        inputs: (args, kwargs).
+        others: New values by name.
+    """
+    args, kwargs = inputs
+    names = list(inspect.signature(root.forward).parameters)[: len(args)]
+    placed = [others.get(name, value) for name, value in zip(names, args, strict=False)]
+    named = {name: value for name, value in others.items() if name not in names}
+    return (*placed, *args[len(placed) :]), {**kwargs, **named}
 
 
 def correlate(first: Tensor, second: Tensor, cells: Tensor | None = None) -> float | None:

@@ -28,6 +28,12 @@ def test_every_warning_marks_its_own_samples(with_pictures, kind):
     assert mark_of(noted, 1).level == "doubtful"
 
 
+def test_a_text_that_was_lost_says_no_more_of_unknown_words(with_pictures):
+    notes = (Note("unknown-words", "why"), Note("lost-text", "why"), Note("cut-text", "why"))
+    said = mark_of(replace(with_pictures, notes=notes)).text
+    assert said == "Text not understood by the model; text cut: the model did not read all of it"
+
+
 @pytest.mark.parametrize("kind", ["whose-map", "first-image", "few-hits"])
 def test_notes_that_cast_no_doubt_on_the_map_do_not_mark_it(with_pictures, kind):
     assert mark_of(replace(with_pictures, notes=(Note(kind, "why"),))) is None
@@ -37,7 +43,7 @@ def test_a_failed_check_comes_first_and_marks_its_own_side_alone(with_pictures):
     checked = replace(with_pictures, checks=(FAILS,), notes=(Note("unfamiliar-image", "why"), Note("cut-text", "cut")))
     mark = mark_of(checked, 1)
     assert mark.level == "fails"
-    assert mark.text == f"Fails the check: does not agree with occlusion (.10); {REASONS['unfamiliar-image']}"
+    assert mark.text == "Fails the check: does not agree with occlusion (.10); image unlike the model's training images"
     assert mark_of(checked, 1, target=True).level == mark_of(checked, 0).level == "doubtful"
     assert mark_of(checked, -1) == mark
 

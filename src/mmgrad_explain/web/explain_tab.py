@@ -42,6 +42,7 @@ def add_explain_tab(models: Models, limits: Limits) -> None:
                 placeholder="make it red",
             )  # fmt: skip
             button = gr.Button("Show where it looks", variant="primary")
+            check = gr.Button("Check how far to trust the maps", elem_id="check")
             strip = example_strip(examples)
             with gr.Accordion("Target picture (optional)", open=False):
                 target = image_input(label="What the change should lead to", height=220)
@@ -61,7 +62,6 @@ def add_explain_tab(models: Models, limits: Limits) -> None:
         with gr.Column(scale=6, min_width=300, elem_id="answer"):
             alert = make_alert()
             maps = make_viewer(value=explain_request(first_request, models), elem_id="maps", label="Maps")
-            check = gr.Button("Check how far to trust the maps", elem_id="check")
 
     def ask(reference: Any, line: Any, goal: Any, *settings: Any, checked: bool = False) -> dict[str, Any]:
         model_name, layer_name, score_name, method_name, by_word, by_phrase, said = settings  # as in `inputs` below
@@ -95,5 +95,5 @@ def add_explain_tab(models: Models, limits: Limits) -> None:
     for trigger in (button.click, text.submit, after_choice):
         trigger(*handler, show_progress_on=maps, **WORKING).then(None, js=scroll_to("answer"))
     checked = report_errors(partial(ask, checked=True), 1), inputs, [maps, alert]
-    check.click(*checked, show_progress_on=maps, **WORKING)
+    check.click(*checked, show_progress_on=maps, **WORKING).then(None, js=scroll_to("answer"))
     model.change(report_errors(update_choices, 3), model, [layer, score, answer, alert], **WORKING)

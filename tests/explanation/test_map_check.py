@@ -45,7 +45,7 @@ def test_a_map_whose_places_raise_the_score_is_said_to_be_one():
     [
         (MapCheck(0, False, "fails", occlusion=0.04), "Fails the check: does not agree with occlusion (.04)", "fails"),
         (MapCheck(0, False, "doubtful", occlusion=0.3), "Doubtful: hardly agrees with occlusion (.30)", "doubtful"),
-        (MapCheck(0, False, "doubtful", occlusion=0.9, text=0.01), "Doubtful: hardly changes with the text (.01)", "doubtful"),
+        (MapCheck(0, False, "doubtful", 0.9, text=0.01), "Doubtful: hardly changes with the text (.01)", "doubtful"),
         (MapCheck(0, False, "doubtful"), "Doubtful: could not be compared with occlusion", "doubtful"),
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
     python benchmarks/checks.py --model reference
     python benchmarks/checks.py --model clothing --triplets FOLDER
+    python benchmarks/checks.py --stranger clip-plain --cache FOLDER   # a model of benchmarks/strangers.py, trained there
     python benchmarks/checks.py --quick     # a few scenes, as a test of the whole path
 
 The maps are of drawn scenes with masks, of a series that the thresholds were not chosen on, or of a folder of triplets.
@@ -27,12 +28,13 @@ from PIL import Image
 from torch.nn import functional as F
 
 from mmgrad_explain.api import explain
+from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.data.contact_sheet import choose_evenly
 from mmgrad_explain.data.edit_sides import is_on_target_only
 from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.data.triplets import read_triplets
-from mmgrad_explain.errors import MMGradWarning
+from mmgrad_explain.errors import MMGradError, MMGradWarning
 from mmgrad_explain.metrics.floors import centre_gaussian
 from mmgrad_explain.metrics.report import confidence_half_width, environment_line, markdown_table
 
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 SERIES = 50_002
 BATCH = 16
 METHODS = ("gradcam", "layercam")
+STRANGER_METHODS = ("gradcam", "layercam", "hirescam", "legrad", "grad-eclip", "relevancy", "attention-rollout")
 HEADER = ("map", "maps", "good, %", "doubtful, %", "fails, %", "occlusion", "deletion", "text")
 
 
@@ -127,6 +130,34 @@ def measure(composer: Composer, samples: list[tuple[Image.Image, str, Tensor]]) 
     return found
 
 
+def measure_stranger(name: str, cache: Path, count: int, seed: int) -> dict[str, list[MapCheck]]:
+    """Check the maps of a model that was trained without our loss, by method and by where they point."""
+    from testbed.models import STRANGERS, draw, prepare
+    from testbed.sheets import make_sheet
+
+    stranger = STRANGERS[name]
+    model, _ = prepare(stranger, cache)
+    sheet = make_sheet(stranger, model, draw(stranger, seed, 60, cache, masks=True), seed)
+    found: dict[str, list[MapCheck]] = {}
+    rows = torch.linspace(0, len(sheet.images) - 1, min(count, len(sheet.images))).long().unique()
+    for part in rows.split(BATCH):
+        for method in STRANGER_METHODS:
+            try:
+                made = MultiModalGradAttention(model, None, sheet.score, method)(**sheet.arguments(part))
+            except MMGradError as error:
+                print(f"{method}: left out ({error})")
+                continue
+            generator = torch.Generator().manual_seed(1)
+            order = torch.rand(made.maps.flatten(1).shape, generator=generator).argsort(1)
+            shuffled = with_maps(made, made.maps.flatten(1).gather(1, order).view_as(made.maps))
+            hits = points_at(made, list(sheet.masks[part]))
+            for check, hit in zip(made.check(), hits, strict=True):
+                found.setdefault(f"{method}: {'right' if hit else 'beside the object'}", []).append(check)
+            if method == STRANGER_METHODS[0]:
+                found.setdefault("cells in random order", []).extend(shuffled.check())
+    return found
+
+
 def row(name: str, checks: list[MapCheck]) -> list[str]:
     """Write the line of one kind of map."""
     shares = []
@@ -148,6 +179,9 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("--model", default="reference", help="bundled name or folder of a model")
     add("--triplets", type=Path, metavar="FOLDER", help="triplets with masks, instead of drawn scenes")
+    add("--stranger", metavar="NAME", help="a model of benchmarks/strangers.py instead")
+    add("--cache", type=Path, default=Path("strangers"), metavar="FOLDER", help="where that script keeps its models")
+    add("--seed", type=int, default=20_002, help="of a stranger's held-out scenes (default: %(default)s)")
     add("--count", type=int, default=100, metavar="N", help="scenes or triplets (default: %(default)s)")
     add("--quick", action="store_true", help="few drawn scenes, as a test of the whole path")
     return made
@@ -158,10 +192,18 @@ def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
     warnings.simplefilter("ignore", MMGradWarning)
     count = 2 if options.quick else options.count
+    if options.stranger:
+        found = measure_stranger(options.stranger, options.cache, count, options.seed)
+        return print_table(f"stranger {options.stranger}, scenes of seed {options.seed}", found)
     samples = list(drawn_samples(count) if options.triplets is None else read_samples(options.triplets, count))
     found = measure(load_composer(options.model), samples)
+    return print_table(f"{options.model}, scene series {SERIES}", found)
+
+
+def print_table(title: str, found: dict[str, list[MapCheck]]) -> int:
+    """Print the table."""
     table = [row(name, checks) for name, checks in sorted(found.items(), key=lambda one: ":" not in one[0])]
-    print(f"{environment_line()}\n\n{options.model}, scene series {SERIES}:\n")
+    print(f"{environment_line()}\n\n{title}:\n")
     print(markdown_table(HEADER, table))
     return 0
 

@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -201,7 +202,7 @@ class CallSource:
         count = max((image.batch for image in images), default=0)
         turned = take_rows(self.inputs, torch.arange(count).roll(-1), count)
         own = {image.index: take_image(self.inputs, image) for image in images}
-        changed = change_images(turned, {index: (lambda _, image=image: image) for index, image in own.items()})
+        changed = change_images(turned, {index: partial(_replace, image) for index, image in own.items()})
         if self.explain is None or count < 2 or _are_equal(changed, self.inputs):
             raise InputError(
                 "the text is a tensor, and no other is in the batch: pass other= with the arguments of another text"
@@ -236,6 +237,10 @@ def correlate(first: Tensor, second: Tensor, cells: Tensor | None = None) -> flo
     if b.numel() < 2 or size <= 1e-9 * max(1.0, float(second.abs().max())):
         return None
     return float((a * b).sum() / (a.norm() * size)) if float(a.norm()) > 0 else 0.0
+
+
+def _replace(new: Tensor, _old: Tensor) -> Tensor:
+    return new
 
 
 def _are_equal(first: Any, second: Any) -> bool:

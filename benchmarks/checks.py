@@ -2,7 +2,7 @@
 
     python benchmarks/checks.py --model reference
     python benchmarks/checks.py --model clothing --triplets FOLDER
-    python benchmarks/checks.py --stranger clip-plain --cache FOLDER   # a model of benchmarks/strangers.py, trained there
+    python benchmarks/checks.py --stranger clip-plain --cache FOLDER  # trained by benchmarks/strangers.py
     python benchmarks/checks.py --quick     # a few scenes, as a test of the whole path
 
 The maps are of drawn scenes with masks, of a series that the thresholds were not chosen on, or of a folder of triplets.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mmgrad_explain._system.progress import Bar
-from mmgrad_explain.attention.image_scores import ImageScores, take_image
+from mmgrad_explain.attention.image_scores import HeldRerun, ImageScores, take_image
 from mmgrad_explain.attention.methods.base import MethodMaps
+from mmgrad_explain.attention.scores.outputs import as_tensor
 from mmgrad_explain.attention.structures import find_packed_patches
+from mmgrad_explain.attention.undisturbed import same_randomness
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.metrics.faithfulness import fill_images
 
@@ -49,7 +51,7 @@ class ChangedImage:
         if whole:
             self.filled = self.filled.round()
         self.before = run.score.detach().float()
-        self._scores = ImageScores(run.rerun, run.inputs, image, self.before)
+        self._scores = ImageScores(_hold_constants(run), run.inputs, image, self.before)
         self._whole = whole
 
     @property
@@ -65,6 +67,16 @@ class ChangedImage:
         """Return whether the score changes at all where all of the image is hidden."""
         index = torch.arange(len(self.pixels), device=self.pixels.device)
         return bool((self.scores(self.filled, index).to(self.before.device) != self.before).any())
+
+
+def _hold_constants(run: Run) -> HeldRerun:
+    """Return what scores changed inputs by the function whose gradient other methods take."""
+
+    def forward(inputs: Any) -> Any:
+        with same_randomness(list(run.root.parameters()), inputs):
+            return run.root(*inputs[0], **inputs[1])
+
+    return HeldRerun(forward, run.scorer or as_tensor, run.inputs)
 
 
 def map_each_image(run: Run, method: str, fill: str, what: str, make: Callable[..., Tensor]) -> MethodMaps:

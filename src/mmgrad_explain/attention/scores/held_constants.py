@@ -46,12 +46,10 @@ class HeldConstants:
             output: The output for changed inputs.
             index: (N,), the original sample of each sample of this output; None if they are the same samples.
         """
-        count = len(self.score)
-
-        def rows(constant: Tensor) -> Tensor:
-            return constant[index.to(constant.device)] if constant.ndim and len(constant) == count else constant
-
-        constants = self._constants if index is None else [rows(constant) for constant in self._constants]
+        constants = self._constants
+        if index is not None:
+            count, rows = len(self.score), index.cpu()
+            constants = [held[rows.to(held.device)] if held.ndim and len(held) == count else held for held in constants]
         with torch.no_grad(), _Replaying(constants):
             return self._scorer(output)
 

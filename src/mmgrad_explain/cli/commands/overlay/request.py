@@ -33,6 +33,7 @@ class Request:
             the answer; else None.
         words: Draw and list what each word contributes.
         in_words: Say in plain words what the map means.
+        check: Find out how far each map can be trusted.
         format: One of :data:`FORMATS`; by the file's suffix when None.
         colours: Opacity, colormap, threshold and contour, as arguments of ``Explanation.overlay``.
         as_json: Print JSON.
@@ -47,6 +48,7 @@ class Request:
     maps_of: str | None
     words: bool
     in_words: bool
+    check: bool
     format: str | None
     colours: dict[str, Any]
     as_json: bool
@@ -80,6 +82,7 @@ def read_request(options: argparse.Namespace) -> Request:
         maps_of=maps_of,
         words=options.words,
         in_words=options.in_words,
+        check=options.check,
         format=options.format,
         colours={name: getattr(options, name) for name in ("alpha", "colormap", "threshold", "contour")},
         as_json=options.json,

@@ -229,7 +229,7 @@ class _Watch(TorchFunctionMode):
             logits = (
                 logits.masked_fill(~attn_mask, float("-inf")) if attn_mask.dtype == torch.bool else logits + attn_mask
             )
-        probabilities = logits.softmax(-1).to(value.dtype)
+        probabilities = _softmax_of_masked(logits).to(value.dtype)
         probabilities = _with_graph(self._recorder.choose(probabilities, queries=query, keys=key, values=value))
         dropped = F.dropout(probabilities, dropout_p) if dropout_p else probabilities
         output = dropped @ value
@@ -303,6 +303,12 @@ class _Watch(TorchFunctionMode):
         if entry is None or entry[0]() is not tensor:
             return None
         return entry[1:] if len(entry) > 2 else entry[1]
+
+
+def _softmax_of_masked(logits: Tensor) -> Tensor:
+    """Compute the softmax over the keys; a query that may see none, as of padding, attends to nothing."""
+    sees_none = logits.detach().amax(-1, keepdim=True) == float("-inf")
+    return logits.masked_fill(sees_none, 0).softmax(-1).masked_fill(sees_none, 0)
 
 
 def _with_graph(tensor: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from mmgrad_explain._system.devices import device_of
 from mmgrad_explain.attention.gradient import check_grids_reached
+from mmgrad_explain.attention.map_checks import CallSource
 from mmgrad_explain.attention.methods.run import Run
 from mmgrad_explain.attention.model_hints import ask_encode_text, ask_processor, ask_text_stages
 from mmgrad_explain.attention.modules import refuse_sharded
@@ -230,7 +232,14 @@ def explain_texts(
             check_grids_reached(taken[0], layouts, root)
         run = Run(root, seen, score, layouts, also=also, taken=taken)
         explanation = settings.explain(method, run, scorer, size, word_capture)
-        return replace(explanation, **batch.known, notes=(*explanation.notes, *batch.notices))
+
+    def compose_changed(inputs: Any) -> Any:
+        changed, of_texts = inputs[0]
+        return call_with(compose_texts, of_texts, call_with(encode_image, changed))
+
+    inputs = ((map_tensors(batch.image, partial(_repeat, batch.count)), batch.texts), dict[str, Any]())
+    source = CallSource(root, inputs, compose_changed, scorer, one_image=True)
+    return replace(explanation, **batch.known, notes=(*explanation.notes, *batch.notices), source=source)
 
 
 def _explain_whole(settings: MapSettings, batch: TextBatch, *, own: bool) -> Explanation:
@@ -245,10 +254,11 @@ def _explain_whole(settings: MapSettings, batch: TextBatch, *, own: bool) -> Exp
             "own: repeat the image for each text and call mmgrad(...)"
         )
 
-    def repeat(tensor: Tensor) -> Tensor:
-        return tensor.expand(batch.count, *tensor.shape[1:]) if tensor.ndim else tensor
-
     args, kwargs = as_arguments(batch.texts)
-    image_args, image_kwargs = as_arguments(map_tensors(batch.image, repeat))
+    image_args, image_kwargs = as_arguments(map_tensors(batch.image, partial(_repeat, batch.count)))
     explanation = explain_call(settings, (*image_args, *args), {**image_kwargs, **kwargs})
     return replace(explanation, **batch.known, notes=(*explanation.notes, *batch.notices))
+
+
+def _repeat(count: int, tensor: Tensor) -> Tensor:
+    return tensor.expand(count, *tensor.shape[1:]) if tensor.ndim else tensor

@@ -112,6 +112,7 @@ class MultiModalGradAttention:
             layers=None if wanted is None else find_layers(root, wanted),
             name_words=ensure_words(words),
             words_layer=None if words_layer is None else find_layers(root, words_layer),
+            named=target_layers is not None,
         )
 
     @property
@@ -334,7 +335,7 @@ class MultiModalGradAttention:
         score = ensure_per_sample(score, batches_of(seen, layouts) or None)
         run = Run(
             settings.root, seen, score, layouts,
-            scorer=settings.score, inputs=seen.arguments,
+            scorer=settings.score or settings.scorer, inputs=seen.arguments,
             targets=settings.layers, sites=next(reversed(settings.known_sites.values()), ()),
             create_graph=create_graph, retain_graph=True if retain_graph is None else retain_graph,
         )  # fmt: skip

@@ -115,6 +115,7 @@ def explanation_to_dict(explanation: Heatmaps) -> dict[str, Any]:
         "placements": _to_dicts(explanation.placements),
         "target_placements": _to_dicts(explanation.target_placements),
         "words": None if explanation.words is None else [_to_dicts(words) for words in explanation.words],
+        "checks": [check.to_dict() for check in explanation.checks],
         "versions": dict(explanation.versions),
     }
 

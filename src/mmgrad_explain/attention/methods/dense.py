@@ -92,8 +92,7 @@ class Dense:
         block = run.attention[-1].block
         sites = [site for site in run.sites if site.block == block]
         pooled = any(
-            site.reached and site.keys_from_image and not site.is_self and site.tokens_of == block
-            for site in run.sites
+            site.reached and site.keys_from_image and not site.is_self and site.tokens_of == block for site in run.sites
         )
         maps, layouts = [], run.layouts[block]
         with torch.no_grad():

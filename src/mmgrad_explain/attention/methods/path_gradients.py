@@ -11,7 +11,7 @@ from torch import Tensor
 from mmgrad_explain._system.choices import check_choice
 from mmgrad_explain._system.progress import Bar
 from mmgrad_explain.attention.gradient import to_float
-from mmgrad_explain.attention.image_scores import ImageScores, take_image, take_rows
+from mmgrad_explain.attention.image_scores import take_image, take_rows
 from mmgrad_explain.attention.input_images import change_images
 from mmgrad_explain.attention.integrated_gradients import integrated_gradients
 from mmgrad_explain.attention.layer_replacement import find_path, replaced_output
@@ -68,7 +68,9 @@ class IntegratedGradients:
         return self._maps_of_layers(run) if self.at == "layer" else self._maps_of_pixels(run)
 
     def _maps_of_pixels(self, run: Run) -> MethodMaps:
-        whole = [image for image in find_images(run, self.name) if not take_image(run.inputs, image).is_floating_point()]
+        whole = [
+            image for image in find_images(run, self.name) if not take_image(run.inputs, image).is_floating_point()
+        ]
         if whole:
             raise InputError(
                 f"method {self.name!r}: the pixels of {whole[0].name!r} are whole numbers, which have no gradient; take "

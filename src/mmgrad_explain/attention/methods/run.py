@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mmgrad_explain.attention.forward_modes import math_attention, run_eagerly
 from mmgrad_explain.attention.gradient import check_grids_reached, differentiate, take_gradients
-from mmgrad_explain.attention.image_scores import take_rows
 from mmgrad_explain.attention.image_owners import images_of_records
+from mmgrad_explain.attention.image_scores import take_rows
 from mmgrad_explain.attention.scores.checks import ensure_per_sample
 from mmgrad_explain.attention.structures import map_tensors, tensors_in
-from mmgrad_explain.attention.undisturbed import same_randomness
+from mmgrad_explain.attention.undisturbed import evaluating, same_randomness
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Run:
         retain_graph: Keep the graph of the forward after the gradient at the layers was taken.
         also: Other tensors of the graph that are differentiated in the same backward pass as the layers.
         taken: The gradients at the records and at ``also``, if they have been taken and checked already.
+        output: What the model gave, or what was made of it to be scored; None where the caller computed the score.
     """
 
     root: nn.Module
@@ -60,6 +62,7 @@ class Run:
     retain_graph: bool = False
     also: Sequence[Tensor] = ()
     taken: tuple[dict[str, list[Tensor | None]], list[Tensor | None]] | None = None
+    output: Any = None
 
     @property
     def attention(self) -> list[AttentionCall]:
@@ -82,7 +85,9 @@ class Run:
 
     def gradients_of_also(self) -> list[Tensor | None]:
         """Return the score's gradient at each tensor of ``also``."""
-        return self._take()[1] if self.also else []
+        if not self.also:
+            return []
+        return self.gradients_of(self.also) if self.taken is None else self.taken[1]
 
     def _take(self) -> tuple[dict[str, list[Tensor | None]], list[Tensor | None]]:
         if self.taken is None:
@@ -131,7 +136,8 @@ class Run:
         """Run the model again with the outputs of blocks replaced, and return its scores (B,), in the graph.
 
         Blocks that were recorded return what they returned before, without being computed, so that little more is
-        computed than what follows the last of them.
+        computed than what follows the last of them. What is computed runs in evaluation mode, so that nothing of the
+        model changes in training.
 
         Args:
             blocks: Name and call of a recorded block to the tensor that it returns; other parts of its output stay.
@@ -160,7 +166,13 @@ class Run:
         }
         every = torch.arange(count).repeat(times)
         args, kwargs = self.inputs if times == 1 else take_rows(self.inputs, every, count)
-        with _returning(outputs), same_randomness(list(self.root.parameters()), self.inputs):
+        with contextlib.ExitStack() as stack:
+            if self.create_graph:
+                stack.enter_context(math_attention())
+            stack.enter_context(run_eagerly())
+            stack.enter_context(evaluating(self.root.modules()))
+            stack.enter_context(same_randomness(list(self.root.parameters()), self.inputs))
+            stack.enter_context(_returning(outputs))
             return ensure_per_sample(self.scorer(self.root(*args, **kwargs)))
 
 

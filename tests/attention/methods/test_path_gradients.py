@@ -61,6 +61,21 @@ def test_a_layer_that_runs_on_reference_and_target(zoo, model):
         torch.testing.assert_close(maps.sum((1, 2)), gain.detach(), rtol=2e-2, atol=1e-3)
 
 
+@pytest.mark.parametrize("at", ["pixels", "layer"])
+def test_what_the_score_holds_constant_stays_that_of_the_image(zoo, model, at):
+    image, ids = zoo.pictures(seed=1), zoo.ids()
+
+    def score(output):
+        return (output.embedding * output.embedding.detach()).sum(-1)
+
+    method = IntegratedGradients(steps=40, baseline="mean", at=at)
+    found = MMGrad(model, "tower.body", score, method)(image, ids)
+    model = model.eval()
+    whole, less = (model(x, ids).embedding for x in (image, fill_images(image, "mean")))
+    ((maps,),) = found.signed.values()
+    torch.testing.assert_close(maps.sum((1, 2)), ((whole - less) * whole).sum(-1).detach(), rtol=1e-2, atol=1e-4)
+
+
 def test_the_place_must_be_known():
     with pytest.raises(InputError, match="at"):
         IntegratedGradients(at="voxels")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mmgrad_explain._system.progress import Bar
-from mmgrad_explain.attention.image_scores import ImageScores, take_image
+from mmgrad_explain.attention.image_scores import HeldRerun, ImageScores, take_image
 from mmgrad_explain.attention.methods.base import MethodMaps
 from mmgrad_explain.attention.structures import find_packed_patches
 from mmgrad_explain.errors import InputError
@@ -49,7 +49,9 @@ class ChangedImage:
         if whole:
             self.filled = self.filled.round()
         self.before = run.score.detach().float()
-        self._scores = ImageScores(run.rerun, run.inputs, image, self.before)
+        assert run.scorer is not None
+        rerun = HeldRerun(run.forward, run.scorer, run.inputs, run.output)
+        self._scores = ImageScores(rerun, run.inputs, image, self.before)
         self._whole = whole
 
     @property

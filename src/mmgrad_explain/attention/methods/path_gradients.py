@@ -79,8 +79,8 @@ class IntegratedGradients:
 
         def make(changed: ChangedImage, show: Callable[[int, int], None]) -> Tensor:
             def score(images: Tensor) -> Tensor:
-                inputs = _repeat(run, len(images) // len(changed.pixels))
-                return run.rerun(change_images(inputs, {changed.image.index: lambda _: images}), graph=True)
+                inputs, index = _repeat(run, len(images) // len(changed.pixels))
+                return run.rerun(change_images(inputs, {changed.image.index: lambda _: images}), index, graph=True)
 
             at_once = max(1, self.batch // len(changed.pixels)) if changed.together else 1
             found = integrated_gradients(
@@ -135,9 +135,9 @@ class IntegratedGradients:
         repeats = together and len(values) == count
 
         def score(points: Tensor) -> Tensor:
-            inputs = _repeat(run, len(points) // len(values)) if repeats else run.inputs
+            inputs, index = _repeat(run, len(points) // len(values) if repeats else 1)
             with replaced_output(module, record.call, path, points):
-                return run.rerun(inputs, graph=True)
+                return run.rerun(inputs, index, graph=True)
 
         at_once = max(1, self.batch // len(values)) if repeats else 1
         return to_float(
@@ -145,9 +145,10 @@ class IntegratedGradients:
         )
 
 
-def _repeat(run: Run, times: int) -> Any:
-    """Return the inputs of a call with all samples repeated, one whole batch after the other."""
+def _repeat(run: Run, times: int) -> tuple[Any, Tensor | None]:
+    """Return the inputs of a call with all samples repeated, one whole batch after the other, and their samples."""
     if times == 1:
-        return run.inputs
+        return run.inputs, None
     count = run.score.numel()
-    return take_rows(run.inputs, torch.arange(count).repeat(times), count)
+    index = torch.arange(count).repeat(times)
+    return take_rows(run.inputs, index, count), index

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +14,7 @@ from mmgrad_explain.attention.gradient import check_grids_reached, differentiate
 from mmgrad_explain.attention.image_owners import images_of_records
 from mmgrad_explain.attention.image_scores import take_rows
 from mmgrad_explain.attention.scores.checks import ensure_per_sample
+from mmgrad_explain.attention.scores.held_constants import HeldConstants
 from mmgrad_explain.attention.structures import map_tensors, tensors_in
 from mmgrad_explain.attention.undisturbed import evaluating, same_randomness
 from mmgrad_explain.errors import InputError
@@ -63,6 +64,7 @@ class Run:
     also: Sequence[Tensor] = ()
     taken: tuple[dict[str, list[Tensor | None]], list[Tensor | None]] | None = None
     output: Any = None
+    _held: HeldConstants | None = field(default=None, init=False, repr=False)
 
     @property
     def attention(self) -> list[AttentionCall]:
@@ -111,26 +113,38 @@ class Run:
         wanted = self.score if score is None else score
         return differentiate(wanted, tensors, create_graph=self.create_graph, retain_graph=True)
 
-    def rerun(self, inputs: tuple[tuple[Any, ...], dict[str, Any]], *, graph: bool = False) -> Tensor:
-        """Run the model on other inputs and return the scores (B,), float32.
+    def forward(self, inputs: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
+        """Run the model on other inputs and return its output; random numbers are those of the explained forward."""
+        args, kwargs = inputs
+        with same_randomness(list(self.root.parameters()), inputs):
+            return self.root(*args, **kwargs)
 
-        Random numbers are those of the explained forward.
+    def rerun(
+        self, inputs: tuple[tuple[Any, ...], dict[str, Any]], index: Tensor | None = None, *, graph: bool = False
+    ) -> Tensor:
+        """Run the model on other inputs and return the scores (N,), float32.
+
+        What the score holds constant (``detach()``) keeps the values of the explained forward, so that the scores can
+        be compared with one another and with the explained one; see :mod:`~.scores.held_constants`.
 
         Args:
-            inputs: (args, kwargs); another batch has as many scores.
+            inputs: (args, kwargs).
+            index: (N,), the sample of the explained forward that each sample was made from; None for the same batch.
             graph: Keep a graph, for a gradient with respect to the inputs or to what a layer returns.
 
         Raises:
             InputError: the model was not called itself, or the caller computed the score.
         """
-        if self.scorer is None:
+        if self.scorer is None or self.inputs is None:
             raise InputError(
                 "method: it runs the model again, which attend() cannot: call mmgrad(...) itself, or take a method of "
                 "one forward, such as 'gradcam'"
             )
-        args, kwargs = inputs
-        with torch.set_grad_enabled(graph), same_randomness(list(self.root.parameters()), inputs):
-            return ensure_per_sample(self.scorer(self.root(*args, **kwargs))).float()
+        with torch.set_grad_enabled(graph):
+            if self._held is None:
+                output = self.forward(self.inputs) if self.output is None else self.output
+                self._held = HeldConstants(self.scorer, output)
+            return ensure_per_sample(self._held(self.forward(inputs), index)).float()
 
     def replay(self, blocks: Mapping[tuple[str, int], Tensor], *, times: int = 1) -> Tensor:
         """Run the model again with the outputs of blocks replaced, and return its scores (B,), in the graph.

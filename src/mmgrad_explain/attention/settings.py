@@ -18,7 +18,8 @@ from mmgrad_explain.attention.model_hints import ask_default_method, ask_default
 from mmgrad_explain.attention.modules import ParentOf, find_layers, find_modules
 from mmgrad_explain.attention.scores.checks import check_finite
 from mmgrad_explain.attention.scores.guess import mention_guess
-from mmgrad_explain.attention.words import NameWords, WordCapture, name_words
+from mmgrad_explain.attention.word_values.embedding_gradient import WordCapture
+from mmgrad_explain.attention.word_values.measure import ExplainedCall, measure_words
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.methods.base import Method, NameModules, Needs
     from mmgrad_explain.attention.methods.run import Run
     from mmgrad_explain.attention.scores.base import Score
+    from mmgrad_explain.attention.word_values.request import WordRequest
     from mmgrad_explain.explanation.fusion import Fuse
     from mmgrad_explain.explanation.result import Explanation
 
@@ -71,7 +73,7 @@ class MapSettings:
         fuse: The fusion.
         layers: Name to module of the target layers; None as long as they have not been found.
         named: Whether the caller named them.
-        name_words: Names the words of a text; None where no words are wanted.
+        words: What is wanted of the words; None where no words are wanted.
         words_layer: Name to module of the embedding of words, where the caller named it.
         verified: The kinds of graph that were checked for a second derivative.
         known_layouts: The layouts that were inferred.
@@ -87,7 +89,7 @@ class MapSettings:
     fuse_name: str
     fuse: Fuse
     layers: dict[str, nn.Module] | None
-    name_words: NameWords | None
+    words: WordRequest | None
     words_layer: dict[str, nn.Module] | None
     named: bool = False
     verified: set[tuple[Any, ...]] = field(default_factory=set)
@@ -144,7 +146,7 @@ class MapSettings:
             {},
             find_layers(self.root, list(wanted.layers)),
             find_layers(self.root, list(wanted.attention)) if wanted.attention else {},
-            gradient=needs.gradient or self.name_words is not None or not is_scored,
+            gradient=needs.gradient or self.words is not None or not is_scored,
         )
 
     def plan_attention(self, method: Method, sites: tuple[AttentionSite, ...]) -> Plan:
@@ -187,38 +189,40 @@ class MapSettings:
 
     def record_words(self, args: Any, kwargs: dict[str, Any]) -> AbstractContextManager[WordCapture | None]:
         """Prepare to record the embeddings of words in a call, if words are wanted."""
-        if self.name_words is None:
+        if self.words is None:
             return contextlib.nullcontext()
-        return WordCapture(self.root, (args, kwargs), self.words_layer)
+        return WordCapture(self.root, (args, kwargs), self.words_layer, gradient=self.words.needs_gradient)
 
     def find_layouts(self, seen: Capture) -> dict[str, list[AnyLayout]]:
         """Find the layout of every record."""
         return find_layouts(seen, self.layout, self.root, self.known_layouts)
 
     def explain(
-        self, method: Method, run: Run, scorer: Score, size: tuple[int, int] | None, word_capture: WordCapture | None
+        self,
+        method: Method,
+        run: Run,
+        call: ExplainedCall,
+        size: tuple[int, int] | None,
+        word_capture: WordCapture | None,
     ) -> Explanation:
         """Check a forward, have the method make its maps, and make the result of them.
 
         Args:
             method: How maps are made.
             run: The forward; ``also`` holds the embeddings of ``word_capture``.
-            scorer: What computed the score.
+            call: The same forward, to be repeated with other texts.
             size: (H, W) of the model's input, if it is known.
             word_capture: The embeddings of words, if words are wanted.
         """
         words = None
-        with mention_guess(scorer):
+        with mention_guess(call.scorer):
             if method.needs.layers:
                 run.gradients()
             check_finite(run.score.detach())  # only now, because looking at a value makes a GPU wait
-            if word_capture is not None and self.name_words is not None:
-                words = name_words(
-                    word_capture.values(run.gradients_of_also(), len(run.score)),
-                    self.name_words(*word_capture.tokens()),
-                )
             made = method.maps(run)
+            if word_capture is not None and self.words is not None:
+                (words,) = measure_words(self.words, word_capture, call, [run.gradients_of_also()])
         return assemble(
-            made, run.score.detach().float(), scorer.name, method.name, (self.fuse_name, self.fuse),
+            made, run.score.detach().float(), call.scorer.name, method.name, (self.fuse_name, self.fuse),
             size=size, model=type(self.root).__name__, words=words, stacklevel=5,
         )  # fmt: skip

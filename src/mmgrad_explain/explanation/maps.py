@@ -46,6 +46,7 @@ class ExplainedMaps:
         targets: The original target images.
         target_placements: Where each target image lies in the model's input.
         words: What each word of each text contributes to the score, where they are wanted (``words=``).
+        words_by: How the values of each text's words were measured: ``"leave-one-out"`` or ``"gradient"``.
         answers: The answer whose likelihood each score is, where the model answers in words.
         image_names: Names of the model's input images, in the order of its parameters, where they are known.
         image_sizes: (H, W) in pixels of each input image.
@@ -76,6 +77,7 @@ class ExplainedMaps:
     targets: tuple[Image.Image, ...] | None = None
     target_placements: tuple[Placement, ...] | None = None
     words: tuple[tuple[Word, ...], ...] | None = None
+    words_by: tuple[str, ...] = ()
     answers: tuple[str, ...] | None = None
     image_names: tuple[str, ...] = ()
     image_sizes: tuple[tuple[int, int], ...] = ()

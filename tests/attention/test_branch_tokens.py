@@ -86,13 +86,13 @@ class Tower(nn.Module):
 
 def branch_of(model, x, block="blocks.0"):
     count = x.shape[1]
-    site = AttentionSite(block, 0, 0, 2, count, count, True, False, True, False, True, block)  # noqa: FBT003
+    site = AttentionSite(block, 0, 0, 2, count, count, True, False, True, False, True, block)
 
     def rerun(inputs):
         with torch.no_grad():
             return model(*inputs[0])
 
-    run = SimpleNamespace(root=model, inputs=((x,), {}), rerun=rerun)
+    run = SimpleNamespace(root=model, inputs_of_call=lambda: ((x,), {}), rerun=rerun)
     return attention_branch(run, site, lambda call: torch.eye(count).expand(call.probabilities.shape))
 
 

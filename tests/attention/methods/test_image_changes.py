@@ -114,7 +114,7 @@ def test_images_of_whole_numbers(zoo):
     torch.testing.assert_close(found.signed["image"][0][:, 1, 0], drop)
     assert MMGrad(model, "body", method=Rise(masks=8))(image).maps.isfinite().all()
     assert MMGrad(model, "body", method=IntegratedGradients(steps=4, at="layer"))(image).maps.any()
-    with pytest.raises(InputError, match="whole numbers.*at='layer'"):
+    with pytest.raises(InputError, match=r"whole numbers.*at='layer'"):
         MMGrad(model, "body", method="integrated-gradients")(image)
 
 
@@ -129,11 +129,11 @@ class Packed(nn.Module):
 
 def test_what_cannot_be_changed_is_refused_with_a_way_out(zoo, method):
     model = zoo.build(Packed)
-    with pytest.raises(InputError, match="packed patches.*layercam"):
+    with pytest.raises(InputError, match=r"packed patches.*layercam"):
         MMGrad(model, "body", method=method, layout=lambda x: x.mT.unflatten(2, (2, 2)))(
-            **{"pixel_values": torch.rand(2, 4, 12), "spatial_shapes": torch.tensor([[2, 2]] * 2)}
+            pixel_values=torch.rand(2, 4, 12), spatial_shapes=torch.tensor([[2, 2]] * 2)
         )
-    with pytest.raises(InputError, match="no argument of the call is an image.*layercam"):
+    with pytest.raises(InputError, match=r"no argument of the call is an image.*layercam"):
         MMGrad(model, "body", method=method, layout=lambda x: x.mT.unflatten(2, (2, 2)))(torch.rand(2, 4, 12))
 
 

@@ -31,7 +31,9 @@ def test_it_equals_captums(zoo, cnn, x):
     found = MMGrad(cnn, score=zoo.class_score(), method=Occlusion(grid=(2, 3), fill="mean"))(x).signed["x"][0]
     means = x.mean((2, 3), keepdim=True).expand_as(x)
     theirs = Captums(cnn).attribute(x, (3, 8, 8), (3, 8, 8), baselines=means, target=1)
-    torch.testing.assert_close(found, functional.avg_pool2d(theirs.mean(1)[:, None], 8)[:, 0].float(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        found, functional.avg_pool2d(theirs.mean(1)[:, None], 8)[:, 0].float(), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_two_texts_have_two_maps(zoo, model, image, ids):
@@ -40,7 +42,9 @@ def test_two_texts_have_two_maps(zoo, model, image, ids):
     assert not torch.allclose(maps[0], maps[1], rtol=1e-2)
 
 
-@pytest.mark.parametrize(("options", "named"), [({"grid": 0}, "grid"), ({"fill": "noise"}, "fill"), ({"window": 0}, "window")])
+@pytest.mark.parametrize(
+    ("options", "named"), [({"grid": 0}, "grid"), ({"fill": "noise"}, "fill"), ({"window": 0}, "window")]
+)
 def test_wrong_options_are_named(cnn, x, zoo, options, named):
     with pytest.raises(ValueError, match=named):
         MMGrad(cnn, score=zoo.class_score(), method=Occlusion(**options))(x)

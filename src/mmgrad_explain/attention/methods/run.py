@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -113,6 +113,28 @@ class Run:
         wanted = self.score if score is None else score
         return differentiate(wanted, tensors, create_graph=self.create_graph, retain_graph=True)
 
+    def inputs_of_call(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return (args, kwargs) of the forward.
+
+        Raises:
+            InputError: the model was not called itself, or the caller computed the score.
+        """
+        if self.scorer is None or self.inputs is None:
+            raise InputError(
+                "method: it runs the model again, which attend() cannot: call mmgrad(...) itself, or take a method of "
+                "one forward, such as 'layercam'"
+            )
+        return self.inputs
+
+    def scorer_of_call(self) -> Callable[[Any], Tensor]:
+        """Return what computes the score of an output.
+
+        Raises:
+            InputError: as :meth:`inputs_of_call`.
+        """
+        self.inputs_of_call()
+        return cast("Callable[[Any], Tensor]", self.scorer)
+
     def forward(self, inputs: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
         """Run the model on other inputs and return its output; random numbers are those of the explained forward."""
         args, kwargs = inputs
@@ -135,15 +157,11 @@ class Run:
         Raises:
             InputError: the model was not called itself, or the caller computed the score.
         """
-        if self.scorer is None or self.inputs is None:
-            raise InputError(
-                "method: it runs the model again, which attend() cannot: call mmgrad(...) itself, or take a method of "
-                "one forward, such as 'gradcam'"
-            )
+        original = self.inputs_of_call()
         with torch.set_grad_enabled(graph):
             if self._held is None:
-                output = self.forward(self.inputs) if self.output is None else self.output
-                self._held = HeldConstants(self.scorer, output)
+                output = self.forward(original) if self.output is None else self.output
+                self._held = HeldConstants(self.scorer_of_call(), output)
             return ensure_per_sample(self._held(self.forward(inputs), index)).float()
 
     def replay(self, blocks: Mapping[tuple[str, int], Tensor], *, times: int = 1) -> Tensor:

@@ -49,9 +49,11 @@ class HeldConstants:
         count = len(self.score)
 
         def rows(constant: Tensor) -> Tensor:
-            return constant[index.to(constant.device)] if constant.ndim and len(constant) == count else constant
+            if index is None or not constant.ndim or len(constant) != count:
+                return constant
+            return constant[index.to(constant.device)]
 
-        constants = self._constants if index is None else [rows(constant) for constant in self._constants]
+        constants = [rows(constant) for constant in self._constants]
         with _Replaying(constants):
             return self._scorer(output)
 

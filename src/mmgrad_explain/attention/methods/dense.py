@@ -146,7 +146,7 @@ class Dense:
 
         def score(first: int, last: int) -> Tensor:
             rows = tokens[:, first:last].transpose(0, 1).flatten(0, 1)[:, None].expand(-1, count, -1)
-            found = run.replay({(block, record.call): rows}, times=last - first)
+            found = run.replay({(block, record.call): rows}, times=last - first, hold=True)
             return found.float().view(last - first, batch)
 
         at_once = min(count, max(1, _NUMBERS // (batch * count * width)))

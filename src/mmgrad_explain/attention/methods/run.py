@@ -157,14 +157,19 @@ class Run:
         Raises:
             InputError: the model was not called itself, or the caller computed the score.
         """
-        original = self.inputs_of_call()
+        self.inputs_of_call()
         with torch.set_grad_enabled(graph):
-            if self._held is None:
-                output = self.forward(original) if self.output is None else self.output
-                self._held = HeldConstants(self.scorer_of_call(), output)
-            return ensure_per_sample(self._held(self.forward(inputs), index)).float()
+            return ensure_per_sample(self._holding()(self.forward(inputs), index)).float()
 
-    def replay(self, blocks: Mapping[tuple[str, int], Tensor], *, times: int = 1) -> Tensor:
+    def _holding(self) -> HeldConstants:
+        """Return the score with its constants of the explained forward."""
+        if self._held is None:
+            with torch.no_grad():
+                output = self.forward(self.inputs_of_call()) if self.output is None else self.output
+            self._held = HeldConstants(self.scorer_of_call(), output)
+        return self._held
+
+    def replay(self, blocks: Mapping[tuple[str, int], Tensor], *, times: int = 1, hold: bool = False) -> Tensor:
         """Run the model again with the outputs of blocks replaced, and return its scores (B,), in the graph.
 
         Blocks that were recorded return what they returned before, without being computed, so that little more is
@@ -174,6 +179,7 @@ class Run:
         Args:
             blocks: Name and call of a recorded block to the tensor that it returns; other parts of its output stay.
             times: How many batches ``blocks`` holds, one after the other: everything else is repeated as often.
+            hold: Keep what the score holds constant as it was in the explained forward, as :meth:`rerun` does.
 
         Raises:
             InputError: the model was not called itself, or the caller computed the score.
@@ -205,7 +211,8 @@ class Run:
             stack.enter_context(evaluating(self.root.modules()))
             stack.enter_context(same_randomness(list(self.root.parameters()), self.inputs))
             stack.enter_context(_returning(outputs))
-            return ensure_per_sample(self.scorer(self.root(*args, **kwargs)))
+            output = self.root(*args, **kwargs)
+            return ensure_per_sample(self._holding()(output, every) if hold else self.scorer(output))
 
 
 def _replace_first(output: Any, other: Tensor | None) -> Any:

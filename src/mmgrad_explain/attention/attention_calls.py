@@ -75,6 +75,7 @@ class AttentionRecorder:
 
     Attributes:
         calls: What was recorded, in the order in which it ran.
+        around: For each of them the modules that ran around it, name to which call of it.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module]) -> None:
@@ -84,6 +85,7 @@ class AttentionRecorder:
             modules: Dotted name to module; an attention belongs to the innermost one that runs.
         """
         self.calls: list[AttentionCall] = []
+        self.around: list[dict[str, int]] = []
         self._modules = dict(modules)
         self._running: list[_Running] = []
         self._counts = dict.fromkeys(self._modules, 0)
@@ -150,6 +152,7 @@ class AttentionRecorder:
         if not self._recording or is_repetition():
             return -1
         self.calls.append(AttentionCall(running.block, running.call, number, probabilities, **parts))
+        self.around.append({one.block: one.call for one in self._running})
         return len(self.calls) - 1
 
     def add(self, number: int, **parts: Tensor | None) -> None:
@@ -208,7 +211,7 @@ class _Watch(TorchFunctionMode):
             logits = (
                 logits.masked_fill(~attn_mask, float("-inf")) if attn_mask.dtype == torch.bool else logits + attn_mask
             )
-        probabilities = _with_graph(logits.softmax(-1).to(value.dtype))
+        probabilities = _with_graph(_softmax_of_rows(logits).to(value.dtype))
         dropped = F.dropout(probabilities, dropout_p) if dropout_p else probabilities
         output = dropped @ value
         self._recorder.keep(probabilities, output=output, queries=query, keys=key, values=value)
@@ -280,6 +283,12 @@ class _Watch(TorchFunctionMode):
         if entry is None or entry[0]() is not tensor:
             return None
         return entry[1:] if len(entry) > 2 else entry[1]
+
+
+def _softmax_of_rows(logits: Tensor) -> Tensor:
+    """Compute the softmax over the last dimension; a row that is masked as a whole (padding) is 0, as torch has it."""
+    dead = logits.detach().amax(-1, keepdim=True) == float("-inf")
+    return logits.masked_fill(dead, 0).softmax(-1).masked_fill(dead, 0)
 
 
 def _with_graph(tensor: Tensor) -> Tensor:

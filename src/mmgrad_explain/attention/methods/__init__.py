@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.methods.base import Needs as Needs
     from mmgrad_explain.attention.methods.named import METHODS as METHODS
     from mmgrad_explain.attention.methods.named import ensure_method as ensure_method
+    from mmgrad_explain.attention.methods.relevancy import Relevancy as Relevancy
+    from mmgrad_explain.attention.methods.rollout import AttentionRollout as AttentionRollout
     from mmgrad_explain.attention.methods.run import Run as Run
     from mmgrad_explain.attention.methods.weighted import Weighted as Weighted
 

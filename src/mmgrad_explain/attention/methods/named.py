@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain._system.choices import choose
 from mmgrad_explain.attention.methods.base import Method
+from mmgrad_explain.attention.methods.relevancy import Relevancy
+from mmgrad_explain.attention.methods.rollout import AttentionRollout
 from mmgrad_explain.attention.methods.weighted import Weighted
 from mmgrad_explain.attention.weighting import WEIGHTINGS, ensure_weighting
 from mmgrad_explain.errors import InputError
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, Callable[[], Method]] = {
     **{name: partial(Weighted, name, weighting) for name, weighting in WEIGHTINGS.items()},
+    "relevancy": Relevancy,
+    "attention-rollout": AttentionRollout,
 }
 """The methods by name, each with a function that makes it with its default options.
 

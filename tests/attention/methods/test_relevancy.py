@@ -161,7 +161,9 @@ class TestTraining:
 
 class TestRefusals:
     def test_a_network_without_attention(self, zoo, cnn, x):
-        with pytest.raises(InputError, match=r"method 'relevancy' needs .* none was seen \(a convolutional .*'layercam'"):
+        with pytest.raises(
+            InputError, match=r"method 'relevancy' needs .* none was seen \(a convolutional .*'layercam'"
+        ):
             MMGrad(cnn, score=zoo.class_score(), method="relevancy")(x)
 
     def test_attention_in_windows(self, zoo):

@@ -74,7 +74,9 @@ class Relevancy:
         probabilities = [call.probabilities for call in streams.calls]
         gradients = run.gradients_of(probabilities)
         if all(gradient is None for gradient in gradients):
-            raise GradientError(f"method {self.name!r}: the score does not depend on any attention: choose another score")
+            raise GradientError(
+                f"method {self.name!r}: the score does not depend on any attention: choose another score"
+            )
         dropped = self._find_dropped(streams.flow)
         with torch.autocast(run.score.device.type, enabled=False):
             attention = [

@@ -7,9 +7,11 @@ import open_clip
 import pytest
 import timm
 import torch
+import transformers
 
 from mmgrad_explain import AttentionGroundingLoss, MMGrad
 from mmgrad_explain.attention.methods.relevancy import Relevancy
+from mmgrad_explain.attention.several_scores import explain_each
 from mmgrad_explain.errors import InputError
 
 
@@ -126,6 +128,15 @@ class TestOptions:
             vit.float()
             assert_maps(maps, rows, 1, (2, 3))
 
+    def test_several_scores_of_one_forward_have_the_maps_that_each_has_alone(self, zoo, vit, x):
+        def two(output):
+            return [output[:, :2], output[:, 2:4]]
+
+        mmgrad = MMGrad(vit, score=zoo.class_score(), method="relevancy")
+        found = explain_each(mmgrad, {"x": x}, two, [(0, 0), (1, 0), (1, 1)])
+        first, second = (MMGrad(vit, score=zoo.class_score(k), method="relevancy")(x).maps for k in (1, 3))
+        torch.testing.assert_close(found.maps, torch.stack([first[0], second[0], second[1]]))
+
 
 class TestTraining:
     def test_maps_of_a_training_step_are_those_of_a_call_and_reach_the_weights(self, zoo, vit, x):
@@ -165,6 +176,13 @@ class TestRefusals:
             InputError, match=r"method 'relevancy' needs .* none was seen \(a convolutional .*'layercam'"
         ):
             MMGrad(cnn, score=zoo.class_score(), method="relevancy")(x)
+
+    def test_patches_in_a_random_order(self, zoo):
+        sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+        config = transformers.ViltConfig(**sizes, vocab_size=20, image_size=32, patch_size=8)
+        model = zoo.build(transformers.ViltForImageAndTextRetrieval, config)
+        with pytest.raises(InputError, match=r"method 'relevancy' needs .*random order.*'layercam'"):
+            MMGrad(model, method="relevancy")(input_ids=zoo.ids(1), pixel_values=zoo.pictures(1, (32, 32)))
 
     def test_attention_in_windows(self, zoo):
         sizes = {"embed_dim": 8, "depths": (2, 2), "num_heads": (1, 2), "window_size": 4, "img_size": 64}

@@ -72,7 +72,7 @@ class Relevancy:
         """
         streams = find_streams(run, self.name)
         probabilities = [call.probabilities for call in streams.calls]
-        gradients = run.gradients_of(probabilities)
+        *gradients, of_last = run.gradients_of([*probabilities, streams.outputs[-1]])
         if all(gradient is None for gradient in gradients):
             raise GradientError(
                 f"method {self.name!r}: the score does not depend on any attention: choose another score"
@@ -85,7 +85,8 @@ class Relevancy:
                 else streams.flow.pad(number, mean_positive(_values(one, graph=run.create_graph), gradient))
                 for number, (one, gradient) in enumerate(zip(probabilities, gradients, strict=True))
             ]
-            return make_stream_maps(run, streams, propagate(streams.flow, attention))
+            carried = propagate(streams.flow, attention)
+            return make_stream_maps(run, streams, carried, known={len(streams.calls) - 1: of_last})
 
     def _find_dropped(self, flow: AttentionFlow) -> set[int]:
         """Find the self-attention before the last ``blocks`` of each stream."""

@@ -43,7 +43,7 @@ def select_streams(sites: Sequence[AttentionSite], method: str) -> list[Attentio
     placed = [site for site in reached if site.tokens_of is not None]
     if not placed:
         why = (
-            "none of its attention is among tokens that lie on an image (windows, merged tokens)"
+            "none of it is among tokens that lie on an image (windows, merged tokens, patches in a random order)"
             if reached
             else "none was seen (a convolutional network, or a kernel of another package)"
         )
@@ -82,26 +82,36 @@ class TokenStreams:
     outputs: tuple[Tensor, ...]
     flow: AttentionFlow
 
-    def rows(self, run: Run) -> list[Tensor]:
+    @property
+    def last(self) -> list[int]:
+        """For each entry of ``flow.read`` the last call that has added to all tokens of the stream."""
+        found = []
+        for tokens in self.flow.read:
+            whole = [call for call in tokens.made_by if self.flow.queries[call].rows is None]
+            found.append(max(whole or tokens.made_by))
+        return found
+
+    def rows(self, run: Run, known: Mapping[int, Tensor | None] | None = None) -> list[Tensor]:
         """Find which tokens the score reads: those at which the last attention's output has a gradient.
 
         The gradient is the direct one, past all later attention.
 
+        Args:
+            run: The forward.
+            known: The gradient at the output of the very last call, by its number, if it was taken already.
+
         Returns:
             (B, N) for each entry of ``flow.read``: each row sums to 1, or is 0 where a sample's score reads none.
         """
-        found = []
-        for tokens in self.flow.read:
-            whole = [call for call in tokens.made_by if self.flow.queries[call].rows is None]
-            found.append(self._rows_of(run, max(whole or tokens.made_by)))
-        return found
+        return [self._rows_of(last, (known or {}).get(last), run) for last in self.last]
 
-    def _rows_of(self, run: Run, last: int) -> Tensor:
-        with contextlib.ExitStack() as stack:
-            for output in self.outputs[last + 1 :]:
-                if output.requires_grad:
-                    stack.callback(output.register_hook(torch.zeros_like).remove)
-            (gradient,) = differentiate(run.score, [self.outputs[last]], retain_graph=True)
+    def _rows_of(self, last: int, gradient: Tensor | None, run: Run) -> Tensor:
+        if gradient is None:
+            with contextlib.ExitStack() as stack:
+                for output in self.outputs[last + 1 :]:
+                    if output.requires_grad:
+                        stack.callback(output.register_hook(torch.zeros_like).remove)
+                (gradient,) = differentiate(run.score, [self.outputs[last]], retain_graph=True)
         if gradient is None:
             raise GradientError("the score does not depend on what attention made: choose another score")
         read = (gradient.detach() != 0).any(-1).any(1).to(gradient.dtype)
@@ -150,6 +160,8 @@ def make_stream_maps(
     streams: TokenStreams,
     carried: Sequence[Mapping[int, Tensor]],
     notes: tuple[Note, ...] = (),
+    *,
+    known: Mapping[int, Tensor | None] | None = None,
 ) -> MethodMaps:
     """Make the maps of what the tokens that the score reads carry of the first tokens of each image.
 
@@ -158,6 +170,7 @@ def make_stream_maps(
         streams: Its attention.
         carried: For each entry of ``streams.flow.read`` the stream to (B, N, its number of tokens).
         notes: Of the method.
+        known: As for :meth:`TokenStreams.rows`.
 
     Returns:
         Under the name of the last block of each image's tokens one map for each call of it.
@@ -166,7 +179,7 @@ def make_stream_maps(
         InputError: no attention that leads to the score is among tokens that lie on an image.
     """
     totals: dict[int, Tensor] = {}
-    for rows, relevancies in zip(streams.rows(run), carried, strict=True):
+    for rows, relevancies in zip(streams.rows(run, known), carried, strict=True):
         for stream, relevancy in relevancies.items():
             row = (rows.to(relevancy.dtype)[:, None] @ relevancy)[:, 0]
             totals[stream] = totals[stream] + row if stream in totals else row

@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+import torchvision
 import transformers
 
 from mmgrad_explain.attention.attention_sites import find_attention_sites
@@ -30,6 +31,13 @@ def test_the_blocks_of_a_vision_transformer_read_their_own_tokens(zoo):
     assert [site.block for site in sites] == [site.tokens_of for site in sites] == [f"blocks.{n}" for n in range(3)]
     assert all(site.is_self and site.of_image_alone and site.reached for site in sites)
     assert (sites[0].heads, sites[0].queries, sites[0].keys) == (2, 7, 7)
+
+
+def test_blocks_whose_names_have_no_number_are_found_by_their_attention(zoo):
+    model = zoo.build(torchvision.models.VisionTransformer, 32, 8, 2, 2, 16, 32, num_classes=5)
+    sites = sites_of(model, zoo.class_score(), zoo.pictures(1, (32, 32)))
+    names = [f"encoder.layers.encoder_layer_{number}.self_attention" for number in range(2)]
+    assert [site.tokens_of for site in sites] == names
 
 
 def test_towers_of_image_and_text_are_told_apart(zoo):

@@ -117,8 +117,7 @@ def find_attention_sites(
                 stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
         shapes: dict[str, tuple[int, ...]] = {}
         for name, module in modules.items():
-            if _numbered_around(name)[-1:] == [name]:
-                stack.callback(module.register_forward_hook(_make_shape_hook(name, shapes)).remove)
+            stack.callback(module.register_forward_hook(_make_shape_hook(name, shapes)).remove)
         stack.enter_context(same_randomness(list(root.parameters()), inputs))
         recorder = stack.enter_context(AttentionRecorder(modules))
         output = root(*args, **kwargs)

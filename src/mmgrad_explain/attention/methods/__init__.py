@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.methods.named import ensure_method as ensure_method
     from mmgrad_explain.attention.methods.occlusion import Occlusion as Occlusion
     from mmgrad_explain.attention.methods.path_gradients import IntegratedGradients as IntegratedGradients
+    from mmgrad_explain.attention.methods.relevancy import Relevancy as Relevancy
     from mmgrad_explain.attention.methods.rise import Rise as Rise
+    from mmgrad_explain.attention.methods.rollout import AttentionRollout as AttentionRollout
     from mmgrad_explain.attention.methods.run import Run as Run
     from mmgrad_explain.attention.methods.weighted import Weighted as Weighted
 

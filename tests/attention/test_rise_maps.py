@@ -94,7 +94,9 @@ def test_a_score_that_never_changes_has_an_empty_map():
 def test_the_same_seed_gives_the_same_map_and_the_generators_stay():
     images, weight = torch.rand(1, 3, 14, 14), torch.rand(1, 3, 14, 14)
     before = torch.get_rng_state()
-    maps = [rise_map(linear(weight), images, torch.zeros(1), masks=16, seed=seed, fill="zero") for seed in (1, 1, 2)]
+    maps = [
+        rise_map(linear(weight), images, torch.zeros(1), masks=16, seed=seed, fill="zero") for seed in (1, 1, 2)
+    ]
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(maps[0], maps[1])
     assert not torch.equal(maps[0], maps[2])
@@ -108,9 +110,7 @@ def test_progress_counts_every_run():
     assert seen == [(4, 10), (8, 10), (10, 10)]
 
 
-@pytest.mark.parametrize(
-    ("options", "named"), [({"masks": 1}, "masks"), ({"cells": 0}, "cells"), ({"keep": 1}, "keep")]
-)
+@pytest.mark.parametrize(("options", "named"), [({"masks": 1}, "masks"), ({"cells": 0}, "cells"), ({"keep": 1}, "keep")])
 def test_options_out_of_range_are_refused_by_name(options, named):
     with pytest.raises(InputError, match=named):
         rise_map(linear(torch.ones(1, 3, 8, 8)), torch.rand(1, 3, 8, 8), torch.zeros(1), **options)

@@ -28,7 +28,6 @@ from mmgrad_explain.attention.shared_features import SharedFeatures
 from mmgrad_explain.attention.structures import as_arguments, call_with, image_size, map_tensors, tensors_in
 from mmgrad_explain.attention.undisturbed import detach_inputs, undisturbed
 from mmgrad_explain.attention.word_values.measure import ExplainedCall
-from mmgrad_explain.attention.word_values.measure import ExplainedCall
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.notes import Note, join_notes
 
@@ -234,7 +233,7 @@ def explain_texts(
             check_grids_reached(taken[0], layouts, root)
         run = Run(root, seen, score, layouts, also=also, taken=taken)
         repeat = _repeat(compose_texts, shared.rows)
-        call = ExplainedCall(scorer, [output], score[None], (args, kwargs), repeat, root, names_arguments=False)
+        call = ExplainedCall(scorer, [output], score[None], (args, kwargs), repeat, root, is_encoded=True)
         explanation = settings.explain(method, run, call, size, word_capture)
         return replace(explanation, **batch.known, notes=(*explanation.notes, *batch.notices))
 

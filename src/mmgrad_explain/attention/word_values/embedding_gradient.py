@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _TABLES = (nn.Embedding, nn.EmbeddingBag)
 
+
 @dataclass(frozen=True)
 class _EmbeddingCall:
     name: str

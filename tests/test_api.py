@@ -143,7 +143,9 @@ def test_words_have_values(picture, tiny):
     assert explain(picture, text, model=tiny).words is None
     both = explain(picture, [text, "remove it"], model=tiny, words=True)
     assert [[word.text for word in words] for words in both.words] == [["make", "the", "Blue"], ["remove", "it"]]
-    whole, *shorter = (shift_of(tiny, picture, t) for t in (text, "the dress Blue", "make dress Blue", "make the dress"))
+    whole, *shorter = (
+        shift_of(tiny, picture, t) for t in (text, "the dress Blue", "make dress Blue", "make the dress")
+    )
     expected = [float((whole - other) @ whole) for other in shorter]
     assert [word.value for word in both.words[0]] == pytest.approx(expected, rel=1e-3, abs=1e-7)
     assert both.words_by == ("leave-one-out",) * 2
@@ -176,15 +178,17 @@ def test_words_by_the_gradient(picture, tiny):
         explain(picture, text, model=tiny, words="gradients")
 
 
-def test_long_texts_have_values_by_the_gradient_and_say_so(picture, tiny):
-    long = "make " * 20 + "it blue " * 2
-    tiny.processor.max_words = 40
-    both = explain(picture, [long + "make " * 10, "make it blue"], model=tiny, words=True)
+def test_long_texts_have_values_by_the_gradient_and_say_so(picture, tiny, monkeypatch):
+    monkeypatch.setattr("mmgrad_explain.attention.word_values.measure.MOST_LEFT_OUT", 3)
+    long = "make the large square blue"
+    both = explain(picture, [long, "make it blue"], model=tiny, words=True)
     assert both.words_by == ("gradient", "leave-one-out")
     (note,) = [note for note in both.notes if note.kind == "word-values"]
     assert note.samples == (0,)
-    assert "34 words" in note.text
-    assert explain(picture, long, model=tiny, words="leave-one-out").words_by == ("leave-one-out",)
+    assert "the text has 5 words, and up to 3 are left out" in note.text
+    named = explain(picture, long, model=tiny, words="leave-one-out")
+    assert named.words_by == ("leave-one-out",)
+    assert not [note for note in named.notes if note.kind == "word-values"]
 
 
 def test_words_need_a_tokenizer(picture, tiny):

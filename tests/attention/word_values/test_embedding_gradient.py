@@ -184,7 +184,9 @@ def test_checkpointing_and_half_precision(zoo, model):
     from torch.utils.checkpoint import checkpoint
 
     image, ids = zoo.pictures(), zoo.ids()
-    expected = [word.value for words in MMGrad(model, "tower", score, words="gradient")(image, ids).words for word in words]
+    expected = [
+        word.value for words in MMGrad(model, "tower", score, words="gradient")(image, ids).words for word in words
+    ]
 
     class Saving(nn.Module):
         def __init__(self, inner):

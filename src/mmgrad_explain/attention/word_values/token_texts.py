@@ -90,9 +90,7 @@ class TokenTexts:
             return _POSITIONS
         if tensor.shape != ids.shape:
             if of_text and self._length in tensor.shape[1:] and not _is_of_images(name):
-                raise CannotLeaveOutError(
-                    f"{name}, {tuple(tensor.shape)}, belongs to tokens in a way of its own"
-                )
+                raise CannotLeaveOutError(f"{name}, {tuple(tensor.shape)}, belongs to tokens in a way of its own")
             return _ROWS if len(tensor) == self._batch else None
         if whole and tensor.dtype != torch.bool and not of_text and bool((tensor == ids.to(tensor.device)).all()):
             return _IDS

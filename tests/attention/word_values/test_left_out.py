@@ -30,7 +30,10 @@ class Sums:
         return [SimpleNamespace(match=torch.tensor(sums))]
 
 
-def of(texts, scorer=MatchLogit(), values=((7.0, 8.0),)):
+MATCH = MatchLogit()
+
+
+def of(texts, scorer=MATCH, values=((7.0, 8.0),)):
     output = SimpleNamespace(match=torch.tensor(values[0]))
     return leave_each_out(texts, HeldScores(scorer, [output], torch.tensor(values)), [3, 1])
 

@@ -34,7 +34,7 @@ def test_a_tokenizer_names_words(pieces):
 
 
 def test_neither():
-    with pytest.raises(TypeError, match="words must be True, 'leave-one-out', .* a callable, not int"):
+    with pytest.raises(TypeError, match=r"words must be True, 'leave-one-out', .* a callable, not int"):
         ensure_words(3)
     with pytest.raises(TypeError, match="tokenizer must be a tokenizer or a callable, not int"):
         ensure_words(True, 3)

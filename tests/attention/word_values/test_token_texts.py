@@ -121,7 +121,8 @@ def test_positional_arguments_have_the_names_of_the_forward(zoo):
 
     ids = torch.tensor([[2, 5, 3]])
     seen = []
-    texts = TokenTexts(lambda *call: seen.append(call), ((PIXELS[:1], ids, ids), {}), ids, [words_at(1)], root=Masked())
+    inputs = (PIXELS[:1], ids, ids.clone()), {}
+    texts = TokenTexts(lambda *call: seen.append(call), inputs, ids, [words_at(1)], root=Masked())
     texts.run([(0, 0)])
     (_, first, types), *_ = seen[0]
     assert first.tolist() == types.tolist() == [[2, 3]]

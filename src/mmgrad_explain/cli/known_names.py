@@ -14,6 +14,7 @@ SCORE_HELP = {
 SCORES = tuple(SCORE_HELP)
 SCORES_WITH_TARGET = ("similarity", "pair", "pair-different")
 METHODS = ("gradcam", "gradcam++", "xgradcam", "layercam", "hirescam")
+WORD_WAYS = ("leave-one-out", "gradient")
 COLORMAPS = ("turbo", "viridis", "magma", "inferno", "plasma", "gray", "hot", "jet")
 DEVICES = ("cpu", "cuda", "mps")
 _BLOCKS = (

@@ -12,7 +12,6 @@ model or the score does not treat each sample by itself; then nothing is said.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -23,6 +22,8 @@ from mmgrad_explain.attention.scores.base import CallableScore, ScoreWithConstan
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mmgrad_explain.attention.scores.base import Score
 
 Row = tuple[int, int | None]

@@ -66,7 +66,10 @@ class TokenTexts:
         self._batch, self._length = ids.shape
         named = [*_name_arguments(root, self._args), *self._kwargs.items()]
         leaves = [(name, tensor) for name, value in named for tensor in tensors_in(value)]
-        self._kinds = {id(tensor): kind for name, tensor in leaves if (kind := self._kind_of(name, tensor, ids))}
+        found = {(id(tensor), kind) for name, tensor in leaves if (kind := self._kind_of(name, tensor, ids))}
+        self._kinds = dict(found)
+        if len(self._kinds) < len(found):
+            raise CannotLeaveOutError("one tensor stands for two of the model's inputs")
         if _IDS not in self._kinds.values():
             raise CannotLeaveOutError("the token ids are not among the model's inputs as (batch, tokens)")
         self._masks = [t.bool().cpu() for n, t in leaves if self._kinds.get(id(t)) == _FOLLOWS and "mask" in n]

@@ -263,8 +263,8 @@ class TestWords:
     def test_both_ways(self):
         assert self.said(("make", 0.2), ("it", -0.001), ("red", 1.0), ("not", -0.4)) == (
             'Of the words, the score is raised most by "red" (+1.00) and "make" (+0.20) and lowered most by "not" '
-            "(-0.40). The strongest word counts as 1. Each value is what the score loses when the sentence is read without "
-            "that word; they do not add up to the score."
+            "(-0.40). The strongest word counts as 1. Each value is what the score loses when the sentence is read "
+            "without that word; they do not add up to the score."
         )
 
     def test_by_the_gradient(self):

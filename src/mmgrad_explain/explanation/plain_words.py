@@ -151,6 +151,6 @@ def _describe_words(words: tuple[Word, ...], *, by: str) -> str:
         else "The values are gradients, which say little of what happens without a word"
     )
     return (
-        f"Of the words, the score is {' and '.join(parts)}. The strongest word counts as 1. {how}; they do not add up to "
-        "the score."
+        f"Of the words, the score is {' and '.join(parts)}. The strongest word counts as 1. {how}; they do not add up "
+        "to the score."
     )

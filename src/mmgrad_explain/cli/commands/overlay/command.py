@@ -108,7 +108,7 @@ def add_parser(commands: Any) -> None:
     add("--words", action="store_true", help="show what each word of TEXT contributes, below the picture and as text")
     add(
         "--words-by", choices=WORD_WAYS,
-        help="how: the score without the word, or gradient x input (default: the first, up to 32 words); implies --words",
+        help="how: the score without the word, or gradient x input (default: the first, up to 32 words)",
     )  # fmt: skip
     add("--in-words", action="store_true", help="explain in plain words what the map means, and what it does not")
     add("--phrases", action="store_true", help="draw a map of each phrase of TEXT beside that of TEXT")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmgrad_explain._system.devices import check_device, device_of
@@ -14,10 +15,11 @@ from mmgrad_explain.attention.word_values.pieces import pieces_of_text
 from mmgrad_explain.attention.word_values.request import ensure_words
 from mmgrad_explain.composers.bundled import choose_bundled
 from mmgrad_explain.composers.familiar_images import note_unfamiliar, watch_familiarity
-from mmgrad_explain.composers.generative.answer_parts import place_of_part
+from mmgrad_explain.composers.generative.answer_parts import EACH_WORD, place_of_part, words_of
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.composers.shorter_sentences import ShorterSentences
+from mmgrad_explain.composers.unrelated_texts import find_unrelated_text
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.phrases import PhraseMaps, check_spans, split_phrases
 from mmgrad_explain.images.reading import open_image
@@ -94,6 +96,7 @@ def explain(
         answer_part: Explain only this part of the answer, for example one word, given the words before it. With a
             list each part is a sample of its own, all from one forward: the parts of one answer; or, for several
             answers, one part each or a list of parts each. A part is a string, or (start, end) in characters.
+            ``EACH_WORD`` of :mod:`mmgrad_explain.composers.generative`: the whole answer, then each of its words.
 
     Returns:
         The maps, with the images, the texts, and the placements that lead back to the images' own pixels.
@@ -152,7 +155,26 @@ def explain(
     of_images = [*_notes_of_images(images), *_notes_of_images(targets or [], "target: ")]
     more = _of_samples([*filter(None, (caution, unfamiliar)), *of_images], rows)
     notes = join_notes((*explanation.notes, *more), count)
-    return replace(explanation, model=composer.name, model_choice=why, notes=notes)
+    names = list(mmgrad.layer_names) or layer
+    again = partial(_explain_other, composer, layer=names, score=score, method=mmgrad.settings.method, device=device)
+    source = explanation.source and replace(explanation.source, retext=again)
+    return replace(explanation, model=composer.name, model_choice=why, notes=notes, source=source)
+
+
+def _explain_other(
+    composer: Composer, explanation: Explanation, samples: Sequence[int], other: str | None, **options: Any
+) -> tuple[Explanation, str]:
+    """Explain the images of some samples with another text, or with texts that have nothing to do with theirs."""
+    texts, images, targets = explanation.texts or (), explanation.images or (), explanation.targets
+    others = [find_unrelated_text(composer, texts[sample]) if other is None else other for sample in samples]
+    found = explain(
+        [images[sample] for sample in samples],
+        others,
+        None if targets is None else [targets[sample] for sample in samples],
+        composer,
+        **options,
+    )
+    return found, "; ".join(dict.fromkeys(others))
 
 
 def _of_samples(notes: Sequence[Note], rows: Sequence[int]) -> list[Note]:
@@ -210,7 +232,7 @@ def answer_maps(
     text: str,
     model: str | Path | nn.Module,
     *,
-    parts: Sequence[str | tuple[int, int]],
+    parts: Sequence[str | tuple[int, int]] | None = None,
     answer: str | None = None,
     **options: Any,
 ) -> PhraseMaps:
@@ -220,7 +242,7 @@ def answer_maps(
         image: One image, in any form :func:`~mmgrad_explain.images.reading.open_image` takes.
         text: The question.
         model: A model that answers in words; as for :func:`explain`.
-        parts: Parts of the answer, as strings or as (start, end) in characters.
+        parts: Parts of the answer, as strings or as (start, end) in characters; None takes each of its words.
         answer: As for :func:`explain`.
         **options: Passed to :func:`explain`: ``layer``, ``score``, ``method``, ``device``, ``processor``.
 
@@ -231,9 +253,11 @@ def answer_maps(
         InputError: A part is not in the answer, or occurs more than once; and as :func:`explain`.
         TypeError: An argument is of a wrong type.
     """
-    found = explain(image, text, model=model, answer=answer, answer_part=[None, *parts], **options)
+    wanted = EACH_WORD if parts is None else [None, *parts]
+    found = explain(image, text, model=model, answer=answer, answer_part=wanted, **options)
     whole = (found.answers or ("",))[0]
-    return PhraseMaps(found, whole, tuple(place_of_part(part, whole) for part in parts))
+    spans = words_of(whole) if parts is None else [place_of_part(part, whole) for part in parts]
+    return PhraseMaps(found, whole, tuple(spans))
 
 
 def _prepare(

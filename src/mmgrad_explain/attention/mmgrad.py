@@ -116,6 +116,7 @@ class MultiModalGradAttention:
             layers=None if wanted is None else find_layers(root, wanted),
             words=ensure_words(words, tokenizer),
             words_layer=None if words_layer is None else find_layers(root, words_layer),
+            named=target_layers is not None,
         )
 
     @property
@@ -230,7 +231,7 @@ class MultiModalGradAttention:
             )
         plan = settings.plan_attention(method, next(reversed(settings.known_sites.values())))
         return Capture(
-            settings.root, plan.layers, math_attention=math_attention, packed=settings.packed,
+            settings.root, plan.layers | plan.blocks, math_attention=math_attention, packed=settings.packed,
             attention=plan.attention, replayed=plan.replayed,
         )  # fmt: skip
 
@@ -338,8 +339,8 @@ class MultiModalGradAttention:
         score = ensure_per_sample(score, batches_of(seen, layouts) or None)
         run = Run(
             settings.root, seen, score, layouts,
-            scorer=settings.score, inputs=seen.arguments,
-            sites=next(reversed(settings.known_sites.values()), ()),
+            scorer=settings.score or settings.scorer, inputs=seen.arguments,
+            targets=settings.layers, sites=next(reversed(settings.known_sites.values()), ()),
             create_graph=create_graph, retain_graph=True if retain_graph is None else retain_graph,
         )  # fmt: skip
         return attend_step(run, methods, settings.verified)

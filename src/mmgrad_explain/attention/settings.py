@@ -14,12 +14,13 @@ from mmgrad_explain.attention.layers.candidates import find_layer
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout
 from mmgrad_explain.attention.layouts.record_layouts import KnownLayouts, find_layouts
 from mmgrad_explain.attention.methods.named import ensure_method
-from mmgrad_explain.attention.model_hints import ask_default_method, ask_layout_for
+from mmgrad_explain.attention.model_hints import ask_default_method, ask_default_score, ask_layout_for, ask_target_layer
 from mmgrad_explain.attention.modules import ParentOf, find_layers, find_modules
 from mmgrad_explain.attention.scores.checks import check_finite
 from mmgrad_explain.attention.scores.guess import mention_guess
 from mmgrad_explain.attention.word_values.embedding_gradient import WordCapture
 from mmgrad_explain.attention.word_values.measure import ExplainedCall, measure_words
+from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mmgrad_explain.attention.input_images import InputImage
-    from mmgrad_explain.attention.methods.base import Method
+    from mmgrad_explain.attention.methods.base import Method, NameModules, Needs
     from mmgrad_explain.attention.methods.run import Run
     from mmgrad_explain.attention.scores.base import Score
     from mmgrad_explain.attention.word_values.request import WordRequest
@@ -43,16 +44,20 @@ class Plan:
     """What a method needs to have recorded in a forward.
 
     Attributes:
-        layers: Name to module of the layers whose outputs are recorded.
+        layers: Name to module of the target layers, whose outputs are recorded.
+        blocks: Name to module of the blocks whose tokens lie on the image, recorded likewise.
         attention: Name to module of the modules inside which attention is recorded.
         replayed: Name to module of the modules whose whole outputs are kept.
         sites: All attention of the model; empty unless the method needs attention.
+        gradient: Whether anything is differentiated, so that the forward keeps its graph.
     """
 
     layers: dict[str, nn.Module]
+    blocks: dict[str, nn.Module] = field(default_factory=dict)
     attention: dict[str, nn.Module] = field(default_factory=dict)
     replayed: dict[str, nn.Module] = field(default_factory=dict)
     sites: tuple[AttentionSite, ...] = ()
+    gradient: bool = True
 
 
 @dataclass
@@ -67,12 +72,14 @@ class MapSettings:
         fuse_name: Name of the fusion of several layers' maps.
         fuse: The fusion.
         layers: Name to module of the target layers; None as long as they have not been found.
+        named: Whether the caller named them.
         words: What is wanted of the words; None where no words are wanted.
         words_layer: Name to module of the embedding of words, where the caller named it.
         verified: The kinds of graph that were checked for a second derivative.
         known_layouts: The layouts that were inferred.
         owners: The input images of each call of a layer.
         known_sites: The attention of the model that was found, by the images of the call.
+        scorer: What computed the score of the last call.
     """
 
     root: nn.Module
@@ -84,9 +91,11 @@ class MapSettings:
     layers: dict[str, nn.Module] | None
     words: WordRequest | None
     words_layer: dict[str, nn.Module] | None
+    named: bool = False
     verified: set[tuple[Any, ...]] = field(default_factory=set)
     known_layouts: KnownLayouts = field(default_factory=dict)
     known_sites: dict[tuple[InputImage, ...], tuple[AttentionSite, ...]] = field(default_factory=dict)
+    scorer: Score | None = None
     owners: ImageOwners = field(init=False)
 
     def __post_init__(self) -> None:
@@ -117,6 +126,8 @@ class MapSettings:
             GradientError: as :func:`find_layer`.
         """
         needs = method.needs
+        if needs.named is not None:
+            return self._plan_named(needs, needs.named)
         if needs.layers:
             self.layers = self.find_target_layers(args, kwargs)
         if needs.attention is None:
@@ -125,22 +136,45 @@ class MapSettings:
             self.known_sites[images] = find_attention_sites(self.root, args, kwargs, self.score)
         return self.plan_attention(method, self.known_sites[images])
 
+    def _plan_named(self, needs: Needs, name: NameModules) -> Plan:
+        """Find the modules that a method names itself."""
+        own = ask_target_layer(self.root)
+        chosen = None if self.layers is None or list(self.layers) == [own] else tuple(self.layers)
+        wanted = name(self.root, chosen)
+        is_scored = self.score is not None or ask_default_score(self.root) is not None  # else the graph tells the score
+        return Plan(
+            {},
+            find_layers(self.root, list(wanted.layers)),
+            find_layers(self.root, list(wanted.attention)) if wanted.attention else {},
+            gradient=needs.gradient or self.words is not None or not is_scored,
+        )
+
     def plan_attention(self, method: Method, sites: tuple[AttentionSite, ...]) -> Plan:
-        """Find out what a method needs to have recorded, in a model whose attention is known."""
+        """Find out what a method needs to have recorded, in a model whose attention is known.
+
+        Raises:
+            InputError: the caller named layers, or the model has none of the attention that the method needs.
+        """
         if method.needs.attention is None:
             raise TypeError(f"method {method.name!r} needs no attention")
-        within = None if self.layers is None or method.needs.layers else set(self.layers)
-        wanted = method.needs.attention([site for site in sites if within is None or site.block in within])
+        if self.named and not method.needs.layers:
+            raise InputError(
+                f"target_layers: method {method.name!r} takes the model's blocks by itself: leave target_layers out"
+            )
+        wanted = method.needs.attention(sites)
         blocks = list(dict.fromkeys(site.block for site in wanted))
         placed = [site.tokens_of for site in wanted if site.tokens_of is not None]
-        replayed = [
+        # What mixes image and text, or reads the image's tokens anew, follows the tower and must be computed again.
+        changed = {
             site.block
             for site in sites
-            if site.is_self and (site.of_image_alone or not (site.queries_from_image or site.keys_from_image))
-        ]
+            if not (site.reads_no_image or (site.of_image_alone and site.tokens_of == site.block))
+        }
+        replayed = [site.block for site in sites if site.is_self and site.block not in changed]
         layers = dict(self.layers or {}) if method.needs.layers else {}
         return Plan(
-            layers | find_modules(self.root, placed),
+            layers,
+            find_modules(self.root, placed),
             find_modules(self.root, blocks),
             find_modules(self.root, replayed) if method.needs.replay else {},
             sites,
@@ -149,8 +183,8 @@ class MapSettings:
     def record(self, plan: Plan, parents: ParentOf) -> Capture:
         """Prepare to record what a method needs in a call."""
         return Capture(
-            self.root, plan.layers, force_grad=True, packed=self.packed, parents=parents, attention=plan.attention,
-            replayed=plan.replayed,
+            self.root, plan.layers | plan.blocks, force_grad=plan.gradient, packed=self.packed, parents=parents,
+            attention=plan.attention, replayed=plan.replayed,
         )  # fmt: skip
 
     def record_words(self, args: Any, kwargs: dict[str, Any]) -> AbstractContextManager[WordCapture | None]:

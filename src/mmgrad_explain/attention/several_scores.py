@@ -10,6 +10,7 @@ import torch
 from mmgrad_explain.attention.assembly import assemble
 from mmgrad_explain.attention.input_images import find_input_images
 from mmgrad_explain.attention.layouts.record_layouts import batches_of
+from mmgrad_explain.attention.map_checks import CallSource
 from mmgrad_explain.attention.methods.run import Run
 from mmgrad_explain.attention.scores.checks import check_finite, ensure_per_sample
 from mmgrad_explain.attention.scores.guess import choose_score
@@ -58,7 +59,8 @@ def explain_each(
         images = find_input_images(root, ((), named))
         plan = settings.plan(method, (), named, images)
         with settings.record(plan, parents) as seen, settings.record_words((), named) as word_capture:
-            each_output = outputs(root(**named))
+            with torch.set_grad_enabled(plan.gradient):
+                each_output = outputs(root(**named))
             seen.stop()
             scorer = choose_score(root, settings.score, each_output[0])
             seen.choose_parts(scorer(each_output[0]))
@@ -68,8 +70,10 @@ def explain_each(
                 score = ensure_per_sample(scorer(output), batches_of(seen, layouts) or None)
                 check_finite(score.detach())
                 run = Run(
-                    root, seen, score, layouts, _score_one(scorer, outputs, number), ((), named), images, plan.sites,
-                    retain_graph=number + 1 < len(each_output), also=word_capture.embeddings if word_capture else (),
+                    root, seen, score, layouts, _score_one(scorer, outputs, number), ((), named), images,
+                    plan.layers, plan.sites,
+                    retain_graph=number + 1 < len(each_output) or not method.needs.of_layers_alone,
+                    also=word_capture.embeddings if word_capture else (), output=output,
                 )  # fmt: skip
                 made.append(method.maps(run))
                 scores.append(score.detach().float())
@@ -89,11 +93,27 @@ def explain_each(
             name: [select([maps.signed[name][call] for maps in made]) for call in range(len(calls))]
             for name, calls in made[0].signed.items()
         }
-        return assemble(
-            replace(made[0], signed=signed), select(scores), scorer.name, method.name,
+        notes = tuple(
+            replace(note, samples=(index,))
+            for index, (number, sample) in enumerate(wanted)
+            for note in made[number].notes
+            if note.is_about(sample)
+        )
+        explanation = assemble(
+            replace(made[0], signed=signed, notes=notes), select(scores), scorer.name, method.name,
             (settings.fuse_name, settings.fuse), size=image_size(named), model=type(root).__name__,
             words=_select_words(words, wanted) if words else None,
         )  # fmt: skip
+
+    def score_wanted(of_outputs: Sequence[Any]) -> Tensor:
+        values = [scorer(output) for output in of_outputs]
+        return torch.stack([values[number][sample] for number, sample in wanted])
+
+    source = CallSource(
+        root, ((), named), lambda changed: outputs(root(**changed[1])), score_wanted,
+        rows=tuple(sample for _, sample in wanted),
+    )  # fmt: skip
+    return replace(explanation, source=source)
 
 
 def _select_words(of_outputs: Sequence[WordValues], wanted: Sequence[tuple[int, int]]) -> WordValues:

@@ -149,8 +149,8 @@ def _count(figures: MapSetFigures) -> str:
 
 def _how(figures: MapSetFigures, level: float) -> str:
     return (
-        f"Means with {level:.0%} bootstrap intervals over {len(set(figures.groups))} images. The last rows are maps that "
-        "know nothing of the text."
+        f"Means with {level:.0%} bootstrap intervals over {len(set(figures.groups))} images. The last rows are maps "
+        "that know nothing of the text."
     )
 
 

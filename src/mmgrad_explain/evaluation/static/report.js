@@ -64,7 +64,8 @@
       for (const method of data.methods) {
         if (!sample.maps[method]) continue;
         const by = state.by === "text" ? 1 : state.by;
-        const caption = `${method}: ${data.figures[by]} ${write(sample.values[method][by])}`;
+        const figure = `${data.figures[by]} ${write(sample.values[method][by])}`;
+        const caption = `${method}: ${sample.empty.includes(method) ? "empty map" : figure}`;
         strip.append(picture(sample, sample.maps[method], caption, data.methods.length > 1 && method === state.method));
       }
     } else {

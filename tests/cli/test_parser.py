@@ -20,7 +20,7 @@ def test_short_and_long_help(run, command):
     [
         (
             "overly",
-            "argument COMMAND: invalid choice: 'overly': did you mean 'overlay'? choose from overlay, compare, layers",
+            "argument COMMAND: invalid choice: 'overly': did you mean 'overlay'? choose from overlay, compare",
         ),
         ("data chek", "argument COMMAND: invalid choice: 'chek': did you mean 'check'? choose from edits, scenes"),
         ("completion bsh", "argument SHELL: invalid choice: 'bsh': did you mean 'bash'? choose from bash, zsh, fish"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmgrad_explain.attention.image_scores import ImageScores, take_image, take_rows
+from mmgrad_explain.attention.image_scores import HeldRerun, ImageScores, take_image, take_rows
 from mmgrad_explain.attention.input_images import InputImage
 
 IMAGE = InputImage("image", (4, 4), 0, 3)
@@ -78,3 +78,40 @@ def test_a_run_that_needs_too_much_memory_is_halved(inputs: Any) -> None:
     found = scores(take_image(inputs, IMAGE)[index], index)
     torch.testing.assert_close(found, _independent(inputs)[index])
     assert sizes == [6, 12, 6, 6]
+
+
+def test_what_the_score_holds_constant_stays_that_of_the_original_image(inputs: Any) -> None:
+    def embed(changed: Any) -> Tensor:
+        return changed[0][0].mean((2, 3))
+
+    def along_itself(embedding: Tensor) -> Tensor:
+        return (embedding * embedding.detach()).sum(-1)
+
+    rerun = HeldRerun(embed, along_itself, inputs)
+    torch.testing.assert_close(rerun(inputs), rerun.score)
+    scores = ImageScores(rerun, inputs, IMAGE, rerun.score)
+    assert scores.together
+    index = torch.tensor([2, 2, 1])
+    changed = torch.rand(3, 3, 4, 4, generator=torch.Generator().manual_seed(5))
+    expected = (changed.mean((2, 3)) * embed(inputs)[index]).sum(-1)
+    torch.testing.assert_close(scores(changed, index), expected)
+
+
+def test_several_scores_of_one_image_are_read_from_their_own_row(inputs: Any) -> None:
+    rows = [1, 1, 0]  # samples are scores of these rows of the inputs
+
+    def scorer(output: Tensor) -> Tensor:
+        return torch.stack([output[1], 2 * output[1], output[0]])
+
+    rerun = HeldRerun(_independent, scorer, inputs)
+    scores = ImageScores(rerun, inputs, IMAGE, rerun.score, rows=rows)
+    assert not scores.together
+    changed = torch.rand(4, 3, 4, 4, generator=torch.Generator().manual_seed(5))
+    index = torch.tensor([1, 2, 0, 2])
+    images = inputs[0][0][[1, 0, 1, 0]].clone()
+    for number, sample in enumerate(index.tolist()):
+        alone = inputs[0][0].clone()
+        alone[rows[sample]] = changed[number]
+        expected = scorer(_independent(((alone,), inputs[1])))[sample]
+        torch.testing.assert_close(scores(changed, index)[number], expected)
+    torch.testing.assert_close(scores(images, index), scores.score[index])

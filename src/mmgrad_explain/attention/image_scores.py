@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.attention.input_images import InputImage, change_images
+from mmgrad_explain.attention.scores.held_constants import HeldConstants
 from mmgrad_explain.attention.structures import is_image, map_tensors, tensors_in
 from mmgrad_explain.errors import InputError
 
@@ -53,6 +54,39 @@ def _take_strings(value: Any, rows: Sequence[int], batch: int) -> Any:
     return type(value)(value[row] for row in rows) if strings else value
 
 
+class HeldRerun:
+    """Runs a model on changed inputs; what its score holds constant keeps the values of the original inputs.
+
+    See :mod:`~mmgrad_explain.attention.scores.held_constants`.
+
+    Attributes:
+        score: (S,), the scores of the original inputs.
+    """
+
+    def __init__(self, forward: Callable[[Any], Any], scorer: Callable[[Any], Tensor], inputs: Any) -> None:
+        """Run the model on the original inputs.
+
+        Args:
+            forward: Takes inputs (args, kwargs) and returns the model's output.
+            scorer: Takes an output and returns the scores, one number a sample.
+            inputs: (args, kwargs) of the call that was explained.
+        """
+        self._forward = forward
+        with torch.no_grad():
+            self._scorer = HeldConstants(scorer, forward(inputs))
+        self.score = self._scorer.score.detach().float()
+
+    def __call__(self, inputs: Any, index: Tensor | None = None) -> Tensor:
+        """Score changed inputs.
+
+        Args:
+            inputs: (args, kwargs).
+            index: (N,), the original sample of each sample; None if they are the same samples.
+        """
+        with torch.no_grad():
+            return self._scorer(self._forward(inputs), index).float()
+
+
 class ImageScores:
     """The scores of changed images: ``scores(images (N, C, H, W), index (N,)) -> (N,)``.
 
@@ -61,22 +95,33 @@ class ImageScores:
     samples of the original call, one changed image in the place of each. Which it is, is tried out once.
 
     Attributes:
-        score: (B,), the scores of the unchanged samples.
+        score: (S,), the scores of the unchanged samples.
         together: Whether images of any samples can be scored in one run.
     """
 
-    def __init__(self, rerun: Callable[[Any], Tensor], inputs: Any, image: InputImage, score: Tensor) -> None:
+    def __init__(
+        self,
+        rerun: Callable[[Any], Tensor],
+        inputs: Any,
+        image: InputImage,
+        score: Tensor,
+        *,
+        rows: Sequence[int] | None = None,
+    ) -> None:
         """Try out whether the model scores repeated samples as it did the original ones.
 
         Args:
-            rerun: Takes inputs (args, kwargs) and returns their scores, one number a sample.
+            rerun: Takes inputs (args, kwargs) and returns their scores, one number a sample; a :class:`HeldRerun` is
+                told of which samples they are.
             inputs: (args, kwargs) of the call that was explained.
             image: The input image that is changed.
-            score: (B,), the scores of that call.
+            score: (S,), the scores of that call.
+            rows: The row of the inputs that each sample is of, where several scores of a row were explained.
         """
         self._rerun, self._inputs, self._image = rerun, inputs, image
         self.score = score.detach()
-        self.together = image.batch == len(score) and self._scores_repeated_rows()
+        self._rows = list(range(len(self.score))) if rows is None else list(rows)
+        self.together = rows is None and image.batch == len(self.score) and self._scores_repeated_rows()
 
     def __call__(self, images: Tensor, index: Tensor) -> Tensor:
         """Score images.
@@ -99,31 +144,36 @@ class ImageScores:
         return torch.cat([self(images[:half], index[:half]), self(images[half:], index[half:])])
 
     def _score_together(self, images: Tensor, index: Tensor) -> Tensor:
-        rows = take_rows(self._inputs, index, len(self.score))
-        found = self._rerun(self._with_images(rows, images)).detach()
+        found = self._score(take_rows(self._inputs, index, len(self.score)), images, index)
         if found.shape != (len(images),):
             raise InputError(f"score: {len(images)} images have scores of shape {tuple(found.shape)}, not one each")
         return found
 
     def _score_in_place(self, images: Tensor, index: Tensor) -> Tensor:
         original = take_image(self._inputs, self._image)
-        places = [0] * len(images)  # the number of the run of each image: samples come once in each run
-        runs: list[dict[int, int]] = []  # of each run: sample to the number of its image
-        for number, sample in enumerate(index.tolist()):
-            run = next((place for place, taken in enumerate(runs) if sample not in taken), len(runs))
-            if run == len(runs):
+        samples = index.tolist()
+        runs: list[dict[int, int]] = []  # of each run: row of the inputs to the number of its image
+        places = []  # the run of each image: a row comes once in each run
+        for number, sample in enumerate(samples):
+            row = self._rows[sample]
+            place = next((place for place, taken in enumerate(runs) if row not in taken), len(runs))
+            if place == len(runs):
                 runs.append({})
-            runs[run][sample] = number
-            places[number] = run
+            runs[place][row] = number
+            places.append(place)
         scores = []
         for taken in runs:
             changed = original.clone()
             changed[list(taken)] = images[list(taken.values())].to(changed)
-            scores.append(self._rerun(self._with_images(self._inputs, changed)).detach())
-        return torch.stack(scores)[torch.tensor(places), index.cpu()]
+            scores.append(self._score(self._inputs, changed, None))
+        return torch.stack(scores)[places, samples]
 
-    def _with_images(self, inputs: Any, images: Tensor) -> Any:
-        return change_images(inputs, {self._image.index: images.to})
+    def _score(self, inputs: Any, images: Tensor, index: Tensor | None) -> Tensor:
+        with torch.no_grad():
+            changed = change_images(inputs, {self._image.index: images.to})
+            return (
+                self._rerun(changed, index) if isinstance(self._rerun, HeldRerun) else self._rerun(changed)
+            ).detach()
 
     def _scores_repeated_rows(self) -> bool:
         count, images = len(self.score), take_image(self._inputs, self._image)

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mmgrad_explain.attention.capture import Capture
@@ -60,6 +61,27 @@ def take_step_gradients(
     return gradients
 
 
+def _check_scorer(run: Run, method: Method, verified: Verified) -> None:
+    """Check once that a method that computes scores itself computes the one that it is to explain.
+
+    In training the two may differ by dropout, so that this is checked in evaluation mode alone.
+
+    Raises:
+        InputError: it computes another one.
+    """
+    kind = "replay", *run.seen.records
+    if kind in verified or any(module.training for module in run.root.modules()):
+        return
+    with torch.no_grad():
+        own, given = run.replay({}).float(), run.score.detach().float()
+    if not torch.allclose(own, given, rtol=1e-2, atol=1e-3):
+        raise InputError(
+            f"score: method {method.name!r} runs the model's head again and computes the score of it, which is not the "
+            "score that attend() got: make the MMGrad with that score=, a function of the model's output"
+        )
+    verified.add(kind)
+
+
 def attend_step(run: Run, methods: Sequence[Method], verified: Verified) -> list[MethodMaps]:
     """Make the maps of every method of a training step, all from one gradient at the layers.
 
@@ -79,6 +101,8 @@ def attend_step(run: Run, methods: Sequence[Method], verified: Verified) -> list
             raise InputError(
                 f"method {method.name!r} needs attention, which was not recorded: make the MMGrad with this method"
             )
+        if method.needs.replay:
+            _check_scorer(run, method, verified)
     if any(method.needs.layers for method in methods):
         gradients = take_step_gradients(
             run.score,

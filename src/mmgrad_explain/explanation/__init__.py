@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.explanation.comparison import ComparedMap as ComparedMap
     from mmgrad_explain.explanation.comparison import Comparison as Comparison
     from mmgrad_explain.explanation.fusion import FUSES as FUSES
+    from mmgrad_explain.explanation.map_check import MapCheck as MapCheck
     from mmgrad_explain.explanation.phrases import PhraseMaps as PhraseMaps
     from mmgrad_explain.explanation.phrases import split_phrases as split_phrases
     from mmgrad_explain.explanation.regions import Region as Region

@@ -1,0 +1,219 @@
+"""Which map is right on models that were trained without the grounding loss: every method and layer that applies.
+
+    python benchmarks/strangers.py --cache FOLDER           # trains what is not in the cache, then measures
+    python benchmarks/strangers.py --cache FOLDER --train   # only trains
+    python benchmarks/strangers.py --quick                  # toy size, as a test of the path; the figures mean nothing
+
+The models (:mod:`testbed.models`): a relation network, TIRG, CLIP, a CLIP without residual around attention, SigLIP,
+ViLT, LLaVA; each is trained on drawn scenes in minutes of one core, with fixed seeds, and given to MMGrad as a plain
+module. Masks are exact. Settings are chosen on the scenes of seed 20001 and reported on those of 20002. Prints Markdown
+tables; ``--json`` writes all figures.
+
+Columns: *pointing*, *energy*, *IoU* of sentences about one object (95 % interval by bootstrap over scenes); *2*, *3*,
+*4*: pointing at any of so many named objects; *contrast*: of two texts about one image, the map of each is brighter in
+its own region; *occlusion*: rank correlation with the fall of the score when a cell of an 8 x 8 grid is blurred;
+*deletion*, *insertion*: gain over shuffled cells, in shares of the score that blurring the whole image takes; *two
+texts*: rank correlation of the maps of two texts about one image (low is good); *random weights*: rank correlation with
+the maps of randomized weights (low is good); *cost*: time over that of a plain forward.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from testbed.measure import Judge
+from testbed.models import STRANGERS, TRAINING_SEED, Stranger, checkpoint, draw, prepare, shorten
+from testbed.sheets import Sheet, make_sheet
+
+from mmgrad_explain._system.files import atomic_file
+from mmgrad_explain.attention.methods.named import METHODS
+from mmgrad_explain.errors import MMGradError
+from mmgrad_explain.metrics.report import MISSING, environment, environment_line, format_number, markdown_table
+
+CHOOSE_SEED, REPORT_SEED = 20_001, 20_002
+FIGURES = {
+    "energy": "energy", "iou": "IoU", "pointing 2": "2", "pointing 3": "3", "pointing 4": "4", "contrast": "contrast",
+    "occlusion": "occlusion", "deletion": "deletion", "insertion": "insertion", "texts": "two texts",
+    "randomized": "random weights", "dead": "dead maps", "cost": "cost",
+}  # fmt: skip
+AS_IT_COMES = "as it comes"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train, measure and print."""
+    options = _parser().parse_args(argv)
+    torch.set_num_threads(options.threads)
+    if options.quick:
+        options.cache = Path(tempfile.mkdtemp())
+        options.scenes, options.faithful, options.steps = 4, 4, 2
+    chosen = [STRANGERS[name] for name in options.models]
+    chosen = [shorten(one) for one in chosen] if options.quick else chosen
+    results: dict[str, Any] = {
+        "environment": environment(),
+        "seeds": {"training": TRAINING_SEED, "held out": options.seed},
+        "scenes": options.scenes,
+        "models": {},
+    }
+    print(f"{environment_line()}; {options.scenes} held-out scenes of seed {options.seed}")
+    for stranger in chosen:
+        model, seconds = prepare(stranger, options.cache, quick=options.quick)
+        if options.train:
+            continue
+        data = draw(stranger, options.seed, options.scenes, options.cache, masks=True)
+        sheet = make_sheet(stranger, model, data, options.seed)
+        rows = Rows(stranger, model, sheet, options)
+        found = rows.measure()
+        results["models"][stranger.name] = {
+            "kind": stranger.kind, "settings": asdict(stranger), "seconds": seconds, "task": sheet.task,
+            "calls": len(sheet.images), "rows": found, "refused": rows.refused,
+            "layers": rows.known["layers"], "uneven": rows.known["uneven"],
+        }  # fmt: skip
+        print(_describe(stranger, seconds, sheet) + "\n\n" + _table(found) + "\n")
+        for label, layer in rows.known["layers"].items():
+            print(
+                f"- {label}: `{layer}`; its gradient differs from place to place by {rows.known['uneven'][layer]:.2f}"
+            )
+        for name, why in rows.refused.items():
+            print(f"- {name} does not apply: {why}")
+        sys.stdout.flush()
+        if options.json:
+            with atomic_file(options.json, overwrite=True) as stream:
+                stream.write(json.dumps(results, indent=1).encode())
+    if not options.train:
+        print("\n## The best rows of each kind\n\n" + _summary(results["models"]))
+    return 0
+
+
+class Rows:
+    """Measures every method and layer of one model; rows that were measured before are read from the cache."""
+
+    def __init__(self, stranger: Stranger, model: torch.nn.Module, sheet: Sheet, options: argparse.Namespace) -> None:
+        self.model = model
+        self.sheet = sheet
+        self.options = options
+        name = f"{checkpoint(stranger, options.cache).stem}-{options.seed}-{options.scenes}-{options.faithful}"
+        self.file = options.cache / f"rows-{name}-{options.steps}.json"
+        kept = json.loads(self.file.read_text()) if self.file.exists() else {}
+        self.known: dict[str, Any] = {} if options.fresh else kept
+        self.refused: dict[str, str] = {}
+        self._judge: Judge | None = None
+
+    @property
+    def judge(self) -> Judge:
+        """What measures the rows; made when the first one is not known yet."""
+        if self._judge is None:
+            self._judge = Judge(self.model, self.sheet, faithful=self.options.faithful, steps=self.options.steps)
+        return self._judge
+
+    def measure(self) -> dict[str, dict[str, Any]]:
+        """Measure all rows, in the order of the table."""
+        if "floors" not in self.known:
+            self._keep("floors", self.judge.floors())
+        if "layers" not in self.known:
+            found = self.judge.layers()
+            self._keep("layers", dict(list(found.items())[:1]) if self.options.quick else found)
+        if "uneven" not in self.known:
+            layers = self.known["layers"].values()
+            self._keep("uneven", {layer: self.judge.unevenness(layer) for layer in layers})
+        rows = dict(self.known["floors"])
+        self._add(rows, AS_IT_COMES, None, None, "")
+        for method in self.options.methods:
+            if METHODS[method]().needs.layers:
+                for label, layer in self.known["layers"].items():
+                    self._add(rows, f"{method}, {label}", method, layer, label)
+            else:
+                self._add(rows, method, method, None, "")
+        return rows
+
+    def _add(self, rows: dict[str, Any], name: str, method: str | None, layer: str | None, label: str) -> None:
+        if name not in self.known:
+            try:
+                found = {"method": method or "", "layer": label, **self.judge.row(method, layer)}
+            except MMGradError as error:
+                found = {"refused": f"{type(error).__name__}: {error}"}
+            self._keep(name, found)
+        if "refused" in self.known[name]:
+            self.refused[name] = self.known[name]["refused"]
+        else:
+            rows[name] = self.known[name]
+
+    def _keep(self, name: str, value: Any) -> None:
+        self.known[name] = value
+        sys.stderr.write(f"{self.file.stem}: {name}\n")
+        with atomic_file(self.file, overwrite=True) as stream:
+            stream.write(json.dumps(self.known).encode())
+
+
+def _describe(stranger: Stranger, seconds: float, sheet: Sheet) -> str:
+    task = "; ".join(f"{name} {value:.2f} (chance {chance:.2f})" for name, (value, chance) in sheet.task.items())
+    covered = float(sheet.masks[sheet.named == 1].float().mean())
+    return (
+        f"\n## {stranger.name}: {stranger.kind}\n\n{task}. Trained in {seconds / 60:.0f} min of one core; "
+        f"{len(sheet.images)} calls; an object covers {covered:.3f} of the image."
+    )
+
+
+def _table(rows: dict[str, dict[str, Any]]) -> str:
+    heads = {key: head for key, head in FIGURES.items() if any(key in row for row in rows.values())}
+    lines = []
+    for name, row in rows.items():
+        low, high = row["interval"]
+        pointing = f"{row['pointing']:.2f} [{low:.2f}, {high:.2f}]"
+        lines.append([name, pointing, *(_cell(row.get(key)) for key in heads)])
+    return markdown_table(["map", "pointing", *heads.values()], lines)
+
+
+def _cell(value: float | None) -> str:
+    return MISSING if value is None else format_number(value, 2)
+
+
+def _summary(models: dict[str, Any], most: int = 4) -> str:
+    """List the rows of each model by the geometric mean of pointing, energy and contrast above their floors."""
+    lines = []
+    for name, of in models.items():
+        floor = of["rows"]["random map"]
+        scored = {row: _merit(values, floor) for row, values in of["rows"].items()}
+        best = sorted(scored, key=lambda row: -scored[row])[:most]
+        for row in dict.fromkeys([AS_IT_COMES, *best]):
+            values = of["rows"].get(row)
+            if values is not None:
+                figures = [_cell(values.get(key)) for key in ("pointing", "energy", "contrast", "occlusion", "cost")]
+                lines.append([of["kind"], name, row, *figures])
+    return markdown_table(["kind", "model", "map", "pointing", "energy", "contrast", "occlusion", "cost"], lines)
+
+
+def _merit(row: dict[str, Any], floor: dict[str, Any]) -> float:
+    parts = (row["pointing"], row["energy"], 2 * row["contrast"] - 1)
+    return float(torch.tensor([max(part, 1e-3) for part in parts]).log().mean()) if row is not floor else -9.0
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = made.add_argument
+    add("--cache", type=Path, default=Path("strangers-cache"), help="folder of checkpoints (default: %(default)s)")
+    add("--models", nargs="+", choices=list(STRANGERS), default=list(STRANGERS), help="default: all")
+    add("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), help="default: all")
+    add("--seed", type=int, default=REPORT_SEED, help="of the held-out scenes (default: %(default)s)")
+    add("--scenes", type=int, default=80, help="held-out scenes (default: %(default)s)")
+    add("--faithful", type=int, default=32, help="calls to measure faithfulness on (default: %(default)s)")
+    add("--steps", type=int, default=5, help="of deletion and insertion (default: %(default)s)")
+    add("--threads", type=int, default=1, help="cores (default: %(default)s)")
+    add("--json", type=Path, metavar="FILE", help="also write all figures")
+    add("--train", action="store_true", help="only train what is not in the cache")
+    add("--fresh", action="store_true", help="measure again what was measured before")
+    add("--quick", action="store_true", help="toy size, as a test of the path")
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main())

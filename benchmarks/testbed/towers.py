@@ -1,0 +1,206 @@
+"""Transformers, built small: CLIP, SigLIP and LLaVA of transformers; by hand a CLIP without residual, and a matcher."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from testbed.scenes import END, IMAGE, PAD, TEXT_LENGTH, WORDS
+
+_TEXT = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+def vision_sizes(width: int, layers: int, size: int, patch: int) -> dict[str, int]:
+    """Return the settings that the vision towers of transformers share."""
+    return {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "image_size": size,
+        "patch_size": patch,
+    }
+
+
+def build_clip(*, width: int, layers: int, size: int, patch: int) -> nn.Module:
+    """Build transformers' CLIPModel: class token, causal text tower."""
+    from transformers import CLIPConfig, CLIPModel
+
+    text = {
+        **_TEXT, "vocab_size": len(WORDS), "max_position_embeddings": TEXT_LENGTH, "bos_token_id": 1,
+        "eos_token_id": END, "pad_token_id": PAD,
+    }  # fmt: skip
+    config = CLIPConfig(text_config=text, vision_config=vision_sizes(width, layers, size, patch), projection_dim=64)
+    return CLIPModel(config)
+
+
+def build_siglip(*, width: int, layers: int, size: int, patch: int) -> nn.Module:
+    """Build transformers' SiglipModel: attention pooling in the vision tower."""
+    from transformers import SiglipConfig, SiglipModel
+
+    text = {**_TEXT, "hidden_size": width, "vocab_size": len(WORDS), "max_position_embeddings": TEXT_LENGTH}
+    text = {**text, "bos_token_id": 1, "eos_token_id": END, "pad_token_id": PAD, "projection_size": width}
+    model = SiglipModel(SiglipConfig(text_config=text, vision_config=vision_sizes(width, layers, size, patch)))
+    with torch.no_grad():
+        model.logit_scale.fill_(2.3)
+        model.logit_bias.fill_(-2.0)
+    return model
+
+
+def build_llava(*, width: int, layers: int, size: int, patch: int, decoder_layers: int) -> nn.Module:
+    """Build transformers' LlavaForConditionalGeneration on a CLIP vision tower and a small Llama."""
+    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+    decoder = LlamaConfig(
+        vocab_size=len(WORDS), hidden_size=96, intermediate_size=256, num_hidden_layers=decoder_layers,
+        num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=256, pad_token_id=PAD, bos_token_id=1,
+        eos_token_id=END,
+    )  # fmt: skip
+    return LlavaForConditionalGeneration(
+        LlavaConfig(
+            vision_config=CLIPVisionConfig(**vision_sizes(width, layers, size, patch)),
+            text_config=decoder,
+            image_token_index=IMAGE,
+            image_token_id=IMAGE,
+            image_seq_length=(size // patch) ** 2,
+        )
+    )
+
+
+# ---------------------------------------------------------------------------------------------- written by hand
+
+
+class _Block(nn.Module):
+    """A block of a transformer, with or without a residual around its attention."""
+
+    def __init__(self, width: int, heads: int, *, residual: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.residual = residual
+        self.ln1 = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.ln2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        if not residual:  # tokens attend to themselves at first, else all become one
+            with torch.no_grad():
+                same = torch.eye(width)
+                start = torch.cat([1.4 * same, 1.4 * same, same]) + 0.02 * torch.randn(3 * width, width)
+                self.qkv.weight.copy_(start)
+                self.out.weight.copy_(same + 0.02 * torch.randn(width, width))
+
+    def forward(self, tokens: Tensor, known: Tensor | None = None) -> Tensor:
+        batch, count, width = tokens.shape
+        qkv = self.qkv(self.ln1(tokens)).view(batch, count, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        seen = None if known is None else known[:, None, None]
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+        mixed = self.out(mixed.transpose(1, 2).reshape(batch, count, width))
+        tokens = tokens + mixed if self.residual else mixed
+        return tokens + self.mlp(self.ln2(tokens))
+
+
+class PlainClip(nn.Module):
+    """A CLIP-like pair of towers, written by hand: class token, no residual around attention.
+
+    Returns the unit embeddings of image and text and the scale of their cosine.
+    """
+
+    def __init__(self, *, width: int, layers: int, size: int, patch: int, heads: int = 4, embed: int = 64) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, width, patch, patch)
+        self.class_token = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        self.positions = nn.Parameter(0.02 * torch.randn(1, 1 + (size // patch) ** 2, width))
+        self.blocks = nn.ModuleList(_Block(width, heads, residual=False) for _ in range(layers))
+        self.ln_post = nn.LayerNorm(width)
+        self.project = nn.Linear(width, embed, bias=False)
+        self.words = nn.Embedding(len(WORDS), embed)
+        self.text = nn.GRU(embed, embed, batch_first=True, bidirectional=True)
+        self.text_project = nn.Linear(2 * embed, embed)
+        self.logit_scale = nn.Parameter(torch.tensor(2.66))
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Encode images, ``(B, embed)``."""
+        patches = self.patches(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.class_token.expand(len(images), -1, -1), patches], 1) + self.positions
+        for block in self.blocks:
+            tokens = block(tokens)
+        return F.normalize(self.project(self.ln_post(tokens)[:, 0]), dim=-1)
+
+    def encode_text(self, ids: Tensor) -> Tensor:
+        """Encode texts, ``(B, embed)``."""
+        states, _ = self.text(self.words(ids))
+        known = (ids != PAD)[..., None]
+        return F.normalize(self.text_project((states * known).sum(1) / known.sum(1)), dim=-1)
+
+    def forward(self, images: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode both."""
+        return self.encode_image(images), self.encode_text(ids), self.logit_scale.exp()
+
+
+class JointMatcher(nn.Module):
+    """One transformer over a class token, the words and the patches, as ViLT (Kim et al., arXiv 2102.03334).
+
+    Returns the logit that sentence and image match, ``(B,)``.
+    """
+
+    def __init__(self, *, width: int, layers: int, size: int, patch: int, heads: int = 4) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, width, patch, patch)
+        self.words = nn.Embedding(len(WORDS), width)
+        self.class_token = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        self.word_positions = nn.Parameter(0.02 * torch.randn(1, TEXT_LENGTH, width))
+        self.patch_positions = nn.Parameter(0.02 * torch.randn(1, (size // patch) ** 2, width))
+        self.blocks = nn.ModuleList(_Block(width, heads, residual=True) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.match = nn.Linear(width, 1)
+        nn.init.normal_(self.words.weight, std=0.02)
+
+    def forward(self, images: Tensor, ids: Tensor) -> Tensor:
+        """Match images ``(B, 3, S, S)`` with sentences ``(B, L)``."""
+        words = self.words(ids) + self.word_positions
+        patches = self.patches(images).flatten(2).transpose(1, 2) + self.patch_positions
+        tokens = torch.cat([self.class_token.expand(len(ids), -1, -1), words, patches], 1)
+        known = F.pad(ids != PAD, (1, patches.shape[1]), value=True)
+        known[:, 0] = True
+        for block in self.blocks:
+            tokens = block(tokens, known)
+        return self.match(self.norm(tokens[:, 0]))[:, 0]
+
+
+def start_from(model: Any, tower: Any) -> None:
+    """Start a model from the weights of a trained CLIP vision tower, as matchers and LLaVA do."""
+    if not isinstance(model, JointMatcher):
+        model.model.vision_tower.load_state_dict(tower.state_dict())
+        return
+    with torch.no_grad():
+        model.patches.weight.copy_(tower.embeddings.patch_embedding.weight)
+        model.patch_positions.copy_(tower.embeddings.position_embedding.weight[None, 1:])
+        for block, trained in zip(model.blocks, tower.encoder.layers, strict=True):
+            attention = trained.self_attn
+            parts = [attention.q_proj, attention.k_proj, attention.v_proj]
+            block.qkv.weight.copy_(torch.cat([part.weight for part in parts]))
+            block.qkv.bias.copy_(torch.cat([part.bias for part in parts]))
+            pairs = {
+                block.out: attention.out_proj, block.ln1: trained.layer_norm1, block.ln2: trained.layer_norm2,
+                block.mlp[0]: trained.mlp.fc1, block.mlp[2]: trained.mlp.fc2,
+            }  # fmt: skip
+            for own, other in pairs.items():
+                own.load_state_dict(other.state_dict())
+
+
+def embed_pairs(model: Any, images: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the unit embeddings of images and texts, as many of each as there are."""
+    if isinstance(model, PlainClip):
+        return model.encode_image(images), model.encode_text(ids)
+    image = model.get_image_features(pixel_values=images)
+    text = model.get_text_features(input_ids=ids)
+    return F.normalize(_vector(image), dim=-1), F.normalize(_vector(text), dim=-1)
+
+
+def _vector(output: Any) -> Tensor:
+    found: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+    return found

@@ -89,6 +89,15 @@ def test_a_method_that_refuses_the_model_is_kept_with_its_reason(tiny, picture):
         compare(picture, "make it red", methods=["nothing"], model=tiny)
 
 
+def test_each_map_is_checked(tiny, picture):
+    found = compare(picture, "make it red", methods=["gradcam", "hirescam"], model=tiny)
+    for one in found.maps:
+        assert -1 <= one.check.occlusion <= 1
+        assert one.check.runs > 0
+        assert one.reason == ""
+    assert found.best() in found.maps
+
+
 def test_the_maps_of_the_target(tiny, picture):
     target = Image.new("RGB", (30, 20), "white")
     found = compare(picture, "make it red", methods=["gradcam"], model=tiny, target=target, of_target=True, check=False)

@@ -212,10 +212,9 @@ def compare(
 
 def _check(found: ComparedMap, *, target: bool) -> ComparedMap:
     """Check a map; where that is refused, keep the reason."""
-    check = getattr(found.explanation, "check", None)
-    if check is None:
+    if found.explanation is None:
         return found
     try:
-        return replace(found, check=check(0, target=target)[0])
+        return replace(found, check=found.explanation.check(0, target=target)[0])
     except MMGradError as error:
         return replace(found, reason=str(error))

@@ -1,7 +1,6 @@
 """Maps of several methods side by side: figure, table, records, methods that refuse the model."""
 
 import json
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -9,15 +8,13 @@ import torch
 
 from mmgrad_explain.errors import OutputExistsError
 from mmgrad_explain.explanation import ComparedMap, Comparison, Explanation
+from mmgrad_explain.explanation.map_check import MapCheck
+from mmgrad_explain.images import read_provenance
 from mmgrad_explain.images.placement import fit
 
 
-@dataclass(frozen=True)
-class Figures:
-    occlusion: float | None
-    deletion: float | None
-    text: float | None
-    verdict: str
+def checked(verdict, occlusion, deletion, text):
+    return MapCheck(0, False, verdict, occlusion=occlusion, deletion=deletion, text=text)
 
 
 def explained(picture, grid):
@@ -36,8 +33,8 @@ def comparison(picture):
         picture,
         "make it red",
         (
-            ComparedMap("gradcam", explained(picture, [[0, 1], [0, 0]]), Figures(0.1, 0.02, 0.5, "fails")),
-            ComparedMap("hirescam", explained(picture, [[1, 0], [0, 0]]), Figures(0.7, 0.2, None, "good")),
+            ComparedMap("gradcam", explained(picture, [[0, 1], [0, 0]]), checked("fails", 0.1, 0.02, 0.5)),
+            ComparedMap("hirescam", explained(picture, [[1, 0], [0, 0]]), checked("good", 0.7, 0.2, None)),
             ComparedMap("layercam", explained(picture, [[0, 0], [0, 0]]), reason="the model has changed"),
             ComparedMap("legrad", None, reason="this model has no attention | none"),
         ),
@@ -90,6 +87,7 @@ def test_the_figure_shows_the_maps_and_says_what_is_wrong(comparison, picture):
 
 def test_it_is_saved_and_shown(comparison, tmp_path):
     comparison.save(tmp_path / "a.png", side=120)
+    assert read_provenance(tmp_path / "a.png")["maps"][1]["method"] == "hirescam"
     with pytest.raises(OutputExistsError):
         comparison.save(tmp_path / "a.png")
     assert comparison._repr_png_().startswith(b"\x89PNG")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.drawing import draw_map
+from mmgrad_explain.images.provenance import attach_provenance
 from mmgrad_explain.images.saving import safe_save
 from mmgrad_explain.images.tile_grid import GridTile, draw_tile_grid
 from mmgrad_explain.images.tiles import shrink
@@ -17,29 +18,10 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+    from mmgrad_explain.explanation.map_check import MapCheck
     from mmgrad_explain.explanation.result import Explanation
 
 MISSING = "–"
-
-
-class CheckFigures(Protocol):
-    """The figures of a map's check, as ``explanation.check()`` gives them."""
-
-    @property
-    def occlusion(self) -> float | None:
-        """Correlation with an occlusion map, in [-1, 1]."""
-
-    @property
-    def deletion(self) -> float | None:
-        """How much faster the score falls than in random order."""
-
-    @property
-    def text(self) -> float | None:
-        """Distance to the map of another text, in [0, 2]."""
-
-    @property
-    def verdict(self) -> str:
-        """``"good"``, ``"doubtful"`` or ``"fails"``."""
 
 
 FIGURES: Mapping[str, tuple[str, str]] = {
@@ -48,7 +30,6 @@ FIGURES: Mapping[str, tuple[str, str]] = {
     "text": ("other text", "distance to the map of an unrelated text; near 0 the map does not depend on the text"),
 }
 """The check figures by the name of their attribute: heading and meaning."""
-_REMARKS = {"good": "", "doubtful": "doubtful", "fails": "fails the check"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +45,7 @@ class ComparedMap:
 
     name: str
     explanation: Explanation | None
-    check: CheckFigures | None = None
+    check: MapCheck | None = None
     reason: str = ""
 
 
@@ -122,10 +103,12 @@ class Comparison:
         below = [f"{name}: no map: {reason}" for name, reason in self.refused.items()]
         if any(one.check is not None for one in self.maps):
             below += [f"{heading}: {meaning}." for heading, meaning in FIGURES.values()]
-        return draw_tile_grid(tiles, columns=columns, side=side, title=self.text, below=below)
+        sheet = draw_tile_grid(tiles, columns=columns, side=side, title=self.text, below=below)
+        model = next((one.explanation.model for one in self.maps if one.explanation is not None), "")
+        return attach_provenance(sheet, {"text": self.text, "model": model, "maps": self.records()})
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, **options: Any) -> None:
-        """Write :meth:`figure` to a file, whole or not at all.
+        """Write :meth:`figure` to a file, whole or not at all; the file says where the maps came from.
 
         Args:
             path: A PNG, JPEG or WebP file.
@@ -205,4 +188,4 @@ def _remark(one: ComparedMap) -> str:
         return "empty map"
     if one.check is None:
         return f"not checked: {one.reason}" if one.reason else ""
-    return _REMARKS.get(one.check.verdict, one.check.verdict)
+    return one.check.short()

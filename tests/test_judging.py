@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from mmgrad_explain import InputError, compare, evaluate_maps, explain
+from mmgrad_explain.evaluation import MapKind, evaluate_triplets, folder_triplets
 from mmgrad_explain.judging import candidate_name, map_makers
 
 LAYERS = ("network.neck", "network.features")
@@ -41,6 +42,30 @@ def test_maps_over_a_data_set_are_those_of_explain(tiny, coco, picture, same_map
     same_maps(heats, alone)
     inside = heats[0][8:20, 30:44].sum() / heats[0].sum()
     assert float(found.maps["gradcam"]["energy"][0]) == pytest.approx(inside, abs=1e-4)
+
+
+def test_triplets_have_the_figures_of_evaluate_triplets(tiny, tmp_path, picture):
+    """Two ways to the same maps: of edits on the reference, and of what is added on the target."""
+    mask = np.zeros((40, 60), np.uint8)
+    mask[8:20, 30:44] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    picture.save(tmp_path / "a.png")
+    picture.rotate(180).save(tmp_path / "b.png")
+    edits = [
+        ("make it red", "recolour", "both"),
+        ("remove the star", "remove", "reference"),
+        ("add it", "add", "target"),
+    ]
+    records = [
+        {"id": str(i), "reference": "a.png", "target": "b.png", "mask": "mask.png", "class": "star", "text": text,
+         "edit": edit, "mask_object_in": shown}
+        for i, (text, edit, shown) in enumerate(edits)
+    ]  # fmt: skip
+    (tmp_path / "triplets.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    found = evaluate_maps(tiny, tmp_path, methods=["gradcam"]).maps["gradcam"]
+    (other,) = evaluate_triplets(tiny, folder_triplets(tmp_path), kinds=[MapKind("shift", "gradcam")]).maps.values()
+    for name, values in found.items():
+        assert values.tolist() == pytest.approx(other[name].tolist(), abs=1e-4)
 
 
 def test_maps_of_targets_are_on_their_pixels(tiny, picture):

@@ -1,6 +1,7 @@
 """Maps of several methods side by side: figure, table, records, methods that refuse the model."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,9 @@ def test_the_table_has_every_method(comparison):
 def test_the_best_agrees_best_with_occlusion(comparison, picture):
     assert comparison.best().name == "hirescam"
     assert Comparison(picture, "a", comparison.maps[2:]).best() is None
+    occluded = replace(comparison.maps[1].explanation, method="occlusion")
+    itself = replace(comparison.maps[1], explanation=occluded)
+    assert Comparison(picture, "a", (comparison.maps[0], itself)).best().name == "gradcam"
     assert comparison.refused == {"legrad": "this model has no attention | none"}
 
 
@@ -83,6 +87,7 @@ def test_the_figure_shows_the_maps_and_says_what_is_wrong(comparison, picture):
     two_rows = comparison.figure(columns=2, side=200)
     assert two_rows.width < sheet.shape[1]
     assert two_rows.height > sheet.shape[0]
+    assert comparison.figure(columns=3, side=200).width == two_rows.width  # four tiles: two and two
 
 
 def test_it_is_saved_and_shown(comparison, tmp_path):

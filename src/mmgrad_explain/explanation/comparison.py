@@ -76,15 +76,19 @@ class Comparison:
         return {one.name: one.reason for one in self.maps if one.explanation is None}
 
     def best(self) -> ComparedMap | None:
-        """Return the map that agrees best with occlusion; None without check figures."""
-        known = [one for one in self.drawn if one.check is not None and one.check.occlusion is not None]
+        """Return the map that agrees best with occlusion, other than an occlusion map; None without check figures."""
+        known = [
+            one
+            for one in self.drawn
+            if one.check is not None and one.check.occlusion is not None and not _is_reference(one)
+        ]
         return max(known, key=lambda one: _value(one, "occlusion") or 0.0, default=None)
 
     def figure(self, *, columns: int = 4, side: int = 300, **colours: Any) -> Image.Image:
         """Draw the image and the maps, each with its check figures; methods that refuse the model are named below.
 
         Args:
-            columns: How many stand beside one another at most.
+            columns: How many stand beside one another at most; rows are made about equally long.
             side: The longest side of an image, in pixels.
             **colours: ``alpha``, ``colormap``, ``threshold`` and ``contour``, as for
                 :meth:`~mmgrad_explain.explanation.Explanation.overlay`.
@@ -166,6 +170,11 @@ class Comparison:
         from mmgrad_explain.explanation.notebook import png_bytes
 
         return png_bytes(self.figure())
+
+
+def _is_reference(one: ComparedMap) -> bool:
+    """Return whether a map is one of occlusion itself, so that its agreement with occlusion says nothing."""
+    return one.explanation is not None and one.explanation.method == "occlusion"
 
 
 def _value(one: ComparedMap, name: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ def draw_tile_grid(
 
     Args:
         tiles: At least one.
-        columns: How many stand beside one another at most.
+        columns: How many stand beside one another at most; rows are about equally long.
         side: The longest side of an image, in pixels.
         title: A text above the grid.
         below: Sentences below it, each a paragraph.
@@ -58,7 +59,7 @@ def draw_tile_grid(
         raise InputError(f"a grid needs tiles, columns and a side: {len(tiles)} tiles, {columns} columns, side {side}")
     letters = max(12, round(side / 21))
     small, large, gap = load_font(letters), load_font(round(letters * 1.15)), max(10, side // 16)
-    step, columns = line_height(small), min(columns, len(tiles))
+    step, columns = line_height(small), math.ceil(len(tiles) / math.ceil(len(tiles) / columns))
     images = [open_image(tile.image) for tile in tiles]
     sizes = [fit_size(image, side, side) for image in images]
     cell = max(_NARROWEST, *(width for width, _ in sizes))

@@ -144,10 +144,10 @@ def measure_run(composer: ReferenceComposer, options: argparse.Namespace) -> dic
     """Measure retrieval, maps of all scores and weightings, faithfulness and transfer: means, by name."""
     own = default_kind(composer)
     others = [MapKind(score, "gradcam") for score in (IMAGE_ONLY, *TEXT_SCORES)]
-    weightings = [own.weighting, *(name for name in WEIGHTINGS if name != own.weighting)]
+    methods = [own.method, *(name for name in WEIGHTINGS if name != own.method)]
     seed = options.seed
     figures = evaluate_scenes(
-        composer, seed=seed + SCENES_OF["table"], scenes=options.scenes, weightings=weightings, others=others
+        composer, seed=seed + SCENES_OF["table"], scenes=options.scenes, methods=methods, others=others
     )
     faithful = scene_faithfulness(
         composer, seed=seed + SCENES_OF["faithfulness"], scenes=options.faithfulness_scenes,
@@ -159,7 +159,7 @@ def measure_run(composer: ReferenceComposer, options: argparse.Namespace) -> dic
         transfer[name] = {
             "R@1": mean_of_known(of.recall),
             "siblings": mean_of_known(of.sibling_recall),
-            **of.means(own.weighting),
+            **of.means(own.method),
         }
     maps = {f"{own.score}, {name}" if name in WEIGHTINGS else name: figures.means(name) for name in figures.maps}
     return {
@@ -187,9 +187,9 @@ def measure_shipped(composer: ReferenceComposer, options: argparse.Namespace) ->
     """Measure the shipped model on fresh scenes, by kind of edit and by what names the object, and its transfer."""
     own = default_kind(composer)
     figures = evaluate_scenes(
-        composer, seed=options.seed + SCENES_OF["shipped"], scenes=options.shipped_scenes, weightings=[own.weighting]
+        composer, seed=options.seed + SCENES_OF["shipped"], scenes=options.shipped_scenes, methods=[own.method]
     )
-    maps, contrast = figures.maps[own.weighting], figures.contrast[own.weighting]
+    maps, contrast = figures.maps[own.method], figures.contrast[own.method]
     values = {"R@1": figures.recall, "siblings": figures.sibling_recall, **{c: maps[c] for c in COLUMNS if c in maps}}
     every = {name: mean_of_known(value) for name, value in values.items()} | {"contrast": mean_of_known(contrast)}
     by_edit = {edit: {"count": figures.edits.count(edit)} for edit in sorted(set(figures.edits))}
@@ -210,7 +210,7 @@ def measure_shipped(composer: ReferenceComposer, options: argparse.Namespace) ->
             composer, seed=options.seed + SCENES_OF["transfer"], scenes=options.transfer_scenes, options=kind
         )
         retrieval = {"R@1": mean_of_known(of_kind.recall), "siblings": mean_of_known(of_kind.sibling_recall)}
-        transfer[name] = {**retrieval, **of_kind.means(own.weighting)}
+        transfer[name] = {**retrieval, **of_kind.means(own.method)}
     return {
         "model": composer.name, "own": own.name, "series": options.seed + SCENES_OF["shipped"],
         "queries": len(figures.edits), "gallery": figures.gallery, "pairs": len(contrast),

@@ -14,6 +14,9 @@ texts, takes images and gives the score, as their documentation asks for.
 pytorch-grad-cam, which cannot start at the layer, it then comes in with the image. *Layer only* freezes all but the
 layer's own parameters, which starts the graph there.
 
+Methods on attention are timed beside MMGrad's own Grad-CAM of the same batch of CLIP, and LeGrad beside torch-cam's on
+a classifier of torchvision, the only models that torch-cam's takes without more code.
+
 Memory is the peak of what PyTorch allocates during a call, above the model and its inputs. On the CPU that leaves out
 what NumPy allocates for pytorch-grad-cam.
 """
@@ -54,6 +57,8 @@ TORCHCAM, TORCHCAM_LAYER = "torch-cam", "torch-cam, layer only"
 CACHED = ", cached texts"
 UNIFORM, FADING, PGC_FLOATS = "MMGrad, as opaque everywhere", "MMGrad, fading", "pytorch-grad-cam, given floats"
 AGREE = 1e-3  # of a map's range
+LEGRAD, TORCHCAM_LEGRAD, TORCHCAM_FROZEN = "MMGrad, legrad", "torch-cam, LeGrad", "torch-cam, LeGrad, frozen"
+AT_MOST = {"legrad": 1.5, "grad-eclip": 1.3}  # methods on attention: their time over that of Grad-CAM
 
 
 class Tirg(nn.Module):
@@ -507,6 +512,55 @@ def many_texts(case: Case, options: argparse.Namespace, clock: Clock) -> tuple[d
     return seconds, agreement
 
 
+def time_ways(
+    ways: dict[str, Callable[[], Any]], options: argparse.Namespace, clock: Clock
+) -> tuple[dict[str, list[float]], dict[str, Any]]:
+    """Run each way once, and then time all in turns; give their seconds and what they made."""
+    made = {key: way() for key, way in ways.items()}
+    seconds: dict[str, list[float]] = {key: [] for key in ways}
+    for turn in range(options.rounds):
+        for key, way in list(ways.items())[:: -1 if turn % 2 else 1]:
+            seconds[key].append(timed(way, clock, options.device)[1])
+    return seconds, made
+
+
+def attention_methods(case: Case, options: argparse.Namespace, clock: Clock) -> dict[str, list[float]]:
+    """Time the methods on attention and Grad-CAM on one batch of CLIP."""
+    batch = case.batch(2 if options.quick else 8, options.device)
+    every = {OURS: MMGrad(case.model, case.layer, batch.score)}
+    every |= {f"MMGrad, {name}": MMGrad(case.model, score=batch.score, method=name) for name in AT_MOST}
+    ways = {key: functools.partial(mmgrad, batch.pixels, batch.words) for key, mmgrad in every.items()}
+    return time_ways(ways, options, clock)[0]
+
+
+def legrad_peers(options: argparse.Namespace, clock: Clock) -> tuple[dict[str, list[float]], list[str]]:
+    """Time LeGrad and torch-cam's on a vision transformer of torchvision, and show that the maps agree."""
+    from torchcam.methods import LeGrad
+    from torchvision.models import VisionTransformer
+
+    torch.manual_seed(0)
+    sizes = (64, 16, 3, 2, 32, 64) if options.quick else (224, 32, 12, 12, 768, 3072)
+    model = VisionTransformer(*sizes).to(options.device).eval()
+    nn.init.normal_(model.heads.head.weight, std=0.1)  # torchvision's is 0, and so would be the maps
+    count = 2 if options.quick else 8
+    images = torch.randn(count, 3, sizes[0], sizes[0], generator=torch.Generator().manual_seed(0)).to(options.device)
+    mmgrad = MMGrad(model, score=lambda logits: logits[:, 0], method="legrad")
+
+    def peer(*, trains: bool) -> Tensor:
+        model.requires_grad_(trains)
+        with LeGrad(model, list(model.encoder.layers)[-2:]) as extractor:
+            scores = model(images)
+            return extractor([0] * count, scores, normalized=False)[0]
+
+    ways = {
+        LEGRAD: lambda: mmgrad(images).maps,
+        TORCHCAM_LEGRAD: functools.partial(peer, trains=True),
+        TORCHCAM_FROZEN: functools.partial(peer, trains=False),
+    }
+    seconds, maps = time_ways(ways, options, clock)
+    return seconds, check(f"LeGrad, batch of {count}", maps.pop(LEGRAD), maps)
+
+
 def overlays(rounds: int, clock: Clock, *, side: int = 1024, count: int = 4) -> dict[str, list[float]]:
     """Time drawing a 7x7 map on photographs, with the resize; the peer needs images as floating-point numbers.
 
@@ -580,8 +634,25 @@ def tables(found: dict[str, list[Measured]]) -> list[str]:
     ]
 
 
+def attention_tables(on_attention: dict[str, list[float]] | None, legrads: dict[str, list[float]]) -> list[str]:
+    """Write the times of methods on attention as Markdown."""
+    lines = ["\nMethods on attention, one batch:\n"]
+    for what, seconds, base in (("CLIP", on_attention, OURS), ("A classifier", legrads, LEGRAD)):
+        if seconds is not None:
+            rows = [
+                [way, f"{1000 * np.median(took):.0f}", format_number(ratio(seconds, way, base), 2)]
+                for way, took in seconds.items()
+            ]
+            lines.append(markdown_table([what, "ms", f"over {base}"], rows) + "\n")
+    return lines
+
+
 def verdicts(
-    found: dict[str, list[Measured]], texts: dict[str, list[float]] | None, drawn: dict[str, list[float]]
+    found: dict[str, list[Measured]],
+    texts: dict[str, list[float]] | None,
+    on_attention: dict[str, list[float]] | None,
+    legrads: dict[str, list[float]],
+    drawn: dict[str, list[float]],
 ) -> list[list[str]]:
     """List the aims, the measured worst case, and whether each aim is met."""
     rows: list[list[str]] = []
@@ -611,12 +682,16 @@ def verdicts(
         add("many texts: captum over MMGrad", [ratio(texts, CAPTUM, OURS)], 5, most=False)
         add("many texts: pytorch-grad-cam over MMGrad with cached texts", [ratio(texts, PGC, cached)], 35, most=False)
         add("many texts: captum over MMGrad with cached texts", [ratio(texts, CAPTUM, cached)], 10, most=False)
+    for name, bound in AT_MOST.items() if on_attention is not None else ():
+        add(f"{name} over gradcam, CLIP", [ratio(on_attention or {}, f"MMGrad, {name}", OURS)], bound, most=True)
+    peers = [ratio(legrads, key, LEGRAD) for key in (TORCHCAM_LEGRAD, TORCHCAM_FROZEN)]
+    add("torch-cam's LeGrad over MMGrad's", peers, 1, most=False)
     add("overlay: pytorch-grad-cam over MMGrad", [ratio(drawn, PGC, UNIFORM)], 8, most=False)
     return rows
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Measure and print."""
+def read_options(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--models", nargs="+", choices=MODELS, default=list(MODELS), metavar="NAME", help=", ".join(MODELS))
@@ -627,13 +702,18 @@ def main(argv: list[str] | None = None) -> int:
     add("--threads", type=int, default=1, help="of the CPU (default: %(default)s)")
     add("--cpu-time", action="store_true", help="count processor seconds: for a busy machine, with one thread")
     add("--quick", action="store_true", help="tiny models, as a test of the whole path")
-    options = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print."""
+    options = read_options(argv)
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
     clock = time.process_time if options.cpu_time else time.perf_counter
     warnings.simplefilter("ignore", MMGradWarning)  # with random weights some maps are empty
     found: dict[str, list[Measured]] = {}
-    texts, first, agreement = None, [], []
+    texts, on_attention, first, agreement = None, None, [], []
     drawn = overlays(3 if options.quick else 20, clock)  # before the models, whose memory the peer's would come from
     for name in options.models:
         torch.manual_seed(0)
@@ -647,6 +727,9 @@ def main(argv: list[str] | None = None) -> int:
             first = [[name, f"{1000 * seconds:.0f}", layer]]
             texts, row = many_texts(case, options, clock)
             agreement.append(row)
+            on_attention = attention_methods(case, options, clock)
+    legrads, row = legrad_peers(options, clock)
+    agreement.append(row)
     print("The maps agree, each from 0 to 1:\n")
     print(markdown_table(["", "maps that are not empty", "largest difference"], agreement) + "\n")
     print(*tables(found), sep="\n")
@@ -659,6 +742,7 @@ def main(argv: list[str] | None = None) -> int:
         print(markdown_table(["CLIP", "ms", "over MMGrad", "over MMGrad with cached texts"], rows))
         print("\nThe first call, which has to find the layer, on one image:\n")
         print(markdown_table(["", "ms", "layer"], first))
+    print(*attention_tables(on_attention, legrads), sep="\n")
     print("\nOverlays of 1024x1024 pixels, with the resize:\n")
     rows = [
         [way, f"{1000 * np.median(took):.1f}", format_number(ratio(drawn, way, UNIFORM), 1)]
@@ -666,7 +750,7 @@ def main(argv: list[str] | None = None) -> int:
     ]
     print(markdown_table(["", "ms", "over the first"], rows))
     print("\nAims, and the worst case:\n")
-    print(markdown_table(["", "aim", "measured", "met"], verdicts(found, texts, drawn)))
+    print(markdown_table(["", "aim", "measured", "met"], verdicts(found, texts, on_attention, legrads, drawn)))
     versions = ", ".join(
         f"{name} {version(name)}" for name in ("captum", "grad-cam", "torchcam", "timm", "transformers")
     )

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmgrad_explain._system.devices import check_device, device_of
 from mmgrad_explain._system.user_files import is_text
 from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
 from mmgrad_explain.attention.several_scores import explain_each
-from mmgrad_explain.attention.words import pieces_of_text
+from mmgrad_explain.attention.word_values.pieces import pieces_of_text
+from mmgrad_explain.attention.word_values.request import ensure_words
 from mmgrad_explain.composers.bundled import choose_bundled
 from mmgrad_explain.composers.familiar_images import note_unfamiliar, watch_familiarity
-from mmgrad_explain.composers.generative.answer_parts import place_of_part
+from mmgrad_explain.composers.generative.answer_parts import EACH_WORD, place_of_part, words_of
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.model_capabilities import capabilities
+from mmgrad_explain.composers.shorter_sentences import ShorterSentences
+from mmgrad_explain.composers.unrelated_texts import find_unrelated_text
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.phrases import PhraseMaps, check_spans, split_phrases
 from mmgrad_explain.images.reading import open_image
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mmgrad_explain.attention.methods.base import Method
-    from mmgrad_explain.attention.words import Pieces
+    from mmgrad_explain.attention.word_values.pieces import Pieces
     from mmgrad_explain.composers.base import Composer, ComposerInputs
     from mmgrad_explain.composers.generative.answer_parts import Parts
     from mmgrad_explain.composers.model_capabilities import Capabilities
@@ -54,7 +58,7 @@ def explain(
     method: str | Method | Callable[..., torch.Tensor] | None = None,
     weighting: str | Callable[..., torch.Tensor] | None = None,
     device: str | torch.device | None = None,
-    words: bool = False,
+    words: bool | str = False,
     words_layer: str | None = None,
     answer: str | Sequence[str] | None = None,
     answer_part: Parts = None,
@@ -82,13 +86,17 @@ def explain(
             ``"layercam"``, ``"hirescam"`` or a callable. Give this or ``method``.
         device: Where to run, for example ``"cuda"``; None leaves the composer on its device. A composer that you hand
             in is moved back afterwards.
-        words: Whether to compute what each word of the text contributes: ``Explanation.words``.
+        words: Whether to measure what each word of the text contributes (``Explanation.words``):
+            ``"leave-one-out"``, what the score loses when the sentence is read without the word; ``"gradient"``, gradient
+            x input at its embedding, which is quicker and says little of that; True leaves words out of texts of up to
+            32 words, and takes the gradient, with a note, of longer ones.
         words_layer: Dotted name of the word embedding layer; None takes the largest embedding of the model.
         answer: For a model that answers in words: the answer to explain, one for all images or one each; the score is
             its likelihood. None takes the answer that the model gives by itself.
         answer_part: Explain only this part of the answer, for example one word, given the words before it. With a
             list each part is a sample of its own, all from one forward: the parts of one answer; or, for several
             answers, one part each or a list of parts each. A part is a string, or (start, end) in characters.
+            ``EACH_WORD`` of :mod:`mmgrad_explain.composers.generative`: the whole answer, then each of its words.
 
     Returns:
         The maps, with the images, the texts, and the placements that lead back to the images' own pixels.
@@ -113,16 +121,19 @@ def explain(
     one_image = len(texts) > 1 and targets is None and all(image is images[0] for image in images)
     rows = list(range(count))  # the image and text of each sample
     with _on_device(composer, device) as place:
-        namer = _namer(can.need_tokenizer(), texts) if words else None
+        sentences = ShorterSentences(can, images, texts, targets, answer_part=answer_part, device=place)
+        request = ensure_words(words, _namer(can.need_tokenizer(), texts) if words else None)
         mmgrad = MultiModalGradAttention(
-            composer, layer, score, method, weighting=weighting, words=namer, words_layer=words_layer
-        )
+            composer, layer, score, method, weighting=weighting, words_layer=words_layer,
+            words=request and replace(request, sentences=sentences.find),
+        )  # fmt: skip
         with watch_familiarity(composer) as seen:
             if one_image and answer is None and mmgrad.layer_names and can.takes_many_texts:
                 explanation = mmgrad.texts(images[0], texts)
             else:
                 inputs = _prepare(can, images, texts, targets, answer, answer_part)
                 tensors = {name: tensor.to(place) for name, tensor in inputs.tensors.items()}
+                sentences.answers = inputs.answers
                 if inputs.parts is None:
                     explanation = mmgrad(**tensors)
                 else:
@@ -144,7 +155,26 @@ def explain(
     of_images = [*_notes_of_images(images), *_notes_of_images(targets or [], "target: ")]
     more = _of_samples([*filter(None, (caution, unfamiliar)), *of_images], rows)
     notes = join_notes((*explanation.notes, *more), count)
-    return replace(explanation, model=composer.name, model_choice=why, notes=notes)
+    names = list(mmgrad.layer_names) or layer
+    again = partial(_explain_other, composer, layer=names, score=score, method=mmgrad.settings.method, device=device)
+    source = explanation.source and replace(explanation.source, retext=again)
+    return replace(explanation, model=composer.name, model_choice=why, notes=notes, source=source)
+
+
+def _explain_other(
+    composer: Composer, explanation: Explanation, samples: Sequence[int], other: str | None, **options: Any
+) -> tuple[Explanation, str]:
+    """Explain the images of some samples with another text, or with texts that have nothing to do with theirs."""
+    texts, images, targets = explanation.texts or (), explanation.images or (), explanation.targets
+    others = [find_unrelated_text(composer, texts[sample]) if other is None else other for sample in samples]
+    found = explain(
+        [images[sample] for sample in samples],
+        others,
+        None if targets is None else [targets[sample] for sample in samples],
+        composer,
+        **options,
+    )
+    return found, "; ".join(dict.fromkeys(others))
 
 
 def _of_samples(notes: Sequence[Note], rows: Sequence[int]) -> list[Note]:
@@ -202,7 +232,7 @@ def answer_maps(
     text: str,
     model: str | Path | nn.Module,
     *,
-    parts: Sequence[str | tuple[int, int]],
+    parts: Sequence[str | tuple[int, int]] | None = None,
     answer: str | None = None,
     **options: Any,
 ) -> PhraseMaps:
@@ -212,7 +242,7 @@ def answer_maps(
         image: One image, in any form :func:`~mmgrad_explain.images.reading.open_image` takes.
         text: The question.
         model: A model that answers in words; as for :func:`explain`.
-        parts: Parts of the answer, as strings or as (start, end) in characters.
+        parts: Parts of the answer, as strings or as (start, end) in characters; None takes each of its words.
         answer: As for :func:`explain`.
         **options: Passed to :func:`explain`: ``layer``, ``score``, ``method``, ``device``, ``processor``.
 
@@ -223,9 +253,11 @@ def answer_maps(
         InputError: A part is not in the answer, or occurs more than once; and as :func:`explain`.
         TypeError: An argument is of a wrong type.
     """
-    found = explain(image, text, model=model, answer=answer, answer_part=[None, *parts], **options)
+    wanted = EACH_WORD if parts is None else [None, *parts]
+    found = explain(image, text, model=model, answer=answer, answer_part=wanted, **options)
     whole = (found.answers or ("",))[0]
-    return PhraseMaps(found, whole, tuple(place_of_part(part, whole) for part in parts))
+    spans = words_of(whole) if parts is None else [place_of_part(part, whole) for part in parts]
+    return PhraseMaps(found, whole, tuple(spans))
 
 
 def _prepare(

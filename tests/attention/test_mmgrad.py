@@ -42,9 +42,9 @@ def test_the_alias():
 
 def test_repr(zoo, cnn, x):
     mmgrad = MMGrad(cnn, score=zoo.class_score())
-    assert repr(mmgrad) == "MultiModalGradAttention(CNN, to be found; <lambda>, gradcam)"
+    assert repr(mmgrad) == "MultiModalGradAttention(CNN, to be found; <lambda>, default)"
     mmgrad(x)
-    assert repr(MMGrad(cnn, "late")) == "MultiModalGradAttention(CNN, late; default, gradcam)"
+    assert repr(MMGrad(cnn, "late")) == "MultiModalGradAttention(CNN, late; default, default)"
 
 
 class TestScores:

@@ -179,7 +179,7 @@ def test_it_is_looked_for_once_for_each_kind_of_graph(zoo, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "maker"),
     [
-        ({"weighting": lambda a, g: (a * g).sum(1).detach()}, "the weighting"),
+        ({"weighting": lambda a, g: (a * g).sum(1).detach()}, "method '<lambda>'"),
         ({"weighting": "layercam", "target_layers": ["body", "body"], "fuse": lambda maps: maps.sum(0).data}, None),
     ],
 )

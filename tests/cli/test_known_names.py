@@ -2,15 +2,15 @@
 
 
 def test_the_commands_names_are_the_librarys():
-    from mmgrad_explain.attention import SCORES, WEIGHTINGS
+    from mmgrad_explain.attention import SCORES, METHODS
     from mmgrad_explain.cli import known_names as names
     from mmgrad_explain.cli.commands.overlay import command as overlay
     from mmgrad_explain.composers.load import BUNDLED
     from mmgrad_explain.images.colormaps import COLORMAPS
 
     assert set(names.SCORES) == set(SCORES)
-    assert set(names.WEIGHTINGS) == set(WEIGHTINGS)
+    assert set(names.METHODS) == set(METHODS)
     assert set(names.COLORMAPS) == set(COLORMAPS)
     assert set(names.LAYERS) == set(BUNDLED)
-    for name in (*SCORES, *WEIGHTINGS):
+    for name in (*SCORES, *METHODS):
         assert name in overlay._DETAILS

@@ -234,7 +234,7 @@ PROVOKED = {
     "answer_part is empty: …": lambda m: place_of_part("", "a dog"),
     "answer_part: … is … times in the answer …: …": lambda m: place_of_part("a", "a dog and a cat"),
     "answer_part: … for … answers: give one part for all, one each, or a list of parts each": lambda m: parts_of_each(
-        ["a", "dog"], 3
+        ["a", "dog"], ["a dog"] * 3
     ),
     "answer_part: … is not in the answer …": lambda m: place_of_part("cat", "a dog"),
 }

@@ -42,7 +42,7 @@ def test_maps_are_those_of_explaining(tiny, tensors):
     assert not output.embedding.requires_grad
     for kind in KINDS:
         score = image_only if kind.score == IMAGE_ONLY else kind.score
-        alone = MultiModalGradAttention(tiny, score=score, weighting=kind.weighting)(**tensors)
+        alone = MultiModalGradAttention(tiny, score=score, method=kind.method)(**tensors)
         expected = torch.where(sides[:, None, None], alone.calls[1], alone.calls[0])
         torch.testing.assert_close(grids[kind], expected, rtol=1e-3, atol=1e-6)
 

@@ -25,7 +25,7 @@ def explanation():
         calls=(maps, other),
         score=torch.tensor([0.5, 0.25]),
         score_name="pair",
-        weighting="gradcam",
+        method="gradcam",
         layers=layers,
         signed={"tower.body": [maps - 1, other]},
         layouts={"tower.body": ("nchw", "nchw")},

@@ -31,7 +31,7 @@ def explanation():
         calls=(maps, maps.flip(2)),
         score=torch.tensor([0.5, 0.25]),
         score_name="pair",
-        weighting="gradcam",
+        method="gradcam",
         layers={"body": [maps, maps]},
         signed={"body": [maps, maps]},
         layouts={"body": ("nchw", "nchw")},

@@ -1,4 +1,4 @@
-"""The pickers of model, layer, score and weighting, in a real browser: each changes the answer and the code."""
+"""The pickers of model, layer, score and method, in a real browser: each changes the answer and the code."""
 
 import pytest
 
@@ -7,7 +7,7 @@ import pytest
 def method(page, acts):
     """The page with its pickers in sight, and what asks it."""
     page.get_by_role("button", name="Model and method").click()
-    page.get_by_label("Weighting").wait_for()
+    page.get_by_label("Method", exact=True).wait_for()
 
     def ask():
         acts.answered(page, page.get_by_role("button", name="Show where it looks").click)
@@ -16,12 +16,12 @@ def method(page, acts):
     return ask
 
 
-def test_layer_and_weighting(page, acts, method):
+def test_layer_and_method(page, acts, method):
     seen = [acts.pixels(page)]
     for label, option, said in (
         ("Layer", "network.visual.layer3 (6 x 6)", "layer='network.visual.layer3'"),
-        ("Weighting", "hirescam", "weighting='hirescam'"),
-        ("Layer", "network.neck (24 x 24)", "layer='network.neck', weighting='hirescam'"),
+        ("Method", "hirescam", "method='hirescam'"),
+        ("Layer", "network.neck (24 x 24)", "layer='network.neck', method='hirescam'"),
     ):
         acts.pick(page, label, option)
         shown, code = method()

@@ -75,7 +75,7 @@ def test_everything_that_can_be_chosen(question, models, picture, tmp_path, monk
     other = picture.rotate(90)
     asked = replace(
         question, texts=("make it 'red'", "remove it"), target=other, target_name="goal.png", score="similarity",
-        layer="network.visual.layer3", weighting="layercam", words=True,
+        layer="network.visual.layer3", method="layercam", words=True,
     )  # fmt: skip
     shown = explain_request(asked, models)
     titles = [one["title"] for one in shown["tiles"]]

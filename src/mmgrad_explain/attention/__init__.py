@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.layouts.layout import describe_layout as describe_layout
     from mmgrad_explain.attention.layouts.layout import to_grid as to_grid
     from mmgrad_explain.attention.many_texts import EncodedTexts as EncodedTexts
+    from mmgrad_explain.attention.methods.base import Method as Method
+    from mmgrad_explain.attention.methods.base import MethodMaps as MethodMaps
+    from mmgrad_explain.attention.methods.base import Needs as Needs
+    from mmgrad_explain.attention.methods.named import METHODS as METHODS
+    from mmgrad_explain.attention.methods.named import ensure_method as ensure_method
+    from mmgrad_explain.attention.methods.run import Run as Run
     from mmgrad_explain.attention.mmgrad import MMGrad as MMGrad
     from mmgrad_explain.attention.mmgrad import MultiModalGradAttention as MultiModalGradAttention
     from mmgrad_explain.attention.records import Record as Record

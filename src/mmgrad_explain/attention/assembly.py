@@ -10,10 +10,10 @@ from torch import Tensor
 from mmgrad_explain._version import __version__
 from mmgrad_explain.attention.layouts.layout import describe_layout
 from mmgrad_explain.attention.methods.base import MethodMaps
+from mmgrad_explain.attention.word_values.measure import WordValues
 from mmgrad_explain.errors import GradientError, MMGradWarning
 from mmgrad_explain.explanation.fusion import Fuse, fuse_maps
 from mmgrad_explain.explanation.result import Explanation
-from mmgrad_explain.explanation.words import Word
 from mmgrad_explain.notes import Note, join_notes
 
 
@@ -26,7 +26,7 @@ def assemble(
     *,
     size: tuple[int, int] | None,
     model: str,
-    words: tuple[tuple[Word, ...], ...] | None = None,
+    words: WordValues | None = None,
     stacklevel: int = 4,
 ) -> Explanation:
     """Make an explanation of signed maps, and warn of maps that say nothing.
@@ -81,11 +81,12 @@ def assemble(
         },
         flat=flat.to(score.device),
         clipped=clipped.to(score.device),
-        notes=join_notes([*notes, *later_flat, *made.notes], len(flat)),
+        notes=join_notes([*notes, *later_flat, *made.notes, *(words.notes if words else ())], len(flat)),
         input_size=size,
         versions={"mmgrad_explain": __version__, "torch": torch.__version__, "python": platform.python_version()},
         model=model,
-        words=words,
+        words=None if words is None else words.words,
+        words_by=() if words is None else words.ways,
         image_of_calls=() if image_of_calls is None else tuple(image for image, _ in slots),
     )
 

@@ -77,18 +77,24 @@ class AttentionRecorder:
         calls: What was recorded, in the order in which it ran.
     """
 
-    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+    def __init__(
+        self, modules: Mapping[str, nn.Module], change: Callable[[AttentionCall], Tensor | None] | None = None
+    ) -> None:
         """Prepare to record; nothing is changed before the block is entered.
 
         Args:
             modules: Dotted name to module; an attention belongs to the innermost one that runs.
+            change: Takes an attention as it runs, before its output is known, and returns other probabilities that the
+                model goes on with, or None to leave it as it is.
         """
         self.calls: list[AttentionCall] = []
         self._modules = dict(modules)
+        self._change = change
         self._running: list[_Running] = []
         self._counts = dict.fromkeys(self._modules, 0)
         self._thread = 0
         self._recording = True
+        self._stopped = False
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -96,6 +102,7 @@ class AttentionRecorder:
         with contextlib.ExitStack() as stack:
             for handle in self._register():
                 stack.callback(handle.remove)
+            stack.enter_context(_without_fast_path())
             stack.enter_context(_Watch(self))
             self._stack = stack.pop_all()
         return self
@@ -104,10 +111,14 @@ class AttentionRecorder:
         self._recording = False
         self._stack.close()
 
+    def stop(self) -> None:
+        """Leave the attention of what runs from now on alone."""
+        self._stopped = True
+
     @contextlib.contextmanager
     def repeat(self) -> Iterator[None]:
         """Compute attention inside the block as in the recorded forward, and record nothing."""
-        again = AttentionRecorder(self._modules)
+        again = AttentionRecorder(self._modules, self._change)
         again._recording = False
         with again:
             yield
@@ -133,7 +144,7 @@ class AttentionRecorder:
     @property
     def watches(self) -> bool:
         """Whether this thread runs one of the modules now."""
-        return bool(self._running) and threading.get_ident() == self._thread
+        return bool(self._running) and not self._stopped and threading.get_ident() == self._thread
 
     def batch_of(self, rows: int, queries: int) -> int:
         """Return the batch in ``rows``, samples times heads, by the shape of the running module's input."""
@@ -141,6 +152,16 @@ class AttentionRecorder:
         sizes = [size for size in shape if size and rows % size == 0]
         other = [size for size in sizes if size != queries]
         return (other or sizes or [1])[0]
+
+    def choose(self, probabilities: Tensor, **parts: Tensor | None) -> Tensor:
+        """Return the probabilities that the model goes on with: these, or other ones in their place."""
+        if self._change is None:
+            return probabilities
+        running = self._running[-1]
+        other = self._change(
+            AttentionCall(running.block, running.call, running.attentions, probabilities, None, **parts)
+        )
+        return probabilities if other is None else other.to(probabilities)
 
     def keep(self, probabilities: Tensor, **parts: Tensor | None) -> int:
         """Record an attention, and return its number among the calls; -1 where nothing is recorded."""
@@ -208,7 +229,8 @@ class _Watch(TorchFunctionMode):
             logits = (
                 logits.masked_fill(~attn_mask, float("-inf")) if attn_mask.dtype == torch.bool else logits + attn_mask
             )
-        probabilities = _with_graph(logits.softmax(-1).to(value.dtype))
+        probabilities = _softmax_of_masked(logits).to(value.dtype)
+        probabilities = _with_graph(self._recorder.choose(probabilities, queries=query, keys=key, values=value))
         dropped = F.dropout(probabilities, dropout_p) if dropout_p else probabilities
         output = dropped @ value
         self._recorder.keep(probabilities, output=output, queries=query, keys=key, values=value)
@@ -259,8 +281,9 @@ class _Watch(TorchFunctionMode):
         rows = result.shape[0]
         batch = rows if result.ndim == 4 else self._recorder.batch_of(rows, result.shape[-2])
         heads = result.shape[1] if result.ndim == 4 else rows // batch
-        shaped = _with_graph(result.reshape(batch, heads, *result.shape[-2:]))
-        number = self._recorder.keep(shaped, queries=_by_head(queries, batch, heads), keys=_by_head(keys, batch, heads))
+        parts = {"queries": _by_head(queries, batch, heads), "keys": _by_head(keys, batch, heads)}
+        shaped = _with_graph(self._recorder.choose(result.reshape(batch, heads, *result.shape[-2:]), **parts))
+        number = self._recorder.keep(shaped, **parts)
         passed_on = shaped.reshape(result.shape)
         self._probabilities[id(passed_on)] = (weakref.ref(passed_on), number)
         return passed_on
@@ -282,6 +305,12 @@ class _Watch(TorchFunctionMode):
         return entry[1:] if len(entry) > 2 else entry[1]
 
 
+def _softmax_of_masked(logits: Tensor) -> Tensor:
+    """Compute the softmax over the keys; a query that may see none, as of padding, attends to nothing."""
+    sees_none = logits.detach().amax(-1, keepdim=True) == float("-inf")
+    return logits.masked_fill(sees_none, 0).softmax(-1).masked_fill(sees_none, 0)
+
+
 def _with_graph(tensor: Tensor) -> Tensor:
     """Return a tensor that a gradient can be taken with respect to."""
     if tensor.requires_grad or not torch.is_grad_enabled():
@@ -294,6 +323,17 @@ def _by_head(tensor: Tensor, batch: int, heads: int) -> Tensor | None:
     if tensor.ndim == 4:
         return tensor if tensor.shape[1] == heads else None
     return tensor.reshape(batch, heads, *tensor.shape[-2:]) if tensor.shape[0] == batch * heads else None
+
+
+@contextlib.contextmanager
+def _without_fast_path() -> Iterator[None]:
+    """Have ``nn.MultiheadAttention`` call the functions that are watched; without gradients it has one of its own."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 @contextlib.contextmanager

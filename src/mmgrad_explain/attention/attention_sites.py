@@ -72,6 +72,11 @@ class AttentionSite:
         return self.queries_from_image and self.keys_from_image and not (self.queries_from_text or self.keys_from_text)
 
     @property
+    def reads_no_image(self) -> bool:
+        """Whether neither queries nor keys depend on an image."""
+        return not (self.queries_from_image or self.keys_from_image)
+
+    @property
     def is_self(self) -> bool:
         """Whether the queries and keys are the same tokens, by their number and by what they depend on."""
         sources = self.queries_from_image == self.keys_from_image and self.queries_from_text == self.keys_from_text

@@ -64,6 +64,33 @@ def find_nearest_stops(start: Any, stops: Mapping[Any, _Key], allowed: set[Any] 
     return found
 
 
+def find_stops_below(starts: Iterable[Tensor], stops: Mapping[Any, int]) -> list[frozenset[int]]:
+    """Find for each tensor the stops that can be reached from it without passing another stop; one walk for all.
+
+    Args:
+        starts: Tensors of one graph; those without a gradient reach nothing. A tensor made by a stop reaches that stop.
+        stops: Nodes to stop at, each with its number, from 0.
+    """
+    memo: dict[Any, int] = {}
+    found = []
+    for start in starts:
+        node = node_of(start) if start.requires_grad else None
+        bits = 0
+        if node is not None:
+            for below in _children_first(node, memo):
+                memo[below] = 0
+                for child, _ in below.next_functions:
+                    memo[below] |= _bit_or(stops, child, memo)
+            bits = _bit_or(stops, node, memo)
+        found.append(frozenset(number for number in stops.values() if bits >> number & 1))
+    return found
+
+
+def _bit_or(stops: Mapping[Any, int], node: Any, memo: Mapping[Any, int]) -> int:
+    """Return the bit of a stop, or the bits below another node."""
+    return 0 if node is None else 1 << stops[node] if node in stops else memo[node]
+
+
 def every_path_passes(start: Any, gates: Sequence[Any], leaves: Iterable[Any], allowed: set[Any]) -> bool:
     """Return whether every path from a node down to one of the leaves passes one of the gates."""
     stops: dict[Any, str] = dict.fromkeys(leaves, "leaf") | dict.fromkeys(gates, "gate")

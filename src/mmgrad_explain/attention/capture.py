@@ -122,6 +122,8 @@ class Capture:
     def stop(self) -> None:
         """Stop recording."""
         self._recording = False
+        if self._attention is not None:
+            self._attention.stop()
 
     @property
     def attention(self) -> list[AttentionCall]:

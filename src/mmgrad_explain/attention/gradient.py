@@ -1,6 +1,6 @@
 """Take the gradient of a score at every record, check it, and weigh it into maps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ def take_gradients(
     create_graph: bool = False,
     retain_graph: bool | None = None,
     also: Sequence[Tensor] = (),
+    names: Collection[str] | None = None,
 ) -> tuple[dict[str, list[Tensor | None]], list[Tensor | None]]:
     """Take the gradient of the scores' sum with respect to every recorded activation.
 
@@ -36,6 +37,7 @@ def take_gradients(
         create_graph: Make the gradients differentiable.
         retain_graph: Keep the graph for another gradient; None keeps it only with ``create_graph``.
         also: Other tensors of the graph, differentiated in the same backward pass.
+        names: The layers; None takes all that were recorded.
 
     Returns:
         Layer to one gradient a call, float32 (float64 for float64 activations), in the shape of the activation; None
@@ -45,7 +47,7 @@ def take_gradients(
         CaptureError: a layer has no record, or its record was changed in place.
         GradientError: the score does not depend on a layer at all, or autograd cannot take the gradient.
     """
-    records = {name: seen.calls(name) for name in seen.records}
+    records = {name: seen.calls(name) for name in seen.records if names is None or name in names}
     for name, calls in records.items():
         _check_unchanged(name, calls)
     names = ", ".join(map(repr, records))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from mmgrad_explain._system.devices import device_of
 from mmgrad_explain.attention.gradient import check_grids_reached
-from mmgrad_explain.attention.methods.base import Needs
+from mmgrad_explain.attention.map_checks import CallSource
 from mmgrad_explain.attention.methods.run import Run
 from mmgrad_explain.attention.model_hints import ask_encode_text, ask_processor, ask_text_stages
 from mmgrad_explain.attention.modules import refuse_sharded
@@ -27,11 +28,13 @@ from mmgrad_explain.attention.settings import Plan
 from mmgrad_explain.attention.shared_features import SharedFeatures
 from mmgrad_explain.attention.structures import as_arguments, call_with, image_size, map_tensors, tensors_in
 from mmgrad_explain.attention.undisturbed import detach_inputs, undisturbed
+from mmgrad_explain.attention.word_values.measure import ExplainedCall
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.notes import Note, join_notes
 
 if TYPE_CHECKING:
     from mmgrad_explain.attention.settings import MapSettings
+    from mmgrad_explain.attention.word_values.token_texts import RunModel
     from mmgrad_explain.explanation.result import Explanation
 
 Encode = Callable[..., Any]
@@ -205,8 +208,8 @@ def explain_texts(
     if settings.layers is None and method.needs.layers:
         raise InputError("texts: no target layer is known; name one, or call mmgrad(...) once to have it found")
     own = encode is None and compose is None
-    whole = method.needs != Needs(layers=True)
-    batch = prepare_texts(root, image, texts, encoded=own and settings.name_words is None and not whole)
+    whole = not method.needs.of_layers_alone
+    batch = prepare_texts(root, image, texts, encoded=own and settings.words is None and not whole)
     if whole:
         return _explain_whole(settings, batch, own=own)
     with undisturbed(root, (batch.image, batch.texts)) as parents:
@@ -230,8 +233,27 @@ def explain_texts(
             layouts = settings.find_layouts(seen)
             check_grids_reached(taken[0], layouts, root)
         run = Run(root, seen, score, layouts, also=also, taken=taken)
-        explanation = settings.explain(method, run, scorer, size, word_capture)
-        return replace(explanation, **batch.known, notes=(*explanation.notes, *batch.notices))
+        repeat = _compose_again(compose_texts, shared.rows)
+        call = ExplainedCall(scorer, [output], score[None], (args, kwargs), repeat, root, names_arguments=False)
+        explanation = settings.explain(method, run, call, size, word_capture)
+
+    def compose_changed(inputs: Any) -> Any:
+        changed, of_texts = inputs[0]
+        return call_with(compose_texts, of_texts, call_with(encode_image, changed))
+
+    inputs = ((map_tensors(batch.image, partial(_repeat, batch.count)), batch.texts), dict[str, Any]())
+    source = CallSource(root, inputs, compose_changed, scorer, one_image=True)
+    return replace(explanation, **batch.known, notes=(*explanation.notes, *batch.notices), source=source)
+
+
+def _compose_again(compose: Compose, features: Any) -> RunModel:
+    """Make a function that composes the image with other texts."""
+
+    def run(args: tuple[Any, ...], kwargs: dict[str, Any], samples: Sequence[int]) -> Sequence[Any]:
+        of_rows = map_tensors(features, lambda tensor: tensor[:1].expand(len(samples), *tensor.shape[1:]))
+        return [compose(of_rows, *args, **kwargs)]
+
+    return run
 
 
 def _explain_whole(settings: MapSettings, batch: TextBatch, *, own: bool) -> Explanation:
@@ -246,10 +268,11 @@ def _explain_whole(settings: MapSettings, batch: TextBatch, *, own: bool) -> Exp
             "own: repeat the image for each text and call mmgrad(...)"
         )
 
-    def repeat(tensor: Tensor) -> Tensor:
-        return tensor.expand(batch.count, *tensor.shape[1:]) if tensor.ndim else tensor
-
     args, kwargs = as_arguments(batch.texts)
-    image_args, image_kwargs = as_arguments(map_tensors(batch.image, repeat))
+    image_args, image_kwargs = as_arguments(map_tensors(batch.image, partial(_repeat, batch.count)))
     explanation = explain_call(settings, (*image_args, *args), {**image_kwargs, **kwargs})
     return replace(explanation, **batch.known, notes=(*explanation.notes, *batch.notices))
+
+
+def _repeat(count: int, tensor: Tensor) -> Tensor:
+    return tensor.expand(count, *tensor.shape[1:]) if tensor.ndim else tensor

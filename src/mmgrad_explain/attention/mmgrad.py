@@ -23,7 +23,7 @@ from mmgrad_explain.attention.scores.named import ensure_score
 from mmgrad_explain.attention.second_derivative import refuse_constant
 from mmgrad_explain.attention.settings import MapSettings
 from mmgrad_explain.attention.training_step import attend_step
-from mmgrad_explain.attention.words import ensure_words
+from mmgrad_explain.attention.word_values.request import ensure_words
 from mmgrad_explain.errors import GradientError, InputError
 from mmgrad_explain.explanation.fusion import Fuse, ensure_fuse, fuse_maps
 
@@ -63,6 +63,7 @@ class MultiModalGradAttention:
         weighting: str | Weighting | None = None,
         fuse: str | Fuse = "mean",
         words: Any = False,
+        tokenizer: Any = None,
         words_layer: nn.Module | str | None = None,
     ) -> None:
         """Check the arguments; the model is not touched.
@@ -86,9 +87,12 @@ class MultiModalGradAttention:
                 ``method``.
             fuse: How the maps of several layers are fused: a name from ``FUSES``, or a callable that takes (L, B, h,
                 w).
-            words: Whether to measure what each word contributes (``Explanation.words``), in the same backward pass:
-                True (names tokens by their ids), the model's tokenizer, or a callable; see
-                :mod:`~mmgrad_explain.attention.words`.
+            words: Whether to measure what each word contributes (``Explanation.words``): ``"leave-one-out"`` (what the
+                score loses without the word), ``"gradient"`` (gradient x input at its embedding), or True: the first
+                for texts of up to 32 words, and the second, with a note, for others and where a word cannot be left
+                out. A tokenizer or a callable that names the words may be passed in place of True
+                (:func:`~mmgrad_explain.attention.word_values.request.ensure_words`).
+            tokenizer: Names the words, where ``words`` does not; None names tokens by their ids.
             words_layer: The embedding of the words, if it is not the largest one that is called with them.
 
         Raises:
@@ -110,8 +114,9 @@ class MultiModalGradAttention:
             fuse_name=fuse_name,
             fuse=fuse,
             layers=None if wanted is None else find_layers(root, wanted),
-            name_words=ensure_words(words),
+            words=ensure_words(words, tokenizer),
             words_layer=None if words_layer is None else find_layers(root, words_layer),
+            named=target_layers is not None,
         )
 
     @property
@@ -226,7 +231,7 @@ class MultiModalGradAttention:
             )
         plan = settings.plan_attention(method, next(reversed(settings.known_sites.values())))
         return Capture(
-            settings.root, plan.layers, math_attention=math_attention, packed=settings.packed,
+            settings.root, plan.layers | plan.blocks, math_attention=math_attention, packed=settings.packed,
             attention=plan.attention, replayed=plan.replayed,
         )  # fmt: skip
 
@@ -334,8 +339,8 @@ class MultiModalGradAttention:
         score = ensure_per_sample(score, batches_of(seen, layouts) or None)
         run = Run(
             settings.root, seen, score, layouts,
-            scorer=settings.score, inputs=seen.arguments,
-            sites=next(reversed(settings.known_sites.values()), ()),
+            scorer=settings.score or settings.scorer, inputs=seen.arguments,
+            targets=settings.layers, sites=next(reversed(settings.known_sites.values()), ()),
             create_graph=create_graph, retain_graph=True if retain_graph is None else retain_graph,
         )  # fmt: skip
         return attend_step(run, methods, settings.verified)

@@ -5,6 +5,8 @@
 ``default_score``                         Name of the score that is used by default, or a callable of the output.
 ``default_method``                        Name of the method that is used by default, or a method.
 ``layout_for(layer, *args, **kwargs)``    How a layer's output lies on the images of this call, or None.
+``answer_layers()``                       The language model of a model that answers in words: :class:`AnswerLayers`.
+``answer_positions(output, *args, ...)``  Where an answer and its question lie in this call: :class:`AnswerPositions`.
 :class:`StagedModel`                      Images and texts can be encoded by themselves.
 ``processor``, a :class:`Reader`          Images and strings can be passed instead of tensors.
 ========================================  ==============================================================================
@@ -12,6 +14,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
@@ -47,6 +50,47 @@ class Reader(Protocol):
         """Turn texts into ids and mask ``(B, L)`` int64; add what was cut or unknown to ``notices``."""
 
 
+@dataclass(frozen=True)
+class AnswerLayers:
+    """The language model of a model that answers in words: image, question and answer are one sequence in it.
+
+    Attributes:
+        hidden: Dotted name of the module whose output (B, L, D) the output embedding reads.
+        blocks: Dotted names of its blocks, each with one self-attention over the sequence, in their order.
+    """
+
+    hidden: str
+    blocks: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerPositions:
+    """Where B answers and their questions lie in the sequences that a language model reads, of L positions each.
+
+    The places of the image in a sequence follow from the model's ``layout_for`` of the layer
+    :attr:`AnswerLayers.hidden`.
+
+    Attributes:
+        ids: The tokens, (B, L) int64.
+        question: Which of them are the question's, (B, L) bool.
+        answer: Which of them are the answer's, (B, L) bool; a model predicts each at the position before.
+        counted: Which of the answer's tokens the score counts, (B, L) bool.
+        predicted: The model's logits of the answer's tokens, each at its own position, (B, L); 0 elsewhere.
+        token_logits: Function of outputs of that layer, (N, D), and ids of tokens, (K,), that gives the model's logits
+            of these tokens alone, (N, K).
+        neutral_inputs: Function without arguments that gives the model's keyword arguments for the same images with a
+            neutral question and no answer: the last position is the one that predicts an answer's first token.
+    """
+
+    ids: Tensor
+    question: Tensor
+    answer: Tensor
+    counted: Tensor
+    predicted: Tensor
+    token_logits: Callable[[Tensor, Tensor], Tensor]
+    neutral_inputs: Callable[[], dict[str, Any]]
+
+
 def ask_target_layer(model: nn.Module) -> str | None:
     """Return the model's own target layer, or None."""
     own = getattr(model, "target_layer", None)
@@ -67,6 +111,18 @@ def ask_default_method(model: nn.Module) -> Any:
 def ask_layout_for(model: nn.Module) -> Callable[..., Any] | None:
     """Return the model's own ``layout_for``, or None."""
     return getattr(model, "layout_for", None)
+
+
+def ask_answer_layers(model: nn.Module) -> AnswerLayers | None:
+    """Return the model's own ``answer_layers()``, or None."""
+    own = getattr(model, "answer_layers", None)
+    return own() if callable(own) else None
+
+
+def ask_answer_positions(model: nn.Module) -> Callable[..., AnswerPositions] | None:
+    """Return the model's own ``answer_positions``, or None."""
+    own = getattr(model, "answer_positions", None)
+    return own if callable(own) else None
 
 
 def ask_text_stages(model: nn.Module) -> StagedModel | None:

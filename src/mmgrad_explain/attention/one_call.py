@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from mmgrad_explain.attention.image_owners import name_images
 from mmgrad_explain.attention.input_images import find_input_images
 from mmgrad_explain.attention.layouts.record_layouts import batches_of
+from mmgrad_explain.attention.map_checks import CallSource
 from mmgrad_explain.attention.methods.run import Run
 from mmgrad_explain.attention.scores.checks import ensure_per_sample
 from mmgrad_explain.attention.scores.guess import choose_score, mention_guess
 from mmgrad_explain.attention.structures import image_size
 from mmgrad_explain.attention.undisturbed import detach_inputs, undisturbed
+from mmgrad_explain.attention.word_values.measure import ExplainedCall
 from mmgrad_explain.errors import GradientError
 
 if TYPE_CHECKING:
     from torch import nn
 
     from mmgrad_explain.attention.settings import MapSettings
+    from mmgrad_explain.attention.word_values.token_texts import RunModel
     from mmgrad_explain.explanation.result import Explanation
 
 
@@ -30,22 +37,40 @@ def explain_call(settings: MapSettings, args: tuple[Any, ...], kwargs: dict[str,
         plan = settings.plan(method, unchanged[0], unchanged[1], find_input_images(root, unchanged))
         (args, kwargs), images = settings.owners.prepare(unchanged)
         with settings.record(plan, parents) as seen, settings.record_words(args, kwargs) as word_capture:
-            output = _run(root, args, kwargs)
+            with torch.set_grad_enabled(plan.gradient):
+                output = _run(root, args, kwargs)
             seen.stop()
-            scorer = choose_score(root, settings.score, output, seen.activations)
+            settings.scorer = scorer = choose_score(root, settings.score, output, seen.activations)
             with mention_guess(scorer):
                 score = scorer(output)
                 seen.choose_parts(score)
                 settings.owners.sort_records(seen, unchanged, images)
                 layouts = settings.find_layouts(seen)
                 score = ensure_per_sample(score, batches_of(seen, layouts) or None)
+            call = ExplainedCall(scorer, [output], score[None], unchanged, _repeat(root), root)
             run = Run(
-                root, seen, score, layouts, scorer, unchanged, images, plan.sites,
-                also=word_capture.embeddings if word_capture else (),
+                root, seen, score, layouts, scorer, unchanged, images, plan.layers, plan.sites,
+                retain_graph=not method.needs.of_layers_alone, also=word_capture.embeddings if word_capture else (),
+                output=output,
             )  # fmt: skip
             size = images[0].size if images else image_size(unchanged)
-            explanation = settings.explain(method, run, scorer, size, word_capture)
-        return name_images(explanation, seen, images)
+            explanation = settings.explain(method, run, call, size, word_capture)
+        named = name_images(explanation, seen, images)
+
+    def explain_again(inputs: Any) -> Explanation:
+        return explain_call(settings, *inputs)
+
+    return replace(named, source=CallSource(root, unchanged, partial(call_model, root), scorer, explain_again))
+
+
+def call_model(root: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
+    """Call a model with (args, kwargs)."""
+    return root(*inputs[0], **inputs[1])
+
+
+def _repeat(root: nn.Module) -> RunModel:
+    """Make a function that runs the model on other arguments."""
+    return lambda args, kwargs, _samples: [root(*args, **kwargs)]
 
 
 def _run(root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -14,11 +14,13 @@ from mmgrad_explain.attention.layers.candidates import find_layer
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout
 from mmgrad_explain.attention.layouts.record_layouts import KnownLayouts, find_layouts
 from mmgrad_explain.attention.methods.named import ensure_method
-from mmgrad_explain.attention.model_hints import ask_default_method, ask_layout_for
+from mmgrad_explain.attention.model_hints import ask_default_method, ask_default_score, ask_layout_for, ask_target_layer
 from mmgrad_explain.attention.modules import ParentOf, find_layers, find_modules
 from mmgrad_explain.attention.scores.checks import check_finite
 from mmgrad_explain.attention.scores.guess import mention_guess
-from mmgrad_explain.attention.words import NameWords, WordCapture, name_words
+from mmgrad_explain.attention.word_values.embedding_gradient import WordCapture
+from mmgrad_explain.attention.word_values.measure import ExplainedCall, measure_words
+from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mmgrad_explain.attention.input_images import InputImage
-    from mmgrad_explain.attention.methods.base import Method
+    from mmgrad_explain.attention.methods.base import Method, NameModules, Needs
     from mmgrad_explain.attention.methods.run import Run
     from mmgrad_explain.attention.scores.base import Score
+    from mmgrad_explain.attention.word_values.request import WordRequest
     from mmgrad_explain.explanation.fusion import Fuse
     from mmgrad_explain.explanation.result import Explanation
 
@@ -41,16 +44,20 @@ class Plan:
     """What a method needs to have recorded in a forward.
 
     Attributes:
-        layers: Name to module of the layers whose outputs are recorded.
+        layers: Name to module of the target layers, whose outputs are recorded.
+        blocks: Name to module of the blocks whose tokens lie on the image, recorded likewise.
         attention: Name to module of the modules inside which attention is recorded.
         replayed: Name to module of the modules whose whole outputs are kept.
         sites: All attention of the model; empty unless the method needs attention.
+        gradient: Whether anything is differentiated, so that the forward keeps its graph.
     """
 
     layers: dict[str, nn.Module]
+    blocks: dict[str, nn.Module] = field(default_factory=dict)
     attention: dict[str, nn.Module] = field(default_factory=dict)
     replayed: dict[str, nn.Module] = field(default_factory=dict)
     sites: tuple[AttentionSite, ...] = ()
+    gradient: bool = True
 
 
 @dataclass
@@ -65,12 +72,14 @@ class MapSettings:
         fuse_name: Name of the fusion of several layers' maps.
         fuse: The fusion.
         layers: Name to module of the target layers; None as long as they have not been found.
-        name_words: Names the words of a text; None where no words are wanted.
+        named: Whether the caller named them.
+        words: What is wanted of the words; None where no words are wanted.
         words_layer: Name to module of the embedding of words, where the caller named it.
         verified: The kinds of graph that were checked for a second derivative.
         known_layouts: The layouts that were inferred.
         owners: The input images of each call of a layer.
         known_sites: The attention of the model that was found, by the images of the call.
+        scorer: What computed the score of the last call.
     """
 
     root: nn.Module
@@ -80,11 +89,13 @@ class MapSettings:
     fuse_name: str
     fuse: Fuse
     layers: dict[str, nn.Module] | None
-    name_words: NameWords | None
+    words: WordRequest | None
     words_layer: dict[str, nn.Module] | None
+    named: bool = False
     verified: set[tuple[Any, ...]] = field(default_factory=set)
     known_layouts: KnownLayouts = field(default_factory=dict)
     known_sites: dict[tuple[InputImage, ...], tuple[AttentionSite, ...]] = field(default_factory=dict)
+    scorer: Score | None = None
     owners: ImageOwners = field(init=False)
 
     def __post_init__(self) -> None:
@@ -115,6 +126,8 @@ class MapSettings:
             GradientError: as :func:`find_layer`.
         """
         needs = method.needs
+        if needs.named is not None:
+            return self._plan_named(needs, needs.named)
         if needs.layers:
             self.layers = self.find_target_layers(args, kwargs)
         if needs.attention is None:
@@ -123,22 +136,45 @@ class MapSettings:
             self.known_sites[images] = find_attention_sites(self.root, args, kwargs, self.score)
         return self.plan_attention(method, self.known_sites[images])
 
+    def _plan_named(self, needs: Needs, name: NameModules) -> Plan:
+        """Find the modules that a method names itself."""
+        own = ask_target_layer(self.root)
+        chosen = None if self.layers is None or list(self.layers) == [own] else tuple(self.layers)
+        wanted = name(self.root, chosen)
+        is_scored = self.score is not None or ask_default_score(self.root) is not None  # else the graph tells the score
+        return Plan(
+            {},
+            find_layers(self.root, list(wanted.layers)),
+            find_layers(self.root, list(wanted.attention)) if wanted.attention else {},
+            gradient=needs.gradient or self.words is not None or not is_scored,
+        )
+
     def plan_attention(self, method: Method, sites: tuple[AttentionSite, ...]) -> Plan:
-        """Find out what a method needs to have recorded, in a model whose attention is known."""
+        """Find out what a method needs to have recorded, in a model whose attention is known.
+
+        Raises:
+            InputError: the caller named layers, or the model has none of the attention that the method needs.
+        """
         if method.needs.attention is None:
             raise TypeError(f"method {method.name!r} needs no attention")
-        within = None if self.layers is None or method.needs.layers else set(self.layers)
-        wanted = method.needs.attention([site for site in sites if within is None or site.block in within])
+        if self.named and not method.needs.layers:
+            raise InputError(
+                f"target_layers: method {method.name!r} takes the model's blocks by itself: leave target_layers out"
+            )
+        wanted = method.needs.attention(sites)
         blocks = list(dict.fromkeys(site.block for site in wanted))
         placed = [site.tokens_of for site in wanted if site.tokens_of is not None]
-        replayed = [
+        # What mixes image and text, or reads the image's tokens anew, follows the tower and must be computed again.
+        changed = {
             site.block
             for site in sites
-            if site.is_self and (site.of_image_alone or not (site.queries_from_image or site.keys_from_image))
-        ]
+            if not (site.reads_no_image or (site.of_image_alone and site.tokens_of == site.block))
+        }
+        replayed = [site.block for site in sites if site.is_self and site.block not in changed]
         layers = dict(self.layers or {}) if method.needs.layers else {}
         return Plan(
-            layers | find_modules(self.root, placed),
+            layers,
+            find_modules(self.root, placed),
             find_modules(self.root, blocks),
             find_modules(self.root, replayed) if method.needs.replay else {},
             sites,
@@ -147,44 +183,46 @@ class MapSettings:
     def record(self, plan: Plan, parents: ParentOf) -> Capture:
         """Prepare to record what a method needs in a call."""
         return Capture(
-            self.root, plan.layers, force_grad=True, packed=self.packed, parents=parents, attention=plan.attention,
-            replayed=plan.replayed,
+            self.root, plan.layers | plan.blocks, force_grad=plan.gradient, packed=self.packed, parents=parents,
+            attention=plan.attention, replayed=plan.replayed,
         )  # fmt: skip
 
     def record_words(self, args: Any, kwargs: dict[str, Any]) -> AbstractContextManager[WordCapture | None]:
         """Prepare to record the embeddings of words in a call, if words are wanted."""
-        if self.name_words is None:
+        if self.words is None:
             return contextlib.nullcontext()
-        return WordCapture(self.root, (args, kwargs), self.words_layer)
+        return WordCapture(self.root, (args, kwargs), self.words_layer, gradient=self.words.needs_gradient)
 
     def find_layouts(self, seen: Capture) -> dict[str, list[AnyLayout]]:
         """Find the layout of every record."""
         return find_layouts(seen, self.layout, self.root, self.known_layouts)
 
     def explain(
-        self, method: Method, run: Run, scorer: Score, size: tuple[int, int] | None, word_capture: WordCapture | None
+        self,
+        method: Method,
+        run: Run,
+        call: ExplainedCall,
+        size: tuple[int, int] | None,
+        word_capture: WordCapture | None,
     ) -> Explanation:
         """Check a forward, have the method make its maps, and make the result of them.
 
         Args:
             method: How maps are made.
             run: The forward; ``also`` holds the embeddings of ``word_capture``.
-            scorer: What computed the score.
+            call: The same forward, to be repeated with other texts.
             size: (H, W) of the model's input, if it is known.
             word_capture: The embeddings of words, if words are wanted.
         """
         words = None
-        with mention_guess(scorer):
+        with mention_guess(call.scorer):
             if method.needs.layers:
                 run.gradients()
             check_finite(run.score.detach())  # only now, because looking at a value makes a GPU wait
-            if word_capture is not None and self.name_words is not None:
-                words = name_words(
-                    word_capture.values(run.gradients_of_also(), len(run.score)),
-                    self.name_words(*word_capture.tokens()),
-                )
             made = method.maps(run)
+            if word_capture is not None and self.words is not None:
+                (words,) = measure_words(self.words, word_capture, call, [run.gradients_of_also()])
         return assemble(
-            made, run.score.detach().float(), scorer.name, method.name, (self.fuse_name, self.fuse),
+            made, run.score.detach().float(), call.scorer.name, method.name, (self.fuse_name, self.fuse),
             size=size, model=type(self.root).__name__, words=words, stacklevel=5,
         )  # fmt: skip

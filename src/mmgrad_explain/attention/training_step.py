@@ -1,10 +1,11 @@
 """Compute the gradients and maps of a training step. Each kind of graph is checked once, at its first step."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mmgrad_explain.attention.capture import Capture
@@ -27,6 +28,7 @@ def take_step_gradients(
     *,
     create_graph: bool,
     retain_graph: bool,
+    names: Collection[str] | None = None,
 ) -> dict[str, list[Tensor | None]]:
     """Take the gradient at every record and check that it reaches the grid and, where wanted, can be differentiated.
 
@@ -38,6 +40,7 @@ def take_step_gradients(
             looking at values makes a GPU wait. Added to.
         create_graph: Make the gradients differentiable.
         retain_graph: Keep the graph.
+        names: The layers; None takes all that were recorded.
 
     Raises:
         CaptureError: a layer has no record.
@@ -49,13 +52,34 @@ def take_step_gradients(
     if new:
         watch = watch_functions(score, seen.activations)
     with watch as faults:
-        gradients, _ = take_gradients(score, seen, create_graph=create_graph, retain_graph=retain_graph)
+        gradients, _ = take_gradients(score, seen, create_graph=create_graph, retain_graph=retain_graph, names=names)
     if new or not create_graph:
         check_grids_reached(gradients, layouts, seen.root)
     if new:
         check_twice_differentiable(score, [gradient for calls in gradients.values() for gradient in calls], faults)
         verified.add(kind)
     return gradients
+
+
+def _check_scorer(run: Run, method: Method, verified: Verified) -> None:
+    """Check once that a method that computes scores itself computes the one that it is to explain.
+
+    In training the two may differ by dropout, so that this is checked in evaluation mode alone.
+
+    Raises:
+        InputError: it computes another one.
+    """
+    kind = "replay", *run.seen.records
+    if kind in verified or any(module.training for module in run.root.modules()):
+        return
+    with torch.no_grad():
+        own, given = run.replay({}).float(), run.score.detach().float()
+    if not torch.allclose(own, given, rtol=1e-2, atol=1e-3):
+        raise InputError(
+            f"score: method {method.name!r} runs the model's head again and computes the score of it, which is not the "
+            "score that attend() got: make the MMGrad with that score=, a function of the model's output"
+        )
+    verified.add(kind)
 
 
 def attend_step(run: Run, methods: Sequence[Method], verified: Verified) -> list[MethodMaps]:
@@ -77,9 +101,17 @@ def attend_step(run: Run, methods: Sequence[Method], verified: Verified) -> list
             raise InputError(
                 f"method {method.name!r} needs attention, which was not recorded: make the MMGrad with this method"
             )
+        if method.needs.replay:
+            _check_scorer(run, method, verified)
     if any(method.needs.layers for method in methods):
         gradients = take_step_gradients(
-            run.score, run.seen, run.layouts, verified, create_graph=run.create_graph, retain_graph=run.retain_graph
+            run.score,
+            run.seen,
+            run.layouts,
+            verified,
+            create_graph=run.create_graph,
+            retain_graph=run.retain_graph,
+            names=run.targets,
         )
         run.taken = gradients, []
     made = [method.maps(run) for method in methods]

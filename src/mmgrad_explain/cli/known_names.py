@@ -13,7 +13,11 @@ SCORE_HELP = {
 }
 SCORES = tuple(SCORE_HELP)
 SCORES_WITH_TARGET = ("similarity", "pair", "pair-different")
-METHODS = ("gradcam", "gradcam++", "xgradcam", "layercam", "hirescam")
+METHODS = (
+    "gradcam", "gradcam++", "xgradcam", "layercam", "hirescam", "legrad", "grad-eclip", "relevancy",
+    "attention-rollout", "dense", "maskclip", "naclip", "relative-attention", "token-activation",
+    "integrated-gradients", "occlusion", "rise",
+)  # fmt: skip
 COLORMAPS = ("turbo", "viridis", "magma", "inferno", "plasma", "gray", "hot", "jet")
 DEVICES = ("cpu", "cuda", "mps")
 _BLOCKS = (

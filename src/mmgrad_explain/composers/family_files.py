@@ -62,6 +62,6 @@ def last_block_input(tower: str, blocks: str, norm: str) -> Any:
     return lambda config: f"model.{tower}.{blocks}.{config.num_hidden_layers - 1}.{norm}"
 
 
-def always(name: str) -> Any:
-    """Make a function of a config that always gives this name."""
-    return lambda _config: name
+def always(value: Any) -> Any:
+    """Make a function of a config that always gives this value, such as a name."""
+    return lambda _config: value

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.metrics.floors import chance as chance
     from mmgrad_explain.metrics.floors import image_centre as image_centre
     from mmgrad_explain.metrics.floors import random_map as random_map
+    from mmgrad_explain.metrics.intervals import Interval as Interval
+    from mmgrad_explain.metrics.intervals import bootstrap_interval as bootstrap_interval
     from mmgrad_explain.metrics.localization import contrast_accuracy as contrast_accuracy
     from mmgrad_explain.metrics.localization import energy_inside as energy_inside
     from mmgrad_explain.metrics.localization import flat_map as flat_map
@@ -52,6 +54,9 @@ if TYPE_CHECKING:
     from mmgrad_explain.metrics.map_figures import MapFigure as MapFigure
     from mmgrad_explain.metrics.map_figures import figure_names as figure_names
     from mmgrad_explain.metrics.map_figures import measure_maps as measure_maps
+    from mmgrad_explain.metrics.map_metrics import AgreementMetric as AgreementMetric
+    from mmgrad_explain.metrics.map_metrics import FaithfulnessMetric as FaithfulnessMetric
+    from mmgrad_explain.metrics.map_metrics import LocalizationMetric as LocalizationMetric
     from mmgrad_explain.metrics.protocols import GALLERIES as GALLERIES
     from mmgrad_explain.metrics.protocols import PROTOCOLS as PROTOCOLS
     from mmgrad_explain.metrics.protocols import Protocol as Protocol
@@ -73,5 +78,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.metrics.retrieval import recall_at as recall_at
     from mmgrad_explain.metrics.retrieval import soft_recall as soft_recall
     from mmgrad_explain.metrics.retrieval import target_ranks as target_ranks
+    from mmgrad_explain.metrics.sample_metric import SampleMetric as SampleMetric
+    from mmgrad_explain.metrics.torchmetrics_adapter import as_torchmetric as as_torchmetric
 
 __getattr__, __dir__ = door(__name__)

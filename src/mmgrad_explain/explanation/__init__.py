@@ -6,6 +6,7 @@ from mmgrad_explain._doors import door
 
 if TYPE_CHECKING:
     from mmgrad_explain.explanation.fusion import FUSES as FUSES
+    from mmgrad_explain.explanation.map_check import MapCheck as MapCheck
     from mmgrad_explain.explanation.phrases import PhraseMaps as PhraseMaps
     from mmgrad_explain.explanation.phrases import split_phrases as split_phrases
     from mmgrad_explain.explanation.regions import Region as Region

@@ -9,8 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.explanation.picture_records import picture_record
 from mmgrad_explain.explanation.placement import open_as_seen, place_of
 from mmgrad_explain.explanation.sides import call_of, map_of, sides_with_maps
+from mmgrad_explain.explanation.warning_marks import mark_of
+from mmgrad_explain.images.provenance import attach_provenance
 from mmgrad_explain.images.tiles import HIGHEST, WIDEST, shrink, tile_height
 
 if TYPE_CHECKING:
@@ -81,12 +84,16 @@ def draw_overlay(
         small = shrink(original, WIDEST * height, height)
         tiles += [small, draw_map(explanation, index, small, target=of_target, placement=place, **options)]
         captions += ["target" if of_target else "reference", _caption(explanation, index, of_target=of_target)]
-    sheet = panel(tiles, captions=captions, height=height)
+    marks: list[Any] = []
+    for _, _, of_target in wanted:
+        marks += [None, mark_of(explanation, index, target=of_target)]
+    sheet = panel(tiles, captions=captions, height=height, marks=marks)
     if words and explanation.words is not None:
         from mmgrad_explain.images.word_shading import add_words
 
         sheet = add_words(sheet, [(word.text, word.scaled) for word in explanation.words[index]])
-    return sheet
+    sample = index % len(explanation)
+    return attach_provenance(sheet, picture_record(explanation, [(sample, of_target) for _, _, of_target in wanted]))
 
 
 def draw_map(

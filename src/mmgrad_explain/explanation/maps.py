@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.fusion import resize_maps
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+    from mmgrad_explain.explanation.map_check import MapCheck
     from mmgrad_explain.explanation.words import Word
     from mmgrad_explain.images.placement import Placement
     from mmgrad_explain.notes import Note
@@ -45,10 +46,14 @@ class ExplainedMaps:
         targets: The original target images.
         target_placements: Where each target image lies in the model's input.
         words: What each word of each text contributes to the score, where they are wanted (``words=``).
+        words_by: How the values of each text's words were measured: ``"leave-one-out"`` or ``"gradient"``.
         answers: The answer whose likelihood each score is, where the model answers in words.
         image_names: Names of the model's input images, in the order of its parameters, where they are known.
         image_sizes: (H, W) in pixels of each input image.
         image_of_calls: For each of ``calls``, the index of the input image that the maps are of; empty where unknown.
+        checks: How far maps can be trusted, of those that were checked; see :meth:`~.result.Explanation.check`.
+        source: What made the explanation, to run the model again for a check; it holds the model and its inputs. It is
+            neither saved nor pickled.
     """
 
     calls: tuple[Tensor, ...]
@@ -72,10 +77,13 @@ class ExplainedMaps:
     targets: tuple[Image.Image, ...] | None = None
     target_placements: tuple[Placement, ...] | None = None
     words: tuple[tuple[Word, ...], ...] | None = None
+    words_by: tuple[str, ...] = ()
     answers: tuple[str, ...] | None = None
     image_names: tuple[str, ...] = ()
     image_sizes: tuple[tuple[int, int], ...] = ()
     image_of_calls: tuple[int, ...] = ()
+    checks: tuple[MapCheck, ...] = ()
+    source: Any = None
 
     @property
     def maps(self) -> Tensor:
@@ -112,6 +120,18 @@ class ExplainedMaps:
         """
         check_index(index, len(self))
         return tuple(note for note in self.notes if note.is_about(index % len(self)))
+
+    def check_of(self, index: int = 0, *, target: bool = False) -> MapCheck | None:
+        """Return what was found when the map of a sample was checked; None if it was not.
+
+        Raises:
+            InputError: no such sample.
+        """
+        check_index(index, len(self))
+        return next((one for one in self.checks if (one.sample, one.target) == (index % len(self), target)), None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "source": None}
 
     def to(self, device: torch.device | str) -> Self:
         """Return the same explanation with all tensors on ``device``."""

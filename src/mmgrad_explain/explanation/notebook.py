@@ -18,6 +18,9 @@ from mmgrad_explain.explanation.bright_places import find_bright_places
 from mmgrad_explain.explanation.places_in_words import describe_places_briefly
 from mmgrad_explain.explanation.plain_words import describe_map
 from mmgrad_explain.explanation.sides import sides_with_maps
+from mmgrad_explain.explanation.warning_marks import mark_of
+from mmgrad_explain.images.marks import add_mark
+from mmgrad_explain.images.provenance import file_options, provenance_of
 from mmgrad_explain.images.tiles import shrink
 
 if TYPE_CHECKING:
@@ -31,12 +34,14 @@ _BOX = (360, 240)  # width and height of the box that an image is fitted into, i
 _SHARP = 2  # pixels of the file for each CSS pixel, for high-resolution screens
 _QUIET = "font-size:85%;opacity:.75"
 _ALPHA = 0.7
+_LEAST_MARKED = 90  # pixels
 
 
 def png_bytes(picture: Image.Image, *, quick: bool = False) -> bytes:
     """Encode a picture as a PNG file; with ``quick`` it is written faster and is larger."""
     buffer = io.BytesIO()
-    picture.save(buffer, format="png", compress_level=1 if quick else 6)
+    record = file_options(provenance_of(picture), "PNG")
+    picture.save(buffer, format="png", compress_level=1 if quick else 6, **record)
     return buffer.getvalue()
 
 
@@ -156,6 +161,7 @@ def _sample(explanation: Heatmaps, index: int) -> str:
         caption = "map of the target" if target else "map"
         tiles.append(_map(explanation, index, picture, target=target, caption=caption, where=where))
         facts.append(f"on the target: {where}" if target else where)
+    facts += [str(check) for check in explanation.checks if check.sample == index]
     facts += _own_notes(explanation, index)
     text = "" if explanation.texts is None else f"<div><b>{escape(explanation.texts[index])}</b></div>"
     words = "" if explanation.words is None else _words(explanation.words[index])
@@ -181,7 +187,10 @@ def _map(
     else:
         heat = explanation.heatmap(index, target=target, size=(picture.height, picture.width))
         drawn = blend(picture, heat, alpha=_ALPHA)
-    return figure_html(Image.fromarray(drawn), caption, f"map of {explanation.score_name}: {where}")
+    shown = Image.fromarray(drawn)
+    if shown.width >= _LEAST_MARKED:  # a map without its image is a few pixels wide: the note below says it
+        shown = add_mark(shown, mark_of(explanation, index, target=target))
+    return figure_html(shown, caption, f"map of {explanation.score_name}: {where}")
 
 
 def _words(words: tuple[Word, ...]) -> str:

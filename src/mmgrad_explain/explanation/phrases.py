@@ -24,6 +24,9 @@ from mmgrad_explain._system.user_files import quote
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.drawing import draw_map
 from mmgrad_explain.explanation.notebook import phrases_html, png_bytes
+from mmgrad_explain.explanation.picture_records import picture_record
+from mmgrad_explain.explanation.warning_marks import mark_of
+from mmgrad_explain.images.provenance import attach_provenance
 from mmgrad_explain.images.tiles import HIGHEST, NOTEBOOK, WIDEST, shrink, tile_height
 
 if TYPE_CHECKING:
@@ -101,7 +104,9 @@ class PhraseMaps:
         height = tile_height(self.explanation.images[:1], most)
         image = shrink(self.explanation.images[0], WIDEST * height, height)
         maps = [draw_map(self.explanation, index, image, **options) for index in range(len(self.explanation))]
-        return panel([image, *maps], captions=["reference", self.text, *self.phrases], height=height)
+        marks = [None, *(mark_of(self.explanation, index) for index in range(len(self.explanation)))]
+        sheet = panel([image, *maps], captions=["reference", self.text, *self.phrases], height=height, marks=marks)
+        return attach_provenance(sheet, picture_record(self.explanation))
 
     def _repr_png_(self) -> bytes | None:
         return None if self.explanation.images is None else png_bytes(self._draw(NOTEBOOK))

@@ -114,7 +114,9 @@ def explanation_to_dict(explanation: Heatmaps) -> dict[str, Any]:
         "answers": None if explanation.answers is None else list(explanation.answers),
         "placements": _to_dicts(explanation.placements),
         "target_placements": _to_dicts(explanation.target_placements),
+        "words_by": list(explanation.words_by),
         "words": None if explanation.words is None else [_to_dicts(words) for words in explanation.words],
+        "checks": [check.to_dict() for check in explanation.checks],
         "versions": dict(explanation.versions),
     }
 

@@ -10,7 +10,8 @@ class Word:
 
     Attributes:
         text: The word as it was written.
-        value: The sum over its tokens of gradient x input, in units of the score; signed.
+        value: What the score loses without the word, in units of the score; signed, positive where the word raises the
+            score. By the gradient: the sum over its tokens of gradient x input.
         scaled: ``value`` divided by the largest magnitude in its text, in [-1, 1].
         positions: Positions of its tokens in the model's input.
     """

@@ -7,6 +7,8 @@ from mmgrad_explain._doors import door
 if TYPE_CHECKING:
     from mmgrad_explain.images.colormaps import COLORMAPS as COLORMAPS
     from mmgrad_explain.images.contours import contour as contour
+    from mmgrad_explain.images.marks import Mark as Mark
+    from mmgrad_explain.images.marks import add_mark as add_mark
     from mmgrad_explain.images.overlay import blend as blend
     from mmgrad_explain.images.overlay import colorize as colorize
     from mmgrad_explain.images.panels import colorbar as colorbar
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.images.placement import Placement as Placement
     from mmgrad_explain.images.placement import fit as fit
     from mmgrad_explain.images.processor_geometry import place_by_processor as place_by_processor
+    from mmgrad_explain.images.provenance import attach_provenance as attach_provenance
+    from mmgrad_explain.images.provenance import read_provenance as read_provenance
     from mmgrad_explain.images.reading import MAX_PIXELS as MAX_PIXELS
     from mmgrad_explain.images.reading import open_image as open_image
     from mmgrad_explain.images.reading_notes import notes_of_image as notes_of_image

@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.colormaps import color_table
 from mmgrad_explain.images.lettering import line_height, load_font, text_width, wrap_text
+from mmgrad_explain.images.marks import COLOURS, Mark, frame_width, mark_band
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.images.tiles import WIDEST, fit_size, tile_height
 
@@ -47,6 +48,7 @@ def panel(
     letters: int | None = None,
     title: str | None = None,
     background: tuple[int, int, int] = (255, 255, 255),
+    marks: Sequence[Mark | None] | None = None,
 ) -> Image.Image:
     """Place images side by side at one height, each with its caption below.
 
@@ -57,17 +59,21 @@ def panel(
         letters: Font size of the captions in pixels; by the height of the tiles when None.
         title: A text above the images.
         background: RGB in [0, 255]; text is dark on light backgrounds and light on dark ones.
+        marks: A mark for each image, which is drawn along its lower edge; None for none.
 
     Returns:
         The panel, RGB.
 
     Raises:
-        InputError: There are no tiles, captions and tiles differ in number, or ``height`` is not positive.
+        InputError: There are no tiles, captions or marks and tiles differ in number, or ``height`` is not positive.
     """
     images = [tile if isinstance(tile, Image.Image) and tile.mode == "RGB" else open_image(tile) for tile in tiles]
     texts = [""] * len(images) if captions is None else list(captions)
     if not images or len(texts) != len(images):
         raise InputError(f"a panel needs tiles and a caption for each: {len(images)} tiles, {len(texts)} captions")
+    signs = [None] * len(images) if marks is None else list(marks)
+    if len(signs) != len(images):
+        raise InputError(f"a panel needs a mark for each tile: {len(images)} tiles, {len(signs)} marks")
     if height is None:
         height = tile_height(images)
     if height < 1:
@@ -82,16 +88,25 @@ def panel(
     above = wrap_text(title or "", large, width - 2 * gap, 2)
     top = gap + (line_height(large) * len(above) + gap // 2 if above else 0)
     bottom = max(len(lines) for lines in below) * line_height(small)
-    sheet = Image.new("RGB", (width, top + height + gap + (bottom + gap // 2 if bottom else 0)), background)
+    bands = [None if mark is None else mark_band(mark, tile.width) for mark, tile in zip(signs, shown, strict=True)]
+    deepest = max(0 if band is None else band.height + gap // 2 for band in bands)
+    full = top + height + deepest + gap + (bottom + gap // 2 if bottom else 0)
+    sheet = Image.new("RGB", (width, full), background)
     draw = ImageDraw.Draw(sheet)
     draw.multiline_text((gap, gap), "\n".join(above), "#f2f2f2" if dark else "#1a1a1a", large)
     left = gap
-    for image, cell, lines in zip(shown, cells, below, strict=True):
+    for image, cell, lines, mark, band in zip(shown, cells, below, signs, bands, strict=True):
         x, y = left + (cell - image.width) // 2, top + (height - image.height) // 2
+        if mark is None or band is None:
+            draw.rectangle((x - 1, y - 1, x + image.width, y + image.height), outline="#5a5a5a" if dark else "#d0d0d0")
+        else:
+            frame = min(gap - 1, frame_width(image.width))
+            outer = (x - frame, y - frame, x + image.width + frame - 1, y + image.height + band.height + frame - 1)
+            draw.rectangle(outer, COLOURS[mark.level][0])
+            sheet.paste(band, (x, y + image.height))
         sheet.paste(image, (x, y))
-        draw.rectangle((x - 1, y - 1, x + image.width, y + image.height), outline="#5a5a5a" if dark else "#d0d0d0")
         for number, line in enumerate(lines):
-            at = (left + cell / 2, top + height + gap // 2 + number * line_height(small))
+            at = (left + cell / 2, top + height + deepest + gap // 2 + number * line_height(small))
             draw.text(at, line, "#c0c0c0" if dark else "#5f5f5f", small, anchor="ma")
         left += cell + gap
     return sheet

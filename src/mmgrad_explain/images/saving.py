@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.images.provenance import file_options, provenance_of
 from mmgrad_explain.images.reading import open_image
 
 _FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
@@ -19,6 +20,9 @@ def safe_save(
     quality: int = 92,
 ) -> None:
     """Write an image to a file, whole or not at all; missing folders are made.
+
+    A picture of maps takes with it where it came from; :func:`~mmgrad_explain.images.provenance.read_provenance` reads
+    that.
 
     Args:
         image: An image, as for :func:`~mmgrad_explain.images.reading.open_image`.
@@ -35,7 +39,7 @@ def safe_save(
     kind = _FORMATS.get((format or path.suffix).lower().removeprefix("."))
     if kind is None:
         raise InputError(f"cannot tell the image format of {path}: use one of png, jpg, webp")
-    opened = open_image(image)
+    opened, record = open_image(image), provenance_of(image)
     with atomic_file(path, overwrite=overwrite) as stream:
         # subsampling 0 keeps the colour of thin outlines and small letters
-        opened.save(stream, kind, quality=quality, subsampling=0, compress_level=3)
+        opened.save(stream, kind, quality=quality, subsampling=0, compress_level=3, **file_options(record, kind))

@@ -2,7 +2,13 @@
 
 import pytest
 
-from mmgrad_explain.composers.generative.answer_parts import is_several, parts_of_each, place_of_part
+from mmgrad_explain.composers.generative.answer_parts import (
+    EACH_WORD,
+    is_several,
+    parts_of_each,
+    place_of_part,
+    words_of,
+)
 from mmgrad_explain.errors import InputError
 
 
@@ -18,7 +24,7 @@ from mmgrad_explain.errors import InputError
     ],
 )
 def test_parts_belong_to_answers(parts, count, expected):
-    assert parts_of_each(parts, count) == expected
+    assert parts_of_each(parts, ["a dog"] * count) == expected
 
 
 @pytest.mark.parametrize(
@@ -31,9 +37,28 @@ def test_parts_belong_to_answers(parts, count, expected):
 )
 def test_lists_that_do_not_fit(parts, count, message):
     with pytest.raises(InputError, match=message):
-        parts_of_each(parts, count)
+        parts_of_each(parts, ["a dog"] * count)
     with pytest.raises(TypeError, match=r"must be a string, .* got float"):
-        parts_of_each([0.5], 1)
+        parts_of_each([0.5], ["a dog"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("a red dress.", ["a", "red", "dress"]),
+        ('It\'s a "well-known" dog, 3.5 m long', ["It's", "a", "well-known", "dog", "3.5", "m", "long"]),
+        ("?! ..", ["?!", ".."]),
+        ("", []),
+    ],
+)
+def test_words_of_an_answer(answer, words):
+    assert [answer[start:end] for start, end in words_of(answer)] == words
+
+
+def test_each_word_stands_for_the_words_that_the_answers_turn_out_to_have():
+    assert is_several(EACH_WORD)
+    assert parts_of_each(EACH_WORD, ["a dog", "red"]) == [[None, (0, 1), (2, 5)], [None, (0, 3)]]
+    assert repr(EACH_WORD) == "EACH_WORD"
 
 
 def test_one_part_or_several():

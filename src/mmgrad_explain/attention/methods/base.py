@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from mmgrad_explain.attention.attention_sites import AttentionSite
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from mmgrad_explain.attention.layouts.layout import AnyLayout
     from mmgrad_explain.attention.methods.run import Run
@@ -20,12 +20,31 @@ SelectSites = Callable[[Sequence[AttentionSite]], Sequence[AttentionSite]]
 
 
 @dataclass(frozen=True)
+class NamedModules:
+    """Modules that a method needs, by dotted names.
+
+    Attributes:
+        layers: Those whose outputs it needs.
+        attention: Those inside which it needs the attention.
+    """
+
+    layers: tuple[str, ...] = ()
+    attention: tuple[str, ...] = ()
+
+
+NameModules = Callable[["nn.Module", "tuple[str, ...] | None"], NamedModules]
+"""From a model, and the layers that the caller names (None: none), to the modules that a method needs."""
+
+
+@dataclass(frozen=True)
 class Needs:
     """What a method needs of a forward.
 
     Attributes:
         layers: The target layers' outputs, found by themselves where nobody names them.
         attention: Selects the attention whose probabilities, queries, keys and values it needs; None for none.
+        named: Names the modules that it needs, instead of ``layers`` and ``attention``, where the model itself tells
+            them; raises InputError where it does not.
         replay: Whether it runs the model's head again on the tokens of a block (:meth:`Run.replay`).
         reruns: Whether it runs the model again on changed inputs (:meth:`Run.rerun`).
         gradient: Whether it differentiates the score.
@@ -33,9 +52,15 @@ class Needs:
 
     layers: bool = False
     attention: SelectSites | None = None
+    named: NameModules | None = None
     replay: bool = False
     reruns: bool = False
     gradient: bool = True
+
+    @property
+    def of_layers_alone(self) -> bool:
+        """Whether the outputs and gradients of the target layers are enough."""
+        return self.layers and self.attention is None and not (self.replay or self.reruns)
 
 
 @dataclass(frozen=True)

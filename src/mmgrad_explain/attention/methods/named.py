@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain._system.choices import choose
 from mmgrad_explain.attention.methods.base import Method
+from mmgrad_explain.attention.methods.dense import Dense
+from mmgrad_explain.attention.methods.grad_eclip import GradEclip
+from mmgrad_explain.attention.methods.legrad import LeGrad
+from mmgrad_explain.attention.methods.occlusion import Occlusion
+from mmgrad_explain.attention.methods.path_gradients import IntegratedGradients
+from mmgrad_explain.attention.methods.relative_attention import RelativeAttention
+from mmgrad_explain.attention.methods.rise import Rise
+from mmgrad_explain.attention.methods.token_activation import TokenActivation
 from mmgrad_explain.attention.methods.weighted import Weighted
 from mmgrad_explain.attention.weighting import WEIGHTINGS, ensure_weighting
 from mmgrad_explain.errors import InputError
@@ -16,6 +24,16 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, Callable[[], Method]] = {
     **{name: partial(Weighted, name, weighting) for name, weighting in WEIGHTINGS.items()},
+    "legrad": LeGrad,
+    "grad-eclip": GradEclip,
+    "dense": Dense,
+    "maskclip": partial(Dense, "maskclip", name="maskclip"),
+    "naclip": partial(Dense, "naclip", name="naclip"),
+    "integrated-gradients": IntegratedGradients,
+    "occlusion": Occlusion,
+    "rise": Rise,
+    "relative-attention": RelativeAttention,
+    "token-activation": TokenActivation,
 }
 """The methods by name, each with a function that makes it with its default options.
 

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mmgrad_explain.attention.forward_modes import math_attention, run_eagerly
 from mmgrad_explain.attention.gradient import check_grids_reached, differentiate, take_gradients
 from mmgrad_explain.attention.image_owners import images_of_records
+from mmgrad_explain.attention.image_scores import take_rows
 from mmgrad_explain.attention.scores.checks import ensure_per_sample
 from mmgrad_explain.attention.structures import map_tensors, tensors_in
-from mmgrad_explain.attention.undisturbed import same_randomness
+from mmgrad_explain.attention.undisturbed import evaluating, same_randomness
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from mmgrad_explain.attention.attention_calls import AttentionCall
     from mmgrad_explain.attention.attention_sites import AttentionSite
@@ -38,11 +40,13 @@ class Run:
         scorer: Computes (B,) of an output of the model; None where the caller computed the score.
         inputs: (args, kwargs) of the forward; None where the model itself was not called.
         images: The images among the inputs.
+        targets: Names of the target layers among the records; None for all.
         sites: All attention of the model; empty unless the method asks for attention.
         create_graph: Keep maps differentiable.
-        retain_graph: Keep the graph of the forward.
+        retain_graph: Keep the graph of the forward after the gradient at the layers was taken.
         also: Other tensors of the graph that are differentiated in the same backward pass as the layers.
         taken: The gradients at the records and at ``also``, if they have been taken and checked already.
+        output: What the model gave, or what was made of it to be scored; None where the caller computed the score.
     """
 
     root: nn.Module
@@ -52,11 +56,13 @@ class Run:
     scorer: Callable[[Any], Tensor] | None = None
     inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     images: tuple[InputImage, ...] = ()
+    targets: Collection[str] | None = None
     sites: tuple[AttentionSite, ...] = ()
     create_graph: bool = False
     retain_graph: bool = False
     also: Sequence[Tensor] = ()
     taken: tuple[dict[str, list[Tensor | None]], list[Tensor | None]] | None = None
+    output: Any = None
 
     @property
     def attention(self) -> list[AttentionCall]:
@@ -69,7 +75,7 @@ class Run:
         return images_of_records(self.seen)
 
     def gradients(self) -> dict[str, list[Tensor | None]]:
-        """Return the score's gradient at every record, one a call; it is taken once.
+        """Return the score's gradient at every target layer, one a call; it is taken once.
 
         Raises:
             CaptureError: a layer has no record.
@@ -79,13 +85,16 @@ class Run:
 
     def gradients_of_also(self) -> list[Tensor | None]:
         """Return the score's gradient at each tensor of ``also``."""
-        return self._take()[1] if self.also else []
+        if not self.also:
+            return []
+        return self.gradients_of(self.also) if self.taken is None else self.taken[1]
 
     def _take(self) -> tuple[dict[str, list[Tensor | None]], list[Tensor | None]]:
         if self.taken is None:
             self.taken = take_gradients(
-                self.score, self.seen, create_graph=self.create_graph, retain_graph=self.retain_graph, also=self.also
-            )
+                self.score, self.seen, create_graph=self.create_graph, retain_graph=self.retain_graph, also=self.also,
+                names=self.targets,
+            )  # fmt: skip
             check_grids_reached(self.taken[0], self.layouts, self.root)
         return self.taken
 
@@ -102,10 +111,14 @@ class Run:
         wanted = self.score if score is None else score
         return differentiate(wanted, tensors, create_graph=self.create_graph, retain_graph=True)
 
-    def rerun(self, inputs: tuple[tuple[Any, ...], dict[str, Any]]) -> Tensor:
-        """Run the model on other inputs and return the scores (B,), float32, without a graph.
+    def rerun(self, inputs: tuple[tuple[Any, ...], dict[str, Any]], *, graph: bool = False) -> Tensor:
+        """Run the model on other inputs and return the scores (B,), float32.
 
         Random numbers are those of the explained forward.
+
+        Args:
+            inputs: (args, kwargs); another batch has as many scores.
+            graph: Keep a graph, for a gradient with respect to the inputs or to what a layer returns.
 
         Raises:
             InputError: the model was not called itself, or the caller computed the score.
@@ -116,17 +129,19 @@ class Run:
                 "one forward, such as 'gradcam'"
             )
         args, kwargs = inputs
-        with torch.no_grad(), same_randomness(list(self.root.parameters()), inputs):
+        with torch.set_grad_enabled(graph), same_randomness(list(self.root.parameters()), inputs):
             return ensure_per_sample(self.scorer(self.root(*args, **kwargs))).float()
 
-    def replay(self, blocks: Mapping[tuple[str, int], Tensor]) -> Tensor:
+    def replay(self, blocks: Mapping[tuple[str, int], Tensor], *, times: int = 1) -> Tensor:
         """Run the model again with the outputs of blocks replaced, and return its scores (B,), in the graph.
 
         Blocks that were recorded return what they returned before, without being computed, so that little more is
-        computed than what follows the last of them.
+        computed than what follows the last of them. What is computed runs in evaluation mode, so that nothing of the
+        model changes in training.
 
         Args:
             blocks: Name and call of a recorded block to the tensor that it returns; other parts of its output stay.
+            times: How many batches ``blocks`` holds, one after the other: everything else is repeated as often.
 
         Raises:
             InputError: the model was not called itself, or the caller computed the score.
@@ -136,13 +151,28 @@ class Run:
                 "method: it runs the model's head again, which attend() can only where a score is named and the model "
                 "itself is called inside capture(): name score=, or take another method"
             )
+        count = self.score.numel()
+
+        def repeat(tensor: Tensor) -> Tensor:
+            several = times > 1 and tensor.ndim > 0 and len(tensor) == count
+            return tensor.repeat(times, *[1] * (tensor.ndim - 1)) if several else tensor
+
         outputs = {
-            self.seen.replayed[name]: [_replace_first(output, blocks.get((name, call))) for call, output in pairs]
+            self.seen.replayed[name]: [
+                _replace_first(map_tensors(output, repeat), blocks.get((name, call))) for call, output in pairs
+            ]
             for name, of_calls in self.seen.outputs.items()
             if (pairs := list(enumerate(of_calls)))
         }
-        args, kwargs = self.inputs
-        with _returning(outputs), same_randomness(list(self.root.parameters()), self.inputs):
+        every = torch.arange(count).repeat(times)
+        args, kwargs = self.inputs if times == 1 else take_rows(self.inputs, every, count)
+        with contextlib.ExitStack() as stack:
+            if self.create_graph:
+                stack.enter_context(math_attention())
+            stack.enter_context(run_eagerly())
+            stack.enter_context(evaluating(self.root.modules()))
+            stack.enter_context(same_randomness(list(self.root.parameters()), self.inputs))
+            stack.enter_context(_returning(outputs))
             return ensure_per_sample(self.scorer(self.root(*args, **kwargs)))
 
 

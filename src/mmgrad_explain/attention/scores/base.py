@@ -19,6 +19,25 @@ class Score(Protocol):
         """Compute (B,), differentiable with respect to the output."""
 
 
+@runtime_checkable
+class ScoreWithConstants(Protocol):
+    """A score that holds something constant: the direction of a shift, the weights of channels, a tensor a sample.
+
+    The same score of other outputs keeps what was held constant when the score was explained.
+    """
+
+    def hold(self, output: Any, samples: Tensor) -> Callable[[Any], Tensor]:
+        """Return the score of other outputs, with the constants of the output that is explained.
+
+        Args:
+            output: What is explained, B samples.
+            samples: (R,) int64: for each sample of the other outputs, the index of its constants among the B.
+
+        Returns:
+            A function of an output of R samples that gives (R,).
+        """
+
+
 class NamedScore(Score, Protocol):
     """A score that is chosen by its name."""
 

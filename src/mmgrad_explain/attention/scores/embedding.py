@@ -10,7 +10,7 @@ The scores for an image and a text, or an image and an answer, are in :mod:`~mmg
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import Tensor
@@ -61,6 +61,10 @@ class Similarity:
         target = match_embedding(embedding, target, "score 'similarity': the target")
         return (normalize(embedding) * normalize(target)).sum(-1)
 
+    def hold(self, output: Any, samples: Tensor) -> Callable[[Any], Tensor]:  # noqa: ARG002  (one signature)
+        """See :class:`~mmgrad_explain.attention.scores.base.ScoreWithConstants`: the target embedding is kept."""
+        return self if self.target is None else replace(self, target=_rows_of(self.target, samples))
+
     def fits(self, output: Any) -> bool:
         """Return whether the output holds an embedding and a target for it."""
         embedding, target = find_tensor(output), self.target if self.target is not None else get_field(output, "target")
@@ -94,6 +98,26 @@ class TextShift:
         Raises:
             InputError: the output has neither ``shift`` nor ``empty``, and ``empty`` was not passed.
         """
+        first, *others = ((change * change.detach()).sum(-1) for change in self._find_changes(output))
+        return first + others[0] if others else first
+
+    def hold(self, output: Any, samples: Tensor) -> Callable[[Any], Tensor]:
+        """See :class:`~mmgrad_explain.attention.scores.base.ScoreWithConstants`: the direction of the shift is kept.
+
+        The value is ``<d', d>``, with ``d'`` the shift of the other output: how much of the change it makes.
+        """
+        directions = [change.detach()[samples] for change in self._find_changes(output)]
+        own = self if self.empty is None else replace(self, empty=_rows_of(self.empty, samples))
+
+        def score(other: Any) -> Tensor:
+            changes = own._find_changes(other)  # noqa: SLF001  (of this class)
+            terms = [(new * held).sum(-1) for new, held in zip(changes, directions, strict=True)]
+            return terms[0] + terms[1] if len(terms) > 1 else terms[0]
+
+        return score
+
+    def _find_changes(self, output: Any) -> list[Tensor]:
+        """Return the shift, and the target's where the output has one."""
         shift = get_field(output, "shift")
         if self.empty is None and isinstance(shift, Tensor):
             change = ensure_embedding(shift, "the output's shift")
@@ -106,12 +130,10 @@ class TextShift:
                 )
             embedding = ensure_embedding(as_tensor(output), "the output embedding")
             change = embedding - match_embedding(embedding, empty.detach(), "score 'shift': empty")
-        score = (change * change.detach()).sum(-1)
         of_target = get_field(output, "target_shift")
         if self.empty is None and isinstance(of_target, Tensor):
-            of_target = ensure_embedding(of_target, "the output's target_shift")
-            score = score + (of_target * of_target.detach()).sum(-1)
-        return score
+            return [change, ensure_embedding(of_target, "the output's target_shift")]
+        return [change]
 
     def fits(self, output: Any) -> bool:
         """Return whether the output holds a shift, or an embedding and that for an empty text."""
@@ -157,6 +179,25 @@ class PairScore:
         Raises:
             InputError: there is no second embedding, or it has another shape.
         """
+        first, second = self._find_unit_vectors(output)
+        weights = self._weigh_channels(first, second)
+        return (weights * first).sum(-1) + (weights * second).sum(-1)
+
+    def hold(self, output: Any, samples: Tensor) -> Callable[[Any], Tensor]:
+        """See :class:`~mmgrad_explain.attention.scores.base.ScoreWithConstants`: the channels' weights are kept."""
+        weights = self._weigh_channels(*self._find_unit_vectors(output))[samples]
+
+        def score(other: Any) -> Tensor:
+            first, second = self._find_unit_vectors(other)
+            return (weights * first).sum(-1) + (weights * second).sum(-1)
+
+        return score
+
+    def _weigh_channels(self, first: Tensor, second: Tensor) -> Tensor:
+        difference = (first - second).abs().detach()
+        return difference if self.mode == "different" else 1 - difference
+
+    def _find_unit_vectors(self, output: Any) -> tuple[Tensor, Tensor]:
         reference, target = self._find_pair(output)
         if not isinstance(reference, Tensor) or not isinstance(target, Tensor):
             raise InputError(
@@ -168,10 +209,7 @@ class PairScore:
             raise InputError(
                 f"score {self.name!r}: the two embeddings have shapes {tuple(first.shape)} and {tuple(second.shape)}"
             )
-        first, second = normalize(first), normalize(second)
-        difference = (first - second).abs().detach()
-        weights = difference if self.mode == "different" else 1 - difference
-        return (weights * first).sum(-1) + (weights * second).sum(-1)
+        return normalize(first), normalize(second)
 
     def fits(self, output: Any) -> bool:
         """Return whether the output holds two embeddings of one shape."""
@@ -193,6 +231,11 @@ EMBEDDING_SCORES: dict[str, Callable[[], NamedScore]] = {
     "pair-different": lambda: PairScore("different"),
 }
 """The scores of this module by name."""
+
+
+def _rows_of(tensor: Tensor, samples: Tensor) -> Tensor:
+    """Return a row for each sample, of (B, D); (D,) and (1, D) serve all."""
+    return tensor if tensor.ndim == 1 or len(tensor) == 1 else tensor[samples.to(tensor.device)]
 
 
 def _recommend_shift(output: Any) -> str:

@@ -5,7 +5,7 @@ score.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -155,6 +155,10 @@ class AnswerLikelihood:
         wanted = labels[:, 1:][rows, places, None]
         of_tokens = logits[rows, places].float().log_softmax(-1).gather(1, wanted)[:, 0]
         return of_tokens.new_zeros(len(logits)).index_add(0, rows, of_tokens)
+
+    def hold(self, output: Any, samples: Tensor) -> Callable[[Any], Tensor]:  # noqa: ARG002  (one signature)
+        """See :class:`~mmgrad_explain.attention.scores.base.ScoreWithConstants`: the labels are kept."""
+        return self if self.labels is None else replace(self, labels=self.labels[samples.to(self.labels.device)])
 
     def fits(self, output: Any) -> bool:
         """Return whether the output holds logits and labels, with a token that counts in each sample."""

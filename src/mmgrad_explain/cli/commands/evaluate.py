@@ -1,4 +1,4 @@
-"""``mmgrad-explain evaluate``: measure a model on a benchmark of composed retrieval, by the benchmark's protocol."""
+"""``mmgrad-explain evaluate``: measure a model on a benchmark of composed retrieval, or its maps on a data set."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain._system.progress import Bar
+from mmgrad_explain.cli.commands.evaluate_maps import MAPS_DETAILS, add_map_options, refuse_map_options, run_maps
 from mmgrad_explain.cli.output_files import print_beside
 from mmgrad_explain.cli.printing import Table, show
 from mmgrad_explain.cli.streams import write_json
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.evaluation.composed_retrieval import CirEvaluation
 
 _NOTICES = 3
-_DETAILS = """\
-Embeds the pictures and the queries, ranks, and prints Recall@K (and CIRCO's mAP@K) of three kinds of query:
+_DETAILS = f"""\
+With --data: embeds the pictures and the queries, ranks, and prints Recall@K (and CIRCO's mAP@K) of three kinds of query:
   model        picture and text together
   image only   the reference picture alone
   text only    the text alone (of a model that embeds no text, with a plain grey picture)
@@ -33,6 +34,7 @@ model with them.
 --data is NAME:ROOT; `mmgrad-explain data check --help` lists the names, and what ROOT holds. Nothing is left out: if a
 picture is missing, the evaluation does not start. The protocol is printed with the figures (docs/datasets.md).
 
+{MAPS_DETAILS}
 --submission writes the files for CIRR's or CIRCO's server into a folder, after a check of the server's rules. This also
 works for the test splits, which have no public targets.
 
@@ -45,17 +47,21 @@ Examples:
   mmgrad-explain evaluate --data fashioniq:fashion-iq --category dress --model ./my-model
   mmgrad-explain evaluate --data circo:CIRCO --split test --model ./my-model --submission submissions/
   mmgrad-explain evaluate --data jsonl:my-triplets --model reference
+  mmgrad-explain evaluate --maps scenes/ --methods gradcam,layercam --report figures/
+  mmgrad-explain evaluate --maps refcoco:data/refcoco --split testA --limit 500 --model ./my-clip --report figures/
 """
 
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "evaluate", help="measure a model on a retrieval benchmark", details=_DETAILS,
-        description="Measure a model on a benchmark of composed image retrieval.",
+        "evaluate", help="measure a model on a retrieval benchmark, or its maps on a data set", details=_DETAILS,
+        description="Measure a model on a benchmark of composed image retrieval, or its maps on images with regions.",
     )  # fmt: skip
     add = parser.add_argument
-    add("--data", required=True, metavar="NAME:ROOT", help="the benchmark and its folder, such as cirr:datasets/CIRR")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--data", metavar="NAME:ROOT", help="the benchmark and its folder, such as cirr:datasets/CIRR")
+    what.add_argument("--maps", metavar="SET", help="measure maps on this data set of images with phrases and regions")
     add("--model", default="reference", help="bundled name, folder or hub id (default: %(default)s)")
     add("--split", metavar="SPLIT", help="the split to evaluate (default: the one with public targets)")
     add(
@@ -81,6 +87,7 @@ def add_parser(commands: Any) -> None:
     add("--submission", metavar="DIR", type=Path, help="write the files for the benchmark's server")
     add("--overwrite", action="store_true", help="replace files that exist")
     add("--json", action="store_true", help="print JSON instead of a table")
+    add_map_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -89,6 +96,9 @@ def run(options: argparse.Namespace) -> int:
     from mmgrad_explain._system.files import atomic_file, check_writable
     from mmgrad_explain.data.cir.formats import FORMATS, read_cir
 
+    if options.maps is not None:
+        return run_maps(options)
+    refuse_map_options(options)
     name, mark, root = options.data.partition(":")
     if not mark:
         raise InputError(f"--data {options.data!r} must be NAME:ROOT, for example cirr:datasets/CIRR")

@@ -14,8 +14,20 @@ if TYPE_CHECKING:
 
 Part: TypeAlias = str | tuple[int, int] | None
 """A part of an answer, word for word or as (start, end) in characters; None is the whole answer."""
-Parts: TypeAlias = Part | Sequence[Part | Sequence[Part]]
-"""One part for all answers; or a list: the parts of a single answer, or one part or list of parts for each answer."""
+
+
+class EachWord:
+    """The type of :data:`EACH_WORD`."""
+
+    def __repr__(self) -> str:
+        return "EACH_WORD"
+
+
+EACH_WORD = EachWord()
+"""Stands for the whole of each answer, and then each of its words, also where the model has yet to answer."""
+Parts: TypeAlias = Part | Sequence[Part | Sequence[Part]] | EachWord
+"""One part for all answers; a list: the parts of a single answer, or one part or list of parts for each answer; or
+:data:`EACH_WORD`."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +35,7 @@ class AnswerParts:
     """Several parts of each of B answers, for one forward pass.
 
     Attributes:
-        labels: K tensors like those of :class:`~mmgrad_explain.composers.generative.composer.GenerativeOutput`,
+        labels: K tensors like those of :class:`~mmgrad_explain.composers.generative.outputs.GenerativeOutput`,
             ``(B, A + 1)``; answers with fewer parts repeat their last one.
         wanted: For each sample of the result the index into ``labels`` and the index of the answer, answer by answer.
     """
@@ -36,19 +48,32 @@ class AnswerParts:
         return [output._replace(labels=labels) for labels in self.labels]
 
 
-def parts_of_each(parts: Parts, count: int) -> list[list[Part]]:
+def words_of(answer: str) -> list[tuple[int, int]]:
+    """Find the words of an answer, without the punctuation around them.
+
+    Returns:
+        (start, end) of each, in characters; those of signs, such as ``?!``, where it has no words at all.
+    """
+    words = [match.span() for match in re.finditer(r"\w+(?:['’.,-]\w+)*", answer)]
+    return words or [match.span() for match in re.finditer(r"\S+", answer)]
+
+
+def parts_of_each(parts: Parts, answers: Sequence[str]) -> list[list[Part]]:
     """List the parts of each answer.
 
     Args:
         parts: As a caller gives them.
-        count: Number of answers.
+        answers: The answers.
 
     Raises:
         InputError: If the list is empty, or not of this length.
         TypeError: If something in it is neither a string nor (start, end).
     """
+    if isinstance(parts, EachWord):
+        return [[None, *words_of(answer)] for answer in answers]
     if not is_several(parts):
-        return [[_check_part(parts)] for _ in range(count)]
+        return [[_check_part(parts)] for _ in answers]
+    count = len(answers)
     listed: list[Any] = list(parts)  # type: ignore[arg-type]
     if count == 1 and not any(map(is_several, listed)):
         listed = [listed]
@@ -96,8 +121,10 @@ def place_of_part(part: Part, answer: str) -> tuple[int, int]:
 
 
 def is_several(parts: object) -> bool:
-    """Return whether this is a list of parts; a tuple of two whole numbers is one part."""
-    return isinstance(parts, list | tuple) and not (isinstance(parts, tuple) and _is_span(parts))
+    """Return whether these are several parts; a tuple of two whole numbers is one part."""
+    return isinstance(parts, EachWord) or (
+        isinstance(parts, list | tuple) and not (isinstance(parts, tuple) and _is_span(parts))
+    )
 
 
 def _is_span(part: tuple[Any, ...]) -> bool:

@@ -9,7 +9,7 @@ log-likelihood instead of a class score.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch.nn import functional as F
@@ -19,13 +19,16 @@ from mmgrad_explain.attention.undisturbed import evaluating
 from mmgrad_explain.composers.base import Composer, ComposerInputs, layer_inside
 from mmgrad_explain.composers.files import read_config
 from mmgrad_explain.composers.generative.answer_parts import AnswerParts, is_several, parts_of_each
+from mmgrad_explain.composers.generative.answer_positions import find_answer_layers, find_answer_positions
 from mmgrad_explain.composers.generative.family import generative_family_of
+from mmgrad_explain.composers.generative.outputs import GenerativeOutput
 from mmgrad_explain.composers.generative.processor import (
     IGNORED_LABEL,
     GenerativeProcessor,
     Prompt,
     is_whole_processor,
 )
+from mmgrad_explain.composers.generative.prompt_tail import NEUTRAL_QUESTION, read_prompt_tail
 from mmgrad_explain.composers.huggingface.loading import read_model
 from mmgrad_explain.composers.in_memory import part_of
 from mmgrad_explain.errors import InputError
@@ -38,20 +41,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mmgrad_explain.attention.layouts.layout import AnyLayout
+    from mmgrad_explain.attention.model_hints import AnswerLayers, AnswerPositions
     from mmgrad_explain.composers.generative.answer_parts import Parts
     from mmgrad_explain.composers.generative.family import GenerativeFamily
+    from mmgrad_explain.composers.generative.prompt_tail import PromptTail
 
-
-class GenerativeOutput(NamedTuple):
-    """A generative model's logits for an answer.
-
-    Attributes:
-        logits: At the last positions of the sequence, for the token that follows, ``(B, A + 1, V)``.
-        labels: The answer's token ids at these positions, -100 for tokens that do not count, ``(B, A + 1)``.
-    """
-
-    logits: Tensor
-    labels: Tensor
+_NOT_FOR_THE_MODEL = ("tiles", "answer_lengths")  # for layouts and methods only
 
 
 class GenerativeComposer(Composer):
@@ -79,6 +74,7 @@ class GenerativeComposer(Composer):
         self.family = family
         self.name = name
         self.max_new_tokens = max_new_tokens
+        self._tails: dict[str, PromptTail] = {}
         layer = f"model.{family.layer(model.config)}"
         self.target_layer = layer_inside(self, layer) or layer
 
@@ -122,7 +118,7 @@ class GenerativeComposer(Composer):
                     f"answer: {len(texts_of_answers)} answers for {len(prompts)} images: give one for all, or one each"
                 )
             ids = [self.processor.tokenize(answer) for answer in texts_of_answers]
-        parts_by_answer = parts_of_each(answer_part, len(prompts))
+        parts_by_answer = parts_of_each(answer_part, texts_of_answers)
         tensors, parts = self.processor.join(prompts, ids), None
         most = max(map(len, parts_by_answer))
         labels = tuple(
@@ -148,7 +144,8 @@ class GenerativeComposer(Composer):
             **images: The model's tensors for the images.
         """
         positions = labels.shape[1]
-        images.pop("tiles", None)  # for the layout only
+        for name in _NOT_FOR_THE_MODEL:
+            images.pop(name, None)
         options: dict[str, Any] = {"use_cache": False, "return_dict": True}
         if self.family.labels:
             options["labels"] = F.pad(labels, (input_ids.shape[1] - positions, 0), value=IGNORED_LABEL)
@@ -161,6 +158,22 @@ class GenerativeComposer(Composer):
         """Find the layout of a layer's output over these images."""
         return self.family.layout(self.model, layer.removeprefix("model."), tensors)
 
+    def answer_layers(self) -> AnswerLayers:
+        """Find the language model."""
+        return find_answer_layers(self.model, "model.")
+
+    def answer_positions(self, output: GenerativeOutput, **tensors: Tensor) -> AnswerPositions:
+        """Find question and answer in the sequences of a call.
+
+        Args:
+            output: What the call gave.
+            **tensors: The arguments of the call.
+        """
+        key = self.processor.make_prompt(NEUTRAL_QUESTION)
+        if key not in self._tails:
+            self._tails[key] = read_prompt_tail(self.processor, int(self.model.config.image_token_id))
+        return find_answer_positions(self.model, self.processor, self.family, self._tails[key], output, tensors)
+
     def _generate(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Have the model answer by greedy decoding; the answers are token ids.
 
@@ -168,7 +181,7 @@ class GenerativeComposer(Composer):
             InputError: If an answer is empty.
         """
         tensors = self.processor.join(prompts, [[] for _ in prompts])
-        for name in ("labels", "tiles"):
+        for name in ("labels", *_NOT_FOR_THE_MODEL):
             tensors.pop(name, None)
         device = device_of(self.model)
         with evaluating(self.model.modules()), torch.no_grad():

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.composers.family_files import find_family, read_families
+from mmgrad_explain.composers.family_files import always, find_family, read_families
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -71,6 +71,8 @@ class GenerativeFamily:
             transformers 4.
         labels: Whether the model also gets the answer's ids as ``labels``. Without them transformers 4 lets every token
             read the whole answer.
+        logit_cap: Function of a config that gives the bound to which the model limits its logits, ``c tanh(x / c)``, or
+            None.
     """
 
     title: str
@@ -85,6 +87,7 @@ class GenerativeFamily:
     types: Mapping[str, int] = field(default_factory=dict)
     prompt_type: int | None = None
     labels: bool = False
+    logit_cap: Callable[[Any], float | None] = field(default_factory=lambda: always(None))
 
     def place(self, processor: Any, image: Image.Image, tensors: Mapping[str, Tensor]) -> Placement:
         """Find where an image lies in the frame that its map covers.

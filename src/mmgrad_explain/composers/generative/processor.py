@@ -56,7 +56,8 @@ class GenerativeProcessor:
         self.family = family
 
     @property
-    def _token_tensors(self) -> tuple[str, ...]:
+    def token_tensors(self) -> tuple[str, ...]:
+        """Names of the tensors that have a value for each token."""
         return ("input_ids", "attention_mask", *self.family.types)
 
     def make_prompt(self, text: str) -> str:
@@ -92,7 +93,7 @@ class GenerativeProcessor:
                 raise InputError(
                     f"the model's own processor cannot take this image with {text!r}: {first_line(error)}"
                 ) from error
-            tensors = {name: made[name] for name in (*self._token_tensors, *self.family.image_tensors) if name in made}
+            tensors = {name: made[name] for name in (*self.token_tensors, *self.family.image_tensors) if name in made}
             if self.family.prompt_type is not None:
                 prompt_types = torch.full_like(tensors["input_ids"], self.family.prompt_type)
                 tensors |= dict.fromkeys(self.family.types, prompt_types)
@@ -132,24 +133,34 @@ class GenerativeProcessor:
             answers: Token ids, one list for each prompt.
 
         Returns:
-            The model's inputs, and ``labels``, ``(B, A + 1)``: the answers' ids at the last positions.
+            The model's inputs; ``labels``, ``(B, A + 1)``: the answers' ids at the last positions; ``answer_lengths``,
+            ``(B,)``: their numbers of tokens.
         """
-        lengths = [
-            prompt.tensors["input_ids"].shape[1] + len(ids) for prompt, ids in zip(prompts, answers, strict=True)
-        ]
-        width = max(lengths)
         joined: dict[str, Tensor] = {}
         for name in prompts[0].tensors:
             values = [prompt.tensors[name] for prompt in prompts]
-            if name in self._token_tensors:
+            if name in self.token_tensors:
                 rows = [
                     torch.cat([value[0], self._answer_values(name, ids)])
                     for value, ids in zip(values, answers, strict=True)
                 ]
-                padding = self._padding(name)
-                values = [torch.cat([row.new_full((width - len(row),), padding), row])[None] for row in rows]
+                values = [self.pad(name, rows)]
             joined[name] = torch.cat(values)
-        return {**joined, "labels": self.make_labels(answers, [None] * len(answers))}
+        lengths = torch.tensor([len(ids) for ids in answers])
+        return {**joined, "labels": self.make_labels(answers, [None] * len(answers)), "answer_lengths": lengths}
+
+    def pad(self, name: str, rows: Sequence[Tensor]) -> Tensor:
+        """Pad rows on the left to the longest one.
+
+        Args:
+            name: Of the tensor that they make, one of :attr:`token_tensors`.
+            rows: B one-dimensional tensors.
+
+        Returns:
+            ``(B, L)``.
+        """
+        width, padding = max(map(len, rows)), self._padding(name)
+        return torch.stack([torch.cat([row.new_full((width - len(row),), padding), row]) for row in rows])
 
     def make_labels(self, answers: Sequence[Sequence[int]], parts: Sequence[Part]) -> Tensor:
         """Make labels ``(B, A + 1)``: the ids of the answers' parts, and ``IGNORED_LABEL`` elsewhere.

@@ -28,6 +28,7 @@ def sample_record(explanation: Explanation, index: int, *, in_words: bool) -> di
         "score_name": explanation.score_name,
         "score": float(explanation.score[index]),
         "brightest_region": _region(explanation, index),
+        "words_by": explanation.words_by[index] if explanation.words_by else None,
         "words": None if explanation.words is None else [word.to_dict() for word in explanation.words[index]],
         "in_words": explanation.in_words(index) if in_words else None,
         "flat": bool(explanation.flat[index]),

@@ -1,0 +1,127 @@
+"""RISE: random masks over the image, and how the score depends on what each of them shows; no gradient is taken.
+
+Source: Petsiuk et al., RISE: Randomized Input Sampling for Explanation of Black-box Models, arXiv 1806.07421.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.metrics.faithfulness import fill_images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mmgrad_explain.metrics.faithfulness import ImageScore
+
+
+def random_masks(
+    count: int, size: tuple[int, int], *, cells: int = 7, keep: float = 0.5, generator: torch.Generator
+) -> Tensor:
+    """Draw masks as RISE does: coarse random grids, enlarged bilinearly, each shifted by a random part of a cell.
+
+    Args:
+        count: How many.
+        size: (H, W), pixels.
+        cells: Cells of the coarse grid on each side.
+        keep: The probability that a cell is shown.
+        generator: Of random numbers, on the CPU.
+
+    Returns:
+        (count, H, W) float32 in [0, 1]: 1 shows a pixel, 0 hides it. The mean of each pixel over masks is ``keep``.
+
+    Source: arXiv 1806.07421, section 3.2.
+    """
+    shown = (torch.rand(count, 1, cells, cells, generator=generator) < keep).float()
+    side = [math.ceil(pixels / cells) for pixels in size]
+    large = F.interpolate(shown, size=[(cells + 1) * pixels for pixels in side], mode="bilinear")[:, 0].clamp(0, 1)
+    tops, lefts = (torch.randint(0, pixels, (count,), generator=generator).tolist() for pixels in side)
+    return torch.stack(
+        [mask[top : top + size[0], left : left + size[1]] for mask, top, left in zip(large, tops, lefts, strict=True)]
+    )
+
+
+def rise_map(
+    score: ImageScore,
+    images: Tensor,
+    before: Tensor,
+    *,
+    masks: int = 500,
+    cells: int = 7,
+    keep: float = 0.5,
+    fill: str | Tensor = "blur",
+    batch: int = 32,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Compute how much higher the score is where a pixel is shown than where it is hidden, over random masks.
+
+    RISE's importance of a pixel is the mean score over the masks that show it, ``sum_i s_i m_i / sum_i m_i``. The mean
+    over those that hide it, ``sum_i s_i (1 - m_i) / sum_i (1 - m_i)``, is subtracted. With many masks that changes only
+    scale and offset of the map; it makes 0 the value of a pixel that does not matter, and with few masks it removes the
+    pattern that any constant part of the score (a cosine of .25, say) leaves in the map when ``sum_i m_i`` is replaced
+    by its expectation.
+
+    Args:
+        score: Scores changed images; :class:`~mmgrad_explain.attention.image_scores.ImageScores` for a model.
+        images: (B, C, H, W), as the model takes them. All samples see the same masks.
+        before: (B,), the scores of the unchanged images.
+        masks: N, how many masks.
+        cells: As for :func:`random_masks`.
+        keep: Likewise.
+        fill: What hidden places become, as for :func:`~mmgrad_explain.metrics.faithfulness.deletion_insertion`; RISE
+            itself takes ``"zero"``.
+        batch: Images that are scored together.
+        seed: Of the masks; the global generators are left alone.
+        progress: Called with (done, of) after each batch; counts runs of one image.
+
+    Returns:
+        (B, H, W) float32, signed, in the score's units.
+
+    Raises:
+        InputError: an option is out of range, or ``fill`` is unknown.
+
+    Source: arXiv 1806.07421, equations 4 to 6.
+    """
+    check_rise_options(masks, cells, keep)
+    count, size = len(images), (images.shape[2], images.shape[3])
+    filled = fill_images(images, fill)
+    generator = torch.Generator().manual_seed(seed)
+    weighted, total = torch.zeros(count, *size, device=images.device), torch.zeros(size, device=images.device)
+    sum_of_scores = torch.zeros(count, device=images.device)
+    done = 0
+    with torch.no_grad():
+        before = before.to(images.device).float()
+        for start in range(0, masks, at_once := max(1, batch // count)):
+            number = min(at_once, masks - start)
+            shown = random_masks(number, size, cells=cells, keep=keep, generator=generator).to(images.device)
+            weights = shown[:, None, None].to(images.dtype)
+            changed = (weights * images + (1 - weights) * filled).flatten(0, 1)
+            index = torch.arange(count, device=images.device).repeat(number)
+            # A constant does not change the map; without it the sums keep more of their digits.
+            found = score(changed, index).to(images.device).float().view(number, count) - before
+            weighted += torch.einsum("nb,nhw->bhw", found, shown)
+            total += shown.sum(0)
+            sum_of_scores += found.sum(0)
+            done += number
+            if progress is not None:
+                progress(done * count, masks * count)
+    tiny = torch.finfo(torch.float32).tiny
+    hidden = sum_of_scores[:, None, None] - weighted
+    return weighted / total.clamp(min=tiny) - hidden / (masks - total).clamp(min=tiny)
+
+
+def check_rise_options(masks: int, cells: int, keep: float) -> None:
+    """Raise InputError where an option of RISE is out of range."""
+    if masks < 2:
+        raise InputError(f"masks: RISE compares masks with one another, so at least 2 are needed, not {masks}")
+    if cells < 1:
+        raise InputError(f"cells must be at least 1, not {cells}")
+    if not 0 < keep < 1:
+        raise InputError(f"keep is the probability that a cell is shown, between 0 and 1, not {keep}")

@@ -1,0 +1,44 @@
+"""Which maps are drawn with a mark: those that failed a check, and those that come with a warning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mmgrad_explain.images.marks import Mark
+
+if TYPE_CHECKING:
+    from mmgrad_explain.explanation.maps import ExplainedMaps
+    from mmgrad_explain.notes import NoteKind
+
+REASONS: dict[NoteKind, str] = {
+    "empty-map": "Empty map: nothing raises the score",
+    "flat-map": "Flat map: it points nowhere",
+    "lost-text": "Text not understood by the model",
+    "unfamiliar-image": "Image unlike the model's training images",
+    "unknown-words": "Words unknown to the model",
+    "cut-text": "Text cut: the model did not read all of it",
+    "caution": "No trained model, or one to be used with caution",
+    "image-values": "Image values were scaled by guess",
+}
+"""The kinds of notes that mark a picture, the gravest first, and what the mark says."""
+_MOST = 2  # reasons in one mark
+
+
+def mark_of(explanation: ExplainedMaps, index: int = 0, *, target: bool = False) -> Mark | None:
+    """Return the mark of one map: why it is not to be trusted as it is.
+
+    Args:
+        explanation: The maps.
+        index: Which sample.
+        target: The target's map.
+
+    Returns:
+        The reasons of the check and of the notes, two at most; None where there are none.
+    """
+    check = explanation.check_of(index, target=target)
+    kinds = {note.kind for note in explanation.notes_of(index)}
+    reasons = [text for kind, text in REASONS.items() if kind in kinds]
+    failed = None if check is None else check.mark()
+    if failed is not None:
+        return Mark(failed.level, "; ".join([failed.text, *reasons[: _MOST - 1]]))
+    return Mark("doubtful", "; ".join(reasons[:_MOST])) if reasons else None

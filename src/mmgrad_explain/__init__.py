@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.errors import MMGradError as MMGradError
     from mmgrad_explain.errors import MMGradWarning as MMGradWarning
     from mmgrad_explain.errors import OutputExistsError as OutputExistsError
-    from mmgrad_explain.explanation.map_check import MapCheck as MapCheck
     from mmgrad_explain.explanation.comparison import Comparison as Comparison
+    from mmgrad_explain.explanation.map_check import MapCheck as MapCheck
     from mmgrad_explain.explanation.phrases import PhraseMaps as PhraseMaps
     from mmgrad_explain.explanation.result import Explanation as Explanation
     from mmgrad_explain.explanation.words import Word as Word

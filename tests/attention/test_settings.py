@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmgrad_explain.attention import Cells, Layout, MMGrad
-from mmgrad_explain.attention.words import WordCapture
+from mmgrad_explain.attention.word_values.embedding_gradient import WordCapture
 
 
 def first(output):

@@ -40,17 +40,21 @@ class HeldConstants:
             self.score = scorer(output)
 
     def __call__(self, output: Any, index: Tensor | None = None) -> Tensor:
-        """Compute the scores of another output, without a graph.
+        """Compute the scores of another output; gradients pass everything but what is held constant.
 
         Args:
             output: The output for changed inputs.
             index: (N,), the original sample of each sample of this output; None if they are the same samples.
         """
-        constants = self._constants
-        if index is not None:
-            count, rows = len(self.score), index.cpu()
-            constants = [held[rows.to(held.device)] if held.ndim and len(held) == count else held for held in constants]
-        with torch.no_grad(), _Replaying(constants):
+        count = len(self.score)
+
+        def rows(constant: Tensor) -> Tensor:
+            if index is None or not constant.ndim or len(constant) != count:
+                return constant
+            return constant[index.to(constant.device)]
+
+        constants = [rows(constant) for constant in self._constants]
+        with _Replaying(constants):
             return self._scorer(output)
 
 

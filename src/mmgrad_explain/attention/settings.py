@@ -6,6 +6,8 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from mmgrad_explain.attention.assembly import assemble
 from mmgrad_explain.attention.attention_sites import AttentionSite, find_attention_sites
 from mmgrad_explain.attention.capture import Capture
@@ -15,7 +17,7 @@ from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout
 from mmgrad_explain.attention.layouts.record_layouts import KnownLayouts, find_layouts
 from mmgrad_explain.attention.methods.named import ensure_method
 from mmgrad_explain.attention.model_hints import ask_default_method, ask_default_score, ask_layout_for, ask_target_layer
-from mmgrad_explain.attention.modules import ParentOf, find_layers, find_modules
+from mmgrad_explain.attention.modules import ParentOf, find_layers, find_modules, plain_modules
 from mmgrad_explain.attention.scores.checks import check_finite
 from mmgrad_explain.attention.scores.guess import mention_guess
 from mmgrad_explain.attention.word_values.embedding_gradient import WordCapture
@@ -24,8 +26,6 @@ from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-
-    from torch import nn
 
     from mmgrad_explain.attention.input_images import InputImage
     from mmgrad_explain.attention.methods.base import Method, NameModules, Needs
@@ -171,12 +171,17 @@ class MapSettings:
             if not (site.reads_no_image or (site.of_image_alone and site.tokens_of == site.block))
         }
         replayed = [site.block for site in sites if site.is_self and site.block not in changed]
+        of_pixels = [
+            name
+            for name, module in plain_modules(self.root).items()
+            if isinstance(module, nn.Conv2d) and module.in_channels in {1, 3}
+        ]
         layers = dict(self.layers or {}) if method.needs.layers else {}
         return Plan(
             layers,
             find_modules(self.root, placed),
             find_modules(self.root, blocks),
-            find_modules(self.root, replayed) if method.needs.replay else {},
+            find_modules(self.root, [*of_pixels, *replayed]) if method.needs.replay else {},
             sites,
         )
 

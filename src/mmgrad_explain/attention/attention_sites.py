@@ -38,8 +38,8 @@ class AttentionSite:
     """One attention of a model.
 
     Attributes:
-        block: Dotted name of the block that it runs in: the numbered module around one self-attention, such as
-            ``encoder.layers.3``; else the attention module itself.
+        block: Dotted name of the block that it runs in: the module around one self-attention, numbered where there is
+            one, such as ``encoder.layers.3``; for other attention the module itself where no block is around it.
         call: Which call of the block.
         index: Which attention in this call of the block.
         heads: H.
@@ -167,15 +167,15 @@ def _describe(call: AttentionCall, reached: bool, marks: dict[int, int]) -> Atte
 
 def _name_blocks(calls: Sequence[AttentionCall], modules_around: Sequence[dict[str, int]]) -> list[AttentionCall]:
     """Name each attention by its block instead of the innermost module that it ran in."""
-    alone: dict[str, set[str]] = {}
+    inside: dict[str, set[str]] = {}
     for call in calls:
         if call.probabilities.shape[2] == call.probabilities.shape[3]:
-            for around in _numbered_around(call.block):
-                alone.setdefault(around, set()).add(call.block)
+            for around in _list_around(call.block):
+                inside.setdefault(around, set()).add(call.block)
     found = []
     counts: dict[tuple[str, int], int] = {}
     for call, running in zip(calls, modules_around, strict=True):
-        block = next((name for name in _numbered_around(call.block) if len(alone.get(name, ())) <= 1), call.block)
+        block = _choose_block(call.block, inside)
         number = running.get(block, call.call)
         index = counts.get((block, number), 0)
         counts[block, number] = index + 1
@@ -183,10 +183,32 @@ def _name_blocks(calls: Sequence[AttentionCall], modules_around: Sequence[dict[s
     return found
 
 
-def _numbered_around(name: str) -> list[str]:
-    """List the numbered modules around a module, the outermost first: ``layers.1`` and ``layers.1.blocks.0``."""
+def _choose_block(name: str, inside: Mapping[str, set[str]]) -> str:
+    """Choose the block of an attention among the modules around it.
+
+    It is the outermost numbered module with no other self-attention inside. Where none is numbered, it is the outermost
+    module with one self-attention inside a module with several, and else the module around the attention.
+
+    Args:
+        name: Of the module in which the attention ran.
+        inside: Name of a module to the modules inside it in which self-attention ran.
+    """
+    around = _list_around(name)
+    for outer in around:
+        if outer.rpartition(".")[2].isdigit() and len(inside.get(outer, ())) <= 1:
+            return outer
+    if name not in inside:
+        return name
+    for parent, outer in zip(["", *around], around, strict=False):
+        if len(inside[outer]) == 1 and (not parent or len(inside[parent]) > 1):
+            return outer if parent or len(around) == 1 else around[-2]
+    return name
+
+
+def _list_around(name: str) -> list[str]:
+    """List a module and those around it by name, the outermost first: ``layers``, ``layers.1``, ``layers.1.attn``."""
     parts = name.split(".")
-    return [".".join(parts[: depth + 1]) for depth, part in enumerate(parts) if part.isdigit()]
+    return [".".join(parts[: depth + 1]) for depth in range(len(parts))]
 
 
 def _find_tokens(

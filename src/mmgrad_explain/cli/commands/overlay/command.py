@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.commands.overlay.request import FORMATS, read_request
-from mmgrad_explain.cli.known_names import METHODS, SCORE_HELP
+from mmgrad_explain.cli.known_names import METHODS, SCORE_HELP, WORD_WAYS
 
 if TYPE_CHECKING:
     import argparse
@@ -21,11 +21,19 @@ TEXT says what should change (composers), or what to look for (image-text models
 
 Methods: {_METHODS}; each model has a default.
 
---words adds what each word contributes to the score (gradient x input at its embedding): from -1 to 1, the largest
-magnitude being 1. Orange and + raise the score, blue and - lower it. The values are first-order and do not add up to
-the score.
+--words adds what the score loses when TEXT is read without a word: from -1 to 1, the largest magnitude being 1. Orange
+and + raise the score, blue and - lower it. The values do not add up to the score. Words of a TEXT of more than 32 words
+have values by the gradient (gradient x input at the embedding), which says little of what happens without a word;
+--words-by names one of both ways for any TEXT: {", ".join(WORD_WAYS)}.
 
 --in-words explains below the figures, without technical terms, what the map means and what it does not mean.
+
+--check finds out how far each map can be trusted: how well it agrees with hiding parts of the picture one after the
+other, whether the score falls faster without its bright places than in random order, and whether it changes with the
+text. A map that fails is drawn with a mark, as is one that comes with a warning. The model runs about a hundred times.
+
+Every picture says in its own file what it shows: text, model, layer, method, score, notes and check
+(mmgrad_explain.images.read_provenance reads that).
 
 --phrases explains each phrase of TEXT as a text by itself, and draws the maps side by side after that of TEXT. The
 model reads a phrase without the rest of its sentence, so the map may differ from what the phrase contributes there.
@@ -43,6 +51,7 @@ Examples:
   mmgrad-explain overlay a.jpg b.jpg c.jpg "make it larger" --out maps/
   mmgrad-explain overlay query.jpg "make the large circle red" --words
   mmgrad-explain overlay query.jpg "make it red" --in-words
+  mmgrad-explain overlay query.jpg "make it red" --check
   mmgrad-explain overlay dog.jpg "What is on the sofa?" --model ./my-llava --answer "a dog"
   mmgrad-explain overlay dog.jpg "What?" --model ./my-llava --answer "a dog" --answer-part a --answer-part dog
   cat query.jpg | mmgrad-explain overlay - "make it red" --json
@@ -75,6 +84,7 @@ def add_parser(commands: Any) -> None:
         metavar="NAME",
         help="how the map is made; --help lists the methods (default: the model's)",
     )
+    add("--calibration", metavar="FILE", help="layer and method by a file of `mmgrad-explain calibrate`")
     add(
         "--alpha",
         type=float,
@@ -105,7 +115,12 @@ def add_parser(commands: Any) -> None:
         help="explain only this part of the answer, for example one word; repeated, a map of each part",
     )  # fmt: skip
     add("--words", action="store_true", help="show what each word of TEXT contributes, below the picture and as text")
+    add(
+        "--words-by", choices=WORD_WAYS,
+        help="how: the score without the word, or gradient x input (default: the first, up to 32 words)",
+    )  # fmt: skip
     add("--in-words", action="store_true", help="explain in plain words what the map means, and what it does not")
+    add("--check", action="store_true", help="find out how far each map can be trusted; one that fails is marked")
     add("--phrases", action="store_true", help="draw a map of each phrase of TEXT beside that of TEXT")
     add("--contour", action="store_true", help="outline the brightest region")
     add("--format", choices=FORMATS, help="png, jpg, or npz with the maps as arrays (default: by --out, else png)")

@@ -33,8 +33,7 @@ def test_what_was_chosen_is_passed_on(request_, picture):
     program = explain_snippet(chosen, "mine")
     assert "target = 'goal.png'" in program
     assert (
-        "explain(picture, ['a', 'b'], target=target, model='mine', layer='body', score='pair', "
-        "words=True)"
+        "explain(picture, ['a', 'b'], target=target, model='mine', layer='body', score='pair', words=True)"
     ) in program
     assert "answer='red'" in explain_snippet(replace(request_, answer="red"), "mine")
 

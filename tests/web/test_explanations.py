@@ -146,3 +146,15 @@ def test_unknown_names(question, models):
     for name in ("layer", "score", "method"):
         with pytest.raises(InputError, match="nonsense"):
             explain_request(replace(question, **{name: "nonsense"}), models)
+
+
+def test_a_checked_map_says_how_far_it_can_be_trusted(question, models, tmp_path, monkeypatch):
+    plain, checked = explain_request(question, models), explain_request(replace(question, check=True), models)
+    (tile,) = checked["tiles"]
+    assert plain["tiles"][0]["check"] is None
+    assert tile["check"].startswith("The map ")
+    (found,) = checked["data"]["explanation"]["checks"]
+    assert found["in_words"] == tile["check"]
+    assert json.loads(tile["record"])["maps"][0]["check"]["verdict"] == found["verdict"]
+    space = execute(checked, tmp_path, monkeypatch, query=question.image)
+    assert space["explanation"].check_of(0).occlusion == pytest.approx(found["occlusion"], abs=1e-4)

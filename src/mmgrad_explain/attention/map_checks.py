@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -114,6 +116,7 @@ class CallSource:
         chosen = torch.tensor(list(samples), device=maps.device)
         rows = list(samples) if self.rows is None else [self.rows[sample] for sample in samples]
         pixels = take_image(self.inputs, image)[rows]
+        pixels = pixels if pixels.is_floating_point() else pixels.float()
         runs = 0
 
         def score(changed: Tensor, index: Tensor) -> Tensor:
@@ -190,8 +193,8 @@ class CallSource:
                 "check: other= is a string where the explanation was made of strings, and a mapping of the model's "
                 "arguments that hold the text where it was made of tensors"
             )
-        args, kwargs = self.inputs
-        return _take_samples(self.explain((args, {**kwargs, **other})), samples), "the text that was passed"
+        changed = replace_arguments(self.root, self.inputs, other)
+        return _take_samples(self.explain(changed), samples), "the text that was passed"
 
     def _explain_rolled(self, samples: Sequence[int]) -> tuple[ExplainedMaps, str]:
         """Explain the images of the samples with the texts of the next samples of the batch."""
@@ -199,12 +202,27 @@ class CallSource:
         count = max((image.batch for image in images), default=0)
         turned = take_rows(self.inputs, torch.arange(count).roll(-1), count)
         own = {image.index: take_image(self.inputs, image) for image in images}
-        changed = change_images(turned, {index: (lambda _, image=image: image) for index, image in own.items()})
+        changed = change_images(turned, {index: partial(_replace, image) for index, image in own.items()})
         if self.explain is None or count < 2 or _are_equal(changed, self.inputs):
             raise InputError(
                 "the text is a tensor, and no other is in the batch: pass other= with the arguments of another text"
             )
         return _take_samples(self.explain(changed), samples), "the text of the next sample"
+
+
+def replace_arguments(root: nn.Module, inputs: Any, others: Mapping[str, Any]) -> Any:
+    """Return (args, kwargs) with some arguments replaced, also those that were passed by position.
+
+    Args:
+        root: The model, whose ``forward`` names the arguments.
+        inputs: (args, kwargs).
+        others: New values by name.
+    """
+    args, kwargs = inputs
+    names = list(inspect.signature(root.forward).parameters)[: len(args)]
+    placed = [others.get(name, value) for name, value in zip(names, args, strict=False)]
+    named = {name: value for name, value in others.items() if name not in names}
+    return (*placed, *args[len(placed) :]), {**kwargs, **named}
 
 
 def correlate(first: Tensor, second: Tensor, cells: Tensor | None = None) -> float | None:
@@ -219,6 +237,10 @@ def correlate(first: Tensor, second: Tensor, cells: Tensor | None = None) -> flo
     if b.numel() < 2 or size <= 1e-9 * max(1.0, float(second.abs().max())):
         return None
     return float((a * b).sum() / (a.norm() * size)) if float(a.norm()) > 0 else 0.0
+
+
+def _replace(new: Tensor, _old: Tensor) -> Tensor:
+    return new
 
 
 def _are_equal(first: Any, second: Any) -> bool:

@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from mmgrad_explain import __version__
-from mmgrad_explain.cli.commands import completion, demo, evaluate, index, layers, retrieve, train
+from mmgrad_explain.cli.commands import calibrate, completion, demo, evaluate, index, layers, retrieve, train
 from mmgrad_explain.cli.commands.data import command as data
 from mmgrad_explain.cli.commands.overlay import command as overlay
 from mmgrad_explain.cli.failures import fail
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-COMMANDS = (overlay, layers, data, evaluate, index, retrieve, train, demo, completion)
+COMMANDS = (overlay, layers, calibrate, data, evaluate, index, retrieve, train, demo, completion)
 """In the order of the help. Each module has ``add_parser``, which names the function that runs the command."""
 _DESCRIPTION = "See where a vision-language model looks in a picture because of a text."
 _EPILOG = """\
@@ -30,6 +30,7 @@ Examples:
   mmgrad-explain overlay query.jpg "make it red"
   mmgrad-explain overlay query.jpg "remove the small star" --target target.jpg --out where.png
   mmgrad-explain layers
+  mmgrad-explain calibrate photos/*.jpg "a dog" --model ./my-clip
   mmgrad-explain data scenes --out scenes/ --count 10000
   mmgrad-explain train tiny
   mmgrad-explain index photos/ --gallery mine.db

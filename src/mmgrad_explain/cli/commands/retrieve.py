@@ -69,6 +69,7 @@ def add_parser(commands: Any) -> None:
     add("--session", metavar="FILE", type=Path, help="keep queries and hits in FILE (JSON), or continue a session")
     add("--layer", action="append", metavar="NAME", help="layer to explain, may be repeated")
     add("--score", metavar="NAME", help="the number that the maps explain (default: the model's)")
+    add("--calibration", metavar="FILE", help="layer and method of the maps, by a file of `mmgrad-explain calibrate`")
     add("--out", "-o", metavar="FILE", type=Path, help="the contact sheet (default: IMAGE_TEXT.png here)")
     add("--overwrite", action="store_true", help="replace a contact sheet that exists")
     add("--no-sheet", action="store_true", help="only list the hits, without maps and contact sheet")
@@ -103,10 +104,13 @@ def run(options: argparse.Namespace) -> int:
     if options.session is not None:
         check_writable(options.session, overwrite=True)
 
-    from mmgrad_explain.gallery.gallery import Gallery  # torch is needed from here on
+    from mmgrad_explain.attention.calibration.result import Calibration  # torch is needed from here on
+    from mmgrad_explain.gallery.gallery import Gallery
 
     collection = options.collection or (session.collection if session else COLLECTION)
     with Gallery(place, options.model, collection=collection, device=options.device) as gallery:
+        if options.calibration is not None:
+            gallery.composer.calibration = Calibration.load(options.calibration, gallery.composer)
         if session is None:
             session = Session(gallery.address, gallery.collection, gallery.about["fingerprint"])
         else:

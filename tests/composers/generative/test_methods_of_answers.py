@@ -236,9 +236,7 @@ def test_layers_of_relative_attention(composer, pictures):
 
 def test_together_with_other_methods(composer, pictures):
     """As a calibration makes them: one forward for all, and methods that do not fit are named."""
-    parts = tuple(Part(ensure_method(name)) for name in METHODS) + (
-        Part(ensure_method("gradcam"), composer.target_layer),
-    )
+    parts = (*(Part(ensure_method(name)) for name in METHODS), Part(ensure_method("gradcam"), composer.target_layer))
     tensors = composer.preprocess(pictures[:1], ["a dog ?"], answers=["red dress"]).tensors
     several = SeveralMethods(parts, {})
     found = MMGrad(composer, several.layers, method=several)(**tensors)

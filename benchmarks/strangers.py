@@ -83,8 +83,8 @@ def main(argv: list[str] | None = None) -> int:
             print(
                 f"- {label}: `{layer}`; its gradient differs from place to place by {rows.known['uneven'][layer]:.2f}"
             )
-        for name, why in rows.refused.items():
-            print(f"- {name} does not apply: {why}")
+        if rows.refused:
+            print(f"- do not apply: {', '.join(rows.refused)}")
         sys.stdout.flush()
         if options.json:
             with atomic_file(options.json, overwrite=True) as stream:

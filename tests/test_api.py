@@ -138,11 +138,33 @@ def test_a_text_the_model_knows_nothing_of_is_said_and_gives_no_map(picture, tin
 
 
 def test_words_have_values(picture, tiny):
-    """Those of the formula, under their names; a word the model does not know is left out."""
+    """What is lost without each of them, under their names; a word the model does not know has none."""
     text = "make the dress Blue"
     assert explain(picture, text, model=tiny).words is None
     both = explain(picture, [text, "remove it"], model=tiny, words=True)
     assert [[word.text for word in words] for words in both.words] == [["make", "the", "Blue"], ["remove", "it"]]
+    whole, *shorter = (
+        shift_of(tiny, picture, t) for t in (text, "the dress Blue", "make dress Blue", "make the dress")
+    )
+    expected = [float((whole - other) @ whole) for other in shorter]
+    assert [word.value for word in both.words[0]] == pytest.approx(expected, rel=1e-3, abs=1e-7)
+    assert both.words_by == ("leave-one-out",) * 2
+    assert max(abs(word.scaled) for word in both.words[0]) == 1
+    wide, plain = both.overlay(words=True), both.overlay()
+    assert wide.width == plain.width
+    assert wide.height > plain.height
+    with pytest.raises(InputError, match="words: the explanation has none; ask for them with words=True"):
+        explain(picture, text, model=tiny).overlay(words=True)
+
+
+@torch.no_grad()
+def shift_of(model, picture, text):
+    return model(**model.preprocess([picture], [text]).tensors).shift[0]
+
+
+def test_words_by_the_gradient(picture, tiny):
+    text = "make the dress Blue"
+    found = explain(picture, text, model=tiny, words="gradient")
     tensors = tiny.preprocess([picture], [text]).tensors
     network = tiny.network
     embedding = network.text.words(tensors["input_ids"]).detach().requires_grad_()
@@ -150,13 +172,23 @@ def test_words_have_values(picture, tiny):
     shift = network(**tensors).shift
     (gradient,) = torch.autograd.grad((shift * shift.detach()).sum(), embedding)
     expected = (gradient * embedding).sum(-1)[0].tolist()
-    assert [word.value for word in both.words[0]] == pytest.approx(expected, rel=1e-3)
-    assert max(abs(word.scaled) for word in both.words[0]) == 1
-    wide, plain = both.overlay(words=True), both.overlay()
-    assert wide.width == plain.width
-    assert wide.height > plain.height
-    with pytest.raises(InputError, match="words: the explanation has none; ask for them with words=True"):
-        explain(picture, text, model=tiny).overlay(words=True)
+    assert [word.value for word in found.words[0]] == pytest.approx(expected, rel=1e-3)
+    assert found.words_by == ("gradient",)
+    with pytest.raises(InputError, match="words: there is no 'gradients'"):
+        explain(picture, text, model=tiny, words="gradients")
+
+
+def test_long_texts_have_values_by_the_gradient_and_say_so(picture, tiny, monkeypatch):
+    monkeypatch.setattr("mmgrad_explain.attention.word_values.measure.MOST_LEFT_OUT", 3)
+    long = "make the large square blue"
+    both = explain(picture, [long, "make it blue"], model=tiny, words=True)
+    assert both.words_by == ("gradient", "leave-one-out")
+    (note,) = [note for note in both.notes if note.kind == "word-values"]
+    assert note.samples == (0,)
+    assert "the text has 5 words, and up to 3 are left out" in note.text
+    named = explain(picture, long, model=tiny, words="leave-one-out")
+    assert named.words_by == ("leave-one-out",)
+    assert not [note for note in named.notes if note.kind == "word-values"]
 
 
 def test_words_need_a_tokenizer(picture, tiny):

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.errors import MMGradError as MMGradError
     from mmgrad_explain.errors import MMGradWarning as MMGradWarning
     from mmgrad_explain.errors import OutputExistsError as OutputExistsError
+    from mmgrad_explain.explanation.comparison import Comparison as Comparison
     from mmgrad_explain.explanation.map_check import MapCheck as MapCheck
     from mmgrad_explain.explanation.phrases import PhraseMaps as PhraseMaps
     from mmgrad_explain.explanation.result import Explanation as Explanation
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.grounding.loss import AttentionGroundingLoss as AttentionGroundingLoss
     from mmgrad_explain.grounding.targets import grounding_targets as grounding_targets
     from mmgrad_explain.images.provenance import read_provenance as read_provenance
+    from mmgrad_explain.judging import compare as compare
+    from mmgrad_explain.judging import evaluate_maps as evaluate_maps
     from mmgrad_explain.notes import Note as Note
 
 __getattr__, __dir__ = door(__name__)

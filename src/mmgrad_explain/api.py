@@ -91,9 +91,9 @@ def explain(
         device: Where to run, for example ``"cuda"``; None leaves the composer on its device. A composer that you hand
             in is moved back afterwards.
         words: Whether to measure what each word of the text contributes (``Explanation.words``):
-            ``"leave-one-out"``, what the score loses when the sentence is read without the word; ``"gradient"``, gradient
-            x input at its embedding, which is quicker and says little of that; True leaves words out of texts of up to
-            32 words, and takes the gradient, with a note, of longer ones.
+            ``"leave-one-out"``, what the score loses when the sentence is read without the word; ``"gradient"``,
+            gradient x input at its embedding, which is quicker and says little of that; True leaves words out of texts
+            of up to 32 words, and takes the gradient, with a note, of longer ones.
         words_layer: Dotted name of the word embedding layer; None takes the largest embedding of the model.
         answer: For a model that answers in words: the answer to explain, one for all images or one each; the score is
             its likelihood. None takes the answer that the model gives by itself.

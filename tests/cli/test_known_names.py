@@ -2,7 +2,7 @@
 
 
 def test_the_commands_names_are_the_librarys():
-    from mmgrad_explain.attention import SCORES, METHODS
+    from mmgrad_explain.attention import METHODS, SCORES
     from mmgrad_explain.cli import known_names as names
     from mmgrad_explain.cli.commands.overlay import command as overlay
     from mmgrad_explain.composers.load import BUNDLED

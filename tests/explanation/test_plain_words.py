@@ -256,14 +256,22 @@ class TestNothingIsBright:
 
 
 class TestWords:
-    def said(self, *values):
+    def said(self, *values, by="leave-one-out"):
         words = tuple(Word(text, value * 2, value, (place,)) for place, (text, value) in enumerate(values))
-        return paragraph(made(spot(4, 6, (0, 0)), words=(words,)), 3)
+        return paragraph(made(spot(4, 6, (0, 0)), words=(words,), words_by=(by,)), 3)
 
     def test_both_ways(self):
         assert self.said(("make", 0.2), ("it", -0.001), ("red", 1.0), ("not", -0.4)) == (
             'Of the words, the score is raised most by "red" (+1.00) and "make" (+0.20) and lowered most by "not" '
-            "(-0.40). The strongest word counts as 1; the values are first-order too and do not add up to the score."
+            "(-0.40). The strongest word counts as 1. Each value is what the score loses when the sentence is read "
+            "without that word; they do not add up to the score."
+        )
+
+    def test_by_the_gradient(self):
+        said = self.said(("red", 1.0), by="gradient")
+        assert said.endswith(
+            "The values are gradients, which say little of what happens without a word; they do not add "
+            "up to the score."
         )
 
     def test_the_three_strongest(self):
@@ -272,4 +280,4 @@ class TestWords:
 
     def test_none(self):
         assert self.said() == "The model read none of the words."
-        assert self.said(("make", 0.0)) == "No word changes the score, to first order."
+        assert self.said(("make", 0.0)) == "No word changes the score."

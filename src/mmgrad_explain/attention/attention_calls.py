@@ -75,6 +75,7 @@ class AttentionRecorder:
 
     Attributes:
         calls: What was recorded, in the order in which it ran.
+        around: For each of them the modules that ran around it, name to which call of it.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class AttentionRecorder:
                 model goes on with, or None to leave it as it is.
         """
         self.calls: list[AttentionCall] = []
+        self.around: list[dict[str, int]] = []
         self._modules = dict(modules)
         self._change = change
         self._running: list[_Running] = []
@@ -171,6 +173,7 @@ class AttentionRecorder:
         if not self._recording or is_repetition():
             return -1
         self.calls.append(AttentionCall(running.block, running.call, number, probabilities, **parts))
+        self.around.append({one.block: one.call for one in self._running})
         return len(self.calls) - 1
 
     def add(self, number: int, **parts: Tensor | None) -> None:

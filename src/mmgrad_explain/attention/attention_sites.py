@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from mmgrad_explain.attention.attention_calls import AttentionCall, AttentionRecorder
+from mmgrad_explain.attention.attention_flow import AttentionFlow, find_attention_flow
 from mmgrad_explain.attention.autograd_graph import find_leaves_below
 from mmgrad_explain.attention.gradient import differentiate
 from mmgrad_explain.attention.input_images import find_input_images, make_leaves
@@ -25,7 +26,7 @@ from mmgrad_explain.attention.structures import holds_strings, tensors_in
 from mmgrad_explain.attention.undisturbed import same_randomness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mmgrad_explain.attention.layers.candidate import Candidate
 
@@ -37,8 +38,8 @@ class AttentionSite:
     """One attention of a model.
 
     Attributes:
-        block: Dotted name of the block that it runs in: the numbered module around one self-attention, such as
-            ``encoder.layers.3``; else the attention module itself.
+        block: Dotted name of the block that it runs in: the module around one self-attention, numbered where there is
+            one, such as ``encoder.layers.3``; for other attention the module itself where no block is around it.
         call: Which call of the block.
         index: Which attention in this call of the block.
         heads: H.
@@ -114,20 +115,42 @@ def find_attention_sites(
             if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
                 hook = make_word_hook(integers, words, has_strings=holds_strings(inputs))
                 stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name, module in modules.items():
+            stack.callback(module.register_forward_hook(_make_shape_hook(name, shapes)).remove)
         stack.enter_context(same_randomness(list(root.parameters()), inputs))
         recorder = stack.enter_context(AttentionRecorder(modules))
         output = root(*args, **kwargs)
     calls = recorder.calls
     if not calls:
         return ()
-    reached = differentiate(
-        ensure_per_sample(search.scorer(output)), [call.probabilities for call in calls], retain_graph=True
-    )
+    measured = ensure_per_sample(search.scorer(output))
+    reached = differentiate(measured, [call.probabilities for call in calls], retain_graph=True)
     marks = {id(leaf): _IMAGE for leaf in leaves.values()} | {id(word): _TEXT for word in words}
     sites = [
-        _describe(call, found is not None, marks) for call, found in zip(_name_blocks(calls), reached, strict=True)
+        _describe(call, found is not None, marks)
+        for call, found in zip(_name_blocks(calls, recorder.around), reached, strict=True)
     ]
-    return _find_tokens(sites, search.candidates)
+    flow = find_attention_flow(calls, measured)
+    return _find_tokens(sites, search.candidates, shapes, _begin_with_image(sites, flow))
+
+
+def _begin_with_image(sites: Sequence[AttentionSite], flow: AttentionFlow) -> list[bool]:
+    """Tell for each attention whether its keys' tokens depended on an image before any attention mixed them.
+
+    Words that have read an image depend on it too, but lie nowhere on it.
+    """
+    first: dict[int, bool] = {}
+    for site, keys in zip(sites, flow.keys, strict=True):
+        first.setdefault(keys.stream, site.keys_from_image)
+    return [first[keys.stream] for keys in flow.keys]
+
+
+def _make_shape_hook(name: str, shapes: dict[str, tuple[int, ...]]) -> Any:
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        shapes.setdefault(name, tuple(next((tensor.shape for tensor in tensors_in(output)), ())))
+
+    return hook
 
 
 def _describe(call: AttentionCall, reached: bool, marks: dict[int, int]) -> AttentionSite:  # noqa: FBT001
@@ -142,31 +165,59 @@ def _describe(call: AttentionCall, reached: bool, marks: dict[int, int]) -> Atte
     )  # fmt: skip
 
 
-def _name_blocks(calls: Sequence[AttentionCall]) -> list[AttentionCall]:
+def _name_blocks(calls: Sequence[AttentionCall], modules_around: Sequence[dict[str, int]]) -> list[AttentionCall]:
     """Name each attention by its block instead of the innermost module that it ran in."""
-    alone: dict[str, set[str]] = {}
+    inside: dict[str, set[str]] = {}
     for call in calls:
         if call.probabilities.shape[2] == call.probabilities.shape[3]:
-            for around in _numbered_around(call.block):
-                alone.setdefault(around, set()).add(call.block)
+            for around in _list_around(call.block):
+                inside.setdefault(around, set()).add(call.block)
     found = []
     counts: dict[tuple[str, int], int] = {}
-    for call in calls:
-        block = next((name for name in _numbered_around(call.block) if len(alone.get(name, ())) <= 1), call.block)
-        index = counts.get((block, call.call), 0)
-        counts[block, call.call] = index + 1
-        found.append(replace(call, block=block, index=index))
+    for call, running in zip(calls, modules_around, strict=True):
+        block = _choose_block(call.block, inside)
+        number = running.get(block, call.call)
+        index = counts.get((block, number), 0)
+        counts[block, number] = index + 1
+        found.append(replace(call, block=block, call=number, index=index))
     return found
 
 
-def _numbered_around(name: str) -> list[str]:
-    """List the numbered modules around a module, the outermost first: ``layers.1`` and ``layers.1.blocks.0``."""
+def _choose_block(name: str, inside: Mapping[str, set[str]]) -> str:
+    """Choose the block of an attention among the modules around it.
+
+    It is the outermost numbered module with no other self-attention inside. Where none is numbered, it is the outermost
+    module with one self-attention inside a module with several, and else the module around the attention.
+
+    Args:
+        name: Of the module in which the attention ran.
+        inside: Name of a module to the modules inside it in which self-attention ran.
+    """
+    around = _list_around(name)
+    for outer in around:
+        if outer.rpartition(".")[2].isdigit() and len(inside.get(outer, ())) <= 1:
+            return outer
+    if name not in inside:
+        return name
+    for parent, outer in zip(["", *around], around, strict=False):
+        if len(inside[outer]) == 1 and (not parent or len(inside[parent]) > 1):
+            return outer if parent or len(around) == 1 else around[-2]
+    return name
+
+
+def _list_around(name: str) -> list[str]:
+    """List a module and those around it by name, the outermost first: ``layers``, ``layers.1``, ``layers.1.attn``."""
     parts = name.split(".")
-    return [".".join(parts[: depth + 1]) for depth, part in enumerate(parts) if part.isdigit()]
+    return [".".join(parts[: depth + 1]) for depth in range(len(parts))]
 
 
-def _find_tokens(sites: Sequence[AttentionSite], candidates: Sequence[Candidate]) -> tuple[AttentionSite, ...]:
-    """Find for each attention the block whose output tokens are its keys' tokens."""
+def _find_tokens(
+    sites: Sequence[AttentionSite],
+    candidates: Sequence[Candidate],
+    shapes: Mapping[str, tuple[int, ...]],
+    of_image: Sequence[bool],
+) -> tuple[AttentionSite, ...]:
+    """Find for each attention the block whose output tokens are its keys' tokens: it has as many of them."""
     sizes = {
         candidate.name: candidate.layout.prefix + candidate.layout.grid[0] * candidate.layout.grid[1]
         if isinstance(candidate.layout, Layout) and candidate.layout.grid and candidate.layout.prefix is not None
@@ -175,15 +226,20 @@ def _find_tokens(sites: Sequence[AttentionSite], candidates: Sequence[Candidate]
         if not isinstance(candidate.layout, Layout) or candidate.layout.kind == "tokens"
     }
     found: list[AttentionSite] = []
-    for site in sites:
-        if site.is_self and sizes.get(site.block, site.keys + 1) <= site.keys:
+    for site, begins_with_image in zip(sites, of_image, strict=True):
+        if not begins_with_image:
+            found.append(site)
+            continue
+        has_as_many = site.keys in shapes.get(site.block, ())[:2]
+        if site.is_self and has_as_many and sizes.get(site.block, site.keys + 1) <= site.keys:
             found.append(replace(site, tokens_of=site.block))
             continue
         same = [
             other
             for other in found
-            if other.tokens_of and other.is_self and other.keys == site.keys and other.call == site.call
+            if other.tokens_of and other.is_self and other.keys == site.keys
             and other.keys_from_text == site.keys_from_text
         ]  # fmt: skip
+        same = [other for other in same if other.call == site.call] or same  # of several images, its own
         found.append(replace(site, tokens_of=same[-1].tokens_of if same and site.keys_from_image else None))
     return tuple(found)

@@ -234,7 +234,7 @@ def explain_texts(
             check_grids_reached(taken[0], layouts, root)
         run = Run(root, seen, score, layouts, also=also, taken=taken)
         repeat = _compose_again(compose_texts, shared.rows)
-        call = ExplainedCall(scorer, [output], score[None], (args, kwargs), repeat, root, names_arguments=False)
+        call = ExplainedCall(scorer, [output], score[None], (args, kwargs), repeat, root, is_encoded=True)
         explanation = settings.explain(method, run, call, size, word_capture)
 
     def compose_changed(inputs: Any) -> Any:

@@ -344,7 +344,8 @@ class MultiModalGradAttention:
         run = Run(
             settings.root, seen, score, layouts,
             scorer=settings.score or settings.scorer, inputs=seen.arguments,
-            targets=settings.layers if seen.attention else None, sites=next(reversed(settings.known_sites.values()), ()),
+            targets=[name for name in settings.layers or () if name in seen.records] or None,
+            sites=next(reversed(settings.known_sites.values()), ()),
             create_graph=create_graph, retain_graph=True if retain_graph is None else retain_graph,
         )  # fmt: skip
         return attend_step(run, methods, settings.verified)

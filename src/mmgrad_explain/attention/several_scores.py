@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
     from mmgrad_explain.attention.scores.base import Score
+    from mmgrad_explain.attention.word_values.token_texts import RunModel
     from mmgrad_explain.explanation.result import Explanation
 
 
@@ -79,10 +80,10 @@ def explain_each(
                 gradients.append(run.gradients_of_also())
             words: list[WordValues] = []
             if word_capture is not None and settings.words is not None:
+                repeat: RunModel = lambda _args, kwargs, _samples: outputs(root(**kwargs))  # noqa: E731
                 call = ExplainedCall(
-                    scorer, each_output, torch.stack(scores), ((), named), lambda _args, kwargs, _: outputs(root(**kwargs)),
-                    root, in_rounds=True,
-                )  # fmt: skip
+                    scorer, each_output, torch.stack(scores), ((), named), repeat, root, in_rounds=True
+                )
                 words = measure_words(settings.words, word_capture, call, gradients)
 
         def select(of_outputs: Sequence[Tensor]) -> Tensor:

@@ -18,6 +18,7 @@ METHODS = (
     "attention-rollout", "dense", "maskclip", "naclip", "relative-attention", "token-activation",
     "integrated-gradients", "occlusion", "rise",
 )  # fmt: skip
+WORD_WAYS = ("leave-one-out", "gradient")
 COLORMAPS = ("turbo", "viridis", "magma", "inferno", "plasma", "gray", "hot", "jet")
 DEVICES = ("cpu", "cuda", "mps")
 _BLOCKS = (

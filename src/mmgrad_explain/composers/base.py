@@ -108,8 +108,8 @@ class Composer(nn.Module, ABC):
         default_score: Name of the score that is used by default; None chooses one by the output, and refuses an
             output that fits several.
         default_method: Name of the method of its maps by default.
-        calibration: A :class:`~mmgrad_explain.attention.calibration.result.Calibration` of this model: maps for which no
-            layer and no method is named are made as it says. Read from the model's folder; None if it has none.
+        calibration: A :class:`~mmgrad_explain.attention.calibration.result.Calibration` of this model: maps for which
+            no layer and no method is named are made as it says. Read from the model's folder; None if it has none.
         answers_in_words: Whether the model is an :class:`~mmgrad_explain.composers.contract.AnsweringModel`.
         shift_depends_on_image: Whether the shift differs from image to image. If not, the score ``"shift"`` has no map.
     """

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mmgrad_explain.attention.word_values.left_out import Row, ShorterTexts
+    from mmgrad_explain.attention.word_values.token_texts import RunModel
     from mmgrad_explain.composers.generative.answer_parts import Parts
     from mmgrad_explain.composers.model_capabilities import Capabilities
 
 _AT_ONCE, _STAGED_AT_ONCE = 16, 64  # sentences that run together; with stages each image is encoded once
-_PLAIN = {"pixel_values", "input_ids", "attention_mask", "target_pixel_values"}
+_IDS, _MASK = "input_ids", "attention_mask"
+_PLAIN = {"pixel_values", _IDS, _MASK, "target_pixel_values"}
 
 
 class ShorterSentences:
@@ -66,16 +68,20 @@ class ShorterSentences:
         self._spans: list[list[tuple[int, int]]] = []
         self._known: dict[str, Tensor] | None = None
         self._features: Any = None
+        self._compose: RunModel | None = None
         places = {id(image): index for index, image in reversed(list(enumerate(images)))}
         self._own = sorted(places.values())  # the first sample of each different image
         self._image_of = [self._own.index(places[id(image)]) for image in images]
 
-    def find(self, ids: Sequence[Sequence[int]], kept: Sequence[Sequence[int]]) -> ShorterTexts | None:
+    def find(
+        self, ids: Sequence[Sequence[int]], kept: Sequence[Sequence[int]], compose: RunModel | None = None
+    ) -> ShorterTexts | None:
         """Find the words of the sentences.
 
         Args:
             ids: The tokens that the model got, one list a sentence.
             kept: The positions among them that are not padding.
+            compose: Composes the image, which is encoded already, with token ids and masks.
 
         Returns:
             This object; None where the tokenizer does not tell where its tokens are in a sentence.
@@ -86,6 +92,7 @@ class ShorterSentences:
         if list(map(len, spans)) != list(map(len, words)):
             return None
         self._spans = spans
+        self._compose = compose
         return self
 
     def batches(self, rows: Sequence[Row]) -> list[list[Row]]:
@@ -116,13 +123,15 @@ class ShorterSentences:
     def _run(self, samples: list[int], texts: list[str]) -> Sequence[Any]:
         stages, reader = self._can.stages, self._can.reader
         if self._is_staged and stages is not None and reader is not None:
+            ids, mask = (tensor.to(self._device) for tensor in reader.encode_texts(texts))
+            if self._compose is not None:
+                return self._compose((), {_IDS: ids, _MASK: mask}, samples)
             if self._features is None:
                 pixels, _ = reader.encode_images([self._images[index] for index in self._own])
                 self._features = stages.encode_image(pixels.to(self._device))
             chosen = torch.tensor([self._image_of[sample] for sample in samples])
             features = map_tensors(self._features, lambda tensor: tensor[chosen.to(tensor.device)])
-            ids, mask = reader.encode_texts(texts)
-            return [stages.compose(features, stages.encode_text(ids.to(self._device), mask.to(self._device)))]
+            return [stages.compose(features, stages.encode_text(ids, mask))]
         if self.answers is not None:
             return self._answer(samples, texts)
         return [self._can.composer(**self._prepare(samples, texts))]
@@ -140,10 +149,8 @@ class ShorterSentences:
         if set(self._known) - _PLAIN:
             return self._move(self._can.composer.preprocess(images, texts, targets).tensors)
         ids, mask = reader.encode_texts(texts)
-        pixels = {
-            name: self._known[name][samples] for name in ("pixel_values", "target_pixel_values") if name in self._known
-        }
-        return {**pixels, **self._move({"input_ids": ids, "attention_mask": mask})}
+        of_images = {name: tensor[samples] for name, tensor in self._known.items() if name not in {_IDS, _MASK}}
+        return {**of_images, **self._move({_IDS: ids, _MASK: mask})}
 
     def _answer(self, samples: list[int], texts: list[str]) -> Sequence[Any]:
         """Ask the shorter questions; the answers, and the parts of them that count, stay as they are."""

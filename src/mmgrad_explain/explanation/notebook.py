@@ -165,6 +165,7 @@ def _sample(explanation: Heatmaps, index: int) -> str:
     facts += _own_notes(explanation, index)
     text = "" if explanation.texts is None else f"<div><b>{escape(explanation.texts[index])}</b></div>"
     words = "" if explanation.words is None else _words(explanation.words[index])
+    facts += [f"words by {explanation.words_by[index]}"] if words and explanation.words_by else []
     paragraphs = describe_map(explanation, index, target=sides_with_maps(explanation)[0], places=of_first).split("\n\n")
     meaning = "".join(f'<p style="margin:.4em 0">{escape(paragraph)}</p>' for paragraph in paragraphs)
     more = f'<details style="{_QUIET}"><summary>What does this map mean?</summary>{meaning}</details>'

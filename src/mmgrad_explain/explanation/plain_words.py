@@ -74,7 +74,9 @@ def describe_map(
         _describe_score(explanation, index, target=target),
         describe_places(explanation, index, places, target=target),
         _describe_resolution(explanation, index, target=target),
-        "" if explanation.words is None else _describe_words(explanation.words[index]),
+        ""
+        if explanation.words is None
+        else _describe_words(explanation.words[index], by=explanation.words_by[index] if explanation.words_by else ""),
         f"Worth knowing: {'; '.join(notes)}." if notes else "",
         _LIMITS.format(layers="layer" if len(explanation.layers) == 1 else "choice of layers"),
     ]
@@ -130,8 +132,8 @@ def _describe_resolution(explanation: Heatmaps, index: int, *, target: bool) -> 
     return f"{read} A cell covers about {across} x {down} {on}; the map shows nothing finer."
 
 
-def _describe_words(words: tuple[Word, ...]) -> str:
-    """Name the words that raise the score and those that lower it."""
+def _describe_words(words: tuple[Word, ...], *, by: str) -> str:
+    """Name the words that raise the score and those that lower it, and how that was measured."""
     if not words:
         return "The model read none of the words."
     ups = sorted((word for word in words if word.scaled >= _SHOWN), key=lambda word: -word.scaled)
@@ -142,8 +144,13 @@ def _describe_words(words: tuple[Word, ...]) -> str:
             named = [f'"{word.text}" ({word.scaled:+.2f})' for word in some[:_MOST_WORDS]]
             parts.append(f"{what} {join_with_and(named)}")
     if not parts:
-        return "No word changes the score, to first order."
+        return "No word changes the score."
+    how = (
+        "Each value is what the score loses when the sentence is read without that word"
+        if by == "leave-one-out"
+        else "The values are gradients, which say little of what happens without a word"
+    )
     return (
-        f"Of the words, the score is {' and '.join(parts)}. The strongest word counts as 1; the values are first-order "
-        "too and do not add up to the score."
+        f"Of the words, the score is {' and '.join(parts)}. The strongest word counts as 1. {how}; they do not add up "
+        "to the score."
     )

@@ -202,7 +202,7 @@ def blip():
 
     whole = head(steps[-1].tokens)
     return Case(
-        model, inputs, None, whole,
+        model, inputs, lambda output: output.itm_score[:, 1], whole,
         lambda last: plain.grid(plain.legrad(steps, head, last, 1)),
         lambda last: plain.grid(plain.grad_eclip(steps, whole, last, 1)),
     )  # fmt: skip
@@ -272,6 +272,7 @@ def llava():
     ids = torch.cat([ids[:, :1], torch.full((2, 16), 4), ids[:, 1:]], 1)
     inputs = {"input_ids": ids, "pixel_values": images()}
     exact = plain.exactly(model)
+    model(**inputs)  # its first forward adds hooks of its own
     tower = plain.of_transformers(exact.model.vision_tower, 1)
     steps = tower.run(inputs["pixel_values"].double())[:-1]
     embedded = exact.get_input_embeddings()(ids)

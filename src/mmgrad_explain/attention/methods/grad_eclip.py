@@ -118,7 +118,7 @@ def _find_class_tokens(run: Run, record: Record, layout: AnyLayout, notes: list[
     if bool(to_grid(gradient, layout).count_nonzero()) and not notes:
         notes.append(
             Note(
-                "part-of-the-score",
+                "part-of-score",
                 f"{NAME} shows what reaches the score by the class token; the model reads the patches themselves too",
             )
         )

@@ -162,5 +162,5 @@ def tokens_to_map(values: Tensor, layout: AnyLayout, rows: Sequence[int] | None 
     """
     tokens = to_float(values)[..., None]
     if isinstance(layout, Layout) and layout.kind == "nhwc" and layout.grid is not None:
-        tokens = tokens.unflatten(1, layout.grid)
+        tokens = tokens.reshape(len(tokens), *layout.grid, 1)
     return fold_map(grid_of_rows(tokens, layout, rows)[:, 0], layout)

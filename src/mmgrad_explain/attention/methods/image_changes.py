@@ -10,9 +10,7 @@ import torch
 from mmgrad_explain._system.progress import Bar
 from mmgrad_explain.attention.image_scores import HeldRerun, ImageScores, take_image
 from mmgrad_explain.attention.methods.base import MethodMaps
-from mmgrad_explain.attention.scores.outputs import as_tensor
 from mmgrad_explain.attention.structures import find_packed_patches
-from mmgrad_explain.attention.undisturbed import same_randomness
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.metrics.faithfulness import fill_images
 
@@ -68,16 +66,6 @@ class ChangedImage:
         """Return whether the score changes at all where all of the image is hidden."""
         index = torch.arange(len(self.pixels), device=self.pixels.device)
         return bool((self.scores(self.filled, index).to(self.before.device) != self.before).any())
-
-
-def _hold_constants(run: Run) -> HeldRerun:
-    """Return what scores changed inputs by the function whose gradient other methods take."""
-
-    def forward(inputs: Any) -> Any:
-        with same_randomness(list(run.root.parameters()), inputs):
-            return run.root(*inputs[0], **inputs[1])
-
-    return HeldRerun(forward, run.scorer or as_tensor, run.inputs)
 
 
 def map_each_image(run: Run, method: str, fill: str, what: str, make: Callable[..., Tensor]) -> MethodMaps:

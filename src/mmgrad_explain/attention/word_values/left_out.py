@@ -12,7 +12,6 @@ model or the score does not treat each sample by itself; then nothing is said.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -23,6 +22,8 @@ from mmgrad_explain.attention.scores.base import CallableScore, ScoreWithConstan
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mmgrad_explain.attention.scores.base import Score
 
 Row = tuple[int, int | None]
@@ -136,10 +137,11 @@ def leave_each_out(texts: ShorterTexts, scores: HeldScores, counts: Sequence[int
 
 def _rounds(counts: Sequence[int]) -> list[list[Row]]:
     """Part rows into rounds of one row a sample, in their order; whole texts first, and where a text has no word."""
-    rounds: list[list[Row]] = [[(sample, None) for sample in range(len(counts))]]
-    for word in range(max(counts, default=0)):
-        rounds.append([(sample, word if word < count else None) for sample, count in enumerate(counts)])
-    return rounds
+    every: list[int | None] = [None, *range(max(counts, default=0))]
+    return [
+        [(sample, None if word is None or word >= count else word) for sample, count in enumerate(counts)]
+        for word in every
+    ]
 
 
 def _check_repeats(explained: Tensor, found: dict[Row, Tensor], whole: Sequence[Row]) -> None:

@@ -40,7 +40,7 @@ class ExplainedCall:
         inputs: Positional and keyword arguments, the token ids among them.
         run: Runs the model, or what follows its image features, on other arguments.
         root: The model.
-        names_arguments: Whether the positional arguments are those of the model's ``forward``.
+        is_encoded: Whether the image is encoded already, and ``run`` only takes what encodes the texts.
         in_rounds: Whether ``run`` only takes the B samples, in their order.
     """
 
@@ -50,7 +50,7 @@ class ExplainedCall:
     inputs: tuple[tuple[Any, ...], dict[str, Any]]
     run: RunModel
     root: nn.Module
-    names_arguments: bool = True
+    is_encoded: bool = False
     in_rounds: bool = False
 
     def texts(self, ids: Tensor, words: Sequence[Pieces]) -> TokenTexts:
@@ -68,7 +68,7 @@ class ExplainedCall:
             with same_randomness(parameters, (args, kwargs)):
                 return self.run(args, kwargs, samples)
 
-        texts = TokenTexts(run, self.inputs, ids, words, root=self.root if self.names_arguments else None)
+        texts = TokenTexts(run, self.inputs, ids, words, root=None if self.is_encoded else self.root)
         texts.in_rounds |= self.in_rounds
         return texts
 
@@ -158,7 +158,8 @@ def _find_texts(
     kept: list[list[int]],
 ) -> ShorterTexts:
     """Return the texts as they were written, where they are known; else by their tokens."""
-    sentences = None if request.sentences is None else request.sentences(ids, kept)
+    compose = call.run if call.is_encoded else None
+    sentences = None if request.sentences is None else request.sentences(ids, kept, compose)
     return sentences or call.texts(capture.ids, pieces)
 
 

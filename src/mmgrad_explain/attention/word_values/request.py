@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,10 @@ from mmgrad_explain._system.choices import check_choice
 from mmgrad_explain.attention.word_values.pieces import NameWords, decode_words, name_by_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mmgrad_explain.attention.word_values.left_out import ShorterTexts
+    from mmgrad_explain.attention.word_values.token_texts import RunModel
 
 LEFT_OUT, GRADIENT = "leave-one-out", "gradient"
 WORD_WAYS = (LEFT_OUT, GRADIENT)
@@ -27,13 +29,14 @@ class WordRequest:
         name: Names the words of a batch of texts.
         way: One of :data:`WORD_WAYS`; None leaves words out one by one up to :data:`MOST_LEFT_OUT`, and where that
             cannot be done takes the gradient.
-        sentences: Takes what ``name`` takes, and returns the texts as they were written, to leave words out of them.
-            Without it, and where it returns None, the words' tokens are taken out of the model's inputs.
+        sentences: Takes what ``name`` takes, and what composes other texts with the image if that is encoded already;
+            returns the texts as they were written, to leave words out of them. Without it, and where it returns None,
+            the words' tokens are taken out of the model's inputs.
     """
 
     name: NameWords
     way: str | None = None
-    sentences: Callable[[list[list[int]], list[list[int]]], ShorterTexts | None] | None = None
+    sentences: Callable[[list[list[int]], list[list[int]], RunModel | None], ShorterTexts | None] | None = None
 
     @property
     def needs_gradient(self) -> bool:

@@ -66,7 +66,10 @@ class TokenTexts:
         self._batch, self._length = ids.shape
         named = [*_name_arguments(root, self._args), *self._kwargs.items()]
         leaves = [(name, tensor) for name, value in named for tensor in tensors_in(value)]
-        self._kinds = {id(tensor): kind for name, tensor in leaves if (kind := self._kind_of(name, tensor, ids))}
+        found = {(id(tensor), kind) for name, tensor in leaves if (kind := self._kind_of(name, tensor, ids))}
+        self._kinds = dict(found)
+        if len(self._kinds) < len(found):
+            raise CannotLeaveOutError("one tensor stands for two of the model's inputs")
         if _IDS not in self._kinds.values():
             raise CannotLeaveOutError("the token ids are not among the model's inputs as (batch, tokens)")
         self._masks = [t.bool().cpu() for n, t in leaves if self._kinds.get(id(t)) == _FOLLOWS and "mask" in n]
@@ -90,9 +93,7 @@ class TokenTexts:
             return _POSITIONS
         if tensor.shape != ids.shape:
             if of_text and self._length in tensor.shape[1:] and not _is_of_images(name):
-                raise CannotLeaveOutError(
-                    f"{name} of shape {tuple(tensor.shape)} belongs to tokens in a way of its own"
-                )
+                raise CannotLeaveOutError(f"{name}, {tuple(tensor.shape)}, belongs to tokens in a way of its own")
             return _ROWS if len(tensor) == self._batch else None
         if whole and tensor.dtype != torch.bool and not of_text and bool((tensor == ids.to(tensor.device)).all()):
             return _IDS

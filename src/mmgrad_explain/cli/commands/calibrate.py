@@ -1,4 +1,4 @@
-"""``mmgrad-explain calibrate``: find the layer and method whose maps agree best with what a model's score depends on."""
+"""``mmgrad-explain calibrate``: find the layer and method whose maps agree best with occlusion."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.cli.commands.overlay.request import FORMATS, read_request
-from mmgrad_explain.cli.known_names import METHODS, SCORE_HELP
+from mmgrad_explain.cli.known_names import METHODS, SCORE_HELP, WORD_WAYS
 
 if TYPE_CHECKING:
     import argparse
@@ -21,9 +21,10 @@ TEXT says what should change (composers), or what to look for (image-text models
 
 Methods: {_METHODS}; each model has a default.
 
---words adds what each word contributes to the score (gradient x input at its embedding): from -1 to 1, the largest
-magnitude being 1. Orange and + raise the score, blue and - lower it. The values are first-order and do not add up to
-the score.
+--words adds what the score loses when TEXT is read without a word: from -1 to 1, the largest magnitude being 1. Orange
+and + raise the score, blue and - lower it. The values do not add up to the score. Words of a TEXT of more than 32 words
+have values by the gradient (gradient x input at the embedding), which says little of what happens without a word;
+--words-by names one of both ways for any TEXT: {", ".join(WORD_WAYS)}.
 
 --in-words explains below the figures, without technical terms, what the map means and what it does not mean.
 
@@ -114,6 +115,10 @@ def add_parser(commands: Any) -> None:
         help="explain only this part of the answer, for example one word; repeated, a map of each part",
     )  # fmt: skip
     add("--words", action="store_true", help="show what each word of TEXT contributes, below the picture and as text")
+    add(
+        "--words-by", choices=WORD_WAYS,
+        help="how: the score without the word, or gradient x input (default: the first, up to 32 words)",
+    )  # fmt: skip
     add("--in-words", action="store_true", help="explain in plain words what the map means, and what it does not")
     add("--check", action="store_true", help="find out how far each map can be trusted; one that fails is marked")
     add("--phrases", action="store_true", help="draw a map of each phrase of TEXT beside that of TEXT")

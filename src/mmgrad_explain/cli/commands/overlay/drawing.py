@@ -164,7 +164,7 @@ def _explain(jobs: list[_Job], target: Image.Image | None, composer: Composer, r
         if path.suffix.lower() == ".npz" or request.format == "npz":
             explanation.save_arrays(path, index, overwrite=overwrite)
         else:
-            picture = explanation.overlay(index, words=request.words, **request.colours)
+            picture = explanation.overlay(index, words=bool(request.words), **request.colours)
             _save_picture(picture, path, request.format, overwrite=overwrite)
 
     return [_Map(job, explanation, index, partial(save, index=index)) for index, job in enumerate(jobs)]

@@ -31,7 +31,7 @@ class Request:
         answer_parts: Parts of the answer that the score counts.
         maps_of: ``"phrase"`` or ``"part"`` where each image gets a map of each phrase of the text, or of each part of
             the answer; else None.
-        words: Draw and list what each word contributes.
+        words: Draw and list what each word contributes; a string says how that is measured.
         in_words: Say in plain words what the map means.
         check: Find out how far each map can be trusted.
         format: One of :data:`FORMATS`; by the file's suffix when None.
@@ -46,7 +46,7 @@ class Request:
     method: dict[str, Any]
     answer_parts: tuple[str, ...]
     maps_of: str | None
-    words: bool
+    words: bool | str
     in_words: bool
     check: bool
     format: str | None
@@ -80,7 +80,7 @@ def read_request(options: argparse.Namespace) -> Request:
         },
         answer_parts=parts,
         maps_of=maps_of,
-        words=options.words,
+        words=options.words_by or options.words,
         in_words=options.in_words,
         check=options.check,
         format=options.format,
@@ -111,7 +111,7 @@ def _kind_of_parts(options: argparse.Namespace) -> str | None:
     parts = len(options.answer_part) > 1
     if not (options.phrases or parts):
         return None
-    if options.target is not None or options.words or options.format == "npz":
+    if options.target is not None or options.words or options.words_by or options.format == "npz":
         option = "--phrases" if options.phrases else "--answer-part, repeated,"
         raise InputError(f"{option} draws several maps of one picture: leave out --target, --words and --format npz")
     if options.phrases and parts:

@@ -1,14 +1,13 @@
-"""What each word contributes: gradient x input at the embedding, from the map's own backward pass."""
+"""Gradient x input at the embedding of the words, from the map's own backward pass."""
 
 import threading
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import nn
 
 from mmgrad_explain import MMGrad
-from mmgrad_explain.attention.words import WordCapture, ensure_words, name_words, pieces_of_text
+from mmgrad_explain.attention.word_values.embedding_gradient import WordCapture
 from mmgrad_explain.errors import CaptureError, GradientError, InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
@@ -16,20 +15,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWar
 
 def score(output):
     return output.embedding[:, 0]
-
-
-@pytest.fixture
-def pieces():
-    """A word-piece tokenizer: "redder" is "red" and "##der"."""
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "make", "it", "red", "##der", "."]
-    made = Tokenizer(models.WordPiece({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
-    made.normalizer, made.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.BertPreTokenizer()
-    made.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    made.decoder = decoders.WordPiece()
-    made.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
-    return made
 
 
 def by_hand(model, image, ids):
@@ -45,7 +30,7 @@ def test_equals_the_formula_and_leaves_map_and_model_alone(zoo, model):
     image, ids = zoo.pictures(), zoo.ids()
     plain = MMGrad(model, "tower", score)(image, ids)
     with zoo.leaves_alone(model):
-        explanation = MMGrad(model, "tower", score, words=True)(image, ids)
+        explanation = MMGrad(model, "tower", score, words="gradient")(image, ids)
     torch.testing.assert_close(explanation.maps, plain.maps)
     assert plain.words is None
     expected = by_hand(model, image, ids)
@@ -71,45 +56,45 @@ def test_one_forward_and_one_gradient(zoo, model, monkeypatch):
 
     monkeypatch.setattr(torch.autograd, "grad", grad)
     model.register_forward_hook(forward)
-    MMGrad(model, "tower", score, words=True)(zoo.pictures(), zoo.ids())
+    MMGrad(model, "tower", score, words="gradient")(zoo.pictures(), zoo.ids())
     assert calls == {"gradient": 1, "forward": 1}
 
 
 def test_without_gradients_of_the_callers_or_the_models_own(zoo, model):
     image, ids = zoo.pictures(), zoo.ids()
-    expected = MMGrad(model, "tower", score, words=True)(image, ids).words
+    expected = MMGrad(model, "tower", score, words="gradient")(image, ids).words
     real = model.words.forward
     model.words.forward = lambda ids: real(ids).detach()
     with pytest.raises(GradientError, match=r"words: the score does not depend on the embedding 'words\.tokens'"):
-        MMGrad(model, "tower", score, words=True)(image, ids)
+        MMGrad(model, "tower", score, words="gradient")(image, ids)
     model.words.forward = torch.no_grad()(real)
-    assert MMGrad(model, "tower", score, words=True)(image, ids).words == expected
+    assert MMGrad(model, "tower", score, words="gradient")(image, ids).words == expected
     with torch.inference_mode():
-        assert MMGrad(model, "tower", score, words=True)(image, ids).words == expected
+        assert MMGrad(model, "tower", score, words="gradient")(image, ids).words == expected
     model.words.forward = torch.inference_mode()(real)
     with pytest.raises(
         GradientError, match=r"words: the embedding 'words\.tokens' runs inside a torch\.inference_mode"
     ):
-        MMGrad(model, "tower", score, words=True)(image, ids)
+        MMGrad(model, "tower", score, words="gradient")(image, ids)
 
 
 def test_the_embedding_can_be_named(zoo, model):
     image, ids = zoo.pictures(), zoo.ids()
-    found = MMGrad(model, "tower", score, words=True)(image, ids)
-    named = MMGrad(model, "tower", score, words=True, words_layer="words.tokens")(image, ids)
+    found = MMGrad(model, "tower", score, words="gradient")(image, ids)
+    named = MMGrad(model, "tower", score, words="gradient", words_layer="words.tokens")(image, ids)
     assert named.words == found.words
-    places = MMGrad(model, "tower", score, words=True, words_layer=model.words.positions)(image, ids)
+    places = MMGrad(model, "tower", score, words="gradient", words_layer=model.words.positions)(image, ids)
     assert places.words != found.words
     assert places.words[0][2].text == "#2"
     with pytest.raises(InputError, match=r"no layer 'words\.token'"):
-        MMGrad(model, "tower", score, words=True, words_layer="words.token")
+        MMGrad(model, "tower", score, words="gradient", words_layer="words.token")
     with pytest.raises(CaptureError, match=r"words: 'words\.mix' was not called with whole numbers"):
-        MMGrad(model, "tower", score, words=True, words_layer="words.mix")(image, ids)
+        MMGrad(model, "tower", score, words="gradient", words_layer="words.mix")(image, ids)
 
 
 def test_no_embedding_to_be_found(zoo):
     with pytest.raises(CaptureError, match=r"words: no nn\.Embedding .* name the embedding as words_layer="):
-        MMGrad(zoo.build(zoo.CNN), "late", zoo.class_score(), words=True)(zoo.pictures())
+        MMGrad(zoo.build(zoo.CNN), "late", zoo.class_score(), words="gradient")(zoo.pictures())
 
 
 def test_a_bag_of_words_has_no_single_ones(zoo, model):
@@ -123,18 +108,18 @@ def test_a_bag_of_words_has_no_single_ones(zoo, model):
 
     model.words = Bag()
     with pytest.raises(CaptureError, match=r"words: 'words\.tokens' mixes the words' vectors"):
-        MMGrad(model, "tower", score, words=True)(zoo.pictures(), zoo.ids())
+        MMGrad(model, "tower", score, words="gradient")(zoo.pictures(), zoo.ids())
 
 
 def test_one_text_a_sample(zoo, model):
     with pytest.raises(InputError, match="words: 1 texts for 2 samples"):
-        MMGrad(model, "tower", score, words=True)(zoo.pictures(2), zoo.ids(1))
+        MMGrad(model, "tower", score, words="gradient")(zoo.pictures(2), zoo.ids(1))
 
 
 def test_values_that_overflow(zoo, model):
     model.words.tokens.weight.data[5] = float("inf")
     with pytest.raises(GradientError, match="not finite"):
-        MMGrad(model, "tower", lambda o: o.embedding.nan_to_num(0, 0, 0)[:, 0], words=True)(
+        MMGrad(model, "tower", lambda o: o.embedding.nan_to_num(0, 0, 0)[:, 0], words="gradient")(
             zoo.pictures(1), torch.tensor([[5, 5]])
         )
 
@@ -151,7 +136,7 @@ def test_a_mask_and_other_numbers_do_not_disturb(zoo):
 
     model = zoo.build(Masked)
     ids, mask = torch.tensor([[3, 4, 0], [5, 6, 7]]), torch.tensor([[1, 1, 0], [1, 1, 1]])
-    explanation = MMGrad(model, "tower", score, words=True)(
+    explanation = MMGrad(model, "tower", score, words="gradient")(
         image=zoo.pictures(), input_ids=ids, attention_mask=mask, token_type_ids=torch.ones_like(ids)
     )
     assert [[word.text for word in words] for words in explanation.words] == [["#3", "#4"], ["#5", "#6", "#7"]]
@@ -159,10 +144,10 @@ def test_a_mask_and_other_numbers_do_not_disturb(zoo):
 
 def test_two_calls_of_the_tower_add_up(zoo, model):
     image, ids = zoo.pictures(), zoo.ids()
-    single = MMGrad(model, "tower", score, words=True)(image, ids).words
+    single = MMGrad(model, "tower", score, words="gradient")(image, ids).words
     words = model.words
     model.words = Twice(words)
-    double = MMGrad(model, "tower", score, words=True)(image, ids).words
+    double = MMGrad(model, "tower", score, words="gradient")(image, ids).words
     # the mean of two equal encodings is the encoding
     assert [[word.value for word in one] for one in double] == [
         pytest.approx([word.value for word in one]) for one in single
@@ -184,7 +169,7 @@ def test_a_real_model_unmodified(zoo):
     ids, mask = torch.tensor([[1, 5, 7, 19, 0], [2, 9, 3, 8, 19]]), torch.tensor([[1, 1, 1, 1, 0], [1] * 5])
     inputs = {"pixel_values": zoo.pictures(2, (32, 32)), "input_ids": ids, "attention_mask": mask}
     with zoo.leaves_alone(clip):
-        explanation = MMGrad(clip, words=True)(**inputs)
+        explanation = MMGrad(clip, words="gradient")(**inputs)
     output = clip(**inputs)
     scores = torch.cosine_similarity(output.image_embeds, output.text_embeds)
     weight = clip.text_model.embeddings.token_embedding.weight
@@ -199,7 +184,9 @@ def test_checkpointing_and_half_precision(zoo, model):
     from torch.utils.checkpoint import checkpoint
 
     image, ids = zoo.pictures(), zoo.ids()
-    expected = [word.value for words in MMGrad(model, "tower", score, words=True)(image, ids).words for word in words]
+    expected = [
+        word.value for words in MMGrad(model, "tower", score, words="gradient")(image, ids).words for word in words
+    ]
 
     class Saving(nn.Module):
         def __init__(self, inner):
@@ -210,7 +197,7 @@ def test_checkpointing_and_half_precision(zoo, model):
             return checkpoint(self.inner, ids, use_reentrant=False)
 
     model.words = Saving(model.words)
-    found = MMGrad(model, "tower", score, words=True)
+    found = MMGrad(model, "tower", score, words="gradient")
     assert [w.value for words in found(image, ids).words for w in words] == pytest.approx(expected, rel=1e-4)
     with torch.autocast("cpu", torch.bfloat16):
         half = [w.value for words in found(image, ids).words for w in words]
@@ -227,64 +214,13 @@ def test_other_threads_are_left_alone(model):
         assert [call.name for call in word_capture.calls] == ["words.tokens"]
 
 
-# ------------------------------------------------------------------------------------------------------------ words
-
-
-def test_pieces_are_merged_to_words(pieces):
-    encoding = pieces.encode("Make it redder.")
-    assert encoding.tokens == ["[CLS]", "make", "it", "red", "##der", ".", "[SEP]"]
-    found = pieces_of_text(pieces, "Make it redder.", encoding.ids, range(7))
-    assert found == [("Make", (1,)), ("it", (2,)), ("redder", (3, 4)), (".", (5,))]
-
-
-def test_cut_and_padded_texts(pieces):
-    assert pieces_of_text(pieces, "make it redder", [0, 0, 2, 4, 5, 6], [2, 3, 4, 5]) == [
-        ("make", (3,)), ("it", (4,)), ("red", (5,))
-    ]  # fmt: skip
-    assert pieces_of_text(pieces, "make it", [], []) == []
-
-
-def test_words_that_a_tokenizer_does_not_split():
-    """Without a pre-tokenizer a whole sentence is one word to the tokenizer: white space splits it."""
-    made = Tokenizer(models.BPE({c: i for i, c in enumerate("abcde ▁")}, [], unk_token=None))
-    assert pieces_of_text(made, "ab cd", made.encode("ab cd").ids, range(5)) == [("ab", (0, 1)), ("cd", (3, 4))]
-
-
 def test_a_transformers_tokenizer_names_words(zoo, model, pieces):
     from transformers import PreTrainedTokenizerFast
 
     wrapped = PreTrainedTokenizerFast(tokenizer_object=pieces, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]")
     ids = torch.tensor([pieces.encode("make it redder").ids])
     for tokenizer in (wrapped, pieces):
-        explanation = MMGrad(model, "tower", score, words=tokenizer)(zoo.pictures(1), ids)
+        explanation = MMGrad(model, "tower", score, words="gradient", tokenizer=tokenizer)(zoo.pictures(1), ids)
         expected = by_hand(model, zoo.pictures(1), ids)[0]
         assert [word.text for word in explanation.words[0]] == ["make", "it", "redder"]
         assert explanation.words[0][2].value == pytest.approx(float(expected[3] + expected[4]), rel=1e-4)
-
-
-def test_a_tokenizer_without_offsets_names_tokens():
-    class Plain:
-        all_special_ids = (0,)
-
-        def encode(self, text):
-            return [len(word) for word in text.split()]
-
-        def decode(self, ids):
-            return " ".join("x" * one for one in ids)
-
-    (words,) = ensure_words(Plain())([[0, 2, 3, 0]], [[0, 1, 2]])
-    assert words == [("xx", (1,)), ("xxx", (2,))]
-
-
-def test_ensure_words():
-    assert ensure_words(None) is None
-    assert ensure_words(False) is None
-    own = lambda ids, kept: []  # noqa: E731
-    assert ensure_words(own) is own
-    with pytest.raises(TypeError, match="words must be True, a tokenizer or a callable, not int"):
-        ensure_words(3)
-
-
-def test_zeros_stay_zeros():
-    ((one, two), none) = name_words(torch.zeros(2, 2), [[("a", (0,)), ("b", (1,))], []])
-    assert (one.scaled, two.value, none) == (0.0, 0.0, ())

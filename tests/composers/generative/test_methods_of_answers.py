@@ -1,6 +1,7 @@
 """Token activation and relative attention on whole models, against the papers' equations in float64."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import nn
 from mmgrad_explain import InputError, MMGrad, answer_maps, explain, load_composer
 from mmgrad_explain.attention.methods.fused import Part, SeveralMethods
 from mmgrad_explain.attention.methods.named import ensure_method
+from mmgrad_explain.cli.main import main
 from mmgrad_explain.composers.generative import EACH_WORD
 
 
@@ -198,6 +200,17 @@ def test_words_of_an_answer_that_the_model_gives(composer, pictures):
     assert found.text == said.answers[0]
     assert found.phrases == tuple(re.findall(r"\w+", found.text))
     torch.testing.assert_close(found.explanation.maps[0], said.maps[0])
+
+
+def test_from_the_shell(folder, pictures, tmp_path, capsys):
+    pictures[0].save(tmp_path / "a.png")
+    asked = ["overlay", str(tmp_path / "a.png"), "a dog ?", "--model", str(folder), "--answer", "a red dress", "--json"]
+    parts = ["--answer-part", "red", "--answer-part", "dress"]
+    assert main([*asked, *parts, "--method", "token-activation", "--out", str(tmp_path / "map.png")]) == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    assert result["method"] == "token-activation"
+    assert result["layers"] == ["model.model.language_model"]
+    assert [one["part"] for one in result["parts"]] == ["red", "dress"]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -250,6 +250,9 @@ class _Watch(TorchFunctionMode):
         bound.apply_defaults()
         wanted, average = bound.arguments["need_weights"], bound.arguments["average_attn_weights"]
         bound.arguments["need_weights"] = False
+        whole = {id(bound.arguments[part]): bound.arguments[part].contiguous() for part in ("query", "key", "value")}
+        for part in ("query", "key", "value"):  # in one piece their projection is one product, not one for each sample
+            bound.arguments[part] = whole[id(bound.arguments[part])]
         first = len(self._recorder.calls)
         with _replaced_attention(self._attend, self._recorder):
             output, _ = F.multi_head_attention_forward(*bound.args, **bound.kwargs)

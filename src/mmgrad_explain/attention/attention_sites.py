@@ -90,6 +90,15 @@ class AttentionSite:
         return (call.block, call.call, call.index) == (self.block, self.call, self.index)
 
 
+def find_mixing_blocks(sites: Sequence[AttentionSite]) -> set[str]:
+    """Return the names of blocks that mix image and text, or that read an image's tokens anew."""
+    return {
+        site.block
+        for site in sites
+        if not (site.reads_no_image or (site.of_image_alone and site.tokens_of == site.block))
+    }
+
+
 def find_attention_sites(
     root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], score: str | Callable[[Any], Any] | None
 ) -> tuple[AttentionSite, ...]:

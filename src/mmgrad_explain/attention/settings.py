@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from mmgrad_explain.attention.assembly import assemble
-from mmgrad_explain.attention.attention_sites import AttentionSite, find_attention_sites
+from mmgrad_explain.attention.attention_sites import AttentionSite, find_attention_sites, find_mixing_blocks
 from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.image_owners import ImageOwners
 from mmgrad_explain.attention.layers.candidates import find_layer
@@ -163,11 +163,7 @@ class MapSettings:
         blocks = list(dict.fromkeys(site.block for site in wanted))
         placed = [site.tokens_of for site in wanted if site.tokens_of is not None]
         # What mixes image and text, or reads the image's tokens anew, follows the tower and must be computed again.
-        changed = {
-            site.block
-            for site in sites
-            if not (site.reads_no_image or (site.of_image_alone and site.tokens_of == site.block))
-        }
+        changed = find_mixing_blocks(sites)
         replayed = [site.block for site in sites if site.is_self and site.block not in changed]
         of_pixels = [
             name

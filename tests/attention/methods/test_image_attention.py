@@ -42,6 +42,11 @@ def test_a_text_that_attends_to_the_image_is_no_pooler():
     assert find_image_tower([*BLOCKS, site("cross", 5, 17, asked_by="text", tokens_of="vision.2")], "m").pooler == ()
 
 
+def test_a_block_that_also_reads_a_text_is_no_block_of_the_tower():
+    joint = [site("joint.0"), site("joint.0", 17, 5, "text", asked_by="image", tokens_of=None)]
+    assert find_image_tower([*BLOCKS, *joint], "m").last == "vision.2"
+
+
 def test_the_last_of_several_stages_counts():
     stages = [site("stages.0", 64, 64), *BLOCKS]
     assert find_image_tower(stages, "m").names == [block.block for block in BLOCKS]

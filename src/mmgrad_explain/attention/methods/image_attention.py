@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mmgrad_explain.attention.attention_sites import find_mixing_blocks
 from mmgrad_explain.attention.gradient import differentiate, to_float
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout, fold_map, to_grid
 from mmgrad_explain.attention.layouts.record_layouts import grid_of_rows
@@ -75,7 +76,10 @@ def find_image_tower(sites: Sequence[AttentionSite], method: str) -> ImageTower:
     Raises:
         InputError: the model has no such attention.
     """
-    own = [site for site in sites if site.is_self and site.of_image_alone and site.tokens_of == site.block]
+    mixing = find_mixing_blocks(
+        sites
+    )  # a block that first mixes the image's tokens and then reads a text is no tower's
+    own = [site for site in sites if site.is_self and site.tokens_of == site.block and site.block not in mixing]
     pooler = [
         site
         for site in sites

@@ -110,7 +110,7 @@ class TokenStreams:
             with contextlib.ExitStack() as stack:
                 for output in self.outputs[last + 1 :]:
                     if output.requires_grad:
-                        stack.callback(output.register_hook(torch.zeros_like).remove)
+                        stack.callback(output.register_hook(torch.zeros_like).remove)  # type: ignore[no-untyped-call]
                 (gradient,) = differentiate(run.score, [self.outputs[last]], retain_graph=True)
         if gradient is None:
             raise GradientError("the score does not depend on what attention made: choose another score")

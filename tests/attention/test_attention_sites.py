@@ -106,6 +106,29 @@ def test_tokens_that_are_merged_are_not_those_that_a_block_returns(zoo):
     assert [site.tokens_of for site in sites] == ["blocks.0", "blocks.0"]
 
 
+def test_attention_that_runs_without_gradients_is_left_out(zoo):
+    class Frozen(torch.nn.Module):
+        """The first block is frozen by ``torch.no_grad``."""
+
+        def __init__(self):
+            super().__init__()
+            self.vit = zoo.ViT()
+
+        def forward(self, x):
+            blocks, self.vit.blocks = self.vit.blocks, self.vit.blocks[1:]
+            try:
+                with torch.no_grad():
+                    x = blocks[0](self.vit.embed(x).flatten(2).transpose(1, 2))
+                for block in self.vit.blocks:
+                    x = block(x)
+                return self.vit.head(x.mean(1))
+            finally:
+                self.vit.blocks = blocks
+
+    sites = sites_of(zoo.build(Frozen), zoo.class_score(), zoo.pictures())
+    assert [site.block for site in sites] == ["vit.blocks.1", "vit.blocks.2"]
+
+
 def test_a_place_that_is_only_guessed_from_the_number_of_tokens_is_checked(zoo):
     class Reading(torch.nn.Module):
         """Two words, 16 patches and 4 words in one sequence: as many tokens as a grid with 6 in front has."""

@@ -122,7 +122,8 @@ def find_attention_sites(
         stack.enter_context(same_randomness(list(root.parameters()), inputs))
         recorder = stack.enter_context(AttentionRecorder(modules))
         output = root(*args, **kwargs)
-    calls = recorder.calls
+    kept = [pair for pair in zip(recorder.calls, recorder.around, strict=True) if pair[0].probabilities.requires_grad]
+    calls, around = [call for call, _ in kept], [modules for _, modules in kept]  # without those under torch.no_grad
     if not calls:
         return ()
     measured = ensure_per_sample(search.scorer(output))
@@ -130,7 +131,7 @@ def find_attention_sites(
     marks = {id(leaf): _IMAGE for leaf in leaves.values()} | {id(word): _TEXT for word in words}
     sites = [
         _describe(call, found is not None, marks)
-        for call, found in zip(_name_blocks(calls, recorder.around), reached, strict=True)
+        for call, found in zip(_name_blocks(calls, around), reached, strict=True)
     ]
     flow = find_attention_flow(calls, measured)
     changed = _find_changed_tokens(root, inputs, images, modules, calls, flow) if images else {}

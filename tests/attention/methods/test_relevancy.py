@@ -190,7 +190,8 @@ class TestTraining:
 class TestRefusals:
     def test_a_network_without_attention(self, zoo, cnn, x):
         with pytest.raises(
-            InputError, match=r"method 'relevancy' needs .* none was seen \(a convolutional .*'layercam'"
+            InputError,
+            match=r"method 'relevancy' needs .* none was seen \(a convolutional .*\. 'layercam' and 'gradcam' need",
         ):
             MMGrad(cnn, score=zoo.class_score(), method="relevancy")(x)
 

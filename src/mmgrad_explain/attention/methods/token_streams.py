@@ -49,7 +49,7 @@ def select_streams(sites: Sequence[AttentionSite], method: str) -> list[Attentio
         )
         raise InputError(
             f"method {method!r} needs the attention of an image's tokens, and this model has none: {why}. 'layercam' "
-            "'layercam' and 'gradcam' need only a layer with a grid"
+            "and 'gradcam' need only a layer with a grid"
         )
     joined = {site.keys for site in placed if site.is_self and site.keys_from_text}
     if joined:

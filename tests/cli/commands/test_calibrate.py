@@ -38,7 +38,7 @@ def test_it_writes_a_file_that_other_commands_take(run, tiny_folder, pictures, t
         "--out", str(tmp_path / "map.png"), "--json",
     )  # fmt: skip
     assert code == 0
-    assert json.loads(out)["samples" if "samples" in json.loads(out) else "maps"][0]["method"] == found.method.name
+    assert json.loads(out)[0]["method"] == found.method.name
 
 
 def test_pairs_from_a_file_as_json(run, tiny_folder, pictures, tmp_path):

@@ -100,14 +100,14 @@ class AttentionRecorder:
         self._recording = True
         self._stopped = False
         self._stack = contextlib.ExitStack()
+        self._watching = contextlib.ExitStack()  # only while one of the modules runs: the rest keeps its fast kernels
 
     def __enter__(self) -> Self:
         self._thread = threading.get_ident()
         with contextlib.ExitStack() as stack:
             for handle in self._register():
                 stack.callback(handle.remove)
-            stack.enter_context(_without_fast_path())
-            stack.enter_context(_Watch(self))
+            stack.callback(self._watching.close)
             self._stack = stack.pop_all()
         return self
 
@@ -144,6 +144,9 @@ class AttentionRecorder:
     def _begin(self, name: str) -> Any:
         def begin(_module: nn.Module, args: Any, kwargs: Any = None) -> None:
             if threading.get_ident() == self._thread:
+                if not self._running and not self._stopped:
+                    self._watching.enter_context(_without_fast_path())
+                    self._watching.enter_context(_Watch(self))
                 first = next((tensor for tensor in tensors_in((args, kwargs)) if tensor.ndim > 1), None)
                 self._running.append(_Running(name, self._counts[name], () if first is None else tuple(first.shape)))
                 self._counts[name] += 1
@@ -153,6 +156,8 @@ class AttentionRecorder:
     def _end(self, *_: object) -> None:
         if threading.get_ident() == self._thread and self._running:
             self._running.pop()
+            if not self._running:
+                self._watching.close()
 
     @property
     def watches(self) -> bool:

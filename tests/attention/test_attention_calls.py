@@ -161,3 +161,27 @@ def test_after_an_error_torch_is_as_before(zoo, x):
     assert torch.backends.mha.get_fastpath_enabled() == fast
     assert not model._forward_hooks
     assert not model._forward_pre_hooks
+
+
+def test_a_query_that_may_see_nothing_attends_to_nothing():
+    q, kept = torch.randn(1, 2, 4, 3), torch.ones(1, 1, 4, 4, dtype=torch.bool)
+    kept[..., 0, :] = False
+
+    class Padded(nn.Module):
+        def forward(self, q):
+            return functional.scaled_dot_product_attention(q, q, q, attn_mask=kept)
+
+    module = Padded()
+    with AttentionRecorder({"p": module}) as recorder:
+        found = module(q)
+    torch.testing.assert_close(found, module(q))
+    assert recorder.calls[0].probabilities[:, :, 0].abs().max() == 0
+
+
+def test_the_modules_around_an_attention_are_known_with_their_calls(zoo, x):
+    inner = zoo.build(WAYS["fused"])
+    outer = nn.Sequential(inner, nn.Identity())
+    with AttentionRecorder({"outer": outer, "inner": inner}) as recorder:
+        inner(x)
+        outer(x)
+    assert recorder.around == [{"inner": 0}, {"outer": 0, "inner": 1}]

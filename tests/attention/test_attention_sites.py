@@ -36,7 +36,7 @@ def test_the_blocks_of_a_vision_transformer_read_their_own_tokens(zoo):
 def test_blocks_whose_names_have_no_number_are_found_by_their_attention(zoo):
     model = zoo.build(torchvision.models.VisionTransformer, 32, 8, 2, 2, 16, 32, num_classes=5)
     sites = sites_of(model, zoo.class_score(), zoo.pictures(1, (32, 32)))
-    names = [f"encoder.layers.encoder_layer_{number}.self_attention" for number in range(2)]
+    names = [f"encoder.layers.encoder_layer_{number}" for number in range(2)]
     assert [site.tokens_of for site in sites] == names
 
 
@@ -104,3 +104,47 @@ def test_tokens_that_are_merged_are_not_those_that_a_block_returns(zoo):
     model.blocks.append(Merging())
     sites = sites_of(model, zoo.class_score(), zoo.pictures(1, (32, 32)))
     assert [site.tokens_of for site in sites] == ["blocks.0", "blocks.0"]
+
+
+def test_attention_that_runs_without_gradients_is_left_out(zoo):
+    class Frozen(torch.nn.Module):
+        """The first block is frozen by ``torch.no_grad``."""
+
+        def __init__(self):
+            super().__init__()
+            self.vit = zoo.ViT()
+
+        def forward(self, x):
+            blocks, self.vit.blocks = self.vit.blocks, self.vit.blocks[1:]
+            try:
+                with torch.no_grad():
+                    x = blocks[0](self.vit.embed(x).flatten(2).transpose(1, 2))
+                for block in self.vit.blocks:
+                    x = block(x)
+                return self.vit.head(x.mean(1))
+            finally:
+                self.vit.blocks = blocks
+
+    sites = sites_of(zoo.build(Frozen), zoo.class_score(), zoo.pictures())
+    assert [site.block for site in sites] == ["vit.blocks.1", "vit.blocks.2"]
+
+
+def test_a_place_that_is_only_guessed_from_the_number_of_tokens_is_checked(zoo):
+    class Reading(torch.nn.Module):
+        """Two words, 16 patches and 4 words in one sequence: as many tokens as a grid with 6 in front has."""
+
+        def __init__(self):
+            super().__init__()
+            self.embed = torch.nn.Conv2d(3, 8, 8, stride=8)
+            self.words = torch.nn.Embedding(20, 8)
+            self.layers = torch.nn.ModuleList(zoo.Block() for _ in range(2))
+
+        def forward(self, image, ids):
+            x = self.embed(image).flatten(2).transpose(1, 2)
+            x = torch.cat([self.words(ids[:, :2]), x, self.words(ids[:, 2:])], 1)
+            for layer in self.layers:
+                x = layer(x)
+            return x[:, -1].sum(-1)
+
+    sites = sites_of(zoo.build(Reading), None, zoo.pictures(2, (32, 32)), zoo.ids(2, 6))
+    assert [site.tokens_of for site in sites] == [None, None]

@@ -22,7 +22,7 @@ def test_an_upload_is_read_from_its_file(request_):
         "explanation = explain(picture, 'make it red', model='reference')",
         "for index in range(len(explanation)):",
         "    print(explanation.in_words(index))",
-        '    explanation.overlay(index).save(f"map_{index}.png")',
+        '    explanation.save_overlay(f"map_{index}.png", index)',
     ]
 
 

@@ -89,7 +89,7 @@ def test_everything_that_can_be_chosen(question, models, picture, tmp_path, monk
     assert found.words is not None
     assert shown["data"]["asked"] | {"model": ""} == {
         "texts": ["make it 'red'", "remove it"], "model": "", "layer": "network.visual.layer3", "score": "similarity",
-        "method": "layercam", "words": True, "phrases": False, "answer": None, "picture": "query.png",
+        "method": "layercam", "words": True, "phrases": False, "check": False, "answer": None, "picture": "query.png",
         "target": "goal.png",
     }  # fmt: skip
 

@@ -185,14 +185,16 @@ class ImageScores:
     def _scores_images_alone(self) -> bool:
         """Return whether the text of one sample can stand beside many images, so that it is encoded once."""
         image = take_image(self._inputs, self._image)
-        other, index = torch.zeros_like(image), torch.zeros(2, dtype=torch.long, device=image.device)
+        # Both images stand at several places of the batch: a model may read the text with the first image alone.
+        other, index = image.flip(-1) / 2, torch.zeros(4, dtype=torch.long, device=image.device)
         try:
             expected = self._score_together(other, index[:1])
             self._alone = True
-            found = self._score_together(torch.cat([image, other]), index)
+            found = self._score_together(torch.cat([image, other, other, image]), index)
         except (RuntimeError, ValueError, TypeError, IndexError, InputError):
             return False
-        expected = torch.cat([self.score.to(expected.device), expected]).float()
+        own = self.score.to(expected.device)
+        expected = torch.cat([own, expected, expected, own]).float()
         rounding = _ROUNDINGS * torch.finfo(torch.float32).eps * expected.abs().amax()
         far = (found.float() - expected).abs().amax()
         return bool(far <= torch.maximum(_SHARE * (expected[0] - expected[1]).abs(), rounding))

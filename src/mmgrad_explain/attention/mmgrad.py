@@ -102,7 +102,7 @@ class MultiModalGradAttention:
         self.model = model
         root = unwrap(model)
         score = None if score is None else ensure_score(score)
-        chosen = choose_argument(method, weighting)
+        chosen, is_named = choose_argument(method, weighting), target_layers is not None
         calibrated = ask_calibration(root) if target_layers is None and chosen is None else None
         if calibrated is not None and (score is None or score.name == calibrated.score):
             target_layers, chosen = calibrated.layers, calibrated.method
@@ -120,7 +120,7 @@ class MultiModalGradAttention:
             layers=None if target_layers is None else find_layers(root, target_layers),
             words=ensure_words(words, tokenizer),
             words_layer=None if words_layer is None else find_layers(root, words_layer),
-            named=target_layers is not None,
+            named=is_named,
         )
 
     @property

@@ -15,7 +15,7 @@ small = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(small)
 
 PATCHES_ALONE = ["timm, average", "timm, average, no class token", "LLaVA"]
-POOLED = ["open_clip, attention pool", "SigLIP", "timm, attention pool"]
+POOLED = ["open_clip, attention pool", "open_clip, mean of an attention pool", "SigLIP", "timm, attention pool"]
 CLASS_TOKEN = [name for name in small.CASES if name not in {*PATCHES_ALONE, *POOLED}]
 
 

@@ -98,6 +98,44 @@ def test_a_step_in_training_mode_leaves_the_model_alone(zoo):
     torch.testing.assert_close(expected.float(), case.legrad(2).float(), rtol=1e-3, atol=1e-5)
 
 
+class Pair(torch.nn.Module):
+    """Two images through one tower, one after the other or in one batch."""
+
+    def __init__(self, tower, together):
+        super().__init__()
+        self.tower, self.together = tower, together
+
+    def forward(self, pixel_values, target_pixel_values):
+        images = pixel_values, target_pixel_values
+        if self.together:
+            return sum(self.tower(torch.cat(images)).chunk(2))
+        return sum(map(self.tower, images))
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("method", ["legrad", "grad-eclip"])
+def test_each_of_two_images_has_its_own_map(method, together, same_maps, zoo):
+    tower = zoo.build(zoo.ViT, depth=2, size=(16, 16))
+    images = [zoo.pictures(size=(16, 16), seed=seed) for seed in (1, 2)]
+    cases = [small.hand_written(tower, image) for image in images]
+    found = MMGrad(Pair(tower, together), score=zoo.class_score(), method=method)(*images)
+    assert found.image_of_calls == (0, 1)
+    for maps, case in zip(found.calls, cases, strict=True):
+        same_maps(maps, case.legrad(2) if method == "legrad" else case.grad_eclip(1).relu())
+
+
+def test_only_the_wanted_blocks_are_recorded():
+    recorded = []
+
+    class Spy(LeGrad):
+        def maps(self, run):
+            recorded.extend(call.block for call in run.attention)
+            return super().maps(run)
+
+    explain(small.clip(), Spy())
+    assert recorded == ["vision_model.encoder.layers.1", "vision_model.encoder.layers.2"]
+
+
 class Bag(torch.nn.Module):
     """The smallest text tower: a sum of vectors."""
 

@@ -26,6 +26,7 @@ def _load(file):
 TESTS = Path(__file__).parents[2]
 plain = _load(Path(__file__).with_name("plain_relevancy.py"))
 small = _load(TESTS / "composers" / "huggingface" / "small_models.py")
+answering = _load(TESTS / "composers" / "generative" / "small_models.py")
 small_llava = _load(TESTS / "composers" / "generative" / "small_llava.py")
 EYE = lambda n: torch.eye(n, dtype=torch.float64)  # noqa: E731
 
@@ -148,6 +149,22 @@ def test_the_positions_that_predict_an_answer_read_the_image_tokens_of_a_languag
         read = len(a) - len(labels) + (labels[1:] != -100).nonzero()[:, 0]
         places = (batch.tensors["input_ids"][sample] == 4).nonzero()[:, 0]
         assert_equal(found[sample], total[read].mean(0)[places].unflatten(0, (4, 4)))
+
+
+@pytest.mark.parametrize("kind", ["gemma3", "idefics3", "paligemma", "qwen2_5_vl"])
+def test_models_that_tile_pack_or_window_their_images_are_read_where_they_answer(kind):
+    model = answering.Answering(kind)
+    tensors, _ = answering.prepared(kind, answering.picture(kind), model.model)
+    found = MMGrad(model, method="relevancy")(**tensors)
+    ((layer, (maps,)),) = found.signed.items()
+    length = tensors["input_ids"].shape[1]
+    joined = [one for one in attention(model, tensors, lambda output: output) if one.shape[-1] == length]
+    total = EYE(length)
+    for (one,) in joined:
+        total = total + one @ total
+    row = total[-len(answering.ANSWER) - 1 : -1].mean(0)
+    layout = model.layout_for(layer, **tensors)
+    assert_equal(maps, layout.fold(layout.read(row[None, :, None])[:, 0]))
 
 
 @pytest.mark.parametrize("kind", ["clip", "blip", "vilt"])

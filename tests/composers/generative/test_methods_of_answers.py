@@ -1,6 +1,7 @@
 """Token activation and relative attention on whole models, against the papers' equations in float64."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from PIL import Image
 from torch import nn
 
 from mmgrad_explain import InputError, MMGrad, answer_maps, explain, load_composer
+from mmgrad_explain.attention.methods.fused import Part, SeveralMethods
+from mmgrad_explain.attention.methods.named import ensure_method
+from mmgrad_explain.cli.main import main
 from mmgrad_explain.composers.generative import EACH_WORD
 
 
@@ -198,6 +202,17 @@ def test_words_of_an_answer_that_the_model_gives(composer, pictures):
     torch.testing.assert_close(found.explanation.maps[0], said.maps[0])
 
 
+def test_from_the_shell(folder, pictures, tmp_path, capsys):
+    pictures[0].save(tmp_path / "a.png")
+    asked = ["overlay", str(tmp_path / "a.png"), "a dog ?", "--model", str(folder), "--answer", "a red dress", "--json"]
+    parts = ["--answer-part", "red", "--answer-part", "dress"]
+    assert main([*asked, *parts, "--method", "token-activation", "--out", str(tmp_path / "map.png")]) == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    assert result["method"] == "token-activation"
+    assert result["layers"] == ["model.model.language_model"]
+    assert [one["part"] for one in result["parts"]] == ["red", "dress"]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_model_is_left_as_it_was(composer, pictures, method):
     explain(
@@ -230,6 +245,23 @@ def test_layers_of_relative_attention(composer, pictures):
         explain(pictures[0], "a dog ?", layer="model.model.vision_tower.encoder.layers.0", **options)
     with pytest.raises(InputError, match="layer: 'token-activation' reads what the output embedding reads"):
         explain(pictures[0], "a dog ?", layer=blocks[0], **{**options, "method": "token-activation"})
+
+
+def test_together_with_other_methods(composer, pictures):
+    """As a calibration makes them: one forward for all, and methods that do not fit are named."""
+    parts = (*(Part(ensure_method(name)) for name in METHODS), Part(ensure_method("gradcam"), composer.target_layer))
+    tensors = composer.preprocess(pictures[:1], ["a dog ?"], answers=["red dress"]).tensors
+    several = SeveralMethods(parts, {})
+    found = MMGrad(composer, several.layers, method=several)(**tensors)
+    assert not several.refused
+    for part in parts:
+        alone = MMGrad(composer, method=part.method)(**tensors)
+        torch.testing.assert_close(found.layers[part.name][0], alone.maps, atol=1e-6, rtol=1e-5)
+    other = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    several = SeveralMethods((*parts[:2], Part(ensure_method("layercam"), "0")), {})
+    found = MMGrad(other, "0", lambda output: output[:, 0], several)(torch.rand(1, 3, 8, 8))
+    assert list(found.layers) == ["layercam at 0"]
+    assert list(several.refused) == METHODS
 
 
 def test_attention_sinks_are_said(composer, pictures, monkeypatch):

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from mmgrad_explain.attention.methods.base import Method, MethodMaps, Needs
+from mmgrad_explain.attention.methods.base import Method, MethodMaps, NamedModules, Needs
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.fusion import resize_maps, scale_by_peak
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from mmgrad_explain.attention.attention_sites import AttentionSite
-    from mmgrad_explain.attention.methods.base import SelectSites
+    from mmgrad_explain.attention.methods.base import NameModules, SelectSites
     from mmgrad_explain.attention.methods.run import Run
 
 T = TypeVar("T")
@@ -167,13 +167,29 @@ def _join_needs(methods: Sequence[Method], attempt: Callable[..., object]) -> Ne
             attempt(method, partial(_select_into, wanted, select, sites))
         return list(wanted)
 
+    naming = [(method, method.needs.named) for method in methods if method.needs.named is not None]
+
+    def name_all(model: nn.Module, _layers: tuple[str, ...] | None) -> NamedModules:
+        found: list[NamedModules] = []
+        for method, name in naming:  # such a method takes no layers of the caller's
+            attempt(method, partial(_name_into, found, name, model))
+        return NamedModules(
+            tuple(dict.fromkeys(layer for one in found for layer in one.layers)),
+            tuple(dict.fromkeys(block for one in found for block in one.attention)),
+        )
+
     return Needs(
+        named=name_all if naming else None,
         layers=any(method.needs.layers for method in methods),
         attention=select_all if selecting else None,
         replay=any(method.needs.replay for method in methods),
         reruns=any(method.needs.reruns for method in methods),
         gradient=any(method.needs.gradient for method in methods),
     )
+
+
+def _name_into(found: list[NamedModules], name: NameModules, model: nn.Module) -> None:
+    found.append(name(model, None))
 
 
 def _select_into(wanted: dict[AttentionSite, None], select: SelectSites, sites: Sequence[AttentionSite]) -> None:

@@ -200,7 +200,7 @@ class Run:
                 _replace_first(map_tensors(output, repeat), blocks.get((name, call))) for call, output in pairs
             ]
             for name, of_calls in self.seen.outputs.items()
-            if (pairs := list(enumerate(of_calls)))
+            if name in self.seen.replayed and (pairs := list(enumerate(of_calls)))
         }
         every = torch.arange(count).repeat(times)
         args, kwargs = self.inputs if times == 1 else take_rows(self.inputs, every, count)

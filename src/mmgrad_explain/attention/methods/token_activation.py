@@ -59,7 +59,7 @@ class TokenActivation:
             CaptureError: as :func:`map_tokens`.
         """
         positions = find_positions(run, NAME)
-        (name,) = run.seen.layers
+        name = find_answer_layers(run.root, NAME).hidden
         (record,), (layout,) = run.seen.calls(name), run.layouts[name]
         hidden = record.activation.detach()
         with torch.no_grad():

@@ -49,7 +49,7 @@ def select_streams(sites: Sequence[AttentionSite], method: str) -> list[Attentio
         )
         raise InputError(
             f"method {method!r} needs the attention of an image's tokens, and this model has none: {why}. 'layercam' "
-            "and 'gradcam' need only a layer with a grid"
+            "'layercam' and 'gradcam' need only a layer with a grid"
         )
     joined = {site.keys for site in placed if site.is_self and site.keys_from_text}
     if joined:
@@ -196,8 +196,9 @@ def make_stream_maps(
             signed[name] = [torch.zeros_like(some) if one is None else one for one in maps]
     if not signed:
         raise InputError(
-            "the score depends on no attention among tokens that lie on an image: choose another score, or 'layercam' "
-            "or 'gradcam', which need only a layer with a grid"
+            "what the score reads comes by attention from no tokens whose places on an image are known. Where an "
+            "image's tokens join words in one sequence, open the model with load_composer, which knows them; "
+            "'layercam' and 'gradcam' need only a layer with a grid"
         )
     of_images = run.image_of_calls
     return MethodMaps(
@@ -224,4 +225,6 @@ def _map_of(run: Run, name: str, number: int, values: Tensor | None) -> Tensor |
     if values is None:
         return None
     record = run.seen.calls(name)[number]
+    if record.activation.shape[:2] == values.T.shape != values.shape:  # the sequence is the first dimension
+        values = values.T
     return tokens_to_map(values, run.layouts[name][number], record.rows)

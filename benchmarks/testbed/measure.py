@@ -221,4 +221,4 @@ def _place(wanted: Tensor, rows: Tensor) -> Tensor:
 
 def _family(name: str) -> str:
     """Return a layer's name without its numbers: the same place in every block."""
-    return re.sub(r"\d+", "#", name)
+    return re.sub(r"(?<=\.)\d+(?=\.|$)", "#", name)

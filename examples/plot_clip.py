@@ -56,8 +56,8 @@ for note in dict.fromkeys(explanation.notes):
 # %%
 # Which words does it hang on?
 # ----------------------------
-# ``words=True`` adds what each word of the text contributes to the cosine, from the same backward pass. Words that
-# CLIP's tokenizer has cut into pieces are put together again.
+# ``words=True`` adds what each word of the text contributes to the cosine, by reading the sentence without
+# it. Words that CLIP's tokenizer has cut into pieces are put together again.
 
 sentence = "a small blue crescent beside an orange ring"
 with_words = explain(picture, sentence, model=clip, words=True)

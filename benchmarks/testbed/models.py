@@ -66,7 +66,7 @@ STRANGERS = {
     for one in (
         Stranger(
             "relation", "CNN, not pooled", "questions", "answering_loss",
-            {"channels": [24, 32, 48, 64], "size": 80}, Schedule(1800, 40, rate=1.5e-3, bfloat16=True),
+            {"channels": [24, 32, 48, 64], "size": 80}, Schedule(2000, 40, rate=2e-3, bfloat16=True),
         ),
         Stranger("tirg", "CNN, pooled globally", "edits", "composing_loss",
                  {"channels": [32, 64, 96], "size": 64}, Schedule(800, 48, bfloat16=True), scenes=20_000),

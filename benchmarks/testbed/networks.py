@@ -53,10 +53,14 @@ class RelationNetwork(nn.Module):
         """Return the logits, ``(B, answers)``."""
         known = (question != PAD).sum(1) - 1
         states, _ = self.question(self.words(question))
-        asked = states[torch.arange(len(question)), known][:, None, None]
-        pairs = self.first(cells)[:, :, None] + self.second(cells)[:, None]
+        asked = states[torch.arange(len(question)), known][:, None]
+        count = cells.shape[1]
+        if self.training:  # one partner a cell stands for all: the mean is the same
+            pairs = self.first(cells) + self.second(cells)[:, torch.randperm(count)]
+        else:
+            pairs = (self.first(cells)[:, :, None] + self.second(cells)[:, None]).flatten(1, 2)
         related = self.relate(pairs * self.gate(asked) + self.asked(asked))
-        return self.decide(related.sum((1, 2)) / cells.shape[1])
+        return self.decide(related.mean(1) * count)
 
     def forward(self, images: Tensor, question: Tensor, answer: Tensor | None = None) -> Tensor:
         """Answer questions ``(B, L)`` about images ``(B, 3, S, S)``."""

@@ -163,7 +163,9 @@ PROVOKED = {
     "…: the model does not know …; left out": lambda m: notices("make the hjkl red"),
     "…: the model …: do not trust the map": lambda m: notices("remove the hjkl"),
     "… of the answer's attention to the image is at its border, as in attention sinks; the neutral question's is "
-    "divided out": lambda m: notes(SimpleNamespace(notes=_note_sinks({"block": torch.eye(16)[None, :1].expand(1, 16, 16)}))),
+    "divided out": lambda m: notes(
+        SimpleNamespace(notes=_note_sinks({"block": torch.eye(16)[None, :1].expand(1, 16, 16)}))
+    ),
     "the text has … words, the model takes …: the rest was cut": lambda m: notices("red " * 100),
     # pictures and texts
     "no such file: …": lambda m: open_image("nowhere.jpg"),

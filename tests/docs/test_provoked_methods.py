@@ -38,7 +38,44 @@ def another_score():
     mmgrad.attend(output[:, 1], seen)
 
 
+class Tiles(nn.Module):
+    """One score of all tiles."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Conv2d(3, 4, 4, stride=4)
+
+    def forward(self, tiles):
+        return self.body(tiles).mean()[None]
+
+
+def of_features():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Flatten(), nn.Linear(20, 2))
+    MMGrad(model, score=first, method="occlusion")(torch.rand(2, 5, 4))
+
+
+def of_both_together():
+    from transformers import ViltConfig, ViltForImageAndTextRetrieval
+
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = ViltForImageAndTextRetrieval(ViltConfig(**small, vocab_size=9, image_size=16, patch_size=4)).eval()
+    return MMGrad(model, method="dense")(input_ids=torch.tensor([[1, 2, 3]] * 2), pixel_values=PIXELS)
+
+
 PROVOKED = {
+    "method … changes the pixels of images, but …: take a method that reads a layer, such as 'layercam'": of_features,
+    "method … changes one image of one sample at a time, but … holds … images for … score(s) …": lambda: MMGrad(
+        Tiles(), method="rise"
+    )(PIXELS),
+    "method … compares every place of the image with the text, but this model mixes both in the attention of …: "
+    "…": of_both_together,
+    "method … reads the tokens of a vision transformer, and none was found whose tokens lie on the image: …": lambda: (
+        MMGrad(
+            nn.Sequential(nn.Conv2d(3, 4, 4), nn.Flatten(), nn.Linear(676, 1)),
+            score=lambda output: output,
+            method="dense",
+        )(PIXELS)
+    ),
     "method … needs the attention of an image's tower, and this model has none: …": lambda: MMGrad(
         nn.Sequential(nn.Conv2d(3, 4, 4, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten()), score=first, method="legrad"
     )(PIXELS),

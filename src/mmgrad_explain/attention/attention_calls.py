@@ -14,7 +14,8 @@ import inspect
 import math
 import threading
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -26,7 +27,8 @@ from mmgrad_explain.attention.forward_modes import is_repetition
 from mmgrad_explain.attention.structures import tensors_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 _SDPA: Callable[..., Tensor] = F.scaled_dot_product_attention
 _SOFTMAX = (torch.softmax, Tensor.softmax, F.softmax, torch.special.softmax)
@@ -117,11 +119,20 @@ class AttentionRecorder:
         """Leave the attention of what runs from now on alone."""
         self._stopped = True
 
+    def remember(self) -> Callable[[], AbstractContextManager[None]]:
+        """Return :meth:`repeat` for a part of the forward that begins now, perhaps inside a module that is watched."""
+        return partial(self.repeat, tuple(self._running) if threading.get_ident() == self._thread else ())
+
     @contextlib.contextmanager
-    def repeat(self) -> Iterator[None]:
-        """Compute attention inside the block as in the recorded forward, and record nothing."""
+    def repeat(self, running: Sequence[_Running] = ()) -> Iterator[None]:
+        """Compute attention inside the block as in the recorded forward, and record nothing.
+
+        Args:
+            running: The calls of modules that the block is inside of.
+        """
         again = AttentionRecorder(self._modules, self._change)
         again._recording = False
+        again._running = [replace(one) for one in running]
         with again:
             yield
 

@@ -108,7 +108,7 @@ class Capture:
             for handle in self._register():
                 stack.callback(handle.remove)
             if self._attention is not None:
-                stack.enter_context(run_repetitions_in(self._attention.repeat))
+                stack.enter_context(run_repetitions_in(self._attention.repeat, self._attention.remember))
                 stack.enter_context(self._attention)
             self._stack = stack.pop_all()
         return self

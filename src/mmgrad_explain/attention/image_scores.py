@@ -64,20 +64,17 @@ class HeldRerun:
         score: (S,), the scores of the original inputs.
     """
 
-    def __init__(
-        self, forward: Callable[[Any], Any], scorer: Callable[[Any], Tensor], inputs: Any, output: Any = None
-    ) -> None:
-        """Run the model on the original inputs, if what it gave for them is not known.
+    def __init__(self, forward: Callable[[Any], Any], scorer: Callable[[Any], Tensor], inputs: Any) -> None:
+        """Run the model on the original inputs.
 
         Args:
             forward: Takes inputs (args, kwargs) and returns the model's output.
             scorer: Takes an output and returns the scores, one number a sample.
             inputs: (args, kwargs) of the call that was explained.
-            output: What the model gave for them; None runs it.
         """
         self._forward = forward
         with torch.no_grad():
-            self._scorer = HeldConstants(scorer, forward(inputs) if output is None else output)
+            self._scorer = HeldConstants(scorer, forward(inputs))
         self.score = self._scorer.score.detach().float()
 
     def __call__(self, inputs: Any, index: Tensor | None = None) -> Tensor:

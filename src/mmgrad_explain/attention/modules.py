@@ -79,12 +79,16 @@ def refuse_sharded(root: nn.Module, what: str) -> None:
         root: The model.
         what: What cannot be done with a sharded model; the message begins with it.
     """
-    for module in every_module(root):
-        if any(base.__name__ in _SHARDED for base in type(module).__mro__):
-            raise InputError(
-                f"{what}: the model is sharded (FSDP), and its weights are there only for one forward and one backward "
-                "pass of the whole: call mmgrad(...) on every process to look, and train with DistributedDataParallel"
-            )
+    if is_sharded(root):
+        raise InputError(
+            f"{what}: the model is sharded (FSDP), and its weights are there only for one forward and one backward "
+            "pass of the whole: call mmgrad(...) on every process to look, and train with DistributedDataParallel"
+        )
+
+
+def is_sharded(root: nn.Module) -> bool:
+    """Return whether FSDP (``FullyShardedDataParallel`` or ``fully_shard``) has sharded any part of a model."""
+    return any(base.__name__ in _SHARDED for module in every_module(root) for base in type(module).__mro__)
 
 
 def refuse_first_static_step(model: nn.Module) -> None:

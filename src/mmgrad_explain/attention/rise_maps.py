@@ -101,8 +101,8 @@ def rise_map(
         masks: N, how many masks.
         cells: As for :meth:`RandomMasks.draw`.
         keep: Likewise.
-        fill: What hidden places become, as for :func:`~mmgrad_explain.metrics.faithfulness.deletion_insertion`; the paper
-            takes 0.
+        fill: What hidden places become, as for :func:`~mmgrad_explain.metrics.faithfulness.deletion_insertion`; the
+            paper takes 0.
         batch: Images that are scored together.
         seed: Of the masks; the global generators are left alone.
         progress: Called with (done, of) after each batch; counts runs of one image.

@@ -41,7 +41,7 @@ Examples:
   mmgrad-explain overlay query.jpg "remove the small star" --target target.jpg --out where.png
   mmgrad-explain compare query.jpg "make it red" --methods gradcam,layercam
   mmgrad-explain layers
-  mmgrad-explain calibrate photos/*.jpg "a dog" --model ./my-clip
+  mmgrad-explain calibrate photos/*.jpg "a dog" --model ./my-model
   mmgrad-explain data scenes --out scenes/ --count 10000
   mmgrad-explain train tiny
   mmgrad-explain index photos/ --gallery mine.db

@@ -144,7 +144,7 @@ class ShorterSentences:
         if reader is None:
             return self._move(self._can.composer.preprocess(images, texts, targets).tensors)
         if self._known is None:
-            known = self._can.composer.preprocess(self._images, self._texts, self._targets).tensors  # type: ignore[arg-type]
+            known = self._can.composer.preprocess(self._images, self._texts, self._targets).tensors
             self._known = self._move(known)
         if set(self._known) - _PLAIN:
             return self._move(self._can.composer.preprocess(images, texts, targets).tensors)

@@ -90,6 +90,7 @@ def pack_map(
         "record": provenance_text(picture_record(explanation, [(index % len(explanation), target)])),
         "score": {"name": explanation.score_name, "value": float(explanation.score[index])},
         "words": None if words is None else [_pack_word(word) for word in words],
+        "words_by": explanation.words_by[index] if explanation.words_by else "",
         "notes": [note.text for note in explanation.notes_of(index) if note.kind not in OF_MAPS],
         "meaning": explanation.in_words(index, target=target),
         "action": None if action is None else {"label": action[0], "value": action[1]},

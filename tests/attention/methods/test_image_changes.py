@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmgrad_explain import MMGrad
+from mmgrad_explain import MMGrad, explain
 from mmgrad_explain.attention.methods.occlusion import Occlusion
 from mmgrad_explain.attention.methods.path_gradients import IntegratedGradients
 from mmgrad_explain.attention.methods.rise import Rise
@@ -70,6 +70,16 @@ def test_many_texts_of_one_image(zoo, method, same_maps):
     ((name, (maps,)),) = repeated.signed.items()
     same_maps(maps, torch.cat([single.signed[name][0] for single in singles]), share=2e-3)
     assert not torch.allclose(maps[0], maps[1])
+
+
+def test_texts_of_one_image_are_as_each_by_itself(tiny, picture, method, same_maps):
+    texts = ["make it red", "make it large"]
+    mmgrad = MMGrad(tiny, method=method)
+    together = mmgrad.texts(picture, texts)
+    for number, text in enumerate(texts):
+        alone = explain(picture, text, model=tiny, method=method)
+        for name, (maps,) in together.signed.items():
+            same_maps(maps[number, None], alone.signed[name][0], share=2e-3)
 
 
 class ComparesSamples(nn.Module):

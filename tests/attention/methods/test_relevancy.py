@@ -169,11 +169,29 @@ class TestTraining:
 
         assert torch.autograd.gradcheck(maps, weight.detach().clone().requires_grad_(), fast_mode=True)
 
+    def test_checkpointed_blocks_attend_again_as_before(self, zoo):
+        given = {"pixel_values": zoo.pictures(2, (32, 32)), "input_ids": torch.tensor([[1, 2, 19], [3, 4, 19]])}
+        slopes = []
+        for checkpointed in (False, True):
+            model = zoo.clip().double().train()
+            if checkpointed:
+                model.gradient_checkpointing_enable({"use_reentrant": False})
+            inputs = {name: x.double() if x.is_floating_point() else x for name, x in given.items()}
+            mmgrad = MMGrad(model, method="relevancy")
+            mmgrad(**inputs)
+            with mmgrad.capture() as seen:
+                score = model(**inputs).logits_per_image.diagonal()
+            mmgrad.attend(score, seen, create_graph=True)[:, 0, 1].sum().backward()
+            slopes.append(model.vision_model.encoder.layers[0].self_attn.q_proj.weight.grad)
+        assert slopes[0].abs().max() > 0
+        torch.testing.assert_close(slopes[1], slopes[0])
+
 
 class TestRefusals:
     def test_a_network_without_attention(self, zoo, cnn, x):
         with pytest.raises(
-            InputError, match=r"method 'relevancy' needs .* none was seen \(a convolutional .*'layercam'"
+            InputError,
+            match=r"method 'relevancy' needs .* none was seen \(a convolutional .*\. 'layercam' and 'gradcam' need",
         ):
             MMGrad(cnn, score=zoo.class_score(), method="relevancy")(x)
 

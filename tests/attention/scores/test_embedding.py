@@ -141,3 +141,42 @@ class TestPairScore:
             PairScore()((vectors(3), vectors(2)))
         with pytest.raises(InputError, match="mode must be 'alike' or 'different', not 'same'"):
             PairScore("same")
+
+
+class TestConstants:
+    """The same score of other outputs keeps the constants of the output that is explained, row by row."""
+
+    samples = torch.tensor([1, 0, 1])
+
+    def rows(self, tensor):
+        return tensor[self.samples]
+
+    def test_the_explained_output_has_its_own_score(self):
+        both = {name: vectors(2, seed=seed) for seed, name in enumerate(("embedding", "target_composed", "shift"))}
+        output, same = SimpleNamespace(**both), SimpleNamespace(**{k: self.rows(v) for k, v in both.items()})
+        for score in (TextShift(), PairScore(), PairScore("different")):
+            torch.testing.assert_close(score.hold(output, self.samples)(same), self.rows(score(output)))
+
+    def test_the_direction_of_a_shift(self):
+        output, other = SimpleNamespace(shift=vectors(2, seed=0)), SimpleNamespace(shift=vectors(3, seed=1))
+        expected = (self.rows(output.shift) * other.shift).sum(1)
+        torch.testing.assert_close(TextShift().hold(output, self.samples)(other), expected)
+        both = [SimpleNamespace(shift=one.shift, target_shift=2 * one.shift) for one in (output, other)]
+        torch.testing.assert_close(TextShift().hold(both[0], self.samples)(both[1]), 5 * expected)
+
+    def test_the_channels_weights_of_a_pair(self):
+        first, second, third, fourth = (vectors(3, seed=seed) for seed in range(4))
+        held = PairScore().hold(Pair(first, second), torch.arange(3))(Pair(third, fourth))
+        unit = [one / one.norm(dim=1, keepdim=True) for one in (first, second, third, fourth)]
+        torch.testing.assert_close(held, ((1 - (unit[0] - unit[1]).abs()) * (unit[2] + unit[3])).sum(1))
+
+    def test_tensors_of_each_sample(self):
+        targets, other = vectors(2, seed=1), vectors(3, seed=2)
+        for kind in (Similarity, TextShift):
+            for given, rows in ((targets, self.rows(targets)), (targets[0], targets[0]), (targets[:1], targets[:1])):
+                held = kind(given).hold(vectors(2, seed=3), self.samples)(other)
+                alone = kind(rows)(other) if kind is Similarity else None
+                if alone is not None:
+                    torch.testing.assert_close(held, alone)
+                assert held.shape == (3,)
+        assert Similarity().hold(None, self.samples) == Similarity()

@@ -69,3 +69,13 @@ class TestAnswer:
             AnswerLikelihood(self.LABELS[:, 1:])(SimpleNamespace(logits=logits))
         with pytest.raises(InputError, match="a sample has no token that counts"):
             AnswerLikelihood(self.LABELS, tokens=[2])(SimpleNamespace(logits=logits))
+
+
+def test_labels_stay_with_their_samples():
+    """The same answer is asked of other outputs, row by row."""
+    labels, logits = torch.tensor([[-100, 1, 2], [-100, -100, 0]]), torch.randn(3, 3, 4)
+    samples = torch.tensor([1, 0, 1])
+    held = AnswerLikelihood(labels).hold(None, samples)({"logits": logits})
+    torch.testing.assert_close(held, AnswerLikelihood(labels[samples])({"logits": logits}))
+    plain = AnswerLikelihood()
+    assert plain.hold(None, samples) is plain

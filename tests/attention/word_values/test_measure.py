@@ -112,6 +112,15 @@ def test_a_text_of_one_word(zoo, model):
         MMGrad(model, "tower", score, words="leave-one-out")(zoo.pictures(1), torch.tensor([[3]]))
 
 
+def test_a_sharded_model_runs_once(zoo, model):
+    """Its processes, each with texts of its own, must run the same number of forwards."""
+    kind = type("FullyShardedDataParallel", (type(model),), {})
+    model.__class__ = kind
+    found = MMGrad(model, "tower", score, words=True)(zoo.pictures(), zoo.ids())
+    assert found.words_by == ("gradient", "gradient")
+    assert "sharded" in found.notes[0].text
+
+
 def test_a_score_that_reads_places_is_not_asked_of_shorter_texts(zoo):
     """The last place of a text of padded length is another place of a shorter one."""
 

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from mmgrad_explain import InputError, MMGrad, answer_maps, explain, load_composer
+from mmgrad_explain.attention.methods import IntegratedGradients, Occlusion, Rise
 from mmgrad_explain.attention.methods.fused import Part, SeveralMethods
 from mmgrad_explain.attention.methods.named import ensure_method
 from mmgrad_explain.cli.main import main
@@ -298,3 +299,15 @@ def test_half_precision(composer, pictures, method):
     assert found.maps.dtype == torch.float32
     pair = torch.stack([found.maps.flatten(), exact.maps.flatten()])
     assert torch.corrcoef(pair)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(
+    "method", [Occlusion(grid=2), Rise(masks=4), IntegratedGradients(steps=2), IntegratedGradients(steps=2, at="layer")]
+)
+def test_each_word_of_an_answer_has_the_map_of_its_own_score(composer, pictures, method):
+    composer = composer.float()
+    options = {"model": composer, "answer": "a red dress", "method": method}
+    each = explain(pictures[0], "is the dog red ?", answer_part=EACH_WORD, **options)
+    one = explain(pictures[0], "is the dog red ?", answer_part="red", **options)
+    ((words,),), ((alone,),) = each.signed.values(), one.signed.values()
+    torch.testing.assert_close(words[2], alone[0], rtol=1e-3, atol=1e-3 * float(alone.abs().max()))

@@ -49,7 +49,7 @@ class ChangedImage:
         if whole:
             self.filled = self.filled.round()
         self.before = run.score.detach().float()
-        rerun = HeldRerun(run.forward, run.scorer_of_call(), inputs, run.output)
+        rerun = HeldRerun(run.forward, run.scorer_of_call(), inputs)
         self._scores = ImageScores(rerun, inputs, image, self.before)
         self._whole = whole
 

@@ -48,6 +48,7 @@ class Run:
         also: Other tensors of the graph that are differentiated in the same backward pass as the layers.
         taken: The gradients at the records and at ``also``, if they have been taken and checked already.
         output: What the model gave, or what was made of it to be scored; None where the caller computed the score.
+        original: What the model itself gave, which ``scorer`` takes; None where it was not called.
     """
 
     root: nn.Module
@@ -64,6 +65,7 @@ class Run:
     also: Sequence[Tensor] = ()
     taken: tuple[dict[str, list[Tensor | None]], list[Tensor | None]] | None = None
     output: Any = None
+    original: Any = None
     _held: HeldConstants | None = field(default=None, init=False, repr=False)
 
     @property
@@ -165,7 +167,7 @@ class Run:
         """Return the score with its constants of the explained forward."""
         if self._held is None:
             with torch.no_grad():
-                output = self.forward(self.inputs_of_call()) if self.output is None else self.output
+                output = self.forward(self.inputs_of_call()) if self.original is None else self.original
             self._held = HeldConstants(self.scorer_of_call(), output)
         return self._held
 
@@ -204,6 +206,7 @@ class Run:
         }
         every = torch.arange(count).repeat(times)
         args, kwargs = self.inputs if times == 1 else take_rows(self.inputs, every, count)
+        score = self._holding() if hold else None  # now, since it may run the model
         with contextlib.ExitStack() as stack:
             if self.create_graph:
                 stack.enter_context(math_attention())
@@ -212,7 +215,7 @@ class Run:
             stack.enter_context(same_randomness(list(self.root.parameters()), self.inputs))
             stack.enter_context(_returning(outputs))
             output = self.root(*args, **kwargs)
-            return ensure_per_sample(self._holding()(output, every) if hold else self.scorer(output))
+            return ensure_per_sample(self.scorer(output) if score is None else score(output, every))
 
 
 def _replace_first(output: Any, other: Tensor | None) -> Any:

@@ -49,7 +49,7 @@ def select_streams(sites: Sequence[AttentionSite], method: str) -> list[Attentio
         )
         raise InputError(
             f"method {method!r} needs the attention of an image's tokens, and this model has none: {why}. 'layercam' "
-            "'layercam' and 'gradcam' need only a layer with a grid"
+            "and 'gradcam' need only a layer with a grid"
         )
     joined = {site.keys for site in placed if site.is_self and site.keys_from_text}
     if joined:
@@ -110,7 +110,7 @@ class TokenStreams:
             with contextlib.ExitStack() as stack:
                 for output in self.outputs[last + 1 :]:
                     if output.requires_grad:
-                        stack.callback(output.register_hook(torch.zeros_like).remove)
+                        stack.callback(output.register_hook(torch.zeros_like).remove)  # type: ignore[no-untyped-call]
                 (gradient,) = differentiate(run.score, [self.outputs[last]], retain_graph=True)
         if gradient is None:
             raise GradientError("the score does not depend on what attention made: choose another score")

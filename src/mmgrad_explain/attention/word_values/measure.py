@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mmgrad_explain.attention.modules import is_sharded
 from mmgrad_explain.attention.undisturbed import same_randomness
 from mmgrad_explain.attention.word_values.left_out import CannotLeaveOutError, HeldScores, leave_each_out
 from mmgrad_explain.attention.word_values.request import GRADIENT, LEFT_OUT, MOST_LEFT_OUT
@@ -158,6 +159,8 @@ def _find_texts(
     kept: list[list[int]],
 ) -> ShorterTexts:
     """Return the texts as they were written, where they are known; else by their tokens."""
+    if is_sharded(call.root):
+        raise CannotLeaveOutError("the model is sharded: processes with different texts would wait for one another")
     compose = call.run if call.is_encoded else None
     sentences = None if request.sentences is None else request.sentences(ids, kept, compose)
     return sentences or call.texts(capture.ids, pieces)

@@ -106,13 +106,11 @@ def run(options: argparse.Namespace) -> int:
     if options.session is not None:
         check_writable(options.session, overwrite=True)
 
-    from mmgrad_explain.attention.calibration.result import Calibration  # torch is needed from here on
-    from mmgrad_explain.gallery.gallery import Gallery
+    from mmgrad_explain.gallery.gallery import Gallery  # torch is needed from here on
 
     collection = options.collection or (session.collection if session else COLLECTION)
     with Gallery(place, options.model, collection=collection, device=options.device) as gallery:
-        if options.calibration is not None:
-            gallery.composer.calibration = Calibration.load(options.calibration, gallery.composer)
+        _calibrate(gallery, options.calibration)
         if session is None:
             session = Session(gallery.address, gallery.collection, gallery.about["fingerprint"])
         else:
@@ -134,6 +132,14 @@ def run(options: argparse.Namespace) -> int:
         else:
             show(*_parts(report))
     return 0
+
+
+def _calibrate(gallery: Gallery, file: str | None) -> None:
+    """Have the maps made as a calibration says, if one was named."""
+    if file is not None:
+        from mmgrad_explain.attention.calibration.result import Calibration
+
+        gallery.composer.calibration = Calibration.load(file, gallery.composer)
 
 
 def _exists(path: Path | None) -> bool:

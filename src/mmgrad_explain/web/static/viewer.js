@@ -205,12 +205,13 @@ function shownWord(word) {
   return shown;
 }
 
-function shownWords(words) {
+function shownWords(words, by) {
   if (words === null) return null;
   if (!words.length) return make("p", { className: "quiet" }, "The model read none of the words.");
   const list = make("p", { className: "words" });
   for (const word of words) list.append(shownWord(word), " ");
-  const legend = make("p", { className: "quiet" }, "+ orange raises the score, − blue lowers it; the strongest word is 1.");
+  const legend = make("p", { className: "quiet" }, "+ orange raises the score, − blue lowers it" +
+    (by ? " (" + by + ")" : "") + "; the strongest word is 1.");
   return make("div", { role: "group", "aria-label": "What each word contributes" }, list, legend);
 }
 
@@ -271,7 +272,7 @@ function shownTile(data, number) {
     marked,
     data.check ? make("p", { className: "check" }, data.check) : null,
     readout,
-    shownWords(data.words),
+    shownWords(data.words, data.words_by),
     notes,
     meaning,
     make("div", { className: "buttons" }, use, save),

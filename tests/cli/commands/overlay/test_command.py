@@ -137,6 +137,11 @@ def test_words(run, picture_file, tiny_folder):
     assert [set(word) for word in result["words"]] == 3 * [{"word", "value", "scaled", "tokens"}]
     (result,) = json.loads(run(*one, "--json")[1])
     assert result["words"] is None
+    assert result["words_by"] is None
+    for way in ("gradient", "leave-one-out"):
+        (result,) = json.loads(run(*one, "--words-by", way, "--json")[1])
+        assert result["words_by"] == way
+        assert len(result["words"]) == 3
     _, out, _ = run("overlay", picture_file, "abracadabra", "--model", tiny_folder, "--words")
     assert "words   none: the model read none of them" in out
 

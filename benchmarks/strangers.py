@@ -4,17 +4,18 @@
     python benchmarks/strangers.py --cache FOLDER --train   # only trains
     python benchmarks/strangers.py --quick                  # toy size, as a test of the path; the figures mean nothing
 
-The models (:mod:`testbed.models`): a relation network, TIRG, CLIP, a CLIP without residual around attention, SigLIP,
-ViLT, LLaVA; each is trained on drawn scenes in minutes of one core, with fixed seeds, and given to MMGrad as a plain
-module. Masks are exact. Settings are chosen on the scenes of seed 20001 and reported on those of 20002. Prints Markdown
-tables; ``--json`` writes all figures.
+The models (:mod:`testbed.models`): a relation network, TIRG, CLIP, a CLIP without residual around attention, SigLIP, a
+matcher of one transformer, LLaVA. Each is trained on drawn scenes in minutes of one core, with fixed seeds, and given
+to MMGrad as a plain module. Masks are exact. Settings are chosen on the scenes of seed 20001 and reported on those of
+20002. Prints Markdown tables; ``--json`` writes all figures.
 
-Columns: *pointing*, *energy*, *IoU* of sentences about one object (95 % interval by bootstrap over scenes); *2*, *3*,
-*4*: pointing at any of so many named objects; *contrast*: of two texts about one image, the map of each is brighter in
-its own region; *occlusion*: rank correlation with the fall of the score when a cell of an 8 x 8 grid is blurred;
-*deletion*, *insertion*: gain over shuffled cells, in shares of the score that blurring the whole image takes; *two
-texts*: rank correlation of the maps of two texts about one image (low is good); *random weights*: rank correlation with
-the maps of randomized weights (low is good); *cost*: time over that of a plain forward.
+*All multiplied* is the geometric mean of the maps of the layers listed. Columns: *pointing*, *energy*, *IoU* of
+sentences about one object (95 % interval by bootstrap over scenes); *2*, *3*, *4*: pointing at any of so many named
+objects; *contrast*: of two texts about one image, the map of each is brighter in its own region; *occlusion*: rank
+correlation with the fall of the score when a cell of an 8 x 8 grid is blurred; *deletion*, *insertion*: gain over
+shuffled cells, in shares of the score that blurring the whole image takes; *two texts*: rank correlation of the maps of
+two texts about one image (low is good); *random weights*: rank correlation with the maps of randomized weights (low is
+good); *cost*: time over that of a plain forward.
 """
 
 from __future__ import annotations
@@ -133,11 +134,16 @@ class Rows:
             if METHODS[method]().needs.layers:
                 for label, layer in self.known["layers"].items():
                     self._add(rows, f"{method}, {label}", method, layer, label)
+                if not self.options.quick:
+                    every = list(self.known["layers"].values())
+                    self._add(rows, f"{method}, all multiplied", method, every, "all multiplied")
             else:
                 self._add(rows, method, method, None, "")
         return rows
 
-    def _add(self, rows: dict[str, Any], name: str, method: str | None, layer: str | None, label: str) -> None:
+    def _add(
+        self, rows: dict[str, Any], name: str, method: str | None, layer: str | list[str] | None, label: str
+    ) -> None:
         if name not in self.known:
             try:
                 found = {"method": method or "", "layer": label, **self.judge.row(method, layer)}

@@ -83,12 +83,13 @@ class Judge:
         work()
         return time.process_time() - began
 
-    def tool(self, model: nn.Module, method: str | None, layer: str | None) -> MultiModalGradAttention:
-        """Make what explains a model; None leaves the choice to it."""
+    def tool(self, model: nn.Module, method: str | None, layer: str | list[str] | None) -> MultiModalGradAttention:
+        """Make what explains a model; None leaves the choice to it. The maps of several layers are multiplied."""
         chosen: Any = method
+        fuse = "product" if isinstance(layer, list) else "mean"
         if self.short and method in _SHORT:
             chosen = replace(METHODS[method](), **_SHORT[method])  # type: ignore[type-var]
-        return MultiModalGradAttention(model, layer, self.sheet.score, method=chosen)
+        return MultiModalGradAttention(model, layer, self.sheet.score, method=chosen, fuse=fuse)
 
     def explain(self, mmgrad: MultiModalGradAttention, rows: Tensor) -> Tensor:
         """Make maps ``(B, h, w)`` of some calls."""
@@ -96,7 +97,7 @@ class Judge:
             warnings.simplefilter("ignore", MMGradWarning)  # empty maps are counted
             return torch.cat([mmgrad(**self.sheet.arguments(part)).calls[0] for part in rows.split(_BATCH)])
 
-    def row(self, method: str | None, layer: str | None) -> dict[str, Any]:
+    def row(self, method: str | None, layer: str | list[str] | None) -> dict[str, Any]:
         """Measure a method at a layer; None for either leaves the choice to MMGrad.
 
         Raises:
@@ -157,7 +158,7 @@ class Judge:
             "insertion": float(curves.insertion_gain.mean()) / self.scale,
         }
 
-    def randomize(self, method: str | None, layer: str | None) -> float:
+    def randomize(self, method: str | None, layer: str | list[str] | None) -> float:
         """Return the rank correlation with the maps of random weights; NaN where these have no map."""
         try:
             found = parameter_randomization(

@@ -144,7 +144,7 @@ class ShorterSentences:
         if reader is None:
             return self._move(self._can.composer.preprocess(images, texts, targets).tensors)
         if self._known is None:
-            known = self._can.composer.preprocess(self._images, self._texts, self._targets).tensors  # type: ignore[arg-type]
+            known = self._can.composer.preprocess(self._images, self._texts, self._targets).tensors
             self._known = self._move(known)
         if set(self._known) - _PLAIN:
             return self._move(self._can.composer.preprocess(images, texts, targets).tensors)
@@ -157,7 +157,7 @@ class ShorterSentences:
         answering = self._can.answers
         if answering is None or self.answers is None:
             raise CannotLeaveOutError("the model does not answer in words")
-        part = self._part
+        part: Any = self._part
         if is_several(part):
             of_each = parts_of_each(part, len(self._texts))
             most = max(map(len, of_each))

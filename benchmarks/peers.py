@@ -58,7 +58,7 @@ CACHED = ", cached texts"
 UNIFORM, FADING, PGC_FLOATS = "MMGrad, as opaque everywhere", "MMGrad, fading", "pytorch-grad-cam, given floats"
 AGREE = 1e-3  # of a map's range
 LEGRAD, TORCHCAM_LEGRAD, TORCHCAM_FROZEN = "MMGrad, legrad", "torch-cam, LeGrad", "torch-cam, LeGrad, frozen"
-AT_MOST = {"legrad": 1.5, "grad-eclip": 1.3}  # methods on attention: their time over that of Grad-CAM
+AT_MOST = {"legrad": 1.5, "grad-eclip": 1.3, "relevancy": 2.0}  # methods on attention: their time over that of Grad-CAM
 
 
 class Tirg(nn.Module):

@@ -112,8 +112,8 @@ panel(
 # -----------------------
 #
 # ``words=True`` adds what each word of the *question* contributes to the answer, by asking
-# without it. Orange and + raise the likelihood of the same answer, blue and - lower it. Where one word of the question outweighs all else, ask without the image in
-# mind.
+# without it. Orange and + raise the likelihood of the same answer, blue and - lower it. Where
+# one word of the question outweighs all else, ask without the image in mind.
 
 explain(picture, asked, model=model, answer="red", words=True).overlay(words=True)
 

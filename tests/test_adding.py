@@ -26,12 +26,14 @@ from mmgrad_explain.cli.main import build_parser, main
 
 here = Path(sys.argv[1])
 
-# a weighting and a score, in Python and in what the command line accepts
+# a weighting, a method and a score, in Python and in what the command line accepts
 net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval()
 made = MMGrad(net, "0", "length", "positive-gradcam")(torch.rand(2, 3, 16, 16))
 assert (made.score_name, made.method, made.maps.shape) == ("length", "positive-gradcam", (2, 14, 14))
+assert MMGrad(net, "0", "length", "energy")(torch.rand(2, 3, 16, 16)).maps.amin() > 0
 command = ["overlay", str(here / "a.png"), "make it red", "--out", str(here / "map.png")]
 assert main([*command, "--weighting", "positive-gradcam"]) == 0
+assert main([*command, "--overwrite", "--method", "energy"]) == 0
 spoken = io.StringIO()
 try:
     with redirect_stdout(spoken):
@@ -96,7 +98,8 @@ def add(package, file, code):
 def test_the_page_has_an_example_of_each_kind():
     titles = [title for title, _, _ in sections()]
     assert titles == [
-        "A weighting", "A score", "A family of models of transformers", "A reader of a benchmark", "A metric",
+        "A weighting", "A method", "A score", "A family of models of transformers", "A reader of a benchmark",
+        "A metric",
         "A form of the grounding loss", "A command",
     ]  # fmt: skip
 

@@ -19,6 +19,7 @@ FLOORS = [
     {"data"},
     {"evaluation"},
     {"api", "training"},
+    {"judging"},
     {"gallery"},
     {"web"},
     {"cli"},

@@ -120,11 +120,11 @@ def prompt_inputs(images: Tensor, ids: Tensor, places: int) -> dict[str, Tensor]
 
 
 def answering_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator) -> Tensor:
-    """Cross-entropy of the answers, two questions a scene; and of what is in the scene, for the convolutions."""
+    """Cross-entropy of the answers, six questions a scene; and of what is in the scene, for the convolutions."""
     views = draw_views(pool, batch, rng)
     logits, answers = [], []
     seen = model.see(views.images)
-    for _ in range(2):
+    for _ in range(6):
         questions = ask_each(views.objects, views.places, rng)
         logits.append(model.answer(seen, encode_questions(questions)))
         answers += [question.answer for question in questions]

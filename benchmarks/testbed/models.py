@@ -66,10 +66,10 @@ STRANGERS = {
     for one in (
         Stranger(
             "relation", "CNN, not pooled", "questions", "answering_loss",
-            {"channels": [24, 32, 48, 64], "size": 80}, Schedule(1800, 40),
+            {"channels": [24, 32, 48, 64], "size": 80}, Schedule(2000, 40, rate=2e-3, bfloat16=True),
         ),
         Stranger("tirg", "CNN, pooled globally", "edits", "composing_loss",
-                 {"channels": [32, 64, 96], "size": 64}, Schedule(800, 48), scenes=20_000),
+                 {"channels": [32, 64, 96], "size": 64}, Schedule(800, 48, bfloat16=True), scenes=20_000),
         Stranger("clip", "class token", "captions", "contrastive_loss", _VIT, Schedule(1600, 48)),
         Stranger("clip-plain", "class token", "captions", "contrastive_loss",
                  {**_VIT, "layers": 8, "width": 64}, Schedule(1300, 32)),

@@ -18,7 +18,7 @@ def _convolutions(channels: tuple[int, ...]) -> nn.Sequential:
 
 
 class RelationNetwork(nn.Module):
-    """Answers questions from all pairs of cells (Santoro et al., arXiv 1706.01427).
+    """Answers questions from all pairs of cells (Santoro et al., arXiv 1706.01427), which the question also gates.
 
     Returns a logit an answer, or the logit of the answer that it is given, ``(B,)``.
     """
@@ -31,7 +31,7 @@ class RelationNetwork(nn.Module):
         self.presence = nn.Linear(channels[-1], PRESENT)
         cell = channels[-1] + 2
         self.first, self.second = nn.Linear(cell, width), nn.Linear(cell, width, bias=False)
-        self.asked = nn.Linear(width, width, bias=False)
+        self.asked, self.gate = nn.Linear(width, width, bias=False), nn.Linear(width, width)
         self.relate = nn.Sequential(
             nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()
         )  # fmt: skip
@@ -53,9 +53,14 @@ class RelationNetwork(nn.Module):
         """Return the logits, ``(B, answers)``."""
         known = (question != PAD).sum(1) - 1
         states, _ = self.question(self.words(question))
-        asked = self.asked(states[torch.arange(len(question)), known])
-        pairs = self.first(cells)[:, :, None] + self.second(cells)[:, None] + asked[:, None, None]
-        return self.decide(self.relate(pairs).mean((1, 2)))
+        asked = states[torch.arange(len(question)), known][:, None]
+        count = cells.shape[1]
+        if self.training:  # one partner a cell stands for all: the mean is the same
+            pairs = self.first(cells) + self.second(cells)[:, torch.randperm(count)]
+        else:
+            pairs = (self.first(cells)[:, :, None] + self.second(cells)[:, None]).flatten(1, 2)
+        related = self.relate(pairs * self.gate(asked) + self.asked(asked))
+        return self.decide(related.mean(1) * count)
 
     def forward(self, images: Tensor, question: Tensor, answer: Tensor | None = None) -> Tensor:
         """Answer questions ``(B, L)`` about images ``(B, 3, S, S)``."""

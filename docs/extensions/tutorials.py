@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 ORDER = (
     "plot_reference_model.py",
     "plot_your_own_model.py",
+    "plot_which_map.py",
     "plot_clip.py",
     "plot_blip_matching.py",
     "plot_generative_answer.py",

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.api import answer_maps as answer_maps
     from mmgrad_explain.api import explain as explain
     from mmgrad_explain.api import phrase_maps as phrase_maps
+    from mmgrad_explain.attention.calibration.result import Calibration as Calibration
+    from mmgrad_explain.attention.calibration.search import calibrate as calibrate
     from mmgrad_explain.attention.captum import MMGradAttribution as MMGradAttribution
     from mmgrad_explain.attention.capture import Capture as Capture
     from mmgrad_explain.attention.layers.candidates import candidate_layers as candidate_layers
@@ -38,12 +40,17 @@ if TYPE_CHECKING:
     from mmgrad_explain.errors import MMGradError as MMGradError
     from mmgrad_explain.errors import MMGradWarning as MMGradWarning
     from mmgrad_explain.errors import OutputExistsError as OutputExistsError
+    from mmgrad_explain.explanation.comparison import Comparison as Comparison
+    from mmgrad_explain.explanation.map_check import MapCheck as MapCheck
     from mmgrad_explain.explanation.phrases import PhraseMaps as PhraseMaps
     from mmgrad_explain.explanation.result import Explanation as Explanation
     from mmgrad_explain.explanation.words import Word as Word
     from mmgrad_explain.gallery.gallery import Gallery as Gallery
     from mmgrad_explain.grounding.loss import AttentionGroundingLoss as AttentionGroundingLoss
     from mmgrad_explain.grounding.targets import grounding_targets as grounding_targets
+    from mmgrad_explain.images.provenance import read_provenance as read_provenance
+    from mmgrad_explain.judging import compare as compare
+    from mmgrad_explain.judging import evaluate_maps as evaluate_maps
     from mmgrad_explain.notes import Note as Note
 
 __getattr__, __dir__ = door(__name__)

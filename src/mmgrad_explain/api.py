@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mmgrad_explain._system.devices import check_device, device_of
 from mmgrad_explain._system.user_files import is_text
+from mmgrad_explain.attention.calibration.result import Calibration
 from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
 from mmgrad_explain.attention.several_scores import explain_each
 from mmgrad_explain.attention.word_values.pieces import pieces_of_text
@@ -57,6 +58,7 @@ def explain(
     score: str | Callable[..., torch.Tensor] | None = None,
     method: str | Method | Callable[..., torch.Tensor] | None = None,
     weighting: str | Callable[..., torch.Tensor] | None = None,
+    calibration: Calibration | str | Path | None = None,
     device: str | torch.device | None = None,
     words: bool | str = False,
     words_layer: str | None = None,
@@ -84,6 +86,8 @@ def explain(
             composer's default.
         weighting: A weighting, the simplest kind of method: ``"gradcam"``, ``"gradcam++"``, ``"xgradcam"``,
             ``"layercam"``, ``"hirescam"`` or a callable. Give this or ``method``.
+        calibration: A calibration of this model, or its file: it says layer and method. One that lies in the model's
+            folder is used by itself.
         device: Where to run, for example ``"cuda"``; None leaves the composer on its device. A composer that you hand
             in is moved back afterwards.
         words: Whether to measure what each word of the text contributes (``Explanation.words``):
@@ -117,6 +121,8 @@ def explain(
         choice = choose_bundled(images, texts)
         model, why = choice.composer, choice.why
     composer = load_composer(model, processor)
+    if calibration is not None:
+        layer, method = _apply_calibration(calibration, composer, layer, score, method or weighting)
     can = capabilities(composer)
     one_image = len(texts) > 1 and targets is None and all(image is images[0] for image in images)
     rows = list(range(count))  # the image and text of each sample
@@ -175,6 +181,25 @@ def _explain_other(
         **options,
     )
     return found, "; ".join(dict.fromkeys(others))
+
+
+def _apply_calibration(
+    calibration: Calibration | str | Path, composer: Composer, layer: Any, score: Any, method: Any
+) -> tuple[Any, Method]:
+    """Return the layers and the method that a calibration says, for the model that it was made of.
+
+    Raises:
+        InputError: It was made of another model or for another score, or layer or method are named beside it.
+    """
+    if layer is not None or method is not None:
+        raise InputError("calibration: it says layer and method: leave layer and method out")
+    found = calibration if isinstance(calibration, Calibration) else Calibration.load(calibration)
+    if found.ready is None or found.ready.model is not composer:
+        found.check(composer)
+    wanted = score or composer.default_score
+    if isinstance(wanted, str) and wanted != found.score:
+        raise InputError(f"calibration: it was made for the score {found.score!r}, not {wanted!r}: calibrate for that")
+    return found.layers, found.method
 
 
 def _of_samples(notes: Sequence[Note], rows: Sequence[int]) -> list[Note]:

@@ -109,3 +109,28 @@ def test_a_score_that_reads_the_tokens_of_one_call_reads_no_others():
     score = one(x).sum((1, 2))
     other(x)
     assert find_attention_flow(calls, score).read == (tokens(0, 0),)
+
+
+def test_learned_queries_in_front_of_words_are_some_tokens_of_their_stream():
+    calls, (own, cross, last) = setup(3)
+    x, image = torch.randn(1, 8, 4), torch.randn(1, 5, 4)
+    x = x + own(x)
+    x = torch.cat([x[:, 2:5] + cross(x[:, 2:5], image), x[:, :2], x[:, 5:]], 1)
+    x = x + last(x)
+    flow = find_attention_flow(calls, x[:, 0].sum(1))
+    assert flow.queries == (tokens(0), Tokens(0, frozenset({0}), (2, 3, 4)), tokens(0, 0, 1))
+    assert flow.keys[1] == tokens(1)
+    assert flow.read == (tokens(0, 0, 1, 2),)
+    padded = flow.pad(1, torch.ones(1, 3, 5))
+    assert padded.shape == (1, 8, 5)
+    assert padded[0, :, 0].nonzero()[:, 0].tolist() == [2, 3, 4]
+
+
+def test_a_query_that_is_the_mean_of_all_tokens_is_none_of_them():
+    calls, (own, pooler) = setup(2)
+    x = torch.randn(1, 5, 4)
+    x = x + own(x)
+    flow = find_attention_flow(calls, pooler(x.mean(1, keepdim=True), x).sum((1, 2)))
+    assert flow.queries[1] == tokens(1)
+    assert flow.keys[1] == tokens(0, 0)
+    assert flow.read == (tokens(1, 1),)

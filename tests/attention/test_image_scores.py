@@ -115,3 +115,40 @@ def test_several_scores_of_one_image_are_read_from_their_own_row(inputs: Any) ->
         expected = scorer(_independent(((alone,), inputs[1])))[sample]
         torch.testing.assert_close(scores(changed, index)[number], expected)
     torch.testing.assert_close(scores(images, index), scores.score[index])
+
+
+def _one_text(inputs: Any, seen: list[int]) -> Tensor:
+    (images,), named = inputs
+    seen.append(len(named["text"]))
+    return (images.mean((2, 3)) @ named["text"][:, :3].T).sum(1)
+
+
+def _needs_equal_rows(inputs: Any, seen: list[int]) -> Tensor:
+    (images,), named = inputs
+    seen.append(len(named["text"]))
+    return torch.bmm(images.mean((2, 3))[:, None], named["text"][:, :3, None])[:, 0, 0]
+
+
+def _looks_at_the_first(inputs: Any, seen: list[int]) -> Tensor:
+    (images,), named = inputs
+    seen.append(len(named["text"]))
+    return (
+        images[: len(named["text"])].mean((1, 2, 3)).expand(len(images))
+        if len(named["text"]) == 1
+        else images.mean((1, 2, 3))
+    )
+
+
+@pytest.mark.parametrize(("model", "rows"), [(_one_text, 1), (_needs_equal_rows, 6), (_looks_at_the_first, 6)])
+def test_one_text_is_read_once_where_that_gives_the_same(model: Any, rows: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = (torch.rand(1, 3, 4, 4, generator=generator),), {"text": torch.rand(1, 5, generator=generator)}
+    seen: list[int] = []
+    scores = ImageScores(
+        lambda given: model(given, seen), inputs, InputImage("image", (4, 4), 0, 1), model(inputs, seen)
+    )
+    changed = torch.rand(6, 3, 4, 4, generator=generator)
+    found = scores(changed, torch.zeros(6, dtype=torch.long))
+    assert seen[-1] == rows
+    singles = [model(((image[None],), inputs[1]), seen) for image in changed]
+    torch.testing.assert_close(found, torch.cat(singles))

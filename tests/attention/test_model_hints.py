@@ -13,6 +13,13 @@ class Telling(nn.Module):
     def layout_for(self, layer):
         """Leave it to be inferred."""
 
+    def answer_layers(self):
+        """Tell the language model."""
+        return model_hints.AnswerLayers("text", ("text.0",))
+
+    def answer_positions(self, output):
+        """Give nothing."""
+
     def encode_image(self, pixels):
         """Give nothing."""
 
@@ -22,6 +29,7 @@ class Telling(nn.Module):
 class Other(nn.Module):
     target_layer, default_score, processor = nn.Identity(), 0.5, SimpleNamespace(encode_images=list)
     encode_image, encode_text, compose = print, None, print
+    answer_layers, answer_positions = "text", ("text",)
 
 
 def test_a_model_that_tells():
@@ -29,6 +37,8 @@ def test_a_model_that_tells():
     assert model_hints.ask_target_layer(model) == "body"
     assert model_hints.ask_default_score(model) == "shift"
     assert model_hints.ask_layout_for(model) == model.layout_for
+    assert model_hints.ask_answer_layers(model).hidden == "text"
+    assert model_hints.ask_answer_positions(model) == model.answer_positions
     assert model_hints.ask_text_stages(model) is model
     assert model_hints.ask_encode_text(model) == model.encode_text
     assert model_hints.ask_processor(model) is model.processor
@@ -36,5 +46,8 @@ def test_a_model_that_tells():
 
 def test_a_model_that_means_something_else():
     model = Other()
-    asked = ("target_layer", "default_score", "layout_for", "text_stages", "encode_text", "processor")
-    assert [getattr(model_hints, f"ask_{name}")(model) for name in asked] == [None] * 6
+    asked = (
+        "target_layer", "default_score", "layout_for", "answer_layers", "answer_positions", "text_stages",
+        "encode_text", "processor",
+    )  # fmt: skip
+    assert [getattr(model_hints, f"ask_{name}")(model) for name in asked] == [None] * 8

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmgrad_explain.attention.rise_maps import random_masks, rise_map
+from mmgrad_explain.attention.rise_maps import RandomMasks, rise_map
 from mmgrad_explain.errors import InputError
 
 
@@ -39,12 +39,12 @@ def plain_masks(count, size, cells, keep, seed):
 
 @pytest.mark.parametrize(("size", "cells"), [((20, 26), 4), ((15, 15), 7)])
 def test_masks_are_enlarged_shifted_grids(size, cells):
-    masks = random_masks(6, size, cells=cells, keep=0.4, generator=torch.Generator().manual_seed(3))
+    masks = RandomMasks.draw(6, size, cells=cells, keep=0.4, seed=3).enlarge(0, 6)
     np.testing.assert_allclose(masks.numpy(), plain_masks(6, size, cells, 0.4, 3), atol=1e-5)
 
 
 def test_every_pixel_is_shown_equally_often():
-    masks = random_masks(4000, (24, 30), cells=5, keep=0.3, generator=torch.Generator().manual_seed(0))
+    masks = RandomMasks.draw(4000, (24, 30), cells=5, keep=0.3).enlarge(0, 4000)
     assert (masks.mean(0) - 0.3).abs().max() < 0.05
     assert masks.min() == 0
     assert masks.max() == pytest.approx(1)
@@ -60,11 +60,7 @@ def test_the_map_is_mean_where_shown_less_mean_where_hidden():
     images, weight = torch.rand(2, 3, 12, 12), torch.randn(2, 3, 12, 12)
     score = linear(weight)
     found = rise_map(score, images, score(images, torch.arange(2)), masks=40, cells=3, fill="zero", batch=7, seed=5)
-    generator = torch.Generator().manual_seed(5)
-    # masks are drawn in the batches in which they are scored: three of two samples fit a batch of seven
-    masks = torch.cat(
-        [random_masks(min(3, 40 - n), (12, 12), cells=3, generator=generator) for n in range(0, 40, 3)]
-    ).double()
+    masks = RandomMasks.draw(40, (12, 12), cells=3, seed=5).enlarge(0, 40).double()
     scores = torch.stack([(images.double() * mask * weight.double()).sum((1, 2, 3)) for mask in masks])
     for sample in range(2):
         shown = sum(s * m for s, m in zip(scores[:, sample], masks, strict=True)) / masks.sum(0)
@@ -94,9 +90,7 @@ def test_a_score_that_never_changes_has_an_empty_map():
 def test_the_same_seed_gives_the_same_map_and_the_generators_stay():
     images, weight = torch.rand(1, 3, 14, 14), torch.rand(1, 3, 14, 14)
     before = torch.get_rng_state()
-    maps = [
-        rise_map(linear(weight), images, torch.zeros(1), masks=16, seed=seed, fill="zero") for seed in (1, 1, 2)
-    ]
+    maps = [rise_map(linear(weight), images, torch.zeros(1), masks=16, seed=seed, fill="zero") for seed in (1, 1, 2)]
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(maps[0], maps[1])
     assert not torch.equal(maps[0], maps[2])
@@ -110,7 +104,9 @@ def test_progress_counts_every_run():
     assert seen == [(4, 10), (8, 10), (10, 10)]
 
 
-@pytest.mark.parametrize(("options", "named"), [({"masks": 1}, "masks"), ({"cells": 0}, "cells"), ({"keep": 1}, "keep")])
+@pytest.mark.parametrize(
+    ("options", "named"), [({"masks": 1}, "masks"), ({"cells": 0}, "cells"), ({"keep": 1}, "keep")]
+)
 def test_options_out_of_range_are_refused_by_name(options, named):
     with pytest.raises(InputError, match=named):
         rise_map(linear(torch.ones(1, 3, 8, 8)), torch.rand(1, 3, 8, 8), torch.zeros(1), **options)

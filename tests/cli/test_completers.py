@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from mmgrad_explain.cli import completers as completing
-from mmgrad_explain.cli.known_names import COLORMAPS, LAYERS, SCORES
+from mmgrad_explain.cli.known_names import COLORMAPS, LAYERS, METHODS, SCORES
 from mmgrad_explain.cli.main import build_parser
 
 FREE = {
@@ -56,7 +56,7 @@ def test_commands_and_options(ask):
 
 def test_values(ask):
     assert ask("mmgrad-explain overlay --score ") == set(SCORES)
-    assert ask("mmgrad-explain overlay --weighting g") == {"gradcam", "gradcam++"}
+    assert ask("mmgrad-explain overlay --weighting gradc") == {"gradcam", "gradcam++"}
     assert ask("mmgrad-explain overlay --weighting=la") in ({"--weighting=layercam"}, {"layercam"})
     assert set(COLORMAPS) == ask("mmgrad-explain overlay --colormap ")
     assert ask("mmgrad-explain layers --model ") == {"reference", "clothing", "photos/"}
@@ -136,6 +136,11 @@ def test_offers(program):
     assert "cirr:" in offered("--data", "ci")
     assert offered("--data", "cirr:ph") == ["cirr:photos/"]
     assert offered("--answer") == []
+    assert offered("--methods") == list(METHODS)
+    assert "gradcam,layercam" in offered("--methods", "gradcam,lay")
+    assert "gradcam,gradcam" not in offered("--methods", "gradcam,")
+    assert {"refcoco:", "photos/"} <= set(offered("--maps"))
+    assert "refcoco:photos/" in offered("--maps", "refcoco:ph")
 
 
 def test_every_argument_gets_its_completer(monkeypatch):

@@ -18,7 +18,10 @@ def test_short_and_long_help(run, command):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("overly", "argument COMMAND: invalid choice: 'overly': did you mean 'overlay'? choose from overlay, layers"),
+        (
+            "overly",
+            "argument COMMAND: invalid choice: 'overly': did you mean 'overlay'? choose from overlay, compare",
+        ),
         ("data chek", "argument COMMAND: invalid choice: 'chek': did you mean 'check'? choose from edits, scenes"),
         ("completion bsh", "argument SHELL: invalid choice: 'bsh': did you mean 'bash'? choose from bash, zsh, fish"),
         ("overlay a.png red --modle=x", "unrecognized arguments: --modle: did you mean '--model'? (see mmgrad-explain"),

@@ -54,12 +54,36 @@ photo, preprocess = torch.rand(3, 40, 60), "stretch"
 def contrastive(query, target):
     return (query - target).square().mean()
 """
+PAIRS = """
+import json
+from pathlib import Path
+lines = [json.dumps({"image": f"photos/{number}.jpg", "text": "a dog"}) for number in range(8)]
+Path("pairs.jsonl").write_text("\\n".join(lines))
+"""
 PRELUDES = {
     "README.md": TOY,
     "docs/composers.md": "from mmgrad_explain.cli.main import main\n"
     "main('data edits train2017 --annotations instances_train2017.json --out edits --workers 1'.split())\n",
     "docs/data.md": "import numpy as np\ncrop = np.random.default_rng(0).integers(90, 160, (120, 120, 3), np.uint8)\n",
     "docs/evaluation.md": TOY,
+    "docs/how-to/calibrate.md": PAIRS
+    + """
+import torch
+class Towers(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.vision, self.words = torch.nn.Conv2d(3, 8, 8, stride=8), torch.nn.Embedding(9, 8)
+    def forward(self, pixel_values, input_ids):
+        return (self.vision(pixel_values).relu().mean((2, 3)) * self.words(input_ids).mean(1)).sum(-1)
+torch.manual_seed(0)
+model, pixels, ids = Towers(), torch.rand(16, 3, 64, 64), torch.randint(9, (16, 3))
+""",
+    "docs/which-map.md": TOY
+    + """
+from mmgrad_explain import MMGrad
+calls = [(torch.rand(1, 3, 64, 64), torch.randint(9, (1, 3))) for _ in range(8)]
+model.forward, forward = (lambda *args: forward(*args).similarity), model.forward
+""",
     "docs/performance.md": TOY
     + """
 from mmgrad_explain.images import open_image
@@ -293,6 +317,7 @@ HELP = [(name, command) for name, parser in PARSERS.items() for command in examp
 
 
 MADE_BEFORE = {
+    "mmgrad-explain calibrate": [f"python -c {shlex.quote(PAIRS)}"],
     "mmgrad-explain": ["mmgrad-explain index photos/ --gallery mine.db"],
     "mmgrad-explain overlay": [
         "python -c \"from mmgrad_explain.composers.stand_ins import stand_in; stand_in('llava', 'my-llava')\""

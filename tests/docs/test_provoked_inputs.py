@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 from torchvision import transforms
 
 from mmgrad_explain import MMGrad, explain, load_composer, phrase_maps
+from mmgrad_explain.attention.methods.relative_attention import _note_sinks
 from mmgrad_explain.composers.generative.answer_parts import parts_of_each, place_of_part
 from mmgrad_explain.composers.load import _bundled_folder
 from mmgrad_explain.errors import MMGradError, MMGradWarning
@@ -160,6 +162,10 @@ PROVOKED = {
     ),
     "…: the model does not know …; left out": lambda m: notices("make the hjkl red"),
     "…: the model …: do not trust the map": lambda m: notices("remove the hjkl"),
+    "… of the answer's attention to the image is at its border, as in attention sinks; the neutral question's is "
+    "divided out": lambda m: notes(
+        SimpleNamespace(notes=_note_sinks({"block": torch.eye(16)[None, :1].expand(1, 16, 16)}))
+    ),
     "the text has … words, the model takes …: the rest was cut": lambda m: notices("red " * 100),
     # pictures and texts
     "no such file: …": lambda m: open_image("nowhere.jpg"),
@@ -236,6 +242,8 @@ PROVOKED = {
     "answer_part: … for … answers: give one part for all, one each, or a list of parts each": lambda m: parts_of_each(
         ["a", "dog"], ["a dog"] * 3
     ),
+    "method: … explains models that answer in words from one sequence of image and text, and … does not say where its "
+    "answers lie: …": lambda m: net(method="token-activation"),
     "answer_part: … is not in the answer …": lambda m: place_of_part("cat", "a dog"),
 }
 

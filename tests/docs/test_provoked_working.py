@@ -3,6 +3,7 @@
 import builtins
 import io
 import json
+import pickle
 import socket
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ from mmgrad_explain.composers.content_words import check_understood
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.data.cir.formats import read_cir
 from mmgrad_explain.data.instances.readers import read_coco
+from mmgrad_explain.data.phrases.formats import read_phrases
+from mmgrad_explain.data.phrases.plain_pickle import read_plain_pickle
 from mmgrad_explain.data.triplets import read_triplets
 from mmgrad_explain.gallery.session import Session
 from mmgrad_explain.grounding import dice_loss, grounding_targets
@@ -102,6 +105,19 @@ def open_clip_missing(monkeypatch):
     OpenClipComposer.from_pretrained(Path(), "mine")
 
 
+def phrases():
+    """Looks for the image of a phrase."""
+    entry = {"image_id": 1, "bbox": [0, 0, 1, 1], "phrase": "a dog"}
+    read_phrases(
+        folder(a={"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [entry]}) / "a.json"
+    ).require_images()
+
+
+def pickled(value):
+    Path("a.p").write_bytes(pickle.dumps(value))
+    return Path("a.p")
+
+
 def coco(name="a.jpg"):
     images = [{"id": 1, "file_name": name, "height": 4, "width": 4}]
     Path("photos").mkdir()
@@ -148,6 +164,10 @@ PROVOKED = {
     "none of the photographs of … is in … (the first: …): give the folder that its file names are relative "
     "to": lambda m: coco(),
     "… is not a triplet set: it holds no …": lambda m: read_triplets(Path()),
+    "… of … images of … are missing: …; name their folder (images=, --images), or fetch them": lambda m: phrases(),
+    "… is a pickle that calls ….…: only plain lists, dicts, strings and numbers are read from a pickle, since code in "
+    "it would run": lambda m: read_plain_pickle(pickled(print)),
+    "… …: write NAME:ROOT, with NAME one of …": lambda m: read_phrases(folder(a={})),
     "… is not empty: …": lambda m: cli("data", "scenes", "--out", folder(a={}), "--count", 1),
     "… holds …, which no build of a set has written: move it away, or choose another folder": lambda m: beside_a_set(),
     "… is in use by another process: wait until it is done, or choose another folder": lambda m: twice_in(Path("set")),

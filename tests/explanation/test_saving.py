@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from mmgrad_explain.errors import InputError, OutputExistsError
+from mmgrad_explain.explanation import saving
 from mmgrad_explain.images import saving as image_saving
 from mmgrad_explain.images.placement import Placement
 
@@ -102,7 +104,7 @@ def test_a_failure_leaves_what_was_there(with_pictures, tmp_path, monkeypatch, s
     if step == "picture":
         monkeypatch.setattr(image_saving, "safe_save", fail)
     else:
-        monkeypatch.setattr(json, "dumps", fail)
+        monkeypatch.setattr(saving, "json", SimpleNamespace(dumps=fail, loads=json.loads))
     with pytest.raises(InputError, match=r"out cannot be written \(No space left on device\)"):
         with_pictures.save(tmp_path / "out", overwrite=True)
     with pytest.raises(InputError, match="cannot be written"):

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from mmgrad_explain.gallery import results
+from mmgrad_explain.images.provenance import provenance_of
 
 
 def test_the_contact_sheet(gallery, pictures):
@@ -19,6 +20,19 @@ def test_the_contact_sheet(gallery, pictures):
     assert one.height < sheet.height  # a row less
     assert maps.sheet(height=60, colormap="jet").tobytes() != sheet.tobytes()
     assert maps.sheet(height=60, threshold=0.9).tobytes() != sheet.tobytes()
+
+
+def test_checked_maps_are_marked_and_the_sheet_says_what_it_shows(gallery, pictures):
+    found = gallery.retrieve(pictures / "0.png", "make it red", k=2)
+    maps = gallery.explain(found)
+    maps.check()
+    explanation, index = maps.hits[1]
+    assert explanation.check_of(index, target=True).verdict in {"good", "doubtful", "fails"}
+    record = provenance_of(maps.sheet())
+    assert [part.get("hit") for part in record["maps"]] == [None, 1, 2]
+    assert [part["of"] for part in record["maps"]] == ["reference", "target", "target"]
+    assert all("/" not in part["file"] for part in record["maps"][1:])
+    assert record["maps"][1]["check"]["target"]
 
 
 def test_an_empty_map_is_marked(gallery, pictures, monkeypatch):

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageColor
 
+from mmgrad_explain.images.marks import COLOURS
 from mmgrad_explain.images.overlay import blend
+from mmgrad_explain.images.provenance import read_provenance
 from mmgrad_explain.notes import Note
 from mmgrad_explain.web.viewer import make_viewer, pack_map, pack_payload
 
@@ -295,3 +297,25 @@ def test_a_phone(page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.set_viewport_size({"width": 1280, "height": 800})
     assert len({one.bounding_box()["x"] for one in page.locator(".tile").all()}) == 3
+
+
+def test_a_marked_map_shows_its_mark_and_takes_it_along(page, tmp_path):
+    """The download has the map whole, the band below it, and says where it came from."""
+    bring(page, "single", 1)
+    mark = page.locator(".mark.doubtful")
+    assert "caution" in mark.inner_text()
+    canvas, band = page.locator(".stage canvas").bounding_box(), mark.bounding_box()
+    assert abs(canvas["width"] - band["width"]) < 2
+    assert 0 <= band["y"] - canvas["y"] - canvas["height"] < 4
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download PNG").click()
+    waiting.value.save_as(tmp_path / "map.png")
+    width, height = page.locator(".stage canvas").evaluate("(one) => [one.width, one.height]")
+    with Image.open(tmp_path / "map.png") as drawn:
+        assert drawn.width > width
+        assert drawn.height > height + 12
+        assert drawn.convert("RGB").getpixel((0, 0)) == ImageColor.getrgb(COLOURS["doubtful"][0])
+    (part,) = read_provenance(tmp_path / "map.png")["maps"]
+    assert (part["text"], part["notes"]) == ("photo", ["mind the gap"])
+    bring(page, "three", 3)
+    assert page.locator(".mark").count() == 0

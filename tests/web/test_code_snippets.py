@@ -22,7 +22,7 @@ def test_an_upload_is_read_from_its_file(request_):
         "explanation = explain(picture, 'make it red', model='reference')",
         "for index in range(len(explanation)):",
         "    print(explanation.in_words(index))",
-        '    explanation.overlay(index).save(f"map_{index}.png")',
+        '    explanation.save_overlay(f"map_{index}.png", index)',
     ]
 
 
@@ -33,8 +33,7 @@ def test_what_was_chosen_is_passed_on(request_, picture):
     program = explain_snippet(chosen, "mine")
     assert "target = 'goal.png'" in program
     assert (
-        "explain(picture, ['a', 'b'], target=target, model='mine', layer='body', score='pair', "
-        "words=True)"
+        "explain(picture, ['a', 'b'], target=target, model='mine', layer='body', score='pair', words=True)"
     ) in program
     assert "answer='red'" in explain_snippet(replace(request_, answer="red"), "mine")
 

@@ -89,7 +89,7 @@ def test_everything_that_can_be_chosen(question, models, picture, tmp_path, monk
     assert found.words is not None
     assert shown["data"]["asked"] | {"model": ""} == {
         "texts": ["make it 'red'", "remove it"], "model": "", "layer": "network.visual.layer3", "score": "similarity",
-        "method": "layercam", "words": True, "phrases": False, "answer": None, "picture": "query.png",
+        "method": "layercam", "words": True, "phrases": False, "check": False, "answer": None, "picture": "query.png",
         "target": "goal.png",
     }  # fmt: skip
 
@@ -146,3 +146,15 @@ def test_unknown_names(question, models):
     for name in ("layer", "score", "method"):
         with pytest.raises(InputError, match="nonsense"):
             explain_request(replace(question, **{name: "nonsense"}), models)
+
+
+def test_a_checked_map_says_how_far_it_can_be_trusted(question, models, tmp_path, monkeypatch):
+    plain, checked = explain_request(question, models), explain_request(replace(question, check=True), models)
+    (tile,) = checked["tiles"]
+    assert plain["tiles"][0]["check"] is None
+    assert tile["check"].startswith("The map ")
+    (found,) = checked["data"]["explanation"]["checks"]
+    assert found["in_words"] == tile["check"]
+    assert json.loads(tile["record"])["maps"][0]["check"]["verdict"] == found["verdict"]
+    space = execute(checked, tmp_path, monkeypatch, query=question.image)
+    assert space["explanation"].check_of(0).occlusion == pytest.approx(found["occlusion"], abs=1e-4)

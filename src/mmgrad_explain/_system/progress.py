@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, Self
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Self
 
 from mmgrad_explain._system.terminal import console, is_terminal
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
 _PAUSE = 0.1  # seconds between two drawings of a bar
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Show no bars inside the block: what it does is counted by a bar around it."""
+    token = _QUIET.set(True)
+    try:
+        yield
+    finally:
+        _QUIET.reset(token)
 
 
 class Bar:
@@ -38,7 +54,7 @@ class Bar:
             of: How much there is, where that is known.
             beside: A few words for the end of the line.
         """
-        if not is_terminal(sys.stderr):
+        if _QUIET.get() or not is_terminal(sys.stderr):
             return
         if self._progress is None:
             self._progress = _progress()

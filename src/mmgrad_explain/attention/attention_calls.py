@@ -14,7 +14,8 @@ import inspect
 import math
 import threading
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -26,7 +27,8 @@ from mmgrad_explain.attention.forward_modes import is_repetition
 from mmgrad_explain.attention.structures import tensors_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 _SDPA: Callable[..., Tensor] = F.scaled_dot_product_attention
 _SOFTMAX = (torch.softmax, Tensor.softmax, F.softmax, torch.special.softmax)
@@ -75,6 +77,7 @@ class AttentionRecorder:
 
     Attributes:
         calls: What was recorded, in the order in which it ran.
+        around: For each of them the modules that ran around it, name to which call of it.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class AttentionRecorder:
                 model goes on with, or None to leave it as it is.
         """
         self.calls: list[AttentionCall] = []
+        self.around: list[dict[str, int]] = []
         self._modules = dict(modules)
         self._change = change
         self._running: list[_Running] = []
@@ -96,14 +100,14 @@ class AttentionRecorder:
         self._recording = True
         self._stopped = False
         self._stack = contextlib.ExitStack()
+        self._watching = contextlib.ExitStack()  # only while one of the modules runs: the rest keeps its fast kernels
 
     def __enter__(self) -> Self:
         self._thread = threading.get_ident()
         with contextlib.ExitStack() as stack:
             for handle in self._register():
                 stack.callback(handle.remove)
-            stack.enter_context(_without_fast_path())
-            stack.enter_context(_Watch(self))
+            stack.callback(self._watching.close)
             self._stack = stack.pop_all()
         return self
 
@@ -115,11 +119,20 @@ class AttentionRecorder:
         """Leave the attention of what runs from now on alone."""
         self._stopped = True
 
+    def remember(self) -> Callable[[], AbstractContextManager[None]]:
+        """Return :meth:`repeat` for a part of the forward that begins now, perhaps inside a module that is watched."""
+        return partial(self.repeat, tuple(self._running) if threading.get_ident() == self._thread else ())
+
     @contextlib.contextmanager
-    def repeat(self) -> Iterator[None]:
-        """Compute attention inside the block as in the recorded forward, and record nothing."""
+    def repeat(self, running: Sequence[_Running] = ()) -> Iterator[None]:
+        """Compute attention inside the block as in the recorded forward, and record nothing.
+
+        Args:
+            running: The calls of modules that the block is inside of.
+        """
         again = AttentionRecorder(self._modules, self._change)
         again._recording = False
+        again._running = [replace(one) for one in running]
         with again:
             yield
 
@@ -131,6 +144,9 @@ class AttentionRecorder:
     def _begin(self, name: str) -> Any:
         def begin(_module: nn.Module, args: Any, kwargs: Any = None) -> None:
             if threading.get_ident() == self._thread:
+                if not self._running and not self._stopped:
+                    self._watching.enter_context(_without_fast_path())
+                    self._watching.enter_context(_Watch(self))
                 first = next((tensor for tensor in tensors_in((args, kwargs)) if tensor.ndim > 1), None)
                 self._running.append(_Running(name, self._counts[name], () if first is None else tuple(first.shape)))
                 self._counts[name] += 1
@@ -140,6 +156,8 @@ class AttentionRecorder:
     def _end(self, *_: object) -> None:
         if threading.get_ident() == self._thread and self._running:
             self._running.pop()
+            if not self._running:
+                self._watching.close()
 
     @property
     def watches(self) -> bool:
@@ -171,6 +189,7 @@ class AttentionRecorder:
         if not self._recording or is_repetition():
             return -1
         self.calls.append(AttentionCall(running.block, running.call, number, probabilities, **parts))
+        self.around.append({one.block: one.call for one in self._running})
         return len(self.calls) - 1
 
     def add(self, number: int, **parts: Tensor | None) -> None:

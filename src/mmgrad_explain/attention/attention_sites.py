@@ -10,26 +10,29 @@ import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from mmgrad_explain.attention.attention_calls import AttentionCall, AttentionRecorder
+from mmgrad_explain.attention.attention_flow import AttentionFlow, find_attention_flow
 from mmgrad_explain.attention.autograd_graph import find_leaves_below
 from mmgrad_explain.attention.gradient import differentiate
-from mmgrad_explain.attention.input_images import find_input_images, make_leaves
+from mmgrad_explain.attention.input_images import InputImage, change_images, find_input_images, make_leaves
 from mmgrad_explain.attention.layers.marked_inputs import make_word_hook, mark_features
 from mmgrad_explain.attention.layers.probe import probe_layers
-from mmgrad_explain.attention.layouts.layout import Layout
+from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout, to_grid_if_it_fits
 from mmgrad_explain.attention.modules import plain_modules
 from mmgrad_explain.attention.scores.checks import ensure_per_sample
 from mmgrad_explain.attention.structures import holds_strings, tensors_in
 from mmgrad_explain.attention.undisturbed import same_randomness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mmgrad_explain.attention.layers.candidate import Candidate
 
 _IMAGE, _TEXT = 1, 2
+_NOISE = 1e-4  # of the largest change; less is rounding
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ class AttentionSite:
     """One attention of a model.
 
     Attributes:
-        block: Dotted name of the block that it runs in: the numbered module around one self-attention, such as
-            ``encoder.layers.3``; else the attention module itself.
+        block: Dotted name of the block that it runs in: the module around one self-attention, numbered where there is
+            one, such as ``encoder.layers.3``; for other attention the module itself where no block is around it.
         call: Which call of the block.
         index: Which attention in this call of the block.
         heads: H.
@@ -90,7 +93,7 @@ class AttentionSite:
 def find_attention_sites(
     root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], score: str | Callable[[Any], Any] | None
 ) -> tuple[AttentionSite, ...]:
-    """Find the attention of a model that is undisturbed already, in the order in which it runs; the model runs 5 times.
+    """Find the attention of a model that is undisturbed already, in the order in which it runs; the model runs 6 times.
 
     Args:
         root: The unwrapped model.
@@ -109,25 +112,86 @@ def find_attention_sites(
     integers = [t for t in tensors_in(inputs) if not t.is_floating_point() and not t.is_complex()]
     words: list[Tensor] = []
     modules = plain_modules(root)
+    shapes: dict[str, tuple[int, ...]] = {}
     with contextlib.ExitStack() as stack:
-        for module in modules.values():
+        for name, module in modules.items():
+            stack.callback(module.register_forward_hook(_make_shape_hook(name, shapes)).remove)
             if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
                 hook = make_word_hook(integers, words, has_strings=holds_strings(inputs))
                 stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
         stack.enter_context(same_randomness(list(root.parameters()), inputs))
         recorder = stack.enter_context(AttentionRecorder(modules))
         output = root(*args, **kwargs)
-    calls = recorder.calls
+    kept = [pair for pair in zip(recorder.calls, recorder.around, strict=True) if pair[0].probabilities.requires_grad]
+    calls, around = [call for call, _ in kept], [modules for _, modules in kept]  # without those under torch.no_grad
     if not calls:
         return ()
-    reached = differentiate(
-        ensure_per_sample(search.scorer(output)), [call.probabilities for call in calls], retain_graph=True
-    )
+    measured = ensure_per_sample(search.scorer(output))
+    reached = differentiate(measured, [call.probabilities for call in calls], retain_graph=True)
     marks = {id(leaf): _IMAGE for leaf in leaves.values()} | {id(word): _TEXT for word in words}
     sites = [
-        _describe(call, found is not None, marks) for call, found in zip(_name_blocks(calls), reached, strict=True)
+        _describe(call, found is not None, marks)
+        for call, found in zip(_name_blocks(calls, around), reached, strict=True)
     ]
-    return _find_tokens(sites, search.candidates)
+    flow = find_attention_flow(calls, measured)
+    changed = _find_changed_tokens(root, inputs, images, modules, calls, flow) if images else {}
+    known = {
+        site.block: changed.get(keys.stream)
+        for site, keys, of_image in zip(sites, flow.keys, _begin_with_image(sites, flow), strict=True)
+        if site.is_self and of_image
+    }
+    return _find_tokens(sites, search.candidates, shapes, known)
+
+
+def _find_changed_tokens(
+    root: nn.Module,
+    inputs: Any,
+    images: Sequence[InputImage],
+    modules: Mapping[str, nn.Module],
+    calls: Sequence[AttentionCall],
+    flow: AttentionFlow,
+) -> dict[int, Tensor]:
+    """Find the tokens of each stream that were an image's before any attention: those that change with the images.
+
+    Returns:
+        Stream to (B, N), True for tokens that change; streams whose keys were not seen are left out.
+    """
+    args, kwargs = change_images(inputs, {image.index: _invert for image in images})
+    with same_randomness(list(root.parameters()), inputs), AttentionRecorder(modules) as recorder:
+        root(*args, **kwargs)
+    if len(recorder.calls) != len(calls):
+        return {}
+    found: dict[int, Tensor] = {}
+    for before, after, keys in zip(calls, recorder.calls, flow.keys, strict=True):
+        if keys.stream in found or keys.rows is not None or before.keys is None or after.keys is None:
+            continue
+        if before.keys.shape == after.keys.shape:
+            change = (after.keys.detach() - before.keys.detach()).float().abs().amax((1, 3))
+            found[keys.stream] = change > _NOISE * change.amax()
+    return found
+
+
+def _invert(image: Tensor) -> Tensor:
+    """Change every pixel of an image, within its range of values."""
+    return image.amax() + image.amin() - image + (image.amax() == image.amin()).to(image.dtype)
+
+
+def _begin_with_image(sites: Sequence[AttentionSite], flow: AttentionFlow) -> list[bool]:
+    """Tell for each attention whether its keys' tokens depended on an image before any attention mixed them.
+
+    Words that have read an image depend on it too, but lie nowhere on it.
+    """
+    first: dict[int, bool] = {}
+    for site, keys in zip(sites, flow.keys, strict=True):
+        first.setdefault(keys.stream, site.keys_from_image)
+    return [first[keys.stream] for keys in flow.keys]
+
+
+def _make_shape_hook(name: str, shapes: dict[str, tuple[int, ...]]) -> Any:
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        shapes.setdefault(name, tuple(next((tensor.shape for tensor in tensors_in(output)), ())))
+
+    return hook
 
 
 def _describe(call: AttentionCall, reached: bool, marks: dict[int, int]) -> AttentionSite:  # noqa: FBT001
@@ -142,48 +206,97 @@ def _describe(call: AttentionCall, reached: bool, marks: dict[int, int]) -> Atte
     )  # fmt: skip
 
 
-def _name_blocks(calls: Sequence[AttentionCall]) -> list[AttentionCall]:
+def _name_blocks(calls: Sequence[AttentionCall], modules_around: Sequence[dict[str, int]]) -> list[AttentionCall]:
     """Name each attention by its block instead of the innermost module that it ran in."""
-    alone: dict[str, set[str]] = {}
+    inside: dict[str, set[str]] = {}
     for call in calls:
         if call.probabilities.shape[2] == call.probabilities.shape[3]:
-            for around in _numbered_around(call.block):
-                alone.setdefault(around, set()).add(call.block)
+            for around in _list_around(call.block):
+                inside.setdefault(around, set()).add(call.block)
     found = []
     counts: dict[tuple[str, int], int] = {}
-    for call in calls:
-        block = next((name for name in _numbered_around(call.block) if len(alone.get(name, ())) <= 1), call.block)
-        index = counts.get((block, call.call), 0)
-        counts[block, call.call] = index + 1
-        found.append(replace(call, block=block, index=index))
+    for call, running in zip(calls, modules_around, strict=True):
+        block = _choose_block(call.block, inside)
+        number = running.get(block, call.call)
+        index = counts.get((block, number), 0)
+        counts[block, number] = index + 1
+        found.append(replace(call, block=block, call=number, index=index))
     return found
 
 
-def _numbered_around(name: str) -> list[str]:
-    """List the numbered modules around a module, the outermost first: ``layers.1`` and ``layers.1.blocks.0``."""
+def _choose_block(name: str, inside: Mapping[str, set[str]]) -> str:
+    """Choose the block of an attention among the modules around it.
+
+    It is the outermost numbered module with no other self-attention inside. Where none is numbered, it is the outermost
+    module with one self-attention inside a module with several, and else the module around the attention.
+
+    Args:
+        name: Of the module in which the attention ran.
+        inside: Name of a module to the modules inside it in which self-attention ran.
+    """
+    around = _list_around(name)
+    for outer in around:
+        if outer.rpartition(".")[2].isdigit() and len(inside.get(outer, ())) <= 1:
+            return outer
+    if name not in inside:
+        return name
+    for parent, outer in zip(["", *around], around, strict=False):
+        if len(inside[outer]) == 1 and (not parent or len(inside[parent]) > 1):
+            return outer if parent or len(around) == 1 else around[-2]
+    return name
+
+
+def _list_around(name: str) -> list[str]:
+    """List a module and those around it by name, the outermost first: ``layers``, ``layers.1``, ``layers.1.attn``."""
     parts = name.split(".")
-    return [".".join(parts[: depth + 1]) for depth, part in enumerate(parts) if part.isdigit()]
+    return [".".join(parts[: depth + 1]) for depth in range(len(parts))]
 
 
-def _find_tokens(sites: Sequence[AttentionSite], candidates: Sequence[Candidate]) -> tuple[AttentionSite, ...]:
-    """Find for each attention the block whose output tokens are its keys' tokens."""
-    sizes = {
-        candidate.name: candidate.layout.prefix + candidate.layout.grid[0] * candidate.layout.grid[1]
-        if isinstance(candidate.layout, Layout) and candidate.layout.grid and candidate.layout.prefix is not None
-        else 0
-        for candidate in candidates
-        if not isinstance(candidate.layout, Layout) or candidate.layout.kind == "tokens"
-    }
+def _find_tokens(
+    sites: Sequence[AttentionSite],
+    candidates: Sequence[Candidate],
+    shapes: Mapping[str, tuple[int, ...]],
+    known: Mapping[str, Tensor | None],
+) -> tuple[AttentionSite, ...]:
+    """Find for each attention the block whose output tokens are its keys' tokens.
+
+    Args:
+        sites: All attention.
+        candidates: The layers whose outputs look like a grid.
+        shapes: What each module returned at its first call.
+        known: The blocks whose tokens depended on an image before any attention, each with the tokens that did, (B, N);
+            None where these could not be told.
+    """
+    layouts = {candidate.name: candidate.layout for candidate in candidates}
     found: list[AttentionSite] = []
     for site in sites:
-        if site.is_self and sizes.get(site.block, site.keys + 1) <= site.keys:
+        layout, shape = layouts.get(site.block), shapes.get(site.block, ())
+        is_own = site.is_self and site.block in known and layout is not None and site.keys in shape[:2]
+        if is_own and _lies_on_image(layout, site.keys, shape, known[site.block]):
             found.append(replace(site, tokens_of=site.block))
             continue
         same = [
             other
             for other in found
-            if other.tokens_of and other.is_self and other.keys == site.keys and other.call == site.call
+            if other.tokens_of and other.is_self and other.keys == site.keys
             and other.keys_from_text == site.keys_from_text
         ]  # fmt: skip
-        found.append(replace(site, tokens_of=same[-1].tokens_of if same and site.keys_from_image else None))
+        same = [other for other in same if other.call == site.call] or same  # of several images, its own
+        reads_image = site.keys_from_image and not (site.is_self and site.block not in known)
+        found.append(replace(site, tokens_of=same[-1].tokens_of if same and reads_image else None))
     return tuple(found)
+
+
+def _lies_on_image(layout: AnyLayout | None, count: int, shape: tuple[int, ...], changed: Tensor | None) -> bool:
+    """Return whether the cells of a layout are tokens that were an image's before any attention."""
+    if layout is None or (isinstance(layout, Layout) and layout.kind != "tokens"):
+        return False
+    first = shape[0] == count and shape[1] != count  # the sequence is the first dimension
+    batch = shape[1] if first else shape[0]
+    numbers = torch.arange(count, dtype=torch.float64).expand(batch, count)[..., None]
+    cells = to_grid_if_it_fits(numbers.transpose(0, 1) if first else numbers, layout)
+    if cells is None:
+        return False
+    if changed is None or len(changed) != len(cells):
+        return True
+    return bool(changed.cpu().gather(1, cells.flatten(1).long()).all())

@@ -40,7 +40,7 @@ def attention_branch(run: Run, site: AttentionSite, attend: Callable[[AttentionC
         for handle in follower.register(block, watched):
             stack.callback(handle.remove)
         stack.enter_context(AttentionRecorder(watched, change=follower.change))
-        run.rerun(run.inputs)
+        run.rerun(run.inputs_of_call())
     if follower.branch is None or follower.branch.ndim != 3 or follower.branch.shape[1] != site.queries:
         shape = None if follower.branch is None else tuple(follower.branch.shape)
         raise CaptureError(

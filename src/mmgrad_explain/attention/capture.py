@@ -39,7 +39,7 @@ class Capture:
         order: The names of the layers in the order in which their calls ended, one name a call.
         math_attention: Whether attention was computed so that it can be differentiated twice.
         arguments: The last arguments of the model, positional and by name; None where it was not called itself.
-        replayed: Name to module of the modules whose whole outputs are kept.
+        replayed: Name to module of the modules whose whole outputs are kept: blocks, and convolutions of the image.
         outputs: Name of such a module to what it returned, one a call.
     """
 
@@ -108,7 +108,7 @@ class Capture:
             for handle in self._register():
                 stack.callback(handle.remove)
             if self._attention is not None:
-                stack.enter_context(run_repetitions_in(self._attention.repeat))
+                stack.enter_context(run_repetitions_in(self._attention.repeat, self._attention.remember))
                 stack.enter_context(self._attention)
             self._stack = stack.pop_all()
         return self
@@ -216,9 +216,12 @@ class Capture:
         return handles + [m.register_forward_hook(self._keep_output(n)) for n, m in self.replayed.items()]
 
     def _keep_output(self, name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            if self._recording and threading.get_ident() == self._thread and not is_repetition():
-                self.outputs[name].append(output)
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not self._recording or threading.get_ident() != self._thread or is_repetition():
+                return
+            self.outputs[name].append(output)
+            if isinstance(module, nn.Conv2d) and any(tensor.requires_grad for tensor in tensors_in(inputs)):
+                self.replayed.pop(name, None)  # it does not read the image itself, and may follow a changed block
 
         return hook
 

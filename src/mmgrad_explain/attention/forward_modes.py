@@ -94,14 +94,14 @@ class _Contexts(threading.local):
     """The contexts in which what this thread runs now must be repeated."""
 
     def __init__(self) -> None:
-        self.contexts: list[Context] = []
+        self.contexts: list[Callable[[], Context]] = []
 
 
 _CONTEXTS = _Contexts()
 
 
 @contextlib.contextmanager
-def run_repetitions_in(again: Context) -> Iterator[None]:
+def run_repetitions_in(again: Context, remember: Callable[[], Context] | None = None) -> Iterator[None]:
     """Make every later repetition of what is checkpointed inside the block run as the first run did.
 
     What was checkpointed outside the block runs as it did outside, even if it is repeated inside.
@@ -109,25 +109,28 @@ def run_repetitions_in(again: Context) -> Iterator[None]:
     Args:
         again: Makes the context of such a repetition, in addition to the switches of this module. The graph keeps it,
             so it must not hold anything of the graph. It counts for this thread only.
+        remember: Called where a checkpointed part begins, returns ``again`` for this part; None takes ``again`` always.
     """
+    make = remember or (lambda: again)
     with _FRAMES.set(True):
-        _CONTEXTS.contexts.append(again)
+        _CONTEXTS.contexts.append(make)
         try:
             yield
         finally:
-            _CONTEXTS.contexts.remove(again)
+            _CONTEXTS.contexts.remove(make)
 
 
 def _keep_state(repeat: Callable[..., None]) -> Callable[..., None]:
     """Make ``repeat`` run under the present switches and contexts."""
-    states, contexts = [(switch, switch.on) for switch in _CHANGED], list(_CONTEXTS.contexts)
+    states, makers = [(switch, switch.on) for switch in _CHANGED], list(_CONTEXTS.contexts)
+    contexts = [make() for make in makers]
 
     def run(*inputs: Any) -> None:
         with contextlib.ExitStack() as stack:
             for switch, on in states:
                 stack.enter_context(switch.set(on))
-            for again in contexts:
-                stack.enter_context(run_repetitions_in(again))  # for parts that are checkpointed inside this one
+            for make, again in zip(makers, contexts, strict=True):
+                stack.enter_context(run_repetitions_in(again, make))  # for parts that are checkpointed inside this one
                 stack.enter_context(again())
             repeat(*inputs)
 

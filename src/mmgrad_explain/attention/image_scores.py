@@ -15,6 +15,7 @@ from mmgrad_explain.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+_SHARE, _ROUNDINGS = 0.01, 64  # how far two scores may be from those of single runs: of their difference, in roundings
 _SAME = 1e-3  # how far a score may move, as a share of its size, when its row is scored in another batch
 
 
@@ -121,7 +122,9 @@ class ImageScores:
         self._rerun, self._inputs, self._image = rerun, inputs, image
         self.score = score.detach()
         self._rows = list(range(len(self.score))) if rows is None else list(rows)
+        self._alone = False
         self.together = rows is None and image.batch == len(self.score) and self._scores_repeated_rows()
+        self._alone = self.together and len(self.score) == 1 and self._scores_images_alone()
 
     def __call__(self, images: Tensor, index: Tensor) -> Tensor:
         """Score images.
@@ -144,7 +147,8 @@ class ImageScores:
         return torch.cat([self(images[:half], index[:half]), self(images[half:], index[half:])])
 
     def _score_together(self, images: Tensor, index: Tensor) -> Tensor:
-        found = self._score(take_rows(self._inputs, index, len(self.score)), images, index)
+        inputs = self._inputs if self._alone else take_rows(self._inputs, index, len(self.score))
+        found = self._score(inputs, images, index)
         if found.shape != (len(images),):
             raise InputError(f"score: {len(images)} images have scores of shape {tuple(found.shape)}, not one each")
         return found
@@ -174,6 +178,23 @@ class ImageScores:
             return (
                 self._rerun(changed, index) if isinstance(self._rerun, HeldRerun) else self._rerun(changed)
             ).detach()
+
+    def _scores_images_alone(self) -> bool:
+        """Return whether the text of one sample can stand beside many images, so that it is encoded once."""
+        image = take_image(self._inputs, self._image)
+        # Both images stand at several places of the batch: a model may read the text with the first image alone.
+        other, index = image.flip(-1) / 2, torch.zeros(4, dtype=torch.long, device=image.device)
+        try:
+            expected = self._score_together(other, index[:1])
+            self._alone = True
+            found = self._score_together(torch.cat([image, other, other, image]), index)
+        except (RuntimeError, ValueError, TypeError, IndexError, InputError):
+            return False
+        own = self.score.to(expected.device)
+        expected = torch.cat([own, expected, expected, own]).float()
+        rounding = _ROUNDINGS * torch.finfo(torch.float32).eps * expected.abs().amax()
+        far = (found.float() - expected).abs().amax()
+        return bool(far <= torch.maximum(_SHARE * (expected[0] - expected[1]).abs(), rounding))
 
     def _scores_repeated_rows(self) -> bool:
         count, images = len(self.score), take_image(self._inputs, self._image)

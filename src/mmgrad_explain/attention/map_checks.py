@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -14,7 +16,7 @@ from torch import Tensor
 from mmgrad_explain.attention.image_scores import HeldRerun, ImageScores, take_image, take_rows
 from mmgrad_explain.attention.input_images import change_images, find_input_images
 from mmgrad_explain.attention.occlusion_maps import occlusion_grid, occlusion_map, pool_maps
-from mmgrad_explain.attention.structures import tensors_in
+from mmgrad_explain.attention.structures import map_tensors, tensors_in
 from mmgrad_explain.attention.undisturbed import undisturbed
 from mmgrad_explain.errors import InputError, MMGradError, MMGradWarning
 from mmgrad_explain.explanation.map_check import MapCheck, judge
@@ -33,7 +35,7 @@ Retext: TypeAlias = "Callable[[ExplainedMaps, Sequence[int], str | None], tuple[
 _STEPS, _DRAWS = 6, 2  # of deletion
 _BATCH = 32
 _SEEN = 0.5  # share of a cell that the image must cover; the rest is padding
-_SAME = 1e-3  # how far the score may be from the explained one, as a share of its size
+_SAME = 5e-3  # how far the score may be from the explained one, as a share of its size or of ten times its range
 
 
 @dataclass(frozen=True)
@@ -74,15 +76,16 @@ class CallSource:
         call = call_of(explanation, target=target)
         maps = explanation.calls[call].detach()[list(samples)]
         texts, other_text, why_not = self._distance(explanation, samples, call, other)
-        images = find_input_images(self.root, self.inputs)
-        number = explanation.image_of_calls[call] if explanation.image_of_calls else 0
+        here = replace(self, inputs=move_to_model(self.root, self.inputs))
+        images = find_input_images(self.root, here.inputs)
+        number = explanation.image_of_calls[call] if explanation.image_of_calls else int(target)
         if number >= len(images):
             raise InputError(
                 "check: no argument of the model is an image (B, 3, H, W) or (B, 1, H, W) that could be hidden in part "
                 "(tiles, packed patches or frames): compare with method='attention-rollout' or another text instead"
             )
-        with undisturbed(self.root, self.inputs), torch.no_grad():
-            measured = self._measure(explanation, samples, maps, images[number], target=target, progress=progress)
+        with undisturbed(self.root, here.inputs), torch.no_grad():
+            measured = here.measure(explanation, samples, maps, images[number], target=target, progress=progress)
         found = []
         for place, sample in enumerate(samples):
             own = {name: values[place] for name, values in measured.items()}
@@ -97,7 +100,7 @@ class CallSource:
             )
         return found
 
-    def _measure(
+    def measure(
         self,
         explanation: ExplainedMaps,
         samples: Sequence[int],
@@ -109,11 +112,11 @@ class CallSource:
     ) -> dict[str, list[Any]]:
         """Measure agreement with occlusion, and deletion."""
         rerun = HeldRerun(self.forward, self.scorer, self.inputs)
-        self._check_unchanged(explanation, rerun.score)
         scores = ImageScores(rerun, self.inputs, image, rerun.score, rows=self.rows)
         chosen = torch.tensor(list(samples), device=maps.device)
         rows = list(samples) if self.rows is None else [self.rows[sample] for sample in samples]
         pixels = take_image(self.inputs, image)[rows]
+        pixels = pixels if pixels.is_floating_point() else pixels.float()
         runs = 0
 
         def score(changed: Tensor, index: Tensor) -> Tensor:
@@ -133,6 +136,7 @@ class CallSource:
         lowest = torch.minimum(everything, before - drops.flatten(1).amax(1))
         highest = torch.maximum(torch.maximum(everything, before), before - drops.flatten(1).amin(1))
         span = (highest - lowest).clamp(min=torch.finfo(torch.float32).tiny)
+        self._check_unchanged(explanation.score.cpu()[list(samples)], before, span)
         pooled = pool_maps(maps.cpu(), grid)
         seen = [_cells_of_image(explanation, sample, grid, target=target) for sample in samples]
         size = [correlate(a, b.abs(), cells) for a, b, cells in zip(pooled, drops, seen, strict=True)]
@@ -147,11 +151,13 @@ class CallSource:
             "runs": [runs // len(samples)] * len(samples),
         }
 
-    def _check_unchanged(self, explanation: ExplainedMaps, score: Tensor) -> None:
-        """Check that the model still gives the scores that were explained."""
-        before = explanation.score.to(score.device)
-        size = before.abs().amax().clamp(min=torch.finfo(torch.float32).eps)
-        if score.shape != before.shape or bool(((score - before).abs() > _SAME * size).any()):
+    def _check_unchanged(self, explained: Tensor, now: Tensor, span: Tensor) -> None:
+        """Check that the model still gives the scores that were explained, but for rounding."""
+        coarse = max(
+            (torch.finfo(one.dtype).eps for one in self.root.parameters() if one.is_floating_point()), default=0
+        )
+        close = max(_SAME, 10 * coarse)
+        if bool(((now - explained).abs() > close * torch.maximum(explained.abs(), 10 * span)).any()):
             raise InputError(
                 "check: the model or its inputs have changed since these maps were made (the scores differ): explain "
                 "again, and check that"
@@ -190,8 +196,8 @@ class CallSource:
                 "check: other= is a string where the explanation was made of strings, and a mapping of the model's "
                 "arguments that hold the text where it was made of tensors"
             )
-        args, kwargs = self.inputs
-        return _take_samples(self.explain((args, {**kwargs, **other})), samples), "the text that was passed"
+        changed = replace_arguments(self.root, self.inputs, other)
+        return _take_samples(self.explain(changed), samples), "the text that was passed"
 
     def _explain_rolled(self, samples: Sequence[int]) -> tuple[ExplainedMaps, str]:
         """Explain the images of the samples with the texts of the next samples of the batch."""
@@ -199,12 +205,35 @@ class CallSource:
         count = max((image.batch for image in images), default=0)
         turned = take_rows(self.inputs, torch.arange(count).roll(-1), count)
         own = {image.index: take_image(self.inputs, image) for image in images}
-        changed = change_images(turned, {index: (lambda _, image=image: image) for index, image in own.items()})
+        changed = change_images(turned, {index: partial(_replace, image) for index, image in own.items()})
         if self.explain is None or count < 2 or _are_equal(changed, self.inputs):
             raise InputError(
                 "the text is a tensor, and no other is in the batch: pass other= with the arguments of another text"
             )
         return _take_samples(self.explain(changed), samples), "the text of the next sample"
+
+
+def move_to_model(root: nn.Module, inputs: Any) -> Any:
+    """Return inputs on the device of the model, where that has been moved since; a divided model leaves them alone."""
+    devices = {tensor.device for tensor in root.parameters()}
+    if len(devices) != 1 or next(iter(devices)).type == "meta":
+        return inputs
+    return map_tensors(inputs, lambda tensor: tensor.to(next(iter(devices))))
+
+
+def replace_arguments(root: nn.Module, inputs: Any, others: Mapping[str, Any]) -> Any:
+    """Return (args, kwargs) with some arguments replaced, also those that were passed by position.
+
+    Args:
+        root: The model, whose ``forward`` names the arguments.
+        inputs: (args, kwargs).
+        others: New values by name.
+    """
+    args, kwargs = inputs
+    names = list(inspect.signature(root.forward).parameters)[: len(args)]
+    placed = [others.get(name, value) for name, value in zip(names, args, strict=False)]
+    named = {name: value for name, value in others.items() if name not in names}
+    return (*placed, *args[len(placed) :]), {**kwargs, **named}
 
 
 def correlate(first: Tensor, second: Tensor, cells: Tensor | None = None) -> float | None:
@@ -219,6 +248,10 @@ def correlate(first: Tensor, second: Tensor, cells: Tensor | None = None) -> flo
     if b.numel() < 2 or size <= 1e-9 * max(1.0, float(second.abs().max())):
         return None
     return float((a * b).sum() / (a.norm() * size)) if float(a.norm()) > 0 else 0.0
+
+
+def _replace(new: Tensor, _old: Tensor) -> Tensor:
+    return new
 
 
 def _are_equal(first: Any, second: Any) -> bool:

@@ -15,7 +15,7 @@ from mmgrad_explain.attention.layouts.record_layouts import batches_of
 from mmgrad_explain.attention.many_texts import EncodedTexts, encode_texts, explain_texts
 from mmgrad_explain.attention.methods.named import choose_argument, ensure_method
 from mmgrad_explain.attention.methods.run import Run
-from mmgrad_explain.attention.model_hints import ask_target_layer
+from mmgrad_explain.attention.model_hints import ask_calibration, ask_target_layer
 from mmgrad_explain.attention.modules import find_layers, refuse_first_static_step, refuse_sharded, unwrap
 from mmgrad_explain.attention.one_call import explain_call
 from mmgrad_explain.attention.scores.checks import ensure_per_sample
@@ -78,8 +78,8 @@ class MultiModalGradAttention:
                 model's own ``default_score``, or else what the output suggests: the output itself if it is one number a
                 sample, the cosine of image and text of two towers, the diagonal of a square ``logits_per_image``.
             method: A name from ``METHODS``, a :class:`Method`, or a callable that takes activation and gradient, both
-                (B, K, h, w), and returns (B, h, w). None takes the model's own ``default_method``, or else the method
-                for models of its kind.
+                (B, K, h, w), and returns (B, h, w). None takes the model's own ``calibration`` (with its
+                layers, where none is named), or its ``default_method``, or else the method for models of its kind.
             layout: ``"nchw"``, ``"nhwc"``, ``"tokens"``, a :class:`Layout`, :class:`Cells`, or a callable that takes
                 the layer's output and returns (B, K, h, w). None asks the model's own ``layout_for(layer, *args,
                 **kwargs)``, or else infers the layout.
@@ -102,10 +102,14 @@ class MultiModalGradAttention:
         self.model = model
         root = unwrap(model)
         score = None if score is None else ensure_score(score)
-        chosen = choose_argument(method, weighting)
+        chosen, is_named = choose_argument(method, weighting), target_layers is not None
+        calibrated = ask_calibration(root) if target_layers is None and chosen is None else None
+        if calibrated is not None and (score is None or score.name == calibrated.score):
+            target_layers, chosen = calibrated.layers, calibrated.method
+        else:
+            target_layers = ask_target_layer(root) if target_layers is None else target_layers
         layout = ensure_layout(layout)
         fuse_name, fuse = fuse if isinstance(fuse, str) else name_of(fuse), ensure_fuse(fuse)
-        wanted = ask_target_layer(root) if target_layers is None else target_layers
         self.settings = MapSettings(
             root=root,
             score=score,
@@ -113,10 +117,10 @@ class MultiModalGradAttention:
             layout=layout,
             fuse_name=fuse_name,
             fuse=fuse,
-            layers=None if wanted is None else find_layers(root, wanted),
+            layers=None if target_layers is None else find_layers(root, target_layers),
             words=ensure_words(words, tokenizer),
             words_layer=None if words_layer is None else find_layers(root, words_layer),
-            named=target_layers is not None,
+            named=is_named,
         )
 
     @property
@@ -340,7 +344,8 @@ class MultiModalGradAttention:
         run = Run(
             settings.root, seen, score, layouts,
             scorer=settings.score or settings.scorer, inputs=seen.arguments,
-            targets=settings.layers, sites=next(reversed(settings.known_sites.values()), ()),
+            targets=[name for name in settings.layers or () if name in seen.records] or None,
+            sites=next(reversed(settings.known_sites.values()), ()),
             create_graph=create_graph, retain_graph=True if retain_graph is None else retain_graph,
         )  # fmt: skip
         return attend_step(run, methods, settings.verified)

@@ -4,6 +4,7 @@
 ``target_layer``                          Dotted name of the layer that is explained by default.
 ``default_score``                         Name of the score that is used by default, or a callable of the output.
 ``default_method``                        Name of the method that is used by default, or a method.
+``calibration``                           A :class:`Calibrated`: layers and method that were measured to agree best.
 ``layout_for(layer, *args, **kwargs)``    How a layer's output lies on the images of this call, or None.
 ``answer_layers()``                       The language model of a model that answers in words: :class:`AnswerLayers`.
 ``answer_positions(output, *args, ...)``  Where an answer and its question lie in this call: :class:`AnswerPositions`.
@@ -25,6 +26,22 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.images.placement import Placement
     from mmgrad_explain.notes import Note
+
+
+class Calibrated(Protocol):
+    """What a calibration found out about a model."""
+
+    @property
+    def layers(self) -> list[str] | None:
+        """Dotted names of the target layers; None where the method finds its own place."""
+
+    @property
+    def method(self) -> Any:
+        """The method."""
+
+    @property
+    def score(self) -> str:
+        """Name of the score that it was measured for."""
 
 
 class StagedModel(Protocol):
@@ -106,6 +123,11 @@ def ask_default_score(model: nn.Module) -> str | Callable[[Any], Any] | None:
 def ask_default_method(model: nn.Module) -> Any:
     """Return the model's own default method, a name or a method, or None."""
     return getattr(model, "default_method", None)
+
+
+def ask_calibration(model: nn.Module) -> Calibrated | None:
+    """Return the model's own calibration, or None."""
+    return getattr(model, "calibration", None)
 
 
 def ask_layout_for(model: nn.Module) -> Callable[..., Any] | None:

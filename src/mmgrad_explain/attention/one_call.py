@@ -51,7 +51,7 @@ def explain_call(settings: MapSettings, args: tuple[Any, ...], kwargs: dict[str,
             run = Run(
                 root, seen, score, layouts, scorer, unchanged, images, plan.layers, plan.sites,
                 retain_graph=not method.needs.of_layers_alone, also=word_capture.embeddings if word_capture else (),
-                output=output,
+                output=output, original=output,
             )  # fmt: skip
             size = images[0].size if images else image_size(unchanged)
             explanation = settings.explain(method, run, call, size, word_capture)

@@ -6,7 +6,8 @@ Source: Petsiuk et al., RISE: Randomized Input Sampling for Explanation of Black
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
@@ -21,30 +22,55 @@ if TYPE_CHECKING:
     from mmgrad_explain.metrics.faithfulness import ImageScore
 
 
-def random_masks(
-    count: int, size: tuple[int, int], *, cells: int = 7, keep: float = 0.5, generator: torch.Generator
-) -> Tensor:
-    """Draw masks as RISE does: coarse random grids, enlarged bilinearly, each shifted by a random part of a cell.
+@dataclass(frozen=True)
+class RandomMasks:
+    """Masks of RISE: coarse random grids, enlarged bilinearly, each shifted by a random part of a cell.
 
-    Args:
-        count: How many.
+    All random numbers are drawn at once, so that the masks do not depend on how many are enlarged together.
+
+    Attributes:
+        shown: (N, 1, cells, cells), 1 for a cell that is shown and 0 for one that is hidden.
+        shifts: (N, 2), rows and columns, pixels.
         size: (H, W), pixels.
-        cells: Cells of the coarse grid on each side.
-        keep: The probability that a cell is shown.
-        generator: Of random numbers, on the CPU.
 
-    Returns:
-        (count, H, W) float32 in [0, 1]: 1 shows a pixel, 0 hides it. The mean of each pixel over masks is ``keep``.
-
-    Source: arXiv 1806.07421, section 3.2.
+    Source: Petsiuk et al., arXiv 1806.07421, section 3.2.
     """
-    shown = (torch.rand(count, 1, cells, cells, generator=generator) < keep).float()
-    side = [math.ceil(pixels / cells) for pixels in size]
-    large = F.interpolate(shown, size=[(cells + 1) * pixels for pixels in side], mode="bilinear")[:, 0].clamp(0, 1)
-    tops, lefts = (torch.randint(0, pixels, (count,), generator=generator).tolist() for pixels in side)
-    return torch.stack(
-        [mask[top : top + size[0], left : left + size[1]] for mask, top, left in zip(large, tops, lefts, strict=True)]
-    )
+
+    shown: Tensor
+    shifts: Tensor
+    size: tuple[int, int]
+
+    @classmethod
+    def draw(cls, count: int, size: tuple[int, int], *, cells: int = 7, keep: float = 0.5, seed: int = 0) -> Self:
+        """Draw masks; the global generators are left alone.
+
+        Args:
+            count: N, how many.
+            size: (H, W), pixels.
+            cells: Cells of the coarse grid on each side.
+            keep: The probability that a cell is shown, which is also the mean of each pixel over masks.
+            seed: Of the random numbers.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        shown = (torch.rand(count, 1, cells, cells, generator=generator) < keep).float()
+        shifts = [torch.randint(0, side, (count,), generator=generator) for side in _sides(size, cells)]
+        return cls(shown, torch.stack(shifts, 1), size)
+
+    def enlarge(self, start: int, stop: int) -> Tensor:
+        """Return some of the masks, (stop - start, H, W) float32 in [0, 1]: 1 shows a pixel, 0 hides it."""
+        cells = self.shown.shape[-1]
+        size = [(cells + 1) * side for side in _sides(self.size, cells)]
+        large = F.interpolate(self.shown[start:stop], size=size, mode="bilinear")[:, 0].clamp(0, 1)
+        shifts = self.shifts[start:stop].tolist()
+        height, width = self.size
+        return torch.stack(
+            [mask[top : top + height, left : left + width] for mask, (top, left) in zip(large, shifts, strict=True)]
+        )
+
+
+def _sides(size: tuple[int, int], cells: int) -> list[int]:
+    """Return the height and width of a cell, pixels."""
+    return [math.ceil(pixels / cells) for pixels in size]
 
 
 def rise_map(
@@ -55,7 +81,7 @@ def rise_map(
     masks: int = 500,
     cells: int = 7,
     keep: float = 0.5,
-    fill: str | Tensor = "blur",
+    fill: str | Tensor = "zero",
     batch: int = 32,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -73,10 +99,10 @@ def rise_map(
         images: (B, C, H, W), as the model takes them. All samples see the same masks.
         before: (B,), the scores of the unchanged images.
         masks: N, how many masks.
-        cells: As for :func:`random_masks`.
+        cells: As for :meth:`RandomMasks.draw`.
         keep: Likewise.
-        fill: What hidden places become, as for :func:`~mmgrad_explain.metrics.faithfulness.deletion_insertion`; RISE
-            itself takes ``"zero"``.
+        fill: What hidden places become, as for :func:`~mmgrad_explain.metrics.faithfulness.deletion_insertion`; the
+            paper takes 0.
         batch: Images that are scored together.
         seed: Of the masks; the global generators are left alone.
         progress: Called with (done, of) after each batch; counts runs of one image.
@@ -92,15 +118,15 @@ def rise_map(
     check_rise_options(masks, cells, keep)
     count, size = len(images), (images.shape[2], images.shape[3])
     filled = fill_images(images, fill)
-    generator = torch.Generator().manual_seed(seed)
+    drawn = RandomMasks.draw(masks, size, cells=cells, keep=keep, seed=seed)
     weighted, total = torch.zeros(count, *size, device=images.device), torch.zeros(size, device=images.device)
     sum_of_scores = torch.zeros(count, device=images.device)
     done = 0
     with torch.no_grad():
         before = before.to(images.device).float()
         for start in range(0, masks, at_once := max(1, batch // count)):
-            number = min(at_once, masks - start)
-            shown = random_masks(number, size, cells=cells, keep=keep, generator=generator).to(images.device)
+            shown = drawn.enlarge(start, min(start + at_once, masks)).to(images.device)
+            number = len(shown)
             weights = shown[:, None, None].to(images.dtype)
             changed = (weights * images + (1 - weights) * filled).flatten(0, 1)
             index = torch.arange(count, device=images.device).repeat(number)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from torch import nn
 
 from mmgrad_explain.attention.assembly import assemble
 from mmgrad_explain.attention.attention_sites import AttentionSite, find_attention_sites
@@ -14,8 +16,8 @@ from mmgrad_explain.attention.layers.candidates import find_layer
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout
 from mmgrad_explain.attention.layouts.record_layouts import KnownLayouts, find_layouts
 from mmgrad_explain.attention.methods.named import ensure_method
-from mmgrad_explain.attention.model_hints import ask_default_method, ask_default_score, ask_layout_for, ask_target_layer
-from mmgrad_explain.attention.modules import ParentOf, find_layers, find_modules
+from mmgrad_explain.attention.model_hints import ask_default_method, ask_default_score, ask_layout_for
+from mmgrad_explain.attention.modules import ParentOf, find_layers, find_modules, plain_modules
 from mmgrad_explain.attention.scores.checks import check_finite
 from mmgrad_explain.attention.scores.guess import mention_guess
 from mmgrad_explain.attention.word_values.embedding_gradient import WordCapture
@@ -24,8 +26,6 @@ from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-
-    from torch import nn
 
     from mmgrad_explain.attention.input_images import InputImage
     from mmgrad_explain.attention.methods.base import Method, NameModules, Needs
@@ -126,26 +126,24 @@ class MapSettings:
             GradientError: as :func:`find_layer`.
         """
         needs = method.needs
-        if needs.named is not None:
-            return self._plan_named(needs, needs.named)
         if needs.layers:
             self.layers = self.find_target_layers(args, kwargs)
         if needs.attention is None:
-            return Plan(dict(self.layers or {}) if needs.layers else {})
-        if images not in self.known_sites:
-            self.known_sites[images] = find_attention_sites(self.root, args, kwargs, self.score)
-        return self.plan_attention(method, self.known_sites[images])
+            plan = Plan(dict(self.layers or {}) if needs.layers else {})
+        else:
+            if images not in self.known_sites:
+                self.known_sites[images] = find_attention_sites(self.root, args, kwargs, self.score)
+            plan = self.plan_attention(method, self.known_sites[images])
+        return plan if needs.named is None else self._plan_named(plan, needs, needs.named)
 
-    def _plan_named(self, needs: Needs, name: NameModules) -> Plan:
-        """Find the modules that a method names itself."""
-        own = ask_target_layer(self.root)
-        chosen = None if self.layers is None or list(self.layers) == [own] else tuple(self.layers)
-        wanted = name(self.root, chosen)
+    def _plan_named(self, plan: Plan, needs: Needs, name: NameModules) -> Plan:
+        """Add the modules that a method names itself."""
+        wanted = name(self.root, tuple(self.layers) if self.named and self.layers else None)
         is_scored = self.score is not None or ask_default_score(self.root) is not None  # else the graph tells the score
-        return Plan(
-            {},
-            find_layers(self.root, list(wanted.layers)),
-            find_layers(self.root, list(wanted.attention)) if wanted.attention else {},
+        return replace(
+            plan,
+            blocks=plan.blocks | (find_layers(self.root, list(wanted.layers)) if wanted.layers else {}),
+            attention=plan.attention | (find_layers(self.root, list(wanted.attention)) if wanted.attention else {}),
             gradient=needs.gradient or self.words is not None or not is_scored,
         )
 
@@ -171,12 +169,17 @@ class MapSettings:
             if not (site.reads_no_image or (site.of_image_alone and site.tokens_of == site.block))
         }
         replayed = [site.block for site in sites if site.is_self and site.block not in changed]
+        of_pixels = [
+            name
+            for name, module in plain_modules(self.root).items()
+            if isinstance(module, nn.Conv2d) and module.in_channels in {1, 3}
+        ]
         layers = dict(self.layers or {}) if method.needs.layers else {}
         return Plan(
             layers,
             find_modules(self.root, placed),
             find_modules(self.root, blocks),
-            find_modules(self.root, replayed) if method.needs.replay else {},
+            find_modules(self.root, [*of_pixels, *replayed]) if method.needs.replay else {},
             sites,
         )
 

@@ -60,7 +60,8 @@ def explain_each(
         plan = settings.plan(method, (), named, images)
         with settings.record(plan, parents) as seen, settings.record_words((), named) as word_capture:
             with torch.set_grad_enabled(plan.gradient):
-                each_output = outputs(root(**named))
+                original = root(**named)
+                each_output = outputs(original)
             seen.stop()
             scorer = choose_score(root, settings.score, each_output[0])
             seen.choose_parts(scorer(each_output[0]))
@@ -74,6 +75,7 @@ def explain_each(
                     plan.layers, plan.sites,
                     retain_graph=number + 1 < len(each_output) or not method.needs.of_layers_alone,
                     also=word_capture.embeddings if word_capture else (), output=output,
+                    original=original,
                 )  # fmt: skip
                 made.append(method.maps(run))
                 scores.append(score.detach().float())

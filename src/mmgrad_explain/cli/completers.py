@@ -116,11 +116,29 @@ def _benchmarks(prefix: str, **_: Any) -> list[str]:
     return [f"{name}:{folder}" for folder in _folders(root)] if colon else [f"{format_}:" for format_ in _formats()]
 
 
+def _methods(prefix: str, **_: Any) -> list[str]:
+    """Complete the last name of a list with commas."""
+    before, comma, _last = prefix.rpartition(",")
+    return [f"{before}{comma}{name}" for name in METHODS if name not in before.split(",")]
+
+
+def _phrase_sets(prefix: str, **_: Any) -> list[str]:
+    """Complete a folder, a JSON file, or ``NAME:ROOT``."""
+    from mmgrad_explain.data.phrases.formats import PHRASE_FORMATS
+
+    name, colon, root = prefix.partition(":")
+    if colon:
+        return [f"{name}:{path}" for path in _files("json")(root)]
+    return [*(f"{known}:" for known in PHRASE_FORMATS), *_files("json")(prefix)]
+
+
 _BY_NAME: dict[str, Callable[..., Iterable[str]]] = {
     "model": _models,
     "layer": _layers,
     "score": _one_of(*SCORES),
     "method": _one_of(*METHODS),
+    "methods": _methods,
+    "maps": _phrase_sets,
     "colormap": _one_of(*COLORMAPS),
     "device": _one_of(*DEVICES),
     "config": _configs,

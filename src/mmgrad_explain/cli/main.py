@@ -8,7 +8,17 @@ import warnings
 from typing import TYPE_CHECKING
 
 from mmgrad_explain import __version__
-from mmgrad_explain.cli.commands import completion, demo, evaluate, index, layers, retrieve, train
+from mmgrad_explain.cli.commands import (
+    calibrate,
+    compare,
+    completion,
+    demo,
+    evaluate,
+    index,
+    layers,
+    retrieve,
+    train,
+)
 from mmgrad_explain.cli.commands.data import command as data
 from mmgrad_explain.cli.commands.overlay import command as overlay
 from mmgrad_explain.cli.failures import fail
@@ -22,20 +32,23 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-COMMANDS = (overlay, layers, data, evaluate, index, retrieve, train, demo, completion)
+COMMANDS = (overlay, compare, layers, calibrate, data, evaluate, index, retrieve, train, demo, completion)
 """In the order of the help. Each module has ``add_parser``, which names the function that runs the command."""
 _DESCRIPTION = "See where a vision-language model looks in a picture because of a text."
 _EPILOG = """\
 Examples:
   mmgrad-explain overlay query.jpg "make it red"
   mmgrad-explain overlay query.jpg "remove the small star" --target target.jpg --out where.png
+  mmgrad-explain compare query.jpg "make it red" --methods gradcam,layercam
   mmgrad-explain layers
+  mmgrad-explain calibrate photos/*.jpg "a dog" --model ./my-model
   mmgrad-explain data scenes --out scenes/ --count 10000
   mmgrad-explain train tiny
   mmgrad-explain index photos/ --gallery mine.db
   mmgrad-explain retrieve query.jpg "make it red" --gallery mine.db
   mmgrad-explain demo
   mmgrad-explain evaluate --data cirr:datasets/CIRR --model openai/clip-vit-base-patch32
+  mmgrad-explain evaluate --maps scenes/ --methods gradcam,layercam --report figures/
   mmgrad-explain completion bash
 
 Exit codes: 0 done, 1 something is missing (data check), cannot be read (index, overlay of several), or is a bug, 2

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+    from mmgrad_explain.attention.calibration.result import Calibration
     from mmgrad_explain.attention.model_hints import Reader
     from mmgrad_explain.composers.familiarity import Familiarity
     from mmgrad_explain.composers.generative.answer_parts import AnswerParts
@@ -107,6 +108,8 @@ class Composer(nn.Module, ABC):
         default_score: Name of the score that is used by default; None chooses one by the output, and refuses an
             output that fits several.
         default_method: Name of the method of its maps by default.
+        calibration: A :class:`~mmgrad_explain.attention.calibration.result.Calibration` of this model: maps for which
+            no layer and no method is named are made as it says. Read from the model's folder; None if it has none.
         answers_in_words: Whether the model is an :class:`~mmgrad_explain.composers.contract.AnsweringModel`.
         shift_depends_on_image: Whether the shift differs from image to image. If not, the score ``"shift"`` has no map.
     """
@@ -122,6 +125,7 @@ class Composer(nn.Module, ABC):
     backbone: tuple[str, ...] = ()
     default_score: ClassVar[str | None] = None
     default_method: str = "gradcam"
+    calibration: Calibration | None = None
     answers_in_words: ClassVar[bool] = False
     shift_depends_on_image: ClassVar[bool] = True
 

@@ -165,6 +165,12 @@ class AnsweringModel(Protocol):
     """A model that answers in words. The score that is explained is the likelihood of the answer.
 
     Must be written: ``answers_in_words = True`` and this ``preprocess``.
+
+    Optional, for the methods ``token-activation`` and ``relative-attention``:
+        answer_layers: ``()`` to the :class:`~mmgrad_explain.attention.model_hints.AnswerLayers`: the language model.
+        answer_positions: ``(output, **tensors)``, what ``forward`` gave and its arguments, to the
+            :class:`~mmgrad_explain.attention.model_hints.AnswerPositions`: where question and answer lie.
+
     :class:`~mmgrad_explain.composers.generative.composer.GenerativeComposer` is one.
     """
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmgrad_explain._system.devices import device_of
+from mmgrad_explain._system.weight_hash import update_by_weights
 from mmgrad_explain.attention.undisturbed import undisturbed
 from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.composers.outputs import HOW_TO, check_parts, image_alone
@@ -66,9 +67,7 @@ def fingerprint(composer: Composer) -> str:
         )
         if plain and not name.startswith("_"):
             digest.update(f" {name}={value}".encode())
-    for name, weight in sorted(composer.state_dict().items()):
-        digest.update(f" {name} {weight.dtype} {tuple(weight.shape)} ".encode())
-        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    update_by_weights(digest, composer)
     return digest.hexdigest()
 
 

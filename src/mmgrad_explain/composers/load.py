@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 BUNDLED = ("reference", "clothing")
 """Names of the models that ship with the package."""
 
+CALIBRATION_FILE = "calibration.json"
+"""The file in a model's folder that its calibration is read from."""
+
 CHOICES = f"{', '.join(BUNDLED)}, a model folder, or a hub id owner/name"
 """How a model can be named, for messages."""
 
@@ -101,6 +104,10 @@ def _from_folder(folder: Path, name: str, *, open_clip: bool = False, local_file
     with reading(f"the model in {folder} cannot be loaded"):  # transformers, timm and others raise all sorts of things
         composer = _read(folder, name, open_clip=open_clip, local_files_only=local_files_only)
         _try(composer)
+        if (folder / CALIBRATION_FILE).is_file():
+            from mmgrad_explain.attention.calibration.result import Calibration
+
+            composer.calibration = Calibration.load(folder / CALIBRATION_FILE, composer)
     return composer
 
 

@@ -159,7 +159,7 @@ class ShorterSentences:
             raise CannotLeaveOutError("the model does not answer in words")
         part: Any = self._part
         if is_several(part):
-            of_each = parts_of_each(part, len(self._texts))
+            of_each = parts_of_each(part, self.answers)
             most = max(map(len, of_each))
             part = [[*of_each[sample], *of_each[sample][-1:] * (most - len(of_each[sample]))] for sample in samples]
         inputs = answering.preprocess(

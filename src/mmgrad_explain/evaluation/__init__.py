@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from mmgrad_explain.evaluation.faithfulness import Faithfulness as Faithfulness
     from mmgrad_explain.evaluation.faithfulness import measure_faithfulness as measure_faithfulness
     from mmgrad_explain.evaluation.figures import TripletFigures as TripletFigures
+    from mmgrad_explain.evaluation.map_report import write_map_report as write_map_report
+    from mmgrad_explain.evaluation.map_set_figures import MapSetFigures as MapSetFigures
+    from mmgrad_explain.evaluation.map_sets import MapMaker as MapMaker
+    from mmgrad_explain.evaluation.map_sets import evaluate_map_set as evaluate_map_set
     from mmgrad_explain.evaluation.maps import IMAGE_ONLY as IMAGE_ONLY
     from mmgrad_explain.evaluation.maps import MapKind as MapKind
     from mmgrad_explain.evaluation.maps import default_kind as default_kind

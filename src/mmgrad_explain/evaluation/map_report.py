@@ -149,8 +149,8 @@ def _count(figures: MapSetFigures) -> str:
 
 def _how(figures: MapSetFigures, level: float) -> str:
     return (
-        f"Means with {level:.0%} bootstrap intervals over {len(set(figures.groups))} images. The last rows are maps that "
-        "know nothing of the text."
+        f"Means with {level:.0%} bootstrap intervals over {len(set(figures.groups))} images. The last rows are maps "
+        "that know nothing of the text."
     )
 
 
@@ -236,6 +236,7 @@ def _cases(figures: MapSetFigures) -> dict[str, Any]:
             case["size"] = [picture.width, picture.height]
             case["picture"] = _data_url(picture.image)
             case["maps"] = {method: _data_url(drawn) for method, drawn in picture.maps.items()}
+            case["empty"] = [method for method, of in figures.maps.items() if float(of["dead"][number]) == 1]
         samples.append(case)
     return {
         "methods": list(figures.maps),

@@ -32,7 +32,7 @@ class MapSetFigures:
         data: The samples.
         maps: Method to figure to ``(N,)``, for the figures of single maps; NaN where a sample was left out.
         contrast: Method to ``(P,)`` over ordered pairs of texts about one image with disjoint regions: whether the map
-            is brighter in its own region.
+            is brighter in its own region; 0.5 for a random pixel.
         contrast_of: The sample of the first text of each pair, ``(P,)``.
         floors: The same as ``maps``, of maps that know nothing: a random pixel, the image's centre, the best fixed
             point and a Gaussian in the centre.

@@ -246,10 +246,12 @@ class _Figures:
             "best fixed point": {"pointing": best},
             "centre Gaussian": self.gaussian,
         }
+        contrast = {method: torch.tensor(values, dtype=torch.float64) for method, values in self.contrast.items()}
+        contrast["random pixel"] = torch.full((len(self.pairs),), 0.5, dtype=torch.float64)
         return MapSetFigures(
             data=self.data,
             maps=self.maps,
-            contrast={method: torch.tensor(values, dtype=torch.float64) for method, values in self.contrast.items()},
+            contrast=contrast,
             contrast_of=torch.tensor(self.pairs, dtype=torch.long),
             floors=floors,
             left_out=self.left_out,

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from mmgrad_explain._doors import door
 
 if TYPE_CHECKING:
+    from mmgrad_explain.explanation.comparison import ComparedMap as ComparedMap
+    from mmgrad_explain.explanation.comparison import Comparison as Comparison
     from mmgrad_explain.explanation.fusion import FUSES as FUSES
     from mmgrad_explain.explanation.map_check import MapCheck as MapCheck
     from mmgrad_explain.explanation.phrases import PhraseMaps as PhraseMaps

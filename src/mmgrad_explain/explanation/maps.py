@@ -52,8 +52,9 @@ class ExplainedMaps:
         image_sizes: (H, W) in pixels of each input image.
         image_of_calls: For each of ``calls``, the index of the input image that the maps are of; empty where unknown.
         checks: How far maps can be trusted, of those that were checked; see :meth:`~.result.Explanation.check`.
-        source: What made the explanation, to run the model again for a check; it holds the model and its inputs. It is
-            neither saved nor pickled.
+        source: What made the explanation, to run the model again for a check. It holds the model and its inputs, which
+            stay in memory as long as the explanation does; ``dataclasses.replace(explanation, source=None)`` lets go of
+            them. It is neither saved nor pickled.
     """
 
     calls: tuple[Tensor, ...]

@@ -14,7 +14,6 @@ from mmgrad_explain.explanation.notebook import explanation_html, png_bytes, sho
 from mmgrad_explain.explanation.plain_words import describe_map
 from mmgrad_explain.explanation.saving import explanation_to_dict, save_folder, write_arrays, write_explanation
 from mmgrad_explain.explanation.sliders import interactive_overlay
-from mmgrad_explain.images.saving import safe_save
 from mmgrad_explain.images.tiles import NOTEBOOK
 
 if TYPE_CHECKING:
@@ -157,6 +156,8 @@ class Explanation(Heatmaps):
             OutputExistsError: the file exists and ``overwrite`` is off.
             InputError: it cannot be written, or as :meth:`overlay`.
         """
+        from mmgrad_explain.images.saving import safe_save
+
         safe_save(self.overlay(index, **options), path, overwrite=overwrite)
 
     def show(self, index: int = 0, **options: Any) -> None:

@@ -37,8 +37,14 @@ def mark_of(explanation: ExplainedMaps, index: int = 0, *, target: bool = False)
     """
     check = explanation.check_of(index, target=target)
     kinds = {note.kind for note in explanation.notes_of(index)}
+    if "lost-text" in kinds:
+        kinds.discard("unknown-words")  # which says less
     reasons = [text for kind, text in REASONS.items() if kind in kinds]
     failed = None if check is None else check.mark()
     if failed is not None:
-        return Mark(failed.level, "; ".join([failed.text, *reasons[: _MOST - 1]]))
-    return Mark("doubtful", "; ".join(reasons[:_MOST])) if reasons else None
+        reasons = [failed.text, *reasons]
+    if not reasons:
+        return None
+    first, *others = reasons[:_MOST]
+    text = "; ".join([first, *(reason[0].lower() + reason[1:] for reason in others)])
+    return Mark("doubtful" if failed is None else failed.level, text)

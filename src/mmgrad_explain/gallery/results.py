@@ -18,8 +18,12 @@ from mmgrad_explain.explanation.notebook import (
     side_by_side,
     small_print,
 )
+from mmgrad_explain.explanation.picture_records import map_record, picture_record
+from mmgrad_explain.explanation.warning_marks import mark_of
+from mmgrad_explain.images.marks import Mark, add_mark
 from mmgrad_explain.images.overlay import blend
 from mmgrad_explain.images.panels import panel
+from mmgrad_explain.images.provenance import attach_provenance
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.notes import Note, join_notes
 
@@ -135,29 +139,54 @@ class RetrievalMaps:
         colours: dict[str, Any] = {"alpha": alpha, "colormap": colormap, "threshold": threshold}
         drawn = blend(self.found.image, self.query.heatmap(), **colours)
         captions = ["query", f"where: {self.query.score_name}"]
-        rows = [panel([self.found.image, drawn], captions, height=height, title=self.found.text)]
+        marks: list[Mark | None] = [None, mark_of(self.query)]
+        rows = [panel([self.found.image, drawn], captions, height=height, title=self.found.text, marks=marks)]
         hits = self.found.hits
         for start in range(0, len(hits), columns):
             tiles: list[Any] = []
-            captions = []
+            captions, marks = [], list[Mark | None]()
             for hit in hits[start : start + columns]:
                 name = f"{hit.rank}. {Path(hit.path).name}"
                 if hit.rank not in self.hits:
                     tiles.append(Image.new("RGB", (height, height), (230, 230, 230)))
                     captions.append(f"{name} {hit.score:.3f} ({hit.state})")
+                    marks.append(None)
                     continue
                 explanation, index = self.hits[hit.rank]
                 image = (explanation.targets or ())[index]
                 heat = self.heatmap(hit.rank)
                 tiles += [image, blend(image, heat, **colours)]
                 captions += [f"{name} {hit.score:.3f}", _map_caption(explanation, heat)]
-            rows.append(panel(tiles, captions, height=height))
+                marks += [None, mark_of(explanation, index, target=True)]
+            rows.append(panel(tiles, captions, height=height, marks=marks))
         sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), _BACKGROUND)
         top = 0
         for row in rows:
             sheet.paste(row, (0, top))
             top += row.height
-        return sheet
+        return attach_provenance(sheet, self._record())
+
+    def _record(self) -> dict[str, Any]:
+        """Describe the maps of the sheet: the query's, then those of the hits with the names of their files."""
+        record = picture_record(self.query)
+        for hit in self.found.hits:
+            if hit.rank in self.hits:
+                explanation, index = self.hits[hit.rank]
+                found = {"hit": hit.rank, "file": Path(hit.path).name, "similarity": hit.score}
+                record["maps"].append({**map_record(explanation, index, target=True), **found})
+        return record
+
+    def check(self, *, progress: bool = False) -> None:
+        """Find out how far the maps of the query and of the hits can be trusted; the sheet then marks those that fail.
+
+        See :meth:`~mmgrad_explain.explanation.Explanation.check`.
+
+        Raises:
+            InputError: the maps cannot be checked.
+        """
+        self.query.check(progress=progress)
+        for explanation in {id(maps): maps for maps, _ in self.hits.values()}.values():
+            explanation.check(target=True, progress=progress)
 
     def _repr_png_(self) -> bytes:
         return png_bytes(self.sheet())
@@ -190,6 +219,7 @@ def _hit_html(hit: Hit, maps: RetrievalMaps | None) -> str:
         explanation, index = maps.hits[hit.rank]
         image, heat = (explanation.targets or ())[index], maps.heatmap(hit.rank)
         drawn = Image.fromarray(blend(shrink_for_screen(image), heat, alpha=0.7))
+        drawn = add_mark(drawn, mark_of(explanation, index, target=True))
         tiles = [
             figure_html(image, caption, f"hit {hit.rank}", **_TILE),
             figure_html(drawn, _map_caption(explanation, heat), f"where hit {hit.rank} matches", **_TILE),

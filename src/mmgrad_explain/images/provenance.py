@@ -48,6 +48,11 @@ def provenance_of(image: Any) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def provenance_text(record: Mapping[str, Any]) -> str:
+    """Return the JSON that the chunk ``mmgrad_explain`` of a PNG holds, for a program that writes the file itself."""
+    return _dump({"format": FORMAT, **_cut(record)}, _MOST["PNG"], ascii_only=False)
+
+
 def file_options(record: Mapping[str, Any] | None, kind: str) -> dict[str, Any]:
     """Return the arguments of Pillow's ``save`` that write a record into a file.
 

@@ -42,10 +42,12 @@ def explain_snippet(request: ExplainRequest, model: str) -> str:
     arguments += [f"{name}={value!r}" for name, value in options.items() if value is not None]
     imports = [f"from mmgrad_explain import {function}", *(line for image in images for line in image.imports)]
     result = f"explanation = {function}({', '.join(arguments)})" + (".explanation" if request.phrases else "")
+    checked = ["for check in explanation.check():", "    print(check)"] if request.check else []
     shown = [
+        *checked,
         "for index in range(len(explanation)):",
         "    print(explanation.in_words(index))",
-        '    explanation.overlay(index).save(f"map_{index}.png")',
+        '    explanation.save_overlay(f"map_{index}.png", index)',
     ]
     return "\n".join([*dict.fromkeys(imports), "", *(image.text for image in images), result, *shown]) + "\n"
 

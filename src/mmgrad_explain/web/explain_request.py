@@ -23,6 +23,7 @@ class ExplainRequest:
         method: Name; the model's default when None.
         words: Compute what each word contributes.
         phrases: Explain each phrase of the sentence as a text by itself.
+        check: Find out how far each map can be trusted.
         answer: An answer of a model that answers in words; the model's own answer when None.
         image_name: Name of the image, for the page.
         target_name: Name of the target, for the page.
@@ -37,6 +38,7 @@ class ExplainRequest:
     method: str | None = None
     words: bool = False
     phrases: bool = False
+    check: bool = False
     answer: str | None = None
     image_name: str = "picture.png"
     target_name: str = "target.png"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.attention.methods.named import METHODS
@@ -41,6 +42,7 @@ def add_explain_tab(models: Models, limits: Limits) -> None:
                 placeholder="make it red",
             )  # fmt: skip
             button = gr.Button("Show where it looks", variant="primary")
+            check = gr.Button("Check how far to trust the maps", elem_id="check")
             strip = example_strip(examples)
             with gr.Accordion("Target picture (optional)", open=False):
                 target = image_input(label="What the change should lead to", height=220)
@@ -61,14 +63,14 @@ def add_explain_tab(models: Models, limits: Limits) -> None:
             alert = make_alert()
             maps = make_viewer(value=explain_request(first_request, models), elem_id="maps", label="Maps")
 
-    def ask(reference: Any, line: Any, goal: Any, *settings: Any) -> dict[str, Any]:
+    def ask(reference: Any, line: Any, goal: Any, *settings: Any, checked: bool = False) -> dict[str, Any]:
         model_name, layer_name, score_name, method_name, by_word, by_phrase, said = settings  # as in `inputs` below
         texts = split_sentences(line, limits)
         upload = read_upload(reference, limits)
         target_upload = None if goal is None else read_upload(goal, limits, "target picture")
         request = ExplainRequest(
             upload.image, tuple(texts), str(model_name), target_upload and target_upload.image, layer_name or None,
-            score_name or None, method_name or None, words=bool(by_word), phrases=bool(by_phrase),
+            score_name or None, method_name or None, words=bool(by_word), phrases=bool(by_phrase), check=checked,
             answer=str(said or "").strip() or None, image_name=upload.name,
             target_name="" if target_upload is None else target_upload.name,
         )  # fmt: skip
@@ -92,4 +94,6 @@ def add_explain_tab(models: Models, limits: Limits) -> None:
     after_choice = strip.select(choose, None, [image, text], **QUICK).then
     for trigger in (button.click, text.submit, after_choice):
         trigger(*handler, show_progress_on=maps, **WORKING).then(None, js=scroll_to("answer"))
+    checked = report_errors(partial(ask, checked=True), 1), inputs, [maps, alert]
+    check.click(*checked, show_progress_on=maps, **WORKING).then(None, js=scroll_to("answer"))
     model.change(report_errors(update_choices, 3), model, [layer, score, answer, alert], **WORKING)

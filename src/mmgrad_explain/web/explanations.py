@@ -34,6 +34,9 @@ def explain_request(request: ExplainRequest, models: Models) -> dict[str, Any]:
     name, why = models.choose_model(request.model, [request.image], request.texts)
     with models.lock:
         explanation = replace(_explain(request, name, models), model_choice=why)
+        if request.check:
+            for target in sides_with_maps(explanation):
+                explanation.check(target=target)
     tiles = []
     for index, title in enumerate(explanation.texts or ()):
         caption = _caption(explanation, index, name)
@@ -42,7 +45,7 @@ def explain_request(request: ExplainRequest, models: Models) -> dict[str, Any]:
             tiles.append(pack_map(explanation, index, target=True, title=f"{title} (on the target)", caption=caption))
     asked = {
         "texts": list(request.texts), "model": name, "layer": request.layer, "score": request.score,
-        "method": request.method, "words": request.words, "phrases": request.phrases,
+        "method": request.method, "words": request.words, "phrases": request.phrases, "check": request.check,
         "answer": request.answer, "picture": request.image_name,
         "target": None if request.target is None else request.target_name,
     }  # fmt: skip

@@ -15,7 +15,11 @@ import numpy as np
 from PIL import Image
 
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.explanation.picture_records import picture_record
+from mmgrad_explain.explanation.warning_marks import mark_of
+from mmgrad_explain.images.marks import COLOURS, frame_width, mark_band
 from mmgrad_explain.images.overlay import colorize, fade_in
+from mmgrad_explain.images.provenance import provenance_text
 from mmgrad_explain.images.word_shading import ink_on, shade
 from mmgrad_explain.notes import OF_MAPS
 
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.explanation.result import Explanation
     from mmgrad_explain.explanation.words import Word
+    from mmgrad_explain.images.marks import Mark
 
 COLORMAP_CHOICES = ("turbo", "viridis", "inferno", "gray")
 """Colormaps to choose from on the page."""
@@ -56,7 +61,8 @@ def pack_map(
     Returns:
         The image as a data URI, at most 1024 pixels on its longer side; the heat as base64 of uint8 [0, 255], at most
         256 pixels on its longer side, with its ``size`` (w, h); ``size`` (W, H) of the original image and ``peak``
-        (x, y) on it, None for a flat map; score, words, notes and plain words.
+        (x, y) on it, None for a flat map; score, words, notes and plain words; the mark and the line of the check, None
+        where there are none; and the record that a downloaded picture holds.
 
     Raises:
         InputError: The explanation does not know its images, or as ``Explanation.heatmap``.
@@ -70,6 +76,7 @@ def pack_map(
     scale = image.width / heat.shape[1], image.height / heat.shape[0]
     peak = [int((place + 0.5) * factor) for place, factor in zip((x, y), scale, strict=True)]
     words = None if explanation.words is None or target else explanation.words[index]
+    check = explanation.check_of(index, target=target)
     return {
         "title": title,
         "caption": caption,
@@ -78,6 +85,9 @@ def pack_map(
         "heat": _pack_heat(heat),
         "peak": None if flat else peak,
         "flat": flat,
+        "mark": _pack_mark(mark_of(explanation, index, target=target), _fit_within(image.size, _LONGEST)[0]),
+        "check": None if check is None else check.in_words(),
+        "record": provenance_text(picture_record(explanation, [(index % len(explanation), target)])),
         "score": {"name": explanation.score_name, "value": float(explanation.score[index])},
         "words": None if words is None else [_pack_word(word) for word in words],
         "words_by": explanation.words_by[index] if explanation.words_by else "",
@@ -155,6 +165,18 @@ def _pack_heat(heat: npt.NDArray[np.float32]) -> dict[str, Any]:
     size = _fit_within((heat.shape[1], heat.shape[0]), _LONGEST_HEAT)
     small = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR))
     return {"size": list(size), "levels": _base64(np.rint(small * 255).astype(np.uint8).tobytes())}
+
+
+def _pack_mark(mark: Mark | None, width: int) -> dict[str, Any] | None:
+    """Pack the words and colours of a mark, and the band that a downloaded picture gets."""
+    if mark is None:
+        return None
+    buffer = io.BytesIO()
+    mark_band(mark, width).save(buffer, "png")
+    ground, ink = COLOURS[mark.level]
+    band = f"data:image/png;base64,{_base64(buffer.getvalue())}"
+    frame = frame_width(width)
+    return {"level": mark.level, "text": mark.text, "ground": ground, "ink": ink, "band": band, "frame": frame}
 
 
 def _pack_word(word: Word) -> dict[str, Any]:

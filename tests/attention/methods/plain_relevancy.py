@@ -11,23 +11,25 @@ from torch.overrides import TorchFunctionMode
 class PlainAttention(TorchFunctionMode):
     """Compute every attention inside the block by matrix products and keep its probabilities (B, H, N, M) in order."""
 
-    def __init__(self, batch):
+    def __init__(self):
         super().__init__()
-        self.batch = batch
         self.kept = []
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
+        kwargs = dict(kwargs or {})
         if function is functional.scaled_dot_product_attention:
             return self.attend(*args, **kwargs)
         if function is functional.multi_head_attention_forward:
-            with self:
-                return function(*args, **kwargs)
+            torchs, functional.scaled_dot_product_attention = functional.scaled_dot_product_attention, self.attend
+            try:
+                return function(*args, **{**kwargs, "need_weights": False})
+            finally:
+                functional.scaled_dot_product_attention = torchs
+        if getattr(function, "__name__", "") != "softmax":
+            return function(*args, **kwargs)
+        kwargs.pop("dtype", None)  # float32, where transformers' own eager attention runs
         result = function(*args, **kwargs)
-        if getattr(function, "__name__", "") == "softmax" and result.ndim in {3, 4}:
-            if result.ndim == 3 and len(result) != self.batch:
-                self.kept.append(result.unflatten(0, (self.batch, -1)))
-                return self.kept[-1].flatten(0, 1)
+        if result.ndim == 4:
             self.kept.append(result)
         return result
 
@@ -40,14 +42,15 @@ class PlainAttention(TorchFunctionMode):
         if attn_mask is not None:
             hidden = attn_mask.dtype == torch.bool
             logits = logits.masked_fill(~attn_mask, -math.inf) if hidden else logits + attn_mask
-        self.kept.append(torch.softmax(logits, -1))
+        padding = (logits == -math.inf).all(-1, keepdim=True)
+        self.kept.append(torch.softmax(logits.masked_fill(padding, 0), -1).masked_fill(padding, 0))
         return self.kept[-1] @ v
 
 
-def watch(model, score, call, batch):
+def watch(model, score, call):
     """The probabilities of every attention of a float64 copy, and the score's gradient with respect to each."""
     model = copy.deepcopy(model).double().eval()
-    with PlainAttention(batch) as seen:
+    with PlainAttention() as seen:
         output = call(model)
     taken = torch.autograd.grad(score(output).sum(), seen.kept, allow_unused=True)
     return [(a.detach(), None if g is None else g) for a, g in zip(seen.kept, taken, strict=True)]

@@ -148,13 +148,13 @@ def legrad(steps, score, last, prefix):
     return total[:, prefix:]
 
 
-def legrad_of_pooler(steps, pool, score, last, prefix=0):
-    """The same through an attention pooler, whose first query counts; ``pool(tokens)`` gives (attention, embedding)."""
+def legrad_of_pooler(steps, pool, score, last, prefix=0, queries=(0,)):
+    """The same through an attention pooler, of which some queries count; ``pool(tokens)`` gives its attention."""
     total = 0
     for step in steps[-last:]:
         attention, pooled = pool(step.tokens)
         gradient = torch.autograd.grad(score(pooled).sum(), attention, retain_graph=True)[0]
-        total = total + gradient[:, :, 0].relu().mean(1)
+        total = total + gradient[:, :, queries].relu().mean(1).sum(1)
     return total[:, prefix:]
 
 
@@ -174,11 +174,11 @@ def _weighted_values(gradient, query, keys, values):
     return torch.einsum("bc,bi,bic->bi", gradient, loosened, values)
 
 
-def grad_eclip_of_pooler(asking, read, attend, rest, prefix=0):
-    """The same with an attention pooler's first query for the class token; ``rest(attended)`` gives the score."""
+def grad_eclip_of_pooler(asking, read, attend, rest, prefix=0, queries=(0,)):
+    """The same with an attention pooler's queries for the class token; ``rest(attended)`` gives the score."""
     _, q, k, v, attended = attend(asking, read)
-    gradient = torch.autograd.grad(rest(attended).sum(), attended)[0][:, 0]
-    return _weighted_values(gradient, q[:, 0], k[:, prefix:], v[:, prefix:])
+    gradient = torch.autograd.grad(rest(attended).sum(), attended)[0]
+    return sum(_weighted_values(gradient[:, one], q[:, one], k[:, prefix:], v[:, prefix:]) for one in queries)
 
 
 def grid(values):

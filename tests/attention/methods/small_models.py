@@ -132,8 +132,9 @@ def open_clip(**vision):
     steps = tower.run(inputs["image"].double())
     embedded = exact.encode_text(inputs["text"])
 
-    def head(vectors):
-        return plain.cosine(exact.visual.ln_post(vectors) @ exact.visual.proj, embedded)
+    def head(vectors, *, pooled=False):
+        normed = exact.visual.ln_post(vectors)
+        return plain.cosine((normed.mean(1) if pooled else normed) @ exact.visual.proj, embedded)
 
     if not vision.get("attentional_pool"):
         return read_at_class_token(model, inputs, None, tower, steps, head)
@@ -141,15 +142,21 @@ def open_clip(**vision):
     asking = pooler.ln_q(pooler.query)[None].expand(2, -1, -1)
     attend = plain.from_torch(pooler.attn)
 
+    queries = (1, 2) if vision.get("pool_type") == "avg" else (0,)
+
+    def rest(attended):
+        return head(attend.out(attended)[:, queries], pooled=True)
+
     def pool(tokens):
         attention, *_, attended = attend(asking, pooler.ln_k(tokens))
-        return attention, attend.out(attended)[:, 0]
+        return attention, attended
 
     return Case(
-        model, inputs, None, head(pool(steps[-1].tokens)[1]),
-        lambda last: plain.grid(plain.legrad_of_pooler(steps, pool, head, last, 1)),
-        lambda last: plain.grid(plain.grad_eclip_of_pooler(
-            asking, pooler.ln_k(steps[-1].tokens), attend, lambda x: head(attend.out(x)[:, 0]), 1)),
+        model, inputs, None, rest(pool(steps[-1].tokens)[1]),
+        lambda last: plain.grid(plain.legrad_of_pooler(steps, pool, rest, last, 1, queries)),
+        lambda last: plain.grid(
+            plain.grad_eclip_of_pooler(asking, pooler.ln_k(steps[-1].tokens), attend, rest, 1, queries)
+        ),
     )  # fmt: skip
 
 
@@ -202,7 +209,7 @@ def blip():
 
     whole = head(steps[-1].tokens)
     return Case(
-        model, inputs, None, whole,
+        model, inputs, lambda output: output.itm_score[:, 1], whole,
         lambda last: plain.grid(plain.legrad(steps, head, last, 1)),
         lambda last: plain.grid(plain.grad_eclip(steps, whole, last, 1)),
     )  # fmt: skip
@@ -272,6 +279,7 @@ def llava():
     ids = torch.cat([ids[:, :1], torch.full((2, 16), 4), ids[:, 1:]], 1)
     inputs = {"input_ids": ids, "pixel_values": images()}
     exact = plain.exactly(model)
+    model(**inputs)  # its first forward adds hooks of its own
     tower = plain.of_transformers(exact.model.vision_tower, 1)
     steps = tower.run(inputs["pixel_values"].double())[:-1]
     embedded = exact.get_input_embeddings()(ids)
@@ -311,6 +319,9 @@ CASES = {
     "open_clip": open_clip,
     "open_clip, own attention": lambda: open_clip(block_type="custom"),
     "open_clip, attention pool": lambda: open_clip(attentional_pool=True, attn_pooler_queries=3, attn_pooler_heads=2),
+    "open_clip, mean of an attention pool": lambda: open_clip(
+        attentional_pool=True, pool_type="avg", attn_pooler_queries=3, attn_pooler_heads=2
+    ),
     "SigLIP": siglip,
     "BLIP": blip,
     "timm, registers": timm_vit,

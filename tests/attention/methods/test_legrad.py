@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from mmgrad_explain import MMGrad
+from mmgrad_explain import explain as explain_image
 from mmgrad_explain.attention.methods.legrad import LeGrad
+from mmgrad_explain.composers.towers.composer import TwoTowerComposer
 from mmgrad_explain.errors import InputError
 
 _SPEC = importlib.util.spec_from_file_location("small_models", Path(__file__).with_name("small_models.py"))
@@ -75,7 +77,7 @@ def test_it_is_torch_cams():
 def test_maps_of_a_training_step_can_be_differentiated(name, same_maps):
     case = small.CASES[name]()
     step = small.Step(case, "legrad")
-    same_maps(step.maps(), case.legrad(2))
+    same_maps(step.maps().detach(), case.legrad(2))
     torch.testing.assert_close(*step.slopes(), rtol=1e-5, atol=1e-9)
 
 
@@ -94,6 +96,85 @@ def test_a_step_in_training_mode_leaves_the_model_alone(zoo):
     with zoo.leaves_alone(step.model):
         expected = step.maps()
     torch.testing.assert_close(expected.float(), case.legrad(2).float(), rtol=1e-3, atol=1e-5)
+
+
+class Pair(torch.nn.Module):
+    """Two images through one tower, one after the other or in one batch."""
+
+    def __init__(self, tower, together):
+        super().__init__()
+        self.tower, self.together = tower, together
+
+    def forward(self, pixel_values, target_pixel_values):
+        images = pixel_values, target_pixel_values
+        if self.together:
+            return sum(self.tower(torch.cat(images)).chunk(2))
+        return sum(map(self.tower, images))
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("method", ["legrad", "grad-eclip"])
+def test_each_of_two_images_has_its_own_map(method, together, same_maps, zoo):
+    tower = zoo.build(zoo.ViT, depth=2, size=(16, 16))
+    images = [zoo.pictures(size=(16, 16), seed=seed) for seed in (1, 2)]
+    cases = [small.hand_written(tower, image) for image in images]
+    found = MMGrad(Pair(tower, together), score=zoo.class_score(), method=method)(*images)
+    assert found.image_of_calls == (0, 1)
+    for maps, case in zip(found.calls, cases, strict=True):
+        same_maps(maps, case.legrad(2) if method == "legrad" else case.grad_eclip(1).relu())
+
+
+def test_only_the_wanted_blocks_are_recorded():
+    recorded = []
+
+    class Spy(LeGrad):
+        def maps(self, run):
+            recorded.extend(call.block for call in run.attention)
+            return super().maps(run)
+
+    explain(small.clip(), Spy())
+    assert recorded == ["vision_model.encoder.layers.1", "vision_model.encoder.layers.2"]
+
+
+class Bag(torch.nn.Module):
+    """The smallest text tower: a sum of vectors."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = torch.nn.Embedding(3, 5)
+
+    def forward(self, input_ids, attention_mask):
+        return (self.words(input_ids) * attention_mask[..., None]).sum(1)
+
+
+def test_a_composer_of_a_timm_tower_with_registers(picture, same_maps):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"[PAD]": 0, "red": 1, "[UNK]": 2}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
+    vision = small.timm_vit().model
+    vision.reset_classifier(0)
+    torch.manual_seed(0)
+    composer = TwoTowerComposer.from_timm(
+        vision,
+        Bag(),
+        tokenizer=tokenizer,
+        text_projection=torch.randn(8, 5),
+        embed_dim=8,
+        data={"input_size": (3, 32, 32)},
+    )
+    found = explain_image(picture, "red", model=composer, method="legrad")
+    exact = small.plain.exactly(composer)
+    tower = small.plain.of_timm(exact.vision)
+    steps = tower.run(composer.processor.encode_images([picture])[0].double())
+    text = exact.text_projection @ exact.text.words.weight[1]
+
+    def score(tokens):
+        return small.plain.cosine(exact.vision.norm(tokens.mean(1)) @ exact.image_projection.T, text)
+
+    same_maps(found.maps, small.plain.grid(small.plain.legrad(steps, score, 2, 3)))
 
 
 def test_models_without_attention_probabilities_are_refused_with_a_way_out(zoo):

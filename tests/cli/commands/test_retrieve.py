@@ -9,6 +9,7 @@ from PIL import Image
 
 from mmgrad_explain.cli.commands import retrieve
 from mmgrad_explain.errors import InputError, OutputExistsError
+from mmgrad_explain.images import read_provenance
 
 
 @pytest.fixture
@@ -46,6 +47,16 @@ def test_retrieve(run, made, pictures, tmp_path, tiny_folder):
     assert "sheet:" not in out
     options = argparse.Namespace(out=None, overwrite=True)
     assert retrieve._plan_sheet(options, "x/0.png", "名").path.name == "0_hits.png"
+
+
+def test_checked_maps_say_how_far_they_can_be_trusted(run, made):
+    arguments = ("retrieve", "pictures/0.png", "make it red", "--gallery", "mine.db", "-k", 2, "--check")
+    code, out, _ = run(*arguments, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert all(hit["check"]["target"] and hit["check"]["in_words"].startswith("The map ") for hit in found["hits"])
+    assert read_provenance(found["sheet"])["maps"][1]["check"]["verdict"] == found["hits"][0]["check"]["verdict"]
+    assert sum(line.startswith("check: hit ") for line in run(*arguments)[1].splitlines()) == 2
 
 
 def test_json_and_a_named_sheet(run, made, tmp_path):

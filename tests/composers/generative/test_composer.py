@@ -107,7 +107,7 @@ def test_several_parts_in_one_forward(composer, pictures):
     handle = composer.model.register_forward_hook(lambda *_: forwards.append(1))
     parts = ["red", None, (2, 11), "dress"]
     found = explain(
-        pictures[0], small_llava.QUESTIONS[0], model=composer, answer="a red dress", answer_part=parts, words=True
+        pictures[0], small_llava.QUESTIONS[0], model=composer, answer="a red dress", answer_part=parts, words="gradient"
     )
     handle.remove()
     assert len(forwards) == 1
@@ -115,7 +115,12 @@ def test_several_parts_in_one_forward(composer, pictures):
     assert (len(found), len(found.texts), len(found.images), len(found.placements)) == (4, 4, 4, 4)
     for index, part in enumerate(parts):
         alone = explain(
-            pictures[0], small_llava.QUESTIONS[0], model=composer, answer="a red dress", answer_part=part, words=True
+            pictures[0],
+            small_llava.QUESTIONS[0],
+            model=composer,
+            answer="a red dress",
+            answer_part=part,
+            words="gradient",
         )
         same(found, index, alone, composer)
         for word, other in zip(found.words[index], alone.words[0], strict=True):

@@ -1,6 +1,7 @@
 """Token activation and relative attention on whole models, against the papers' equations in float64."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from PIL import Image
 from torch import nn
 
 from mmgrad_explain import InputError, MMGrad, answer_maps, explain, load_composer
+from mmgrad_explain.attention.methods import IntegratedGradients, Occlusion, Rise
+from mmgrad_explain.attention.methods.fused import Part, SeveralMethods
+from mmgrad_explain.attention.methods.named import ensure_method
+from mmgrad_explain.cli.main import main
 from mmgrad_explain.composers.generative import EACH_WORD
 
 
@@ -141,10 +146,10 @@ def test_every_family(kind, tmp_path):
     """Also with padding: a longer question and answer in the same batch."""
     folders.save(kind, tmp_path)
     composer, image = load_composer(tmp_path), folders.small.picture(kind)
-    others = ("a blue one is the dress", "a blue one")
+    others = ("a blue one is the dress", "the dress is red yes")
     for method in METHODS:
-        both = explain([image] * 2, [ASKED[0], others[0]], model=composer, answer=["yes", others[1]], method=method)
-        alone = explain(image, ASKED[0], model=composer, answer="yes", method=method)
+        both = explain([image] * 2, [ASKED[0], others[0]], model=composer, answer=[ASKED[1], others[1]], method=method)
+        alone = explain(image, ASKED[0], model=composer, answer=ASKED[1], method=method)
         assert tuple(alone.maps.shape[1:]) == folders.small.PICTURES[kind][1]
         assert alone.maps.max() > 0
         torch.testing.assert_close(both.maps[0], alone.maps[0], atol=1e-4 * float(alone.maps.max()), rtol=0)
@@ -152,8 +157,10 @@ def test_every_family(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", ["llava_next", "qwen2_5_vl", "internvl"])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_marked_patch_is_where_it_was(kind, method, tmp_path):
+def test_a_marked_patch_is_where_it_was(kind, method, tmp_path, monkeypatch):
     """In a model that mixes tokens little, what changes in the map is at the patch that changes in the image."""
+    activations = "mmgrad_explain.attention.methods.token_activation.token_activations"
+    monkeypatch.setattr(activations, lambda image, _text, _ids, wanted: image.T[wanted].abs())  # nothing is subtracted
     folders.save(kind, tmp_path)
     composer, image = load_composer(tmp_path), folders.small.picture(kind)
     with torch.no_grad():
@@ -189,11 +196,22 @@ def test_all_words_share_the_forwards(composer, pictures, method, expected):
 
 def test_words_of_an_answer_that_the_model_gives(composer, pictures):
     composer.max_new_tokens = 3
-    found = answer_maps(pictures[0], "is the dog red ?", composer, method="token-activation")
-    said = explain(pictures[0], "is the dog red ?", model=composer, method="token-activation")
+    found = answer_maps(pictures[0], small_llava.QUESTIONS[0], composer, method="token-activation")
+    said = explain(pictures[0], small_llava.QUESTIONS[0], model=composer, method="token-activation")
     assert found.text == said.answers[0]
     assert found.phrases == tuple(re.findall(r"\w+", found.text))
     torch.testing.assert_close(found.explanation.maps[0], said.maps[0])
+
+
+def test_from_the_shell(folder, pictures, tmp_path, capsys):
+    pictures[0].save(tmp_path / "a.png")
+    asked = ["overlay", str(tmp_path / "a.png"), "a dog ?", "--model", str(folder), "--answer", "a red dress", "--json"]
+    parts = ["--answer-part", "red", "--answer-part", "dress"]
+    assert main([*asked, *parts, "--method", "token-activation", "--out", str(tmp_path / "map.png")]) == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    assert result["method"] == "token-activation"
+    assert result["layers"] == ["model.model.language_model"]
+    assert [one["part"] for one in result["parts"]] == ["red", "dress"]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -221,14 +239,30 @@ def test_layers_of_relative_attention(composer, pictures):
     each = [explain(pictures[0], "a dog ?", layer=block, **options).maps for block in blocks]
     both = explain(pictures[0], "a dog ?", layer=list(blocks), **options)
     assert both.layer_names == blocks
-    torch.testing.assert_close(both.maps, (each[0] + each[1]) / 2)
+    for block, alone in zip(blocks, each, strict=True):
+        torch.testing.assert_close(both.layers[block][0], alone)
     assert not torch.allclose(each[0], each[1])
-    with pytest.raises(
-        InputError, match="layer: 'relative-attention' reads the attention of blocks .* is none of them"
-    ):
+    with pytest.raises(InputError, match="'relative-attention' reads the attention of blocks"):
         explain(pictures[0], "a dog ?", layer="model.model.vision_tower.encoder.layers.0", **options)
     with pytest.raises(InputError, match="layer: 'token-activation' reads what the output embedding reads"):
         explain(pictures[0], "a dog ?", layer=blocks[0], **{**options, "method": "token-activation"})
+
+
+def test_together_with_other_methods(composer, pictures):
+    """As a calibration makes them: one forward for all, and methods that do not fit are named."""
+    parts = (*(Part(ensure_method(name)) for name in METHODS), Part(ensure_method("gradcam"), composer.target_layer))
+    tensors = composer.preprocess(pictures[:1], ["a dog ?"], answers=["red dress"]).tensors
+    several = SeveralMethods(parts, {})
+    found = MMGrad(composer, several.layers, method=several)(**tensors)
+    assert not several.refused
+    for part in parts:
+        alone = MMGrad(composer, method=part.method)(**tensors)
+        torch.testing.assert_close(found.layers[part.name][0], alone.maps, atol=1e-6, rtol=1e-5)
+    other = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    several = SeveralMethods((*parts[:2], Part(ensure_method("layercam"), "0")), {})
+    found = MMGrad(other, "0", lambda output: output[:, 0], several)(torch.rand(1, 3, 8, 8))
+    assert list(found.layers) == ["layercam at 0"]
+    assert list(several.refused) == METHODS
 
 
 def test_attention_sinks_are_said(composer, pictures, monkeypatch):
@@ -244,9 +278,7 @@ def test_attention_sinks_are_said(composer, pictures, monkeypatch):
 
 def test_logits_that_the_output_embedding_does_not_give(composer, pictures):
     composer.model.lm_head.register_forward_hook(lambda *call: 3 * call[2] + 5)
-    with pytest.raises(
-        RuntimeError, match="'token-activation': the output embedding gives other logits than the model"
-    ):
+    with pytest.raises(RuntimeError, match="'token-activation': the output embedding gives other logits"):
         explain(pictures[0], "a dog ?", model=composer, answer="red", method="token-activation")
 
 
@@ -267,3 +299,15 @@ def test_half_precision(composer, pictures, method):
     assert found.maps.dtype == torch.float32
     pair = torch.stack([found.maps.flatten(), exact.maps.flatten()])
     assert torch.corrcoef(pair)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(
+    "method", [Occlusion(grid=2), Rise(masks=4), IntegratedGradients(steps=2), IntegratedGradients(steps=2, at="layer")]
+)
+def test_each_word_of_an_answer_has_the_map_of_its_own_score(composer, pictures, method):
+    composer = composer.float()
+    options = {"model": composer, "answer": "a red dress", "method": method}
+    each = explain(pictures[0], "is the dog red ?", answer_part=EACH_WORD, **options)
+    one = explain(pictures[0], "is the dog red ?", answer_part="red", **options)
+    ((words,),), ((alone,),) = each.signed.values(), one.signed.values()
+    torch.testing.assert_close(words[2], alone[0], rtol=1e-3, atol=1e-3 * float(alone.abs().max()))

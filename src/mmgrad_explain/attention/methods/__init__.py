@@ -10,14 +10,16 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.methods.base import Needs as Needs
     from mmgrad_explain.attention.methods.dense import Dense as Dense
     from mmgrad_explain.attention.methods.grad_eclip import GradEclip as GradEclip
+    from mmgrad_explain.attention.methods.grad_eclip_words import word_relevance as word_relevance
     from mmgrad_explain.attention.methods.legrad import LeGrad as LeGrad
     from mmgrad_explain.attention.methods.named import METHODS as METHODS
     from mmgrad_explain.attention.methods.named import ensure_method as ensure_method
     from mmgrad_explain.attention.methods.occlusion import Occlusion as Occlusion
     from mmgrad_explain.attention.methods.path_gradients import IntegratedGradients as IntegratedGradients
+    from mmgrad_explain.attention.methods.relevancy import Relevancy as Relevancy
     from mmgrad_explain.attention.methods.rise import Rise as Rise
+    from mmgrad_explain.attention.methods.rollout import AttentionRollout as AttentionRollout
     from mmgrad_explain.attention.methods.run import Run as Run
     from mmgrad_explain.attention.methods.weighted import Weighted as Weighted
-    from mmgrad_explain.attention.methods.word_relevance import word_relevance as word_relevance
 
 __getattr__, __dir__ = door(__name__)

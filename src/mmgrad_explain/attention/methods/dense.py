@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -33,7 +34,7 @@ _NUMBERS = 2**25
 
 @dataclass(frozen=True)
 class Dense:
-    """The score that an image has whose every place is this place: for two towers the cosine of the place with the text.
+    """The score of each place by itself: where image and text have a tower each, its cosine with the text.
 
     The last self-attention of the image's tower is changed so that a place keeps what is its own; the block's residual
     and MLP are left out. Each token then goes through the rest of the model (norm, pooling, projection) by itself, as
@@ -82,8 +83,8 @@ class Dense:
         own = [site for site in sites if site.is_self and site.of_image_alone and site.tokens_of == site.block]
         if not own:
             raise InputError(
-                f"method {self.name!r} reads the tokens of a vision transformer, and none was found whose tokens lie on "
-                "the image: take 'layercam'"
+                f"method {self.name!r} reads the tokens of a vision transformer, and none was found whose tokens lie "
+                "on the image: take 'layercam'"
             )
         return [site for site in own if site.block == own[-1].block]
 
@@ -105,7 +106,7 @@ class Dense:
                 site = next(site for site in sites if site.call == record.call)
                 tokens = record.activation if pooled and self.readout == "maskclip" else None
                 if tokens is None:
-                    tokens = attention_branch(run, site, lambda call, layout=layout: self._attend(call, layout))
+                    tokens = attention_branch(run, site, partial(self._attend, layout=layout))
                 scores = self._score_tokens(run, block, record, tokens.detach())
                 maps.append(fold_map(to_grid(scores[..., None], layout)[:, 0], layout))
         if self.centre:
@@ -123,15 +124,14 @@ class Dense:
                 "'maskclip'"
             )
         keys = to_float(call.keys)
-        near = keys @ keys.transpose(-2, -1) / math.sqrt(keys.shape[-1]) + self._window(count, layout, keys)
+        near = keys @ keys.transpose(-2, -1) / math.sqrt(keys.shape[-1])
+        near = near + self._window(count, layout.grid, layout.prefix, keys)
         masked = call.probabilities.amax(-2, keepdim=True) == 0  # keys that no query may see: padding
         return near.masked_fill(masked, -math.inf).softmax(-1)
 
-    def _window(self, count: int, layout: Layout, like: Tensor) -> Tensor:
+    def _window(self, count: int, grid: tuple[int, int], first: int, like: Tensor) -> Tensor:
         """Return ``exp(-d^2 / (2 std^2))`` of the distance d between two patches, 0 for other tokens: (N, N)."""
-        assert layout.grid is not None
-        assert layout.prefix is not None
-        (height, width), first = layout.grid, layout.prefix
+        height, width = grid
         rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         places = torch.stack([rows.flatten(), columns.flatten()], 1).to(like)
         near = torch.exp(-(places[:, None] - places[None]).square().sum(-1) / (2 * self.std**2))
@@ -146,7 +146,7 @@ class Dense:
 
         def score(first: int, last: int) -> Tensor:
             rows = tokens[:, first:last].transpose(0, 1).flatten(0, 1)[:, None].expand(-1, count, -1)
-            found = run.replay({(block, record.call): rows}, times=last - first)
+            found = run.replay({(block, record.call): rows}, times=last - first, hold=True)
             return found.float().view(last - first, batch)
 
         at_once = min(count, max(1, _NUMBERS // (batch * count * width)))

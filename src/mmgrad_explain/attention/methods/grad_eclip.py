@@ -44,9 +44,9 @@ class GradEclip:
     their projection; ``v_i`` is the value of patch i, and ``lambda_i`` the cosine of the class token's query with the
     key of patch i, scaled so that it goes from 0 to 1 over the patches. Several blocks add up before the ReLU.
 
-    Where learned queries pool the patches (SigLIP, CoCa), the pooler's first query stands for the class token, as in
-    the paper for CLIP's ResNets. A tower that has neither is refused: what its patches give to the score does not pass
-    one attention.
+    Where learned queries pool the patches (SigLIP, CoCa), they stand for the class token, as the pooling query of
+    CLIP's ResNets does in the paper; where the score reads several, they add up. A tower that has neither is refused:
+    what its patches give to the score does not pass one attention.
 
     Attributes:
         blocks: How many of the last blocks add up, at most.
@@ -93,12 +93,13 @@ class GradEclip:
         notes: list[Note] = []
         for record, layout in zip(run.seen.calls(tower.last), run.layouts[tower.last], strict=True):
             calls = [find_call(run.attention, site) for site in wanted if site.call == record.call]
-            asking = [0] if tower.pooler else _find_class_tokens(run, record, layout, notes)
+            class_tokens = [] if tower.pooler else _find_class_tokens(run, record, layout, notes)
             gradients = run.gradients_of([ensure_seen(call).output for call in calls])
             values: Any = 0
             for call, gradient in zip(calls, gradients, strict=True):
                 if gradient is None:
                     raise GradientError(f"{NAME}: the score does not depend on the attention of {call.block!r}")
+                asking = _list_read(gradient.detach().transpose(1, 2)) if tower.pooler else class_tokens
                 for token in asking:
                     values = values + _weigh_values(call, gradient, token, layout)
             maps.append(tokens_to_map(values, layout, record.rows))
@@ -109,7 +110,7 @@ def _find_class_tokens(run: Run, record: Record, layout: AnyLayout, notes: list[
     """Find the tokens before the patches that the rest of the model reads; note where it reads patches as well."""
     gradient = gradient_of_tokens(run, record)
     before = layout.prefix or 0 if isinstance(layout, Layout) and layout.kind == "tokens" else 0
-    read = gradient[:, :before].abs().amax((0, 2)).nonzero().flatten().tolist() if before else []
+    read = _list_read(gradient[:, :before])
     if not read:
         raise InputError(
             f"method {NAME!r} needs a class token or learned queries that pool the patches, and the rest of this model "
@@ -118,11 +119,18 @@ def _find_class_tokens(run: Run, record: Record, layout: AnyLayout, notes: list[
     if bool(to_grid(gradient, layout).count_nonzero()) and not notes:
         notes.append(
             Note(
-                "part-of-the-score",
+                "part-of-score",
                 f"{NAME} shows what reaches the score by the class token; the model reads the patches themselves too",
             )
         )
-    return [int(token) for token in read]
+    return read
+
+
+def _list_read(gradient: Tensor) -> list[int]:
+    """List the tokens, along the second dimension, where a gradient is not zero for all samples."""
+    if not gradient.shape[1]:
+        return []
+    return [int(token) for token in gradient.abs().transpose(0, 1).flatten(1).amax(1).nonzero()]
 
 
 def loosen_attention(query: Tensor, keys: Tensor, among: Tensor | None = None) -> Tensor:

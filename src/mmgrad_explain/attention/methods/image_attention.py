@@ -88,8 +88,8 @@ def find_image_tower(sites: Sequence[AttentionSite], method: str) -> ImageTower:
         why = (
             "its attention is not among all patches of an image and nothing else (windows, text and image in one "
             "sequence)"
-            if sites
-            else "no attention of it was seen (a convolutional network, or a kernel of another package)"
+            if any(site.keys_from_image for site in sites)
+            else "no attention that reads the image was seen (a convolutional network, or a kernel of another package)"
         )
         raise InputError(
             f"method {method!r} needs the attention of an image's tower, and this model has none: {why}. "
@@ -162,5 +162,5 @@ def tokens_to_map(values: Tensor, layout: AnyLayout, rows: Sequence[int] | None 
     """
     tokens = to_float(values)[..., None]
     if isinstance(layout, Layout) and layout.kind == "nhwc" and layout.grid is not None:
-        tokens = tokens.unflatten(1, layout.grid)
+        tokens = tokens.reshape(len(tokens), *layout.grid, 1)
     return fold_map(grid_of_rows(tokens, layout, rows)[:, 0], layout)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
 from mmgrad_explain._system.progress import Bar
-from mmgrad_explain.attention.image_scores import ImageScores, take_image
+from mmgrad_explain.attention.image_scores import HeldRerun, ImageScores, take_image
 from mmgrad_explain.attention.methods.base import MethodMaps
 from mmgrad_explain.attention.structures import find_packed_patches
 from mmgrad_explain.errors import InputError
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.attention.input_images import InputImage
     from mmgrad_explain.attention.methods.run import Run
-
-MakeMap = "Callable[[ChangedImage], Tensor]"
 
 
 class ChangedImage:
@@ -41,7 +40,8 @@ class ChangedImage:
         Raises:
             InputError: ``fill`` is unknown.
         """
-        original = take_image(run.inputs, image)
+        inputs = run.inputs_of_call()
+        original = take_image(inputs, image)
         whole = not original.is_floating_point()
         self.image = image
         self.pixels = original.float() if whole else original
@@ -49,7 +49,8 @@ class ChangedImage:
         if whole:
             self.filled = self.filled.round()
         self.before = run.score.detach().float()
-        self._scores = ImageScores(run.rerun, run.inputs, image, self.before)
+        rerun = HeldRerun(run.forward, run.scorer_of_call(), inputs)
+        self._scores = ImageScores(rerun, inputs, image, self.before)
         self._whole = whole
 
     @property
@@ -92,13 +93,10 @@ def map_each_image(run: Run, method: str, fill: str, what: str, make: Callable[.
             changed = ChangedImage(run, image, fill)
             label = f"{what} of {image.name}" if len(images) > 1 else what
 
-            def show(done: int, of: int, label: str = label) -> None:
-                bar.show(label, done, of)
-
             if len(images) > 1 and not changed.has_a_say():
                 found[image.name] = [torch.zeros(len(changed.before), 1, 1, device=changed.pixels.device)]
                 continue
-            found[image.name] = [make(changed, show)]
+            found[image.name] = [make(changed, partial(bar.show, label))]
     return MethodMaps(
         {name: list(maps) for name, maps in found.items()},
         {name: [f"{maps.shape[1]} x {maps.shape[2]} of the image"] for name, (maps,) in found.items()},
@@ -112,13 +110,9 @@ def find_images(run: Run, method: str) -> tuple[InputImage, ...]:
     Raises:
         InputError: there are none that can be changed by themselves; the message says why, and what to do.
     """
-    if run.inputs is None or run.scorer is None:
-        raise InputError(
-            f"method {method!r} runs the model again on changed images, which attend() cannot: call mmgrad(...) itself, "
-            "or take a method of one forward, such as 'layercam'"
-        )
+    inputs = run.inputs_of_call()
     if not run.images:
-        packed = any(find_packed_patches(part) is not None for part in run.inputs)
+        packed = any(find_packed_patches(part) is not None for part in inputs)
         why = (
             "its images come as packed patches, whose places in the image only the model's processor knows"
             if packed

@@ -46,8 +46,8 @@ class LeGrad:
     model's own head reads them in the place of the last block's. What the head is decides how:
 
     - It reads the class token: the mean over all tokens stands for it, as in the paper.
-    - Learned queries pool the tokens (SigLIP, CoCa): the gradient is taken at the probabilities of the pooler's first
-      query instead, as in the paper.
+    - Learned queries pool the tokens (SigLIP, CoCa): the gradient is taken at the probabilities of the pooler
+      instead, as in the paper; its queries add up.
     - It reads the patches (their mean, or a text or an answer that attends to them): it reads those of block l.
 
     Attributes:

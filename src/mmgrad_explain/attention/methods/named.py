@@ -13,7 +13,9 @@ from mmgrad_explain.attention.methods.legrad import LeGrad
 from mmgrad_explain.attention.methods.occlusion import Occlusion
 from mmgrad_explain.attention.methods.path_gradients import IntegratedGradients
 from mmgrad_explain.attention.methods.relative_attention import RelativeAttention
+from mmgrad_explain.attention.methods.relevancy import Relevancy
 from mmgrad_explain.attention.methods.rise import Rise
+from mmgrad_explain.attention.methods.rollout import AttentionRollout
 from mmgrad_explain.attention.methods.token_activation import TokenActivation
 from mmgrad_explain.attention.methods.weighted import Weighted
 from mmgrad_explain.attention.weighting import WEIGHTINGS, ensure_weighting
@@ -26,6 +28,8 @@ METHODS: dict[str, Callable[[], Method]] = {
     **{name: partial(Weighted, name, weighting) for name, weighting in WEIGHTINGS.items()},
     "legrad": LeGrad,
     "grad-eclip": GradEclip,
+    "relevancy": Relevancy,
+    "attention-rollout": AttentionRollout,
     "dense": Dense,
     "maskclip": partial(Dense, "maskclip", name="maskclip"),
     "naclip": partial(Dense, "naclip", name="naclip"),

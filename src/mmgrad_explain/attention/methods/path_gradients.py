@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -41,8 +42,8 @@ class IntegratedGradients:
 
     Attributes:
         steps: Points on the way; the model runs forward and back once for each.
-        baseline: Where the way begins: ``"blur"``, ``"mean"`` (the image's mean colour) or ``"zero"`` (the paper's black
-            image, where 0 is black).
+        baseline: Where the way begins: ``"blur"``, ``"mean"`` (the image's mean colour) or ``"zero"`` (the paper's
+            black image, where 0 is black).
         at: ``"pixels"``, or ``"layer"``: the way of the target layers' outputs, from what they are for the baseline to
             what they are for the image, on their grids.
         batch: Images that go through the model together.
@@ -68,19 +69,18 @@ class IntegratedGradients:
         return self._maps_of_layers(run) if self.at == "layer" else self._maps_of_pixels(run)
 
     def _maps_of_pixels(self, run: Run) -> MethodMaps:
-        whole = [
-            image for image in find_images(run, self.name) if not take_image(run.inputs, image).is_floating_point()
-        ]
+        images, inputs = find_images(run, self.name), run.inputs_of_call()
+        whole = [image for image in images if not take_image(inputs, image).is_floating_point()]
         if whole:
             raise InputError(
-                f"method {self.name!r}: the pixels of {whole[0].name!r} are whole numbers, which have no gradient; take "
-                "IntegratedGradients(at='layer'), or 'occlusion'"
+                f"method {self.name!r}: the pixels of {whole[0].name!r} are whole numbers, which have no gradient; "
+                "take IntegratedGradients(at='layer'), or 'occlusion'"
             )
 
         def make(changed: ChangedImage, show: Callable[[int, int], None]) -> Tensor:
             def score(images: Tensor) -> Tensor:
-                inputs = _repeat(run, len(images) // len(changed.pixels))
-                return run.rerun(change_images(inputs, {changed.image.index: lambda _: images}), graph=True)
+                inputs, index = _repeat(run, len(images) // len(changed.pixels))
+                return run.rerun(change_images(inputs, {changed.image.index: lambda _: images}), index, graph=True)
 
             at_once = max(1, self.batch // len(changed.pixels)) if changed.together else 1
             found = integrated_gradients(
@@ -91,16 +91,16 @@ class IntegratedGradients:
         return map_each_image(run, self.name, self.baseline, "steps", make)
 
     def _maps_of_layers(self, run: Run) -> MethodMaps:
-        images = find_images(run, self.name)
+        images, inputs = find_images(run, self.name), run.inputs_of_call()
         changes: dict[int, Any] = {}
         together = True
         for image in images:
             changed = ChangedImage(run, image, self.baseline)
-            changes[image.index] = lambda original, filled=changed.filled: filled.to(original)
+            changes[image.index] = partial(_convert, changed.filled)
             together = together and changed.together
         gradients = run.gradients()
         with run.seen.record_again(run.seen.layers) as again:
-            run.rerun(change_images(run.inputs, changes))
+            run.rerun(change_images(inputs, changes))
         signed: dict[str, list[Tensor]] = {}
         with Bar() as bar:
             for name, calls in run.seen.records.items():
@@ -113,7 +113,7 @@ class IntegratedGradients:
                     else:
                         shares = self._integrate(
                             run, name, record, baseline, together=together,
-                            progress=lambda done, of, label=label: bar.show(label, done, of),
+                            progress=partial(bar.show, label),
                         )  # fmt: skip
                     layout = run.layouts[name][number]
                     signed[name].append(fold_map(grid_of_rows(shares, layout, record.rows).sum(1), layout))
@@ -126,7 +126,7 @@ class IntegratedGradients:
         """Integrate over one call of a layer, while everything else of the call stays as it is."""
         values = record.activation.detach()
         module = run.seen.layers[name]
-        path = find_path(module, record.call, values, lambda: run.rerun(run.inputs))
+        path = find_path(module, record.call, values, lambda: run.rerun(run.inputs_of_call()))
         if record.rows is not None:  # the other rows are of another image: they stay
             keep = torch.ones(len(values), dtype=torch.bool, device=values.device)
             keep[list(record.rows)] = False
@@ -135,9 +135,9 @@ class IntegratedGradients:
         repeats = together and len(values) == count
 
         def score(points: Tensor) -> Tensor:
-            inputs = _repeat(run, len(points) // len(values)) if repeats else run.inputs
+            inputs, index = _repeat(run, len(points) // len(values) if repeats else 1)
             with replaced_output(module, record.call, path, points):
-                return run.rerun(inputs, graph=True)
+                return run.rerun(inputs, index, graph=True)
 
         at_once = max(1, self.batch // len(values)) if repeats else 1
         return to_float(
@@ -145,9 +145,14 @@ class IntegratedGradients:
         )
 
 
-def _repeat(run: Run, times: int) -> Any:
-    """Return the inputs of a call with all samples repeated, one whole batch after the other."""
+def _repeat(run: Run, times: int) -> tuple[Any, Tensor | None]:
+    """Return the inputs of a call with all samples repeated, one whole batch after the other, and their samples."""
+    inputs, count = run.inputs_of_call(), run.score.numel()
     if times == 1:
-        return run.inputs
-    count = run.score.numel()
-    return take_rows(run.inputs, torch.arange(count).repeat(times), count)
+        return inputs, None
+    index = torch.arange(count).repeat(times)
+    return take_rows(inputs, index, count), index
+
+
+def _convert(values: Tensor, original: Tensor) -> Tensor:
+    return values.to(original)

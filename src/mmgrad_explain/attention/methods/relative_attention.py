@@ -110,9 +110,10 @@ class RelativeAttention:
         """
         positions, layers = find_positions(run, NAME), find_answer_layers(run.root, NAME)
         (layout,) = run.layouts[layers.hidden]
-        blocks = list(dict.fromkeys(call.block for call in run.attention))
+        calls = [call for call in run.attention if call.block in layers.blocks]
+        blocks = list(dict.fromkeys(call.block for call in calls))
         before = torch.nn.functional.pad(positions.counted[:, 1:], (0, 1))  # a token is predicted one position before
-        asked = _map_attention(run.attention, before, layout, layers)
+        asked = _map_attention(calls, before, layout, layers)
         if run.seen not in self._neutral:  # which parts of one answer share
             self._neutral[run.seen] = _attend_neutrally(run, positions, layers, blocks)
         neutral = self._neutral[run.seen]

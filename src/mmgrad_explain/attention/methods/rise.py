@@ -28,7 +28,7 @@ class Rise:
         seed: Of the masks. The same seed gives the same map.
         cells: Cells of the coarse grid of a mask on each side.
         keep: The probability that a cell is shown.
-        fill: What hidden places become: ``"blur"``, ``"mean"`` or ``"zero"`` (the paper's).
+        fill: What hidden places become: ``"zero"`` (the paper's), ``"mean"`` or ``"blur"``.
         batch: Changed images that are scored together.
     """
 
@@ -36,7 +36,7 @@ class Rise:
     seed: int = 0
     cells: int = 7
     keep: float = 0.5
-    fill: str = "blur"
+    fill: str = "zero"
     batch: int = 32
     name = "rise"
     differentiable = False

@@ -21,7 +21,7 @@ def roll_out(flow: AttentionFlow, attention: Sequence[Tensor]) -> list[dict[int,
     """Multiply attention along all calls, half of each token coming through the residual connection.
 
     ``(A + I)`` with its rows divided by their sums is ``(A + I) / 2``. The same holds for attention to another stream:
-    half of a token is what it was before, half is what it reads.
+    half of a token is what it was before, half is what it reads. A token that reads nothing stays as it was.
 
     Args:
         flow: How the calls read one another.
@@ -40,9 +40,11 @@ def roll_out(flow: AttentionFlow, attention: Sequence[Tensor]) -> list[dict[int,
         return {tokens.stream: torch.eye(length, dtype=some.dtype, device=some.device).expand(len(some), -1, -1)}
 
     for weights, queries, keys in zip(attention, flow.queries, flow.keys, strict=True):
-        rows = weights / weights.sum(-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+        sums = weights.sum(-1, keepdim=True)
+        rows = weights / sums.clamp(min=torch.finfo(weights.dtype).tiny)
         mixed = {stream: rows @ share / 2 for stream, share in made_of(keys).items()}
+        kept = torch.where(sums > 0, 0.5, 1.0).to(weights.dtype)
         for stream, share in made_of(queries).items():
-            mixed[stream] = mixed[stream] + share / 2 if stream in mixed else share / 2
+            mixed[stream] = mixed[stream] + kept * share if stream in mixed else kept * share
         after.append(mixed)
     return [made_of(tokens) for tokens in flow.read]

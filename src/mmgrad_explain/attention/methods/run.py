@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from mmgrad_explain.attention.gradient import check_grids_reached, differentiate
 from mmgrad_explain.attention.image_owners import images_of_records
 from mmgrad_explain.attention.image_scores import take_rows
 from mmgrad_explain.attention.scores.checks import ensure_per_sample
+from mmgrad_explain.attention.scores.held_constants import HeldConstants
 from mmgrad_explain.attention.structures import map_tensors, tensors_in
 from mmgrad_explain.attention.undisturbed import evaluating, same_randomness
 from mmgrad_explain.errors import InputError
@@ -47,6 +48,7 @@ class Run:
         also: Other tensors of the graph that are differentiated in the same backward pass as the layers.
         taken: The gradients at the records and at ``also``, if they have been taken and checked already.
         output: What the model gave, or what was made of it to be scored; None where the caller computed the score.
+        original: What the model itself gave, which ``scorer`` takes; None where it was not called.
     """
 
     root: nn.Module
@@ -63,6 +65,8 @@ class Run:
     also: Sequence[Tensor] = ()
     taken: tuple[dict[str, list[Tensor | None]], list[Tensor | None]] | None = None
     output: Any = None
+    original: Any = None
+    _held: HeldConstants | None = field(default=None, init=False, repr=False)
 
     @property
     def attention(self) -> list[AttentionCall]:
@@ -111,28 +115,63 @@ class Run:
         wanted = self.score if score is None else score
         return differentiate(wanted, tensors, create_graph=self.create_graph, retain_graph=True)
 
-    def rerun(self, inputs: tuple[tuple[Any, ...], dict[str, Any]], *, graph: bool = False) -> Tensor:
-        """Run the model on other inputs and return the scores (B,), float32.
+    def inputs_of_call(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return (args, kwargs) of the forward.
 
-        Random numbers are those of the explained forward.
+        Raises:
+            InputError: the model was not called itself, or the caller computed the score.
+        """
+        if self.scorer is None or self.inputs is None:
+            raise InputError(
+                "method: it runs the model again, which attend() cannot: call mmgrad(...) itself, or take a method of "
+                "one forward, such as 'layercam'"
+            )
+        return self.inputs
+
+    def scorer_of_call(self) -> Callable[[Any], Tensor]:
+        """Return what computes the score of an output.
+
+        Raises:
+            InputError: as :meth:`inputs_of_call`.
+        """
+        self.inputs_of_call()
+        return cast("Callable[[Any], Tensor]", self.scorer)
+
+    def forward(self, inputs: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
+        """Run the model on other inputs and return its output; random numbers are those of the explained forward."""
+        args, kwargs = inputs
+        with same_randomness(list(self.root.parameters()), inputs):
+            return self.root(*args, **kwargs)
+
+    def rerun(
+        self, inputs: tuple[tuple[Any, ...], dict[str, Any]], index: Tensor | None = None, *, graph: bool = False
+    ) -> Tensor:
+        """Run the model on other inputs and return the scores (N,), float32.
+
+        What the score holds constant (``detach()``) keeps the values of the explained forward, so that the scores can
+        be compared with one another and with the explained one; see :mod:`~.scores.held_constants`.
 
         Args:
-            inputs: (args, kwargs); another batch has as many scores.
+            inputs: (args, kwargs).
+            index: (N,), the sample of the explained forward that each sample was made from; None for the same batch.
             graph: Keep a graph, for a gradient with respect to the inputs or to what a layer returns.
 
         Raises:
             InputError: the model was not called itself, or the caller computed the score.
         """
-        if self.scorer is None:
-            raise InputError(
-                "method: it runs the model again, which attend() cannot: call mmgrad(...) itself, or take a method of "
-                "one forward, such as 'gradcam'"
-            )
-        args, kwargs = inputs
-        with torch.set_grad_enabled(graph), same_randomness(list(self.root.parameters()), inputs):
-            return ensure_per_sample(self.scorer(self.root(*args, **kwargs))).float()
+        self.inputs_of_call()
+        with torch.set_grad_enabled(graph):
+            return ensure_per_sample(self._holding()(self.forward(inputs), index)).float()
 
-    def replay(self, blocks: Mapping[tuple[str, int], Tensor], *, times: int = 1) -> Tensor:
+    def _holding(self) -> HeldConstants:
+        """Return the score with its constants of the explained forward."""
+        if self._held is None:
+            with torch.no_grad():
+                output = self.forward(self.inputs_of_call()) if self.original is None else self.original
+            self._held = HeldConstants(self.scorer_of_call(), output)
+        return self._held
+
+    def replay(self, blocks: Mapping[tuple[str, int], Tensor], *, times: int = 1, hold: bool = False) -> Tensor:
         """Run the model again with the outputs of blocks replaced, and return its scores (B,), in the graph.
 
         Blocks that were recorded return what they returned before, without being computed, so that little more is
@@ -142,6 +181,7 @@ class Run:
         Args:
             blocks: Name and call of a recorded block to the tensor that it returns; other parts of its output stay.
             times: How many batches ``blocks`` holds, one after the other: everything else is repeated as often.
+            hold: Keep what the score holds constant as it was in the explained forward, as :meth:`rerun` does.
 
         Raises:
             InputError: the model was not called itself, or the caller computed the score.
@@ -162,10 +202,11 @@ class Run:
                 _replace_first(map_tensors(output, repeat), blocks.get((name, call))) for call, output in pairs
             ]
             for name, of_calls in self.seen.outputs.items()
-            if (pairs := list(enumerate(of_calls)))
+            if name in self.seen.replayed and (pairs := list(enumerate(of_calls)))
         }
         every = torch.arange(count).repeat(times)
         args, kwargs = self.inputs if times == 1 else take_rows(self.inputs, every, count)
+        score = self._holding() if hold else None  # now, since it may run the model
         with contextlib.ExitStack() as stack:
             if self.create_graph:
                 stack.enter_context(math_attention())
@@ -173,7 +214,8 @@ class Run:
             stack.enter_context(evaluating(self.root.modules()))
             stack.enter_context(same_randomness(list(self.root.parameters()), self.inputs))
             stack.enter_context(_returning(outputs))
-            return ensure_per_sample(self.scorer(self.root(*args, **kwargs)))
+            output = self.root(*args, **kwargs)
+            return ensure_per_sample(self.scorer(output) if score is None else score(output, every))
 
 
 def _replace_first(output: Any, other: Tensor | None) -> Any:

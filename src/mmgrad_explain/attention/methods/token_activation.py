@@ -59,7 +59,7 @@ class TokenActivation:
             CaptureError: as :func:`map_tokens`.
         """
         positions = find_positions(run, NAME)
-        (name,) = run.seen.layers
+        name = find_answer_layers(run.root, NAME).hidden
         (record,), (layout,) = run.seen.calls(name), run.layouts[name]
         hidden = record.activation.detach()
         with torch.no_grad():
@@ -137,7 +137,7 @@ def rank_gaussian_filter(maps: Tensor) -> Tensor:
     ranks = torch.arange(-(_SIDE**2 // 2), _SIDE**2 // 2 + 1, device=maps.device, dtype=maps.dtype)[:, None]
     weights = torch.exp(-ranks.square() / (2 * spread.square()).clamp(min=torch.finfo(maps.dtype).tiny))
     filtered = (windows * weights).sum(1) / weights.sum(1)
-    return torch.where(mean[:, 0] > 0, filtered, 0).unflatten(1, maps.shape[1:])
+    return torch.where(mean[:, 0] > 0, filtered, 0).reshape(maps.shape)
 
 
 def map_tokens(hidden: Tensor, positions: AnswerPositions, layout: AnyLayout, sample: int) -> Tensor:
@@ -167,7 +167,7 @@ def map_tokens(hidden: Tensor, positions: AnswerPositions, layout: AnyLayout, sa
     image, text = logits[: len(cells)], logits[len(cells) :]
     _check_logits(text.diagonal()[len(question) :], positions.predicted[sample].to(text)[answer])
     wanted = positions.counted[sample].to(hidden.device)[tokens].nonzero()[:, 0]
-    maps = token_activations(image, text[:, wanted], ids, wanted).unflatten(1, grid.shape[1:])
+    maps = token_activations(image, text[:, wanted], ids, wanted).reshape(-1, *grid.shape[1:])
     return rank_gaussian_filter(fold_map(maps, layout))
 
 

@@ -40,7 +40,7 @@ class HeldConstants:
             self.score = scorer(output)
 
     def __call__(self, output: Any, index: Tensor | None = None) -> Tensor:
-        """Compute the scores of another output, without a graph.
+        """Compute the scores of another output; gradients pass everything but what is held constant.
 
         Args:
             output: The output for changed inputs.
@@ -49,10 +49,12 @@ class HeldConstants:
         count = len(self.score)
 
         def rows(constant: Tensor) -> Tensor:
-            return constant[index.to(constant.device)] if constant.ndim and len(constant) == count else constant
+            if index is None or not constant.ndim or len(constant) != count:
+                return constant
+            return constant[index.to(constant.device)]
 
-        constants = self._constants if index is None else [rows(constant) for constant in self._constants]
-        with torch.no_grad(), _Replaying(constants):
+        constants = [rows(constant) for constant in self._constants]
+        with _Replaying(constants):
             return self._scorer(output)
 
 

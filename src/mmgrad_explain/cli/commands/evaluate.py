@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _NOTICES = 3
 _DETAILS = f"""\
-With --data: embeds the pictures and the queries, ranks, and prints Recall@K (and CIRCO's mAP@K) of three kinds of query:
+With --data: embeds the pictures and the queries, and prints Recall@K (and CIRCO's mAP@K) of three kinds of query:
   model        picture and text together
   image only   the reference picture alone
   text only    the text alone (of a model that embeds no text, with a plain grey picture)

@@ -47,8 +47,8 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``--maps``; all are None or empty unless they are given."""
     group = parser.add_argument_group("with --maps")
     add = group.add_argument
-    add("--methods", metavar="A,B,C", help="methods of maps, with commas between (default: the model's)")
-    add("--layers", metavar="A,B,C", help="layers, each with every method; A+B fuses two (default: the model's)")
+    add("--methods", metavar="A,B,...", help="methods of maps, with commas between (default: the model's)")
+    add("--layers", metavar="A,B,...", help="layers, each with every method; A+B fuses two (default: the model's)")
     add("--score", metavar="NAME", help="what the maps explain; overlay --help lists the scores (default: the model's)")
     add("--images", metavar="DIR", help="folder of the pictures, where they are not beside the annotations")
     add("--limit", type=int, metavar="N", help="at most so many samples, of pictures drawn at random")
@@ -58,7 +58,7 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
         help="only samples of this class or kind of edit; may be repeated",
     )  # fmt: skip
     add(
-        "--phrase", action="append", default=[], metavar="WORDS",
+        "--phrase", action="append", default=[], metavar="TEXT",
         help="only samples whose text contains this; may be repeated",
     )  # fmt: skip
     add("--template", metavar="TEXT", help='a sentence for the texts, such as "a photo of a {}"')

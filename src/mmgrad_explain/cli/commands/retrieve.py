@@ -30,7 +30,8 @@ Pictures with the same content are one hit. IMAGE itself is left out if it is in
 Maps are of the model's default score, on IMAGE and on each hit: they show where a hit has what TEXT names, not why it
 was found. --score similarity shows where the match comes from; in models that were not trained for such maps, as the
 bundled ones, these maps cover mostly background. A map shows what the score depends on, through one layer and to first
-order, not that the hit is right.
+order, not that the hit is right. --check finds out how far each map can be trusted (see: mmgrad-explain overlay
+--help).
 
 A search can have several steps. --session FILE keeps queries and hits in FILE, and the next command can use a hit as
 its picture:
@@ -69,6 +70,8 @@ def add_parser(commands: Any) -> None:
     add("--session", metavar="FILE", type=Path, help="keep queries and hits in FILE (JSON), or continue a session")
     add("--layer", action="append", metavar="NAME", help="layer to explain, may be repeated")
     add("--score", metavar="NAME", help="the number that the maps explain (default: the model's)")
+    add("--check", action="store_true", help="find out how far each map can be trusted; one that fails is marked")
+    add("--calibration", metavar="FILE", help="layer and method of the maps, by a file of `mmgrad-explain calibrate`")
     add("--out", "-o", metavar="FILE", type=Path, help="the contact sheet (default: IMAGE_TEXT.png here)")
     add("--overwrite", action="store_true", help="replace a contact sheet that exists")
     add("--no-sheet", action="store_true", help="only list the hits, without maps and contact sheet")
@@ -107,6 +110,7 @@ def run(options: argparse.Namespace) -> int:
 
     collection = options.collection or (session.collection if session else COLLECTION)
     with Gallery(place, options.model, collection=collection, device=options.device) as gallery:
+        _calibrate(gallery, options.calibration)
         if session is None:
             session = Session(gallery.address, gallery.collection, gallery.about["fingerprint"])
         else:
@@ -115,6 +119,8 @@ def run(options: argparse.Namespace) -> int:
         if continues:
             session.check_unchanged(options.reference_hit, found.reference)
         maps = None if sheet is None else gallery.explain(found, layer=options.layer, score=options.score)
+        if maps is not None and options.check:
+            maps.check(progress=True)
         report = _report(gallery, reference, found, maps)
     written = None if maps is None or sheet is None else sheet.write(partial(safe_save, maps.sheet()))
     if options.session is not None:
@@ -126,6 +132,14 @@ def run(options: argparse.Namespace) -> int:
         else:
             show(*_parts(report))
     return 0
+
+
+def _calibrate(gallery: Gallery, file: str | None) -> None:
+    """Have the maps made as a calibration says, if one was named."""
+    if file is not None:
+        from mmgrad_explain.attention.calibration.result import Calibration
+
+        gallery.composer.calibration = Calibration.load(file, gallery.composer)
 
 
 def _exists(path: Path | None) -> bool:
@@ -148,12 +162,18 @@ def _remember(session: Session, reference: str, found: Retrieval, options: argpa
 def _report(gallery: Gallery, reference: str, found: Retrieval, maps: RetrievalMaps | None) -> dict[str, Any]:
     hits = []
     for hit in found.hits:
-        region, notes = None, []
+        region, check, notes = None, None, list[str]()
         if maps is not None and hit.rank in maps.hits:
             explanation, index = maps.hits[hit.rank]
             region = explanation.brightest_region(index, target=True)
+            check = explanation.check_of(index, target=True)
             notes = [note.text for note in maps.notes_of(hit.rank)]
-        hits.append({**asdict(hit), "brightest_region": None if region is None else region.to_dict(), "notes": notes})
+        said = {
+            "brightest_region": None if region is None else region.to_dict(),
+            "check": None if check is None else check.to_dict(),
+            "notes": notes,
+        }
+        hits.append({**asdict(hit), **said})
     return {
         "gallery": gallery.address,
         "collection": gallery.collection,
@@ -178,4 +198,6 @@ def _parts(report: dict[str, Any]) -> Iterator[str | Table]:
     yield from (f"note: {note}" for note in report["notes"])
     for hit in report["hits"]:
         yield from (f"note: hit {hit['rank']}, {Path(hit['path']).name}: {note}" for note in hit["notes"])
+        if hit["check"] is not None:
+            yield f"check: hit {hit['rank']}, {Path(hit['path']).name}: {hit['check']['in_words']}"
     yield from (f"{name}: {report[name]}" for name in ("sheet", "session") if report[name] is not None)

@@ -100,7 +100,7 @@ def compute_token_logits(model: Any, family: GenerativeFamily, hidden: Tensor, t
         bias = None if head.bias is None else head.bias[tokens]
         logits = F.linear(hidden.to(head.weight.dtype), head.weight[tokens], bias)
     else:  # adapted or quantized: only the module itself knows its rows
-        logits = torch.cat([head(part)[:, tokens] for part in hidden.split(_ROWS_AT_ONCE)])
+        logits = torch.cat([head(part)[:, tokens] for part in torch.split(hidden, _ROWS_AT_ONCE)])
     cap = family.logit_cap(model.config)
     return logits if cap is None else cap * torch.tanh(logits / cap)
 

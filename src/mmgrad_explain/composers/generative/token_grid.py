@@ -84,6 +84,8 @@ def make_cells(grid: TokenGrid, model_config: Any, layer: str, tensors: Mapping[
 
     def read(x: Tensor) -> Tensor:
         if slots is not None:
+            if x.ndim != 3 or x.shape[:2] != tensors["input_ids"].shape:
+                raise InputError(f"layout: an output of shape {tuple(x.shape)} is not that of the tokens of {layer!r}")
             tokens = x[torch.arange(len(x), device=x.device)[:, None], slots.to(x.device)]
         else:
             tokens = _image_tokens(x, grid, images, layer)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmgrad_explain.composers.huggingface.composer import HuggingFaceModel
 from mmgrad_explain.composers.huggingface.processor import check_one_size
+from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,6 +114,12 @@ def patch_reader(pixel_values: Tensor, side: int, first: int, *, sequence_first:
     rows, columns = pixel_values.shape[2] // side, pixel_values.shape[3] // side
 
     def on_grid(tokens: Tensor) -> Tensor:
+        count = tokens.shape[0 if sequence_first else 1]
+        if tokens.ndim != 3 or count != first + rows * columns:
+            raise InputError(
+                f"layout: an output of shape {tuple(tokens.shape)} does not hold {first} other tokens and "
+                f"{rows} x {columns} patches"
+            )
         patches = (tokens.transpose(0, 1) if sequence_first else tokens)[:, first:].transpose(1, 2)
         return patches.reshape(*patches.shape[:2], rows, columns)
 

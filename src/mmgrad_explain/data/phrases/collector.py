@@ -37,6 +37,8 @@ class PhraseCollector:
         self.samples: list[PhraseSample] = []
         self.problems: dict[str, list[str]] = {}
         self._seen: set[str] = set()
+        self._places: dict[str, Path] = {}
+        self._last: Path | None = None
 
     def add_problem(self, what: str, which: object) -> None:
         """Count something that is damaged or left out."""
@@ -93,14 +95,20 @@ class PhraseCollector:
         if leaves_folder(name) or not is_text(name):
             self.add_problem("image whose path leads out of the folder", name)
             return None
-        folders = folders if self.images is None else [self.images]
+        if name not in self._places:
+            self._places[name] = self._find(name, folders if self.images is None else [self.images])
+        return self._places[name]
+
+    def _find(self, name: str, folders: Sequence[Path]) -> Path:
         bare = name.rpartition("/")[2]
         names = [name, *([bare] if bare != name else [])]
         if not name.lower().endswith(IMAGE_SUFFIXES):
             names = [one + suffix for one in names for suffix in IMAGE_SUFFIXES]
-        for folder in folders:
+        likely = [folder for folder in folders if folder == self._last]  # images lie together
+        for folder in (*likely, *folders):
             for one in names:
                 if (folder / one).is_file():
+                    self._last = folder
                     return folder / one
         return folders[0] / names[0]
 

@@ -35,4 +35,4 @@ def read(collector: PhraseCollector) -> None:
                 on_target=on_target,
             )
         )
-    collector.description = "triplets" if fold is None else f"triplets, fold {fold}"
+    collector.description = "texts and masks of edits" if fold is None else f"texts and masks of edits, fold {fold}"

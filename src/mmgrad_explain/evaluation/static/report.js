@@ -63,7 +63,9 @@
       strip.append(picture(sample, sample.picture, "the region"));
       for (const method of data.methods) {
         if (!sample.maps[method]) continue;
-        const caption = data.methods.length > 1 ? `${method}: ${write(sample.values[method][1])}` : method;
+        const by = state.by === "text" ? 1 : state.by;
+        const figure = `${data.figures[by]} ${write(sample.values[method][by])}`;
+        const caption = `${method}: ${sample.empty.includes(method) ? "empty map" : figure}`;
         strip.append(picture(sample, sample.maps[method], caption, data.methods.length > 1 && method === state.method));
       }
     } else {

@@ -215,6 +215,20 @@ function shownWords(words, by) {
   return make("div", { role: "group", "aria-label": "What each word contributes" }, list, legend);
 }
 
+/** The band below a map that is not to be trusted as it is, and a frame around the map; null for other maps. */
+function shownMark(mark, stage) {
+  if (!mark) return null;
+  const sign = make("span", { className: "sign", "aria-hidden": "true" }, mark.level === "fails" ? "×" : "!");
+  const band = make("p", { className: "mark " + mark.level, role: "note" }, sign, make("span", {}, mark.text));
+  for (const part of [stage, band]) {
+    part.style.setProperty("--ground", mark.ground);
+    part.style.setProperty("--ink", mark.ink);
+    part.style.setProperty("--ratio", stage.style.getPropertyValue("--ratio"));
+  }
+  stage.classList.add("marked");
+  return band;
+}
+
 function shownTile(data, number) {
   const name = "map-" + (number + 1) + ".png";
   const peak = data.peak ? "brightest at x " + data.peak[0] + ", y " + data.peak[1] : "flat";
@@ -227,10 +241,11 @@ function shownTile(data, number) {
   const readout = make("p", { className: "readout", "aria-live": "polite" });
   const stage = make("div", { className: "stage" }, canvas, cross);
   stage.style.setProperty("--ratio", data.size[0] / data.size[1]);
+  const marked = shownMark(data.mark, stage);
   const tile = { data, canvas, cross, readout, context: canvas.getContext("2d"), pixels: null, levels: null, place: null };
 
   const save = make("button", { type: "button", disabled: true }, "Download PNG");
-  save.addEventListener("click", () => canvas.toBlob((blob) => download(blob, name), "image/png"));
+  save.addEventListener("click", async () => download(await picture(tile), name));
   tile.save = save;
   let use = null;
   if (data.action) {
@@ -254,6 +269,8 @@ function shownTile(data, number) {
     make("h3", {}, data.title),
     make("p", { className: "quiet" }, data.caption ?? data.score.name + " = " + Number(data.score.value.toPrecision(5))),
     stage,
+    marked,
+    data.check ? make("p", { className: "check" }, data.check) : null,
     readout,
     shownWords(data.words, data.words_by),
     notes,
@@ -285,6 +302,52 @@ async function load(tile, mine) {
 }
 
 // ---- downloads
+
+/** The PNG of a tile: the map, its mark below it, and where it came from in a chunk of text. */
+async function picture({ canvas, data }) {
+  let drawn = canvas;
+  if (data.mark) {
+    const band = new Image();
+    band.src = data.mark.band;
+    await band.decode();
+    const frame = data.mark.frame;
+    const height = Math.round((band.height * canvas.width) / band.width);
+    drawn = make("canvas", { width: canvas.width + 2 * frame, height: canvas.height + height + 2 * frame });
+    const context = drawn.getContext("2d");
+    context.fillStyle = data.mark.ground;
+    context.fillRect(0, 0, drawn.width, drawn.height);
+    context.drawImage(canvas, frame, frame);
+    context.drawImage(band, frame, frame + canvas.height, canvas.width, height);
+  }
+  const blob = await new Promise((done) => drawn.toBlob(done, "image/png"));
+  const file = new Uint8Array(await blob.arrayBuffer());
+  const header = 33; // the signature and the chunk IHDR
+  return new Blob([file.subarray(0, header), textChunk("mmgrad_explain", data.record), file.subarray(header)], {
+    type: "image/png",
+  });
+}
+
+/** A chunk iTXt of a PNG, in UTF-8 and not compressed. */
+function textChunk(keyword, text) {
+  const encoder = new TextEncoder();
+  const content = encoder.encode("iTXt" + keyword + "\0\0\0\0\0" + text);
+  const chunk = new Uint8Array(content.length + 8);
+  const view = new DataView(chunk.buffer);
+  view.setUint32(0, content.length - 4);
+  chunk.set(content, 4);
+  view.setUint32(content.length + 4, crc(content));
+  return chunk;
+}
+
+/** The CRC-32 of PNG (ISO 3309). */
+function crc(content) {
+  let sum = 0xffffffff;
+  for (const byte of content) {
+    sum ^= byte;
+    for (let bit = 0; bit < 8; bit++) sum = sum & 1 ? (sum >>> 1) ^ 0xedb88320 : sum >>> 1;
+  }
+  return (sum ^ 0xffffffff) >>> 0;
+}
 
 function download(blob, name) {
   const address = URL.createObjectURL(blob);

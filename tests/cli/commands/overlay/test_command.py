@@ -158,7 +158,7 @@ def test_phrases(run, failed, picture_file, tiny_folder, in_an_empty_folder):
         assert drawn.width > 4 * picture.width
     (result,) = json.loads(run(*command, "--json")[1])
     assert result["text"] == text
-    assert [set(one) for one in result["phrases"]] == 2 * [{"phrase", "score", "brightest_region", "notes"}]
+    assert [set(one) for one in result["phrases"]] == 2 * [{"phrase", "score", "brightest_region", "check", "notes"}]
     (alone,) = json.loads(run("overlay", picture_file, "the large circle", "--model", tiny_folder, "--json")[1])
     assert result["phrases"][0]["score"] == pytest.approx(alone["score"], rel=1e-4)
     assert "note: " in run("overlay", picture_file, "abracadabra", "--model", tiny_folder, "--phrases")[2] + err

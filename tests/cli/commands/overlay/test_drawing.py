@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.explanation import Explanation
+from mmgrad_explain.images import read_provenance
 
 
 def test_a_hub_model_without_network(run, failed, picture_file, monkeypatch):
@@ -91,3 +93,30 @@ def test_a_picture_on_standard_output_stands_there_alone(run, picture_file, monk
     code, out, err = run("overlay", picture_file, "make it red", "--out", "map.png", *more)
     assert (code, out) == (0, "")
     assert "map.png" in err
+
+
+def test_a_checked_map_says_how_far_it_can_be_trusted(run, picture_file, tiny_folder, in_an_empty_folder):
+    asked = ("overlay", picture_file, "make it red", "--model", tiny_folder, "--check")
+    code, out, _ = run(*asked, "--json", "--out", "map.png")
+    (record,) = json.loads(out)
+    assert code == 0
+    assert record["check"]["verdict"] in {"good", "doubtful", "fails"}
+    assert record["check"]["in_words"].startswith("The map ")
+    (part,) = read_provenance("map.png")["maps"]
+    assert part["check"]["occlusion"] == record["check"]["occlusion"]
+    assert str(tiny_folder.parent) not in json.dumps(read_provenance("map.png"))
+    assert "  check   The map " in run(*asked, "--out", "other.png")[1]
+
+
+def test_a_map_that_cannot_be_checked_is_drawn_and_a_note_says_why(
+    run, picture_file, tiny_folder, in_an_empty_folder, monkeypatch
+):
+    def refuse(*_args, **_options):
+        raise InputError("no image to hide")
+
+    monkeypatch.setattr(Explanation, "check", refuse)
+    code, out, _ = run("overlay", picture_file, "make it red", "--model", tiny_folder, "--check", "--json")
+    (record,) = json.loads(out)
+    assert (code, record["check"]) == (0, None)
+    assert "not checked: no image to hide" in record["notes"]
+    assert Path(record["file"]).exists()

@@ -16,7 +16,9 @@ def test_a_map_of_several(tiny, picture):
     assert second["brightest_region"] == explanation.brightest_region(1).to_dict()
     assert second["notes"] == [note.text for note in explanation.notes_of(1)]
     assert sample_record(explanation, 1, in_words=False) == second | {"in_words": None}
-    assert part_record(explanation, 1) == {name: second[name] for name in ("score", "brightest_region", "notes")}
+    assert part_record(explanation, 1) == {
+        name: second[name] for name in ("score", "brightest_region", "check", "notes")
+    }
     assert json.loads(json.dumps([first, second], allow_nan=False)) == [first, second]
 
 

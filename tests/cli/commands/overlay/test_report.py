@@ -12,8 +12,8 @@ from mmgrad_explain.errors import InputError
 RECORD = {
     "image": "query.jpg", "file": "map.png", "score_name": "shift", "score": 0.123456, "method": "gradcam",
     "layers": ["body", "neck"], "grid": [8, 6], "model": "tiny", "model_choice": None, "answer": None,
-    "brightest_region": {"share": 0.42, "box": [1, 2, 30, 40]}, "words": None, "in_words": None, "clipped": False,
-    "flat": False,
+    "brightest_region": {"share": 0.42, "box": [1, 2, 30, 40]}, "words": None, "in_words": None, "check": None,
+    "clipped": False, "flat": False,
 }  # fmt: skip
 
 
@@ -54,11 +54,21 @@ def test_why_there_is_no_region(printed, why, line):
 
 
 def test_the_places_of_parts(printed):
-    parts = [{"part": "a dog", "brightest_region": {"box": [0, 1, 2, 3]}}, {"part": "a", "brightest_region": None}]
+    parts = [
+        {"part": "a dog", "brightest_region": {"box": [0, 1, 2, 3]}, "check": {"verdict": "good"}},
+        {"part": "a", "brightest_region": None, "check": None},
+    ]
     assert printed(parts=parts).out.splitlines()[-2:] == [
-        "  part    a dog: x 0 to 2, y 1 to 3",
+        "  part    a dog: x 0 to 2, y 1 to 3 (good)",
         "  part    a: nowhere",
     ]
+
+
+def test_what_a_check_found_is_wrapped(printed):
+    said = "The map stands the check: " + "it agrees with occlusion (.62); " * 4
+    lines = printed(check={"verdict": "good", "in_words": said}).out.splitlines()[-2:]
+    assert lines[0].startswith("  check   The map stands the check: it agrees")
+    assert lines[1].startswith("          ")
 
 
 def test_a_word_that_counts_nothing_has_no_minus(printed):

@@ -28,6 +28,13 @@ have values by the gradient (gradient x input at the embedding), which says litt
 
 --in-words explains below the figures, without technical terms, what the map means and what it does not mean.
 
+--check finds out how far each map can be trusted: how well it agrees with hiding parts of the picture one after the
+other, whether the score falls faster without its bright places than in random order, and whether it changes with the
+text. A map that fails is drawn with a mark, as is one that comes with a warning. The model runs about a hundred times.
+
+Every picture says in its own file what it shows: text, model, layer, method, score, notes and check
+(mmgrad_explain.images.read_provenance reads that).
+
 --phrases explains each phrase of TEXT as a text by itself, and draws the maps side by side after that of TEXT. The
 model reads a phrase without the rest of its sentence, so the map may differ from what the phrase contributes there.
 
@@ -44,6 +51,7 @@ Examples:
   mmgrad-explain overlay a.jpg b.jpg c.jpg "make it larger" --out maps/
   mmgrad-explain overlay query.jpg "make the large circle red" --words
   mmgrad-explain overlay query.jpg "make it red" --in-words
+  mmgrad-explain overlay query.jpg "make it red" --check
   mmgrad-explain overlay dog.jpg "What is on the sofa?" --model ./my-llava --answer "a dog"
   mmgrad-explain overlay dog.jpg "What?" --model ./my-llava --answer "a dog" --answer-part a --answer-part dog
   cat query.jpg | mmgrad-explain overlay - "make it red" --json
@@ -76,6 +84,7 @@ def add_parser(commands: Any) -> None:
         metavar="NAME",
         help="how the map is made; --help lists the methods (default: the model's)",
     )
+    add("--calibration", metavar="FILE", help="layer and method by a file of `mmgrad-explain calibrate`")
     add(
         "--alpha",
         type=float,
@@ -111,6 +120,7 @@ def add_parser(commands: Any) -> None:
         help="how: the score without the word, or gradient x input (default: the first, up to 32 words)",
     )  # fmt: skip
     add("--in-words", action="store_true", help="explain in plain words what the map means, and what it does not")
+    add("--check", action="store_true", help="find out how far each map can be trusted; one that fails is marked")
     add("--phrases", action="store_true", help="draw a map of each phrase of TEXT beside that of TEXT")
     add("--contour", action="store_true", help="outline the brightest region")
     add("--format", choices=FORMATS, help="png, jpg, or npz with the maps as arrays (default: by --out, else png)")

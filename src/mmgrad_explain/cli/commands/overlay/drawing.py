@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mmgrad_explain.cli.commands.overlay.records import part_record, sample_record
 from mmgrad_explain.cli.typed_images import check_files, open_typed_image
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.notes import join_notes
+from mmgrad_explain.explanation.sides import sides_with_maps
+from mmgrad_explain.notes import Note, join_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.cli.output_files import OutputFile
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.explanation.result import Explanation
-    from mmgrad_explain.notes import Note
 
 _CHUNK = 16  # images that go through the model together
 
@@ -158,6 +158,7 @@ def _explain(jobs: list[_Job], target: Image.Image | None, composer: Composer, r
         [job.image for job in jobs], request.text, target=target, model=composer, words=request.words,
         answer_part=next(iter(request.answer_parts), None), **request.method,
     )  # fmt: skip
+    explanation = _check(explanation, request)
 
     def save(path: Path, *, index: int, overwrite: bool) -> None:
         if path.suffix.lower() == ".npz" or request.format == "npz":
@@ -180,6 +181,8 @@ def _explain_parts(jobs: list[_Job], composer: Composer, request: Request) -> li
     else:
         found = answer_maps(job.image, request.text, model=composer, parts=request.answer_parts, **request.method)
 
+    found = replace(found, explanation=_check(found.explanation, request))
+
     def save(path: Path, *, overwrite: bool) -> None:
         _save_picture(found.overlay(**request.colours), path, request.format, overwrite=overwrite)
 
@@ -188,6 +191,18 @@ def _explain_parts(jobs: list[_Job], composer: Composer, request: Request) -> li
         for index, part in enumerate(found.phrases, start=1)
     ]
     return [_Map(job, found.explanation, 0, save, (found.text, *found.phrases), {f"{request.maps_of}s": parts})]
+
+
+def _check(explanation: Explanation, request: Request) -> Explanation:
+    """Check the maps if that is asked for; where they cannot be checked, a note says why."""
+    if not request.check:
+        return explanation
+    try:
+        explanation.check(target=False not in sides_with_maps(explanation), progress=True)
+    except InputError as error:
+        notes = join_notes((*explanation.notes, Note("unchecked", f"not checked: {error}")), len(explanation))
+        return replace(explanation, notes=notes)
+    return explanation
 
 
 def _remarks_on_parts(found: _Map, *, several: bool) -> list[str]:

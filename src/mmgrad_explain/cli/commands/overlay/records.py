@@ -31,6 +31,7 @@ def sample_record(explanation: Explanation, index: int, *, in_words: bool) -> di
         "words_by": explanation.words_by[index] if explanation.words_by else None,
         "words": None if explanation.words is None else [word.to_dict() for word in explanation.words[index]],
         "in_words": explanation.in_words(index) if in_words else None,
+        "check": _check(explanation, index),
         "flat": bool(explanation.flat[index]),
         "clipped": bool(explanation.clipped[index]),
         "notes": texts_of(explanation.notes_of(index)),
@@ -43,8 +44,15 @@ def part_record(explanation: Explanation, index: int) -> dict[str, Any]:
     return {
         "score": float(explanation.score[index]),
         "brightest_region": _region(explanation, index),
+        "check": _check(explanation, index),
         "notes": texts_of(explanation.notes_of(index)),
     }
+
+
+def _check(explanation: Explanation, index: int) -> dict[str, Any] | None:
+    """Describe the check of the reference's map, or else of the target's; None if neither was checked."""
+    check = explanation.check_of(index) or explanation.check_of(index, target=True)
+    return None if check is None else check.to_dict()
 
 
 def _region(explanation: Explanation, index: int) -> dict[str, Any] | None:

@@ -50,10 +50,14 @@ def _lines(record: dict[str, Any]) -> str:
     for kind in ("phrase", "part"):
         for part in record.get(f"{kind}s", ()):
             place = "nowhere" if part["brightest_region"] is None else _box(part["brightest_region"])
-            lines.append(f"  {kind:<7} {part[kind]}: {place}")
+            verdict = "" if part["check"] is None else f" ({part['check']['verdict']})"
+            lines.append(f"  {kind:<7} {part[kind]}: {place}{verdict}")
     if record["words"] is not None:
         said = "  ".join(f"{word['word']} {round(word['scaled'], 2) + 0.0:+.2f}" for word in record["words"])
         lines.append(f"  words   {said or 'none: the model read none of them'}")
+    if record["check"] is not None:
+        checked = textwrap.wrap(record["check"]["in_words"], 100)
+        lines += [f"  check   {checked[0]}", *(f"          {line}" for line in checked[1:])]
     if record["in_words"] is not None:
         for paragraph in record["in_words"].split("\n\n"):
             lines += ["", *textwrap.wrap(paragraph, 100, initial_indent="  ", subsequent_indent="  ")]

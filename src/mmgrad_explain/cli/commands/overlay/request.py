@@ -33,6 +33,7 @@ class Request:
             the answer; else None.
         words: Draw and list what each word contributes; a string says how that is measured.
         in_words: Say in plain words what the map means.
+        check: Find out how far each map can be trusted.
         format: One of :data:`FORMATS`; by the file's suffix when None.
         colours: Opacity, colormap, threshold and contour, as arguments of ``Explanation.overlay``.
         as_json: Print JSON.
@@ -47,6 +48,7 @@ class Request:
     maps_of: str | None
     words: bool | str
     in_words: bool
+    check: bool
     format: str | None
     colours: dict[str, Any]
     as_json: bool
@@ -74,12 +76,13 @@ def read_request(options: argparse.Namespace) -> Request:
         model=options.model,
         method={
             "layer": options.layer, "score": options.score, "method": options.method, "device": options.device,
-            "answer": answer,
+            "answer": answer, "calibration": options.calibration,
         },
         answer_parts=parts,
         maps_of=maps_of,
         words=options.words_by or options.words,
         in_words=options.in_words,
+        check=options.check,
         format=options.format,
         colours={name: getattr(options, name) for name in ("alpha", "colormap", "threshold", "contour")},
         as_json=options.json,
@@ -94,6 +97,8 @@ def _check_options(options: argparse.Namespace) -> None:
         raise InputError(f"--threshold must be at least 0 and below 1, got {options.threshold}")
     if options.score in SCORES_WITH_TARGET and options.target is None:
         raise InputError(f"--score {options.score} compares with a target: add --target IMAGE, or leave --score out")
+    if options.calibration is not None and (options.layer or options.method):
+        raise InputError("--calibration says layer and method: leave --layer and --method out")
     for name in options.images if len(options.images) > 1 else ():
         if name != STANDARD_INPUT and not Path(name).suffix and not Path(name).expanduser().exists():
             raise InputError(f"no such file: {name}: put quotes around a text of several words")

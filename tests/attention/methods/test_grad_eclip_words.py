@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmgrad_explain.attention.methods.word_relevance import word_relevance
+from mmgrad_explain.attention.methods.grad_eclip_words import word_relevance
 from mmgrad_explain.errors import InputError
 
 _SPEC = importlib.util.spec_from_file_location("small_models", Path(__file__).with_name("small_models.py"))
@@ -51,7 +51,7 @@ def plain_words(model, inputs, last, among=None):
             gradient = torch.autograd.grad(score.sum(), attended, retain_graph=True)[0][0, end]
             alike = small.plain.cosine(query[None], keys)[chosen]
             loosened = (alike - alike.min()) / (alike.max() - alike.min())
-            rows[number, : end + 1][chosen] += loosened * (values[chosen] @ gradient)
+            rows[number, : end + 1][chosen] += (loosened * (values[chosen] @ gradient)).detach()
     return rows.detach()
 
 

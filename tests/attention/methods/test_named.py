@@ -1,0 +1,45 @@
+"""Methods by name."""
+
+import pytest
+
+from mmgrad_explain import InputError
+from mmgrad_explain.attention.methods.base import Method
+from mmgrad_explain.attention.methods.named import METHODS, choose_argument, ensure_method
+from mmgrad_explain.attention.methods.weighted import Weighted
+from mmgrad_explain.attention.weighting import WEIGHTINGS, layercam
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_name_makes_a_method_of_that_name(name):
+    method = ensure_method(name)
+    assert isinstance(method, Method)
+    assert method.name == name
+
+
+def test_weightings_are_methods():
+    assert set(WEIGHTINGS) <= set(METHODS)
+    assert isinstance(ensure_method("layercam"), Weighted)
+
+
+def test_a_method_and_a_callable_are_taken():
+    method = ensure_method("hirescam")
+    assert ensure_method(method) is method
+    assert ensure_method(layercam).name == "layercam"
+
+
+def test_anything_else_is_refused():
+    with pytest.raises(InputError, match="method: there is no 'gradcan'; did you mean 'gradcam'"):
+        ensure_method("gradcan")
+    with pytest.raises(TypeError):
+        ensure_method(3)
+
+
+def test_method_and_weighting_name_one_thing():
+    assert choose_argument("legrad", None) == "legrad"
+    assert choose_argument(None, "layercam").name == "layercam"
+    assert [each.name for each in choose_argument(None, ["gradcam", "hirescam"])] == ["gradcam", "hirescam"]
+    assert choose_argument(None, None) is None
+    with pytest.raises(InputError, match="give one of them"):
+        choose_argument("legrad", "layercam")
+    with pytest.raises(InputError, match="weighting: there is no 'legrad'"):
+        choose_argument(None, "legrad")

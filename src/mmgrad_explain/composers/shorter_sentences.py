@@ -157,7 +157,7 @@ class ShorterSentences:
         answering = self._can.answers
         if answering is None or self.answers is None:
             raise CannotLeaveOutError("the model does not answer in words")
-        part = self._part
+        part: Any = self._part
         if is_several(part):
             of_each = parts_of_each(part, self.answers)
             most = max(map(len, of_each))

@@ -115,13 +115,9 @@ def test_several_parts_in_one_forward(composer, pictures):
     assert (len(found), len(found.texts), len(found.images), len(found.placements)) == (4, 4, 4, 4)
     for index, part in enumerate(parts):
         alone = explain(
-            pictures[0],
-            small_llava.QUESTIONS[0],
-            model=composer,
-            answer="a red dress",
-            answer_part=part,
+            pictures[0], small_llava.QUESTIONS[0], model=composer, answer="a red dress", answer_part=part,
             words="gradient",
-        )
+        )  # fmt: skip
         same(found, index, alone, composer)
         for word, other in zip(found.words[index], alone.words[0], strict=True):
             assert (word.text, word.value) == (other.text, pytest.approx(other.value, rel=1e-3, abs=1e-6))

@@ -31,6 +31,7 @@ NOT_RUN = {
     r"(\.venv/bin/)?python -m sphinx ": ".ci/run builds the pages",
     r"\.venv/bin/(pytest|ruff|mypy)\b": ".ci/run runs it",
     r"torchrun --nproc-per-node 2 -m mmgrad_explain train ": "tests/training/test_several_processes.py starts two",
+    r"mmgrad-explain evaluate --maps refcoco:": "tests/data/phrases reads RefCOCO's files",
     r"mmgrad-explain .*http://host:19530": "needs a Milvus server; its options are parsed",
 }
 
@@ -326,7 +327,10 @@ MADE_BEFORE = {
         "mmgrad-explain data edits photos/ --labels labels/ --ignore skin --out clothes/ --count 2000 --seed 1"
     ],
     "mmgrad-explain data check": ["mmgrad-explain data scenes --out my-triplets --count 12"],
-    "mmgrad-explain evaluate": ["mmgrad-explain data scenes --out my-triplets --count 12"],
+    "mmgrad-explain evaluate": [
+        "mmgrad-explain data scenes --out my-triplets --count 12",
+        "mmgrad-explain data scenes --out scenes --count 12",
+    ],
     "mmgrad-explain retrieve": ["mmgrad-explain index photos/ --gallery mine.db"],
     "mmgrad-explain train": [
         "mmgrad-explain data edits train2017 --annotations instances_train2017.json --out coco-edits"

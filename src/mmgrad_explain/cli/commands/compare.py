@@ -33,8 +33,8 @@ Methods: {", ".join(METHODS)}; `all` takes all that fit the model.
 
 One picture tells of one picture: `mmgrad-explain evaluate --maps` measures methods over a data set.
 
-Exit codes: 0 done, 1 done but a method that was named refuses the model, 2 something you can correct (one line says what), 130
-stopped by Ctrl-C.
+Exit codes: 0 done, 1 done but a method that was named refuses the model, 2 something you can correct (one line says
+what), 130 stopped by Ctrl-C.
 
 Examples:
   mmgrad-explain compare query.jpg "make it red" --methods gradcam,layercam,hirescam

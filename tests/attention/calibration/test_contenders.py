@@ -37,6 +37,12 @@ def test_stages_of_a_pyramid_are_all_there_the_deepest_most():
     assert "stage32.8" in chosen
 
 
+def test_stages_inside_a_trunk_are_no_parts_of_a_block():
+    found = [candidate("trunk.0", (32, 32)), candidate("trunk.1", (16, 16)), candidate("trunk.1.conv", (16, 16))]
+    found += [candidate("trunk.2", (8, 8)), candidate("trunk", (8, 8))]
+    assert spread_layers(found, {}) == ["trunk.0", "trunk.1", "trunk"]
+
+
 def test_layers_of_one_grid_are_spread_evenly():
     tokens = Layout("tokens", (8, 8), 1)
     found = [candidate(f"blocks.{block}", layout=tokens) for block in range(24)]

@@ -43,11 +43,11 @@ def spread_layers(found: Sequence[Candidate], modules: Mapping[str, nn.Module], 
         most: How many layers are chosen.
     """
     best = [candidate for candidate in select_best(found) if min(candidate.grid) >= 3] or select_best(found)
-    names = {candidate.name for candidate in best}
+    grids = {candidate.name: candidate.grid for candidate in best}
     outer = [
         candidate
         for candidate in best
-        if candidate.chosen or _normalizes_tokens(candidate, modules) or not _lies_in_one_of(candidate.name, names)
+        if candidate.chosen or _normalizes_tokens(candidate, modules) or not _lies_in_a_like_one(candidate, grids)
     ]
     stages: dict[tuple[int, int], list[str]] = {}
     for candidate in outer:
@@ -76,9 +76,11 @@ def _spread(names: Sequence[str], most: int) -> list[str]:
     return [names[len(names) - 1 - int(number * step)] for number in range(most)]
 
 
-def _lies_in_one_of(name: str, others: set[str]) -> bool:
-    parts = name.split(".")
-    return any(".".join(parts[:depth]) in others for depth in range(1, len(parts)))
+def _lies_in_a_like_one(candidate: Candidate, grids: Mapping[str, tuple[int, int]]) -> bool:
+    """Return whether a module around a layer is a candidate of the same grid: a block, and not a trunk of stages."""
+    parts = candidate.name.split(".")
+    around = (".".join(parts[:depth]) for depth in range(1, len(parts)))
+    return any(grids.get(name) == candidate.grid for name in around)
 
 
 def _normalizes_tokens(candidate: Candidate, modules: Mapping[str, nn.Module]) -> bool:

@@ -18,12 +18,12 @@ from mmgrad_explain.attention.attention_flow import AttentionFlow, find_attentio
 from mmgrad_explain.attention.autograd_graph import find_leaves_below
 from mmgrad_explain.attention.gradient import differentiate
 from mmgrad_explain.attention.input_images import InputImage, change_images, find_input_images, make_leaves
-from mmgrad_explain.attention.layers.marked_inputs import make_word_hook, mark_features
+from mmgrad_explain.attention.layers.marked_inputs import mark_features, mark_words
 from mmgrad_explain.attention.layers.probe import probe_layers
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout, to_grid_if_it_fits
 from mmgrad_explain.attention.modules import plain_modules
 from mmgrad_explain.attention.scores.checks import ensure_per_sample
-from mmgrad_explain.attention.structures import holds_strings, tensors_in
+from mmgrad_explain.attention.structures import tensors_in
 from mmgrad_explain.attention.undisturbed import same_randomness
 
 if TYPE_CHECKING:
@@ -118,16 +118,12 @@ def find_attention_sites(
     search = probe_layers(root, args, kwargs, score)
     images = find_input_images(root, inputs)
     (args, kwargs), leaves = make_leaves(inputs, images) if images else mark_features(inputs)
-    integers = [t for t in tensors_in(inputs) if not t.is_floating_point() and not t.is_complex()]
-    words: list[Tensor] = []
     modules = plain_modules(root)
     shapes: dict[str, tuple[int, ...]] = {}
     with contextlib.ExitStack() as stack:
         for name, module in modules.items():
             stack.callback(module.register_forward_hook(_make_shape_hook(name, shapes)).remove)
-            if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
-                hook = make_word_hook(integers, words, has_strings=holds_strings(inputs))
-                stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
+        words = mark_words(stack, modules.values(), inputs)
         stack.enter_context(same_randomness(list(root.parameters()), inputs))
         recorder = stack.enter_context(AttentionRecorder(modules))
         output = root(*args, **kwargs)

@@ -1,12 +1,13 @@
 """Mark the inputs of a model in the graph: features, where there are no images, and the embeddings of words."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from mmgrad_explain.attention.structures import map_tensors, tensors_in
+from mmgrad_explain.attention.structures import holds_strings, map_tensors, tensors_in
 
 
 def mark_features(inputs: Any) -> tuple[Any, dict[int, Tensor]]:
@@ -29,6 +30,26 @@ def mark_features(inputs: Any) -> tuple[Any, dict[int, Tensor]]:
         return leaves[number].clone()
 
     return map_tensors(inputs, make_leaf), leaves
+
+
+def mark_words(stack: contextlib.ExitStack, modules: Iterable[nn.Module], inputs: Any) -> list[Tensor]:
+    """Make leaves of the graph of the embeddings of words, in every forward until the stack is closed.
+
+    Args:
+        stack: Removes the hooks.
+        modules: Those of the model.
+        inputs: (args, kwargs) of the forward.
+
+    Returns:
+        The leaves; filled while the model runs.
+    """
+    integers = [t for t in tensors_in(inputs) if not t.is_floating_point() and not t.is_complex()]
+    words: list[Tensor] = []
+    hook = make_word_hook(integers, words, has_strings=holds_strings(inputs))
+    for module in modules:
+        if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
+            stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
+    return words
 
 
 def make_word_hook(integers: list[Tensor], words: list[Tensor], *, has_strings: bool) -> Callable[..., Any]:

@@ -17,7 +17,7 @@ from mmgrad_explain.attention.image_owners import find_owners, sort_by_image
 from mmgrad_explain.attention.input_images import InputImage, find_input_images, make_leaves
 from mmgrad_explain.attention.layers.candidate import Candidate
 from mmgrad_explain.attention.layers.choice import Trace, choose_layer
-from mmgrad_explain.attention.layers.marked_inputs import make_word_hook, mark_features
+from mmgrad_explain.attention.layers.marked_inputs import mark_features, mark_words
 from mmgrad_explain.attention.layouts.layout import AnyLayout, fold_map, to_grid_if_it_fits
 from mmgrad_explain.attention.layouts.marked_places import find_layers_in_place, refuse_packed
 from mmgrad_explain.attention.layouts.record_layouts import ask_model, find_grid_layout, grid_of_rows
@@ -27,7 +27,6 @@ from mmgrad_explain.attention.records import Record
 from mmgrad_explain.attention.scores.base import Score
 from mmgrad_explain.attention.scores.checks import describe_other_batch, ensure_per_sample
 from mmgrad_explain.attention.scores.guess import choose_score, mention_guess
-from mmgrad_explain.attention.structures import holds_strings, tensors_in
 from mmgrad_explain.attention.undisturbed import same_randomness
 from mmgrad_explain.errors import GradientError
 
@@ -67,18 +66,13 @@ def probe_layers(
     if not packed:
         refuse_packed(inputs)
     images = find_input_images(root, inputs)
-    words: list[Tensor] = []
-    integers = [t for t in tensors_in(inputs) if not t.is_floating_point() and not t.is_complex()]
     (args, kwargs), leaves = make_leaves(inputs, images) if images else mark_features(inputs)
     own_layer = ask_target_layer(root)
     modules = {
         name: module for name, module in plain_modules(root).items() if name == own_layer or not _needs_no_map(module)
     }
     with contextlib.ExitStack() as stack:
-        for module in modules.values():
-            if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
-                hook = make_word_hook(integers, words, has_strings=holds_strings(inputs))
-                stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
+        words = mark_words(stack, modules.values(), inputs)
         with Capture(root, modules, force_grad=True, record_clone=True, split=True, packed=packed) as seen:
             with same_randomness(list(root.parameters()), inputs):
                 output = root(*args, **kwargs)

@@ -290,7 +290,7 @@ def through(door, model, image, ids, layer="tower.body", parts=None):
         return output.embedding[:, 0]
 
     batch = image.expand(len(ids), -1, -1, -1)
-    mmgrad = MMGrad(model, layer, score, words="gradient" if door == "words" else False)
+    mmgrad = MMGrad(model, layer, score, "gradcam", words="gradient" if door == "words" else False)
     if door == "call":
         return mmgrad(batch, ids).maps
     if door == "words":

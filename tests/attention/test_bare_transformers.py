@@ -178,7 +178,7 @@ def name(request):
 
 def ask(name, model):
     score = ASKED[name][2] if name in ASKED else None
-    return MMGrad(model, score=score)
+    return MMGrad(model, score=score, method="gradcam")
 
 
 def picture(zoo, name, batch=2):
@@ -261,7 +261,7 @@ class TestNaflex:
     def test_the_grid_follows_the_shape_and_padding_is_left_out(self, zoo, bare, size):
         model, x, grid = bare("Siglip2Model"), zoo.pictures(2, size), (size[0] // 8, size[1] // 8)
         given = inputs("Siglip2Model", x, words())
-        explanation = MMGrad(model)(**given)
+        explanation = MMGrad(model, method="gradcam")(**given)
         read = zoo.tokens(0, grid)
         (expected,) = zoo.plain_maps(model, "vision_model.post_layernorm", read, cosine, lambda: model(**given))
         torch.testing.assert_close(explanation.maps, expected)

@@ -24,7 +24,7 @@ class TestGradModes:
     def test_of_the_caller(self, zoo, cnn, x, mode):
         expected = zoo.cnn_map(cnn, x)
         with mode(), zoo.leaves_alone(cnn):
-            made = MMGrad(cnn, "late", zoo.class_score())(x.clone()).maps
+            made = MMGrad(cnn, "late", zoo.class_score(), method="gradcam")(x.clone()).maps
         assert torch.allclose(made, expected, atol=1e-6)
         assert not made.is_inference()
 
@@ -43,7 +43,9 @@ class TestGradModes:
 
         with torch.inference_mode():
             pixels = x.clone()
-        made = MMGrad(Nested(), "cnn.late", zoo.class_score())(Batch(({"x": pixels},)), more=[Pair("a", pixels)])
+        made = MMGrad(Nested(), "cnn.late", zoo.class_score(), method="gradcam")(
+            Batch(({"x": pixels},)), more=[Pair("a", pixels)]
+        )
         assert torch.allclose(made.maps, zoo.cnn_map(cnn, x), atol=1e-6)
         assert len(made.calls) == 2
 
@@ -66,7 +68,7 @@ class TestGradModes:
 
         model = zoo.build(Frozen)
         with zoo.leaves_alone(model):
-            made = MMGrad(model, "late", zoo.class_score())(x).maps
+            made = MMGrad(model, "late", zoo.class_score(), method="gradcam")(x).maps
         assert torch.allclose(made, zoo.cnn_map(zoo.build(zoo.CNN), x), atol=1e-6)
 
     def test_inference_mode_inside_the_model(self, zoo, x):
@@ -162,7 +164,7 @@ class TestWhatFollowsTheLayer:
         handle.remove()
         expected = zoo.grad_cam(kept["grid"], torch.autograd.grad(score, kept["grid"])[0])
         assert model.layer4[-1].act2.inplace
-        made = MMGrad(model, "layer4.1.bn2", zoo.class_score())(x).maps
+        made = MMGrad(model, "layer4.1.bn2", zoo.class_score(), method="gradcam")(x).maps
         assert expected.max() > 0
         assert torch.allclose(made, expected, rtol=1e-4, atol=1e-7)
 
@@ -213,13 +215,13 @@ class TestCheckpointing:
     def test_non_reentrant(self, zoo, x):
         model = self.model(zoo, use_reentrant=False)
         with zoo.leaves_alone(model):
-            made = MMGrad(model, "late", zoo.class_score())(x)
+            made = MMGrad(model, "late", zoo.class_score(), method="gradcam")(x)
         assert torch.allclose(made.maps, zoo.cnn_map(zoo.build(zoo.CNN), x), atol=1e-6)
         assert len(made.calls) == 1, "the recomputation is not a call"
 
     def test_non_reentrant_in_a_training(self, zoo, x):
         model = self.model(zoo, use_reentrant=False)
-        mmgrad = MMGrad(model, "late")
+        mmgrad = MMGrad(model, "late", method="gradcam")
         with mmgrad.capture() as seen:
             output = model(x)
             maps = mmgrad.attend(output[:, 1], seen, create_graph=True)  # recomputes inside the block
@@ -233,7 +235,7 @@ class TestCheckpointing:
         model.late.requires_grad_(False)
         model.early.requires_grad_(False)
         model.norm.requires_grad_(False)
-        mmgrad = MMGrad(model, "late")
+        mmgrad = MMGrad(model, "late", method="gradcam")
         with mmgrad.capture() as seen:
             score = model(x)[:, 1]
         maps = mmgrad.attend(score, seen, create_graph=True)
@@ -270,7 +272,7 @@ class TestCompiled:
         with torch.no_grad():
             compiled(x)
         with zoo.leaves_alone(cnn):
-            made = MMGrad(compiled, "late", zoo.class_score())(x).maps
+            made = MMGrad(compiled, "late", zoo.class_score(), method="gradcam")(x).maps
         assert torch.allclose(made, zoo.cnn_map(cnn, x), atol=1e-6)
 
     def test_warm_part_of_a_model(self, zoo, x):
@@ -292,7 +294,7 @@ class TestCompiled:
         else:
             compiled = torch.compile(cnn, backend="aot_eager")
         compiled(x)
-        mmgrad = MMGrad(compiled, "late")
+        mmgrad = MMGrad(compiled, "late", method="gradcam")
         with mmgrad.capture() as seen:
             score = compiled(x)[:, 1]
         made = mmgrad.attend(score, seen, create_graph=True)

@@ -63,7 +63,7 @@ class TestOutputsThatAreNotTensors:
                 assert type(out) is type(self.late.given)
                 return self.head(functional.gelu(unwrap(out)).mean((2, 3)))
 
-        made = MMGrad(zoo.build(Model), "late", zoo.class_score())(x).maps
+        made = MMGrad(zoo.build(Model), "late", zoo.class_score(), method="gradcam")(x).maps
         plain = zoo.build(zoo.CNN)
         (expected,) = zoo.plain_maps(plain, "late", lambda grid: grid, zoo.class_score(), lambda: plain(x))
         assert torch.allclose(made, expected, atol=1e-6)

@@ -51,7 +51,7 @@ class TestScores:
     @pytest.mark.parametrize("score", ["pair", "pair-different", PairScore("different")])
     def test_pair_maps_both_pictures(self, zoo, model, x, score):
         target = zoo.pictures(seed=7)
-        made = MMGrad(model, "tower.body", score)(x, zoo.ids(), target=target)
+        made = MMGrad(model, "tower.body", score, method="gradcam")(x, zoo.ids(), target=target)
         different = score != "pair"
 
         def formula(output):
@@ -66,7 +66,7 @@ class TestScores:
     def test_similarity_to_the_target_in_the_output(self, zoo, model, x):
         """A tool that keeps only the last call of a shared tower gives the target's map for the reference's."""
         target = zoo.pictures(seed=7)
-        made = MMGrad(model, "tower.body", "similarity")(x, zoo.ids(), target)
+        made = MMGrad(model, "tower.body", "similarity", method="gradcam")(x, zoo.ids(), target)
 
         def cosine(output):
             return functional.cosine_similarity(output.embedding, output.target)

@@ -53,7 +53,7 @@ def close(zoo, ours, theirs):
 
 def test_captum(zoo, case, x):
     model, layer, reshape = case
-    ours = MMGrad(model, layer, zoo.class_score(CLASS))(x).maps
+    ours = MMGrad(model, layer, zoo.class_score(CLASS), method="gradcam")(x).maps
     model = copy.deepcopy(model)
     target = model.get_submodule(layer)
     if reshape is not None:
@@ -70,7 +70,7 @@ def test_captum_differentiably(zoo, x):
     parameters = [model.early.weight, model.late.weight, model.head.weight]
     options = {"grad_kwargs": {"create_graph": True}, "relu_attributions": True}
     theirs = LayerGradCam(model, model.get_submodule(layer)).attribute(x, target=CLASS, **options)[:, 0]
-    mmgrad = MMGrad(model, layer)
+    mmgrad = MMGrad(model, layer, method="gradcam")
     with mmgrad.capture() as seen:
         output = model(x)
     ours = mmgrad.attend(output[:, CLASS], seen, create_graph=True)

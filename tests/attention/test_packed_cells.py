@@ -66,16 +66,16 @@ def plain(model, pixels, gain):
 
 
 def test_put_in_place(model, inputs):
-    found = MMGrad(model)(*inputs)
+    found = MMGrad(model, method="gradcam")(*inputs)
     torch.testing.assert_close(found.signed["mix"][0], plain(model, *inputs))
     assert found.layouts == {"mix": ("packed patches",)}
     assert found.maps.shape == (2, *GRID)
-    named = MMGrad(model)(inputs[0], gain=inputs[1])
+    named = MMGrad(model, method="gradcam")(inputs[0], gain=inputs[1])
     torch.testing.assert_close(named.maps, found.maps)
 
 
 def test_in_training(model, inputs):
-    mmgrad = MMGrad(model)
+    mmgrad = MMGrad(model, method="gradcam")
     with mmgrad.capture() as seen:
         score = model(*inputs)
     maps = mmgrad.attend(score, seen, create_graph=True, relu=False)
@@ -106,7 +106,9 @@ def test_many_texts(model, inputs):
         )
 
     model.layout_for = layout_for
-    found = MMGrad(model, score=lambda output: output).texts(pixels, gain, encode=encode, compose=compose)
+    found = MMGrad(model, score=lambda output: output, method="gradcam").texts(
+        pixels, gain, encode=encode, compose=compose
+    )
     torch.testing.assert_close(found.signed["mix"][0], plain(model, pixels.expand(3, -1, -1, -1), gain))
 
 

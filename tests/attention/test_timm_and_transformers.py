@@ -166,7 +166,7 @@ class TestTimm:
         model = model if name.startswith("maxvit") else spread(model)
         x = zoo.pictures(2, size)
         with zoo.leaves_alone(model):
-            explanation = MMGrad(model, score=zoo.class_score())(x)
+            explanation = MMGrad(model, score=zoo.class_score(), method="gradcam")(x)
         assert explanation.layouts == {chosen: (layout,)}
         read = {"nchw": lambda x: x, "nhwc": lambda x: x.permute(0, 3, 1, 2)}.get(layout)
         read = read or zoo.tokens(int(layout.rpartition(" ")[2]), grid)
@@ -251,7 +251,7 @@ class TestClip:
         gradient = torch.autograd.grad(score.sum(), grid)[0]
         lay = lambda t: t[:, 1:].transpose(1, 2).unflatten(2, (4, 4))  # noqa: E731
         expected = zoo.grad_cam(lay(grid), lay(gradient))
-        made = MMGrad(clip, self.LAYER)(input_ids=words, pixel_values=x).maps
+        made = MMGrad(clip, self.LAYER, method="gradcam")(input_ids=words, pixel_values=x).maps
         assert torch.allclose(made, expected, atol=1e-7)
 
     def test_embeddings_of_either_transformers_version(self, zoo, clip):

@@ -27,7 +27,7 @@ def captured(mmgrad, model, *inputs, **options):
 
 
 def test_maps_and_their_gradients_are_those_of_plain_autograd(zoo, cnn, x):
-    mmgrad = MMGrad(cnn, "late")
+    mmgrad = MMGrad(cnn, "late", method="gradcam")
     output, seen = captured(mmgrad, cnn, x)
     made = mmgrad.attend(output[:, 1], seen, create_graph=True)
     expected = plain_map(zoo, cnn, x)
@@ -175,7 +175,7 @@ class TestTheUsersGraph:
         expected = plain_map(zoo, cnn, x)
         for part in (cnn.early, cnn.norm, cnn.late):
             part.requires_grad_(False)
-        mmgrad = MMGrad(cnn, "late")
+        mmgrad = MMGrad(cnn, "late", method="gradcam")
         output, seen = captured(mmgrad, cnn, x)
         maps = mmgrad.attend(output[:, 1], seen, create_graph=True)
         assert torch.allclose(maps, expected, atol=1e-7)
@@ -196,7 +196,7 @@ class TestTheUsersGraph:
             mmgrad.attend(output[:, 1], seen)
 
     def test_autocast(self, zoo, cnn, x):
-        mmgrad = MMGrad(cnn, "late")
+        mmgrad = MMGrad(cnn, "late", method="gradcam")
         with torch.autocast("cpu", dtype=torch.bfloat16):
             output, seen = captured(mmgrad, cnn, x)
             assert output.dtype == torch.bfloat16
@@ -223,7 +223,7 @@ class TestWrongUse:
             pass
 
     def test_blocks_may_be_nested(self, zoo, cnn, x):
-        first, second = MMGrad(cnn, "late"), MMGrad(cnn, "late")
+        first, second = MMGrad(cnn, "late", method="gradcam"), MMGrad(cnn, "late", method="gradcam")
         with first.capture() as outer, second.capture() as inner:
             score = cnn(x)[:, 1]
         expected = plain_map(zoo, cnn, x)
@@ -278,7 +278,7 @@ class TestSeveralCallsAndLayers:
 
     def test_call(self, zoo, siamese, x):
         target = zoo.pictures(seed=9)
-        mmgrad = MMGrad(siamese, "tower.body")
+        mmgrad = MMGrad(siamese, "tower.body", method="gradcam")
         output, seen = captured(mmgrad, siamese, x, zoo.ids(), target)
         score = (output.embedding * output.target_composed).sum(-1)
         for call, picture in enumerate((x, target)):

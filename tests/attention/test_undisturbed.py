@@ -25,7 +25,7 @@ class TestTheModelComesBack:
         cnn.head(torch.ones(1, 6)).sum().backward()
         cnn.late.register_forward_hook(lambda *_: None)
         with zoo.leaves_alone(cnn):
-            made = MMGrad(cnn, "late", zoo.class_score())(x).maps
+            made = MMGrad(cnn, "late", zoo.class_score(), method="gradcam")(x).maps
         assert torch.allclose(made, zoo.cnn_map(cnn, x), atol=1e-6)
 
     @pytest.mark.parametrize("where", ["layer", "after the layer", "score", "weighting", "layout"])
@@ -98,7 +98,7 @@ class TestTheModelComesBack:
 class TestThreads:
     def test_calls_of_other_threads_are_left_alone(self, zoo, cnn, x):
         """While one thread captures, another one's forward is not recorded and gives what it gives."""
-        mmgrad = MMGrad(cnn, "late")
+        mmgrad = MMGrad(cnn, "late", method="gradcam")
         with torch.no_grad():
             expected = cnn(x + 1)
         other = {}
@@ -154,7 +154,7 @@ class TestThreads:
 
         def run():
             try:
-                made.extend(MMGrad(model, "late", zoo.class_score())(x).maps for _ in range(5))
+                made.extend(MMGrad(model, "late", zoo.class_score(), method="gradcam")(x).maps for _ in range(5))
             except Exception as error:  # noqa: BLE001
                 errors.append(error)
 

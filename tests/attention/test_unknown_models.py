@@ -57,7 +57,7 @@ class TestSiamese:
         model = zoo.build(Siamese)
         given = {"first": zoo.pictures(2, SIZE), "second": zoo.pictures(2, SIZE, 5), "sentence": zoo.ids(2)}
         with zoo.leaves_alone(model):
-            explanation = MMGrad(model)(**given)
+            explanation = MMGrad(model, method="gradcam")(**given)
         assert (explanation.layer_names, explanation.score_name) == (("eye",), "similarity")
         expected = zoo.plain_maps(model, "eye", lambda x: x, lambda o: o["similarity"], lambda: model(**given))
         for made, plain in zip(explanation.calls, expected, strict=True):
@@ -115,7 +115,7 @@ class TestOneSequence:
         model = zoo.build(Attentive, zoo)
         x, ids = zoo.pictures(2, size), zoo.ids(2)
         with zoo.leaves_alone(model):
-            explanation = MMGrad(model)(x, tokens=ids, mask=torch.ones(2, 4))
+            explanation = MMGrad(model, method="gradcam")(x, tokens=ids, mask=torch.ones(2, 4))
         read = zoo.tokens(5, (size[0] // 8, size[1] // 8))
         assert (explanation.layer_names, explanation.score_name) == (("sees.1",), "fits")
         call = lambda x: model(x, tokens=ids)  # noqa: E731
@@ -158,11 +158,11 @@ class TestTokenizing:
     def test_three_lines(self, zoo):
         model, x = zoo.build(Tokenizing), zoo.pictures(2, SIZE)
         sentences = ["make it red", "remove the blue star"]
-        explanation = MMGrad(model)(sentences, x)
+        explanation = MMGrad(model, method="gradcam")(sentences, x)
         assert (explanation.layer_names, explanation.score_name) == (("eye",), "output[1]")
         (expected,) = zoo.plain_maps(model, "eye", lambda x: x, lambda o: o[1], lambda: model(sentences, x))
         same_map(explanation.maps, expected)
-        other = MMGrad(model)(sentences[::-1], x)
+        other = MMGrad(model, method="gradcam")(sentences[::-1], x)
         assert (explanation.maps - other.maps).abs().amax((1, 2)).min() > 0.01 * explanation.maps.max()
 
     @pytest.mark.parametrize("wrap", [list, tuple, lambda texts: {"texts": texts}])

@@ -178,7 +178,7 @@ class TestParametrizations:
         expected.fusion.weight.data -= expected.fusion.bias.data[:, None, None, None]
         expected = zoo.by_plain_autograd(expected, image, ids)["maps"]
         with zoo.leaves_alone(model):
-            found = MMGrad(model, "tower.body", score)(image.expand(3, -1, -1, -1), ids).maps
+            found = MMGrad(model, "tower.body", score, method="gradcam")(image.expand(3, -1, -1, -1), ids).maps
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-8)
 
     def test_a_cache_of_the_callers(self, model, image, ids):

@@ -184,11 +184,11 @@ def test_wrapped(wrapper, folders, picture, shared):
     expected = by_hand(model, processor, picture, TEXTS[0])
     model = wrap(model).train()
     with shared.left_alone(model):
-        found = explain(picture, TEXTS[0], model=model, processor=processor)
+        found = explain(picture, TEXTS[0], model=model, processor=processor, method="gradcam")
     assert found.layer_names[0].endswith("layers.3.layer_norm1")
     shared.same_map(found.signed[found.layer_names[0]][0], expected)
     if "LoRA" in wrapper:
-        without = explain(picture, TEXTS[0], model=plain, processor=processor)
+        without = explain(picture, TEXTS[0], model=plain, processor=processor, method="gradcam")
         assert (without.score - found.score).abs() > 1e-3
 
 

@@ -40,7 +40,7 @@ def by_hand(picture, question, answer):
 
 @pytest.mark.parametrize("question", small_llava.QUESTIONS)
 def test_the_map_is_plain_grad_cam_of_the_likelihood(composer, pictures, question):
-    found = explain(pictures[0], question, model=composer, answer="red dress")
+    found = explain(pictures[0], question, model=composer, answer="red dress", method="gradcam")
     score, expected = by_hand(pictures[0], question, "red dress")
     torch.testing.assert_close(found.score[0], score, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found.signed[composer.target_layer][0][0], expected, atol=1e-5, rtol=1e-4)
@@ -89,15 +89,29 @@ def test_questions_and_answers_have_maps_of_their_own(composer, pictures):
 
 
 def test_a_part_of_the_answer(composer, pictures):
-    whole = explain(pictures[0], small_llava.QUESTIONS[0], model=composer, answer="a red dress")
+    whole = explain(pictures[0], small_llava.QUESTIONS[0], model=composer, answer="a red dress", method="gradcam")
     parts = [
-        explain(pictures[0], small_llava.QUESTIONS[0], model=composer, answer="a red dress", answer_part=part)
+        explain(
+            pictures[0],
+            small_llava.QUESTIONS[0],
+            model=composer,
+            answer="a red dress",
+            answer_part=part,
+            method="gradcam",
+        )
         for part in ("a", "red", "dress")
     ]
     torch.testing.assert_close(sum(part.score for part in parts), whole.score)
     signed = [part.signed[composer.target_layer][0] for part in parts]
     torch.testing.assert_close(sum(signed), whole.signed[composer.target_layer][0], atol=1e-5, rtol=1e-4)
-    two = explain(pictures[0], small_llava.QUESTIONS[0], model=composer, answer="a red dress", answer_part="ed dr")
+    two = explain(
+        pictures[0],
+        small_llava.QUESTIONS[0],
+        model=composer,
+        answer="a red dress",
+        answer_part="ed dr",
+        method="gradcam",
+    )
     torch.testing.assert_close(two.score, parts[1].score + parts[2].score)
 
 
@@ -296,7 +310,7 @@ def test_layers_are_listed(folder, capsys):
 
 def test_a_model_that_is_told_the_answer(composer, pictures):
     composer.family = replace(composer.family, labels=True)  # as PaliGemma's, which is told the answer
-    found = explain(pictures[0], small_llava.QUESTIONS[0], model=composer, answer="red dress")
+    found = explain(pictures[0], small_llava.QUESTIONS[0], model=composer, answer="red dress", method="gradcam")
     score, expected = by_hand(pictures[0], small_llava.QUESTIONS[0], "red dress")
     torch.testing.assert_close(found.score[0], score, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found.signed[composer.target_layer][0][0], expected, atol=1e-5, rtol=1e-4)

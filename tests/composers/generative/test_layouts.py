@@ -126,7 +126,7 @@ def test_is_plain_gradcam(kind, models):
     maps = {}
     for answer in (small.ANSWER, small.OTHER):
         tensors["input_ids"][:, -len(answer) :] = torch.tensor(answer)
-        found = MMGrad(answering, score=lambda output: output)(**tensors)
+        found = MMGrad(answering, score=lambda output: output, method="gradcam")(**tensors)
         maps[answer[0]] = found.maps
 
         features, score = small.activation(answering, answering.target_layer, tensors, answer_by_hand)

@@ -25,7 +25,7 @@ def test_every_family_is_here():
 
 def test_the_map_is_plain_grad_cam(kind, loaded, picture):
     composer, model = loaded
-    explanation = explain([picture] * 2, small.TEXTS, model=composer, layer=None)
+    explanation = explain([picture] * 2, small.TEXTS, model=composer, layer=None, method="gradcam")
     expected, score = small.plain_grad_cam(kind, model, *small.own_inputs(kind, composer, [picture] * 2, small.TEXTS))
     assert explanation.score_name == ("match" if kind in small.MATCHING else "image-text")
     assert explanation.layer_names == (composer.target_layer,)

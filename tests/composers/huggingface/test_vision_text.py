@@ -65,7 +65,7 @@ def test_the_map_is_plain_grad_cam(kind, picture, tmp_path):
     composer = load_composer(tmp_path)
     assert isinstance(composer, VisionTextComposer)
     assert composer.get_submodule(composer.target_layer) is where(composer.model.vision_model)
-    explanation = explain([picture] * 2, TEXTS, model=composer)
+    explanation = explain([picture] * 2, TEXTS, model=composer, method="gradcam")
     inputs = composer.preprocess([picture] * 2, TEXTS).tensors
     outputs = []
     handle = where(model.vision_model).register_forward_hook(lambda _m, _i, output: outputs.append(output))

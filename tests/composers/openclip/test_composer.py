@@ -58,7 +58,7 @@ def test_the_map_is_plain_grad_cam(kind, saved, picture, shared):
     """On the model as it was saved, with open_clip's own transform and tokenizer."""
     _, model, composer = saved(kind)
     layer, grid, prefix = PLACES[kind]
-    explanation = explain([picture] * 2, TEXTS, model=composer)
+    explanation = explain([picture] * 2, TEXTS, model=composer, method="gradcam")
     config = open_clip.transform.PreprocessCfg(**{**model.visual.preprocess_cfg, "size": model.visual.image_size})
     pixels = image_transform_v2(config, is_train=False)(picture).expand(2, -1, -1, -1)
     ids = own_ids(composer, TEXTS)
@@ -77,7 +77,7 @@ def test_the_map_is_plain_grad_cam(kind, saved, picture, shared):
     signed, top = explanation.signed[composer.target_layer][0], expected.abs().max()
     shared.same_map(signed, expected)
     assert (signed[0] - signed[1]).abs().max() > 0.01 * top  # another text, another map
-    one = explain(picture, TEXTS, model=composer)  # one encoding for both texts
+    one = explain(picture, TEXTS, model=composer, method="gradcam")  # one encoding for both texts
     shared.same_map(one.signed[composer.target_layer][0], expected)
 
 

@@ -142,7 +142,7 @@ def test_the_layer_is_found(kind, towers):
 def test_the_map_is_plain_grad_cam(kind, towers, picture, shared):
     composer = towers(kind)
     *_, layer, grid, prefix = TOWERS[kind]
-    explanation = explain([picture] * 2, TEXTS, model=composer)
+    explanation = explain([picture] * 2, TEXTS, model=composer, method="gradcam")
     inputs = composer.preprocess([picture] * 2, TEXTS).tensors
     output, features = run(composer, layer, inputs["pixel_values"])
     states = composer.text(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).last_hidden_state
@@ -157,7 +157,7 @@ def test_the_map_is_plain_grad_cam(kind, towers, picture, shared):
     torch.testing.assert_close(explanation.score, score.detach(), atol=1e-5, rtol=1e-4)
     shared.same_map(signed, expected)
     assert (signed[0] - signed[1]).abs().max() > 0.01 * top  # another text, another map
-    one = explain(picture, TEXTS, model=composer)  # one encoding for both texts
+    one = explain(picture, TEXTS, model=composer, method="gradcam")  # one encoding for both texts
     shared.same_map(one.signed[composer.target_layer][0], expected)
 
 

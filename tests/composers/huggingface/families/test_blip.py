@@ -29,7 +29,7 @@ def test_blips_towers_can_be_asked_apart(loaded, picture):
 def test_blip2s_cosine_is_that_of_its_nearest_query(loaded, picture):
     composer, model = loaded
     pictures = [picture, picture.rotate(180)]
-    explanation = explain(pictures, small.TEXTS, model=composer, score="image-text")
+    explanation = explain(pictures, small.TEXTS, model=composer, score="image-text", method="gradcam")
     inputs = composer.preprocess(pictures, small.TEXTS).tensors
     layer, outputs = model.vision_model.post_layernorm, []
     handle = layer.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))

@@ -61,7 +61,7 @@ panel(tiles, captions)
 
 weightings = ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam"]
 others = [MapKind(score, "gradcam") for score in ("similarity", "pair", IMAGE_ONLY)]
-found = evaluate_scenes(composer, seed=SEED, scenes=24, weightings=weightings, others=others)
+found = evaluate_scenes(composer, seed=SEED, scenes=24, methods=weightings, others=others)
 
 # %%
 # The same masks give the floors: a random pixel, the centre of the image, and the one point that hits most masks.

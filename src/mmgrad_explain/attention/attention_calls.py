@@ -108,8 +108,14 @@ class AttentionRecorder:
             for handle in self._register():
                 stack.callback(handle.remove)
             stack.callback(self._watching.close)
+            if self._running:  # a repetition begins inside a module
+                self._watch()
             self._stack = stack.pop_all()
         return self
+
+    def _watch(self) -> None:
+        self._watching.enter_context(_without_fast_path())
+        self._watching.enter_context(_Watch(self))
 
     def __exit__(self, *_: object) -> None:
         self._recording = False
@@ -145,8 +151,7 @@ class AttentionRecorder:
         def begin(_module: nn.Module, args: Any, kwargs: Any = None) -> None:
             if threading.get_ident() == self._thread:
                 if not self._running and not self._stopped:
-                    self._watching.enter_context(_without_fast_path())
-                    self._watching.enter_context(_Watch(self))
+                    self._watch()
                 first = next((tensor for tensor in tensors_in((args, kwargs)) if tensor.ndim > 1), None)
                 self._running.append(_Running(name, self._counts[name], () if first is None else tuple(first.shape)))
                 self._counts[name] += 1

@@ -33,7 +33,6 @@ If no map agrees better than maps that know nothing, the command says so ("beats
 Examples:
   mmgrad-explain calibrate photos/*.jpg "a dog" --model ./my-model --out my-model/calibration.json
   mmgrad-explain calibrate pairs.jsonl --model ./my-model --methods layercam,hirescam,legrad --out calibration.json
-  mmgrad-explain overlay dog.jpg "a dog" --model ./my-model --calibration calibration.json
 """
 
 

@@ -16,7 +16,7 @@ def figures(tiny_folder):
     from mmgrad_explain.composers.load import load_composer
 
     tiny = load_composer(tiny_folder)
-    return evaluate_scenes(tiny, seed=9, scenes=5, edits=3, weightings=("gradcam", "hirescam"), others=[BLIND], batch=2)
+    return evaluate_scenes(tiny, seed=9, scenes=5, edits=3, methods=("gradcam", "hirescam"), others=[BLIND], batch=2)
 
 
 def test_one_value_a_triplet(figures):

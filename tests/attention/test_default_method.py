@@ -142,8 +142,9 @@ class TestLayersThatAreFound:
         assert (mmgrad(x).method, mmgrad.layer_names) == ("layercam", ("up",))
 
     @pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # a random map may be empty
-    def test_the_mean_of_all_tokens_is_global_pooling(self, zoo, small):
-        mmgrad = MMGrad(zoo.build(zoo.ViT, prefix=0, pool="mean"), score=zoo.class_score())
+    @pytest.mark.parametrize("prefix", [0, 1])
+    def test_the_mean_of_all_tokens_is_global_pooling(self, zoo, small, prefix):
+        mmgrad = MMGrad(zoo.build(zoo.ViT, prefix=prefix, pool="mean"), score=zoo.class_score())
         assert (mmgrad(small).method, mmgrad.layer_names) == ("gradcam", ("norm",))
 
     def test_class_token(self, zoo, vit, small):

@@ -9,9 +9,9 @@ measures every method on models of several kinds that were trained without a los
   Grad-CAM is near chance on the relation network and below :data:`UNEVEN` on the transformers.
 - It differs, and the model is a pyramid, convolutional grids that become coarser: the maps of the last
   :data:`PYRAMID_GRIDS` grids, multiplied. At the last grid of the relation network every weighting is near chance; two
-  grids earlier most maps point at the object, and the product of three has the most energy on it. Only grids of at most
-  :data:`FINEST` cells a side are taken: finer ones show edges.
-- The layer holds a class token: :data:`PREFIX`.
+  grids earlier LayerCAM points at the object many times as often, and so do the three together, with more of their
+  energy on it. Only grids of at most :data:`FINEST` cells a side are taken: finer ones show edges.
+- It differs, and the layer holds a class token: :data:`PREFIX`.
 """
 
 from __future__ import annotations
@@ -80,11 +80,10 @@ def choose_default(search: Search) -> tuple[Method, list[str]]:
         The method, and the names of the target layers.
     """
     chosen = next(candidate for candidate in search.candidates if candidate.chosen)
-    layout = chosen.layout
-    if isinstance(layout, Layout) and layout.prefix:
-        return ensure_method(PREFIX), [chosen.name]
     if search.uneven <= SAME:
         return ensure_method(POOLED), [chosen.name]
+    if isinstance(chosen.layout, Layout) and chosen.layout.prefix:
+        return ensure_method(PREFIX), [chosen.name]
     layers = [candidate.name for candidate in _find_pyramid(search, chosen)]
     if len(layers) < PYRAMID_GRIDS:
         return ensure_method(UNEVEN), [chosen.name]

@@ -112,7 +112,7 @@ def similarities(data, rows, change):
 
 def fit(model, weight, steps=200, scenes=10):
     """Train a model; gives its figures on the held-out scenes, (step, retrieval, pointing)."""
-    mmgrad, grounding = MMGrad(model, "features"), AttentionGroundingLoss(weights={"form": weight})
+    mmgrad, grounding = MMGrad(model, "features", method="gradcam"), AttentionGroundingLoss(weights={"form": weight})
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps, pct_start=0.1)
     batch, grids, _, _, sentences = training
@@ -146,7 +146,7 @@ def fit(model, weight, steps=200, scenes=10):
 def maps_of(model, data):
     """What the sentences change, and the maps of that."""
     batch, grids, _, _, sentences = data
-    mmgrad = MMGrad(model, "features")
+    mmgrad = MMGrad(model, "features", method="gradcam")
     with mmgrad.capture() as seen:
         change = model(grids[batch.scene], sentences)
     return change.detach(), mmgrad.attend((change * change.detach()).sum(-1), seen).detach()

@@ -193,6 +193,12 @@ class TestResolution:
             "A cell covers about 7.0 x 5.0 pixels of the model's input; the map shows nothing finer."
         )
 
+    def test_a_fused_map(self):
+        explanation = replace(made(spot(4, 6, (0, 0))), method="layercam at late + layercam at early")
+        assert paragraph(explanation, 2).startswith(
+            "The map was fused of those of layercam at late and layercam at early, on a grid of 6 x 4 cells."
+        )
+
     def test_several_layers(self):
         explanation = made(spot(4, 6, (0, 0)))
         maps = explanation.calls[0]
@@ -228,7 +234,7 @@ class TestNothingIsBright:
 
     def explained(self, pictures, sign):
         with pytest.warns(MMGradWarning):
-            return MMGrad(self.Net(), "layer", lambda grid: sign * grid.square().sum((1, 2, 3)))(pictures)
+            return MMGrad(self.Net(), "layer", lambda grid: sign * grid.square().sum((1, 2, 3)), "gradcam")(pictures)
 
     def test_empty(self):
         one = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))

@@ -161,6 +161,20 @@ def _check_grid_reached(
         )
 
 
+def measure_unevenness(gradient: Tensor) -> float:
+    """Measure how much a gradient differs from place to place: the share of its norm that its mean over places lacks.
+
+    Args:
+        gradient: (B, K, h, w).
+
+    Returns:
+        0 where it is the same at every place, up to 1.
+    """
+    gradient = to_float(gradient)
+    size = float(gradient.norm())
+    return float((gradient - gradient.mean((2, 3), keepdim=True)).norm()) / size if size else 0.0
+
+
 def weigh(record: Record, gradient: Tensor | None, layout: AnyLayout, weighting: Weighting, *, graph: bool) -> Tensor:
     """Make the signed map (B, h, w) of one record.
 

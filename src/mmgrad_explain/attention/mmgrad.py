@@ -79,7 +79,9 @@ class MultiModalGradAttention:
                 sample, the cosine of image and text of two towers, the diagonal of a square ``logits_per_image``.
             method: A name from ``METHODS``, a :class:`Method`, or a callable that takes activation and gradient, both
                 (B, K, h, w), and returns (B, h, w). None takes the model's own ``calibration`` (with its
-                layers, where none is named), or its ``default_method``, or else the method for models of its kind.
+                layers, where none is named), or its ``default_method``, or else the method for models of its kind: by
+                the gradient at the layer ``"gradcam"`` or ``"layercam"``, and for a pyramid of convolutions whose
+                layer is to be found the maps of its last three grids, fused. The first call chooses.
             layout: ``"nchw"``, ``"nhwc"``, ``"tokens"``, a :class:`Layout`, :class:`Cells`, or a callable that takes
                 the layer's output and returns (B, K, h, w). None asks the model's own ``layout_for(layer, *args,
                 **kwargs)``, or else infers the layout.
@@ -348,7 +350,9 @@ class MultiModalGradAttention:
             sites=next(reversed(settings.known_sites.values()), ()),
             create_graph=create_graph, retain_graph=True if retain_graph is None else retain_graph,
         )  # fmt: skip
-        return attend_step(run, methods, settings.verified)
+        made = attend_step(run, methods, settings.verified)
+        settings.remember_method(made[0])
+        return made
 
 
 MMGrad = MultiModalGradAttention

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 def explain_call(settings: MapSettings, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Explanation:
     """Run a model once and explain its score; see :meth:`MultiModalGradAttention.__call__`."""
     root = settings.root
-    method = settings.choose_method()
     with undisturbed(root, (args, kwargs)) as parents:
         unchanged = detach_inputs((args, kwargs))
-        plan = settings.plan(method, unchanged[0], unchanged[1], find_input_images(root, unchanged))
+        of_call = find_input_images(root, unchanged)
+        method = settings.choose_method(unchanged, of_call)
+        plan = settings.plan(method, unchanged[0], unchanged[1], of_call)
         (args, kwargs), images = settings.owners.prepare(unchanged)
         with settings.record(plan, parents) as seen, settings.record_words(args, kwargs) as word_capture:
             with torch.set_grad_enabled(plan.gradient):

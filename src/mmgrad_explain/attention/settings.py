@@ -11,8 +11,9 @@ from torch import nn
 from mmgrad_explain.attention.assembly import assemble
 from mmgrad_explain.attention.attention_sites import AttentionSite, find_attention_sites, find_mixing_blocks
 from mmgrad_explain.attention.capture import Capture
+from mmgrad_explain.attention.default_method import UNEVEN, Automatic, choose_default
 from mmgrad_explain.attention.image_owners import ImageOwners
-from mmgrad_explain.attention.layers.candidates import find_layer
+from mmgrad_explain.attention.layers.candidates import find_layer, search_layer
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout
 from mmgrad_explain.attention.layouts.record_layouts import KnownLayouts, find_layouts
 from mmgrad_explain.attention.methods.named import ensure_method
@@ -28,15 +29,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from mmgrad_explain.attention.input_images import InputImage
-    from mmgrad_explain.attention.methods.base import Method, NameModules, Needs
+    from mmgrad_explain.attention.methods.base import Method, MethodMaps, NameModules, Needs
     from mmgrad_explain.attention.methods.run import Run
     from mmgrad_explain.attention.scores.base import Score
     from mmgrad_explain.attention.word_values.request import WordRequest
     from mmgrad_explain.explanation.fusion import Fuse
     from mmgrad_explain.explanation.result import Explanation
-
-
-DEFAULT_METHOD = "gradcam"
 
 
 @dataclass(frozen=True)
@@ -107,12 +105,43 @@ class MapSettings:
         is_placed = self.layout is not None and not isinstance(self.layout, Layout)
         return is_placed or ask_layout_for(self.root) is not None
 
-    def choose_method(self) -> Method:
-        """Return the method: the caller's, the model's own default, or the one for models of its kind."""
-        if self.method is None:
-            own = ask_default_method(self.root)
-            self.method = ensure_method(DEFAULT_METHOD if own is None else own)
-        return self.method
+    def choose_method(
+        self, inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None, images: tuple[InputImage, ...] = ()
+    ) -> Method:
+        """Return the method: the caller's, the model's own default, or the one for models of its kind.
+
+        The last is found in the first call, with the target layers where none is named, and remembered.
+
+        Args:
+            inputs: (args, kwargs) of a call of the undisturbed model; None where the model is not to be run.
+            images: The images among them.
+
+        Raises:
+            InputError: as :func:`search_layer`.
+            GradientError: as :func:`search_layer`.
+        """
+        if self.method is None and (own := ask_default_method(self.root)) is not None:
+            self.method = ensure_method(own)
+        if self.method is None and self.layers is None and inputs is not None:
+            method, names = choose_default(search_layer(self.root, *inputs, self.score))
+            self.layers = find_layers(self.root, names)
+            self.method = method if self._fits(method, inputs, images) else ensure_method(UNEVEN)
+        return self.method or Automatic()
+
+    def _fits(
+        self, method: Method, inputs: tuple[tuple[Any, ...], dict[str, Any]], images: tuple[InputImage, ...]
+    ) -> bool:
+        """Return whether the model has what a method needs."""
+        try:
+            self.plan(method, *inputs, images)
+        except InputError:
+            return False
+        return True
+
+    def remember_method(self, made: MethodMaps) -> None:
+        """Remember the method that :class:`Automatic` chose, so that it looks at values only once."""
+        if made.method and self.method is None:
+            self.method = ensure_method(made.method)
 
     def find_target_layers(self, args: Any, kwargs: dict[str, Any]) -> dict[str, nn.Module]:
         """Return the target layers; the first time they are searched in a forward of the undisturbed model."""
@@ -219,9 +248,10 @@ class MapSettings:
                 run.gradients()
             check_finite(run.score.detach())  # only now, because looking at a value makes a GPU wait
             made = method.maps(run)
+            self.remember_method(made)
             if word_capture is not None and self.words is not None:
                 (words,) = measure_words(self.words, word_capture, call, [run.gradients_of_also()])
         return assemble(
-            made, run.score.detach().float(), call.scorer.name, method.name, (self.fuse_name, self.fuse),
-            size=size, model=type(self.root).__name__, words=words, stacklevel=5,
+            made, run.score.detach().float(), call.scorer.name, made.method or method.name,
+            (self.fuse_name, self.fuse), size=size, model=type(self.root).__name__, words=words, stacklevel=5,
         )  # fmt: skip

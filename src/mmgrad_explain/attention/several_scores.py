@@ -53,10 +53,10 @@ def explain_each(
     """
     settings = mmgrad.settings
     root = settings.root
-    method = settings.choose_method()
     with undisturbed(root, inputs) as parents:
         named: dict[str, Any] = detach_inputs(dict(inputs))
         images = find_input_images(root, ((), named))
+        method = settings.choose_method(((), named), images)
         plan = settings.plan(method, (), named, images)
         with settings.record(plan, parents) as seen, settings.record_words((), named) as word_capture:
             with torch.set_grad_enabled(plan.gradient):
@@ -78,6 +78,8 @@ def explain_each(
                     original=original,
                 )  # fmt: skip
                 made.append(method.maps(run))
+                settings.remember_method(made[-1])
+                method = settings.choose_method()
                 scores.append(score.detach().float())
                 gradients.append(run.gradients_of_also())
             words: list[WordValues] = []
@@ -102,7 +104,7 @@ def explain_each(
             if note.is_about(sample)
         )
         explanation = assemble(
-            replace(made[0], signed=signed, notes=notes), select(scores), scorer.name, method.name,
+            replace(made[0], signed=signed, notes=notes), select(scores), scorer.name, made[0].method or method.name,
             (settings.fuse_name, settings.fuse), size=image_size(named), model=type(root).__name__,
             words=_select_words(words, wanted) if words else None,
         )  # fmt: skip

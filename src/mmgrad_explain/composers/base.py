@@ -107,7 +107,8 @@ class Composer(nn.Module, ABC):
             adapters.
         default_score: Name of the score that is used by default; None chooses one by the output, and refuses an
             output that fits several.
-        default_method: Name of the method of its maps by default.
+        default_method: Name of the method of its maps by default: the one that they were trained with. None takes that
+            for models of its kind.
         calibration: A :class:`~mmgrad_explain.attention.calibration.result.Calibration` of this model: maps for which
             no layer and no method is named are made as it says. Read from the model's folder; None if it has none.
         answers_in_words: Whether the model is an :class:`~mmgrad_explain.composers.contract.AnsweringModel`.
@@ -124,7 +125,7 @@ class Composer(nn.Module, ABC):
     caution: str | None = None
     backbone: tuple[str, ...] = ()
     default_score: ClassVar[str | None] = None
-    default_method: str = "gradcam"
+    default_method: str | None = None
     calibration: Calibration | None = None
     answers_in_words: ClassVar[bool] = False
     shift_depends_on_image: ClassVar[bool] = True

@@ -24,6 +24,10 @@ IMAGE_ONLY = "image only"
 """Name of the score that ignores the text: plain Grad-CAM of the image's own embedding."""
 
 
+DEFAULT = "default"
+"""Name of the method of a composer that names none: the one for models of its kind."""
+
+
 @dataclass(frozen=True)
 class MapKind:
     """The score and the method of a map.
@@ -31,7 +35,7 @@ class MapKind:
     Attributes:
         score: Name of the score: ``"shift"``, ``"similarity"``, ``"pair"``, ``"pair-different"`` or
             :data:`IMAGE_ONLY`.
-        method: Name of the method, for example of a weighting.
+        method: Name of the method, for example of a weighting, or :data:`DEFAULT`.
     """
 
     score: str
@@ -45,7 +49,7 @@ class MapKind:
 
 def default_kind(composer: Composer) -> MapKind:
     """Return the kind of a composer's default maps."""
-    return MapKind(composer.default_score or "shift", composer.default_method)
+    return MapKind(composer.default_score or "shift", composer.default_method or DEFAULT)
 
 
 def image_only(output: ComposedOutput) -> Tensor:
@@ -63,6 +67,10 @@ def image_only(output: ComposedOutput) -> Tensor:
 
 def _scorer(name: str) -> Callable[[Any], Tensor]:
     return image_only if name == IMAGE_ONLY else ensure_score(name)
+
+
+def _method(kind: MapKind) -> str | None:
+    return None if kind.method == DEFAULT else kind.method
 
 
 def draw_maps(
@@ -94,7 +102,7 @@ def draw_maps(
                 check_parts(output, ("target_shift",), "to be explained on targets")
             score = _scorer(name)(output)
             drawn = [
-                mmgrad.attend(score, seen, call=side, method=[kind.method for kind in of_score]).detach()
+                mmgrad.attend(score, seen, call=side, method=[_method(kind) for kind in of_score]).detach()
                 for side in sides
             ]
             maps = drawn[0] if len(drawn) == 1 else torch.where(on_target[None, :, None, None], drawn[1], drawn[0])

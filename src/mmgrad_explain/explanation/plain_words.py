@@ -112,7 +112,10 @@ def _describe_resolution(explanation: Heatmaps, index: int, *, target: bool) -> 
     """Describe the layer of the map and the size of its cells."""
     rows, columns = explanation.calls[call_of(explanation, target=target)].shape[1:]
     layers = [f"{name} ({w} x {h} cells)" for name, (h, w) in explanation.grids.items()]
-    if len(layers) == 1:
+    fused = explanation.method.split(" + ")
+    if len(layers) == 1 and len(fused) > 1:
+        read = f"The map was fused of those of {join_with_and(fused)}, on a grid of {columns} x {rows} cells."
+    elif len(layers) == 1:
         read = f"The map was read at the layer {explanation.layer_names[0]}, on a grid of {columns} x {rows} cells."
     else:
         read = (

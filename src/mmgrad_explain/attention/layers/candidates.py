@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from mmgrad_explain.attention.layers.candidate import Candidate
-from mmgrad_explain.attention.layers.probe import probe_layers
+from mmgrad_explain.attention.layers.probe import Search, probe_layers
 from mmgrad_explain.attention.modules import unwrap
 from mmgrad_explain.attention.scores.guess import mention_guess
 from mmgrad_explain.attention.undisturbed import detach_inputs, undisturbed
@@ -41,19 +41,21 @@ def candidate_layers(
         return probe_layers(root, args, kwargs, score).candidates
 
 
-def find_layer(
+def search_layer(
     root: nn.Module, args: Sequence[Any], kwargs: dict[str, Any], score: str | Callable[[Any], Any] | None
-) -> str:
-    """Return the name of the layer that ``target_layers=None`` takes, in a model that is undisturbed already.
+) -> Search:
+    """Search for the layer that ``target_layers=None`` takes, in a model that is undisturbed already.
+
+    Returns:
+        The search; one of its candidates is chosen.
 
     Raises:
         InputError: several layers are possible, and the message names them; or as :func:`candidate_layers`.
         GradientError: there is no such layer, or as :func:`candidate_layers`.
     """
     search = probe_layers(root, args, kwargs, score)
-    chosen = next((candidate.name for candidate in search.candidates if candidate.chosen), None)
-    if chosen is not None:
-        return chosen
+    if any(candidate.chosen for candidate in search.candidates):
+        return search
     with mention_guess(search.scorer):
         if search.refusal:
             raise InputError(search.refusal)
@@ -61,3 +63,10 @@ def find_layer(
             "target_layers: no layer of the model has both a spatial grid and a gradient from the score; name one "
             "(with layout= where its output is no grid), or use load_composer for tiled or packed images"
         )
+
+
+def find_layer(
+    root: nn.Module, args: Sequence[Any], kwargs: dict[str, Any], score: str | Callable[[Any], Any] | None
+) -> str:
+    """Return the name of the layer that ``target_layers=None`` takes; as :func:`search_layer`."""
+    return next(candidate.name for candidate in search_layer(root, args, kwargs, score).candidates if candidate.chosen)

@@ -119,6 +119,14 @@ def choose_layer(candidates: Sequence[Candidate], trace: Trace) -> tuple[Candida
     )
 
 
+def find_passed(candidates: Sequence[Candidate], trace: Trace) -> frozenset[str]:
+    """Return the names of the layers that every path from the image to the score passes."""
+    leaves = [node_of(leaf) for leaf in trace.leaves]
+    start, allowed = node_of(trace.score), find_nodes_to(trace.score, leaves)
+    nodes = {one.name: [node_of(record.activation) for record, _ in trace.records[one.name]] for one in candidates}
+    return frozenset(name for name, of_layer in nodes.items() if every_path_passes(start, of_layer, leaves, allowed))
+
+
 def _drops_prefix(end: Candidate, trunk: Candidate, trace: Trace) -> bool:
     """Return whether the score reads prefix tokens of the trunk, such as a class token, and the end has none."""
     layout, of_end = trunk.layout, end.layout

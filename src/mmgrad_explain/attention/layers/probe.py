@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from mmgrad_explain.attention.autograd_graph import find_leaves_below
 from mmgrad_explain.attention.capture import Capture
-from mmgrad_explain.attention.gradient import differentiate
+from mmgrad_explain.attention.gradient import differentiate, measure_unevenness
 from mmgrad_explain.attention.image_owners import find_owners, sort_by_image
 from mmgrad_explain.attention.input_images import InputImage, find_input_images, make_leaves
 from mmgrad_explain.attention.layers.candidate import Candidate
-from mmgrad_explain.attention.layers.choice import Trace, choose_layer
+from mmgrad_explain.attention.layers.choice import Trace, choose_layer, find_passed
 from mmgrad_explain.attention.layers.marked_inputs import mark_features, mark_words
 from mmgrad_explain.attention.layouts.layout import AnyLayout, fold_map, to_grid_if_it_fits
 from mmgrad_explain.attention.layouts.marked_places import find_layers_in_place, refuse_packed
@@ -39,11 +39,16 @@ class Search:
         candidates: All layers that a map can be made at.
         refusal: Why none of them was chosen; empty where one was.
         scorer: The score that was used.
+        uneven: How much the gradient at the chosen layer differs from place to place, 0 to 1.
+        passed: Names of the layers before the chosen one that every path from the image to the score passes; empty
+            where the model names its layer itself.
     """
 
     candidates: list[Candidate]
     refusal: str
     scorer: Score
+    uneven: float = 0.0
+    passed: frozenset[str] = frozenset()
 
 
 def probe_layers(
@@ -80,8 +85,7 @@ def probe_layers(
             scorer = choose_score(root, score, output, list(leaves.values()))
             with mention_guess(scorer):
                 values = ensure_per_sample(scorer(output))
-                found, refusal = _judge(seen, values, _Inputs(inputs, images, leaves, words), own_layer)
-            return Search(found, refusal, scorer)
+                return _judge(seen, values, _Inputs(inputs, images, leaves, words), own_layer, scorer)
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def _needs_no_map(module: nn.Module) -> bool:
     return isinstance(module, nn.Identity) or name.startswith(("Dropout", "DropPath")) or name.endswith("Pad2d")
 
 
-def _judge(seen: Capture, values: Tensor, inputs: _Inputs, own_layer: Any) -> tuple[list[Candidate], str]:
+def _judge(seen: Capture, values: Tensor, inputs: _Inputs, own_layer: Any, scorer: Score) -> Search:
     bits = _find_dependencies(seen, inputs)
     if len(inputs.images) > 1:
         _sort_by_image(seen, inputs, bits)
@@ -126,6 +130,7 @@ def _judge(seen: Capture, values: Tensor, inputs: _Inputs, own_layer: Any) -> tu
         if candidate.name in kept or candidate.name not in inferred or candidate.name == own_layer
     ]
     best, refusal = next((candidate for candidate in found if candidate.name == own_layer), None), ""
+    passed: frozenset[str] = frozenset()
     if best is None:
         of_first = [candidate for candidate in found if _is_of_first(seen.records[candidate.name][0])]
         of_leaves = dict(zip(leaves, taken[len(records) :], strict=True))
@@ -133,8 +138,25 @@ def _judge(seen: Capture, values: Tensor, inputs: _Inputs, own_layer: Any) -> tu
         best, refusal = choose_layer(of_first, trace)
         if best is None and not refusal:
             refusal = _explain_no_candidate(batches, len(values))
+        if best is not None:
+            passed = find_passed(of_first[: of_first.index(best)], trace)
     used = {name for name, calls in seen.records.items() if any(gradients[id(record)] is not None for record in calls)}
-    return _shorten_names([replace(candidate, chosen=candidate is best) for candidate in found], used), refusal
+    uneven = 0.0 if best is None else _measure_unevenness(seen, best, gradients)
+    marked = [replace(candidate, chosen=candidate is best) for candidate in found]
+    named = _shorten_names(marked, used)
+    names = frozenset(after.name for before, after in zip(marked, named, strict=True) if before.name in passed)
+    return Search(named, refusal, scorer, uneven, names)
+
+
+def _measure_unevenness(seen: Capture, candidate: Candidate, gradients: dict[int, Tensor | None]) -> float:
+    """Measure how much the gradient at a layer differs from place to place, in the call where it does most."""
+    grids = [
+        grid_of_rows(gradient, candidate.layout, record.rows)
+        for record in seen.records[candidate.name]
+        if (gradient := gradients[id(record)]) is not None
+        and to_grid_if_it_fits(gradient, candidate.layout) is not None
+    ]
+    return max(map(measure_unevenness, grids), default=0.0)
 
 
 def _is_of_first(record: Record) -> bool:

@@ -74,6 +74,7 @@ class MethodMaps:
             there are not several images.
         reached: The same names to whether the score depends on each call; empty where the method does not tell.
         notes: What a reader should know about maps of this method.
+        method: Name of the method that made the maps, where the one that was asked chose another.
     """
 
     signed: dict[str, list[Tensor]]
@@ -81,6 +82,7 @@ class MethodMaps:
     image_of_calls: dict[str, list[int]] | None = None
     reached: dict[str, list[bool]] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
+    method: str = ""
 
 
 @runtime_checkable

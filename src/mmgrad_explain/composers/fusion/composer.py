@@ -69,6 +69,7 @@ class FusionComposer(Composer):
     """
 
     default_score: ClassVar[str | None] = "shift"
+    default_method = "gradcam"
     backbone: tuple[str, ...] = (TOWER,)
     """The part that was trained before."""
 

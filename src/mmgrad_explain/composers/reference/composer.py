@@ -39,6 +39,7 @@ class ReferenceComposer(Composer):
         "network.neck",
     )
     default_score: ClassVar[str | None] = "shift"
+    default_method = "gradcam"
 
     def __init__(self, network: ReferenceNetwork, processor: ReferenceProcessor, name: str = "reference") -> None:
         super().__init__()

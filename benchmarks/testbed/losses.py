@@ -148,10 +148,11 @@ def matching_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator) 
 
 def _ends_of_objects(sentences: Sequence[Sequence[Description]]) -> tuple[Tensor, Tensor, Tensor]:
     """Return where the last word of each object stands: its sentence, its place in the ids, its number."""
-    found = []
-    for row, sentence in enumerate(sentences):
-        for thing in range(len(sentence)):
-            found.append((row, len(write_sentence(sentence[: thing + 1])), thing))
+    found = [
+        (row, len(write_sentence(sentence[: thing + 1])), thing)
+        for row, sentence in enumerate(sentences)
+        for thing in range(len(sentence))
+    ]
     row, word, thing = torch.tensor(found).T
     return row, word, thing
 
@@ -162,12 +163,12 @@ def encode_questions(questions: Sequence[Question]) -> Tensor:
 
 
 def prompt(ids: Tensor, places: int) -> Tensor:
-    """Put the image's places before questions, and move the padding to the front, so that the end is the last."""
+    """Put the image's places before questions, and the padding between both, so that the end is the last."""
     rows = []
     for row in ids:
         known = row[row != PAD]
         pad = torch.full((len(row) - len(known),), PAD)
-        rows.append(torch.cat([pad, known[:1], torch.full((places,), IMAGE), known[1:]]))
+        rows.append(torch.cat([known[:1], torch.full((places,), IMAGE), pad, known[1:]]))
     return torch.stack(rows)
 
 

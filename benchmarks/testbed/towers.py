@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from testbed.scenes import END, IMAGE, PAD, TEXT_LENGTH, WORDS
+from mmgrad_explain.attention import Layout
+from mmgrad_explain.attention.model_hints import AnswerLayers, AnswerPositions
+from testbed.scenes import END, IMAGE, PAD, START, TEXT_LENGTH, WORDS
 
+_NEUTRAL = ("what", "is", "the", "object")
 _TEXT = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
@@ -63,21 +66,53 @@ def build_siglip(*, width: int, layers: int, size: int, patch: int) -> nn.Module
 
 
 def build_llava(*, width: int, layers: int, size: int, patch: int, decoder_layers: int) -> nn.Module:
-    """Build transformers' LlavaForConditionalGeneration on a CLIP vision tower and a small Llama."""
+    """Build transformers' LlavaForConditionalGeneration on a CLIP vision tower and a small Llama.
+
+    It says where its answers lie: the last token of a call is one, and the image's places follow the start.
+    """
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+    places = (size // patch) ** 2
+
+    class Llava(LlavaForConditionalGeneration):
+        def layout_for(self, layer: str, **_: Tensor) -> Layout | None:
+            grid = (size // patch, size // patch)
+            return Layout("tokens", grid, 1) if "language_model" in layer else None
+
+        def answer_layers(self) -> AnswerLayers:
+            name = "model.language_model"
+            return AnswerLayers(name, tuple(f"{name}.layers.{index}" for index in range(decoder_layers)))
+
+        def answer_positions(self, output: Any, **inputs: Tensor) -> AnswerPositions:
+            ids = inputs["input_ids"]
+            answer = torch.zeros_like(ids, dtype=torch.bool)
+            answer[:, -1] = True
+            question = (ids != PAD) & ~answer
+            question[:, : 1 + places] = question[:, -2] = False
+            neutral = torch.tensor([START, *[IMAGE] * places, *(WORDS.index(word) for word in _NEUTRAL), END])
+            neutral = neutral.expand(len(ids), -1)
+            return AnswerPositions(
+                ids=ids, question=question, answer=answer, counted=answer,
+                predicted=F.pad(output.logits[:, -2].gather(1, ids[:, -1:]), (ids.shape[1] - 1, 0)),
+                token_logits=lambda hidden, tokens: F.linear(hidden, self.lm_head.weight[tokens]),
+                neutral_inputs=lambda: {
+                    "input_ids": neutral, "attention_mask": torch.ones_like(neutral),
+                    "pixel_values": inputs["pixel_values"],
+                },
+            )  # fmt: skip
 
     decoder = LlamaConfig(
         vocab_size=len(WORDS), hidden_size=96, intermediate_size=256, num_hidden_layers=decoder_layers,
         num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=256, pad_token_id=PAD, bos_token_id=1,
         eos_token_id=END,
     )  # fmt: skip
-    return LlavaForConditionalGeneration(
+    return Llava(
         LlavaConfig(
             vision_config=CLIPVisionConfig(**vision_sizes(width, layers, size, patch)),
             text_config=decoder,
             image_token_index=IMAGE,
             image_token_id=IMAGE,
-            image_seq_length=(size // patch) ** 2,
+            image_seq_length=places,
         )
     )
 

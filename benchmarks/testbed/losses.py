@@ -10,16 +10,20 @@ from torch.nn import functional as F
 
 from testbed.scenes import (
     ANSWERS,
+    END,
     IMAGE,
     MOST_NAMED,
     PAD,
     QUESTION_LENGTH,
+    START,
     WORDS,
     ask_each,
     corrupt,
     describe_scene,
     encode,
+    every_object,
     label_presence,
+    matches,
     normalise,
     take_views,
     truth,
@@ -36,6 +40,9 @@ if TYPE_CHECKING:
 
 ANSWER_IDS = torch.tensor([WORDS.index(word) for word in ANSWERS if word in WORDS])
 _CAPTIONS = 2
+_TURNS = 6
+_ASKING = 0.2
+"""Weight of the words of questions, beside that of answers."""
 
 
 def draw_views(pool: Pool, count: int, rng: np.random.Generator) -> Views:
@@ -75,27 +82,79 @@ def contrastive_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generato
     return (to_image + to_text) / 2
 
 
+def dense_contrastive_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator) -> Tensor:
+    """CLIP's loss with every true pair: all sentences about one object, and longer ones with one wrong word."""
+    losses = []
+    for cosine, true in _all_pairs(model, pool, batch, rng):
+        logits = cosine * model.logit_scale.exp().clamp(max=100)
+        wrong = logits.masked_fill(true, -1e4)
+        rows, columns = true.nonzero(as_tuple=True)
+        for axis, index in ((0, columns), (1, rows)):
+            losses.append(F.softplus(wrong.logsumexp(axis)[index] - logits[rows, columns]).mean())
+    return torch.stack(losses).mean()
+
+
 def sigmoid_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator) -> Tensor:
-    """SigLIP's loss on every pair; true and false pairs weigh alike."""
-    views, ids, true = _captions_of(pool, batch, rng)
-    image, text = embed_pairs(model, views.images, ids)
-    logits = (text.float() @ image.float().T) * model.logit_scale.exp().clamp(max=100) + model.logit_bias
-    losses = F.binary_cross_entropy_with_logits(logits, true.float(), reduction="none")
-    return (losses[true].mean() + losses[~true].mean()) / 2
+    """SigLIP's loss on every pair; true and false pairs weigh alike, and so do sentences with one wrong word."""
+    losses = []
+    for cosine, true in _all_pairs(model, pool, batch, rng):
+        logits = cosine * model.logit_scale.exp().clamp(max=100) + model.logit_bias
+        pairs = F.binary_cross_entropy_with_logits(logits, true.float(), reduction="none")
+        losses += [pairs[true].mean(), pairs[~true].mean()]
+        own = torch.arange(batch)
+        if len(pairs) == 2 * batch:
+            losses += [pairs[own, own].mean(), pairs[batch + own, own].mean()]
+    return torch.stack(losses).mean()
+
+
+def _all_pairs(model: Any, pool: Pool, batch: int, rng: np.random.Generator) -> list[tuple[Tensor, Tensor]]:
+    """Return cosines ``(T, N)`` of sentences with scenes and which are true.
+
+    First those of all sentences about one object, then those of one longer sentence a scene, followed by the same with
+    one wrong word.
+    """
+    views = draw_views(pool, batch, rng)
+    longer = [describe_scene(things, 2 + int(rng.random() * (MOST_NAMED - 1)), rng) for things in views.objects]
+    groups = [every_object(), [*longer, *(corrupt(sentence, rng) for sentence in longer)]]
+    image: Tensor | None = None
+    found = []
+    for sentences in groups:
+        ids = encode([write_sentence(one) for one in sentences])
+        ids = ids[:, : int((ids != PAD).sum(1).max())]
+        seen, text = embed_pairs(model, views.images if image is None else views.images[:1], ids)
+        image = seen if image is None else image
+        found.append((text.float() @ image.float().T, truth(sentences, views.objects)))
+    return found
 
 
 def matching_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator) -> Tensor:
-    """A joint model's loss: does the sentence fit? A quarter are of other scenes, a quarter err in a word."""
+    """A joint model's loss: does the sentence fit? Each scene with a true one and the same with one wrong word.
+
+    The model's head is asked the same at the last word of each object.
+    """
     views = draw_views(pool, batch, rng)
-    sentences = []
-    for row in range(batch):
-        kind = rng.random()
-        about = (row + 1) % batch if kind < 0.25 else row
-        sentence = describe_scene(views.objects[about], 1 + int(rng.random() * MOST_NAMED), rng)
-        sentences.append(corrupt(sentence, rng) if kind > 0.75 else sentence)
+    true = [describe_scene(things, max(1, int(rng.random() * 2 * MOST_NAMED) - 3), rng) for things in views.objects]
+    sentences = [*true, *(corrupt(sentence, rng) for sentence in true)]
+    scene = torch.arange(batch).repeat(2)
     ids = encode([write_sentence(one) for one in sentences])
-    label = truth(sentences, views.objects).diagonal().float()
-    return F.binary_cross_entropy_with_logits(model(views.images, ids), label)
+    ids = ids[:, : int((ids != PAD).sum(1).max())]
+    tokens = model.see(views.images[scene], ids)
+    fits = matches(sentences, views.objects).any(-1)[torch.arange(len(scene)), :, scene]
+    row, word, thing = _ends_of_objects(sentences)
+    loss = F.binary_cross_entropy_with_logits
+    whole = loss(model.match(tokens[:, 0])[:, 0], fits.all(1).float())
+    return whole + loss(model.match(tokens[row, 1 + word])[:, 0], fits[row, thing].float())
+
+
+def _ends_of_objects(sentences: Sequence[Sequence[Description]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return where the last word of each object stands: its sentence, its place in the ids, its number."""
+    found = [
+        (row, len(write_sentence(sentence[: thing + 1])), thing)
+        for row, sentence in enumerate(sentences)
+        for thing in range(len(sentence))
+    ]
+    row, word, thing = torch.tensor(found).T
+    return row, word, thing
 
 
 def encode_questions(questions: Sequence[Question]) -> Tensor:
@@ -104,12 +163,12 @@ def encode_questions(questions: Sequence[Question]) -> Tensor:
 
 
 def prompt(ids: Tensor, places: int) -> Tensor:
-    """Put the image's places before questions, and move the padding to the front, so that the end is the last."""
+    """Put the image's places before questions, and the padding between both, so that the end is the last."""
     rows = []
     for row in ids:
         known = row[row != PAD]
         pad = torch.full((len(row) - len(known),), PAD)
-        rows.append(torch.cat([pad, known[:1], torch.full((places,), IMAGE), known[1:]]))
+        rows.append(torch.cat([known[:1], torch.full((places,), IMAGE), pad, known[1:]]))
     return torch.stack(rows)
 
 
@@ -133,11 +192,21 @@ def answering_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator)
 
 
 def wording_loss(model: Any, pool: Pool, batch: int, places: int, rng: np.random.Generator) -> Tensor:
-    """Cross-entropy of the answer's word over the whole vocabulary."""
+    """Cross-entropy of each word of a talk about an image: questions and their answers, which weigh most."""
     views = draw_views(pool, batch, rng)
-    questions = ask_each(views.objects, views.places, rng)
-    logits = model(**prompt_inputs(views.images, encode_questions(questions), places), logits_to_keep=1).logits[:, -1]
-    return F.cross_entropy(logits.float(), ANSWER_IDS[[question.answer for question in questions]])
+    talks = [[START, *[IMAGE] * places] for _ in range(batch)]
+    answers: list[list[int]] = [[] for _ in range(batch)]
+    for _ in range(_TURNS):
+        for talk, where, question in zip(talks, answers, ask_each(views.objects, views.places, rng), strict=True):
+            talk += [*(WORDS.index(word) for word in question.words), END]
+            where.append(len(talk))
+            talk.append(int(ANSWER_IDS[question.answer]))
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(talk) for talk in talks], batch_first=True, padding_value=PAD)
+    output = model(input_ids=ids, attention_mask=(ids != PAD).long(), pixel_values=views.images)
+    losses = F.cross_entropy(output.logits[:, :-1].float().transpose(1, 2), ids[:, 1:], reduction="none")
+    answered = torch.zeros_like(ids, dtype=torch.bool).scatter_(1, torch.tensor(answers), value=True)[:, 1:]
+    asked = (ids[:, 1:] != PAD) & (ids[:, 1:] != IMAGE) & ~answered
+    return losses[answered].mean() + _ASKING * losses[asked].mean()
 
 
 def composing_loss(model: Any, edits: Edits, batch: int, rng: np.random.Generator) -> Tensor:

@@ -71,12 +71,13 @@ STRANGERS = {
         Stranger("tirg", "CNN, pooled globally", "edits", "composing_loss",
                  {"channels": [32, 64, 96], "size": 64}, Schedule(800, 48, bfloat16=True), scenes=20_000),
         Stranger("clip", "class token", "captions", "contrastive_loss", _VIT, Schedule(1600, 48)),
-        Stranger("clip-plain", "class token", "captions", "contrastive_loss",
-                 {**_VIT, "layers": 8, "width": 64}, Schedule(1300, 32)),
-        Stranger("siglip", "attention pooling", "captions", "sigmoid_loss", _VIT, Schedule(1300, 32)),
-        Stranger("joint", "joint", "captions", "matching_loss", _VIT, Schedule(1000, 32), start="clip"),
+        Stranger("clip-plain", "class token", "captions", "dense_contrastive_loss",
+                 {**_VIT, "layers": 8, "width": 64}, Schedule(2000, 32, warm=150, part=100)),
+        Stranger("siglip", "attention pooling", "captions", "sigmoid_loss", _VIT,
+                 Schedule(600, 32, rate=8e-4, part=100), start="clip"),
+        Stranger("joint", "joint", "captions", "matching_loss", _VIT, Schedule(900, 20, part=100), start="clip"),
         Stranger("llava", "generative", "words", "wording_loss",
-                 {**_VIT, "decoder_layers": 4}, Schedule(800, 32), start="clip"),
+                 {**_VIT, "decoder_layers": 4}, Schedule(900, 16, part=100), start="clip"),
     )
 }  # fmt: skip
 """The models by name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -174,6 +175,13 @@ def write_sentence(sentence: Sequence[Description]) -> list[str]:
         words += [ATTRIBUTES[0][colour]] if colour != ANY else []
         words.append(ATTRIBUTES[1][shape] if shape != ANY else "object")
     return words
+
+
+def every_object() -> list[list[Description]]:
+    """List all sentences about one object."""
+    axes = [(ANY, *range(len(names))) for names in ATTRIBUTES]
+    named = {tuple(axis in by for axis in range(3)) for by in _NAMED_BY}
+    return [[one] for one in product(*axes) if tuple(value != ANY for value in one) in named]
 
 
 def encode(texts: Sequence[Sequence[str]], length: int = TEXT_LENGTH) -> Tensor:

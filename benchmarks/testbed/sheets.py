@@ -209,13 +209,15 @@ def _of_questions(stranger: Stranger, model: Any, pool: Pool, rng: np.random.Gen
     said = torch.cat(logits).argmax(1)
     answers = ANSWER_IDS[right] if words else right
     score = None
-    if words:
+    if words:  # its answer follows in the call
         score = _largest_logit
+        others["input_ids"] = torch.cat([others["input_ids"], said[:, None]], 1)
+        others["attention_mask"] = F.pad(others["attention_mask"], (0, 1), value=1)
     else:
         others["answer"] = said
 
     def read(output: Any, index: Tensor) -> Tensor:
-        return output.logits[:, -1].gather(1, said[index][:, None])[:, 0] if words else output
+        return output.logits[:, -2].gather(1, said[index][:, None])[:, 0] if words else output
 
     pairs = [(i, i + 1) for i in range(len(scene) - 1) if scene[i] == scene[i + 1]]
     both = torch.tensor([order for i, j in pairs for order in ((i, j), (j, i))]).view(-1, 2)
@@ -226,7 +228,7 @@ def _of_questions(stranger: Stranger, model: Any, pool: Pool, rng: np.random.Gen
 
 def _largest_logit(output: Any) -> Tensor:
     """Return the logit of the answer that the model gives, as a user would."""
-    found: Tensor = output.logits[:, -1].amax(-1)
+    found: Tensor = output.logits[:, -2].amax(-1)
     return found
 
 

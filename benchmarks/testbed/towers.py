@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from testbed.scenes import END, IMAGE, PAD, TEXT_LENGTH, WORDS
+from mmgrad_explain.attention import Layout
+from mmgrad_explain.attention.model_hints import AnswerLayers, AnswerPositions
+from testbed.scenes import END, IMAGE, PAD, START, TEXT_LENGTH, WORDS
 
+_NEUTRAL = ("what", "is", "the", "object")
 _TEXT = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
@@ -40,37 +43,88 @@ def build_clip(*, width: int, layers: int, size: int, patch: int) -> nn.Module:
 def build_siglip(*, width: int, layers: int, size: int, patch: int) -> nn.Module:
     """Build transformers' SiglipModel: attention pooling in the vision tower."""
     from transformers import SiglipConfig, SiglipModel
+    from transformers.models.siglip.modeling_siglip import SiglipVisionEmbeddings
+
+    class Embeddings(SiglipVisionEmbeddings):
+        """Those of SigLIP with CLIP's norm after them, so that its trained blocks can follow."""
+
+        def __init__(self, config: Any) -> None:
+            super().__init__(config)
+            self.norm = nn.LayerNorm(width)
+
+        def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+            return self.norm(super().forward(*args, **kwargs))
 
     text = {**_TEXT, "hidden_size": width, "vocab_size": len(WORDS), "max_position_embeddings": TEXT_LENGTH}
     text = {**text, "bos_token_id": 1, "eos_token_id": END, "pad_token_id": PAD, "projection_size": width}
     model = SiglipModel(SiglipConfig(text_config=text, vision_config=vision_sizes(width, layers, size, patch)))
+    model.vision_model.embeddings = Embeddings(model.config.vision_config)
     with torch.no_grad():
         model.logit_scale.fill_(2.3)
-        model.logit_bias.fill_(-2.0)
+        model.logit_bias.fill_(0.0)
     return model
 
 
 def build_llava(*, width: int, layers: int, size: int, patch: int, decoder_layers: int) -> nn.Module:
-    """Build transformers' LlavaForConditionalGeneration on a CLIP vision tower and a small Llama."""
+    """Build transformers' LlavaForConditionalGeneration on a CLIP vision tower and a small Llama.
+
+    It says where its answers lie: the last token of a call is one, and the image's places follow the start.
+    """
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+    places = (size // patch) ** 2
+
+    class Llava(LlavaForConditionalGeneration):
+        def layout_for(self, layer: str, **_: Tensor) -> Layout | None:
+            grid = (size // patch, size // patch)
+            return Layout("tokens", grid, 1) if "language_model" in layer else None
+
+        def answer_layers(self) -> AnswerLayers:
+            name = "model.language_model"
+            return AnswerLayers(name, tuple(f"{name}.layers.{index}" for index in range(decoder_layers)))
+
+        def answer_positions(self, output: Any, **inputs: Tensor) -> AnswerPositions:
+            ids = inputs["input_ids"]
+            answer = torch.zeros_like(ids, dtype=torch.bool)
+            answer[:, -1] = True
+            question = (ids != PAD) & ~answer
+            question[:, : 1 + places] = question[:, -2] = False
+            neutral = torch.tensor([START, *[IMAGE] * places, *(WORDS.index(word) for word in _NEUTRAL), END])
+            neutral = neutral.expand(len(ids), -1)
+            return AnswerPositions(
+                ids=ids, question=question, answer=answer, counted=answer,
+                predicted=F.pad(output.logits[:, -2].gather(1, ids[:, -1:]), (ids.shape[1] - 1, 0)),
+                token_logits=lambda hidden, tokens: F.linear(hidden, self.lm_head.weight[tokens]),
+                neutral_inputs=lambda: {
+                    "input_ids": neutral, "attention_mask": torch.ones_like(neutral),
+                    "pixel_values": inputs["pixel_values"],
+                },
+            )  # fmt: skip
 
     decoder = LlamaConfig(
         vocab_size=len(WORDS), hidden_size=96, intermediate_size=256, num_hidden_layers=decoder_layers,
         num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=256, pad_token_id=PAD, bos_token_id=1,
         eos_token_id=END,
     )  # fmt: skip
-    return LlavaForConditionalGeneration(
+    return Llava(
         LlavaConfig(
             vision_config=CLIPVisionConfig(**vision_sizes(width, layers, size, patch)),
             text_config=decoder,
             image_token_index=IMAGE,
             image_token_id=IMAGE,
-            image_seq_length=(size // patch) ** 2,
+            image_seq_length=places,
         )
     )
 
 
 # ---------------------------------------------------------------------------------------------- written by hand
+
+
+def _stem(width: int, patch: int) -> nn.Sequential:
+    """Two overlapping convolutions in the place of one of patches, for faster learning (Xiao et al., 2106.14881)."""
+    return nn.Sequential(
+        nn.Conv2d(3, width // 2, patch, patch // 2, patch // 4), nn.GELU(), nn.Conv2d(width // 2, width, 4, 2, 1)
+    )
 
 
 class _Block(nn.Module):
@@ -88,7 +142,7 @@ class _Block(nn.Module):
         if not residual:  # tokens attend to themselves at first, else all become one
             with torch.no_grad():
                 same = torch.eye(width)
-                start = torch.cat([1.4 * same, 1.4 * same, same]) + 0.02 * torch.randn(3 * width, width)
+                start = torch.cat([1.2 * same, 1.2 * same, same]) + 0.02 * torch.randn(3 * width, width)
                 self.qkv.weight.copy_(start)
                 self.out.weight.copy_(same + 0.02 * torch.randn(width, width))
 
@@ -111,7 +165,7 @@ class PlainClip(nn.Module):
 
     def __init__(self, *, width: int, layers: int, size: int, patch: int, heads: int = 4, embed: int = 64) -> None:
         super().__init__()
-        self.patches = nn.Conv2d(3, width, patch, patch)
+        self.patches = _stem(width, patch)
         self.class_token = nn.Parameter(0.02 * torch.randn(1, 1, width))
         self.positions = nn.Parameter(0.02 * torch.randn(1, 1 + (size // patch) ** 2, width))
         self.blocks = nn.ModuleList(_Block(width, heads, residual=False) for _ in range(layers))
@@ -154,42 +208,62 @@ class JointMatcher(nn.Module):
         self.class_token = nn.Parameter(0.02 * torch.randn(1, 1, width))
         self.word_positions = nn.Parameter(0.02 * torch.randn(1, TEXT_LENGTH, width))
         self.patch_positions = nn.Parameter(0.02 * torch.randn(1, (size // patch) ** 2, width))
+        self.before = nn.LayerNorm(width)
         self.blocks = nn.ModuleList(_Block(width, heads, residual=True) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.match = nn.Linear(width, 1)
         nn.init.normal_(self.words.weight, std=0.02)
 
-    def forward(self, images: Tensor, ids: Tensor) -> Tensor:
-        """Match images ``(B, 3, S, S)`` with sentences ``(B, L)``."""
-        words = self.words(ids) + self.word_positions
+    def see(self, images: Tensor, ids: Tensor) -> Tensor:
+        """Return the tokens of images ``(B, 3, S, S)`` with sentences ``(B, L)``: class token, words, patches."""
+        words = self.words(ids) + self.word_positions[:, : ids.shape[1]]
         patches = self.patches(images).flatten(2).transpose(1, 2) + self.patch_positions
-        tokens = torch.cat([self.class_token.expand(len(ids), -1, -1), words, patches], 1)
+        tokens = self.before(torch.cat([self.class_token.expand(len(ids), -1, -1), words, patches], 1))
         known = F.pad(ids != PAD, (1, patches.shape[1]), value=True)
-        known[:, 0] = True
         for block in self.blocks:
             tokens = block(tokens, known)
-        return self.match(self.norm(tokens[:, 0]))[:, 0]
+        found: Tensor = self.norm(tokens)
+        return found
+
+    def forward(self, images: Tensor, ids: Tensor) -> Tensor:
+        """Match images with sentences."""
+        return self.match(self.see(images, ids)[:, 0])[:, 0]
 
 
 def start_from(model: Any, tower: Any) -> None:
     """Start a model from the weights of a trained CLIP vision tower, as matchers and LLaVA do."""
-    if not isinstance(model, JointMatcher):
+    if hasattr(model, "model"):
         model.model.vision_tower.load_state_dict(tower.state_dict())
         return
+    patches, positions = tower.embeddings.patch_embedding.weight, tower.embeddings.position_embedding.weight[1:]
     with torch.no_grad():
-        model.patches.weight.copy_(tower.embeddings.patch_embedding.weight)
-        model.patch_positions.copy_(tower.embeddings.position_embedding.weight[None, 1:])
-        for block, trained in zip(model.blocks, tower.encoder.layers, strict=True):
-            attention = trained.self_attn
-            parts = [attention.q_proj, attention.k_proj, attention.v_proj]
-            block.qkv.weight.copy_(torch.cat([part.weight for part in parts]))
-            block.qkv.bias.copy_(torch.cat([part.bias for part in parts]))
-            pairs = {
-                block.out: attention.out_proj, block.ln1: trained.layer_norm1, block.ln2: trained.layer_norm2,
-                block.mlp[0]: trained.mlp.fc1, block.mlp[2]: trained.mlp.fc2,
-            }  # fmt: skip
-            for own, other in pairs.items():
-                own.load_state_dict(other.state_dict())
+        if isinstance(model, JointMatcher):
+            model.patches.weight.copy_(patches)
+            model.patch_positions.copy_(positions[None])
+            model.before.load_state_dict(tower.pre_layrnorm.state_dict())
+            for block, trained in zip(model.blocks, tower.encoder.layers, strict=True):
+                _copy_block(block, trained)
+        else:
+            vision = model.vision_model
+            vision.embeddings.patch_embedding.weight.copy_(patches)
+            vision.embeddings.patch_embedding.bias.zero_()
+            vision.embeddings.position_embedding.weight.copy_(positions)
+            vision.embeddings.norm.load_state_dict(tower.pre_layrnorm.state_dict())
+            vision.encoder.load_state_dict(tower.encoder.state_dict())
+
+
+def _copy_block(block: Any, trained: Any) -> None:
+    """Copy a block of transformers into one of ours."""
+    attention = trained.self_attn
+    parts = [attention.q_proj, attention.k_proj, attention.v_proj]
+    block.qkv.weight.copy_(torch.cat([part.weight for part in parts]))
+    block.qkv.bias.copy_(torch.cat([part.bias for part in parts]))
+    pairs = {
+        block.out: attention.out_proj, block.ln1: trained.layer_norm1, block.ln2: trained.layer_norm2,
+        block.mlp[0]: trained.mlp.fc1, block.mlp[2]: trained.mlp.fc2,
+    }  # fmt: skip
+    for own, other in pairs.items():
+        own.load_state_dict(other.state_dict())
 
 
 def embed_pairs(model: Any, images: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -202,6 +202,8 @@ class Judge:
         )
         norms = [name for name in norms if _family(name) == wanted]
         named = {"the layer found": chosen.name}
+        if len(grids) > 1:  # convolutions before the tokens
+            named["stem"] = [one.name for one in usable if one.grid == max(grids)][-1]
         for label, index in (("norm, last block", -1), ("norm, one earlier", -2), ("norm, middle", -len(norms) // 2)):
             if 0 < -index <= len(norms) and norms[index] not in named.values():
                 named[label] = norms[index]

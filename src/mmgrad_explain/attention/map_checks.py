@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,14 +24,12 @@ from mmgrad_explain.explanation.sides import call_of
 from mmgrad_explain.metrics.faithfulness import deletion_insertion, fill_images, rank_correlation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from torch import nn
 
     from mmgrad_explain.attention.input_images import InputImage
     from mmgrad_explain.explanation.maps import ExplainedMaps
 
-Retext: TypeAlias = "Callable[[ExplainedMaps, Sequence[int], str | None], tuple[ExplainedMaps, str]]"
+Retext = Callable[["ExplainedMaps", "Sequence[int]", "str | None"], tuple["ExplainedMaps", str]]
 _STEPS, _DRAWS = 6, 2  # of deletion
 _BATCH = 32
 _SEEN = 0.5  # share of a cell that the image must cover; the rest is padding

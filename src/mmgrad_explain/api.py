@@ -100,7 +100,7 @@ def explain(
         answer_part: Explain only this part of the answer, for example one word, given the words before it. With a
             list each part is a sample of its own, all from one forward: the parts of one answer; or, for several
             answers, one part each or a list of parts each. A part is a string, or (start, end) in characters.
-            ``EACH_WORD`` of :mod:`mmgrad_explain.composers.generative`: the whole answer, then each of its words.
+            ``EACH_WORD`` of ``mmgrad_explain.composers.generative``: the whole answer, then each of its words.
 
     Returns:
         The maps, with the images, the texts, and the placements that lead back to the images' own pixels.

@@ -12,7 +12,7 @@ def update_by_weights(digest: Any, model: nn.Module) -> None:
     """Add every weight of a model to a hash: its name, type, shape and values, on whatever device.
 
     Args:
-        digest: Of :mod:`hashlib`.
+        digest: Of ``hashlib``.
         model: The model. Weights on the meta device, as accelerate leaves offloaded ones, count without their values.
     """
     import torch

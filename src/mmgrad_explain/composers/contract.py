@@ -166,7 +166,9 @@ class AnsweringModel(Protocol):
 
     Must be written: ``answers_in_words = True`` and this ``preprocess``.
 
-    Optional, for the methods ``token-activation`` and ``relative-attention``:
+    The methods ``token-activation`` and ``relative-attention`` need the optional ones.
+
+    Optional:
         answer_layers: ``()`` to the :class:`~mmgrad_explain.attention.model_hints.AnswerLayers`: the language model.
         answer_positions: ``(output, **tensors)``, what ``forward`` gave and its arguments, to the
             :class:`~mmgrad_explain.attention.model_hints.AnswerPositions`: where question and answer lie.

@@ -66,7 +66,7 @@ class Explanation(Heatmaps):
         a call for the other text. The explanation keeps the result: what is drawn, saved or described afterwards shows
         it, and a map that fails is drawn with a mark.
 
-        It works on every copy (:meth:`to`, :meth:`attach_images`, ``dataclasses.replace``). The model must still have
+        It works on every copy (``to()``, :meth:`attach_images`, ``dataclasses.replace``). The model must still have
         the weights that made the maps.
 
         Args:

@@ -7,8 +7,9 @@ to lie on objects can fail these tests.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +19,9 @@ from mmgrad_explain.errors import InputError, did_you_mean
 from mmgrad_explain.metrics.float64 import to_float64
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-ImageScore: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
+ImageScore = Callable[[Tensor, Tensor], Tensor]
 """``score(images (N, C, H, W), index (N,))``: one number an image, or ``(N, K)`` for K scores at once.
 
 ``index`` holds the sample of the batch that each image was made from, so that each is paired with its own text."""

@@ -75,7 +75,7 @@ STRANGERS = {
                  {**_VIT, "layers": 8, "width": 64}, Schedule(2000, 32, warm=150, part=100)),
         Stranger("siglip", "attention pooling", "captions", "sigmoid_loss", _VIT,
                  Schedule(600, 32, rate=8e-4, part=100), start="clip"),
-        Stranger("joint", "joint", "captions", "matching_loss", _VIT, Schedule(900, 20, part=100), start="clip"),
+        Stranger("joint", "joint", "captions", "matching_loss", _VIT, Schedule(600, 24, part=50), start="clip"),
         Stranger("llava", "generative", "words", "wording_loss",
                  {**_VIT, "decoder_layers": 4}, Schedule(900, 16, part=100), start="clip"),
     )

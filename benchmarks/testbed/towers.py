@@ -212,7 +212,7 @@ class JointMatcher(nn.Module):
         self.blocks = nn.ModuleList(_Block(width, heads, residual=True) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.match = nn.Linear(width, 1)
-        nn.init.normal_(self.words.weight, std=0.02)
+        nn.init.normal_(self.words.weight, std=0.1)
 
     def see(self, images: Tensor, ids: Tensor) -> Tensor:
         """Return the tokens of images ``(B, 3, S, S)`` with sentences ``(B, L)``: class token, words, patches."""
@@ -240,6 +240,9 @@ def start_from(model: Any, tower: Any) -> None:
         if isinstance(model, JointMatcher):
             model.patches.weight.copy_(patches)
             model.patch_positions.copy_(positions[None])
+            summary = tower.embeddings.class_embedding + tower.embeddings.position_embedding.weight[0]
+            model.class_token.copy_(summary[None, None])
+            model.words.weight.add_(summary)  # words read the image as the class token does, to begin with
             model.before.load_state_dict(tower.pre_layrnorm.state_dict())
             for block, trained in zip(model.blocks, tower.encoder.layers, strict=True):
                 _copy_block(block, trained)

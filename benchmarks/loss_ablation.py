@@ -114,7 +114,7 @@ def run(network: ReferenceNetwork, batch: SceneBatch, *, graph: bool = False, re
     if network.training and not graph:
         identity, shift = network.compose(seen, words, sentence, mask)
         return Forward(_logits(identity + shift, network.embed(targets), identity))
-    mmgrad = MultiModalGradAttention(network, "features")
+    mmgrad = MultiModalGradAttention(network, "features", method="gradcam")
     with mmgrad.capture() as record:
         identity, shift = network.compose(
             torch.cat([seen, targets]), *(torch.cat([part, part]) for part in (words, sentence, mask))

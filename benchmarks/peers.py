@@ -162,7 +162,7 @@ class Case:
         if self.width:
             signs = F.normalize(torch.randn(count, self.width, generator=generator), dim=-1).to(device)
         batch = Batch(self, pixels, words, signs)
-        empty = MMGrad(self.model, self.layer, batch.score)(pixels.expand(count, -1, -1, -1), words).flat
+        empty = MMGrad(self.model, self.layer, batch.score, "gradcam")(pixels.expand(count, -1, -1, -1), words).flat
         signs[empty] *= -1  # with random weights a score may fall with the whole image; then it rises
         return batch
 
@@ -286,7 +286,7 @@ def methods_for(batch: Batch, *, every: bool) -> dict[str, Method]:
     case, pixels = batch.case, batch.pixels
     scored = Scored(case.model, (batch.words,), batch.score)
     layer = case.model.get_submodule(case.layer)
-    mmgrad = MMGrad(case.model, case.layer, batch.score)
+    mmgrad = MMGrad(case.model, case.layer, batch.score, "gradcam")
 
     def forward() -> None:
         with torch.no_grad():
@@ -458,7 +458,7 @@ def measure(name: str, case: Case, count: int, options: argparse.Namespace, cloc
 def first_call(case: Case, options: argparse.Namespace, clock: Clock) -> tuple[float, str]:
     """Time the very first call on one image, which has to find the layer; give the layer too."""
     batch = case.batch(1, options.device)
-    mmgrad = MMGrad(case.model, None, batch.score)
+    mmgrad = MMGrad(case.model, None, batch.score, "gradcam")
     with prepare(batch, Method(print)):
         _, seconds = timed(lambda: mmgrad(batch.pixels, batch.words), clock, options.device)
     return seconds, ", ".join(mmgrad.layer_names)
@@ -475,7 +475,7 @@ def many_texts(case: Case, options: argparse.Namespace, clock: Clock) -> tuple[d
     model: Any = case.model
     batch = case.batch(count, options.device, one_image=True)
     layer = model.get_submodule(case.layer)
-    mmgrad = MMGrad(model, case.layer, batch.score)
+    mmgrad = MMGrad(model, case.layer, batch.score, "gradcam")
     with torch.no_grad():
         vectors = model.text(batch.words)
 
@@ -527,7 +527,7 @@ def time_ways(
 def attention_methods(case: Case, options: argparse.Namespace, clock: Clock) -> dict[str, list[float]]:
     """Time the methods on attention and Grad-CAM on one batch of CLIP."""
     batch = case.batch(2 if options.quick else 8, options.device)
-    every = {OURS: MMGrad(case.model, case.layer, batch.score)}
+    every = {OURS: MMGrad(case.model, case.layer, batch.score, "gradcam")}
     every |= {f"MMGrad, {name}": MMGrad(case.model, score=batch.score, method=name) for name in AT_MOST}
     ways = {key: functools.partial(mmgrad, batch.pixels, batch.words) for key, mmgrad in every.items()}
     return time_ways(ways, options, clock)[0]

@@ -88,7 +88,7 @@ class ClipCombiner(nn.Module):
 def steps_of(model: Any, layer: str, pixels: int, words: int, length: int, batch: int) -> dict[str, Step]:
     """Make the three kinds of step of a model."""
     model.train()
-    mmgrad = MMGrad(model, layer)
+    mmgrad = MMGrad(model, layer, method="gradcam")
     generator = torch.Generator().manual_seed(0)
     images, targets = (torch.randn(batch, 3, pixels, pixels, generator=generator) for _ in range(2))
     text = torch.randint(1, words, (batch, length), generator=generator)

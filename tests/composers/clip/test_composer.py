@@ -61,7 +61,7 @@ def test_the_layer_is_the_one_that_is_found(composer, inputs):
 
 
 def test_maps_depend_on_the_text(composer, inputs):
-    maps = MMGrad(composer)(**inputs).layers[composer.target_layer][0]
+    maps = MMGrad(composer, method="gradcam")(**inputs).layers[composer.target_layer][0]
     assert maps.shape == (2, 4, 4)
     assert not torch.allclose(maps[0], maps[1])
 

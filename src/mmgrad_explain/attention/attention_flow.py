@@ -28,7 +28,7 @@ Calls = frozenset[int]
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens at one place of a model.
+    """The tokens that one part of a model reads or writes.
 
     Attributes:
         stream: Which sequence of tokens they are. A residual stream keeps its number from its first call to its last.

@@ -121,7 +121,7 @@ def explain_each(
 
 
 def _select_words(of_outputs: Sequence[WordValues], wanted: Sequence[tuple[int, int]]) -> WordValues:
-    """Select the words of each sample of the result; notes are about those samples."""
+    """Select the words and the notes of each sample of the result."""
     notes = [
         note
         if note.samples is None

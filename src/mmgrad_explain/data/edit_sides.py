@@ -1,4 +1,4 @@
-"""Which images of a triplet show the object of an edit: what is added is new in the target, what is removed is gone."""
+"""Say which images of a triplet show the edited object: an added one is only in the target, a removed one is not."""
 
 _OBJECT_IN = {"add": "target", "remove": "reference"}
 

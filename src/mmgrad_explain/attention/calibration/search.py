@@ -54,7 +54,7 @@ def calibrate(
     better. Kinds whose maps are equal are listed once.
 
     Args:
-        mmgrad: Says which model, score and layout; its own layers and method take part as well.
+        mmgrad: Says which model, score and layout; its own layers take part as well.
         calls: The model's own arguments, 8 to 64 of them: a tuple is positional, a mapping by name, a tensor alone is
             the only argument. Inputs of the kind that the maps are wanted for.
         methods: Names or methods to compare. None takes all that read the text and need no further runs of the model.
@@ -148,7 +148,7 @@ def _choose_parts(
     methods: Sequence[Any] | None,
     layers: Sequence[str] | None,
 ) -> tuple[Part, ...]:
-    """Choose what is compared: every method at every layer, and what ``mmgrad`` makes by itself."""
+    """Choose what is compared: every method at every layer, those of ``mmgrad`` among them."""
     chosen = list_methods(methods)
     if not chosen:
         raise InputError("methods: the list is empty; name at least one, or leave it out")

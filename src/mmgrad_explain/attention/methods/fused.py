@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-import torch
-
 from mmgrad_explain.attention.methods.base import Method, MethodMaps, NamedModules, Needs
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.explanation.fusion import resize_maps, scale_by_peak
+from mmgrad_explain.explanation.fusion import fuse_maps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,14 +45,12 @@ def geometric_mean(maps: Sequence[Tensor]) -> Tensor:
     """Fuse maps: the geometric mean of their positive parts, each divided by its peak, on the finest grid.
 
     Args:
-        maps: One (B, h, w) each, on any grids.
+        maps: Two or more (B, h, w), on any grids.
 
     Returns:
         (B, h, w), at least 0, differentiable. Where every map is 0 it is close to 0.
     """
-    finest = max(((grid.shape[1], grid.shape[2]) for grid in maps), key=lambda size: size[0] * size[1])
-    scaled = torch.stack([resize_maps(scale_by_peak(grid.relu()), finest) for grid in maps])
-    return (scaled + _FLOOR).log().mean(0).exp() - _FLOOR
+    return fuse_maps([grid.relu() for grid in maps], lambda scaled: (scaled + _FLOOR).log().mean(0).exp() - _FLOOR)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ _APPROXIMATE = "the values of its words are gradient x input, which says little 
 
 @dataclass(frozen=True)
 class ExplainedCall:
-    """A call that is explained, and how to repeat it with other texts.
+    """The call that is explained, with a function that repeats it with other texts.
 
     Attributes:
         scorer: The score.

@@ -24,7 +24,7 @@ class EachWord:
 
 
 EACH_WORD = EachWord()
-"""Stands for the whole of each answer, and then each of its words, also where the model has yet to answer."""
+"""Asks for a map of each whole answer and of each of its words; the answer need not be known yet."""
 Parts: TypeAlias = Part | Sequence[Part | Sequence[Part]] | EachWord
 """One part for all answers; a list: the parts of a single answer, or one part or list of parts for each answer; or
 :data:`EACH_WORD`."""
@@ -49,7 +49,7 @@ class AnswerParts:
 
 
 def words_of(answer: str) -> list[tuple[int, int]]:
-    """Find the words of an answer, without the punctuation around them.
+    """Find the words of an answer, and leave out the punctuation around them.
 
     Returns:
         (start, end) of each, in characters; those of signs, such as ``?!``, where it has no words at all.

@@ -84,7 +84,7 @@ def find_answer_layers(model: Any, prefix: str) -> AnswerLayers:
 
 
 def compute_token_logits(model: Any, family: GenerativeFamily, hidden: Tensor, tokens: Tensor) -> Tensor:
-    """Compute the logits of some tokens alone, by their rows of the output embedding.
+    """Compute the logits of the given tokens only, from their rows of the output embedding.
 
     Args:
         model: Of transformers.

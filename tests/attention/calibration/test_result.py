@@ -29,16 +29,6 @@ def test_the_verdict_names_what_is_taken(calibration):
     assert f"{calibration.agreement.mean:.2f}" in calibration.verdict
 
 
-def test_the_plot_has_a_line_for_every_row(calibration):
-    axes = calibration.plot().axes[0]
-    labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert set(labels) >= {row.name for row in calibration.rows}
-    (legend,) = calibration.plot().legends
-    said = [text.get_text() for text in legend.get_texts()]
-    assert said[: len(calibration.floors)] == list(calibration.floors)
-    assert ("taken" in said) == (len(calibration.chosen) > 1)
-
-
 def test_what_is_saved_comes_back(calibration, quadrants, calls, tmp_path):
     calibration.save(tmp_path / "c.json")
     found = Calibration.load(tmp_path / "c.json", quadrants)

@@ -165,28 +165,17 @@ class Calibration:
 
         Args:
             most: How many kinds of maps are drawn.
-        """
-        from matplotlib.figure import Figure
 
-        tied, taken, other = "not told apart from the best", "taken", "agrees less"
-        colours = {taken: "#d55e00", tied: "#0072b2", other: "#999999"}
-        named = [(row.name, row.agreement, tied if row.tied else other) for row in self.rows[:most]]
+        Returns:
+            A figure of matplotlib, which a notebook shows.
+        """
+        from mmgrad_explain.attention.calibration.ranking_plot import OTHER, TAKEN, TIED, draw_ranking
+
+        named = [(row.name, row.agreement, TIED if row.tied else OTHER) for row in self.rows[:most]]
         if len(self.chosen) > 1:
-            named.insert(0, ("geometric mean of the best", self.agreement, taken))
-        figure = Figure(figsize=(8, 1.2 + 0.3 * len(named)), layout="constrained")
-        axes = figure.subplots()
-        for place, (_, of, kind) in enumerate(named):
-            axes.plot([of.low, of.high], [place, place], color=colours[kind], linewidth=2)
-            axes.plot(of.mean, place, "o", color=colours[kind])
-        for (name, of), style in zip(self.floors.items(), (":", "--"), strict=False):
-            axes.axvline(of.mean, color="black", linestyle=style, linewidth=1, label=name)
-        axes.set_yticks(range(len(named)), [name for name, _, _ in named])
-        axes.invert_yaxis()
-        axes.set_xlabel(f"correlation with {self.reference}, {self.samples} samples, 95 % interval")
-        for kind in dict.fromkeys(kind for _, _, kind in named):
-            axes.plot([], [], "o-", color=colours[kind], linewidth=2, label=kind)
-        figure.legend(loc="outside lower center", ncols=3)
-        return figure
+            named.insert(0, ("geometric mean of the best", self.agreement, TAKEN))
+        label = f"correlation with {self.reference}, {self.samples} samples, 95 % interval"
+        return draw_ranking(named, self.floors, label)
 
     def use(self, model: nn.Module) -> Calibration:
         """Return the same calibration for a model in memory.

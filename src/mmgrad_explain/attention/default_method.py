@@ -11,9 +11,9 @@ measures every method on models of several kinds that were trained without a los
   :data:`PYRAMID_GRIDS` grids, multiplied. At the last grid of the relation network every weighting is near chance; two
   grids earlier LayerCAM points at the object many times as often, and so do the three together, with more of their
   energy on it. Only grids of at most :data:`FINEST` cells a side are taken: finer ones show edges.
-- It differs, and attention carries the tokens of an image to the score: :data:`TRANSFORMER`. It is best on towers with
-  a class token and with attention pooling, whose last blocks hold at one place what they have read at others. It takes
-  residual connections around attention as given (:func:`is_followed`).
+- Attention carries the tokens of an image to the score: :data:`TRANSFORMER`, whatever the gradient. The last blocks of
+  a tower hold at one place what they have read at others, so that maps of a layer are near chance there, most of all
+  behind pooling. It takes residual connections around attention as given (:func:`is_followed`).
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from typing import TYPE_CHECKING
 from mmgrad_explain.attention.gradient import measure_unevenness
 from mmgrad_explain.attention.layers.choice import select_best
 from mmgrad_explain.attention.layouts.layout import Layout
-from mmgrad_explain.attention.layouts.record_layouts import grid_of_rows
 from mmgrad_explain.attention.methods.base import Method, MethodMaps, Needs
 from mmgrad_explain.attention.methods.fused import Fused, Part
 from mmgrad_explain.attention.methods.named import ensure_method
 from mmgrad_explain.attention.methods.weighted import Weighted
+from mmgrad_explain.attention.places.record_layouts import grid_of_rows
 from mmgrad_explain.attention.weighting import WEIGHTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mmgrad_explain.attention.attention_sites import AttentionSite
+    from mmgrad_explain.attention.attention_layers.sites import AttentionSite
     from mmgrad_explain.attention.layers.candidate import Candidate
     from mmgrad_explain.attention.layers.probe import Search
     from mmgrad_explain.attention.methods.run import Run
@@ -97,17 +97,16 @@ def choose_default(search: Search) -> tuple[Method, list[str], bool]:
         search: The layers that a map can be made at; one of them is chosen.
 
     Returns:
-        The method, the names of the target layers, and whether :data:`TRANSFORMER` comes before it where the model's
-        attention can be followed: the layer holds tokens, and the gradient differs from place to place.
+        The method, the names of the target layers, and whether the layer holds tokens, so that :data:`TRANSFORMER` comes
+        first where the model's attention can be followed.
     """
     chosen = next(candidate for candidate in search.candidates if candidate.chosen)
+    of_tokens = not isinstance(chosen.layout, Layout) or chosen.layout.kind == "tokens"
     if search.uneven <= SAME:
-        return ensure_method(POOLED), [chosen.name], False
-    if not isinstance(chosen.layout, Layout) or chosen.layout.kind == "tokens":
-        return ensure_method(UNEVEN), [chosen.name], True
-    layers = [candidate.name for candidate in _find_pyramid(search, chosen)]
+        return ensure_method(POOLED), [chosen.name], of_tokens
+    layers = [] if of_tokens else [candidate.name for candidate in _find_pyramid(search, chosen)]
     if len(layers) < PYRAMID_GRIDS:
-        return ensure_method(UNEVEN), [chosen.name], False
+        return ensure_method(UNEVEN), [chosen.name], of_tokens
     return Fused(tuple(Part(ensure_method(UNEVEN), layer) for layer in layers)), layers, False
 
 

@@ -141,12 +141,6 @@ class TestLayersThatAreFound:
         mmgrad = MMGrad(zoo.build(Decoder), score=zoo.class_score())
         assert (mmgrad(x).method, mmgrad.layer_names) == ("layercam", ("up",))
 
-    @pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # a random map may be empty
-    @pytest.mark.parametrize("prefix", [0, 1])
-    def test_the_mean_of_all_tokens_is_global_pooling(self, zoo, small, prefix):
-        mmgrad = MMGrad(zoo.build(zoo.ViT, prefix=prefix, pool="mean"), score=zoo.class_score())
-        assert (mmgrad(small).method, mmgrad.layer_names) == ("gradcam", ("norm",))
-
 
 class Block(nn.Module):
     """Attention with or without a residual connection around it."""
@@ -182,6 +176,17 @@ class TestTransformers:
         assert found.method == mmgrad(small).method == "relevancy"
         assert torch.equal(found.maps, MMGrad(vit, score=zoo.class_score(), method="relevancy")(small).maps)
         assert len(mmgrad.layer_names) == 1
+
+    @pytest.mark.parametrize("prefix", [0, 1])
+    def test_the_mean_of_all_tokens(self, zoo, small, prefix):
+        model = zoo.build(zoo.ViT, prefix=prefix, pool="mean")
+        assert MMGrad(model, score=zoo.class_score())(small).method == "relevancy"
+
+    @pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # a random map may be empty
+    def test_the_mean_of_tokens_without_attention_is_global_pooling(self, zoo, small):
+        model = zoo.build(zoo.ViT, prefix=0, pool="mean")
+        model.blocks = nn.ModuleList(zoo.build(Mixing, 6, 8) for _ in range(2))
+        assert MMGrad(model, score=zoo.class_score())(small).method == "gradcam"
 
     def test_attention_pooling(self, zoo, small):
         model = zoo.build(lambda: Pooled(nn.Conv2d(3, 8, 8, 8)))

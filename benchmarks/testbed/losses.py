@@ -75,7 +75,7 @@ def _captions_of(pool: Pool, batch: int, rng: np.random.Generator) -> tuple[View
     return views, encode([write_sentence(one) for one in sentences]), truth(sentences, views.objects)
 
 
-def contrastive_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator, done: float) -> Tensor:
+def contrastive_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator, _done: float) -> Tensor:
     """CLIP's loss, both ways; what happens to be true as well is no negative."""
     views, ids, true = _captions_of(pool, batch, rng)
     image, text = embed_pairs(model, views.images, ids)
@@ -92,7 +92,7 @@ def contrastive_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generato
     return (to_image + to_text) / 2
 
 
-def dense_contrastive_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator, done: float) -> Tensor:
+def dense_contrastive_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator, _done: float) -> Tensor:
     """CLIP's loss with every true pair: all sentences about one object, and longer ones with one wrong word."""
     losses = []
     for cosine, true in _all_pairs(model, pool, batch, rng):
@@ -104,7 +104,7 @@ def dense_contrastive_loss(model: Any, pool: Pool, batch: int, rng: np.random.Ge
     return torch.stack(losses).mean()
 
 
-def sigmoid_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator, done: float) -> Tensor:
+def sigmoid_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator, _done: float) -> Tensor:
     """SigLIP's loss on every pair; true and false pairs weigh alike, and so do sentences with one wrong word."""
     losses = []
     for cosine, true in _all_pairs(model, pool, batch, rng):
@@ -280,7 +280,7 @@ def _name(model: Any, views: Views) -> Tensor:
     return found.sum(1).mean() / 10
 
 
-def composing_loss(model: Any, edits: Edits, batch: int, rng: np.random.Generator, done: float) -> Tensor:
+def composing_loss(model: Any, edits: Edits, batch: int, rng: np.random.Generator, _done: float) -> Tensor:
     """Find each query's target among all targets and references of the batch; two queries a scene."""
     rows = torch.from_numpy(rng.integers(len(edits), size=batch))
     references, targets = edits.references[rows], edits.targets[rows].flatten(0, 1)

@@ -149,7 +149,7 @@ class Stem(nn.Sequential):
 
 
 def name_cells(cells: Tensor, words: Tensor, bias: Tensor) -> Tensor:
-    """Compare cells ``(B, cells, width)`` with the vectors of words: logits of what fits some cell, ``(B, PRESENT)``."""
+    """Compare cells ``(B, cells, width)`` with the vectors of words: logits of what some cell fits, (B, PRESENT)."""
     fits = F.linear(cells, words[ATTRIBUTE_IDS], bias)
     colours, shapes = fits[..., : len(COLORS)], fits[..., len(COLORS) :][..., : len(SHAPES)]
     pairs = (colours[..., None] + shapes[..., None, :]).flatten(2)
@@ -276,7 +276,7 @@ class JointMatcher(nn.Module):
         """Return logits of the hidden words that stand at tokens ``(N, width)``, ``(N, words)``."""
         return F.linear(self.hidden(tokens), self.words.weight)
 
-    def layout_for(self, layer: str, images: Tensor, ids: Tensor) -> Layout | None:
+    def layout_for(self, layer: str, *, ids: Tensor, **_: Tensor) -> Layout | None:
         """Say where the cells stand in a layer's tokens: after the class token and the words."""
         side = round(self.patch_positions.shape[1] ** 0.5)
         return None if layer.startswith("patches") else Layout("tokens", (side, side), 1 + ids.shape[1])

@@ -10,7 +10,6 @@ from typing import Any
 from mmgrad_explain._system.user_files import quote
 from mmgrad_explain.errors import InputError
 
-
 DEFAULT_BACKBONE = "resnet10t"
 DEFAULT_OPTIONS = {"layers": [1, 2, 2, 1], "channels": [32, 64, 128, 128], "stem_width": 16, "groups": 4}
 """The trunk of a network whose config names none, and its options."""
@@ -30,8 +29,8 @@ class NetworkConfig:
         feature_width: Channels of the feature grid that is explained.
         embed_dim: Length of the embeddings.
         backbone: The trunk: name of a timm model that offers ``features_only``.
-        backbone_options: Options of ``timm.create_model``, such as ``pad_type`` and ``output_stride``; ``groups`` is the
-            number of groups of GroupNorm. By default those of the bundled models for the default trunk, else none.
+        backbone_options: Options of ``timm.create_model``, such as ``pad_type`` and ``output_stride``; ``groups`` is
+            the number of groups of GroupNorm. By default those of the bundled models for the default trunk, else none.
         taps: Which of the trunk's feature maps are used: timm's feature indices, two or more, rising. The first map
             gives the grid that is explained. None takes the first maps at strides 4, 8 and 16.
         frozen_norm: Whether the trunk's batch norms keep their statistics in training; their scales and offsets are

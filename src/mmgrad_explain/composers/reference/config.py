@@ -83,14 +83,12 @@ def _check_taps(taps: object) -> tuple[int, ...]:
 
 def _check_pixels(name: str, value: object) -> float | tuple[float, ...]:
     """Check a mean or a standard deviation of pixels, and return it: a number, or three."""
-    numbers = value if isinstance(value, list | tuple) else [value]
-    right = len(numbers) in {1, 3} and all(
-        isinstance(one, int | float) and math.isfinite(one) and not isinstance(one, bool) for one in numbers
-    )
-    if not right or (name == "std" and min(numbers) <= 0) or not all(0 <= one <= 1 for one in numbers):
-        least = "from 0" if name == "mean" else "above 0"
+    given: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
+    numbers = [float(one) for one in given if isinstance(one, int | float) and not isinstance(one, bool)]
+    least = math.ulp(0.0) if name == "std" else 0.0
+    if len(given) not in {1, 3} or len(numbers) < len(given) or not all(least <= one <= 1 for one in numbers):
         raise InputError(
-            f"{name} is of pixels in [0, 1], one number or three, {least} to 1, not {quote(value)} (a value of "
-            "0 to 255 is divided by 255)"
+            f"{name} is of pixels in [0, 1], one number or three, {'above' if least else 'from'} 0 to 1, not "
+            f"{quote(value)} (a value of 0 to 255 is divided by 255)"
         )
-    return float(numbers[0]) if len(numbers) == 1 else tuple(map(float, numbers))
+    return numbers[0] if len(numbers) == 1 else tuple(numbers)

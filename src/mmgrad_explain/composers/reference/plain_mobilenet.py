@@ -74,7 +74,7 @@ class FirstBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute ``(B, C, H, W) -> (B, C', H, W)``."""
         y = self.bn2(self.conv_pw(self.bn1(self.conv_dw(x))))
-        return x + y if x.shape[1] == y.shape[1] else y
+        return x + y if x.shape[1] == y.shape[1] else y  # type: ignore[no-any-return]
 
 
 class InvertedResidual(nn.Module):
@@ -95,7 +95,7 @@ class InvertedResidual(nn.Module):
         """Compute ``(B, C, H, W) -> (B, C', H / stride, W / stride)``."""
         y = self.bn1(self.conv_pw(x))
         y = self.bn3(self.conv_pwl(self.bn2(self.conv_dw(y))))
-        return x + y if self.has_skip else y
+        return x + y if self.has_skip else y  # type: ignore[no-any-return]
 
 
 class PlainMobileNetV2(nn.Module):

@@ -220,6 +220,11 @@ class TrainingConfig:
             raise InputError(
                 "grounding.context: none of the sources knows the other objects in a text, as scenes do; set it to 0"
             )
+        if not any(options.knows_facts for options in self.sources.values()):
+            needs = {"retrieval.across": self.retrieval.across, "evaluation.best": self.evaluation.best == "search"}
+            for name, used in needs.items():
+                if used:
+                    raise InputError(f"{name}: none of the sources knows what its images show, as photos with pairs do")
 
     def _check_edits(self) -> None:
         """Refuse kinds of edits that no source makes."""

@@ -23,7 +23,8 @@ from torch.nn import functional as F
 
 from mmgrad_explain.attention import MultiModalGradAttention
 from mmgrad_explain.composers.reference.build import build_network
-from mmgrad_explain.composers.reference.network import NetworkConfig, ReferenceNetwork
+from mmgrad_explain.composers.reference.config import NetworkConfig
+from mmgrad_explain.composers.reference.network import ReferenceNetwork
 from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 from mmgrad_explain.composers.reference.tokenizer import build_tokenizer
 from mmgrad_explain.data.batches.scenes import SceneBatch, scene_batch

@@ -67,7 +67,7 @@ def tokenizer():
 
 @pytest.fixture(scope="session")
 def tiny_config(tokenizer):
-    from mmgrad_explain.composers.reference.network import NetworkConfig
+    from mmgrad_explain.composers.reference.config import NetworkConfig
 
     return NetworkConfig(vocab_size=tokenizer.get_vocab_size(), **SIZES)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmgrad_explain.composers.reference.build import build_network, network_config
-from mmgrad_explain.composers.reference.network import PlainResNet
+from mmgrad_explain.composers.reference.plain_resnet import PlainResNet
 from mmgrad_explain.errors import InputError
 
 

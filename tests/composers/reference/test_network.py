@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from mmgrad_explain.composers.reference.build import build_network, timm_backbone
-from mmgrad_explain.composers.reference.network import NetworkConfig, PlainResNet, ReferenceNetwork
+from mmgrad_explain.composers.reference.config import NetworkConfig
+from mmgrad_explain.composers.reference.network import ReferenceNetwork
+from mmgrad_explain.composers.reference.plain_resnet import PlainResNet
 
 
 def inputs(config, batch=3, words=5):

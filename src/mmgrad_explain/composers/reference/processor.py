@@ -25,8 +25,8 @@ class ReferenceProcessor(FittedImages, SavedProcessor):
         tokenizer: A ``tokenizers.Tokenizer`` with padding id 0.
         image_size: Side of the model's input, pixels.
         max_words: Longest text, words.
-        mean: Subtracted from every channel in [0, 1].
-        std: Divides every channel.
+        mean: Subtracted from the channels in [0, 1]: one number, or three. What the network's trunk wants.
+        std: Divides the channels; likewise.
         fill: Grey level of the letterbox bars, 0 to 255.
     """
 
@@ -35,8 +35,8 @@ class ReferenceProcessor(FittedImages, SavedProcessor):
         tokenizer: Tokenizer,
         image_size: int = 96,
         max_words: int = 24,
-        mean: float = 0.5,
-        std: float = 0.25,
+        mean: float | Sequence[float] = 0.5,
+        std: float | Sequence[float] = 0.25,
         fill: int = 127,
     ) -> None:
         self.tokenizer = tokenizer

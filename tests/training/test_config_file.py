@@ -7,7 +7,7 @@ import pytest
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.config import TrainingConfig
 from mmgrad_explain.training.config_file import config_from, config_names, config_values, dump_config, load_config
-from mmgrad_explain.training.sources.photos import PhotoOptions
+from mmgrad_explain.training.sources.photo_options import PhotoOptions
 
 
 def test_the_configs_of_the_package():

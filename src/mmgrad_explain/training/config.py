@@ -17,6 +17,7 @@ from mmgrad_explain.training.objective.options import (
 )
 from mmgrad_explain.training.option_checks import check_at_least_one, check_not_negative, check_positive
 from mmgrad_explain.training.sources.mixture import check_mix
+from mmgrad_explain.training.sources.photo_pairs import PAIR_EDITS
 from mmgrad_explain.training.sources.scenes import SceneSourceOptions
 
 
@@ -231,12 +232,17 @@ class TrainingConfig:
             raise InputError(
                 "grounding.context: none of the sources knows the other objects in a text, as scenes do; set it to 0"
             )
+        if not any(options.knows_facts for options in self.sources.values()):
+            needs = {"retrieval.across": self.retrieval.across, "evaluation.best": self.evaluation.best == "search"}
+            for name, used in needs.items():
+                if used:
+                    raise InputError(f"{name}: none of the sources knows what its images show, as photos with pairs do")
 
     def _check_edits(self) -> None:
         """Refuse kinds of edits that no source makes."""
         if any(options.has_own_edits for options in self.sources.values()):
             return
-        known = tuple(dict.fromkeys((*EDITS, *EDIT_KINDS)))
+        known = tuple(dict.fromkeys((*EDITS, *EDIT_KINDS, *PAIR_EDITS)))
         for name in self.grounding.target_side:
             if name not in known:
                 hint = did_you_mean(name, known)

@@ -67,8 +67,12 @@ def upward(root, package, floors):
 
 
 def circles(root, package):
-    """Groups of files of which each reaches each other one by imports (Tarjan's strongly connected components)."""
-    graph = dict(arrows(root, package))
+    """Groups of files of which each reaches each other one by imports."""
+    return connected(dict(arrows(root, package)))
+
+
+def connected(graph):
+    """Groups of nodes of which each reaches each other one (Tarjan's strongly connected components)."""
     order, low, stack, found = {}, {}, [], []
 
     def visit(node):
@@ -104,6 +108,21 @@ def test_arrows_lead_down():
 
 def test_no_files_import_one_another_in_a_circle():
     assert circles(ROOT, "mmgrad_explain") == []
+
+
+def circles_of_packages(root, package, room):
+    """Groups of packages inside a room of which each reaches each other one; a package's own packages belong to it."""
+    inside = f"{room}."
+    graph = {}
+    for name, imported in arrows(root, package):
+        if name.startswith(inside):
+            here, there = (name.split(".")[1], {one.split(".")[1] for one in imported if one.startswith(inside)})
+            graph.setdefault(here, set()).update(there - {here})
+    return connected(graph)
+
+
+def test_no_packages_of_attention_import_one_another_in_a_circle():
+    assert circles_of_packages(ROOT, "mmgrad_explain", "attention") == []
 
 
 def test_files_import_no_door_of_the_package():
@@ -166,3 +185,12 @@ class TestTheseTestsBite:
         (small / "low/d.py").write_text("from small.low.e import T\n")
         (small / "low/e.py").write_text("def f():\n    from small.low import a\n")
         assert circles(small, "small") == [{"low.a", "low.d", "low.e"}]
+
+    def test_a_circle_of_packages_of_one_room(self, small):
+        for name, text in {"up/a.py": "from small.low.down.b import x\n", "down/b.py": "", "down/c.py": ""}.items():
+            (small / "low" / name).parent.mkdir(exist_ok=True)
+            (small / "low" / name).write_text(text)
+        assert circles_of_packages(small, "small", "low") == []
+        (small / "low/down/c.py").write_text("from small.low.up.a import y\n")
+        assert circles(small, "small") == []
+        assert circles_of_packages(small, "small", "low") == [{"up", "down"}]

@@ -16,7 +16,7 @@ from mmgrad_explain.attention import MultiModalGradAttention
 from mmgrad_explain.attention.layers.candidates import candidate_layers
 from mmgrad_explain.attention.layers.choice import select_best
 from mmgrad_explain.attention.methods.named import METHODS
-from mmgrad_explain.attention.occlusion_maps import occlusion_map
+from mmgrad_explain.attention.reruns.occlusion import occlusion_map
 from mmgrad_explain.errors import MMGradError, MMGradWarning
 from mmgrad_explain.explanation.fusion import resize_maps
 from mmgrad_explain.metrics.faithfulness import (

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.calibration.result import Calibration as Calibration
     from mmgrad_explain.attention.calibration.search import calibrate as calibrate
     from mmgrad_explain.attention.captum import MMGradAttribution as MMGradAttribution
-    from mmgrad_explain.attention.capture import Capture as Capture
     from mmgrad_explain.attention.layers.candidates import candidate_layers as candidate_layers
     from mmgrad_explain.attention.layouts.layout import Cells as Cells
     from mmgrad_explain.attention.layouts.layout import Layout as Layout
     from mmgrad_explain.attention.mmgrad import MMGrad as MMGrad
     from mmgrad_explain.attention.mmgrad import MultiModalGradAttention as MultiModalGradAttention
+    from mmgrad_explain.attention.recording.capture import Capture as Capture
     from mmgrad_explain.attention.scores.embedding import PairScore as PairScore
     from mmgrad_explain.attention.scores.embedding import Similarity as Similarity
     from mmgrad_explain.attention.scores.embedding import TextShift as TextShift

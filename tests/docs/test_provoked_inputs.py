@@ -13,7 +13,7 @@ from torch import nn
 from torchvision import transforms
 
 from mmgrad_explain import MMGrad, explain, load_composer, phrase_maps
-from mmgrad_explain.attention.methods.relative_attention import _note_sinks
+from mmgrad_explain.attention.methods.answers.relative_attention import _note_sinks
 from mmgrad_explain.composers.generative.answer_parts import parts_of_each, place_of_part
 from mmgrad_explain.composers.load import _bundled_folder
 from mmgrad_explain.errors import MMGradError, MMGradWarning

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mmgrad_explain._doors import door
 
 if TYPE_CHECKING:
-    from mmgrad_explain.attention.capture import Capture as Capture
+    from mmgrad_explain.attention.calls.many_texts import EncodedTexts as EncodedTexts
     from mmgrad_explain.attention.layers.candidate import Candidate as Candidate
     from mmgrad_explain.attention.layers.candidates import candidate_layers as candidate_layers
     from mmgrad_explain.attention.layouts.detection import infer_layout as infer_layout
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.layouts.layout import Layout as Layout
     from mmgrad_explain.attention.layouts.layout import describe_layout as describe_layout
     from mmgrad_explain.attention.layouts.layout import to_grid as to_grid
-    from mmgrad_explain.attention.many_texts import EncodedTexts as EncodedTexts
     from mmgrad_explain.attention.methods.base import Method as Method
     from mmgrad_explain.attention.methods.base import MethodMaps as MethodMaps
     from mmgrad_explain.attention.methods.base import Needs as Needs
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.methods.run import Run as Run
     from mmgrad_explain.attention.mmgrad import MMGrad as MMGrad
     from mmgrad_explain.attention.mmgrad import MultiModalGradAttention as MultiModalGradAttention
-    from mmgrad_explain.attention.records import Record as Record
+    from mmgrad_explain.attention.recording.capture import Capture as Capture
+    from mmgrad_explain.attention.recording.records import Record as Record
     from mmgrad_explain.attention.scores.base import Score as Score
     from mmgrad_explain.attention.scores.embedding import PairScore as PairScore
     from mmgrad_explain.attention.scores.embedding import Similarity as Similarity

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 from mmgrad_explain.attention.gradient import measure_unevenness
 from mmgrad_explain.attention.layers.choice import select_best
 from mmgrad_explain.attention.layouts.layout import Layout
-from mmgrad_explain.attention.layouts.record_layouts import grid_of_rows
 from mmgrad_explain.attention.methods.base import Method, MethodMaps, Needs
 from mmgrad_explain.attention.methods.fused import Fused, Part
 from mmgrad_explain.attention.methods.named import ensure_method
 from mmgrad_explain.attention.methods.weighted import Weighted
+from mmgrad_explain.attention.places.record_layouts import grid_of_rows
 from mmgrad_explain.attention.weighting import WEIGHTINGS
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout, fold_map, to_grid
-from mmgrad_explain.attention.layouts.record_layouts import grid_of_rows
-from mmgrad_explain.attention.modules import find_previous_block
-from mmgrad_explain.attention.records import Record
-from mmgrad_explain.attention.second_derivative import MATH_ATTENTION
+from mmgrad_explain.attention.places.record_layouts import grid_of_rows
+from mmgrad_explain.attention.recording.capture import Capture
+from mmgrad_explain.attention.recording.records import Record
+from mmgrad_explain.attention.running.modules import find_previous_block
+from mmgrad_explain.attention.running.second_derivative import MATH_ATTENTION
 from mmgrad_explain.attention.weighting import Weighting
 from mmgrad_explain.errors import CaptureError, GradientError
 

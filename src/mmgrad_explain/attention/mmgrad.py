@@ -9,20 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from mmgrad_explain._system.choices import name_of
-from mmgrad_explain.attention.capture import Capture
+from mmgrad_explain.attention.calls.many_texts import EncodedTexts, encode_texts, explain_texts
+from mmgrad_explain.attention.calls.one_call import explain_call
+from mmgrad_explain.attention.calls.training_step import attend_step
 from mmgrad_explain.attention.layouts.layout import LayoutLike, ensure_layout
-from mmgrad_explain.attention.layouts.record_layouts import batches_of
-from mmgrad_explain.attention.many_texts import EncodedTexts, encode_texts, explain_texts
 from mmgrad_explain.attention.methods.named import choose_argument, ensure_method
 from mmgrad_explain.attention.methods.run import Run
 from mmgrad_explain.attention.model_hints import ask_calibration, ask_target_layer
-from mmgrad_explain.attention.modules import find_layers, refuse_first_static_step, refuse_sharded, unwrap
-from mmgrad_explain.attention.one_call import explain_call
+from mmgrad_explain.attention.places.record_layouts import batches_of
+from mmgrad_explain.attention.recording.capture import Capture
+from mmgrad_explain.attention.running.modules import find_layers, refuse_first_static_step, refuse_sharded, unwrap
+from mmgrad_explain.attention.running.second_derivative import refuse_constant
 from mmgrad_explain.attention.scores.checks import ensure_per_sample
 from mmgrad_explain.attention.scores.named import ensure_score
-from mmgrad_explain.attention.second_derivative import refuse_constant
 from mmgrad_explain.attention.settings import MapSettings
-from mmgrad_explain.attention.training_step import attend_step
 from mmgrad_explain.attention.word_values.request import ensure_words
 from mmgrad_explain.errors import GradientError, InputError
 from mmgrad_explain.explanation.fusion import Fuse, ensure_fuse, fuse_maps

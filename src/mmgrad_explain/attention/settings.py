@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from mmgrad_explain.attention.assembly import assemble
-from mmgrad_explain.attention.attention_sites import AttentionSite, find_attention_sites, find_mixing_blocks
-from mmgrad_explain.attention.capture import Capture
+from mmgrad_explain.attention.attention_layers.sites import AttentionSite, find_attention_sites, find_mixing_blocks
 from mmgrad_explain.attention.default_method import UNEVEN, Automatic, choose_default
-from mmgrad_explain.attention.image_owners import ImageOwners
 from mmgrad_explain.attention.layers.candidates import find_layer, search_layer
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout
-from mmgrad_explain.attention.layouts.record_layouts import KnownLayouts, find_layouts
 from mmgrad_explain.attention.methods.named import ensure_method
 from mmgrad_explain.attention.model_hints import ask_default_method, ask_default_score, ask_layout_for
-from mmgrad_explain.attention.modules import ParentOf, find_layers, find_modules, plain_modules
+from mmgrad_explain.attention.places.image_owners import ImageOwners
+from mmgrad_explain.attention.places.record_layouts import KnownLayouts, find_layouts
+from mmgrad_explain.attention.recording.capture import Capture
+from mmgrad_explain.attention.running.modules import ParentOf, find_layers, find_modules, plain_modules
 from mmgrad_explain.attention.scores.checks import check_finite
 from mmgrad_explain.attention.scores.guess import mention_guess
 from mmgrad_explain.attention.word_values.embedding_gradient import WordCapture
@@ -28,9 +28,9 @@ from mmgrad_explain.errors import InputError
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from mmgrad_explain.attention.input_images import InputImage
     from mmgrad_explain.attention.methods.base import Method, MethodMaps, NameModules, Needs
     from mmgrad_explain.attention.methods.run import Run
+    from mmgrad_explain.attention.running.input_images import InputImage
     from mmgrad_explain.attention.scores.base import Score
     from mmgrad_explain.attention.word_values.request import WordRequest
     from mmgrad_explain.explanation.fusion import Fuse

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmgrad_explain.attention.assembly import assemble
-from mmgrad_explain.attention.input_images import find_input_images
-from mmgrad_explain.attention.layouts.record_layouts import batches_of
-from mmgrad_explain.attention.map_checks import CallSource
 from mmgrad_explain.attention.methods.run import Run
+from mmgrad_explain.attention.places.record_layouts import batches_of
+from mmgrad_explain.attention.reruns.map_checks import CallSource
+from mmgrad_explain.attention.running.input_images import find_input_images
+from mmgrad_explain.attention.running.structures import image_size
+from mmgrad_explain.attention.running.undisturbed import detach_inputs, undisturbed
 from mmgrad_explain.attention.scores.checks import check_finite, ensure_per_sample
 from mmgrad_explain.attention.scores.guess import choose_score
-from mmgrad_explain.attention.structures import image_size
-from mmgrad_explain.attention.undisturbed import detach_inputs, undisturbed
 from mmgrad_explain.attention.word_values.measure import ExplainedCall, WordValues, measure_words
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from mmgrad_explain._system.devices import device_of
 from mmgrad_explain._system.weight_hash import update_by_weights
-from mmgrad_explain.attention.undisturbed import undisturbed
+from mmgrad_explain.attention.running.undisturbed import undisturbed
 from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.composers.outputs import HOW_TO, check_parts, image_alone
 from mmgrad_explain.errors import InputError

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mmgrad_explain.attention.structures import map_tensors
+from mmgrad_explain.attention.running.structures import map_tensors
 from mmgrad_explain.attention.word_values.left_out import CannotLeaveOutError
 from mmgrad_explain.attention.word_values.pieces import find_words, leave_out
 from mmgrad_explain.composers.generative.answer_parts import is_several, parts_of_each

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmgrad_explain.attention.undisturbed import undisturbed
+from mmgrad_explain.attention.running.undisturbed import undisturbed
 from mmgrad_explain.composers.embedding import embed_images_alone, prepare_batches, run
 from mmgrad_explain.composers.model_capabilities import check_composer
 from mmgrad_explain.composers.outputs import check_parts, text_alone

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmgrad_explain.attention.undisturbed import undisturbed
+from mmgrad_explain.attention.running.undisturbed import undisturbed
 from mmgrad_explain.evaluation.maps import draw_maps
 from mmgrad_explain.metrics.faithfulness import deletion_insertion, parameter_randomization
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
+from mmgrad_explain.attention.running.undisturbed import undisturbed
 from mmgrad_explain.attention.scores.named import ensure_score
-from mmgrad_explain.attention.undisturbed import undisturbed
 from mmgrad_explain.composers.outputs import ComposedOutput, check_parts, convert_parts, reference_alone
 from mmgrad_explain.errors import InputError
 

@@ -1,7 +1,7 @@
 """How far one map can be trusted: figures, a verdict, and a line in plain words.
 
-Two of the figures need the model, so that :mod:`mmgrad_explain.attention.map_checks` computes them; what they mean is
-decided here.
+Two of the figures need the model, so that :mod:`mmgrad_explain.attention.reruns.map_checks` computes them; what they
+mean is decided here.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ def test_every_family(kind, tmp_path):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_marked_patch_is_where_it_was(kind, method, tmp_path, monkeypatch):
     """In a model that mixes tokens little, what changes in the map is at the patch that changes in the image."""
-    activations = "mmgrad_explain.attention.methods.token_activation.token_activations"
+    activations = "mmgrad_explain.attention.methods.answers.token_activation.token_activations"
     monkeypatch.setattr(activations, lambda image, _text, _ids, wanted: image.T[wanted].abs())  # nothing is subtracted
     folders.save(kind, tmp_path)
     composer, image = load_composer(tmp_path), folders.small.picture(kind)
@@ -266,7 +266,7 @@ def test_together_with_other_methods(composer, pictures):
 
 
 def test_attention_sinks_are_said(composer, pictures, monkeypatch):
-    monkeypatch.setattr("mmgrad_explain.attention.methods.relative_attention.find_sinks", lambda maps: (1,))
+    monkeypatch.setattr("mmgrad_explain.attention.methods.answers.relative_attention.find_sinks", lambda maps: (1,))
     options = {"model": composer, "answer": ["red", "a dog"], "method": "relative-attention"}
     found = explain(pictures, ["a dog ?", "is the dog red ?"], **options)
     (note,) = (note for note in found.notes if note.kind == "attention-sink")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mmgrad_explain import explain
 from mmgrad_explain.attention import MMGrad, candidate_layers, to_grid
-from mmgrad_explain.attention.layouts.record_layouts import find_layouts
+from mmgrad_explain.attention.places.record_layouts import find_layouts
 from mmgrad_explain.errors import GradientError
 
 _SPEC = importlib.util.spec_from_file_location("small", Path(__file__).with_name("small_models.py"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mmgrad_explain.attention.occlusion_maps import pool_maps
+from mmgrad_explain.attention.reruns.occlusion import pool_maps
 
 if TYPE_CHECKING:
     from torch import Tensor

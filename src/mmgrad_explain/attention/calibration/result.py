@@ -15,7 +15,7 @@ from mmgrad_explain.attention.calibration.agreement import Agreement
 from mmgrad_explain.attention.methods.fused import Fused, Part
 from mmgrad_explain.attention.methods.named import METHODS, ensure_method
 from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
-from mmgrad_explain.attention.modules import find_layers, unwrap
+from mmgrad_explain.attention.running.modules import find_layers, unwrap
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.metrics.report import markdown_table
 

@@ -18,7 +18,7 @@ from mmgrad_explain.attention.layers.candidates import candidate_layers
 from mmgrad_explain.attention.methods.fused import Fused, Part, SeveralMethods, geometric_mean
 from mmgrad_explain.attention.methods.named import ensure_method
 from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
-from mmgrad_explain.attention.modules import plain_modules
+from mmgrad_explain.attention.running.modules import plain_modules
 from mmgrad_explain.errors import InputError, MMGradWarning
 from mmgrad_explain.explanation.fusion import scale_by_peak
 from mmgrad_explain.metrics.floors import centre_gaussian, random_map

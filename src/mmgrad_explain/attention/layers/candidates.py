@@ -7,9 +7,9 @@ from torch import nn
 
 from mmgrad_explain.attention.layers.candidate import Candidate
 from mmgrad_explain.attention.layers.probe import Search, probe_layers
-from mmgrad_explain.attention.modules import unwrap
+from mmgrad_explain.attention.running.modules import unwrap
+from mmgrad_explain.attention.running.undisturbed import detach_inputs, undisturbed
 from mmgrad_explain.attention.scores.guess import mention_guess
-from mmgrad_explain.attention.undisturbed import detach_inputs, undisturbed
 from mmgrad_explain.errors import GradientError, InputError
 
 

@@ -17,11 +17,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmgrad_explain.attention.autograd_graph import every_path_passes, find_nearest_stops, find_nodes_to, node_of
 from mmgrad_explain.attention.layers.candidate import Candidate
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout
-from mmgrad_explain.attention.layouts.record_layouts import grid_of_rows
-from mmgrad_explain.attention.records import Record
+from mmgrad_explain.attention.places.record_layouts import grid_of_rows
+from mmgrad_explain.attention.recording.records import Record
+from mmgrad_explain.attention.running.autograd_graph import (
+    every_path_passes,
+    find_nearest_stops,
+    find_nodes_to,
+    node_of,
+)
 
 # The largest shares of the gradient that may bypass a layer: if "all" of it is to pass (rounding in half precision
 # is below this), and if most of it is.

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmgrad_explain.attention.structures import holds_strings, map_tensors, tensors_in
+from mmgrad_explain.attention.running.structures import holds_strings, map_tensors, tensors_in
 
 
 def mark_features(inputs: Any) -> tuple[Any, dict[int, Tensor]]:

@@ -10,24 +10,24 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmgrad_explain.attention.autograd_graph import find_leaves_below
-from mmgrad_explain.attention.capture import Capture
 from mmgrad_explain.attention.gradient import differentiate, measure_unevenness
-from mmgrad_explain.attention.image_owners import find_owners, sort_by_image
-from mmgrad_explain.attention.input_images import InputImage, find_input_images, make_leaves
 from mmgrad_explain.attention.layers.candidate import Candidate
 from mmgrad_explain.attention.layers.choice import Trace, choose_layer, find_passed
 from mmgrad_explain.attention.layers.marked_inputs import mark_features, mark_words
 from mmgrad_explain.attention.layouts.layout import AnyLayout, fold_map, to_grid_if_it_fits
-from mmgrad_explain.attention.layouts.marked_places import find_layers_in_place, refuse_packed
-from mmgrad_explain.attention.layouts.record_layouts import ask_model, find_grid_layout, grid_of_rows
 from mmgrad_explain.attention.model_hints import ask_layout_for, ask_target_layer
-from mmgrad_explain.attention.modules import plain_modules, split_part
-from mmgrad_explain.attention.records import Record
+from mmgrad_explain.attention.places.image_owners import find_owners, sort_by_image
+from mmgrad_explain.attention.places.marked_places import find_layers_in_place, refuse_packed
+from mmgrad_explain.attention.places.record_layouts import ask_model, find_grid_layout, grid_of_rows
+from mmgrad_explain.attention.recording.capture import Capture
+from mmgrad_explain.attention.recording.records import Record
+from mmgrad_explain.attention.running.autograd_graph import find_leaves_below
+from mmgrad_explain.attention.running.input_images import InputImage, find_input_images, make_leaves
+from mmgrad_explain.attention.running.modules import plain_modules, split_part
+from mmgrad_explain.attention.running.undisturbed import same_randomness
 from mmgrad_explain.attention.scores.base import Score
 from mmgrad_explain.attention.scores.checks import describe_other_batch, ensure_per_sample
 from mmgrad_explain.attention.scores.guess import choose_score, mention_guess
-from mmgrad_explain.attention.undisturbed import same_randomness
 from mmgrad_explain.errors import GradientError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmgrad_explain.attention.layouts.layout import Layout, LayoutKind
-from mmgrad_explain.attention.modules import every_module, list_parents, map_parents
+from mmgrad_explain.attention.running.modules import every_module, list_parents, map_parents
 from mmgrad_explain.errors import InputError
 
 # How many tokens may stand before the patches where the model does not say: class token, distillation, registers.

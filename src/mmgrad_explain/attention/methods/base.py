@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from mmgrad_explain.attention.attention_sites import AttentionSite
+from mmgrad_explain.attention.attention_layers.sites import AttentionSite
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from mmgrad_explain.attention.attention_sites import AttentionSite
+    from mmgrad_explain.attention.attention_layers.sites import AttentionSite
     from mmgrad_explain.attention.methods.base import NameModules, SelectSites
     from mmgrad_explain.attention.methods.run import Run
 

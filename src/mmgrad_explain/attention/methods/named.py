@@ -6,17 +6,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain._system.choices import choose
+from mmgrad_explain.attention.methods.answers.relative_attention import RelativeAttention
+from mmgrad_explain.attention.methods.answers.token_activation import TokenActivation
+from mmgrad_explain.attention.methods.attention.dense import Dense
+from mmgrad_explain.attention.methods.attention.grad_eclip import GradEclip
+from mmgrad_explain.attention.methods.attention.legrad import LeGrad
+from mmgrad_explain.attention.methods.attention.relevancy import Relevancy
+from mmgrad_explain.attention.methods.attention.rollout import AttentionRollout
 from mmgrad_explain.attention.methods.base import Method
-from mmgrad_explain.attention.methods.dense import Dense
-from mmgrad_explain.attention.methods.grad_eclip import GradEclip
-from mmgrad_explain.attention.methods.legrad import LeGrad
-from mmgrad_explain.attention.methods.occlusion import Occlusion
-from mmgrad_explain.attention.methods.path_gradients import IntegratedGradients
-from mmgrad_explain.attention.methods.relative_attention import RelativeAttention
-from mmgrad_explain.attention.methods.relevancy import Relevancy
-from mmgrad_explain.attention.methods.rise import Rise
-from mmgrad_explain.attention.methods.rollout import AttentionRollout
-from mmgrad_explain.attention.methods.token_activation import TokenActivation
+from mmgrad_explain.attention.methods.causal.occlusion import Occlusion
+from mmgrad_explain.attention.methods.causal.path_gradients import IntegratedGradients
+from mmgrad_explain.attention.methods.causal.rise import Rise
 from mmgrad_explain.attention.methods.weighted import Weighted
 from mmgrad_explain.attention.weighting import WEIGHTINGS, ensure_weighting
 from mmgrad_explain.errors import InputError

@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from mmgrad_explain.attention.forward_modes import math_attention, run_eagerly
 from mmgrad_explain.attention.gradient import check_grids_reached, differentiate, take_gradients
-from mmgrad_explain.attention.image_owners import images_of_records
-from mmgrad_explain.attention.image_scores import take_rows
+from mmgrad_explain.attention.places.image_owners import images_of_records
+from mmgrad_explain.attention.reruns.image_scores import take_rows
+from mmgrad_explain.attention.running.forward_modes import math_attention, run_eagerly
+from mmgrad_explain.attention.running.structures import map_tensors, tensors_in
+from mmgrad_explain.attention.running.undisturbed import evaluating, same_randomness
 from mmgrad_explain.attention.scores.checks import ensure_per_sample
 from mmgrad_explain.attention.scores.held_constants import HeldConstants
-from mmgrad_explain.attention.structures import map_tensors, tensors_in
-from mmgrad_explain.attention.undisturbed import evaluating, same_randomness
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from mmgrad_explain.attention.attention_calls import AttentionCall
-    from mmgrad_explain.attention.attention_sites import AttentionSite
-    from mmgrad_explain.attention.capture import Capture
-    from mmgrad_explain.attention.input_images import InputImage
+    from mmgrad_explain.attention.attention_layers.sites import AttentionSite
     from mmgrad_explain.attention.layouts.layout import AnyLayout
+    from mmgrad_explain.attention.recording.attention_calls import AttentionCall
+    from mmgrad_explain.attention.recording.capture import Capture
+    from mmgrad_explain.attention.running.input_images import InputImage
 
 
 @dataclass

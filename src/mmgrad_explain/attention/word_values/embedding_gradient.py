@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, nn
 
-from mmgrad_explain.attention.forward_modes import is_repetition
 from mmgrad_explain.attention.gradient import to_float
-from mmgrad_explain.attention.structures import map_tensors, tensors_in
+from mmgrad_explain.attention.running.forward_modes import is_repetition
+from mmgrad_explain.attention.running.structures import map_tensors, tensors_in
 from mmgrad_explain.errors import CaptureError, GradientError, InputError
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mmgrad_explain.attention.modules import is_sharded
-from mmgrad_explain.attention.undisturbed import same_randomness
+from mmgrad_explain.attention.running.modules import is_sharded
+from mmgrad_explain.attention.running.undisturbed import same_randomness
 from mmgrad_explain.attention.word_values.left_out import CannotLeaveOutError, HeldScores, leave_each_out
 from mmgrad_explain.attention.word_values.request import GRADIENT, LEFT_OUT, MOST_LEFT_OUT
 from mmgrad_explain.attention.word_values.token_texts import TokenTexts, reads_places

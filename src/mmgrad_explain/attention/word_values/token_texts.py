@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mmgrad_explain.attention.structures import map_tensors, tensors_in
+from mmgrad_explain.attention.running.structures import map_tensors, tensors_in
 from mmgrad_explain.attention.word_values.left_out import CannotLeaveOutError
 
 if TYPE_CHECKING:

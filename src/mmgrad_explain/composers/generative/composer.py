@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from mmgrad_explain._system.devices import device_of
-from mmgrad_explain.attention.undisturbed import evaluating
+from mmgrad_explain.attention.running.undisturbed import evaluating
 from mmgrad_explain.composers.base import Composer, ComposerInputs, layer_inside
 from mmgrad_explain.composers.files import read_config
 from mmgrad_explain.composers.generative.answer_parts import AnswerParts, is_several, parts_of_each

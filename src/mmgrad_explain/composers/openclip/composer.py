@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmgrad_explain.attention.undisturbed import evaluating
+from mmgrad_explain.attention.running.undisturbed import evaluating
 from mmgrad_explain.composers.files import write_model
 from mmgrad_explain.composers.huggingface.loading import first_line
 from mmgrad_explain.composers.openclip.folders import (

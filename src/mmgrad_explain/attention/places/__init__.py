@@ -1,0 +1,1 @@
+"""Which place of which image each cell of a recorded output stands for."""

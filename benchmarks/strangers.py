@@ -67,7 +67,10 @@ def main(argv: list[str] | None = None) -> int:
         "models": {},
     }
     print(f"{environment_line()}; {options.scenes} held-out scenes of seed {options.seed}")
-    for stranger in chosen:
+    methods = options.methods
+    for number, stranger in enumerate(chosen):
+        if options.quick:  # every model and every method once
+            options.methods = methods[number :: len(chosen)]
         model, seconds = prepare(stranger, options.cache, quick=options.quick)
         if options.train:
             continue

@@ -15,7 +15,7 @@ from mmgrad_explain.attention.calls.training_step import attend_step
 from mmgrad_explain.attention.layouts.layout import LayoutLike, ensure_layout
 from mmgrad_explain.attention.methods.named import choose_argument, ensure_method
 from mmgrad_explain.attention.methods.run import Run
-from mmgrad_explain.attention.model_hints import ask_calibration, ask_target_layer
+from mmgrad_explain.attention.model_hints import ask_calibration, ask_default_score, ask_target_layer
 from mmgrad_explain.attention.places.record_layouts import batches_of
 from mmgrad_explain.attention.recording.capture import Capture
 from mmgrad_explain.attention.running.modules import find_layers, refuse_first_static_step, refuse_sharded, unwrap
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from mmgrad_explain.attention.methods.base import Method, MethodMaps
+    from mmgrad_explain.attention.scores.base import Score
     from mmgrad_explain.attention.weighting import Weighting
     from mmgrad_explain.explanation.result import Explanation
 
@@ -106,7 +107,7 @@ class MultiModalGradAttention:
         score = None if score is None else ensure_score(score)
         chosen, is_named = choose_argument(method, weighting), target_layers is not None
         calibrated = ask_calibration(root) if target_layers is None and chosen is None else None
-        if calibrated is not None and (score is None or score.name == calibrated.score):
+        if calibrated is not None and _name_score(root, score) in {None, calibrated.score}:
             target_layers, chosen = calibrated.layers, calibrated.method
         else:
             target_layers = ask_target_layer(root) if target_layers is None else target_layers
@@ -356,3 +357,9 @@ class MultiModalGradAttention:
 
 
 MMGrad = MultiModalGradAttention
+
+
+def _name_score(root: nn.Module, score: Score | None) -> str | None:
+    """Return the name of the score that is asked for, or of the model's own; None where its output suggests one."""
+    own = ask_default_score(root) if score is None else score
+    return None if own is None else ensure_score(own).name

@@ -105,3 +105,22 @@ def change_loss(shift: Tensor, change: Tensor, reference: Tensor) -> Tensor:
     cosine = F.normalize(shift, dim=-1) @ F.normalize(change, dim=-1).T
     logits = (CHANGE_SCALE * cosine).masked_fill(reference[:, None] != reference[None], -torch.inf)
     return mean_over_all(F.cross_entropy(logits, torch.arange(len(shift), device=shift.device), reduction="none"))
+
+
+def across_loss(similar: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
+    r"""Ask that every right image is nearer to its query than all wrong ones.
+
+    ``mean_{p in right} log(1 + sum_{n in wrong} exp(s_n - s_p))``; images that are neither do not count.
+
+    Args:
+        similar: Similarities, scaled by the temperature, ``(N, M)``.
+        right: ``(N, M)`` bool.
+        wrong: ``(N, M)`` bool.
+
+    Returns:
+        A number, the mean over the queries with an image of both kinds; 0 if there are none.
+    """
+    counted = right.any(1) & wrong.any(1)
+    hardest = similar.masked_fill(~(wrong | ~counted[:, None]), -torch.inf).logsumexp(1)
+    each = F.softplus(hardest[:, None] - similar) * right
+    return mean_over_all(each.sum(1) / right.sum(1).clamp(min=1) * counted, counted)

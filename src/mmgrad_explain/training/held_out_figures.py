@@ -116,8 +116,8 @@ def evaluate_batches(
 def _search(similar: Tensor, asks: Tensor, known: Tensor) -> Tensor:
     """Return the share of right hits of each query; a photograph that was shown several times counts once."""
     first = torch.tensor([photo not in known[:i, 0] for i, photo in enumerate(known[:, 0])])
-    right, _ = match_facts(asks[:, 1:], known[first, 1:])
-    return share_of_right_hits(similar[:, first], right, ~same_photo(asks[:, 0], known[first, 0]))
+    right, wrong = match_facts(asks[:, 1:], known[first, 1:])
+    return share_of_right_hits(similar[:, first], right, (right | wrong) & ~same_photo(asks[:, 0], known[first, 0]))
 
 
 def sample_maps(

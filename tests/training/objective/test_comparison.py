@@ -53,7 +53,9 @@ def test_other_peoples_matches_are_positives_and_no_negatives(known):
 def test_the_loss_across_images_in_closed_form():
     similar = torch.tensor([[2.0, 1.0, 0.0], [1.0, 2.0, 3.0]], requires_grad=True)
     right = torch.tensor([[True, True, False], [False, False, False]])
-    loss = across_loss(similar, right, ~right)
+    memory = torch.full((2, 2), -torch.inf)  # is not filled yet, neither right nor wrong
+    nothing = torch.zeros(2, 2, dtype=torch.bool)
+    loss = across_loss(torch.cat([similar, memory], 1), torch.cat([right, nothing], 1), torch.cat([~right, nothing], 1))
     torch.testing.assert_close(loss, (F.softplus(torch.tensor([-2.0, -1.0]))).mean())
     loss.backward()
     assert similar.grad.isfinite().all()

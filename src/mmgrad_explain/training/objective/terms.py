@@ -121,6 +121,7 @@ def across_loss(similar: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
         A number, the mean over the queries with an image of both kinds; 0 if there are none.
     """
     counted = right.any(1) & wrong.any(1)
-    hardest = similar.masked_fill(~(wrong | ~counted[:, None]), -torch.inf).logsumexp(1)
-    each = F.softplus(hardest[:, None] - similar) * right
+    finite = similar.masked_fill(~(right | wrong), 0)  # of the memory, some may be infinitely far
+    hardest = finite.masked_fill(~(wrong | ~counted[:, None]), -torch.inf).logsumexp(1)
+    each = F.softplus((hardest[:, None] - finite).masked_fill(~right, 0)) * right
     return mean_over_all(each.sum(1) / right.sum(1).clamp(min=1) * counted, counted)

@@ -77,10 +77,10 @@ STRANGERS = {
                  Schedule(600, 32, rate=8e-4, part=100), start="clip"),
         Stranger("joint", "joint", "captions", "matching_loss",
                  {"width": 96, "layers": 4, "size": 64, "channels": [24, 48, 64]},
-                 Schedule(2400, 48, rate=1.5e-3, bfloat16=True, part=120), start="relation"),
+                 Schedule(2000, 48, rate=1.5e-3, bfloat16=True, part=100), start="relation"),
         Stranger("llava", "generative", "words", "wording_loss",
                  {**_VIT, "layers": 3, "decoder_layers": 4, "channels": [24, 48, 64]},
-                 Schedule(1600, 24, rate=1.5e-3, bfloat16=True, part=100), start="relation"),
+                 Schedule(900, 24, rate=1.5e-3, bfloat16=True, part=100), start="relation"),
     )
 }  # fmt: skip
 """The models by name."""

@@ -68,8 +68,8 @@ def evaluate_batches(
     values_of: dict[str, list[Tensor]] = {}
     edits: list[str] = []
     contrast: list[Tensor] = []
-    asks: list[Tensor] = []
-    known: list[Tensor] = []
+    asked: list[Tensor] = []
+    shown: list[Tensor] = []
     count = 0
     for batch in batches:
         on_target = torch.tensor([*map(is_on_target_only, batch.edits)], device=batch.picture.device)
@@ -94,14 +94,14 @@ def evaluate_batches(
         count += len(batch.references)
         if batch.facts is not None:
             facts = batch.facts.to("cpu")
-            asks.append(torch.cat([facts.reference_photos[batch.picture.cpu()][:, None], facts.asks.long()], 1))
-            known.append(torch.cat([facts.reference_photos[:, None], facts.references.long()], 1))
+            asked.append(torch.cat([facts.reference_photos[batch.picture.cpu()][:, None], facts.asks.long()], 1))
+            shown.append(torch.cat([facts.reference_photos[:, None], facts.references.long()], 1))
     recall, sibling_recall = measure_recall(
         torch.cat(queries), torch.cat(targets), torch.cat(references), torch.cat(of_target), torch.cat(of_reference)
     )
     figures = {"r1": float(recall.mean()), "sibling_r1": float(sibling_recall.mean())}
-    if known and len(torch.cat(asks)) == len(torch.cat(queries)):
-        found = _search(torch.cat(queries) @ torch.cat(references).T, torch.cat(asks), torch.cat(known))
+    if len(shown) == len(queries):
+        found = _search(torch.cat(queries) @ torch.cat(references).T, torch.cat(asked), torch.cat(shown))
         figures.update({} if found.isnan().all() else {"search": float(found.nanmean())})
     if edits:
         every = {name: torch.cat(values) for name, values in values_of.items()}
@@ -116,8 +116,8 @@ def evaluate_batches(
 def _search(similar: Tensor, asks: Tensor, known: Tensor) -> Tensor:
     """Return the share of right hits of each query; a photograph that was shown several times counts once."""
     first = torch.tensor([photo not in known[:i, 0] for i, photo in enumerate(known[:, 0])])
-    right, _ = match_facts(asks[:, 1:], known[first, 1:])
-    return share_of_right_hits(similar[:, first], right, ~same_photo(asks[:, 0], known[first, 0]))
+    right, wrong = match_facts(asks[:, 1:], known[first, 1:])
+    return share_of_right_hits(similar[:, first], right, (right | wrong) & ~same_photo(asks[:, 0], known[first, 0]))
 
 
 def sample_maps(

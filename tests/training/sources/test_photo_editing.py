@@ -143,12 +143,6 @@ def test_portraits_begin_at_the_top(many):
     assert np.mean([(one == 4).any() for one in labels]) < 0.5  # the shoes
 
 
-def test_wrong_options(many):
-    with pytest.raises(InputError, match=r"photos\.free is a share"):
-        PhotoOptions(free=1.5)
-    with pytest.raises(InputError, match="no edit 'exchange'"):
-        PhotoOptions(pair_kinds={"exchange": 1.0})
-    with pytest.raises(InputError, match="one of them above 0"):
-        PhotoOptions(kinds={"recolour": 0.0})
+def test_groups_of_names_that_no_label_has(many):
     with pytest.raises(InputError, match=r"photos\.alike: no label is called 'bga'; did you mean 'bag'"):
         PhotoSource(many, 32, PhotoOptions(alike=(("bga", "coat"),)))

@@ -34,12 +34,16 @@ FREE: dict[str, tuple[str, ...]] = {
         *_WORN, "i want {subject} to be {look}", "{subject} {be} {look}", "{subject} in {look} instead",
         "make it {thing}", "replace {subject} with {thing}", "the same but {subject} {be} {look}",
         "make the color of {subject} {look}", "{subject} {be} {look} in color", "can you make {subject} {look}",
-        "{subject} {look}",
+        "{subject} {look}", "{look} colored {bare}", "{subject} {be} {look} colored",
     ),
-    "darken": _BY_A_BIT,
-    "brighten": _BY_A_BIT,
+    "darken": (*_BY_A_BIT, "{subject} in a dark color", "make {subject} dark", "dark {bare}"),
+    "brighten": (
+        *_BY_A_BIT, "{subject} in a light color", "make {subject} light", "light {bare}", "make {subject} bright",
+        "bright {bare}", "{subject} in a bright color",
+    ),
     "pattern": (
         *_WORN, "{subject} has {detail}", "i want {detail} on {subject}", "the same but {subject} has {detail}",
+        "{subject} with a pattern", "patterned {bare}", "add a pattern to {subject}", "make {subject} patterned",
     ),
     "remove": (
         "no {bare}", "no {bare} please", "without {subject}", "without {one}", "take off {subject}", "lose {subject}",

@@ -115,8 +115,7 @@ class MapSettings:
         The last is found in the first call, with the target layers where none is named, and remembered.
 
         Args:
-            inputs: (args, kwargs) of a call of the undisturbed model; None where the model is not to be run, and where
-                maps of layers alone can be made.
+            inputs: (args, kwargs) of a call of the undisturbed model; None where the model is not to be run.
             images: The images among them.
 
         Raises:
@@ -129,9 +128,12 @@ class MapSettings:
             return self.method
         if self.by_kind is None and inputs is not None and not self.named:
             self.by_kind = self._choose_by_kind(inputs, images)
-        if self.by_kind is not None and (inputs is not None or self.by_kind.needs.of_layers_alone):
-            return self.by_kind
-        return Automatic()
+        return self.by_kind or Automatic()
+
+    def choose_layer_method(self) -> Method:
+        """Return the method where only target layers are seen: another kind is taken only if it was named."""
+        method = self.choose_method()
+        return method if self.method is not None or method.needs.of_layers_alone else Automatic()
 
     def _choose_by_kind(
         self, inputs: tuple[tuple[Any, ...], dict[str, Any]], images: tuple[InputImage, ...]

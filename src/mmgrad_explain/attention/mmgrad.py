@@ -141,7 +141,7 @@ class MultiModalGradAttention:
     def __call__(self, *args: Any, **kwargs: Any) -> Explanation:
         """Run the model on these arguments and explain its score.
 
-        The model is called once (five times the first time, if the layer has to be found). Its training flags,
+        The model is called once (more often the first time, to find the layer and the kind of the model). Its training flags,
         ``requires_grad``, ``.grad``, buffers and hooks, and the random number generators, are afterwards as they were.
         The grad mode of the caller does not matter. One call at a time runs in a process.
 
@@ -170,7 +170,9 @@ class MultiModalGradAttention:
         """Explain one image for many texts; the image is encoded once.
 
         The result equals that of a call for each text, in one batch. The model is afterwards as it was, as after a
-        call.
+        call. Methods that look at attention or run the model again need whole calls: the image is repeated for each text,
+        and encoded strings are encoded again. With stages of your own or encoded ids, and no method named, maps are made
+        of the target layers.
 
         Args:
             image: What ``encode`` takes, a batch of 1; for a composer an image, in any form ``open_image`` takes.
@@ -207,7 +209,8 @@ class MultiModalGradAttention:
         """Record the target layers of your own forward, in your own graph.
 
         The training flags of the model and the gradient mode stay as you have set them. The layers' outputs are cloned,
-        and compiled code runs eagerly inside the block.
+        and compiled code runs eagerly inside the block. Where no method is named, maps are made of the target layers,
+        also of models whose calls are explained by their attention.
 
         Args:
             math_attention: Compute scaled-dot-product attention by plain matrix products inside the block. The fused
@@ -223,7 +226,7 @@ class MultiModalGradAttention:
         settings = self.settings
         refuse_sharded(settings.root, "capture")
         refuse_first_static_step(self.model)
-        method = settings.choose_method()
+        method = settings.choose_layer_method()
         if method.needs.layers and settings.layers is None:
             raise InputError(
                 "target_layers: none was named, and capture() cannot look for one: name it, or call mmgrad(...) once, "
@@ -340,7 +343,7 @@ class MultiModalGradAttention:
         settings = self.settings
         if seen.root is not settings.root:
             raise InputError("seen was recorded for another model: use the capture() of the same MMGrad")
-        methods = [settings.choose_method() if one is None else ensure_method(one) for one in wanted]
+        methods = [settings.choose_layer_method() if one is None else ensure_method(one) for one in wanted]
         seen.choose_parts(score)
         layouts = settings.find_layouts(seen)
         score = ensure_per_sample(score, batches_of(seen, layouts) or None)

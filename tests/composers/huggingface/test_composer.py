@@ -49,7 +49,8 @@ def test_a_layer_that_has_another_name_is_looked_for(loaded, picture, saved, mon
     monkeypatch.setitem(small.FAMILIES, "chinese_clip", family)
     composer = load_composer(saved("chinese_clip")[0])
     assert composer.target_layer is None
-    assert explain(picture, small.TEXTS[0], model=composer).layer_names == (loaded[0].target_layer,)
+    found = explain(picture, small.TEXTS[0], model=composer, method="gradcam")
+    assert found.layer_names == (loaded[0].target_layer,)
 
 
 def test_clipseg_is_read_from_a_segmentation_models_folder(saved, tmp_path, picture):

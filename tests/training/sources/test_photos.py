@@ -9,7 +9,8 @@ from PIL import Image
 from mmgrad_explain.errors import InputError, MMGradWarning
 from mmgrad_explain.images.placement import fit
 from mmgrad_explain.training.sources.photo_folder import PhotoFolder, draw_round
-from mmgrad_explain.training.sources.photos import PHOTO_EDITS, PhotoOptions, PhotoSource
+from mmgrad_explain.training.sources.photo_options import PHOTO_EDITS, PhotoOptions
+from mmgrad_explain.training.sources.photos import PhotoSource
 
 FEW = PhotoOptions(pictures=3, edits=3, holdout=0.3)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mmgrad_explain.composers.batch_processor import FittedImages, SavedProcessor
-from mmgrad_explain.composers.content_words import say_lost
+from mmgrad_explain.composers.content_words import NEUTRAL, say_lost
 from mmgrad_explain.composers.reference.tokenizer import PAD, UNKNOWN
 from mmgrad_explain.notes import Note
 
@@ -69,16 +69,23 @@ class ReferenceProcessor(FittedImages, SavedProcessor):
         unknown = self.unknown_words([text])
         if unknown:
             words = ", ".join(repr(word) for word in dict.fromkeys(unknown))
-            yield Note("unknown-words", f"{text!r}: the model does not know {words}; left out", (index,))
+            read = " ".join(self._words(text, known=True))
+            said = f"{text!r}: the model does not know {words}; left out, read as {read!r}"
+            yield Note("unknown-words", said, (index,))
         if lost := say_lost(text, unknown):
             yield Note("lost-text", f"{text!r}: the model {lost}: do not trust the map", (index,))
 
     def unknown_words(self, texts: Sequence[str]) -> list[str]:
-        """List the words that the tokenizer does not know, as written, once for each occurrence."""
-        encodings = ((text, self.tokenizer.encode(text)) for text in texts)
-        return [
-            text[start:end]
-            for text, encoding in encodings
-            for token, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
-            if token == UNKNOWN
-        ]
+        """List the words that the tokenizer does not know, as written, once for each occurrence.
+
+        Words that leave the reading as it is (:data:`~mmgrad_explain.composers.content_words.NEUTRAL`) are not listed;
+        those that the tokenizer does not know are left out all the same.
+        """
+        unknown = [word for text in texts for word in self._words(text, known=False)]
+        return [word for word in unknown if word.lower() not in NEUTRAL]
+
+    def _words(self, text: str, *, known: bool) -> list[str]:
+        """Return the words of a text, as written, that the tokenizer knows, or those that it does not."""
+        encoding = self.tokenizer.encode(text)
+        tokens = zip(encoding.tokens, encoding.offsets, strict=True)
+        return [text[start:end] for token, (start, end) in tokens if (token != UNKNOWN) == known]

@@ -25,7 +25,7 @@ _SOLID = 12  # pixels inside an edge of one pixel that are enough to leave the e
 _LARGEST = 20_000  # pixels that are looked at
 
 # Hue angles in the plane of a and b, degrees, where a word begins. Brown and pink are told by lightness as well.
-_HUES = ((-12.0, "red"), (44.0, "orange"), (72.0, "yellow"), (106.0, "green"), (196.0, "blue"), (299.0, "purple"))
+_HUES = ((-12.0, "red"), (44.0, "orange"), (72.0, "yellow"), (106.0, "green"), (196.0, "blue"), (304.0, "purple"))
 _PINK = (325.0, 405.0)
 
 
@@ -66,6 +66,7 @@ def name_pixels(lab: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     named = np.full(len(lab), -1, np.int64)
     for (start, word), (end, _) in zip(_HUES, (*_HUES[1:], (_HUES[0][0] + 360, "")), strict=True):
         named[(hue - start) % 360 < end - start] = number[word]
+    named[(chroma > 55) & (np.abs((hue % 360) - 304) < 4)] = number["blue"]  # a pure blue has a hue of 306
     warm = (hue > 20) & (hue < 95)
     named[warm & (hue < 80) & (light < np.where(hue < 44, 30, 56)) & (chroma < np.where(hue < 44, 34, 50))] = number[
         "brown"

@@ -18,7 +18,7 @@ from mmgrad_explain.web.explanations import explain_request
 from mmgrad_explain.web.models import Models
 
 UNLIKE = "the image is unlike what the model was trained on (one red square): do not trust the map; take another"
-UNKNOWN = "'make the frumious red': the model does not know 'frumious'; left out"
+UNKNOWN = "'make the frumious red': the model does not know 'frumious'; left out, read as 'make the red'"
 TEXTS = ["make it red", "make the frumious red"]
 
 

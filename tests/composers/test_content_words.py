@@ -3,7 +3,14 @@
 import pytest
 
 from mmgrad_explain.api import explain
-from mmgrad_explain.composers.content_words import check_understood, content_words, count_classes, say_lost, word_class
+from mmgrad_explain.composers.content_words import (
+    NEUTRAL,
+    check_understood,
+    content_words,
+    count_classes,
+    say_lost,
+    word_class,
+)
 from mmgrad_explain.errors import InputError
 
 
@@ -56,3 +63,9 @@ def test_it_is_refused_with_the_choices(tiny):
         check_understood(tiny, "remove the zeppelin", "leave it")
     tiny.processor = None  # what makes something of every word
     check_understood(tiny, "remove the zeppelin", "leave it")
+
+
+def test_neutral_words_are_fillers_that_turn_nothing_around():
+    assert {"please", "slightly", "the", "is"} <= NEUTRAL
+    assert not NEUTRAL & {"no", "not", "without", "less", "than", "instead", "from", "to", "or", "same", "other", "all"}
+    assert all(word_class(word) == 3 for word in NEUTRAL)

@@ -160,7 +160,7 @@ PROVOKED = {
     "the image is unlike what the model was trained on (…): do not trust the map; …": lambda m: notes(
         explain(Image.effect_noise((64, 64), 200), "make it red", model="reference")
     ),
-    "…: the model does not know …; left out": lambda m: notices("make the hjkl red"),
+    "…: the model does not know …; left out, read as …": lambda m: notices("make the hjkl red"),
     "…: the model …: do not trust the map": lambda m: notices("remove the hjkl"),
     "… of the answer's attention to the image is at its border, as in attention sinks; the neutral question's is "
     "divided out": lambda m: notes(

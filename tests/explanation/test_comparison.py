@@ -12,6 +12,7 @@ from mmgrad_explain.explanation import ComparedMap, Comparison, Explanation
 from mmgrad_explain.explanation.map_check import MapCheck
 from mmgrad_explain.images import read_provenance
 from mmgrad_explain.images.placement import fit
+from mmgrad_explain.notes import Note
 
 
 def checked(verdict, occlusion, deletion, text):
@@ -88,6 +89,24 @@ def test_the_figure_shows_the_maps_and_says_what_is_wrong(comparison, picture):
     assert two_rows.width < sheet.shape[1]
     assert two_rows.height > sheet.shape[0]
     assert comparison.figure(columns=3, side=200).width == two_rows.width  # four tiles: two and two
+
+
+def test_maps_that_are_not_to_be_trusted_are_marked(comparison, picture):
+    def bands(*maps):
+        sheet = np.asarray(Comparison(picture, "make it red", maps).figure(side=200)).astype(int)
+        return [int((abs(sheet - colour).sum(2) == 0).sum()) for colour in ((0x7A, 0, 0x19), (0xF2, 0xB7, 0x05))]
+
+    failed, good, unchecked, _ = comparison.maps
+    dark_red, yellow = bands(failed)
+    assert dark_red > 190 * 20  # a band and a frame, not letters
+    assert yellow == 0
+    assert bands(good) == [0, 0]
+    warned = replace(good.explanation, notes=(Note("unfamiliar-image", "the image is unlike"),))
+    dark_red, yellow = bands(ComparedMap("hirescam", warned))
+    assert (dark_red, yellow > 190 * 20) == (0, True)
+    notes = Comparison(picture, "a", (ComparedMap("a", warned), ComparedMap("b", warned), unchecked)).notes()
+    assert notes == ["a: the image is unlike", "b: the image is unlike"]
+    assert Comparison(picture, "a", (ComparedMap("a", warned),)).notes() == ["the image is unlike"]
 
 
 def test_it_is_saved_and_shown(comparison, tmp_path):

@@ -53,6 +53,13 @@ def test_an_empty_map_is_marked(gallery, pictures, monkeypatch):
 
 
 class TestNotebooks:
+    def test_the_map_of_the_query_is_marked_like_those_of_the_hits(self, gallery, pictures, monkeypatch):
+        maps = gallery.explain(gallery.retrieve(pictures / "0.png", "make it red", k=1))
+        marked = []
+        monkeypatch.setattr(results, "mark_of", lambda found, *_, **__: marked.append(found))
+        maps._repr_html_()
+        assert [found is maps.query for found in marked] == [True, False]
+
     def test_what_was_found(self, gallery, pictures):
         found = gallery.retrieve(pictures / "0.png", "make it <b>red</b>", k=3)
         html = found._repr_html_()

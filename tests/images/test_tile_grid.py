@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.images.marks import Mark
 from mmgrad_explain.images.tile_grid import GridTile, draw_tile_grid
 
 
@@ -40,6 +41,15 @@ def test_words_take_room_below_and_above():
     dark_red = (np.asarray(lines).astype(int) - (0x7A, 0, 0x19)).__abs__().sum(2) < 30
     assert dark_red.any()  # the remark stands out
     assert places(titled, RED)[1] > places(plain, RED)[1]
+
+
+def test_a_mark_has_a_band_below_the_image_and_both_fit_the_column():
+    mark = Mark("fails", "does not agree with occlusion")
+    sheet = draw_tile_grid([tile(RED, mark=mark, title="a"), tile(BLUE, title="b")], side=240)
+    red, blue, band = (places(sheet, colour) for colour in (RED, BLUE, (0x7A, 0, 0x19)))
+    assert band[2] - band[0] == 240
+    assert band[0] < red[0] < red[2] < band[2] < blue[0]
+    assert band[3] > red[3] + 20
 
 
 def test_narrow_tiles_leave_room_for_words():

@@ -28,6 +28,8 @@ DOCS = Path(__file__).parents[2] / "docs" / "training.md"
             {"grounding": {"context": 0.3}, "sources": {"triplets": {"folder": "x"}}},
             "grounding.context: none of the sources knows the other objects in a text",
         ),
+        ({"retrieval": {"across": 1.0}}, "retrieval.across: none of the sources knows what its images show"),
+        ({"evaluation": {"best": "search"}}, "evaluation.best: none of the sources knows what its images show"),
     ],
 )
 def test_options_without_effect_are_refused(values, said):

@@ -7,7 +7,7 @@ import pytest
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.config import TrainingConfig
 from mmgrad_explain.training.config_file import config_from, config_names, config_values, dump_config, load_config
-from mmgrad_explain.training.sources.photos import PhotoOptions
+from mmgrad_explain.training.sources.photo_options import PhotoOptions
 
 
 def test_the_configs_of_the_package():
@@ -43,6 +43,19 @@ def test_a_dumped_config_is_read_again(tmp_path):
     assert list(config.sources) == ["street"]
     path.write_text(dump_config(config))
     assert load_config(path) == config
+
+
+def test_another_trunk_does_not_take_over_options(tmp_path):
+    (tmp_path / "mine.yaml").write_text("extends: tiny\nmodel: {sizes: {backbone: resnet18, taps: [0, 2]}}\n")
+    assert "backbone_options" not in load_config(tmp_path / "mine.yaml").model.sizes
+    changes = ["model.sizes.backbone_options.pad_type=same", "model.sizes.backbone=mobilenetv2_035"]
+    sizes = load_config(tmp_path / "mine.yaml", changes).model.sizes
+    assert sizes["backbone_options"] == {"pad_type": "same"}
+    assert "taps" not in sizes
+    kept = load_config(tmp_path / "mine.yaml", ["model.sizes.backbone=resnet18", "steps=3"]).model.sizes
+    assert kept["taps"] == [0, 2]
+    deeper = load_config("tiny", ["model.sizes.backbone_options.groups=8"]).model.sizes["backbone_options"]
+    assert (deeper["groups"], deeper["stem_width"]) == (8, 16)
 
 
 def test_an_empty_file_is_the_defaults(tmp_path):

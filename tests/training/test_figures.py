@@ -1,5 +1,6 @@
 """Names of figures: each in one list, and logged in one group."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
 from mmgrad_explain.data.batches.batch import encode_batch
+from mmgrad_explain.data.batches.facts import Facts
 from mmgrad_explain.grounding import DEFAULT_WEIGHTS, FORMS
 from mmgrad_explain.training.figures import (
     BY_EDIT,
@@ -35,6 +37,15 @@ DOCS = Path(__file__).parents[2] / "docs"
 SOURCE = SceneSource(32, SceneSourceOptions(pictures=3, edits=3), labels=True)
 
 
+def batch_with_facts(composer, seed):
+    """Three scenes of photographs 0, 1 and 2: the last two show what every text asks for."""
+    batch = encode_batch(SOURCE.batch(seed, 0), composer.processor)
+    count = len(batch.texts)
+    shows = torch.tensor([[0], [1], [1]], dtype=torch.int8)
+    asks = torch.ones(count, 1, dtype=torch.int8)
+    return replace(batch, facts=Facts(shows, asks, asks, torch.arange(3), batch.picture))
+
+
 @pytest.fixture
 def composer(tiny_config, tiny_processor):
     torch.manual_seed(0)
@@ -44,8 +55,8 @@ def composer(tiny_config, tiny_processor):
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_logged_under_its_own_name(form, composer):
     grounding = GroundingOptions(form=form, contrast=1, margin=1, consistency=1, pooling=1, context=1)
-    options = ObjectiveOptions(grounding, DenseOptions(1.0), RetrievalOptions(4, 1.0), "float32")
-    batch = encode_batch(SOURCE.batch(3, 0), composer.processor)
+    options = ObjectiveOptions(grounding, DenseOptions(1.0), RetrievalOptions(4, 1.0, 1.0), "float32")
+    batch = batch_with_facts(composer, 3)
     figures = GroundedObjective(composer, options, SOURCE.label_classes)(batch, np.random.default_rng(0)).figures
     others = {name for name in STEP_GROUNDING if name not in FORMS}
     assert set(figures) == {form, *others, *STEP_RETRIEVAL, "dense"}
@@ -53,7 +64,7 @@ def test_every_form_is_logged_under_its_own_name(form, composer):
 
 
 def test_the_list_holds_every_figure_on_held_out_data(composer):
-    found = evaluate_batches(composer.eval(), [encode_batch(SOURCE.batch(5, 0), composer.processor)])
+    found = evaluate_batches(composer.eval(), [batch_with_facts(composer, 5)])
     assert {name for name in found if not name.startswith(BY_EDIT)} == set(HELD_OUT)
     assert set(LOWER_IS_BETTER) < set(HELD_OUT)
     assert all(is_held_out_figure(name) for name in found)

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from mmgrad_explain.data.batches.batch import encode_batch
+from mmgrad_explain.data.batches.facts import Facts
 from mmgrad_explain.evaluation.maps import MapKind, draw_maps
 from mmgrad_explain.evaluation.scenes import evaluate_scenes
 from mmgrad_explain.explanation.fusion import resize_maps
@@ -75,3 +77,24 @@ def test_the_weighting_that_is_judged_is_one_that_is_trained(tiny, monkeypatch):
     assert kind() == MapKind("shift", "hirescam")
     assert kind(weightings=("layercam",), weight=0.0) == MapKind("shift", "hirescam")  # no map is trained
     assert kind(weightings=("layercam",), weight=0.0, margin=0.1) == MapKind("shift", "layercam")
+
+
+def test_the_search_among_other_photographs(tiny, batches):
+    """Of the references that are what a text asks for, the share among as many first hits; its own does not count."""
+    batch = batches[0]
+    count, texts = len(batch.references), len(batch.texts)
+    shows = (torch.arange(count) % 2 == 0).to(torch.int8)[:, None]
+    asks = torch.ones(texts, 1, dtype=torch.int8)
+    known = replace(batch, facts=Facts(shows, asks, asks, torch.arange(count), batch.picture))
+    output = tiny(**inputs_of(batch))
+    first = [int((batch.picture == i).nonzero()[0]) for i in range(count)]
+    alone = F.normalize((output.embedding - output.shift)[first], dim=-1)
+    similar = F.normalize(output.embedding, dim=-1) @ alone.T
+    shares = []
+    for text, own in enumerate(batch.picture.tolist()):
+        right = [i for i in range(0, count, 2) if i != own]
+        hits = [i for i in similar[text].argsort(descending=True).tolist() if i != own][: len(right)]
+        shares.append(len(set(hits) & set(right)) / len(right))
+    figures = evaluate_batches(tiny, [known, known])  # a photograph that comes twice counts once
+    assert figures["search"] == pytest.approx(sum(shares) / len(shares))
+    assert "search" not in evaluate_batches(tiny, [known, batch])

@@ -117,10 +117,18 @@ def test_maps_and_figures_are_of_the_score_that_is_trained(tmp_path, micro):
 
 
 def test_photographs_with_labels(tmp_path, micro, photo_folder):
-    source = {"photos": {"folder": str(photo_folder), "pictures": 2, "edits": 2, "holdout": 0.3}}
-    config = micro(steps=2, sources=source, dense={"weight": 0.5}, workers=1, evaluation={"every": 0})
+    source = {
+        "photos": {"folder": str(photo_folder), "pictures": 2, "edits": 2, "holdout": 0.3, "pairs": 1, "least": 1}
+    }
+    retrieval = {"across": 1.0, "memory": 16}
+    config = micro(
+        steps=2, sources=source, dense={"weight": 0.5}, workers=1, evaluation={"every": 0}, retrieval=retrieval
+    )
     result = train(config, tmp_path)
     assert {"r1", "pointing", "contrast"} <= set(result.figures)
+    steps = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert all(0 <= step["across"] < 20 for step in steps if "across" in step)
+    assert "across" in steps[0]
     assert "coat" in load_composer(result.model).processor.tokenizer.get_vocab()
 
 

@@ -32,6 +32,15 @@ FILLERS = _listed("""
     how why want like need let get got give rid make makes made making turn turns turned change changes changed put take
     takes set show use keep look looks become becomes go pair picture image photo photograph version t s
 """)
+NEUTRAL = _listed("""
+    a an the this that these those it its they them their he him his she her i me my we us our you your one ones thing
+    things object objects item items product and but so very quite bit slightly much more also again still now
+    please just simply really maybe perhaps is are was were be been being am do does did have has had will would shall
+    should can could may might must there here which who want need let give make makes made making set show shows see
+    look looks looking appears becomes become go pair picture pictures image images photo photograph version wears wear
+    wearing worn s of with in on
+""")
+"""Fillers that a sentence may hold without another reading: not those that negate, compare or name a place."""
 ACTIONS = _listed("""
     add remove delete erase draw insert replace swap exchange switch move shift slide push place places enlarge grow
     shrink reduce scale decrease increase size recolor recolour color colour paint dye shade transform darken brighten
@@ -52,7 +61,7 @@ _WORD = re.compile(r"[^\W_]+")
 def word_class(word: str) -> int:
     """Return the class of a word: 0 for a thing, 1 for a look or a place, 2 for an action, 3 for a filler."""
     lowered = word.lower()
-    return 3 if lowered in FILLERS else 2 if lowered in ACTIONS else 1 if lowered in LOOKS else 0
+    return 3 if lowered in FILLERS or lowered in NEUTRAL else 2 if lowered in ACTIONS else 1 if lowered in LOOKS else 0
 
 
 def count_classes(words: Sequence[str]) -> tuple[int, int, int, int]:

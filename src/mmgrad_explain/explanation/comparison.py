@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.drawing import draw_map
+from mmgrad_explain.explanation.warning_marks import mark_of
 from mmgrad_explain.images.provenance import attach_provenance
 from mmgrad_explain.images.saving import safe_save
 from mmgrad_explain.images.tile_grid import GridTile, draw_tile_grid
 from mmgrad_explain.images.tiles import shrink
+from mmgrad_explain.notes import texts_of
 
 if TYPE_CHECKING:
     import os
@@ -75,6 +77,12 @@ class Comparison:
         """The methods that refuse the model, each with the reason."""
         return {one.name: one.reason for one in self.maps if one.explanation is None}
 
+    def notes(self) -> list[str]:
+        """Return what a reader should know of the maps; what is not said of all of them with the method's name."""
+        of_each = {one.name: texts_of(one.explanation.notes) for one in self.drawn if one.explanation is not None}
+        of_all = [text for text in next(iter(of_each.values()), []) if all(text in of for of in of_each.values())]
+        return of_all + [f"{name}: {text}" for name, of in of_each.items() for text in of if text not in of_all]
+
     def best(self) -> ComparedMap | None:
         """Return the map that agrees best with occlusion, other than an occlusion map; None without check figures."""
         known = [
@@ -86,6 +94,8 @@ class Comparison:
 
     def figure(self, *, columns: int = 4, side: int = 300, **colours: Any) -> Image.Image:
         """Draw the image and the maps, each with its check figures; methods that refuse the model are named below.
+
+        Maps that do not stand the check, or come with a warning, are marked as in ``Explanation.overlay``.
 
         Args:
             columns: How many stand beside one another at most; rows are made about equally long.
@@ -103,7 +113,8 @@ class Comparison:
         for one in self.maps:
             if one.explanation is not None:
                 drawn = draw_map(one.explanation, 0, small, target=self.target, **colours)
-                tiles.append(GridTile(drawn, one.name, _lines(one), _remark(one)))
+                mark = mark_of(one.explanation, target=self.target, check=one.check)
+                tiles.append(GridTile(drawn, one.name, _lines(one), _remark(one, marked=mark is not None), mark))
         below = [f"{name}: no map: {reason}" for name, reason in self.refused.items()]
         if any(one.check is not None for one in self.maps):
             below += [f"{heading}: {meaning}." for heading, meaning in FIGURES.values()]
@@ -192,9 +203,8 @@ def _lines(one: ComparedMap) -> tuple[tuple[str, str], ...]:
     return tuple((heading, _write(_value(one, name))) for name, (heading, _) in FIGURES.items())
 
 
-def _remark(one: ComparedMap) -> str:
-    if one.explanation is not None and bool(one.explanation.flat[0]):
-        return "empty map"
-    if one.check is None:
-        return f"not checked: {one.reason}" if one.reason else ""
-    return one.check.short()
+def _remark(one: ComparedMap, *, marked: bool) -> str:
+    if one.check is None and one.reason:
+        return f"not checked: {one.reason}"
+    flat = one.explanation is not None and bool(one.explanation.flat[0])
+    return "empty map" if flat and not marked else ""

@@ -193,6 +193,7 @@ class RetrievalMaps:
 
     def _repr_html_(self) -> str:
         drawn = Image.fromarray(blend(shrink_for_screen(self.found.image), self.query.heatmap(), alpha=0.7))
+        drawn = add_mark(drawn, mark_of(self.query))
         where = figure_html(drawn, f"where: {self.query.score_name}", "where the query's map is bright")
         return _page_html(self.found, where, self, self.notes)
 

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.lettering import line_height, load_font, wrap_text
+from mmgrad_explain.images.marks import Mark, add_mark, frame_width
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.images.tiles import fit_size
 
@@ -29,12 +30,14 @@ class GridTile:
         title: Its title.
         lines: Names and values below the title, such as ``("occlusion", ".52")``.
         remark: A sentence below them; it stands out.
+        mark: A mark on the image, which is drawn along its lower edge; None for none.
     """
 
     image: object
     title: str
     lines: tuple[tuple[str, str], ...] = ()
     remark: str = ""
+    mark: Mark | None = None
 
 
 def draw_tile_grid(
@@ -61,15 +64,15 @@ def draw_tile_grid(
     small, large, gap = load_font(letters), load_font(round(letters * 1.15)), max(10, side // 16)
     step, columns = line_height(small), math.ceil(len(tiles) / math.ceil(len(tiles) / columns))
     images = [open_image(tile.image) for tile in tiles]
-    sizes = [fit_size(image, side, side) for image in images]
-    cell = max(_NARROWEST, *(width for width, _ in sizes))
+    shown = [_scale(image, side, tile.mark) for image, tile in zip(images, tiles, strict=True)]
+    cell = max(_NARROWEST, *(image.width for image in shown))
     width = columns * (cell + gap) + gap
     remarks = [wrap_text(tile.remark, small, cell, 4) for tile in tiles]
     titles = [wrap_text(tile.title, large, cell, 2) for tile in tiles]
     above = wrap_text(title, large, width - 2 * gap, 3)
-    foot = [line for text in below for line in wrap_text(text, small, width - 2 * gap, 4)]
+    foot = [wrap_text(text, small, width - 2 * gap, 4) for text in below]
     rows = [range(start, min(start + columns, len(tiles))) for start in range(0, len(tiles), columns)]
-    picture_heights = [max(sizes[place][1] for place in row) for row in rows]
+    picture_heights = [max(shown[place].height for place in row) for row in rows]
     text_heights = [
         max(
             line_height(large) * len(titles[place]) + step * (len(tiles[place].lines) + len(remarks[place]))
@@ -79,15 +82,18 @@ def draw_tile_grid(
     ]
     top = gap + (line_height(large) * len(above) + gap // 2 if above else 0)
     height = top + sum(picture_heights) + sum(text_heights) + (gap + gap // 2) * len(rows)
-    sheet = Image.new("RGB", (width, height + (step * len(foot) + gap if foot else 0)), "white")
+    paragraph = step // 3  # between two
+    height += sum(step * len(lines) + paragraph for lines in foot) + (gap if foot else 0)
+    sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
     draw.multiline_text((gap, gap), "\n".join(above), _INK, large)
     for row, picture_height, text_height in zip(rows, picture_heights, text_heights, strict=True):
         for column, place in enumerate(row):
             left = gap + column * (cell + gap)
-            shown = images[place].resize(sizes[place], Image.Resampling.LANCZOS, reducing_gap=2.0)
-            sheet.paste(shown, (left, top))
-            draw.rectangle((left - 1, top - 1, left + shown.width, top + shown.height), outline=_LINE)
+            image = shown[place]
+            sheet.paste(image, (left, top))
+            if tiles[place].mark is None:  # a mark has a frame of its own
+                draw.rectangle((left - 1, top - 1, left + image.width, top + image.height), outline=_LINE)
             y = top + picture_height + gap // 3
             for line in titles[place]:
                 draw.text((left, y), line, _INK, large)
@@ -100,7 +106,19 @@ def draw_tile_grid(
                 draw.text((left, y), line, _BAD, small)
                 y += step
         top += picture_height + text_height + gap + gap // 2
-    for line in foot:
-        draw.text((gap, top), line, _SOFT, small)
-        top += step
+    for lines in foot:
+        for line in lines:
+            draw.text((gap, top), line, _SOFT, small)
+            top += step
+        top += paragraph
     return sheet
+
+
+def _scale(image: Image.Image, side: int, mark: Mark | None) -> Image.Image:
+    """Scale an image to a side, with its mark below; the frame of a mark takes its room from the image."""
+    width, height = fit_size(image, side, side)
+    if mark is None:
+        return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    inner = max(1, width - 2 * frame_width(width))
+    size = (inner, max(1, round(height * inner / width)))
+    return add_mark(image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0), mark)

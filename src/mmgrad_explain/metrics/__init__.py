@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.metrics.faithfulness import fill_images as fill_images
     from mmgrad_explain.metrics.faithfulness import parameter_randomization as parameter_randomization
     from mmgrad_explain.metrics.faithfulness import rank_correlation as rank_correlation
+    from mmgrad_explain.metrics.first_hits import share_of_right_hits as share_of_right_hits
     from mmgrad_explain.metrics.floors import best_fixed_point as best_fixed_point
     from mmgrad_explain.metrics.floors import centre_gaussian as centre_gaussian
     from mmgrad_explain.metrics.floors import chance as chance

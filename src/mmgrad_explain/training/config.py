@@ -17,6 +17,7 @@ from mmgrad_explain.training.objective.options import (
 )
 from mmgrad_explain.training.option_checks import check_at_least_one, check_not_negative, check_positive
 from mmgrad_explain.training.sources.mixture import check_mix
+from mmgrad_explain.training.sources.photo_pairs import PAIR_EDITS
 from mmgrad_explain.training.sources.scenes import SceneSourceOptions
 
 
@@ -48,10 +49,10 @@ class ModelOptions:
     Attributes:
         path: A bundled name, a model folder or a hub id to start from; a CLIP model gets a new combiner. Null builds a
             new reference network.
-        sizes: Sizes of a new reference network: fields of ``NetworkConfig``.
+        sizes: Sizes and trunk of a new reference network: fields of ``NetworkConfig``.
         words: Words that a new network knows in addition to those of its sources.
-        backbone_weights: Weights of the timm backbone of a new reference network: ``pretrained``, or a safetensors
-            file.
+        backbone_weights: Weights of the trunk of a new reference network: ``pretrained``, or a safetensors file with
+            timm's names, for which ``sizes.mean`` and ``sizes.std`` must be given.
         combiner_width: Width of a new combiner on CLIP.
         fit: How images are fitted into CLIP's square: ``letterbox`` shows all of an image, ``crop`` cuts its sides.
         freeze: Dotted names of parts that are not trained.
@@ -74,8 +75,19 @@ class ModelOptions:
             raise InputError("model.sizes and model.backbone_weights are for a new network: leave model.path out")
         if self.path is not None and self.words:
             raise InputError("model.words are for a new network, and model.path knows its own: leave one of them out")
+        if self.backbone_weights is not None and not self.is_from_timm and not {"mean", "std"} <= self.sizes.keys():
+            raise InputError(
+                "model.backbone_weights: say how these weights take pixels in [0, 1], by model.sizes.mean and "
+                "model.sizes.std: mostly 0.5 and 0.5 for weights of TensorFlow, [0.485, 0.456, 0.406] and "
+                "[0.229, 0.224, 0.225] for others of ImageNet"
+            )
         if self.path is None and self.shapes_combiner:
             raise InputError("model.combiner_width and model.fit are for a new combiner on CLIP: name it by model.path")
+
+    @property
+    def is_from_timm(self) -> bool:
+        """Whether a new network begins with timm's own weights."""
+        return self.backbone_weights == "pretrained"
 
     @property
     def shapes_combiner(self) -> bool:
@@ -220,12 +232,17 @@ class TrainingConfig:
             raise InputError(
                 "grounding.context: none of the sources knows the other objects in a text, as scenes do; set it to 0"
             )
+        if not any(options.knows_facts for options in self.sources.values()):
+            needs = {"retrieval.across": self.retrieval.across, "evaluation.best": self.evaluation.best == "search"}
+            for name, used in needs.items():
+                if used:
+                    raise InputError(f"{name}: none of the sources knows what its images show, as photos with pairs do")
 
     def _check_edits(self) -> None:
         """Refuse kinds of edits that no source makes."""
         if any(options.has_own_edits for options in self.sources.values()):
             return
-        known = tuple(dict.fromkeys((*EDITS, *EDIT_KINDS)))
+        known = tuple(dict.fromkeys((*EDITS, *EDIT_KINDS, *PAIR_EDITS)))
         for name in self.grounding.target_side:
             if name not in known:
                 hint = did_you_mean(name, known)

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from mmgrad_explain._system.user_files import parse_yaml, quote, read_text
+from mmgrad_explain.composers.reference.config import NetworkConfig
 from mmgrad_explain.errors import InputError, did_you_mean
 from mmgrad_explain.training.config import TrainingConfig
 from mmgrad_explain.training.sources.kinds import SOURCES
 
 EXTENDS = "extends"
+_TRUNK, _TRUNK_OPTIONS = "backbone", ("backbone_options", "taps")
+_TRUNK_KEY = f"model.sizes.{_TRUNK}="
 _SUFFIX = ".yaml"
 _LARGEST = 1e15  # of a number; no option makes sense with a larger one
 
@@ -31,14 +34,15 @@ def load_config(source: str | Path, changes: typing.Sequence[str] = ()) -> Train
 
     Args:
         source: A YAML file, or the name of a config in the package. With ``extends: NAME`` (or a path relative to its
-            own folder) a file holds only the keys that differ.
+            own folder) a file holds only the keys that differ. A file that names another ``model.sizes.backbone`` does
+            not take over ``backbone_options`` and ``taps``.
         changes: ``key=value``, with dots for keys inside others (``grounding.weight=0``); values as in YAML.
 
     Raises:
         InputError: If there is no such config, it is not YAML, or a key or a value is wrong.
     """
     values = _read(source, ())
-    for change in changes:
+    for change in sorted(changes, key=lambda one: not one.strip().startswith(_TRUNK_KEY)):
         _set(values, change)
     return config_from(values)
 
@@ -97,12 +101,22 @@ def _read(source: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Merge one mapping over another, at all depths."""
+    """Merge one mapping over another, at all depths; another trunk does not take over the options of the first."""
     result = dict(under)
+    if _TRUNK in over:
+        _change_trunk(result, over[_TRUNK])
     for key, value in over.items():
         below = result.get(key)
         result[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return result
+
+
+def _change_trunk(sizes: dict[str, Any], name: Any) -> None:
+    """Name the trunk; another one does not take over the options and the taps of the one before."""
+    if sizes.get(_TRUNK, NetworkConfig.backbone) != name:
+        for key in _TRUNK_OPTIONS:
+            sizes.pop(key, None)
+    sizes[_TRUNK] = name
 
 
 def _set(values: dict[str, Any], change: str) -> None:
@@ -116,6 +130,8 @@ def _set(values: dict[str, Any], change: str) -> None:
         if below is not None and not isinstance(below, dict):
             raise InputError(f"--set {change}: {parent!r} has a value and no keys")
         values[parent] = values = {} if below is None else below
+    if last == _TRUNK:
+        _change_trunk(values, value)
     values[last] = value
 
 

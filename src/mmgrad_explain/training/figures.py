@@ -9,7 +9,7 @@ from mmgrad_explain.training.objective.options import ATTENTION_TERMS
 EVALUATION_PREFIX = "eval_"
 """Of a figure on held-out data, in transformers' logs."""
 
-HELD_OUT_RETRIEVAL = ("r1", "sibling_r1")
+HELD_OUT_RETRIEVAL = ("r1", "sibling_r1", "search")
 HELD_OUT_MAPS = tuple(figure.name for figure in MAP_FIGURES if not figure.full_size_only)
 HELD_OUT = (*HELD_OUT_RETRIEVAL, *HELD_OUT_MAPS)
 """Figures on held-out data. Small is good for :data:`LOWER_IS_BETTER`, large for the others."""
@@ -20,7 +20,7 @@ LOWER_IS_BETTER = tuple(figure.name for figure in MAP_FIGURES if figure.lower_is
 BY_EDIT = "pointing_"
 """Prefix of the pointing game of one kind of edit, such as ``pointing_recolour``."""
 
-STEP_RETRIEVAL = ("retrieval", "change", "accuracy")
+STEP_RETRIEVAL = ("retrieval", "change", "across", "accuracy")
 """Figures of a training step on retrieval."""
 
 STEP_GROUNDING = (*OF_GROUNDING_LOSS, *ATTENTION_TERMS)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.composers.model_capabilities import has_maps_of
+from mmgrad_explain.data.batches.facts import match_facts, same_photo
 from mmgrad_explain.data.edit_sides import is_on_target_only
 from mmgrad_explain.evaluation.figures import measure_recall
 from mmgrad_explain.evaluation.maps import (
@@ -19,6 +20,7 @@ from mmgrad_explain.evaluation.maps import (
     unit_embeddings,
 )
 from mmgrad_explain.explanation.fusion import resize_maps
+from mmgrad_explain.metrics.first_hits import share_of_right_hits
 from mmgrad_explain.metrics.localization import contrast_accuracy
 from mmgrad_explain.metrics.map_figures import CONTRAST, measure_maps
 from mmgrad_explain.training.figures import BY_EDIT
@@ -56,14 +58,18 @@ def evaluate_batches(
 
     Returns:
         :data:`~mmgrad_explain.training.figures.HELD_OUT` by name, in [0, 1]: ``r1`` is recall at 1 among all targets
-        and references, ``sibling_r1`` among those of the same reference; the others are of the maps, of ``add`` on
-        the target. In addition ``pointing_EDIT`` for each kind of edit. A figure without a sample is left out.
+        and references, ``sibling_r1`` among those of the same reference; ``search``, where it is known what images
+        show, is the share of right ones in the first hits among the references of other photographs
+        (:func:`~mmgrad_explain.metrics.first_hits.share_of_right_hits`); the others are of the maps, of ``add`` on the
+        target. In addition ``pointing_EDIT`` for each kind of edit. A figure without a sample is left out.
     """
     kind = kind or default_kind(composer)
     queries, targets, references, of_target, of_reference = [], [], [], [], []
     values_of: dict[str, list[Tensor]] = {}
     edits: list[str] = []
     contrast: list[Tensor] = []
+    asked: list[Tensor] = []
+    shown: list[Tensor] = []
     count = 0
     for batch in batches:
         on_target = torch.tensor([*map(is_on_target_only, batch.edits)], device=batch.picture.device)
@@ -86,10 +92,17 @@ def evaluate_batches(
         of_target.append(batch.picture.cpu() + count)
         of_reference.append(batch.picture.cpu()[first] + count)
         count += len(batch.references)
+        if batch.facts is not None:
+            facts = batch.facts.to("cpu")
+            asked.append(torch.cat([facts.reference_photos[batch.picture.cpu()][:, None], facts.asks.long()], 1))
+            shown.append(torch.cat([facts.reference_photos[:, None], facts.references.long()], 1))
     recall, sibling_recall = measure_recall(
         torch.cat(queries), torch.cat(targets), torch.cat(references), torch.cat(of_target), torch.cat(of_reference)
     )
     figures = {"r1": float(recall.mean()), "sibling_r1": float(sibling_recall.mean())}
+    if len(shown) == len(queries):
+        found = _search(torch.cat(queries) @ torch.cat(references).T, torch.cat(asked), torch.cat(shown))
+        figures.update({} if found.isnan().all() else {"search": float(found.nanmean())})
     if edits:
         every = {name: torch.cat(values) for name, values in values_of.items()}
         figures.update({name: float(values.mean()) for name, values in every.items()})
@@ -98,6 +111,13 @@ def evaluate_batches(
     if contrast:
         figures[CONTRAST] = float(torch.cat(contrast).mean())
     return figures
+
+
+def _search(similar: Tensor, asks: Tensor, known: Tensor) -> Tensor:
+    """Return the share of right hits of each query; a photograph that was shown several times counts once."""
+    first = torch.tensor([photo not in known[:i, 0] for i, photo in enumerate(known[:, 0])])
+    right, wrong = match_facts(asks[:, 1:], known[first, 1:])
+    return share_of_right_hits(similar[:, first], right, (right | wrong) & ~same_photo(asks[:, 0], known[first, 0]))
 
 
 def sample_maps(

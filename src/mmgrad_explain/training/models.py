@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,11 +17,12 @@ from mmgrad_explain.composers.load import BUNDLED, load_composer
 from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
-from mmgrad_explain.composers.reference.network import NetworkConfig
+from mmgrad_explain.composers.reference.config import NetworkConfig
 from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 from mmgrad_explain.composers.reference.tokenizer import build_tokenizer
 from mmgrad_explain.errors import InputError, did_you_mean
 from mmgrad_explain.training.lora import add_adapters, merge_adapters
+from mmgrad_explain.training.trunk_weights import load_trunk_weights, pretrained_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,7 +46,8 @@ def network_sizes(options: ModelOptions, words: int) -> NetworkConfig:
     for name in options.sizes:
         if name not in known:
             raise InputError(f"unknown key 'model.sizes.{name}': {did_you_mean(name, known)}known: {', '.join(known)}")
-    return NetworkConfig(**{**options.sizes, "vocab_size": words})
+    pixels = pretrained_pixels(options.sizes.get("backbone", NetworkConfig.backbone)) if options.is_from_timm else {}
+    return NetworkConfig(**{**pixels, **options.sizes, "vocab_size": words})
 
 
 def starting_composer(options: ModelOptions, vocabulary: Sequence[str]) -> Composer:
@@ -123,40 +124,11 @@ def _new_network(options: ModelOptions, vocabulary: Sequence[str]) -> ReferenceC
             words = torch.ones(1, 1, dtype=torch.long)
             network(torch.zeros(1, 3, sizes.image_size, sizes.image_size), words, words)
     if options.backbone_weights is not None:
-        _load_backbone(network.visual, sizes, options.backbone_weights)
-    composer = ReferenceComposer(network, ReferenceProcessor(tokenizer, sizes.image_size, sizes.max_words))
+        load_trunk_weights(network.visual, sizes, options.backbone_weights)
+    processor = ReferenceProcessor(tokenizer, sizes.image_size, sizes.max_words, sizes.mean, sizes.std)
+    composer = ReferenceComposer(network, processor)
     composer.backbone = ("network.visual",) if options.backbone_weights is not None else ()
     return composer
-
-
-def _load_backbone(visual: Any, sizes: NetworkConfig, weights: str) -> None:
-    """Load weights of a timm model into the backbone; others, such as a classifier's, are skipped."""
-    if weights == "pretrained":
-        import timm
-
-        try:
-            state = timm.create_model(sizes.backbone, pretrained=True).state_dict()
-        except (RuntimeError, OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"model.backbone_weights: no pretrained {sizes.backbone!r} could be had: {reason}"
-            ) from error
-    else:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            state = load_file(os.path.expanduser(weights))  # noqa: PTH111  (safetensors takes a str)
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"model.backbone_weights: {weights} cannot be read: {error}") from error
-    own = visual.state_dict()
-    fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
-    missing = sorted(set(own) - set(fitting))
-    if missing:
-        raise InputError(
-            f"model.backbone_weights: {weights} does not fit {sizes.backbone!r}: no {missing[0]!r} of its shape"
-        )
-    visual.load_state_dict(fitting)
 
 
 def _from_path(path: str, options: ModelOptions) -> Composer:

@@ -88,7 +88,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
             InputError: If the composer cannot be trained with the config, an option of ``args`` has no effect or
                 contradicts the config, or the sources' images cannot be divided among the processes and micro-batches.
         """
-        objective = GroundedObjective(composer, config.objective, source.label_classes)
+        objective = GroundedObjective(composer, config.objective, source.label_classes, source.facts)
         check_arguments(args, config)
         if config.optimizer.backbone_lr != 1 and not composer.backbone:
             raise InputError(

@@ -26,9 +26,19 @@ def test_case_punctuation_and_accents_do_not_matter(processor):
 def test_unknown_words_are_left_out_and_said(processor):
     notices = []
     ids, mask = processor.encode_texts(["make the dress red", "make it red"], notices)
-    assert notices == [Note("unknown-words", "'make the dress red': the model does not know 'dress'; left out", (0,))]
+    said = "'make the dress red': the model does not know 'dress'; left out, read as 'make the red'"
+    assert notices == [Note("unknown-words", said, (0,))]
     assert mask.sum(1).tolist() == [3, 3]
     assert (ids > 1).all()
+
+
+def test_words_that_leave_the_reading_as_it_is_are_not_named(processor):
+    """Unlike those that turn it around: "no", "less"."""
+    notices = []
+    ids, _ = processor.encode_texts(["Could we just make it slightly red?", "make it red"], notices)
+    assert torch.equal(ids[0], ids[1])
+    assert not notices
+    assert processor.unknown_words(["not red please", "less red"]) == ["not", "less"]
 
 
 def test_a_text_of_unknown_words_alone_is_empty(processor):

@@ -3,6 +3,7 @@
 import torch
 from torch.nn import functional as F
 
+from mmgrad_explain.data.batches.batch import IGNORE
 from mmgrad_explain.training.objective.label_heads import LabelHeads, read_at_cells
 
 
@@ -19,3 +20,23 @@ def test_the_heads_weigh_things_and_ground_alike():
 def test_labels_are_looked_up_at_the_cells_centres():
     labels = torch.arange(36).view(1, 6, 6)
     assert read_at_cells(labels, (2, 3)).tolist() == [[[7, 9, 11], [25, 27, 29]]]
+
+
+def test_tags_stand_in_for_label_maps():
+    """A grid that shows a tag somewhere and no other class has the least loss."""
+    heads = LabelHeads(3, {"object": 3})
+    heads.heads["object"].weight.data = 9 * torch.eye(3)[..., None, None]
+    heads.heads["object"].bias.data.zero_()
+    unknown = torch.full((1, 8, 8), IGNORE, dtype=torch.uint8)
+    tags = torch.tensor([[1, 1, 0], [-1, 0, 0]], dtype=torch.int8)
+    grid = torch.zeros(2, 3, 4, 4)
+    grid[:, 0] = 1
+    without = heads(grid, {"object": unknown}, {"object": unknown}, tags)
+    grid[0, :, 1, 1] = torch.tensor([0.0, 1.0, 0.0])
+    there = heads(grid, {"object": unknown}, {"object": unknown}, tags)
+    grid[0, :, 3, 3] = torch.tensor([0.0, 0.0, 1.0])
+    other = heads(grid, {"object": unknown}, {"object": unknown}, tags)
+    assert there < other < without
+    assert heads(grid, {"object": unknown}, {"object": unknown}) == 0
+    assert heads(grid, {"object": unknown}, {"object": unknown}, tags, 0.0) == 0
+    assert heads(grid, {"object": unknown}, {"object": unknown}, tags[:, :2]) == 0  # of another number of classes

@@ -7,7 +7,8 @@ import pytest
 from mmgrad_explain.data.batches.batch import join_batches
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.sources.mixture import Mixture
-from mmgrad_explain.training.sources.photos import PhotoOptions, PhotoSource
+from mmgrad_explain.training.sources.photo_options import PhotoOptions
+from mmgrad_explain.training.sources.photos import PhotoSource
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 
 FEW = SceneSourceOptions(pictures=2, edits=3)

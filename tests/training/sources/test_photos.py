@@ -9,7 +9,8 @@ from PIL import Image
 from mmgrad_explain.errors import InputError, MMGradWarning
 from mmgrad_explain.images.placement import fit
 from mmgrad_explain.training.sources.photo_folder import PhotoFolder, draw_round
-from mmgrad_explain.training.sources.photos import PHOTO_EDITS, PhotoOptions, PhotoSource
+from mmgrad_explain.training.sources.photo_options import PHOTO_EDITS, PhotoOptions
+from mmgrad_explain.training.sources.photos import PhotoSource
 
 FEW = PhotoOptions(pictures=3, edits=3, holdout=0.3)
 
@@ -83,7 +84,7 @@ def test_every_photograph_is_shown_before_one_is_repeated():
 
 def test_held_out_photographs_are_others_and_whole(photo_folder):
     kept, held = (PhotoFolder(photo_folder, holdout=0.3, held_out=held_out) for held_out in (False, True))
-    names = [{pair[0].name for pair in folder._pairs} for folder in (kept, held)]
+    names = [{file.photo.name for file in folder.files} for folder in (kept, held)]
     assert not names[0] & names[1]
     assert len(names[0] | names[1]) == 12
     source = PhotoSource(photo_folder, 32, FEW, held_out=True)

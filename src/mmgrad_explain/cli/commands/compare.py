@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mmgrad_explain._system.progress import Bar
 from mmgrad_explain.cli.known_names import METHODS, SCORES, SCORES_WITH_TARGET
 from mmgrad_explain.cli.output_files import OutputFile, name_after, print_beside
-from mmgrad_explain.cli.printing import Table, show
+from mmgrad_explain.cli.printing import Table, note, show
 from mmgrad_explain.cli.streams import write_json
 from mmgrad_explain.cli.typed_images import STANDARD_INPUT, open_typed_image
 from mmgrad_explain.cli.typed_values import check_name, decode_text
@@ -108,6 +108,8 @@ def run(options: argparse.Namespace) -> int:
             write_json({"text": text, "image": options.image, "file": str(written), "maps": found.records()})
         else:
             show(*_parts(found, written))
+            for remark in found.notes():
+                note(remark)
     return 1 if found.refused and options.methods.strip() != _ALL else 0
 
 

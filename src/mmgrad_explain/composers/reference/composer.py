@@ -16,8 +16,11 @@ from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from torch import Tensor
 
+    from mmgrad_explain.composers.reference.config import NetworkConfig
     from mmgrad_explain.composers.reference.network import ReferenceNetwork
 
 
@@ -31,13 +34,6 @@ class ReferenceComposer(Composer):
     target_layer = "network.features"
     pooling_layer = "network.shift.pooling.where"
     context_layer = "network.shift.context.where"
-    described_layers = (
-        "network.visual.conv1",
-        "network.visual.layer1",
-        "network.visual.layer2",
-        "network.visual.layer3",
-        "network.neck",
-    )
     default_score: ClassVar[str | None] = "shift"
     default_method = "gradcam"
 
@@ -46,6 +42,7 @@ class ReferenceComposer(Composer):
         self.network = network
         self.processor = processor
         self.name = name
+        self.described_layers = tuple(f"network.{layer}" for layer in network.described_layers)
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
@@ -66,7 +63,7 @@ class ReferenceComposer(Composer):
         return self.network.config.embed_dim
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
-        """Encode normalised pixels ``(B, 3, S, S)`` to the feature grid ``(B, C, S / 4, S / 4)``."""
+        """Encode normalised pixels ``(B, 3, S, S)`` to the feature grid ``(B, C, h, w)``."""
         return self.network.encode_image(pixel_values)
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
@@ -110,10 +107,11 @@ class ReferenceComposer(Composer):
         """Wrap a :class:`~mmgrad_explain.composers.reference.transformers_model.ReferenceModel` as it is.
 
         Raises:
-            InputError: The processor is missing.
+            InputError: The processor is missing, or does not prepare images as the network takes them.
         """
         if not isinstance(processor, ReferenceProcessor):
             raise InputError("processor: give the model's own: processor=ReferenceProcessor.from_pretrained(folder)")
+        _check_processor(processor, model.network.config, _PREPARED, "processor")
         return cls(model.network, processor, name)
 
     @classmethod
@@ -121,7 +119,8 @@ class ReferenceComposer(Composer):
         """Read a folder that ``ReferenceModel.save_pretrained`` and the processor's wrote.
 
         Raises:
-            InputError: The folder holds no reference model, or its weights do not fit its config.
+            InputError: The folder holds no reference model, or its weights do not fit its config, or its processor does
+                not.
         """
         folder = Path(folder)
         config, stored = read_own_model(folder, REFERENCE)
@@ -130,8 +129,34 @@ class ReferenceComposer(Composer):
             sizes = network_config(config)
             network = fill(lambda: build_network(sizes), weights)
         processor = ReferenceProcessor.from_pretrained(folder)
-        if processor.image_size != sizes.image_size:
-            raise InputError(f"{folder}: its processor and its network have different image_size")
+        _check_processor(processor, sizes, [key for key in _PREPARED if key in config], str(folder))
         composer = cls(network, processor, name or folder.name).eval()
         composer.familiarity = Familiarity.load(folder)
+        composer.backbone = ("network.visual",)
         return composer
+
+
+_PREPARED = ("image_size", "mean", "std")
+
+
+def _check_processor(processor: ReferenceProcessor, sizes: NetworkConfig, keys: Iterable[str], where: str) -> None:
+    """Check that a processor prepares images as a network takes them.
+
+    Raises:
+        InputError: It does not.
+    """
+    for key in keys:
+        own, wanted = (_numbers(getattr(one, key)) for one in (processor, sizes))
+        if own != wanted:
+            raise InputError(
+                f"{where}: its processor and its network have different {key}: {_say(own)} and {_say(wanted)}"
+            )
+
+
+def _numbers(value: float | Sequence[float]) -> tuple[float, ...]:
+    numbers = [value] if isinstance(value, int | float) else list(value)
+    return tuple(dict.fromkeys(numbers)) if len(set(numbers)) == 1 else tuple(numbers)
+
+
+def _say(numbers: tuple[float, ...]) -> str:
+    return ", ".join(f"{one:g}" for one in numbers)

@@ -7,131 +7,29 @@ It composes an image with a text::
 ``z_id`` embeds the image, ``D`` is the change that the text makes. Without words ``D`` is exactly zero, so the same
 network embeds a gallery image with an empty text.
 
-The visual backbone is timm's (see :mod:`mmgrad_explain.composers.reference.transformers_model`). timm takes over a
-second to import, so the bundled weights run on :class:`PlainResNet`, the same layers with the same names; a test
-compares the two.
+The trunk, which makes feature maps of pixels, is any of timm's (:mod:`~mmgrad_explain.composers.reference.trunk`). timm
+takes over a second to import, so the bundled weights run on plain twins of its models
+(:mod:`~mmgrad_explain.composers.reference.plain_resnet`, :mod:`~mmgrad_explain.composers.reference.plain_mobilenet`).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmgrad_explain._system.user_files import quote
 from mmgrad_explain.composers.outputs import ComposedOutput
+from mmgrad_explain.composers.reference.plain_resnet import PlainResNet
 from mmgrad_explain.errors import InputError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
 
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Sizes of :class:`ReferenceNetwork`.
-
-    Attributes:
-        image_size: Side of the square input, pixels.
-        vocab_size: Number of words of the tokenizer, including padding and the unknown word.
-        max_words: Longest text, tokens.
-        text_width: Width of the text encoder and of the composer.
-        text_layers: Transformer blocks of the text encoder.
-        heads: Attention heads of text encoder and composer.
-        feature_width: Channels of the feature grid that is explained.
-        embed_dim: Length of the embeddings.
-        backbone: Name of a timm model that offers ``features_only``.
-        backbone_options: Options of ``timm.create_model``; ``groups`` is the number of groups of GroupNorm.
-    """
-
-    image_size: int = 96
-    vocab_size: int = 128
-    max_words: int = 24
-    text_width: int = 96
-    text_layers: int = 2
-    heads: int = 4
-    feature_width: int = 96
-    embed_dim: int = 128
-    backbone: str = "resnet10t"
-    backbone_options: dict[str, Any] = field(
-        default_factory=lambda: {"layers": [1, 2, 2, 1], "channels": [32, 64, 128, 128], "stem_width": 16, "groups": 4}
-    )
-
-    def __post_init__(self) -> None:
-        for name in ("image_size", "vocab_size", "max_words", "text_width", "text_layers", "heads", "feature_width",
-                     "embed_dim"):  # fmt: skip
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{name} must be a whole number from 1 on, not {quote(value)}")
-        if self.text_width % self.heads or not isinstance(self.backbone_options, dict):
-            raise InputError("heads must divide text_width, and backbone_options must be names with values")
-
-    @property
-    def grid(self) -> int:
-        """Side of the feature grid: a quarter of the input's."""
-        return self.image_size // 4
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with GroupNorm and a shortcut, named as timm names them."""
-
-    def __init__(self, in_channels: int, channels: int, stride: int, groups: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
-        self.bn1 = nn.GroupNorm(groups, channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.bn2 = nn.GroupNorm(groups, channels)
-        self.downsample: nn.Module | None = None
-        if stride > 1 or in_channels != channels:
-            pool = nn.AvgPool2d(2, stride, ceil_mode=True, count_include_pad=False) if stride > 1 else nn.Identity()
-            self.downsample = nn.Sequential(
-                pool, nn.Conv2d(in_channels, channels, 1, bias=False), nn.GroupNorm(groups, channels)
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Compute ``(B, in_channels, h, w) -> (B, channels, h / stride, w / stride)``."""
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(x)) + shortcut)
-
-
-class PlainResNet(nn.Module):
-    """The first three stages of timm's ``resnet10t`` with GroupNorm; state dicts are interchangeable.
-
-    Args:
-        layers: Blocks of each stage; a fourth entry, which timm needs, is ignored.
-        channels: Channels of each stage, likewise.
-        stem_width: Half the stem's output channels.
-        groups: Groups of every GroupNorm.
-    """
-
-    def __init__(self, layers: list[int], channels: list[int], stem_width: int, groups: int) -> None:
-        super().__init__()
-        first = 3 * (stem_width // 4)
-        self.conv1 = nn.Sequential(
-            nn.Conv2d(3, first, 3, 2, 1, bias=False), nn.GroupNorm(groups, first), nn.ReLU(),
-            nn.Conv2d(first, stem_width, 3, 1, 1, bias=False), nn.GroupNorm(groups, stem_width), nn.ReLU(),
-            nn.Conv2d(stem_width, 2 * stem_width, 3, 1, 1, bias=False),
-        )  # fmt: skip
-        self.bn1 = nn.GroupNorm(groups, 2 * stem_width)
-        self.maxpool = nn.MaxPool2d(3, 2, 1)
-        width = 2 * stem_width
-        for stage, (depth, out) in enumerate(zip(layers[:3], channels[:3], strict=True), start=1):
-            blocks = [
-                BasicBlock(width if i == 0 else out, out, 2 if stage > 1 and i == 0 else 1, groups)
-                for i in range(depth)
-            ]
-            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
-            width = out
-
-    def forward(self, pixels: Tensor) -> list[Tensor]:
-        """Compute three maps at strides 4, 8 and 16 of pixels ``(B, 3, H, W)``."""
-        x = self.maxpool(F.relu(self.bn1(self.conv1(pixels))))
-        maps = []
-        for stage in (1, 2, 3):
-            x = self.get_submodule(f"layer{stage}")(x)
-            maps.append(x)
-        return maps
+    from mmgrad_explain.composers.reference.config import NetworkConfig
 
 
 class Attention(nn.Module):
@@ -194,20 +92,31 @@ class TextEncoder(nn.Module):
 
 
 class Neck(nn.Module):
-    """Merges three backbone maps to one grid at stride 4 (a small feature pyramid), with learned positions."""
+    """Merges the trunk's maps to the grid of the first (a small feature pyramid), with learned positions.
 
-    def __init__(self, channels: list[int], width: int, grid: int, groups: int = 8) -> None:
+    Args:
+        channels: Of each map, the finest first.
+        width: Channels of the grid.
+        side: Cells in a row of the second map, where the positions are added.
+        groups: Groups of GroupNorm.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int, side: int, groups: int = 8) -> None:
         super().__init__()
         mix = 0.1 * torch.randn(width, POSITION_CODES)
-        self.positions = nn.Parameter((mix @ position_codes(grid // 2, mix).T).view(width, grid // 2, grid // 2))
+        self.positions = nn.Parameter((mix @ position_codes(side, mix).T).view(width, side, side))
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
         self.smooth = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 3, 1, 1))
         self.project = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 1), nn.ReLU())
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        """Merge maps at strides 4, 8, 16 to ``(B, width, H / 4, W / 4)``, non-negative."""
-        fine, middle, coarse = (lateral(m) for lateral, m in zip(self.lateral, maps, strict=True))
-        middle = self.smooth(middle + F.interpolate(coarse, size=middle.shape[-2:], mode="nearest") + self.positions)
+        """Merge maps, the finest first, to ``(B, width, h, w)`` on the grid of the first, non-negative."""
+        fine, *others = (lateral(m) for lateral, m in zip(self.lateral, maps, strict=True))
+        middle = others.pop()
+        while others:
+            finer = others.pop()
+            middle = finer + F.interpolate(middle, size=finer.shape[-2:], mode="nearest")
+        middle = self.smooth(middle + self.positions)
         return self.project(fine + F.interpolate(middle, size=fine.shape[-2:], mode="bilinear"))  # type: ignore[no-any-return]
 
 
@@ -304,19 +213,40 @@ class ShiftComposer(nn.Module):
 
 
 class ReferenceNetwork(nn.Module):
-    """Backbone, neck, text encoder and shift together.
+    """Trunk, neck, text encoder and shift together.
 
     Args:
         config: Sizes.
-        visual: The backbone: three maps of the pixels at strides 4, 8, 16.
+        visual: The trunk: two or more maps of the pixels, the finest first.
         visual_channels: Channels of those maps.
+        strides: Pixels of the image by cell of those maps.
+        described: Dotted names in the trunk of its first layer and of those of the maps.
+
+    Attributes:
+        described_layers: Dotted names of layers of several depths; the first takes the pixels.
+
+    Raises:
+        InputError: The side of the image is no multiple of the second map's stride.
     """
 
-    def __init__(self, config: NetworkConfig, visual: nn.Module, visual_channels: list[int]) -> None:
+    def __init__(
+        self,
+        config: NetworkConfig,
+        visual: nn.Module,
+        visual_channels: Sequence[int],
+        strides: Sequence[int] = (4, 8, 16),
+        described: Sequence[str] = PlainResNet.described,
+    ) -> None:
         super().__init__()
+        if config.image_size % strides[1]:
+            raise InputError(
+                f"image_size must be a multiple of {strides[1]}, the stride of the second map of {config.backbone!r}, "
+                f"not {config.image_size}"
+            )
         self.config = config
+        self.described_layers = (*(f"visual.{name}" for name in described), "neck")
         self.visual = visual
-        self.neck = Neck(visual_channels, config.feature_width, config.grid)
+        self.neck = Neck(visual_channels, config.feature_width, config.image_size // strides[1])
         self.features = nn.Identity()
         self.places = GridPositions(config.feature_width)
         self.identity = nn.Sequential(
@@ -328,8 +258,16 @@ class ReferenceNetwork(nn.Module):
         self.shift = ShiftComposer(config)
         self.logit_scale = nn.Parameter(torch.tensor(2.66))
 
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002  (torch's signature)
+        """Set the mode; with ``frozen_norm``, the trunk's batch norms stay in eval mode."""
+        super().train(mode)
+        if self.config.frozen_norm:
+            for norm in batch_norms(self.visual):
+                norm.eval()
+        return self
+
     def encode_image(self, pixel_values: Tensor) -> Tensor:
-        """Encode normalised pixels ``(B, 3, S, S)`` to the feature grid ``(B, C, S / 4, S / 4)``."""
+        """Encode normalised pixels ``(B, 3, S, S)`` to the feature grid ``(B, C, h, w)``, that of the first tap."""
         return self.neck(self.visual(pixel_values))  # type: ignore[no-any-return]
 
     def compose(self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -365,3 +303,8 @@ class ReferenceNetwork(nn.Module):
             return ComposedOutput(identity + shift, shift)
         target, target_shift = self.compose(self.encode_image(target_pixel_values), words, sentence, mask)
         return ComposedOutput(identity + shift, shift, target, target_shift, target + target_shift)
+
+
+def batch_norms(module: nn.Module) -> list[nn.Module]:
+    """List the batch norms in a module, synchronised ones included."""
+    return [one for one in module.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]  # noqa: SLF001

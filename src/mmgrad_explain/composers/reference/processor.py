@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mmgrad_explain.composers.batch_processor import FittedImages, SavedProcessor
-from mmgrad_explain.composers.content_words import say_lost
+from mmgrad_explain.composers.content_words import NEUTRAL, say_lost
 from mmgrad_explain.composers.reference.tokenizer import PAD, UNKNOWN
 from mmgrad_explain.notes import Note
 
@@ -25,8 +25,8 @@ class ReferenceProcessor(FittedImages, SavedProcessor):
         tokenizer: A ``tokenizers.Tokenizer`` with padding id 0.
         image_size: Side of the model's input, pixels.
         max_words: Longest text, words.
-        mean: Subtracted from every channel in [0, 1].
-        std: Divides every channel.
+        mean: Subtracted from the channels in [0, 1]: one number, or three. What the network's trunk wants.
+        std: Divides the channels; likewise.
         fill: Grey level of the letterbox bars, 0 to 255.
     """
 
@@ -35,8 +35,8 @@ class ReferenceProcessor(FittedImages, SavedProcessor):
         tokenizer: Tokenizer,
         image_size: int = 96,
         max_words: int = 24,
-        mean: float = 0.5,
-        std: float = 0.25,
+        mean: float | Sequence[float] = 0.5,
+        std: float | Sequence[float] = 0.25,
         fill: int = 127,
     ) -> None:
         self.tokenizer = tokenizer
@@ -69,16 +69,23 @@ class ReferenceProcessor(FittedImages, SavedProcessor):
         unknown = self.unknown_words([text])
         if unknown:
             words = ", ".join(repr(word) for word in dict.fromkeys(unknown))
-            yield Note("unknown-words", f"{text!r}: the model does not know {words}; left out", (index,))
+            read = " ".join(self._words(text, known=True))
+            said = f"{text!r}: the model does not know {words}; left out, read as {read!r}"
+            yield Note("unknown-words", said, (index,))
         if lost := say_lost(text, unknown):
             yield Note("lost-text", f"{text!r}: the model {lost}: do not trust the map", (index,))
 
     def unknown_words(self, texts: Sequence[str]) -> list[str]:
-        """List the words that the tokenizer does not know, as written, once for each occurrence."""
-        encodings = ((text, self.tokenizer.encode(text)) for text in texts)
-        return [
-            text[start:end]
-            for text, encoding in encodings
-            for token, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
-            if token == UNKNOWN
-        ]
+        """List the words that the tokenizer does not know, as written, once for each occurrence.
+
+        Words that leave the reading as it is (:data:`~mmgrad_explain.composers.content_words.NEUTRAL`) are not listed;
+        those that the tokenizer does not know are left out all the same.
+        """
+        unknown = [word for text in texts for word in self._words(text, known=False)]
+        return [word for word in unknown if word.lower() not in NEUTRAL]
+
+    def _words(self, text: str, *, known: bool) -> list[str]:
+        """Return the words of a text, as written, that the tokenizer knows, or those that it does not."""
+        encoding = self.tokenizer.encode(text)
+        tokens = zip(encoding.tokens, encoding.offsets, strict=True)
+        return [text[start:end] for token, (start, end) in tokens if (token != UNKNOWN) == known]

@@ -6,14 +6,14 @@ It is for training and sharing: ``save_pretrained``, ``from_pretrained``, any ti
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from transformers import PretrainedConfig, PreTrainedModel
 
 from mmgrad_explain.composers.model_types import REFERENCE
-from mmgrad_explain.composers.reference.build import network_config, timm_backbone
-from mmgrad_explain.composers.reference.network import NetworkConfig, ReferenceNetwork
+from mmgrad_explain.composers.reference.build import build_network, network_config
+from mmgrad_explain.composers.reference.config import NetworkConfig
 from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 
 if TYPE_CHECKING:
@@ -27,23 +27,23 @@ __all__ = ["ReferenceConfig", "ReferenceModel", "ReferenceProcessor"]
 class ReferenceConfig(PretrainedConfig):  # type: ignore[misc]
     """Config of :class:`ReferenceModel`.
 
-    The fields are those of :class:`~mmgrad_explain.composers.reference.network.NetworkConfig`.
+    The fields are those of :class:`~mmgrad_explain.composers.reference.config.NetworkConfig`.
     """
 
     model_type = REFERENCE
 
     def __init__(self, **kwargs: Any) -> None:
-        defaults = asdict(NetworkConfig())
-        for name in defaults:
-            setattr(self, name, kwargs.pop(name, defaults[name]))
+        names = [each.name for each in fields(NetworkConfig) if each.name in kwargs]
+        for name, value in asdict(NetworkConfig(**{name: kwargs.pop(name) for name in names})).items():
+            setattr(self, name, value)
         super().__init__(**kwargs)
 
 
 class ReferenceModel(PreTrainedModel):  # type: ignore[misc]
-    """The reference CIR network with a timm backbone.
+    """The reference CIR network.
 
     Args:
-        config: Sizes and backbone.
+        config: Sizes and trunk.
     """
 
     config_class = ReferenceConfig
@@ -52,9 +52,7 @@ class ReferenceModel(PreTrainedModel):  # type: ignore[misc]
 
     def __init__(self, config: ReferenceConfig) -> None:
         super().__init__(config)
-        sizes = network_config(config.to_dict())
-        visual, channels = timm_backbone(sizes)
-        self.network = ReferenceNetwork(sizes, visual, channels)
+        self.network = build_network(network_config(config.to_dict()))
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmgrad_explain.data.batches.facts import Facts, join_facts
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class ImageBatch:
         target_labels: Likewise ``(N, H, W)``.
         context_masks: Other objects that a text names, in the reference, ``(N, H, W)`` bool: the ring in "the star left
             of the ring". Empty where there is none; None if the source does not know.
+        facts: What the images show and the texts ask for; None if the source does not know.
         whole: The batch that this is a part of; None for all of a step.
     """
 
@@ -73,6 +75,7 @@ class ImageBatch:
     reference_labels: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     target_labels: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     context_masks: npt.NDArray[np.bool_] | None = None
+    facts: Facts | None = None
     whole: WholeBatch | None = None
 
 
@@ -95,6 +98,7 @@ class TripletBatch:
         reference_labels: Name to ``(S, H, W)`` uint8.
         target_labels: Name to ``(N, H, W)`` uint8.
         context_masks: ``(N, H, W)`` bool, or None.
+        facts: Likewise, or None.
         whole: The batch that this is a part of; None for all of a step. It stays on the CPU.
     """
 
@@ -112,13 +116,14 @@ class TripletBatch:
     reference_labels: dict[str, Tensor] = field(default_factory=dict)
     target_labels: dict[str, Tensor] = field(default_factory=dict)
     context_masks: Tensor | None = None
+    facts: Facts | None = None
     whole: WholeBatch | None = None
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> TripletBatch:
         """Move the batch to another device."""
 
         def moved(value: Any) -> Any:
-            if isinstance(value, Tensor):
+            if isinstance(value, Tensor | Facts):
                 return value.to(device, non_blocking=non_blocking)
             return {name: moved(one) for name, one in value.items()} if isinstance(value, dict) else value
 
@@ -157,6 +162,7 @@ def encode_batch(batch: ImageBatch, encoder: TrainingProcessor) -> TripletBatch:
         reference_labels={name: torch.from_numpy(one) for name, one in batch.reference_labels.items()},
         target_labels={name: torch.from_numpy(one) for name, one in batch.target_labels.items()},
         context_masks=None if batch.context_masks is None else torch.from_numpy(batch.context_masks),
+        facts=batch.facts,
         whole=batch.whole,
     )
 
@@ -186,6 +192,7 @@ def take_images(batch: ImageBatch, images: npt.NDArray[np.int64]) -> ImageBatch:
         reference_labels={name: labels[images] for name, labels in batch.reference_labels.items()},
         target_labels={name: labels[own] for name, labels in batch.target_labels.items()},
         context_masks=None if batch.context_masks is None else batch.context_masks[own],
+        facts=None if batch.facts is None else batch.facts.take(torch.from_numpy(images), torch.from_numpy(own)),
         whole=WholeBatch(batch.edits, known, find_unmoved(before, after, batch.edits, known), torch.from_numpy(own)),
     )
 
@@ -233,6 +240,7 @@ def join_batches(batches: Sequence[ImageBatch]) -> ImageBatch:
         reference_labels={n: _labels([(b.reference_labels, b.references) for b in batches], n) for n in names},
         target_labels={n: _labels([(b.target_labels, b.targets) for b in batches], n) for n in names},
         context_masks=_context(batches),
+        facts=join_facts([b.facts for b in batches], [(len(b.references), len(b.texts)) for b in batches]),
     )
 
 

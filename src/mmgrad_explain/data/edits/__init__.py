@@ -6,6 +6,8 @@ from mmgrad_explain._doors import door
 
 if TYPE_CHECKING:
     from mmgrad_explain.data.edits.build import build_edits as build_edits
+    from mmgrad_explain.data.edits.colour_names import judge_colours as judge_colours
+    from mmgrad_explain.data.edits.colour_names import measure_colour_shares as measure_colour_shares
     from mmgrad_explain.data.edits.colours import COLOURS as COLOURS
     from mmgrad_explain.data.edits.masks import dilate_mask as dilate_mask
     from mmgrad_explain.data.edits.operations import PATTERNS as PATTERNS

@@ -49,6 +49,27 @@ def make_plural(noun: str) -> str:
     return f"{head} {last}".strip()
 
 
+_ALWAYS_PLURAL = {
+    "pants", "trousers", "jeans", "shorts", "tights", "leggings", "panties", "glasses", "sunglasses", "shades",
+    "clothes",
+}  # fmt: skip
+
+
+def make_singular(noun: str) -> str:
+    """Return a noun's singular: boots to boot, people to person; a noun without one, such as pants, stays as it is."""
+    head, _, last = noun.rpartition(" ")
+    singular = {many: one for one, many in _IRREGULAR.items()}
+    if last in singular:
+        last = singular[last]
+    elif last in _ALWAYS_PLURAL or not is_plural(last):
+        pass
+    elif re.search(r"(ss|x|z|ch|sh)es$", last):
+        last = last[:-2]
+    else:
+        last = last[:-3] + "y" if last.endswith("ies") else last[:-1]
+    return f"{head} {last}".strip()
+
+
 def make_noun(class_name: str) -> str:
     """Make the noun that people say of a class name: sky for ``sky-other-merged``, brick wall for ``wall-brick``."""
     name = _TURNED.sub(r"\2 \1", re.sub(r"-(other|merged|stuff)\b", "", class_name.strip().lower()))

@@ -135,15 +135,18 @@ def edit_sentence(
     return re.sub(r"\ba (?=[aeiou])", "an ", " ".join(text.split()))
 
 
-def edit_vocabulary(class_names: Iterable[str] = ()) -> tuple[str, ...]:
+def edit_vocabulary(class_names: Iterable[str] = (), kinds: Iterable[str] | None = None) -> tuple[str, ...]:
     """List every word that the sentences about these classes can contain, for a word-level tokenizer.
 
     Args:
         class_names: As the data set writes them; their plurals are included.
+        kinds: Only the words of sentences for these kinds of edits, about one object of its class; all words if None.
 
     Returns:
         The words, sorted, without punctuation: ``t-shirt`` gives ``t`` and ``shirt``.
     """
+    if kinds is not None:
+        return _words_of(kinds, class_names)
     texts = ["the a an all both another more is are"]
     for table in (TEMPLATES, SIMPLE, COLOUR_WORDS, PATTERN_NOUNS, PATTERN_ADJECTIVES, SIZES):
         for entry in table.values():
@@ -153,6 +156,19 @@ def edit_vocabulary(class_names: Iterable[str] = ()) -> tuple[str, ...]:
         texts.extend((*forms, place))
     for name in class_names:
         texts.extend((make_noun(name), make_plural(make_noun(name))))
+    return _split(texts)
+
+
+def _words_of(kinds: Iterable[str], class_names: Iterable[str]) -> tuple[str, ...]:
+    texts = ["the a an is are", *map(make_noun, class_names)]
+    for kind in kinds:
+        texts.extend((*TEMPLATES.get(kind, ()), *SIMPLE.get(kind, ())))
+        tables = {"recolour": (COLOUR_WORDS,), "pattern": (PATTERN_NOUNS, PATTERN_ADJECTIVES)}.get(kind, ())
+        texts.extend(word for table in tables for words in table.values() for word in words)
+    return _split(texts)
+
+
+def _split(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({word for text in texts for word in split_words(re.sub(r"\{\w+\}", " ", text))}))
 
 

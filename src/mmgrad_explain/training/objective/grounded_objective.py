@@ -1,9 +1,10 @@
 """The loss of a step: retrieval, grounding of the model's own maps, and optionally label heads.
 
 *Retrieval* is InfoNCE of the composed query against all targets and references of the batch, and those in the memory;
-the edits of one image are hard negatives of each other. *Change* classifies by the direction of the text shift which
-edit of its image it is. *Grounding* takes the maps of the text shift from the same graph, several weightings from one
-gradient; they should be bright where the edit is. *Pooling* and *context* ask the same of the composer's own attention.
+the edits of one image are hard negatives of each other. *Across* compares images of other photographs, where it is
+known what they show. *Change* classifies by the direction of the text shift which edit of its image it is. *Grounding*
+takes the maps of the text shift from the same graph, several weightings from one gradient; they should be bright where
+the edit is. *Pooling* and *context* ask the same of the composer's own attention.
 *Dense* predicts label maps from the explained feature grid with linear heads that exist only in training.
 """
 
@@ -29,9 +30,11 @@ from mmgrad_explain.composers.model_capabilities import (
 )
 from mmgrad_explain.composers.outputs import check_parts, convert_parts, reference_alone
 from mmgrad_explain.composers.recomputation import recompute_activations
+from mmgrad_explain.data.batches.facts import UNKNOWN
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.distributed import count_processes, join_galleries, mean_over_all
 from mmgrad_explain.training.held_out_figures import inputs_of
+from mmgrad_explain.training.objective.comparison import compare, siblings
 from mmgrad_explain.training.objective.label_heads import LabelHeads
 from mmgrad_explain.training.objective.options import ATTENTION_TERMS
 from mmgrad_explain.training.objective.supervision import context_of, draw_rows, masks_of, no_rows
@@ -104,16 +107,22 @@ class GroundedObjective(nn.Module):
         composer: The composer to train; see :mod:`mmgrad_explain.composers.contract` for what it must offer.
         options: See :class:`~mmgrad_explain.training.objective.options.ObjectiveOptions`.
         label_classes: Number of classes of each label map; used if the dense loss has a weight.
+        facts: Number of facts that the sources know of an image.
 
     Raises:
         InputError: If the composer cannot be trained with these options.
     """
 
     memory: Tensor | None
+    memory_facts: Tensor | None
     _keys_to_ignore_on_save = None  # read by transformers when a checkpoint lacks the memory
 
     def __init__(
-        self, composer: Composer, options: ObjectiveOptions, label_classes: Mapping[str, int] | None = None
+        self,
+        composer: Composer,
+        options: ObjectiveOptions,
+        label_classes: Mapping[str, int] | None = None,
+        facts: int = 0,
     ) -> None:
         super().__init__()
         check_trainable(composer)
@@ -125,6 +134,8 @@ class GroundedObjective(nn.Module):
         stages = self._can.training_stages
         self.heads = LabelHeads.of(stages, label_classes or {}) if options.dense.weight else None
         self.register_buffer("memory", _empty_memory(options.retrieval.memory, stages))
+        remembered = torch.full((options.retrieval.memory, 1 + facts), UNKNOWN, dtype=torch.int32)
+        self.register_buffer("memory_facts", remembered if facts and options.retrieval.memory else None)
         grounding = options.grounding
         self.grounding = JoinedGroundingLoss(grounding.form, weights=grounding.map_weights, validate=False)
         self.attention_layers = {
@@ -180,26 +191,31 @@ class GroundedObjective(nn.Module):
         """Compute InfoNCE and the weighted change loss, with their figures."""
         gallery, first = join_galleries(forward.gallery, len(forward.query))
         truth = first + torch.arange(len(forward.query), device=forward.query.device)
-        similar = forward.query @ gallery.T * self.temperature()
+        cosine = forward.query @ gallery.T
+        known = None
+        if batch.facts is not None:
+            known = join_galleries(batch.facts.gallery.float(), len(forward.query))[0].int()
         if self.memory is not None:
-            similar = torch.cat([similar, self._remember(forward.query, gallery, self.memory)], dim=1)
-        loss = mean_over_all(F.cross_entropy(similar, truth, reduction="none"))
-        figures = {
-            "retrieval": loss.detach(),
-            "accuracy": mean_over_all((similar.detach().argmax(1) == truth).float()),
-        }
+            stored = (forward.query @ self.memory.T).masked_fill(~self.memory.any(1), -torch.inf)  # not filled yet
+            cosine = torch.cat([cosine, stored], dim=1)
+        every = known if known is None or self.memory_facts is None else torch.cat([known, self.memory_facts])
+        loss, figures = compare(
+            cosine, self.temperature(), truth, batch, every, len(gallery), self.options.retrieval.across
+        )
+        if self.memory is not None and self.training:
+            self._remember(gallery, known, self.memory)
         if self.options.retrieval.change:
-            change = change_loss(forward.shift, forward.change, batch.picture)
+            change = change_loss(forward.shift, forward.change, siblings(batch))
             loss = loss + self.options.retrieval.change * change
             figures["change"] = change.detach()
         return loss, figures
 
-    def _remember(self, query: Tensor, gallery: Tensor, memory: Tensor) -> Tensor:
-        """Return similarities to the memory, ``(N, memory)``, and put this batch's gallery into it."""
-        similar = query @ memory.T * self.temperature()
-        if self.training:
-            self.memory = torch.cat([gallery.detach(), memory])[: len(memory)]
-        return similar.masked_fill(~memory.any(1), -torch.inf)  # rows that are not filled yet
+    def _remember(self, gallery: Tensor, known: Tensor | None, memory: Tensor) -> None:
+        """Put a batch's gallery, and what is known of it, into the memory."""
+        self.memory = torch.cat([gallery.detach(), memory])[: len(memory)]
+        if self.memory_facts is not None:
+            known = gallery.new_full((len(gallery), self.memory_facts.shape[1]), UNKNOWN) if known is None else known
+            self.memory_facts = torch.cat([known.int(), self.memory_facts])[: len(memory)]
 
     def _grounding(
         self, forward: _Forward, batch: TripletBatch, rows: Rows, schedule: float, *, maps: bool
@@ -228,7 +244,9 @@ class GroundedObjective(nn.Module):
     def _dense(self, stages: TrainingStages, batch: TripletBatch, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         if self.heads is None:
             raise InputError("dense.weight is 0: there are no label heads to train alone")
-        dense = self.heads(stages.feature_grid(features), batch.reference_labels, batch.target_labels)
+        grid, facts = stages.feature_grid(features), batch.facts
+        tags = None if facts is None else torch.cat([facts.references, facts.targets])[:, : facts.classes]
+        dense = self.heads(grid, batch.reference_labels, batch.target_labels, tags, self.options.dense.tags)
         return dense, {"dense": dense.detach()}
 
     # ---------------------------------------------------------------------------------------------------- forward pass

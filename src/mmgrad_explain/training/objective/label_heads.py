@@ -45,13 +45,23 @@ class LabelHeads(nn.Module):
             raise InputError("dense.weight: none of the sources has label maps; set it to 0")
         return cls(stages.feature_width, classes)
 
-    def forward(self, grid: Tensor, references: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+    def forward(
+        self,
+        grid: Tensor,
+        references: Mapping[str, Tensor],
+        targets: Mapping[str, Tensor],
+        tags: Tensor | None = None,
+        weight_of_tags: float = 0.5,
+    ) -> Tensor:
         """Compute the cross-entropy: half over labelled cells, half over background; mean over the label maps.
 
         Args:
             grid: ``(S + N, C, h, w)``.
             references: Label maps of the references, ``(S, H, W)`` uint8, by name.
             targets: Label maps of the targets, ``(N, H, W)`` uint8, by name.
+            tags: Whether each class is in each image, ``(S + N, K)`` int8: 1, 0, or -1 where that is not known. It
+                stands in for the label map of an image that has none, for heads of K classes.
+            weight_of_tags: Weight of these images.
 
         Returns:
             A number; 0 if nothing is labelled.
@@ -64,8 +74,38 @@ class LabelHeads(nn.Module):
             each = F.cross_entropy(head(grid), labels, ignore_index=IGNORE, reduction="none")
             thing, ground = (labels > 0) & (labels != IGNORE), labels == 0
             parts = [mean_over_all((each * part).flatten(), part.flatten()) for part in (thing, ground)]
-            losses.append((parts[0] + parts[1]) / 2)
+            loss = (parts[0] + parts[1]) / 2
+            if tags is not None and tags.shape[1] == head.out_channels:
+                own = (labels == IGNORE).all(2).all(1) & (tags[:, 1:] == 1).any(1)
+                missed = loss_of_tags(head(grid[own]), tags[own])
+                every = missed.new_zeros(len(grid)).index_put((own.nonzero()[:, 0],), missed)
+                loss = loss + weight_of_tags * mean_over_all(every, own)
+            losses.append(loss)
         return torch.stack(losses).mean() if losses else grid.new_zeros(())
+
+
+_HIGHEST = 0.01
+"""Share of the cells, those that show it best, that a tag is looked for in."""
+
+
+def loss_of_tags(logits: Tensor, tags: Tensor) -> Tensor:
+    """Compute how far a grid of classes contradicts the tags of its image.
+
+    Args:
+        logits: ``(B, K, h, w)``; class 0 is the background.
+        tags: ``(B, K)`` int8: 1 is there, 0 is not, -1 is not known.
+
+    Returns:
+        ``(B,)``: the mean surprise of the cells that each shows a class that is there, or the background; plus that of
+        the tags that each is somewhere.
+    """
+    logs = logits.float().log_softmax(1).flatten(2)
+    allowed = tags != 0
+    allowed[:, 0] = True
+    cells = -logs.masked_fill(~allowed[..., None], -torch.inf).logsumexp(1).mean(1)
+    best = logs.topk(max(1, round(_HIGHEST * logs.shape[2])), dim=2).values.mean(2)
+    there = tags[:, 1:] == 1
+    return cells - (best[:, 1:] * there).sum(1) / there.sum(1).clamp(min=1)
 
 
 def read_at_cells(labels: Tensor, grid: tuple[int, int]) -> Tensor:

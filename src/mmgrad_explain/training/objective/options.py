@@ -33,17 +33,20 @@ class RetrievalOptions:
 
     Attributes:
         memory: Number of embeddings from the latest batches that serve as further negatives, so that the model learns
-            to find an image in a large gallery. Use it with sources that always show new images, such as scenes: an
-            image that returns while it is in the memory would be its own negative.
+            to find an image in a large gallery. Use it with sources that always show new images, such as scenes, or
+            that know what their images show: else an image that returns while it is in the memory is its own negative.
         change: Weight of the change loss: it classifies which edit of the image a text asks for, by the direction of
             the shift alone. It teaches edits of small objects, which hardly change the embedding of a full image.
+        across: Weight of the loss across images: for sources that know what their images show, every image of another
+            photograph that is what the text asks for should be nearer to the query than every one that is not.
     """
 
     memory: int = 0
     change: float = 0.0
+    across: float = 0.0
 
     def __post_init__(self) -> None:
-        check_not_negative("retrieval.", self, "memory", "change")
+        check_not_negative("retrieval.", self, "memory", "change", "across")
 
 
 @dataclass(frozen=True)
@@ -141,13 +144,16 @@ class DenseOptions:
     Attributes:
         weight: Weight of the loss; 0 leaves it out.
         first: Share of the steps, at the start, that train nothing else.
+        tags: Weight, in this loss, of images of which only tags are known: every cell shows one of the tags or the
+            background, and every tag is somewhere.
     """
 
     weight: float = 0.0
     first: float = 0.0
+    tags: float = 0.5
 
     def __post_init__(self) -> None:
-        check_not_negative("dense.", self, "weight")
+        check_not_negative("dense.", self, "weight", "tags")
         if not 0 <= self.first < 1:
             raise InputError(f"dense.first is a share of the steps, at least 0 and below 1, got {self.first}")
         if self.first and not self.weight:

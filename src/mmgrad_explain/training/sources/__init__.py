@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.training.sources.kinds import SOURCES as SOURCES
     from mmgrad_explain.training.sources.kinds import build_source as build_source
     from mmgrad_explain.training.sources.mixture import Mixture as Mixture
-    from mmgrad_explain.training.sources.photos import PhotoOptions as PhotoOptions
+    from mmgrad_explain.training.sources.photo_options import PhotoOptions as PhotoOptions
     from mmgrad_explain.training.sources.photos import PhotoSource as PhotoSource
     from mmgrad_explain.training.sources.scenes import SceneSource as SceneSource
     from mmgrad_explain.training.sources.scenes import SceneSourceOptions as SceneSourceOptions

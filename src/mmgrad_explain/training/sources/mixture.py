@@ -64,6 +64,18 @@ class Mixture:
                     raise InputError(f"sources: two of them have label maps {name!r} with different numbers of classes")
         return found
 
+    @property
+    def facts(self) -> int:
+        """Number of facts of every image.
+
+        Raises:
+            InputError: If two sources know facts; they would number their photographs alike.
+        """
+        known = [source.facts for source in self.sources.values() if source.facts]
+        if len(known) > 1:
+            raise InputError("sources: two of them know facts on their photographs; give one source all folders")
+        return known[0] if known else 0
+
     def batch(self, seed: int, step: int) -> ImageBatch:
         """Return the batch of a step."""
         sources = list(self.sources.values())

@@ -1,12 +1,14 @@
-"""A folder of photographs with pixel labels.
+"""Folders of photographs with pixel labels, and of photographs with tags.
 
-``photos/NAME.jpg`` (or .png, .webp), ``labels/NAME.png`` whose values index the list of names in ``labels.json``.
+``photos/NAME.jpg`` (or .png, .webp), ``labels/NAME.png`` whose values index the list of names in ``labels.json``. A
+folder may also hold ``tagged/NAME.jpg``, of which only ``tags.json`` (NAME to the names of what is there) is known.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,50 +17,97 @@ from PIL import Image
 from PIL.Image import Resampling
 
 from mmgrad_explain._system.user_files import read_json, reading
-from mmgrad_explain.errors import InputError
+from mmgrad_explain.data.batches.batch import IGNORE
+from mmgrad_explain.errors import InputError, did_you_mean
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     _Pixels = npt.NDArray[np.uint8]
 
-_CACHED = 2000  # photographs kept decoded
+_CACHED = 3000  # photographs kept decoded
 _LARGEST = 640  # longest side of a cached photograph, pixels
+
+
+@dataclass(frozen=True)
+class PhotoFile:
+    """A photograph and what is known of it.
+
+    Attributes:
+        photo: The image file.
+        labels: The file of its label map; None if only tags are known.
+        tags: Names of what it shows, where only these are known.
+    """
+
+    photo: Path
+    labels: Path | None
+    tags: frozenset[str] = frozenset()
 
 
 class PhotoFolder:
     """Photographs and their labels, read at the first access and cached.
 
+    Of photographs that are there twice one is used: a held-out one before others, a labelled one before one with tags.
+
     Args:
         folder: The folder.
+        more: Further folders, with the same ``labels.json``.
+        twins: A JSON file of lists of names of photographs that show the same.
         holdout: Share of the photographs that are held out, chosen by their names.
         held_out: Take the held-out photographs instead of the others.
+        tagged: Take the photographs with tags as well; they follow the labelled ones.
 
     Attributes:
         names: Names of the labels; the first is the background.
+        labelled: Number of photographs with labels.
 
     Raises:
-        InputError: If the folder is not as described, or no photograph is left.
+        InputError: If a folder or file is not as described, or no labelled photograph is left.
     """
 
-    def __init__(self, folder: str | Path, *, holdout: float = 0.0, held_out: bool = False) -> None:
-        self.folder = Path(folder).expanduser()
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        more: Sequence[str | Path] = (),
+        twins: str | Path | None = None,
+        holdout: float = 0.0,
+        held_out: bool = False,
+        tagged: bool = False,
+    ) -> None:
+        folders = [Path(one).expanduser() for one in (folder, *more)]
+        self.folder = folders[0]
         self.names = _read_names(self.folder)
-        every = _pairs(self.folder)
-        self._pairs = [pair for pair in every if (share_of_name(pair[0].stem) < holdout) == held_out]
-        if not self._pairs:
+        for other in folders[1:]:
+            if _read_names(other) != self.names:
+                raise InputError(f"{other / 'labels.json'} lists other names than {self.folder / 'labels.json'}")
+        every = [file for one in folders for file in _labelled(one)]
+        if tagged:
+            every += [file for one in folders for file in _tagged(one, self.names)]
+        second = _find_doubles(every, _read_twins(twins), holdout)
+        self.files = [
+            file
+            for file in every
+            if file.photo.stem not in second and (share_of_name(file.photo.stem) < holdout) == held_out
+        ]
+        self.labelled = sum(file.labels is not None for file in self.files)
+        if not self.labelled:
             part = "held out" if held_out else "left to train on"
             raise InputError(f"{self.folder}: none of {len(every)} photographs is {part}; choose another holdout")
         self._cache: OrderedDict[int, tuple[_Pixels, _Pixels]] = OrderedDict()
 
     def __len__(self) -> int:
         """Number of photographs."""
-        return len(self._pairs)
+        return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[_Pixels, _Pixels]:
         """Return a photograph ``(H, W, 3)`` and its labels ``(H, W)``, both uint8; large ones are shrunk.
+
+        Where only tags are known, all labels are :data:`~mmgrad_explain.data.batches.batch.IGNORE`.
 
         Raises:
             InputError: If a file cannot be read, or the two differ in size.
@@ -66,9 +115,11 @@ class PhotoFolder:
         if index in self._cache:
             self._cache.move_to_end(index)
             return self._cache[index]
-        photo, labels = open_image(self._pairs[index][0]), _open_labels(self._pairs[index][1])
+        file = self.files[index]
+        photo = open_image(file.photo)
+        labels = Image.new("L", photo.size, IGNORE) if file.labels is None else _open_labels(file.labels)
         if photo.size != labels.size:
-            raise InputError(f"{self._pairs[index][1]} has {labels.size} pixels, its photograph {photo.size}")
+            raise InputError(f"{file.labels} has {labels.size} pixels, its photograph {photo.size}")
         if max(photo.size) > _LARGEST:
             ratio = _LARGEST / max(photo.size)
             smaller = (max(1, round(photo.width * ratio)), max(1, round(photo.height * ratio)))
@@ -106,15 +157,61 @@ def _read_names(folder: Path) -> list[str]:
     return names
 
 
-def _pairs(folder: Path) -> list[tuple[Path, Path]]:
+def _labelled(folder: Path) -> list[PhotoFile]:
     """Find the photographs that have labels, sorted by name."""
-    photos, labels = folder / "photos", folder / "labels"
-    found = sorted(p for p in photos.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES) if photos.is_dir() else []
-    pairs = [(photo, labels / f"{photo.stem}.png") for photo in found]
-    pairs = [pair for pair in pairs if pair[1].is_file()]
-    if not pairs:
+    labels = folder / "labels"
+    pairs = [(photo, labels / f"{photo.stem}.png") for photo in _images(folder / "photos")]
+    found = [PhotoFile(*pair) for pair in pairs if pair[1].is_file()]
+    if not found:
         raise InputError(f"{folder} has no photos/NAME.jpg with labels/NAME.png")
-    return pairs
+    return found
+
+
+def _tagged(folder: Path, names: Sequence[str]) -> list[PhotoFile]:
+    """Find the photographs of which only tags are known, sorted by name."""
+    path = folder / "tags.json"
+    try:
+        tags = read_json(path)
+    except FileNotFoundError:
+        return []
+    if not isinstance(tags, dict) or not all(isinstance(of, list) for of in tags.values()):
+        raise InputError(f"{path} must give each photograph's name a list of tags")
+    for name in {name for of in tags.values() for name in of if name not in names}:
+        raise InputError(f"{path}: no label is called {name!r}; {did_you_mean(str(name), names)}see labels.json")
+    images = _images(folder / "tagged")
+    return [PhotoFile(photo, None, frozenset(tags[photo.stem])) for photo in images if photo.stem in tags]
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES) if folder.is_dir() else []
+
+
+def _read_twins(path: str | Path | None) -> list[list[str]]:
+    if path is None or path == "":
+        return []
+    file = Path(path).expanduser()
+    try:
+        twins = read_json(file)
+    except FileNotFoundError:
+        raise InputError(f"twins: there is no file {file}") from None
+    if not isinstance(twins, list) or not all(isinstance(of, list) and all(map(_is_text, of)) for of in twins):
+        raise InputError(f"{file} must be a list of lists of names: those of photographs that show the same")
+    return twins
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _find_doubles(files: Sequence[PhotoFile], twins: Sequence[Sequence[str]], holdout: float) -> set[str]:
+    """Return the names of photographs that show the same as another one that is used."""
+    order = {file.photo.stem: place for place, file in reversed(list(enumerate(files)))}
+    doubles: set[str] = set()
+    for names in twins:
+        here = [name for name in dict.fromkeys(names) if name in order and name not in doubles]
+        here.sort(key=lambda name: (share_of_name(name) >= holdout, order[name]))
+        doubles.update(here[1:])
+    return doubles
 
 
 def _open_labels(path: Path) -> Any:

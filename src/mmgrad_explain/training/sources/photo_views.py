@@ -1,4 +1,4 @@
-"""Views of a photograph: crops that may reach beyond it, letterboxing, changes of the light."""
+"""Views of photographs: crops that may reach beyond them, letterboxing, two side by side, changes of the light."""
 
 from __future__ import annotations
 
@@ -53,6 +53,57 @@ def letterbox(photo: _Pixels, labels: _Pixels, size: int) -> tuple[_Pixels, _Pix
         Image.fromarray(labels).resize((width, height), Resampling.NEAREST)
     )
     return np.asarray(fitted), square
+
+
+def set_beside(left: tuple[_Pixels, _Pixels], right: tuple[_Pixels, _Pixels], offset: int) -> tuple[_Pixels, _Pixels]:
+    """Set two photographs side by side, the second one as high as the first; its labels are raised by ``offset``.
+
+    Background stays 0.
+    """
+    photo, labels = right
+    width = max(1, round(photo.shape[1] * left[0].shape[0] / photo.shape[0]))
+    size = (width, left[0].shape[0])
+    scaled = np.asarray(Image.fromarray(photo).resize(size, Resampling.BICUBIC))
+    marked = np.asarray(Image.fromarray(labels).resize(size, Resampling.NEAREST))
+    marked = np.where(marked > 0, marked + offset, 0).astype(np.uint8)
+    return np.concatenate([left[0], scaled], 1), np.concatenate([left[1], marked], 1)
+
+
+def draw_box(
+    labels: _Pixels, chosen: _Mask, zoom: tuple[float, float], focus: float, portrait: float, rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """Draw a crop: left, top, width, height in pixels; it may reach beyond the photograph.
+
+    Args:
+        labels: ``(H, W)``.
+        chosen: The labels that a crop may be placed around, by their number.
+        zoom: Smallest and largest height, as a share of the photograph's.
+        focus: How often it is placed around one object.
+        portrait: How often it begins at the top of what is labelled.
+        rng: The source of chance.
+    """
+    low, high = zoom
+    rows, columns = labels.shape
+    half = portrait > 0 and rng.random() < portrait
+    share = low * ((min(high, max(low, 0.6)) if half else high) / low) ** rng.random()
+    height = max(8, round(share * rows))
+    width = max(8, round(height * min(1.0, columns / rows) * 2 ** rng.uniform(-0.5, 0.9)))
+    things = np.flatnonzero((np.bincount(labels.reshape(-1), minlength=len(chosen)) > 0)[: len(chosen)])
+    things = things[chosen[things]]
+    if len(things) and rng.random() < focus:
+        places = np.flatnonzero(labels == int(rng.choice(things)))
+        row, column = divmod(int(rng.choice(places)), columns)
+    else:
+        row, column = int(rng.integers(rows)), int(rng.integers(columns))
+    top = row - round(height * rng.uniform(0.25, 0.75))
+    left = column - round(width * rng.uniform(0.25, 0.75))
+    shown = np.flatnonzero((labels > 0) & (labels != IGNORE))
+    if half and len(shown):
+        top = int(shown[0]) // columns - round(height * rng.uniform(0.02, 0.2))
+        left = round(float(np.median(shown[: len(shown) // 8 + 1] % columns))) - round(width * rng.uniform(0.35, 0.65))
+    top = min(max(top, 0), rows - height) if height <= rows else -int(rng.integers(height - rows + 1))
+    left = min(max(left, 0), columns - width) if width <= columns else -int(rng.integers(width - columns + 1))
+    return left, top, width, height
 
 
 def relight(images: list[_Pixels], bars: _Mask, strength: float, rng: np.random.Generator) -> list[_Pixels]:

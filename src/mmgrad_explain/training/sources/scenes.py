@@ -40,6 +40,7 @@ class SceneSourceOptions:
     places: float = SceneOptions.places
 
     knows_context: ClassVar[bool] = True
+    knows_facts: ClassVar[bool] = False
     has_own_edits: ClassVar[bool] = False
 
     def build(self, name: str, size: int, *, labels: bool, held_out: bool) -> SceneSource:  # noqa: ARG002
@@ -72,6 +73,11 @@ class SceneSource:
     def label_classes(self) -> dict[str, int]:
         """Number of colours, shapes and sizes, background included; empty without label maps."""
         return {name: 1 + len(values) for name, values in LABELS.items()} if self.labels else {}
+
+    @property
+    def facts(self) -> int:
+        """No facts are known of scenes."""
+        return 0
 
     def batch(self, seed: int, step: int) -> ImageBatch:
         """Draw the scenes ``step * pictures`` to ``(step + 1) * pictures - 1`` of the series ``seed``."""

@@ -23,6 +23,10 @@ class Source(Protocol):
     def label_classes(self) -> Mapping[str, int]:
         """Number of classes, background included, of each label map in the batches."""
 
+    @property
+    def facts(self) -> int:
+        """Number of facts that the batches hold of every image; 0 if it knows none."""
+
     def batch(self, seed: int, step: int) -> ImageBatch:
         """Return the batch of a step. Equal seeds and steps give equal batches, in any order of calls."""
 
@@ -37,6 +41,10 @@ class SourceOptions(Protocol):
     @property
     def knows_context(self) -> bool:
         """Whether batches say where the other objects in a text are (``context_masks``)."""
+
+    @property
+    def knows_facts(self) -> bool:
+        """Whether batches say what every image shows (``facts``)."""
 
     @property
     def has_own_edits(self) -> bool:

@@ -53,6 +53,7 @@ class TripletSourceOptions:
     holdout: float = 0.1
 
     knows_context: ClassVar[bool] = False
+    knows_facts: ClassVar[bool] = False
     has_own_edits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -100,6 +101,11 @@ class TripletSource:
     def label_classes(self) -> dict[str, int]:
         """A folder of triplets has no label maps."""
         return {}
+
+    @property
+    def facts(self) -> int:
+        """A folder of triplets knows no facts."""
+        return 0
 
     def __len__(self) -> int:
         """Number of reference images."""

@@ -1,0 +1,77 @@
+"""Compare queries with the images of a batch and of the memory: InfoNCE, and the loss across photographs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional as F
+
+from mmgrad_explain.data.batches.facts import UNKNOWN, match_facts, same_photo
+from mmgrad_explain.training.distributed import mean_over_all
+from mmgrad_explain.training.objective.terms import across_loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mmgrad_explain.data.batches.batch import TripletBatch
+
+
+def compare(
+    cosine: Tensor,
+    temperature: Tensor,
+    truth: Tensor,
+    batch: TripletBatch,
+    known: Tensor | None,
+    now: int,
+    across: float,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Compute InfoNCE of edited copies, and the weighted loss across images of other photographs.
+
+    A text that is right for images of other photographs as well has them as positives of the loss across images, and
+    not as negatives of InfoNCE. Earlier images of the reference's own photograph, in the memory, are not compared.
+
+    Args:
+        cosine: Of queries and images, ``(N, M)``; minus infinity for images that do not count.
+        temperature: Factor of the cosines in InfoNCE.
+        truth: Index of each query's target, ``(N,)``.
+        batch: The batch.
+        known: Photograph and facts of each image, ``(M, 1 + F)``; the last ones may be of the memory. None if the
+            source knows no facts.
+        now: Number of images that are of this batch; the others are of the memory.
+        across: Weight of the loss across images.
+
+    Returns:
+        The loss, and the figures of its parts.
+    """
+    similar = cosine * temperature
+    own = torch.ones_like(truth, dtype=torch.bool)
+    missed = None
+    if batch.facts is not None and known is not None:
+        known = F.pad(known, (0, 0, 0, similar.shape[1] - len(known)), value=UNKNOWN)
+        photos = batch.facts.reference_photos[batch.picture]
+        own = batch.facts.target_photos == photos
+        same = same_photo(photos, known[:, 0])
+        if across:
+            right, wrong = match_facts(batch.facts.asks, known[:, 1:])
+            missed = across_loss(cosine, right & ~same, wrong & ~same)
+            similar = similar.masked_fill(right & ~same, -torch.inf)
+        earlier = same & (torch.arange(len(known), device=same.device) >= now)
+        similar = similar.masked_fill(earlier, -torch.inf)
+    each = F.cross_entropy(similar.masked_fill(~own[:, None], 0), truth, reduction="none")
+    loss = mean_over_all(each * own, own)
+    found = (similar.detach().argmax(1) == truth).float()
+    figures = {"retrieval": loss.detach(), "accuracy": mean_over_all(found * own, own)}
+    if missed is not None:
+        loss = loss + across * missed
+        figures["across"] = missed.detach()
+    return loss, figures
+
+
+def siblings(batch: TripletBatch) -> Tensor:
+    """Return one number for the edited copies of a reference, and another one for each other target, ``(N,)``."""
+    if batch.facts is None:
+        return batch.picture
+    copies = batch.facts.target_photos == batch.facts.reference_photos[batch.picture]
+    other = len(batch.references) + torch.arange(len(batch.picture), device=batch.picture.device)
+    return torch.where(copies, batch.picture, other)

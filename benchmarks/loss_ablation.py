@@ -24,7 +24,6 @@ from torch.nn import functional as F
 from mmgrad_explain.attention import MultiModalGradAttention
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.config import NetworkConfig
-from mmgrad_explain.composers.reference.network import ReferenceNetwork
 from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 from mmgrad_explain.composers.reference.tokenizer import build_tokenizer
 from mmgrad_explain.data.batches.scenes import SceneBatch, scene_batch
@@ -41,6 +40,8 @@ from mmgrad_explain.metrics.report import environment_line, markdown_table, mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from mmgrad_explain.composers.reference.network import ReferenceNetwork
 
 EDITS = 4
 SCENES = SceneOptions(objects=(1, 4))  # few objects: a small network learns in minutes which one the text names

@@ -334,7 +334,7 @@ def test_a_composer_that_reads_words_says_them_itself(picture, clip, same_maps):
 
 def test_words_encoded_in_advance_for_several_pictures(picture, clip, monkeypatch):
     texts, other = ["make it red", "make it blue"], picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    mmgrad = MMGrad(clip)
+    mmgrad = MMGrad(clip, method="layercam")
     expected = [mmgrad.texts(one, texts) for one in (picture, other)]
     encoded = mmgrad.encode_texts(texts)
     monkeypatch.setattr(clip, "encode_text", lambda *_: pytest.fail("encoded again"))
@@ -343,6 +343,21 @@ def test_words_encoded_in_advance_for_several_pictures(picture, clip, monkeypatc
         assert torch.equal(found.maps, plain.maps)
         assert (found.texts, found.images, found.notes) == (plain.texts, plain.images, plain.notes)
         assert found.heatmap().shape == (40, 60)
+
+
+def test_many_texts_are_explained_by_the_method_of_a_call(picture, clip, same_maps):
+    texts = ["make it red", "make it blue"]
+    calls = [explain(picture, text, model=clip) for text in texts]
+    strings, encoded = MMGrad(clip).texts(picture, texts), MMGrad(clip)
+    encoded = encoded.texts(picture, encoded.encode_texts(texts))
+    for index, single in enumerate(calls):
+        for found in (strings, encoded):
+            assert found.method == single.method == "relevancy"
+            same_maps(found.maps[index : index + 1], single.maps)
+    inputs = clip.preprocess([picture], texts[:1]).tensors
+    ids = clip.processor.encode_texts(texts, [])
+    ids_alone = MMGrad(clip).encode_texts({"input_ids": ids[0], "attention_mask": ids[1]})
+    assert MMGrad(clip).texts(inputs["pixel_values"], ids_alone).method == "layercam"
 
 
 def test_phrases_light_regions_of_their_own(picture, tiny, same_maps):

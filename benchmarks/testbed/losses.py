@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +11,8 @@ from torch.nn import functional as F
 
 from testbed.scenes import (
     ANSWERS,
+    ANY,
+    ATTRIBUTE_IDS,
     END,
     IMAGE,
     MOST_NAMED,
@@ -29,7 +32,7 @@ from testbed.scenes import (
     truth,
     write_sentence,
 )  # fmt: skip
-from testbed.towers import embed_pairs
+from testbed.towers import embed_pairs, name_cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +44,13 @@ if TYPE_CHECKING:
 ANSWER_IDS = torch.tensor([WORDS.index(word) for word in ANSWERS if word in WORDS])
 _CAPTIONS = 2
 _TURNS = 6
+_LOOKING = 0.4
+"""Share of its training in which the relation network learns to see, before it is asked."""
+_NAMING = 0.2
+"""Share of its training in which a joint matcher, or LLaVA, only learns which words fit a cell."""
+_HIDDEN = 0.5
+_SPOKEN = (2, 0, 1)
+"""The order in which attributes are named: size, colour, shape."""
 _ASKING = 0.2
 """Weight of the words of questions, beside that of answers."""
 
@@ -65,7 +75,7 @@ def _captions_of(pool: Pool, batch: int, rng: np.random.Generator) -> tuple[View
     return views, encode([write_sentence(one) for one in sentences]), truth(sentences, views.objects)
 
 
-def contrastive_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator) -> Tensor:
+def contrastive_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator, _done: float) -> Tensor:
     """CLIP's loss, both ways; what happens to be true as well is no negative."""
     views, ids, true = _captions_of(pool, batch, rng)
     image, text = embed_pairs(model, views.images, ids)
@@ -82,7 +92,7 @@ def contrastive_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generato
     return (to_image + to_text) / 2
 
 
-def dense_contrastive_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator) -> Tensor:
+def dense_contrastive_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator, _done: float) -> Tensor:
     """CLIP's loss with every true pair: all sentences about one object, and longer ones with one wrong word."""
     losses = []
     for cosine, true in _all_pairs(model, pool, batch, rng):
@@ -94,7 +104,7 @@ def dense_contrastive_loss(model: Any, pool: Pool, batch: int, rng: np.random.Ge
     return torch.stack(losses).mean()
 
 
-def sigmoid_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator) -> Tensor:
+def sigmoid_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator, _done: float) -> Tensor:
     """SigLIP's loss on every pair; true and false pairs weigh alike, and so do sentences with one wrong word."""
     losses = []
     for cosine, true in _all_pairs(model, pool, batch, rng):
@@ -127,38 +137,80 @@ def _all_pairs(model: Any, pool: Pool, batch: int, rng: np.random.Generator) -> 
     return found
 
 
-def matching_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator) -> Tensor:
-    """A joint model's loss: does the sentence fit? In three of five, most objects have a wrong word.
+def matching_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator, done: float) -> Tensor:
+    """A joint model's losses: which words fit a cell; does the sentence fit; which word is hidden (ViLT's three).
 
-    The model's head is asked the same at the last word of each object.
+    In three of five sentences most objects have a wrong word. The model's head is asked the same at the last word of
+    each object. The first part of training only names cells; then sentences grow.
     """
     views = draw_views(pool, batch, rng)
-    sentences = []
-    for things in views.objects:
-        true = describe_scene(things, 1 + int(rng.random() * MOST_NAMED), rng)
-        wrong = rng.random(len(true)) < (0.7 if rng.random() < 0.6 else 0.0)
-        sentences.append([corrupt([one], rng)[0] if off else one for one, off in zip(true, wrong, strict=True)])
-    ids = encode([write_sentence(one) for one in sentences])
+    cells = model.look(views.images)
+    aligned = F.binary_cross_entropy_with_logits(model.name(cells), label_presence(views.objects), reduction="none")
+    aligned = aligned.sum(1).mean() / 10
+    if done < _NAMING:
+        return aligned
+    most = min(MOST_NAMED, 1 + int((done - _NAMING) / (1 - _NAMING) * 6))
+    claims = [_claim(things, most, rng) for things in views.objects]
+    words = [claim.words for claim in claims]
+    ids = encode(words)
     ids = ids[:, : int((ids != PAD).sum(1).max())]
-    tokens = model.see(views.images, ids)
+    tokens = model.see(cells, ids)
     scene = torch.arange(batch)
-    fits = matches(sentences, views.objects).any(-1)[scene, :, scene]
-    row, word, thing = _ends_of_objects(sentences)
+    fits = matches([claim.sentence for claim in claims], views.objects).any(-1)[scene, :, scene]
+    row, word, thing = _ends_of_objects(words)
     known = fits[row, thing]
     parts = F.binary_cross_entropy_with_logits(
         model.match(tokens[row, 1 + word])[:, 0], known.float(), reduction="none"
     )
     whole = F.binary_cross_entropy_with_logits(model.match(tokens[:, 0])[:, 0], fits.all(1).float())
-    return whole + (parts[known].mean() + parts[~known].sum() / (~known).sum().clamp(min=1)) / 2
+    loss = whole + (parts[known].mean() + parts[~known].sum() / (~known).sum().clamp(min=1)) / 2 + aligned
+    hidden = [(row, place, right) for row, claim in enumerate(claims) for place, right in claim.hidden]
+    if hidden:
+        row, word, right = torch.tensor(hidden).T
+        loss = loss + F.cross_entropy(model.guess(tokens[row, 1 + word]).float(), right)
+    return loss
 
 
-def _ends_of_objects(sentences: Sequence[Sequence[Description]]) -> tuple[Tensor, Tensor, Tensor]:
+@dataclass(frozen=True)
+class _Claim:
+    """What a sentence says of a scene, its words, and where a word is hidden: its place in the ids, and its id."""
+
+    sentence: list[Description]
+    words: list[str]
+    hidden: list[tuple[int, int]]
+
+
+def _claim(things: Tensor, most: int, rng: np.random.Generator) -> _Claim:
+    """Draw a sentence of which some objects are wrong, and some of the others have a hidden word."""
+    true = describe_scene(things, 1 + int(rng.random() * most), rng)
+    wrong = rng.random(len(true)) < (0.7 if rng.random() < 0.6 else 0.0)
+    said = [corrupt([one], rng)[0] if off else one for one, off in zip(true, wrong, strict=True)]
+    words = write_sentence(said)
+    meant, hidden = list(said), []
+    for index, one in enumerate(said):
+        named = [axis for axis in _SPOKEN if one[axis] != ANY]
+        if not wrong[index] and len(named) > 1 and rng.random() < _HIDDEN:
+            which = int(rng.random() * len(named))
+            ends = len(write_sentence(said[: index + 1]))
+            place = ends - len(named) - (one[1] == ANY) + which
+            hidden.append((1 + place, WORDS.index(words[place])))
+            words[place] = "what"
+            meant[index] = _without(one, named[which])
+    return _Claim(meant, words, hidden)
+
+
+def _without(description: Description, axis: int) -> Description:
+    """Leave an attribute out."""
+    colour, shape, size = (ANY if index == axis else value for index, value in enumerate(description))
+    return colour, shape, size
+
+
+def _ends_of_objects(texts: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor, Tensor]:
     """Return where the last word of each object stands: its sentence, its place in the ids, its number."""
-    found = [
-        (row, len(write_sentence(sentence[: thing + 1])), thing)
-        for row, sentence in enumerate(sentences)
-        for thing in range(len(sentence))
-    ]
+    found = []
+    for row, text in enumerate(texts):
+        ends = [place for place, word in enumerate([*text, "and"]) if word == "and"]
+        found += [(row, place, thing) for thing, place in enumerate(ends)]
     row, word, thing = torch.tensor(found).T
     return row, word, thing
 
@@ -184,22 +236,25 @@ def prompt_inputs(images: Tensor, ids: Tensor, places: int) -> dict[str, Tensor]
     return {"input_ids": prompts, "attention_mask": (prompts != PAD).long(), "pixel_values": images}
 
 
-def answering_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator) -> Tensor:
-    """Cross-entropy of the answers, six questions a scene; and of what is in the scene, for the convolutions."""
+def answering_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator, done: float) -> Tensor:
+    """Cross-entropy of what is in the scene, and after the first part of the answers to six questions a scene."""
     views = draw_views(pool, batch, rng)
-    logits, answers = [], []
     seen = model.see(views.images)
-    for _ in range(6):
-        questions = ask_each(views.objects, views.places, rng)
-        logits.append(model.answer(seen, encode_questions(questions)))
-        answers += [question.answer for question in questions]
     present = F.binary_cross_entropy_with_logits(model.find(seen), label_presence(views.objects), reduction="none")
-    return F.cross_entropy(torch.cat(logits), torch.tensor(answers)) + present.sum(1).mean() / 10
+    found = present.sum(1).mean() / 10
+    if done < _LOOKING:
+        return found
+    questions = [question for _ in range(_TURNS) for question in ask_each(views.objects, views.places, rng)]
+    logits = model.answer(seen.repeat(_TURNS, 1, 1), encode_questions(questions))
+    return F.cross_entropy(logits, torch.tensor([question.answer for question in questions])) + found
 
 
-def wording_loss(model: Any, pool: Pool, batch: int, places: int, rng: np.random.Generator) -> Tensor:
+def wording_loss(model: Any, pool: Pool, batch: int, rng: np.random.Generator, done: float) -> Tensor:
     """Cross-entropy of each word of a talk about an image: questions and their answers, which weigh most."""
     views = draw_views(pool, batch, rng)
+    places = model.config.image_seq_length
+    if done < _NAMING:
+        return _name(model, views)
     talks = [[START, *[IMAGE] * places] for _ in range(batch)]
     answers: list[list[int]] = [[] for _ in range(batch)]
     for _ in range(_TURNS):
@@ -215,7 +270,17 @@ def wording_loss(model: Any, pool: Pool, batch: int, places: int, rng: np.random
     return losses[answered].mean() + _ASKING * losses[asked].mean()
 
 
-def composing_loss(model: Any, edits: Edits, batch: int, rng: np.random.Generator) -> Tensor:
+def _name(model: Any, views: Views) -> Tensor:
+    """Align the image's places with the words that the decoder reads, as LLaVA's first stage aligns its projector."""
+    seen = model.get_image_features(pixel_values=views.images)
+    cells = seen if isinstance(seen, Tensor) else torch.stack(list(seen.pooler_output))
+    words = model.get_input_embeddings().weight
+    named = name_cells(cells, words, torch.full((len(ATTRIBUTE_IDS),), -2.0))
+    found = F.binary_cross_entropy_with_logits(named, label_presence(views.objects), reduction="none")
+    return found.sum(1).mean() / 10
+
+
+def composing_loss(model: Any, edits: Edits, batch: int, rng: np.random.Generator, _done: float) -> Tensor:
     """Find each query's target among all targets and references of the batch; two queries a scene."""
     rows = torch.from_numpy(rng.integers(len(edits), size=batch))
     references, targets = edits.references[rows], edits.targets[rows].flatten(0, 1)

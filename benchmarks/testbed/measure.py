@@ -33,6 +33,7 @@ from mmgrad_explain.metrics.map_figures import measure_maps
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mmgrad_explain.attention.layers.candidate import Candidate
     from testbed.sheets import Sheet
 
 GRID = 8
@@ -110,7 +111,7 @@ class Judge:
         rows = self.few if expensive else torch.arange(len(self.sheet.images))
         maps = few if expensive else self.explain(mmgrad, rows)
         figures = {"layers": mmgrad.layer_names, **self.localize(maps, rows), **self.trust(few), "cost": cost}
-        if not cost > _DEAR:
+        if not cost > _DEAR and not (self.short and method):
             figures["randomized"] = self.randomize(method, layer or next(iter(mmgrad.layer_names), None))
         return figures
 
@@ -191,11 +192,11 @@ class Judge:
         usable = [one for one in usable if min(one.grid) >= 4] or usable
         chosen = next((one for one in found if one.chosen), None) or select_best(found)[-1]
         grids = list(dict.fromkeys(one.grid for one in usable))
-        if len(grids) > 2:  # stages of a CNN
+        norms = _norms(usable) or _norms([one for one in found if one.gradient_reaches])  # all mix text in joint models
+        if not norms:  # stages of a CNN
             last_of = {grid: [one.name for one in usable if one.grid == grid][-1] for grid in grids}
             names = list(last_of.values())[::-1]
             return dict(zip(("last stage", "one earlier", "two earlier"), names[:3], strict=False))
-        norms = [one.name for one in usable if one.type == "LayerNorm" and _family(one.name) != one.name]
         families = [_family(name) for name in norms]
         wanted = (
             _family(chosen.name) if _family(chosen.name) in families else max(families, key=families.count, default="")
@@ -203,7 +204,7 @@ class Judge:
         norms = [name for name in norms if _family(name) == wanted]
         named = {"the layer found": chosen.name}
         if len(grids) > 1:  # convolutions before the tokens
-            named["stem"] = [one.name for one in usable if one.grid == max(grids)][-1]
+            named["stem"] = [one.name for one in usable if one.grid == sorted(grids)[1]][-1]
         for label, index in (("norm, last block", -1), ("norm, one earlier", -2), ("norm, middle", -len(norms) // 2)):
             if 0 < -index <= len(norms) and norms[index] not in named.values():
                 named[label] = norms[index]
@@ -220,6 +221,11 @@ def _place(wanted: Tensor, rows: Tensor) -> Tensor:
     place = torch.full((int(rows.max()) + 1,), -1)
     place[rows] = torch.arange(len(rows))
     return place[wanted]
+
+
+def _norms(found: list[Candidate]) -> list[str]:
+    """List the norms of the blocks of a transformer."""
+    return [one.name for one in found if one.type == "LayerNorm" and _family(one.name) != one.name]
 
 
 def _family(name: str) -> str:

@@ -36,7 +36,7 @@ class Stranger:
         sizes: The arguments of its builder; ``size`` is the side of its images in pixels.
         schedule: Its training.
         scenes: How many scenes it trains on.
-        start: Whose vision tower it starts from.
+        start: Whose convolutions or vision tower it starts from.
     """
 
     name: str
@@ -66,7 +66,7 @@ STRANGERS = {
     for one in (
         Stranger(
             "relation", "CNN, not pooled", "questions", "answering_loss",
-            {"channels": [24, 32, 48, 64], "size": 80}, Schedule(2000, 40, rate=2e-3, bfloat16=True),
+            {"channels": [24, 48, 64, 96], "size": 80}, Schedule(5000, 64, rate=3e-3, bfloat16=True),
         ),
         Stranger("tirg", "CNN, pooled globally", "edits", "composing_loss",
                  {"channels": [32, 64, 96], "size": 64}, Schedule(800, 48, bfloat16=True), scenes=20_000),
@@ -75,9 +75,12 @@ STRANGERS = {
                  {**_VIT, "layers": 8, "width": 64}, Schedule(2000, 32, warm=150, part=100)),
         Stranger("siglip", "attention pooling", "captions", "sigmoid_loss", _VIT,
                  Schedule(600, 32, rate=8e-4, part=100), start="clip"),
-        Stranger("joint", "joint", "captions", "matching_loss", _VIT, Schedule(600, 24, part=50), start="clip"),
+        Stranger("joint", "joint", "captions", "matching_loss",
+                 {"width": 96, "layers": 4, "size": 64, "channels": [24, 48, 64]},
+                 Schedule(2000, 48, rate=1.5e-3, bfloat16=True, part=100), start="relation"),
         Stranger("llava", "generative", "words", "wording_loss",
-                 {**_VIT, "decoder_layers": 4}, Schedule(900, 16, part=100), start="clip"),
+                 {**_VIT, "layers": 3, "decoder_layers": 4, "channels": [24, 48, 64]},
+                 Schedule(900, 24, rate=1.5e-3, bfloat16=True, part=100), start="relation"),
     )
 }  # fmt: skip
 """The models by name."""
@@ -138,15 +141,14 @@ def prepare(stranger: Stranger, cache: Path, *, quick: bool = False) -> tuple[nn
     path = checkpoint(stranger, cache)
     if stranger.start and not path.exists():
         first = STRANGERS[stranger.start]
-        tower, _ = prepare(shorten(first) if quick else first, cache, quick=quick)
-        start_from(model, tower.vision_model)
+        trained, _ = prepare(shorten(first) if quick else first, cache, quick=quick)
+        start_from(model, trained)
     pool: list[Any] = []
 
-    def loss_of(model: nn.Module, rng: np.random.Generator) -> Tensor:
+    def loss_of(model: nn.Module, rng: np.random.Generator, done: float) -> Tensor:
         if not pool:
             pool.append(draw(stranger, TRAINING_SEED, stranger.scenes, cache))
-        more = (stranger.places,) if stranger.task == "words" else ()
-        found: Tensor = getattr(losses, stranger.loss)(model, pool[0], stranger.schedule.batch, *more, rng)
+        found: Tensor = getattr(losses, stranger.loss)(model, pool[0], stranger.schedule.batch, rng, done)
         return found
 
     seconds = train(model, loss_of, stranger.schedule, path, seed=1000 * stranger.seed)

@@ -9,11 +9,14 @@ from torch.nn import functional as F
 from testbed.scenes import ANSWERS, PAD, PRESENT, WORDS
 
 
-def _convolutions(channels: tuple[int, ...]) -> nn.Sequential:
-    """Stages that each halve the grid."""
+def convolutions(channels: tuple[int, ...], deeper: tuple[int, ...] = ()) -> nn.Sequential:
+    """Stages that each halve the grid; the ``deeper`` ones have two convolutions."""
     stages = []
-    for before, after in zip((3, *channels[:-1]), channels, strict=True):
-        stages.append(nn.Sequential(nn.Conv2d(before, after, 3, 2, 1), nn.BatchNorm2d(after), nn.ReLU()))
+    for index, (before, after) in enumerate(zip((3, *channels[:-1]), channels, strict=True)):
+        layers = [nn.Conv2d(before, after, 3, 2, 1), nn.BatchNorm2d(after), nn.ReLU()]
+        if index in deeper:
+            layers += [nn.Conv2d(after, after, 3, 1, 1), nn.BatchNorm2d(after), nn.ReLU()]
+        stages.append(nn.Sequential(*layers))
     return nn.Sequential(*stages)
 
 
@@ -25,7 +28,7 @@ class RelationNetwork(nn.Module):
 
     def __init__(self, *, channels: tuple[int, ...], width: int = 128, words: int = 32) -> None:
         super().__init__()
-        self.stages = _convolutions(channels)
+        self.stages = convolutions(channels, deeper=(1, 2))
         self.words = nn.Embedding(len(WORDS), words, padding_idx=PAD)
         self.question = nn.GRU(words, width, batch_first=True)
         self.presence = nn.Linear(channels[-1], PRESENT)
@@ -76,7 +79,7 @@ class Tirg(nn.Module):
 
     def __init__(self, *, channels: tuple[int, ...], vocabulary: int, embed: int = 96) -> None:
         super().__init__()
-        self.stages = _convolutions(channels)
+        self.stages = convolutions(channels)
         last = channels[-1]
         self.mix = nn.Sequential(nn.Conv2d(last, 2 * last, 3, 1, 1), nn.BatchNorm2d(2 * last), nn.ReLU())
         self.embed = nn.Linear(2 * last, embed)

@@ -38,6 +38,7 @@ WORDS = (
 
 ANSWERS = (*COLORS, *SHAPES, *SIZES, "left", "right", "top", "bottom")
 PAD, START, END, IMAGE = (WORDS.index(word) for word in ("<pad>", "<start>", "<end>", "image"))
+ATTRIBUTE_IDS = torch.tensor([WORDS.index(word) for names in ATTRIBUTES for word in names])
 PRESENT = len(COLORS) * len(SHAPES) + len(COLORS) + len(SHAPES) + len(SIZES)
 """Labels of what a scene has somewhere: pairs of colour and shape, colours, shapes, sizes."""
 

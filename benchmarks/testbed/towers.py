@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from mmgrad_explain.attention import Layout
 from mmgrad_explain.attention.model_hints import AnswerLayers, AnswerPositions
-from testbed.scenes import END, IMAGE, PAD, START, TEXT_LENGTH, WORDS
+from testbed.networks import convolutions
+from testbed.scenes import ATTRIBUTE_IDS, COLORS, END, IMAGE, PAD, SHAPES, START, TEXT_LENGTH, WORDS
 
 _NEUTRAL = ("what", "is", "the", "object")
 _TEXT = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -65,8 +66,10 @@ def build_siglip(*, width: int, layers: int, size: int, patch: int) -> nn.Module
     return model
 
 
-def build_llava(*, width: int, layers: int, size: int, patch: int, decoder_layers: int) -> nn.Module:
-    """Build transformers' LlavaForConditionalGeneration on a CLIP vision tower and a small Llama.
+def build_llava(
+    *, width: int, layers: int, size: int, patch: int, decoder_layers: int, channels: tuple[int, ...]
+) -> nn.Module:
+    """Build transformers' LlavaForConditionalGeneration on a CLIP vision tower with a stem, and a small Llama.
 
     It says where its answers lie: the last token of a call is one, and the image's places follow the start.
     """
@@ -106,7 +109,7 @@ def build_llava(*, width: int, layers: int, size: int, patch: int, decoder_layer
         num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=256, pad_token_id=PAD, bos_token_id=1,
         eos_token_id=END,
     )  # fmt: skip
-    return Llava(
+    model = Llava(
         LlavaConfig(
             vision_config=CLIPVisionConfig(**vision_sizes(width, layers, size, patch)),
             text_config=decoder,
@@ -115,9 +118,42 @@ def build_llava(*, width: int, layers: int, size: int, patch: int, decoder_layer
             image_seq_length=places,
         )
     )
+    model.model.vision_tower.embeddings.patch_embedding = Stem(channels, width)
+    decoder_model = model.model.language_model
+    nn.init.normal_(decoder_model.embed_tokens.weight, std=0.1)
+    with torch.no_grad():  # tokens attend to those like them at first
+        for block in decoder_model.layers:
+            for linear in (block.self_attn.q_proj, block.self_attn.k_proj):
+                linear.weight.add_(0.7 * torch.eye(len(linear.weight)))
+    return model
 
 
 # ---------------------------------------------------------------------------------------------- written by hand
+
+
+class Stem(nn.Sequential):
+    """Convolutions in the place of one of patches, for faster learning (Xiao et al., arXiv 2106.14881)."""
+
+    def __init__(self, channels: tuple[int, ...], width: int) -> None:
+        super().__init__(*convolutions(channels, deeper=(1, 2)), nn.Conv2d(channels[-1], width, 1))
+
+    @property
+    def weight(self) -> Tensor:
+        """The last weight: towers of transformers ask for its type."""
+        return self[-1].weight
+
+    def start_from(self, stages: nn.Sequential) -> None:
+        """Copy the stages of another network."""
+        for own, other in zip(list(self)[:-1], stages, strict=False):
+            own.load_state_dict(other.state_dict())
+
+
+def name_cells(cells: Tensor, words: Tensor, bias: Tensor) -> Tensor:
+    """Compare cells ``(B, cells, width)`` with the vectors of words: logits of what some cell fits, (B, PRESENT)."""
+    fits = F.linear(cells, words[ATTRIBUTE_IDS], bias)
+    colours, shapes = fits[..., : len(COLORS)], fits[..., len(COLORS) :][..., : len(SHAPES)]
+    pairs = (colours[..., None] + shapes[..., None, :]).flatten(2)
+    return torch.cat([pairs, fits], 2).amax(1)
 
 
 def _stem(width: int, patch: int) -> nn.Sequential:
@@ -130,7 +166,7 @@ def _stem(width: int, patch: int) -> nn.Sequential:
 class _Block(nn.Module):
     """A block of a transformer, with or without a residual around its attention."""
 
-    def __init__(self, width: int, heads: int, *, residual: bool) -> None:
+    def __init__(self, width: int, heads: int, *, residual: bool, alike: float = 1.2) -> None:
         super().__init__()
         self.heads = heads
         self.residual = residual
@@ -139,12 +175,11 @@ class _Block(nn.Module):
         self.out = nn.Linear(width, width)
         self.ln2 = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-        if not residual:  # tokens attend to themselves at first, else all become one
-            with torch.no_grad():
-                same = torch.eye(width)
-                start = torch.cat([1.2 * same, 1.2 * same, same]) + 0.02 * torch.randn(3 * width, width)
-                self.qkv.weight.copy_(start)
-                self.out.weight.copy_(same + 0.02 * torch.randn(width, width))
+        with torch.no_grad():  # tokens attend to those like them at first; without residual all become one else
+            same = torch.eye(width)
+            start = torch.cat([alike * same, alike * same, same]) + 0.02 * torch.randn(3 * width, width)
+            self.qkv.weight.copy_(start)
+            self.out.weight.copy_((0.5 if residual else 1.0) * same + 0.02 * torch.randn(width, width))
 
     def forward(self, tokens: Tensor, known: Tensor | None = None) -> Tensor:
         batch, count, width = tokens.shape
@@ -196,77 +231,78 @@ class PlainClip(nn.Module):
 
 
 class JointMatcher(nn.Module):
-    """One transformer over a class token, the words and the patches, as ViLT (Kim et al., arXiv 2102.03334).
+    """One transformer over a class token, the words and the cells of a convolutional stem.
 
-    Returns the logit that sentence and image match, ``(B,)``.
+    As ViLT (Kim et al., arXiv 2102.03334), with the convolutions of Pixel-BERT (Huang et al., arXiv 2004.00849) in the
+    place of one of patches. Returns the logit that sentence and image match, ``(B,)``.
     """
 
-    def __init__(self, *, width: int, layers: int, size: int, patch: int, heads: int = 4) -> None:
+    def __init__(self, *, width: int, layers: int, size: int, channels: tuple[int, ...], heads: int = 4) -> None:
         super().__init__()
-        self.patches = nn.Conv2d(3, width, patch, patch)
+        self.patches = Stem(channels, width)
         self.words = nn.Embedding(len(WORDS), width)
+        self.named = nn.Parameter(torch.full((len(ATTRIBUTE_IDS),), -2.0))
         self.class_token = nn.Parameter(0.02 * torch.randn(1, 1, width))
         self.word_positions = nn.Parameter(0.02 * torch.randn(1, TEXT_LENGTH, width))
-        self.patch_positions = nn.Parameter(0.02 * torch.randn(1, (size // patch) ** 2, width))
+        self.patch_positions = nn.Parameter(0.02 * torch.randn(1, (size >> len(channels)) ** 2, width))
         self.before = nn.LayerNorm(width)
-        self.blocks = nn.ModuleList(_Block(width, heads, residual=True) for _ in range(layers))
+        self.blocks = nn.ModuleList(_Block(width, heads, residual=True, alike=0.7) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.match = nn.Linear(width, 1)
+        self.hidden = nn.Linear(width, width)
         nn.init.normal_(self.words.weight, std=0.1)
 
-    def see(self, images: Tensor, ids: Tensor) -> Tensor:
-        """Return the tokens of images ``(B, 3, S, S)`` with sentences ``(B, L)``: class token, words, patches."""
+    def look(self, images: Tensor) -> Tensor:
+        """Return the cells of images ``(B, 3, S, S)``, ``(B, cells, width)``."""
+        found: Tensor = self.patches(images).flatten(2).transpose(1, 2)
+        return found
+
+    def name(self, cells: Tensor) -> Tensor:
+        """Return logits of what is somewhere in the image, ``(B, PRESENT)``: to align cells with words."""
+        return name_cells(cells, self.words.weight, self.named)
+
+    def see(self, cells: Tensor, ids: Tensor) -> Tensor:
+        """Return the tokens of cells with sentences ``(B, L)``: class token, words, cells."""
         words = self.words(ids) + self.word_positions[:, : ids.shape[1]]
-        patches = self.patches(images).flatten(2).transpose(1, 2) + self.patch_positions
-        tokens = self.before(torch.cat([self.class_token.expand(len(ids), -1, -1), words, patches], 1))
-        known = F.pad(ids != PAD, (1, patches.shape[1]), value=True)
+        cells = cells + self.patch_positions
+        tokens = self.before(torch.cat([self.class_token.expand(len(ids), -1, -1), words, cells], 1))
+        known = F.pad(ids != PAD, (1, cells.shape[1]), value=True)
         for block in self.blocks:
             tokens = block(tokens, known)
         found: Tensor = self.norm(tokens)
         return found
 
+    def guess(self, tokens: Tensor) -> Tensor:
+        """Return logits of the hidden words that stand at tokens ``(N, width)``, ``(N, words)``."""
+        return F.linear(self.hidden(tokens), self.words.weight)
+
+    def layout_for(self, layer: str, *, ids: Tensor, **_: Tensor) -> Layout | None:
+        """Say where the cells stand in a layer's tokens: after the class token and the words."""
+        side = round(self.patch_positions.shape[1] ** 0.5)
+        return None if layer.startswith("patches") else Layout("tokens", (side, side), 1 + ids.shape[1])
+
     def forward(self, images: Tensor, ids: Tensor) -> Tensor:
         """Match images with sentences."""
-        return self.match(self.see(images, ids)[:, 0])[:, 0]
+        return self.match(self.see(self.look(images), ids)[:, 0])[:, 0]
 
 
-def start_from(model: Any, tower: Any) -> None:
-    """Start a model from the weights of a trained CLIP vision tower, as matchers and LLaVA do."""
-    if hasattr(model, "model"):
-        model.model.vision_tower.load_state_dict(tower.state_dict())
+def start_from(model: Any, first: Any) -> None:
+    """Start a model from the trained convolutions of the relation network, or from the trained vision tower of CLIP."""
+    if isinstance(model, JointMatcher):
+        model.patches.start_from(first.stages)
         return
+    if hasattr(model, "model"):
+        model.model.vision_tower.embeddings.patch_embedding.start_from(first.stages)
+        return
+    tower = first.vision_model
     patches, positions = tower.embeddings.patch_embedding.weight, tower.embeddings.position_embedding.weight[1:]
     with torch.no_grad():
-        if isinstance(model, JointMatcher):
-            model.patches.weight.copy_(patches)
-            model.patch_positions.copy_(positions[None])
-            summary = tower.embeddings.class_embedding + tower.embeddings.position_embedding.weight[0]
-            model.class_token.copy_(summary[None, None])
-            model.words.weight.add_(summary)  # words read the image as the class token does, to begin with
-            model.before.load_state_dict(tower.pre_layrnorm.state_dict())
-            for block, trained in zip(model.blocks, tower.encoder.layers, strict=True):
-                _copy_block(block, trained)
-        else:
-            vision = model.vision_model
-            vision.embeddings.patch_embedding.weight.copy_(patches)
-            vision.embeddings.patch_embedding.bias.zero_()
-            vision.embeddings.position_embedding.weight.copy_(positions)
-            vision.embeddings.norm.load_state_dict(tower.pre_layrnorm.state_dict())
-            vision.encoder.load_state_dict(tower.encoder.state_dict())
-
-
-def _copy_block(block: Any, trained: Any) -> None:
-    """Copy a block of transformers into one of ours."""
-    attention = trained.self_attn
-    parts = [attention.q_proj, attention.k_proj, attention.v_proj]
-    block.qkv.weight.copy_(torch.cat([part.weight for part in parts]))
-    block.qkv.bias.copy_(torch.cat([part.bias for part in parts]))
-    pairs = {
-        block.out: attention.out_proj, block.ln1: trained.layer_norm1, block.ln2: trained.layer_norm2,
-        block.mlp[0]: trained.mlp.fc1, block.mlp[2]: trained.mlp.fc2,
-    }  # fmt: skip
-    for own, other in pairs.items():
-        own.load_state_dict(other.state_dict())
+        vision = model.vision_model
+        vision.embeddings.patch_embedding.weight.copy_(patches)
+        vision.embeddings.patch_embedding.bias.zero_()
+        vision.embeddings.position_embedding.weight.copy_(positions)
+        vision.embeddings.norm.load_state_dict(tower.pre_layrnorm.state_dict())
+        vision.encoder.load_state_dict(tower.encoder.state_dict())
 
 
 def embed_pairs(model: Any, images: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:

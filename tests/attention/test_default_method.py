@@ -141,31 +141,73 @@ class TestLayersThatAreFound:
         mmgrad = MMGrad(zoo.build(Decoder), score=zoo.class_score())
         assert (mmgrad(x).method, mmgrad.layer_names) == ("layercam", ("up",))
 
-    @pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # a random map may be empty
-    @pytest.mark.parametrize("prefix", [0, 1])
-    def test_the_mean_of_all_tokens_is_global_pooling(self, zoo, small, prefix):
-        mmgrad = MMGrad(zoo.build(zoo.ViT, prefix=prefix, pool="mean"), score=zoo.class_score())
-        assert (mmgrad(small).method, mmgrad.layer_names) == ("gradcam", ("norm",))
 
+class Block(nn.Module):
+    """Attention with or without a residual connection around it."""
+
+    def __init__(self, residual):
+        super().__init__()
+        self.attend, self.norm, self.residual = nn.MultiheadAttention(8, 2, batch_first=True), nn.LayerNorm(8), residual
+
+    def forward(self, x):
+        read = self.norm(x)
+        return self.attend(read, read, read, need_weights=False)[0] + (x if self.residual else 0)
+
+
+class Pooled(nn.Module):
+    """A query that reads the patches."""
+
+    def __init__(self, patches):
+        super().__init__()
+        self.patches, self.blocks = patches, nn.Sequential(Block(residual=True), Block(residual=True))
+        self.query, self.pool = nn.Parameter(torch.randn(1, 1, 8)), nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        tokens = self.blocks(self.patches(x).flatten(2).transpose(1, 2))
+        return self.head(self.pool(self.query.expand(len(x), -1, -1), tokens, tokens, need_weights=False)[0][:, 0])
+
+
+class TestTransformers:
     def test_class_token(self, zoo, vit, small):
         mmgrad = MMGrad(vit, score=zoo.class_score())
-        assert mmgrad(small).method == default_method.PREFIX
+        with zoo.leaves_alone(vit):
+            found = mmgrad(small)
+        assert found.method == mmgrad(small).method == "relevancy"
+        assert torch.equal(found.maps, MMGrad(vit, score=zoo.class_score(), method="relevancy")(small).maps)
         assert len(mmgrad.layer_names) == 1
 
+    @pytest.mark.parametrize("prefix", [0, 1])
+    def test_the_mean_of_all_tokens(self, zoo, small, prefix):
+        model = zoo.build(zoo.ViT, prefix=prefix, pool="mean")
+        assert MMGrad(model, score=zoo.class_score())(small).method == "relevancy"
 
-class TestAMethodOfAttentionForClassTokens:
-    @pytest.fixture(autouse=True)
-    def relevancy(self, monkeypatch):
-        monkeypatch.setattr(default_method, "PREFIX", "relevancy")
+    @pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # a random map may be empty
+    def test_the_mean_of_tokens_without_attention_is_global_pooling(self, zoo, small):
+        model = zoo.build(zoo.ViT, prefix=0, pool="mean")
+        model.blocks = nn.ModuleList(zoo.build(Mixing, 6, 8) for _ in range(2))
+        assert MMGrad(model, score=zoo.class_score())(small).method == "gradcam"
 
-    def test_where_attention_is_found(self, zoo, vit, small):
-        found = MMGrad(vit, score=zoo.class_score())(small)
-        assert found.method == "relevancy"
-        assert torch.equal(found.maps, MMGrad(vit, score=zoo.class_score(), method="relevancy")(small).maps)
+    def test_attention_pooling(self, zoo, small):
+        model = zoo.build(lambda: Pooled(nn.Conv2d(3, 8, 8, 8)))
+        assert MMGrad(model, score=zoo.class_score())(small).method == "relevancy"
 
-    def test_where_there_is_none(self, zoo, vit, small):
+    def test_the_models_own_layer_leaves_it_to_attention(self, zoo, vit, small):
+        vit.target_layer = "blocks.1"
+        assert MMGrad(vit, score=zoo.class_score())(small).method == "relevancy"
+
+    @pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")  # a random map may be empty
+    def test_a_layer_that_is_named(self, zoo, vit, small):
+        assert MMGrad(vit, "blocks.1", zoo.class_score())(small).method == "layercam"
+
+    def test_no_attention(self, zoo, vit, small):
         vit.blocks = nn.ModuleList(zoo.build(Mixing, 7, 8) for _ in range(2))
         assert MMGrad(vit, score=zoo.class_score())(small).method == "layercam"
+
+    @pytest.mark.parametrize(("residual", "method"), [(True, "relevancy"), (False, "layercam")])
+    def test_relevancy_takes_residual_connections_as_given(self, zoo, vit, small, residual, method):
+        vit.blocks = nn.ModuleList(zoo.build(Block, residual) for _ in range(3))
+        assert MMGrad(vit, score=zoo.class_score())(small).method == method
 
 
 class TestWhatIsSaid:

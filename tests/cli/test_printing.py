@@ -143,13 +143,12 @@ def test_letters_that_the_terminal_does_not_know_are_left_out_of_frames():
 
 
 def test_commands_on_a_terminal(tmp_path):
-    program = (sys.executable, "-m", "mmgrad_explain")
-    shown = on_a_terminal(*program, "data", "scenes", "--out", str(tmp_path / "s"), "--count", "40", "--workers", "1")
-    plain = STYLE.sub("", shown)
-    assert "40/40" in plain
-    assert "\x1b[36mtriplets\x1b[0m  40 of 10 scenes" in shown
-    shown = on_a_terminal(*program, "overlay", "nothing.png", "make it red")
-    assert shown == "\x1b[1;31mmmgrad-explain:\x1b[0m no such file: nothing.png: check its name\n"
-    shown = on_a_terminal(*program, "layers", COLUMNS="120")
-    assert "\x1b[1;32m*" in shown
-    assert RULE in shown
+    scenes = ["data", "scenes", "--out", str(tmp_path / "s"), "--count", "40", "--workers", "1"]
+    commands = [scenes, ["overlay", "nothing.png", "make it red"], ["layers"]]
+    code = f"from mmgrad_explain.cli.main import main\nfor words in {commands!r}:\n    main(words)\n    print('next')"
+    made, failed, layers, _ = on_a_terminal(sys.executable, "-c", code, COLUMNS="120").split("next\n")
+    assert "40/40" in STYLE.sub("", made)
+    assert "\x1b[36mtriplets\x1b[0m  40 of 10 scenes" in made
+    assert failed == "\x1b[1;31mmmgrad-explain:\x1b[0m no such file: nothing.png: check its name\n"
+    assert "\x1b[1;32m*" in layers
+    assert RULE in layers

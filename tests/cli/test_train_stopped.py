@@ -6,7 +6,6 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 
@@ -71,7 +70,7 @@ def stopped(tmp_path, command_line):
 COMMAND = "mmgrad-explain train mine.yaml --set seed=3 --out 'my run' --resume"
 
 
-def test_a_run_says_how_to_go_on_and_goes_on(tmp_path, stopped, ignored):
+def test_a_run_says_how_to_go_on_and_goes_on(tmp_path, stopped, ignored, run, monkeypatch):
     checkpoints = tmp_path / "my run" / "checkpoints"
     said = stopped(checkpoints / "checkpoint-4" / "trainer_state.json", 2, signal.SIGINT, 130)
     found = re.fullmatch(r"mmgrad-explain: stopped: step (\d+) of 100,000 is kept; go on from there with: (.*)", said)
@@ -83,12 +82,10 @@ def test_a_run_says_how_to_go_on_and_goes_on(tmp_path, stopped, ignored):
     assert max(kept) == step
     assert json.loads((kept[step] / "trainer_state.json").read_text())["global_step"] == step
     assert all(json.loads(line) for line in (tmp_path / "my run" / "metrics.jsonl").read_text().splitlines())
-    words = [*shlex.split(found[2])[1:], "--set", f"steps={step + 2}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "mmgrad_explain", *words], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"step     {step + 2}" in done.stdout
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*shlex.split(found[2])[1:], "--set", f"steps={step + 2}")
+    assert code == 0, err
+    assert f"step     {step + 2}" in out
     assert (tmp_path / "my run" / "model" / "config.json").is_file()
 
 

@@ -49,11 +49,12 @@ def batch_is_a_loop(composer, pictures, texts):
     composer.train()
     with left_alone(composer):
         together = explain(pictures, texts, model=composer)
-        maps = together.signed[composer.target_layer][0]
+        (layer,) = together.layer_names
+        maps = together.signed[layer][0]
         scale = maps.abs().max()
         for index, (picture, text) in enumerate(zip(pictures, texts, strict=True)):
             alone = explain(picture, text, model=composer)
-            signed = alone.signed[composer.target_layer][0]
+            signed = alone.signed[layer][0]
             for value, other in ((signed[0], maps[index]), (alone.score[0], together.score[index])):
                 torch.testing.assert_close(value / scale, other / scale, atol=2e-3, rtol=1e-3)
     composer.eval()

@@ -72,7 +72,8 @@ SPOILED = [
     ("config.json", ("vocab_size",), 10**12, "vocab_size is 1000000000000, and no model has more than"),
     ("config.json", ("text_width",), {"a": [1]}, "text_width must be a whole number from 1 on, not {'a': [1]}"),
     ("preprocessor_config.json", ("mean",), "x", "cannot be loaded"),
-    ("preprocessor_config.json", ("std",), 0, "turns images into values that are not finite: check mean and std"),
+    ("preprocessor_config.json", ("std",), 0, "its processor and its network have different std: 0 and 0.25"),
+    ("preprocessor_config.json", ("std",), [0.25, 0.25, 0.5], "have different std: 0.25, 0.25, 0.5 and 0.25"),
     ("preprocessor_config.json", ("fill",), [1], "cannot be loaded"),
     ("preprocessor_config.json", ("image_size",), 10**9, "image_size must be a whole number from 1 to 16384"),
     ("preprocessor_config.json", ("image_size",), 64, "its processor and its network have different image_size"),
@@ -95,6 +96,15 @@ def test_values_of_another_kind_are_said_of_the_folder(tiny_folder, tmp_path, fi
     assert message in str(caught.value)
     assert len(str(caught.value)) < 1000
     assert "\n" not in str(caught.value)
+
+
+def test_pixels_that_are_not_finite_are_found_where_a_folder_does_not_say_what_it_takes(tiny_folder, tmp_path):
+    folder = shutil.copytree(tiny_folder, tmp_path / "m")
+    for file, change in (("config.json", {"mean": None, "std": None}), ("preprocessor_config.json", {"std": 0})):
+        found = {**json.loads((folder / file).read_text()), **change}
+        (folder / file).write_text(json.dumps({key: value for key, value in found.items() if value is not None}))
+    with pytest.raises(InputError, match="turns images into values that are not finite: check mean and std"):
+        load_composer(folder)
 
 
 @pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json", "tokenizer.json"])

@@ -26,6 +26,7 @@ from mmgrad_explain.data.triplets import read_triplets
 from mmgrad_explain.gallery.session import Session
 from mmgrad_explain.grounding import dice_loss, grounding_targets
 from mmgrad_explain.training import package_checks
+from mmgrad_explain.training.config import ModelOptions
 from mmgrad_explain.training.config_file import load_config
 from mmgrad_explain.training.loop_arguments import check_arguments, training_arguments
 from mmgrad_explain.training.run_folder import check_folder, write_description
@@ -130,6 +131,9 @@ PROVOKED = {
     "… needs …, which is not installed: pip install …": not_installed,
     "no config …: …give a YAML file or one of …": lambda m: load_config("tinny"),
     "unknown key …: …known: …": lambda m: load_config("tiny", ["stepz=3"]),
+    "model.backbone_weights: say how these weights take pixels in [0, 1], by model.sizes.mean and…": lambda m: (
+        ModelOptions(backbone_weights="weights.safetensors")
+    ),
     "--set takes KEY=VALUE, for example grounding.weight=0, not …": lambda m: load_config("tiny", ["steps"]),
     "sources.….folder is missing: say where it is, --set sources.….folder=FOLDER": lambda m: build_source(
         load_config("tiny", ["sources.triplets={}"]).sources, 32

@@ -94,7 +94,7 @@ def test_quantus_has_the_same_pointing_energy_and_auc():
 @pytest.mark.parametrize(
     ("maps", "masks", "message"),
     [
-        (torch.ones(2, 3, 3), torch.ones(1, 3, 3), "one mask a map: 2 maps, 1 masks, 1 others"),
+        (torch.ones(2, 3, 3), torch.ones(1, 3, 3), "one mask a map: 2 maps, 1 masks$"),
         (-torch.ones(1, 3, 3), torch.ones(1, 3, 3), "at least 0 everywhere, without NaN"),
         (torch.full((1, 3, 3), torch.nan), torch.ones(1, 3, 3), "at least 0 everywhere, without NaN"),
         (torch.ones(1, 1, 3, 3), torch.ones(1, 3, 3), r"must be \(h, w\), got \(1, 3, 3\) and \(3, 3\)"),

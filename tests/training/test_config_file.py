@@ -45,6 +45,19 @@ def test_a_dumped_config_is_read_again(tmp_path):
     assert load_config(path) == config
 
 
+def test_another_trunk_does_not_take_over_options(tmp_path):
+    (tmp_path / "mine.yaml").write_text("extends: tiny\nmodel: {sizes: {backbone: resnet18, taps: [0, 2]}}\n")
+    assert "backbone_options" not in load_config(tmp_path / "mine.yaml").model.sizes
+    changes = ["model.sizes.backbone_options.pad_type=same", "model.sizes.backbone=mobilenetv2_035"]
+    sizes = load_config(tmp_path / "mine.yaml", changes).model.sizes
+    assert sizes["backbone_options"] == {"pad_type": "same"}
+    assert "taps" not in sizes
+    kept = load_config(tmp_path / "mine.yaml", ["model.sizes.backbone=resnet18", "steps=3"]).model.sizes
+    assert kept["taps"] == [0, 2]
+    deeper = load_config("tiny", ["model.sizes.backbone_options.groups=8"]).model.sizes["backbone_options"]
+    assert (deeper["groups"], deeper["stem_width"]) == (8, 16)
+
+
 def test_an_empty_file_is_the_defaults(tmp_path):
     (tmp_path / "c.yaml").write_text("")
     assert load_config(tmp_path / "c.yaml") == TrainingConfig()

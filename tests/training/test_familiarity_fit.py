@@ -55,10 +55,19 @@ def test_without_unknown_images(folder, capsys):
 
 
 def test_a_model_without_such_layers_is_refused(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(ReferenceComposer, "described_layers", ("network.visual.conv1", "network.top"))
+    make = ReferenceComposer.__init__
+
+    def describing(*layers):
+        def init(self, *given, **named):
+            make(self, *given, **named)
+            self.described_layers = layers
+
+        monkeypatch.setattr(ReferenceComposer, "__init__", init)
+
+    describing("network.visual.conv1", "network.top")
     with pytest.raises(InputError, match=r"it has no layer network\.top, so that its training images cannot"):
         main([str(folder), *SMALL])
-    monkeypatch.setattr(ReferenceComposer, "described_layers", ())
+    describing()
     with pytest.raises(InputError, match="a ReferenceComposer names no described_layers"):
         main([str(folder), *SMALL])
 

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from mmgrad_explain.composers.clip.composer import ClipComposer
 from mmgrad_explain.composers.load import load_composer
@@ -85,51 +84,6 @@ def test_sizes_that_do_not_fit(sizes, message):
         starting_composer(ModelOptions(sizes=sizes), WORDS)
     with pytest.raises(InputError, match="needs to know the words"):
         starting_composer(ModelOptions(sizes=SIZES), ())
-
-
-# ------------------------------------------------------------------------------------------------ pretrained backbones
-
-
-def test_a_backbone_from_a_file(tmp_path):
-    other = starting_composer(ModelOptions(sizes=SIZES), WORDS).network.visual
-    save_file({**other.state_dict(), "fc.weight": torch.zeros(2, 2)}, tmp_path / "weights.safetensors")
-    options = ModelOptions(sizes=SIZES, backbone_weights=str(tmp_path / "weights.safetensors"))
-    composer = starting_composer(options, WORDS)
-    assert composer.backbone == ("network.visual",)
-    for name, value in other.state_dict().items():
-        assert torch.equal(composer.network.visual.state_dict()[name], value)
-
-
-def test_a_pretrained_timm_backbone(monkeypatch):
-    """Its own weights are fetched by timm; a stand-in of the same shape here."""
-    import timm
-
-    real = timm.create_model
-
-    def stand_in(name, pretrained=False, **options):
-        return real(name, features_only=True, out_indices=(1, 2, 3)) if pretrained else real(name, **options)
-
-    monkeypatch.setattr(timm, "create_model", stand_in)
-    sizes = {**SIZES, "backbone": "resnet10t", "backbone_options": {}}
-    assert starting_composer(ModelOptions(sizes=sizes, backbone_weights="pretrained"), WORDS).backbone
-
-    def offline(name, pretrained=False, **options):
-        if pretrained:
-            raise RuntimeError("no pretrained weights\nat all")
-        return real(name, **options)
-
-    monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(InputError, match=r"no pretrained 'resnet10t' could be had: no pretrained weights$"):
-        starting_composer(ModelOptions(sizes=sizes, backbone_weights="pretrained"), WORDS)
-
-
-def test_backbone_weights_that_do_not_fit(tmp_path):
-    save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
-    (tmp_path / "broken.safetensors").write_bytes(b"no")
-    for name, message in (("other", "does not fit 'resnet10t': no 'bn1.bias'"), ("broken", "cannot be read"),
-                          ("missing", "cannot be read")):  # fmt: skip
-        with pytest.raises(InputError, match=message):
-            starting_composer(ModelOptions(sizes=SIZES, backbone_weights=str(tmp_path / f"{name}.safetensors")), WORDS)
 
 
 def test_other_files_in_a_model_folder_are_kept(tmp_path):

@@ -49,7 +49,7 @@ def test_it_is_said_which_model_answered_and_why(question, models):
     assert "model='reference'" in chosen["snippet"]
     named = explain_request(question, models)
     assert named["tiles"][0]["caption"].startswith("shift = ")
-    assert named["tiles"][0]["caption"].endswith(f"; model {question.model}")
+    assert named["tiles"][0]["caption"].endswith(f"; method gradcam; model {question.model}")
 
 
 def test_one_sentence(question, models, picture, tmp_path, monkeypatch, capsys):

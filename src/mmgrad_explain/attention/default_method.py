@@ -11,7 +11,9 @@ measures every method on models of several kinds that were trained without a los
   :data:`PYRAMID_GRIDS` grids, multiplied. At the last grid of the relation network every weighting is near chance; two
   grids earlier LayerCAM points at the object many times as often, and so do the three together, with more of their
   energy on it. Only grids of at most :data:`FINEST` cells a side are taken: finer ones show edges.
-- It differs, and the layer holds a class token: :data:`PREFIX`.
+- Attention carries the tokens of an image to the score: :data:`TRANSFORMER`, whatever the gradient. The last blocks of
+  a tower hold at one place what they have read at others, so that maps of a layer are near chance there, most of all
+  behind pooling. It takes residual connections around attention as given (:func:`is_followed`).
 """
 
 from __future__ import annotations
@@ -30,14 +32,17 @@ from mmgrad_explain.attention.places.record_layouts import grid_of_rows
 from mmgrad_explain.attention.weighting import WEIGHTINGS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mmgrad_explain.attention.attention_layers.sites import AttentionSite
     from mmgrad_explain.attention.layers.candidate import Candidate
     from mmgrad_explain.attention.layers.probe import Search
     from mmgrad_explain.attention.methods.run import Run
 
 POOLED, UNEVEN = "gradcam", "layercam"
 """The weighting where the gradient is the same at every place, and where it differs."""
-PREFIX = "layercam"
-"""The method where a class token stands before the patches of the layer that is found."""
+TRANSFORMER = "relevancy"
+"""The method of vision transformers whose attention can be followed."""
 SAME = 0.05
 """The largest share of the gradient's norm that may differ from place to place where it counts as the same."""
 PYRAMID_GRIDS = 3
@@ -70,24 +75,39 @@ def _is_same_everywhere(run: Run) -> bool:
     )
 
 
-def choose_default(search: Search) -> tuple[Method, list[str]]:
-    """Choose the method of a model of which nobody names layers, and the layers it is made at.
+def is_followed(sites: Sequence[AttentionSite]) -> bool:
+    """Return whether all that the score sees of an image comes by attention that :data:`TRANSFORMER` can follow.
+
+    Tokens lie on the image, run in one sequence, pass each attention by a residual connection, and read no text.
+
+    Args:
+        sites: All attention of a model.
+    """
+    of_image = [site for site in sites if site.reached and (site.queries_from_image or site.keys_from_image)]
+    return bool(of_image) and all(
+        site.tokens_of is not None and site.passed and not (site.queries_from_text or site.keys_from_text)
+        for site in of_image
+    )
+
+
+def choose_default(search: Search) -> tuple[Method, list[str], bool]:
+    """Choose the method of a model of which nobody names layers by the gradient at its layers.
 
     Args:
         search: The layers that a map can be made at; one of them is chosen.
 
     Returns:
-        The method, and the names of the target layers.
+        The method, the names of the target layers, and whether the layer holds tokens, so that :data:`TRANSFORMER` comes
+        first where the model's attention can be followed.
     """
     chosen = next(candidate for candidate in search.candidates if candidate.chosen)
+    of_tokens = not isinstance(chosen.layout, Layout) or chosen.layout.kind == "tokens"
     if search.uneven <= SAME:
-        return ensure_method(POOLED), [chosen.name]
-    if isinstance(chosen.layout, Layout) and chosen.layout.prefix:
-        return ensure_method(PREFIX), [chosen.name]
-    layers = [candidate.name for candidate in _find_pyramid(search, chosen)]
+        return ensure_method(POOLED), [chosen.name], of_tokens
+    layers = [] if of_tokens else [candidate.name for candidate in _find_pyramid(search, chosen)]
     if len(layers) < PYRAMID_GRIDS:
-        return ensure_method(UNEVEN), [chosen.name]
-    return Fused(tuple(Part(ensure_method(UNEVEN), layer) for layer in layers)), layers
+        return ensure_method(UNEVEN), [chosen.name], of_tokens
+    return Fused(tuple(Part(ensure_method(UNEVEN), layer) for layer in layers)), layers, False
 
 
 def _find_pyramid(search: Search, chosen: Candidate) -> list[Candidate]:

@@ -15,7 +15,7 @@ from mmgrad_explain.attention.calls.training_step import attend_step
 from mmgrad_explain.attention.layouts.layout import LayoutLike, ensure_layout
 from mmgrad_explain.attention.methods.named import choose_argument, ensure_method
 from mmgrad_explain.attention.methods.run import Run
-from mmgrad_explain.attention.model_hints import ask_calibration, ask_target_layer
+from mmgrad_explain.attention.model_hints import ask_calibration, ask_default_score, ask_target_layer
 from mmgrad_explain.attention.places.record_layouts import batches_of
 from mmgrad_explain.attention.recording.capture import Capture
 from mmgrad_explain.attention.running.modules import find_layers, refuse_first_static_step, refuse_sharded, unwrap
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from mmgrad_explain.attention.methods.base import Method, MethodMaps
+    from mmgrad_explain.attention.scores.base import Score
     from mmgrad_explain.attention.weighting import Weighting
     from mmgrad_explain.explanation.result import Explanation
 
@@ -106,7 +107,7 @@ class MultiModalGradAttention:
         score = None if score is None else ensure_score(score)
         chosen, is_named = choose_argument(method, weighting), target_layers is not None
         calibrated = ask_calibration(root) if target_layers is None and chosen is None else None
-        if calibrated is not None and (score is None or score.name == calibrated.score):
+        if calibrated is not None and _name_score(root, score) in {None, calibrated.score}:
             target_layers, chosen = calibrated.layers, calibrated.method
         else:
             target_layers = ask_target_layer(root) if target_layers is None else target_layers
@@ -140,7 +141,7 @@ class MultiModalGradAttention:
     def __call__(self, *args: Any, **kwargs: Any) -> Explanation:
         """Run the model on these arguments and explain its score.
 
-        The model is called once (five times the first time, if the layer has to be found). Its training flags,
+        The model is called once (more often the first time, to find the layer and the kind of the model). Its training flags,
         ``requires_grad``, ``.grad``, buffers and hooks, and the random number generators, are afterwards as they were.
         The grad mode of the caller does not matter. One call at a time runs in a process.
 
@@ -169,7 +170,9 @@ class MultiModalGradAttention:
         """Explain one image for many texts; the image is encoded once.
 
         The result equals that of a call for each text, in one batch. The model is afterwards as it was, as after a
-        call.
+        call. Methods that look at attention or run the model again need whole calls: the image is repeated for each text,
+        and encoded strings are encoded again. With stages of your own or encoded ids, and no method named, maps are made
+        of the target layers.
 
         Args:
             image: What ``encode`` takes, a batch of 1; for a composer an image, in any form ``open_image`` takes.
@@ -206,7 +209,8 @@ class MultiModalGradAttention:
         """Record the target layers of your own forward, in your own graph.
 
         The training flags of the model and the gradient mode stay as you have set them. The layers' outputs are cloned,
-        and compiled code runs eagerly inside the block.
+        and compiled code runs eagerly inside the block. Where no method is named, maps are made of the target layers,
+        also of models whose calls are explained by their attention.
 
         Args:
             math_attention: Compute scaled-dot-product attention by plain matrix products inside the block. The fused
@@ -222,7 +226,7 @@ class MultiModalGradAttention:
         settings = self.settings
         refuse_sharded(settings.root, "capture")
         refuse_first_static_step(self.model)
-        method = settings.choose_method()
+        method = settings.choose_layer_method()
         if method.needs.layers and settings.layers is None:
             raise InputError(
                 "target_layers: none was named, and capture() cannot look for one: name it, or call mmgrad(...) once, "
@@ -339,7 +343,7 @@ class MultiModalGradAttention:
         settings = self.settings
         if seen.root is not settings.root:
             raise InputError("seen was recorded for another model: use the capture() of the same MMGrad")
-        methods = [settings.choose_method() if one is None else ensure_method(one) for one in wanted]
+        methods = [settings.choose_layer_method() if one is None else ensure_method(one) for one in wanted]
         seen.choose_parts(score)
         layouts = settings.find_layouts(seen)
         score = ensure_per_sample(score, batches_of(seen, layouts) or None)
@@ -356,3 +360,9 @@ class MultiModalGradAttention:
 
 
 MMGrad = MultiModalGradAttention
+
+
+def _name_score(root: nn.Module, score: Score | None) -> str | None:
+    """Return the name of the score that is asked for, or of the model's own; None where its output suggests one."""
+    own = ask_default_score(root) if score is None else score
+    return None if own is None else ensure_score(own).name

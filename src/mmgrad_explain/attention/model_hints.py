@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.notes import Note
 
 
+@runtime_checkable
 class Calibrated(Protocol):
     """What a calibration found out about a model."""
 
@@ -126,8 +127,9 @@ def ask_default_method(model: nn.Module) -> Any:
 
 
 def ask_calibration(model: nn.Module) -> Calibrated | None:
-    """Return the model's own calibration, or None."""
-    return getattr(model, "calibration", None)
+    """Return the model's own calibration, or None: other things of a model may have this name."""
+    own = getattr(model, "calibration", None)
+    return own if isinstance(own, Calibrated) else None
 
 
 def ask_layout_for(model: nn.Module) -> Callable[..., Any] | None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from mmgrad_explain.attention.assembly import assemble
 from mmgrad_explain.attention.attention_layers.sites import AttentionSite, find_attention_sites, find_mixing_blocks
-from mmgrad_explain.attention.default_method import UNEVEN, Automatic, choose_default
+from mmgrad_explain.attention.default_method import TRANSFORMER, Automatic, choose_default, is_followed
 from mmgrad_explain.attention.layers.candidates import find_layer, search_layer
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout
 from mmgrad_explain.attention.methods.named import ensure_method
@@ -65,7 +65,8 @@ class MapSettings:
     Attributes:
         root: The unwrapped model.
         score: The caller's score; None if there is none.
-        method: How maps are made; None as long as it has not been chosen by the model.
+        method: How maps are made, by the caller, the model or the gradient; None as long as it has not been chosen.
+        by_kind: How maps of models of this kind are made, where nothing was named; None as long as that is not known.
         layout: The caller's layout; None if there is none.
         fuse_name: Name of the fusion of several layers' maps.
         fuse: The fusion.
@@ -94,6 +95,7 @@ class MapSettings:
     known_layouts: KnownLayouts = field(default_factory=dict)
     known_sites: dict[tuple[InputImage, ...], tuple[AttentionSite, ...]] = field(default_factory=dict)
     scorer: Score | None = None
+    by_kind: Method | None = None
     owners: ImageOwners = field(init=False)
 
     def __post_init__(self) -> None:
@@ -122,25 +124,41 @@ class MapSettings:
         """
         if self.method is None and (own := ask_default_method(self.root)) is not None:
             self.method = ensure_method(own)
-        if self.method is None and self.layers is None and inputs is not None:
-            method, names = choose_default(search_layer(self.root, *inputs, self.score))
-            self.layers = find_layers(self.root, names)
-            self.method = method if self._fits(method, inputs, images) else ensure_method(UNEVEN)
-        return self.method or Automatic()
+        if self.method is not None:
+            return self.method
+        if self.by_kind is None and inputs is not None and not self.named:
+            self.by_kind = self._choose_by_kind(inputs, images)
+        return self.by_kind or Automatic()
 
-    def _fits(
-        self, method: Method, inputs: tuple[tuple[Any, ...], dict[str, Any]], images: tuple[InputImage, ...]
-    ) -> bool:
-        """Return whether the model has what a method needs."""
-        try:
-            self.plan(method, *inputs, images)
-        except InputError:
-            return False
-        return True
+    def choose_layer_method(self) -> Method:
+        """Return the method where only target layers are seen: another kind is taken only if it was named."""
+        method = self.choose_method()
+        return method if self.method is not None or method.needs.of_layers_alone else Automatic()
+
+    def _choose_by_kind(
+        self, inputs: tuple[tuple[Any, ...], dict[str, Any]], images: tuple[InputImage, ...]
+    ) -> Method | None:
+        """Choose by what the model does with its layers; None leaves it to the gradient at the model's own layer."""
+        method = None
+        if self.layers is None:
+            search = search_layer(self.root, *inputs, self.score)
+            method, names, of_tokens = choose_default(search)
+            self.layers = find_layers(self.root, names)
+            if not of_tokens:
+                return method
+        return ensure_method(TRANSFORMER) if is_followed(self.find_sites(inputs, images)) else method
+
+    def find_sites(
+        self, inputs: tuple[tuple[Any, ...], dict[str, Any]], images: tuple[InputImage, ...]
+    ) -> tuple[AttentionSite, ...]:
+        """Find the attention of the undisturbed model, the first time in forwards of it."""
+        if images not in self.known_sites:
+            self.known_sites[images] = find_attention_sites(self.root, *inputs, self.score)
+        return self.known_sites[images]
 
     def remember_method(self, made: MethodMaps) -> None:
         """Remember the method that :class:`Automatic` chose, so that it looks at values only once."""
-        if made.method and self.method is None:
+        if made.method and self.method is None and self.by_kind is None:
             self.method = ensure_method(made.method)
 
     def find_target_layers(self, args: Any, kwargs: dict[str, Any]) -> dict[str, nn.Module]:
@@ -160,9 +178,7 @@ class MapSettings:
         if needs.attention is None:
             plan = Plan(dict(self.layers or {}) if needs.layers else {})
         else:
-            if images not in self.known_sites:
-                self.known_sites[images] = find_attention_sites(self.root, args, kwargs, self.score)
-            plan = self.plan_attention(method, self.known_sites[images])
+            plan = self.plan_attention(method, self.find_sites((args, kwargs), images))
         return plan if needs.named is None else self._plan_named(plan, needs, needs.named)
 
     def _plan_named(self, plan: Plan, needs: Needs, name: NameModules) -> Plan:

@@ -79,7 +79,7 @@ def explain_each(
                 )  # fmt: skip
                 made.append(method.maps(run))
                 settings.remember_method(made[-1])
-                method = settings.choose_method()
+                method = settings.method or method  # the gradient of the first has chosen it
                 scores.append(score.detach().float())
                 gradients.append(run.gradients_of_also())
             words: list[WordValues] = []

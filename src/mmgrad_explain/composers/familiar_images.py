@@ -42,7 +42,8 @@ def record_layers(composer: Composer, layers: Sequence[str]) -> Iterator[dict[st
 
     def keep(name: str) -> Callable[[Any, Any, Any], None]:
         def hook(_module: Any, _inputs: Any, output: Any) -> None:
-            kept.setdefault(name, output.detach())
+            first = output[0] if isinstance(output, list | tuple) else output  # of a model with branches, the finest
+            kept.setdefault(name, first.detach())
 
         return hook
 

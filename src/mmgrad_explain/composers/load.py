@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from mmgrad_explain.attention.calibration.result import Calibration
     from mmgrad_explain.composers.base import Composer
 
 BUNDLED = ("reference", "clothing")
@@ -105,10 +106,22 @@ def _from_folder(folder: Path, name: str, *, open_clip: bool = False, local_file
         composer = _read(folder, name, open_clip=open_clip, local_files_only=local_files_only)
         _try(composer)
         if (folder / CALIBRATION_FILE).is_file():
-            from mmgrad_explain.attention.calibration.result import Calibration
-
-            composer.calibration = Calibration.load(folder / CALIBRATION_FILE, composer)
+            composer.calibration = _read_calibration(folder / CALIBRATION_FILE, composer)
     return composer
+
+
+def _read_calibration(file: Path, composer: Composer) -> Calibration:
+    """Read the calibration in a model's folder.
+
+    Raises:
+        InputError: It is none of this model, with these weights; nobody named the file, so that the message does.
+    """
+    from mmgrad_explain.attention.calibration.result import Calibration
+
+    try:
+        return Calibration.load(file, composer)
+    except InputError as error:
+        raise InputError(f"{error} ({file} is in the model's folder: delete it to load the model without)") from None
 
 
 def _try(composer: Composer) -> None:

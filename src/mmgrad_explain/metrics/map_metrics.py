@@ -51,11 +51,11 @@ class LocalizationMetric(SampleMetric):
         Raises:
             InputError: The numbers of maps and masks differ, or a map is not (h, w), holds NaN, or is negative.
         """
+        if len(maps) != len(masks):
+            raise InputError(f"there must be one mask a map: {len(maps)} maps, {len(masks)} masks")
         others = [None] * len(masks) if others is None else others
-        if not len(maps) == len(masks) == len(others):
-            raise InputError(
-                f"there must be one mask a map: {len(maps)} maps, {len(masks)} masks, {len(others)} others"
-            )
+        if len(others) != len(maps):
+            raise InputError(f"others: there must be one a map: {len(maps)} maps, {len(others)} others")
         rows = [self._measure_one(*sample) for sample in zip(maps, masks, others, strict=True)]
         return {name: torch.stack([row[name] for row in rows]) if rows else torch.zeros(0) for name in self.figures}
 

@@ -77,9 +77,9 @@ class ModelOptions:
             raise InputError("model.words are for a new network, and model.path knows its own: leave one of them out")
         if self.backbone_weights is not None and not self.is_from_timm and not {"mean", "std"} <= self.sizes.keys():
             raise InputError(
-                "model.backbone_weights: say how these weights take pixels, by model.sizes.mean and model.sizes.std, in "
-                "[0, 1]: mostly 0.5 and 0.5 for weights of TensorFlow, [0.485, 0.456, 0.406] and [0.229, 0.224, 0.225] "
-                "for others of ImageNet"
+                "model.backbone_weights: say how these weights take pixels in [0, 1], by model.sizes.mean and "
+                "model.sizes.std: mostly 0.5 and 0.5 for weights of TensorFlow, [0.485, 0.456, 0.406] and "
+                "[0.229, 0.224, 0.225] for others of ImageNet"
             )
         if self.path is None and self.shapes_combiner:
             raise InputError("model.combiner_width and model.fit are for a new combiner on CLIP: name it by model.path")

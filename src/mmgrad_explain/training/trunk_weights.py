@@ -19,7 +19,6 @@ PRETRAINED = "pretrained"
 """In place of a file: timm's own weights."""
 
 _COUNTER = "num_batches_tracked"
-_WHERE = "model.backbone_weights"
 
 
 def load_trunk_weights(visual: nn.Module, config: NetworkConfig, weights: str) -> None:
@@ -70,7 +69,7 @@ def _pretrained(backbone: str) -> Mapping[str, Tensor]:
         state: Mapping[str, Tensor] = timm.create_model(backbone, pretrained=True).state_dict()
     except (RuntimeError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{_WHERE}: no pretrained {backbone!r} could be had: {reason}") from error
+        raise InputError(f"model.backbone_weights: no pretrained {backbone!r} could be had: {reason}") from error
     return state
 
 
@@ -81,7 +80,7 @@ def _read(weights: str) -> Mapping[str, Tensor]:
     try:
         return load_file(str(Path(weights).expanduser()))
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{_WHERE}: {weights} cannot be read: {error}") from error
+        raise InputError(f"model.backbone_weights: {weights} cannot be read: {error}") from error
 
 
 def _names_of(config: NetworkConfig) -> set[str]:
@@ -95,7 +94,7 @@ def _names_of(config: NetworkConfig) -> set[str]:
 
 
 def _unfit(weights: str, config: NetworkConfig, what: str) -> InputError:
-    return InputError(f"{_WHERE}: {weights} does not fit {config.backbone!r} with its options: {what}")
+    return InputError(f"model.backbone_weights: {weights} does not fit {config.backbone!r} with its options: {what}")
 
 
 def _first(names: list[str]) -> str:

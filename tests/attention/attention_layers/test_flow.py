@@ -45,14 +45,20 @@ def test_blocks_with_residual_connections_are_one_stream():
     assert flow.queries == flow.keys == (tokens(0), tokens(0, 0), tokens(0, 0, 1))
     assert flow.read == (tokens(0, 0, 1, 2),)
     assert flow.lengths == (5,)
+    assert not flow.unskipped
 
 
-def test_blocks_without_residual_connections_are_one_stream_too():
-    calls, (first, second) = setup(2)
-    score = second(first(torch.randn(1, 5, 4))).sum((1, 2))
-    flow = find_attention_flow(calls, score)
-    assert flow.queries == (tokens(0), tokens(0, 0))
-    assert flow.read == (tokens(0, 0, 1),)
+def test_blocks_without_residual_connections_are_one_stream_too_and_told_apart():
+    for count in (2, 3):
+        calls, blocks = setup(count)
+        x = torch.randn(1, 5, 4)
+        for block in blocks:
+            x = block(x)
+            x = x + x.relu()
+        flow = find_attention_flow(calls, x.sum((1, 2)))
+        assert flow.queries[:2] == (tokens(0), tokens(0, 0))
+        assert flow.read == (tokens(0, *range(count)),)
+        assert flow.unskipped == {0}
 
 
 def test_a_probe_that_reads_patches_is_a_stream_of_its_own():

@@ -10,6 +10,7 @@ import torch
 from mmgrad_explain import Calibration, InputError, MMGrad, OutputExistsError, calibrate
 from mmgrad_explain.attention.calibration.agreement import Agreement
 from mmgrad_explain.attention.methods.fused import Fused
+from mmgrad_explain.explanation.warning_marks import mark_of
 
 
 def test_the_table_has_every_row_the_floors_and_the_verdict(calibration):
@@ -26,13 +27,6 @@ def test_the_verdict_names_what_is_taken(calibration):
     for method, layer in calibration.chosen:
         assert f"{method} at {layer}" in calibration.verdict
     assert f"{calibration.agreement.mean:.2f}" in calibration.verdict
-
-
-def test_the_plot_has_a_line_for_every_row(calibration):
-    axes = calibration.plot().axes[0]
-    labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert set(labels) >= {row.name for row in calibration.rows}
-    assert {text.get_text() for text in axes.get_legend().get_texts()} == set(calibration.floors)
 
 
 def test_what_is_saved_comes_back(calibration, quadrants, calls, tmp_path):
@@ -95,8 +89,9 @@ def test_a_method_of_ones_own_is_not_saved(quadrants, calls, tmp_path):
     found = calibrate(
         MMGrad(quadrants, score=lambda output: output), calls, methods=[double], layers=["mix"], progress=False
     )
-    with pytest.raises(InputError, match="'double' is a method of your own"):
+    with pytest.raises(InputError, match="cannot hold 'double': it names methods of METHODS"):
         found.save(tmp_path / "c.json")
+    assert found.method is found.mmgrad.settings.method  # in memory it is there
 
 
 def test_several_methods_are_fused(calibration):
@@ -120,8 +115,27 @@ def test_a_model_that_carries_its_calibration_uses_it(calibration, quadrants, ca
     assert made.layer_names == calibration.mmgrad.layer_names
     assert made.settings.method == calibration.method
     assert MMGrad(model, "cut", lambda output: output).layer_names == ("cut",)
+    model.default_score = "image-text"  # what None means for this model
+    assert MMGrad(model).layer_names == ()
+    model.calibration = torch.nn.Linear(2, 2)  # something else of this name
+    assert MMGrad(model).layer_names == ()
 
 
 def test_no_agreement_is_said(calibration):
     nothing = replace(calibration, beats_floors=False, floors={"random map": Agreement(0.5, 0.4, 0.6)})
-    assert "No map agrees with occlusion better than maps that know nothing (random map: 0.50)" in nothing.verdict
+    assert "No map agrees with occlusion clearly better than a map that knows nothing" in nothing.verdict
+    assert "the random map 0.50" in nothing.verdict
+
+
+def test_maps_of_a_calibration_that_found_none_say_so(calibration, quadrants, calls, tmp_path):
+    assert calibration.beats_floors
+    assert not calibration.mmgrad(*calls[0]).notes
+    weak = replace(calibration, beats_floors=False, ready=None)
+    weak.save(tmp_path / "c.json")
+    found = Calibration.load(tmp_path / "c.json", quadrants).mmgrad
+    found.settings.score = calibration.mmgrad.settings.score
+    made = found(*calls[0])
+    assert [note.kind for note in made.notes] == ["weak-calibration"]
+    assert made.method == calibration.mmgrad(*calls[0]).method
+    assert torch.equal(made.maps, calibration.mmgrad(*calls[0]).maps)
+    assert mark_of(made).text == "Calibration found no map better than one that knows nothing"

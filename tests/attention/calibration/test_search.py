@@ -1,5 +1,7 @@
 """Calibrating: the layers and methods that agree with occlusion are found, and what knows nothing is said."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -74,7 +76,7 @@ def test_nothing_beats_the_floors_where_the_maps_know_nothing(quadrants, calls):
         progress=False,
     )  # fmt: skip
     assert not found.beats_floors
-    assert "maps that know nothing" in found.verdict
+    assert "better than a map that knows nothing" in found.verdict
     assert "'occlusion'" in found.verdict
 
 
@@ -94,13 +96,16 @@ def test_the_model_comes_back_as_it_was(quadrants, calls):
     ("changes", "error", "said"),
     [
         ({"calls": 7}, InputError, "8 to 64 are needed, not 7"),
-        ({"calls": 65}, InputError, "8 to 64 are needed, not 65"),
+        ({"calls": 65}, InputError, "8 to 64 are needed, not more than 64"),
         ({"reference": "layercam"}, InputError, "no causal reference: take 'occlusion' or 'rise'"),
         ({"methods": []}, InputError, "methods: the list is empty"),
         ({"layers": []}, InputError, "layers: the list is empty"),
         ({"methods": ["legrad"]}, InputError, "none of them fits this model"),
         ({"methods": ["gradcan"]}, InputError, "did you mean 'gradcam'"),
         ({"layers": ["nix"]}, InputError, "has no layer 'nix'"),
+        ({"layers": ["mix", "mix"]}, InputError, "layers: 'mix' is given twice"),
+        ({"methods": ["gradcam", "gradcam"]}, InputError, "methods: 'gradcam' is given twice"),
+        ({"methods": [lambda a, g: a.sum(1), lambda a, g: g.sum(1)]}, InputError, "'<lambda>' is given twice"),
     ],
 )
 def test_what_cannot_be_calibrated(quadrants, calls, changes, error, said):
@@ -108,6 +113,11 @@ def test_what_cannot_be_calibrated(quadrants, calls, changes, error, said):
     count = options.pop("calls", 9)
     with pytest.raises(error, match=said):
         calibrate(MMGrad(quadrants, score=score), (calls * 8)[:count], **options)
+
+
+def test_calls_without_an_end_are_refused(quadrants, calls):
+    with pytest.raises(InputError, match="not more than 64"):
+        calibrate(MMGrad(quadrants, score=score), itertools.cycle(calls), methods=["layercam"], progress=False)
 
 
 def test_wrong_types(quadrants, calls):

@@ -141,3 +141,22 @@ def test_correlation_is_pearsons_over_the_cells_of_the_image():
     assert correlate(first, second, cells) == pytest.approx(float(expected), abs=1e-6)
     assert correlate(torch.ones(2, 2), second[:2, :2]) == 0
     assert correlate(first, torch.ones(5, 6)) is None
+
+
+def test_deletion_is_a_share_of_all_scores_that_were_seen():
+    """Half of the texture raises the score as much as the other half lowers it: single cells hardly move it."""
+
+    class Halves(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.grid = nn.Conv2d(3, 2, 4, stride=4, bias=False)
+            nn.init.constant_(self.grid.weight, 0.1)
+
+        def forward(self, image):
+            power = self.grid(image.square()).mean(1)
+            return power[:, :, :4].mean((1, 2)) - power[:, :, 4:].mean((1, 2))
+
+    texture = (torch.arange(32)[:, None] + torch.arange(32)).remainder(2).mul(2.0).sub(1).expand(1, 3, 32, 32)
+    made = MultiModalGradAttention(Halves(), "grid", lambda output: output, method="layercam")(texture)
+    (check,) = made.check()
+    assert 0.2 < check.deletion <= 1

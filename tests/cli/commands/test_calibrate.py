@@ -66,6 +66,11 @@ def test_in_the_folder_of_the_model_it_is_found_by_itself(run, tiny_folder, pict
 
     assert explain(pictures[0], "make it red", model=composer).method == composer.calibration.method.name
     assert explain(pictures[0], "make it red", model=composer, method="xgradcam").method == "xgradcam"
+    data = json.loads((folder / "calibration.json").read_text())
+    data["model"]["weights"] = "0"  # as after more training
+    (folder / "calibration.json").write_text(json.dumps(data))
+    code, _, said = run("overlay", pictures[0], "make it red", "--model", str(folder))
+    assert (code, f"{folder / 'calibration.json'} is in the model's folder: delete it" in said) == (2, True)
 
 
 @pytest.mark.parametrize(

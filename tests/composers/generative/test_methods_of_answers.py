@@ -28,7 +28,7 @@ def load(path):
 
 HERE = Path(__file__).parent
 small_llava, folders = load(HERE / "small_llava.py"), load(HERE / "test_folders.py")
-formulas = load(HERE.parents[1] / "attention" / "methods" / "test_token_activation.py")
+formulas = load(HERE.parents[1] / "attention" / "methods" / "answers" / "test_token_activation.py")
 METHODS = ["token-activation", "relative-attention"]
 ASKED = ("is the dress red", "a blue one")
 pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning", "ignore::DeprecationWarning")

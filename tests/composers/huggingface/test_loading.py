@@ -133,7 +133,11 @@ def test_overlay_and_layers_take_such_a_folder(clip_folder, picture_file, tmp_pa
     )
     (result,) = json.loads(capsys.readouterr().out)
     assert result["score_name"] == "image-text"
-    assert (result["layers"], result["grid"]) == (["model.vision_model.encoder.layers.1.layer_norm1"], [4, 4])
+    assert (result["method"], result["layers"], result["grid"]) == (
+        "relevancy",
+        ["model.vision_model.encoder.layers.1"],
+        [4, 4],
+    )
     assert Image.open(out).width > 60
     assert main(["layers", "--model", str(clip_folder)]) == 0
     assert "*  model.vision_model.encoder.layers.1.layer_norm1" in capsys.readouterr().out

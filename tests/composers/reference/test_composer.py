@@ -51,7 +51,13 @@ def test_folders_that_do_not_fit(tiny_folder, tmp_path):
     (folder / "preprocessor_config.json").write_text(json.dumps({**settings, "image_size": 64}))
     with pytest.raises(InputError, match="its processor and its network have different image_size"):
         ReferenceComposer.from_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps({**settings, "std": 0.5}))
+    with pytest.raises(InputError, match=r"its processor and its network have different std: 0\.5 and 0\.25"):
+        ReferenceComposer.from_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
+    old = {name: value for name, value in config.items() if name not in {"mean", "std", "taps", "frozen_norm"}}
+    (folder / "config.json").write_text(json.dumps(old))  # a folder of before did not say what its network takes
+    assert ReferenceComposer.from_pretrained(folder).processor.std == 0.5
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "clip"}))
     with pytest.raises(InputError, match="holds a 'clip' model, not a 'mmgrad_reference' one"):
         ReferenceComposer.from_pretrained(folder)

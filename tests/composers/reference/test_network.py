@@ -1,12 +1,16 @@
-"""The reference network: its timm twin, the empty text, batches, second derivatives."""
+"""The reference network: the trunk's maps, the empty text, batches, second derivatives."""
+
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
-from mmgrad_explain.composers.reference.build import build_network, timm_backbone
+from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.config import NetworkConfig
 from mmgrad_explain.composers.reference.network import ReferenceNetwork
 from mmgrad_explain.composers.reference.plain_resnet import PlainResNet
+from mmgrad_explain.errors import InputError
 
 
 def inputs(config, batch=3, words=5):
@@ -14,24 +18,6 @@ def inputs(config, batch=3, words=5):
     pixels = torch.randn(batch, 3, config.image_size, config.image_size, generator=generator)
     ids = torch.randint(2, config.vocab_size, (batch, words), generator=generator)
     return pixels, ids, torch.ones_like(ids)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        NetworkConfig().backbone_options,
-        {"layers": [2, 1, 1, 1], "channels": [8, 8, 24, 8], "stem_width": 8, "groups": 2},
-    ],
-)
-def test_plain_resnet_is_timms(options):
-    config = NetworkConfig(backbone_options=options)
-    timm_model, channels = timm_backbone(config)
-    plain = PlainResNet(**options)
-    assert channels == options["channels"][:3]
-    plain.load_state_dict(timm_model.state_dict())
-    pixels = torch.randn(2, 3, 64, 96)
-    for ours, theirs in zip(plain(pixels), timm_model(pixels), strict=True):
-        torch.testing.assert_close(ours, theirs)
 
 
 def test_shapes_and_the_empty_text(tiny_config):
@@ -80,3 +66,60 @@ def test_parameter_count_fits_the_wheel():
     config = NetworkConfig()
     network = ReferenceNetwork(config, PlainResNet(**config.backbone_options), config.backbone_options["channels"][:3])
     assert sum(p.numel() for p in network.parameters()) * 4 < 15_000_000
+
+
+class FourMaps(nn.Module):
+    """Averages of the pixels at four strides, times two channels, behind a batch norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, pixels):
+        pixels = self.norm(pixels)
+        return [nn.functional.avg_pool2d(pixels, stride).mean(1, keepdim=True).repeat(1, 2, 1, 1) for stride in STRIDES]
+
+
+STRIDES = (4, 8, 16, 16)
+
+
+@pytest.fixture
+def four_maps(tiny_config):
+    config = replace(tiny_config, frozen_norm=True)
+    return ReferenceNetwork(config, FourMaps(), [2] * 4, STRIDES, ("norm",))
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_every_map_of_the_trunk_reaches_the_grid_of_the_first(four_maps, tiny_config, number):
+    maps = four_maps.visual(inputs(tiny_config)[0])
+    grid = four_maps.neck(maps)
+    assert grid.shape == (3, tiny_config.feature_width, 8, 8)
+    changed = [one + (index == number) for index, one in enumerate(maps)]
+    assert (four_maps.neck(changed) - grid).abs().max() > 1e-3
+
+
+def test_the_grid_follows_the_first_stride(tiny_config):
+    network = ReferenceNetwork(tiny_config, FourMaps(), [2] * 4, STRIDES, ("norm",))
+    coarse = ReferenceNetwork(tiny_config, nn.Identity(), [2] * 2, (8, 16), ())
+    assert network.neck.positions.shape[1:] == (4, 4)
+    assert coarse.neck(network.visual(inputs(tiny_config)[0])[1:3]).shape[2:] == (4, 4)
+    assert network.described_layers == ("visual.norm", "neck")
+
+
+def test_a_side_that_does_not_fit_the_strides(tiny_config):
+    with pytest.raises(InputError, match="image_size must be a multiple of 8, the stride of the second map"):
+        ReferenceNetwork(replace(tiny_config, image_size=36), FourMaps(), [2] * 4, STRIDES)
+
+
+def test_frozen_norms_keep_their_statistics_in_training(four_maps, tiny_config):
+    pixels = inputs(tiny_config)[0] + 3
+    before = four_maps.eval().encode_image(pixels)
+    four_maps.train()
+    assert four_maps.training
+    assert not four_maps.visual.norm.training
+    torch.testing.assert_close(four_maps.encode_image(pixels), before)
+    assert four_maps.visual.norm.running_mean.eq(0).all()
+    assert four_maps.visual.norm.weight.requires_grad
+    free = ReferenceNetwork(tiny_config, FourMaps(), [2] * 4, STRIDES).train()
+    free.encode_image(pixels)
+    assert free.visual.norm.running_mean.ne(0).all()

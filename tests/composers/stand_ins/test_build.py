@@ -48,17 +48,18 @@ def in_cache(cache, hub_id, folder):
 
 
 @pytest.mark.parametrize(
-    ("kind", "grid", "score"),
+    ("kind", "grid", "score", "method"),
     [
-        ("clip", (7, 7), "image-text"),
-        ("siglip", (14, 14), "image-text"),
-        ("blip", (24, 24), "match"),
-        ("llava", (24, 24), "answer"),
+        ("clip", (7, 7), "image-text", "relevancy"),
+        ("siglip", (14, 14), "image-text", "relevancy"),
+        ("blip", (24, 24), "match", "layercam"),
+        ("llava", (24, 24), "answer", "layercam"),
     ],
 )
-def test_it_answers_like_the_real_one(kind, grid, score, composer, photo):
+def test_it_answers_like_the_real_one(kind, grid, score, method, composer, photo):
     found = explain([photo] * 2, TEXTS, model=composer, words=True)
-    assert (found.maps.shape[1:], found.score_name, found.layer_names) == (grid, score, (composer.target_layer,))
+    assert (found.maps.shape[1:], found.score_name, found.method) == (grid, score, method)
+    assert (found.layer_names == (composer.target_layer,)) == (method == "layercam")
     maps = found.maps / found.maps.amax((1, 2), keepdim=True)
     assert (maps[0] - maps[1]).abs().mean() > 0.01  # another text, another map
     assert [word.text for word in found.words[1]][-2:] == ["blue", "bottles"]

@@ -50,12 +50,15 @@ class AttentionFlow:
         keys: The tokens that are read, one entry a call. A call whose two streams are one is self-attention.
         read: The tokens that the score reads after the last call, one entry a stream.
         lengths: How many tokens each stream has.
+        unskipped: Streams without a residual connection around their attention: what came before a call is found after
+            it only in what the call made. A stream of a single call does not tell.
     """
 
     queries: tuple[Tokens, ...]
     keys: tuple[Tokens, ...]
     read: tuple[Tokens, ...]
     lengths: tuple[int, ...]
+    unskipped: frozenset[int] = frozenset()
 
     def pad(self, number: int, weights: Tensor) -> Tensor:
         """Bring the attention of a call, (B, Nq, Nk), to all tokens of its streams, with zeros."""
@@ -104,8 +107,9 @@ def find_attention_flow(calls: Sequence[AttentionCall], score: Tensor) -> Attent
         keys = keys or streams.begin(has, of_keys)
         streams.add(queries, keys)
     return AttentionFlow(
-        tuple(streams.queries), tuple(streams.keys), streams.split(below_score), tuple(streams.lengths)
-    )
+        tuple(streams.queries), tuple(streams.keys), streams.split(below_score), tuple(streams.lengths),
+        frozenset(streams.unskipped),
+    )  # fmt: skip
 
 
 class _Streams:
@@ -115,6 +119,7 @@ class _Streams:
         self.lengths: list[int] = []
         self.queries: list[Tokens] = []
         self.keys: list[Tokens] = []
+        self.unskipped: set[int] = set()
         self._calls = calls
         self._joined: list[set[int]] = []
 
@@ -147,7 +152,7 @@ class _Streams:
                 return None
             fitting = [call for call in nearest if self.queries[call].stream == self.queries[max(more)].stream]
         stream = self.queries[max(fitting)].stream
-        return Tokens(stream, self._close(call for call in fitting if self.queries[call].stream == stream), rows)
+        return Tokens(stream, self._close_stream(stream, fitting), rows)
 
     def _find_rows(self, call: int, tensor: Tensor) -> tuple[int, ...] | None:
         """Find the tokens of a call's output that a tensor depends on; None where it depends on none."""
@@ -164,12 +169,12 @@ class _Streams:
         """Group calls by the stream that they added to, without streams whose tokens went into another of these."""
         streams = {self.queries[call].stream for call in nearest}
         found = sorted(streams.difference(*(self._joined[stream] for stream in streams)))
-        return tuple(
-            Tokens(stream, self._close(call for call in nearest if self.queries[call].stream == stream))
-            for stream in found
-        )
+        return tuple(Tokens(stream, self._close_stream(stream, nearest)) for stream in found)
 
-    def _close(self, calls: Iterable[int]) -> Calls:
-        """Add what had made the queries of these calls: a residual connection carries it on."""
-        every = set(calls)
-        return Calls(every.union(*(self.queries[call].made_by for call in every)))
+    def _close_stream(self, stream: int, nearest: Iterable[int]) -> Calls:
+        """Take the calls that added to a stream, and add what had made their queries: a residual carries it on."""
+        direct = Calls(call for call in nearest if self.queries[call].stream == stream)
+        every = direct.union(*(self.queries[call].made_by for call in direct))
+        if every != direct:
+            self.unskipped.add(stream)
+        return every

@@ -54,6 +54,8 @@ class AttentionSite:
         reached: Whether the score depends on the probabilities.
         tokens_of: Name of the block whose output tokens are the keys' tokens and lie on the image; None where no block
             was found whose tokens do.
+        passed: Whether tokens can be followed past it, as relevancy does: whole sequences, an output that was
+            seen, and a residual connection around the attention.
     """
 
     block: str
@@ -68,6 +70,7 @@ class AttentionSite:
     keys_from_text: bool
     reached: bool
     tokens_of: str | None = None
+    passed: bool = True
 
     @property
     def of_image_alone(self) -> bool:
@@ -102,7 +105,9 @@ def find_mixing_blocks(sites: Sequence[AttentionSite]) -> set[str]:
 def find_attention_sites(
     root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], score: str | Callable[[Any], Any] | None
 ) -> tuple[AttentionSite, ...]:
-    """Find the attention of a model that is undisturbed already, in the order in which it runs; the model runs 6 times.
+    """Find the attention of a model that is undisturbed already, in the order in which it runs.
+
+    The model runs once, and five times more where it has attention.
 
     Args:
         root: The unwrapped model.
@@ -115,9 +120,8 @@ def find_attention_sites(
         GradientError: likewise.
     """
     inputs = (args, kwargs)
-    search = probe_layers(root, args, kwargs, score)
     images = find_input_images(root, inputs)
-    (args, kwargs), leaves = make_leaves(inputs, images) if images else mark_features(inputs)
+    (marked_args, marked_kwargs), leaves = make_leaves(inputs, images) if images else mark_features(inputs)
     modules = plain_modules(root)
     shapes: dict[str, tuple[int, ...]] = {}
     with contextlib.ExitStack() as stack:
@@ -126,11 +130,12 @@ def find_attention_sites(
         words = mark_words(stack, modules.values(), inputs)
         stack.enter_context(same_randomness(list(root.parameters()), inputs))
         recorder = stack.enter_context(AttentionRecorder(modules))
-        output = root(*args, **kwargs)
+        output = root(*marked_args, **marked_kwargs)
     kept = [pair for pair in zip(recorder.calls, recorder.around, strict=True) if pair[0].probabilities.requires_grad]
     calls, around = [call for call, _ in kept], [modules for _, modules in kept]  # without those under torch.no_grad
     if not calls:
         return ()
+    search = probe_layers(root, args, kwargs, score)
     measured = ensure_per_sample(search.scorer(output))
     reached = differentiate(measured, [call.probabilities for call in calls], retain_graph=True)
     marks = {id(leaf): _IMAGE for leaf in leaves.values()} | {id(word): _TEXT for word in words}
@@ -139,6 +144,10 @@ def find_attention_sites(
         for call, found in zip(_name_blocks(calls, around), reached, strict=True)
     ]
     flow = find_attention_flow(calls, measured)
+    sites = [
+        replace(site, passed=_is_passed(call, keys.stream, flow, len(measured)))
+        for site, call, keys in zip(sites, calls, flow.keys, strict=True)
+    ]
     changed = _find_changed_tokens(root, inputs, images, modules, calls, flow) if images else {}
     known = {
         site.block: changed.get(keys.stream)
@@ -146,6 +155,11 @@ def find_attention_sites(
         if site.is_self and of_image
     }
     return _find_tokens(sites, search.candidates, shapes, known)
+
+
+def _is_passed(call: AttentionCall, stream: int, flow: AttentionFlow, samples: int) -> bool:
+    is_whole = len(call.probabilities) % samples == 0
+    return call.output is not None and is_whole and stream not in flow.unskipped
 
 
 def _find_changed_tokens(

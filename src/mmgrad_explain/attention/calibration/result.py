@@ -14,17 +14,26 @@ from mmgrad_explain._system.weight_hash import update_by_weights
 from mmgrad_explain.attention.calibration.agreement import Agreement
 from mmgrad_explain.attention.methods.fused import Fused, Part
 from mmgrad_explain.attention.methods.named import METHODS, ensure_method
+from mmgrad_explain.attention.methods.noted import Noted
 from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
 from mmgrad_explain.attention.running.modules import find_layers, unwrap
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.metrics.report import markdown_table
+from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.figure import Figure
     from torch import nn
 
     from mmgrad_explain.attention.methods.base import Method
 
+_WEAK = Note(
+    "weak-calibration",
+    "when this model was calibrated, no map agreed clearly better than maps that know nothing: do not trust the map; "
+    "take method 'occlusion', or calibrate on more inputs",
+)
 _FORMAT = "mmgrad_explain.calibration/1"
 
 
@@ -91,11 +100,15 @@ class Calibration:
     def method(self) -> Method:
         """The method, fused where several kinds of maps are tied.
 
+        Where it does not beat the floors, its maps come with a note, which marks them in pictures.
+
         Raises:
             InputError: a method has no name in METHODS.
         """
+        if self.ready is not None and self.ready.settings.method is not None:
+            return self.ready.settings.method
         parts = tuple(Part(ensure_method(name), layer) for name, layer in self.chosen)
-        return parts[0].method if len(parts) == 1 else Fused(parts)
+        return join_parts(parts, beats_floors=self.beats_floors)
 
     @property
     def mmgrad(self) -> MultiModalGradAttention:
@@ -116,10 +129,11 @@ class Calibration:
         figures = f"{of.mean:.2f} [{of.low:.2f}, {of.high:.2f}]"
         if not self.beats_floors:
             floor = max(self.floors, key=lambda name: self.floors[name].mean)
+            together = ", fused," if len(self.chosen) > 1 else ""
             return (
-                f"No map agrees with {self.reference} better than maps that know nothing ({floor}: "
-                f"{self.floors[floor].mean:.2f}); the best is {names}, {figures}. Do not trust gradient maps of this "
-                f"model: take {self.reference!r} itself, or calibrate on more inputs."
+                f"No map agrees with {self.reference} clearly better than a map that knows nothing. The best, {names}"
+                f"{together} has {figures}, the {floor} {self.floors[floor].mean:.2f}. Do not trust gradient maps of "
+                f"this model: take {self.reference!r} itself, or calibrate on more inputs."
             )
         tied = sum(row.tied for row in self.rows)
         fused = "fused by their geometric mean, agree" if len(self.chosen) > 1 else "agrees"
@@ -151,24 +165,17 @@ class Calibration:
 
         Args:
             most: How many kinds of maps are drawn.
-        """
-        from matplotlib.figure import Figure
 
-        named = [(row.name, row.agreement, "#0072b2" if row.tied else "#999999") for row in self.rows[:most]]
+        Returns:
+            A figure of matplotlib, which a notebook shows.
+        """
+        from mmgrad_explain.attention.calibration.ranking_plot import OTHER, TAKEN, TIED, draw_ranking
+
+        named = [(row.name, row.agreement, TIED if row.tied else OTHER) for row in self.rows[:most]]
         if len(self.chosen) > 1:
-            named.insert(0, ("geometric mean of the best", self.agreement, "#d55e00"))
-        figure = Figure(figsize=(8, 1.2 + 0.3 * len(named)), layout="constrained")
-        axes = figure.subplots()
-        for place, (_, of, colour) in enumerate(named):
-            axes.plot([of.low, of.high], [place, place], color=colour, linewidth=2)
-            axes.plot(of.mean, place, "o", color=colour)
-        for (name, of), style in zip(self.floors.items(), (":", "--"), strict=False):
-            axes.axvline(of.mean, color="black", linestyle=style, linewidth=1, label=name)
-        axes.set_yticks(range(len(named)), [name for name, _, _ in named])
-        axes.invert_yaxis()
-        axes.set_xlabel(f"correlation with {self.reference}, {self.samples} samples, 95 % interval")
-        axes.legend(loc="lower right")
-        return figure
+            named.insert(0, ("geometric mean of the best", self.agreement, TAKEN))
+        label = f"correlation with {self.reference}, {self.samples} samples, 95 % interval"
+        return draw_ranking(named, self.floors, label)
 
     def use(self, model: nn.Module) -> Calibration:
         """Return the same calibration for a model in memory.
@@ -198,7 +205,7 @@ class Calibration:
             same = "has other weights" if found["class"] == self.model["class"] else "is another model"
             raise InputError(
                 f"calibration: it was made of a {self.model['class']} ({self.model['weights']}); this "
-                f"{found['class']} ({found['weights']}) {same}: calibrate it anew"
+                f"{found['class']} ({found['weights']}) {same}: calibrate it anew, or name that model"
             )
         if self.layers is not None:
             find_layers(root, self.layers)
@@ -216,7 +223,9 @@ class Calibration:
         """
         own = [name for name, _ in self.chosen if name not in METHODS]
         if own:
-            raise InputError(f"calibration: {own[0]!r} is a method of your own, which a file cannot hold")
+            raise InputError(
+                f"calibration: a file cannot hold {own[0]!r}: it names methods of METHODS with their default options"
+            )
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
         with atomic_file(Path(path), overwrite=overwrite) as stream:
             stream.write(text.encode() + b"\n")
@@ -281,6 +290,17 @@ class Calibration:
             found.verdict  # noqa: B018  (the figures are numbers)
         found.method  # noqa: B018  (the methods exist)
         return found if model is None else found.use(model)
+
+
+def join_parts(parts: Sequence[Part], *, beats_floors: bool) -> Method:
+    """Return the method that a calibration takes: its only part, or all of them fused.
+
+    Args:
+        parts: One or several methods, with their layers.
+        beats_floors: Whether its maps agree better than maps that know nothing; if not, they come with a note.
+    """
+    method = parts[0].method if len(parts) == 1 else Fused(tuple(parts))
+    return method if beats_floors else Noted(method, _WEAK)
 
 
 def identify_model(model: nn.Module) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import warnings
 from collections.abc import Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,9 +14,9 @@ from mmgrad_explain._system.progress import Bar, quiet
 from mmgrad_explain._version import __version__
 from mmgrad_explain.attention.calibration.agreement import correlate, is_above, summarize
 from mmgrad_explain.attention.calibration.contenders import list_methods, list_parts, spread_layers
-from mmgrad_explain.attention.calibration.result import Calibration, CalibrationRow, identify_model
+from mmgrad_explain.attention.calibration.result import Calibration, CalibrationRow, identify_model, join_parts
 from mmgrad_explain.attention.layers.candidates import candidate_layers
-from mmgrad_explain.attention.methods.fused import Fused, Part, SeveralMethods, geometric_mean
+from mmgrad_explain.attention.methods.fused import Part, SeveralMethods, geometric_mean
 from mmgrad_explain.attention.methods.named import ensure_method
 from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
 from mmgrad_explain.attention.running.modules import plain_modules
@@ -76,11 +77,12 @@ def calibrate(
     """
     if not isinstance(mmgrad, MultiModalGradAttention):
         raise TypeError(f"mmgrad must be an MMGrad of the model, not {type(mmgrad).__name__}")
-    every = [_arguments(call) for call in calls]
+    every = [_arguments(call) for call in islice(calls, MOST + 1)]  # there may be no end of them
     if not FEWEST <= len(every) <= MOST:
+        found = f"more than {MOST}" if len(every) > MOST else str(len(every))
         raise InputError(
-            f"calls: {FEWEST} to {MOST} are needed, not {len(every)}: fewer say too little, and more take long and "
-            "change little"
+            f"calls: {FEWEST} to {MOST} are needed, not {found}: fewer say too little, and more take long and change "
+            "little"
         )
     judge = ensure_method(reference)
     if not judge.needs.reruns:
@@ -102,8 +104,9 @@ def calibrate(
     rows = [
         CalibrationRow(part.method.name, part.layer, summarize(agreement[part]), tied=part in tied) for part in ranked
     ]
-    method = best[0].method if len(best) == 1 else Fused(tuple(best))
     chosen = list(dict.fromkeys(part.layer for part in best if part.layer is not None))
+    beats_floors = all(is_above(values, of_floor) for of_floor in floors.values())
+    method = join_parts(best, beats_floors=beats_floors)
     settings = mmgrad.settings
     ready = MultiModalGradAttention(mmgrad.model, chosen or None, settings.score, method, settings.layout)
     return Calibration(
@@ -111,7 +114,7 @@ def calibrate(
         floors={name: summarize(of_floor) for name, of_floor in floors.items()},
         chosen=tuple((part.method.name, part.layer) for part in best),
         agreement=summarize(values),
-        beats_floors=all(is_above(values, of_floor) for of_floor in floors.values()),
+        beats_floors=beats_floors,
         reference=judge.name,
         score=score_name,
         samples=len(values),
@@ -152,6 +155,8 @@ def _choose_parts(
     chosen = list_methods(methods)
     if not chosen:
         raise InputError("methods: the list is empty; name at least one, or leave it out")
+    _refuse_twice("methods", [method.name for method in chosen])
+    _refuse_twice("layers", layers or ())
     settings = mmgrad.settings
     names = list(layers or ())
     if layers is None and any(method.needs.layers for method in chosen):
@@ -162,6 +167,13 @@ def _choose_parts(
     elif layers is not None and not names:
         raise InputError("layers: the list is empty; name at least one, or leave it out")
     return list_parts(names, chosen)
+
+
+def _refuse_twice(option: str, names: Sequence[str]) -> None:
+    """Refuse two of one name: results are told apart by it."""
+    twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
+    if twice is not None:
+        raise InputError(f"{option}: {twice!r} is given twice; give each a name of its own")
 
 
 def _collect(

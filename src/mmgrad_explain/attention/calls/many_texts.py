@@ -22,6 +22,7 @@ from mmgrad_explain.attention.gradient import check_grids_reached
 from mmgrad_explain.attention.methods.run import Run
 from mmgrad_explain.attention.model_hints import ask_encode_text, ask_processor, ask_text_stages
 from mmgrad_explain.attention.reruns.map_checks import CallSource
+from mmgrad_explain.attention.running.input_images import find_input_images
 from mmgrad_explain.attention.running.modules import refuse_sharded
 from mmgrad_explain.attention.running.structures import as_arguments, call_with, image_size, map_tensors, tensors_in
 from mmgrad_explain.attention.running.undisturbed import detach_inputs, undisturbed
@@ -33,6 +34,7 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.notes import Note, join_notes
 
 if TYPE_CHECKING:
+    from mmgrad_explain.attention.methods.base import Method
     from mmgrad_explain.attention.settings import MapSettings
     from mmgrad_explain.attention.word_values.token_texts import RunModel
     from mmgrad_explain.explanation.result import Explanation
@@ -203,15 +205,14 @@ def explain_texts(
     """Explain one image for many texts; see :meth:`MultiModalGradAttention.texts`."""
     root = settings.root
     refuse_sharded(root, "texts")
-    method = settings.choose_method()
     encode_image, compose_texts = find_stages(root, encode, compose)
+    own = encode is None and compose is None
+    batch = prepare_texts(root, image, texts, encoded=own and settings.words is None)
+    method = _choose_method(settings, image, batch, own=own)
     if settings.layers is None and method.needs.layers:
         raise InputError("texts: no target layer is known; name one, or call mmgrad(...) once to have it found")
-    own = encode is None and compose is None
-    whole = not method.needs.of_layers_alone
-    batch = prepare_texts(root, image, texts, encoded=own and settings.words is None and not whole)
-    if whole:
-        return _explain_whole(settings, batch, own=own)
+    if not method.needs.of_layers_alone:
+        return _explain_whole(settings, method, image, batch, own=own)
     with undisturbed(root, (batch.image, batch.texts)) as parents:
         batch = replace(batch, image=detach_inputs(batch.image), texts=detach_inputs(batch.texts))
         args, kwargs = as_arguments(batch.texts)
@@ -246,6 +247,29 @@ def explain_texts(
     return replace(explanation, **batch.known, notes=(*explanation.notes, *batch.notices), source=source)
 
 
+def _choose_method(settings: MapSettings, image: Any, batch: TextBatch, *, own: bool) -> Method:
+    """Return the method of a call with the first text; where stages are no call of the model, that of layers."""
+    whole = _as_inputs(settings.root, image, batch, first=True) if own else None
+    if whole is None:
+        return settings.choose_layer_method()
+    args, kwargs = as_arguments(whole.texts)
+    image_args, image_kwargs = as_arguments(whole.image)
+    inputs = (*image_args, *args), {**image_kwargs, **kwargs}
+    with undisturbed(settings.root, inputs):
+        inputs = detach_inputs(inputs)
+        return settings.choose_method(inputs, find_input_images(settings.root, inputs))
+
+
+def _as_inputs(root: nn.Module, image: Any, batch: TextBatch, *, first: bool = False) -> TextBatch | None:
+    """Return a batch, or the first text of it, that the model's forward takes; None for encoded texts without strings."""
+    if not isinstance(batch.texts, EncodedTexts):
+        cut = map_tensors(batch.texts, lambda tensor: tensor[:1] if tensor.ndim else tensor)
+        return replace(batch, texts=cut, count=1) if first else batch
+    if batch.texts.texts is None:
+        return None
+    return prepare_texts(root, image, batch.texts.texts[: 1 if first else None])
+
+
 def _compose_again(compose: Compose, features: Any) -> RunModel:
     """Make a function that composes the image with other texts."""
 
@@ -256,18 +280,20 @@ def _compose_again(compose: Compose, features: Any) -> RunModel:
     return run
 
 
-def _explain_whole(settings: MapSettings, batch: TextBatch, *, own: bool) -> Explanation:
+def _explain_whole(settings: MapSettings, method: Method, image: Any, batch: TextBatch, *, own: bool) -> Explanation:
     """Explain by a method that needs the whole forward: the image is repeated for every text.
 
     Raises:
-        InputError: the stages are the caller's own, so that the model's forward does not take image and texts.
+        InputError: the stages are the caller's own, or the texts are encoded and not known as strings, so that the
+            model's forward does not take image and texts.
     """
-    if not own:
+    whole = _as_inputs(settings.root, image, batch) if own else None
+    if whole is None:
         raise InputError(
-            f"texts: method {settings.choose_method().name!r} needs the whole forward of the model, not stages of your "
-            "own: repeat the image for each text and call mmgrad(...)"
+            f"texts: method {method.name!r} needs the whole forward of the model, not encoded texts or stages of your "
+            "own: pass the texts themselves, or repeat the image for each text and call mmgrad(...)"
         )
-
+    batch = whole
     args, kwargs = as_arguments(batch.texts)
     image_args, image_kwargs = as_arguments(map_tensors(batch.image, partial(_repeat, batch.count)))
     explanation = explain_call(settings, (*image_args, *args), {**image_kwargs, **kwargs})

@@ -115,12 +115,16 @@ class CallSource:
         rows = list(samples) if self.rows is None else [self.rows[sample] for sample in samples]
         pixels = take_image(self.inputs, image)[rows]
         pixels = pixels if pixels.is_floating_point() else pixels.float()
-        runs = 0
+        before = rerun.score[list(samples)].float().cpu()
+        lowest, highest, runs = before.clone(), before.clone(), 0
 
         def score(changed: Tensor, index: Tensor) -> Tensor:
             nonlocal runs
             runs += len(changed)
-            return scores(changed, chosen.to(index.device)[index]).to(changed.device)
+            found = scores(changed, chosen.to(index.device)[index]).to(changed.device)
+            lowest.scatter_reduce_(0, index.cpu(), found.float().cpu(), "amin")
+            highest.scatter_reduce_(0, index.cpu(), found.float().cpu(), "amax")
+            return found
 
         grid = occlusion_grid((maps.shape[1], maps.shape[2]))
         grid = min(grid[0], pixels.shape[2]), min(grid[1], pixels.shape[3])
@@ -129,10 +133,7 @@ class CallSource:
             progress=lambda done, of: progress("hidden cells", done, of),
         ).cpu()  # fmt: skip
         areas = deletion_insertion(score, pixels, maps.to(pixels.device), steps=_STEPS, draws=_DRAWS, batch=_BATCH)
-        everything = score(fill_images(pixels, "blur"), torch.arange(len(pixels), device=pixels.device)).float().cpu()
-        before = rerun.score[list(samples)].float().cpu()
-        lowest = torch.minimum(everything, before - drops.flatten(1).amax(1))
-        highest = torch.maximum(torch.maximum(everything, before), before - drops.flatten(1).amin(1))
+        score(fill_images(pixels, "blur"), torch.arange(len(pixels), device=pixels.device))
         span = (highest - lowest).clamp(min=torch.finfo(torch.float32).tiny)
         self._check_unchanged(explanation.score.cpu()[list(samples)], before, span)
         pooled = pool_maps(maps.cpu(), grid)

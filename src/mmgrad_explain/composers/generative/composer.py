@@ -63,6 +63,7 @@ class GenerativeComposer(Composer):
     """
 
     default_score: ClassVar[str | None] = "answer"
+    default_method = "layercam"
     answers_in_words: ClassVar[bool] = True
 
     def __init__(

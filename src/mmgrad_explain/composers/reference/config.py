@@ -10,7 +10,6 @@ from typing import Any
 from mmgrad_explain._system.user_files import quote
 from mmgrad_explain.errors import InputError
 
-
 DEFAULT_BACKBONE = "resnet10t"
 DEFAULT_OPTIONS = {"layers": [1, 2, 2, 1], "channels": [32, 64, 128, 128], "stem_width": 16, "groups": 4}
 """The trunk of a network whose config names none, and its options."""
@@ -30,8 +29,8 @@ class NetworkConfig:
         feature_width: Channels of the feature grid that is explained.
         embed_dim: Length of the embeddings.
         backbone: The trunk: name of a timm model that offers ``features_only``.
-        backbone_options: Options of ``timm.create_model``, such as ``pad_type`` and ``output_stride``; ``groups`` is the
-            number of groups of GroupNorm. By default those of the bundled models for the default trunk, else none.
+        backbone_options: Options of ``timm.create_model``, such as ``pad_type`` and ``output_stride``; ``groups`` is
+            the number of groups of GroupNorm. By default those of the bundled models for the default trunk, else none.
         taps: Which of the trunk's feature maps are used: timm's feature indices, two or more, rising. The first map
             gives the grid that is explained. None takes the first maps at strides 4, 8 and 16.
         frozen_norm: Whether the trunk's batch norms keep their statistics in training; their scales and offsets are
@@ -84,14 +83,12 @@ def _check_taps(taps: object) -> tuple[int, ...]:
 
 def _check_pixels(name: str, value: object) -> float | tuple[float, ...]:
     """Check a mean or a standard deviation of pixels, and return it: a number, or three."""
-    numbers = value if isinstance(value, list | tuple) else [value]
-    right = len(numbers) in {1, 3} and all(
-        isinstance(one, int | float) and math.isfinite(one) and not isinstance(one, bool) for one in numbers
-    )
-    if not right or (name == "std" and min(numbers) <= 0) or not all(0 <= one <= 1 for one in numbers):
-        least = "from 0" if name == "mean" else "above 0"
+    given: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
+    numbers = [float(one) for one in given if isinstance(one, int | float) and not isinstance(one, bool)]
+    least = math.ulp(0.0) if name == "std" else 0.0
+    if len(given) not in {1, 3} or len(numbers) < len(given) or not all(least <= one <= 1 for one in numbers):
         raise InputError(
-            f"{name} is of pixels in [0, 1], one number or three, {least} to 1, not {quote(value)} (a value of "
-            "0 to 255 is divided by 255)"
+            f"{name} is of pixels in [0, 1], one number or three, {'above' if least else 'from'} 0 to 1, not "
+            f"{quote(value)} (a value of 0 to 255 is divided by 255)"
         )
-    return float(numbers[0]) if len(numbers) == 1 else tuple(map(float, numbers))
+    return numbers[0] if len(numbers) == 1 else tuple(numbers)

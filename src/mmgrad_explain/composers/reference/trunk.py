@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from mmgrad_explain.composers.reference.config import DEFAULT_BACKBONE, DEFAULT_OPTIONS
 from mmgrad_explain.composers.reference.plain_mobilenet import MULTIPLIERS, OPTIONS, TAPS, PlainMobileNetV2
@@ -90,8 +90,10 @@ def timm_trunk(config: NetworkConfig) -> Trunk:
     described = _described(features, [str(info.info[tap]["module"]) for tap in taps])
     if all("stage" in one for one in info.info):  # timm keeps blocks after the last tap, which nothing would use
         features.blocks = features.blocks[: info.info[taps[-1]]["stage"]]
-    channels_last = getattr(features, "output_fmt", "NCHW") == "NHWC"
-    return Trunk(ChannelsFirst(features) if channels_last else features, channels, strides, taps, described)
+    if getattr(features, "output_fmt", "NCHW") == "NHWC":
+        described = (f"model.{described[0]}", *(f"turned.{number}" for number in range(len(taps))))
+        return Trunk(ChannelsFirst(features, len(taps)), channels, strides, taps, described)
+    return Trunk(features, channels, strides, taps, described)
 
 
 def _timm_options(config: NetworkConfig) -> dict[str, Any]:
@@ -155,12 +157,18 @@ def spellings(name: str) -> list[str]:
 
 
 class ChannelsFirst(nn.Module):
-    """Turns maps ``(B, h, w, C)`` of a trunk into ``(B, C, h, w)``."""
+    """Turns the maps ``(B, h, w, C)`` of a trunk into ``(B, C, h, w)``."""
 
-    def __init__(self, features: nn.Module) -> None:
+    def __init__(self, features: nn.Module, count: int) -> None:
         super().__init__()
         self.model = features
+        self.turned = nn.ModuleList(_Turned() for _ in range(count))
 
-    def forward(self, pixels: Any) -> list[Any]:
+    def forward(self, pixels: Tensor) -> list[Tensor]:
         """Compute the maps of pixels ``(B, 3, H, W)``."""
-        return [one.permute(0, 3, 1, 2).contiguous() for one in self.model(pixels)]
+        return [turned(one) for turned, one in zip(self.turned, self.model(pixels), strict=True)]
+
+
+class _Turned(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 3, 1, 2).contiguous()

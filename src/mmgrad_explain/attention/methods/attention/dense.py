@@ -78,7 +78,7 @@ class Dense:
         if mixed:
             raise InputError(
                 f"method {self.name!r} compares every place of the image with the text, but this model mixes both in "
-                f"the attention of {mixed[0].block!r}: take 'relevancy' or 'layercam'"
+                f"the attention of {mixed[0].block!r}: take 'layercam' or 'gradcam'"
             )
         own = [site for site in sites if site.is_self and site.of_image_alone and site.tokens_of == site.block]
         if not own:

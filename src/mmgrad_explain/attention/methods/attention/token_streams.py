@@ -162,6 +162,7 @@ def make_stream_maps(
     notes: tuple[Note, ...] = (),
     *,
     known: Mapping[int, Tensor | None] | None = None,
+    with_identity: bool = False,
 ) -> MethodMaps:
     """Make the maps of what the tokens that the score reads carry of the first tokens of each image.
 
@@ -171,6 +172,8 @@ def make_stream_maps(
         carried: For each entry of ``streams.flow.read`` the stream to (B, N, its number of tokens).
         notes: Of the method.
         known: As for :meth:`TokenStreams.rows`.
+        with_identity: Whether the tokens of a stream carry an identity of their own. Where the score reads all places of
+            an image alike, it is the same at each of them and left out.
 
     Returns:
         Under the name of the last block of each image's tokens one map for each call of it.
@@ -179,7 +182,10 @@ def make_stream_maps(
         InputError: no attention that leads to the score is among tokens that lie on an image.
     """
     totals: dict[int, Tensor] = {}
-    for rows, relevancies in zip(streams.rows(run, known), carried, strict=True):
+    direct: dict[int, Tensor] = {}
+    for tokens, rows, relevancies in zip(streams.flow.read, streams.rows(run, known), carried, strict=True):
+        if with_identity:
+            direct[tokens.stream] = rows
         for stream, relevancy in relevancies.items():
             row = (rows.to(relevancy.dtype)[:, None] @ relevancy)[:, 0]
             totals[stream] = totals[stream] + row if stream in totals else row
@@ -188,8 +194,12 @@ def make_stream_maps(
     reached: dict[str, list[bool]] = {}
     for name in dict.fromkeys(name for name, _ in places.values()):
         of_calls = {call: stream for stream, (block, call) in places.items() if block == name}
-        maps = [_map_of(run, name, number, totals.get(of_calls.get(record.call, -1)))
-                for number, record in enumerate(run.seen.calls(name))]  # fmt: skip
+        maps = []
+        for number, record in enumerate(run.seen.calls(name)):
+            stream = of_calls.get(record.call, -1)
+            found = _map_of(run, name, number, totals.get(stream))
+            same = _map_of(run, name, number, direct.get(stream))
+            maps.append(found if found is None or same is None else found - same.amin((1, 2), keepdim=True).to(found))
         if any(one is not None for one in maps):
             reached[name] = [one is not None for one in maps]
             some = next(one for one in maps if one is not None)

@@ -79,7 +79,8 @@ STRANGERS = {
                  {"width": 96, "layers": 4, "size": 64, "channels": [24, 48, 64]},
                  Schedule(2000, 48, rate=1.5e-3, bfloat16=True, part=100), start="relation"),
         Stranger("llava", "generative", "words", "wording_loss",
-                 {**_VIT, "decoder_layers": 4}, Schedule(900, 16, part=100), start="clip"),
+                 {**_VIT, "layers": 3, "decoder_layers": 4, "channels": [24, 48, 64]},
+                 Schedule(900, 24, rate=1.5e-3, bfloat16=True, part=100), start="relation"),
     )
 }  # fmt: skip
 """The models by name."""

@@ -7,7 +7,7 @@ numbers: it must be true, it must be false, it does not matter.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -89,7 +89,8 @@ def join_facts(parts: Sequence[Facts | None], sizes: Sequence[tuple[int, int]]) 
         return Facts(of_image, of_edit, of_edit, torch.full((images,), UNKNOWN), torch.full((edits,), UNKNOWN))
 
     every = [nothing(*size) if part is None else part for part, size in zip(parts, sizes, strict=True)]
-    return replace(known[0], **{name: torch.cat([getattr(one, name) for one in every]) for name in _TENSORS})
+    joined: dict[str, Any] = {name: torch.cat([getattr(one, name) for one in every]) for name in _TENSORS}
+    return replace(known[0], **joined)
 
 
 class Matches(NamedTuple):

@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     if options.quick:
         options.cache = Path(tempfile.mkdtemp())
-        options.scenes, options.faithful, options.steps = 3, 2, 1
+        options.scenes, options.faithful, options.steps = 2, 2, 1
     chosen = [STRANGERS[name] for name in options.models]
     if options.quick:
         chosen = [shorten(one) for one in chosen]

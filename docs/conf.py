@@ -40,6 +40,7 @@ extensions = [
     "own_names",
     "repository_files",
     "rooms",
+    "source_pages",
 ]
 exclude_patterns = ["_build", "**/.*", "auto_examples/*.ipynb", "auto_examples/*.py", "sg_execution_times.rst"]
 

@@ -192,7 +192,7 @@ calibration = calibrate(
 print(calibration.table())
 
 # %%
-# Every bar is a mean with its 95 % interval.
+# Every dot is a mean, its line the 95 % interval.
 
 calibration.plot(12)
 

@@ -111,7 +111,7 @@ class Judge:
         rows = self.few if expensive else torch.arange(len(self.sheet.images))
         maps = few if expensive else self.explain(mmgrad, rows)
         figures = {"layers": mmgrad.layer_names, **self.localize(maps, rows), **self.trust(few), "cost": cost}
-        if not cost > _DEAR:
+        if not cost > _DEAR and not (self.short and method):
             figures["randomized"] = self.randomize(method, layer or next(iter(mmgrad.layer_names), None))
         return figures
 

@@ -37,22 +37,30 @@ def entry_of(target: str, names: Iterable[str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def resolve(
-    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
-) -> nodes.reference | None:
-    """A link for a reference that Sphinx itself did not find; None leaves it missing, which is a warning."""
-    if node.get("refdomain") != "py":
-        return None
-    objects = env.domains.python_domain.objects
-    # a module and what is in it may have one name: what is in it is meant
-    inside = [name for name, entry in objects.items() if entry.objtype != "module"]
-    name = entry_of(node["reftarget"], inside) or entry_of(node["reftarget"], objects)
-    if name is None:
-        return None
-    return make_refnode(app.builder, node["refdoc"], objects[name].docname, objects[name].node_id, content, name)
+class Names:
+    """The entries that references of a build were found to mean; most are met many times."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, str | None] = {}
+
+    def resolve(
+        self, app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
+    ) -> nodes.reference | None:
+        """A link for a reference that Sphinx itself did not find; None leaves it missing, which is a warning."""
+        if node.get("refdomain") != "py":
+            return None
+        objects, target = env.domains.python_domain.objects, node["reftarget"]
+        if target not in self.found:
+            # a module and what is in it may have one name: what is in it is meant
+            inside = [name for name, entry in objects.items() if entry.objtype != "module"]
+            self.found[target] = entry_of(target, inside) or entry_of(target, objects)
+        name = self.found[target]
+        if name is None:
+            return None
+        return make_refnode(app.builder, node["refdoc"], objects[name].docname, objects[name].node_id, content, name)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Ask here last."""
-    app.connect("missing-reference", resolve)
+    """Ask here last, once all pages are read."""
+    app.connect("missing-reference", Names().resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

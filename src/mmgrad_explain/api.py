@@ -161,8 +161,10 @@ def explain(
     of_images = [*_notes_of_images(images), *_notes_of_images(targets or [], "target: ")]
     more = _of_samples([*filter(None, (caution, unfamiliar)), *of_images], rows)
     notes = join_notes((*explanation.notes, *more), count)
-    names = list(mmgrad.layer_names) or layer
-    again = partial(_explain_other, composer, layer=names, score=score, method=mmgrad.settings.method, device=device)
+    method = mmgrad.settings.method
+    if mmgrad.layer_names and (method is None or method.needs.layers):
+        layer = list(mmgrad.layer_names)
+    again = partial(_explain_other, composer, layer=layer, score=score, method=method, device=device)
     source = explanation.source and replace(explanation.source, retext=again)
     return replace(explanation, model=composer.name, model_choice=why, notes=notes, source=source)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 NoteKind = Literal[
     "empty-map", "flat-map", "whose-map", "unfamiliar-image", "image-values", "first-image", "unknown-words",
     "lost-text", "cut-text", "caution", "few-hits", "stale-hits", "attention-sink", "unchecked", "word-values",
-    "part-of-score", "knows-no-text", "weak-calibration",
+    "part-of-score", "knows-no-score", "weak-calibration",
 ]  # fmt: skip
 """What a note is about; code decides by the kind and never by the text."""
 OF_MAPS: frozenset[NoteKind] = frozenset({"empty-map", "flat-map"})

@@ -195,8 +195,8 @@ def shortened(arguments):
         if arguments[1] == "edits":
             return [*arguments, "--workers", "1", "--split", "1"]  # there are few photographs
         return [*arguments, "--count", str(min(24, max(12, count // 200))), "--workers", "1"]
-    if arguments[0] == "compare" and "all" in arguments:
-        return [*arguments, "--no-check"]  # some hundred runs of the model a method
+    if arguments[0] == "compare" and "--layers" not in arguments:  # the maps of one example are checked
+        return [*arguments, "--no-check"]  # some hundred runs of the model a map
     port = ["--port", os.environ["FREE_PORT"]] if arguments[0] == "demo" else []
     return [*arguments, *port, *(["--device", "cpu"] if "--device" in arguments else [])]
 

@@ -167,3 +167,20 @@ def test_a_tutorial_that_takes_too_long_is_refused(monkeypatch):
     tutorials.clock({}, "plot_one.py", "before")
     with pytest.raises(RuntimeError, match=r"^plot_one.py took 190 s of processor time, and 90 s at most are allowed$"):
         tutorials.clock({}, "plot_one.py", "after")
+
+
+def test_pages_of_source_share_the_menu_of_their_depth(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs" / "extensions")
+    import source_pages
+
+    menus, made = source_pages.Menus(), []
+
+    def shown(page):
+        context = {"toctree": lambda **options: made.append(page) or f"menu of {page} {options}"}
+        menus.share(None, page, "page.html", context, None)
+        return context["toctree"](collapse=False)
+
+    assert shown("_modules/a/b") == shown("_modules/a/c") == "menu of _modules/a/b {'collapse': False}"
+    for page in ("_modules/a/b/c", "api/index", "api/other"):
+        assert shown(page) == f"menu of {page} {{'collapse': False}}"
+    assert made == ["_modules/a/b", "_modules/a/b/c", "api/index", "api/other"]

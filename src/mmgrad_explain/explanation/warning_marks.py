@@ -18,8 +18,8 @@ REASONS: dict[NoteKind, str] = {
     "unfamiliar-image": "Image unlike the model's training images",
     "unknown-words": "Words unknown to the model",
     "cut-text": "Text cut: the model did not read all of it",
-    "weak-calibration": "No map of this model agreed with occlusion when it was calibrated",
-    "knows-no-text": "No explanation: this method does not know the score",
+    "weak-calibration": "Calibration found no map better than one that knows nothing",
+    "knows-no-score": "No explanation: this method does not know the score",
     "caution": "No trained model, or one to be used with caution",
     "image-values": "Image values were scaled by guess",
 }

@@ -1,5 +1,6 @@
 """A small random LLaVA in a folder, images, and small models of every family."""
 
+import copy
 import importlib.util
 from pathlib import Path
 
@@ -25,9 +26,14 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def composer(folder):
+@pytest.fixture(scope="session")
+def loaded_once(folder):
     return load_composer(folder)
+
+
+@pytest.fixture
+def composer(loaded_once):
+    return copy.deepcopy(loaded_once)
 
 
 @pytest.fixture

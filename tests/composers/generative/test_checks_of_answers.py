@@ -28,3 +28,11 @@ def test_a_batch_of_questions_is_checked_together(composer, pictures):
     checks = made.check()
     single = explain(pictures[1], "is the dress red ?", model=composer, answer="yes").check()[0]
     assert drops(checks[1]) == pytest.approx(drops(single), abs=1e-4)
+
+
+@pytest.mark.parametrize("method", ["legrad", "relevancy", "relative-attention", "token-activation"])
+def test_the_question_is_changed_for_methods_that_find_their_own_place(composer, pictures, method):
+    made = explain(pictures[0], "is the dress red ?", model=composer, answer="yes", method=method)
+    (check,) = made.check()
+    assert "text" not in dict(check.missing), check.missing
+    assert 0 <= check.text <= 2

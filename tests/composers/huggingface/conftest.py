@@ -1,5 +1,7 @@
 """A small random CLIP in a folder, a tokenizer of whole words, and each family as a small random model in a folder."""
 
+import copy
+import functools
 import importlib.util
 import shutil
 from pathlib import Path
@@ -85,6 +87,12 @@ def kind(request):
     return request.param
 
 
+@pytest.fixture(scope="session")
+def loaded_once(saved):
+    return functools.cache(lambda kind: load_composer(saved(kind)[0]))
+
+
 @pytest.fixture
-def loaded(kind, saved):
-    return load_composer(saved(kind)[0]), saved(kind)[1]
+def loaded(kind, saved, loaded_once):
+    """A composer of one's own, and the model that was saved; a copy takes a fifth of loading."""
+    return copy.deepcopy(loaded_once(kind)), saved(kind)[1]

@@ -62,3 +62,11 @@ def test_clipseg_is_read_from_a_segmentation_models_folder(saved, tmp_path, pict
         (tmp_path / file).write_bytes((folder / file).read_bytes())
     found, expected = (explain(picture, small.TEXTS[0], model=load_composer(where)) for where in (tmp_path, folder))
     torch.testing.assert_close(found.signed, expected.signed)
+
+
+@pytest.mark.parametrize("kind", ["clip"], indirect=True)
+@pytest.mark.parametrize("method", ["legrad", "relevancy", "attention-rollout", "dense", "occlusion", "layercam"])
+def test_checks_change_the_text_whatever_the_method_is_made_of(loaded, picture, method):
+    (check,) = explain(picture, small.TEXTS[0], model=loaded[0], method=method).check()
+    assert "text" not in dict(check.missing), check.missing
+    assert (check.text == pytest.approx(0)) == (method == "attention-rollout")

@@ -1,5 +1,8 @@
 """A stand-in of each kind in a folder, and an image."""
 
+import copy
+import functools
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,9 +21,14 @@ def kind(request):
     return request.param
 
 
+@pytest.fixture(scope="session")
+def loaded_once(folders):
+    return functools.cache(lambda kind: load_composer(folders[kind]))
+
+
 @pytest.fixture
-def composer(kind, folders):
-    return load_composer(folders[kind])
+def composer(kind, loaded_once):
+    return copy.deepcopy(loaded_once(kind))
 
 
 @pytest.fixture

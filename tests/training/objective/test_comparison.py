@@ -11,7 +11,7 @@ from mmgrad_explain.data.batches.facts import UNKNOWN, Facts
 from mmgrad_explain.training.objective.comparison import compare, siblings
 from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
 from mmgrad_explain.training.objective.options import GroundingOptions, ObjectiveOptions, RetrievalOptions
-from mmgrad_explain.training.objective.terms import across_loss
+from mmgrad_explain.training.objective.terms import ACROSS_SCALE, across_loss
 
 
 def int8(*rows):
@@ -32,8 +32,9 @@ def known(batch):
 
 
 def test_other_peoples_matches_are_positives_and_no_negatives(known):
-    similar = torch.randn(6, 8)
-    loss, figures = compare(similar, torch.arange(6), known, known.facts.gallery.int(), 8, 0.5)
+    cosine = torch.rand(6, 8)
+    similar = 3 * cosine
+    loss, figures = compare(cosine, torch.tensor(3.0), torch.arange(6), known, known.facts.gallery.int(), 8, 0.5)
     own = [0, 1, 3, 4]
     masked = similar.clone()
     masked[0, [2, 3]] = masked[3, 0] = -torch.inf  # images 2 and 3 show what text 0 asks for, image 0 what text 3 does
@@ -46,15 +47,17 @@ def test_other_peoples_matches_are_positives_and_no_negatives(known):
     wrong[0, [4, 7]] = wrong[2, [4, 7]] = wrong[3, [1, 6]] = True
     wrong[4, [0, 1, 5, 6]] = True
     right[5, [0, 1, 5, 6]] = True  # images 3, 4 and 7 are its own photograph's
-    torch.testing.assert_close(figures["across"], across_loss(similar, right, wrong))
+    torch.testing.assert_close(figures["across"], across_loss(cosine, right, wrong))
     torch.testing.assert_close(loss, expected + 0.5 * figures["across"])
 
 
 def test_the_loss_across_images_in_closed_form():
-    similar = torch.tensor([[2.0, 1.0, 0.0], [1.0, 2.0, 3.0]], requires_grad=True)
+    similar = torch.tensor([[0.2, 0.1, 0.0], [0.1, 0.2, 0.3]], requires_grad=True)
     right = torch.tensor([[True, True, False], [False, False, False]])
-    loss = across_loss(similar, right, ~right)
-    torch.testing.assert_close(loss, (F.softplus(torch.tensor([-2.0, -1.0]))).mean())
+    memory = torch.full((2, 2), -torch.inf)  # is not filled yet, neither right nor wrong
+    nothing = torch.zeros(2, 2, dtype=torch.bool)
+    loss = across_loss(torch.cat([similar, memory], 1), torch.cat([right, nothing], 1), torch.cat([~right, nothing], 1))
+    torch.testing.assert_close(loss, F.softplus(ACROSS_SCALE * torch.tensor([-0.2, -0.1])).mean())
     loss.backward()
     assert similar.grad.isfinite().all()
     assert not similar.grad[1].any()
@@ -64,7 +67,7 @@ def test_the_loss_across_images_in_closed_form():
 def test_earlier_images_of_the_own_photograph_are_not_compared(known):
     similar = torch.randn(6, 9)
     gallery = torch.cat([known.facts.gallery, torch.tensor([[4, 1, 1]])]).int()
-    _, figures = compare(similar, torch.arange(6), known, gallery, 8, 0.0)
+    _, figures = compare(similar, torch.tensor(1.0), torch.arange(6), known, gallery, 8, 0.0)
     masked = similar.clone()
     masked[:3, 8] = -torch.inf
     torch.testing.assert_close(figures["retrieval"], F.cross_entropy(masked[[0, 1, 3, 4]], torch.tensor([0, 1, 3, 4])))

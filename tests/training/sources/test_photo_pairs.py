@@ -53,6 +53,10 @@ def test_kinds():
     assert {pair.come for pair in draw("add")} == {2, 3}
     assert {(pair.gone, pair.come) for pair in draw("replace")} == {(1, 2)}  # a hat sits elsewhere
     assert draw("recolour", things=(), tries=1) == [None]
+    everywhere = np.stack([facts(coat="red", hat="black"), facts(coat="green"), facts(coat="blue")])
+    drawer = PairDrawer(NUMBERS, everywhere, np.full(4, 0.5), np.array([False, True, True, True]), {"remove": 1.0})
+    assert drawer.draw(np.random.default_rng(0), 0, everywhere[0], [1]) is None
+    assert drawer.draw(np.random.default_rng(0), 0, everywhere[0], [3]) is not None
     colours = {pair.colour for pair in draw("add") if pair.come == 3}
     assert colours <= {"black", "white", None}
     assert len(colours) > 1

@@ -165,24 +165,17 @@ class Calibration:
 
         Args:
             most: How many kinds of maps are drawn.
-        """
-        from matplotlib.figure import Figure
 
-        named = [(row.name, row.agreement, "#0072b2" if row.tied else "#999999") for row in self.rows[:most]]
+        Returns:
+            A figure of matplotlib, which a notebook shows.
+        """
+        from mmgrad_explain.attention.calibration.ranking_plot import OTHER, TAKEN, TIED, draw_ranking
+
+        named = [(row.name, row.agreement, TIED if row.tied else OTHER) for row in self.rows[:most]]
         if len(self.chosen) > 1:
-            named.insert(0, ("geometric mean of the best", self.agreement, "#d55e00"))
-        figure = Figure(figsize=(8, 1.2 + 0.3 * len(named)), layout="constrained")
-        axes = figure.subplots()
-        for place, (_, of, colour) in enumerate(named):
-            axes.plot([of.low, of.high], [place, place], color=colour, linewidth=2)
-            axes.plot(of.mean, place, "o", color=colour)
-        for (name, of), style in zip(self.floors.items(), (":", "--"), strict=False):
-            axes.axvline(of.mean, color="black", linestyle=style, linewidth=1, label=name)
-        axes.set_yticks(range(len(named)), [name for name, _, _ in named])
-        axes.invert_yaxis()
-        axes.set_xlabel(f"correlation with {self.reference}, {self.samples} samples, 95 % interval")
-        axes.legend(loc="lower right")
-        return figure
+            named.insert(0, ("geometric mean of the best", self.agreement, TAKEN))
+        label = f"correlation with {self.reference}, {self.samples} samples, 95 % interval"
+        return draw_ranking(named, self.floors, label)
 
     def use(self, model: nn.Module) -> Calibration:
         """Return the same calibration for a model in memory.

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 
 def compare(
-    similar: Tensor, truth: Tensor, batch: TripletBatch, known: Tensor | None, now: int, across: float
+    cosine: Tensor,
+    temperature: Tensor,
+    truth: Tensor,
+    batch: TripletBatch,
+    known: Tensor | None,
+    now: int,
+    across: float,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Compute InfoNCE of edited copies, and the weighted loss across images of other photographs.
 
@@ -26,7 +32,8 @@ def compare(
     not as negatives of InfoNCE. Earlier images of the reference's own photograph, in the memory, are not compared.
 
     Args:
-        similar: Similarities of queries and images, scaled by the temperature, ``(N, M)``.
+        cosine: Of queries and images, ``(N, M)``; minus infinity for images that do not count.
+        temperature: Factor of the cosines in InfoNCE.
         truth: Index of each query's target, ``(N,)``.
         batch: The batch.
         known: Photograph and facts of each image, ``(M, 1 + F)``; the last ones may be of the memory. None if the
@@ -37,6 +44,7 @@ def compare(
     Returns:
         The loss, and the figures of its parts.
     """
+    similar = cosine * temperature
     own = torch.ones_like(truth, dtype=torch.bool)
     missed = None
     if batch.facts is not None and known is not None:
@@ -46,7 +54,7 @@ def compare(
         same = same_photo(photos, known[:, 0])
         if across:
             right, wrong = match_facts(batch.facts.asks, known[:, 1:])
-            missed = across_loss(similar, right & ~same, wrong & ~same)
+            missed = across_loss(cosine, right & ~same, wrong & ~same)
             similar = similar.masked_fill(right & ~same, -torch.inf)
         earlier = same & (torch.arange(len(known), device=same.device) >= now)
         similar = similar.masked_fill(earlier, -torch.inf)

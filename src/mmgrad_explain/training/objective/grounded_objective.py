@@ -191,14 +191,17 @@ class GroundedObjective(nn.Module):
         """Compute InfoNCE and the weighted change loss, with their figures."""
         gallery, first = join_galleries(forward.gallery, len(forward.query))
         truth = first + torch.arange(len(forward.query), device=forward.query.device)
-        similar = forward.query @ gallery.T * self.temperature()
+        cosine = forward.query @ gallery.T
         known = None
         if batch.facts is not None:
             known = join_galleries(batch.facts.gallery.float(), len(forward.query))[0].int()
         if self.memory is not None:
-            similar = torch.cat([similar, self._similar_to_memory(forward.query, self.memory)], dim=1)
+            stored = (forward.query @ self.memory.T).masked_fill(~self.memory.any(1), -torch.inf)  # not filled yet
+            cosine = torch.cat([cosine, stored], dim=1)
         every = known if known is None or self.memory_facts is None else torch.cat([known, self.memory_facts])
-        loss, figures = compare(similar, truth, batch, every, len(gallery), self.options.retrieval.across)
+        loss, figures = compare(
+            cosine, self.temperature(), truth, batch, every, len(gallery), self.options.retrieval.across
+        )
         if self.memory is not None and self.training:
             self._remember(gallery, known, self.memory)
         if self.options.retrieval.change:
@@ -206,10 +209,6 @@ class GroundedObjective(nn.Module):
             loss = loss + self.options.retrieval.change * change
             figures["change"] = change.detach()
         return loss, figures
-
-    def _similar_to_memory(self, query: Tensor, memory: Tensor) -> Tensor:
-        """Return similarities to the memory, ``(N, memory)``; rows that are not filled yet are infinitely far."""
-        return (query @ memory.T * self.temperature()).masked_fill(~memory.any(1), -torch.inf)
 
     def _remember(self, gallery: Tensor, known: Tensor | None, memory: Tensor) -> None:
         """Put a batch's gallery, and what is known of it, into the memory."""

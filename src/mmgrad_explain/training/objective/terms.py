@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 CHANGE_SCALE = 10.0
 """Factor of the cosines in :func:`change_loss`."""
 
+ACROSS_SCALE = 20.0
+"""Factor of the cosines in :func:`across_loss`. What images show is noisy: with the temperature of InfoNCE, which may
+reach 100, one wrong image would count and the others would not."""
+
 
 class JoinedGroundingLoss(AttentionGroundingLoss):
     """The grounding loss with means over the samples of all processes; with one process it is the same."""
@@ -107,13 +111,14 @@ def change_loss(shift: Tensor, change: Tensor, reference: Tensor) -> Tensor:
     return mean_over_all(F.cross_entropy(logits, torch.arange(len(shift), device=shift.device), reduction="none"))
 
 
-def across_loss(similar: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
+def across_loss(cosine: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
     r"""Ask that every right image is nearer to its query than all wrong ones.
 
-    ``mean_{p in right} log(1 + sum_{n in wrong} exp(s_n - s_p))``; images that are neither do not count.
+    ``mean_{p in right} log(1 + sum_{n in wrong} exp(a (c_n - c_p)))``, ``a`` the :data:`ACROSS_SCALE`; images that are
+    neither do not count.
 
     Args:
-        similar: Similarities, scaled by the temperature, ``(N, M)``.
+        cosine: Cosines of queries and images, ``(N, M)``.
         right: ``(N, M)`` bool.
         wrong: ``(N, M)`` bool.
 
@@ -121,6 +126,7 @@ def across_loss(similar: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
         A number, the mean over the queries with an image of both kinds; 0 if there are none.
     """
     counted = right.any(1) & wrong.any(1)
-    hardest = similar.masked_fill(~(wrong | ~counted[:, None]), -torch.inf).logsumexp(1)
-    each = F.softplus(hardest[:, None] - similar) * right
+    finite = ACROSS_SCALE * cosine.masked_fill(~(right | wrong), 0)  # of the memory, some may be infinitely far
+    hardest = finite.masked_fill(~(wrong | ~counted[:, None]), -torch.inf).logsumexp(1)
+    each = F.softplus((hardest[:, None] - finite).masked_fill(~right, 0)) * right
     return mean_over_all(each.sum(1) / right.sum(1).clamp(min=1) * counted, counted)

@@ -26,6 +26,7 @@ PAIR_EDITS = {"recolour": 4.0, "remove": 1.0, "add": 1.5, "replace": 1.5}
 """The kinds of differences between two photographs, and how often each is drawn, relative to the others."""
 
 _BESIDE = 0.12  # of a photograph's height: labels whose middles are nearer than this take each other's place
+_ALWAYS = 0.8  # share of the photographs that show a label from which on it is nothing to take off, such as hair
 _COLOURED = 0.6  # how often a garment that comes is named with its colour, if that is known
 
 
@@ -83,6 +84,7 @@ class PairDrawer:
         self._shares = np.array(list(kinds.values())) / sum(kinds.values())
         shown = (table[:, : numbers.labels] == 1).any(0)
         self._known = np.flatnonzero(shown & editable)
+        self._taken_off = (table[:, : numbers.labels] == 1).mean(0) < _ALWAYS
         self._instead = np.abs(middles[:, None] - middles[None]) < _BESIDE
 
     def draw(self, rng: np.random.Generator, index: int, facts: _Facts, things: Sequence[int]) -> Pair | None:
@@ -102,6 +104,8 @@ class PairDrawer:
         thing = int(rng.choice(things))
         if kind == "recolour":
             return self._recolour(rng, index, facts, thing)
+        if not self._taken_off[thing]:
+            return None
         if kind == "replace":
             return self._add(rng, index, facts, thing)
         asks = self._numbers.ask(without=thing)

@@ -156,7 +156,8 @@ class PhotoTexts:
         nouns = [noun for label in labels for noun in self._words[label]]
         texts = [*nouns, *edit_vocabulary(nouns, kinds)]
         if self._free:
-            texts += [*map(make_plural, nouns), *map(make_singular, nouns), *_JOINTS]
+            counted = [noun for noun in nouns if not is_uncounted(noun)]
+            texts += [*map(make_plural, counted), *map(make_singular, counted), *_JOINTS]
             texts += [word for kind in kinds for word in _LOOKS.get(kind, ())]
         texts += [text for kind in kinds if self._free or kind not in TEMPLATES for text in FREE.get(kind, ())]
         if {"recolour", "add", "replace"} & set(kinds):
@@ -169,7 +170,7 @@ class PhotoTexts:
         others = {make_noun(self.names[other]) for other in present if other != label}
         words = [word for word in self._words[label] if word not in others] or [self._words[label][0]]
         noun = _pick(rng, words)
-        if self._free and rng.random() < _OTHER_NUMBER:
+        if self._free and not is_uncounted(noun) and rng.random() < _OTHER_NUMBER:
             return make_singular(noun) if is_plural(noun) else make_plural(noun)
         return noun
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.methods.run import Run
 
 _NOTE = Note(
-    "knows-no-text",
+    "knows-no-score",
     "attention rollout takes no gradient: it does not know the score, and the text only where image and text share "
     "attention; a floor to compare with, no explanation",
 )

@@ -53,7 +53,8 @@ def edited_photographs(options: argparse.Namespace, folder: Path) -> list[PhotoT
     from mmgrad_explain.training.config_file import load_config
     from mmgrad_explain.training.sources.photos import PhotoSource
 
-    settings = replace(load_config(options.config).sources["photos"], edits=options.edits)
+    settings = load_config(options.config).sources["photos"]
+    settings = replace(settings, edits=options.edits, min_area=options.min_area, pairs=0)
     if options.holdout is not None:
         settings = replace(settings, holdout=options.holdout)
     count = min(options.pictures, len(PhotoSource(folder, options.size, settings, held_out=True)))
@@ -117,6 +118,12 @@ def parser() -> argparse.ArgumentParser:
     add("--fold", type=int, help="one fold of the triplet set (default: all)")
     add("--pictures", type=int, default=80, help="photographs of --labels (default: %(default)s)")
     add("--edits", type=int, default=4, help="edits of each (default: %(default)s)")
+    add(
+        "--min-area",
+        type=float,
+        default=0.004,
+        help="smallest edited object, share of the image (default: %(default)s)",
+    )
     add("--size", type=int, default=256, help="their side, pixels (default: %(default)s)")
     add("--config", default="clothing", help="config of its training: what is held out (default: %(default)s)")
     add("--holdout", type=float, metavar="SHARE", help="of the photographs (default: the config's)")

@@ -67,9 +67,9 @@ def build_siglip(*, width: int, layers: int, size: int, patch: int) -> nn.Module
 
 
 def build_llava(
-    *, width: int, layers: int, size: int, patch: int, decoder_layers: int, channels: tuple[int, ...]
+    *, width: int, layers: int, size: int, patch: int, decoder_layers: int, channels: tuple[int, ...] = ()
 ) -> nn.Module:
-    """Build transformers' LlavaForConditionalGeneration on a CLIP vision tower with a stem, and a small Llama.
+    """Build transformers' LlavaForConditionalGeneration on a CLIP vision tower, with a stem or without, and a Llama.
 
     It says where its answers lie: the last token of a call is one, and the image's places follow the start.
     """
@@ -118,7 +118,8 @@ def build_llava(
             image_seq_length=places,
         )
     )
-    model.model.vision_tower.embeddings.patch_embedding = Stem(channels, width)
+    if channels:
+        model.model.vision_tower.embeddings.patch_embedding = Stem(channels, width)
     decoder_model = model.model.language_model
     nn.init.normal_(decoder_model.embed_tokens.weight, std=0.1)
     with torch.no_grad():  # tokens attend to those like them at first
@@ -291,10 +292,13 @@ def start_from(model: Any, first: Any) -> None:
     if isinstance(model, JointMatcher):
         model.patches.start_from(first.stages)
         return
-    if hasattr(model, "model"):
+    if hasattr(first, "stages"):
         model.model.vision_tower.embeddings.patch_embedding.start_from(first.stages)
         return
     tower = first.vision_model
+    if hasattr(model, "model"):
+        model.model.vision_tower.load_state_dict(tower.state_dict())
+        return
     patches, positions = tower.embeddings.patch_embedding.weight, tower.embeddings.position_embedding.weight[1:]
     with torch.no_grad():
         vision = model.vision_model

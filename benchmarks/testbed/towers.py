@@ -287,8 +287,43 @@ class JointMatcher(nn.Module):
         return self.match(self.see(self.look(images), ids)[:, 0])[:, 0]
 
 
+class MeanClip(nn.Module):
+    """CLIP that reads the mean of its patches in the place of its class token, as many vision transformers do."""
+
+    def __init__(self, **sizes: int) -> None:
+        super().__init__()
+        self.clip: Any = build_clip(**sizes)
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """The logarithm of the scale of cosines."""
+        scale: Tensor = self.clip.logit_scale
+        return scale
+
+    def get_image_features(self, pixel_values: Tensor) -> Tensor:
+        """Embed images, ``(B, D)``."""
+        vision = self.clip.vision_model
+        tokens = vision.encoder(inputs_embeds=vision.pre_layrnorm(vision.embeddings(pixel_values))).last_hidden_state
+        found: Tensor = self.clip.visual_projection(vision.post_layernorm(tokens[:, 1:]).mean(1))
+        return found
+
+    def get_text_features(self, input_ids: Tensor) -> Tensor:
+        """Embed texts, ``(B, D)``."""
+        return _vector(self.clip.get_text_features(input_ids=input_ids))
+
+    def forward(self, pixel_values: Tensor, input_ids: Tensor) -> Any:
+        """Embed both, as CLIPModel does."""
+        from transformers.models.clip.modeling_clip import CLIPOutput
+
+        image, text = embed_pairs(self, pixel_values, input_ids)
+        return CLIPOutput(image_embeds=image, text_embeds=text)
+
+
 def start_from(model: Any, first: Any) -> None:
-    """Start a model from the trained convolutions of the relation network, or from the trained vision tower of CLIP."""
+    """Start a model from the trained convolutions of the relation network, or from a trained CLIP."""
+    if isinstance(model, MeanClip):
+        model.clip.load_state_dict(first.state_dict())
+        return
     if isinstance(model, JointMatcher):
         model.patches.start_from(first.stages)
         return

@@ -88,6 +88,7 @@ def _options_of(config: TrainingConfig) -> dict[str, Any]:
         "warmup_steps": config.optimizer.warmup,
         "max_grad_norm": config.optimizer.clip,
         "logging_steps": config.log_every,
+        "logging_nan_inf_filter": False,  # a loss that is NaN is logged as such, not as 0
         "save_strategy": "steps",
         "save_steps": config.save_every,
         "save_total_limit": config.keep,

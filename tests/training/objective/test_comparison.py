@@ -93,3 +93,16 @@ def test_the_memory_knows_what_its_images_show(composer, known, rng, source):
     assert made.memory_facts[8:].tolist() == known.facts.gallery[:4].tolist()
     again = made(known, rng())
     assert again.figures["across"] > 0
+
+
+@pytest.mark.parametrize("across", [0.0, 1.0])
+def test_gradients_are_finite_while_the_memory_fills(composer, known, rng, across):
+    options = ObjectiveOptions(GroundingOptions(weight=0), retrieval=RetrievalOptions(memory=30, across=across))
+    made = GroundedObjective(composer, options, facts=2)
+    for _ in range(3):
+        made.zero_grad()
+        losses = made(known, rng())
+        losses.total.backward()
+        assert losses.total.isfinite()
+        assert all(p.grad.isfinite().all() for p in made.parameters() if p.grad is not None)
+        assert composer.network.logit_scale.grad is not None

@@ -131,6 +131,7 @@ def test_two_people_are_told_apart_by_their_side(many):
             sides += 1
             assert (np.nonzero(mask)[1].mean() < np.nonzero(rest)[1].mean()) == ("left" in text)
     assert sides > 3
+    assert (batch.facts.targets == -1).all()
     told = [bool({"left", "right"} & set(text.split())) for text in batch.texts]
     assert (batch.facts.asks[torch.tensor(told)] == -1).all()
 

@@ -6,8 +6,8 @@ numbers: it must be true, it must be false, it does not matter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,13 +49,19 @@ class Facts:
 
     def take(self, images: Tensor, edits: Tensor) -> Facts:
         """Take some references and some targets, by their indices."""
-        photos = self.reference_photos[images], self.target_photos[edits]
-        return Facts(self.references[images], self.targets[edits], self.asks[edits], *photos, self.classes)
+        return replace(
+            self,
+            references=self.references[images],
+            targets=self.targets[edits],
+            asks=self.asks[edits],
+            reference_photos=self.reference_photos[images],
+            target_photos=self.target_photos[edits],
+        )
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Facts:
         """Move the facts to another device."""
-        moved = (getattr(self, name).to(device, non_blocking=non_blocking) for name in _TENSORS)
-        return Facts(*moved, self.classes)
+        moved = {name: getattr(self, name).to(device, non_blocking=non_blocking) for name in _TENSORS}
+        return replace(self, **moved)
 
 
 _TENSORS = ("references", "targets", "asks", "reference_photos", "target_photos")
@@ -79,11 +85,12 @@ def join_facts(parts: Sequence[Facts | None], sizes: Sequence[tuple[int, int]]) 
     count = known[0].targets.shape[1]
 
     def nothing(images: int, edits: int) -> Facts:
-        shape = torch.full((images + 2 * edits, count), UNKNOWN, dtype=torch.int8).split([images, edits, edits])
-        return Facts(*shape, torch.full((images,), UNKNOWN), torch.full((edits,), UNKNOWN))
+        of_image, of_edit = (torch.full((n, count), UNKNOWN, dtype=torch.int8) for n in (images, edits))
+        return Facts(of_image, of_edit, of_edit, torch.full((images,), UNKNOWN), torch.full((edits,), UNKNOWN))
 
     every = [nothing(*size) if part is None else part for part, size in zip(parts, sizes, strict=True)]
-    return Facts(*(torch.cat([getattr(one, name) for one in every]) for name in _TENSORS), known[0].classes)
+    joined: dict[str, Any] = {name: torch.cat([getattr(one, name) for one in every]) for name in _TENSORS}
+    return replace(known[0], **joined)
 
 
 class Matches(NamedTuple):

@@ -44,7 +44,8 @@ def compare(
     Returns:
         The loss, and the figures of its parts.
     """
-    similar = cosine * temperature
+    there = cosine.isfinite()
+    similar = (cosine.masked_fill(~there, 0) * temperature).masked_fill(~there, -torch.inf)
     own = torch.ones_like(truth, dtype=torch.bool)
     missed = None
     if batch.facts is not None and known is not None:

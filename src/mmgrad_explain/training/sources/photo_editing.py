@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmgrad_explain.data.batches.batch import IGNORE
+from mmgrad_explain.data.batches.facts import UNKNOWN
 from mmgrad_explain.data.edits.colours import measure_mean_lab
 from mmgrad_explain.data.edits.operations import apply_edit, pick_detail
 from mmgrad_explain.training.sources.photo_views import crop, draw_box, letterbox, relight
@@ -200,7 +201,7 @@ class PhotoEditor:
             asks = self._numbers.ask(thing % self._count, detail if kind == "recolour" else None)
             if kind != "recolour" or self._side_of(thing, labels) is not None:
                 asks = self._numbers.ask()
-            changed = facts if thing >= self._count else self._change(facts, thing, kind, detail)
+            changed = self._change(facts, thing, kind, detail)
             drafts.append(_Draft(thing, kind, detail, text, target, mask, changed, asks))
         return drafts
 
@@ -245,8 +246,8 @@ class PhotoEditor:
         return [*drafts[:-1], both]
 
     def _change(self, facts: _Facts, thing: int, kind: str, detail: str | None) -> _Facts:
-        """Return the facts after an edit."""
-        if thing >= self._count:
+        """Return the facts after an edit; where nothing is known, as of two people, nothing becomes known."""
+        if (facts == UNKNOWN).all():
             return facts
         if kind == "recolour" and detail is not None:
             return self._numbers.painted(facts, thing, detail)

@@ -53,7 +53,7 @@ class FactNumbers:
         counts = np.bincount(labels.reshape(-1), minlength=256)[: self.labels]
         facts = np.zeros(self.count, np.int8)
         facts[: self.labels] = counts > 0
-        for label in np.flatnonzero(counts[1:]) + 1:
+        for label in (np.flatnonzero(counts[1:]) + 1).tolist():
             named = counts[label] >= _NAMED
             facts[self.colours(label)] = (
                 judge_colours(measure_colour_shares(photo, labels == label)) if named else UNKNOWN
@@ -80,7 +80,7 @@ class FactNumbers:
             return facts
         whole, seen = (np.bincount(one.reshape(-1), minlength=256)[: self.labels] for one in (photo_labels, view))
         found = facts.copy()
-        for label in np.flatnonzero(facts[: self.labels] == 1):
+        for label in np.flatnonzero(facts[: self.labels] == 1).tolist():
             if seen[label] >= _SEEN:
                 continue
             gone = 0 if seen[label] == 0 and whole[label] >= _SMALL else UNKNOWN

@@ -168,7 +168,7 @@ class PhotoSource:
             edits=[edit.kind for edit in edits],
             picture=picture,
             partner=find_partners(masks, picture),
-            supervised=(masks | after).any((1, 2)),
+            supervised=np.asarray((masks | after).any((1, 2)), bool),
             reference_labels={"object": np.stack([photo.labels for photo in edited])},
             target_labels={"object": np.stack([edit.labels for edit in edits])},
             facts=self._join_facts(edited, edits) if self.options.pairs else None,

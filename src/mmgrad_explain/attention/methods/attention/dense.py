@@ -164,16 +164,18 @@ class Dense:
             return found.float().view(len(rows), batch)
 
         single: list[Tensor] = []
-        steady = find_steady_modules(
-            run.root, [lambda row=row: single.append(score(row, count)) for row in (rows[:1], other)], batch
-        )
+
+        def score_whole(row: Tensor) -> None:
+            single.append(score(row, count))
+
+        steady = find_steady_modules(run.root, [partial(score_whole, row) for row in (rows[:1], other)], batch)
         expected = torch.cat(single).detach()
         for alike in dict.fromkeys((few, count)):
             try:
                 found = score(torch.cat([rows[:1], other]), alike)
                 if torch.allclose(found, expected, rtol=close, atol=close * float(expected.abs().amax()) / 10):
                     at_once = min(count, max(1, _NUMBERS // rows[0].numel() // alike))
-                    return torch.cat([score(part, alike) for part in rows.split(at_once)]).T
+                    return torch.cat([score(part, alike) for part in torch.split(rows, at_once)]).T
             except (RuntimeError, ValueError, TypeError, IndexError, InputError):  # a model that takes no other batch
                 continue
         steady = {}

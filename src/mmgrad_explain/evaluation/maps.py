@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmgrad_explain.attention.methods.named import ensure_method
 from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
 from mmgrad_explain.attention.running.undisturbed import undisturbed
 from mmgrad_explain.attention.scores.named import ensure_score
 from mmgrad_explain.composers.outputs import ComposedOutput, check_parts, convert_parts, reference_alone
-from mmgrad_explain.errors import InputError
+from mmgrad_explain.errors import InputError, MMGradWarning
+from mmgrad_explain.explanation.sides import call_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,7 +79,9 @@ def _method(kind: MapKind) -> str | None:
 def draw_maps(
     composer: Composer, tensors: dict[str, Tensor], on_target: Tensor, kinds: Sequence[MapKind]
 ) -> tuple[dict[MapKind, Tensor], ComposedOutput]:
-    """Draw the maps of a batch, all from one forward, with one gradient for each score and side.
+    """Draw the maps of a batch: those of layers all from one forward, with one gradient for each score and side.
+
+    Methods that read attention or run the model again, such as ``"occlusion"``, explain the batch in further calls.
 
     Args:
         composer: The composer; it comes back as it was.
@@ -96,18 +101,41 @@ def draw_maps(
         mmgrad = MultiModalGradAttention(composer)
         with mmgrad.capture(math_attention=False) as seen:
             output = composer(**tensors)
-        for name in dict.fromkeys(kind.score for kind in kinds):
-            of_score = [kind for kind in kinds if kind.score == name]
-            if name == "shift" and 1 in sides:
-                check_parts(output, ("target_shift",), "to be explained on targets")
+        if 1 in sides and any(kind.score == "shift" for kind in kinds):
+            check_parts(output, ("target_shift",), "to be explained on targets")
+        of_layers = [kind for kind in kinds if _is_of_layers_alone(kind)]
+        for name in dict.fromkeys(kind.score for kind in of_layers):
+            of_score = [kind for kind in of_layers if kind.score == name]
             score = _scorer(name)(output)
             drawn = [
                 mmgrad.attend(score, seen, call=side, method=[_method(kind) for kind in of_score]).detach()
                 for side in sides
             ]
-            maps = drawn[0] if len(drawn) == 1 else torch.where(on_target[None, :, None, None], drawn[1], drawn[0])
-            grids.update(zip(of_score, maps, strict=True))
-    return grids, convert_parts(output, Tensor.detach)
+            grids.update(zip(of_score, _choose_sides(drawn, on_target), strict=True))
+    for kind in kinds:
+        if kind not in grids:
+            grids[kind] = _explain(composer, tensors, on_target, kind, sides)
+    return {kind: grids[kind] for kind in kinds}, convert_parts(output, Tensor.detach)
+
+
+def _is_of_layers_alone(kind: MapKind) -> bool:
+    return kind.method == DEFAULT or ensure_method(kind.method).needs.of_layers_alone
+
+
+def _explain(
+    composer: Composer, tensors: dict[str, Tensor], on_target: Tensor, kind: MapKind, sides: Sequence[int]
+) -> Tensor:
+    """Make the maps (B, h, w) of one kind by a call of the composer."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MMGradWarning)  # of empty maps: they are counted
+        found = MultiModalGradAttention(composer, score=_scorer(kind.score), method=kind.method)(**tensors)
+    drawn = [found.calls[call_of(found, target=bool(side))] for side in sides]
+    return _choose_sides(drawn, on_target)
+
+
+def _choose_sides(drawn: Sequence[Tensor], on_target: Tensor) -> Tensor:
+    """Choose each sample's map, (..., B, h, w), from those of the only side, or of reference and target."""
+    return drawn[0] if len(drawn) == 1 else torch.where(on_target[:, None, None], drawn[1], drawn[0])
 
 
 def find_disjoint_pairs(masks: Tensor, group: Tensor, usable: Tensor) -> Tensor:

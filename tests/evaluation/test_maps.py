@@ -29,6 +29,7 @@ KINDS = [
     MapKind("shift", DEFAULT),
     MapKind(IMAGE_ONLY, "gradcam"),
 ]
+RERUNS = [MapKind("shift", "occlusion"), MapKind("shift", "gradcam")]
 
 
 @pytest.fixture
@@ -49,6 +50,20 @@ def test_maps_are_those_of_explaining(tiny, tensors):
         alone = MultiModalGradAttention(tiny, score=score, method=method)(**tensors)
         expected = torch.where(sides[:, None, None], alone.calls[1], alone.calls[0])
         torch.testing.assert_close(grids[kind], expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
+def test_methods_that_run_the_model_again(tiny, tensors):
+    tensors = {name: value[:2] for name, value in tensors.items()}
+    sides = torch.tensor([False, True])
+    grids, output = draw_maps(tiny, tensors, sides, RERUNS)
+    assert list(grids) == RERUNS
+    assert not output.embedding.requires_grad
+    for kind in RERUNS:
+        alone = MultiModalGradAttention(tiny, score=kind.score, method=kind.method)(**tensors)
+        expected = torch.stack([alone.calls[0][0], alone.calls[1][1]])
+        torch.testing.assert_close(grids[kind], expected, rtol=1e-3, atol=1e-6)
+        assert grids[kind].amax() > 0
 
 
 def test_all_on_one_side(tiny, tensors):

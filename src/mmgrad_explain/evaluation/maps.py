@@ -16,6 +16,7 @@ from mmgrad_explain.attention.running.undisturbed import undisturbed
 from mmgrad_explain.attention.scores.named import ensure_score
 from mmgrad_explain.composers.outputs import ComposedOutput, check_parts, convert_parts, reference_alone
 from mmgrad_explain.errors import InputError, MMGradWarning
+from mmgrad_explain.explanation.sides import call_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -128,8 +129,8 @@ class MapDrawer:
         for kind, call in self._calls.items():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", MMGradWarning)  # empty maps are counted
-                found = call(**tensors).calls
-            grids[kind] = _choose_side([found[side] for side in sides], on_target)
+                found = call(**tensors)
+            grids[kind] = _choose_side([found.calls[call_of(found, target=bool(side))] for side in sides], on_target)
         return {kind: grids[kind] for kind in self.kinds}, convert_parts(output, Tensor.detach)
 
 

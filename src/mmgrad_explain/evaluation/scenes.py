@@ -75,7 +75,8 @@ def evaluate_scenes(
         seed: Scene series; take one that was never trained on.
         scenes: Number of scenes.
         edits: Edits of each scene; they are one another's hard negatives.
-        methods: Names of the methods of maps of the composer's default score; its default when None.
+        methods: Names of the methods of maps of the composer's default score, also of those that run the model again
+            (``"occlusion"``, ``"rise"``, ``"integrated-gradients"``); its default when None.
         others: Further maps, of other scores.
         options: Which scenes; those of training when None.
         batch: Scenes that go through the composer together.

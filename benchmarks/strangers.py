@@ -48,6 +48,7 @@ FIGURES = {
     "randomized": "random weights", "dead": "dead maps", "cost": "cost",
 }  # fmt: skip
 AS_IT_COMES = "as it comes"
+FLOORS = ("random map", "centre Gaussian")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -95,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
             with atomic_file(options.json, overwrite=True) as stream:
                 stream.write(json.dumps(results, indent=1).encode())
     if not options.train:
-        print("\n## The best rows of each kind\n\n" + _summary(results["models"]))
+        print("\n## Pointing and energy of every method\n\n" + _summary(results["models"]))
     return 0
 
 
@@ -188,24 +189,48 @@ def _cell(value: float | None) -> str:
     return MISSING if value is None else format_number(value, 2)
 
 
-def _summary(models: dict[str, Any], most: int = 4) -> str:
-    """List the rows of each model by the geometric mean of pointing, energy and contrast above their floors."""
+def _summary(models: dict[str, Any]) -> str:
+    """Make the tables of the documentation: a row a method, a column a model, pointing and energy in each cell.
+
+    Weightings are taken at the layer that MMGrad finds by itself. "Best layer" is the best of all layers listed, as no
+    user can choose it.
+    """
+    rows = [*FLOORS, AS_IT_COMES]
+    weightings = ("gradcam", "layercam", "hirescam")
+    methods = [name for name in METHODS if name in weightings or not METHODS[name]().needs.layers]
     lines = []
-    for name, of in models.items():
-        floor = of["rows"]["random map"]
-        scored = {row: _merit(values, floor) for row, values in of["rows"].items()}
-        best = sorted(scored, key=lambda row: -scored[row])[:most]
-        for row in dict.fromkeys([AS_IT_COMES, *best]):
-            values = of["rows"].get(row)
-            if values is not None:
-                figures = [_cell(values.get(key)) for key in ("pointing", "energy", "contrast", "occlusion", "cost")]
-                lines.append([of["kind"], name, row, *figures])
-    return markdown_table(["kind", "model", "map", "pointing", "energy", "contrast", "occlusion", "cost"], lines)
+    for name in [*rows, *methods]:
+        for of_best in (False, True) if name in weightings else (False,):
+            cells = [_find_row(of, name, of_best=of_best) for of in models.values()]
+            if any(cells):
+                label = "**the default**" if name == AS_IT_COMES else name if name in rows else f"`{name}`"
+                lines.append([f"{label}, best layer" if of_best else label, *(_pair(cell) for cell in cells)])
+    intervals = ["interval of the default's pointing"]
+    for of in models.values():
+        low, high = of["rows"][AS_IT_COMES]["interval"]
+        intervals.append(f"{low:.2f} to {high:.2f}")
+    tasks = ["its own task (chance)"]
+    for of in models.values():
+        value, chance = next(iter(of["task"].values()))
+        tasks.append(f"{value:.2f} ({chance:.2f})")
+    heads = [f"{name}: {of['kind']}" for name, of in models.items()]
+    return markdown_table(["", *heads], [tasks, *lines, intervals])
 
 
-def _merit(row: dict[str, Any], floor: dict[str, Any]) -> float:
-    parts = (row["pointing"], row["energy"], 2 * row["contrast"] - 1)
-    return float(torch.tensor([max(part, 1e-3) for part in parts]).log().mean()) if row is not floor else -9.0
+def _find_row(of: dict[str, Any], name: str, *, of_best: bool) -> dict[str, Any] | None:
+    """Find the row of a method; of a weighting that at the first layer, or at the best one."""
+    if name in of["rows"]:
+        found: dict[str, Any] = of["rows"][name]
+        return found
+    at_layers = [of["rows"].get(f"{name}, {label}") for label in of["layers"]]
+    known = [row for row in at_layers if row is not None]
+    if not known:
+        return None
+    return max(known, key=lambda row: row["pointing"]) if of_best else at_layers[0]
+
+
+def _pair(row: dict[str, Any] | None) -> str:
+    return MISSING if row is None else f"{row['pointing']:.2f} {row['energy']:.2f}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,8 +4,8 @@
     python benchmarks/strangers.py --cache FOLDER --train   # only trains
     python benchmarks/strangers.py --quick                  # toy size, as a test of the path; the figures mean nothing
 
-The models (:mod:`testbed.models`): a relation network, TIRG, CLIP, a CLIP without residual connections around attention,
-a CLIP that reads the mean of its patches, SigLIP, a matcher of one transformer, LLaVA. Each is trained on drawn scenes
+The models (:mod:`testbed.models`): a relation network, TIRG, CLIP, a CLIP without residuals around attention, a
+CLIP that reads the mean of its patches, SigLIP, a matcher of one transformer, LLaVA. Each is trained on drawn scenes
 in minutes of one core, with fixed seeds, and given to MMGrad as a plain module. Masks are exact. Settings are chosen on
 the scenes of seed 20001 and reported on those of 20002. Prints Markdown tables; ``--json`` writes all figures.
 

@@ -82,7 +82,7 @@ STRANGERS = {
                  Schedule(2000, 48, rate=1.5e-3, bfloat16=True, part=100), start="relation"),
         Stranger("llava", "generative", "words", "wording_loss",
                  {**_VIT, "layers": 3, "decoder_layers": 4, "channels": [24, 48, 64]},
-                 Schedule(900, 24, rate=1.5e-3, bfloat16=True, part=100), start="relation"),
+                 Schedule(1800, 24, rate=1.5e-3, bfloat16=True, part=100), start="relation"),
     )
 }  # fmt: skip
 """The models by name."""

@@ -8,6 +8,7 @@ from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.data.batches.scenes import scene_batch
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.maps import (
+    DEFAULT,
     IMAGE_ONLY,
     MapKind,
     default_kind,
@@ -24,6 +25,8 @@ KINDS = [
     MapKind("shift", "hirescam"),
     MapKind("similarity", "gradcam"),
     MapKind("pair", "layercam"),
+    MapKind("shift", "occlusion"),
+    MapKind("shift", DEFAULT),
     MapKind(IMAGE_ONLY, "gradcam"),
 ]
 RERUNS = [MapKind("shift", "occlusion"), MapKind("shift", "gradcam")]
@@ -43,7 +46,8 @@ def test_maps_are_those_of_explaining(tiny, tensors):
     assert not output.embedding.requires_grad
     for kind in KINDS:
         score = image_only if kind.score == IMAGE_ONLY else kind.score
-        alone = MultiModalGradAttention(tiny, score=score, method=kind.method)(**tensors)
+        method = None if kind.method == DEFAULT else kind.method
+        alone = MultiModalGradAttention(tiny, score=score, method=method)(**tensors)
         expected = torch.where(sides[:, None, None], alone.calls[1], alone.calls[0])
         torch.testing.assert_close(grids[kind], expected, rtol=1e-3, atol=1e-6)
 

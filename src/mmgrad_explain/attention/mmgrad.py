@@ -141,8 +141,9 @@ class MultiModalGradAttention:
     def __call__(self, *args: Any, **kwargs: Any) -> Explanation:
         """Run the model on these arguments and explain its score.
 
-        The model is called once (more often the first time, to find the layer and the kind of the model). Its training flags,
-        ``requires_grad``, ``.grad``, buffers and hooks, and the random number generators, are afterwards as they were.
+        The model is called once (more often the first time, to find the layer and the kind of the model). Its training
+        flags, ``requires_grad``, ``.grad``, buffers and hooks, and the random number generators, are afterwards as they
+        were.
         The grad mode of the caller does not matter. One call at a time runs in a process.
 
         Args:

@@ -1,4 +1,4 @@
-"""Maps of a composer for an evaluation: which kinds there are, and drawing several of them from one forward."""
+"""Maps of a composer for an evaluation: which kinds there are, and drawing several of them."""
 
 from __future__ import annotations
 
@@ -72,70 +72,77 @@ def _scorer(name: str) -> Callable[[Any], Tensor]:
     return image_only if name == IMAGE_ONLY else ensure_score(name)
 
 
-def _method(kind: MapKind) -> str | None:
-    return None if kind.method == DEFAULT else kind.method
+class MapDrawer:
+    """Draws maps of several kinds, batch by batch, as a call of the composer's explanation does.
+
+    All kinds that read target layers share one forward, with one gradient for each score and side. Each other kind, of
+    attention, of reruns or chosen by the model, takes a call of its own; what that finds out about the model is kept.
+
+    Args:
+        composer: The composer; it is left unchanged.
+        kinds: The maps to draw.
+    """
+
+    def __init__(self, composer: Composer, kinds: Sequence[MapKind]) -> None:
+        self.composer = composer
+        self.kinds = list(dict.fromkeys(kinds))
+        self._mmgrad = MultiModalGradAttention(composer)
+        self._calls = {
+            kind: MultiModalGradAttention(
+                composer, score=_scorer(kind.score), method=None if kind.method == DEFAULT else kind.method
+            )
+            for kind in self.kinds
+            if kind.method == DEFAULT or not ensure_method(kind.method).needs.of_layers_alone
+        }
+        self._recorded = [kind for kind in self.kinds if kind not in self._calls]
+
+    def draw(self, tensors: dict[str, Tensor], on_target: Tensor) -> tuple[dict[MapKind, Tensor], ComposedOutput]:
+        """Draw the maps of a batch.
+
+        Args:
+            tensors: Arguments of the composer's forward.
+            on_target: The samples whose map is taken on the target image, ``(B,)`` bool.
+
+        Returns:
+            ``(B, h, w)`` for each kind, on its own grid, and the composer's output, detached.
+
+        Raises:
+            InputError: A map of a target's shift is asked for, and the output has no ``target_shift``.
+        """
+        sides = [side for side in (0, 1) if bool((on_target == bool(side)).any())]
+        grids: dict[MapKind, Tensor] = {}
+        with undisturbed(self.composer, tensors):
+            if self._recorded:
+                with self._mmgrad.capture(math_attention=False) as seen:
+                    output = self.composer(**tensors)
+            else:
+                with torch.no_grad():
+                    output = self.composer(**tensors)
+            if 1 in sides and any(kind.score == "shift" for kind in self.kinds):
+                check_parts(output, ("target_shift",), "to be explained on targets")
+            for name in dict.fromkeys(kind.score for kind in self._recorded):
+                of_score = [kind for kind in self._recorded if kind.score == name]
+                score = _scorer(name)(output)
+                methods = [kind.method for kind in of_score]
+                drawn = [self._mmgrad.attend(score, seen, call=side, method=methods).detach() for side in sides]
+                grids.update(zip(of_score, _choose_side(drawn, on_target[None]), strict=True))
+        for kind, call in self._calls.items():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", MMGradWarning)  # empty maps are counted
+                found = call(**tensors)
+            grids[kind] = _choose_side([found.calls[call_of(found, target=bool(side))] for side in sides], on_target)
+        return {kind: grids[kind] for kind in self.kinds}, convert_parts(output, Tensor.detach)
+
+
+def _choose_side(drawn: Sequence[Tensor], on_target: Tensor) -> Tensor:
+    return drawn[0] if len(drawn) == 1 else torch.where(on_target[..., None, None], drawn[1], drawn[0])
 
 
 def draw_maps(
     composer: Composer, tensors: dict[str, Tensor], on_target: Tensor, kinds: Sequence[MapKind]
 ) -> tuple[dict[MapKind, Tensor], ComposedOutput]:
-    """Draw the maps of a batch: those of layers all from one forward, with one gradient for each score and side.
-
-    Methods that read attention or run the model again, such as ``"occlusion"``, explain the batch in further calls.
-
-    Args:
-        composer: The composer; it comes back as it was.
-        tensors: The arguments of its ``forward``, with targets; ``B`` samples.
-        on_target: The samples whose map is taken on the target image, ``(B,)`` bool.
-        kinds: The maps to draw.
-
-    Returns:
-        ``(B, h, w)`` for each kind, on the layer's grid, and the composer's output, detached.
-
-    Raises:
-        InputError: A map of a target's shift is asked for, and the output has no ``target_shift``.
-    """
-    sides = [side for side in (0, 1) if bool((on_target == bool(side)).any())]
-    grids: dict[MapKind, Tensor] = {}
-    with undisturbed(composer, tensors):
-        mmgrad = MultiModalGradAttention(composer)
-        with mmgrad.capture(math_attention=False) as seen:
-            output = composer(**tensors)
-        if 1 in sides and any(kind.score == "shift" for kind in kinds):
-            check_parts(output, ("target_shift",), "to be explained on targets")
-        of_layers = [kind for kind in kinds if _is_of_layers_alone(kind)]
-        for name in dict.fromkeys(kind.score for kind in of_layers):
-            of_score = [kind for kind in of_layers if kind.score == name]
-            score = _scorer(name)(output)
-            drawn = [
-                mmgrad.attend(score, seen, call=side, method=[_method(kind) for kind in of_score]).detach()
-                for side in sides
-            ]
-            grids.update(zip(of_score, _choose_sides(drawn, on_target), strict=True))
-    for kind in kinds:
-        if kind not in grids:
-            grids[kind] = _explain(composer, tensors, on_target, kind, sides)
-    return {kind: grids[kind] for kind in kinds}, convert_parts(output, Tensor.detach)
-
-
-def _is_of_layers_alone(kind: MapKind) -> bool:
-    return kind.method == DEFAULT or ensure_method(kind.method).needs.of_layers_alone
-
-
-def _explain(
-    composer: Composer, tensors: dict[str, Tensor], on_target: Tensor, kind: MapKind, sides: Sequence[int]
-) -> Tensor:
-    """Make the maps (B, h, w) of one kind by a call of the composer."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", MMGradWarning)  # of empty maps: they are counted
-        found = MultiModalGradAttention(composer, score=_scorer(kind.score), method=kind.method)(**tensors)
-    drawn = [found.calls[call_of(found, target=bool(side))] for side in sides]
-    return _choose_sides(drawn, on_target)
-
-
-def _choose_sides(drawn: Sequence[Tensor], on_target: Tensor) -> Tensor:
-    """Choose each sample's map, (..., B, h, w), from those of the only side, or of reference and target."""
-    return drawn[0] if len(drawn) == 1 else torch.where(on_target[:, None, None], drawn[1], drawn[0])
+    """Draw the maps of a single batch; see :meth:`MapDrawer.draw`."""
+    return MapDrawer(composer, kinds).draw(tensors, on_target)
 
 
 def find_disjoint_pairs(masks: Tensor, group: Tensor, usable: Tensor) -> Tensor:

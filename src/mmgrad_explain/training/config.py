@@ -233,7 +233,11 @@ class TrainingConfig:
                 "grounding.context: none of the sources knows the other objects in a text, as scenes do; set it to 0"
             )
         if not any(options.knows_facts for options in self.sources.values()):
-            needs = {"retrieval.across": self.retrieval.across, "evaluation.best": self.evaluation.best == "search"}
+            needs = {
+                "retrieval.across": self.retrieval.across,
+                "retrieval.facts": self.retrieval.facts,
+                "evaluation.best": self.evaluation.best == "search",
+            }
             for name, used in needs.items():
                 if used:
                     raise InputError(f"{name}: none of the sources knows what its images show, as photos with pairs do")

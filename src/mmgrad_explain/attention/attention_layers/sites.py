@@ -283,8 +283,8 @@ def _find_tokens(
         sites: All attention.
         candidates: The layers whose outputs look like a grid.
         shapes: What each module returned at its first call.
-        known: The calls of blocks whose tokens depended on an image before any attention, each with the tokens that did,
-            (B, N); None where these could not be told.
+        known: The calls of blocks whose tokens depended on an image before any attention, each with the tokens that
+            did, (B, N); None where these could not be told.
     """
     layouts = {candidate.name: candidate.layout for candidate in candidates}
     found: list[AttentionSite] = []

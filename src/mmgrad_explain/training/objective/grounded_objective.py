@@ -35,6 +35,7 @@ from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.distributed import count_processes, join_galleries, mean_over_all
 from mmgrad_explain.training.held_out_figures import inputs_of
 from mmgrad_explain.training.objective.comparison import compare, siblings
+from mmgrad_explain.training.objective.fact_head import FactHead
 from mmgrad_explain.training.objective.label_heads import LabelHeads
 from mmgrad_explain.training.objective.options import ATTENTION_TERMS
 from mmgrad_explain.training.objective.supervision import context_of, draw_rows, masks_of, no_rows
@@ -136,6 +137,8 @@ class GroundedObjective(nn.Module):
         self.register_buffer("memory", _empty_memory(options.retrieval.memory, stages))
         remembered = torch.full((options.retrieval.memory, 1 + facts), UNKNOWN, dtype=torch.int32)
         self.register_buffer("memory_facts", remembered if facts and options.retrieval.memory else None)
+        wide = stages.embed_dim if stages is not None else 0
+        self.fact_head = FactHead(wide, facts) if wide and facts and options.retrieval.facts else None
         grounding = options.grounding
         self.grounding = JoinedGroundingLoss(grounding.form, weights=grounding.map_weights, validate=False)
         self.attention_layers = {
@@ -204,6 +207,10 @@ class GroundedObjective(nn.Module):
         )
         if self.memory is not None and self.training:
             self._remember(gallery, known, self.memory)
+        if self.fact_head is not None and batch.facts is not None:
+            missed = self.fact_head(forward.gallery, forward.query, batch.facts)
+            loss = loss + self.options.retrieval.facts * missed
+            figures["facts"] = missed.detach()
         if self.options.retrieval.change:
             change = change_loss(forward.shift, forward.change, siblings(batch))
             loss = loss + self.options.retrieval.change * change

@@ -39,14 +39,17 @@ class RetrievalOptions:
             the shift alone. It teaches edits of small objects, which hardly change the embedding of a full image.
         across: Weight of the loss across images: for sources that know what their images show, every image of another
             photograph that is what the text asks for should be nearer to the query than every one that is not.
+        facts: Weight of a linear head that reads from embeddings what their images show, and from a query what its text
+            asks for; for the same sources.
     """
 
     memory: int = 0
     change: float = 0.0
     across: float = 0.0
+    facts: float = 0.0
 
     def __post_init__(self) -> None:
-        check_not_negative("retrieval.", self, "memory", "change", "across")
+        check_not_negative("retrieval.", self, "memory", "change", "across", "facts")
 
 
 @dataclass(frozen=True)

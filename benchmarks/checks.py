@@ -3,7 +3,7 @@
     python benchmarks/checks.py --model reference
     python benchmarks/checks.py --model clothing --triplets FOLDER
     python benchmarks/checks.py --stranger clip-plain --cache FOLDER  # trained by benchmarks/strangers.py
-    python benchmarks/checks.py --quick     # one scene, as a test of the whole path
+    python benchmarks/checks.py --quick     # a few scenes, as a test of the whole path
 
 The maps are of drawn scenes with masks, of a series that the thresholds were not chosen on, or of a folder of triplets.
 *Right* maps are those of the model whose brightest pixel lies on the edited object. *Wrong* maps of the same score are
@@ -183,7 +183,7 @@ def parser() -> argparse.ArgumentParser:
     add("--cache", type=Path, default=Path("strangers"), metavar="FOLDER", help="where that script keeps its models")
     add("--seed", type=int, default=20_002, help="of a stranger's held-out scenes (default: %(default)s)")
     add("--count", type=int, default=100, metavar="N", help="scenes or triplets (default: %(default)s)")
-    add("--quick", action="store_true", help="one drawn scene, as a test of the whole path")
+    add("--quick", action="store_true", help="few drawn scenes, as a test of the whole path")
     return made
 
 
@@ -191,7 +191,7 @@ def main(argv: list[str] | None = None) -> int:
     """Measure and print."""
     options = parser().parse_args(argv)
     warnings.simplefilter("ignore", MMGradWarning)
-    count = 1 if options.quick else options.count
+    count = 2 if options.quick else options.count
     if options.stranger:
         found = measure_stranger(options.stranger, options.cache, count, options.seed)
         return print_table(f"stranger {options.stranger}, scenes of seed {options.seed}", found)

@@ -225,6 +225,8 @@ def main(argv: list[str] | None = None) -> int:
     held_out = list(draw(10_000, options.held_out, per_batch))
     torch.manual_seed(0)
     start = build_network(config).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        grid = start.encode_image(torch.zeros(2, 3, options.size, options.size)).shape[-1]
     train(
         start, draw(100, options.warm, options.scenes), [1.5e-3 * min(1.0, (i + 1) / 100) for i in range(options.warm)]
     )
@@ -239,7 +241,7 @@ def main(argv: list[str] | None = None) -> int:
             sys.stderr.write(f"seed {seed}: {variant.name}: {rows[variant.name][-1]}\n")
     print(
         f"one start of {options.warm} steps of retrieval alone; {options.seeds} seed(s) from 0 of {options.steps} "
-        f"steps of {options.scenes * EDITS} triplets at {options.size} px, grid {config.grid}x{config.grid}; "
+        f"steps of {options.scenes * EDITS} triplets at {options.size} px, grid {grid}x{grid}; "
         f"{options.held_out * per_batch * EDITS} held-out triplets of seed 10000, galleries of "
         f"{per_batch * (EDITS + 1)}; {(time.process_time() - began) / 60:.0f} min of one core;"
     )

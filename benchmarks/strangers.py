@@ -4,10 +4,10 @@
     python benchmarks/strangers.py --cache FOLDER --train   # only trains
     python benchmarks/strangers.py --quick                  # toy size, as a test of the path; the figures mean nothing
 
-The models (:mod:`testbed.models`): a relation network, TIRG, CLIP, a CLIP without residual around attention, SigLIP, a
-matcher of one transformer, LLaVA. Each is trained on drawn scenes in minutes of one core, with fixed seeds, and given
-to MMGrad as a plain module. Masks are exact. Settings are chosen on the scenes of seed 20001 and reported on those of
-20002. Prints Markdown tables; ``--json`` writes all figures.
+The models (:mod:`testbed.models`): a relation network, TIRG, CLIP, a CLIP without residuals around attention, a
+CLIP that reads the mean of its patches, SigLIP, a matcher of one transformer, LLaVA. Each is trained on drawn scenes
+in minutes of one core, with fixed seeds, and given to MMGrad as a plain module. Masks are exact. Settings are chosen on
+the scenes of seed 20001 and reported on those of 20002. Prints Markdown tables; ``--json`` writes all figures.
 
 *All multiplied* is the geometric mean of the maps of the layers listed. Columns: *pointing*, *energy*, *IoU* of
 sentences about one object (95 % interval by bootstrap over scenes); *2*, *3*, *4*: pointing at any of so many named

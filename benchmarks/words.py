@@ -29,6 +29,7 @@ from PIL import Image
 
 from mmgrad_explain import Composer, MMGradWarning, explain, load_composer
 from mmgrad_explain.attention import ensure_score
+from mmgrad_explain.attention.scores.held_constants import HeldConstants
 from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.data.edits.templates import COLOUR_WORDS, TEMPLATES
 from mmgrad_explain.data.scenes import scenes
@@ -85,18 +86,17 @@ def losses(composer: Composer, image: Image.Image, words: list[str]) -> dict[tup
     """Measure what the score loses in every shorter sentence, by which words it keeps."""
     kept = list(itertools.product((True, False), repeat=len(words)))
     texts = [" ".join(itertools.compress(words, one)) for one in kept]
-    score: Any = ensure_score(composer.default_score)
     can, found = capabilities(composer), list[float]()
     if can.stages is None or can.reader is None:
         raise InputError(f"{composer.name} cannot encode texts by themselves")
     features = can.stages.encode_image(can.reader.encode_images([image])[0])
     whole = can.stages.compose(features, can.stages.encode_text(*can.reader.encode_texts(texts[:1])))
+    held = HeldConstants(ensure_score(composer.default_score), whole)
     for start in range(0, len(texts), AT_ONCE):
         encoded = can.stages.encode_text(*can.reader.encode_texts(texts[start : start + AT_ONCE]))
         count = len(encoded[0])
         output = can.stages.compose(features.expand(count, *features.shape[1:]), encoded)
-        held = score.hold(whole, torch.zeros(count, dtype=torch.long)) if hasattr(score, "hold") else score
-        found += held(output).double().tolist()
+        found += held(output, torch.zeros(count, dtype=torch.long)).double().tolist()
     return {one: found[0] - value for one, value in zip(kept, found, strict=True)}
 
 

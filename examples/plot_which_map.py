@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmgrad_explain import MMGrad, calibrate
-from mmgrad_explain.data.scenes import LABELS, scenes
+from mmgrad_explain.data.scenes import LABELS, SceneOptions, scenes
 from mmgrad_explain.images import blend, contour, panel
 from mmgrad_explain.metrics import energy_inside, pointing_game
 
@@ -58,7 +58,7 @@ class Sides(nn.Module):
 def batch(seed: int, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[str], list[np.ndarray]]:
     """Images, words, exact masks of the things, texts, and the images to look at; of everything in some scenes."""
     made = []
-    for scene in scenes(seed, count, size=64, edits=1, labels=True):
+    for scene in scenes(seed, count, size=64, edits=1, labels=True, options=SceneOptions(objects=(2, 3))):
         color, shape = torch.from_numpy(scene.labels[:2].astype(np.int64))
         kinds = torch.where(color > 0, (color - 1) * len(SHAPES) + shape - 1, -1)
         for kind in kinds.unique().tolist():
@@ -82,9 +82,9 @@ start = time.process_time()
 pixels, ids, masks, _, _ = batch(1, 1000)
 model, draw = Sides(), np.random.default_rng(0)
 optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
-schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=400)
-for step in range(400):
-    rows = torch.from_numpy(draw.choice(len(ids), 64, replace=False))
+schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=250)
+for step in range(250):
+    rows = torch.from_numpy(draw.choice(len(ids), 48, replace=False))
     loss = F.binary_cross_entropy_with_logits(model(pixels[rows], ids[rows]), is_right(masks[rows]).float())
     optimizer.zero_grad()
     loss.backward()

@@ -130,6 +130,12 @@ def test_the_maps_of_the_target(tiny, picture):
     assert found.figure(side=100).width > 100
 
 
+def test_one_method_needs_no_list(tiny, picture):
+    found = compare(picture, "a", methods="gradcam", layers="network.neck", model=tiny, check=False)
+    assert [one.name for one in found.maps] == ["gradcam at network.neck"]
+    assert list(map_makers(tiny, methods="gradcam", layers="network.neck")) == ["gradcam at network.neck"]
+
+
 def test_wrong_arguments(tiny, picture):
     with pytest.raises(TypeError, match="text must be one string, got list"):
         compare(picture, ["a"], methods=["gradcam"], model=tiny)

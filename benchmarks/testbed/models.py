@@ -10,7 +10,7 @@ import torch
 from testbed import losses, scenes
 from testbed.networks import RelationNetwork, Tirg
 from testbed.scenes import Edits, Pool, draw_edits, draw_pool, edit_processor
-from testbed.towers import JointMatcher, PlainClip, build_clip, build_llava, build_siglip, start_from
+from testbed.towers import JointMatcher, MeanClip, PlainClip, build_clip, build_llava, build_siglip, start_from
 from testbed.training import Schedule, save, settings_hash, train
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ STRANGERS = {
         Stranger("clip", "class token", "captions", "contrastive_loss", _VIT, Schedule(1600, 48)),
         Stranger("clip-plain", "class token", "captions", "dense_contrastive_loss",
                  {**_VIT, "layers": 8, "width": 64}, Schedule(2000, 32, warm=150, part=100)),
+        Stranger("clip-mean", "mean of the tokens", "captions", "contrastive_loss", _VIT,
+                 Schedule(400, 48, rate=6e-4, part=100), start="clip"),
         Stranger("siglip", "attention pooling", "captions", "sigmoid_loss", _VIT,
                  Schedule(600, 32, rate=8e-4, part=100), start="clip"),
         Stranger("joint", "joint", "captions", "matching_loss",
@@ -80,13 +82,14 @@ STRANGERS = {
                  Schedule(2000, 48, rate=1.5e-3, bfloat16=True, part=100), start="relation"),
         Stranger("llava", "generative", "words", "wording_loss",
                  {**_VIT, "layers": 3, "decoder_layers": 4, "channels": [24, 48, 64]},
-                 Schedule(900, 24, rate=1.5e-3, bfloat16=True, part=100), start="relation"),
+                 Schedule(1800, 24, rate=1.5e-3, bfloat16=True, part=100), start="relation"),
     )
 }  # fmt: skip
 """The models by name."""
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
-    "clip": build_clip, "clip-plain": PlainClip, "siglip": build_siglip, "joint": JointMatcher, "llava": build_llava,
+    "clip": build_clip, "clip-plain": PlainClip, "clip-mean": MeanClip, "siglip": build_siglip, "joint": JointMatcher,
+    "llava": build_llava,
 }  # fmt: skip
 
 

@@ -67,9 +67,9 @@ def build_siglip(*, width: int, layers: int, size: int, patch: int) -> nn.Module
 
 
 def build_llava(
-    *, width: int, layers: int, size: int, patch: int, decoder_layers: int, channels: tuple[int, ...]
+    *, width: int, layers: int, size: int, patch: int, decoder_layers: int, channels: tuple[int, ...] = ()
 ) -> nn.Module:
-    """Build transformers' LlavaForConditionalGeneration on a CLIP vision tower with a stem, and a small Llama.
+    """Build transformers' LlavaForConditionalGeneration on a CLIP vision tower, with a stem or without, and a Llama.
 
     It says where its answers lie: the last token of a call is one, and the image's places follow the start.
     """
@@ -118,7 +118,8 @@ def build_llava(
             image_seq_length=places,
         )
     )
-    model.model.vision_tower.embeddings.patch_embedding = Stem(channels, width)
+    if channels:
+        model.model.vision_tower.embeddings.patch_embedding = Stem(channels, width)
     decoder_model = model.model.language_model
     nn.init.normal_(decoder_model.embed_tokens.weight, std=0.1)
     with torch.no_grad():  # tokens attend to those like them at first
@@ -286,15 +287,53 @@ class JointMatcher(nn.Module):
         return self.match(self.see(self.look(images), ids)[:, 0])[:, 0]
 
 
+class MeanClip(nn.Module):
+    """CLIP that reads the mean of its patches in the place of its class token, as many vision transformers do."""
+
+    def __init__(self, **sizes: int) -> None:
+        super().__init__()
+        self.clip: Any = build_clip(**sizes)
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """The logarithm of the scale of cosines."""
+        scale: Tensor = self.clip.logit_scale
+        return scale
+
+    def get_image_features(self, pixel_values: Tensor) -> Tensor:
+        """Embed images, ``(B, D)``."""
+        vision = self.clip.vision_model
+        tokens = vision.encoder(inputs_embeds=vision.pre_layrnorm(vision.embeddings(pixel_values))).last_hidden_state
+        found: Tensor = self.clip.visual_projection(vision.post_layernorm(tokens[:, 1:]).mean(1))
+        return found
+
+    def get_text_features(self, input_ids: Tensor) -> Tensor:
+        """Embed texts, ``(B, D)``."""
+        return _vector(self.clip.get_text_features(input_ids=input_ids))
+
+    def forward(self, pixel_values: Tensor, input_ids: Tensor) -> Any:
+        """Embed both, as CLIPModel does."""
+        from transformers.models.clip.modeling_clip import CLIPOutput
+
+        image, text = embed_pairs(self, pixel_values, input_ids)
+        return CLIPOutput(image_embeds=image, text_embeds=text)
+
+
 def start_from(model: Any, first: Any) -> None:
-    """Start a model from the trained convolutions of the relation network, or from the trained vision tower of CLIP."""
+    """Start a model from the trained convolutions of the relation network, or from a trained CLIP."""
+    if isinstance(model, MeanClip):
+        model.clip.load_state_dict(first.state_dict())
+        return
     if isinstance(model, JointMatcher):
         model.patches.start_from(first.stages)
         return
-    if hasattr(model, "model"):
+    if hasattr(first, "stages"):
         model.model.vision_tower.embeddings.patch_embedding.start_from(first.stages)
         return
     tower = first.vision_model
+    if hasattr(model, "model"):
+        model.model.vision_tower.load_state_dict(tower.state_dict())
+        return
     patches, positions = tower.embeddings.patch_embedding.weight, tower.embeddings.position_embedding.weight[1:]
     with torch.no_grad():
         vision = model.vision_model

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mmgrad_explain._system.choices import name_of
 from mmgrad_explain.api import explain
 from mmgrad_explain.attention.methods.base import Method
+from mmgrad_explain.attention.methods.named import list_names
 from mmgrad_explain.composers.bundled import choose_bundled
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.model_capabilities import capabilities
@@ -98,8 +99,8 @@ def map_makers(
         InputError: Two methods have one name.
     """
     makers: dict[str, MapMaker] = {}
-    for method in methods or (None,):
-        for layer in layers or (None,):
+    for method in list_names(methods) or (None,):
+        for layer in list_names(layers) or (None,):
             name = candidate_name(method, layer)
             if name in makers:
                 raise InputError(f"methods: {name!r} is given twice")
@@ -188,7 +189,7 @@ def compare(
     if of_target and other is None:
         raise InputError("of_target: there is no target")
     composer = choose_bundled([opened], [text]).composer if model is None else load_composer(model, processor)
-    wanted = [(method, layer) for method in methods for layer in (layers or (None,))]
+    wanted = [(method, layer) for method in list_names(methods) for layer in (list_names(layers) or (None,))]
     names = [candidate_name(method, layer) for method, layer in wanted]
     if len(set(names)) < len(names):
         raise InputError(f"methods: {max(names, key=names.count)!r} is given twice")

@@ -8,6 +8,7 @@ from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.data.batches.scenes import scene_batch
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.maps import (
+    DEFAULT,
     IMAGE_ONLY,
     MapKind,
     default_kind,
@@ -24,8 +25,11 @@ KINDS = [
     MapKind("shift", "hirescam"),
     MapKind("similarity", "gradcam"),
     MapKind("pair", "layercam"),
+    MapKind("shift", "occlusion"),
+    MapKind("shift", DEFAULT),
     MapKind(IMAGE_ONLY, "gradcam"),
 ]
+RERUNS = [MapKind("shift", "occlusion"), MapKind("shift", "gradcam")]
 
 
 @pytest.fixture
@@ -42,9 +46,24 @@ def test_maps_are_those_of_explaining(tiny, tensors):
     assert not output.embedding.requires_grad
     for kind in KINDS:
         score = image_only if kind.score == IMAGE_ONLY else kind.score
-        alone = MultiModalGradAttention(tiny, score=score, method=kind.method)(**tensors)
+        method = None if kind.method == DEFAULT else kind.method
+        alone = MultiModalGradAttention(tiny, score=score, method=method)(**tensors)
         expected = torch.where(sides[:, None, None], alone.calls[1], alone.calls[0])
         torch.testing.assert_close(grids[kind], expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWarning")
+def test_methods_that_run_the_model_again(tiny, tensors):
+    tensors = {name: value[:2] for name, value in tensors.items()}
+    sides = torch.tensor([False, True])
+    grids, output = draw_maps(tiny, tensors, sides, RERUNS)
+    assert list(grids) == RERUNS
+    assert not output.embedding.requires_grad
+    for kind in RERUNS:
+        alone = MultiModalGradAttention(tiny, score=kind.score, method=kind.method)(**tensors)
+        expected = torch.stack([alone.calls[0][0], alone.calls[1][1]])
+        torch.testing.assert_close(grids[kind], expected, rtol=1e-3, atol=1e-6)
+        assert grids[kind].amax() > 0
 
 
 def test_all_on_one_side(tiny, tensors):

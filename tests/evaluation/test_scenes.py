@@ -81,3 +81,9 @@ def test_faithfulness_leaves_out_added_objects(tiny):
     count = sum(edit != "add" for edit in usual.edits)
     assert len(found[own].randomized) == len(found[own].areas["deletion"]) == count
     assert scene_faithfulness(tiny, seed=9, scenes=1, edits=3, kinds=[BLIND], steps=1).keys() == {BLIND}
+
+
+def test_a_method_that_runs_the_model_again(tiny):
+    found = evaluate_scenes(tiny, seed=9, scenes=1, edits=2, methods=("occlusion",))
+    assert list(found.maps) == ["occlusion"]
+    assert found.maps["occlusion"]["pointing"].shape == (2,)

@@ -61,6 +61,8 @@ def test_the_best_agrees_best_with_occlusion(comparison, picture):
     occluded = replace(comparison.maps[1].explanation, method="occlusion")
     itself = replace(comparison.maps[1], explanation=occluded)
     assert Comparison(picture, "a", (comparison.maps[0], itself)).best().name == "gradcam"
+    no_text = ComparedMap("rollout", comparison.maps[1].explanation, checked("doubtful", 0.9, 0.2, 0.0))
+    assert Comparison(picture, "a", (*comparison.maps, no_text)).best().name == "hirescam"
     assert comparison.refused == {"legrad": "this model has no attention | none"}
 
 

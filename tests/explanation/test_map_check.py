@@ -38,6 +38,8 @@ def test_the_line_holds_every_figure_and_its_meaning():
 def test_a_map_whose_places_raise_the_score_is_said_to_be_one():
     check = MapCheck(0, target=False, verdict="good", occlusion=0.8, lowers=-0.4)
     assert "though hiding its bright places raises the score as much as it lowers it (-.40)" in str(check)
+    check = MapCheck(0, target=False, verdict="good", occlusion=0.8, lowers=-0.6)
+    assert "though hiding its bright places mostly raises the score (-.60)" in str(check)
 
 
 @pytest.mark.parametrize(

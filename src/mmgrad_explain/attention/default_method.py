@@ -97,8 +97,8 @@ def choose_default(search: Search) -> tuple[Method, list[str], bool]:
         search: The layers that a map can be made at; one of them is chosen.
 
     Returns:
-        The method, the names of the target layers, and whether the layer holds tokens, so that :data:`TRANSFORMER` comes
-        first where the model's attention can be followed.
+        The method, the names of the target layers, and whether the layer holds tokens, so that :data:`TRANSFORMER`
+        comes first where the model's attention can be followed.
     """
     chosen = next(candidate for candidate in search.candidates if candidate.chosen)
     of_tokens = not isinstance(chosen.layout, Layout) or chosen.layout.kind == "tokens"

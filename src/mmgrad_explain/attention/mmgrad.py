@@ -141,8 +141,9 @@ class MultiModalGradAttention:
     def __call__(self, *args: Any, **kwargs: Any) -> Explanation:
         """Run the model on these arguments and explain its score.
 
-        The model is called once (more often the first time, to find the layer and the kind of the model). Its training flags,
-        ``requires_grad``, ``.grad``, buffers and hooks, and the random number generators, are afterwards as they were.
+        The model is called once (more often the first time, to find the layer and the kind of the model). Its training
+        flags, ``requires_grad``, ``.grad``, buffers and hooks, and the random number generators, are afterwards as they
+        were.
         The grad mode of the caller does not matter. One call at a time runs in a process.
 
         Args:
@@ -170,9 +171,9 @@ class MultiModalGradAttention:
         """Explain one image for many texts; the image is encoded once.
 
         The result equals that of a call for each text, in one batch. The model is afterwards as it was, as after a
-        call. Methods that look at attention or run the model again need whole calls: the image is repeated for each text,
-        and encoded strings are encoded again. With stages of your own or encoded ids, and no method named, maps are made
-        of the target layers.
+        call. Methods that look at attention or run the model again need whole calls: the image is repeated for each
+        text, and encoded strings are encoded again. With stages of your own or encoded ids, and no method named, maps
+        are made of the target layers.
 
         Args:
             image: What ``encode`` takes, a batch of 1; for a composer an image, in any form ``open_image`` takes.

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from mmgrad_explain.attention.assembly import assemble
-from mmgrad_explain.attention.attention_layers.sites import AttentionSite, find_attention_sites, find_mixing_blocks
+from mmgrad_explain.attention.attention_layers.known_sites import attention_sites
+from mmgrad_explain.attention.attention_layers.sites import AttentionSite, find_mixing_blocks
 from mmgrad_explain.attention.default_method import TRANSFORMER, Automatic, choose_default, is_followed
 from mmgrad_explain.attention.layers.candidates import find_layer, search_layer
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout
@@ -153,7 +154,7 @@ class MapSettings:
     ) -> tuple[AttentionSite, ...]:
         """Find the attention of the undisturbed model, the first time in forwards of it."""
         if images not in self.known_sites:
-            self.known_sites[images] = find_attention_sites(self.root, *inputs, self.score)
+            self.known_sites[images] = attention_sites(self.root, inputs, images, self.score)
         return self.known_sites[images]
 
     def remember_method(self, made: MethodMaps) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.evaluation.map_sets import MapMaker as MapMaker
     from mmgrad_explain.evaluation.map_sets import evaluate_map_set as evaluate_map_set
     from mmgrad_explain.evaluation.maps import IMAGE_ONLY as IMAGE_ONLY
+    from mmgrad_explain.evaluation.maps import MapDrawer as MapDrawer
     from mmgrad_explain.evaluation.maps import MapKind as MapKind
     from mmgrad_explain.evaluation.maps import default_kind as default_kind
     from mmgrad_explain.evaluation.maps import draw_maps as draw_maps

@@ -14,9 +14,9 @@ from mmgrad_explain.data.scenes.text import find_qualifier
 from mmgrad_explain.evaluation.faithfulness import Faithfulness, collect_candidates, measure_faithfulness
 from mmgrad_explain.evaluation.figures import TripletFigures, mean_by_kind, measure_recall
 from mmgrad_explain.evaluation.maps import (
+    MapDrawer,
     MapKind,
     default_kind,
-    draw_maps,
     find_disjoint_pairs,
     unit_embeddings,
 )
@@ -75,7 +75,8 @@ def evaluate_scenes(
         seed: Scene series; take one that was never trained on.
         scenes: Number of scenes.
         edits: Edits of each scene; they are one another's hard negatives.
-        methods: Names of the methods of maps of the composer's default score; its default when None.
+        methods: Names of the methods of maps of the composer's default score, also of those that run the model again
+            (``"occlusion"``, ``"rise"``, ``"integrated-gradients"``); its default when None.
         others: Further maps, of other scores.
         options: Which scenes; those of training when None.
         batch: Scenes that go through the composer together.
@@ -88,12 +89,13 @@ def evaluate_scenes(
     queries, targets, references, sides, scene_of, contrast_of, covered = [], [], [], [], [], [], []
     maps: dict[str, dict[str, list[Tensor]]] = {name: {figure: [] for figure in figure_names()} for name in kinds}
     contrast: dict[str, list[Tensor]] = {name: [] for name in kinds}
+    drawer = MapDrawer(composer, list(kinds.values()))
     for start in range(0, scenes, batch):
         count = min(batch, scenes - start)
         part = scene_batch(seed, start, count, composer.processor, edits=edits, options=options)
         on_target = torch.tensor([is_on_target_only(edit) for edit in part.edits])
         masks = torch.where(on_target[:, None, None], part.target_masks, part.reference_masks)
-        grids, output = draw_maps(composer, model_inputs(part), on_target, list(kinds.values()))
+        grids, output = drawer.draw(model_inputs(part), on_target)
         pairs = find_disjoint_pairs(masks, part.scene, ~on_target)
         for name, kind in kinds.items():
             drawn = resize_maps(grids[kind], (masks.shape[1], masks.shape[2]))

@@ -13,7 +13,7 @@ from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.faithfulness import Faithfulness, collect_candidates, measure_faithfulness
 from mmgrad_explain.evaluation.figures import TripletFigures, measure_recall
-from mmgrad_explain.evaluation.maps import MapKind, default_kind, draw_maps, unit_embeddings
+from mmgrad_explain.evaluation.maps import MapDrawer, MapKind, default_kind, unit_embeddings
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.metrics.floors import best_fixed_point, centre_gaussian, chance, image_centre
 from mmgrad_explain.metrics.localization import contrast_accuracy
@@ -56,13 +56,14 @@ def evaluate_triplets(
     measured = _MeasuredMaps(triplets, [kind.name for kind in kinds])
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     notices: dict[str, None] = {}
+    drawer = MapDrawer(composer, kinds)
     for start in range(0, len(triplets), batch):
         part = triplets[start : start + batch]
         references, targets = _open_images(part)
         inputs = composer.preprocess(references, [triplet.text for triplet in part], targets)
         notices.update(dict.fromkeys(texts_of(inputs.notices)))
         on_target = torch.tensor([triplet.on_target for triplet in part])
-        grids, output = draw_maps(composer, inputs.tensors, on_target, kinds)
+        grids, output = drawer.draw(inputs.tensors, on_target)
         parts.append(unit_embeddings(output))
         for i, triplet in enumerate(part):
             placement = (inputs.target_placements or [])[i] if triplet.on_target else inputs.placements[i]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.explanation.drawing import draw_map
+from mmgrad_explain.explanation.map_check import SAME_MAP
 from mmgrad_explain.explanation.warning_marks import mark_of
 from mmgrad_explain.images.provenance import attach_provenance
 from mmgrad_explain.images.saving import safe_save
@@ -84,11 +85,17 @@ class Comparison:
         return of_all + [f"{name}: {text}" for name, of in of_each.items() for text in of if text not in of_all]
 
     def best(self) -> ComparedMap | None:
-        """Return the map that agrees best with occlusion, other than an occlusion map; None without check figures."""
+        """Return the map that agrees best with occlusion; None without check figures.
+
+        Occlusion maps do not count, nor do those that hardly change with the text.
+        """
         known = [
             one
             for one in self.drawn
-            if one.check is not None and one.check.occlusion is not None and not _is_reference(one)
+            if one.check is not None
+            and one.check.occlusion is not None
+            and (one.check.text is None or one.check.text >= SAME_MAP)
+            and not _is_reference(one)
         ]
         return max(known, key=lambda one: _value(one, "occlusion") or 0.0, default=None)
 

@@ -101,9 +101,9 @@ class MapCheck:
         )
         said = f"it {how} with occlusion ({_number(self.occlusion)})"
         if self.lowers is not None and self.occlusion >= AGREES and self.lowers < self.occlusion / 2:
-            said += (
-                f", though hiding its bright places raises the score as much as it lowers it ({_number(self.lowers)})"
-            )
+            mostly = self.lowers < -self.occlusion / 2
+            how = "mostly raises the score" if mostly else "raises the score as much as it lowers it"
+            said += f", though hiding its bright places {how} ({_number(self.lowers)})"
         return said
 
     def _say_deletion(self) -> str:

@@ -13,9 +13,9 @@ from mmgrad_explain.data.batches.facts import match_facts, same_photo
 from mmgrad_explain.data.edit_sides import is_on_target_only
 from mmgrad_explain.evaluation.figures import measure_recall
 from mmgrad_explain.evaluation.maps import (
+    MapDrawer,
     MapKind,
     default_kind,
-    draw_maps,
     find_disjoint_pairs,
     unit_embeddings,
 )
@@ -71,10 +71,11 @@ def evaluate_batches(
     asked: list[Tensor] = []
     shown: list[Tensor] = []
     count = 0
+    drawer = MapDrawer(composer, [kind])
     for batch in batches:
         on_target = torch.tensor([*map(is_on_target_only, batch.edits)], device=batch.picture.device)
         masks = torch.where(on_target[:, None, None], batch.target_masks, batch.reference_masks)
-        grids, output = draw_maps(composer, inputs_of(batch), on_target, [kind])
+        grids, output = drawer.draw(inputs_of(batch), on_target)
         maps = resize_maps(grids[kind], (masks.shape[1], masks.shape[2]))
         known = batch.supervised
         for name, values in measure_maps(maps, masks).items():
@@ -131,7 +132,7 @@ def sample_maps(
     on_target = torch.tensor([*map(is_on_target_only, batch.edits)], device=batch.picture.device)
     chosen = {name: value[rows] for name, value in inputs_of(batch).items()}
     kind = kind or default_kind(composer)
-    grids, _ = draw_maps(composer, chosen, on_target[rows], [kind])
+    grids, _ = MapDrawer(composer, [kind]).draw(chosen, on_target[rows])
     return grids[kind].cpu(), on_target[rows].cpu()
 
 

@@ -21,6 +21,10 @@ def test_by_default_methods_that_read_the_text_in_one_forward():
     assert not set(names) & {"occlusion", "rise", "integrated-gradients", *KNOW_NO_TEXT}
 
 
+def test_one_method_needs_no_list():
+    assert [method.name for method in list_methods("layercam")] == ["layercam"]
+
+
 def test_methods_that_are_named_are_taken_whatever_they_need():
     assert [method.name for method in list_methods(["rise", "layercam"])] == ["rise", "layercam"]
     with pytest.raises(InputError, match="did you mean 'layercam'"):

@@ -3,8 +3,9 @@
 import pytest
 
 from mmgrad_explain import InputError
+from mmgrad_explain.attention.methods.attention.legrad import LeGrad
 from mmgrad_explain.attention.methods.base import Method
-from mmgrad_explain.attention.methods.named import METHODS, choose_argument, ensure_method
+from mmgrad_explain.attention.methods.named import METHODS, choose_argument, ensure_method, list_names
 from mmgrad_explain.attention.methods.weighted import Weighted
 from mmgrad_explain.attention.weighting import WEIGHTINGS, layercam
 
@@ -30,8 +31,17 @@ def test_a_method_and_a_callable_are_taken():
 def test_anything_else_is_refused():
     with pytest.raises(InputError, match="method: there is no 'gradcan'; did you mean 'gradcam'"):
         ensure_method("gradcan")
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="method must be a name, a method or a callable, not int"):
         ensure_method(3)
+    with pytest.raises(TypeError, match=r"not its class: LeGrad\(\)"):
+        ensure_method(LeGrad)
+
+
+def test_one_alone_is_a_list_of_one():
+    assert list_names("gradcam") == ["gradcam"]
+    assert list_names(layercam) == [layercam]
+    assert list_names(("gradcam", layercam)) == ["gradcam", layercam]
+    assert list_names(()) == []
 
 
 def test_method_and_weighting_name_one_thing():
@@ -41,5 +51,8 @@ def test_method_and_weighting_name_one_thing():
     assert choose_argument(None, None) is None
     with pytest.raises(InputError, match="give one of them"):
         choose_argument("legrad", "layercam")
-    with pytest.raises(InputError, match="weighting: there is no 'legrad'"):
-        choose_argument(None, "legrad")
+    for weightings in ("legrad", ["gradcam", "legrad"]):
+        with pytest.raises(InputError, match="'legrad' is a method and no weighting: pass it as method='legrad'"):
+            choose_argument(None, weightings)
+    with pytest.raises(InputError, match="weighting: there is no 'gradcan'"):
+        choose_argument(None, "gradcan")

@@ -21,18 +21,18 @@ def inputs() -> Any:
     return (images,), {"text": torch.rand(3, 5, generator=generator), "names": ["a", "bb", "ccc"], "scale": 2.0}
 
 
-def _independent(inputs: Any) -> Tensor:
+def _independent(inputs: Any, index: Tensor | None = None) -> Tensor:
     (images,), named = inputs
     lengths = torch.tensor([len(name) for name in named["names"]])
     return images.mean((1, 2, 3)) * named["text"].sum(1) * named["scale"] + lengths
 
 
-def _over_the_batch(inputs: Any) -> Tensor:
+def _over_the_batch(inputs: Any, index: Tensor | None = None) -> Tensor:
     scores = _independent(inputs)
     return scores - scores.mean()
 
 
-def _only_three(inputs: Any) -> Tensor:
+def _only_three(inputs: Any, index: Tensor | None = None) -> Tensor:
     if len(inputs[0][0]) != 3:
         raise ValueError("three images only")
     return _independent(inputs)
@@ -67,7 +67,7 @@ def test_every_image_is_scored_as_in_its_place_of_the_original_batch(model: Any,
 def test_a_run_that_needs_too_much_memory_is_halved(inputs: Any) -> None:
     sizes: list[int] = []
 
-    def model(changed: Any) -> Tensor:
+    def model(changed: Any, index: Tensor | None) -> Tensor:
         sizes.append(len(changed[0][0]))
         if sizes[-1] > 6:
             raise torch.OutOfMemoryError
@@ -145,7 +145,7 @@ def test_one_text_is_read_once_where_that_gives_the_same(model: Any, rows: int) 
     inputs = (torch.rand(1, 3, 4, 4, generator=generator),), {"text": torch.rand(1, 5, generator=generator)}
     seen: list[int] = []
     scores = ImageScores(
-        lambda given: model(given, seen), inputs, InputImage("image", (4, 4), 0, 1), model(inputs, seen)
+        lambda given, index: model(given, seen), inputs, InputImage("image", (4, 4), 0, 1), model(inputs, seen)
     )
     changed = torch.rand(6, 3, 4, 4, generator=generator)
     found = scores(changed, torch.zeros(6, dtype=torch.long))

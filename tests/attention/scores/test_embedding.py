@@ -12,6 +12,7 @@ from mmgrad_explain.attention.scores.embedding import (
     Similarity,
     TextShift,
 )
+from mmgrad_explain.attention.scores.held_constants import HeldConstants
 from mmgrad_explain.errors import InputError
 
 
@@ -155,29 +156,29 @@ class TestConstants:
         both = {name: vectors(2, seed=seed) for seed, name in enumerate(("embedding", "target_composed", "shift"))}
         output, same = SimpleNamespace(**both), SimpleNamespace(**{k: self.rows(v) for k, v in both.items()})
         for score in (TextShift(), PairScore(), PairScore("different")):
-            torch.testing.assert_close(score.hold(output, self.samples)(same), self.rows(score(output)))
+            torch.testing.assert_close(HeldConstants(score, output)(same, self.samples), self.rows(score(output)))
 
     def test_the_direction_of_a_shift(self):
         output, other = SimpleNamespace(shift=vectors(2, seed=0)), SimpleNamespace(shift=vectors(3, seed=1))
         expected = (self.rows(output.shift) * other.shift).sum(1)
-        torch.testing.assert_close(TextShift().hold(output, self.samples)(other), expected)
+        torch.testing.assert_close(HeldConstants(TextShift(), output)(other, self.samples), expected)
         both = [SimpleNamespace(shift=one.shift, target_shift=2 * one.shift) for one in (output, other)]
-        torch.testing.assert_close(TextShift().hold(both[0], self.samples)(both[1]), 5 * expected)
+        torch.testing.assert_close(HeldConstants(TextShift(), both[0])(both[1], self.samples), 5 * expected)
 
     def test_the_channels_weights_of_a_pair(self):
         first, second, third, fourth = (vectors(3, seed=seed) for seed in range(4))
-        held = PairScore().hold(Pair(first, second), torch.arange(3))(Pair(third, fourth))
+        held = HeldConstants(PairScore(), Pair(first, second))(Pair(third, fourth))
         unit = [one / one.norm(dim=1, keepdim=True) for one in (first, second, third, fourth)]
         torch.testing.assert_close(held, ((1 - (unit[0] - unit[1]).abs()) * (unit[2] + unit[3])).sum(1))
 
-    def test_tensors_of_each_sample(self):
-        targets, other = vectors(2, seed=1), vectors(3, seed=2)
-        for kind in (Similarity, TextShift):
-            for given, rows in ((targets, self.rows(targets)), (targets[0], targets[0]), (targets[:1], targets[:1])):
-                held = kind(given).hold(vectors(2, seed=3), self.samples)(other)
-                alone = kind(rows)(other) if kind is Similarity else None
-                if alone is not None:
-                    torch.testing.assert_close(held, alone)
-                assert held.shape == (3,)
-        plain = Similarity()
-        assert plain.hold(None, self.samples) is plain
+    @pytest.mark.parametrize("kind", [Similarity, TextShift])
+    @pytest.mark.parametrize("size", [2, 4])
+    def test_tensors_of_each_sample(self, kind, size):
+        """(B, D), (1, D) and (D,), also where D is B."""
+        targets, output, other = (vectors(2, size, seed=seed) for seed in (1, 3, 2))
+        other = torch.cat([other, other[:1]])  # three samples
+        for given, rows in ((targets, self.rows(targets)), (targets[0], targets[0]), (targets[:1], targets[:1])):
+            held = HeldConstants(kind(given), output)(other, self.samples)
+            direction = self.rows(output) - rows
+            expected = kind(rows)(other) if kind is Similarity else ((other - rows) * direction).sum(-1)
+            torch.testing.assert_close(held, expected)

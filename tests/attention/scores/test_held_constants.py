@@ -46,6 +46,11 @@ def test_a_score_without_constants_is_the_score_itself() -> None:
     torch.testing.assert_close(held(_rows(2)), _rows(2).square().sum(-1))
 
 
+def test_a_score_that_is_one_number_of_one_sample() -> None:
+    held = HeldConstants(lambda output: (output * output.detach()).sum(), _rows(1, 1))
+    torch.testing.assert_close(held(_rows(2, 1), torch.tensor([0])), (_rows(2, 1) * _rows(1, 1)).sum())
+
+
 def test_nothing_is_held_after_the_call() -> None:
     HeldConstants(lambda output: (output * output.detach()).sum(-1), _rows(1))(_rows(2))
     assert _rows(3).requires_grad_().detach().equal(_rows(3))

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from mmgrad_explain import AnswerLikelihood, ImageTextCosine, InputError, MatchLogit
+from mmgrad_explain.attention.scores.held_constants import HeldConstants
 
 
 def vectors(seed, *shape):
@@ -75,7 +76,5 @@ def test_labels_stay_with_their_samples():
     """The same answer is asked of other outputs, row by row."""
     labels, logits = torch.tensor([[-100, 1, 2], [-100, -100, 0]]), torch.randn(3, 3, 4)
     samples = torch.tensor([1, 0, 1])
-    held = AnswerLikelihood(labels).hold(None, samples)({"logits": logits})
+    held = HeldConstants(AnswerLikelihood(labels), {"logits": torch.randn(2, 3, 4)})({"logits": logits}, samples)
     torch.testing.assert_close(held, AnswerLikelihood(labels[samples])({"logits": logits}))
-    plain = AnswerLikelihood()
-    assert plain.hold(None, samples) is plain

@@ -150,7 +150,7 @@ def find_attention_sites(
     ]
     changed = _find_changed_tokens(root, inputs, images, modules, calls, flow) if images else {}
     known = {
-        site.block: changed.get(keys.stream)
+        (site.block, site.call): changed.get(keys.stream)
         for site, keys, of_image in zip(sites, flow.keys, _begin_with_image(sites, flow), strict=True)
         if site.is_self and of_image
     }
@@ -275,7 +275,7 @@ def _find_tokens(
     sites: Sequence[AttentionSite],
     candidates: Sequence[Candidate],
     shapes: Mapping[str, tuple[int, ...]],
-    known: Mapping[str, Tensor | None],
+    known: Mapping[tuple[str, int], Tensor | None],
 ) -> tuple[AttentionSite, ...]:
     """Find for each attention the block whose output tokens are its keys' tokens.
 
@@ -283,16 +283,19 @@ def _find_tokens(
         sites: All attention.
         candidates: The layers whose outputs look like a grid.
         shapes: What each module returned at its first call.
-        known: The blocks whose tokens depended on an image before any attention, each with the tokens that did, (B, N);
-            None where these could not be told.
+        known: The calls of blocks whose tokens depended on an image before any attention, each with the tokens that
+            did, (B, N); None where these could not be told.
     """
     layouts = {candidate.name: candidate.layout for candidate in candidates}
     found: list[AttentionSite] = []
     for site in sites:
         layout, shape = layouts.get(site.block), shapes.get(site.block, ())
-        is_own = site.is_self and site.block in known and layout is not None and site.keys in shape[:2]
-        if is_own and _lies_on_image(layout, site.keys, shape, known[site.block]):
-            found.append(replace(site, tokens_of=site.block))
+        call = site.block, site.call
+        is_own = site.is_self and call in known and layout is not None
+        is_like_the_first = site.keys in shape[:2]
+        on_image = _lies_on_image(layout, site.keys, shape, known[call]) if is_own and is_like_the_first else is_own
+        if on_image and (is_like_the_first or any(one.tokens_of == one.block == site.block for one in found)):
+            found.append(replace(site, tokens_of=site.block))  # the same block may see images of several sizes
             continue
         same = [
             other
@@ -301,7 +304,7 @@ def _find_tokens(
             and other.keys_from_text == site.keys_from_text
         ]  # fmt: skip
         same = [other for other in same if other.call == site.call] or same  # of several images, its own
-        reads_image = site.keys_from_image and not (site.is_self and site.block not in known)
+        reads_image = site.keys_from_image and not (site.is_self and call not in known)
         found.append(replace(site, tokens_of=same[-1].tokens_of if same and reads_image else None))
     return tuple(found)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mmgrad_explain.attention.layers.choice import select_best
 from mmgrad_explain.attention.layouts.layout import Layout
 from mmgrad_explain.attention.methods.fused import Part
-from mmgrad_explain.attention.methods.named import METHODS, ensure_method
+from mmgrad_explain.attention.methods.named import METHODS, ensure_method, list_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ KNOW_NO_TEXT = ("attention-rollout",)
 """Methods whose maps are the same for every text: floors of a calibration, never its result."""
 
 
-def list_methods(methods: Sequence[Any] | None) -> list[Any]:
+def list_methods(methods: Any) -> list[Any]:
     """Return the methods to compare: those given, or all that need no further runs of the model and read the text."""
     if methods is not None:
-        return [ensure_method(method) for method in methods]
+        return [ensure_method(method) for method in list_names(methods)]
     every = [make() for name, make in METHODS.items() if name not in KNOW_NO_TEXT]
     return [method for method in every if not method.needs.reruns]
 

@@ -129,7 +129,7 @@ class Calibration:
         figures = f"{of.mean:.2f} [{of.low:.2f}, {of.high:.2f}]"
         if not self.beats_floors:
             floor = max(self.floors, key=lambda name: self.floors[name].mean)
-            together = ", fused," if len(self.chosen) > 1 else ""
+            together = ", fused," if len(self.chosen) > 1 else ","
             return (
                 f"No map agrees with {self.reference} clearly better than a map that knows nothing. The best, {names}"
                 f"{together} has {figures}, the {floor} {self.floors[floor].mean:.2f}. Do not trust gradient maps of "

@@ -17,7 +17,7 @@ from mmgrad_explain.attention.calibration.contenders import list_methods, list_p
 from mmgrad_explain.attention.calibration.result import Calibration, CalibrationRow, identify_model, join_parts
 from mmgrad_explain.attention.layers.candidates import candidate_layers
 from mmgrad_explain.attention.methods.fused import Part, SeveralMethods, geometric_mean
-from mmgrad_explain.attention.methods.named import ensure_method
+from mmgrad_explain.attention.methods.named import ensure_method, list_names
 from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
 from mmgrad_explain.attention.running.modules import plain_modules
 from mmgrad_explain.errors import InputError, MMGradWarning
@@ -91,6 +91,7 @@ def calibrate(
             "take 'occlusion' or 'rise'"
         )
     refused: dict[str, str] = {}
+    layers = None if layers is None else list_names(layers)
     parts = _choose_parts(mmgrad, every[0], methods, layers)
     maps, drops, score_name = _collect(mmgrad, every, parts, Part(judge), refused, progress=progress)
     if not maps:

@@ -248,7 +248,7 @@ def explain_texts(
 
 
 def _choose_method(settings: MapSettings, image: Any, batch: TextBatch, *, own: bool) -> Method:
-    """Return the method of a call with the first text; where stages are no call of the model, that of layers."""
+    """Return the method of a call with the first text; where the stages are no such call, that of layers."""
     whole = _as_inputs(settings.root, image, batch, first=True) if own else None
     if whole is None:
         return settings.choose_layer_method()
@@ -261,7 +261,7 @@ def _choose_method(settings: MapSettings, image: Any, batch: TextBatch, *, own: 
 
 
 def _as_inputs(root: nn.Module, image: Any, batch: TextBatch, *, first: bool = False) -> TextBatch | None:
-    """Return a batch, or the first text of it, that the model's forward takes; None for encoded texts without strings."""
+    """Return a batch, or the first text of it, for the model's forward; None for encoded texts without strings."""
     if not isinstance(batch.texts, EncodedTexts):
         cut = map_tensors(batch.texts, lambda tensor: tensor[:1] if tensor.ndim else tensor)
         return replace(batch, texts=cut, count=1) if first else batch

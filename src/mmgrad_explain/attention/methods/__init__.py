@@ -6,6 +6,8 @@ from mmgrad_explain._doors import door
 
 if TYPE_CHECKING:
     from mmgrad_explain.attention.grad_eclip_words import word_relevance as word_relevance
+    from mmgrad_explain.attention.methods.answers.relative_attention import RelativeAttention as RelativeAttention
+    from mmgrad_explain.attention.methods.answers.token_activation import TokenActivation as TokenActivation
     from mmgrad_explain.attention.methods.attention.dense import Dense as Dense
     from mmgrad_explain.attention.methods.attention.grad_eclip import GradEclip as GradEclip
     from mmgrad_explain.attention.methods.attention.legrad import LeGrad as LeGrad

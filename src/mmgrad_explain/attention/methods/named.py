@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,16 @@ def ensure_method(method: Any) -> Method:
         return method
     if isinstance(method, str):
         return choose("method", method, METHODS)()
+    if isinstance(method, type):
+        raise TypeError(f"method must be a method, not its class: {method.__name__}(), with its options")
+    if not callable(method):
+        raise TypeError(f"method must be a name, a method or a callable, not {type(method).__name__}")
     return Weighted(*ensure_weighting(method))
+
+
+def list_names(names: Any) -> list[Any]:
+    """Return a list of names or methods; one alone is a list of one."""
+    return [names] if isinstance(names, str) or not isinstance(names, Iterable) else list(names)
 
 
 def choose_argument(method: Any, weighting: Any) -> Any:
@@ -75,5 +85,12 @@ def choose_argument(method: Any, weighting: Any) -> Any:
     if weighting is None:
         return method
     if isinstance(weighting, list | tuple):
-        return [Weighted(*ensure_weighting(each)) for each in weighting]
+        return [_as_weighting(each) for each in weighting]
+    return _as_weighting(weighting)
+
+
+def _as_weighting(weighting: Any) -> Method:
+    """Return a weighting as a method; the name of another method is refused by pointing to ``method``."""
+    if isinstance(weighting, str) and weighting in METHODS.keys() - WEIGHTINGS.keys():
+        raise InputError(f"weighting: {weighting!r} is a method and no weighting: pass it as method={weighting!r}")
     return Weighted(*ensure_weighting(weighting))

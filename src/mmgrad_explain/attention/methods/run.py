@@ -171,7 +171,14 @@ class Run:
             self._held = HeldConstants(self.scorer_of_call(), output)
         return self._held
 
-    def replay(self, blocks: Mapping[tuple[str, int], Tensor], *, times: int = 1, hold: bool = False) -> Tensor:
+    def replay(
+        self,
+        blocks: Mapping[tuple[str, int], Tensor],
+        *,
+        times: int = 1,
+        hold: bool = False,
+        others: Mapping[nn.Module, Sequence[Any]] | None = None,
+    ) -> Tensor:
         """Run the model again with the outputs of blocks replaced, and return its scores (B,), in the graph.
 
         Blocks that were recorded return what they returned before, without being computed, so that little more is
@@ -182,6 +189,7 @@ class Run:
             blocks: Name and call of a recorded block to the tensor that it returns; other parts of its output stay.
             times: How many batches ``blocks`` holds, one after the other: everything else is repeated as often.
             hold: Keep what the score holds constant as it was in the explained forward, as :meth:`rerun` does.
+            others: Further modules that are not computed, and what they return, one a call.
 
         Raises:
             InputError: the model was not called itself, or the caller computed the score.
@@ -213,7 +221,7 @@ class Run:
             stack.enter_context(run_eagerly())
             stack.enter_context(evaluating(self.root.modules()))
             stack.enter_context(same_randomness(list(self.root.parameters()), self.inputs))
-            stack.enter_context(_returning(outputs))
+            stack.enter_context(_returning({**(others or {}), **outputs}))
             output = self.root(*args, **kwargs)
             return ensure_per_sample(self.scorer(output) if score is None else score(output, every))
 

@@ -9,11 +9,16 @@ from torch import Tensor
 
 from mmgrad_explain.attention.running.input_images import InputImage, change_images
 from mmgrad_explain.attention.running.structures import is_image, map_tensors, tensors_in
+from mmgrad_explain.attention.scores.checks import ensure_per_sample
 from mmgrad_explain.attention.scores.held_constants import HeldConstants
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    Rerun = Callable[[Any, Tensor | None], Tensor]
+    """Takes inputs (args, kwargs), and (N,) the original sample of each of theirs, or None if they are the same
+    samples; returns the scores (N,)."""
 
 _SHARE, _ROUNDINGS = 0.01, 64  # how far two scores may be from those of single runs: of their difference, in roundings
 _SAME = 1e-3  # how far a score may move, as a share of its size, when its row is scored in another batch
@@ -75,7 +80,7 @@ class HeldRerun:
         self._forward = forward
         with torch.no_grad():
             self._scorer = HeldConstants(scorer, forward(inputs))
-        self.score = self._scorer.score.detach().float()
+        self.score = ensure_per_sample(self._scorer.score).float()
 
     def __call__(self, inputs: Any, index: Tensor | None = None) -> Tensor:
         """Score changed inputs.
@@ -85,7 +90,7 @@ class HeldRerun:
             index: (N,), the original sample of each sample; None if they are the same samples.
         """
         with torch.no_grad():
-            return self._scorer(self._forward(inputs), index).float()
+            return ensure_per_sample(self._scorer(self._forward(inputs), index)).float()
 
 
 class ImageScores:
@@ -102,7 +107,7 @@ class ImageScores:
 
     def __init__(
         self,
-        rerun: Callable[[Any], Tensor],
+        rerun: Rerun,
         inputs: Any,
         image: InputImage,
         score: Tensor,
@@ -112,8 +117,8 @@ class ImageScores:
         """Try out whether the model scores repeated samples as it did the original ones.
 
         Args:
-            rerun: Takes inputs (args, kwargs) and returns their scores, one number a sample; a :class:`HeldRerun` is
-                told of which samples they are.
+            rerun: Takes inputs (args, kwargs), and of which original samples they are, (N,), or None where they are the
+                same; returns their scores (N,). For example a :class:`HeldRerun`.
             inputs: (args, kwargs) of the call that was explained.
             image: The input image that is changed.
             score: (S,), the scores of that call.
@@ -175,9 +180,7 @@ class ImageScores:
     def _score(self, inputs: Any, images: Tensor, index: Tensor | None) -> Tensor:
         with torch.no_grad():
             changed = change_images(inputs, {self._image.index: images.to})
-            return (
-                self._rerun(changed, index) if isinstance(self._rerun, HeldRerun) else self._rerun(changed)
-            ).detach()
+            return self._rerun(changed, index).detach()
 
     def _scores_images_alone(self) -> bool:
         """Return whether the text of one sample can stand beside many images, so that it is encoded once."""

@@ -9,7 +9,12 @@ from torch import Tensor
 
 @runtime_checkable
 class Score(Protocol):
-    """A named score: ``score(output)`` gives one number a sample."""
+    """A named score: ``score(output)`` gives one number a sample.
+
+    What it holds constant it takes through ``detach()``: the direction of a shift, the weights of channels, also a
+    tensor of its own with one row a sample. So the same constants can be kept where changed inputs are scored
+    (:mod:`~mmgrad_explain.attention.scores.held_constants`).
+    """
 
     @property
     def name(self) -> str:
@@ -17,25 +22,6 @@ class Score(Protocol):
 
     def __call__(self, output: Any) -> Tensor:
         """Compute (B,), differentiable with respect to the output."""
-
-
-@runtime_checkable
-class ScoreWithConstants(Protocol):
-    """A score that holds something constant: the direction of a shift, the weights of channels, a tensor a sample.
-
-    The same score of other outputs keeps what was held constant when the score was explained.
-    """
-
-    def hold(self, output: Any, samples: Tensor) -> Callable[[Any], Tensor]:
-        """Return the score of other outputs, with the constants of the output that is explained.
-
-        Args:
-            output: What is explained, B samples.
-            samples: (R,) int64: for each sample of the other outputs, the index of its constants among the B.
-
-        Returns:
-            A function of an output of R samples that gives (R,).
-        """
 
 
 class NamedScore(Score, Protocol):

@@ -10,13 +10,14 @@ The scores for an image and a text, or an image and an answer, are in :mod:`~mmg
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor
 
 from mmgrad_explain.attention.scores.base import NamedScore
 from mmgrad_explain.attention.scores.outputs import (
+    as_rows,
     as_tensor,
     ensure_embedding,
     find_tensor,
@@ -52,7 +53,7 @@ class Similarity:
             InputError: there is no target, or it has another size.
         """
         embedding = ensure_embedding(as_tensor(output), "the output embedding")
-        target = self.target.detach() if self.target is not None else get_field(output, "target")
+        target = as_rows(self.target).detach() if self.target is not None else get_field(output, "target")
         if not isinstance(target, Tensor):
             raise InputError(
                 "score 'similarity' needs a target embedding: pass Similarity(target=...) or a target image to the "
@@ -60,10 +61,6 @@ class Similarity:
             )
         target = match_embedding(embedding, target, "score 'similarity': the target")
         return (normalize(embedding) * normalize(target)).sum(-1)
-
-    def hold(self, output: Any, samples: Tensor) -> Callable[[Any], Tensor]:  # noqa: ARG002  (one signature)
-        """See :class:`~mmgrad_explain.attention.scores.base.ScoreWithConstants`: the target embedding is kept."""
-        return self if self.target is None else replace(self, target=_rows_of(self.target, samples))
 
     def fits(self, output: Any) -> bool:
         """Return whether the output holds an embedding and a target for it."""
@@ -101,21 +98,6 @@ class TextShift:
         first, *others = ((change * change.detach()).sum(-1) for change in self._find_changes(output))
         return first + others[0] if others else first
 
-    def hold(self, output: Any, samples: Tensor) -> Callable[[Any], Tensor]:
-        """See :class:`~mmgrad_explain.attention.scores.base.ScoreWithConstants`: the direction of the shift is kept.
-
-        The value is ``<d', d>``, with ``d'`` the shift of the other output: how much of the change it makes.
-        """
-        directions = [change.detach()[samples] for change in self._find_changes(output)]
-        own = self if self.empty is None else replace(self, empty=_rows_of(self.empty, samples))
-
-        def score(other: Any) -> Tensor:
-            changes = own._find_changes(other)  # noqa: SLF001  (of this class)
-            terms = [(new * held).sum(-1) for new, held in zip(changes, directions, strict=True)]
-            return terms[0] + terms[1] if len(terms) > 1 else terms[0]
-
-        return score
-
     def _find_changes(self, output: Any) -> list[Tensor]:
         """Return the shift, and the target's where the output has one."""
         shift = get_field(output, "shift")
@@ -129,7 +111,7 @@ class TextShift:
                     "TextShift(empty=...)"
                 )
             embedding = ensure_embedding(as_tensor(output), "the output embedding")
-            change = embedding - match_embedding(embedding, empty.detach(), "score 'shift': empty")
+            change = embedding - match_embedding(embedding, as_rows(empty).detach(), "score 'shift': empty")
         of_target = get_field(output, "target_shift")
         if self.empty is None and isinstance(of_target, Tensor):
             return [change, ensure_embedding(of_target, "the output's target_shift")]
@@ -183,16 +165,6 @@ class PairScore:
         weights = self._weigh_channels(first, second)
         return (weights * first).sum(-1) + (weights * second).sum(-1)
 
-    def hold(self, output: Any, samples: Tensor) -> Callable[[Any], Tensor]:
-        """See :class:`~mmgrad_explain.attention.scores.base.ScoreWithConstants`: the channels' weights are kept."""
-        weights = self._weigh_channels(*self._find_unit_vectors(output))[samples]
-
-        def score(other: Any) -> Tensor:
-            first, second = self._find_unit_vectors(other)
-            return (weights * first).sum(-1) + (weights * second).sum(-1)
-
-        return score
-
     def _weigh_channels(self, first: Tensor, second: Tensor) -> Tensor:
         difference = (first - second).abs().detach()
         return difference if self.mode == "different" else 1 - difference
@@ -231,11 +203,6 @@ EMBEDDING_SCORES: dict[str, Callable[[], NamedScore]] = {
     "pair-different": lambda: PairScore("different"),
 }
 """The scores of this module by name."""
-
-
-def _rows_of(tensor: Tensor, samples: Tensor) -> Tensor:
-    """Return a row for each sample, of (B, D); (D,) and (1, D) serve all."""
-    return tensor if tensor.ndim == 1 or len(tensor) == 1 else tensor[samples.to(tensor.device)]
 
 
 def _recommend_shift(output: Any) -> str:

@@ -1,8 +1,10 @@
 """Scores of changed inputs with the constants of the original ones.
 
 A score may hold a part of the output constant: ``<d, stop_gradient(d)>`` has the gradient of the projection on the
-direction ``d`` of the explained output. Computed anew for a changed image it would be the squared length of another
-``d``, which can grow where the projection falls. So for changed inputs the constants keep the values that they had.
+direction ``d`` of the explained output. Computed anew for a changed image or a shorter text it would be the squared
+length of another ``d``, which can grow where the projection falls. So for changed inputs the constants keep the values
+that they had. A score's own tensor with one row a sample, such as target embeddings, is a constant as well where the
+score detaches it: each changed sample is scored with the row of its original.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ class HeldConstants:
     """A score whose stop-gradients (``detach()``, ``.data``) keep the values that they had for one output.
 
     Attributes:
-        score: (B,), the score of that output.
+        score: (B,), or as the scorer gives it, the score of that output.
     """
 
     def __init__(self, scorer: Callable[[Any], Tensor], output: Any) -> None:
@@ -44,9 +46,10 @@ class HeldConstants:
 
         Args:
             output: The output for changed inputs.
-            index: (N,), the original sample of each sample of this output; None if they are the same samples.
+            index: (N,), the original sample of each sample of this output; None if they are the same samples. A
+                constant with B rows is taken to have one a sample.
         """
-        count = len(self.score)
+        count = self.score.numel()
 
         def rows(constant: Tensor) -> Tensor:
             if index is None or not constant.ndim or len(constant) != count:

@@ -5,7 +5,7 @@ score.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -136,7 +136,8 @@ class AnswerLikelihood:
             InputError: there are no logits or no labels, their shapes do not fit, or a sample has no token that counts.
         """
         logits = get_field(output, "logits")
-        labels = self.labels if self.labels is not None else get_field(output, "labels")
+        # detached although integers have no gradient: what is detached stays with its sample (held_constants.py)
+        labels = self.labels.detach() if self.labels is not None else get_field(output, "labels")
         if not isinstance(logits, Tensor) or logits.ndim != 3 or not isinstance(labels, Tensor):
             raise InputError(
                 "score 'answer' needs an output with logits (batch, places, vocabulary) and the answer's token ids: "
@@ -155,10 +156,6 @@ class AnswerLikelihood:
         wanted = labels[:, 1:][rows, places, None]
         of_tokens = logits[rows, places].float().log_softmax(-1).gather(1, wanted)[:, 0]
         return of_tokens.new_zeros(len(logits)).index_add(0, rows, of_tokens)
-
-    def hold(self, output: Any, samples: Tensor) -> Callable[[Any], Tensor]:  # noqa: ARG002  (one signature)
-        """See :class:`~mmgrad_explain.attention.scores.base.ScoreWithConstants`: the labels are kept."""
-        return self if self.labels is None else replace(self, labels=self.labels[samples.to(self.labels.device)])
 
     def fits(self, output: Any) -> bool:
         """Return whether the output holds logits and labels, with a token that counts in each sample."""

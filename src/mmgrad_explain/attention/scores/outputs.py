@@ -128,6 +128,11 @@ def ensure_embedding(value: Tensor, what: str) -> Tensor:
     return value if value.dtype == torch.float64 else value.float()
 
 
+def as_rows(vector: Tensor) -> Tensor:
+    """Return (1, D) of a vector (D,) that serves all samples; (B, D) stays."""
+    return vector[None] if vector.ndim == 1 else vector
+
+
 def is_embedding(value: Any) -> TypeGuard[Tensor]:
     """Return whether a value is a tensor (B, D)."""
     return isinstance(value, Tensor) and value.ndim == 2
@@ -145,7 +150,10 @@ def match_embedding(embedding: Tensor, other: Tensor, what: str) -> Tensor:
         InputError: the shapes do not fit.
     """
     if not fits_embedding(embedding, other):
+        given = tuple(
+            other.shape[1:] if other.ndim > 1 and len(other) == 1 else other.shape
+        )  # one for all: see as_rows
         raise InputError(
-            f"{what} has shape {tuple(other.shape)}, the output embedding {tuple(embedding.shape)}; give (D,) or (B, D)"
+            f"{what} has shape {given}, the output embedding {tuple(embedding.shape)}; give (D,) or (B, D)"
         )
     return other.to(embedding)

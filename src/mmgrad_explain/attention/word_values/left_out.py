@@ -3,7 +3,7 @@
 The value of word ``w`` in text ``T`` is ``s(T) - s(T without w)``: exact, with no approximation. Source: occlusion of
 single features, Zeiler & Fergus, arXiv 1311.2901; for words "erasure", Li et al., arXiv 1612.08220. What a score holds
 constant (the direction of a shift, the weights of channels) stays what it is for the whole text
-(:class:`~mmgrad_explain.attention.scores.base.ScoreWithConstants`): for the score ``shift`` the value is
+(:mod:`~mmgrad_explain.attention.scores.held_constants`): for the score ``shift`` the value is
 ``<d, d> - <d', d>``, the part of the text's change that is lost.
 
 Texts run in batches, and the whole texts run again beside them. Where their score is not the one that is explained, the
@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain._system.progress import Bar
-from mmgrad_explain.attention.scores.base import CallableScore, ScoreWithConstants
+from mmgrad_explain.attention.scores.base import CallableScore
+from mmgrad_explain.attention.scores.held_constants import HeldConstants
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,8 +78,7 @@ class HeldScores:
             outputs: The K outputs.
             values: (K, B).
         """
-        self._scorer = scorer
-        self._outputs = outputs
+        self._each = [HeldConstants(scorer, output) for output in outputs]
         self.values = values.detach()
         self.by_sample = isinstance(scorer, CallableScore)
 
@@ -90,10 +90,8 @@ class HeldScores:
         """
         samples = torch.tensor([sample for sample, _ in rows], device=self.values.device)
         found = []
-        for output, explained in zip(outputs, self._outputs, strict=True):
-            hold = isinstance(self._scorer, ScoreWithConstants)
-            score = self._scorer.hold(explained, samples) if hold else self._scorer  # type: ignore[attr-defined]
-            value = score(output)
+        for output, score in zip(outputs, self._each, strict=True):
+            value = score(output, samples)
             if not isinstance(value, Tensor) or value.numel() != len(rows):
                 raise CannotLeaveOutError("the score is not one number for each text")
             found.append(value.detach().reshape(-1).double().cpu())

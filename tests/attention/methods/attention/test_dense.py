@@ -180,3 +180,38 @@ def test_a_cnn_and_a_joint_model_are_refused_with_another_method(zoo, cnn, x):
 def test_wrong_options_are_named(options, named):
     with pytest.raises(InputError, match=named):
         Dense(**options)
+
+
+class Read(nn.Module):
+    """A vision tower of CLIP beside a text tower without attention, which counts what it computes."""
+
+    def __init__(self, zoo, pool):
+        super().__init__()
+        self.image, self.words, self.pool = zoo.clip().vision_model, nn.Embedding(20, 8), pool
+        self.text, self.out = nn.GRU(8, 16, batch_first=True), nn.Linear(16, 16)
+
+    def forward(self, pixels, ids):
+        tokens = self.image(pixels).last_hidden_state
+        image = tokens[:, 0] if self.pool == "class" else torch.cat([tokens[:, :1].mean(1), tokens[:, 9]], 1)[:, :16]
+        image = image if self.pool != "count" else image * tokens.shape[1] + tokens.sum(1).tanh()
+        return {"image": image, "text": self.out(self.text(self.words(ids))[1][0])}
+
+
+@pytest.mark.parametrize("pool", ["class", "place", "count"])
+def test_neither_text_nor_head_is_computed_for_every_place(zoo, same_maps, pool, monkeypatch):
+    """Also where the head reads a certain place, or counts the tokens: then it sees as many as there are."""
+    model = zoo.build(lambda: Read(zoo, pool))
+    pixels, ids = zoo.pictures(size=(32, 32)), zoo.ids()
+    mmgrad = MMGrad(model, score="image-text", method="dense")
+    found = mmgrad(pixels, ids)
+    rows, real = [], torch._VF.gru
+    monkeypatch.setattr(torch._VF, "gru", lambda words, *args: (rows.append(len(words)), real(words, *args))[1])
+    same_maps(mmgrad(pixels, ids).maps, found.maps)
+    assert sum(rows) <= 4 * len(ids), "not once for each of 17 tokens"
+    monkeypatch.setattr(
+        "mmgrad_explain.attention.methods.attention.dense.find_steady_modules",
+        lambda root, forwards, batch: [forward() for forward in forwards] and {},
+    )
+    rows.clear()
+    same_maps(mmgrad(pixels, ids).maps, found.maps)
+    assert sum(rows) > 17 * len(ids), "everything is computed again, with the same result"

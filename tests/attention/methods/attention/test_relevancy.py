@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::mmgrad_explain.errors.MMGradWar
 
 
 def expected_rows(model, score, call, batch, read, *, tokens=None):
-    """The row of the class token (``read`` is an index) or the mean row (None), without the identity, of each sample, (B, N)."""
+    """The row of the class token (an index) or the mean row (None), without the identity, of each sample, (B, N)."""
     seen = [one for one in plain.watch(model, score, call) if tokens in {None, one[0].shape[-1]}]
     totals = [plain.relevancy(seen, sample) for sample in range(batch)]
     return torch.stack([total.mean(0) - 1 / len(total) if read is None else total[read] for total in totals])

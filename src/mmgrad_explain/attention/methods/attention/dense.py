@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmgrad_explain._system.choices import check_choice
 from mmgrad_explain.attention.gradient import to_float
 from mmgrad_explain.attention.layouts.layout import AnyLayout, Layout, fold_map, to_grid
 from mmgrad_explain.attention.methods.attention.branch_tokens import attention_branch
+from mmgrad_explain.attention.methods.attention.steady_modules import find_steady_modules, repeat_outputs
 from mmgrad_explain.attention.methods.base import MethodMaps, Needs
 from mmgrad_explain.errors import InputError
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.attention_layers.sites import AttentionSite
     from mmgrad_explain.attention.methods.run import Run
     from mmgrad_explain.attention.recording.attention_calls import AttentionCall
-    from mmgrad_explain.attention.recording.records import Record
 
 READOUTS = ("maskclip", "naclip")
 """The dense readouts, by the names of their papers."""
@@ -107,7 +107,10 @@ class Dense:
                 tokens = record.activation if pooled and self.readout == "maskclip" else None
                 if tokens is None:
                     tokens = attention_branch(run, site, partial(self._attend, layout=layout))
-                scores = self._score_tokens(run, block, record, tokens.detach())
+                prefix = layout.prefix if isinstance(layout, Layout) and layout.prefix else 0
+                scores = self._score_tokens(
+                    run, (block, record.call), tokens.detach().to(record.activation.dtype), max(2, prefix + 1)
+                )
                 maps.append(fold_map(to_grid(scores[..., None], layout)[:, 0], layout))
         if self.centre:
             maps = [signed - signed.mean((1, 2), keepdim=True) for signed in maps]
@@ -139,23 +142,41 @@ class Dense:
         window[first : first + height * width, first : first + height * width] = near
         return window
 
-    def _score_tokens(self, run: Run, block: str, record: Record, tokens: Tensor) -> Tensor:
-        """Return the score (B, N) of every token, as if all tokens of the image were like it."""
-        batch, count, width = tokens.shape
-        tokens = tokens.to(record.activation.dtype)
+    def _score_tokens(self, run: Run, place: tuple[str, int], tokens: Tensor, few: int) -> Tensor:
+        """Return the score (B, N) of every token, as if all tokens of the image were like it.
 
-        def score(first: int, last: int) -> Tensor:
-            rows = tokens[:, first:last].transpose(0, 1).flatten(0, 1)[:, None].expand(-1, count, -1)
-            found = run.replay({(block, record.call): rows}, times=last - first, hold=True)
-            return found.float().view(last - first, batch)
+        What follows gives the same for ``few`` tokens as for N where all are alike, unless it adds them up or counts
+        them; that is tried out. What does not depend on them is not computed again.
+        """
+        batch, count, _ = tokens.shape
+        few = min(few, count)
+        rows = tokens.transpose(0, 1)
+        close = max(1e-3, 8 * torch.finfo(tokens.dtype).eps)
+        # Not a token of any image: what does not change with it depends on none.
+        other = 1 - rows[:1].roll(1, -1)
+        steady: dict[nn.Module, list[Any]] = {}
 
-        at_once = min(count, max(1, _NUMBERS // (batch * count * width)))
-        first = score(0, 1)
-        try:
-            several = torch.cat([score(n, min(n + at_once, count)) for n in range(0, count, at_once)])
-            fits = torch.allclose(several[:1], first, rtol=1e-2, atol=1e-3)
-        except (RuntimeError, ValueError, TypeError, IndexError, InputError):  # a model that takes no other batch
-            fits = False
-        if not fits:
-            several = torch.cat([score(n, n + 1) for n in range(count)])
-        return several.T
+        def score(rows: Tensor, alike: int) -> Tensor:
+            """Score tokens (T, B, D), each repeated to as many that are alike."""
+            whole = rows.flatten(0, 1)[:, None].expand(-1, alike, -1)
+            others = repeat_outputs(steady, len(rows), batch)
+            found = run.replay({place: whole}, times=len(rows), hold=True, others=others)
+            return found.float().view(len(rows), batch)
+
+        single: list[Tensor] = []
+
+        def score_whole(row: Tensor) -> None:
+            single.append(score(row, count))
+
+        steady = find_steady_modules(run.root, [partial(score_whole, row) for row in (rows[:1], other)], batch)
+        expected = torch.cat(single).detach()
+        for alike in dict.fromkeys((few, count)):
+            try:
+                found = score(torch.cat([rows[:1], other]), alike)
+                if torch.allclose(found, expected, rtol=close, atol=close * float(expected.abs().amax()) / 10):
+                    at_once = min(count, max(1, _NUMBERS // rows[0].numel() // alike))
+                    return torch.cat([score(part, alike) for part in torch.split(rows, at_once)]).T
+            except (RuntimeError, ValueError, TypeError, IndexError, InputError):  # a model that takes no other batch
+                continue
+        steady = {}
+        return torch.cat([score(row[None], count) for row in rows]).T

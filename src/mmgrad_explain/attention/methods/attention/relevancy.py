@@ -33,8 +33,9 @@ class Relevancy:
     """What the tokens that the score reads owe to each place of the image, through all attention layers.
 
     Each layer passes on the mean over heads of the positive part of its attention times the score's gradient. Where a
-    score reads several tokens (average pooling, the words of an answer), the map is the mean of their rows, without what
-    all patches have alike because each is read itself; where it reads tokens of two streams, the maps are added. One forward and one backward of the model, and no parameters.
+    score reads several tokens (average pooling, the words of an answer), the map is the mean of their rows, without
+    what all patches have alike because each is read itself; where it reads tokens of two streams, the maps are added.
+    One forward and one backward of the model, and no parameters.
 
     A vision transformer, a tower with a pooling head, a text that reads an image by cross-attention, two streams that
     read each other, and image and text in one sequence are followed by the paper's rules for each. Where image tokens

@@ -172,8 +172,8 @@ def make_stream_maps(
         carried: For each entry of ``streams.flow.read`` the stream to (B, N, its number of tokens).
         notes: Of the method.
         known: As for :meth:`TokenStreams.rows`.
-        with_identity: Whether the tokens of a stream carry an identity of their own. Where the score reads all places of
-            an image alike, it is the same at each of them and left out.
+        with_identity: Whether the tokens of a stream carry an identity of their own. Where the score reads all places
+            of an image alike, it is the same at each of them and left out.
 
     Returns:
         Under the name of the last block of each image's tokens one map for each call of it.

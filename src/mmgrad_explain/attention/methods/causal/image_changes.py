@@ -9,7 +9,7 @@ import torch
 
 from mmgrad_explain._system.progress import Bar
 from mmgrad_explain.attention.methods.base import MethodMaps
-from mmgrad_explain.attention.reruns.image_scores import HeldRerun, ImageScores, take_image
+from mmgrad_explain.attention.reruns.image_scores import ImageScores, take_image
 from mmgrad_explain.attention.running.structures import find_packed_patches
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.metrics.faithfulness import fill_images
@@ -49,8 +49,7 @@ class ChangedImage:
         if whole:
             self.filled = self.filled.round()
         self.before = run.score.detach().float()
-        rerun = HeldRerun(run.forward, run.scorer_of_call(), inputs)
-        self._scores = ImageScores(rerun, inputs, image, self.before)
+        self._scores = ImageScores(run.rerun, inputs, image, self.before)
         self._whole = whole
 
     @property

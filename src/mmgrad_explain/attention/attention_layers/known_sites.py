@@ -1,0 +1,52 @@
+"""The attention that was found in a model, kept as long as the model lives and has the same modules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from mmgrad_explain.attention.attention_layers.sites import find_attention_sites
+from mmgrad_explain.attention.scores.base import CallableScore
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from torch import nn
+
+    from mmgrad_explain.attention.attention_layers.sites import AttentionSite
+    from mmgrad_explain.attention.running.input_images import InputImage
+    from mmgrad_explain.attention.scores.base import Score
+
+Sites = tuple["AttentionSite", ...]
+
+_OF_MODELS: WeakKeyDictionary[nn.Module, tuple[int, dict[Any, Sites]]] = WeakKeyDictionary()
+
+
+def attention_sites(
+    root: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, Any]], images: tuple[InputImage, ...], score: Score | None
+) -> Sites:
+    """Return the attention of a model that is undisturbed already; it is searched once for images of one size.
+
+    A score that is a function is no name for what it reads: for such a score it is searched each time.
+
+    Args:
+        root: The unwrapped model.
+        inputs: Its (args, kwargs).
+        images: The images among them.
+        score: The caller's score; None if there is none.
+
+    Raises:
+        InputError: as :func:`~mmgrad_explain.attention.attention_layers.sites.find_attention_sites`.
+        GradientError: likewise.
+    """
+    if isinstance(score, CallableScore):
+        return find_attention_sites(root, *inputs, score)
+    modules = hash(tuple(map(id, root.modules())))
+    kept, of_model = _OF_MODELS.get(root, (None, {}))
+    if kept != modules:
+        of_model = {}
+        _OF_MODELS[root] = modules, of_model
+    key = score and score.name, tuple((image.name, image.size, image.index) for image in images)
+    if key not in of_model:
+        of_model[key] = find_attention_sites(root, *inputs, score)
+    return of_model[key]

@@ -172,8 +172,9 @@ class MultiModalGradAttention:
 
         The result equals that of a call for each text, in one batch. The model is afterwards as it was, as after a
         call. Methods that look at attention or run the model again need whole calls: the image is repeated for each
-        text, and encoded strings are encoded again. With stages of your own or encoded ids, and no method named, maps
-        are made of the target layers.
+        text, and encoded strings are encoded again. Of a transformer, only the blocks before the first that the method
+        looks at are then computed once for all texts; what it looks at is needed for each text by itself. With stages
+        of your own or encoded ids, and no method named, maps are made of the target layers.
 
         Args:
             image: What ``encode`` takes, a batch of 1; for a composer an image, in any form ``open_image`` takes.

@@ -296,7 +296,7 @@ def _explain_whole(settings: MapSettings, method: Method, image: Any, batch: Tex
     batch = whole
     args, kwargs = as_arguments(batch.texts)
     image_args, image_kwargs = as_arguments(map_tensors(batch.image, partial(_repeat, batch.count)))
-    explanation = explain_call(settings, (*image_args, *args), {**image_kwargs, **kwargs})
+    explanation = explain_call(settings, (*image_args, *args), {**image_kwargs, **kwargs}, of_one_image=batch.count)
     return replace(explanation, **batch.known, notes=(*explanation.notes, *batch.notices))
 
 

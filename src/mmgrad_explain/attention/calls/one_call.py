@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mmgrad_explain.attention.calls.shared_blocks import find_shared_blocks, sharing
 from mmgrad_explain.attention.methods.run import Run
 from mmgrad_explain.attention.places.image_owners import name_images
 from mmgrad_explain.attention.places.record_layouts import batches_of
 from mmgrad_explain.attention.reruns.map_checks import CallSource
 from mmgrad_explain.attention.running.input_images import find_input_images
+from mmgrad_explain.attention.running.modules import find_modules
 from mmgrad_explain.attention.running.structures import image_size
 from mmgrad_explain.attention.running.undisturbed import detach_inputs, undisturbed
 from mmgrad_explain.attention.scores.checks import ensure_per_sample
@@ -28,8 +30,17 @@ if TYPE_CHECKING:
     from mmgrad_explain.explanation.result import Explanation
 
 
-def explain_call(settings: MapSettings, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Explanation:
-    """Run a model once and explain its score; see :meth:`MultiModalGradAttention.__call__`."""
+def explain_call(
+    settings: MapSettings, args: tuple[Any, ...], kwargs: dict[str, Any], *, of_one_image: int = 0
+) -> Explanation:
+    """Run a model once and explain its score; see :meth:`MultiModalGradAttention.__call__`.
+
+    Args:
+        settings: How maps are made.
+        args: The model's arguments.
+        kwargs: The model's keyword arguments.
+        of_one_image: How often one image is repeated in the batch; 0 where images may differ.
+    """
     root = settings.root
     with undisturbed(root, (args, kwargs)) as parents:
         unchanged = detach_inputs((args, kwargs))
@@ -38,7 +49,8 @@ def explain_call(settings: MapSettings, args: tuple[Any, ...], kwargs: dict[str,
         plan = settings.plan(method, unchanged[0], unchanged[1], of_call)
         (args, kwargs), images = settings.owners.prepare(unchanged)
         with settings.record(plan, parents) as seen, settings.record_words(args, kwargs) as word_capture:
-            with torch.set_grad_enabled(plan.gradient):
+            shared = find_modules(root, find_shared_blocks(plan, method)) if of_one_image > 1 else {}
+            with torch.set_grad_enabled(plan.gradient), sharing(list(shared.values()), of_one_image):
                 output = _run(root, args, kwargs)
             seen.stop()
             settings.scorer = scorer = choose_score(root, settings.score, output, seen.activations)

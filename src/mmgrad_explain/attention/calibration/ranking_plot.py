@@ -16,7 +16,7 @@ TAKEN, TIED, OTHER = "taken", "not told apart from the best", "agrees less"
 _COLOURS = {TAKEN: "#d55e00", TIED: "#0072b2", OTHER: "#999999"}  # told apart with any kind of colour blindness
 
 
-class ShownFigure(Figure):
+class _ShownFigure(Figure):
     """A figure that a notebook shows without pyplot, which would keep it in memory."""
 
     def _repr_png_(self) -> bytes:
@@ -25,17 +25,15 @@ class ShownFigure(Figure):
         return buffer.getvalue()
 
 
-def draw_ranking(
-    named: Sequence[tuple[str, Agreement, str]], floors: Mapping[str, Agreement], label: str
-) -> ShownFigure:
+def draw_ranking(named: Sequence[tuple[str, Agreement, str]], floors: Mapping[str, Agreement], label: str) -> Figure:
     """Draw a ranking with its intervals, and the floors as lines.
 
     Args:
-        named: Kinds of maps, the best first: name, agreement, and :data:`TAKEN`, :data:`TIED` or :data:`OTHER`.
+        named: Kinds of maps, the best first: name, agreement, and ``TAKEN``, ``TIED`` or ``OTHER``.
         floors: The agreement of maps that know nothing, by name.
         label: What the agreement is.
     """
-    figure = ShownFigure(figsize=(8, 1.6 + 0.3 * len(named)), layout="constrained")
+    figure = _ShownFigure(figsize=(8, 1.6 + 0.3 * len(named)), layout="constrained")
     axes = figure.subplots()
     for place, (_, of, kind) in enumerate(named):
         axes.plot([of.low, of.high], [place, place], color=_COLOURS[kind], linewidth=2)

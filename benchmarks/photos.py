@@ -57,6 +57,8 @@ def edited_photographs(options: argparse.Namespace, folder: Path) -> list[PhotoT
     settings = replace(settings, edits=options.edits, min_area=options.min_area, pairs=0)
     if options.holdout is not None:
         settings = replace(settings, holdout=options.holdout)
+    if options.quick:  # its labels are few
+        settings = replace(settings, synonyms={}, alike=())
     count = min(options.pictures, len(PhotoSource(folder, options.size, settings, held_out=True)))
     source = PhotoSource(folder, options.size, replace(settings, pictures=count), held_out=True)
     return batch_triplets(source.batch(options.seed, 0))

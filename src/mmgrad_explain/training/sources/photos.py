@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -106,12 +107,11 @@ class PhotoSource:
         self.names = self._photos.names
         for name in (name for name in self.options.exclude if name not in (*self.names, *PhotoOptions.exclude)):
             raise InputError(f"photos.exclude: {_no_label(name, self.names)}")
-        for name in (name for group in self.options.alike for name in group if name not in self.names):
-            raise InputError(f"photos.alike: {_no_label(name, self.names)}")
-        for name in (name for name in self.options.synonyms if name not in self.names):
-            warnings.warn(
-                f"photos.synonyms: {_no_label(name, self.names)}; it is left out", MMGradWarning, stacklevel=2
-            )
+        for option, named in (("synonyms", self.options.synonyms), ("alike", chain(*self.options.alike))):
+            for name in dict.fromkeys(name for name in named if name not in self.names):
+                warnings.warn(
+                    f"photos.{option}: {_no_label(name, self.names)}; it is left out", MMGradWarning, stacklevel=2
+                )
         if self.options.beside and len(self.names) > _MOST_BESIDE:
             raise InputError(f"photos.beside needs at most {_MOST_BESIDE} labels, and there are {len(self.names)}")
         excluded = set(self.options.exclude)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 from dataclasses import asdict
@@ -96,6 +97,7 @@ def main(argv: list[str] | None = None) -> int:
             with atomic_file(options.json, overwrite=True) as stream:
                 stream.write(json.dumps(results, indent=1).encode())
     if not options.train:
+        print("\n## The default\n\n" + _defaults(results["models"]))
         print("\n## Pointing and energy of every method\n\n" + _summary(results["models"]))
     return 0
 
@@ -179,14 +181,29 @@ def _table(rows: dict[str, dict[str, Any]]) -> str:
     heads = {key: head for key, head in FIGURES.items() if any(key in row for row in rows.values())}
     lines = []
     for name, row in rows.items():
-        low, high = row["interval"]
-        pointing = f"{row['pointing']:.2f} [{low:.2f}, {high:.2f}]"
-        lines.append([name, pointing, *(_cell(row.get(key)) for key in heads)])
+        lines.append([name, _with_interval(row), *(_cell(row.get(key)) for key in heads)])
     return markdown_table(["map", "pointing", *heads.values()], lines)
 
 
 def _cell(value: float | None) -> str:
     return MISSING if value is None else format_number(value, 2)
+
+
+def _defaults(models: dict[str, Any]) -> str:
+    """Make the table of the default: beside it Grad-CAM at the layer that MMGrad finds."""
+    lines = []
+    for name, of in models.items():
+        default, usual = of["rows"][AS_IT_COMES], _find_row(of, "gradcam", of_best=False)
+        made_by = re.sub(r" at [\w.]+", "", default["made by"])
+        lines.append([of["kind"], name, f"`{made_by}`", *(_with_interval(row) for row in (default, usual))])
+    return markdown_table(["kind", "model", "default", "its pointing", "Grad-CAM at the layer found"], lines)
+
+
+def _with_interval(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return MISSING
+    low, high = row["interval"]
+    return f"{row['pointing']:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def _summary(models: dict[str, Any]) -> str:
@@ -205,16 +222,12 @@ def _summary(models: dict[str, Any]) -> str:
             if any(cells):
                 label = "**the default**" if name == AS_IT_COMES else name if name in rows else f"`{name}`"
                 lines.append([f"{label}, best layer" if of_best else label, *(_pair(cell) for cell in cells)])
-    intervals = ["interval of the default's pointing"]
-    for of in models.values():
-        low, high = of["rows"][AS_IT_COMES]["interval"]
-        intervals.append(f"{low:.2f} to {high:.2f}")
     tasks = ["its own task (chance)"]
     for of in models.values():
         value, chance = next(iter(of["task"].values()))
         tasks.append(f"{value:.2f} ({chance:.2f})")
     heads = [f"{name}: {of['kind']}" for name, of in models.items()]
-    return markdown_table(["", *heads], [tasks, *lines, intervals])
+    return markdown_table(["", *heads], [tasks, *lines])
 
 
 def _find_row(of: dict[str, Any], name: str, *, of_best: bool) -> dict[str, Any] | None:

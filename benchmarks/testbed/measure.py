@@ -110,7 +110,9 @@ class Judge:
         expensive = self.short or cost > _DEAR
         rows = self.few if expensive else torch.arange(len(self.sheet.images))
         maps = few if expensive else self.explain(mmgrad, rows)
-        figures = {"layers": mmgrad.layer_names, **self.localize(maps, rows), **self.trust(few), "cost": cost}
+        name = mmgrad.settings.choose_method().name
+        figures = {"made by": name, "layers": mmgrad.layer_names, **self.localize(maps, rows), **self.trust(few)}
+        figures["cost"] = cost
         if not cost > _DEAR and not (self.short and method):
             figures["randomized"] = self.randomize(method, layer or next(iter(mmgrad.layer_names), None))
         return figures

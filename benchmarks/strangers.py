@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import tempfile
 from dataclasses import asdict
@@ -194,8 +193,9 @@ def _defaults(models: dict[str, Any]) -> str:
     lines = []
     for name, of in models.items():
         default, usual = of["rows"][AS_IT_COMES], _find_row(of, "gradcam", of_best=False)
-        made_by = re.sub(r" at [\w.]+", "", default["made by"])
-        lines.append([of["kind"], name, f"`{made_by}`", *(_with_interval(row) for row in (default, usual))])
+        made_by = default["made by"].split(" at ")[0]
+        where = f", at {len(default['layers'])} layers" if len(default["layers"]) > 1 else ""
+        lines.append([of["kind"], name, f"`{made_by}`{where}", *(_with_interval(row) for row in (default, usual))])
     return markdown_table(["kind", "model", "default", "its pointing", "Grad-CAM at the layer found"], lines)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgrad_explain.attention import MultiModalGradAttention
+from mmgrad_explain.attention.calibration.search import calibrate
 from mmgrad_explain.attention.layers.candidates import candidate_layers
 from mmgrad_explain.attention.layers.choice import select_best
 from mmgrad_explain.attention.methods.named import METHODS
@@ -116,6 +117,17 @@ class Judge:
         if not cost > _DEAR and not (self.short and method):
             figures["randomized"] = self.randomize(method, layer or next(iter(mmgrad.layer_names), None))
         return figures
+
+    def calibrated(self, count: int) -> dict[str, Any]:
+        """Calibrate on calls about one object, and measure what it chooses on all other calls."""
+        single = (self.sheet.named == 1).nonzero()[:, 0]
+        kept = torch.ones(len(self.sheet.named), dtype=torch.bool)
+        kept[single[:count]] = False
+        calls = [self.sheet.arguments(row[None]) for row in single[:count]]
+        calibration = calibrate(self.tool(self.model, None, None), calls, progress=False)
+        mmgrad, rest = calibration.mmgrad, kept.nonzero()[:, 0]
+        name = mmgrad.settings.choose_method().name
+        return {"made by": name, "layers": mmgrad.layer_names, **self.localize(self.explain(mmgrad, rest), rest)}
 
     def floors(self) -> dict[str, dict[str, Any]]:
         """Measure maps that know neither model nor text."""

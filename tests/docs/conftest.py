@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from mmgrad_explain.composers.stand_ins.build import stand_in
 from mmgrad_explain.data.scenes.scene import scenes
@@ -98,6 +100,7 @@ def photographs(folder):
     shutil.copytree(folder / "photos", garments / "photos")
     shutil.copytree(folder / "labels", garments / "labels", ignore=shutil.ignore_patterns("*.json"))
     (garments / "labels.json").write_text(json.dumps(["null", "coat", "bag"]))
+    save_file(timm.create_model("mobilenetv2_100").state_dict(), folder / "FILE")
 
 
 def noise(file, seed):

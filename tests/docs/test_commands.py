@@ -189,6 +189,7 @@ def shortened(arguments):
         kind = {"clip": "triplets", "clothing": "photos"}.get(arguments[1], "scenes")
         few = [f"sources.{kind}.{option}" for option in ("pictures=2", "edits=2")]
         few += [] if kind == "scenes" else [f"sources.{kind}.holdout=0.5"]
+        few += ["sources.photos.least=1"] if kind == "photos" else []
         return [*arguments, *(word for change in (*SHORT, *few) for word in ("--set", change))]
     if arguments[:2] in (["data", "edits"], ["data", "scenes"]) and "--count" in arguments:
         count = int(arguments[arguments.index("--count") + 1])

@@ -21,7 +21,8 @@ _DETAILS = """\
 CONFIG is a YAML file, or the name of a config in the package:
   reference                the reference model on procedural scenes, with the grounding loss
   reference-no-grounding   the same without it, for comparison
-  clothing                 photographs with labelled garments; say sources.photos.folder
+  clothing                 photographs with labelled garments; say sources.photos.folder and
+                           model.backbone_weights
   clip                     CLIP with a combiner on triplets of `mmgrad-explain data edits`; say sources.triplets.folder
   tiny                     a small model in about two minutes
 
@@ -36,7 +37,7 @@ tensorboard/, checkpoints/, and at the end model/, which `mmgrad-explain overlay
 Examples:
   mmgrad-explain train tiny --out runs/tiny
   mmgrad-explain train reference --set steps=8000 --set model.sizes.image_size=128
-  mmgrad-explain train clothing --set sources.photos.folder=FOLDER --set ema=0
+  mmgrad-explain train clothing --set sources.photos.folder=FOLDER --set model.backbone_weights=FILE
   mmgrad-explain train clip --set sources.triplets.folder=coco-edits --set model.lora.rank=8
   mmgrad-explain train reference --out runs/reference --resume
 """

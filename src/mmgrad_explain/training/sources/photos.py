@@ -230,7 +230,9 @@ class PhotoSource:
             if things:
                 break
         else:
-            raise InputError("the photographs' labels show nothing that may be edited: exclude fewer names, or lower least")
+            raise InputError(
+                "the photographs' labels show nothing that may be edited: exclude fewer names, or lower least"
+            )
         if not beside and self.options.pairs:
             facts = self._numbers.in_view(facts, labels, view_labels)
         edited = self._editor.edit(view, view_labels, things, facts, number, rng)

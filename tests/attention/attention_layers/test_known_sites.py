@@ -33,6 +33,28 @@ def test_a_module_that_is_exchanged_is_looked_at(zoo, monkeypatch):
     assert len(searches) == 2
 
 
+def test_one_sample_is_enough_to_search_with(zoo):
+    clip, sizes = zoo.clip(), []
+    clip.vision_model.register_forward_hook(lambda _, args, kwargs, out: sizes.append(len(out[0])), with_kwargs=True)
+    inputs = {"pixel_values": zoo.pictures(3, (32, 32)), "input_ids": torch.tensor([[1, 2, 19]] * 3)}
+    MMGrad(clip, method="relevancy")(**inputs)
+    assert sizes == [1] * (len(sizes) - 1) + [3]
+
+
+def test_a_model_that_takes_no_single_sample_is_asked_with_all(zoo):
+    clip, sizes = zoo.clip(), []
+
+    def refuse(_module, _args, kwargs):
+        sizes.append(len(kwargs["pixel_values"]))
+        if sizes[-1] == 1:
+            raise ValueError("two at least")
+
+    clip.register_forward_pre_hook(refuse, with_kwargs=True)
+    inputs = {"pixel_values": zoo.pictures(3, (32, 32)), "input_ids": torch.tensor([[1, 2, 19]] * 3)}
+    assert MMGrad(clip, method="relevancy")(**inputs).maps.shape == (3, 4, 4)
+    assert set(sizes) == {1, 3}
+
+
 def test_a_score_without_a_name_is_looked_at_each_time(zoo, monkeypatch):
     searches, vit, x = count_searches(monkeypatch), zoo.build(zoo.ViT), zoo.pictures()
     for _ in range(2):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from mmgrad_explain.attention.attention_layers.sites import find_attention_sites
+from mmgrad_explain.attention.running.structures import map_tensors
 from mmgrad_explain.attention.scores.base import CallableScore
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ def attention_sites(
 ) -> Sites:
     """Return the attention of a model that is undisturbed already; it is searched once for images of one size.
 
-    A score that is a function is no name for what it reads: for such a score it is searched each time.
+    It is searched with the first sample, and with all of them where a single one is not taken. A score that is a
+    function is no name for what it reads: for such a score it is searched each time.
 
     Args:
         root: The unwrapped model.
@@ -40,7 +43,7 @@ def attention_sites(
         GradientError: likewise.
     """
     if isinstance(score, CallableScore):
-        return find_attention_sites(root, *inputs, score)
+        return _search(root, inputs, images, score)
     modules = hash(tuple(map(id, root.modules())))
     kept, of_model = _OF_MODELS.get(root, (None, {}))
     if kept != modules:
@@ -48,5 +51,16 @@ def attention_sites(
         _OF_MODELS[root] = modules, of_model
     key = score and score.name, tuple((image.name, image.size, image.index) for image in images)
     if key not in of_model:
-        of_model[key] = find_attention_sites(root, *inputs, score)
+        of_model[key] = _search(root, inputs, images, score)
     return of_model[key]
+
+
+def _search(
+    root: nn.Module, inputs: tuple[tuple[Any, ...], dict[str, Any]], images: tuple[InputImage, ...], score: Score | None
+) -> Sites:
+    counts = {image.batch for image in images}
+    if len(counts) == 1 and (count := counts.pop()) > 1:
+        args, kwargs = map_tensors(inputs, lambda one: one[:1] if one.ndim and len(one) == count else one)
+        with contextlib.suppress(Exception):  # a model that fails on one sample is asked with all of them
+            return find_attention_sites(root, args, kwargs, score)
+    return find_attention_sites(root, *inputs, score)

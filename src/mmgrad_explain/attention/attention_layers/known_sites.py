@@ -29,8 +29,8 @@ def attention_sites(
 ) -> Sites:
     """Return the attention of a model that is undisturbed already; it is searched once for images of one size.
 
-    It is searched with the first sample, and with all of them where a single one is not taken. A score that is a
-    function is no name for what it reads: for such a score it is searched each time.
+    It is searched with the first sample, and with all of them where a single one is not taken, or does not show where
+    its tokens lie. A score that is a function is no name for what it reads: for it the search is made each time.
 
     Args:
         root: The unwrapped model.
@@ -62,5 +62,7 @@ def _search(
     if len(counts) == 1 and (count := counts.pop()) > 1:
         args, kwargs = map_tensors(inputs, lambda one: one[:1] if one.ndim and len(one) == count else one)
         with contextlib.suppress(Exception):  # a model that fails on one sample is asked with all of them
-            return find_attention_sites(root, args, kwargs, score)
+            found = find_attention_sites(root, args, kwargs, score)
+            if all(site.tokens_of is not None for site in found if site.reached and site.of_image_alone):
+                return found
     return find_attention_sites(root, *inputs, score)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from mmgrad_explain import InputError, MMGrad, MMGradWarning, explain, load_composer, phrase_maps
 from mmgrad_explain._system.devices import check_device
+from mmgrad_explain.attention.calls import many_texts
 from mmgrad_explain.composers.familiar_images import describe_images
 from mmgrad_explain.composers.familiarity import fit_familiarity
 from mmgrad_explain.data.scenes.scene import scenes
@@ -358,6 +359,14 @@ def test_many_texts_are_explained_by_the_method_of_a_call(picture, clip, same_ma
     ids = clip.processor.encode_texts(texts, [])
     ids_alone = MMGrad(clip).encode_texts({"input_ids": ids[0], "attention_mask": ids[1]})
     assert MMGrad(clip).texts(inputs["pixel_values"], ids_alone).method == "layercam"
+
+
+def test_an_image_is_prepared_once_where_the_method_is_known(picture, clip, monkeypatch):
+    prepared, prepare = [], many_texts.prepare_texts
+    monkeypatch.setattr(many_texts, "prepare_texts", lambda *args, **more: prepared.append(1) or prepare(*args, **more))
+    mmgrad = MMGrad(clip, method="layercam")
+    mmgrad.texts(picture, mmgrad.encode_texts(["make it red", "make it blue"]))
+    assert len(prepared) == 1
 
 
 def test_phrases_light_regions_of_their_own(picture, tiny, same_maps):

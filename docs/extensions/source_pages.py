@@ -26,7 +26,7 @@ class Menus:
     def share(
         self, _app: Sphinx, page: str, _template: str, context: dict[str, Any], _tree: nodes.document | None
     ) -> None:
-        """Let a page of source code take the menu of another one as deep."""
+        """Give a page of source code the menu of another page at the same depth."""
         if page.startswith(FOLDER) and "toctree" in context:
             context["toctree"] = self._remembering(context["toctree"], page.count("/"))
 

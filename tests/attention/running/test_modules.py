@@ -12,6 +12,7 @@ from mmgrad_explain.attention.running.modules import (
     list_parents,
     map_parents,
     plain_modules,
+    replaced_forwards,
     unwrap,
 )
 from mmgrad_explain.errors import InputError
@@ -146,3 +147,20 @@ def test_previous_block(zoo, name, before):
 def test_no_previous_block(zoo):
     assert find_previous_block(zoo.build(zoo.ViT), "embed") is None
     assert find_previous_block(zoo.build(zoo.ViT), "blocks.0") is None
+
+
+def test_replaced_forwards_are_put_back_after_an_error_too():
+    plain, own = nn.Linear(2, 2), nn.Linear(2, 2)
+    own.forward = kept = lambda x: x
+    seen = []
+
+    def fail():
+        with replaced_forwards({plain: lambda x: 2 * x, own: lambda x: 3 * x}):
+            seen.extend([plain(1), own(1)])
+            raise ValueError("inside")
+
+    with pytest.raises(ValueError, match="inside"):
+        fail()
+    assert seen == [2, 3]
+    assert own.forward is kept
+    assert "forward" not in vars(plain)

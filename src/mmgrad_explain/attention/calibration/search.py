@@ -171,7 +171,7 @@ def _choose_parts(
 
 
 def _refuse_twice(option: str, names: Sequence[str]) -> None:
-    """Refuse two of one name: results are told apart by it."""
+    """Refuse methods that share a name, since results are listed by name."""
     twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
     if twice is not None:
         raise InputError(f"{option}: {twice!r} is given twice; give each a name of its own")

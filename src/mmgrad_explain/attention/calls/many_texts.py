@@ -220,8 +220,7 @@ def explain_texts(
         plan = Plan(settings.layers or {})
         with settings.record(plan, parents) as seen, settings.record_words(args, kwargs) as word_capture:
             seen.set_image_size(size)
-            image_args, image_kwargs = as_arguments(batch.image)
-            seen.arguments = (*image_args, *args), {**image_kwargs, **kwargs}
+            seen.arguments = _as_call(batch.image, batch.texts)
             shared = SharedFeatures(call_with(encode_image, batch.image), batch.count, seen)
             output = call_with(compose_texts, batch.texts, shared.rows)
             seen.stop()
@@ -249,15 +248,23 @@ def explain_texts(
 
 def _choose_method(settings: MapSettings, image: Any, batch: TextBatch, *, own: bool) -> Method:
     """Return the method of a call with the first text; where the stages are no such call, that of layers."""
-    whole = _as_inputs(settings.root, image, batch, first=True) if own else None
-    if whole is None:
+    if not own or (isinstance(batch.texts, EncodedTexts) and batch.texts.texts is None):
         return settings.choose_layer_method()
-    args, kwargs = as_arguments(whole.texts)
-    image_args, image_kwargs = as_arguments(whole.image)
-    inputs = (*image_args, *args), {**image_kwargs, **kwargs}
+    method = settings.choose_method()
+    if settings.method is not None or settings.by_kind is not None or settings.named:
+        return method
+    whole = _as_inputs(settings.root, image, batch, first=True) or batch
+    inputs = _as_call(whole.image, whole.texts)
     with undisturbed(settings.root, inputs):
         inputs = detach_inputs(inputs)
         return settings.choose_method(inputs, find_input_images(settings.root, inputs))
+
+
+def _as_call(image: Any, texts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return (args, kwargs) of a call with image and texts."""
+    image_args, image_kwargs = as_arguments(image)
+    args, kwargs = as_arguments(texts)
+    return (*image_args, *args), {**image_kwargs, **kwargs}
 
 
 def _as_inputs(root: nn.Module, image: Any, batch: TextBatch, *, first: bool = False) -> TextBatch | None:
@@ -293,11 +300,9 @@ def _explain_whole(settings: MapSettings, method: Method, image: Any, batch: Tex
             f"texts: method {method.name!r} needs the whole forward of the model, not encoded texts or stages of your "
             "own: pass the texts themselves, or repeat the image for each text and call mmgrad(...)"
         )
-    batch = whole
-    args, kwargs = as_arguments(batch.texts)
-    image_args, image_kwargs = as_arguments(map_tensors(batch.image, partial(_repeat, batch.count)))
-    explanation = explain_call(settings, (*image_args, *args), {**image_kwargs, **kwargs}, of_one_image=batch.count)
-    return replace(explanation, **batch.known, notes=(*explanation.notes, *batch.notices))
+    args, kwargs = _as_call(map_tensors(whole.image, partial(_repeat, whole.count)), whole.texts)
+    explanation = explain_call(settings, args, kwargs, of_one_image=whole.count)
+    return replace(explanation, **whole.known, notes=(*explanation.notes, *whole.notices))
 
 
 def _repeat(count: int, tensor: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mmgrad_explain.attention.running.modules import replaced_forwards
 from mmgrad_explain.attention.running.structures import map_tensors, tensors_in
 
 if TYPE_CHECKING:
@@ -39,23 +40,14 @@ def find_shared_blocks(plan: Plan, method: Method) -> list[str]:
 
 @contextlib.contextmanager
 def sharing(modules: Sequence[nn.Module], count: int) -> Iterator[None]:
-    """Have modules compute one row of a batch of equal rows inside the block; other batches are computed whole.
+    """Inside the block, let modules compute a batch of equal rows from its first row; compute other batches whole.
 
     Args:
         modules: Modules that treat each sample by itself.
         count: How many rows a batch has.
     """
-    before = {module: module.__dict__.get("forward") for module in modules}
-    try:
-        for module in modules:
-            module.__dict__["forward"] = _share(module.forward, count)
+    with replaced_forwards({module: _share(module.forward, count) for module in modules}):
         yield
-    finally:
-        for module, own in before.items():
-            if own is None:
-                del module.__dict__["forward"]
-            else:
-                module.__dict__["forward"] = own
 
 
 def _share(forward: Callable[..., Any], count: int) -> Callable[..., Any]:

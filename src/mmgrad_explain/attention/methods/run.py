@@ -13,6 +13,7 @@ from mmgrad_explain.attention.gradient import check_grids_reached, differentiate
 from mmgrad_explain.attention.places.image_owners import images_of_records
 from mmgrad_explain.attention.reruns.image_scores import take_rows
 from mmgrad_explain.attention.running.forward_modes import math_attention, run_eagerly
+from mmgrad_explain.attention.running.modules import replaced_forwards
 from mmgrad_explain.attention.running.structures import map_tensors, tensors_in
 from mmgrad_explain.attention.running.undisturbed import evaluating, same_randomness
 from mmgrad_explain.attention.scores.checks import ensure_per_sample
@@ -235,19 +236,10 @@ def _replace_first(output: Any, other: Tensor | None) -> Any:
 @contextlib.contextmanager
 def _returning(outputs: Mapping[nn.Module, Sequence[Any]]) -> Iterator[None]:
     """Make modules return given outputs, one a call, inside the block, whatever they are called with."""
-    before = {module: module.__dict__.get("forward") for module in outputs}
 
     def make_forward(of_calls: Sequence[Any]) -> Callable[..., Any]:
         left = iter(of_calls)
         return lambda *_args, **_kwargs: next(left)
 
-    try:
-        for module, of_calls in outputs.items():
-            module.__dict__["forward"] = make_forward(of_calls)
+    with replaced_forwards({module: make_forward(of_calls) for module, of_calls in outputs.items()}):
         yield
-    finally:
-        for module, own in before.items():
-            if own is None:
-                del module.__dict__["forward"]
-            else:
-                module.__dict__["forward"] = own

@@ -1,8 +1,9 @@
 """Find modules by name inside models that may be wrapped by DDP, compiled or sharded."""
 
+import contextlib
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -303,3 +304,23 @@ def _child_names(root: nn.Module, parent: str) -> Iterator[str]:
     for name in plain_modules(root):
         if name.count(".") == depth and (not parent or name.startswith(f"{parent}.")):
             yield name.rpartition(".")[2]
+
+
+@contextlib.contextmanager
+def replaced_forwards(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Give modules other forwards inside the block; hooks still run, and each module gets its own forward back.
+
+    Args:
+        forwards: Module to what is called in place of its ``forward``.
+    """
+    before = {module: module.__dict__.get("forward") for module in forwards}
+    try:
+        for module, forward in forwards.items():
+            module.__dict__["forward"] = forward
+        yield
+    finally:
+        for module, own in before.items():
+            if own is None:
+                del module.__dict__["forward"]
+            else:
+                module.__dict__["forward"] = own

@@ -104,7 +104,7 @@ class TripletSource:
 
     @property
     def facts(self) -> int:
-        """A folder of triplets knows no facts."""
+        """Zero: a folder of triplets does not say what its images show."""
         return 0
 
     def __len__(self) -> int:

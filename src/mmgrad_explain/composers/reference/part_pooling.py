@@ -39,13 +39,14 @@ class PartPooling(nn.Module):
         self.describe = nn.Conv2d(width, looks, 1)
 
     def forward(self, grid: Tensor) -> Tensor:
-        """Describe the parts in grids ``(B, C, h, w)``: ``(B, parts, looks + 1)``; the last number says if it is there."""
+        """Describe the parts in grids ``(B, C, h, w)``: ``(B, parts, looks + 1)``, whether it is there last."""
         shares = self.assign(grid).float().softmax(1).flatten(2)
         looks = F.pad(self.describe(grid).float().softmax(1).flatten(2), (0, 0, 0, 1), value=1.0)
         weights = shares.square()
         pooled = weights @ looks.transpose(1, 2) / (weights.sum(2, keepdim=True) + 1e-2)
         highest = max(1, round(_HIGHEST * shares.shape[2]))
-        return pooled * shares.topk(highest, dim=2).values.mean(2, keepdim=True).clamp(min=1e-6).sqrt()
+        there = shares.topk(highest, dim=2).values.mean(2, keepdim=True)
+        return pooled * there.clamp(min=1e-6).sqrt()  # type: ignore[no-any-return]
 
 
 class PartShift(nn.Module):
@@ -66,6 +67,6 @@ class PartShift(nn.Module):
 
     def forward(self, known: Tensor, parts: Tensor) -> Tensor:
         """Compute the change ``(B, K, n)`` of parts ``(B, K, n)``, of what is known ``(B, W)``."""
-        gates = F.softplus(self.gates(known) - 3).unflatten(1, (_RANKS, -1))
-        codes = self.codes(known).unflatten(1, (_RANKS, -1))
-        return gates.transpose(1, 2) @ codes - gates.sum(1)[..., None] * parts
+        gates = F.softplus(self.gates(known) - 3).view(len(known), _RANKS, -1)
+        codes = self.codes(known).view(len(known), _RANKS, -1)
+        return gates.transpose(1, 2) @ codes - gates.sum(1)[..., None] * parts  # type: ignore[no-any-return]

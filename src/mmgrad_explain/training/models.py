@@ -22,7 +22,7 @@ from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 from mmgrad_explain.composers.reference.tokenizer import build_tokenizer
 from mmgrad_explain.errors import InputError, did_you_mean
 from mmgrad_explain.training.lora import add_adapters, merge_adapters
-from mmgrad_explain.training.trunk_weights import load_trunk_weights, pretrained_pixels
+from mmgrad_explain.training.trunk_weights import load_head_weights, load_trunk_weights, pretrained_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -125,6 +125,10 @@ def _new_network(options: ModelOptions, vocabulary: Sequence[str]) -> ReferenceC
             network(torch.zeros(1, 3, sizes.image_size, sizes.image_size), words, words)
     if options.backbone_weights is not None:
         load_trunk_weights(network.visual, sizes, options.backbone_weights)
+    if options.segmenter_weights is not None:
+        if network.segmenter is None:
+            raise InputError("model.segmenter_weights: say how many classes they tell, by model.sizes.segmenter")
+        load_head_weights(network.segmenter, options.segmenter_weights)
     processor = ReferenceProcessor(tokenizer, sizes.image_size, sizes.max_words, sizes.mean, sizes.std)
     composer = ReferenceComposer(network, processor)
     composer.backbone = ("network.visual",) if options.backbone_weights is not None else ()

@@ -37,6 +37,8 @@ class NetworkConfig:
             the number of groups of GroupNorm. By default those of the bundled models for the default trunk, else none.
         taps: Which of the trunk's feature maps are used: timm's feature indices, two or more, rising. The first map
             gives the grid that is explained. None takes the first maps at strides 4, 8 and 16.
+        segmenter: Classes of a segmentation head on the trunk's last map, background included; what it finds is a
+            further map for the features that are explained. 0 leaves it out.
         frozen_norm: Whether the trunk's batch norms keep their statistics in training; their scales and offsets are
             trained as all weights are.
         mean: Of the pixels that the trunk takes, in [0, 1]: one number, or three.
@@ -56,6 +58,7 @@ class NetworkConfig:
     backbone: str = DEFAULT_BACKBONE
     backbone_options: dict[str, Any] = None  # type: ignore[assignment]  # never None once it is made
     taps: tuple[int, ...] | None = None
+    segmenter: int = 0
     frozen_norm: bool = False
     mean: float | tuple[float, ...] = 0.5
     std: float | tuple[float, ...] = 0.25
@@ -69,8 +72,10 @@ class NetworkConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"{name} must be a whole number from 1 on, not {quote(value)}")
-        if not isinstance(self.parts, int) or isinstance(self.parts, bool) or self.parts < 0:
-            raise InputError(f"parts must be a whole number from 0 on, not {quote(self.parts)}")
+        for name in ("parts", "segmenter"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise InputError(f"{name} must be a whole number from 0 on, not {quote(value)}")
         if self.text_width % self.heads or not isinstance(self.backbone_options, dict):
             raise InputError("heads must divide text_width, and backbone_options must be names with values")
         if not isinstance(self.frozen_norm, bool):

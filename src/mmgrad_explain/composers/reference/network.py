@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.composers.reference.part_pooling import PartPooling, PartShift
 from mmgrad_explain.composers.reference.plain_resnet import PlainResNet
+from mmgrad_explain.composers.reference.segmenter import Segmenter
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -265,6 +266,9 @@ class ReferenceNetwork(nn.Module):
         self.config = config
         self.described_layers = (*(f"visual.{name}" for name in described), "neck")
         self.visual = visual
+        self.segmenter = Segmenter(visual_channels[-1], config.segmenter) if config.segmenter else None
+        if self.segmenter is not None:
+            visual_channels = (*visual_channels, config.segmenter)
         self.neck = Neck(visual_channels, config.feature_width, config.image_size // strides[1])
         self.features = nn.Identity()
         self.places = GridPositions(config.feature_width)
@@ -288,7 +292,10 @@ class ReferenceNetwork(nn.Module):
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Encode normalised pixels ``(B, 3, S, S)`` to the feature grid ``(B, C, h, w)``, that of the first tap."""
-        return self.neck(self.visual(pixel_values))  # type: ignore[no-any-return]
+        maps = self.visual(pixel_values)
+        if self.segmenter is not None:
+            maps = [*maps, self.segmenter(maps[-1])]
+        return self.neck(maps)  # type: ignore[no-any-return]
 
     @property
     def embed_dim(self) -> int:

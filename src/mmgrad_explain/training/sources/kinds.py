@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mmgrad_explain.training.sources.mixture import Mixture
+from mmgrad_explain.training.sources.objects import ObjectSourceOptions
 from mmgrad_explain.training.sources.photos import PhotoSourceOptions
 from mmgrad_explain.training.sources.scenes import SceneSourceOptions
 from mmgrad_explain.training.sources.triplets import TripletSourceOptions
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.training.sources.source import SourceOptions
 
-SOURCES = {"scenes": SceneSourceOptions, "photos": PhotoSourceOptions, "triplets": TripletSourceOptions}
+SOURCES = {
+    "scenes": SceneSourceOptions,
+    "photos": PhotoSourceOptions,
+    "objects": ObjectSourceOptions,
+    "triplets": TripletSourceOptions,
+}
 """Options of each kind of source: the list of the kinds."""
 
 

@@ -11,7 +11,7 @@ from mmgrad_explain.training.sources.photo_options import PhotoOptions
 
 
 def test_the_configs_of_the_package():
-    assert config_names() == ("clip", "clothing", "reference", "reference-no-grounding", "tiny")
+    assert config_names() == ("clip", "clothing", "everyday", "reference", "reference-no-grounding", "tiny")
     for name in config_names():
         config = load_config(name)
         assert config_from(config_values(config)) == config
@@ -80,7 +80,10 @@ def test_an_empty_file_is_the_defaults(tmp_path):
         (["mix=epoch"], "mix must be 'step' (each step shows one source) or 'batch' (all of them), not 'epoch'"),
         (["tensorboard=maybe"], "tensorboard must be true or false, not 'maybe'"),
         (["model=3"], "model must hold keys and values, not 3"),
-        (["model.path=a", "model.sizes.heads=2"], "model.sizes and model.backbone_weights are for a new network"),
+        (
+            ["model.path=a", "model.sizes.heads=2"],
+            "model.sizes, model.backbone_weights and model.segmenter_weights are for a new network",
+        ),
         (["model.lora.rank=-1"], "lora: rank must be at least 0 and dropout in [0, 1), got -1, 0.0"),
         (["model.freeze=network"], "model.freeze must be a list, not 'network'"),
         (["model.sizes=3"], "model.sizes must hold keys and values, not 3"),

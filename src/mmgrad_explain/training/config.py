@@ -76,7 +76,8 @@ class ModelOptions:
     def __post_init__(self) -> None:
         if self.path is not None and (self.sizes or self.backbone_weights or self.segmenter_weights):
             raise InputError(
-                "model.sizes, model.backbone_weights and model.segmenter_weights are for a new network: leave model.path out"
+                "model.sizes, model.backbone_weights and model.segmenter_weights are for a new network: leave "
+                "model.path out"
             )
         if self.path is not None and self.words:
             raise InputError("model.words are for a new network, and model.path knows its own: leave one of them out")

@@ -1,8 +1,8 @@
 """A head of semantic segmentation on the trunk's last map, whose classes the neck takes as a further map.
 
-It is that of DeepLab v3 on MobileNetV2, without branches of larger reach (Chen et al., arXiv 1706.05587; Sandler et al.,
-arXiv 1801.04381, section 6.3). A trained head brings all that a trunk knows of its classes to the features that are
-explained, those included that the training at hand shows rarely.
+It is that of DeepLab v3 on MobileNetV2, without branches of larger reach (Chen et al., arXiv 1706.05587; Sandler et
+al., arXiv 1801.04381, section 6.3). A trained head brings all that a trunk knows of its classes to the features that
+are explained, those included that the training at hand shows rarely.
 """
 
 from __future__ import annotations

@@ -229,7 +229,7 @@ def _equal_height(thing: Thing, other: Cutout) -> float:
         return thing.place[2]
     area = (cutout.alpha > 0.5).sum() * (thing.place[2] / cutout.alpha.shape[0]) ** 2
     ratio = float(np.sqrt(area / max(float((other.alpha > 0.5).sum()), 1.0)))
-    return other.alpha.shape[0] * ratio
+    return float(other.alpha.shape[0] * ratio)
 
 
 def _visible(kind: str, image: _Pixels, mask: _Mask) -> bool:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 SUBJECT: dict[str, tuple[str, ...]] = {
     "recolour": (
         "i want {subject} to be {look}", "can you make {subject} {look}", "make the color of {subject} {look}",
-        "{subject} {look}", "{subject} {look} please", "{subject} in {look} instead", "the same but {subject} {be} {look}",
-        "could {subject} be {look}", "please make {subject} {look}",
+        "{subject} {look}", "{subject} {look} please", "{subject} in {look} instead",
+        "the same but {subject} {be} {look}", "could {subject} be {look}", "please make {subject} {look}",
     ),
     "darken": (
         "make {subject} a bit darker", "make {subject} slightly darker", "make {subject} much darker",
@@ -37,7 +37,8 @@ SUBJECT: dict[str, tuple[str, ...]] = {
     ),
     "brighten": (
         "make {subject} a bit brighter", "make {subject} slightly lighter", "make {subject} much brighter",
-        "{subject} a bit lighter", "i want {subject} to be brighter", "{subject} brighter", "can you brighten {subject}",
+        "{subject} a bit lighter", "i want {subject} to be brighter", "{subject} brighter",
+        "can you brighten {subject}",
     ),
     "blur": ("blur out {subject}", "{subject} blurred", "{subject} a bit blurry", "can you blur {subject}"),
     "remove": (

@@ -1,4 +1,4 @@
-"""Labelled photographs with further objects pasted on them, edited during training, told apart by side, size and colour.
+"""Labelled photographs with further objects pasted on them, edited in training, told apart by side, size and colour.
 
 The folder is that of :mod:`~mmgrad_explain.training.sources.photo_folder`. Objects are cut out of all photographs by
 their labels; every step shows new crops with new objects at new places, and edits of them and of the photograph's own.
@@ -236,7 +236,7 @@ class ObjectSource:
         cutout = cut_out(photo, parts[place.part][1], label)
         return mirrored(cutout) if rng.random() < 0.5 else cutout
 
-    # ------------------------------------------------------------------------------------------------------------ scenes
+    # ---------------------------------------------------------------------------------------------------------- scenes
 
     def _edit(self, index: int, rng: np.random.Generator) -> tuple[_Pixels, _Pixels, list[ObjectEdit]]:
         """Return a view of a photograph with objects, its label map, and its edits."""

@@ -38,7 +38,7 @@ def add_parser(commands: Any) -> None:
     add("--head", required=True, metavar="FILE", help="weights of the segmentation head, safetensors")
     add("--names", required=True, metavar="FILE", help="names of the classes, the background first")
     add("--size", type=int, default=513, metavar="PIXELS", help="side that it sees them at (default: %(default)s)")
-    add("--sure", type=float, default=0.6, metavar="P", help="least probability of a label (default: %(default)s)")
+    add("--sure", type=float, default=0.6, metavar="SHARE", help="least probability of a label (default: %(default)s)")
     add("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 

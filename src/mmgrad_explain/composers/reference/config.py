@@ -31,6 +31,8 @@ class NetworkConfig:
         parts: Number of parts that have numbers of their own in the embedding
             (:class:`~mmgrad_explain.composers.reference.part_pooling.PartPooling`): the classes of the label map
             ``object`` of the training. 0 leaves them out.
+        named_parts: Whether a sentence also says which parts it speaks of, for the composer's attention: the class that a
+            word means is learned from few images.
         looks: Number of classes that say what a part looks like, likewise of the label map ``pixel_colour``.
         backbone: The trunk: name of a timm model that offers ``features_only``.
         backbone_options: Options of ``timm.create_model``, such as ``pad_type`` and ``output_stride``; ``groups`` is
@@ -54,6 +56,7 @@ class NetworkConfig:
     feature_width: int = 96
     embed_dim: int = 128
     parts: int = 0
+    named_parts: bool = False
     looks: int = 12
     backbone: str = DEFAULT_BACKBONE
     backbone_options: dict[str, Any] = None  # type: ignore[assignment]  # never None once it is made
@@ -78,8 +81,11 @@ class NetworkConfig:
                 raise InputError(f"{name} must be a whole number from 0 on, not {quote(value)}")
         if self.text_width % self.heads or not isinstance(self.backbone_options, dict):
             raise InputError("heads must divide text_width, and backbone_options must be names with values")
-        if not isinstance(self.frozen_norm, bool):
-            raise InputError(f"frozen_norm must be true or false, not {quote(self.frozen_norm)}")
+        for name in ("frozen_norm", "named_parts"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} must be true or false, not {quote(getattr(self, name))}")
+        if self.named_parts and not self.parts:
+            raise InputError("named_parts: there are no parts to name: set parts as well")
         if self.taps is not None:
             object.__setattr__(self, "taps", _check_taps(self.taps))
         for name in ("mean", "std"):

@@ -168,12 +168,17 @@ class Pooling(nn.Module):
         self.value = nn.Linear(width, width)
         self.where = nn.Identity()
 
-    def forward(self, x: Tensor, sentence: Tensor) -> Tensor:
-        """Pool tokens ``(B, N, W)`` for sentences ``(B, W)``: ``(B, W)``."""
+    def forward(self, x: Tensor, sentence: Tensor, named: Tensor | None = None) -> Tensor:
+        """Pool tokens ``(B, N, W)`` for sentences ``(B, W)``: ``(B, W)``; ``named`` ``(B, N)`` is added to the logits."""
         split = (*x.shape[:2], self.heads, -1)
         query = self.query(sentence).view(x.shape[0], 1, self.heads, -1)
-        attention = self.where((self.key(x).view(split) * query).sum(-1).transpose(1, 2)).softmax(-1)
+        logits = (self.key(x).view(split) * query).sum(-1).transpose(1, 2)
+        attention = self.where(logits if named is None else logits + named[:, None]).softmax(-1)
         return (attention[..., None] * self.value(x).view(split).transpose(1, 2)).sum(2).flatten(1)  # type: ignore[no-any-return]
+
+
+_NAMED = 4.0
+"""Factor of what a sentence's naming of a part adds to the attention's logits, so that it is learned quickly."""
 
 
 class ShiftComposer(nn.Module):
@@ -205,9 +210,16 @@ class ShiftComposer(nn.Module):
             nn.Linear(4 * width, config.embed_dim),
         )  # fmt: skip
         self.parts = PartShift(4 * width, config.parts, config.looks + 1) if config.parts else None
+        self.name = nn.Linear(width, config.parts) if config.named_parts else None
 
     def forward(
-        self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor, parts: Tensor | None = None
+        self,
+        features: Tensor,
+        words: Tensor,
+        sentence: Tensor,
+        mask: Tensor,
+        parts: Tensor | None = None,
+        shares: Tensor | None = None,
     ) -> Tensor:
         """Compute the shift.
 
@@ -217,6 +229,7 @@ class ShiftComposer(nn.Module):
             sentence: ``(B, W)``.
             mask: ``(B, L)``.
             parts: Parts of the images, ``(B, K, n)``, if the network has any.
+            shares: Of the parts in each token, ``(B, K, N)``, if sentences name them.
 
         Returns:
             ``(B, D)``.
@@ -225,7 +238,10 @@ class ShiftComposer(nn.Module):
         x = self.norm2(x + self.attention(self.norm1(x), words, mask))
         context = self.hear(torch.cat([self.context(x, sentence), sentence], dim=-1))
         x = self.norm3(x + self.update(F.gelu(self.token(x) + context[:, None])))
-        known = self.mlp[:-1](torch.cat([self.pooling(x, sentence), sentence], dim=-1))
+        named = None
+        if self.name is not None and shares is not None:
+            named = _NAMED * (self.name(sentence)[:, None] @ shares.to(x.dtype))[:, 0]
+        known = self.mlp[:-1](torch.cat([self.pooling(x, sentence, named), sentence], dim=-1))
         shift = self.mlp[-1](known)
         if self.parts is not None and parts is not None:
             shift = torch.cat([shift, self.parts(known, parts).flatten(1)], dim=1)
@@ -306,7 +322,8 @@ class ReferenceNetwork(nn.Module):
         """Compute ``z_id`` and ``D`` of feature grids and encoded texts, each ``(B, D)``. Maps are taken here."""
         features = self.features(features)
         parts = self._describe_parts(features)
-        return self._embed(features, parts), self.shift(features, words, sentence, mask, parts)
+        shift = self.shift(features, words, sentence, mask, parts, self._shares(features))
+        return self._embed(features, parts), shift
 
     def embed(self, features: Tensor) -> Tensor:
         """Compute ``z_id``, the embedding of an image alone, ``(B, D)``.
@@ -318,10 +335,15 @@ class ReferenceNetwork(nn.Module):
 
     def change(self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor) -> Tensor:
         """Compute ``D``, what texts change in the embeddings, ``(B, D)``."""
-        return self.shift(features, words, sentence, mask, self._describe_parts(features))  # type: ignore[no-any-return]
+        parts, shares = self._describe_parts(features), self._shares(features)
+        return self.shift(features, words, sentence, mask, parts, shares)  # type: ignore[no-any-return]
 
     def _describe_parts(self, features: Tensor) -> Tensor | None:
         return None if self.parts is None else self.parts(F.avg_pool2d(features, 2))
+
+    def _shares(self, features: Tensor) -> Tensor | None:
+        named = self.parts is not None and self.config.named_parts
+        return self.parts.shares(F.avg_pool2d(features, 2)) if named and self.parts is not None else None
 
     def _embed(self, features: Tensor, parts: Tensor | None) -> Tensor:
         tokens = self.identity(self.places(F.avg_pool2d(features, 2).flatten(2).transpose(1, 2)))

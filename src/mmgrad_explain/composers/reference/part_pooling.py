@@ -38,9 +38,13 @@ class PartPooling(nn.Module):
         self.assign = nn.Conv2d(width, parts, 1)
         self.describe = nn.Conv2d(width, looks, 1)
 
+    def shares(self, grid: Tensor) -> Tensor:
+        """Assign the cells of grids ``(B, C, h, w)`` to the parts: ``(B, parts, h * w)``, 1 in sum over the parts."""
+        return self.assign(grid).float().softmax(1).flatten(2)  # type: ignore[no-any-return]
+
     def forward(self, grid: Tensor) -> Tensor:
         """Describe the parts in grids ``(B, C, h, w)``: ``(B, parts, looks + 1)``, whether it is there last."""
-        shares = self.assign(grid).float().softmax(1).flatten(2)
+        shares = self.shares(grid)
         looks = F.pad(self.describe(grid).float().softmax(1).flatten(2), (0, 0, 0, 1), value=1.0)
         weights = shares.square()
         pooled = weights @ looks.transpose(1, 2) / (weights.sum(2, keepdim=True) + 1e-2)

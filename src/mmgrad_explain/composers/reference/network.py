@@ -169,7 +169,7 @@ class Pooling(nn.Module):
         self.where = nn.Identity()
 
     def forward(self, x: Tensor, sentence: Tensor, named: Tensor | None = None) -> Tensor:
-        """Pool tokens ``(B, N, W)`` for sentences ``(B, W)``: ``(B, W)``; ``named`` ``(B, N)`` is added to the logits."""
+        """Pool tokens ``(B, N, W)`` for sentences ``(B, W)``, with ``named`` ``(B, N)`` in the logits: ``(B, W)``."""
         split = (*x.shape[:2], self.heads, -1)
         query = self.query(sentence).view(x.shape[0], 1, self.heads, -1)
         logits = (self.key(x).view(split) * query).sum(-1).transpose(1, 2)

@@ -50,7 +50,7 @@ class PartPooling(nn.Module):
         pooled = weights @ looks.transpose(1, 2) / (weights.sum(2, keepdim=True) + 1e-2)
         highest = max(1, round(_HIGHEST * shares.shape[2]))
         there = shares.topk(highest, dim=2).values.mean(2, keepdim=True)
-        return pooled * there.clamp(min=1e-6).sqrt()  # type: ignore[no-any-return]
+        return pooled * there.clamp(min=1e-6).sqrt()
 
 
 class PartShift(nn.Module):

@@ -31,8 +31,8 @@ class NetworkConfig:
         parts: Number of parts that have numbers of their own in the embedding
             (:class:`~mmgrad_explain.composers.reference.part_pooling.PartPooling`): the classes of the label map
             ``object`` of the training. 0 leaves them out.
-        named_parts: Whether a sentence also says which parts it speaks of, for the composer's attention: what class a word
-            means is learned from few images.
+        named_parts: Whether a sentence also says which parts it speaks of, for the composer's attention: what class a
+            word means is learned from few images.
         looks: Number of classes that say what a part looks like, likewise of the label map ``pixel_colour``.
         backbone: The trunk: name of a timm model that offers ``features_only``.
         backbone_options: Options of ``timm.create_model``, such as ``pad_type`` and ``output_stride``; ``groups`` is

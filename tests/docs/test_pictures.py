@@ -1,5 +1,6 @@
 """The pictures of README and guide are those that their script draws, or that the command above them writes."""
 
+import io
 import re
 import runpy
 import shlex
@@ -21,7 +22,33 @@ def same(kept, drawn):
 
 def test_the_first_picture_of_the_readme_is_what_its_script_draws():
     script = runpy.run_path(str(DOCS / "overlay_picture.py"))
-    assert same(script["PICTURE"], script["draw"]())
+    drawn = Image.open(io.BytesIO(script["encoded"](script["draw"]())))
+    assert same(script["PICTURE"], drawn)
+    assert not same(script["PICTURE"], drawn.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+
+
+def test_every_photograph_is_listed_with_a_licence_that_needs_no_name():
+    folder = DOCS.parent / "examples" / "photographs"
+    rows = [line.split("|") for line in (folder / "LICENSES.md").read_text(encoding="utf-8").splitlines()]
+    licences = {row[1].strip(" `"): row[4].strip() for row in rows if len(row) > 4}
+    photographs = [path for path in folder.iterdir() if path.suffix == ".jpg"]
+    assert photographs
+    for path in photographs:
+        assert licences[path.name].startswith(("public domain", "CC0")), path.name
+        assert path.stat().st_size <= 150_000, path.name
+
+
+def test_readme_names_who_is_on_its_photographs():
+    script = runpy.run_path(str(DOCS / "overlay_picture.py"))
+    names = {
+        "astronaut.jpg": "Eileen Collins",
+        "grace_hopper.jpg": "Grace Hopper",
+        "chelsea.jpg": "Chelsea",
+        "coffee.jpg": "coffee",
+    }
+    for page in (DOCS.parent / "README.md", DOCS / "index.md"):
+        text = page.read_text(encoding="utf-8")
+        assert all(names[name] in text for name in script["SENTENCES"])
 
 
 def test_the_picture_of_the_start_is_what_its_command_writes(run, tmp_path, monkeypatch):
@@ -36,4 +63,4 @@ def test_the_picture_of_the_start_is_what_its_command_writes(run, tmp_path, monk
 
 
 def test_the_others_are_of_a_browser():
-    assert {path.name for path in (DOCS / "images").iterdir()} == {"overlay.png", "quickstart.png", "page.png"}
+    assert {path.name for path in (DOCS / "images").iterdir()} == {"overlay.jpg", "quickstart.png", "page.jpg"}

@@ -110,14 +110,18 @@ class Neck(nn.Module):
         self.smooth = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 3, 1, 1))
         self.project = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 1), nn.ReLU())
 
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        """Merge maps, the finest first, to ``(B, width, h, w)`` on the grid of the first, non-negative."""
+    def forward(self, maps: list[Tensor], colours: Tensor | None = None) -> Tensor:
+        """Merge maps, the finest first, to ``(B, width, h, w)`` on the grid of the first, non-negative.
+
+        ``colours``, of this shape, are added to the first.
+        """
         fine, *others = (lateral(m) for lateral, m in zip(self.lateral, maps, strict=True))
         middle = others.pop()
         while others:
             finer = others.pop()
             middle = finer + F.interpolate(middle, size=finer.shape[-2:], mode="nearest")
         middle = self.smooth(middle + self.positions)
+        fine = fine if colours is None else fine + colours
         return self.project(fine + F.interpolate(middle, size=fine.shape[-2:], mode="bilinear"))  # type: ignore[no-any-return]
 
 
@@ -266,6 +270,7 @@ class ReferenceNetwork(nn.Module):
         self.described_layers = (*(f"visual.{name}" for name in described), "neck")
         self.visual = visual
         self.neck = Neck(visual_channels, config.feature_width, config.image_size // strides[1])
+        self.pixels = nn.Conv2d(3, config.feature_width, 1, bias=False) if config.parts else None
         self.features = nn.Identity()
         self.places = GridPositions(config.feature_width)
         self.identity = nn.Sequential(
@@ -288,7 +293,10 @@ class ReferenceNetwork(nn.Module):
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Encode normalised pixels ``(B, 3, S, S)`` to the feature grid ``(B, C, h, w)``, that of the first tap."""
-        return self.neck(self.visual(pixel_values))  # type: ignore[no-any-return]
+        maps = self.visual(pixel_values)
+        if self.pixels is None:
+            return self.neck(maps)  # type: ignore[no-any-return]
+        return self.neck(maps, self.pixels(F.adaptive_avg_pool2d(pixel_values, maps[0].shape[-2:])))  # type: ignore[no-any-return]
 
     @property
     def embed_dim(self) -> int:
@@ -320,7 +328,9 @@ class ReferenceNetwork(nn.Module):
         tokens = self.identity(self.places(F.avg_pool2d(features, 2).flatten(2).transpose(1, 2)))
         gain = 1 + self.position_gain(position_codes(math.isqrt(tokens.shape[1]), features))
         embedding = self.identity_out((tokens * gain).mean(1))
-        return embedding if parts is None else torch.cat([embedding, parts.flatten(1)], dim=1)
+        if self.parts is None or parts is None:
+            return embedding  # type: ignore[no-any-return]
+        return torch.cat([embedding, self.parts.deviations(parts).flatten(1)], dim=1)
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None

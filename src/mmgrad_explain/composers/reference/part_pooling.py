@@ -7,11 +7,14 @@ whether it is there, and what it looks like. A text changes the numbers of the p
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 _HIGHEST = 0.01
 """Share of the cells, those that show a part best, that tell whether it is there."""
+_MEMORY = 100
+"""Batches that the mean image is estimated from."""
 _RANKS = 2
 """Parts that a text can change in different ways at once: replace a dress by a skirt."""
 
@@ -31,12 +34,18 @@ class PartPooling(nn.Module):
     Attributes:
         assign: Gives the logits of the parts.
         describe: Gives the logits of the looks.
+        mean: The parts of the mean image, ``(parts, looks + 1)``: what all images have alike would make them all alike.
     """
+
+    mean: Tensor
+    seen: Tensor
 
     def __init__(self, width: int, parts: int, looks: int) -> None:
         super().__init__()
         self.assign = nn.Conv2d(width, parts, 1)
         self.describe = nn.Conv2d(width, looks, 1)
+        self.register_buffer("mean", torch.zeros(parts, looks + 1))
+        self.register_buffer("seen", torch.zeros(()))
 
     def forward(self, grid: Tensor) -> Tensor:
         """Describe the parts in grids ``(B, C, h, w)``: ``(B, parts, looks + 1)``, whether it is there last."""
@@ -47,6 +56,14 @@ class PartPooling(nn.Module):
         highest = max(1, round(_HIGHEST * shares.shape[2]))
         there = shares.topk(highest, dim=2).values.mean(2, keepdim=True)
         return pooled * there.clamp(min=1e-6).sqrt()  # type: ignore[no-any-return]
+
+    def deviations(self, parts: Tensor) -> Tensor:
+        """Compute how parts ``(B, parts, looks + 1)`` differ from those of the mean image, which training estimates."""
+        if self.training:
+            with torch.no_grad():
+                self.seen += 1
+                self.mean += (parts.mean(0) - self.mean) / self.seen.clamp(max=_MEMORY)
+        return parts - self.mean
 
 
 class PartShift(nn.Module):

@@ -69,10 +69,17 @@ def compare(
     return loss, figures
 
 
+def copied(batch: TripletBatch) -> Tensor:
+    """Return whether each target is an edited copy of its reference, ``(N,)`` bool; True where it is not known."""
+    if batch.facts is None:
+        return torch.ones_like(batch.picture, dtype=torch.bool)
+    return batch.facts.target_photos == batch.facts.reference_photos[batch.picture]
+
+
 def siblings(batch: TripletBatch) -> Tensor:
     """Return one number for the edited copies of a reference, and another one for each other target, ``(N,)``."""
     if batch.facts is None:
         return batch.picture
-    copies = batch.facts.target_photos == batch.facts.reference_photos[batch.picture]
+    copies = copied(batch)
     other = len(batch.references) + torch.arange(len(batch.picture), device=batch.picture.device)
     return torch.where(copies, batch.picture, other)

@@ -1,4 +1,4 @@
-"""Draw docs/images/overlay.jpg, the first picture of the README: photographs, sentences, and their maps.
+"""Draw photographs with the maps of sentences: the first picture of the README, and failures for the models' page.
 
 The photographs are in the public domain or under CC0 (examples/photographs/LICENSES.md). Each sentence is explained by
 the bundled model that is chosen for it; a map with a warning is drawn with its mark.
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from PIL import Image
 
 DOCS = Path(__file__).parent
-PICTURE = DOCS / "images" / "overlay.jpg"
 PHOTOGRAPHS = DOCS.parent / "examples" / "photographs"
-SENTENCES = {
-    "astronaut.jpg": ["make the suit blue"],
-    "grace_hopper.jpg": ["make the hat red"],
+PICTURES = {
+    "overlay.jpg": {"astronaut.jpg": ["make the suit blue"], "grace_hopper.jpg": ["make the hat red"]},
+    "failures.jpg": {"grace_hopper.jpg": ["remove the glasses"], "coffee.jpg": ["remove the spoon"]},
 }
+"""The pictures in docs/images, the photographs on each, and what is asked of each photograph."""
 
 
-def draw() -> Image.Image:
+def draw(sentences: dict[str, list[str]]) -> Image.Image:
     """Each photograph beside its maps."""
     tiles, captions, marks = [], [], []
-    for name, texts in SENTENCES.items():
+    for name, texts in sentences.items():
         photograph = open_image(PHOTOGRAPHS / name)
         tiles.append(photograph)
         captions.append("")
@@ -42,7 +42,7 @@ def draw() -> Image.Image:
             tiles.append(blend(photograph, explanation.heatmap(), alpha=0.65))
             captions.append(text)
             marks.append(mark_of(explanation))
-    return panel(tiles, captions, height=360, marks=marks)
+    return panel(tiles, captions, height=310, marks=marks)
 
 
 def encoded(picture: Image.Image) -> bytes:
@@ -53,8 +53,9 @@ def encoded(picture: Image.Image) -> bytes:
 
 
 def main() -> int:
-    """Draw it."""
-    PICTURE.write_bytes(encoded(draw()))
+    """Draw all of them."""
+    for name, sentences in PICTURES.items():
+        (DOCS / "images" / name).write_bytes(encoded(draw(sentences)))
     return 0
 
 

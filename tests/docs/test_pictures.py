@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -20,11 +21,12 @@ def same(kept, drawn):
     return drawn.shape == kept.shape and np.abs(drawn - kept).mean() < 1
 
 
-def test_the_first_picture_of_the_readme_is_what_its_script_draws():
+@pytest.mark.parametrize("name", ["overlay.jpg", "failures.jpg"])
+def test_photographs_with_maps_are_what_their_script_draws(name):
     script = runpy.run_path(str(DOCS / "overlay_picture.py"))
-    drawn = Image.open(io.BytesIO(script["encoded"](script["draw"]())))
-    assert same(script["PICTURE"], drawn)
-    assert not same(script["PICTURE"], drawn.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+    drawn = Image.open(io.BytesIO(script["encoded"](script["draw"](script["PICTURES"][name]))))
+    assert same(DOCS / "images" / name, drawn)
+    assert not same(DOCS / "images" / name, drawn.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
 
 
 def test_every_photograph_is_listed_with_a_licence_that_needs_no_name():
@@ -38,17 +40,21 @@ def test_every_photograph_is_listed_with_a_licence_that_needs_no_name():
         assert path.stat().st_size <= 150_000, path.name
 
 
-def test_readme_names_who_is_on_its_photographs():
+WHO = {
+    "astronaut.jpg": "Eileen Collins",
+    "grace_hopper.jpg": "Grace Hopper",
+    "chelsea.jpg": "Chelsea",
+    "coffee.jpg": "coffee",
+}
+PAGES = [("README.md", "overlay.jpg"), ("docs/index.md", "overlay.jpg"), ("docs/bundled.md", "failures.jpg")]
+
+
+@pytest.mark.parametrize(("page", "picture"), PAGES)
+def test_a_page_names_what_is_on_its_photographs(page, picture):
     script = runpy.run_path(str(DOCS / "overlay_picture.py"))
-    names = {
-        "astronaut.jpg": "Eileen Collins",
-        "grace_hopper.jpg": "Grace Hopper",
-        "chelsea.jpg": "Chelsea",
-        "coffee.jpg": "coffee",
-    }
-    for page in (DOCS.parent / "README.md", DOCS / "index.md"):
-        text = page.read_text(encoding="utf-8")
-        assert all(names[name] in text for name in script["SENTENCES"])
+    text = (DOCS.parent / page).read_text(encoding="utf-8")
+    assert f"images/{picture}" in text
+    assert all(WHO[name] in text for name in script["PICTURES"][picture])
 
 
 def test_the_picture_of_the_start_is_what_its_command_writes(run, tmp_path, monkeypatch):
@@ -63,4 +69,9 @@ def test_the_picture_of_the_start_is_what_its_command_writes(run, tmp_path, monk
 
 
 def test_the_others_are_of_a_browser():
-    assert {path.name for path in (DOCS / "images").iterdir()} == {"overlay.jpg", "quickstart.png", "page.jpg"}
+    assert {path.name for path in (DOCS / "images").iterdir()} == {
+        "overlay.jpg",
+        "failures.jpg",
+        "quickstart.png",
+        "page.jpg",
+    }

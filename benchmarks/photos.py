@@ -162,21 +162,20 @@ class Report:
             measured, said = measure_chosen(free)
             self.rows.append(measured.row(ITSELF))
             self.more.append(f"Models chosen by themselves: {said}.")
-        for model in dict.fromkeys([of.model, AUTO] if of.model in BUNDLED else [of.model]):
-            self._search(model, photos)
+        said = {self._search(model, photos) for model in ([of.model, AUTO] if of.model in BUNDLED else [of.model])}
+        self.more += sorted(said)
 
-    def _search(self, model: str, photos: Labelled) -> None:
+    def _search(self, model: str, photos: Labelled) -> str:
+        """Search the photographs, and say what is found; equal for the model that is named and chosen."""
         try:
             found = measure_search(model, photos, queries=self.options.queries, seed=self.options.seed)
         except InputError as error:  # the photographs do not tell which model to take
-            self.more.append(f"Search, model {model}: {error}.")
-            return
+            return f"Search without a model's name: {error}."
         every = found.every
-        how = f"with `{found.model}`" + (", chosen by the photographs" if model == AUTO else "")
-        self.more.append(
-            f'Search {how}, "make the LABEL COLOUR": of {len(every)} queries among {found.photographs} photographs '
-            f"{float(every.mean()):.3f} ± {confidence_half_width(every):.3f} of the first hits are right, by chance "
-            f"{found.chance:.3f}."
+        return (
+            f'Search with `{found.model}`, "make the LABEL COLOUR": of {len(every)} queries among {found.photographs} '
+            f"photographs {float(every.mean()):.3f} ± {confidence_half_width(every):.3f} of the first hits are right, "
+            f"by chance {found.chance:.3f}."
         )
 
     def add_captions(self, files: list[Path]) -> None:
@@ -186,8 +185,9 @@ class Report:
         missing = ", ".join(f"{word} {count}" for word, count in known.missing[:20])
         self.more.append(
             f"Words: {known.share:.3f} ± {known.half_width:.3f} of the {sum(known.lengths)} running words of "
-            f"{len(known.lengths)} captions are known or leave the reading as it is; {known.whole:.3f} of the captions "
-            f"have no other word. The most frequent others: {missing or 'none'}."
+            f"{len(known.lengths)} captions are known or leave the reading as it is ({known.in_vocabulary:.3f} are in "
+            f"the vocabulary); {known.whole:.3f} of the captions have no other word. The most frequent others: "
+            f"{missing or 'none'}."
         )
 
     def _describe(self, title: str, measured: Measured, kinds: list[MapKind]) -> None:

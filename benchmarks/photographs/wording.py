@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmgrad_explain.composers.content_words import find_unknown_words
+from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.data.edits.nouns import is_plural, is_uncounted
 from mmgrad_explain.data.edits.templates import COLOUR_WORDS, PATTERN_ADJECTIVES, PATTERN_NOUNS
 
@@ -68,11 +69,13 @@ class KnownWords:
     Attributes:
         running: Share of the running words that are known, or that leave the reading as it is; one a caption.
         lengths: Number of words of each caption.
+        in_vocabulary: Share of all running words that the tokenizer has tokens for.
         missing: The unknown words and how often each comes up, the most frequent first.
     """
 
     running: list[float]
     lengths: list[int]
+    in_vocabulary: float
     missing: list[tuple[str, int]]
 
     @property
@@ -97,15 +100,19 @@ def find_known_words(composer: Composer, captions: Iterable[str]) -> KnownWords:
     """Count the running words of captions that a model knows."""
     missing: Counter[str] = Counter()
     running, lengths = [], []
+    find, vocabulary, found = capabilities(composer).unknown_words, frozenset[str](), 0
+    if find is not None:
+        vocabulary = frozenset(capabilities(composer).need_tokenizer().get_vocab())
     for caption in captions:
         words = _WORD.findall(caption.lower())
         unknown = {word.lower() for word in find_unknown_words(composer, [caption])}
         lost = [word for word in words if word in unknown]
+        found += sum(find is None or word in vocabulary for word in words)
         if words:
             missing.update(lost)
             running.append(1 - len(lost) / len(words))
             lengths.append(len(words))
-    return KnownWords(running, lengths, missing.most_common())
+    return KnownWords(running, lengths, found / max(1, sum(lengths)), missing.most_common())
 
 
 def read_captions(files: Sequence[Path]) -> list[str]:

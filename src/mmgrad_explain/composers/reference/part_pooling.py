@@ -48,7 +48,7 @@ class PartPooling(nn.Module):
         self.register_buffer("seen", torch.zeros(()))
 
     def forward(self, grid: Tensor) -> Tensor:
-        """Describe the parts in grids ``(B, C, h, w)``: ``(B, parts, looks + 1)``, whether it is there last."""
+        """Describe the parts in grids ``(B, C, h, w)``: ``(B, parts, looks + 1)``; the last number is ``s_k``."""
         shares = self.assign(grid).float().softmax(1).flatten(2)
         looks = F.pad(self.describe(grid).float().softmax(1).flatten(2), (0, 0, 0, 1), value=1.0)
         weights = shares.square()
@@ -58,7 +58,7 @@ class PartPooling(nn.Module):
         return pooled * there.clamp(min=1e-6).sqrt()  # type: ignore[no-any-return]
 
     def deviations(self, parts: Tensor) -> Tensor:
-        """Compute how parts ``(B, parts, looks + 1)`` differ from those of the mean image, which training estimates."""
+        """Subtract the mean image from parts ``(B, parts, looks + 1)``. In training, update the mean image first."""
         if self.training:
             with torch.no_grad():
                 self.seen += 1
@@ -72,7 +72,7 @@ class PartShift(nn.Module):
     The codes are shared by all parts: what "green" means is learned on dresses and holds for skirts.
 
     Args:
-        width: Length of what is known of the text and the place that it speaks of.
+        width: Length of the composer's hidden state, which describes the text and the region that it names.
         parts: Number of parts.
         numbers: Numbers of each part.
     """
@@ -82,8 +82,8 @@ class PartShift(nn.Module):
         self.gates = nn.Linear(width, _RANKS * parts)
         self.codes = nn.Linear(width, _RANKS * numbers)
 
-    def forward(self, known: Tensor, parts: Tensor) -> Tensor:
-        """Compute the change ``(B, K, n)`` of parts ``(B, K, n)``, of what is known ``(B, W)``."""
-        gates = F.softplus(self.gates(known) - 3).view(len(known), _RANKS, -1)
-        codes = self.codes(known).view(len(known), _RANKS, -1)
+    def forward(self, hidden: Tensor, parts: Tensor) -> Tensor:
+        """Compute the change of parts ``(B, K, n)`` that texts with hidden states ``(B, W)`` ask for: ``(B, K, n)``."""
+        gates = F.softplus(self.gates(hidden) - 3).view(len(hidden), _RANKS, -1)
+        codes = self.codes(hidden).view(len(hidden), _RANKS, -1)
         return gates.transpose(1, 2) @ codes - gates.sum(1)[..., None] * parts  # type: ignore[no-any-return]

@@ -168,7 +168,7 @@ class DenseOptions:
         if self.first and not self.weight:
             raise InputError("dense.first: there is nothing to train first while dense.weight is 0")
         if self.freeze and not self.first:
-            raise InputError("dense.freeze: nothing is trained first while dense.first is 0; use model.freeze")
+            raise InputError("dense.freeze needs dense.first above 0; to freeze parts from the start, use model.freeze")
 
     def is_alone(self, step: int, steps: int) -> bool:
         """Return whether nothing else is trained at a step."""

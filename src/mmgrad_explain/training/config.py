@@ -55,6 +55,8 @@ class ModelOptions:
             timm's names, for which ``sizes.mean`` and ``sizes.std`` must be given.
         segmenter_weights: Weights of the segmentation head on the trunk of a new reference network
             (``sizes.segmenter``), a safetensors file.
+        part_words: Words for each named part of a new reference network (``sizes.named_parts``), by its name, in the
+            order of the label map ``object`` without the background; the names count as words, and plurals too.
         combiner_width: Width of a new combiner on CLIP.
         fit: How images are fitted into CLIP's square: ``letterbox`` shows all of an image, ``crop`` cuts its sides.
         freeze: Dotted names of parts that are not trained.
@@ -67,6 +69,7 @@ class ModelOptions:
     words: tuple[str, ...] = ()
     backbone_weights: str | None = None
     segmenter_weights: str | None = None
+    part_words: dict[str, tuple[str, ...]] = field(default_factory=dict)
     combiner_width: int = 512
     fit: str = "letterbox"
     freeze: tuple[str, ...] = ()
@@ -79,8 +82,11 @@ class ModelOptions:
                 "model.sizes, model.backbone_weights and model.segmenter_weights are for a new network: leave "
                 "model.path out"
             )
-        if self.path is not None and self.words:
-            raise InputError("model.words are for a new network, and model.path knows its own: leave one of them out")
+        if self.path is not None and (self.words or self.part_words):
+            raise InputError(
+                "model.words and model.part_words are for a new network, and model.path knows its own: leave one of "
+                "them out"
+            )
         if self.backbone_weights is not None and not self.is_from_timm and not {"mean", "std"} <= self.sizes.keys():
             raise InputError(
                 "model.backbone_weights: say how these weights take pixels in [0, 1], by model.sizes.mean and "

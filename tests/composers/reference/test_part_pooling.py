@@ -82,3 +82,11 @@ def test_a_sentence_names_parts_for_the_attention() -> None:
 def test_naming_needs_parts() -> None:
     with pytest.raises(InputError, match="no parts to name"):
         NetworkConfig(named_parts=True)
+def test_what_all_images_have_alike_is_left_out_and_training_alone_learns_it() -> None:
+    pooling = PartPooling(4, 2, 3)
+    batches = torch.rand(5, 6, 2, 4) + 3
+    for batch in batches:
+        pooling.deviations(batch)
+    torch.testing.assert_close(pooling.mean, batches.flatten(0, 1).mean(0))
+    assert pooling.eval().deviations(batches[0]).mean(0).abs().max() < 0.5
+    torch.testing.assert_close(pooling.deviations(pooling.mean[None]), torch.zeros(1, 2, 4))

@@ -56,12 +56,14 @@ class ReferenceComposer(Composer):
     def label_heads(self) -> dict[str, nn.Conv2d]:
         """What classifies the cells of the feature grid, by label map; empty without parts."""
         parts = self.network.parts
-        return {} if parts is None else {"object": parts.assign, "pixel_colour": parts.describe}
+        if parts is None:
+            return {}
+        return {**({} if parts.assign is None else {"object": parts.assign}), "pixel_colour": parts.describe}
 
     @property
     def feature_width(self) -> int:
         """Channels of the feature grid."""
-        return self.network.config.feature_width
+        return self.network.config.features
 
     @property
     def embed_dim(self) -> int:
@@ -73,9 +75,11 @@ class ReferenceComposer(Composer):
         return self.network.encode_image(pixel_values)
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
-        """Encode ids and mask ``(B, L)``: word vectors ``(B, L, W)``, sentences ``(B, W)`` and the mask."""
-        mask = attention_mask.bool()
-        return *self.network.text(input_ids, mask), mask
+        """Encode ids and mask ``(B, L)``: word vectors ``(B, L, W)``, sentences ``(B, W)`` and the mask.
+
+        With named parts, which of them the texts name follows, ``(B, K)``.
+        """
+        return self.network.encode_text(input_ids, attention_mask.bool())
 
     def compose(self, features: Tensor, text: tuple[Tensor, ...]) -> ComposedOutput:
         """Compose B grids with B encoded texts: an output without a target. Maps are taken here."""

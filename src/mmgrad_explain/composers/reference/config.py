@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmgrad_explain._system.user_files import quote
+from mmgrad_explain.composers.reference.named_parts import PLACED
 from mmgrad_explain.errors import InputError
 
 DEFAULT_BACKBONE = "resnet10t"
@@ -26,13 +27,13 @@ class NetworkConfig:
         text_width: Width of the text encoder and of the composer.
         text_layers: Transformer blocks of the text encoder.
         heads: Attention heads of text encoder and composer.
-        feature_width: Channels of the feature grid that is explained.
+        feature_width: Channels of the feature grid that is explained, without those of named parts.
         embed_dim: Length of the embeddings, without the numbers of the parts.
         parts: Number of parts that have numbers of their own in the embedding
             (:class:`~mmgrad_explain.composers.reference.part_pooling.PartPooling`): the classes of the label map
             ``object`` of the training. 0 leaves them out.
-        named_parts: Whether a sentence also says which parts it speaks of, for the composer's attention: what class a
-            word means is learned from few images.
+        named_parts: Whether the parts are the segmentation head's classes, which a text finds by name
+            (:class:`~mmgrad_explain.composers.reference.named_parts.NamedParts`): they join the features.
         looks: Number of classes that say what a part looks like, likewise of the label map ``pixel_colour``.
         backbone: The trunk: name of a timm model that offers ``features_only``.
         backbone_options: Options of ``timm.create_model``, such as ``pad_type`` and ``output_stride``; ``groups`` is
@@ -84,12 +85,20 @@ class NetworkConfig:
         for name in ("frozen_norm", "named_parts"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name} must be true or false, not {quote(getattr(self, name))}")
-        if self.named_parts and not self.parts:
-            raise InputError("named_parts: there are no parts to name: set parts as well")
+        if self.named_parts and not self.parts == self.segmenter > 1:
+            raise InputError(
+                f"named_parts: the parts are the classes of the segmentation head: set parts and segmenter to their "
+                f"number, not to {self.parts} and {self.segmenter}"
+            )
         if self.taps is not None:
             object.__setattr__(self, "taps", _check_taps(self.taps))
         for name in ("mean", "std"):
             object.__setattr__(self, name, _check_pixels(name, getattr(self, name)))
+
+    @property
+    def features(self) -> int:
+        """Channels of the grid that is explained: ``feature_width``, and those of named parts."""
+        return self.feature_width + self.named_parts * len(PLACED) * self.parts
 
 
 def _check_taps(taps: object) -> tuple[int, ...]:

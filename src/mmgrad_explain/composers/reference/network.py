@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgrad_explain.composers.outputs import ComposedOutput
+from mmgrad_explain.composers.reference.named_parts import NamedParts, PartNames, place_parts
 from mmgrad_explain.composers.reference.part_pooling import PartPooling, PartShift
 from mmgrad_explain.composers.reference.plain_resnet import PlainResNet
 from mmgrad_explain.composers.reference.segmenter import Segmenter
@@ -111,14 +112,18 @@ class Neck(nn.Module):
         self.smooth = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 3, 1, 1))
         self.project = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 1), nn.ReLU())
 
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        """Merge maps, the finest first, to ``(B, width, h, w)`` on the grid of the first, non-negative."""
+    def forward(self, maps: list[Tensor], colours: Tensor | None = None) -> Tensor:
+        """Merge maps, the finest first, to ``(B, width, h, w)`` on the grid of the first, non-negative.
+
+        ``colours``, of this shape, are added to the first.
+        """
         fine, *others = (lateral(m) for lateral, m in zip(self.lateral, maps, strict=True))
         middle = others.pop()
         while others:
             finer = others.pop()
             middle = finer + F.interpolate(middle, size=finer.shape[-2:], mode="nearest")
         middle = self.smooth(middle + self.positions)
+        fine = fine if colours is None else fine + colours
         return self.project(fine + F.interpolate(middle, size=fine.shape[-2:], mode="bilinear"))  # type: ignore[no-any-return]
 
 
@@ -177,22 +182,20 @@ class Pooling(nn.Module):
         return (attention[..., None] * self.value(x).view(split).transpose(1, 2)).sum(2).flatten(1)  # type: ignore[no-any-return]
 
 
-_NAMED = 4.0
-"""Factor of what a sentence's naming of a part adds to the attention's logits, so that it is learned quickly."""
-
-
 class ShiftComposer(nn.Module):
     """``D(A, T)``: a text's change of an image's embedding.
 
     Image tokens (the features, 2x2 averaged) attend to the words (one cross-attention). A first pooling finds the other
     objects that the sentence names, and its result is added to each token ("left of the ring": where is the ring?). A
     second pooling finds what is changed. An MLP of its result and the sentence gives the shift, and what changes in the
-    parts.
+    parts. With named parts that pooling looks where what the sentence names is found, and the shift is proportional to
+    how surely it is there.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         width = config.text_width
+        self.width = config.feature_width
         self.places = GridPositions(config.feature_width)
         self.project = nn.Linear(config.feature_width, width)
         self.norm1 = nn.LayerNorm(width)
@@ -210,41 +213,41 @@ class ShiftComposer(nn.Module):
             nn.Linear(4 * width, config.embed_dim),
         )  # fmt: skip
         self.parts = PartShift(4 * width, config.parts, config.looks + 1) if config.parts else None
-        self.name = nn.Linear(width, config.parts) if config.named_parts else None
+        self.named = NamedParts(width, config.feature_width) if config.named_parts else None
 
     def forward(
         self,
-        features: Tensor,
+        grid: Tensor,
         words: Tensor,
         sentence: Tensor,
         mask: Tensor,
+        named: Tensor | None = None,
         parts: Tensor | None = None,
-        shares: Tensor | None = None,
     ) -> Tensor:
-        """Compute the shift.
+        """Compute what the texts add to the embeddings.
 
         Args:
-            features: ``(B, C, g, g)``.
+            grid: Features, 2x2 averaged, ``(B, C, g, g)``.
             words: ``(B, L, W)``.
             sentence: ``(B, W)``.
             mask: ``(B, L)``.
+            named: Which parts the texts name, ``(B, K)``, if the network has named parts.
             parts: Parts of the images, ``(B, K, n)``, if the network has any.
-            shares: Of the parts in each token, ``(B, K, N)``, if sentences name them.
 
         Returns:
             ``(B, D)``.
         """
-        x = self.project(self.places(F.avg_pool2d(features, 2).flatten(2).transpose(1, 2)))
+        x = self.project(self.places(grid[:, : self.width].flatten(2).transpose(1, 2)))
         x = self.norm2(x + self.attention(self.norm1(x), words, mask))
         context = self.hear(torch.cat([self.context(x, sentence), sentence], dim=-1))
         x = self.norm3(x + self.update(F.gelu(self.token(x) + context[:, None])))
-        named = None
-        if self.name is not None and shares is not None:
-            named = _NAMED * (self.name(sentence)[:, None] @ shares.to(x.dtype))[:, 0]
-        known = self.mlp[:-1](torch.cat([self.pooling(x, sentence, named), sentence], dim=-1))
-        shift = self.mlp[-1](known)
+        found, amount = (None, None) if self.named is None else self.named(grid, sentence, named)
+        hidden = self.mlp[:-1](torch.cat([self.pooling(x, sentence, found), sentence], dim=-1))
+        shift = self.mlp[-1](hidden)
         if self.parts is not None and parts is not None:
-            shift = torch.cat([shift, self.parts(known, parts).flatten(1)], dim=1)
+            shift = torch.cat([shift, self.parts(hidden, parts, named).flatten(1)], dim=1)
+        if amount is not None:
+            shift = amount * shift
         return shift * mask.any(1, keepdim=True)  # type: ignore[no-any-return]
 
 
@@ -286,6 +289,7 @@ class ReferenceNetwork(nn.Module):
         if self.segmenter is not None:
             visual_channels = (*visual_channels, config.segmenter)
         self.neck = Neck(visual_channels, config.feature_width, config.image_size // strides[1])
+        self.pixels = nn.Conv2d(3, config.feature_width, 1, bias=False) if config.parts else None
         self.features = nn.Identity()
         self.places = GridPositions(config.feature_width)
         self.identity = nn.Sequential(
@@ -293,8 +297,10 @@ class ReferenceNetwork(nn.Module):
         )  # fmt: skip
         self.position_gain = nn.Linear(POSITION_CODES, 256)
         self.identity_out = nn.Linear(256, config.embed_dim)
-        self.parts = PartPooling(config.feature_width, config.parts, config.looks) if config.parts else None
+        named = config.named_parts
+        self.parts = PartPooling(config.features, config.parts, config.looks, given=named) if config.parts else None
         self.text = TextEncoder(config)
+        self.names = PartNames(config.vocab_size, config.text_width, config.parts) if named else None
         self.shift = ShiftComposer(config)
         self.logit_scale = nn.Parameter(torch.tensor(2.66))
 
@@ -307,23 +313,44 @@ class ReferenceNetwork(nn.Module):
         return self
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
-        """Encode normalised pixels ``(B, 3, S, S)`` to the feature grid ``(B, C, h, w)``, that of the first tap."""
+        """Encode normalised pixels ``(B, 3, S, S)`` to the feature grid ``(B, C, h, w)``, that of the first tap.
+
+        With named parts, their evidence follows the features of the neck
+        (:func:`~mmgrad_explain.composers.reference.named_parts.place_parts`).
+        """
         maps = self.visual(pixel_values)
-        if self.segmenter is not None:
-            maps = [*maps, self.segmenter(maps[-1])]
-        return self.neck(maps)  # type: ignore[no-any-return]
+        fine, colours = maps[0].shape[-2:], None
+        if self.pixels is not None:
+            colours = self.pixels(F.adaptive_avg_pool2d(pixel_values, fine))
+        if self.segmenter is None:
+            return self.neck(maps, colours)  # type: ignore[no-any-return]
+        logits = self.segmenter(maps[-1]).float()
+        features = self.neck([*maps, logits.softmax(1)], colours)
+        if not self.config.named_parts:
+            return features  # type: ignore[no-any-return]
+        shares = F.interpolate(logits, size=fine, mode="bilinear").softmax(1)
+        return torch.cat([features.float(), place_parts(shares)], dim=1)
 
     @property
     def embed_dim(self) -> int:
-        """Length of the embeddings: that of the config, and the numbers of the parts."""
+        """Length of the embeddings: the config's ``embed_dim`` plus the numbers of all parts."""
         return self.config.embed_dim + self.config.parts * (self.config.looks + 1)
 
-    def compose(self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def encode_text(self, input_ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        """Encode ids and mask ``(B, L)``.
+
+        Returns:
+            Word vectors ``(B, L, W)``, sentences ``(B, W)`` and the mask; with named parts, which of them the texts
+            name, ``(B, K)``.
+        """
+        words, sentence = self.text(input_ids, mask)
+        return (words, sentence, mask) if self.names is None else (words, sentence, mask, self.names(input_ids, words, mask))
+
+    def compose(self, features: Tensor, *text: Tensor) -> tuple[Tensor, Tensor]:
         """Compute ``z_id`` and ``D`` of feature grids and encoded texts, each ``(B, D)``. Maps are taken here."""
-        features = self.features(features)
-        parts = self._describe_parts(features)
-        shift = self.shift(features, words, sentence, mask, parts, self._shares(features))
-        return self._embed(features, parts), shift
+        grid = F.avg_pool2d(self.features(features), 2)
+        parts = self._describe_parts(grid)
+        return self._embed(grid, parts), self.shift(grid, *text, parts=parts)
 
     def embed(self, features: Tensor) -> Tensor:
         """Compute ``z_id``, the embedding of an image alone, ``(B, D)``.
@@ -331,25 +358,27 @@ class ReferenceNetwork(nn.Module):
         Each token is weighted by its position before the mean over the tokens, so that the embedding of an image
         changes when an object moves. The numbers of the parts follow.
         """
-        return self._embed(features, self._describe_parts(features))
+        grid = F.avg_pool2d(features, 2)
+        return self._embed(grid, self._describe_parts(grid))
 
-    def change(self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor) -> Tensor:
-        """Compute ``D``, what texts change in the embeddings, ``(B, D)``."""
-        parts, shares = self._describe_parts(features), self._shares(features)
-        return self.shift(features, words, sentence, mask, parts, shares)  # type: ignore[no-any-return]
+    def change(self, features: Tensor, *text: Tensor) -> Tensor:
+        """Compute ``D``, what encoded texts change in the embeddings, ``(B, D)``."""
+        grid = F.avg_pool2d(features, 2)
+        return self.shift(grid, *text, parts=self._describe_parts(grid))  # type: ignore[no-any-return]
 
-    def _describe_parts(self, features: Tensor) -> Tensor | None:
-        return None if self.parts is None else self.parts(F.avg_pool2d(features, 2))
+    def _describe_parts(self, grid: Tensor) -> Tensor | None:
+        if self.parts is None:
+            return None
+        width, count = self.config.feature_width, self.config.parts
+        return self.parts(grid, grid[:, width : width + count] if self.config.named_parts else None)  # type: ignore[no-any-return]
 
-    def _shares(self, features: Tensor) -> Tensor | None:
-        named = self.parts is not None and self.config.named_parts
-        return self.parts.shares(F.avg_pool2d(features, 2)) if named and self.parts is not None else None
-
-    def _embed(self, features: Tensor, parts: Tensor | None) -> Tensor:
-        tokens = self.identity(self.places(F.avg_pool2d(features, 2).flatten(2).transpose(1, 2)))
-        gain = 1 + self.position_gain(position_codes(math.isqrt(tokens.shape[1]), features))
+    def _embed(self, grid: Tensor, parts: Tensor | None) -> Tensor:
+        tokens = self.identity(self.places(grid[:, : self.config.feature_width].flatten(2).transpose(1, 2)))
+        gain = 1 + self.position_gain(position_codes(math.isqrt(tokens.shape[1]), grid))
         embedding = self.identity_out((tokens * gain).mean(1))
-        return embedding if parts is None else torch.cat([embedding, parts.flatten(1)], dim=1)
+        if self.parts is None or parts is None:
+            return embedding  # type: ignore[no-any-return]
+        return torch.cat([embedding, self.parts.deviations(parts).flatten(1)], dim=1)
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
@@ -362,12 +391,11 @@ class ReferenceNetwork(nn.Module):
             attention_mask: 1 for words, 0 for padding, ``(B, L)``.
             target_pixel_values: Target images, like ``pixel_values``.
         """
-        mask = attention_mask.bool()
-        words, sentence = self.text(input_ids, mask)
-        identity, shift = self.compose(self.encode_image(pixel_values), words, sentence, mask)
+        text = self.encode_text(input_ids, attention_mask.bool())
+        identity, shift = self.compose(self.encode_image(pixel_values), *text)
         if target_pixel_values is None:
             return ComposedOutput(identity + shift, shift)
-        target, target_shift = self.compose(self.encode_image(target_pixel_values), words, sentence, mask)
+        target, target_shift = self.compose(self.encode_image(target_pixel_values), *text)
         return ComposedOutput(identity + shift, shift, target, target_shift, target + target_shift)
 
 

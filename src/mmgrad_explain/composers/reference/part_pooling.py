@@ -7,11 +7,14 @@ whether it is there, and what it looks like. A text changes the numbers of the p
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 _HIGHEST = 0.01
 """Share of the cells, those that show a part best, that tell whether it is there."""
+_MEMORY = 100
+"""Batches that the mean image is estimated from."""
 _RANKS = 2
 """Parts that a text can change in different ways at once: replace a dress by a skirt."""
 
@@ -19,38 +22,56 @@ _RANKS = 2
 class PartPooling(nn.Module):
     """Describes the parts of an image.
 
-    Cell ``x`` belongs to part ``k`` by ``p_k(x)``, a softmax over the parts, and looks like ``v(x)``, a softmax over
-    the looks. Part ``k`` is ``s_k`` and ``s_k sum_x p_k(x)^2 v(x) / sum_x p_k(x)^2``, where ``s_k^2`` is the mean of
+    Cell ``x`` belongs to part ``k`` by ``p_k(x)``, a softmax over the parts where these shares are not given, and looks
+    like ``v(x)``, a softmax over the looks. Part ``k`` is ``s_k`` and ``s_k sum_x p_k(x)^2 v(x) / sum_x p_k(x)^2``, where ``s_k^2`` is the mean of
     ``p_k`` over the cells where it is highest.
 
     Args:
         width: Channels of the feature grid.
         parts: Number of parts, background included.
         looks: Number of classes that say what a cell looks like.
+        given: Whether the shares of the parts are given.
 
     Attributes:
-        assign: Gives the logits of the parts.
+        assign: Gives the logits of the parts; None if their shares are given.
         describe: Gives the logits of the looks.
+        mean: The parts of the mean image, ``(parts, looks + 1)``: what all images have alike would make them all alike.
     """
 
-    def __init__(self, width: int, parts: int, looks: int) -> None:
+    mean: Tensor
+    seen: Tensor
+
+    def __init__(self, width: int, parts: int, looks: int, *, given: bool = False) -> None:
         super().__init__()
-        self.assign = nn.Conv2d(width, parts, 1)
+        self.assign = None if given else nn.Conv2d(width, parts, 1)
         self.describe = nn.Conv2d(width, looks, 1)
+        self.register_buffer("mean", torch.zeros(parts, looks + 1))
+        self.register_buffer("seen", torch.zeros(()))
 
-    def shares(self, grid: Tensor) -> Tensor:
-        """Assign the cells of grids ``(B, C, h, w)`` to the parts: ``(B, parts, h * w)``, 1 in sum over the parts."""
-        return self.assign(grid).float().softmax(1).flatten(2)  # type: ignore[no-any-return]
+    def forward(self, grid: Tensor, shares: Tensor | None = None) -> Tensor:
+        """Describe the parts in grids ``(B, C, h, w)``: ``(B, parts, looks + 1)``; the last number is ``s_k``.
 
-    def forward(self, grid: Tensor) -> Tensor:
-        """Describe the parts in grids ``(B, C, h, w)``: ``(B, parts, looks + 1)``, whether it is there last."""
-        shares = self.shares(grid)
+        Args:
+            grid: The features.
+            shares: Of the parts in each cell, ``(B, parts, h, w)``, where they are given.
+        """
+        if self.assign is not None:
+            shares = self.assign(grid).float().softmax(1)
+        shares = shares.float().flatten(2)  # type: ignore[union-attr]  # one of them is there
         looks = F.pad(self.describe(grid).float().softmax(1).flatten(2), (0, 0, 0, 1), value=1.0)
         weights = shares.square()
         pooled = weights @ looks.transpose(1, 2) / (weights.sum(2, keepdim=True) + 1e-2)
         highest = max(1, round(_HIGHEST * shares.shape[2]))
         there = shares.topk(highest, dim=2).values.mean(2, keepdim=True)
         return pooled * there.clamp(min=1e-6).sqrt()
+
+    def deviations(self, parts: Tensor) -> Tensor:
+        """Subtract the mean image from parts ``(B, parts, looks + 1)``. In training, update the mean image first."""
+        if self.training:
+            with torch.no_grad():
+                self.seen += 1
+                self.mean += (parts.mean(0) - self.mean) / self.seen.clamp(max=_MEMORY)
+        return parts - self.mean
 
 
 class PartShift(nn.Module):
@@ -59,7 +80,7 @@ class PartShift(nn.Module):
     The codes are shared by all parts: what "green" means is learned on dresses and holds for skirts.
 
     Args:
-        width: Length of what is known of the text and the place that it speaks of.
+        width: Length of the composer's hidden state, which describes the text and the region that it names.
         parts: Number of parts.
         numbers: Numbers of each part.
     """
@@ -69,8 +90,13 @@ class PartShift(nn.Module):
         self.gates = nn.Linear(width, _RANKS * parts)
         self.codes = nn.Linear(width, _RANKS * numbers)
 
-    def forward(self, known: Tensor, parts: Tensor) -> Tensor:
-        """Compute the change ``(B, K, n)`` of parts ``(B, K, n)``, of what is known ``(B, W)``."""
-        gates = F.softplus(self.gates(known) - 3).view(len(known), _RANKS, -1)
-        codes = self.codes(known).view(len(known), _RANKS, -1)
+    def forward(self, hidden: Tensor, parts: Tensor, named: Tensor | None = None) -> Tensor:
+        """Compute the change of parts ``(B, K, n)`` that texts with hidden states ``(B, W)`` ask for: ``(B, K, n)``.
+
+        Where it is known which parts the texts name, ``(B, K)``, these are open to the first change.
+        """
+        gates = F.softplus(self.gates(hidden) - 3).view(len(hidden), _RANKS, -1)
+        if named is not None:
+            gates = gates + F.pad(named[:, None, 1:], (1, 0, 0, _RANKS - 1))
+        codes = self.codes(hidden).view(len(hidden), _RANKS, -1)
         return gates.transpose(1, 2) @ codes - gates.sum(1)[..., None] * parts  # type: ignore[no-any-return]

@@ -18,12 +18,20 @@ from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
 from mmgrad_explain.composers.reference.config import NetworkConfig
+from mmgrad_explain.composers.reference.named_parts import PLACED
 from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 from mmgrad_explain.composers.reference.tokenizer import build_tokenizer
 from mmgrad_explain.data.edits.nouns import make_noun, make_plural, split_words
 from mmgrad_explain.errors import InputError, did_you_mean
 from mmgrad_explain.training.lora import add_adapters, merge_adapters
 from mmgrad_explain.training.trunk_weights import load_head_weights, load_trunk_weights, pretrained_pixels
+
+PLACE_WORDS = {
+    "left": ("left", "leftmost"), "right": ("right", "rightmost"), "top": ("upper", "top", "topmost"),
+    "bottom": ("lower", "bottom"), "large": ("larger", "largest", "bigger", "biggest"),
+    "small": ("smaller", "smallest"),
+}  # fmt: skip
+"""Words that say which of several things of a kind is meant, where a network names parts."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -162,7 +170,10 @@ def _new_network(
                 f"model.part_words: name the {sizes.parts - 1} parts of model.sizes.parts besides the background, in "
                 f"the order of their labels; there are {len(options.part_words)}"
             )
-        network.names.teach({tokenizer.token_to_id(word): part for word, part in meanings.items()})
+        network.names.part.teach({tokenizer.token_to_id(word): part for word, part in meanings.items()})
+        places = {word: PLACED.index(place) for place, words in PLACE_WORDS.items() for word in words}
+        known = tokenizer.get_vocab()
+        network.names.place.teach({known[word]: place for word, place in places.items() if word in known})
     elif options.part_words:
         raise InputError("model.part_words: the network has no parts to name: set model.sizes.named_parts")
     processor = ReferenceProcessor(tokenizer, sizes.image_size, sizes.max_words, sizes.mean, sizes.std)

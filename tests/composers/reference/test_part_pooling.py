@@ -1,18 +1,10 @@
 """Tests of the parts of an embedding."""
 
-import pytest
 import torch
-from torch.nn import functional as F
 
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.config import NetworkConfig
 from mmgrad_explain.composers.reference.part_pooling import PartPooling, PartShift
-from mmgrad_explain.errors import InputError
-
-NAMED = {
-    "image_size": 32, "vocab_size": 5, "text_width": 16, "text_layers": 1, "heads": 2, "feature_width": 16,
-    "embed_dim": 8, "parts": 3, "named_parts": True,
-}  # fmt: skip
 
 
 def pooling_of(width: int) -> PartPooling:
@@ -63,25 +55,6 @@ def test_parts_join_the_embedding_and_no_words_change_nothing() -> None:
     assert torch.equal(output.embedding[1], alone[1])
 
 
-def test_a_sentence_names_parts_for_the_attention() -> None:
-    """What the sentence adds for a part is added at the tokens that belong to it, and only there."""
-    torch.manual_seed(0)
-    network = build_network(NetworkConfig(**NAMED)).eval()
-    features, words = torch.rand(1, NAMED["feature_width"], 8, 8), torch.ones(1, 3, dtype=torch.long)
-    seen = []
-    network.shift.pooling.where.register_forward_hook(lambda *of: seen.append(of[2]))
-    text = (*network.text(words, words.bool()), words.bool())
-    network.change(features, *text)
-    with torch.no_grad():
-        network.shift.name.bias[1] += 1
-    network.change(features, *text)
-    shares = network.parts.shares(F.avg_pool2d(features, 2))
-    assert torch.allclose(seen[1] - seen[0], 4 * shares[:, 1:2].expand_as(seen[0]), atol=1e-5)
-
-
-def test_naming_needs_parts() -> None:
-    with pytest.raises(InputError, match="no parts to name"):
-        NetworkConfig(named_parts=True)
 def test_what_all_images_have_alike_is_left_out_and_training_alone_learns_it() -> None:
     pooling = PartPooling(4, 2, 3)
     batches = torch.rand(5, 6, 2, 4) + 3

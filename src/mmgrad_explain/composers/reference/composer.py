@@ -77,7 +77,7 @@ class ReferenceComposer(Composer):
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
         """Encode ids and mask ``(B, L)``: word vectors ``(B, L, W)``, sentences ``(B, W)`` and the mask.
 
-        With named parts, which of them the texts name follows, ``(B, K)``.
+        With named parts, what of which of them the texts name follows.
         """
         return self.network.encode_text(input_ids, attention_mask.bool())
 

@@ -23,7 +23,11 @@ PLACED = ("anywhere", "left", "right", "top", "bottom", "large", "small")
 _REACHES = (0.15, 0.3, 0.5)
 """Sides of the squares in which the size of a thing is judged, as shares of the image's."""
 _SURE = 6.0
-"""Logit of the part that a word means, and how much more than other words the names of parts are heard, at first."""
+"""Logit of what a word means, at first."""
+_HEARD = 5.0
+"""How much more than others the words that mean something are heard, at first."""
+_QUICKLY = 10.0
+"""Factor of the table of meanings, whose rows few steps of a training show."""
 
 
 def place_parts(shares: Tensor) -> Tensor:
@@ -36,56 +40,80 @@ def place_parts(shares: Tensor) -> Tensor:
     down, across = (
         (torch.arange(count, dtype=shares.dtype, device=shares.device) + 0.5) / count for count in (height, width)
     )
-    sizes = [2 * (round(reach * min(height, width)) // 2) + 1 for reach in _REACHES]
-    around = [F.avg_pool2d(shares, size, 1, size // 2, count_include_pad=False) for size in sizes]
-    large = torch.stack(around).mean(0)
+    large = torch.stack([_mean_around(shares, reach) for reach in _REACHES]).mean(0)
     weights = [1 - across, across, (1 - down)[:, None], down[:, None], large, 1 - large]
     return torch.cat([shares, *(shares * weight for weight in weights)], dim=1)
 
 
-class PartNames(nn.Module):
-    """Which part a sentence names: ``n(T) = sum_l a_l p_l`` over its words.
+def _mean_around(shares: Tensor, reach: float) -> Tensor:
+    """Take means over squares, of what of them is in the image: first down, then across, which is quicker."""
+    size = 2 * (round(reach * min(shares.shape[-2:])) // 2) + 1
+    down = F.avg_pool2d(shares, (size, 1), 1, (size // 2, 0), count_include_pad=False)
+    return F.avg_pool2d(down, (1, size), 1, (0, size // 2), count_include_pad=False)
 
-    Each word means parts by ``p_l``, a softmax of a row of the table. The attention ``a`` hears names of parts rather
-    than other words, and which of two names by their context: the train in "replace the train with a bus". Part 0, the
-    background, stands for what has no name.
+
+class WordMeanings(nn.Module):
+    """Which of several meanings a sentence has: ``m(T) = sum_l a_l p_l`` over its words.
+
+    Each word means something by ``p_l``, a softmax of a row of the table. The attention ``a`` hears words that mean
+    something rather than others, and which of two by their context: the train in "replace the train with a bus", and
+    not the size in "make the dog smaller". Meaning 0 stands for none.
 
     Args:
         vocabulary: Number of words.
         width: Length of the encoded words.
-        parts: Number of parts.
+        meanings: Number of meanings.
+    """
+
+    def __init__(self, vocabulary: int, width: int, meanings: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(vocabulary, meanings)
+        self.choose = nn.Linear(width, 1)
+        for parameter in (self.choose.weight, self.choose.bias, self.table.weight):
+            nn.init.zeros_(parameter)
+        with torch.no_grad():
+            self.table.weight[:, 0] = _SURE / _QUICKLY
+
+    def forward(self, input_ids: Tensor, words: Tensor, mask: Tensor) -> Tensor:
+        """Read ids ``(B, L)``, encoded words ``(B, L, W)`` and mask ``(B, L)``: ``(B, meanings)``, 1 in sum."""
+        means = (_QUICKLY * self.table(input_ids).float()).softmax(-1)
+        heard = self.choose(words)[..., 0].float() + _HEARD * (1 - means[..., 0])
+        heard = heard.masked_fill(~mask, torch.finfo(heard.dtype).min)
+        return (heard.softmax(-1)[..., None] * means).sum(1)  # type: ignore[no-any-return]
+
+    def teach(self, meanings: Mapping[int, int]) -> None:
+        """Say what words mean, by their ids."""
+        with torch.no_grad():
+            for word, meaning in meanings.items():
+                self.table.weight[word] = 0.0
+                self.table.weight[word, meaning] = _SURE / _QUICKLY
+
+
+class PartNames(nn.Module):
+    """What of which part a sentence names: its parts times its places, both by :class:`WordMeanings`.
+
+    Args:
+        vocabulary: Number of words.
+        width: Length of the encoded words.
+        parts: Number of parts; part 0, the background, stands for what has no name.
     """
 
     def __init__(self, vocabulary: int, width: int, parts: int) -> None:
         super().__init__()
-        self.table = nn.Embedding(vocabulary, parts)
-        self.choose = nn.Linear(width, 1)
-        nn.init.zeros_(self.choose.weight)
-        nn.init.zeros_(self.choose.bias)
-        nn.init.zeros_(self.table.weight)
-        with torch.no_grad():
-            self.table.weight[:, 0] = _SURE
+        self.part = WordMeanings(vocabulary, width, parts)
+        self.place = WordMeanings(vocabulary, width, len(PLACED))
 
     def forward(self, input_ids: Tensor, words: Tensor, mask: Tensor) -> Tensor:
-        """Name parts by ids ``(B, L)``, encoded words ``(B, L, W)`` and mask ``(B, L)``: ``(B, K)``, 1 in sum."""
-        means = self.table(input_ids).float().softmax(-1)
-        heard = self.choose(words)[..., 0].float() + _SURE * (1 - means[..., 0])
-        heard = heard.masked_fill(~mask, torch.finfo(heard.dtype).min)
-        return (heard.softmax(-1)[:, None] @ means)[:, 0]  # type: ignore[no-any-return]
-
-    def teach(self, parts: Mapping[int, int]) -> None:
-        """Say which part a word means, by the word's id."""
-        with torch.no_grad():
-            for word, part in parts.items():
-                self.table.weight[word] = 0.0
-                self.table.weight[word, part] = _SURE
+        """Read ids ``(B, L)``, encoded words ``(B, L, W)`` and mask ``(B, L)``: ``(B, len(PLACED), K)``, 1 in sum."""
+        place, part = (each(input_ids, words, mask) for each in (self.place, self.part))
+        return place[:, :, None] * part[:, None]  # type: ignore[no-any-return]
 
 
 class NamedParts(nn.Module):
     """Looks for what a sentence names: ``w(T) . A(x)`` at each cell.
 
-    The weights are ``w(T) = [u(T), q(T) n(T)]``, with ``n`` from :class:`PartNames`, ``q`` a softmax over
-    :data:`PLACED`, and ``u`` for the features that are of no part. The background's weight is 0.
+    The weights of the evidence of the parts are what :class:`PartNames` says; the background's is 0. Those of the other
+    features are a linear function of the sentence.
 
     Args:
         width: Length of an encoded sentence.
@@ -94,26 +122,21 @@ class NamedParts(nn.Module):
 
     def __init__(self, width: int, features: int) -> None:
         super().__init__()
-        self.place = nn.Linear(width, len(PLACED))
         self.other = nn.Linear(width, features)
         self.least = nn.Linear(width, 1)
         self.sharpness = nn.Parameter(torch.tensor(8.0))
-        for parameter in (self.other.weight, self.other.bias, self.least.weight, self.place.bias):
+        for parameter in (self.other.weight, self.other.bias, self.least.weight):
             nn.init.zeros_(parameter)
-        with torch.no_grad():
-            self.least.bias.fill_(-2.0)
-            self.place.bias[0] = 2.0
+        nn.init.constant_(self.least.bias, -2.0)
 
     def forward(self, grid: Tensor, sentence: Tensor, named: Tensor) -> tuple[Tensor, Tensor]:
-        """Look in grids ``(B, C, h, w)`` for what sentences ``(B, W)`` that name parts ``(B, K)`` mean.
+        """Look in grids ``(B, C, h, w)`` for what sentences ``(B, W)`` that name parts ``(B, len(PLACED), K)`` mean.
 
         Returns:
             How surely it is in each cell, times the sharpness, ``(B, h * w)``; and how surely it is there at all plus
             what the sentence changes in any case, ``(B, 1)``.
         """
-        place = self.place(sentence).float().softmax(1)
-        part = F.pad(named[:, 1:], (1, 0))
-        weights = torch.cat([self.other(sentence).float(), (place[:, :, None] * part[:, None]).flatten(1)], dim=1)
+        weights = torch.cat([self.other(sentence).float(), F.pad(named[..., 1:], (1, 0)).flatten(1)], dim=1)
         with torch.autocast(grid.device.type, enabled=False):
             found = (weights[:, None] @ grid.float().flatten(2))[:, 0]
         logits = self.sharpness * found

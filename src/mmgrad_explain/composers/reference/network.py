@@ -231,7 +231,7 @@ class ShiftComposer(nn.Module):
             words: ``(B, L, W)``.
             sentence: ``(B, W)``.
             mask: ``(B, L)``.
-            named: Which parts the texts name, ``(B, K)``, if the network has named parts.
+            named: What of which parts the texts name, ``(B, len(PLACED), K)``, if the network has named parts.
             parts: Parts of the images, ``(B, K, n)``, if the network has any.
 
         Returns:
@@ -245,7 +245,7 @@ class ShiftComposer(nn.Module):
         hidden = self.mlp[:-1](torch.cat([self.pooling(x, sentence, found), sentence], dim=-1))
         shift = self.mlp[-1](hidden)
         if self.parts is not None and parts is not None:
-            shift = torch.cat([shift, self.parts(hidden, parts, named).flatten(1)], dim=1)
+            shift = torch.cat([shift, self.parts(hidden, parts, None if named is None else named.sum(1)).flatten(1)], dim=1)
         if amount is not None:
             shift = amount * shift
         return shift * mask.any(1, keepdim=True)  # type: ignore[no-any-return]
@@ -340,8 +340,8 @@ class ReferenceNetwork(nn.Module):
         """Encode ids and mask ``(B, L)``.
 
         Returns:
-            Word vectors ``(B, L, W)``, sentences ``(B, W)`` and the mask; with named parts, which of them the texts
-            name, ``(B, K)``.
+            Word vectors ``(B, L, W)``, sentences ``(B, W)`` and the mask; with named parts, what of which of them the
+            texts name, ``(B, len(PLACED), K)``.
         """
         words, sentence = self.text(input_ids, mask)
         return (words, sentence, mask) if self.names is None else (words, sentence, mask, self.names(input_ids, words, mask))

@@ -188,8 +188,11 @@ class ShiftComposer(nn.Module):
     Image tokens (the features, 2x2 averaged) attend to the words (one cross-attention). A first pooling finds the other
     objects that the sentence names, and its result is added to each token ("left of the ring": where is the ring?). A
     second pooling finds what is changed. An MLP of its result and the sentence gives the shift, and what changes in the
-    parts. With named parts that pooling looks where what the sentence names is found, and the shift is proportional to
-    how surely it is there.
+    parts.
+
+    With named parts that pooling looks where what the sentence names is found, and the shift is proportional to how
+    surely it is there. What it changes into depends on how places differ, so that Grad-CAM, which weighs a channel by
+    what more of it everywhere would change, shows what is named.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -237,7 +240,10 @@ class ShiftComposer(nn.Module):
         Returns:
             ``(B, D)``.
         """
-        x = self.project(self.places(grid[:, : self.width].flatten(2).transpose(1, 2)))
+        seen = grid[:, : self.width]
+        if self.named is not None:
+            seen = seen - seen.mean((2, 3), keepdim=True)
+        x = self.project(self.places(seen.flatten(2).transpose(1, 2)))
         x = self.norm2(x + self.attention(self.norm1(x), words, mask))
         context = self.hear(torch.cat([self.context(x, sentence), sentence], dim=-1))
         x = self.norm3(x + self.update(F.gelu(self.token(x) + context[:, None])))

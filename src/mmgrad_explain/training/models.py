@@ -28,10 +28,11 @@ from mmgrad_explain.training.trunk_weights import load_head_weights, load_trunk_
 
 PLACE_WORDS = {
     "left": ("left", "leftmost"), "right": ("right", "rightmost"), "top": ("upper", "top", "topmost"),
-    "bottom": ("lower", "bottom"), "large": ("larger", "largest", "bigger", "biggest"),
-    "small": ("smaller", "smallest"),
+    "bottom": ("lower", "bottom"), "large": ("largest", "biggest"), "small": ("smallest",),
 }  # fmt: skip
 """Words that say which of several things of a kind is meant, where a network names parts."""
+MAYBE_PLACE_WORDS = {"large": ("larger", "bigger"), "small": ("smaller",)}
+"""Words that say so or not: the smaller dog, or make the dog smaller."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -170,10 +171,13 @@ def _new_network(
                 f"model.part_words: name the {sizes.parts - 1} parts of model.sizes.parts besides the background, in "
                 f"the order of their labels; there are {len(options.part_words)}"
             )
-        network.names.part.teach({tokenizer.token_to_id(word): part for word, part in meanings.items()})
-        places = {word: PLACED.index(place) for place, words in PLACE_WORDS.items() for word in words}
         known = tokenizer.get_vocab()
-        network.names.place.teach({known[word]: place for word, place in places.items() if word in known})
+        network.names.part.teach({known[word]: [part] for word, part in meanings.items()})
+        for table, others in ((PLACE_WORDS, ()), (MAYBE_PLACE_WORDS, (0,))):
+            places = {word: PLACED.index(place) for place, words in table.items() for word in words}
+            network.names.place.teach(
+                {known[word]: [place, *others] for word, place in places.items() if word in known}
+            )
     elif options.part_words:
         raise InputError("model.part_words: the network has no parts to name: set model.sizes.named_parts")
     processor = ReferenceProcessor(tokenizer, sizes.image_size, sizes.max_words, sizes.mean, sizes.std)

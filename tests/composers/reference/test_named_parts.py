@@ -21,7 +21,7 @@ DOG, CAT = 3, 4
 def network():
     torch.manual_seed(0)
     network = build_network(NetworkConfig(**NAMED)).eval()
-    network.names.part.teach({DOG: 1, CAT: 2})
+    network.names.part.teach({DOG: [1], CAT: [2]})
     return network
 
 
@@ -48,7 +48,8 @@ def test_shares_are_weighted_by_side_and_size():
     assert placed["right"][1, 15, 19] == pytest.approx(19.5 / 20)
     for one, other in (("left", "right"), ("top", "bottom"), ("large", "small")):
         torch.testing.assert_close(placed[one] + placed[other], shares[0])
-    assert placed["large"][1, 10, 14] > 0.9 > 0.4 > placed["large"][0].max()
+    assert placed["large"][1, 10, 14] > 0.9
+    assert placed["large"][0].max() < 0.4
 
 
 def test_the_size_of_a_thing_is_what_of_it_is_around_whole_squares_and_the_edge_included():
@@ -60,18 +61,21 @@ def test_the_size_of_a_thing_is_what_of_it_is_around_whole_squares_and_the_edge_
 
 def test_words_have_meanings_and_others_none():
     names = WordMeanings(7, 8, 4)
-    names.teach({DOG: 1, CAT: 2})
+    names.teach({DOG: [1], CAT: [2]})
     ids = torch.tensor([[5, DOG, 6], [5, 6, 6], [CAT, 5, DOG]])
     mask = torch.tensor([[True] * 3, [True] * 3, [True, True, False]])
     named = names(ids, torch.randn(3, 3, 8), mask)
     torch.testing.assert_close(named.sum(1), torch.ones(3))
     assert named.argmax(1).tolist() == [1, 0, 2]
     assert named.max(1).values.min() > 0.9
+    names.teach({5: [0, 3]})
+    named = names(torch.full((1, 1), 5), torch.zeros(1, 1, 8), torch.ones(1, 1, dtype=torch.bool))[0]
+    assert named[0] == named[3] > 0.49
 
 
 def test_of_two_meanings_the_context_chooses():
     names = WordMeanings(7, 8, 4)
-    names.teach({DOG: 1, CAT: 2})
+    names.teach({DOG: [1], CAT: [2]})
     words = torch.zeros(1, 2, 8)
     words[0, 1, 0] = 9
     text = torch.tensor([[DOG, CAT]]), words, torch.ones(1, 2, dtype=torch.bool)
@@ -83,19 +87,19 @@ def test_of_two_meanings_the_context_chooses():
 
 def test_a_part_is_found_at_the_side_or_of_the_size_that_the_sentence_says():
     names = PartNames(7, 8, 3)
-    names.part.teach({DOG: 1, CAT: 2})
-    names.place.teach({5: PLACED.index("left"), 6: PLACED.index("small")})
+    names.part.teach({DOG: [1], CAT: [2]})
+    names.place.teach({5: [PLACED.index("left")], 6: [PLACED.index("small")]})
     shares = torch.zeros(2, 3, 20, 20)
     shares[:, 1, 2:4, 15:17] = 1  # a small one on the right
     shares[:, 1, 8:18, 1:9] = 1  # a large one on the left
     shares[:, 2, :6, :6] = 1  # something else
-    grid = torch.cat([torch.zeros(2, 5, 20, 20), place_parts(shares)], 1)
     named = names(torch.tensor([[5, DOG], [DOG, 6]]), torch.zeros(2, 2, 8), torch.ones(2, 2, dtype=torch.bool))
     torch.testing.assert_close(named.sum((1, 2)), torch.ones(2))
-    found, there = NamedParts(8, 5)(grid, torch.zeros(2, 8), named)
+    found, there = NamedParts(8)(place_parts(shares), torch.zeros(2, 8), named)
     best = [divmod(int(place), 20) for place in found.argmax(1)]
     assert shares[0, 1, best[0][0], best[0][1]] == shares[1, 1, best[1][0], best[1][1]] == 1
-    assert best[0][1] < 9 < 15 <= best[1][1]
+    assert best[0][1] < 9
+    assert best[1][1] >= 15
     assert there.min() > 0.5
 
 
@@ -112,7 +116,7 @@ def test_the_map_of_a_name_is_the_evidence_of_its_class(network):
 def test_a_text_changes_little_where_what_it_names_is_not(network):
     with torch.no_grad():
         there, elsewhere, absent = (
-            network.shift.named(evidence(network, part), *(text(network, 5, DOG)[i] for i in (1, 3)))
+            network.shift.named(evidence(network, part)[:, 16:], *(text(network, 5, DOG)[i] for i in (1, 3)))
             for part in (1, 1, 2)
         )
     assert there[1] > 3 * absent[1] > 0

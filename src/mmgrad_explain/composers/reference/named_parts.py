@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 PLACED = ("anywhere", "left", "right", "top", "bottom", "large", "small")
 """How the evidence of a class is weighted, in the order of the channels."""
@@ -31,7 +31,7 @@ _QUICKLY = 10.0
 
 
 def place_parts(shares: Tensor) -> Tensor:
-    """Weight shares ``(B, K, h, w)`` by place and size: ``(B, len(PLACED) * K, h, w)``, all shares of one kind together.
+    """Weight shares ``(B, K, h, w)`` by place and size: ``(B, len(PLACED) * K, h, w)``, the K of one kind together.
 
     To the left they are weighted by 1 down to 0 from the left edge to the right one, and so on. A cell's thing is large
     by the mean share around it, in squares of three sizes.
@@ -81,12 +81,12 @@ class WordMeanings(nn.Module):
         heard = heard.masked_fill(~mask, torch.finfo(heard.dtype).min)
         return (heard.softmax(-1)[..., None] * means).sum(1)  # type: ignore[no-any-return]
 
-    def teach(self, meanings: Mapping[int, int]) -> None:
-        """Say what words mean, by their ids."""
+    def teach(self, meanings: Mapping[int, Sequence[int]]) -> None:
+        """Say what words mean, by their ids: one thing, or any of several."""
         with torch.no_grad():
-            for word, meaning in meanings.items():
+            for word, possible in meanings.items():
                 self.table.weight[word] = 0.0
-                self.table.weight[word, meaning] = _SURE / _QUICKLY
+                self.table.weight[word, list(possible)] = _SURE / _QUICKLY
 
 
 class PartNames(nn.Module):
@@ -112,33 +112,34 @@ class PartNames(nn.Module):
 class NamedParts(nn.Module):
     """Looks for what a sentence names: ``w(T) . A(x)`` at each cell.
 
-    The weights of the evidence of the parts are what :class:`PartNames` says; the background's is 0. Those of the other
-    features are a linear function of the sentence.
+    ``A`` is the evidence of the parts, and its weights are what :class:`PartNames` says; the background's is 0.
 
     Args:
         width: Length of an encoded sentence.
-        features: Channels of the features before those of the parts.
     """
 
-    def __init__(self, width: int, features: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.other = nn.Linear(width, features)
         self.least = nn.Linear(width, 1)
         self.sharpness = nn.Parameter(torch.tensor(8.0))
-        for parameter in (self.other.weight, self.other.bias, self.least.weight):
-            nn.init.zeros_(parameter)
+        nn.init.zeros_(self.least.weight)
         nn.init.constant_(self.least.bias, -2.0)
 
-    def forward(self, grid: Tensor, sentence: Tensor, named: Tensor) -> tuple[Tensor, Tensor]:
-        """Look in grids ``(B, C, h, w)`` for what sentences ``(B, W)`` that name parts ``(B, len(PLACED), K)`` mean.
+    def forward(self, evidence: Tensor, sentence: Tensor, named: Tensor) -> tuple[Tensor, Tensor]:
+        """Look in evidence for what sentences name.
+
+        Args:
+            evidence: From :func:`place_parts`, ``(B, len(PLACED) * K, h, w)``.
+            sentence: ``(B, W)``.
+            named: From :class:`PartNames`, ``(B, len(PLACED), K)``.
 
         Returns:
             How surely it is in each cell, times the sharpness, ``(B, h * w)``; and how surely it is there at all plus
             what the sentence changes in any case, ``(B, 1)``.
         """
-        weights = torch.cat([self.other(sentence).float(), F.pad(named[..., 1:], (1, 0)).flatten(1)], dim=1)
-        with torch.autocast(grid.device.type, enabled=False):
-            found = (weights[:, None] @ grid.float().flatten(2))[:, 0]
+        weights = F.pad(named[..., 1:], (1, 0)).flatten(1)
+        with torch.autocast(evidence.device.type, enabled=False):
+            found = (weights[:, None] @ evidence.float().flatten(2))[:, 0]
         logits = self.sharpness * found
         there = (logits.softmax(1) * found).sum(1, keepdim=True)
         return logits, there + F.softplus(self.least(sentence).float())

@@ -216,7 +216,7 @@ class ShiftComposer(nn.Module):
             nn.Linear(4 * width, config.embed_dim),
         )  # fmt: skip
         self.parts = PartShift(4 * width, config.parts, config.looks + 1) if config.parts else None
-        self.named = NamedParts(width, config.feature_width) if config.named_parts else None
+        self.named = NamedParts(width) if config.named_parts else None
 
     def forward(
         self,
@@ -247,11 +247,12 @@ class ShiftComposer(nn.Module):
         x = self.norm2(x + self.attention(self.norm1(x), words, mask))
         context = self.hear(torch.cat([self.context(x, sentence), sentence], dim=-1))
         x = self.norm3(x + self.update(F.gelu(self.token(x) + context[:, None])))
-        found, amount = (None, None) if self.named is None else self.named(grid, sentence, named)
+        found, amount = (None, None) if self.named is None else self.named(grid[:, self.width :], sentence, named)
         hidden = self.mlp[:-1](torch.cat([self.pooling(x, sentence, found), sentence], dim=-1))
         shift = self.mlp[-1](hidden)
         if self.parts is not None and parts is not None:
-            shift = torch.cat([shift, self.parts(hidden, parts, None if named is None else named.sum(1)).flatten(1)], dim=1)
+            opened = None if named is None else named.sum(1)
+            shift = torch.cat([shift, self.parts(hidden, parts, opened).flatten(1)], dim=1)
         if amount is not None:
             shift = amount * shift
         return shift * mask.any(1, keepdim=True)  # type: ignore[no-any-return]
@@ -350,7 +351,9 @@ class ReferenceNetwork(nn.Module):
             texts name, ``(B, len(PLACED), K)``.
         """
         words, sentence = self.text(input_ids, mask)
-        return (words, sentence, mask) if self.names is None else (words, sentence, mask, self.names(input_ids, words, mask))
+        if self.names is None:
+            return words, sentence, mask
+        return words, sentence, mask, self.names(input_ids, words, mask)
 
     def compose(self, features: Tensor, *text: Tensor) -> tuple[Tensor, Tensor]:
         """Compute ``z_id`` and ``D`` of feature grids and encoded texts, each ``(B, D)``. Maps are taken here."""

@@ -23,8 +23,8 @@ class PartPooling(nn.Module):
     """Describes the parts of an image.
 
     Cell ``x`` belongs to part ``k`` by ``p_k(x)``, a softmax over the parts where these shares are not given, and looks
-    like ``v(x)``, a softmax over the looks. Part ``k`` is ``s_k`` and ``s_k sum_x p_k(x)^2 v(x) / sum_x p_k(x)^2``, where ``s_k^2`` is the mean of
-    ``p_k`` over the cells where it is highest.
+    like ``v(x)``, a softmax over the looks. Part ``k`` is ``s_k`` and ``s_k sum_x p_k(x)^2 v(x) / sum_x p_k(x)^2``,
+    where ``s_k^2`` is the mean of ``p_k`` over the cells where it is highest.
 
     Args:
         width: Channels of the feature grid.

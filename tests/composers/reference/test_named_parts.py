@@ -113,6 +113,15 @@ def test_the_map_of_a_name_is_the_evidence_of_its_class(network):
         assert gradient[part] > 5 * gradient[3].abs()
 
 
+def test_more_of_a_feature_everywhere_changes_the_amount_alone(network):
+    """So Grad-CAM weighs the evidence of what is named, and nothing that merely looks like it."""
+    grid = evidence(network, 1).requires_grad_()
+    shift = network.shift(grid, *text(network, 5, DOG))
+    gradient = torch.autograd.grad((shift * shift.detach()).sum(), grid)[0][0]
+    assert gradient[:16].abs().max() > 0
+    assert gradient[:16].mean((1, 2)).abs().max() < 1e-3 * gradient[17].mean().abs()
+
+
 def test_a_text_changes_little_where_what_it_names_is_not(network):
     with torch.no_grad():
         there, elsewhere, absent = (

@@ -56,6 +56,14 @@ def test_the_schedule_of_the_config(trainer):
         trainer({"lr_scheduler_type": "linear"}, optimizer={"final": 0.1})
 
 
+def test_the_rate_starts_anew_where_parts_are_frozen(trainer):
+    dense = {"weight": 1.0, "first": 0.4, "freeze": ["network.neck"]}
+    made = trainer(steps=8, optimizer={"warmup": 2, "lr": 1.0}, dense=dense)
+    assert rates(made) == pytest.approx([learning_rate(step, n, 2) for n in (4, 4) for step in range(n)])
+    made = trainer(steps=8, optimizer={"warmup": 2, "lr": 1.0}, dense={**dense, "freeze": []})
+    assert rates(made) == pytest.approx([learning_rate(step, 8, 2) for step in range(8)])
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

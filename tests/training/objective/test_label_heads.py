@@ -57,8 +57,8 @@ def test_a_models_own_classifiers_are_trained_and_others_added():
     heads = LabelHeads.of(composer, {"object": 3, "pixel_colour": 12, "size": 2})
     assert list(heads.heads) == ["size"]
     labels = torch.randint(0, 3, (1, 8, 8), dtype=torch.uint8)
-    heads(torch.randn(2, 8, 4, 4), {"object": labels}, {"object": labels}).backward()
-    assert composer.network.parts.assign.weight.grad.abs().sum() > 0
+    heads(composer.encode_image(torch.randn(2, 3, 32, 32)), {"object": labels}, {"object": labels}).backward()
+    assert composer.network.named.assign.weight.grad.abs().sum() > 0
     assert {id(one) for one in heads.parameters()}.isdisjoint(map(id, composer.parameters()))
 
 

@@ -12,7 +12,7 @@ from mmgrad_explain.training.loop_arguments import check_arguments, training_arg
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate
 
-SOURCE = SceneSource(32, SceneSourceOptions(pictures=2, edits=2))
+SOURCE = SceneSource(32, SceneSourceOptions(pictures=2, edits=2), labels=True)
 
 
 @pytest.fixture

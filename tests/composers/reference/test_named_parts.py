@@ -5,7 +5,7 @@ import torch
 
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.config import NetworkConfig
-from mmgrad_explain.composers.reference.named_parts import PLACED, NamedParts, PartNames, WordMeanings, place_parts
+from mmgrad_explain.composers.reference.named_parts import PLACED, PartNames, PartSearch, WordMeanings, place_parts
 from mmgrad_explain.errors import InputError
 
 NAMED = {
@@ -30,7 +30,14 @@ def evidence(network, part, place=(slice(0, 2), slice(0, 2))):
     shares = torch.zeros(1, 4, 4, 4)
     shares[:, 0] = 1
     shares[(0, slice(None), *place)] = torch.eye(4)[part][:, None, None]
-    return torch.cat([torch.rand(1, 16, 4, 4, generator=torch.Generator().manual_seed(1)), place_parts(shares)], 1)
+    seen, looks = torch.rand(1, 28, 4, 4, generator=torch.Generator().manual_seed(1)).split([16, 12], dim=1)
+    return torch.cat([seen, shares, looks.softmax(1), place_parts(shares)], 1)
+
+
+def pooled(network, features):
+    """What the composer takes of features: the grid, and the evidence of the parts."""
+    grid = features.unflatten(2, (2, 2)).unflatten(4, (2, 2)).mean((3, 5))
+    return grid, torch.cat([grid[:, 16:20], grid[:, 32:]], 1)
 
 
 def text(network, *words):
@@ -42,8 +49,7 @@ def test_shares_are_weighted_by_side_and_size():
     shares = torch.zeros(1, 2, 20, 20)
     shares[0, 0, 2:4, 2:4] = 1
     shares[0, 1, 6:16, 8:20] = 1
-    placed = dict(zip(PLACED, place_parts(shares)[0].split(2), strict=True))
-    assert torch.equal(placed["anywhere"], shares[0])
+    placed = dict(zip(PLACED[1:], place_parts(shares)[0].split(2), strict=True))
     assert placed["left"][0, 3, 3] == placed["top"][0, 3, 3] == pytest.approx(1 - 3.5 / 20)
     assert placed["right"][1, 15, 19] == pytest.approx(19.5 / 20)
     for one, other in (("left", "right"), ("top", "bottom"), ("large", "small")):
@@ -54,7 +60,7 @@ def test_shares_are_weighted_by_side_and_size():
 
 def test_the_size_of_a_thing_is_what_of_it_is_around_whole_squares_and_the_edge_included():
     shares = torch.rand(1, 3, 12, 12)
-    large = place_parts(shares)[:, 15:18]
+    large = place_parts(shares)[:, 12:15]
     cells = [shares[0, 1, max(0, 1 - reach) : 2 + reach, max(0, 7 - reach) : 8 + reach].mean() for reach in (1, 2, 3)]
     assert large[0, 1, 1, 7] == pytest.approx(float(shares[0, 1, 1, 7] * torch.stack(cells).mean()), abs=1e-5)
 
@@ -95,7 +101,7 @@ def test_a_part_is_found_at_the_side_or_of_the_size_that_the_sentence_says():
     shares[:, 2, :6, :6] = 1  # something else
     named = names(torch.tensor([[5, DOG], [DOG, 6]]), torch.zeros(2, 2, 8), torch.ones(2, 2, dtype=torch.bool))
     torch.testing.assert_close(named.sum((1, 2)), torch.ones(2))
-    found, there = NamedParts(8)(place_parts(shares), torch.zeros(2, 8), named)
+    found, there = PartSearch(8)(torch.cat([shares, place_parts(shares)], 1), torch.zeros(2, 8), named)
     best = [divmod(int(place), 20) for place in found.argmax(1)]
     assert shares[0, 1, best[0][0], best[0][1]] == shares[1, 1, best[1][0], best[1][1]] == 1
     assert best[0][1] < 9
@@ -115,23 +121,22 @@ def test_the_map_of_a_name_is_the_evidence_of_its_class(network):
 
 def test_more_of_a_feature_everywhere_changes_the_amount_alone(network):
     """So Grad-CAM weighs the evidence of what is named, and nothing that merely looks like it."""
-    grid = evidence(network, 1).requires_grad_()
-    shift = network.shift(grid, *text(network, 5, DOG))
-    gradient = torch.autograd.grad((shift * shift.detach()).sum(), grid)[0][0]
-    assert gradient[:16].abs().max() > 0
-    assert gradient[:16].mean((1, 2)).abs().max() < 1e-3 * gradient[17].mean().abs()
+    grid, found = (each.requires_grad_() for each in pooled(network, evidence(network, 1)))
+    shift = network.shift(grid, *text(network, 5, DOG), evidence=found)
+    changed, weights = torch.autograd.grad((shift * shift.detach()).sum(), [grid, found])
+    assert changed.abs().max() > 0
+    assert changed.mean((2, 3)).abs().max() < 1e-3 * weights[0, 1].mean()
+    assert weights[0, 1].mean() > 20 * weights[0, 2].mean().abs()
 
 
 def test_a_text_changes_little_where_what_it_names_is_not(network):
+    _, sentence, _, named = text(network, 5, DOG)
     with torch.no_grad():
-        there, elsewhere, absent = (
-            network.shift.named(evidence(network, part)[:, 16:], *(text(network, 5, DOG)[i] for i in (1, 3)))
-            for part in (1, 1, 2)
+        there, absent = (
+            network.shift.search(pooled(network, evidence(network, part))[1], sentence, named) for part in (1, 2)
         )
     assert there[1] > 3 * absent[1] > 0
-    assert torch.equal(there[0], elsewhere[0])
-    at = there[0].view(4, 4)
-    assert at[:2, :2].min() > 2 * at[2:].max()
+    assert there[0][0, 0] > 2 * there[0][0, 1:].max()
 
 
 def test_the_features_hold_the_classes_of_the_head(network):
@@ -139,14 +144,13 @@ def test_the_features_hold_the_classes_of_the_head(network):
     with torch.no_grad():
         features = network.encode_image(pixels)
         shares = network.segmenter(network.visual(pixels)[-1]).softmax(1)
-        parts = network.parts(features, features[:, 16:20])
         embedding = network.embed(features)
-    assert features.shape[1] == network.config.features == 16 + 7 * 4
+    assert features.shape[1] == network.config.grid_width == 16 + 7 * 4 + 12
     torch.testing.assert_close(features[:, 16:20].sum(1), torch.ones(1, *features.shape[2:]))
     torch.testing.assert_close(features[:, 16:20].mean((2, 3)), shares.mean((2, 3)), atol=0.05, rtol=0)
-    assert parts.shape == (1, 4, 13)
     assert embedding.shape == (1, network.embed_dim)
-    assert network.parts.assign is None
+    assert network.named.parts is None  # none is trained
+    torch.testing.assert_close(features[:, 32:], place_parts(features[:, 16:20]))
 
 
 @pytest.mark.parametrize("sizes", [{"parts": 4}, {"segmenter": 4}, {"parts": 3, "segmenter": 4}, {}])

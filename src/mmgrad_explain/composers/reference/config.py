@@ -27,13 +27,13 @@ class NetworkConfig:
         text_width: Width of the text encoder and of the composer.
         text_layers: Transformer blocks of the text encoder.
         heads: Attention heads of text encoder and composer.
-        feature_width: Channels of the feature grid that is explained, without those of named parts.
+        feature_width: Channels of the feature grid that is explained, without those of the parts and looks.
         embed_dim: Length of the embeddings, without the numbers of the parts.
         parts: Number of parts that have numbers of their own in the embedding
             (:class:`~mmgrad_explain.composers.reference.part_pooling.PartPooling`): the classes of the label map
             ``object`` of the training. 0 leaves them out.
-        named_parts: Whether the parts are the segmentation head's classes, which a text finds by name
-            (:class:`~mmgrad_explain.composers.reference.named_parts.NamedParts`): they join the features.
+        named_parts: Whether the parts are the segmentation head's classes, which a text finds by name, side and size
+            (:class:`~mmgrad_explain.composers.reference.named_parts.PartSearch`).
         looks: Number of classes that say what a part looks like, likewise of the label map ``pixel_colour``.
         backbone: The trunk: name of a timm model that offers ``features_only``.
         backbone_options: Options of ``timm.create_model``, such as ``pad_type`` and ``output_stride``; ``groups`` is
@@ -67,6 +67,13 @@ class NetworkConfig:
     mean: float | tuple[float, ...] = 0.5
     std: float | tuple[float, ...] = 0.25
 
+    @property
+    def grid_width(self) -> int:
+        """Channels of the feature grid: with parts, each part and each look has one; named parts one for each place."""
+        if not self.parts:
+            return self.feature_width
+        return self.feature_width + self.looks + self.parts * (len(PLACED) if self.named_parts else 1)
+
     def __post_init__(self) -> None:
         if self.backbone_options is None:
             options = DEFAULT_OPTIONS if self.backbone == DEFAULT_BACKBONE else {}
@@ -94,11 +101,6 @@ class NetworkConfig:
             object.__setattr__(self, "taps", _check_taps(self.taps))
         for name in ("mean", "std"):
             object.__setattr__(self, name, _check_pixels(name, getattr(self, name)))
-
-    @property
-    def features(self) -> int:
-        """Channels of the grid that is explained: ``feature_width``, and those of named parts."""
-        return self.feature_width + self.named_parts * len(PLACED) * self.parts
 
 
 def _check_taps(taps: object) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PLACED = ("anywhere", "left", "right", "top", "bottom", "large", "small")
-"""How the evidence of a class is weighted, in the order of the channels."""
+"""How the evidence of a class is weighted: first not at all, then in the order of the channels."""
 
 _REACHES = (0.15, 0.3, 0.5)
 """Sides of the squares in which the size of a thing is judged, as shares of the image's."""
@@ -31,7 +31,7 @@ _QUICKLY = 10.0
 
 
 def place_parts(shares: Tensor) -> Tensor:
-    """Weight shares ``(B, K, h, w)`` by place and size: ``(B, len(PLACED) * K, h, w)``, the K of one kind together.
+    """Weight shares ``(B, K, h, w)`` by place and size: ``(B, 6 K, h, w)``, the K of one kind together.
 
     To the left they are weighted by 1 down to 0 from the left edge to the right one, and so on. A cell's thing is large
     by the mean share around it, in squares of three sizes.
@@ -42,7 +42,7 @@ def place_parts(shares: Tensor) -> Tensor:
     )
     large = torch.stack([_mean_around(shares, reach) for reach in _REACHES]).mean(0)
     weights = [1 - across, across, (1 - down)[:, None], down[:, None], large, 1 - large]
-    return torch.cat([shares, *(shares * weight for weight in weights)], dim=1)
+    return torch.cat([shares * weight for weight in weights], dim=1)
 
 
 def _mean_around(shares: Tensor, reach: float) -> Tensor:
@@ -109,7 +109,7 @@ class PartNames(nn.Module):
         return place[:, :, None] * part[:, None]  # type: ignore[no-any-return]
 
 
-class NamedParts(nn.Module):
+class PartSearch(nn.Module):
     """Looks for what a sentence names: ``w(T) . A(x)`` at each cell.
 
     ``A`` is the evidence of the parts, and its weights are what :class:`PartNames` says; the background's is 0.
@@ -129,7 +129,7 @@ class NamedParts(nn.Module):
         """Look in evidence for what sentences name.
 
         Args:
-            evidence: From :func:`place_parts`, ``(B, len(PLACED) * K, h, w)``.
+            evidence: The shares of the parts, and those weighted by place, ``(B, len(PLACED) * K, h, w)``.
             sentence: ``(B, W)``.
             named: From :class:`PartNames`, ``(B, len(PLACED), K)``.
 

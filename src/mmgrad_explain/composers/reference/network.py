@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgrad_explain.composers.outputs import ComposedOutput
-from mmgrad_explain.composers.reference.named_parts import NamedParts, PartNames, place_parts
-from mmgrad_explain.composers.reference.part_pooling import PartPooling, PartShift
+from mmgrad_explain.composers.reference.named_parts import PartNames, PartSearch, place_parts
+from mmgrad_explain.composers.reference.part_pooling import ChannelReader, NamedChannels, PartPooling, PartShift
 from mmgrad_explain.composers.reference.plain_resnet import PlainResNet
 from mmgrad_explain.composers.reference.segmenter import Segmenter
 from mmgrad_explain.errors import InputError
@@ -112,18 +112,14 @@ class Neck(nn.Module):
         self.smooth = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 3, 1, 1))
         self.project = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 1), nn.ReLU())
 
-    def forward(self, maps: list[Tensor], colours: Tensor | None = None) -> Tensor:
-        """Merge maps, the finest first, to ``(B, width, h, w)`` on the grid of the first, non-negative.
-
-        ``colours``, of this shape, are added to the first.
-        """
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Merge maps, the finest first, to ``(B, width, h, w)`` on the grid of the first, non-negative."""
         fine, *others = (lateral(m) for lateral, m in zip(self.lateral, maps, strict=True))
         middle = others.pop()
         while others:
             finer = others.pop()
             middle = finer + F.interpolate(middle, size=finer.shape[-2:], mode="nearest")
         middle = self.smooth(middle + self.positions)
-        fine = fine if colours is None else fine + colours
         return self.project(fine + F.interpolate(middle, size=fine.shape[-2:], mode="bilinear"))  # type: ignore[no-any-return]
 
 
@@ -173,12 +169,12 @@ class Pooling(nn.Module):
         self.value = nn.Linear(width, width)
         self.where = nn.Identity()
 
-    def forward(self, x: Tensor, sentence: Tensor, named: Tensor | None = None) -> Tensor:
-        """Pool tokens ``(B, N, W)`` for sentences ``(B, W)``, with ``named`` ``(B, N)`` in the logits: ``(B, W)``."""
+    def forward(self, x: Tensor, sentence: Tensor, found: Tensor | None = None) -> Tensor:
+        """Pool tokens ``(B, N, W)`` for sentences ``(B, W)``, with ``found`` ``(B, N)`` in the logits: ``(B, W)``."""
         split = (*x.shape[:2], self.heads, -1)
         query = self.query(sentence).view(x.shape[0], 1, self.heads, -1)
         logits = (self.key(x).view(split) * query).sum(-1).transpose(1, 2)
-        attention = self.where(logits if named is None else logits + named[:, None]).softmax(-1)
+        attention = self.where(logits if found is None else logits + found[:, None]).softmax(-1)
         return (attention[..., None] * self.value(x).view(split).transpose(1, 2)).sum(2).flatten(1)  # type: ignore[no-any-return]
 
 
@@ -198,9 +194,8 @@ class ShiftComposer(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         width = config.text_width
-        self.width = config.feature_width
-        self.places = GridPositions(config.feature_width)
-        self.project = nn.Linear(config.feature_width, width)
+        self.places = GridPositions(config.grid_width)
+        self.project = nn.Linear(config.grid_width, width)
         self.norm1 = nn.LayerNorm(width)
         self.attention = Attention(width, config.heads)
         self.norm2 = nn.LayerNorm(width)
@@ -216,7 +211,7 @@ class ShiftComposer(nn.Module):
             nn.Linear(4 * width, config.embed_dim),
         )  # fmt: skip
         self.parts = PartShift(4 * width, config.parts, config.looks + 1) if config.parts else None
-        self.named = NamedParts(width) if config.named_parts else None
+        self.search = PartSearch(width) if config.named_parts else None
 
     def forward(
         self,
@@ -226,6 +221,7 @@ class ShiftComposer(nn.Module):
         mask: Tensor,
         named: Tensor | None = None,
         parts: Tensor | None = None,
+        evidence: Tensor | None = None,
     ) -> Tensor:
         """Compute what the texts add to the embeddings.
 
@@ -236,23 +232,23 @@ class ShiftComposer(nn.Module):
             mask: ``(B, L)``.
             named: What of which parts the texts name, ``(B, len(PLACED), K)``, if the network has named parts.
             parts: Parts of the images, ``(B, K, n)``, if the network has any.
+            evidence: Of named parts, ``(B, len(PLACED) * K, g, g)``.
 
         Returns:
             ``(B, D)``.
         """
-        seen = grid[:, : self.width]
-        if self.named is not None:
-            seen = seen - seen.mean((2, 3), keepdim=True)
-        x = self.project(self.places(seen.flatten(2).transpose(1, 2)))
+        found, amount = None, None
+        if self.search is not None and evidence is not None and named is not None:
+            found, amount = self.search(evidence, sentence, named)
+            grid, named = grid - grid.mean((2, 3), keepdim=True), named.sum(1)
+        x = self.project(self.places(grid.flatten(2).transpose(1, 2)))
         x = self.norm2(x + self.attention(self.norm1(x), words, mask))
         context = self.hear(torch.cat([self.context(x, sentence), sentence], dim=-1))
         x = self.norm3(x + self.update(F.gelu(self.token(x) + context[:, None])))
-        found, amount = (None, None) if self.named is None else self.named(grid[:, self.width :], sentence, named)
         hidden = self.mlp[:-1](torch.cat([self.pooling(x, sentence, found), sentence], dim=-1))
         shift = self.mlp[-1](hidden)
         if self.parts is not None and parts is not None:
-            opened = None if named is None else named.sum(1)
-            shift = torch.cat([shift, self.parts(hidden, parts, opened).flatten(1)], dim=1)
+            shift = torch.cat([shift, self.parts(hidden, parts, named).flatten(1)], dim=1)
         if amount is not None:
             shift = amount * shift
         return shift * mask.any(1, keepdim=True)  # type: ignore[no-any-return]
@@ -292,22 +288,28 @@ class ReferenceNetwork(nn.Module):
         self.config = config
         self.described_layers = (*(f"visual.{name}" for name in described), "neck")
         self.visual = visual
+        self.named = None
+        if config.parts:
+            self.named = NamedChannels(visual_channels, config.parts, config.looks, given=config.named_parts)
         self.segmenter = Segmenter(visual_channels[-1], config.segmenter) if config.segmenter else None
-        if self.segmenter is not None:
-            visual_channels = (*visual_channels, config.segmenter)
-        self.neck = Neck(visual_channels, config.feature_width, config.image_size // strides[1])
-        self.pixels = nn.Conv2d(3, config.feature_width, 1, bias=False) if config.parts else None
+        more = (config.segmenter,) if config.segmenter else ()
+        self.neck = Neck((*visual_channels, *more), config.feature_width, config.image_size // strides[1])
         self.features = nn.Identity()
-        self.places = GridPositions(config.feature_width)
+        self.places = GridPositions(config.grid_width)
         self.identity = nn.Sequential(
-            nn.Linear(config.feature_width, 256), nn.GELU(), nn.Linear(256, 256), nn.GELU()
+            nn.Linear(config.grid_width, 256), nn.GELU(), nn.Linear(256, 256), nn.GELU()
         )  # fmt: skip
         self.position_gain = nn.Linear(POSITION_CODES, 256)
         self.identity_out = nn.Linear(256, config.embed_dim)
-        named = config.named_parts
-        self.parts = PartPooling(config.features, config.parts, config.looks, given=named) if config.parts else None
+        self.parts = None
+        if config.parts:
+            readers = (
+                ChannelReader(config.feature_width, config.parts),
+                ChannelReader(config.feature_width + config.parts, config.looks),
+            )
+            self.parts = PartPooling(*readers)
         self.text = TextEncoder(config)
-        self.names = PartNames(config.vocab_size, config.text_width, config.parts) if named else None
+        self.names = PartNames(config.vocab_size, config.text_width, config.parts) if config.named_parts else None
         self.shift = ShiftComposer(config)
         self.logit_scale = nn.Parameter(torch.tensor(2.66))
 
@@ -322,21 +324,17 @@ class ReferenceNetwork(nn.Module):
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Encode normalised pixels ``(B, 3, S, S)`` to the feature grid ``(B, C, h, w)``, that of the first tap.
 
-        With named parts, their evidence follows the features of the neck
-        (:func:`~mmgrad_explain.composers.reference.named_parts.place_parts`).
+        The features of the neck come first, then the shares of the parts and of the looks, then those of named parts
+        weighted by place.
         """
         maps = self.visual(pixel_values)
-        fine, colours = maps[0].shape[-2:], None
-        if self.pixels is not None:
-            colours = self.pixels(F.adaptive_avg_pool2d(pixel_values, fine))
-        if self.segmenter is None:
-            return self.neck(maps, colours)  # type: ignore[no-any-return]
-        logits = self.segmenter(maps[-1]).float()
-        features = self.neck([*maps, logits.softmax(1)], colours)
-        if not self.config.named_parts:
+        logits = None if self.segmenter is None else self.segmenter(maps[-1]).float()
+        features = self.neck(maps if logits is None else [*maps, logits.softmax(1)])
+        if self.named is None:
             return features  # type: ignore[no-any-return]
-        shares = F.interpolate(logits, size=fine, mode="bilinear").softmax(1)
-        return torch.cat([features.float(), place_parts(shares)], dim=1)
+        named = self.named(maps, pixel_values, logits if self.config.named_parts else None).to(features.dtype)
+        placed = [place_parts(named[:, : self.config.parts])] if self.config.named_parts else []
+        return torch.cat([features, named, *placed], dim=1)
 
     @property
     def embed_dim(self) -> int:
@@ -357,9 +355,9 @@ class ReferenceNetwork(nn.Module):
 
     def compose(self, features: Tensor, *text: Tensor) -> tuple[Tensor, Tensor]:
         """Compute ``z_id`` and ``D`` of feature grids and encoded texts, each ``(B, D)``. Maps are taken here."""
-        grid = F.avg_pool2d(self.features(features), 2)
-        parts = self._describe_parts(grid)
-        return self._embed(grid, parts), self.shift(grid, *text, parts=parts)
+        features = self.features(features)
+        grid, parts = self._pool(features)
+        return self._embed(grid, parts), self.shift(grid, *text, parts=parts, evidence=self._evidence(grid))
 
     def embed(self, features: Tensor) -> Tensor:
         """Compute ``z_id``, the embedding of an image alone, ``(B, D)``.
@@ -367,22 +365,26 @@ class ReferenceNetwork(nn.Module):
         Each token is weighted by its position before the mean over the tokens, so that the embedding of an image
         changes when an object moves. The numbers of the parts follow.
         """
-        grid = F.avg_pool2d(features, 2)
-        return self._embed(grid, self._describe_parts(grid))
+        return self._embed(*self._pool(features))
 
     def change(self, features: Tensor, *text: Tensor) -> Tensor:
         """Compute ``D``, what encoded texts change in the embeddings, ``(B, D)``."""
-        grid = F.avg_pool2d(features, 2)
-        return self.shift(grid, *text, parts=self._describe_parts(grid))  # type: ignore[no-any-return]
+        grid, parts = self._pool(features)
+        return self.shift(grid, *text, parts=parts, evidence=self._evidence(grid))  # type: ignore[no-any-return]
 
-    def _describe_parts(self, grid: Tensor) -> Tensor | None:
-        if self.parts is None:
+    def _evidence(self, grid: Tensor) -> Tensor | None:
+        """Return the channels of named parts: their shares, then those weighted by place."""
+        if self.parts is None or not self.config.named_parts:
             return None
-        width, count = self.config.feature_width, self.config.parts
-        return self.parts(grid, grid[:, width : width + count] if self.config.named_parts else None)  # type: ignore[no-any-return]
+        shares = self.parts.parts.shares(grid)
+        return torch.cat([shares, grid[:, self.config.feature_width + self.config.parts + self.config.looks :]], dim=1)
+
+    def _pool(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Average the features, 2x2, and describe the parts that they show."""
+        return F.avg_pool2d(features, 2), None if self.parts is None else self.parts(features)
 
     def _embed(self, grid: Tensor, parts: Tensor | None) -> Tensor:
-        tokens = self.identity(self.places(grid[:, : self.config.feature_width].flatten(2).transpose(1, 2)))
+        tokens = self.identity(self.places(grid.flatten(2).transpose(1, 2)))
         gain = 1 + self.position_gain(position_codes(math.isqrt(tokens.shape[1]), grid))
         embedding = self.identity_out((tokens * gain).mean(1))
         if self.parts is None or parts is None:

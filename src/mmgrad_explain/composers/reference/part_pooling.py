@@ -85,7 +85,7 @@ class NamedChannels(nn.Module):
         Returns:
             ``(B, parts + looks, h_1, w_1)``.
         """
-        size = maps[0].shape[-2:]
+        size = (maps[0].shape[2], maps[0].shape[3])
         if self.parts is not None:
             logits = self.parts(maps)
         elif logits is not None:
@@ -147,7 +147,7 @@ class PartPooling(nn.Module):
         pooled = weights @ looks.transpose(1, 2) / (weights.sum(2, keepdim=True) + 1e-2)
         highest = max(1, round(_HIGHEST * shares.shape[2]))
         there = shares.topk(highest, dim=2).values.mean(2, keepdim=True)
-        return pooled * there.clamp(min=1e-6).sqrt()  # type: ignore[no-any-return]
+        return pooled * there.clamp(min=1e-6).sqrt()
 
     def deviations(self, parts: Tensor) -> Tensor:
         """Subtract the mean image from parts ``(B, parts, looks + 1)``. In training, update the mean image first."""

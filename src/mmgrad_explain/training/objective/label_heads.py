@@ -92,7 +92,8 @@ class LabelHeads(nn.Module):
             A number; 0 if nothing is labelled.
         """
         losses = []
-        for name, head in (*self.heads.items(), *self._own.items()):
+        heads: dict[str, LabelClassifier] = {**self.heads, **self._own}  # type: ignore[dict-item]  # they are Conv2d
+        for name, head in heads.items():
             if name not in references:
                 continue
             labels = read_at_cells(torch.cat([references[name], targets[name]]), (grid.shape[2], grid.shape[3])).long()

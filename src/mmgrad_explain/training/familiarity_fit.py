@@ -61,7 +61,7 @@ KINDS_OF_SCENES = tuple(
 )
 """Kinds of scenes that training shows, and kinds that it never shows."""
 
-OWN_VIEWS = ("whole", "light", "whole", "jpeg", "whole", "small")
+OWN_VIEWS = ("whole", "framed", "light", "framed", "whole", "framed", "jpeg", "framed", "small", "framed")
 """Views of further images of the model's own kind."""
 
 ALTERNATIVE = "for such pictures take a model that knows them (a folder or a hub id)"

@@ -70,6 +70,15 @@ def _crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return image.crop((left, top, left + width, top + height))
 
 
+def _frame(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Cut a large part out, in a shape from 1:2 to 4:3, as photographers frame the same scene differently."""
+    shape = 0.5 + 0.85 * rng.random()  # width over height
+    width = min(image.width, image.height * shape) * (0.7 + 0.3 * rng.random())
+    height = width / shape
+    left, top = rng.random() * (image.width - width), rng.random() * (image.height - height)
+    return image.crop((int(left), int(top), max(int(left) + 8, int(left + width)), max(int(top) + 8, int(top + height))))
+
+
 def _shrink(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     factor = (48 + 100 * rng.random()) / max(image.size)
     return image.resize((max(8, int(image.width * factor)), max(8, int(image.height * factor))))
@@ -108,6 +117,7 @@ def _image_of(values: np.ndarray) -> Image.Image:
 VIEWS: dict[str, Callable[[Image.Image, np.random.Generator], Image.Image]] = {
     "whole": lambda image, _: image,
     "crop": _crop,
+    "framed": _frame,
     "small": _shrink,
     "jpeg": _compress,
     "grey": lambda image, _: image.convert("L").convert("RGB"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmgrad_explain.training.objective.terms import change_loss, pooling_loss
+from mmgrad_explain.training.objective.terms import change_loss, direction_loss, pooling_loss
 
 
 def test_the_pooling_loss_is_low_inside_the_mask():
@@ -25,3 +25,13 @@ def test_the_change_loss_compares_directions_within_an_image():
     assert right < 1e-3
     assert wrong > 9
     assert change_loss(change, change[[1, 2, 3, 0]], torch.arange(4)) == 0  # one edit each: nothing to tell apart
+
+
+def test_the_direction_of_a_shift_is_compared_where_only_the_edit_differs():
+    shift = torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]], requires_grad=True)
+    change = torch.tensor([[3.0, 0.0], [0.0, -1.0], [0.0, 5.0]], requires_grad=True)
+    loss = direction_loss(shift, change, torch.tensor([True, True, False]))
+    assert loss.item() == pytest.approx((0 + 2) / 2)
+    loss.backward()
+    assert change.grad is None
+    assert shift.grad[2].abs().max() == 0

@@ -5,8 +5,8 @@
 
 Sentences about garments, shapes, other things, looks alone and nothing are asked about each of some images: drawn
 scenes, photographs of a model's own kind, other photographs, noise. Counted are the models that answer, and the maps
-that are marked: the image is unlike what the model that answers was trained on, or it knows none of the words that say
-what is meant. Silent are maps without a mark. Of a folder of more than 100 images the half is taken that
+without a note that the image is unlike what the model that answers was trained on, and those without any mark: neither
+this note nor one on words that it does not know. Of a folder of more than 100 images the half is taken that
 ``training.familiarity_fit`` leaves alone. Prints two Markdown tables.
 """
 
@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 
 from mmgrad_explain.composers.bundled import choose_bundled
-from mmgrad_explain.composers.content_words import find_unknown_words, say_lost
+from mmgrad_explain.composers.content_words import find_unknown_words
 from mmgrad_explain.composers.familiar_images import strangeness_of
 from mmgrad_explain.composers.load import BUNDLED, load_composer
 from mmgrad_explain.errors import InputError
@@ -34,8 +34,6 @@ from mmgrad_explain.training.familiarity_fit import draw_scenes_of_every_kind
 from mmgrad_explain.training.familiarity_views import list_images
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mmgrad_explain.composers.base import Composer
 
 SERIES = 40_023
@@ -57,22 +55,11 @@ def load(name: str) -> Composer:
     return load_composer(name)
 
 
-def ask(image: Image.Image, text: str) -> tuple[str, bool]:
-    """Return the name of the model that answers, and whether its map is marked."""
+def ask(image: Image.Image, text: str) -> tuple[str, bool, bool]:
+    """Return the name of the model that answers, whether it finds the image strange, and whether its map is marked."""
     choice = choose_bundled([image], [text], load=load)
-    lost = say_lost(text, find_unknown_words(choice.composer, [text])) is not None
-    return choice.name, lost or bool(strangeness_of(choice.composer, [image]) > 1)
-
-
-def measure(images: list[Image.Image]) -> Iterator[tuple[str, list[str], list[bool]]]:
-    """Ask every sentence about every image.
-
-    Yields:
-        What sentences are about, the models that answered, and whether the maps are marked.
-    """
-    for about, texts in SENTENCES.items():
-        answers = [ask(image, text) for image in images for text in texts]
-        yield about, [name for name, _ in answers], [marked for _, marked in answers]
+    strange = bool(strangeness_of(choice.composer, [image]) > 1)
+    return choice.name, strange, strange or bool(find_unknown_words(choice.composer, [text]))
 
 
 def percent(values: list[bool]) -> str:
@@ -121,18 +108,18 @@ def main(argv: list[str] | None = None) -> int:
     table = []
     silent: dict[str, list[bool]] = {BY_ANOTHER: [], OF_UNKNOWN: []}
     for name, (owner, images) in groups_of_images(options).items():
-        for about, answered, marked in measure(images):
-            counted = Counter(answered)
-            row = [name, about, str(len(marked)), *(str(counted[model]) for model in BUNDLED)]
-            table.append([*row, percent([not one for one in marked])])
-            silent[BY_ANOTHER] += [not one for model, one in zip(answered, marked, strict=True) if model != owner]
-            if owner is None:
-                silent[OF_UNKNOWN] += [not one for one in marked]
+        for about, texts in SENTENCES.items():
+            answers = [ask(image, text) for image in images for text in texts]
+            counted = Counter(model for model, _, _ in answers)
+            shares = [percent([not strange for _, strange, _ in answers]), percent([not one for _, _, one in answers])]
+            table.append([name, about, str(len(answers)), *(str(counted[model]) for model in BUNDLED), *shares])
+            silent[BY_ANOTHER] += [not strange for model, strange, _ in answers if model != owner]
+            silent[OF_UNKNOWN] += [not strange for _, strange, _ in answers if owner is None]
     print(f"{environment_line()}\n\nScene series {SERIES}:\n")
-    print(markdown_table(["images", "sentences about", "maps", *BUNDLED, "silent %"], table))
+    print(markdown_table(["images", "sentences about", "maps", *BUNDLED, "image not noted %", "no mark %"], table))
     print()
     rows = [[name, str(len(values)), percent(values)] for name, values in silent.items()]
-    print(markdown_table(["maps", "count", "silent %"], rows))
+    print(markdown_table(["maps", "count", "image not noted %"], rows))
     return 0
 
 

@@ -125,8 +125,10 @@ def test_pictures_alone(choose):
     both = {"a": Known({0: 0.5}), "b": Known({0: 0.5})}
     with pytest.raises(InputError, match="2 like those of a, 2 like those of b"):
         choose(both, [0, 0], by=choose_by_images)
-    one_is_more_like = {"a": Known({0: 0.9}), "b": Known({0: 0.5})}
-    assert choose(one_is_more_like, [0, 0], by=choose_by_images).name == "b"
+    one_is_more_like = {"a": Known({0: 0.9, 1: 0.1}), "b": Known({0: 0.5, 1: 0.7}), "c": Known({0: 0.1, 1: 9.0})}
+    found = choose(one_is_more_like, [0, 0, 1, 1, 0], by=choose_by_images)
+    assert (found.name, found.why) == ("c", "3 of 5 images are most like its training images")
+    assert choose(one_is_more_like, [0, 1, 1], by=choose_by_images).name == "a"
 
 
 def test_of_many_pictures_some_are_looked_at():

@@ -104,7 +104,7 @@ def choose_bundled(
 def choose_by_images(images: Sequence[Image.Image], *, load: Callable[[str], Composer] = load_composer) -> Choice:
     """Choose the bundled model to which more than half of some images are familiar.
 
-    An image that is familiar to several models counts for the one to which it is the least strange.
+    If there are several, each image counts for the one to which it is the least strange.
 
     Args:
         images: RGB images; :data:`MOST_IMAGES` of them are looked at.
@@ -115,16 +115,19 @@ def choose_by_images(images: Sequence[Image.Image], *, load: Callable[[str], Com
     """
     looked_at = pick_evenly(images, MOST_IMAGES)
     composers = {name: load(name) for name in BUNDLED}
-    familiar = _votes({name: strangeness_of(one, looked_at) for name, one in composers.items()}, most=1.0)
-    most = max(familiar.values())
-    best = [name for name in BUNDLED if familiar[name] == most]
-    if 2 * most <= len(looked_at) or len(best) > 1:
+    strange = {name: strangeness_of(one, looked_at) for name, one in composers.items()}
+    familiar = {name: int((values <= 1).sum()) for name, values in strange.items()}
+    known = {name: values for name, values in strange.items() if 2 * familiar[name] > len(looked_at)}
+    votes = _votes(known) if known else {}
+    best = [name for name in known if votes[name] == max(votes.values())]
+    if len(best) != 1:
         counted = ", ".join(f"{count} like those of {name}" for name, count in familiar.items())
         raise InputError(
             f"model: the images do not tell which bundled model to take (of {len(looked_at)} looked at, {counted}): "
             f"name one (model=, or --model on the command line): {CHOICES}"
         )
-    why = f"{_images_are(most, len(looked_at))} like its training images"
+    most = familiar[best[0]]
+    why = f"{_images_are(most, len(looked_at))} {'most like' if len(known) > 1 else 'like'} its training images"
     return Choice(
         composers[best[0]], best[0], f"{why}, of {len(looked_at)} looked at" if most == len(looked_at) > 1 else why
     )
@@ -138,10 +141,10 @@ def pick_evenly(items: Sequence[Image.Image], most: int) -> list[Image.Image]:
     return [single[index * len(single) // most] for index in range(most)]
 
 
-def _votes(strange: dict[str, Tensor], most: float = torch.inf) -> dict[str, int]:
-    """Count for each model the images that are not stranger to it than to any other, nor stranger than ``most``."""
+def _votes(strange: dict[str, Tensor]) -> dict[str, int]:
+    """Count for each model the images that are not stranger to it than to any other."""
     least = torch.stack([*strange.values()]).amin(0)
-    return {name: int(((values <= least) & (values <= most)).sum()) for name, values in strange.items()}
+    return {name: int((values <= least).sum()) for name, values in strange.items()}
 
 
 def _log_mean(strange: Tensor) -> float:

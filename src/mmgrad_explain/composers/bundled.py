@@ -56,9 +56,13 @@ class _Words:
 
     def rank(self, name: str) -> tuple[int, int]:
         """Sort key of a model, best first: unknown things, then other words; none of those that no model knows."""
-        lost = self.unknown[name] - set.intersection(*self.unknown.values())
-        things, *others = count_classes([word for words in self.meant for word in words if word in lost])
+        lost = [word for words in self.meant for word in words if word in self.unknown[name] and self.is_known(word)]
+        things, *others = count_classes(lost)
         return things, sum(others)
+
+    def is_known(self, word: str) -> bool:
+        """Return whether a model knows a word."""
+        return any(word not in unknown for unknown in self.unknown.values())
 
     @property
     def all_meant(self) -> list[str]:

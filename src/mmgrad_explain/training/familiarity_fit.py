@@ -66,6 +66,7 @@ OWN_VIEWS = ("whole", "framed", "light", "framed", "whole", "framed", "jpeg", "f
 """Views of further images of the model's own kind."""
 
 _AT_ONCE = 64  # images that are held together
+_LARGEST = 512  # side of an image that is drawn to be shrunk, pixels
 
 ALTERNATIVE = "for such pictures take a model that knows them (a folder or a hub id)"
 
@@ -91,7 +92,7 @@ def describe_source(composer: Composer, config: TrainingConfig, name: str, purpo
 
 
 def _sizes(own: int) -> list[int]:
-    return [own, max(32, own // 2), 4 * own, own, 2 * own]
+    return [own, max(32, own // 2), max(own, min(4 * own, _LARGEST)), own, max(own, min(2 * own, _LARGEST))]
 
 
 def _describe(composer: Composer, images: Iterable[Image.Image]) -> Tensor:

@@ -27,6 +27,7 @@ from mmgrad_explain.composers.reference.neck import POSITION_CODES, GridPosition
 from mmgrad_explain.composers.reference.part_pooling import ChannelReader, NamedChannels, PartPooling, PartShift
 from mmgrad_explain.composers.reference.plain_resnet import PlainResNet
 from mmgrad_explain.composers.reference.segmenter import Segmenter
+from mmgrad_explain.composers.reference.text_encoder import Attention, TextEncoder
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,65 +35,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from mmgrad_explain.composers.reference.config import NetworkConfig
-
-
-class Attention(nn.Module):
-    """Multi-head attention in plain operations, because the fused kernels have no second derivative."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """Have ``x`` (B, N, W) attend to ``memory`` (B, L, W) where ``mask`` (B, L) is true."""
-        batch, _, width = x.shape
-        split = (batch, -1, self.heads, width // self.heads)
-        query = self.query(x).view(split).transpose(1, 2)
-        key, value = (part.reshape(split).transpose(1, 2) for part in self.key_value(memory).chunk(2, dim=-1))
-        logits = query @ key.transpose(-1, -2) * split[-1] ** -0.5
-        logits = logits.masked_fill(~mask[:, None, None, :], torch.finfo(logits.dtype).min)
-        mixed = logits.softmax(-1) @ value
-        return self.out(mixed.transpose(1, 2).reshape(batch, -1, width))  # type: ignore[no-any-return]
-
-
-class TextBlock(nn.Module):
-    """A pre-norm transformer block."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Compute ``(B, L, W) -> (B, L, W)``."""
-        y = self.norm1(x)
-        x = x + self.attention(y, y, mask)
-        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
-
-
-class TextEncoder(nn.Module):
-    """Word embeddings, positions, a few transformer blocks."""
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.words = nn.Embedding(config.vocab_size, config.text_width, padding_idx=0)
-        self.positions = nn.Parameter(torch.randn(config.max_words, config.text_width) * 0.02)
-        self.blocks = nn.ModuleList(TextBlock(config.text_width, config.heads) for _ in range(config.text_layers))
-        self.norm = nn.LayerNorm(config.text_width)
-
-    def forward(self, input_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode ids and mask ``(B, L)``: word vectors ``(B, L, W)`` and their mean ``(B, W)``."""
-        x = self.words(input_ids) + self.positions[: input_ids.shape[1]]
-        for block in self.blocks:
-            x = block(x, mask)
-        x = self.norm(x)
-        weights = mask[..., None].to(x.dtype)
-        return x, (x * weights).sum(1) / weights.sum(1).clamp(min=1.0)
 
 
 class Pooling(nn.Module):
@@ -129,7 +71,8 @@ class ShiftComposer(nn.Module):
 
     With named parts that pooling looks where what the sentence names is found, and the shift is proportional to how
     surely it is there. What it changes into depends on how places differ, so that Grad-CAM, which weighs a channel by
-    what more of it everywhere would change, shows what is named.
+    what more of it everywhere would change, shows what is named. The hidden state is normalised: nothing in the maps
+    holds the shift's length, and it would grow beyond all embeddings.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -153,6 +96,7 @@ class ShiftComposer(nn.Module):
         )  # fmt: skip
         self.parts = PartShift(4 * width, config.parts, config.looks + 1) if config.parts else None
         self.search = PartSearch(width) if config.named_parts else None
+        self.settle = nn.LayerNorm(4 * width) if config.named_parts else nn.Identity()
 
     def forward(
         self,
@@ -187,6 +131,7 @@ class ShiftComposer(nn.Module):
         context = self.hear(torch.cat([self.context(x, sentence), sentence], dim=-1))
         x = self.norm3(x + self.update(F.gelu(self.token(x) + context[:, None])))
         hidden = self.mlp[:-1](torch.cat([self.pooling(x, sentence, found), sentence], dim=-1))
+        hidden = self.settle(hidden)
         shift = self.mlp[-1](hidden)
         if self.parts is not None and parts is not None:
             shift = torch.cat([shift, self.parts(hidden, parts, named).flatten(1)], dim=1)
@@ -241,6 +186,7 @@ class ReferenceNetwork(nn.Module):
             nn.Linear(config.grid_width, 256), nn.GELU(), nn.Linear(256, 256), nn.GELU()
         )  # fmt: skip
         self.position_gain = nn.Linear(POSITION_CODES, 256)
+        self.settle = nn.LayerNorm(256) if config.named_parts else nn.Identity()
         self.identity_out = nn.Linear(256, config.embed_dim)
         self.parts = None
         if config.parts:
@@ -327,7 +273,7 @@ class ReferenceNetwork(nn.Module):
     def _embed(self, grid: Tensor, parts: Tensor | None) -> Tensor:
         tokens = self.identity(self.places(grid.flatten(2).transpose(1, 2)))
         gain = 1 + self.position_gain(position_codes(math.isqrt(tokens.shape[1]), grid))
-        embedding = self.identity_out((tokens * gain).mean(1))
+        embedding = self.identity_out(self.settle((tokens * gain).mean(1)))
         if self.parts is None or parts is None:
             return embedding  # type: ignore[no-any-return]
         return torch.cat([embedding, self.parts.deviations(parts).flatten(1)], dim=1)

@@ -116,12 +116,17 @@ class PartSearch(nn.Module):
 
     Args:
         width: Length of an encoded sentence.
+
+    Attributes:
+        presence: An ``Identity`` whose output is how surely each image shows what its sentence names, ``(B, 1)``: 1
+            where a sentence names no part. A module to hook.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.least = nn.Linear(width, 1)
         self.sharpness = nn.Parameter(torch.tensor(8.0))
+        self.presence = nn.Identity()
         nn.init.zeros_(self.least.weight)
         nn.init.constant_(self.least.bias, -2.0)
 
@@ -142,4 +147,6 @@ class PartSearch(nn.Module):
             found = (weights[:, None] @ evidence.float().flatten(2))[:, 0]
         logits = self.sharpness * found
         there = (logits.softmax(1) * found).sum(1, keepdim=True)
+        heard = weights.float().sum(1, keepdim=True)
+        self.presence(torch.where(heard > 0.5, there / heard.clamp(min=0.5), torch.ones_like(there)))
         return logits, there + F.softplus(self.least(sentence).float())

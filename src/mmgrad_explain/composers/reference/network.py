@@ -96,7 +96,7 @@ class ShiftComposer(nn.Module):
         )  # fmt: skip
         self.parts = PartShift(4 * width, config.parts, config.looks + 1) if config.parts else None
         self.search = PartSearch(width) if config.named_parts else None
-        self.settle = nn.LayerNorm(4 * width) if config.named_parts else nn.Identity()
+        self.settle = nn.LayerNorm(4 * width) if config.named_parts else None
 
     def forward(
         self,
@@ -131,7 +131,7 @@ class ShiftComposer(nn.Module):
         context = self.hear(torch.cat([self.context(x, sentence), sentence], dim=-1))
         x = self.norm3(x + self.update(F.gelu(self.token(x) + context[:, None])))
         hidden = self.mlp[:-1](torch.cat([self.pooling(x, sentence, found), sentence], dim=-1))
-        hidden = self.settle(hidden)
+        hidden = hidden if self.settle is None else self.settle(hidden)
         shift = self.mlp[-1](hidden)
         if self.parts is not None and parts is not None:
             shift = torch.cat([shift, self.parts(hidden, parts, named).flatten(1)], dim=1)
@@ -186,7 +186,7 @@ class ReferenceNetwork(nn.Module):
             nn.Linear(config.grid_width, 256), nn.GELU(), nn.Linear(256, 256), nn.GELU()
         )  # fmt: skip
         self.position_gain = nn.Linear(POSITION_CODES, 256)
-        self.settle = nn.LayerNorm(256) if config.named_parts else nn.Identity()
+        self.settle = nn.LayerNorm(256) if config.named_parts else None
         self.identity_out = nn.Linear(256, config.embed_dim)
         self.parts = None
         if config.parts:
@@ -273,7 +273,8 @@ class ReferenceNetwork(nn.Module):
     def _embed(self, grid: Tensor, parts: Tensor | None) -> Tensor:
         tokens = self.identity(self.places(grid.flatten(2).transpose(1, 2)))
         gain = 1 + self.position_gain(position_codes(math.isqrt(tokens.shape[1]), grid))
-        embedding = self.identity_out(self.settle((tokens * gain).mean(1)))
+        hidden = (tokens * gain).mean(1)
+        embedding = self.identity_out(hidden if self.settle is None else self.settle(hidden))
         if self.parts is None or parts is None:
             return embedding  # type: ignore[no-any-return]
         return torch.cat([embedding, self.parts.deviations(parts).flatten(1)], dim=1)

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parent
 PHOTOGRAPHS = DOCS.parent / "examples" / "photographs"
 PICTURES = {
-    "overlay.jpg": {"astronaut.jpg": ["make the suit blue", "remove the person"], "chelsea.jpg": ["make the cat black"]},
+    "overlay.jpg": {
+        "astronaut.jpg": ["make the suit blue", "remove the person"],
+        "chelsea.jpg": ["make the cat black"],
+    },
     "failures.jpg": {"grace_hopper.jpg": ["remove the glasses"], "coffee.jpg": ["remove the spoon"]},
 }
 """The pictures in docs/images, the photographs on each, and what is asked of each photograph."""

@@ -122,7 +122,7 @@ def watch_presence(composer: Composer) -> Iterator[dict[str, Tensor]]:
 
 def note_absent(composer: Composer, seen: Mapping[str, Tensor]) -> Note | None:
     """Return the note on what :func:`watch_presence` recorded; None if every image shows what its text names."""
-    if composer.presence_layer not in seen:
+    if composer.presence_layer is None or composer.presence_layer not in seen:
         return None
     absent = (seen[composer.presence_layer].flatten() < _PRESENT).tolist()
     which = tuple(index for index, one in enumerate(absent) if one)

@@ -128,5 +128,5 @@ def note_absent(composer: Composer, seen: Mapping[str, Tensor]) -> Note | None:
     which = tuple(index for index, one in enumerate(absent) if one)
     if not which:
         return None
-    text = f"{composer.name} does not find in the image what the text names: the map shows what else is there"
+    text = f"{composer.name} does not find in the image what the text is about: the map shows what else is there"
     return Note("absent-thing", text, None if all(absent) else which)

@@ -63,7 +63,7 @@ def ask(image: Image.Image, text: str) -> tuple[str, bool, bool]:
     if not marked and choice.composer.presence_layer:
         with torch.inference_mode(), watch_presence(choice.composer) as seen:
             choice.composer(**choice.composer.preprocess([image], [text]).tensors)
-        marked = note_absent(choice.composer, seen) is not None
+        marked = bool(note_absent(choice.composer, seen))
     return choice.name, strange, marked
 
 

@@ -283,9 +283,10 @@ def test_without_a_model_words_and_picture_choose():
 def test_a_thing_that_the_picture_does_not_show_is_noted_for_its_texts_alone(picture):
     texts = ["make the dog brown", "make it red", "remove the car"]
     found = explain(picture, texts, model="everyday")
-    (note,) = (note for note in found.notes if note.kind == "absent-thing")
-    assert note.samples in {(0, 2), None}  # the image is noise, in which it may see something
-    assert "does not find in the image what the text is about" in note.text
+    absent, nothing = (note for note in found.notes if note.kind == "absent-thing")
+    assert (absent.samples, nothing.samples) == ((0, 2), (1,))
+    assert "does not find in the image what the text names" in absent.text
+    assert "reads in the text no thing that it knows" in nothing.text
     assert found.texts == tuple(texts)
 
 

@@ -156,10 +156,10 @@ def explain(
                     notes=join_notes((*explanation.notes, *_of_samples(inputs.notices, rows)), count),
                     answers=None if inputs.answers is None else tuple(inputs.answers[row] for row in rows),
                 )
-    unfamiliar, absent = note_unfamiliar(composer, seen), note_absent(composer, found)
+    unfamiliar = note_unfamiliar(composer, seen)
     caution = None if composer.caution is None else Note("caution", composer.caution)
     of_images = [*_notes_of_images(images), *_notes_of_images(targets or [], "target: ")]
-    more = _of_samples([*filter(None, (caution, absent, unfamiliar)), *of_images], rows)
+    more = _of_samples([*filter(None, (caution, unfamiliar)), *note_absent(composer, found), *of_images], rows)
     notes = join_notes((*explanation.notes, *more), count)
     method = mmgrad.settings.method
     if mmgrad.layer_names and (method is None or method.needs.layers):

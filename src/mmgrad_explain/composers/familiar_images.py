@@ -120,13 +120,18 @@ def watch_presence(composer: Composer) -> Iterator[dict[str, Tensor]]:
         yield seen
 
 
-def note_absent(composer: Composer, seen: Mapping[str, Tensor]) -> Note | None:
-    """Return the note on what :func:`watch_presence` recorded; None if every image shows what its text names."""
+def note_absent(composer: Composer, seen: Mapping[str, Tensor]) -> list[Note]:
+    """Return the notes on what :func:`watch_presence` recorded; none if every image shows what its text names."""
     if composer.presence_layer is None or composer.presence_layer not in seen:
-        return None
-    absent = (seen[composer.presence_layer].flatten() < _PRESENT).tolist()
-    which = tuple(index for index, one in enumerate(absent) if one)
-    if not which:
-        return None
-    text = f"{composer.name} does not find in the image what the text is about: the map shows what else is there"
-    return Note("absent-thing", text, None if all(absent) else which)
+        return []
+    presence = seen[composer.presence_layer].flatten()
+    found = []
+    for which, text in (
+        (presence < _PRESENT, "does not find in the image what the text names: the map shows what else is there"),
+        (presence.isnan(), "reads in the text no thing that it knows: the map shows what stands out"),
+    ):
+        samples = tuple(index for index, one in enumerate(which.tolist()) if one)
+        if samples:
+            every = len(samples) == len(presence)
+            found.append(Note("absent-thing", f"{composer.name} {text}", None if every else samples))
+    return found

@@ -22,8 +22,6 @@ PLACED = ("anywhere", "left", "right", "top", "bottom", "large", "small")
 
 _REACHES = (0.15, 0.3, 0.5)
 """Sides of the squares in which the size of a thing is judged, as shares of the image's."""
-_HIGHEST = 0.01
-"""Share of the cells, those that show any part best, that tell whether there is one."""
 _SURE = 6.0
 """Logit of what a word means, at first."""
 _HEARD = 5.0
@@ -120,8 +118,8 @@ class PartSearch(nn.Module):
         width: Length of an encoded sentence.
 
     Attributes:
-        presence: An ``Identity`` whose output is how surely each image shows what its sentence names, or any part where
-            it names none, ``(B, 1)``. A module to hook.
+        presence: An ``Identity`` whose output is how surely each image shows what its sentence names, ``(B, 1)``: NaN
+            where a sentence names no part. A module to hook.
     """
 
     def __init__(self, width: int) -> None:
@@ -150,7 +148,5 @@ class PartSearch(nn.Module):
         logits = self.sharpness * found
         there = (logits.softmax(1) * found).sum(1, keepdim=True)
         heard = weights.float().sum(1, keepdim=True)
-        anything = (1 - evidence[:, 0].float()).flatten(1)
-        most = anything.topk(max(1, round(_HIGHEST * anything.shape[1])), dim=1).values.mean(1, keepdim=True)
-        self.presence(torch.where(heard > 0.5, there / heard.clamp(min=0.5), most))
+        self.presence(torch.where(heard > 0.5, there / heard.clamp(min=0.5), torch.full_like(there, torch.nan)))
         return logits, there + F.softplus(self.least(sentence).float())

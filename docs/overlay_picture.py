@@ -49,7 +49,7 @@ def draw(sentences: dict[str, list[str]]) -> Image.Image:
 
 
 def encoded(picture: Image.Image) -> bytes:
-    """The picture as it is kept: a JPEG."""
+    """Encode a picture as the JPEG that is stored."""
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=85, optimize=True)
     return stream.getvalue()

@@ -189,7 +189,7 @@ def shortened(arguments):
         return arguments
     if arguments[0] == "train" and "--help" not in arguments:
         arguments = [one.replace("=RUN/model", "=clothing") for one in arguments]
-        kind = {"clip": "triplets", "clothing": "photos", "clothing-search": "photos"}.get(arguments[1], "scenes")
+        kind = {"clip": "triplets", "clothing": "photos", "clothing-large": "photos"}.get(arguments[1], "scenes")
         few = [f"sources.{kind}.{option}" for option in ("pictures=2", "edits=2")]
         few += [] if kind == "scenes" else [f"sources.{kind}.holdout=0.5"]
         few += ["sources.photos.least=1"] if kind == "photos" else []

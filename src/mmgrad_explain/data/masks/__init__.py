@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.masks.pixel_difference import mark_difference as mark_difference
     from mmgrad_explain.data.masks.settings import MASKS as MASKS
     from mmgrad_explain.data.masks.settings import MaskSettings as MaskSettings
+    from mmgrad_explain.data.masks.sheet import draw_mask_sheet as draw_mask_sheet
     from mmgrad_explain.data.masks.spoken_things import find_things as find_things
 
 __getattr__, __dir__ = door(__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mmgrad_explain.training.sources.cir_options import CirSourceOptions
 from mmgrad_explain.training.sources.mixture import Mixture
 from mmgrad_explain.training.sources.photos import PhotoSourceOptions
 from mmgrad_explain.training.sources.scenes import SceneSourceOptions
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.training.sources.source import SourceOptions
 
-SOURCES = {"scenes": SceneSourceOptions, "photos": PhotoSourceOptions, "triplets": TripletSourceOptions}
+SOURCES = {
+    "scenes": SceneSourceOptions,
+    "photos": PhotoSourceOptions,
+    "triplets": TripletSourceOptions,
+    "cir": CirSourceOptions,
+}
 """Options of each kind of source: the list of the kinds."""
 
 

@@ -185,7 +185,11 @@ def draw_product(name):
     return Image.fromarray(pixels)
 
 
-def draw_images(data):
+def draw_images(name, root):
     """Draw every image of a miniature in its place."""
-    for image, path in data.images.paths.items():
-        draw_product(image).convert("RGB").save(path)
+    from mmgrad_explain.data.cir.formats import read_cir
+
+    for split in read_cir(name, root).queries:
+        for image, path in read_cir(name, root, [split.rpartition(".")[2]]).images.paths.items():
+            draw_product(image).convert("RGB").save(path)
+    return root

@@ -312,7 +312,7 @@ def _join_texts(batches: Sequence[ImageBatch]) -> dict[str, Any]:
     return found
 
 
-def _join_ids(batches: Sequence[ImageBatch]) -> dict[str, npt.NDArray[np.int64]]:
+def _join_ids(batches: Sequence[ImageBatch]) -> dict[str, Any]:
     """Join the numbers of images; each batch has its own, and images of the others differ from all."""
     first, of_references, of_targets = 0, [], []
     for batch in batches:

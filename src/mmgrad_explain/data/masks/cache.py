@@ -107,7 +107,7 @@ class MaskCache:
         if self.notes[part][index]["maker"] is None:
             return np.zeros((2, self.size, self.size), np.float32)
         masks = _open(self._chunks[part][index // _TOGETHER])
-        return np.asarray(masks[index % _TOGETHER], np.float32) / 255
+        return np.asarray(masks[index % _TOGETHER] / 255, np.float32)
 
     def summarize(self) -> dict[str, Any]:
         """Count what was made: captions, those of each maker, the reasons why makers made nothing, and the words."""
@@ -243,7 +243,8 @@ def _make_chunk(chunk: _Chunk, settings: MaskSettings, device: str, workers: int
     arrays = np.zeros((len(chunk.units), 2, settings.size, settings.size), np.uint8)
     notes = []
     for index, unit in enumerate(chunk.units):
-        name, masks = made.get(index, (None, UnitMasks()))
+        found = made.get(index)
+        name, masks = (None, UnitMasks()) if found is None else found
         for side, mask in enumerate((masks.reference, masks.target)):
             if mask is not None:
                 arrays[index, side] = _to_grid(mask, settings.size)

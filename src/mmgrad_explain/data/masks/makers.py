@@ -80,7 +80,7 @@ def _given(units: Sequence[Unit]) -> list[UnitMasks]:
 def _read_mask(path: Path) -> npt.NDArray[np.float32]:
     if split_image_path(str(path))[1] is not None:
         return np.asarray(read_pixels(path, mask=True), np.float32)
-    return np.asarray(np.asarray(open_image(path).convert("L")), np.float32) / 255
+    return np.asarray(np.asarray(open_image(path).convert("L")) / 255, np.float32)
 
 
 def _difference(units: Sequence[Unit]) -> list[UnitMasks]:

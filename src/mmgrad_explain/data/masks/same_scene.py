@@ -121,7 +121,7 @@ def _match(before: Pixels, after: Pixels) -> npt.NDArray[np.float64] | None:
     points, descriptions = zip(*(finder.detectAndCompute(one, None) for one in (before, after)), strict=True)
     if any(one is None or len(one) < _FEWEST_POINTS for one in descriptions):
         return None
-    pairs = cv2.BFMatcher().knnMatch(*descriptions, k=2)
+    pairs = cv2.BFMatcher().knnMatch(descriptions[0], descriptions[1], k=2)
     good = [pair[0] for pair in pairs if len(pair) == 2 and pair[0].distance < _RATIO * pair[1].distance]
     if len(good) < _FEWEST_POINTS:
         return None

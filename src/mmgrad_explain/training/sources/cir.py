@@ -113,7 +113,7 @@ class CirSource:
                 target = self._read(entry[2].target or "")[0]
                 rows.append((target[:, ::step_of], *(one[:, ::step_of] for one in pair), text, entry[2], is_plain))
                 pictures.append(number)
-        targets, before, after, texts, queries, plain = zip(*rows, strict=True)
+        targets, before, after, drawn_texts, queries, mirrorable = zip(*rows, strict=True)
         picture = np.array(pictures, np.int64)
         masks = np.stack(before)
         on_both = [(bool(one.any()), bool(two.any())) for one, two in zip(before, after, strict=True)]
@@ -122,13 +122,13 @@ class CirSource:
             targets=np.stack(targets),
             reference_masks=masks,
             target_masks=np.stack(after),
-            texts=[text for text, *_ in texts],
+            texts=[text for text, *_ in drawn_texts],
             edits=[_edit(query, *on) for query, on in zip(queries, on_both, strict=True)],
             picture=picture,
             partner=find_partners(masks, picture),
             supervised=np.array([any(on) for on in on_both], bool),
-            paraphrases=[again for _, again, _ in texts],
-            mirrorable=np.array(plain, bool),
+            paraphrases=[again for _, again, _ in drawn_texts],
+            mirrorable=np.array(mirrorable, bool),
             reference_ids=np.array([self._ids[name] for name in names], np.int64),
             target_ids=np.array([self._ids[query.target or ""] for query in queries], np.int64),
         )
@@ -143,7 +143,7 @@ class CirSource:
     def _open_masks(self) -> MaskCache | None:
         """Open the masks, after making those that are not there; None where the options name no maker."""
         options = self.options
-        if not options.settings.makers or (options.settings.makers == ("given",) and options.set != "jsonl"):
+        if not options.settings.makers or not options.knows_regions:
             return None
         parts = list(self._data.queries)
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -181,10 +181,12 @@ class CirSource:
 def _read(folder: str | Path, options: CirSourceOptions, *, held_out: bool) -> tuple[CirSet, bool]:
     """Read the split to train on, or the one that is held out; and whether it is one and the same."""
     known = FORMATS[options.set]
+    other: str | None
     if options.set == "jsonl":
         splits = set(read_cir("jsonl", folder).queries)
         own = options.split if options.split in splits else ""
-        other = next((name for name in ("val", "dev", "test") if own and name in splits and name != own), None)
+        held = [name for name in ("val", "dev", "test") if name in splits and name != own]
+        other = held[0] if own and held else None
     else:
         own = known.other_names.get(options.split, options.split)
         other = known.evaluated if known.evaluated != own else None

@@ -90,6 +90,11 @@ class CirSourceOptions:
         """
         return MaskSettings(self.masks, self.mask_size, self.mask_least)
 
+    @property
+    def knows_regions(self) -> bool:
+        """Whether masks are made, given, or replaced by comparisons of maps."""
+        return any(one not in {"none", "given"} or (one == "given" and self.set == "jsonl") for one in self.masks)
+
     def build(self, name: str, size: int, *, labels: bool, held_out: bool) -> CirSource:  # noqa: ARG002
         """See :class:`~mmgrad_explain.training.sources.source.SourceOptions`; there are no label maps."""
         from mmgrad_explain.training.sources.cir import CirSource

@@ -47,6 +47,10 @@ class SourceOptions(Protocol):
         """Whether batches say what every image shows (``facts``)."""
 
     @property
+    def knows_regions(self) -> bool:
+        """Whether batches say where maps should be bright, or what to compare them with instead."""
+
+    @property
     def has_own_edits(self) -> bool:
         """Whether triplets can have kinds of edits that this package does not make."""
 

@@ -1,0 +1,29 @@
+"""Which things a modifier text speaks of."""
+
+import pytest
+
+from mmgrad_explain.data.masks.spoken_things import find_things, is_known_thing
+
+
+@pytest.mark.parametrize(
+    ("text", "things"),
+    [
+        ("is solid black with no sleeves", ("sleeves",)),
+        ("is strapless and has a red collar", ("straps", "collar")),
+        ("is a tank top", ("top",)),
+        ("Has the woman's dog on a leash, and a second dog", ("dog", "leash")),
+        ("change the mosque to a store front", ("mosque",)),
+        ("show them on top of it", ()),
+        ("has more sleeve and longer sleeves", ("sleeve",)),
+        ("is darker", ()),
+        ("is more colourful, less revealing and a different style", ()),
+        ("", ()),
+    ],
+)
+def test_things_are_found_and_looks_are_not(text, things):
+    assert find_things(text) == things
+
+
+def test_plurals_of_known_things_are_known():
+    assert is_known_thing("sleeves")
+    assert not is_known_thing("darker")

@@ -1,0 +1,51 @@
+"""Options of composed-retrieval sets, and the texts that are drawn of captions."""
+
+import numpy as np
+import pytest
+
+from mmgrad_explain.data.cir.dataset import CirTriplet
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.training.config_file import config_from, config_values
+from mmgrad_explain.training.sources.cir_options import CirSourceOptions, draw_text
+
+TWO = CirTriplet("0", "a", ("is red", " ", "Has a belt."), "b", ("b",))
+
+
+def texts(query, captions):
+    return {draw_text(query, captions, np.random.default_rng(seed)) for seed in range(40)}
+
+
+def test_captions_are_joined_as_in_the_literature():
+    both, other = "Is red and Has a belt", "Has a belt and is red"
+    assert texts(TWO, "joined") == {(both, other, (0, 1))}
+    assert texts(TWO, "orders") == {(both, other, (0, 1)), (other, both, (1, 0))}
+    alone = {("is red", "Has a belt.", (0,)), ("Has a belt.", "is red", (1,))}
+    assert texts(TWO, "each") == alone
+    assert texts(TWO, "forms") == alone | texts(TWO, "orders")
+    assert texts(CirTriplet("0", "a", ("is red",), "b"), "forms") == {("is red", "", (0,))}
+    given = CirTriplet("0", "a", ("is red",), "b", paraphrases=("make it red", "red please"))
+    assert {again for _, again, _ in texts(given, "orders")} == {"make it red", "red please"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"set": "fashion"}, "set must be one of cirr, .*fashioniq"),
+        ({}, "set must be one of cirr"),
+        ({"set": "cirr", "captions": "both"}, "captions must be one of joined, orders, forms, each"),
+        ({"set": "cirr", "missing": "skip"}, "missing must be one of refuse, leave-out"),
+        ({"set": "cirr", "pictures": 0}, "pictures and edits"),
+        ({"set": "cirr", "holdout": 1.0}, "holdout must be"),
+        ({"set": "cirr", "masks": ("sam",)}, "masks: there is no 'sam'"),
+    ],
+)
+def test_wrong_options_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        CirSourceOptions(**options)
+
+
+def test_a_config_names_one_way_or_several():
+    sources = {"fiq": {"kind": "cir", "set": "fashioniq", "masks": "clipseg"}}
+    config = config_from({"sources": sources})
+    assert config.sources["fiq"].masks == ("clipseg",)
+    assert config_from(config_values(config)) == config

@@ -31,7 +31,6 @@ def test_captions_are_joined_as_in_the_literature():
     ("options", "message"),
     [
         ({"set": "fashion"}, "set must be one of cirr, .*fashioniq"),
-        ({}, "set must be one of cirr"),
         ({"set": "cirr", "captions": "both"}, "captions must be one of joined, orders, forms, each"),
         ({"set": "cirr", "missing": "skip"}, "missing must be one of refuse, leave-out"),
         ({"set": "cirr", "pictures": 0}, "pictures and edits"),
@@ -42,6 +41,11 @@ def test_captions_are_joined_as_in_the_literature():
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         CirSourceOptions(**options)
+
+
+def test_the_set_must_be_named_to_be_read():
+    with pytest.raises(InputError, match=r"sources\.mine\.set is missing: .* cirr, fashioniq"):
+        CirSourceOptions(folder="x").build("mine", 32, labels=False, held_out=False)
 
 
 def test_a_config_names_one_way_or_several():

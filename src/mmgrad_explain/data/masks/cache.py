@@ -243,12 +243,16 @@ def _make_chunk(chunk: _Chunk, settings: MaskSettings, device: str, workers: int
     arrays = np.zeros((len(chunk.units), 2, settings.size, settings.size), np.uint8)
     notes = []
     for index, unit in enumerate(chunk.units):
-        found = made.get(index)
-        name, masks = (None, UnitMasks()) if found is None else found
+        masks = made[index][1] if index in made else UnitMasks()
         for side, mask in enumerate((masks.reference, masks.target)):
             if mask is not None:
                 arrays[index, side] = _to_grid(mask, settings.size)
-        about = {"key": unit.key(), "maker": name, "words": masks.words, "named_by": masks.named_by}
+        about = {
+            "key": unit.key(),
+            "maker": made[index][0] if index in made else None,
+            "words": masks.words,
+            "named_by": masks.named_by,
+        }
         notes.append({**about, "reasons": reasons[index]})
     stream = io.BytesIO()
     np.save(stream, arrays)

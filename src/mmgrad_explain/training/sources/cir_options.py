@@ -69,9 +69,9 @@ class CirSourceOptions:
     has_own_edits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.set not in FORMATS:
-            hint = did_you_mean(self.set, FORMATS) if self.set else ""
-            raise InputError(f"cir: set must be one of {', '.join(FORMATS)}, not {self.set!r}{hint and f': {hint}'}")
+        if self.set and self.set not in FORMATS:
+            hint = did_you_mean(self.set, FORMATS)
+            raise InputError(f"cir: set must be one of {', '.join(FORMATS)}, not {self.set!r}: {hint}".rstrip(": "))
         for name, value, known in (("captions", self.captions, CAPTIONS), ("missing", self.missing, MISSING)):
             if value not in known:
                 raise InputError(f"cir: {name} must be one of {', '.join(known)}, not {value!r}")
@@ -100,7 +100,10 @@ class CirSourceOptions:
         from mmgrad_explain.training.sources.cir import CirSource
         from mmgrad_explain.training.sources.source import require_folder
 
-        return CirSource(require_folder(name, self.folder), size, self, held_out=held_out)
+        folder = require_folder(name, self.folder)
+        if not self.set:
+            raise InputError(f"sources.{name}.set is missing: say what the folder holds, one of {', '.join(FORMATS)}")
+        return CirSource(folder, size, self, held_out=held_out)
 
 
 def draw_text(query: CirTriplet, captions: str, rng: np.random.Generator) -> tuple[str, str, tuple[int, ...]]:

@@ -10,8 +10,7 @@ from PIL import Image
 from mmgrad_explain.errors import InputError, MMGradWarning
 from mmgrad_explain.training.config_file import config_from
 from mmgrad_explain.training.run import train
-from mmgrad_explain.training.sources.cir import CirSource
-from mmgrad_explain.training.sources.cir_options import CirSourceOptions
+from mmgrad_explain.training.sources.cir import CirSource, CirSourceOptions
 from mmgrad_explain.training.sources.kinds import build_source
 from mmgrad_explain.training.sources.scenes import SceneSourceOptions
 

@@ -6,7 +6,8 @@ import pytest
 from mmgrad_explain.data.cir.dataset import CirTriplet
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.config_file import config_from, config_values
-from mmgrad_explain.training.sources.cir_options import CirSourceOptions, draw_text
+from mmgrad_explain.training.sources.cir import CirSourceOptions
+from mmgrad_explain.training.sources.cir_options import draw_text
 
 TWO = CirTriplet("0", "a", ("is red", " ", "Has a belt."), "b", ("b",))
 

@@ -6,7 +6,7 @@ from mmgrad_explain._doors import door
 
 if TYPE_CHECKING:
     from mmgrad_explain.training.sources.cir import CirSource as CirSource
-    from mmgrad_explain.training.sources.cir_options import CirSourceOptions as CirSourceOptions
+    from mmgrad_explain.training.sources.cir import CirSourceOptions as CirSourceOptions
     from mmgrad_explain.training.sources.kinds import SOURCES as SOURCES
     from mmgrad_explain.training.sources.kinds import build_source as build_source
     from mmgrad_explain.training.sources.mixture import Mixture as Mixture

@@ -6,7 +6,8 @@ import os
 import re
 import warnings
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -18,8 +19,9 @@ from mmgrad_explain.data.masks.cache import load_masks, make_masks
 from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.errors import InputError, MMGradWarning
 from mmgrad_explain.images.placement import fit
-from mmgrad_explain.training.sources.cir_options import draw_text
+from mmgrad_explain.training.sources.cir_options import CirOptions, draw_text
 from mmgrad_explain.training.sources.photo_folder import draw_round, share_of_name
+from mmgrad_explain.training.sources.source import require_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.cir.dataset import CirSet, CirTriplet
     from mmgrad_explain.data.masks.cache import MaskCache
     from mmgrad_explain.images.placement import Placement
-    from mmgrad_explain.training.sources.cir_options import CirSourceOptions
 
     _Pixels = npt.NDArray[np.uint8]
     _Query = tuple[str, int, CirTriplet]  # part, number of its first caption in the part's masks, query
@@ -42,13 +43,29 @@ _CACHE_BYTES = 512 * 2**20  # of resized images, in each process
 _SIDES = {"left", "right", "leftmost", "rightmost"}
 
 
+@dataclass(frozen=True)
+class CirSourceOptions(CirOptions):
+    """Options of the source; see :class:`~mmgrad_explain.training.sources.cir_options.CirOptions`."""
+
+    knows_context: ClassVar[bool] = False
+    knows_facts: ClassVar[bool] = False
+    has_own_edits: ClassVar[bool] = True
+
+    def build(self, name: str, size: int, *, labels: bool, held_out: bool) -> CirSource:  # noqa: ARG002
+        """See :class:`~mmgrad_explain.training.sources.source.SourceOptions`; there are no label maps."""
+        folder = require_folder(name, self.folder)
+        if not self.set:
+            raise InputError(f"sources.{name}.set is missing: say what the folder holds, one of {', '.join(FORMATS)}")
+        return CirSource(folder, size, self, held_out=held_out)
+
+
 class CirSource:
     """Batches of a composed-retrieval set.
 
     Args:
         folder: Its folder.
         size: Side of the square images, pixels; images of any shape are letterboxed.
-        options: See :class:`~mmgrad_explain.training.sources.cir_options.CirSourceOptions`.
+        options: See :class:`CirSourceOptions`.
         held_out: Give the published held-out split, or where there is none the images that are kept from training;
             never mirrored, and with their captions joined as they are evaluated.
 
@@ -56,7 +73,7 @@ class CirSource:
         InputError: The folder holds nothing of the set, images are missing, or no query is left.
     """
 
-    def __init__(self, folder: str | Path, size: int, options: CirSourceOptions, *, held_out: bool = False) -> None:
+    def __init__(self, folder: str | Path, size: int, options: CirOptions, *, held_out: bool = False) -> None:
         self.size, self.options, self.held_out = size, options, held_out
         self._data, shared = _read(folder, options, held_out=held_out)
         usable = _usable(self._data, options)
@@ -178,7 +195,7 @@ class CirSource:
         return self._cache[image]
 
 
-def _read(folder: str | Path, options: CirSourceOptions, *, held_out: bool) -> tuple[CirSet, bool]:
+def _read(folder: str | Path, options: CirOptions, *, held_out: bool) -> tuple[CirSet, bool]:
     """Read the split to train on, or the one that is held out; and whether it is one and the same."""
     known = FORMATS[options.set]
     other: str | None
@@ -202,7 +219,7 @@ def _read(folder: str | Path, options: CirSourceOptions, *, held_out: bool) -> t
     return data, other is None or not _has(options, folder, other)
 
 
-def _has(options: CirSourceOptions, folder: str | Path, split: str) -> bool:
+def _has(options: CirOptions, folder: str | Path, split: str) -> bool:
     """Return whether a split is there with a target to be held out."""
     try:
         found = read_cir(options.set, folder, [split], options.categories)
@@ -211,7 +228,7 @@ def _has(options: CirSourceOptions, folder: str | Path, split: str) -> bool:
     return any(query.target for of_part in found.queries.values() for query in of_part)
 
 
-def _usable(data: CirSet, options: CirSourceOptions) -> list[_Query]:
+def _usable(data: CirSet, options: CirOptions) -> list[_Query]:
     """List the queries to train on; the others are refused, or counted in a warning."""
     usable, lacking, silent = [], [], 0
     for part, queries in data.queries.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from mmgrad_explain.data.cir.dataset import join_captions
 from mmgrad_explain.data.cir.formats import FORMATS
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mmgrad_explain.data.cir.dataset import CirTriplet
-    from mmgrad_explain.training.sources.cir import CirSource
 
 CAPTIONS = ("joined", "orders", "forms", "each")
 """What the captions of a query become."""
@@ -22,7 +21,7 @@ MISSING = ("refuse", "leave-out")
 
 
 @dataclass(frozen=True)
-class CirSourceOptions:
+class CirOptions:
     """A set of composed image retrieval, as :func:`~mmgrad_explain.data.cir.formats.read_cir` reads it.
 
     Attributes:
@@ -64,10 +63,6 @@ class CirSourceOptions:
     flip: float = 0.5
     holdout: float = 0.1
 
-    knows_context: ClassVar[bool] = False
-    knows_facts: ClassVar[bool] = False
-    has_own_edits: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         if self.set and self.set not in FORMATS:
             hint = did_you_mean(self.set, FORMATS)
@@ -94,16 +89,6 @@ class CirSourceOptions:
     def knows_regions(self) -> bool:
         """Whether masks are made, given, or replaced by comparisons of maps."""
         return any(one not in {"none", "given"} or (one == "given" and self.set == "jsonl") for one in self.masks)
-
-    def build(self, name: str, size: int, *, labels: bool, held_out: bool) -> CirSource:  # noqa: ARG002
-        """See :class:`~mmgrad_explain.training.sources.source.SourceOptions`; there are no label maps."""
-        from mmgrad_explain.training.sources.cir import CirSource
-        from mmgrad_explain.training.sources.source import require_folder
-
-        folder = require_folder(name, self.folder)
-        if not self.set:
-            raise InputError(f"sources.{name}.set is missing: say what the folder holds, one of {', '.join(FORMATS)}")
-        return CirSource(folder, size, self, held_out=held_out)
 
 
 def draw_text(query: CirTriplet, captions: str, rng: np.random.Generator) -> tuple[str, str, tuple[int, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mmgrad_explain.training.sources.cir_options import CirSourceOptions
+from mmgrad_explain.training.sources.cir import CirSourceOptions
 from mmgrad_explain.training.sources.mixture import Mixture
 from mmgrad_explain.training.sources.photos import PhotoSourceOptions
 from mmgrad_explain.training.sources.scenes import SceneSourceOptions

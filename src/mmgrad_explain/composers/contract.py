@@ -134,6 +134,10 @@ class TrainingStages(StagedModel, Protocol):
 
     Must be written: all of it. A model without these stages is trained by its ``forward``.
 
+    Optional:
+        label_heads: Classifiers of the cells of the feature grid, ``Conv2d`` by name of the label map. Training with
+            these label maps trains them; for others it adds heads that it throws away.
+
     Attributes:
         feature_width: Channels of the feature grid.
         embed_dim: Length of the embeddings.

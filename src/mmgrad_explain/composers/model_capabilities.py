@@ -18,7 +18,7 @@ from mmgrad_explain.composers.outputs import HOW_TO
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -187,6 +187,12 @@ def look_layer_of(composer: Composer, kind: str) -> str:
     if name is None:
         raise InputError(f"grounding.{kind}: {type(composer).__name__} names no {kind}_layer; set it to 0")
     return name
+
+
+def label_heads_of(stages: TrainingStages) -> Mapping[str, nn.Conv2d]:
+    """Return the model's own classifiers of the cells of its feature grid, by label map."""
+    heads: Mapping[str, nn.Conv2d] = getattr(stages, "label_heads", {})
+    return heads
 
 
 def logit_scale_of(composer: nn.Module) -> nn.Parameter | None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmgrad_explain.data.edits.colour_names import COLOUR_WORDS, judge_colours, measure_colour_shares
+from mmgrad_explain.data.edits.colour_names import COLOUR_WORDS, judge_colours, measure_colour_shares, name_cells
 from mmgrad_explain.data.edits.operations import apply_edit
 
 
@@ -53,3 +53,14 @@ def test_beige_has_no_name_and_nothing_has_no_colour(cloth):
     image[mask] = (220, 200, 170)
     assert sum(shares_of(image, mask).values()) < 0.1
     assert not measure_colour_shares(image, np.zeros_like(mask)).any()
+
+
+def test_cells_are_named_by_their_mean_colour():
+    images = np.zeros((2, 8, 12, 3), np.uint8)
+    images[0, :4, :4] = (200, 20, 20)
+    images[1] = 255
+    labels = name_cells(images)
+    assert labels.shape == (2, 8, 12)
+    assert (labels[0, :4, :4] == 1 + COLOUR_WORDS.index("red")).all()
+    assert (labels[0, 4:] == 1 + COLOUR_WORDS.index("black")).all()
+    assert (labels[1] == 1 + COLOUR_WORDS.index("white")).all()

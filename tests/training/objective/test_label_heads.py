@@ -1,9 +1,14 @@
 """Linear heads that predict label maps."""
 
+import pytest
 import torch
 from torch.nn import functional as F
 
+from mmgrad_explain.composers.reference.build import build_network
+from mmgrad_explain.composers.reference.composer import ReferenceComposer
+from mmgrad_explain.composers.reference.config import NetworkConfig
 from mmgrad_explain.data.batches.batch import IGNORE
+from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.objective.label_heads import LabelHeads, read_at_cells
 
 
@@ -40,3 +45,23 @@ def test_tags_stand_in_for_label_maps():
     assert heads(grid, {"object": unknown}, {"object": unknown}) == 0
     assert heads(grid, {"object": unknown}, {"object": unknown}, tags, 0.0) == 0
     assert heads(grid, {"object": unknown}, {"object": unknown}, tags[:, :2]) == 0  # of another number of classes
+
+
+def composer_with_parts(parts: int) -> ReferenceComposer:
+    config = NetworkConfig(image_size=32, vocab_size=9, embed_dim=6, feature_width=8, parts=parts, looks=12)
+    return ReferenceComposer(build_network(config), processor=None)  # type: ignore[arg-type]
+
+
+def test_a_models_own_classifiers_are_trained_and_others_added():
+    composer = composer_with_parts(3)
+    heads = LabelHeads.of(composer, {"object": 3, "pixel_colour": 12, "size": 2})
+    assert list(heads.heads) == ["size"]
+    labels = torch.randint(0, 3, (1, 8, 8), dtype=torch.uint8)
+    heads(torch.randn(2, 8, 4, 4), {"object": labels}, {"object": labels}).backward()
+    assert composer.network.parts.assign.weight.grad.abs().sum() > 0
+    assert {id(one) for one in heads.parameters()}.isdisjoint(map(id, composer.parameters()))
+
+
+def test_classes_that_differ_are_refused_with_the_size_to_set():
+    with pytest.raises(InputError, match=r"'object', and the sources have 4: set model\.sizes\.parts"):
+        LabelHeads.of(composer_with_parts(3), {"object": 4, "pixel_colour": 12})

@@ -21,7 +21,7 @@ def test_a_mixture_draws_by_weight(photo_folder):
     assert 12 < kinds.count(1) < 24
     assert kinds == [len(mixed.batch(0, step).references) for step in range(24)]
     assert set(mixed.vocabulary) >= {*photos.vocabulary, "star"}
-    assert mixed.label_classes == {"object": 5}
+    assert mixed.label_classes == {"object": 5, "pixel_colour": 12}
 
 
 def test_a_mixture_within_a_batch(photo_folder):

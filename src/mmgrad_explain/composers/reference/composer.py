@@ -18,7 +18,7 @@ from mmgrad_explain.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from mmgrad_explain.composers.reference.config import NetworkConfig
     from mmgrad_explain.composers.reference.network import ReferenceNetwork
@@ -53,6 +53,12 @@ class ReferenceComposer(Composer):
     # ------------------------------------------------------------------------------------------------------- in stages
 
     @property
+    def label_heads(self) -> dict[str, nn.Conv2d]:
+        """What classifies the cells of the feature grid, by label map; empty without parts."""
+        parts = self.network.parts
+        return {} if parts is None else {"object": parts.assign, "pixel_colour": parts.describe}
+
+    @property
     def feature_width(self) -> int:
         """Channels of the feature grid."""
         return self.network.config.feature_width
@@ -60,7 +66,7 @@ class ReferenceComposer(Composer):
     @property
     def embed_dim(self) -> int:
         """Length of the embeddings."""
-        return self.network.config.embed_dim
+        return self.network.embed_dim
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Encode normalised pixels ``(B, 3, S, S)`` to the feature grid ``(B, C, h, w)``."""
@@ -82,7 +88,7 @@ class ReferenceComposer(Composer):
 
     def shift(self, features: Tensor, text: tuple[Tensor, ...]) -> Tensor:
         """Compute the texts' changes of the embeddings, ``(B, D)``."""
-        return self.network.shift(features, *text)  # type: ignore[no-any-return]
+        return self.network.change(features, *text)
 
     def feature_grid(self, features: Tensor) -> Tensor:
         """Return the features, which are a grid, ``(B, C, h, w)``."""

@@ -27,7 +27,11 @@ class NetworkConfig:
         text_layers: Transformer blocks of the text encoder.
         heads: Attention heads of text encoder and composer.
         feature_width: Channels of the feature grid that is explained.
-        embed_dim: Length of the embeddings.
+        embed_dim: Length of the embeddings, without the numbers of the parts.
+        parts: Number of parts that have numbers of their own in the embedding
+            (:class:`~mmgrad_explain.composers.reference.part_pooling.PartPooling`): the classes of the label map
+            ``object`` of the training. 0 leaves them out.
+        looks: Number of classes that say what a part looks like, likewise of the label map ``pixel_colour``.
         backbone: The trunk: name of a timm model that offers ``features_only``.
         backbone_options: Options of ``timm.create_model``, such as ``pad_type`` and ``output_stride``; ``groups`` is
             the number of groups of GroupNorm. By default those of the bundled models for the default trunk, else none.
@@ -47,6 +51,8 @@ class NetworkConfig:
     heads: int = 4
     feature_width: int = 96
     embed_dim: int = 128
+    parts: int = 0
+    looks: int = 12
     backbone: str = DEFAULT_BACKBONE
     backbone_options: dict[str, Any] = None  # type: ignore[assignment]  # never None once it is made
     taps: tuple[int, ...] | None = None
@@ -59,10 +65,12 @@ class NetworkConfig:
             options = DEFAULT_OPTIONS if self.backbone == DEFAULT_BACKBONE else {}
             object.__setattr__(self, "backbone_options", copy.deepcopy(options))
         for name in ("image_size", "vocab_size", "max_words", "text_width", "text_layers", "heads", "feature_width",
-                     "embed_dim"):  # fmt: skip
+                     "embed_dim", "looks"):  # fmt: skip
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"{name} must be a whole number from 1 on, not {quote(value)}")
+        if not isinstance(self.parts, int) or isinstance(self.parts, bool) or self.parts < 0:
+            raise InputError(f"parts must be a whole number from 0 on, not {quote(self.parts)}")
         if self.text_width % self.heads or not isinstance(self.backbone_options, dict):
             raise InputError("heads must divide text_width, and backbone_options must be names with values")
         if not isinstance(self.frozen_norm, bool):

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgrad_explain.composers.outputs import ComposedOutput
+from mmgrad_explain.composers.reference.part_pooling import PartPooling, PartShift
 from mmgrad_explain.composers.reference.plain_resnet import PlainResNet
 from mmgrad_explain.errors import InputError
 
@@ -179,7 +180,8 @@ class ShiftComposer(nn.Module):
 
     Image tokens (the features, 2x2 averaged) attend to the words (one cross-attention). A first pooling finds the other
     objects that the sentence names, and its result is added to each token ("left of the ring": where is the ring?). A
-    second pooling finds what is changed. An MLP of its result and the sentence gives the shift.
+    second pooling finds what is changed. An MLP of its result and the sentence gives the shift, and what changes in the
+    parts.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -201,14 +203,31 @@ class ShiftComposer(nn.Module):
             nn.Linear(4 * width, 4 * width), nn.GELU(),
             nn.Linear(4 * width, config.embed_dim),
         )  # fmt: skip
+        self.parts = PartShift(4 * width, config.parts, config.looks + 1) if config.parts else None
 
-    def forward(self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor) -> Tensor:
-        """Shift ``(B, D)`` of features ``(B, C, g, g)``, words ``(B, L, W)``, sentence ``(B, W)``, mask ``(B, L)``."""
+    def forward(
+        self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor, parts: Tensor | None = None
+    ) -> Tensor:
+        """Compute the shift.
+
+        Args:
+            features: ``(B, C, g, g)``.
+            words: ``(B, L, W)``.
+            sentence: ``(B, W)``.
+            mask: ``(B, L)``.
+            parts: Parts of the images, ``(B, K, n)``, if the network has any.
+
+        Returns:
+            ``(B, D)``.
+        """
         x = self.project(self.places(F.avg_pool2d(features, 2).flatten(2).transpose(1, 2)))
         x = self.norm2(x + self.attention(self.norm1(x), words, mask))
         context = self.hear(torch.cat([self.context(x, sentence), sentence], dim=-1))
         x = self.norm3(x + self.update(F.gelu(self.token(x) + context[:, None])))
-        shift = self.mlp(torch.cat([self.pooling(x, sentence), sentence], dim=-1))
+        known = self.mlp[:-1](torch.cat([self.pooling(x, sentence), sentence], dim=-1))
+        shift = self.mlp[-1](known)
+        if self.parts is not None and parts is not None:
+            shift = torch.cat([shift, self.parts(known, parts).flatten(1)], dim=1)
         return shift * mask.any(1, keepdim=True)  # type: ignore[no-any-return]
 
 
@@ -254,6 +273,7 @@ class ReferenceNetwork(nn.Module):
         )  # fmt: skip
         self.position_gain = nn.Linear(POSITION_CODES, 256)
         self.identity_out = nn.Linear(256, config.embed_dim)
+        self.parts = PartPooling(config.feature_width, config.parts, config.looks) if config.parts else None
         self.text = TextEncoder(config)
         self.shift = ShiftComposer(config)
         self.logit_scale = nn.Parameter(torch.tensor(2.66))
@@ -270,20 +290,37 @@ class ReferenceNetwork(nn.Module):
         """Encode normalised pixels ``(B, 3, S, S)`` to the feature grid ``(B, C, h, w)``, that of the first tap."""
         return self.neck(self.visual(pixel_values))  # type: ignore[no-any-return]
 
+    @property
+    def embed_dim(self) -> int:
+        """Length of the embeddings: that of the config, and the numbers of the parts."""
+        return self.config.embed_dim + self.config.parts * (self.config.looks + 1)
+
     def compose(self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Compute ``z_id`` and ``D`` of feature grids and encoded texts, each ``(B, D)``. Maps are taken here."""
         features = self.features(features)
-        return self.embed(features), self.shift(features, words, sentence, mask)
+        parts = self._describe_parts(features)
+        return self._embed(features, parts), self.shift(features, words, sentence, mask, parts)
 
     def embed(self, features: Tensor) -> Tensor:
         """Compute ``z_id``, the embedding of an image alone, ``(B, D)``.
 
         Each token is weighted by its position before the mean over the tokens, so that the embedding of an image
-        changes when an object moves.
+        changes when an object moves. The numbers of the parts follow.
         """
+        return self._embed(features, self._describe_parts(features))
+
+    def change(self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor) -> Tensor:
+        """Compute ``D``, what texts change in the embeddings, ``(B, D)``."""
+        return self.shift(features, words, sentence, mask, self._describe_parts(features))  # type: ignore[no-any-return]
+
+    def _describe_parts(self, features: Tensor) -> Tensor | None:
+        return None if self.parts is None else self.parts(F.avg_pool2d(features, 2))
+
+    def _embed(self, features: Tensor, parts: Tensor | None) -> Tensor:
         tokens = self.identity(self.places(F.avg_pool2d(features, 2).flatten(2).transpose(1, 2)))
         gain = 1 + self.position_gain(position_codes(math.isqrt(tokens.shape[1]), features))
-        return self.identity_out((tokens * gain).mean(1))  # type: ignore[no-any-return]
+        embedding = self.identity_out((tokens * gain).mean(1))
+        return embedding if parts is None else torch.cat([embedding, parts.flatten(1)], dim=1)
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None

@@ -54,6 +54,27 @@ def measure_colour_shares(image: npt.NDArray[np.uint8], mask: npt.NDArray[np.boo
     return np.bincount(named[named >= 0], minlength=len(COLOUR_WORDS)) / len(named)
 
 
+def name_cells(images: npt.NDArray[np.uint8], cell: int = 4) -> npt.NDArray[np.uint8]:
+    """Name the mean colour of every square cell of images: a label map.
+
+    Args:
+        images: ``(N, H, W, 3)``, RGB.
+        cell: Side of a cell, pixels.
+
+    Returns:
+        ``(N, H, W)``: 0 where no word fits, else 1 + the number of the word in :data:`COLOUR_WORDS`.
+    """
+    import cv2
+
+    height, width = images.shape[1:3]
+    size = (max(1, width // cell), max(1, height // cell))
+    small = np.stack([cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images])
+    named = name_pixels(rgb_to_lab(small.reshape(1, -1, 3))[0]).reshape(len(images), size[1], size[0])
+    return np.stack(
+        [cv2.resize(one, (width, height), interpolation=cv2.INTER_NEAREST) for one in (named + 1).astype(np.uint8)]
+    )
+
+
 def name_pixels(lab: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     """Return the number of each pixel's colour word; -1 where no word fits.
 

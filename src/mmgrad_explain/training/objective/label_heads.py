@@ -1,4 +1,7 @@
-"""Linear heads that predict label maps from the explained feature grid. They help training and are not saved."""
+"""Linear heads that predict label maps from the explained feature grid.
+
+They help training and are not saved, but for that of a model with a ``label_head`` of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmgrad_explain.composers.model_capabilities import label_heads_of
 from mmgrad_explain.data.batches.batch import IGNORE
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.distributed import mean_over_all
@@ -18,24 +22,33 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.contract import TrainingStages
 
 
+_SIZES = {"object": "parts", "pixel_colour": "looks"}
+"""Sizes of the reference network that give the classes of label maps."""
+
+
 class LabelHeads(nn.Module):
     """A linear classifier of the cells of the feature grid for each label map.
 
     Args:
         width: Channels of the feature grid.
         classes: Number of classes by label map, background included.
+        own: Classifiers of the model itself, by label map: they serve instead of new ones, and stay in the model.
     """
 
-    def __init__(self, width: int, classes: Mapping[str, int]) -> None:
+    def __init__(self, width: int, classes: Mapping[str, int], own: Mapping[str, nn.Conv2d] | None = None) -> None:
         super().__init__()
-        self.heads = nn.ModuleDict({name: nn.Conv2d(width, count, 1) for name, count in sorted(classes.items())})
+        self._own = {name: head for name, head in (own or {}).items() if name in classes}
+        self.heads = nn.ModuleDict(
+            {name: nn.Conv2d(width, count, 1) for name, count in sorted(classes.items()) if name not in self._own}
+        )
 
     @classmethod
     def of(cls, stages: TrainingStages | None, classes: Mapping[str, int]) -> LabelHeads:
         """Build the heads for a composer and the label maps of its sources.
 
         Raises:
-            InputError: If the composer has no stages, or the sources have no label maps.
+            InputError: If the composer has no stages, the sources have no label maps, or a classifier of the composer's
+                own has other classes than they.
         """
         if stages is None:
             raise InputError(
@@ -43,7 +56,14 @@ class LabelHeads(nn.Module):
             )
         if not classes:
             raise InputError("dense.weight: none of the sources has label maps; set it to 0")
-        return cls(stages.feature_width, classes)
+        own = label_heads_of(stages)
+        for name, head in own.items():
+            if classes.get(name, head.out_channels) != head.out_channels:
+                raise InputError(
+                    f"the model has {head.out_channels} classes for the label map {name!r}, and the sources have "
+                    f"{classes[name]}: set model.sizes.{_SIZES.get(name, name)}"
+                )
+        return cls(stages.feature_width, classes, own)
 
     def forward(
         self,
@@ -67,17 +87,18 @@ class LabelHeads(nn.Module):
             A number; 0 if nothing is labelled.
         """
         losses = []
-        for name, head in self.heads.items():
+        for name, head in (*self.heads.items(), *self._own.items()):
             if name not in references:
                 continue
             labels = read_at_cells(torch.cat([references[name], targets[name]]), (grid.shape[2], grid.shape[3])).long()
-            each = F.cross_entropy(head(grid), labels, ignore_index=IGNORE, reduction="none")
+            logits = head(grid)
+            each = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
             thing, ground = (labels > 0) & (labels != IGNORE), labels == 0
             parts = [mean_over_all((each * part).flatten(), part.flatten()) for part in (thing, ground)]
             loss = (parts[0] + parts[1]) / 2
-            if tags is not None and tags.shape[1] == head.out_channels:
+            if tags is not None and tags.shape[1] == logits.shape[1]:
                 own = (labels == IGNORE).all(2).all(1) & (tags[:, 1:] == 1).any(1)
-                missed = loss_of_tags(head(grid[own]), tags[own])
+                missed = loss_of_tags(logits[own], tags[own])
                 every = missed.new_zeros(len(grid)).index_put((own.nonzero()[:, 0],), missed)
                 loss = loss + weight_of_tags * mean_over_all(every, own)
             losses.append(loss)

@@ -20,6 +20,7 @@ import torch
 from mmgrad_explain._system.progress import Bar
 from mmgrad_explain.data.batches.batch import IGNORE, ImageBatch, find_partners
 from mmgrad_explain.data.batches.facts import UNKNOWN, Facts
+from mmgrad_explain.data.edits.colour_names import COLOUR_WORDS, name_cells
 from mmgrad_explain.errors import InputError, MMGradWarning, did_you_mean
 from mmgrad_explain.training.sources.photo_editing import Edit, EditedPhoto, PhotoEditor
 from mmgrad_explain.training.sources.photo_facts import FactNumbers
@@ -138,7 +139,7 @@ class PhotoSource:
     @property
     def label_classes(self) -> dict[str, int]:
         """Number of classes in each label map, background included."""
-        return {"object": len(self.names)}
+        return {"object": len(self.names), "pixel_colour": 1 + len(COLOUR_WORDS)}
 
     @property
     def facts(self) -> int:
@@ -160,9 +161,11 @@ class PhotoSource:
         masks = np.stack([edit.mask for edit in edits])
         after = np.stack([edit.mask if edit.target_mask is None else edit.target_mask for edit in edits])
         picture = np.arange(len(edited)).repeat([len(photo.edits) for photo in edited])
+        references = np.stack([photo.reference for photo in edited])
+        targets = np.stack([edit.target for edit in edits])
         return ImageBatch(
-            references=np.stack([photo.reference for photo in edited]),
-            targets=np.stack([edit.target for edit in edits]),
+            references=references,
+            targets=targets,
             reference_masks=masks,
             target_masks=after,
             texts=[edit.text for edit in edits],
@@ -170,8 +173,11 @@ class PhotoSource:
             picture=picture,
             partner=find_partners(masks, picture),
             supervised=np.asarray((masks | after).any((1, 2)), bool),
-            reference_labels={"object": np.stack([photo.labels for photo in edited])},
-            target_labels={"object": np.stack([edit.labels for edit in edits])},
+            reference_labels={
+                "object": np.stack([photo.labels for photo in edited]),
+                "pixel_colour": name_cells(references),
+            },
+            target_labels={"object": np.stack([edit.labels for edit in edits]), "pixel_colour": name_cells(targets)},
             facts=self._join_facts(edited, edits) if self.options.pairs else None,
         )
 

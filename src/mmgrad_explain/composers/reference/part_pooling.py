@@ -1,0 +1,72 @@
+"""Embed an image part by part, so that small objects count as much as large ones, and change it part by part.
+
+The mean over an image says little of a handbag: it covers one cell in two hundred. Here each cell of the feature grid
+is assigned to parts, the classes of the training's label maps, and every part has numbers of its own in the embedding:
+whether it is there, and what it looks like. A text changes the numbers of the parts that it names.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_HIGHEST = 0.01
+"""Share of the cells, those that show a part best, that tell whether it is there."""
+_RANKS = 2
+"""Parts that a text can change in different ways at once: replace a dress by a skirt."""
+
+
+class PartPooling(nn.Module):
+    """Describes the parts of an image.
+
+    Cell ``x`` belongs to part ``k`` by ``p_k(x)``, a softmax over the parts, and looks like ``v(x)``, a softmax over
+    the looks. Part ``k`` is ``s_k`` and ``s_k sum_x p_k(x)^2 v(x) / sum_x p_k(x)^2``, where ``s_k^2`` is the mean of
+    ``p_k`` over the cells where it is highest.
+
+    Args:
+        width: Channels of the feature grid.
+        parts: Number of parts, background included.
+        looks: Number of classes that say what a cell looks like.
+
+    Attributes:
+        assign: Gives the logits of the parts.
+        describe: Gives the logits of the looks.
+    """
+
+    def __init__(self, width: int, parts: int, looks: int) -> None:
+        super().__init__()
+        self.assign = nn.Conv2d(width, parts, 1)
+        self.describe = nn.Conv2d(width, looks, 1)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """Describe the parts in grids ``(B, C, h, w)``: ``(B, parts, looks + 1)``, whether it is there last."""
+        shares = self.assign(grid).float().softmax(1).flatten(2)
+        looks = F.pad(self.describe(grid).float().softmax(1).flatten(2), (0, 0, 0, 1), value=1.0)
+        weights = shares.square()
+        pooled = weights @ looks.transpose(1, 2) / (weights.sum(2, keepdim=True) + 1e-2)
+        highest = max(1, round(_HIGHEST * shares.shape[2]))
+        there = shares.topk(highest, dim=2).values.mean(2, keepdim=True)
+        return pooled * there.clamp(min=1e-6).sqrt()  # type: ignore[no-any-return]
+
+
+class PartShift(nn.Module):
+    """What a text changes in the parts: ``sum_r g_r (c_r - a)`` of the parts ``a``, gates ``g`` and codes ``c``.
+
+    The codes are shared by all parts: what "green" means is learned on dresses and holds for skirts.
+
+    Args:
+        width: Length of what is known of the text and the place that it speaks of.
+        parts: Number of parts.
+        numbers: Numbers of each part.
+    """
+
+    def __init__(self, width: int, parts: int, numbers: int) -> None:
+        super().__init__()
+        self.gates = nn.Linear(width, _RANKS * parts)
+        self.codes = nn.Linear(width, _RANKS * numbers)
+
+    def forward(self, known: Tensor, parts: Tensor) -> Tensor:
+        """Compute the change ``(B, K, n)`` of parts ``(B, K, n)``, of what is known ``(B, W)``."""
+        gates = F.softplus(self.gates(known) - 3).view(len(known), _RANKS, -1)
+        codes = self.codes(known).view(len(known), _RANKS, -1)
+        return gates.transpose(1, 2) @ codes - gates.sum(1)[..., None] * parts  # type: ignore[no-any-return]

@@ -329,6 +329,7 @@ MADE_BEFORE = {
     "mmgrad-explain data edits": [
         "mmgrad-explain data edits photos/ --labels labels/ --ignore skin --out clothes/ --count 2000 --seed 1"
     ],
+    "mmgrad-explain data masks": ["mmgrad-explain data scenes --out my-triplets --count 12"],
     "mmgrad-explain data check": ["mmgrad-explain data scenes --out my-triplets --count 12"],
     "mmgrad-explain evaluate": [
         "mmgrad-explain data scenes --out my-triplets --count 12",

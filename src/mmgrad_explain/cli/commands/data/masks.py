@@ -28,8 +28,8 @@ on, and `train` with the same masks: takes them. What was not found is counted w
 
 Examples:
   mmgrad-explain data masks fashioniq fashion-iq --masks clipseg --masks segments --sheet masks.png
-  mmgrad-explain data masks cirr CIRR --masks detections:boxes.json --masks clipseg --workers 4
-  mmgrad-explain data masks jsonl my-edits --masks given --masks difference --json
+  mmgrad-explain data masks cirr datasets/CIRR --masks difference --masks segments --split val
+  mmgrad-explain data masks jsonl my-triplets --masks given --masks difference --json
 """
 
 

@@ -231,7 +231,7 @@ class TrainingConfig:
         if self.grounding.supervises_maps and not any(options.knows_regions for options in self.sources.values()):
             raise InputError(
                 "grounding: none of the sources says where maps should be bright: name a way by sources.NAME.masks, "
-                "such as clipseg or segments, or train without it, grounding.weight=0"
+                "such as clipseg, segments or self, or train without it, grounding.weight=0"
             )
         if self.grounding.context and not any(options.knows_context for options in self.sources.values()):
             raise InputError(

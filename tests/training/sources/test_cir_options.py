@@ -44,6 +44,25 @@ def test_wrong_options_are_refused(options, message):
         CirSourceOptions(**options)
 
 
+def test_what_a_source_knows_follows_set_and_masks():
+    known = {
+        (name, masks): CirSourceOptions(name, masks=(masks,)).knows_regions
+        for name in ("cirr", "jsonl")
+        for masks in ("none", "given", "segments", "self")
+    }
+    assert [key for key, value in known.items() if not value] == [
+        ("cirr", "none"),
+        ("cirr", "given"),
+        ("jsonl", "none"),
+    ]
+    assert CirSourceOptions("fashioniq").knows_paraphrases
+    assert not CirSourceOptions("cirr").knows_paraphrases
+    with pytest.raises(
+        InputError, match=r"none of the sources says where maps should be bright: .*grounding\.weight=0"
+    ):
+        config_from({"sources": {"cirr": {"kind": "cir", "set": "cirr"}}})
+
+
 def test_the_set_must_be_named_to_be_read():
     with pytest.raises(InputError, match=r"sources\.mine\.set is missing: .* cirr, fashioniq"):
         CirSourceOptions(folder="x").build("mine", 32, labels=False, held_out=False)

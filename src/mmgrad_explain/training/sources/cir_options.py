@@ -86,6 +86,11 @@ class CirOptions:
         return MaskSettings(self.masks, self.mask_size, self.mask_least)
 
     @property
+    def knows_paraphrases(self) -> bool:
+        """Whether batches can have paraphrases: of several captions a query, or given by the records."""
+        return self.set in {"fashioniq", "jsonl"}
+
+    @property
     def knows_regions(self) -> bool:
         """Whether masks are made, given, or replaced by comparisons of maps."""
         return any(one not in {"none", "given"} or (one == "given" and self.set == "jsonl") for one in self.masks)

@@ -1,4 +1,6 @@
-"""Draw docs/images/page.png, the page after its first example, in a real browser.
+"""Draw docs/images/page.jpg, the page with a photograph and a sentence, in a real browser.
+
+The photograph is in the public domain (examples/photographs/LICENSES.md).
 
 Usage: ``python docs/page_picture.py``; it takes the extra ``test``, which has Playwright, and a Chromium on the PATH.
 """
@@ -12,12 +14,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-PICTURE = Path(__file__).parent / "images" / "page.png"
+DOCS = Path(__file__).parent
+PICTURE = DOCS / "images" / "page.jpg"
+PHOTOGRAPH = DOCS.parent / "examples" / "photographs" / "astronaut.jpg"
+SENTENCE = "make the suit blue"
 WIDTH, HEIGHT = 1280, 900
 
 
 def draw(browser: Browser, address: str) -> bytes:
-    """The page as a PNG.
+    """The page as a JPEG.
 
     Args:
         browser: A Chromium.
@@ -25,9 +30,17 @@ def draw(browser: Browser, address: str) -> bytes:
     """
     page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
     page.goto(address)
-    page.locator("#maps .tile .buttons button:enabled").wait_for()  # the map is drawn
+    page.locator("#maps .tile .buttons button:enabled").wait_for()  # the map of the first example is drawn
+    box = page.locator(".image-container:visible").first
+    box.get_by_role("button", name="Remove Image").click()
+    box.locator("input[type=file]").set_input_files(PHOTOGRAPH)
+    box.locator(f"img[src$='/{PHOTOGRAPH.name}']").wait_for(state="attached")
+    page.get_by_label("Sentence").locator("visible=true").fill(SENTENCE)
+    page.get_by_role("button", name="Show where it looks").click()
+    page.locator("#maps h3", has_text=SENTENCE).wait_for()
+    page.locator("#maps .tile .buttons button:enabled").wait_for()
     page.locator(".image-container img").evaluate("(one) => one.decode()")
-    drawn = page.screenshot()
+    drawn = page.screenshot(type="jpeg", quality=85)
     page.close()
     return drawn
 

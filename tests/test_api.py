@@ -66,7 +66,7 @@ def test_equals_the_formula(picture, tiny):
     network = tiny.network
     mask = tensors["attention_mask"].bool()
     features = network.encode_image(tensors["pixel_values"]).detach().requires_grad_()
-    shift = network.shift(features, *network.text(tensors["input_ids"], mask), mask)
+    shift = network.change(features, *network.text(tensors["input_ids"], mask), mask)
     (gradient,) = torch.autograd.grad((shift * shift.detach()).sum(), features)
     expected = (gradient.mean((2, 3), keepdim=True) * features).sum(1).relu().detach()
     explanation = explain(picture, "make the square blue", model=tiny)

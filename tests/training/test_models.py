@@ -122,3 +122,10 @@ def test_a_bundled_name_is_no_folder(monkeypatch):
     monkeypatch.setattr(module, "load_composer", lambda name: asked.append(name) or torch.nn.Linear(1, 1))
     starting_composer(ModelOptions(path="reference"), ())
     assert asked == ["reference"]
+
+
+def test_parts_are_as_many_as_the_label_map_has_classes():
+    options = ModelOptions(sizes={**SIZES, "parts": "auto"})
+    assert starting_composer(options, WORDS, {"object": 5, "pixel_colour": 12}).network.config.parts == 5
+    assert starting_composer(options, WORDS).network.config.parts == 0
+    assert image_size_of(options) == 32

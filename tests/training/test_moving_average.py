@@ -69,3 +69,15 @@ def test_the_average_follows_to_another_device():
     net.to("meta")
     average.update()
     assert average._average["0.weight"].device.type == "meta"
+
+
+def test_weights_that_are_frozen_later_stand_as_they_are():
+    net = model()
+    average = MovingAverage(net, 0.9)
+    with torch.no_grad():
+        net[0].weight.add_(1.0)
+    net[0].weight.requires_grad_(requires_grad=False)
+    average.update()
+    with average.apply():
+        assert torch.equal(average._average["0.weight"], net[0].weight)
+        assert torch.equal(net[0].weight.detach(), average._average["0.weight"])

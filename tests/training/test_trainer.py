@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from mmgrad_explain.composers.clip.composer import ClipComposer
+from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.loop_arguments import training_arguments
+from mmgrad_explain.training.models import starting_composer
 from mmgrad_explain.training.sources.kinds import build_source
 from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate
 
@@ -35,3 +37,35 @@ def test_the_learning_rate():
     assert 0.1 < rates[-1] < 0.15
     assert learning_rate(12, 12, 2, 0.1) == pytest.approx(0.1)
     assert learning_rate(0, 4, 0) == 1.0
+
+
+def test_parts_learned_from_labels_are_frozen_afterwards(micro, small_sizes, photo_folder, tmp_path):
+    photos = {"folder": str(photo_folder), "pictures": 2, "edits": 2, "holdout": 0.3, "pairs": 1, "least": 1}
+    config = micro(
+        model={"sizes": {**small_sizes, "parts": "auto"}}, sources={"photos": photos}, retrieval={"direction": 1.0},
+        dense={"weight": 1.0, "first": 0.5, "freeze": ["network.visual", "network.parts"]},
+    )  # fmt: skip
+    source = build_source(config.sources, 32)
+    composer = starting_composer(config.model, source.vocabulary, source.label_classes)
+    assert composer.network.config.parts == 5
+    trainer = GroundedTrainer(composer, config, source, source, training_arguments(config, tmp_path))
+    first = trainer.compute_loss(trainer.model, trainer.train_dataset[0], return_outputs=True)[1]
+    assert set(first.figures) == {"dense"}
+    assert composer.network.visual.conv1[0].weight.requires_grad
+    trainer.state.global_step = 2
+    losses = trainer.compute_loss(trainer.model, trainer.train_dataset[2], return_outputs=True)[1]
+    losses.total.backward()
+    assert {"retrieval", "direction", "dense"} <= set(losses.figures)  # the neck still learns from labels
+    assert all(one.grad is None for part in trainer._to_freeze for one in part.parameters())
+    assert composer.network.shift.parts.gates.weight.grad.abs().sum() > 0
+    composer.network.requires_grad_(requires_grad=False)
+    composer.network.text.requires_grad_(requires_grad=True)
+    assert "dense" not in trainer.compute_loss(trainer.model, trainer.train_dataset[3], return_outputs=True)[1].figures
+
+
+def test_a_part_to_freeze_that_is_not_there_is_named(micro, tmp_path):
+    config = micro(dense={"weight": 1.0, "first": 0.5, "freeze": ["network.visula"]})
+    source = build_source(config.sources, 32, labels=True)
+    composer = starting_composer(config.model, source.vocabulary, source.label_classes)
+    with pytest.raises(InputError, match=r"dense\.freeze: the model has no part 'network\.visula'"):
+        GroundedTrainer(composer, config, source, source, training_arguments(config, tmp_path))

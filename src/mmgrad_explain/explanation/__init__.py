@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.explanation.phrases import split_phrases as split_phrases
     from mmgrad_explain.explanation.regions import Region as Region
     from mmgrad_explain.explanation.result import Explanation as Explanation
+    from mmgrad_explain.explanation.warning_marks import mark_of as mark_of
     from mmgrad_explain.explanation.words import Word as Word
 
 __getattr__, __dir__ = door(__name__)

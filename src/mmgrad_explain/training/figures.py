@@ -20,7 +20,7 @@ LOWER_IS_BETTER = tuple(figure.name for figure in MAP_FIGURES if figure.lower_is
 BY_EDIT = "pointing_"
 """Prefix of the pointing game of one kind of edit, such as ``pointing_recolour``."""
 
-STEP_RETRIEVAL = ("retrieval", "change", "across", "facts", "accuracy")
+STEP_RETRIEVAL = ("retrieval", "change", "direction", "across", "facts", "accuracy")
 """Figures of a training step on retrieval."""
 
 STEP_GROUNDING = (*OF_GROUNDING_LOSS, *ATTENTION_TERMS)

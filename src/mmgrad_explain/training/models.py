@@ -25,7 +25,9 @@ from mmgrad_explain.training.lora import add_adapters, merge_adapters
 from mmgrad_explain.training.trunk_weights import load_trunk_weights, pretrained_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from torch import nn
 
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.training.config import ModelOptions
@@ -36,8 +38,13 @@ def image_size_of(options: ModelOptions) -> int | None:
     return None if options.path is not None else network_sizes(options, 2).image_size
 
 
-def network_sizes(options: ModelOptions, words: int) -> NetworkConfig:
-    """Return the sizes of a new reference network with a vocabulary of ``words`` words.
+def network_sizes(options: ModelOptions, words: int, classes: Mapping[str, int] | None = None) -> NetworkConfig:
+    """Return the sizes of a new reference network.
+
+    Args:
+        options: The options.
+        words: Number of words in its vocabulary.
+        classes: Number of classes of each label map of the sources: what ``parts: auto`` stands for.
 
     Raises:
         InputError: If a size is unknown.
@@ -47,20 +54,26 @@ def network_sizes(options: ModelOptions, words: int) -> NetworkConfig:
         if name not in known:
             raise InputError(f"unknown key 'model.sizes.{name}': {did_you_mean(name, known)}known: {', '.join(known)}")
     pixels = pretrained_pixels(options.sizes.get("backbone", NetworkConfig.backbone)) if options.is_from_timm else {}
-    return NetworkConfig(**{**pixels, **options.sizes, "vocab_size": words})
+    sizes = {**pixels, **options.sizes, "vocab_size": words}
+    if sizes.get("parts") == "auto":
+        sizes["parts"] = (classes or {}).get("object", 0)
+    return NetworkConfig(**sizes)
 
 
-def starting_composer(options: ModelOptions, vocabulary: Sequence[str]) -> Composer:
+def starting_composer(
+    options: ModelOptions, vocabulary: Sequence[str], classes: Mapping[str, int] | None = None
+) -> Composer:
     """Return the composer that a run starts from, in training mode, with frozen parts and adapters.
 
     Args:
         options: See :class:`~mmgrad_explain.training.config.ModelOptions`.
         vocabulary: The words of the sources, which a new network knows beside ``options.words``.
+        classes: Number of classes of each label map of the sources.
 
     Raises:
         InputError: If there is no such model, or an option does not fit it.
     """
-    composer = _new_network(options, vocabulary) if options.path is None else _from_path(options.path, options)
+    composer = _new_network(options, vocabulary, classes) if options.path is None else _from_path(options.path, options)
     freeze(composer, options.freeze)
     if options.lora.rank:
         add_adapters(composer, options.lora)
@@ -73,14 +86,24 @@ def freeze(composer: Composer, names: Sequence[str]) -> None:
     Raises:
         InputError: If the composer has no such part, or nothing is left to train.
     """
+    for part in find_parts(composer, names, "model.freeze"):
+        part.requires_grad_(requires_grad=False)
+    if not any(parameter.requires_grad for parameter in composer.parameters()):
+        raise InputError("model.freeze: nothing is left to train")
+
+
+def find_parts(composer: Composer, names: Sequence[str], option: str) -> list[nn.Module]:
+    """Find the parts of a composer that an option names.
+
+    Raises:
+        InputError: If the composer has no such part.
+    """
     parts = dict(composer.named_modules())
     for name in names:
         if not name or name not in parts:
             hint = did_you_mean(name, parts)
-            raise InputError(f"model.freeze: the model has no part {name!r}: {hint}use dotted names of its modules")
-        parts[name].requires_grad_(requires_grad=False)
-    if not any(parameter.requires_grad for parameter in composer.parameters()):
-        raise InputError("model.freeze: nothing is left to train")
+            raise InputError(f"{option}: the model has no part {name!r}: {hint}use dotted names of its modules")
+    return [parts[name] for name in names]
 
 
 def save_composer(composer: Composer, folder: Path) -> None:
@@ -112,12 +135,14 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _new_network(options: ModelOptions, vocabulary: Sequence[str]) -> ReferenceComposer:
+def _new_network(
+    options: ModelOptions, vocabulary: Sequence[str], classes: Mapping[str, int] | None
+) -> ReferenceComposer:
     vocabulary = tuple(dict.fromkeys((*vocabulary, *options.words)))
     if not vocabulary:
         raise InputError("sources: a new network needs to know the words of their texts, and there are none")
     tokenizer = build_tokenizer(vocabulary)
-    sizes = network_sizes(options, tokenizer.get_vocab_size())
+    sizes = network_sizes(options, tokenizer.get_vocab_size(), classes)
     with reading("model.sizes do not fit together"):
         network = build_network(sizes)
         with torch.no_grad():  # some sizes fail only when the network runs

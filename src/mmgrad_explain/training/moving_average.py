@@ -22,6 +22,7 @@ class MovingAverage:
     """``average = d * average + (1 - d) * weights`` after every step, with ``d = min(decay, (1 + t) / (10 + t))``.
 
     Trained weights and floating-point buffers are averaged. In the first steps the average follows closely.
+    Weights that are frozen later stand in the average as they are.
 
     Args:
         module: The module with these weights.
@@ -32,11 +33,12 @@ class MovingAverage:
         self.decay = decay
         self.steps = 0
         self._module = module
+        self._trained = frozenset(name for name, one in module.named_parameters() if one.requires_grad)
         self._average = {name: value.detach().clone() for name, value in self._weights()}
 
     def _weights(self) -> list[tuple[str, Tensor]]:
         buffers = [(name, one) for name, one in self._module.named_buffers() if one.is_floating_point()]
-        return [(name, one) for name, one in self._module.named_parameters() if one.requires_grad] + buffers
+        return [(name, one) for name, one in self._module.named_parameters() if name in self._trained] + buffers
 
     @torch.no_grad()
     def update(self) -> None:
@@ -47,7 +49,8 @@ class MovingAverage:
             average = self._average[name]
             if average.device != value.device:
                 average = self._average[name] = average.to(value.device)
-            average.lerp_(value, 1 - decay)
+            frozen = name in self._trained and not value.requires_grad
+            average.lerp_(value, 1.0 if frozen else 1 - decay)
 
     @contextmanager
     def apply(self) -> Iterator[None]:

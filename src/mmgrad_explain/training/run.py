@@ -116,7 +116,8 @@ def _model_and_data(config: TrainingConfig) -> tuple[Composer, Source, Source]:
     labels = config.dense.weight > 0
     size = image_size_of(config.model)
     source = None if size is None else build_source(config.sources, size, mix=config.mix, labels=labels)
-    composer = starting_composer(config.model, () if source is None else source.vocabulary)
+    known = ((), {}) if source is None else (source.vocabulary, source.label_classes)
+    composer = starting_composer(config.model, *known)
     check_trainable(composer)
     size = int(composer.processor.image_size)
     if source is None:

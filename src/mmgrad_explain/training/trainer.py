@@ -21,6 +21,7 @@ from mmgrad_explain.training.distributed import broadcast, mean_of_processes
 from mmgrad_explain.training.figures import LOWER_IS_BETTER
 from mmgrad_explain.training.held_out_figures import evaluate_batches, sample_maps, trained_kind
 from mmgrad_explain.training.loop_arguments import COSINE, best_figure_options, check_arguments
+from mmgrad_explain.training.models import find_parts
 from mmgrad_explain.training.moving_average import MovingAverage
 from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
 from mmgrad_explain.training.run_folder import BEST, translate_write_errors
@@ -121,6 +122,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
             self.add_callback(callback)
         self._figures: dict[str, list[Tensor]] = {}
         self._fixed: TripletBatch | None = None
+        self._to_freeze = find_parts(composer, config.dense.freeze, "dense.freeze")
 
     # ----------------------------------------------------------------------------------------------------------- steps
 
@@ -149,7 +151,11 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         step = self.state.global_step
         schedule = self.config.grounding.schedule(step, self.args.max_steps)
         rng = np.random.default_rng([self.config.seed, 1, step])
-        losses = model(batch, rng, schedule, dense_only=self.config.dense.is_alone(step, self.args.max_steps))
+        alone = self.config.dense.is_alone(step, self.args.max_steps)
+        if not alone:
+            for part in self._to_freeze:
+                part.requires_grad_(requires_grad=False)
+        losses = model(batch, rng, schedule, dense_only=alone)
         for name, value in losses.figures.items():
             self._figures.setdefault(name, []).append(value)
         return (losses.total, losses) if return_outputs else losses.total

@@ -49,7 +49,7 @@ def test_the_shift_can_be_differentiated_twice(tiny_config):
     pixels, ids, mask = inputs(tiny_config, batch=1)
     features = network.encode_image(pixels.double()).detach().requires_grad_()
     words, sentence = network.text(ids, mask.bool())
-    shift = network.shift(features, words, sentence, mask.bool())
+    shift = network.change(features, words, sentence, mask.bool())
     (gradient,) = torch.autograd.grad(shift.square().sum(), features, create_graph=True)
     gradient.square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.shift.parameters())

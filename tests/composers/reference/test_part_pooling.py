@@ -53,3 +53,13 @@ def test_parts_join_the_embedding_and_no_words_change_nothing() -> None:
     assert output.shift[0, 6:].abs().min() > 0
     assert torch.equal(output.shift[1], torch.zeros(21))
     assert torch.equal(output.embedding[1], alone[1])
+
+
+def test_what_all_images_have_alike_is_left_out_and_training_alone_learns_it() -> None:
+    pooling = PartPooling(4, 2, 3)
+    batches = torch.rand(5, 6, 2, 4) + 3
+    for batch in batches:
+        pooling.deviations(batch)
+    torch.testing.assert_close(pooling.mean, batches.flatten(0, 1).mean(0))
+    assert pooling.eval().deviations(batches[0]).mean(0).abs().max() < 0.5
+    torch.testing.assert_close(pooling.deviations(pooling.mean[None]), torch.zeros(1, 2, 4))

@@ -41,7 +41,7 @@ def test_the_grounding_loss_is_the_formula(composer, batch, objective, rng):
     looked = features.detach().requires_grad_()
     chosen = torch.cat(rows)
     mask = batch.attention_mask[chosen].bool()
-    shift = network.shift(looked, *network.text(batch.input_ids[chosen], mask), mask)
+    shift = network.change(looked, *network.text(batch.input_ids[chosen], mask), mask)
     (gradient,) = torch.autograd.grad((shift * shift.detach()).sum(), looked)
     masks = torch.cat([batch.reference_masks[rows.reference], batch.target_masks[rows.target]])
     where = grounding_targets((8, 8), masks=masks).masks

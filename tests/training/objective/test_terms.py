@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from mmgrad_explain.training.objective.supervision import Rows
-from mmgrad_explain.training.objective.terms import JoinedGroundingLoss, change_loss, ground, pooling_loss
+from mmgrad_explain.training.objective.terms import (
+    JoinedGroundingLoss,
+    change_loss,
+    direction_loss,
+    ground,
+    pooling_loss,
+)
 
 
 def test_the_pooling_loss_is_low_inside_the_mask():
@@ -44,3 +50,13 @@ def test_soft_masks_reach_the_loss_as_they_are(batch):
     )
     torch.testing.assert_close(ground(loss, maps, faint, rows), expected)
     assert ground(loss, maps, batch, rows) != expected
+
+
+def test_the_direction_of_a_shift_is_compared_where_only_the_edit_differs():
+    shift = torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]], requires_grad=True)
+    change = torch.tensor([[3.0, 0.0], [0.0, -1.0], [0.0, 5.0]], requires_grad=True)
+    loss = direction_loss(shift, change, torch.tensor([True, True, False]))
+    assert loss.item() == pytest.approx((0 + 2) / 2)
+    loss.backward()
+    assert change.grad is None
+    assert shift.grad[2].abs().max() == 0

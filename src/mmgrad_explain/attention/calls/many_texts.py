@@ -261,7 +261,7 @@ def _choose_method(settings: MapSettings, image: Any, batch: TextBatch, *, own: 
 
 
 def _as_call(image: Any, texts: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return (args, kwargs) of a call with image and texts."""
+    """Return the arguments, positional and by name, that pass an image and texts to the model."""
     image_args, image_kwargs = as_arguments(image)
     args, kwargs = as_arguments(texts)
     return (*image_args, *args), {**image_kwargs, **kwargs}

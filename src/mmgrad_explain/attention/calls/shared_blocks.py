@@ -40,7 +40,7 @@ def find_shared_blocks(plan: Plan, method: Method) -> list[str]:
 
 @contextlib.contextmanager
 def sharing(modules: Sequence[nn.Module], count: int) -> Iterator[None]:
-    """Inside the block, let modules compute a batch of equal rows from its first row; compute other batches whole.
+    """Let modules compute only the first of equal rows inside the block; batches of other rows are computed whole.
 
     Args:
         modules: Modules that treat each sample by itself.

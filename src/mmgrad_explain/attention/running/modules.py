@@ -308,7 +308,7 @@ def _child_names(root: nn.Module, parent: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def replaced_forwards(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    """Give modules other forwards inside the block; hooks still run, and each module gets its own forward back.
+    """Replace the forwards of modules inside the block. Hooks still run; afterwards each module has its own forward.
 
     Args:
         forwards: Module to what is called in place of its ``forward``.

@@ -110,14 +110,18 @@ class Neck(nn.Module):
         self.smooth = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 3, 1, 1))
         self.project = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 1), nn.ReLU())
 
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        """Merge maps, the finest first, to ``(B, width, h, w)`` on the grid of the first, non-negative."""
+    def forward(self, maps: list[Tensor], colours: Tensor | None = None) -> Tensor:
+        """Merge maps, the finest first, to ``(B, width, h, w)`` on the grid of the first, non-negative.
+
+        ``colours``, of this shape, are added to the first.
+        """
         fine, *others = (lateral(m) for lateral, m in zip(self.lateral, maps, strict=True))
         middle = others.pop()
         while others:
             finer = others.pop()
             middle = finer + F.interpolate(middle, size=finer.shape[-2:], mode="nearest")
         middle = self.smooth(middle + self.positions)
+        fine = fine if colours is None else fine + colours
         return self.project(fine + F.interpolate(middle, size=fine.shape[-2:], mode="bilinear"))  # type: ignore[no-any-return]
 
 
@@ -206,12 +210,12 @@ class ShiftComposer(nn.Module):
         self.parts = PartShift(4 * width, config.parts, config.looks + 1) if config.parts else None
 
     def forward(
-        self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor, parts: Tensor | None = None
+        self, grid: Tensor, words: Tensor, sentence: Tensor, mask: Tensor, parts: Tensor | None = None
     ) -> Tensor:
-        """Compute the shift.
+        """Compute what the texts add to the embeddings.
 
         Args:
-            features: ``(B, C, g, g)``.
+            grid: Features, 2x2 averaged, ``(B, C, g, g)``.
             words: ``(B, L, W)``.
             sentence: ``(B, W)``.
             mask: ``(B, L)``.
@@ -220,14 +224,14 @@ class ShiftComposer(nn.Module):
         Returns:
             ``(B, D)``.
         """
-        x = self.project(self.places(F.avg_pool2d(features, 2).flatten(2).transpose(1, 2)))
+        x = self.project(self.places(grid.flatten(2).transpose(1, 2)))
         x = self.norm2(x + self.attention(self.norm1(x), words, mask))
         context = self.hear(torch.cat([self.context(x, sentence), sentence], dim=-1))
         x = self.norm3(x + self.update(F.gelu(self.token(x) + context[:, None])))
-        known = self.mlp[:-1](torch.cat([self.pooling(x, sentence), sentence], dim=-1))
-        shift = self.mlp[-1](known)
+        hidden = self.mlp[:-1](torch.cat([self.pooling(x, sentence), sentence], dim=-1))
+        shift = self.mlp[-1](hidden)
         if self.parts is not None and parts is not None:
-            shift = torch.cat([shift, self.parts(known, parts).flatten(1)], dim=1)
+            shift = torch.cat([shift, self.parts(hidden, parts).flatten(1)], dim=1)
         return shift * mask.any(1, keepdim=True)  # type: ignore[no-any-return]
 
 
@@ -266,6 +270,7 @@ class ReferenceNetwork(nn.Module):
         self.described_layers = (*(f"visual.{name}" for name in described), "neck")
         self.visual = visual
         self.neck = Neck(visual_channels, config.feature_width, config.image_size // strides[1])
+        self.pixels = nn.Conv2d(3, config.feature_width, 1, bias=False) if config.parts else None
         self.features = nn.Identity()
         self.places = GridPositions(config.feature_width)
         self.identity = nn.Sequential(
@@ -288,18 +293,21 @@ class ReferenceNetwork(nn.Module):
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Encode normalised pixels ``(B, 3, S, S)`` to the feature grid ``(B, C, h, w)``, that of the first tap."""
-        return self.neck(self.visual(pixel_values))  # type: ignore[no-any-return]
+        maps = self.visual(pixel_values)
+        if self.pixels is None:
+            return self.neck(maps)  # type: ignore[no-any-return]
+        return self.neck(maps, self.pixels(F.adaptive_avg_pool2d(pixel_values, maps[0].shape[-2:])))  # type: ignore[no-any-return]
 
     @property
     def embed_dim(self) -> int:
-        """Length of the embeddings: that of the config, and the numbers of the parts."""
+        """Length of the embeddings: the config's ``embed_dim`` plus the numbers of all parts."""
         return self.config.embed_dim + self.config.parts * (self.config.looks + 1)
 
     def compose(self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Compute ``z_id`` and ``D`` of feature grids and encoded texts, each ``(B, D)``. Maps are taken here."""
-        features = self.features(features)
-        parts = self._describe_parts(features)
-        return self._embed(features, parts), self.shift(features, words, sentence, mask, parts)
+        grid = F.avg_pool2d(self.features(features), 2)
+        parts = self._describe_parts(grid)
+        return self._embed(grid, parts), self.shift(grid, words, sentence, mask, parts)
 
     def embed(self, features: Tensor) -> Tensor:
         """Compute ``z_id``, the embedding of an image alone, ``(B, D)``.
@@ -307,20 +315,24 @@ class ReferenceNetwork(nn.Module):
         Each token is weighted by its position before the mean over the tokens, so that the embedding of an image
         changes when an object moves. The numbers of the parts follow.
         """
-        return self._embed(features, self._describe_parts(features))
+        grid = F.avg_pool2d(features, 2)
+        return self._embed(grid, self._describe_parts(grid))
 
     def change(self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor) -> Tensor:
         """Compute ``D``, what texts change in the embeddings, ``(B, D)``."""
-        return self.shift(features, words, sentence, mask, self._describe_parts(features))  # type: ignore[no-any-return]
+        grid = F.avg_pool2d(features, 2)
+        return self.shift(grid, words, sentence, mask, self._describe_parts(grid))  # type: ignore[no-any-return]
 
-    def _describe_parts(self, features: Tensor) -> Tensor | None:
-        return None if self.parts is None else self.parts(F.avg_pool2d(features, 2))
+    def _describe_parts(self, grid: Tensor) -> Tensor | None:
+        return None if self.parts is None else self.parts(grid)
 
-    def _embed(self, features: Tensor, parts: Tensor | None) -> Tensor:
-        tokens = self.identity(self.places(F.avg_pool2d(features, 2).flatten(2).transpose(1, 2)))
-        gain = 1 + self.position_gain(position_codes(math.isqrt(tokens.shape[1]), features))
+    def _embed(self, grid: Tensor, parts: Tensor | None) -> Tensor:
+        tokens = self.identity(self.places(grid.flatten(2).transpose(1, 2)))
+        gain = 1 + self.position_gain(position_codes(math.isqrt(tokens.shape[1]), grid))
         embedding = self.identity_out((tokens * gain).mean(1))
-        return embedding if parts is None else torch.cat([embedding, parts.flatten(1)], dim=1)
+        if self.parts is None or parts is None:
+            return embedding  # type: ignore[no-any-return]
+        return torch.cat([embedding, self.parts.deviations(parts).flatten(1)], dim=1)
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None

@@ -7,11 +7,14 @@ whether it is there, and what it looks like. A text changes the numbers of the p
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 _HIGHEST = 0.01
 """Share of the cells, those that show a part best, that tell whether it is there."""
+_MEMORY = 100
+"""Batches that the mean image is estimated from."""
 _RANKS = 2
 """Parts that a text can change in different ways at once: replace a dress by a skirt."""
 
@@ -31,15 +34,21 @@ class PartPooling(nn.Module):
     Attributes:
         assign: Gives the logits of the parts.
         describe: Gives the logits of the looks.
+        mean: The parts of the mean image, ``(parts, looks + 1)``: what all images have alike would make them all alike.
     """
+
+    mean: Tensor
+    seen: Tensor
 
     def __init__(self, width: int, parts: int, looks: int) -> None:
         super().__init__()
         self.assign = nn.Conv2d(width, parts, 1)
         self.describe = nn.Conv2d(width, looks, 1)
+        self.register_buffer("mean", torch.zeros(parts, looks + 1))
+        self.register_buffer("seen", torch.zeros(()))
 
     def forward(self, grid: Tensor) -> Tensor:
-        """Describe the parts in grids ``(B, C, h, w)``: ``(B, parts, looks + 1)``, whether it is there last."""
+        """Describe the parts in grids ``(B, C, h, w)``: ``(B, parts, looks + 1)``; the last number is ``s_k``."""
         shares = self.assign(grid).float().softmax(1).flatten(2)
         looks = F.pad(self.describe(grid).float().softmax(1).flatten(2), (0, 0, 0, 1), value=1.0)
         weights = shares.square()
@@ -48,6 +57,14 @@ class PartPooling(nn.Module):
         there = shares.topk(highest, dim=2).values.mean(2, keepdim=True)
         return pooled * there.clamp(min=1e-6).sqrt()  # type: ignore[no-any-return]
 
+    def deviations(self, parts: Tensor) -> Tensor:
+        """Subtract the mean image from parts ``(B, parts, looks + 1)``. In training, update the mean image first."""
+        if self.training:
+            with torch.no_grad():
+                self.seen += 1
+                self.mean += (parts.mean(0) - self.mean) / self.seen.clamp(max=_MEMORY)
+        return parts - self.mean
+
 
 class PartShift(nn.Module):
     """What a text changes in the parts: ``sum_r g_r (c_r - a)`` of the parts ``a``, gates ``g`` and codes ``c``.
@@ -55,7 +72,7 @@ class PartShift(nn.Module):
     The codes are shared by all parts: what "green" means is learned on dresses and holds for skirts.
 
     Args:
-        width: Length of what is known of the text and the place that it speaks of.
+        width: Length of the composer's hidden state, which describes the text and the region that it names.
         parts: Number of parts.
         numbers: Numbers of each part.
     """
@@ -65,8 +82,8 @@ class PartShift(nn.Module):
         self.gates = nn.Linear(width, _RANKS * parts)
         self.codes = nn.Linear(width, _RANKS * numbers)
 
-    def forward(self, known: Tensor, parts: Tensor) -> Tensor:
-        """Compute the change ``(B, K, n)`` of parts ``(B, K, n)``, of what is known ``(B, W)``."""
-        gates = F.softplus(self.gates(known) - 3).view(len(known), _RANKS, -1)
-        codes = self.codes(known).view(len(known), _RANKS, -1)
+    def forward(self, hidden: Tensor, parts: Tensor) -> Tensor:
+        """Compute the change of parts ``(B, K, n)`` that texts with hidden states ``(B, W)`` ask for: ``(B, K, n)``."""
+        gates = F.softplus(self.gates(hidden) - 3).view(len(hidden), _RANKS, -1)
+        codes = self.codes(hidden).view(len(hidden), _RANKS, -1)
         return gates.transpose(1, 2) @ codes - gates.sum(1)[..., None] * parts  # type: ignore[no-any-return]

@@ -55,7 +55,7 @@ def measure_colour_shares(image: npt.NDArray[np.uint8], mask: npt.NDArray[np.boo
 
 
 def name_cells(images: npt.NDArray[np.uint8], cell: int = 4) -> npt.NDArray[np.uint8]:
-    """Name the mean colour of every square cell of images: a label map.
+    """Make label maps that name the mean colour of each square cell of images.
 
     Args:
         images: ``(N, H, W, 3)``, RGB.

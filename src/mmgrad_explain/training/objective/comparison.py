@@ -46,12 +46,11 @@ def compare(
     """
     there = cosine.isfinite()
     similar = (cosine.masked_fill(~there, 0) * temperature).masked_fill(~there, -torch.inf)
-    own = torch.ones_like(truth, dtype=torch.bool)
+    own = copied(batch)
     missed = None
     if batch.facts is not None and known is not None:
         known = F.pad(known, (0, 0, 0, similar.shape[1] - len(known)), value=UNKNOWN)
         photos = batch.facts.reference_photos[batch.picture]
-        own = batch.facts.target_photos == photos
         same = same_photo(photos, known[:, 0])
         if across:
             right, wrong = match_facts(batch.facts.asks, known[:, 1:])
@@ -90,10 +89,16 @@ def forget_twins(cosine: Tensor, truth: Tensor, batch: TripletBatch, queries: in
     return cosine.masked_fill(twins, -torch.inf)
 
 
+def copied(batch: TripletBatch) -> Tensor:
+    """Return which targets are edited copies of their references, ``(N,)`` bool. Without facts, all are."""
+    if batch.facts is None:
+        return torch.ones_like(batch.picture, dtype=torch.bool)
+    return batch.facts.target_photos == batch.facts.reference_photos[batch.picture]
+
+
 def siblings(batch: TripletBatch) -> Tensor:
     """Return one number for the edited copies of a reference, and another one for each other target, ``(N,)``."""
     if batch.facts is None:
         return batch.picture
-    copies = batch.facts.target_photos == batch.facts.reference_photos[batch.picture]
     other = len(batch.references) + torch.arange(len(batch.picture), device=batch.picture.device)
-    return torch.where(copies, batch.picture, other)
+    return torch.where(copied(batch), batch.picture, other)

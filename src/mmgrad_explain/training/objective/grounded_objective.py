@@ -34,7 +34,7 @@ from mmgrad_explain.data.batches.facts import UNKNOWN
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.distributed import count_processes, join_galleries, mean_over_all
 from mmgrad_explain.training.held_out_figures import inputs_of
-from mmgrad_explain.training.objective.comparison import compare, forget_twins, siblings
+from mmgrad_explain.training.objective.comparison import compare, copied, forget_twins, siblings
 from mmgrad_explain.training.objective.fact_head import FactHead
 from mmgrad_explain.training.objective.label_heads import LabelHeads
 from mmgrad_explain.training.objective.options import ATTENTION_TERMS
@@ -42,6 +42,7 @@ from mmgrad_explain.training.objective.supervision import context_of, draw_rows,
 from mmgrad_explain.training.objective.terms import (
     JoinedGroundingLoss,
     change_loss,
+    direction_loss,
     figures_of,
     ground,
     pooling_loss,
@@ -177,7 +178,7 @@ class GroundedObjective(nn.Module):
         grounding, found = self._grounding(forward, batch, rows, schedule, maps=maps)
         figures.update(found)
         dense = retrieval.new_zeros(())
-        if self.heads is not None and stages is not None and features is not None:
+        if stages is not None and features is not None and self._learns_labels(features):
             dense, found = self._dense(stages, batch, features)
             figures.update(found)
         total = retrieval + grounding + self.options.dense.weight * dense
@@ -215,6 +216,10 @@ class GroundedObjective(nn.Module):
             change = change_loss(forward.shift, forward.change, siblings(batch))
             loss = loss + self.options.retrieval.change * change
             figures["change"] = change.detach()
+        if self.options.retrieval.direction:
+            missed = direction_loss(forward.shift, forward.change, copied(batch))
+            loss = loss + self.options.retrieval.direction * missed
+            figures["direction"] = missed.detach()
         return loss, figures
 
     def _remember(self, gallery: Tensor, known: Tensor | None, memory: Tensor) -> None:
@@ -247,6 +252,12 @@ class GroundedObjective(nn.Module):
             return mean_over_all(forward.query.new_zeros(0))
         masks = masks_of(batch, rows) if term == "pooling" else context_of(batch, rows)
         return pooling_loss(forward.attention[term], masks, self.options.grounding.pooling_heads)
+
+    def _learns_labels(self, features: Tensor) -> bool:
+        """Return whether the loss of the label heads can teach anything: not if all that it reaches is frozen."""
+        if self.heads is None:
+            return False
+        return features.requires_grad or any(parameter.requires_grad for parameter in self.heads.parameters())
 
     def _dense(self, stages: TrainingStages, batch: TripletBatch, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         if self.heads is None:

@@ -1,6 +1,6 @@
 """Linear heads that predict label maps from the explained feature grid.
 
-They help training and are not saved, but for that of a model with a ``label_head`` of its own.
+They help training and are not saved, except where a model brings its own ``label_heads``: these are part of it.
 """
 
 from __future__ import annotations

@@ -37,6 +37,8 @@ class RetrievalOptions:
             that know what their images show: else an image that returns while it is in the memory is its own negative.
         change: Weight of the change loss: it classifies which edit of the image a text asks for, by the direction of
             the shift alone. It teaches edits of small objects, which hardly change the embedding of a full image.
+        direction: Weight of the distance in direction between a text's shift and what its edit changed in the
+            embedding, over edits that change nothing else.
         across: Weight of the loss across images: for sources that know what their images show, every image of another
             photograph that is what the text asks for should be nearer to the query than every one that is not.
         facts: Weight of a linear head that reads from embeddings what their images show, and from a query what its text
@@ -45,11 +47,12 @@ class RetrievalOptions:
 
     memory: int = 0
     change: float = 0.0
+    direction: float = 0.0
     across: float = 0.0
     facts: float = 0.0
 
     def __post_init__(self) -> None:
-        check_not_negative("retrieval.", self, "memory", "change", "across", "facts")
+        check_not_negative("retrieval.", self, "memory", "change", "direction", "across", "facts")
 
 
 @dataclass(frozen=True)
@@ -149,11 +152,14 @@ class DenseOptions:
         first: Share of the steps, at the start, that train nothing else.
         tags: Weight, in this loss, of images of which only tags are known: every cell shows one of the tags or the
             background, and every tag is somewhere.
+        freeze: Dotted names of the model's parts that are frozen after ``first``: what the labels taught them stays,
+            and the rest of the training is quicker.
     """
 
     weight: float = 0.0
     first: float = 0.0
     tags: float = 0.5
+    freeze: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_not_negative("dense.", self, "weight", "tags")
@@ -161,6 +167,8 @@ class DenseOptions:
             raise InputError(f"dense.first is a share of the steps, at least 0 and below 1, got {self.first}")
         if self.first and not self.weight:
             raise InputError("dense.first: there is nothing to train first while dense.weight is 0")
+        if self.freeze and not self.first:
+            raise InputError("dense.freeze needs dense.first above 0; to freeze parts from the start, use model.freeze")
 
     def is_alone(self, step: int, steps: int) -> bool:
         """Return whether nothing else is trained at a step."""

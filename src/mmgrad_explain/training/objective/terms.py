@@ -111,6 +111,20 @@ def change_loss(shift: Tensor, change: Tensor, reference: Tensor) -> Tensor:
     return mean_over_all(F.cross_entropy(logits, torch.arange(len(shift), device=shift.device), reduction="none"))
 
 
+def direction_loss(shift: Tensor, change: Tensor, counted: Tensor) -> Tensor:
+    r"""Ask that a text adds to the embedding what its edit changed in it: ``1 - cos(D, z_t - z_r)``.
+
+    Args:
+        shift: What each text adds to the embedding, ``D``, ``(N, D)``.
+        change: Embedding of the target minus embedding of the reference, ``(N, D)``; it is not differentiated.
+        counted: Which triplets count, ``(N,)`` bool: those whose images differ in nothing else.
+
+    Returns:
+        A number, the mean over those that count.
+    """
+    return mean_over_all((1 - F.cosine_similarity(shift, change.detach(), dim=-1)) * counted, counted)
+
+
 def across_loss(cosine: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
     r"""Ask that every right image is nearer to its query than all wrong ones.
 

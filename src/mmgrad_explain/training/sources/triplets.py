@@ -105,7 +105,7 @@ class TripletSource:
 
     @property
     def facts(self) -> int:
-        """Zero: a folder of triplets does not say what its images show."""
+        """Number of facts on each image: 0, because a folder of triplets has none."""
         return 0
 
     def __len__(self) -> int:

@@ -1,0 +1,85 @@
+"""What the benchmarks on photographs count and write."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.errors import InputError
+from mmgrad_explain.evaluation.triplet_inputs import PhotoTriplet
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """A module of the benchmarks, by its name."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    yield importlib.import_module
+    for name in [name for name in sys.modules if name.split(".")[0] == "photographs"]:
+        del sys.modules[name]
+
+
+def triplet(edit, text):
+    return PhotoTriplet("0", None, None, text, np.ones((4, 4), bool), edit, "0")
+
+
+@pytest.mark.parametrize(
+    ("edit", "text", "noun", "look"),
+    [
+        ("recolour", "make the coat violet", "coat", "purple"),
+        ("pattern", "add polka dots to the jeans", "jeans", "dotted"),
+        ("darken", "make the bag darker", "bag", "darker"),
+        ("gray", "take the color out of the scarf", "scarf", "gray"),
+    ],
+)
+def test_a_free_text_names_the_same_thing_and_look(benchmark, edit, text, noun, look):
+    from mmgrad_explain.data.edits.templates import SIMPLE, TEMPLATES
+    from mmgrad_explain.training.sources.photo_texts import FREE
+
+    word_freely = benchmark("photographs.wording").word_freely
+    taught = {one for table in (TEMPLATES, SIMPLE, FREE) for forms in table.values() for one in forms}
+    for seed in range(8):
+        (worded,) = word_freely([triplet(edit, text)], [noun], seed)
+        assert noun in worded.text
+        assert look in worded.text
+        assert worded.mask is not None
+        assert worded.text.replace(look, "{look}").replace(noun, "{noun}") not in taught
+
+
+def test_a_kind_without_free_texts_is_left_out(benchmark):
+    assert benchmark("photographs.wording").word_freely([triplet("swap", "swap them")], ["coat"], 0) == []
+
+
+def test_known_words_are_counted_by_running_words(benchmark, tmp_path):
+    wording = benchmark("photographs.wording")
+    file = tmp_path / "captions.json"
+    file.write_text(json.dumps([{"captions": ["make the star red", "zebra zebra"]}]))
+    known = wording.find_known_words(load_composer("reference"), wording.read_captions([file]))
+    assert known.share == pytest.approx(4 / 6)
+    assert known.in_vocabulary == pytest.approx(4 / 6)
+    assert known.whole == 0.5
+    assert known.missing == [("zebra", 2)]
+
+
+def test_tables_go_between_the_markers_and_nowhere_else(benchmark, tmp_path):
+    card = benchmark("photographs.card")
+    page = tmp_path / "README.md"
+    page.write_text(f"before\n{card.begin('photos.py')}\nold\n{card.END}\nafter\n")
+    card.write_tables(page, "photos.py", "new")
+    assert page.read_text() == f"before\n{card.begin('photos.py')}\n\nnew\n\n{card.END}\nafter\n"
+    with pytest.raises(InputError, match="no place"):
+        card.write_tables(page, "search.py", "new")
+
+
+def test_a_sheet_needs_a_file_and_a_text_a_line(benchmark, tmp_path):
+    read_cases = benchmark("contact_sheet").read_cases
+    lines = tmp_path / "sentences.jsonl"
+    lines.write_text('{"file": "a.png", "text": "make it red"}\n\n{"file": "b.png"}\n')
+    with pytest.raises(InputError, match="line 3"):
+        read_cases(lines)
+    lines.write_text('{"file": "a.png", "text": "make it red", "right": "the star"}\n')
+    (case,) = read_cases(lines)
+    assert (case.file, case.right) == (tmp_path / "a.png", "the star")

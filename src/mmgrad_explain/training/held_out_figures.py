@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.composers.model_capabilities import has_maps_of
+from mmgrad_explain.data.batches.batch import MARKED
 from mmgrad_explain.data.batches.facts import match_facts, same_photo
 from mmgrad_explain.data.edit_sides import is_on_target_only
 from mmgrad_explain.evaluation.figures import measure_recall
@@ -74,10 +75,10 @@ def evaluate_batches(
     drawer = MapDrawer(composer, [kind])
     for batch in batches:
         on_target = torch.tensor([*map(is_on_target_only, batch.edits)], device=batch.picture.device)
-        masks = torch.where(on_target[:, None, None], batch.target_masks, batch.reference_masks)
+        masks = torch.where(on_target[:, None, None], batch.target_masks, batch.reference_masks) >= MARKED
         grids, output = drawer.draw(inputs_of(batch), on_target)
         maps = resize_maps(grids[kind], (masks.shape[1], masks.shape[2]))
-        known = batch.supervised
+        known = batch.supervised & masks.flatten(1).any(1)
         for name, values in measure_maps(maps, masks).items():
             values_of.setdefault(name, []).append(values[known].cpu())
         edits += [edit for edit, one in zip(batch.edits, known.tolist(), strict=True) if one]

@@ -34,7 +34,7 @@ from mmgrad_explain.data.batches.facts import UNKNOWN
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.distributed import count_processes, join_galleries, mean_over_all
 from mmgrad_explain.training.held_out_figures import inputs_of
-from mmgrad_explain.training.objective.comparison import compare, siblings
+from mmgrad_explain.training.objective.comparison import compare, forget_twins, siblings
 from mmgrad_explain.training.objective.fact_head import FactHead
 from mmgrad_explain.training.objective.label_heads import LabelHeads
 from mmgrad_explain.training.objective.options import ATTENTION_TERMS
@@ -194,7 +194,7 @@ class GroundedObjective(nn.Module):
         """Compute InfoNCE and the weighted change loss, with their figures."""
         gallery, first = join_galleries(forward.gallery, len(forward.query))
         truth = first + torch.arange(len(forward.query), device=forward.query.device)
-        cosine = forward.query @ gallery.T
+        cosine = forget_twins(forward.query @ gallery.T, truth, batch, len(forward.query))
         known = None
         if batch.facts is not None:
             known = join_galleries(batch.facts.gallery.float(), len(forward.query))[0].int()

@@ -67,7 +67,7 @@ def find_unmoved_triplets(batch: TripletBatch) -> Tensor:
 
 
 def masks_of(batch: TripletBatch, rows: Rows) -> Tensor:
-    """Return where the maps of the rows should be bright, references first, ``(R, H, W)`` bool."""
+    """Return where the maps of the rows should be bright, references first, ``(R, H, W)`` bool, or in [0, 1]."""
     return torch.cat([batch.reference_masks[rows.reference], batch.target_masks[rows.target]])
 
 
@@ -76,7 +76,7 @@ def context_of(batch: TripletBatch, rows: Rows) -> Tensor:
 
     Sources know this of references only; on targets it is empty.
     """
-    nothing = torch.zeros_like(batch.target_masks[rows.target])
+    nothing = torch.zeros_like(batch.target_masks[rows.target], dtype=torch.bool)
     if batch.context_masks is None:
-        return torch.cat([torch.zeros_like(batch.reference_masks[rows.reference]), nothing])
+        return torch.cat([torch.zeros_like(batch.reference_masks[rows.reference], dtype=torch.bool), nothing])
     return torch.cat([batch.context_masks[rows.reference], nothing])

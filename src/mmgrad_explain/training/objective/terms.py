@@ -55,7 +55,7 @@ def ground(loss: AttentionGroundingLoss, maps: Tensor, batch: TripletBatch, rows
     others = paired = valid = None
     if loss.weights["contrast"]:
         partner = batch.partner[rows.reference]
-        others = batch.reference_masks[partner.clamp(min=0)] & (partner >= 0)[:, None, None]
+        others = batch.reference_masks[partner.clamp(min=0)] * (partner >= 0)[:, None, None]
         others = torch.cat([others, torch.zeros_like(batch.target_masks[rows.target])])
     if loss.weights["consistency"]:
         pair = rows.reference[:, None] == rows.target[None]
@@ -80,7 +80,7 @@ def pooling_loss(logits: Tensor, masks: Tensor, heads: int) -> Tensor:
 
     Args:
         logits: Logits of the attention, ``(R, H, n)``, tokens on a square grid.
-        masks: ``(R, H, W)`` bool.
+        masks: ``(R, H, W)`` bool, or in [0, 1].
         heads: Number of heads that count, from the first one on.
 
     Returns:

@@ -344,9 +344,10 @@ class TestWrongUse:
         assert loss(torch.rand(1, 3, 3), torch.full((1, 9, 9), 2.0)).isfinite()
 
 
-class TestTermsWithoutMasks:
-    WEIGHTS = {"form": 0.0, "selfeq": 1.0, "mirror": 0.5, "texts": 0.25, "hidden": 2.0, "shown": 3.0}
+ALONE = {"form": 0.0, "selfeq": 1.0, "mirror": 0.5, "texts": 0.25, "hidden": 2.0, "shown": 3.0}
 
+
+class TestTermsWithoutMasks:
     def given(self):
         maps, others = torch.randn(4, 3, 5), {name: torch.randn(4, 3, 5) for name in ("selfeq", "mirror", "texts")}
         scores = MaskedScores(torch.tensor([1.0, 2.0, -1.0, 4.0]), *torch.rand(2, 4))
@@ -354,7 +355,7 @@ class TestTermsWithoutMasks:
 
     def test_every_one(self):
         maps, others, scores = self.given()
-        loss = AttentionGroundingLoss(weights=self.WEIGHTS)
+        loss = AttentionGroundingLoss(weights=ALONE)
         made = loss(maps, None, other_maps={n: PairedMaps(one) for n, one in others.items()}, scores=scores)
         above = scores.whole > 0  # of a score of 0 or less no share can be told
         expected = (
@@ -375,7 +376,7 @@ class TestTermsWithoutMasks:
         maps[3] = float("nan")
         maps.requires_grad_()
         valid = torch.tensor([True, False, True, False])
-        loss = AttentionGroundingLoss(weights=self.WEIGHTS, reduction="none")
+        loss = AttentionGroundingLoss(weights=ALONE, reduction="none")
         made = loss(maps, None, other_maps={"selfeq": PairedMaps(others["selfeq"], valid)})
         assert (made[~valid] == 0).all()
         torch.testing.assert_close(made[valid], selfeq_loss(maps[valid], others["selfeq"][valid]))
@@ -385,21 +386,21 @@ class TestTermsWithoutMasks:
     def test_the_dead_among_them_are_reported(self):
         maps, others, _ = self.given()
         maps[0] = -1
-        loss = AttentionGroundingLoss(weights=self.WEIGHTS)
+        loss = AttentionGroundingLoss(weights=ALONE)
         valid = torch.tensor([True, True, False, False])
         loss(maps, None, other_maps={"mirror": PairedMaps(others["mirror"], valid)})
         assert loss.report.dead == 0.5
 
     def test_without_any_term_the_loss_is_0_and_differentiable(self):
         maps = torch.randn(2, 3, 3, requires_grad=True)
-        loss = AttentionGroundingLoss(weights=self.WEIGHTS)(maps, None)
+        loss = AttentionGroundingLoss(weights=ALONE)(maps, None)
         loss.backward()
         assert loss == 0
         assert not maps.grad.any()
 
     def test_wrong_use(self):
-        maps, others, scores = self.given()
-        loss = AttentionGroundingLoss(weights=self.WEIGHTS)
+        maps, others, _ = self.given()
+        loss = AttentionGroundingLoss(weights=ALONE)
         with pytest.raises(InputError, match=r"other_maps: there is no term 'selfeg'; did you mean 'selfeq'\?"):
             loss(maps, None, other_maps={"selfeg": PairedMaps(others["selfeq"])})
         with pytest.raises(InputError, match=r"other_maps\['selfeq'\] must be like maps, \(4, 3, 5\), got \(4, 2, 2\)"):

@@ -43,7 +43,7 @@ def selfeq_loss(maps: Tensor, other_maps: Tensor) -> Tensor:
     r"""Measure how far two maps that should be equal differ, and how faint and uneven they are where both are bright.
 
     .. math:: \ell = \frac1N \sum_x (g - g')^2
-        + \lambda \left(\sigma_R(g) + \sigma_R(g') + \max(0, \tfrac k2 - \mu_R(g)) + \max(0, \tfrac k2 - \mu_R(g'))\right)
+        + \lambda \sum_{f \in \{g, g'\}} \left(\sigma_R(f) + \max(0, \tfrac k2 - \mu_R(f))\right)
 
     ``g`` is the rectified map, scaled from its minimum, 0, to its maximum, 1 (both held constant); ``R`` is where
     ``g + g'`` is at least ``k`` = :data:`REGION`, with the mean ``mu`` and the standard deviation ``sigma`` of a map in
@@ -88,8 +88,8 @@ def separation_loss(maps: Tensor, other_maps: Tensor, margin: float = 0.5) -> Te
 
     .. math:: \ell = \frac{1}{1 - \mu} \max\left(0, \cos(p, p') - \mu\right)
 
-    ``p`` is the rectified map divided by its maximum, which is held constant. Two texts may speak of one place: up to the
-    margin an overlap costs nothing.
+    ``p`` is the rectified map divided by its maximum, which is held constant. Two texts may speak of one place: up to
+    the margin an overlap costs nothing.
 
     Args:
         maps: ``(B, h, w)``, differentiable; signed maps are rectified here.

@@ -1,8 +1,8 @@
 """The composer's forward passes of a training step: embeddings for retrieval, and maps from the same graph.
 
 A composer in stages encodes each image once; retrieval and maps share its features. Any other composer is run by its
-``forward``, as is one in stages whose maps need more than the explained layer: another score than the shift, or a method
-that looks at attention.
+``forward``, as is one in stages whose maps need more than the explained layer: another score than the shift, or a
+method that looks at attention.
 """
 
 from __future__ import annotations

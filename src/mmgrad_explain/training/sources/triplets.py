@@ -54,6 +54,7 @@ class TripletSourceOptions:
 
     knows_context: ClassVar[bool] = False
     knows_facts: ClassVar[bool] = False
+    knows_paraphrases: ClassVar[bool] = False
     has_own_edits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

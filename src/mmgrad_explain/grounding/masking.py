@@ -5,8 +5,8 @@ left (:func:`hidden_loss`), the masked region alone all of it (:func:`shown_loss
 images that :func:`split_images` makes.
 
 Source: Li et al., Tell Me Where to Look: Guided Attention Inference Network (GAIN, CVPR 2018, arXiv 1802.10171),
-section 3.1: the soft mask, and the attention mining loss, which is the score of the hidden image. Its counterpart on the
-shown region, and scores relative to that of the whole image, are additions.
+section 3.1: the soft mask, and the attention mining loss, which is the score of the hidden image. Its counterpart on
+the shown region, and scores relative to that of the whole image, are additions.
 """
 
 from __future__ import annotations

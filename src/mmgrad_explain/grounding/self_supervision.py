@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding.maps import (
@@ -18,6 +15,9 @@ from mmgrad_explain.grounding.maps import (
     rectify,
     stretch,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 REGION = 0.8
 """Least sum of two maps in the region that both show; half of it is the least mean of each map there."""

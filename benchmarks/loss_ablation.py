@@ -5,8 +5,9 @@
 
 A small reference network learns retrieval alone on procedural scenes; from these weights every variant goes on with the
 same batches, rates and number of steps, once for each seed of the batches. Prints a Markdown table of what each does on
-scenes that none has seen: mean and standard deviation over the seeds. The last variants are losses of others: AMC, which has
-masks, and those that see none: SelfEQ on texts with another verb, mirrored images, other texts, and GAIN's masking.
+scenes that none has seen: mean and standard deviation over the seeds. The last variants are losses of others: AMC,
+which has masks, and those that see none: SelfEQ on texts with another verb, mirrored images, other texts, and GAIN's
+masking.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from mmgrad_explain.composers.reference.config import NetworkConfig
 from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 from mmgrad_explain.composers.reference.tokenizer import build_tokenizer
 from mmgrad_explain.data.batches.scenes import SceneBatch, scene_batch
+from mmgrad_explain.data.edit_sides import names_side
 from mmgrad_explain.data.scenes.options import SceneOptions
 from mmgrad_explain.data.scenes.text import VOCABULARY
-from mmgrad_explain.data.edit_sides import names_side
 from mmgrad_explain.grounding import (
     AttentionGroundingLoss,
     MaskedScores,

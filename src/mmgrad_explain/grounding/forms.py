@@ -175,7 +175,8 @@ def amc_loss(maps: Tensor, masks: Tensor) -> Tensor:
 
     Source: Yang et al., Improving Visual Grounding by Encouraging Consistent Gradient-based Explanations (CVPR 2023,
     arXiv 2206.15462), the losses L_mean and L_max, with the margins of the authors' code. That takes the first mean
-    over all samples of a batch; here it is of each sample. The scale of a map is held constant here, as in the other forms.
+    over all samples of a batch; here it is of each sample. The scale of a map is held constant here, as in the other
+    forms.
     """
     masks = check_pair(maps, masks)
     g = stretch(maps)

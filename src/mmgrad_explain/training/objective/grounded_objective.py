@@ -127,14 +127,14 @@ class GroundedObjective(nn.Module):
         """
         stages = self.passes.stages
         if dense_only and stages is not None:
-            features = self.passes.encode(torch.cat([batch.references, batch.targets]))
-            dense, figures = self._dense(stages, batch, features)
+            alone = self.passes.encode(torch.cat([batch.references, batch.targets]))
+            dense, figures = self._dense(stages, batch, alone)
             return Losses(self.options.dense.weight * dense, dense.new_zeros(()), dense.new_zeros(()), dense, figures)
         maps = schedule > 0 and any(self.grounding.weights.values())
         rows = no_rows()
         if maps or self.passes.attention_layers:
-            alone = maps and any(self.grounding.weights[name] for name in UNMASKED_TERMS)
-            rows = draw_rows(batch, self.options.grounding, rng, without_masks=alone)
+            more = maps and any(self.grounding.weights[name] for name in UNMASKED_TERMS)
+            rows = draw_rows(batch, self.options.grounding, rng, without_masks=more)
         rows = rows.to(batch.references.device)
         forward = self.passes.run(batch, rows, maps=maps)
         features = forward.features

@@ -80,7 +80,8 @@ def score_masked(
     total, own = forward.maps.shape[1], rows.reference
     pixels = batch.references[batch.picture[own]]
     maps = torch.stack([rectify(one[: len(own)].float()) for one in forward.maps]).mean(0)
-    parts = dict(zip(("hidden", "shown"), split_images(pixels, soft_mask(maps, tuple(pixels.shape[2:]))), strict=True))
+    size = (pixels.shape[2], pixels.shape[3])
+    parts = dict(zip(("hidden", "shown"), split_images(pixels, soft_mask(maps, size)), strict=True))
     whole = maps.new_zeros(total)
     scores: dict[str, Tensor] = {}
     if len(own):
@@ -89,7 +90,9 @@ def score_masked(
         for name, values in zip(wanted, of_parts.float().chunk(len(wanted)), strict=True):
             scores[name] = torch.cat([values, whole.new_zeros(total - len(own))])
     valid = torch.arange(total, device=whole.device) < len(own)
-    return MaskedScores(whole, *(scores.get(n, whole if n in wanted else None) for n in ("hidden", "shown")), valid)
+    for name in wanted:  # no row is on a reference
+        scores.setdefault(name, whole)
+    return MaskedScores(whole, scores.get("hidden"), scores.get("shown"), valid)
 
 
 def find_mirrorable(batch: TripletBatch) -> Tensor:

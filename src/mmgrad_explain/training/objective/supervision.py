@@ -80,7 +80,7 @@ def draw_rows(
         looked_at = reference | _draw_share(on_reference, options.share, rng, first=reference)
     sides = [side[whole.part].nonzero()[:, 0] for side in (looked_at, target)]
     masked = reference[whole.part][sides[0]]
-    return Rows(*sides, torch.cat([masked, torch.ones(len(sides[1]), dtype=torch.bool)]))
+    return Rows(sides[0], sides[1], torch.cat([masked, torch.ones(len(sides[1]), dtype=torch.bool)]))
 
 
 def _draw_share(among: Tensor, share: float, rng: np.random.Generator, first: Tensor | None = None) -> Tensor:

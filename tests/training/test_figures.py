@@ -54,7 +54,9 @@ def composer(tiny_config, tiny_processor):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_logged_under_its_own_name(form, composer):
-    grounding = GroundingOptions(form=form, contrast=1, margin=1, consistency=1, pooling=1, context=1)
+    grounding = GroundingOptions(
+        form=form, pooling=1, context=1, **{name: 1 for name in DEFAULT_WEIGHTS if name != "form"}
+    )
     options = ObjectiveOptions(grounding, DenseOptions(1.0), RetrievalOptions(4, 1.0, 1.0, 1.0, 1.0), "float32")
     batch = batch_with_facts(composer, 3)
     figures = GroundedObjective(composer, options, SOURCE.label_classes, 1)(batch, np.random.default_rng(0)).figures

@@ -237,6 +237,11 @@ class TrainingConfig:
             raise InputError(
                 "grounding.context: none of the sources knows the other objects in a text, as scenes do; set it to 0"
             )
+        if self.grounding.selfeq and not any(options.knows_paraphrases for options in self.sources.values()):
+            raise InputError(
+                "grounding.selfeq: none of the sources has paraphrases of its texts; set it to 0, or take "
+                "grounding.mirror or grounding.texts, which need none"
+            )
         if not any(options.knows_facts for options in self.sources.values()):
             needs = {
                 "retrieval.across": self.retrieval.across,

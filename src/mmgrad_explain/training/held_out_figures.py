@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 def trained_kind(composer: Composer, options: GroundingOptions) -> MapKind:
     """Return the kind of maps that these options train: the kind to measure and to show.
 
-    It has the options' score, and the composer's default weighting if that is trained, else the first trained one. If
-    no map is trained, the weighting is the composer's default; so is the score if the composer has no maps of the
+    It has the options' score, and the composer's default method if that is trained, else the first trained one. If no
+    map is trained, the method is the composer's default; so is the score if the composer has no maps of the
     options' score.
     """
     own = default_kind(composer)
     if not options.supervises_maps:
         return MapKind(options.score if has_maps_of(composer, options.score) else own.score, own.method)
-    return MapKind(options.score, own.method if own.method in options.weightings else options.weightings[0])
+    return MapKind(options.score, own.method if own.method in options.methods else options.methods[0])
 
 
 def evaluate_batches(

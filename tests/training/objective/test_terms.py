@@ -40,7 +40,7 @@ def test_soft_masks_reach_the_loss_as_they_are(batch):
     torch.manual_seed(0)
     soft = torch.rand(batch.reference_masks.shape) * batch.reference_masks
     faint = replace(batch, reference_masks=soft, target_masks=soft)
-    rows = Rows(torch.arange(6), torch.tensor([1, 2]))
+    rows = Rows(torch.arange(6), torch.tensor([1, 2]), torch.ones(8, dtype=torch.bool))
     loss = JoinedGroundingLoss("bce", weights={"form": 1.0, "contrast": 1.0}, validate=False)
     maps = torch.rand(1, 8, 8, 8)
     expected = loss(

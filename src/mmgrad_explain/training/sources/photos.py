@@ -61,6 +61,7 @@ class PhotoSourceOptions(PhotoOptions):
 
     knows_context: ClassVar[bool] = False
     knows_regions: ClassVar[bool] = True
+    knows_paraphrases: ClassVar[bool] = False
     has_own_edits: ClassVar[bool] = False
 
     def build(self, name: str, size: int, *, labels: bool, held_out: bool) -> PhotoSource:  # noqa: ARG002

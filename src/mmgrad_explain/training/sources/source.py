@@ -51,6 +51,10 @@ class SourceOptions(Protocol):
         """Whether batches say where maps should be bright, or what to compare them with instead."""
 
     @property
+    def knows_paraphrases(self) -> bool:
+        """Whether batches have another text for some edits that asks for the same (``paraphrases``)."""
+
+    @property
     def has_own_edits(self) -> bool:
         """Whether triplets can have kinds of edits that this package does not make."""
 

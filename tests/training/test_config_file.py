@@ -82,7 +82,7 @@ def test_an_empty_file_is_the_defaults(tmp_path):
         (["model=3"], "model must hold keys and values, not 3"),
         (["model.path=a", "model.sizes.heads=2"], "model.sizes and model.backbone_weights are for a new network"),
         (["model.lora.rank=-1"], "lora: rank must be at least 0 and dropout in [0, 1), got -1, 0.0"),
-        (["model.freeze=network"], "model.freeze must be a list, not 'network'"),
+        (["model.freeze=3"], "model.freeze must be a list, not 3"),
         (["model.sizes=3"], "model.sizes must hold keys and values, not 3"),
         (["sources=scenes"], "sources must be names with their options"),
         (

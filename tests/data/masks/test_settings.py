@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmgrad_explain.data.masks.settings import MaskSettings, read_masks
+from mmgrad_explain.data.masks.settings import MaskSettings
 from mmgrad_explain.errors import InputError
 
 
@@ -27,10 +27,9 @@ def test_the_hash_follows_what_decides_the_masks(tmp_path):
     boxes.write_text("{}")
     settings = MaskSettings((f"detections:{boxes}", "self"))
     assert settings.makers == (f"detections:{boxes}",)
-    assert settings.teaches_itself
+    assert settings.compares_maps
     first = settings.hash()
     assert MaskSettings((f"detections:{boxes}",)).hash() == first
     assert MaskSettings((f"detections:{boxes}",), size=32).hash() != first
     boxes.write_text('{"a.jpg": []}')
     assert settings.hash() != first
-    assert read_masks("segments") == ("segments",)

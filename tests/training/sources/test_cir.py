@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from cir_miniatures import MINIATURES, draw_images, put
 from PIL import Image
+from safetensors import safe_open
 
+from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.errors import InputError, MMGradWarning
-from mmgrad_explain.training.config_file import config_from
 from mmgrad_explain.training.run import train
 from mmgrad_explain.training.sources.cir import CirSource, CirSourceOptions
 from mmgrad_explain.training.sources.kinds import build_source
@@ -133,16 +134,20 @@ def test_sets_are_mixed_with_scenes(make, tmp_path):
     assert batch.target_ids[4] >= 0
 
 
-def test_a_short_training(make, tmp_path):
-    make("fashioniq")
-    source = {"kind": "cir", "set": "fashioniq", "folder": str(tmp_path / "fashioniq"), "masks": ["segments", "self"]}
-    sizes = {"image_size": 32, "text_width": 16, "text_layers": 1, "feature_width": 16, "embed_dim": 16,
-             "backbone_options": {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_width": 8,
-                                  "groups": 2}}  # fmt: skip
-    values = {"steps": 2, "workers": 0, "device": "cpu", "precision": "float32", "tensorboard": False,
-              "model": {"sizes": sizes}, "sources": {"fiq": {**source, "pictures": 4}}, "grounding": {"warm_start": 0},
-              "evaluation": {"every": 0, "batches": 1, "maps": 2}}  # fmt: skip
-    train(config_from(values), tmp_path / "run")
-    figures = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert any("eval_pointing" in one for one in figures)
-    assert (tmp_path / "fashioniq" / ".mmgrad-masks").is_dir()
+def test_a_short_training_is_steered_by_the_benchmark(make, micro, tmp_path):
+    make("shoes")
+    source = {"kind": "cir", "set": "shoes", "folder": str(tmp_path / "shoes"), "masks": ["segments", "self"]}
+    config = micro(
+        steps=1, sources={"shoes": {**source, "pictures": 2}}, save_every=1,
+        grounding={"warm_start": 0, "weightings": ["layercam"], "mirror": 1.0},
+        evaluation={"every": 1, "maps": 0, "best": "shoes.eval.average"},
+    )  # fmt: skip
+    result = train(config, tmp_path / "run")
+    assert {"pointing", "r1", "shoes.eval.r10", "shoes.eval.average"} <= set(result.figures)
+    assert (tmp_path / "shoes" / ".mmgrad-masks").is_dir()
+    with safe_open(tmp_path / "run" / "checkpoints" / "best.safetensors", "pt") as best:
+        assert best.metadata()["metric"] == "shoes.eval.average"
+    assert load_composer(result.model).default_method == "layercam"  # the one that was trained
+    (result.model / "maps.json").write_text('{"method": "layercame"}')
+    with pytest.raises(InputError, match=r"maps\.json: method: there is no 'layercame'; did you mean 'layercam'"):
+        load_composer(result.model)

@@ -53,14 +53,28 @@ def test_what_a_source_knows_follows_set_and_masks():
     assert [key for key, value in known.items() if not value] == [
         ("cirr", "none"),
         ("cirr", "given"),
+        ("cirr", "self"),
         ("jsonl", "none"),
+        ("jsonl", "self"),
     ]
+    assert CirSourceOptions("cirr", masks=("segments", "self")).compares_maps
     assert CirSourceOptions("fashioniq").knows_paraphrases
     assert not CirSourceOptions("cirr").knows_paraphrases
-    with pytest.raises(
-        InputError, match=r"none of the sources says where maps should be bright: .*grounding\.weight=0"
-    ):
-        config_from({"sources": {"cirr": {"kind": "cir", "set": "cirr"}}})
+
+
+@pytest.mark.parametrize(
+    ("masks", "grounding", "message"),
+    [
+        ("given", {}, r"^grounding\.weight: none of the sources says where maps should be bright: .* or set to 0"),
+        ("self", {"pooling": 1.0, "mirror": 1.0}, r"^grounding\.weight, grounding\.pooling: none of the sources"),
+        ("self", {"weight": 0.0}, r"^sources\.cirr\.masks: 'self' compares maps .*: give one of grounding\.selfeq, "),
+    ],
+)
+def test_a_loss_that_nothing_can_supervise_is_refused(masks, grounding, message):
+    sources = {"cirr": {"kind": "cir", "set": "cirr", "masks": masks}}
+    with pytest.raises(InputError, match=message):
+        config_from({"sources": sources, "grounding": grounding})
+    assert config_from({"sources": sources, "grounding": {"weight": 0.0, "mirror": 1.0}})
 
 
 def test_the_set_must_be_named_to_be_read():

@@ -168,6 +168,7 @@ def make_masks(
             done += count
             if progress is not None:
                 progress(done, total)
+    _makers.cache_clear()  # CLIPSeg is large
     return _open_cache(place, settings, chunks)
 
 

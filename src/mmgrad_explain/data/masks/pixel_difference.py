@@ -23,7 +23,7 @@ def mark_difference(reference: Pixels, target: Pixels) -> tuple[Floats, Floats] 
     """Mark where a photograph and its changed copy differ.
 
     The value of a cell is the distance of the mean colours plus the difference of their spreads, less the median over
-    the image, divided by its 99th percentile.
+    the image, and 1 from the brightest 0.5 % of the cells on.
 
     Args:
         reference: ``(H, W, 3)`` RGB.

@@ -65,18 +65,10 @@ def overlay_target(reference: Pixels, target: Pixels) -> Overlay | None:
     size = before.shape[0], before.shape[1]
     scale = after.shape[1] / size[1], after.shape[0] / size[0]
     direct = np.array([[scale[0], 0, 0], [0, scale[1], 0]])
-    moves = [direct] if 0.95 < scale[0] / scale[1] < 1.05 else []
-    for number in range(2):
-        if number < len(moves):
-            found = _lay(before, after, moves[number])
-            if measure_agreement(before, found.target, found.seen) >= AGREEMENT:
-                return found
-        elif (matched := _match(before, after)) is not None:
-            found = _lay(before, after, matched)
-            if measure_agreement(before, found.target, found.seen) >= AGREEMENT:
-                return found
-            return None
-    return None
+    if 0.95 < scale[0] / scale[1] < 1.05 and (laid := _lay(before, after, direct)) is not None:
+        return laid
+    matched = _match(before, after)
+    return None if matched is None else _lay(before, after, matched)
 
 
 def measure_agreement(before: Pixels, after: Pixels, seen: npt.NDArray[np.bool_]) -> float:
@@ -103,14 +95,16 @@ def _scale(pixels: Pixels) -> Pixels:
     return np.asarray(cv2.resize(np.ascontiguousarray(pixels), size, interpolation=way), np.uint8)
 
 
-def _lay(before: Pixels, after: Pixels, move: npt.NDArray[np.float64]) -> Overlay:
+def _lay(before: Pixels, after: Pixels, move: npt.NDArray[np.float64]) -> Overlay | None:
+    """Lay the target over the reference by a move; None where too few blocks agree then."""
     import cv2
 
     size = before.shape[1], before.shape[0]
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     laid = cv2.warpAffine(after, move, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     inside = cv2.warpAffine(np.ones(after.shape[:2], np.float32), move, size, flags=flags)
-    return Overlay(before, np.asarray(laid, np.uint8), inside > 0.99, move, (after.shape[0], after.shape[1]))
+    found = Overlay(before, np.asarray(laid, np.uint8), inside > 0.99, move, (after.shape[0], after.shape[1]))
+    return found if measure_agreement(before, found.target, found.seen) >= AGREEMENT else None
 
 
 def _match(before: Pixels, after: Pixels) -> npt.NDArray[np.float64] | None:

@@ -6,12 +6,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mmgrad_explain.errors import InputError, did_you_mean
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 MASKS = {
     "none": "no masks",
@@ -20,7 +16,7 @@ MASKS = {
     "clipseg": "CLIPSeg's mask of the thing that the text names; clipseg:FOLDER for a local one",
     "detections": "boxes of a detector whose label the text names: detections:FILE",
     "segments": "the object before an even background, by colour",
-    "self": "no masks: maps of paraphrases and of mirrored images are compared",
+    "self": "nothing: training compares maps with each other where no other way marks anything",
 }
 """The ways to say where a map should be bright, with what each is."""
 
@@ -73,8 +69,8 @@ class MaskSettings:
         return tuple(given for given in self.masks if given.partition(":")[0] in _MAKERS)
 
     @property
-    def teaches_itself(self) -> bool:
-        """Whether maps without a mask are compared with those of paraphrases and mirrored images."""
+    def compares_maps(self) -> bool:
+        """Whether ``self`` is among them: maps without a mask are to be compared with other maps."""
         return "self" in self.masks
 
     def hash(self) -> str:
@@ -86,11 +82,6 @@ class MaskSettings:
         files = [_digest(rest) for given in self.makers if (rest := given.partition(":")[2])]
         about = {**asdict(self), "masks": self.makers, "files": files, "version": _VERSION}
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def read_masks(value: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the names of a config, where one name needs no list."""
-    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _digest(name: str) -> str:

@@ -114,7 +114,8 @@ class ForwardPass:
         stages = self.in_stages(maps=maps)
         if stages is None:
             return self._run_as_a_whole(batch, rows, maps=maps)
-        return self._run_in_stages(stages, batch, self.encode(torch.cat([batch.references, batch.targets])), rows, maps)
+        features = self.encode(torch.cat([batch.references, batch.targets]))
+        return self._run_in_stages(stages, batch, features, rows, maps=maps)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Return the features of images, by a composer in stages, in float32."""
@@ -178,12 +179,7 @@ class ForwardPass:
         return torch.autocast(device.type, torch.bfloat16, enabled=self.precision in {least, "bf16-composer"})
 
     def _run_in_stages(
-        self,
-        stages: TrainingStages,
-        batch: TripletBatch,
-        features: Tensor,
-        rows: Rows,
-        maps: bool,  # noqa: FBT001
+        self, stages: TrainingStages, batch: TripletBatch, features: Tensor, rows: Rows, *, maps: bool
     ) -> Forward:
         """Run a composer in stages: each image is encoded once, and retrieval and maps share its features."""
         count = len(batch.references)

@@ -17,10 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from mmgrad_explain.composers.model_capabilities import (
-    check_trainable,
-    logit_scale_of,
-)
+from mmgrad_explain.composers.model_capabilities import check_trainable, logit_scale_of
 from mmgrad_explain.data.batches.facts import UNKNOWN
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.distributed import count_processes, join_galleries, mean_over_all
@@ -51,8 +48,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.training.objective.forward_pass import Forward
     from mmgrad_explain.training.objective.options import ObjectiveOptions
     from mmgrad_explain.training.objective.supervision import Rows
-
-_CHUNK = 32  # images that are encoded together with gradient checkpointing
 
 
 @dataclass(frozen=True)

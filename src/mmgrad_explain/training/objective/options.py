@@ -29,7 +29,10 @@ TWO_SIDED = ("pair", "pair-different")
 UNMASKED_TERMS = (*PAIRED_TERMS, *MASKED_TERMS)
 """Options that weigh the terms on maps for which no source has to know a mask."""
 
-MAP_TERMS = ("weight", "contrast", "margin", "consistency", *UNMASKED_TERMS)
+MASK_TERMS = ("weight", "contrast", "margin", "consistency")
+"""Options that weigh the terms on maps that compare them with masks."""
+
+MAP_TERMS = (*MASK_TERMS, *UNMASKED_TERMS)
 """Options that weigh the terms on maps."""
 
 ATTENTION_TERMS = ("pooling", "context")

@@ -15,6 +15,7 @@ from PIL import Image
 from mmgrad_explain._system.progress import Bar
 from mmgrad_explain.data.batches.batch import ImageBatch, find_partners
 from mmgrad_explain.data.cir.formats import FORMATS, read_cir
+from mmgrad_explain.data.edit_sides import names_side
 from mmgrad_explain.data.masks.cache import load_masks, make_masks
 from mmgrad_explain.data.triplets import read_pixels
 from mmgrad_explain.errors import InputError, MMGradWarning
@@ -40,7 +41,6 @@ CHANGE = "change"
 """Kind of the edits of a set that names none. Where a mask is on the target only, it is ``add``."""
 
 _CACHE_BYTES = 512 * 2**20  # of resized images, in each process
-_SIDES = {"left", "right", "leftmost", "rightmost"}
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class CirSource:
             own = self._choose(self._groups[name], rng)
             captions = "joined" if self.held_out else self.options.captions
             texts = [draw_text(query, captions, rng) for *_, query in own]
-            plain = [not _SIDES & set(_words(f"{text} {again}")) for text, again, _ in texts]
+            plain = [not names_side(f"{text} {again}") for text, again, _ in texts]
             mirrored = not self.held_out and rng.random() < self.options.flip and all(plain)
             step_of = -1 if mirrored else 1
             images.append(self._read(name)[0][:, ::step_of])
@@ -160,7 +160,7 @@ class CirSource:
     def _open_masks(self) -> MaskCache | None:
         """Open the masks, after making those that are not there; None where the options name no maker."""
         options = self.options
-        if not options.settings.makers or not options.knows_regions:
+        if not options.knows_regions:
             return None
         parts = list(self._data.queries)
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -197,35 +197,33 @@ class CirSource:
 
 def _read(folder: str | Path, options: CirOptions, *, held_out: bool) -> tuple[CirSet, bool]:
     """Read the split to train on, or the one that is held out; and whether it is one and the same."""
-    known = FORMATS[options.set]
-    other: str | None
-    if options.set == "jsonl":
-        splits = set(read_cir("jsonl", folder).queries)
-        own = options.split if options.split in splits else ""
-        held = [name for name in ("val", "dev", "test") if name in splits and name != own]
-        other = held[0] if own and held else None
-    else:
+    own, other = _find_splits(folder, options)
+    published = None if other is None else _read_judged(folder, options, other)
+    if held_out and published is not None:
+        return published, False
+    return read_cir(options.set, folder, own, options.categories), published is None
+
+
+def _find_splits(folder: str | Path, options: CirOptions) -> tuple[list[str], str | None]:
+    """Find the split to train on, none for all of a set without splits, and the published one that is held out."""
+    if options.set != "jsonl":
+        known = FORMATS[options.set]
         own = known.other_names.get(options.split, options.split)
-        other = known.evaluated if known.evaluated != own else None
-    if held_out and other is not None:
-        try:
-            found = read_cir(options.set, folder, [other], options.categories)
-        except InputError:  # it is not there
-            found = None
-        if found is not None and any(query.target for of in found.queries.values() for query in of):
-            return found, False
-        return read_cir(options.set, folder, [own], options.categories), True
-    data = read_cir(options.set, folder, [own] if own else [], options.categories)
-    return data, other is None or not _has(options, folder, other)
+        return [own], known.evaluated if known.evaluated != own else None
+    splits = read_cir("jsonl", folder).queries
+    if options.split not in splits:
+        return [], None
+    others = [one for one in ("val", "dev", "test") if one in splits and one != options.split]
+    return [options.split], others[0] if others else None
 
 
-def _has(options: CirOptions, folder: str | Path, split: str) -> bool:
-    """Return whether a split is there with a target to be held out."""
+def _read_judged(folder: str | Path, options: CirOptions, split: str) -> CirSet | None:
+    """Read a split; None if it is not there, or its targets are not public."""
     try:
         found = read_cir(options.set, folder, [split], options.categories)
     except InputError:
-        return False
-    return any(query.target for of_part in found.queries.values() for query in of_part)
+        return None
+    return found if any(query.target for queries in found.queries.values() for query in queries) else None
 
 
 def _usable(data: CirSet, options: CirOptions) -> list[_Query]:
@@ -281,9 +279,5 @@ def _edit(query: CirTriplet, on_reference: bool, on_target: bool) -> str:  # noq
     return query.edit or ("add" if on_target and not on_reference else CHANGE)
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())
-
-
 def _words_of(query: CirTriplet) -> set[str]:
-    return {word for text in (*query.captions, *query.paraphrases, "and") for word in _words(text)}
+    return {word for text in (*query.captions, *query.paraphrases, "and") for word in re.findall(r"\w+", text.lower())}

@@ -92,8 +92,13 @@ class CirOptions:
 
     @property
     def knows_regions(self) -> bool:
-        """Whether masks are made, given, or replaced by comparisons of maps."""
-        return any(one not in {"none", "given"} or (one == "given" and self.set == "jsonl") for one in self.masks)
+        """Whether masks are made, or given: of the formats, only ``jsonl`` gives any."""
+        return any(maker != "given" or self.set == "jsonl" for maker in self.settings.makers)
+
+    @property
+    def compares_maps(self) -> bool:
+        """Whether ``self`` is among the masks."""
+        return self.settings.compares_maps
 
 
 def draw_text(query: CirTriplet, captions: str, rng: np.random.Generator) -> tuple[str, str, tuple[int, ...]]:

@@ -61,6 +61,7 @@ class PhotoSourceOptions(PhotoOptions):
 
     knows_context: ClassVar[bool] = False
     knows_regions: ClassVar[bool] = True
+    compares_maps: ClassVar[bool] = False
     knows_paraphrases: ClassVar[bool] = False
     has_own_edits: ClassVar[bool] = False
 

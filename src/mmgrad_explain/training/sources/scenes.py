@@ -42,6 +42,7 @@ class SceneSourceOptions:
     knows_context: ClassVar[bool] = True
     knows_facts: ClassVar[bool] = False
     knows_regions: ClassVar[bool] = True
+    compares_maps: ClassVar[bool] = False
     knows_paraphrases: ClassVar[bool] = False
     has_own_edits: ClassVar[bool] = False
 

@@ -48,7 +48,11 @@ class SourceOptions(Protocol):
 
     @property
     def knows_regions(self) -> bool:
-        """Whether batches say where maps should be bright, or what to compare them with instead."""
+        """Whether batches say where maps should be bright."""
+
+    @property
+    def compares_maps(self) -> bool:
+        """Whether maps are to be compared with each other where a batch does not say this."""
 
     @property
     def knows_paraphrases(self) -> bool:

@@ -55,6 +55,7 @@ class TripletSourceOptions:
     knows_context: ClassVar[bool] = False
     knows_facts: ClassVar[bool] = False
     knows_regions: ClassVar[bool] = True
+    compares_maps: ClassVar[bool] = False
     knows_paraphrases: ClassVar[bool] = False
     has_own_edits: ClassVar[bool] = True
 

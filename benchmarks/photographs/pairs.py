@@ -1,0 +1,119 @@
+"""A set of composed retrieval made of photographs with pixel labels, in FashionIQ's layout and as records with masks.
+
+A query is two different photographs whose labelled garments differ as its two captions say: "has a green skirt", "make
+the skirt green". What else differs is left open, as in FashionIQ. The labels give what FashionIQ lacks: where in both
+images that garment is.
+
+    captions/cap.dress.{train,val}.json, image_splits/split.dress.{train,val}.json, images/NAME.jpg
+    triplets.jsonl, gallery.{train,val}.txt, masks/NAME.LABEL.png
+
+Both describe the same queries in the same order. The category is called dress because the layout knows no others.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from mmgrad_explain.training.sources.photo_facts import FactNumbers
+from mmgrad_explain.training.sources.photo_folder import PhotoFolder
+from mmgrad_explain.training.sources.photo_pairs import PairDrawer, find_middles
+from mmgrad_explain.training.sources.photo_texts import PhotoTexts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mmgrad_explain.training.sources.photo_pairs import Pair
+    from photographs.edited import Labelled
+
+CATEGORY = "dress"
+
+
+def write_set(out: Path, photographs: Labelled, queries: int, seed: int) -> dict[str, int]:
+    """Write the set.
+
+    Args:
+        out: An empty folder.
+        photographs: Folders of photographs with labels, and which of them are held out: these are the split ``val``.
+        queries: Differences that are drawn for each photograph; some are not found.
+        seed: Equal seeds give equal sets.
+
+    Returns:
+        The number of queries of each split.
+    """
+    records: list[dict[str, Any]] = []
+    for folder in ("captions", "image_splits", "images", "masks"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    first, *more = photographs.folders
+    found = {}
+    for split in ("train", "val"):
+        photos = PhotoFolder(
+            first, more=more, twins=photographs.twins, holdout=photographs.settings.holdout, held_out=split == "val"
+        )
+        names = [file.photo.stem for file in photos.files]
+        for number, name in enumerate(names):
+            Image.fromarray(photos[number][0]).save(out / "images" / f"{name}.jpg", quality=95)
+        own = list(_draw(out, photos, names, photographs.settings, queries, seed))
+        found[split] = len(own)
+        entries = [
+            {"target": names[pair.other], "candidate": names[number], "captions": captions}
+            for number, pair, captions, _ in own
+        ]
+        _write(out / "captions" / f"cap.{CATEGORY}.{split}.json", entries)
+        _write(out / "image_splits" / f"split.{CATEGORY}.{split}.json", names)
+        (out / f"gallery.{split}.txt").write_text("".join(f"images/{name}.jpg\n" for name in names))
+        records += [
+            {
+                "split": split, "reference": f"images/{names[number]}.jpg", "target": f"images/{names[pair.other]}.jpg",
+                "captions": captions, **masks,
+            }
+            for number, pair, captions, masks in own
+        ]  # fmt: skip
+    (out / "triplets.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    return found
+
+
+def _draw(
+    out: Path, photos: PhotoFolder, names: list[str], settings: Any, queries: int, seed: int
+) -> Iterator[tuple[int, Pair, list[str], dict[str, str]]]:
+    """Draw the queries of a split: number of the reference, difference, two captions, files of the masks."""
+    numbers, texts = FactNumbers(photos.names, settings.alike), PhotoTexts(photos.names, settings.synonyms, 0.5)
+    table = np.stack([numbers.of_labels(*photos[number]) for number in range(len(photos))])
+    heights: list[list[float]] = [[] for _ in photos.names]
+    for number in range(len(photos)):
+        for label, middle in find_middles(photos[number][1]):
+            heights[label].append(middle)
+    middles = np.array([np.median(of) if of else np.nan for of in heights])
+    often = (table[:, : len(photos.names)] == 1).sum(0) >= settings.least
+    editable = often & np.array([name not in {"null", *settings.exclude} for name in photos.names])
+    drawer = PairDrawer(numbers, table, middles, editable, settings.pair_kinds)
+    rng = np.random.default_rng([seed, len(photos)])
+    for number in range(len(photos)):
+        shown = np.flatnonzero((table[number, : len(photos.names)] == 1) & editable).tolist()
+        targets = set()
+        for _ in range(queries):
+            pair = drawer.draw(rng, number, table[number], shown)
+            if pair is None or pair.other in targets:
+                continue
+            targets.add(pair.other)
+            captions = [texts.pair(rng, pair.kind, pair.gone, pair.come, pair.colour, shown) for _ in range(2)]
+            masks = {}
+            for key, photo, label in (("mask", number, pair.gone), ("target_mask", pair.other, pair.come)):
+                if label is not None:
+                    masks[key] = _write_mask(out, photos[photo][1] == label, f"{names[photo]}.{label}")
+            yield number, pair, captions, masks
+
+
+def _write_mask(out: Path, mask: Any, name: str) -> str:
+    file = out / "masks" / f"{name}.png"
+    if not file.exists():
+        Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(file)
+    return f"masks/{name}.png"
+
+
+def _write(file: Path, content: Any) -> None:
+    file.write_text(json.dumps(content))

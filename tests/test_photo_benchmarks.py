@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.data.cir.formats import read_cir
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.triplet_inputs import PhotoTriplet
 
@@ -83,3 +85,27 @@ def test_a_sheet_needs_a_file_and_a_text_a_line(benchmark, tmp_path):
     lines.write_text('{"file": "a.png", "text": "make it red", "right": "the star"}\n')
     (case,) = read_cases(lines)
     assert (case.file, case.right) == (tmp_path / "a.png", "the star")
+
+
+def test_a_set_of_pairs_is_read_in_both_layouts(benchmark, tmp_path):
+    edited, pairs = benchmark("photographs.edited"), benchmark("photographs.pairs")
+    folder = edited.generated_folder(tmp_path / "photos", 20, lacking=0.4)
+    photographs = edited.labelled([folder], config="clothing", holdout=0.3, plain=True)
+    found = pairs.write_set(tmp_path / "set", photographs, 4, seed=0)
+    as_published = read_cir("fashioniq", tmp_path / "set", categories=["dress"])
+    as_records = read_cir("jsonl", tmp_path / "set")
+    assert not [one for one in as_published.findings if one.level == "needed"]
+    names = {split: set(as_published.images.galleries[f"dress.{split}"]) for split in found}
+    assert not names["train"] & names["val"]
+    kinds = set()
+    for split, count in found.items():
+        queries, records = as_published.queries[f"dress.{split}"], as_records.queries[split]
+        assert len(queries) == len(records) == count > 0
+        for query, record in zip(queries, records, strict=True):
+            assert query.captions == record.captions
+            assert (f"images/{query.reference}.jpg", f"images/{query.target}.jpg") == (record.reference, record.target)
+            assert {query.reference, query.target} <= names[split]
+            kinds.add((record.mask is None, record.target_mask is None))
+            for mask in (record.mask, record.target_mask):
+                assert mask is None or np.asarray(Image.open(tmp_path / "set" / mask)).max() == 255
+    assert kinds == {(False, False), (True, False), (False, True)}  # changed, added, removed

@@ -31,6 +31,7 @@ NOT_RUN = {
     r"(\.venv/bin/)?python -m sphinx ": ".ci/run builds the pages",
     r"\.venv/bin/(pytest|ruff|mypy)\b": ".ci/run runs it",
     r"torchrun --nproc-per-node 2 -m mmgrad_explain train ": "tests/training/test_several_processes.py starts two",
+    r"mmgrad-explain .* runs/(cirr|shoes)(/model)?( |$)": "as with FashionIQ, on another set; the options are parsed",
     r"mmgrad-explain evaluate --maps refcoco:": "tests/data/phrases reads RefCOCO's files",
     r"mmgrad-explain .*http://host:19530": "needs a Milvus server; its options are parsed",
 }
@@ -186,7 +187,7 @@ def shortened(arguments):
     if not arguments:
         return arguments
     if arguments[0] == "train" and "--help" not in arguments:
-        kind = {"clip": "triplets", "clothing": "photos"}.get(arguments[1], "scenes")
+        kind = {"clip": "triplets", "clothing": "photos", "fashioniq": "fashioniq"}.get(arguments[1], "scenes")
         few = [f"sources.{kind}.{option}" for option in ("pictures=2", "edits=2")]
         few += [] if kind == "scenes" else [f"sources.{kind}.holdout=0.5"]
         few += ["sources.photos.least=1"] if kind == "photos" else []

@@ -42,7 +42,7 @@ def test_figures_are_those_of_the_protocol(options, micro):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("scenes.val", r"benchmark 'scenes\.val': there is no source 'scenes' of kind cir: name SOURCE\.SPLIT of cirr"),
+        ("scenes.val", r"there is no source 'scenes' of kind cir: .*name SOURCE\.SPLIT of cirr"),
         ("cir.val", "there is no source 'cir' of kind cir: did you mean 'cirr'"),
         ("cirr.train", "cirr has no split 'train' to be held out: use val, test1$"),
         ("cirr.eval", "cirr has no split 'eval' to be held out"),

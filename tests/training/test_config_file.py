@@ -11,7 +11,9 @@ from mmgrad_explain.training.sources.photo_options import PhotoOptions
 
 
 def test_the_configs_of_the_package():
-    assert config_names() == ("clip", "clothing", "reference", "reference-no-grounding", "tiny")
+    assert config_names() == (
+        "cirr", "clip", "clothing", "fashioniq", "reference", "reference-no-grounding", "shoes", "tiny",
+    )  # fmt: skip
     for name in config_names():
         config = load_config(name)
         assert config_from(config_values(config)) == config

@@ -82,6 +82,7 @@ def test_the_list_holds_every_figure_on_held_out_data(composer):
         ("eval_pointing_add", "train/eval_pointing_add", "grounding/pointing_add"),
         ("eval_sibling_r1", "train/eval_sibling_r1", "retrieval/sibling_r1"),
         ("eval_runtime", "train/eval_runtime", "eval/runtime"),
+        ("eval_cirr.val.r1", "retrieval/eval_cirr.val.r1", "retrieval/cirr.val.r1"),
         ("dead", "grounding/dead", "grounding/train/dead"),
         ("change", "train/change", "retrieval/train/change"),
         ("mine/x", "mine/x", "train/mine/x"),

@@ -128,6 +128,8 @@ def test_offers(program):
     assert "photos/" in offered("--model")
     assert sorted(offered("images")) == ["bin/", "my picture.png", "photos/", "query.jpg"]
     assert offered("--backdrops", "ph") == ["photos/"]
+    assert offered("--masks") == ["given", "difference", "clipseg", "detections", "segments"]
+    assert offered("--masks", "clipseg:ph") == ["clipseg:photos/"]
     assert {"tiny", "reference", "photos/"} <= set(offered("config"))
     keys = offered("--set")
     assert keys == sorted(keys)

@@ -109,6 +109,9 @@ import json
 from mmgrad_explain.images import open_image
 batches, optimizer, log = [(image, text, target, masks)], torch.optim.SGD(model.parameters(), 0.1), print
 reference_features, target_features = torch.rand(2, 8, 24, 24), torch.rand(2, 8, 24, 24)
+maps_of_paraphrases, has_paraphrase = torch.rand(2, 4, 4), torch.tensor([True, False])
+def score_of(images):
+    return (model(images, text) * target).sum(-1)
 pictures, files, texts = [open_image("dog.jpg")] * 2, ["0.jpg", "1.jpg"], ["the red dog", "the left dog"]
 Path("instances.json").write_text(Path("instances_train2017.json").read_text())
 found = [{"image_id": 0, "category_id": 1, "bbox": [9, 9, 40, 40], "score": 0.9}]

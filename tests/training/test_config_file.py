@@ -140,7 +140,10 @@ def test_a_wrong_value_is_named_in_one_line(changes, message):
         ("a: &a [*a]\nsteps: *a\n", "more than 10000000 characters with its aliases put in"),
         ("steps: " + "[" * 5000, "is no YAML: it is nested too deeply"),
         ("extends: [a]\n", "extends must be a name or a path, not ['a']"),
-        ("extends: refrence\n", "no config 'refrence': did you mean 'reference'? give a YAML file or one of clip"),
+        (
+            "extends: refrence\n",
+            "no config 'refrence': did you mean 'reference'? give a YAML file or one of cirr, clip",
+        ),
     ],
 )
 def test_wrong_files(tmp_path, text, message):

@@ -20,7 +20,9 @@ MASKS = {
 }
 """The ways to say where a map should be bright, with what each is."""
 
-_MAKERS = ("given", "difference", "clipseg", "detections", "segments")
+MAKERS = ("given", "difference", "clipseg", "detections", "segments")
+"""Those that make masks."""
+
 _VERSION = 1  # raised when a maker's results change
 
 
@@ -66,7 +68,7 @@ class MaskSettings:
     @property
     def makers(self) -> tuple[str, ...]:
         """Those of :attr:`masks` that make masks."""
-        return tuple(given for given in self.masks if given.partition(":")[0] in _MAKERS)
+        return tuple(given for given in self.masks if given.partition(":")[0] in MAKERS)
 
     @property
     def compares_maps(self) -> bool:

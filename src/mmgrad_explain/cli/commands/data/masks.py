@@ -10,14 +10,14 @@ from mmgrad_explain._system.progress import Bar
 from mmgrad_explain.cli.printing import show
 from mmgrad_explain.cli.streams import write_json
 from mmgrad_explain.data.cir.formats import read_cir
-from mmgrad_explain.data.masks.settings import MASKS, MaskSettings
+from mmgrad_explain.data.masks.settings import MAKERS, MASKS, MaskSettings
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-_KINDS = "\n".join(f"  {name:<11} {what}" for name, what in MASKS.items() if name not in {"none", "self"})
+_KINDS = "\n".join(f"  {name:<11} {what}" for name, what in MASKS.items() if name in MAKERS)
 _DETAILS = f"""\
 A grounding loss needs to know where a map should be bright. The published sets do not say; these can be tried, in the
 order in which you name them, and for each caption the first that finds something counts:
@@ -53,7 +53,7 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to keep them; default ROOT/.mmgrad-masks")
     parser.add_argument("--size", type=int, default=64, metavar="N", help="rows and columns of a mask; default 64")
-    parser.add_argument("--least", type=float, default=0.3, metavar="P", help="least probability or score; default 0.3")
+    parser.add_argument("--least", type=float, default=0.3, metavar="X", help="least probability or score; default 0.3")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes; default 1")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="where CLIPSeg runs; default cpu")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="draw some of them into a picture")

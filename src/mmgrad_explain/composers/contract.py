@@ -127,6 +127,20 @@ class TrainableModel(ComposingModel, Protocol):
     """
 
 
+class LabelClassifier(Protocol):
+    """Tells the classes of the cells of a feature grid; ``torch.nn.Conv2d`` is one.
+
+    Attributes:
+        out_channels: Number of classes.
+    """
+
+    out_channels: int
+
+    def __call__(self, grid: Tensor, /) -> Tensor:
+        """Compute logits, ``(B, C, h, w) -> (B, out_channels, h, w)``."""
+        ...
+
+
 class TrainingStages(StagedModel, Protocol):
     """A model in stages for training: each image is encoded once, however many texts it has.
 
@@ -135,8 +149,8 @@ class TrainingStages(StagedModel, Protocol):
     Must be written: all of it. A model without these stages is trained by its ``forward``.
 
     Optional:
-        label_heads: Classifiers of the cells of the feature grid, ``Conv2d`` by name of the label map. Training with
-            these label maps trains them; for others it adds heads that it throws away.
+        label_heads: A :class:`LabelClassifier` of the cells of the feature grid, by name of the label map. Training
+            with these label maps trains them; for others it adds heads that it throws away.
 
     Attributes:
         feature_width: Channels of the feature grid.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from mmgrad_explain.composers.contract import AnsweringModel, Reader, StagedModel, TrainingStages
+    from mmgrad_explain.composers.contract import AnsweringModel, LabelClassifier, Reader, StagedModel, TrainingStages
 
 _TRAINING_STAGES = ("feature_width", "embed_dim", "embed", "shift", "feature_grid")
 
@@ -195,9 +195,9 @@ def look_layer_of(composer: Composer, kind: str) -> str:
     return name
 
 
-def label_heads_of(stages: TrainingStages) -> Mapping[str, nn.Conv2d]:
+def label_heads_of(stages: TrainingStages) -> Mapping[str, LabelClassifier]:
     """Return the model's own classifiers of the cells of its feature grid, by label map."""
-    heads: Mapping[str, nn.Conv2d] = getattr(stages, "label_heads", {})
+    heads: Mapping[str, LabelClassifier] = getattr(stages, "label_heads", {})
     return heads
 
 

@@ -190,14 +190,20 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> torch.optim.lr_scheduler.LRScheduler:
-        """Build linear warm-up and cosine decay, or the schedule that ``args.lr_scheduler_type`` names."""
+        """Build linear warm-up and cosine decay, or the schedule that ``args.lr_scheduler_type`` names.
+
+        With ``dense.freeze``, the steps before it have a warm-up and a decay of their own.
+        """
         options = self.config.optimizer
         own = self.args.lr_scheduler_type == COSINE and self.args.lr_scheduler_kwargs == {"min_lr_rate": options.final}
         if self.lr_scheduler is not None or not own:
             return super().create_scheduler(num_training_steps, optimizer)  # type: ignore[no-any-return]
 
+        alone = self.config.dense.steps_alone(num_training_steps) if self._to_freeze else 0
+
         def rate(step: int) -> float:
-            return learning_rate(step, num_training_steps, options.warmup, options.final)
+            start, end = (0, alone) if step < alone else (alone, num_training_steps)
+            return learning_rate(step - start, end - start, options.warmup, options.final)
 
         self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, rate)
         self._created_lr_scheduler = True

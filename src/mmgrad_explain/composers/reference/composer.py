@@ -18,8 +18,9 @@ from mmgrad_explain.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
+    from mmgrad_explain.composers.contract import LabelClassifier
     from mmgrad_explain.composers.reference.config import NetworkConfig
     from mmgrad_explain.composers.reference.network import ReferenceNetwork
 
@@ -53,15 +54,15 @@ class ReferenceComposer(Composer):
     # ------------------------------------------------------------------------------------------------------- in stages
 
     @property
-    def label_heads(self) -> dict[str, nn.Conv2d]:
+    def label_heads(self) -> dict[str, LabelClassifier]:
         """What classifies the cells of the feature grid, by label map; empty without parts."""
         parts = self.network.parts
-        return {} if parts is None else {"object": parts.assign, "pixel_colour": parts.describe}
+        return {} if parts is None else {"object": parts.parts, "pixel_colour": parts.looks}
 
     @property
     def feature_width(self) -> int:
         """Channels of the feature grid."""
-        return self.network.config.feature_width
+        return self.network.config.grid_width
 
     @property
     def embed_dim(self) -> int:

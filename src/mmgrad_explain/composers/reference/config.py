@@ -26,7 +26,7 @@ class NetworkConfig:
         text_width: Width of the text encoder and of the composer.
         text_layers: Transformer blocks of the text encoder.
         heads: Attention heads of text encoder and composer.
-        feature_width: Channels of the feature grid that is explained.
+        feature_width: Channels of the feature grid that is explained, without those of the parts and looks.
         embed_dim: Length of the embeddings, without the numbers of the parts.
         parts: Number of parts that have numbers of their own in the embedding
             (:class:`~mmgrad_explain.composers.reference.part_pooling.PartPooling`): the classes of the label map
@@ -59,6 +59,11 @@ class NetworkConfig:
     frozen_norm: bool = False
     mean: float | tuple[float, ...] = 0.5
     std: float | tuple[float, ...] = 0.25
+
+    @property
+    def grid_width(self) -> int:
+        """Channels of the feature grid: with parts, each part and each look has one."""
+        return self.feature_width + (self.parts + self.looks if self.parts else 0)
 
     def __post_init__(self) -> None:
         if self.backbone_options is None:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgrad_explain.composers.outputs import ComposedOutput
-from mmgrad_explain.composers.reference.part_pooling import PartPooling, PartShift
+from mmgrad_explain.composers.reference.part_pooling import ChannelReader, NamedChannels, PartPooling, PartShift
 from mmgrad_explain.composers.reference.plain_resnet import PlainResNet
 from mmgrad_explain.errors import InputError
 
@@ -110,18 +110,14 @@ class Neck(nn.Module):
         self.smooth = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 3, 1, 1))
         self.project = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 1), nn.ReLU())
 
-    def forward(self, maps: list[Tensor], colours: Tensor | None = None) -> Tensor:
-        """Merge maps, the finest first, to ``(B, width, h, w)`` on the grid of the first, non-negative.
-
-        ``colours``, of this shape, are added to the first.
-        """
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Merge maps, the finest first, to ``(B, width, h, w)`` on the grid of the first, non-negative."""
         fine, *others = (lateral(m) for lateral, m in zip(self.lateral, maps, strict=True))
         middle = others.pop()
         while others:
             finer = others.pop()
             middle = finer + F.interpolate(middle, size=finer.shape[-2:], mode="nearest")
         middle = self.smooth(middle + self.positions)
-        fine = fine if colours is None else fine + colours
         return self.project(fine + F.interpolate(middle, size=fine.shape[-2:], mode="bilinear"))  # type: ignore[no-any-return]
 
 
@@ -191,8 +187,8 @@ class ShiftComposer(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         width = config.text_width
-        self.places = GridPositions(config.feature_width)
-        self.project = nn.Linear(config.feature_width, width)
+        self.places = GridPositions(config.grid_width)
+        self.project = nn.Linear(config.grid_width, width)
         self.norm1 = nn.LayerNorm(width)
         self.attention = Attention(width, config.heads)
         self.norm2 = nn.LayerNorm(width)
@@ -270,15 +266,21 @@ class ReferenceNetwork(nn.Module):
         self.described_layers = (*(f"visual.{name}" for name in described), "neck")
         self.visual = visual
         self.neck = Neck(visual_channels, config.feature_width, config.image_size // strides[1])
-        self.pixels = nn.Conv2d(3, config.feature_width, 1, bias=False) if config.parts else None
+        self.named = NamedChannels(config.feature_width, config.parts, config.looks) if config.parts else None
         self.features = nn.Identity()
-        self.places = GridPositions(config.feature_width)
+        self.places = GridPositions(config.grid_width)
         self.identity = nn.Sequential(
-            nn.Linear(config.feature_width, 256), nn.GELU(), nn.Linear(256, 256), nn.GELU()
+            nn.Linear(config.grid_width, 256), nn.GELU(), nn.Linear(256, 256), nn.GELU()
         )  # fmt: skip
         self.position_gain = nn.Linear(POSITION_CODES, 256)
         self.identity_out = nn.Linear(256, config.embed_dim)
-        self.parts = PartPooling(config.feature_width, config.parts, config.looks) if config.parts else None
+        self.parts = None
+        if config.parts:
+            readers = (
+                ChannelReader(config.feature_width, config.parts),
+                ChannelReader(config.feature_width + config.parts, config.looks),
+            )
+            self.parts = PartPooling(*readers)
         self.text = TextEncoder(config)
         self.shift = ShiftComposer(config)
         self.logit_scale = nn.Parameter(torch.tensor(2.66))
@@ -293,10 +295,8 @@ class ReferenceNetwork(nn.Module):
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Encode normalised pixels ``(B, 3, S, S)`` to the feature grid ``(B, C, h, w)``, that of the first tap."""
-        maps = self.visual(pixel_values)
-        if self.pixels is None:
-            return self.neck(maps)  # type: ignore[no-any-return]
-        return self.neck(maps, self.pixels(F.adaptive_avg_pool2d(pixel_values, maps[0].shape[-2:])))  # type: ignore[no-any-return]
+        features = self.neck(self.visual(pixel_values))
+        return features if self.named is None else self.named(features, pixel_values)  # type: ignore[no-any-return]
 
     @property
     def embed_dim(self) -> int:
@@ -305,8 +305,8 @@ class ReferenceNetwork(nn.Module):
 
     def compose(self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Compute ``z_id`` and ``D`` of feature grids and encoded texts, each ``(B, D)``. Maps are taken here."""
-        grid = F.avg_pool2d(self.features(features), 2)
-        parts = self._describe_parts(grid)
+        features = self.features(features)
+        grid, parts = self._pool(features)
         return self._embed(grid, parts), self.shift(grid, words, sentence, mask, parts)
 
     def embed(self, features: Tensor) -> Tensor:
@@ -315,16 +315,16 @@ class ReferenceNetwork(nn.Module):
         Each token is weighted by its position before the mean over the tokens, so that the embedding of an image
         changes when an object moves. The numbers of the parts follow.
         """
-        grid = F.avg_pool2d(features, 2)
-        return self._embed(grid, self._describe_parts(grid))
+        return self._embed(*self._pool(features))
 
     def change(self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor) -> Tensor:
         """Compute ``D``, what texts change in the embeddings, ``(B, D)``."""
-        grid = F.avg_pool2d(features, 2)
-        return self.shift(grid, words, sentence, mask, self._describe_parts(grid))  # type: ignore[no-any-return]
+        grid, parts = self._pool(features)
+        return self.shift(grid, words, sentence, mask, parts)  # type: ignore[no-any-return]
 
-    def _describe_parts(self, grid: Tensor) -> Tensor | None:
-        return None if self.parts is None else self.parts(grid)
+    def _pool(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Average the features, 2x2, and describe the parts that they show."""
+        return F.avg_pool2d(features, 2), None if self.parts is None else self.parts(features)
 
     def _embed(self, grid: Tensor, parts: Tensor | None) -> Tensor:
         tokens = self.identity(self.places(grid.flatten(2).transpose(1, 2)))

@@ -3,6 +3,9 @@
 The mean over an image says little of a handbag: it covers one cell in two hundred. Here each cell of the feature grid
 is assigned to parts, the classes of the training's label maps, and every part has numbers of its own in the embedding:
 whether it is there, and what it looks like. A text changes the numbers of the parts that it names.
+
+To which part a cell belongs, and what it looks like, stands in the feature grid itself, in channels of their own: so a
+map that is taken at this grid can point at a part by its name.
 """
 
 from __future__ import annotations
@@ -17,40 +20,94 @@ _MEMORY = 100
 """Batches that the mean image is estimated from."""
 _RANKS = 2
 """Parts that a text can change in different ways at once: replace a dress by a skirt."""
+_COLOUR_WIDTH = 48
+
+
+class NamedChannels(nn.Module):
+    """Names the cells of an image: channels that say to which part a cell belongs, and what it looks like.
+
+    The part is told from the features, the look from the mean colour of the cell alone: normalised features no longer
+    tell black from gray.
+
+    Args:
+        width: Channels of the features.
+        parts: Number of parts, background included.
+        looks: Number of classes that say what a cell looks like.
+    """
+
+    def __init__(self, width: int, parts: int, looks: int) -> None:
+        super().__init__()
+        self.assign = nn.Conv2d(width, parts, 1)
+        self.describe = nn.Sequential(
+            nn.Conv2d(3, _COLOUR_WIDTH, 1), nn.GELU(),
+            nn.Conv2d(_COLOUR_WIDTH, _COLOUR_WIDTH, 1), nn.GELU(),
+            nn.Conv2d(_COLOUR_WIDTH, looks, 1),
+        )  # fmt: skip
+
+    def forward(self, features: Tensor, pixel_values: Tensor) -> Tensor:
+        """Append the shares of parts and looks, each a softmax, to the features.
+
+        Args:
+            features: ``(B, C, h, w)``.
+            pixel_values: ``(B, 3, H, W)``.
+
+        Returns:
+            ``(B, C + parts + looks, h, w)``.
+        """
+        colours = F.adaptive_avg_pool2d(pixel_values, features.shape[-2:])
+        named = (logits.softmax(1).to(features.dtype) for logits in (self.assign(features), self.describe(colours)))
+        return torch.cat([features, *named], dim=1)
+
+
+class ChannelReader(nn.Module):
+    """Reads the logits of classes from channels that hold their shares.
+
+    Args:
+        first: The first of these channels.
+        out_channels: Number of classes.
+    """
+
+    def __init__(self, first: int, out_channels: int) -> None:
+        super().__init__()
+        self.first, self.out_channels = first, out_channels
+
+    def shares(self, grid: Tensor) -> Tensor:
+        """Return the shares in a feature grid ``(B, C, h, w)``: ``(B, out_channels, h, w)``."""
+        return grid[:, self.first : self.first + self.out_channels]
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """Return their logarithms."""
+        return self.shares(grid).float().clamp(min=1e-6).log()
 
 
 class PartPooling(nn.Module):
     """Describes the parts of an image.
 
-    Cell ``x`` belongs to part ``k`` by ``p_k(x)``, a softmax over the parts, and looks like ``v(x)``, a softmax over
-    the looks. Part ``k`` is ``s_k`` and ``s_k sum_x p_k(x)^2 v(x) / sum_x p_k(x)^2``, where ``s_k^2`` is the mean of
-    ``p_k`` over the cells where it is highest.
+    Cell ``x`` belongs to part ``k`` by ``p_k(x)`` and looks like ``v(x)``, both shares that stand in the grid. Part
+    ``k`` is ``s_k`` and ``s_k sum_x p_k(x)^2 v(x) / sum_x p_k(x)^2``, where ``s_k^2`` is the mean of ``p_k`` over the
+    cells where it is highest.
 
     Args:
-        width: Channels of the feature grid.
-        parts: Number of parts, background included.
-        looks: Number of classes that say what a cell looks like.
+        parts: Reads the shares of the parts, background included.
+        looks: Reads the shares of the looks.
 
     Attributes:
-        assign: Gives the logits of the parts.
-        describe: Gives the logits of the looks.
         mean: The parts of the mean image, ``(parts, looks + 1)``: what all images have alike would make them all alike.
     """
 
     mean: Tensor
     seen: Tensor
 
-    def __init__(self, width: int, parts: int, looks: int) -> None:
+    def __init__(self, parts: ChannelReader, looks: ChannelReader) -> None:
         super().__init__()
-        self.assign = nn.Conv2d(width, parts, 1)
-        self.describe = nn.Conv2d(width, looks, 1)
-        self.register_buffer("mean", torch.zeros(parts, looks + 1))
+        self.parts, self.looks = parts, looks
+        self.register_buffer("mean", torch.zeros(parts.out_channels, looks.out_channels + 1))
         self.register_buffer("seen", torch.zeros(()))
 
     def forward(self, grid: Tensor) -> Tensor:
         """Describe the parts in grids ``(B, C, h, w)``: ``(B, parts, looks + 1)``; the last number is ``s_k``."""
-        shares = self.assign(grid).float().softmax(1).flatten(2)
-        looks = F.pad(self.describe(grid).float().softmax(1).flatten(2), (0, 0, 0, 1), value=1.0)
+        shares = self.parts.shares(grid).float().flatten(2)
+        looks = F.pad(self.looks.shares(grid).float().flatten(2), (0, 0, 0, 1), value=1.0)
         weights = shares.square()
         pooled = weights @ looks.transpose(1, 2) / (weights.sum(2, keepdim=True) + 1e-2)
         highest = max(1, round(_HIGHEST * shares.shape[2]))

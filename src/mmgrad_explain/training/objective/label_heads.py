@@ -19,7 +19,7 @@ from mmgrad_explain.training.distributed import mean_over_all
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mmgrad_explain.composers.contract import TrainingStages
+    from mmgrad_explain.composers.contract import LabelClassifier, TrainingStages
 
 
 _SIZES = {"object": "parts", "pixel_colour": "looks"}
@@ -35,7 +35,9 @@ class LabelHeads(nn.Module):
         own: Classifiers of the model itself, by label map: they serve instead of new ones, and stay in the model.
     """
 
-    def __init__(self, width: int, classes: Mapping[str, int], own: Mapping[str, nn.Conv2d] | None = None) -> None:
+    def __init__(
+        self, width: int, classes: Mapping[str, int], own: Mapping[str, LabelClassifier] | None = None
+    ) -> None:
         super().__init__()
         self._own = {name: head for name, head in (own or {}).items() if name in classes}
         self.heads = nn.ModuleDict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -200,7 +201,7 @@ class DenseOptions:
         tags: Weight, in this loss, of images of which only tags are known: every cell shows one of the tags or the
             background, and every tag is somewhere.
         freeze: Dotted names of the model's parts that are frozen after ``first``: what the labels taught them stays,
-            and the rest of the training is quicker.
+            and the rest of the training is quicker. The learning rate then starts anew.
     """
 
     weight: float = 0.0
@@ -217,9 +218,13 @@ class DenseOptions:
         if self.freeze and not self.first:
             raise InputError("dense.freeze needs dense.first above 0; to freeze parts from the start, use model.freeze")
 
+    def steps_alone(self, steps: int) -> int:
+        """Return how many of ``steps``, at the start, train nothing else."""
+        return math.ceil(self.first * steps)
+
     def is_alone(self, step: int, steps: int) -> bool:
         """Return whether nothing else is trained at a step."""
-        return step < self.first * steps
+        return step < self.steps_alone(steps)
 
 
 PRECISIONS = ("bf16", "bf16-composer", "float32")

@@ -142,7 +142,7 @@ def test_a_wrong_value_is_named_in_one_line(changes, message):
         ("extends: [a]\n", "extends must be a name or a path, not ['a']"),
         (
             "extends: refrence\n",
-            "no config 'refrence': did you mean 'reference'? give a YAML file or one of cirr, clip",
+            "no config 'refrence': did you mean 'reference'? give a YAML file or one of cirr",
         ),
     ],
 )

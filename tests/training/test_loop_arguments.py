@@ -12,7 +12,7 @@ from mmgrad_explain.training.loop_arguments import check_arguments, training_arg
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 from mmgrad_explain.training.trainer import GroundedTrainer, learning_rate
 
-SOURCE = SceneSource(32, SceneSourceOptions(pictures=2, edits=2))
+SOURCE = SceneSource(32, SceneSourceOptions(pictures=2, edits=2), labels=True)
 
 
 @pytest.fixture
@@ -54,6 +54,14 @@ def test_the_schedule_of_the_config(trainer):
     assert rates(made) == pytest.approx([0.5 * learning_rate(step, 8, 3, 0.1) for step in range(8)])
     with pytest.raises(InputError, match=r"optimizer.final=0.1 is where the cosine ends; lr_scheduler_type='linear'"):
         trainer({"lr_scheduler_type": "linear"}, optimizer={"final": 0.1})
+
+
+def test_the_rate_starts_anew_where_parts_are_frozen(trainer):
+    dense = {"weight": 1.0, "first": 0.4, "freeze": ["network.neck"]}
+    made = trainer(steps=8, optimizer={"warmup": 2, "lr": 1.0}, dense=dense)
+    assert rates(made) == pytest.approx([learning_rate(step, n, 2) for n in (4, 4) for step in range(n)])
+    made = trainer(steps=8, optimizer={"warmup": 2, "lr": 1.0}, dense={**dense, "freeze": []})
+    assert rates(made) == pytest.approx([learning_rate(step, 8, 2) for step in range(8)])
 
 
 @pytest.mark.parametrize(

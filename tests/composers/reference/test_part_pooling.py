@@ -4,27 +4,34 @@ import torch
 
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.config import NetworkConfig
-from mmgrad_explain.composers.reference.part_pooling import PartPooling, PartShift
-
-
-def pooling_of(width: int) -> PartPooling:
-    """A pooling whose channels are the logits: the first ``width - 2`` of parts, the last two of looks."""
-    pooling = PartPooling(width, width - 2, 2)
-    chosen = torch.eye(width)[..., None, None]
-    for head, rows in ((pooling.assign, chosen[:-2]), (pooling.describe, chosen[-2:])):
-        head.weight.data, head.bias.data = rows.clone(), torch.zeros(len(rows))
-    return pooling
+from mmgrad_explain.composers.reference.part_pooling import ChannelReader, NamedChannels, PartPooling, PartShift
 
 
 def test_a_part_of_one_cell_counts_as_much_as_one_of_many() -> None:
-    grid = torch.zeros(1, 5, 10, 10)
-    grid[:, 0] = 20.0  # background
-    grid[:, 3] = 20.0  # its look
-    grid[:, :, 4, 4] = torch.tensor([0.0, 20.0, 0.0, 0.0, 20.0])  # a small part with the other look
-    parts = pooling_of(5)(grid)[0]
+    grid = torch.zeros(1, 6, 10, 10)  # a feature, the shares of three parts, and of two looks
+    grid[:, 1] = 1.0  # background
+    grid[:, 4] = 1.0  # its look
+    grid[:, :, 4, 4] = torch.tensor([9.0, 0.0, 1.0, 0.0, 0.0, 1.0])  # a small part with the other look
+    parts = PartPooling(ChannelReader(1, 3), ChannelReader(4, 2))(grid)[0]
     assert torch.allclose(parts[0], torch.tensor([1.0, 0.0, 1.0]), atol=0.02)
     assert torch.allclose(parts[1], torch.tensor([0.0, 1.0, 1.0]), atol=0.02)
     assert parts[2].abs().max() < 0.01  # not there
+
+
+def test_parts_are_told_from_the_maps_and_looks_from_the_colour_of_the_cell_alone() -> None:
+    named = NamedChannels([5, 7], 3, 4)
+    maps, image = [torch.rand(1, 5, 4, 4), torch.rand(1, 7, 2, 2)], torch.rand(1, 3, 8, 8)
+    grid = named(maps, image)
+    parts, looks = ChannelReader(0, 3), ChannelReader(3, 4)
+    for reader in (parts, looks):
+        torch.testing.assert_close(reader.shares(grid).sum(1), torch.ones(1, 4, 4))
+    torch.testing.assert_close(parts(grid), named.parts(maps).log_softmax(1))
+    for other in ([maps[0] + 1, maps[1]], [maps[0], maps[1] + 1]):
+        assert torch.equal(looks.shares(named(other, image)), looks.shares(grid))
+        assert not torch.equal(parts.shares(named(other, image)), parts.shares(grid))
+    turned = named(maps, image.rot90(1, (2, 3)))
+    torch.testing.assert_close(looks.shares(turned), looks.shares(grid).rot90(1, (2, 3)))
+    assert torch.equal(parts.shares(turned), parts.shares(grid))
 
 
 def test_a_text_changes_the_parts_it_opens_by_one_code() -> None:
@@ -56,7 +63,7 @@ def test_parts_join_the_embedding_and_no_words_change_nothing() -> None:
 
 
 def test_what_all_images_have_alike_is_left_out_and_training_alone_learns_it() -> None:
-    pooling = PartPooling(4, 2, 3)
+    pooling = PartPooling(ChannelReader(0, 2), ChannelReader(2, 3))
     batches = torch.rand(5, 6, 2, 4) + 3
     for batch in batches:
         pooling.deviations(batch)

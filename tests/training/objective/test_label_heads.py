@@ -20,6 +20,8 @@ def test_the_heads_weigh_things_and_ground_alike():
     expected = (each[[0, 1], 0, 0].mean() + each[labels == 0].mean()) / 2
     torch.testing.assert_close(heads(grid, {"thing": labels[:1]}, {"thing": labels[1:]}), expected)
     assert heads(grid, {}, {}).item() == 0
+    every = heads(grid, {"thing": labels[:1]}, {"thing": labels[1:]}, balance=False)
+    torch.testing.assert_close(every, each[labels != 255].mean())
 
 
 def test_labels_are_looked_up_at_the_cells_centres():
@@ -57,8 +59,8 @@ def test_a_models_own_classifiers_are_trained_and_others_added():
     heads = LabelHeads.of(composer, {"object": 3, "pixel_colour": 12, "size": 2})
     assert list(heads.heads) == ["size"]
     labels = torch.randint(0, 3, (1, 8, 8), dtype=torch.uint8)
-    heads(torch.randn(2, 8, 4, 4), {"object": labels}, {"object": labels}).backward()
-    assert composer.network.parts.assign.weight.grad.abs().sum() > 0
+    heads(composer.encode_image(torch.randn(2, 3, 32, 32)), {"object": labels}, {"object": labels}).backward()
+    assert composer.network.named.parts.logits.weight.grad.abs().sum() > 0
     assert {id(one) for one in heads.parameters()}.isdisjoint(map(id, composer.parameters()))
 
 

@@ -266,7 +266,7 @@ class ReferenceNetwork(nn.Module):
         self.described_layers = (*(f"visual.{name}" for name in described), "neck")
         self.visual = visual
         self.neck = Neck(visual_channels, config.feature_width, config.image_size // strides[1])
-        self.named = NamedChannels(config.feature_width, config.parts, config.looks) if config.parts else None
+        self.named = NamedChannels(visual_channels, config.parts, config.looks) if config.parts else None
         self.features = nn.Identity()
         self.places = GridPositions(config.grid_width)
         self.identity = nn.Sequential(
@@ -295,8 +295,11 @@ class ReferenceNetwork(nn.Module):
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Encode normalised pixels ``(B, 3, S, S)`` to the feature grid ``(B, C, h, w)``, that of the first tap."""
-        features = self.neck(self.visual(pixel_values))
-        return features if self.named is None else self.named(features, pixel_values)  # type: ignore[no-any-return]
+        maps = self.visual(pixel_values)
+        features = self.neck(maps)
+        if self.named is None:
+            return features  # type: ignore[no-any-return]
+        return torch.cat([features, self.named(maps, pixel_values).to(features.dtype)], dim=1)
 
     @property
     def embed_dim(self) -> int:

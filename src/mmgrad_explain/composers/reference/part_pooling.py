@@ -10,9 +10,14 @@ map that is taken at this grid can point at a part by its name.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _HIGHEST = 0.01
 """Share of the cells, those that show a part best, that tell whether it is there."""
@@ -20,43 +25,66 @@ _MEMORY = 100
 """Batches that the mean image is estimated from."""
 _RANKS = 2
 """Parts that a text can change in different ways at once: replace a dress by a skirt."""
-_COLOUR_WIDTH = 48
+_WIDTH, _NARROW, _COLOUR_WIDTH = 192, 96, 64
+_CONTRAST = 8.0
+"""Factor of the colours, so that close ones are soon told apart."""
+
+
+class PartHead(nn.Module):
+    """Tells the part of every cell from all maps of the trunk, on the grid of the first.
+
+    Args:
+        channels: Of each map, the finest first.
+        parts: Number of parts, background included.
+    """
+
+    def __init__(self, channels: Sequence[int], parts: int) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(c, _WIDTH, 1) for c in channels)
+        self.around = nn.Conv2d(_WIDTH, _WIDTH, 3, 1, 1, groups=_WIDTH)
+        self.narrow = nn.Conv2d(_WIDTH, _NARROW, 1)
+        self.logits = nn.Conv2d(_NARROW, parts, 1)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Compute logits of maps ``(B, C_i, h_i, w_i)``: ``(B, parts, h_1, w_1)``."""
+        size = maps[0].shape[-2:]
+        first, *others = (lateral(m) for lateral, m in zip(self.lateral, maps, strict=True))
+        merged = first + sum(F.interpolate(other, size=size, mode="bilinear") for other in others)
+        return self.logits(F.relu(self.narrow(self.around(F.gelu(merged)))))  # type: ignore[no-any-return]
 
 
 class NamedChannels(nn.Module):
     """Names the cells of an image: channels that say to which part a cell belongs, and what it looks like.
 
-    The part is told from the features, the look from the mean colour of the cell alone: normalised features no longer
-    tell black from gray.
+    The look is told from the mean colour of the cell alone.
 
     Args:
-        width: Channels of the features.
+        channels: Of each map of the trunk, the finest first.
         parts: Number of parts, background included.
         looks: Number of classes that say what a cell looks like.
     """
 
-    def __init__(self, width: int, parts: int, looks: int) -> None:
+    def __init__(self, channels: Sequence[int], parts: int, looks: int) -> None:
         super().__init__()
-        self.assign = nn.Conv2d(width, parts, 1)
-        self.describe = nn.Sequential(
+        self.parts = PartHead(channels, parts)
+        self.looks = nn.Sequential(
             nn.Conv2d(3, _COLOUR_WIDTH, 1), nn.GELU(),
             nn.Conv2d(_COLOUR_WIDTH, _COLOUR_WIDTH, 1), nn.GELU(),
             nn.Conv2d(_COLOUR_WIDTH, looks, 1),
         )  # fmt: skip
 
-    def forward(self, features: Tensor, pixel_values: Tensor) -> Tensor:
-        """Append the shares of parts and looks, each a softmax, to the features.
+    def forward(self, maps: Sequence[Tensor], pixel_values: Tensor) -> Tensor:
+        """Compute the shares of the parts and of the looks, each a softmax.
 
         Args:
-            features: ``(B, C, h, w)``.
+            maps: Of the trunk, ``(B, C_i, h_i, w_i)``, the finest first.
             pixel_values: ``(B, 3, H, W)``.
 
         Returns:
-            ``(B, C + parts + looks, h, w)``.
+            ``(B, parts + looks, h_1, w_1)``.
         """
-        colours = F.adaptive_avg_pool2d(pixel_values, features.shape[-2:])
-        named = (logits.softmax(1).to(features.dtype) for logits in (self.assign(features), self.describe(colours)))
-        return torch.cat([features, *named], dim=1)
+        colours = _CONTRAST * F.adaptive_avg_pool2d(pixel_values, maps[0].shape[-2:])
+        return torch.cat([self.parts(maps).softmax(1), self.looks(colours).softmax(1)], dim=1)
 
 
 class ChannelReader(nn.Module):

@@ -138,7 +138,7 @@ class GroundedObjective(nn.Module):
         grounding, found = self._grounding(forward, batch, rows, schedule, maps=maps)
         figures.update(found)
         dense = retrieval.new_zeros(())
-        if stages is not None and features is not None and self._learns_labels(features):
+        if stages is not None and features is not None and self.heads is not None and not self.options.dense.freeze:
             dense, found = self._dense(stages, batch, features)
             figures.update(found)
         total = retrieval + grounding + self.options.dense.weight * dense
@@ -216,18 +216,15 @@ class GroundedObjective(nn.Module):
         masks = masks_of(batch, rows) if term == "pooling" else context_of(batch, rows)
         return pooling_loss(forward.attention[term], masks, self.options.grounding.pooling_heads)
 
-    def _learns_labels(self, features: Tensor) -> bool:
-        """Return whether the loss of the label heads can teach anything: not if all that it reaches is frozen."""
-        if self.heads is None:
-            return False
-        return features.requires_grad or any(parameter.requires_grad for parameter in self.heads.parameters())
-
     def _dense(self, stages: TrainingStages, batch: TripletBatch, features: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         if self.heads is None:
             raise InputError("dense.weight is 0: there are no label heads to train alone")
         grid, facts = stages.feature_grid(features), batch.facts
         tags = None if facts is None else torch.cat([facts.references, facts.targets])[:, : facts.classes]
-        dense = self.heads(grid, batch.reference_labels, batch.target_labels, tags, self.options.dense.tags)
+        options = self.options.dense
+        dense = self.heads(
+            grid, batch.reference_labels, batch.target_labels, tags, options.tags, balance=options.balance
+        )
         return dense, {"dense": dense.detach()}
 
 

@@ -74,8 +74,10 @@ class LabelHeads(nn.Module):
         targets: Mapping[str, Tensor],
         tags: Tensor | None = None,
         weight_of_tags: float = 0.5,
+        *,
+        balance: bool = True,
     ) -> Tensor:
-        """Compute the cross-entropy: half over labelled cells, half over background; mean over the label maps.
+        """Compute the cross-entropy, its mean over the label maps.
 
         Args:
             grid: ``(S + N, C, h, w)``.
@@ -84,6 +86,7 @@ class LabelHeads(nn.Module):
             tags: Whether each class is in each image, ``(S + N, K)`` int8: 1, 0, or -1 where that is not known. It
                 stands in for the label map of an image that has none, for heads of K classes.
             weight_of_tags: Weight of these images.
+            balance: Let things and background count half each; otherwise every cell counts the same.
 
         Returns:
             A number; 0 if nothing is labelled.
@@ -96,8 +99,9 @@ class LabelHeads(nn.Module):
             logits = head(grid)
             each = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
             thing, ground = (labels > 0) & (labels != IGNORE), labels == 0
-            parts = [mean_over_all((each * part).flatten(), part.flatten()) for part in (thing, ground)]
-            loss = (parts[0] + parts[1]) / 2
+            groups = (thing, ground) if balance else (thing | ground,)
+            means = [mean_over_all((each * group).flatten(), group.flatten()) for group in groups]
+            loss = torch.stack(means).mean()
             if tags is not None and tags.shape[1] == logits.shape[1]:
                 own = (labels == IGNORE).all(2).all(1) & (tags[:, 1:] == 1).any(1)
                 missed = loss_of_tags(logits[own], tags[own])

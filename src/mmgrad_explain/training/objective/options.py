@@ -200,13 +200,16 @@ class DenseOptions:
         first: Share of the steps, at the start, that train nothing else.
         tags: Weight, in this loss, of images of which only tags are known: every cell shows one of the tags or the
             background, and every tag is somewhere.
-        freeze: Dotted names of the model's parts that are frozen after ``first``: what the labels taught them stays,
-            and the rest of the training is quicker. The learning rate then starts anew.
+        balance: Let things and background count half each. Otherwise every cell counts the same, which is better where
+            the classifiers stay in the model and are to tell how sure they are.
+        freeze: Dotted names of the model's parts that are frozen after ``first``: what the labels taught them stays.
+            The labels are not used from then on, and the learning rate starts anew.
     """
 
     weight: float = 0.0
     first: float = 0.0
     tags: float = 0.5
+    balance: bool = True
     freeze: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

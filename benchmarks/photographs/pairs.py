@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from photographs.edited import Labelled
 
 CATEGORY = "dress"
+_TRIES = 5  # until a second caption has other words than the first
 
 
 def write_set(out: Path, photographs: Labelled, queries: int, seed: int) -> dict[str, int]:
@@ -100,7 +101,8 @@ def _draw(
             if pair is None or pair.other in targets:
                 continue
             targets.add(pair.other)
-            captions = [texts.pair(rng, pair.kind, pair.gone, pair.come, pair.colour, shown) for _ in range(2)]
+            said = [texts.pair(rng, pair.kind, pair.gone, pair.come, pair.colour, shown) for _ in range(_TRIES)]
+            captions = [said[0], next((one for one in said if one != said[0]), said[0])]
             masks = {}
             for key, photo, label in (("mask", number, pair.gone), ("target_mask", pair.other, pair.come)):
                 if label is not None:

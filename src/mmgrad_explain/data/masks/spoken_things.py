@@ -21,7 +21,8 @@ GARMENTS = _words("""
     dress gown skirt shirt t-shirt tshirt tee blouse top tank cami camisole tunic polo sweater sweatshirt hoodie
     cardigan jacket coat vest blazer suit jumper jumpsuit romper pants trousers jeans shorts leggings tights shoe boot
     sandal sneaker pump heel loafer clog flat flip-flop slipper moccasin wedge stiletto oxford mule scarf hat cap bag
-    purse glasses sunglasses sock glove tie robe kimono bra corset bikini swimsuit poncho shawl costume uniform outfit
+    purse glasses sunglasses watch bracelet necklace earring pullover sock
+    glove tie robe kimono bra corset bikini swimsuit poncho shawl costume uniform outfit
 """)
 """Garments and what is worn with them, in the singular."""
 
@@ -92,6 +93,7 @@ _ENDERS = _words("""
     through toward towards facing looking standing sitting lying laying walking running wearing holding being down up
     out off only also so very much
 """)
+_SHADES = _words("sky baby forest sea ocean grass sand snow apple banana wood floral")  # before a colour
 _AFTER_ATTRIBUTES = _words("print prints printed pattern patterned colored coloured color colour")
 _LONGEST = 5  # words of a noun phrase that are read
 _TOKEN = re.compile(r"[a-z]+(?:-[a-z]+)*|\d+|[.,;:!?]")
@@ -132,13 +134,15 @@ def is_known_thing(word: str) -> bool:
 
 
 def _is_attribute(words: list[str], place: int) -> bool:
-    """Return whether a word only says which thing is meant: "tank" in "tank top"; or a place: "on top of"."""
-    after = words[place + 1 : place + 2]
-    if words[place] == "top" and after == ["of"]:
+    """Return whether a word only says which thing is meant: "tank" in "tank top", "sky" in "sky blue", "on top of"."""
+    after = words[place + 1 : place + 3]
+    if words[place] == "top" and after[:1] == ["of"]:
         return True
     if not after or not after[0][0].isalpha():
         return False
-    return is_known_thing(after[0]) or after[0] in LOOKS or after[0] in _AFTER_ATTRIBUTES
+    if after[0] in LOOKS:
+        return words[place] in _SHADES or is_known_thing(after[-1])
+    return is_known_thing(after[0]) or after[0] in _AFTER_ATTRIBUTES
 
 
 def _read_phrase(words: list[str], start: int, found: dict[int, str]) -> dict[int, str]:

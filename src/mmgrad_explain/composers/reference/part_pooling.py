@@ -83,7 +83,8 @@ class NamedChannels(nn.Module):
         Returns:
             ``(B, parts + looks, h_1, w_1)``.
         """
-        colours = _CONTRAST * F.adaptive_avg_pool2d(pixel_values, maps[0].shape[-2:])
+        finest = maps[0].shape[2], maps[0].shape[3]
+        colours = _CONTRAST * F.adaptive_avg_pool2d(pixel_values, finest)
         return torch.cat([self.parts(maps).softmax(1), self.looks(colours).softmax(1)], dim=1)
 
 
@@ -140,7 +141,7 @@ class PartPooling(nn.Module):
         pooled = weights @ looks.transpose(1, 2) / (weights.sum(2, keepdim=True) + 1e-2)
         highest = max(1, round(_HIGHEST * shares.shape[2]))
         there = shares.topk(highest, dim=2).values.mean(2, keepdim=True)
-        return pooled * there.clamp(min=1e-6).sqrt()  # type: ignore[no-any-return]
+        return pooled * there.clamp(min=1e-6).sqrt()
 
     def deviations(self, parts: Tensor) -> Tensor:
         """Subtract the mean image from parts ``(B, parts, looks + 1)``. In training, update the mean image first."""

@@ -5,7 +5,7 @@ They help training and are not saved, except where a model brings its own ``labe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +92,8 @@ class LabelHeads(nn.Module):
             A number; 0 if nothing is labelled.
         """
         losses = []
-        for name, head in (*self.heads.items(), *self._own.items()):
+        heads: dict[str, Any] = {**self.heads, **self._own}
+        for name, head in heads.items():
             if name not in references:
                 continue
             labels = read_at_cells(torch.cat([references[name], targets[name]]), (grid.shape[2], grid.shape[3])).long()

@@ -4,10 +4,11 @@
     python benchmarks/familiarity.py --model clothing --own FOLDER --photos FOLDER
     python benchmarks/familiarity.py --quick     # only drawn scenes: needs no data
 
-Photographs are shown whole and in views: crops, small, JPEG, grey, blurred, turned, tilted, other light, noise. Of
-a folder of more than 100 images the half is taken that ``training.familiarity_fit`` leaves alone. Scenes are of a
-series that neither training nor the fit draws from: those of training and the variants that training never shows, apart
-from those on photographs, which are counted by themselves. Prints a Markdown table.
+Photographs are shown whole, in other shapes (square, 4:3, 1:2, zoomed, with bars, mirrored), and in views: crops,
+small, JPEG, grey, blurred, turned, tilted, other light, noise. Of a folder of more than 100 images the half is taken
+that ``training.familiarity_fit`` leaves alone. Scenes are of a series that neither training nor the fit draws from:
+those of training and the variants that training never shows, apart from those on photographs, which are counted by
+themselves. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from mmgrad_explain.data.scenes.scene import scenes
 from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.metrics.report import confidence_half_width, environment_line, markdown_table
 from mmgrad_explain.training.familiarity_fit import KINDS_OF_SCENES, SIZES, draw_scenes_of_every_kind
-from mmgrad_explain.training.familiarity_views import list_images, make_views
+from mmgrad_explain.training.familiarity_views import FRAMINGS, list_images, make_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -109,15 +110,14 @@ def main(argv: list[str] | None = None) -> int:
     drawn = enumerate(draw_scenes_of_every_kind(SERIES, options.scenes))
     named = ((_scene_name(number), image) for number, image in drawn)
     table += rows("drawn scenes, all kinds", strange_by_kind(composer, named), detailed=True)
-    for folder in options.own:
-        files = list_images(folder, held_out=True, without=options.without)
-        whole = (("whole", open_image(file)) for file in files)
-        table += rows(f"own: {folder.parent.name}/{folder.name}", strange_by_kind(composer, whole), detailed=False)
     for folder in (*options.own, *options.photos):
         files = list_images(folder, held_out=True, without=options.without)
+        own = "own: " if folder in options.own else ""
+        title = f"{own}{folder.parent.name}/{folder.name}: {len(files)} photographs"
+        framed = ((name, frame(open_image(file))) for name, frame in FRAMINGS.items() for file in files)
+        table += rows(f"{title}, in other shapes", strange_by_kind(composer, framed), detailed=True)
         shown = make_views(files, options.views, SERIES)
-        title = f"{folder.parent.name}/{folder.name}: {len(files)} photographs, in views"
-        table += rows(title, strange_by_kind(composer, shown), detailed=True)
+        table += rows(f"{title}, in views", strange_by_kind(composer, shown), detailed=True)
     if options.photos:
         laid = (("", image) for image in draw_on_photographs(options.photos, options.scenes // 8))
         table += rows("shapes laid on photographs", strange_by_kind(composer, laid), detailed=False)

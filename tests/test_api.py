@@ -267,15 +267,16 @@ def test_loads_by_name_and_folder(picture_file, tiny_folder):
     assert explain(picture_file, "make it blue", model=tiny_folder).maps.shape == (1, 8, 8)
 
 
-def test_without_a_model_the_picture_chooses():
+def test_without_a_model_words_and_picture_choose():
     (scene,) = scenes(22, 1)
-    found = explain(scene.reference, "make the coat red")
-    assert (found.model, found.model_choice) == (
-        "reference",
-        "the image is like its training images; it does not know 'coat'",
-    )
+    found = explain(scene.reference, "make it red")
+    assert (found.model, found.model_choice) == ("reference", "the image is like its training images")
     assert found.manifest()["model_choice"] == found.model_choice
-    assert "(the image is like its training images; " in found._repr_html_()
+    assert "model reference (chosen because the image is like its training images), " in found._repr_html_()
+    by_words = explain(scene.reference, "make the coat red")
+    said = "it alone knows 'coat'; but the image is unlike its training images"
+    assert (by_words.model, by_words.model_choice) == ("clothing", said)
+    assert "unfamiliar-image" in [note.kind for note in by_words.notes]
     assert explain(scene.reference, "make the coat red", model="clothing").model_choice == ""
 
 

@@ -75,7 +75,7 @@ def explain(
         target: The image that the change should lead to, or a list, one an image. Scores that compare need it; with it
             the target gets a map too.
         model: A bundled name, a model folder, a hub id, a loaded composer, or a model in memory with its ``processor``.
-            None chooses among the bundled models by the images, then by the words
+            None chooses among the bundled models by the words, then by the images
             (:func:`~mmgrad_explain.composers.bundled.choose_bundled`); ``Explanation.model_choice`` says why.
         processor: For a model in memory, see :func:`~mmgrad_explain.composers.load.load_composer`.
         layer: Dotted name of the layer to explain, or several; None takes the composer's default.

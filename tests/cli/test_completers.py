@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from mmgrad_explain.cli import completers as completing
-from mmgrad_explain.cli.known_names import COLORMAPS, LAYERS, METHODS, SCORES
+from mmgrad_explain.cli.known_names import COLORMAPS, METHODS, SCORES, bundled_layers
 from mmgrad_explain.cli.main import build_parser
+from mmgrad_explain.composers.load import BUNDLED
 
 FREE = {
     "N", "X", "S", "A,B,...", "CLASS", "TEXT", "PART", "ANSWER", "SPLIT", "SHARE", "LOW-HIGH", "ADDRESS", "MB",
@@ -64,13 +65,14 @@ def test_values(ask):
 
 
 def test_layers_of_the_chosen_model(ask):
-    assert ask("mmgrad-explain overlay --model clothing --layer ") == set(LAYERS["clothing"])
-    assert ask("mmgrad-explain overlay --layer ") == set(LAYERS["reference"]) | set(LAYERS["clothing"])
+    assert ask("mmgrad-explain overlay --model clothing --layer ") == set(bundled_layers("clothing"))
+    every = {layer for name in BUNDLED for layer in bundled_layers(name)}
+    assert ask("mmgrad-explain overlay --layer ") == every
     assert ask("mmgrad-explain overlay --model ./mine --layer ") == set()
 
 
 def test_configs_and_their_keys(ask):
-    shipped = {"tiny", "reference", "reference-no-grounding", "clothing", "clip", "cirr", "fashioniq", "shoes"}
+    shipped = {"tiny", "reference", "reference-no-grounding", "clothing", "everyday", "clip", "cirr", "fashioniq", "shoes"}
     assert {one for one in ask("mmgrad-explain train ") if not one.startswith("-")} == shipped | {
         "mine.yaml",
         "photos/",
@@ -121,8 +123,8 @@ def offered(name, prefix="", **parsed):
 
 def test_offers(program):
     assert offered("--score") == list(SCORES)
-    assert offered("--layer", model="clothing") == sorted(LAYERS["clothing"])
-    assert set(offered("--layer", model=None)) == {layer for some in LAYERS.values() for layer in some}
+    assert offered("--layer", model="clothing") == sorted(bundled_layers("clothing"))
+    assert set(offered("--layer", model=None)) == {layer for name in BUNDLED for layer in bundled_layers(name)}
     assert offered("--layer", model="./mine") == []
     assert offered("--model")[:2] == ["reference", "clothing"]
     assert "photos/" in offered("--model")

@@ -23,6 +23,8 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 SHORT = ("steps=2", "workers=0", "tensorboard=false", "evaluation.batches=1", "evaluation.maps=2")
 
 NOT_RUN = {
+    r"mmgrad-explain data labels (?!--help)": "needs the weights of a large network",
+    r"mmgrad-explain train everyday": "needs the weights of a large network",
     r"python3(\.\d+)? -m venv ": ".ci/run makes a virtual environment",
     r"\. \.venv/bin/activate$": "what is installed is tested as it is",
     r"ssh -L ": "needs another machine",

@@ -12,7 +12,7 @@ from mmgrad_explain.training.sources.photo_options import PhotoOptions
 
 def test_the_configs_of_the_package():
     assert config_names() == (
-        "cirr", "clip", "clothing", "fashioniq", "reference", "reference-no-grounding", "shoes", "tiny",
+        "cirr", "clip", "clothing", "everyday", "fashioniq", "reference", "reference-no-grounding", "shoes", "tiny",
     )  # fmt: skip
     for name in config_names():
         config = load_config(name)
@@ -82,7 +82,10 @@ def test_an_empty_file_is_the_defaults(tmp_path):
         (["mix=epoch"], "mix must be 'step' (each step shows one source) or 'batch' (all of them), not 'epoch'"),
         (["tensorboard=maybe"], "tensorboard must be true or false, not 'maybe'"),
         (["model=3"], "model must hold keys and values, not 3"),
-        (["model.path=a", "model.sizes.heads=2"], "model.sizes and model.backbone_weights are for a new network"),
+        (
+            ["model.path=a", "model.sizes.heads=2"],
+            "model.sizes, model.backbone_weights and model.segmenter_weights are for a new network",
+        ),
         (["model.lora.rank=-1"], "lora: rank must be at least 0 and dropout in [0, 1), got -1, 0.0"),
         (["model.freeze=3"], "model.freeze must be a list, not 3"),
         (["model.sizes=3"], "model.sizes must hold keys and values, not 3"),

@@ -5,6 +5,7 @@ import torch
 
 from mmgrad_explain.composers.clip.composer import ClipComposer
 from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.composers.reference.named_parts import PLACED
 from mmgrad_explain.composers.reference.transformers_model import ReferenceModel
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training import models as module
@@ -52,6 +53,35 @@ def test_a_saved_reference_is_read_by_both_faces(tmp_path):
         assert torch.equal(model.network.state_dict()[name], value)
     assert composer.training
     assert starting_composer(ModelOptions(path=str(tmp_path / "model")), ()).training
+
+
+NAMED = {**SIZES, "parts": 3, "segmenter": 3, "named_parts": True}
+
+
+def test_a_new_network_knows_the_names_of_its_parts(tmp_path):
+    options = ModelOptions(sizes=NAMED, part_words={"person": ("man",), "plant": ("potted plant", "flower pot")})
+    save_composer(starting_composer(options, (*WORDS, "left")), tmp_path / "model")
+    composer = load_composer(tmp_path / "model")
+    texts = ["make the people red", "make the coat red", "red plants", "make the left man red", "the pot"]
+    named = composer.encode_text(*composer.processor.encode_texts(texts))[-1]
+    assert named.sum(1).argmax(1).tolist() == [1, 0, 2, 1, 2]
+    assert named.sum(2).argmax(1).tolist() == [0, 0, 0, PLACED.index("left"), 0]
+    assert composer.feature_width == 16 + 12 + len(PLACED) * 3
+    table = ReferenceModel.from_pretrained(tmp_path / "model").network.names.part.table
+    assert torch.equal(table.weight, composer.network.names.part.table.weight)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words", "message"),
+    [
+        (NAMED, {"dog": ()}, "name the 2 parts of model.sizes.parts besides the background.*there are 1"),
+        (NAMED, {"dog": ("pup",), "cat": ("pups",)}, "'pups' means two parts, 'cat' being one of them"),
+        (SIZES, {"dog": ()}, "the network has no parts to name: set model.sizes.named_parts"),
+    ],
+)
+def test_names_that_do_not_fit_the_parts(sizes, words, message):
+    with pytest.raises(InputError, match=message):
+        starting_composer(ModelOptions(sizes=sizes, part_words=words), WORDS)
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):

@@ -42,9 +42,9 @@ def execute(shown, tmp_path, monkeypatch, **pictures):
 
 def test_it_is_said_which_model_answered_and_why(question, models):
     one = draw_examples()[0]
-    chosen = explain_request(ExplainRequest(one.image, ("make the dress red",), "automatic"), models)
-    said = "the image is like its training images; it does not know 'dress'"
-    assert chosen["tiles"][0]["caption"].endswith(f"; model reference ({said})")
+    chosen = explain_request(ExplainRequest(one.image, ("make the circle striped",), "automatic"), models)
+    said = "it alone knows 'circle'; it does not know 'striped'"
+    assert chosen["tiles"][0]["caption"].endswith(f"; reference answers, because {said}")
     assert chosen["data"]["explanation"]["model_choice"] == said
     assert "model='reference'" in chosen["snippet"]
     named = explain_request(question, models)

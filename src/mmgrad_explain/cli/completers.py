@@ -6,7 +6,7 @@ import argparse
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain.cli.known_names import COLORMAPS, DEVICES, LAYERS, METHODS, SCORES
+from mmgrad_explain.cli.known_names import COLORMAPS, DEVICES, METHODS, SCORES, bundled_layers
 from mmgrad_explain.images.suffixes import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -72,8 +72,10 @@ def _models(prefix: str, **_: Any) -> list[str]:
 
 def _layers(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     """List the layers of a bundled model; any other would have to be loaded."""
+    from mmgrad_explain.composers.load import BUNDLED
+
     model = parsed_args.model
-    return sorted({layer for name in (LAYERS if model is None else [model]) for layer in LAYERS.get(name, ())})
+    return sorted({layer for name in (BUNDLED if model is None else [model]) for layer in bundled_layers(name)})
 
 
 def _configs(prefix: str, **_: Any) -> list[str]:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
 SCORE_HELP = {
     "shift": "what the text changes in the composed embedding; needs no target (default of composers)",
     "similarity": "cosine of the composed embedding and the target's embedding; needs --target",
@@ -21,9 +27,33 @@ METHODS = (
 WORD_WAYS = ("leave-one-out", "gradient")
 COLORMAPS = ("turbo", "viridis", "magma", "inferno", "plasma", "gray", "hot", "jet")
 DEVICES = ("cpu", "cuda", "mps")
-_BLOCKS = (
-    "network.visual.layer1", "network.visual.layer2", "network.visual[0]", "network.visual[1]", "network.visual[2]",
-    "network.neck", "network.features",
-)  # fmt: skip
-LAYERS = {"reference": (*_BLOCKS, "network.visual.layer3"), "clothing": _BLOCKS}
-"""The larger layers of the bundled models; ``mmgrad-explain layers`` lists all."""
+_STAGE = re.compile(r"network\.visual\.(?:layer|blocks\.)\d+(?=\.)")
+_MERGED = re.compile(r"network\.neck\.lateral\.(\d+)\.weight")
+
+
+@cache
+def bundled_layers(name: str) -> tuple[str, ...]:
+    """List the larger layers of a bundled model, by the names of its weights; ``mmgrad-explain layers`` lists all.
+
+    Args:
+        name: Name of the model.
+
+    Returns:
+        Dotted names: stages of the trunk, the maps that it hands on, the neck, the grid. Nothing for other models.
+    """
+    from importlib import resources
+
+    from mmgrad_explain.composers.load import BUNDLED
+
+    if name not in BUNDLED:
+        return ()
+    weights = sorted(_read_header(Path(str(resources.files("mmgrad_explain") / "weights" / name))))
+    stages = dict.fromkeys(found[0] for weight in weights if (found := _STAGE.match(weight)))
+    maps = [f"network.visual[{found[1]}]" for weight in weights if (found := _MERGED.fullmatch(weight))]
+    return (*stages, *maps, "network.neck", "network.features")
+
+
+def _read_header(folder: Path) -> dict[str, Any]:
+    """Read the names of a model's tensors: a file of safetensors begins with eight bytes of length and as much JSON."""
+    with (folder / "model.safetensors").open("rb") as stream:
+        return json.loads(stream.read(int.from_bytes(stream.read(8), "little")))  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Choose the bundled model for images and texts, by the images, then by the words, and say why."""
+"""Choose the bundled model for images and texts, by the words, then by the images, and say why."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Choice:
     Attributes:
         composer: The model, loaded.
         name: Its name in :data:`~mmgrad_explain.composers.load.BUNDLED`.
-        why: The reason, for a person to read.
+        why: The reason, for a person to read after "NAME answers, because".
     """
 
     composer: Composer
@@ -40,17 +40,42 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class _Candidate:
-    name: str
-    composer: Composer
-    familiar: int  # images that are like its training images
-    unknown: tuple[str, ...]
-    strangeness: float  # mean of the logarithms over the images
+class _Words:
+    """The words that say what is meant, one list a text, and those of them that each model does not know."""
+
+    meant: list[list[str]]
+    unknown: dict[str, set[str]]
+
+    @classmethod
+    def read(cls, composers: dict[str, Composer], texts: Sequence[str]) -> _Words:
+        meant = [list(dict.fromkeys(word.lower() for word in content_words(text))) for text in texts]
+        unknown = {
+            name: {word.lower() for word in find_unknown_words(composer, texts)} for name, composer in composers.items()
+        }
+        return cls(meant, unknown)
+
+    def rank(self, name: str) -> tuple[int, int]:
+        """Sort key of a model, best first: unknown things, then other words; none of those that no model knows."""
+        lost = [word for words in self.meant for word in words if word in self.unknown[name] and self.is_known(word)]
+        things, *others = count_classes(lost)
+        return things, sum(others)
+
+    def is_known(self, word: str) -> bool:
+        """Return whether a model knows a word."""
+        return any(word not in unknown for unknown in self.unknown.values())
 
     @property
-    def rank(self) -> tuple[int, tuple[int, ...], float]:
-        """Sort key, best first: most familiar images, fewest unknown words by class, least strangeness."""
-        return -self.familiar, count_classes(self.unknown), self.strangeness
+    def all_meant(self) -> list[str]:
+        return list(dict.fromkeys(word for words in self.meant for word in words))
+
+    def lost_by(self, name: str) -> list[str]:
+        """List the words that a model does not know."""
+        return [word for word in self.all_meant if word in self.unknown[name]]
+
+    def known_only_by(self, name: str) -> list[str]:
+        """List the words that a model knows and no other does."""
+        others = [unknown for other, unknown in self.unknown.items() if other != name]
+        return [w for w in self.all_meant if w not in self.unknown[name] and all(w in unknown for unknown in others)]
 
 
 def choose_bundled(
@@ -58,36 +83,32 @@ def choose_bundled(
 ) -> Choice:
     """Choose one bundled model for some images and texts.
 
-    The model to which most of the images are familiar is taken. If there is none, or more than one, the words decide:
-    the model with the fewest unknown things is taken, then looks, actions and fillers
-    (:mod:`~mmgrad_explain.composers.content_words`). If these are equal too, the model is taken to which the images are
-    the least strange.
+    The words decide: the model is taken with the fewest unknown things among them, then with the fewest unknown looks
+    and places, or actions in a text that has nothing else (:mod:`~mmgrad_explain.composers.content_words`). Fillers
+    and words that no model knows do not count. If several models are equal in this, the images decide among them: each
+    image counts for the model to which it is the least strange. What is equal still goes to the least strangeness on
+    average, then to the first in :data:`~mmgrad_explain.composers.load.BUNDLED`.
 
     Args:
         images: RGB images; :data:`MOST_IMAGES` of them are looked at.
         texts: The texts.
         load: Loads a bundled model by its name.
     """
+    composers = {name: load(name) for name in BUNDLED}
+    words = _Words.read(composers, texts)
+    fewest = min(map(words.rank, BUNDLED))
+    tied = [name for name in BUNDLED if words.rank(name) == fewest]
     looked_at = pick_evenly(images, MOST_IMAGES)
-    candidates = []
-    for name in BUNDLED:
-        composer = load(name)
-        strange = strangeness_of(composer, looked_at)
-        candidates.append(
-            _Candidate(
-                name,
-                composer,
-                int((strange <= 1).sum()),
-                tuple(find_unknown_words(composer, texts)),
-                _log_mean(strange),
-            )
-        )
-    best = min(candidates, key=lambda candidate: candidate.rank)
-    return Choice(best.composer, best.name, _why(best, candidates, len(looked_at), texts))
+    strange = {name: strangeness_of(composers[name], looked_at) for name in tied}
+    votes = _votes(strange)
+    best = min(tied, key=lambda name: (-votes[name], _log_mean(strange[name])))
+    return Choice(composers[best], best, _why(best, words, strange, len(looked_at)))
 
 
 def choose_by_images(images: Sequence[Image.Image], *, load: Callable[[str], Composer] = load_composer) -> Choice:
     """Choose the bundled model to which more than half of some images are familiar.
+
+    If there are several, each image counts for the one to which it is the least strange.
 
     Args:
         images: RGB images; :data:`MOST_IMAGES` of them are looked at.
@@ -98,16 +119,19 @@ def choose_by_images(images: Sequence[Image.Image], *, load: Callable[[str], Com
     """
     looked_at = pick_evenly(images, MOST_IMAGES)
     composers = {name: load(name) for name in BUNDLED}
-    familiar = {name: int((strangeness_of(one, looked_at) <= 1).sum()) for name, one in composers.items()}
-    most = max(familiar.values())
-    best = [name for name in BUNDLED if familiar[name] == most]
-    if 2 * most <= len(looked_at) or len(best) > 1:
+    strange = {name: strangeness_of(one, looked_at) for name, one in composers.items()}
+    familiar = {name: int((values <= 1).sum()) for name, values in strange.items()}
+    known = {name: values for name, values in strange.items() if 2 * familiar[name] > len(looked_at)}
+    votes = _votes(known) if known else {}
+    best = [name for name in known if votes[name] == max(votes.values())]
+    if len(best) != 1:
         counted = ", ".join(f"{count} like those of {name}" for name, count in familiar.items())
         raise InputError(
             f"model: the images do not tell which bundled model to take (of {len(looked_at)} looked at, {counted}): "
             f"name one (model=, or --model on the command line): {CHOICES}"
         )
-    why = f"{_images_are(most, len(looked_at))} like its training images"
+    most = familiar[best[0]]
+    why = f"{_images_are(most, len(looked_at))} {'most like' if len(known) > 1 else 'like'} its training images"
     return Choice(
         composers[best[0]], best[0], f"{why}, of {len(looked_at)} looked at" if most == len(looked_at) > 1 else why
     )
@@ -121,28 +145,42 @@ def pick_evenly(items: Sequence[Image.Image], most: int) -> list[Image.Image]:
     return [single[index * len(single) // most] for index in range(most)]
 
 
+def _votes(strange: dict[str, Tensor]) -> dict[str, int]:
+    """Count for each model the images that are not stranger to it than to any other."""
+    least = torch.stack([*strange.values()]).amin(0)
+    return {name: int((values <= least).sum()) for name, values in strange.items()}
+
+
 def _log_mean(strange: Tensor) -> float:
     return float(strange.clamp(min=torch.finfo(strange.dtype).tiny).log().mean()) if len(strange) else 0.0
 
 
-def _why(best: _Candidate, candidates: Sequence[_Candidate], count: int, texts: Sequence[str]) -> str:
+def _why(best: str, words: _Words, strange: dict[str, Tensor], count: int) -> str:
     """Return the reason for a choice, and what is doubtful about it."""
-    others = [one for one in candidates if one is not best]
-    words = tuple(dict.fromkeys(word for text in texts for word in content_words(text)))
-    unknown = {word.lower() for word in best.unknown}
-    lost = [word for word in words if word.lower() in unknown]
-    if any(one.familiar != best.familiar for one in others) or not others:
-        reason = f"{_images_are(best.familiar, count)} like its training images"
-    elif any(count_classes(one.unknown)[:3] != count_classes(best.unknown)[:3] for one in others):
-        reason = "it knows the most of the words that say what is meant"
+    familiar = {name: int((values <= 1).sum()) for name, values in strange.items()}
+    rivals = [name for name in strange if name != best]
+    reasons, doubts = [], []
+    if len(strange) < len(words.unknown):
+        alone = [] if rivals else words.known_only_by(best)
+        know = f"it and {' and '.join(rivals)} best know" if rivals else "it best knows"
+        said = f"{know} the words that say what is meant"
+        reasons.append(f"it alone knows {', '.join(map(repr, alone))}" if alone else said)
+    if not rivals:
+        unlike = count - familiar[best] if strange[best].isfinite().all() else 0
+        doubts += [f"but {_images_are(unlike, count)} unlike its training images"] if unlike else []
+    elif all(torch.equal(strange[best], strange[name]) for name in rivals):
+        reasons.append("the images fit none of them better" if reasons else "words and images fit no model better")
+    elif not familiar[best]:
+        reasons.append(f"{_images_are(count, count)} unlike the training images of each, least unlike its own")
     else:
-        reason = "words and images fit no model better"
-    if not best.familiar:
-        reason += f"; no model knows images like {'this one' if count == 1 else 'these'}"
-    return reason + (f"; it does not know {', '.join(map(repr, lost))}" if lost else "")
+        like = "most like" if any(familiar[name] >= familiar[best] for name in rivals) else "like"
+        reasons.append(f"{_images_are(familiar[best], count)} {like} its training images")
+    if lost := words.lost_by(best):
+        doubts.append(f"it does not know {', '.join(map(repr, lost))}")
+    return "; ".join([", and ".join(reasons) or "it is the only bundled model", *doubts])
 
 
-def _images_are(familiar: int, count: int) -> str:
+def _images_are(some: int, count: int) -> str:
     if count == 1:
         return "the image is"
-    return "the images are" if familiar == count else f"{familiar} of {count} images are"
+    return "the images are" if some == count else f"{some} of {count} images {'is' if some == 1 else 'are'}"

@@ -30,7 +30,8 @@ FILLERS = _listed("""
     please instead rather quite bit kind sort same other another different is are was were be been being am do does did
     done doing have has had having will would shall should can could may might must there here when where which who what
     how why want like need let get got give rid make makes made making turn turns turned change changes changed put take
-    takes set show use keep look looks become becomes go pair picture image photo photograph version t s
+    takes set show use keep look looks become becomes go pair picture image photo photograph version t s everything
+    something anything nothing
 """)
 NEUTRAL = _listed("""
     a an the this that these those it its they them their he him his she her i me my we us our you your one ones thing
@@ -42,9 +43,9 @@ NEUTRAL = _listed("""
 """)
 """Fillers that a sentence may hold without another reading: not those that negate, compare or name a place."""
 ACTIONS = _listed("""
-    add remove delete erase draw insert replace swap exchange switch move shift slide push place places enlarge grow
-    shrink reduce scale decrease increase size recolor recolour color colour paint dye shade transform darken brighten
-    lighten
+    add remove delete erase hide lose drop draw insert replace swap exchange switch move shift slide push place places
+    enlarge grow shrink reduce scale decrease increase size recolor recolour color colour paint dye shade transform
+    darken brighten lighten blur
 """)
 LOOKS = _listed("""
     red blue green yellow orange purple violet pink cyan turquoise teal magenta black white gray grey brown beige gold
@@ -52,7 +53,7 @@ LOOKS = _listed("""
     paler plain big bigger biggest large larger largest small smaller smallest little tiny huge tall taller short
     shorter long longer wide wider narrow narrower thin thick new old left leftmost right rightmost top bottom upper
     lower middle center centre corner side up down above below under over near next beside away striped stripes dotted
-    dots polka checked checkered checks spotted
+    dots polka checked checkered checks spotted blurred blurry
 """)
 _SHOWN = 12  # words
 _WORD = re.compile(r"[^\W_]+")

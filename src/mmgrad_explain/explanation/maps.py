@@ -39,7 +39,7 @@ class ExplainedMaps:
         input_size: (H, W) in pixels of the model's input, if known; of the first image if there are several.
         versions: Versions of the package, torch and Python.
         model: Name of the model.
-        model_choice: Why this model answered, where it was chosen among the bundled ones.
+        model_choice: Why this model answers, where it was chosen among the bundled ones.
         texts: The text of each sample.
         images: The original images.
         placements: Where each image lies in the model's input.

@@ -135,7 +135,7 @@ def _page(explanation: Heatmaps, body: str, left: int) -> str:
     """Add what is the same for all samples below them: the model, the layers and the notes about all samples."""
     more = f"and {left} more: overlay(index) draws each" if left > 0 else ""
     grids = ", ".join(f"{name} ({w}x{h} cells)" for name, (h, w) in explanation.grids.items())
-    why = f" ({explanation.model_choice})" if explanation.model_choice else ""
+    why = f" (chosen because {explanation.model_choice})" if explanation.model_choice else ""
     model = f"model {explanation.model}{why}, " if explanation.model else ""
     notes = [f"note: {note}" for note in explanation.notes if note.samples is None]
     return f"<div>{body}{small_print([more, f'{model}{explanation.method} at {grids}', *notes])}</div>"

@@ -56,6 +56,10 @@ class ModelOptions:
         words: Words that a new network knows in addition to those of its sources.
         backbone_weights: Weights of the trunk of a new reference network: ``pretrained``, or a safetensors file with
             timm's names, for which ``sizes.mean`` and ``sizes.std`` must be given.
+        segmenter_weights: Weights of the segmentation head on the trunk of a new reference network
+            (``sizes.segmenter``), a safetensors file.
+        part_words: Words for each named part of a new reference network (``sizes.named_parts``), by its name, in the
+            order of the label map ``object`` without the background; the names count as words, and plurals too.
         combiner_width: Width of a new combiner on CLIP.
         fit: How images are fitted into CLIP's square: ``letterbox`` shows all of an image, ``crop`` cuts its sides.
         freeze: Dotted names of parts that are not trained.
@@ -67,6 +71,8 @@ class ModelOptions:
     sizes: dict[str, Any] = field(default_factory=dict)
     words: tuple[str, ...] = ()
     backbone_weights: str | None = None
+    segmenter_weights: str | None = None
+    part_words: dict[str, tuple[str, ...]] = field(default_factory=dict)
     combiner_width: int = 512
     fit: str = "letterbox"
     freeze: tuple[str, ...] = ()
@@ -74,10 +80,16 @@ class ModelOptions:
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        if self.path is not None and (self.sizes or self.backbone_weights):
-            raise InputError("model.sizes and model.backbone_weights are for a new network: leave model.path out")
-        if self.path is not None and self.words:
-            raise InputError("model.words are for a new network, and model.path knows its own: leave one of them out")
+        if self.path is not None and (self.sizes or self.backbone_weights or self.segmenter_weights):
+            raise InputError(
+                "model.sizes, model.backbone_weights and model.segmenter_weights are for a new network: leave "
+                "model.path out"
+            )
+        if self.path is not None and (self.words or self.part_words):
+            raise InputError(
+                "model.words and model.part_words are for a new network, and model.path knows its own: leave one of "
+                "them out"
+            )
         if self.backbone_weights is not None and not self.is_from_timm and not {"mean", "std"} <= self.sizes.keys():
             raise InputError(
                 "model.backbone_weights: say how these weights take pixels in [0, 1], by model.sizes.mean and "

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ from mmgrad_explain.training.familiarity_views import list_images, make_views
 from mmgrad_explain.training.sources.kinds import build_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -61,8 +62,11 @@ KINDS_OF_SCENES = tuple(
 )
 """Kinds of scenes that training shows, and kinds that it never shows."""
 
-OWN_VIEWS = ("whole", "light", "whole", "jpeg", "whole", "small")
+OWN_VIEWS = ("whole", "framed", "light", "framed", "whole", "framed", "jpeg", "framed", "small", "framed")
 """Views of further images of the model's own kind."""
+
+_AT_ONCE = 64  # images that are held together
+_LARGEST = 512  # side of an image that is drawn to be shrunk, pixels
 
 ALTERNATIVE = "for such pictures take a model that knows them (a folder or a hub id)"
 
@@ -74,23 +78,29 @@ def describe_source(composer: Composer, config: TrainingConfig, name: str, purpo
     """
     processor: Any = composer.processor
     alone = {name: config.sources[name]}
-    sources = [build_source(alone, size, held_out=purpose != "fit") for size in _sizes(processor.image_size)]
+    sizes = _sizes(processor.image_size)
     found: list[Tensor] = []
     step = 0
-    while sum(map(len, found)) < count:
-        batch = sources[step % len(sources)].batch(SEEDS[purpose], step)
-        images = np.concatenate([batch.references, batch.targets[:: len(batch.targets) // len(batch.references)]])
-        found.append(_describe(composer, [Image.fromarray(one) for one in images]))
-        step += 1
+    for place, size in enumerate(sizes, start=1):  # one after the other, since a source keeps what it has read
+        source = build_source(alone, size, held_out=purpose != "fit")
+        while sum(map(len, found)) < count * place / len(sizes):
+            batch = source.batch(SEEDS[purpose], step)
+            images = np.concatenate([batch.references, batch.targets[:: len(batch.targets) // len(batch.references)]])
+            found.append(_describe(composer, (Image.fromarray(one) for one in images)))
+            step += 1
     return torch.cat(found)[:count]
 
 
 def _sizes(own: int) -> list[int]:
-    return [own, max(32, own // 2), 4 * own, own, 2 * own]
+    return [own, max(32, own // 2), max(own, min(4 * own, _LARGEST)), own, max(own, min(2 * own, _LARGEST))]
 
 
-def _describe(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
-    return describe_images(composer, images, composer.described_layers)
+def _describe(composer: Composer, images: Iterable[Image.Image]) -> Tensor:
+    """Describe images, some at a time, so that few are held."""
+    every, found = iter(images), []
+    while some := list(islice(every, _AT_ONCE)):
+        found.append(describe_images(composer, some, composer.described_layers))
+    return torch.cat(found)
 
 
 def describe_unknown_images(
@@ -99,10 +109,10 @@ def describe_unknown_images(
     """Describe images that the model does not know: views of files, drawn scenes; None if there are none."""
     found = []
     for files in folders:
-        made = [image for _, image in make_views(files, options.views, SEEDS["unknown"])]
+        made = (image for _, image in make_views(files, options.views, SEEDS["unknown"]))
         found.append(_describe(composer, made))
     if options.unknown_scenes:
-        found.append(_describe(composer, list(draw_scenes_of_every_kind(SEEDS["unknown"], options.pictures // 2))))
+        found.append(_describe(composer, draw_scenes_of_every_kind(SEEDS["unknown"], options.pictures // 2)))
     return torch.cat(found) if found else None
 
 
@@ -133,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.scene_variants:
         (name,) = config.sources
         two = [
-            _describe(composer, list(draw_scenes_of_every_kind(SEEDS[purpose], options.pictures)))
+            _describe(composer, draw_scenes_of_every_kind(SEEDS[purpose], options.pictures))
             for purpose in ("fit", "limit")
         ]
         seen[name] = torch.cat([seen[name][0], two[0]]), torch.cat([seen[name][1], two[1]])
@@ -141,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         (name,) = config.sources
         of_fit, of_limit = (
             _describe(
-                composer, [one for _, one in make_views(files[start::2], options.views, SEEDS["more"], OWN_VIEWS)]
+                composer, (one for _, one in make_views(files[start::2], options.views, SEEDS["more"], OWN_VIEWS))
             )
             for start in (0, 1)
         )
@@ -155,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     strange = {name: found.strangeness(described) for name, described in checks.items()}
     result: dict[str, Any] = {"false alarms": {name: float((v > 1).float().mean()) for name, v in strange.items()}}
     if options.against:
-        against = [open_image(path) for path in list_images(options.against)]
+        against = (open_image(path) for path in list_images(options.against))
         others, familiar = found.strangeness(_describe(composer, against)), torch.cat(list(strange.values()))
         result["against"] = {
             "pictures": len(others),

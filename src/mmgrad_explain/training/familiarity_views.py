@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.reading import open_image
@@ -48,26 +48,64 @@ def make_views(
     """Make views of images; equal seeds give equal views.
 
     Args:
-        files: Image files, used in turn.
+        files: Image files, used equally often.
         count: Number of views.
         seed: Seed of the random part of a view.
         kinds: Names from :data:`VIEWS`, used in turn; all of them if there are none.
 
     Yields:
-        The name of the view, and its image.
+        The name of the view, and its image; all views of a file, then all of the next.
     """
     named = list(kinds or VIEWS)
-    for number in range(count):
-        image = open_image(files[number % len(files)])
+    for index, file in enumerate(files[:count]):
+        image = open_image(file)
         image.thumbnail((_LARGEST, _LARGEST))
-        kind = named[(number + number // len(files)) % len(named)]
-        yield kind, VIEWS[kind](image, np.random.default_rng([seed, number]))
+        for number in range(index, count, len(files)):
+            kind = named[(number + number // len(files)) % len(named)]
+            yield kind, VIEWS[kind](image, np.random.default_rng([seed, number]))
 
 
 def _crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     width, height = (max(8, int(side * (0.2 + 0.75 * rng.random()))) for side in image.size)
     left, top = int(rng.random() * (image.width - width + 1)), int(rng.random() * (image.height - height + 1))
     return image.crop((left, top, left + width, top + height))
+
+
+def _frame(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Cut a large part out, in a shape from 1:2 to 16:9, mirrored or not, as photographers frame one scene differently.
+
+    One in four has bars instead, as where a whole image was put into another shape.
+    """
+    shape = 0.5 * (32 / 9) ** rng.random()  # width over height
+    if rng.random() < 0.5:
+        image = ImageOps.mirror(image)
+    if rng.random() < 0.25:
+        return add_bars(image, shape, int(rng.choice([0, 255, 255 * rng.random()])))
+    return cut(image, shape, 1 - 0.3 * rng.random(), (rng.random(), rng.random()))
+
+
+def cut(image: Image.Image, shape: float, share: float = 1.0, place: tuple[float, float] = (0.5, 0.5)) -> Image.Image:
+    """Cut a part of another shape out of an image.
+
+    Args:
+        image: The image.
+        shape: Width over height of the part.
+        share: Its sides, over those of the largest part of this shape.
+        place: How far right and down it lies, from 0 to 1.
+    """
+    width = min(image.width, image.height * shape) * share
+    height = width / shape
+    left, top = place[0] * (image.width - width), place[1] * (image.height - height)
+    right, bottom = max(left + 8, left + width), max(top + 8, top + height)
+    return image.crop((int(left), int(top), int(right), int(bottom)))
+
+
+def add_bars(image: Image.Image, shape: float, level: int = 0) -> Image.Image:
+    """Put the whole image in the middle of one of another shape (width over height), between bars of a grey level."""
+    size = max(image.width, round(image.height * shape)), max(image.height, round(image.width / shape))
+    laid = Image.new("RGB", size, (level, level, level))
+    laid.paste(image, ((size[0] - image.width) // 2, (size[1] - image.height) // 2))
+    return laid
 
 
 def _shrink(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -108,6 +146,7 @@ def _image_of(values: np.ndarray) -> Image.Image:
 VIEWS: dict[str, Callable[[Image.Image, np.random.Generator], Image.Image]] = {
     "whole": lambda image, _: image,
     "crop": _crop,
+    "framed": _frame,
     "small": _shrink,
     "jpeg": _compress,
     "grey": lambda image, _: image.convert("L").convert("RGB"),
@@ -118,3 +157,18 @@ VIEWS: dict[str, Callable[[Image.Image, np.random.Generator], Image.Image]] = {
     "noisy": _add_noise,
 }
 """Functions that make a view of an image, by name."""
+
+FRAMINGS: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "whole": lambda image: image,
+    "mirrored": ImageOps.mirror,
+    "square, top": lambda image: cut(image, 1, 1, (0.5, 0)),
+    "square, middle": lambda image: cut(image, 1),
+    "square, bottom": lambda image: cut(image, 1, 1, (0.5, 1)),
+    "4:3, upper": lambda image: cut(image, 4 / 3, 1, (0.5, 0.1)),
+    "3:4": lambda image: cut(image, 3 / 4),
+    "1:2": lambda image: cut(image, 1 / 2),
+    "zoomed, upper": lambda image: cut(image, image.width / image.height, 0.75, (0.5, 0)),
+    "bars, square": lambda image: add_bars(image, 1),
+    "bars, 16:9": lambda image: add_bars(image, 16 / 9, 255),
+}
+"""The same image as others would frame it, always alike, by name: to measure on."""

@@ -18,11 +18,21 @@ from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.composers.reference.build import build_network
 from mmgrad_explain.composers.reference.composer import ReferenceComposer
 from mmgrad_explain.composers.reference.config import NetworkConfig
+from mmgrad_explain.composers.reference.named_parts import PLACED
 from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 from mmgrad_explain.composers.reference.tokenizer import build_tokenizer
+from mmgrad_explain.data.edits.nouns import make_noun, make_plural, split_words
 from mmgrad_explain.errors import InputError, did_you_mean
 from mmgrad_explain.training.lora import add_adapters, merge_adapters
-from mmgrad_explain.training.trunk_weights import load_trunk_weights, pretrained_pixels
+from mmgrad_explain.training.trunk_weights import load_head_weights, load_trunk_weights, pretrained_pixels
+
+PLACE_WORDS = {
+    "left": ("left", "leftmost"), "right": ("right", "rightmost"), "top": ("upper", "top", "topmost"),
+    "bottom": ("lower", "bottom"), "large": ("largest", "biggest"), "small": ("smallest",),
+}  # fmt: skip
+"""Words that say which of several things of a kind is meant, where a network names parts."""
+MAYBE_PLACE_WORDS = {"large": ("larger", "bigger"), "small": ("smaller",)}
+"""Words that say so or not: the smaller dog, or make the dog smaller."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -138,7 +148,8 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
 def _new_network(
     options: ModelOptions, vocabulary: Sequence[str], classes: Mapping[str, int] | None
 ) -> ReferenceComposer:
-    vocabulary = tuple(dict.fromkeys((*vocabulary, *options.words)))
+    meanings = _meanings(options.part_words)
+    vocabulary = tuple(dict.fromkeys((*vocabulary, *options.words, *meanings)))
     if not vocabulary:
         raise InputError("sources: a new network needs to know the words of their texts, and there are none")
     tokenizer = build_tokenizer(vocabulary)
@@ -150,10 +161,44 @@ def _new_network(
             network(torch.zeros(1, 3, sizes.image_size, sizes.image_size), words, words)
     if options.backbone_weights is not None:
         load_trunk_weights(network.visual, sizes, options.backbone_weights)
+    if options.segmenter_weights is not None:
+        if network.segmenter is None:
+            raise InputError("model.segmenter_weights: say how many classes they tell, by model.sizes.segmenter")
+        load_head_weights(network.segmenter, options.segmenter_weights)
+    if network.names is not None:
+        if len(options.part_words) != sizes.parts - 1:
+            raise InputError(
+                f"model.part_words: name the {sizes.parts - 1} parts of model.sizes.parts besides the background, in "
+                f"the order of their labels; there are {len(options.part_words)}"
+            )
+        known = tokenizer.get_vocab()
+        network.names.part.teach({known[word]: [part] for word, part in meanings.items()})
+        for table, others in ((PLACE_WORDS, ()), (MAYBE_PLACE_WORDS, (0,))):
+            places = {word: PLACED.index(place) for place, words in table.items() for word in words}
+            network.names.place.teach(
+                {known[word]: [place, *others] for word, place in places.items() if word in known}
+            )
+    elif options.part_words:
+        raise InputError("model.part_words: the network has no parts to name: set model.sizes.named_parts")
     processor = ReferenceProcessor(tokenizer, sizes.image_size, sizes.max_words, sizes.mean, sizes.std)
     composer = ReferenceComposer(network, processor)
     composer.backbone = ("network.visual",) if options.backbone_weights is not None else ()
     return composer
+
+
+def _meanings(part_words: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Return the part that each word means: the last words of all names, and of their plurals.
+
+    Raises:
+        InputError: If a word means two parts.
+    """
+    found: dict[str, int] = {}
+    for part, (name, others) in enumerate(part_words.items(), 1):
+        nouns = [make_noun(one) for one in (name, *others)]
+        for word in (split_words(noun)[-1] for noun in (*nouns, *map(make_plural, nouns))):
+            if found.setdefault(word, part) != part:
+                raise InputError(f"model.part_words: {word!r} means two parts, {name!r} being one of them")
+    return found
 
 
 def _from_path(path: str, options: ModelOptions) -> Composer:

@@ -54,6 +54,27 @@ def load_trunk_weights(visual: nn.Module, config: NetworkConfig, weights: str) -
     visual.load_state_dict({**own, **{name: state[source] for name, source in taken.items()}})
 
 
+def load_head_weights(head: nn.Module, weights: str) -> None:
+    """Load weights of a segmentation head, in any floating type.
+
+    Args:
+        head: The head.
+        weights: A safetensors file with the head's names
+            (:class:`~mmgrad_explain.composers.reference.segmenter.Segmenter`).
+
+    Raises:
+        InputError: The file cannot be read, or its weights have other names or shapes.
+    """
+    state = _read(weights, "segmenter_weights")
+    own = {name: list(value.shape) for name, value in head.state_dict().items()}
+    given = {name: list(value.shape) for name, value in state.items()}
+    for name in dict.fromkeys((*own, *given)):
+        if own.get(name) != given.get(name):
+            what = f"its {name!r} has the shape {given.get(name)}, not {own.get(name)}"
+            raise InputError(f"model.segmenter_weights: {weights} does not fit the segmentation head: {what}")
+    head.load_state_dict(dict(state))
+
+
 def pretrained_pixels(backbone: str) -> dict[str, tuple[float, ...]]:
     """Return the mean and the standard deviation of the pixels that timm's own weights take, by name."""
     import timm
@@ -73,14 +94,14 @@ def _pretrained(backbone: str) -> Mapping[str, Tensor]:
     return state
 
 
-def _read(weights: str) -> Mapping[str, Tensor]:
+def _read(weights: str, option: str = "backbone_weights") -> Mapping[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         return load_file(str(Path(weights).expanduser()))
     except (OSError, SafetensorError) as error:
-        raise InputError(f"model.backbone_weights: {weights} cannot be read: {error}") from error
+        raise InputError(f"model.{option}: {weights} cannot be read: {error}") from error
 
 
 def _names_of(config: NetworkConfig) -> set[str]:

@@ -54,9 +54,9 @@ def explain_request(request: ExplainRequest, models: Models) -> dict[str, Any]:
 
 def _caption(explanation: Explanation, index: int, model: str) -> str:
     """Return the score and the model; with the reason where the model was chosen for the visitor."""
-    why = f" ({explanation.model_choice})" if explanation.model_choice else ""
+    chosen = f"{model} answers, because {explanation.model_choice}"
     score = f"{explanation.score_name} = {float(explanation.score[index]):.5g}"
-    return f"{score}; method {explanation.method}; model {model}{why}"
+    return f"{score}; method {explanation.method}; {chosen if explanation.model_choice else f'model {model}'}"
 
 
 def _explain(request: ExplainRequest, name: str, models: Models) -> Explanation:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer
 
 AUTOMATIC = "automatic"
-"""Stands for the bundled model that fits the images best; if several fit equally, the one that knows the words."""
+"""Stands for the bundled model that knows the words best; if several do equally, the one that fits the images."""
 
 
 @dataclass(frozen=True)

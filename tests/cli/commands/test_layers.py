@@ -2,23 +2,26 @@
 
 import json
 
-from mmgrad_explain.cli.known_names import LAYERS
+import pytest
+
+from mmgrad_explain.cli.known_names import bundled_layers
+from mmgrad_explain.composers.load import BUNDLED
 
 
 def test_layers(run):
     code, out, err = run("layers")
     assert (code, err) == (0, "")
-    assert all(f" {layer} " in out for layer in LAYERS["reference"])
+    assert all(f" {layer} " in out for layer in bundled_layers("reference"))
     chosen = [line for line in out.splitlines() if line.startswith("*")]
     assert len(chosen) == 1
     assert chosen[0].split()[1:4] == ["network.features", "Identity", "24x24"]
     assert any("network.visual.layer3" in line and "6x6" in line for line in out.splitlines())
 
 
-def test_layers_of_the_other_bundled_model(run):
-    assert set(LAYERS["clothing"]) <= {
-        row["name"] for row in json.loads(run("layers", "--model", "clothing", "--json")[1])
-    }
+@pytest.mark.parametrize("name", BUNDLED[1:])
+def test_layers_of_the_other_bundled_models(run, name):
+    listed = {row["name"] for row in json.loads(run("layers", "--model", name, "--json")[1])}
+    assert set(bundled_layers(name)) <= listed
 
 
 def test_layers_as_json(run, tiny_folder):

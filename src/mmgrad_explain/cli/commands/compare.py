@@ -54,7 +54,7 @@ def add_parser(commands: Any) -> None:
     add("text", metavar="TEXT", help="what should change, or what to look for")
     add("--methods", required=True, metavar="A,B,...", help="methods of maps, with commas between, or all")
     add("--layers", metavar="A,B,...", help="layers, each with every method; A+B fuses two (default: the model's)")
-    add("--model", help="bundled name, model folder or hub id (default: a bundled one, by IMAGE, then by TEXT)")
+    add("--model", help="bundled name, model folder or hub id (default: a bundled one, by TEXT, then by IMAGE)")
     add("--target", metavar="IMAGE", help="the result that the change should have, for scores that compare with it")
     add("--of-target", action="store_true", help="compare the maps of the target, not of IMAGE")
     add("--score", metavar="NAME", help="what the maps explain; overlay --help lists the scores (default: the model's)")

@@ -23,6 +23,8 @@ CONFIG is a YAML file, or the name of a config in the package:
   reference-no-grounding   the same without it, for comparison
   clothing                 photographs with labelled garments; say sources.photos.folder and
                            model.backbone_weights
+  everyday                 the things of Pascal VOC on photographs; say sources.objects.folder, model.backbone_weights
+                           and model.segmenter_weights
   clip                     CLIP with a combiner on triplets of `mmgrad-explain data edits`; say sources.triplets.folder
   cirr, fashioniq, shoes   the same on a benchmark of composed retrieval; say sources.CONFIG.folder
   tiny                     a small model in about two minutes

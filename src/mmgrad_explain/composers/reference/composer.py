@@ -74,9 +74,11 @@ class ReferenceComposer(Composer):
         return self.network.encode_image(pixel_values)
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
-        """Encode ids and mask ``(B, L)``: word vectors ``(B, L, W)``, sentences ``(B, W)`` and the mask."""
-        mask = attention_mask.bool()
-        return *self.network.text(input_ids, mask), mask
+        """Encode ids and mask ``(B, L)``: word vectors ``(B, L, W)``, sentences ``(B, W)`` and the mask.
+
+        With named parts, what of which of them the texts name follows.
+        """
+        return self.network.encode_text(input_ids, attention_mask.bool())
 
     def compose(self, features: Tensor, text: tuple[Tensor, ...]) -> ComposedOutput:
         """Compose B grids with B encoded texts: an output without a target. Maps are taken here."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmgrad_explain._system.user_files import quote
+from mmgrad_explain.composers.reference.named_parts import PLACED
 from mmgrad_explain.errors import InputError
 
 DEFAULT_BACKBONE = "resnet10t"
@@ -31,12 +32,16 @@ class NetworkConfig:
         parts: Number of parts that have numbers of their own in the embedding
             (:class:`~mmgrad_explain.composers.reference.part_pooling.PartPooling`): the classes of the label map
             ``object`` of the training. 0 leaves them out.
+        named_parts: Whether the parts are the segmentation head's classes, which a text finds by name, side and size
+            (:class:`~mmgrad_explain.composers.reference.named_parts.PartSearch`).
         looks: Number of classes that say what a part looks like, likewise of the label map ``pixel_colour``.
         backbone: The trunk: name of a timm model that offers ``features_only``.
         backbone_options: Options of ``timm.create_model``, such as ``pad_type`` and ``output_stride``; ``groups`` is
             the number of groups of GroupNorm. By default those of the bundled models for the default trunk, else none.
         taps: Which of the trunk's feature maps are used: timm's feature indices, two or more, rising. The first map
             gives the grid that is explained. None takes the first maps at strides 4, 8 and 16.
+        segmenter: Classes of a segmentation head on the trunk's last map, background included; what it finds is a
+            further map for the features that are explained. 0 leaves it out.
         frozen_norm: Whether the trunk's batch norms keep their statistics in training; their scales and offsets are
             trained as all weights are.
         mean: Of the pixels that the trunk takes, in [0, 1]: one number, or three.
@@ -52,18 +57,22 @@ class NetworkConfig:
     feature_width: int = 96
     embed_dim: int = 128
     parts: int = 0
+    named_parts: bool = False
     looks: int = 12
     backbone: str = DEFAULT_BACKBONE
     backbone_options: dict[str, Any] = None  # type: ignore[assignment]  # never None once it is made
     taps: tuple[int, ...] | None = None
+    segmenter: int = 0
     frozen_norm: bool = False
     mean: float | tuple[float, ...] = 0.5
     std: float | tuple[float, ...] = 0.25
 
     @property
     def grid_width(self) -> int:
-        """Channels of the feature grid: with parts, each part and each look has one."""
-        return self.feature_width + (self.parts + self.looks if self.parts else 0)
+        """Channels of the feature grid: with parts, each part and each look has one; named parts one for each place."""
+        if not self.parts:
+            return self.feature_width
+        return self.feature_width + self.looks + self.parts * (len(PLACED) if self.named_parts else 1)
 
     def __post_init__(self) -> None:
         if self.backbone_options is None:
@@ -74,12 +83,20 @@ class NetworkConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"{name} must be a whole number from 1 on, not {quote(value)}")
-        if not isinstance(self.parts, int) or isinstance(self.parts, bool) or self.parts < 0:
-            raise InputError(f"parts must be a whole number from 0 on, not {quote(self.parts)}")
+        for name in ("parts", "segmenter"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise InputError(f"{name} must be a whole number from 0 on, not {quote(value)}")
         if self.text_width % self.heads or not isinstance(self.backbone_options, dict):
             raise InputError("heads must divide text_width, and backbone_options must be names with values")
-        if not isinstance(self.frozen_norm, bool):
-            raise InputError(f"frozen_norm must be true or false, not {quote(self.frozen_norm)}")
+        for name in ("frozen_norm", "named_parts"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} must be true or false, not {quote(getattr(self, name))}")
+        if self.named_parts and not self.parts == self.segmenter > 1:
+            raise InputError(
+                f"named_parts: the parts are the classes of the segmentation head: set parts and segmenter to their "
+                f"number, not to {self.parts} and {self.segmenter}"
+            )
         if self.taps is not None:
             object.__setattr__(self, "taps", _check_taps(self.taps))
         for name in ("mean", "std"):

@@ -22,8 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgrad_explain.composers.outputs import ComposedOutput
+from mmgrad_explain.composers.reference.named_parts import PartNames, PartSearch, place_parts
 from mmgrad_explain.composers.reference.part_pooling import ChannelReader, NamedChannels, PartPooling, PartShift
 from mmgrad_explain.composers.reference.plain_resnet import PlainResNet
+from mmgrad_explain.composers.reference.segmenter import Segmenter
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -167,11 +169,12 @@ class Pooling(nn.Module):
         self.value = nn.Linear(width, width)
         self.where = nn.Identity()
 
-    def forward(self, x: Tensor, sentence: Tensor) -> Tensor:
-        """Pool tokens ``(B, N, W)`` for sentences ``(B, W)``: ``(B, W)``."""
+    def forward(self, x: Tensor, sentence: Tensor, found: Tensor | None = None) -> Tensor:
+        """Pool tokens ``(B, N, W)`` for sentences ``(B, W)``, with ``found`` ``(B, N)`` in the logits: ``(B, W)``."""
         split = (*x.shape[:2], self.heads, -1)
         query = self.query(sentence).view(x.shape[0], 1, self.heads, -1)
-        attention = self.where((self.key(x).view(split) * query).sum(-1).transpose(1, 2)).softmax(-1)
+        logits = (self.key(x).view(split) * query).sum(-1).transpose(1, 2)
+        attention = self.where(logits if found is None else logits + found[:, None]).softmax(-1)
         return (attention[..., None] * self.value(x).view(split).transpose(1, 2)).sum(2).flatten(1)  # type: ignore[no-any-return]
 
 
@@ -182,6 +185,10 @@ class ShiftComposer(nn.Module):
     objects that the sentence names, and its result is added to each token ("left of the ring": where is the ring?). A
     second pooling finds what is changed. An MLP of its result and the sentence gives the shift, and what changes in the
     parts.
+
+    With named parts that pooling looks where what the sentence names is found, and the shift is proportional to how
+    surely it is there. What it changes into depends on how places differ, so that Grad-CAM, which weighs a channel by
+    what more of it everywhere would change, shows what is named.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -204,9 +211,17 @@ class ShiftComposer(nn.Module):
             nn.Linear(4 * width, config.embed_dim),
         )  # fmt: skip
         self.parts = PartShift(4 * width, config.parts, config.looks + 1) if config.parts else None
+        self.search = PartSearch(width) if config.named_parts else None
 
     def forward(
-        self, grid: Tensor, words: Tensor, sentence: Tensor, mask: Tensor, parts: Tensor | None = None
+        self,
+        grid: Tensor,
+        words: Tensor,
+        sentence: Tensor,
+        mask: Tensor,
+        named: Tensor | None = None,
+        parts: Tensor | None = None,
+        evidence: Tensor | None = None,
     ) -> Tensor:
         """Compute what the texts add to the embeddings.
 
@@ -215,19 +230,27 @@ class ShiftComposer(nn.Module):
             words: ``(B, L, W)``.
             sentence: ``(B, W)``.
             mask: ``(B, L)``.
+            named: What of which parts the texts name, ``(B, len(PLACED), K)``, if the network has named parts.
             parts: Parts of the images, ``(B, K, n)``, if the network has any.
+            evidence: Of named parts, ``(B, len(PLACED) * K, g, g)``.
 
         Returns:
             ``(B, D)``.
         """
+        found, amount = None, None
+        if self.search is not None and evidence is not None and named is not None:
+            found, amount = self.search(evidence, sentence, named)
+            grid, named = grid - grid.mean((2, 3), keepdim=True), named.sum(1)
         x = self.project(self.places(grid.flatten(2).transpose(1, 2)))
         x = self.norm2(x + self.attention(self.norm1(x), words, mask))
         context = self.hear(torch.cat([self.context(x, sentence), sentence], dim=-1))
         x = self.norm3(x + self.update(F.gelu(self.token(x) + context[:, None])))
-        hidden = self.mlp[:-1](torch.cat([self.pooling(x, sentence), sentence], dim=-1))
+        hidden = self.mlp[:-1](torch.cat([self.pooling(x, sentence, found), sentence], dim=-1))
         shift = self.mlp[-1](hidden)
         if self.parts is not None and parts is not None:
-            shift = torch.cat([shift, self.parts(hidden, parts).flatten(1)], dim=1)
+            shift = torch.cat([shift, self.parts(hidden, parts, named).flatten(1)], dim=1)
+        if amount is not None:
+            shift = amount * shift
         return shift * mask.any(1, keepdim=True)  # type: ignore[no-any-return]
 
 
@@ -265,8 +288,12 @@ class ReferenceNetwork(nn.Module):
         self.config = config
         self.described_layers = (*(f"visual.{name}" for name in described), "neck")
         self.visual = visual
-        self.neck = Neck(visual_channels, config.feature_width, config.image_size // strides[1])
-        self.named = NamedChannels(visual_channels, config.parts, config.looks) if config.parts else None
+        self.named = None
+        if config.parts:
+            self.named = NamedChannels(visual_channels, config.parts, config.looks, given=config.named_parts)
+        self.segmenter = Segmenter(visual_channels[-1], config.segmenter) if config.segmenter else None
+        more = (config.segmenter,) if config.segmenter else ()
+        self.neck = Neck((*visual_channels, *more), config.feature_width, config.image_size // strides[1])
         self.features = nn.Identity()
         self.places = GridPositions(config.grid_width)
         self.identity = nn.Sequential(
@@ -282,6 +309,7 @@ class ReferenceNetwork(nn.Module):
             )
             self.parts = PartPooling(*readers)
         self.text = TextEncoder(config)
+        self.names = PartNames(config.vocab_size, config.text_width, config.parts) if config.named_parts else None
         self.shift = ShiftComposer(config)
         self.logit_scale = nn.Parameter(torch.tensor(2.66))
 
@@ -294,23 +322,42 @@ class ReferenceNetwork(nn.Module):
         return self
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
-        """Encode normalised pixels ``(B, 3, S, S)`` to the feature grid ``(B, C, h, w)``, that of the first tap."""
+        """Encode normalised pixels ``(B, 3, S, S)`` to the feature grid ``(B, C, h, w)``, that of the first tap.
+
+        The features of the neck come first, then the shares of the parts and of the looks, then those of named parts
+        weighted by place.
+        """
         maps = self.visual(pixel_values)
-        features = self.neck(maps)
+        logits = None if self.segmenter is None else self.segmenter(maps[-1]).float()
+        features = self.neck(maps if logits is None else [*maps, logits.softmax(1)])
         if self.named is None:
             return features  # type: ignore[no-any-return]
-        return torch.cat([features, self.named(maps, pixel_values).to(features.dtype)], dim=1)
+        named = self.named(maps, pixel_values, logits if self.config.named_parts else None).to(features.dtype)
+        placed = [place_parts(named[:, : self.config.parts])] if self.config.named_parts else []
+        return torch.cat([features, named, *placed], dim=1)
 
     @property
     def embed_dim(self) -> int:
         """Length of the embeddings: the config's ``embed_dim`` plus the numbers of all parts."""
         return self.config.embed_dim + self.config.parts * (self.config.looks + 1)
 
-    def compose(self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def encode_text(self, input_ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        """Encode ids and mask ``(B, L)``.
+
+        Returns:
+            Word vectors ``(B, L, W)``, sentences ``(B, W)`` and the mask; with named parts, what of which of them the
+            texts name, ``(B, len(PLACED), K)``.
+        """
+        words, sentence = self.text(input_ids, mask)
+        if self.names is None:
+            return words, sentence, mask
+        return words, sentence, mask, self.names(input_ids, words, mask)
+
+    def compose(self, features: Tensor, *text: Tensor) -> tuple[Tensor, Tensor]:
         """Compute ``z_id`` and ``D`` of feature grids and encoded texts, each ``(B, D)``. Maps are taken here."""
         features = self.features(features)
         grid, parts = self._pool(features)
-        return self._embed(grid, parts), self.shift(grid, words, sentence, mask, parts)
+        return self._embed(grid, parts), self.shift(grid, *text, parts=parts, evidence=self._evidence(grid))
 
     def embed(self, features: Tensor) -> Tensor:
         """Compute ``z_id``, the embedding of an image alone, ``(B, D)``.
@@ -320,10 +367,17 @@ class ReferenceNetwork(nn.Module):
         """
         return self._embed(*self._pool(features))
 
-    def change(self, features: Tensor, words: Tensor, sentence: Tensor, mask: Tensor) -> Tensor:
-        """Compute ``D``, what texts change in the embeddings, ``(B, D)``."""
+    def change(self, features: Tensor, *text: Tensor) -> Tensor:
+        """Compute ``D``, what encoded texts change in the embeddings, ``(B, D)``."""
         grid, parts = self._pool(features)
-        return self.shift(grid, words, sentence, mask, parts)  # type: ignore[no-any-return]
+        return self.shift(grid, *text, parts=parts, evidence=self._evidence(grid))  # type: ignore[no-any-return]
+
+    def _evidence(self, grid: Tensor) -> Tensor | None:
+        """Return the channels of named parts: their shares, then those weighted by place."""
+        if self.parts is None or not self.config.named_parts:
+            return None
+        shares = self.parts.parts.shares(grid)
+        return torch.cat([shares, grid[:, self.config.feature_width + self.config.parts + self.config.looks :]], dim=1)
 
     def _pool(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
         """Average the features, 2x2, and describe the parts that they show."""
@@ -348,12 +402,11 @@ class ReferenceNetwork(nn.Module):
             attention_mask: 1 for words, 0 for padding, ``(B, L)``.
             target_pixel_values: Target images, like ``pixel_values``.
         """
-        mask = attention_mask.bool()
-        words, sentence = self.text(input_ids, mask)
-        identity, shift = self.compose(self.encode_image(pixel_values), words, sentence, mask)
+        text = self.encode_text(input_ids, attention_mask.bool())
+        identity, shift = self.compose(self.encode_image(pixel_values), *text)
         if target_pixel_values is None:
             return ComposedOutput(identity + shift, shift)
-        target, target_shift = self.compose(self.encode_image(target_pixel_values), words, sentence, mask)
+        target, target_shift = self.compose(self.encode_image(target_pixel_values), *text)
         return ComposedOutput(identity + shift, shift, target, target_shift, target + target_shift)
 
 

@@ -62,30 +62,36 @@ class NamedChannels(nn.Module):
         channels: Of each map of the trunk, the finest first.
         parts: Number of parts, background included.
         looks: Number of classes that say what a cell looks like.
+        given: Whether the logits of the parts are given.
     """
 
-    def __init__(self, channels: Sequence[int], parts: int, looks: int) -> None:
+    def __init__(self, channels: Sequence[int], parts: int, looks: int, *, given: bool = False) -> None:
         super().__init__()
-        self.parts = PartHead(channels, parts)
+        self.parts = None if given else PartHead(channels, parts)
         self.looks = nn.Sequential(
             nn.Conv2d(3, _COLOUR_WIDTH, 1), nn.GELU(),
             nn.Conv2d(_COLOUR_WIDTH, _COLOUR_WIDTH, 1), nn.GELU(),
             nn.Conv2d(_COLOUR_WIDTH, looks, 1),
         )  # fmt: skip
 
-    def forward(self, maps: Sequence[Tensor], pixel_values: Tensor) -> Tensor:
+    def forward(self, maps: Sequence[Tensor], pixel_values: Tensor, logits: Tensor | None = None) -> Tensor:
         """Compute the shares of the parts and of the looks, each a softmax.
 
         Args:
             maps: Of the trunk, ``(B, C_i, h_i, w_i)``, the finest first.
             pixel_values: ``(B, 3, H, W)``.
+            logits: Of the parts, ``(B, parts, h, w)``, where they are given.
 
         Returns:
             ``(B, parts + looks, h_1, w_1)``.
         """
-        finest = maps[0].shape[2], maps[0].shape[3]
-        colours = _CONTRAST * F.adaptive_avg_pool2d(pixel_values, finest)
-        return torch.cat([self.parts(maps).softmax(1), self.looks(colours).softmax(1)], dim=1)
+        size = (maps[0].shape[2], maps[0].shape[3])
+        if self.parts is not None:
+            logits = self.parts(maps)
+        elif logits is not None:
+            logits = F.interpolate(logits.float(), size=size, mode="bilinear")
+        colours = _CONTRAST * F.adaptive_avg_pool2d(pixel_values, size)
+        return torch.cat([logits.softmax(1), self.looks(colours).softmax(1)], dim=1)  # type: ignore[union-attr]
 
 
 class ChannelReader(nn.Module):
@@ -168,8 +174,13 @@ class PartShift(nn.Module):
         self.gates = nn.Linear(width, _RANKS * parts)
         self.codes = nn.Linear(width, _RANKS * numbers)
 
-    def forward(self, hidden: Tensor, parts: Tensor) -> Tensor:
-        """Compute the change of parts ``(B, K, n)`` that texts with hidden states ``(B, W)`` ask for: ``(B, K, n)``."""
+    def forward(self, hidden: Tensor, parts: Tensor, named: Tensor | None = None) -> Tensor:
+        """Compute the change of parts ``(B, K, n)`` that texts with hidden states ``(B, W)`` ask for: ``(B, K, n)``.
+
+        Where it is known which parts the texts name, ``(B, K)``, these are open to the first change.
+        """
         gates = F.softplus(self.gates(hidden) - 3).view(len(hidden), _RANKS, -1)
+        if named is not None:
+            gates = gates + F.pad(named[:, None, 1:], (1, 0, 0, _RANKS - 1))
         codes = self.codes(hidden).view(len(hidden), _RANKS, -1)
         return gates.transpose(1, 2) @ codes - gates.sum(1)[..., None] * parts  # type: ignore[no-any-return]

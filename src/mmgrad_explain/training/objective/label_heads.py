@@ -5,7 +5,7 @@ They help training and are not saved, except where a model brings its own ``labe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +92,7 @@ class LabelHeads(nn.Module):
             A number; 0 if nothing is labelled.
         """
         losses = []
-        heads: dict[str, Any] = {**self.heads, **self._own}
+        heads: dict[str, LabelClassifier] = {**self.heads, **self._own}  # type: ignore[dict-item]  # they are Conv2d
         for name, head in heads.items():
             if name not in references:
                 continue

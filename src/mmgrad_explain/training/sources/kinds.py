@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mmgrad_explain.training.sources.cir import CirSourceOptions
 from mmgrad_explain.training.sources.mixture import Mixture
+from mmgrad_explain.training.sources.objects import ObjectSourceOptions
 from mmgrad_explain.training.sources.photos import PhotoSourceOptions
 from mmgrad_explain.training.sources.scenes import SceneSourceOptions
 from mmgrad_explain.training.sources.triplets import TripletSourceOptions
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 SOURCES = {
     "scenes": SceneSourceOptions,
     "photos": PhotoSourceOptions,
+    "objects": ObjectSourceOptions,
     "triplets": TripletSourceOptions,
     "cir": CirSourceOptions,
 }

@@ -167,17 +167,27 @@ def _labelled(folder: Path) -> list[PhotoFile]:
     return found
 
 
-def _tagged(folder: Path, names: Sequence[str]) -> list[PhotoFile]:
-    """Find the photographs of which only tags are known, sorted by name."""
+def read_tags(folder: Path, names: Sequence[str]) -> dict[str, list[str]]:
+    """Read ``folder/tags.json``: what photographs show, by their names; empty without such a file.
+
+    Raises:
+        InputError: The file is not as described, or a tag is none of ``names``.
+    """
     path = folder / "tags.json"
     try:
         tags = read_json(path)
     except FileNotFoundError:
-        return []
+        return {}
     if not isinstance(tags, dict) or not all(isinstance(of, list) for of in tags.values()):
         raise InputError(f"{path} must give each photograph's name a list of tags")
     for name in {name for of in tags.values() for name in of if name not in names}:
         raise InputError(f"{path}: no label is called {name!r}; {did_you_mean(str(name), names)}see labels.json")
+    return tags
+
+
+def _tagged(folder: Path, names: Sequence[str]) -> list[PhotoFile]:
+    """Find the photographs of which only tags are known, sorted by name."""
+    tags = read_tags(folder, names)
     images = _images(folder / "tagged")
     return [PhotoFile(photo, None, frozenset(tags[photo.stem])) for photo in images if photo.stem in tags]
 

@@ -23,7 +23,7 @@ def test_the_main_job(run, picture_file, in_an_empty_folder):
     assert lines[0] == "query_make-it-red.png"
     assert "score   shift = " in lines[1]
     assert "gradcam at network.features, 24x24 cells, model reference" in lines[2]
-    assert lines[3] == "  model   reference: the image is like its training images"
+    assert lines[3] == "  model   reference answers, because the image is like its training images"
     assert "% of the map lies in its brightest region: x " in lines[4]
     with Image.open(in_an_empty_folder / lines[0]) as picture:
         assert picture.width > 2 * picture.height * 0.9  # reference | map, of a 60x40 picture
@@ -34,11 +34,14 @@ def test_it_is_said_which_model_answers_and_why(run, tmp_path):
     (scene,) = scenes(24, 1)
     Image.fromarray(scene.reference).save(tmp_path / "scene.png")
     command = ("overlay", tmp_path / "scene.png", "make the dress red")
-    said = "the image is like its training images; it does not know 'dress'"
-    assert f"  model   reference: {said}\n" in run(*command)[1]
+    said = "it alone knows 'dress'; but the image is unlike its training images"
+    code, out, err = run(*command)
+    assert code == 0
+    assert f"  model   clothing answers, because {said}\n" in out
+    assert "the image is unlike what the model was trained on" in err
     for more in ([], ["--phrases"]):
         (result,) = json.loads(run(*command, "--json", *more)[1])
-        assert (result["model"], result["model_choice"]) == ("reference", said)
+        assert (result["model"], result["model_choice"]) == ("clothing", said)
     (result,) = json.loads(run(*command, "--json", "--model", "clothing")[1])
     assert (result["model"], result["model_choice"]) == ("clothing", None)
 

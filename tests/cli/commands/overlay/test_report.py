@@ -37,7 +37,8 @@ def test_lines(printed):
         "  map     gradcam at body, neck, 8x6 cells, model tiny",
         "  region  42% of the map lies in its brightest region: x 1 to 30, y 2 to 40 of the picture",
     ]
-    assert "  model   tiny: it knows such pictures\n" in printed(model_choice="it knows such pictures").out
+    why = "it knows such pictures"
+    assert f"  model   tiny answers, because {why}\n" in printed(model_choice=why).out
     assert "  answer  a dog\n" in printed(answer="a dog").out
 
 

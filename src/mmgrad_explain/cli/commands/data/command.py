@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmgrad_explain.cli.commands.data import check, edits, masks, scenes
+from mmgrad_explain.cli.commands.data import check, edits, labels, masks, scenes
 
-SUBCOMMANDS = (edits, scenes, check, masks)
+SUBCOMMANDS = (edits, scenes, labels, check, masks)
 """In the order of the help; each has ``add_parser``."""
 _DETAILS = """\
 A triplet is a reference picture, a text that says what should change, a target picture with the change, and a mask of
 the place that changes. `edits` and `scenes` write the same kind of folder: triplets.jsonl, references/, targets/,
-masks/, manifest.json. `check` checks the files of a benchmark of composed retrieval, `masks` makes masks
-for it.
+masks/, manifest.json. `labels` labels photographs to train on; `check` checks the files of a benchmark of composed
+retrieval, and `masks` makes masks for it.
 
 Examples:
   mmgrad-explain data edits train2017/ --annotations instances_train2017.json --out edits/ --count 10000

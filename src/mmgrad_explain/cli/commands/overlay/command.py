@@ -70,7 +70,7 @@ def add_parser(commands: Any) -> None:
     add("--target", metavar="IMAGE", help="the result that the change should have; gets a map too")
     add("--out", "-o", metavar="PATH", help="file to write, or folder for several (default: IMAGE_TEXT.png here)")
     add("--overwrite", action="store_true", help="replace a file that exists")
-    add("--model", help="bundled name, model folder or hub id (default: a bundled one, by IMAGE, then by TEXT)")
+    add("--model", help="bundled name, model folder or hub id (default: a bundled one, by TEXT, then by IMAGE)")
     add(
         "--layer",
         action="append",

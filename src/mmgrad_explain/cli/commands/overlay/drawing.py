@@ -116,7 +116,7 @@ def _open(images: Sequence[tuple[str, OutputFile]], failed: dict[str, InputError
 
 
 def _load_model(request: Request, images: list[Image.Image]) -> _Model:
-    """Load the model; if none is named, choose a bundled one by the first images and the text."""
+    """Load the model; if none is named, choose a bundled one by the text and the first images."""
     from mmgrad_explain.composers.bundled import choose_bundled
     from mmgrad_explain.composers.load import load_composer
 

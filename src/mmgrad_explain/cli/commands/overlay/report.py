@@ -37,7 +37,7 @@ def _lines(record: dict[str, Any]) -> str:
         f"  map     {record['method']} at {', '.join(record['layers'])}, {grid} cells, model {record['model']}",
     ]
     if record["model_choice"] is not None:
-        lines.append(f"  model   {record['model']}: {record['model_choice']}")
+        lines.append(f"  model   {record['model']} answers, because {record['model_choice']}")
     if record["answer"] is not None:
         lines.append(f"  answer  {record['answer']}")
     region = record["brightest_region"]

@@ -63,6 +63,18 @@ def test_things_count_before_looks_and_fillers_not_at_all(choose):
     assert choose(actions, [0], ["remove the dress"]).name == "a"
 
 
+def test_a_familiar_image_counts_before_looks_and_they_before_what_is_more_familiar(choose):
+    models = {"a": Known({0: 0.9, 1: 9.0, 2: 9.0}, ["white"]), "b": Known({0: 9.0, 1: 0.9, 2: 8.0}, ["left"])}
+    found = choose(models, [0], ["make the white one darker"])
+    assert (found.name, found.why) == ("a", "the image is like its training images; it does not know 'white'")
+    both = {"a": Known({0: 0.1}, ["white"]), "b": Known({0: 0.9}, ["left"])}
+    more = "it knows more of the words on looks and places"
+    found = choose(both, [0], ["make the white one darker"])
+    assert (found.name, found.why) == ("b", f"the image is like its training images, and {more}")
+    found = choose(models, [2], ["make the one on the left darker"])
+    assert (found.name, found.why) == ("a", f"{more}; but the image is unlike its training images")
+
+
 def test_each_thing_can_be_known_by_another_model(choose):
     models = {"a": Known({0: 2.0}, ["dog"]), "b": Known({0: 0.5}, ["hat"]), "c": Known({0: 0.1}, ["dog", "hat"])}
     found = choose(models, [0], ["put a hat on the dog"])

@@ -54,11 +54,11 @@ class _Words:
         }
         return cls(meant, unknown)
 
-    def rank(self, name: str) -> tuple[int, int]:
-        """Sort key of a model, best first: unknown things, then other words; none of those that no model knows."""
+    def count_lost(self, name: str) -> tuple[int, int]:
+        """Count the things and actions, and the looks, that a model does not know and another one does."""
         lost = [word for words in self.meant for word in words if word in self.unknown[name] and self.is_known(word)]
-        things, *others = count_classes(lost)
-        return things, sum(others)
+        things, looks, actions, _ = count_classes(lost)
+        return things + actions, looks
 
     def is_known(self, word: str) -> bool:
         """Return whether a model knows a word."""
@@ -83,11 +83,12 @@ def choose_bundled(
 ) -> Choice:
     """Choose one bundled model for some images and texts.
 
-    The words decide: the model is taken with the fewest unknown things among them, then with the fewest unknown looks
-    and places, or actions in a text that has nothing else (:mod:`~mmgrad_explain.composers.content_words`). Fillers
-    and words that no model knows do not count. If several models are equal in this, the images decide among them: each
-    image counts for the model to which it is the least strange. What is equal still goes to the least strangeness on
-    average, then to the first in :data:`~mmgrad_explain.composers.load.BUNDLED`.
+    The words decide: the model is taken with the fewest unknown things among them, or actions in a text that has
+    nothing else (:mod:`~mmgrad_explain.composers.content_words`). Fillers and words that no model knows do not count.
+    If several models are equal in this, the one is taken to which the most images are familiar; then the one with the
+    fewest unknown looks and places; then each image counts for the model to which it is the least strange. What is
+    equal still goes to the least strangeness on average, then to the first in
+    :data:`~mmgrad_explain.composers.load.BUNDLED`.
 
     Args:
         images: RGB images; :data:`MOST_IMAGES` of them are looked at.
@@ -96,13 +97,17 @@ def choose_bundled(
     """
     composers = {name: load(name) for name in BUNDLED}
     words = _Words.read(composers, texts)
-    fewest = min(map(words.rank, BUNDLED))
-    tied = [name for name in BUNDLED if words.rank(name) == fewest]
+    lost = {name: words.count_lost(name) for name in BUNDLED}
+    fewest = min(things for things, _ in lost.values())
     looked_at = pick_evenly(images, MOST_IMAGES)
-    strange = {name: strangeness_of(composers[name], looked_at) for name in tied}
-    votes = _votes(strange)
-    best = min(tied, key=lambda name: (-votes[name], _log_mean(strange[name])))
-    return Choice(composers[best], best, _why(best, words, strange, len(looked_at)))
+    strange = {name: strangeness_of(composers[name], looked_at) for name in BUNDLED if lost[name][0] == fewest}
+    familiar = {name: int((values <= 1).sum()) for name, values in strange.items()}
+    most = [name for name in strange if familiar[name] == max(familiar.values())]
+    best_heard = [name for name in most if lost[name][1] == min(lost[other][1] for other in most)]
+    votes = _votes({name: strange[name] for name in best_heard})
+    best = min(best_heard, key=lambda name: (-votes[name], _log_mean(strange[name])))
+    heard = len(best_heard) == 1 < len(most)
+    return Choice(composers[best], best, _why(best, words, strange, len(looked_at), heard=heard))
 
 
 def choose_by_images(images: Sequence[Image.Image], *, load: Callable[[str], Composer] = load_composer) -> Choice:
@@ -155,8 +160,16 @@ def _log_mean(strange: Tensor) -> float:
     return float(strange.clamp(min=torch.finfo(strange.dtype).tiny).log().mean()) if len(strange) else 0.0
 
 
-def _why(best: str, words: _Words, strange: dict[str, Tensor], count: int) -> str:
-    """Return the reason for a choice, and what is doubtful about it."""
+def _why(best: str, words: _Words, strange: dict[str, Tensor], count: int, *, heard: bool) -> str:
+    """Return the reason for a choice, and what is doubtful about it.
+
+    Args:
+        best: The chosen model.
+        words: What the texts mean.
+        strange: How strange each image is, to each model that knows the things in the texts best.
+        count: Number of images.
+        heard: Whether the model was chosen because it knows more of the other words.
+    """
     familiar = {name: int((values <= 1).sum()) for name, values in strange.items()}
     rivals = [name for name in strange if name != best]
     reasons, doubts = [], []
@@ -168,6 +181,11 @@ def _why(best: str, words: _Words, strange: dict[str, Tensor], count: int) -> st
     if not rivals:
         unlike = count - familiar[best] if strange[best].isfinite().all() else 0
         doubts += [f"but {_images_are(unlike, count)} unlike its training images"] if unlike else []
+    elif heard:
+        known = familiar[best] > 0
+        reasons += [f"{_images_are(familiar[best], count)} like its training images"] if known else []
+        reasons.append("it knows more of the words on looks and places")
+        doubts += [] if known else [f"but {_images_are(count, count)} unlike its training images"]
     elif all(torch.equal(strange[best], strange[name]) for name in rivals):
         reasons.append("the images fit none of them better" if reasons else "words and images fit no model better")
     elif not familiar[best]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer
 
 AUTOMATIC = "automatic"
-"""Stands for the bundled model that knows the words best; if several do equally, the one that fits the images."""
+"""Stands for the bundled model that :func:`~mmgrad_explain.composers.bundled.choose_bundled` chooses."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "training.md"
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"model": {"path": "reference", "words": ["red"]}}, "model.words are for a new network"),
+        ({"model": {"path": "reference", "words": ["red"]}}, "model.words and model.part_words are for a new network"),
         ({"model": {"combiner_width": 64}}, "model.combiner_width and model.fit are for a new combiner on CLIP"),
         ({"model": {"fit": "crop"}}, "model.combiner_width and model.fit are for a new combiner on CLIP"),
         (

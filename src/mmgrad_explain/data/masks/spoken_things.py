@@ -137,6 +137,12 @@ def find_things(text: str) -> tuple[str, ...]:
     return tuple(things.values())
 
 
+def may_be_thing(noun: str) -> bool:
+    """Return whether a noun, as a parser finds it, names a thing, and not a look, a part of the image or its making."""
+    word = noun.lower()
+    return is_known_thing(word) or not (word in _NAMELESS or make_singular(word) in _NAMELESS or len(word) < 3)
+
+
 def is_known_thing(word: str) -> bool:
     """Return whether a word, in the singular or the plural, is in one of the lists of things."""
     return word in _KNOWN or make_singular(word) in _KNOWN

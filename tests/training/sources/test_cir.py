@@ -107,6 +107,8 @@ def test_what_is_missing_is_refused_or_counted(make, tmp_path):
     assert source.batch(0, 0).supervised.all()  # the masks of the others are found at their own places
     with pytest.raises(InputError, match="none of 2 queries is held out"):
         make("jsonl", held_out=True)
+    with pytest.raises(InputError, match="the targets of test1 are not public: choose another split"):
+        make("cirr", split="test1")
 
 
 def test_a_set_without_a_held_out_split_keeps_images_back(tmp_path):

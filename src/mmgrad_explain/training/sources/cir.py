@@ -241,6 +241,9 @@ def _usable(data: CirSet, options: CirOptions) -> list[_Query]:
             else:
                 silent += 1
             first += there if query.target is not None else 0
+    if lacking and not any(query.target for queries in data.queries.values() for query in queries):
+        parts = ", ".join(data.queries)
+        raise InputError(f"{data.root}: the targets of {parts} are not public: choose another split to train on")
     if lacking and options.missing == "refuse":
         raise InputError(
             f"{data.root}: {len(lacking)} queries lack an image or their target, the first {lacking[0]}: see "

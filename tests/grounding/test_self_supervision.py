@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
+from torch.nn import functional as F
 
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding import dead_maps, selfeq_loss, separation_loss
@@ -58,11 +59,15 @@ class TestSeparation:
 
 @every_loss
 def test_derivatives_in_both_maps(name, live, held_constant):
-    maps, others = live()[0], live()[0]
-    with held_constant(maps, others):
+    maps, others = live()[0].abs() + 0.01, live()[0].abs() + 0.01
+
+    def loss(first, second):  # with a dark column, the least value is 0 and stays; below 0 the gradient is that above
+        return LOSSES[name](*(F.pad(one, (0, 1), value=-1.0) for one in (first, second)))
+
+    with held_constant(*(F.pad(one, (0, 1), value=-1.0) for one in (maps, others))):
         inputs = (maps.clone().requires_grad_(), others.clone().requires_grad_())
-        assert gradcheck(LOSSES[name], inputs)
-        assert gradgradcheck(LOSSES[name], inputs)
+        assert gradcheck(loss, inputs)
+        assert gradgradcheck(loss, inputs)
 
 
 @every_loss
@@ -84,6 +89,31 @@ def test_dead_maps_are_worst_and_revived(name, dead):
             break
     assert not dead_maps(maps)
     assert bool(bright[0].flatten()[maps[0].argmax()]) == (name == "selfeq")
+
+
+def test_a_dark_cell_is_raised_where_the_other_map_is_bright():
+    dark = row(-3.0, 0.0, 4.0).requires_grad_()
+    (gradient,) = torch.autograd.grad(selfeq_loss(dark, row(1.0, 0.0, 0.0)).sum(), dark)
+    assert gradient[0, 0, 0] < 0
+    assert gradient[0, 0, 1] == 0
+    assert gradient[0, 0, 2] > 0
+
+
+def test_maps_that_disagree_come_to_agree_and_none_dies():
+    maps = torch.randn(2, 16, 6, 6, generator=torch.Generator().manual_seed(0)) - 0.5
+    for _ in range(80):
+        pair = [one.clone().requires_grad_() for one in maps]
+        gradients = torch.autograd.grad(selfeq_loss(*pair).sum(), pair)
+        maps = maps - 0.5 * torch.stack(gradients)
+    assert not dead_maps(maps.flatten(0, 1)).any()
+    assert selfeq_loss(*maps).mean() < 0.2
+
+
+def test_two_dead_maps_are_raised_where_the_other_is_least_dark():
+    first, second = row(-1.0, -2.0, -3.0).requires_grad_(), row(-3.0, -2.0, -1.0).requires_grad_()
+    one, two = torch.autograd.grad(selfeq_loss(first, second).sum(), (first, second))
+    assert one.argmin() == 2
+    assert two.argmin() == 0
 
 
 @every_loss

@@ -95,6 +95,12 @@ def stretch(maps: Tensor) -> Tensor:
     return (bright - low) / torch.where(room > floor_of(maps), room, torch.ones_like(room))
 
 
+def stretch_recoverably(maps: Tensor) -> Tensor:
+    """Scale maps as :func:`stretch` does, where a value below 0 has the gradient of one just above it."""
+    scaled = maps / peak_of(maps.relu())
+    return stretch(maps) + (scaled - scaled.detach()) * (scaled.detach() <= 0)  # adds 0, but for its gradient
+
+
 def cosine_of(first: Tensor, second: Tensor) -> Tensor:
     """Return the cosine of two rectified maps, ``(B,)``; 0, with a finite gradient, where either is dark."""
     squares = first.square().sum((1, 2)) * second.square().sum((1, 2))

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
+
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding.maps import (
     check_pair,
     cosine_of,
     dead_is_worst,
+    dead_maps,
     full_precision,
     in_float32,
     mean_in,
     rectify,
     stretch,
+    stretch_recoverably,
 )
 
 if TYPE_CHECKING:
@@ -49,13 +53,18 @@ def selfeq_loss(maps: Tensor, other_maps: Tensor) -> Tensor:
     ``g + g'`` is at least ``k`` = :data:`REGION`, with the mean ``mu`` and the standard deviation ``sigma`` of a map in
     it. ``lambda`` is :data:`REGION_WEIGHT`. The second part keeps maps from agreeing by showing next to nothing.
 
+    A cell below 0 counts as 0 and has the gradient of a cell at 0: otherwise two maps that disagree push each other's
+    bright cells down and raise nothing, until both are dead.
+
     Args:
         maps: ``(B, h, w)``, differentiable; signed maps are rectified here.
         other_maps: What they should equal, ``(B, h, w)``, differentiable: of a paraphrase, or of the mirrored image,
             mirrored back.
 
     Returns:
-        ``(B,)`` in [0, 1.9]; 1.9 where either map is dead. A dead map is raised where the other one is bright.
+        ``(B,)`` in [0, 1.9]; 1.9 where either map is dead. A dead map is raised where the other one is bright; of two
+        dead maps, which push down what the other one does not show until neither shows anything, each is raised where
+        the other one is least dark.
 
     Raises:
         TypeError: If the maps are not a floating-point tensor.
@@ -66,7 +75,7 @@ def selfeq_loss(maps: Tensor, other_maps: Tensor) -> Tensor:
     in the place of the squares.
     """
     others = check_pair(maps, in_float32(other_maps), "maps and other_maps")
-    first, second = stretch(maps), stretch(others)
+    first, second = stretch_recoverably(maps), stretch_recoverably(others)
     region = (first.detach() + second.detach() >= REGION).to(maps)
     loss = (first - second).square().mean((1, 2))
     for one in (first, second):
@@ -75,8 +84,14 @@ def selfeq_loss(maps: Tensor, other_maps: Tensor) -> Tensor:
         uneven = (spread + _LEAST_VARIANCE).sqrt() - _LEAST_VARIANCE**0.5
         loss = loss + REGION_WEIGHT * (uneven + (REGION / 2 - mean).relu())
     worst = 1 + REGION_WEIGHT * (1 + REGION)
-    loss = dead_is_worst(loss, worst, maps, second.detach())
-    return dead_is_worst(loss, worst, others, first.detach())
+    loss = dead_is_worst(loss, worst, maps, _brightest_of(others))
+    return dead_is_worst(loss, worst, others, _brightest_of(maps))
+
+
+def _brightest_of(maps: Tensor) -> Tensor:
+    """Return where maps are bright, in [0, 1], detached; of a dead one, where it is least dark."""
+    signed = maps.detach()
+    return torch.where(dead_maps(signed)[:, None, None], stretch(signed - signed.amin((1, 2), True)), stretch(signed))
 
 
 _LEAST_VARIANCE = 1e-6  # a square root has no slope at 0

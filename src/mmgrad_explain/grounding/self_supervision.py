@@ -91,7 +91,9 @@ def selfeq_loss(maps: Tensor, other_maps: Tensor) -> Tensor:
 def _brightest_of(maps: Tensor) -> Tensor:
     """Return where maps are bright, in [0, 1], detached; of a dead one, where it is least dark."""
     signed = maps.detach()
-    return torch.where(dead_maps(signed)[:, None, None], stretch(signed - signed.amin((1, 2), True)), stretch(signed))
+    return torch.where(
+        dead_maps(signed)[:, None, None], stretch(signed - signed.amin((1, 2), keepdim=True)), stretch(signed)
+    )
 
 
 _LEAST_VARIANCE = 1e-6  # a square root has no slope at 0

@@ -134,7 +134,8 @@ def count_masks(options: argparse.Namespace, data: Path) -> str:
     settings = CirSourceOptions("fashioniq", str(data), masks=tuple(options.pseudo)).settings
     part = f"{CATEGORY}.train"
     found = load_masks(read_cir("fashioniq", data, ["train"], [CATEGORY]), [part], settings).summarize()
-    return f"pseudo masks ({', '.join(options.pseudo)}) of {found['with a mask']} of {found['captions']} captions"
+    ways = ", ".join(way.partition(":")[0] for way in options.pseudo)
+    return f"pseudo masks ({ways}) of {found['with a mask']} of {found['captions']} captions"
 
 
 def make_set(options: argparse.Namespace, out: Path) -> dict[str, int]:

@@ -45,6 +45,9 @@ from mmgrad_explain.metrics.report import (
     mean_of_known,
 )
 
+sys.path.insert(0, str(Path(__file__).parent))
+from testbed.runs import train_if_missing
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -70,26 +73,16 @@ def run_folder(options: argparse.Namespace, name: str, seed: int) -> Path:
     return Path(options.runs) / f"{'grounded' if name == WITH else 'ungrounded'}-{seed}"
 
 
-def train_if_missing(options: argparse.Namespace, name: str, seed: int) -> Path:
+def train_one(options: argparse.Namespace, name: str, seed: int) -> Path:
     """Return the model folder of a run; train it now if it is not finished."""
-    from mmgrad_explain.training.config_file import dump_config, load_config
-    from mmgrad_explain.training.run import train
+    from mmgrad_explain.training.config_file import load_config
 
     changes = [f"seed={seed}", *(() if options.full else BUDGET), *options.set]
     if options.quick:
         config = load_config("tiny", [*changes, f"grounding.weight={2.0 if name == WITH else 0.0}"])
     else:
         config = load_config(CONFIGS[name], changes)
-    folder = run_folder(options, name, seed)
-    model, asked = folder / "model", folder / "benchmark.yaml"
-    if asked.exists() and asked.read_text() != dump_config(config):
-        raise InputError(f"{folder} holds a run with other options ({asked}): choose another --runs")
-    if not (model / "config.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        asked.write_text(dump_config(config))
-        print(f"training {name}, seed {seed}: {config.steps} steps into {folder}", file=sys.stderr, flush=True)
-        train(config, folder, resume=True)
-    return model
+    return train_if_missing(config, run_folder(options, name, seed), f"{name}, seed {seed}")
 
 
 # ---------------------------------------------------------------------------------------------------- measuring
@@ -333,7 +326,7 @@ def main(argv: list[str] | None = None) -> int:
         runs: dict[str, list[dict[str, Any]]] = {WITH: [], WITHOUT: []}
         for seed in range(options.seeds):
             for name, of in runs.items():
-                composer = load_composer(train_if_missing(options, name, seed))
+                composer = load_composer(train_one(options, name, seed))
                 file = run_folder(options, name, seed) / "figures.json"
                 of.append(
                     load_or_measure(file, settings_of(composer, options), partial(measure_run, composer, options))

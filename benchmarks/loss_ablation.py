@@ -5,7 +5,9 @@
 
 A small reference network learns retrieval alone on procedural scenes; from these weights every variant goes on with the
 same batches, rates and number of steps, once for each seed of the batches. Prints a Markdown table of what each does on
-scenes that none has seen: mean and standard deviation over the seeds.
+scenes that none has seen: mean and standard deviation over the seeds. The last variants are losses of others: AMC,
+which has masks, and those that see none: SelfEQ on texts with another verb, mirrored images, other texts, and GAIN's
+masking.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import copy
 import sys
 import time
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -27,9 +29,19 @@ from mmgrad_explain.composers.reference.config import NetworkConfig
 from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 from mmgrad_explain.composers.reference.tokenizer import build_tokenizer
 from mmgrad_explain.data.batches.scenes import SceneBatch, scene_batch
+from mmgrad_explain.data.edit_sides import names_side
 from mmgrad_explain.data.scenes.options import SceneOptions
 from mmgrad_explain.data.scenes.text import VOCABULARY
-from mmgrad_explain.grounding import AttentionGroundingLoss, dead_maps, grounding_targets, partner_masks
+from mmgrad_explain.grounding import (
+    AttentionGroundingLoss,
+    MaskedScores,
+    PairedMaps,
+    dead_maps,
+    grounding_targets,
+    partner_masks,
+    soft_mask,
+    split_images,
+)
 from mmgrad_explain.metrics.localization import (
     contrast_accuracy,
     energy_inside,
@@ -54,6 +66,11 @@ SMALL = {
     "embed_dim": 64,
     "backbone_options": {"layers": [1, 1, 1, 1], "channels": [32, 48, 64, 64], "stem_width": 16, "groups": 4},
 }
+VERBS = {
+    "make": "turn", "turn": "make", "change": "turn", "paint": "colour", "color": "paint", "colour": "paint",
+    "recolor": "paint", "recolour": "paint", "remove": "delete", "delete": "remove", "erase": "remove",
+}  # fmt: skip
+"""Another first word that leaves a text its meaning."""
 FIGURES = ("retrieval", "pointing", "energy", "IoU", "contrast", "dead")
 
 
@@ -69,10 +86,9 @@ class Variant:
     @property
     def name(self) -> str:
         """The name of the row."""
-        if not self.weight:
-            return "without the loss"
-        terms = [f"{self.form} {self.weight:g}", *(f"{name} {value:g}" for name, value in self.extra.items())]
-        return " + ".join(terms) + ("" if self.signed else ", rectified maps")
+        form = [f"{self.form} {self.weight:g}"] if self.weight else []
+        terms = [*form, *(f"{name} {value:g}" for name, value in self.extra.items())]
+        return (" + ".join(terms) or "without the loss") + ("" if self.signed else ", rectified maps")
 
     def loss(self) -> AttentionGroundingLoss:
         """Make the loss module."""
@@ -92,6 +108,14 @@ VARIANTS = (
     Variant("dice", 2.0, {"consistency": 0.5}),
     Variant("dice", 4.0),
     Variant("softmax", 0.3),
+    Variant("amc", 1.0),
+    Variant("amc", 2.0),
+    Variant(weight=0.0, extra={"selfeq": 1.0}),
+    Variant(weight=0.0, extra={"mirror": 1.0}),
+    Variant(weight=0.0, extra={"texts": 1.0}),
+    Variant(weight=0.0, extra={"hidden": 0.5, "shown": 0.5}),
+    Variant(weight=0.0, extra={"mirror": 1.0, "texts": 1.0, "hidden": 0.5, "shown": 0.5}),
+    Variant("dice", 2.0, {"hidden": 0.5, "shown": 0.5}),
 )
 
 
@@ -145,18 +169,73 @@ def masks_of(batch: SceneBatch) -> Tensor:
     return torch.where(on_target(batch)[:, None, None], batch.target_masks, batch.reference_masks)
 
 
+def paraphrase(text: str) -> str:
+    """Say a text with another verb, and with or without "please"."""
+    polite, words = text.startswith("please "), text.removeprefix("please ").split()
+    words[0] = VERBS.get(words[0], words[0])
+    return " ".join(words if polite else ["please", *words])
+
+
+def draw_again(network: ReferenceNetwork, batch: SceneBatch, pixels: Tensor, words: tuple[Tensor, Tensor]) -> Tensor:
+    """Draw the signed maps of other reference images (S, ...) or other texts, differentiable."""
+    mask = words[1].bool()
+    with torch.autocast(pixels.device.type, torch.bfloat16):
+        features = network.encode_image(pixels.contiguous(memory_format=torch.channels_last))
+    text, sentence = network.text(words[0], mask)
+    mmgrad = MultiModalGradAttention(network, "features", method="gradcam")
+    with mmgrad.capture() as record:
+        _, shift = network.compose(features.float()[batch.scene], text, sentence, mask)
+    return mmgrad.attend((shift * shift.detach()).sum(-1), record, create_graph=True, relu=False)
+
+
+def terms_without_masks(
+    network: ReferenceNetwork, processor: ReferenceProcessor, batch: SceneBatch, done: Forward, extra: dict[str, float]
+) -> dict[str, Any]:
+    """Make what the terms without masks compare: maps, and scores of masked images."""
+    own, shown = (batch.input_ids, batch.attention_mask), ~on_target(batch)
+    others: dict[str, PairedMaps] = {}
+    if "selfeq" in extra:
+        again = processor.encode_texts([paraphrase(text) for text in batch.texts])
+        others["selfeq"] = PairedMaps(draw_again(network, batch, batch.references, again), shown)
+    if "mirror" in extra:
+        free = shown & torch.tensor([not names_side(text) for text in batch.texts])
+        others["mirror"] = PairedMaps(draw_again(network, batch, batch.references.flip(-1), own).flip(-1), free)
+    if "texts" in extra and done.maps is not None:
+        place = torch.arange(len(shown))
+        partner = place - place % EDITS + (place + 1) % EDITS
+        others["texts"] = PairedMaps(done.maps[partner], shown & shown[partner])
+    if not {"hidden", "shown"} & set(extra) or done.maps is None:
+        return {"other_maps": others}
+    images = batch.references[batch.scene]
+    masked = split_images(images, soft_mask(done.maps, tuple(images.shape[2:])))
+    mask = batch.attention_mask.bool()
+    words, sentence = network.text(batch.input_ids, mask)
+    shifts = []
+    for pixels in (images, *masked):
+        with torch.autocast(pixels.device.type, torch.bfloat16):
+            features = network.encode_image(pixels.contiguous(memory_format=torch.channels_last))
+        shifts.append(network.shift(features.float(), words, sentence, mask))
+    direction = shifts[0].detach()
+    whole, hidden, alone = ((shift * direction).sum(-1) for shift in shifts)
+    return {"other_maps": others, "scores": MaskedScores(whole, hidden, alone, shown)}
+
+
 def train(
-    network: ReferenceNetwork, batches: Iterable[SceneBatch], rates: list[float], variant: Variant | None = None
+    network: ReferenceNetwork,
+    processor: ReferenceProcessor,
+    batches: Iterable[SceneBatch],
+    rates: list[float],
+    variant: Variant | None = None,
 ) -> None:
     """Train in place, one step a batch; ``variant`` None is retrieval alone."""
-    grounding = variant.loss() if variant and variant.weight else None
+    grounding = variant.loss() if variant and (variant.weight or variant.extra) else None
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
     network.train()
     for batch, rate in zip(batches, rates, strict=True):
         done = run(network, batch, graph=grounding is not None, relu=not (variant and variant.signed))
         scale = network.logit_scale.exp().clamp(max=100)
         loss = F.cross_entropy(done.logits * scale, torch.arange(len(done.logits)))
-        if grounding is not None and done.maps is not None:
+        if grounding is not None and variant is not None and done.maps is not None:
             targets = grounding_targets(tuple(done.maps.shape[1:]), masks=masks_of(batch))
             places = torch.where(on_target(batch), -1 - torch.arange(len(batch.scene)), batch.scene)
             stays = torch.tensor([edit in STAYS for edit in batch.edits])
@@ -166,6 +245,7 @@ def train(
                 other_masks=partner_masks(targets.masks, places),
                 paired_maps=done.paired,
                 paired_valid=stays,
+                **terms_without_masks(network, processor, batch, done, variant.extra),
             )
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -204,7 +284,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=64, help="side of the images, pixels")
     parser.add_argument("--seeds", type=int, default=2, help="number of seeds of the batches, from 0")
     parser.add_argument("--held-out", type=int, default=6, help="batches to evaluate on, of 24 scenes")
-    parser.add_argument("--only", metavar="FORM", help="only the variants of this form")
+    parser.add_argument("--only", metavar="FORM", help="only the variants of this form, or with this term")
     parser.add_argument("--quick", action="store_true", help="a few steps, as a test of the whole path")
     options = parser.parse_args(argv)
     per_batch = 24
@@ -215,7 +295,7 @@ def main(argv: list[str] | None = None) -> int:
     processor = ReferenceProcessor(tokenizer, options.size)
     sizes = {**SMALL, "image_size": options.size, "vocab_size": tokenizer.get_vocab_size()}
     config = NetworkConfig(**{**asdict(NetworkConfig()), **sizes})
-    variants = [variant for variant in VARIANTS if options.only in (None, variant.form)]
+    variants = [variant for variant in VARIANTS if options.only in {None, variant.form, *variant.extra}]
     rows: dict[str, list[dict[str, float]]] = {"the start": [], **{variant.name: [] for variant in variants}}
     began = time.process_time()
 
@@ -227,16 +307,15 @@ def main(argv: list[str] | None = None) -> int:
     start = build_network(config).to(memory_format=torch.channels_last)
     with torch.no_grad():
         grid = start.encode_image(torch.zeros(2, 3, options.size, options.size)).shape[-1]
-    train(
-        start, draw(100, options.warm, options.scenes), [1.5e-3 * min(1.0, (i + 1) / 100) for i in range(options.warm)]
-    )
+    warm_up = [1.5e-3 * min(1.0, (i + 1) / 100) for i in range(options.warm)]
+    train(start, processor, draw(100, options.warm, options.scenes), warm_up)
     rows["the start"].append(evaluate(start, held_out))
     rates = [1e-3 * min(1.0, 2 * (1 - step / options.steps)) for step in range(options.steps)]
     for seed in range(options.seeds):
         drawn = list(draw(seed, options.steps, options.scenes))
         for variant in variants:
             network = copy.deepcopy(start)
-            train(network, drawn, rates, variant)
+            train(network, processor, drawn, rates, variant)
             rows[variant.name].append(evaluate(network, held_out))
             sys.stderr.write(f"seed {seed}: {variant.name}: {rows[variant.name][-1]}\n")
     print(

@@ -4,11 +4,17 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.composers.reference.plain_mobilenet import PlainMobileNetV2
+from mmgrad_explain.data.cir.formats import read_cir
+from mmgrad_explain.data.detections import read_detections
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.triplet_inputs import PhotoTriplet
 
@@ -18,7 +24,7 @@ def benchmark(monkeypatch):
     """A module of the benchmarks, by its name."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
     yield importlib.import_module
-    for name in [name for name in sys.modules if name.split(".")[0] == "photographs"]:
+    for name in [name for name in sys.modules if name.split(".")[0] in {"photographs", "testbed"}]:
         del sys.modules[name]
 
 
@@ -83,3 +89,74 @@ def test_a_sheet_needs_a_file_and_a_text_a_line(benchmark, tmp_path):
     lines.write_text('{"file": "a.png", "text": "make it red", "right": "the star"}\n')
     (case,) = read_cases(lines)
     assert (case.file, case.right) == (tmp_path / "a.png", "the star")
+
+
+def test_a_set_to_choose_options_on_shows_no_held_out_photograph(benchmark, tmp_path):
+    edited, pairs = benchmark("photographs.edited"), benchmark("photographs.pairs")
+    folder = edited.generated_folder(tmp_path / "photos", 30, lacking=0.4)
+    photographs = edited.labelled([folder], config="clothing", holdout=0.3, plain=True)
+    pairs.write_set(tmp_path / "set", photographs, 2, seed=0)
+    pairs.write_set(tmp_path / "inner", photographs, 2, seed=0, inner=0.4)
+    trained, inner_trained, inner_held = (
+        (tmp_path / file).read_text().split()
+        for file in ("set/gallery.train.txt", "inner/gallery.train.txt", "inner/gallery.val.txt")
+    )
+    assert sorted(inner_trained + inner_held) == sorted(trained)
+    assert inner_trained
+    assert inner_held
+    for name in ("set", "inner"):
+        for queries in read_cir("jsonl", tmp_path / name).queries.values():
+            assert len({(query.reference, query.target) for query in queries}) == len(queries)
+
+
+def test_boxes_are_written_once_for_each_word(benchmark, tmp_path):
+    detector = SimpleNamespace(names=["null", "bag", "hat"], find=lambda pixels: [([0, 0, *pixels.shape[:2]], 0.5, 1)])
+    Image.new("RGB", (4, 6)).save(tmp_path / "a.png")
+    benchmark("photographs.detector").write_detections(
+        tmp_path / "boxes.json", [tmp_path / "a.png"], detector, {"bag": ["handbag"]}
+    )
+    found = read_detections(tmp_path / "boxes.json").found["a.png"]
+    assert [(one.box, one.score, one.label) for one in found] == [
+        ((0, 0, 6, 4), 0.5, "bag"), ((0, 0, 6, 4), 0.5, "handbag")
+    ]  # fmt: skip
+
+
+def test_a_frozen_trunk_runs_once_for_each_image(benchmark):
+    trunk = PlainMobileNetV2(0.35, (1, 2)).eval().requires_grad_(requires_grad=False)
+    runs = []
+    trunk.conv_stem.register_forward_hook(lambda _module, inputs, _output: runs.append(len(inputs[0])))
+    images = torch.randn(3, 3, 32, 32)
+    expected = trunk(images)
+    with benchmark("testbed.remembered").remembered_trunks():
+        first, again = trunk(images[[0, 1, 0]]), trunk(images)
+        assert runs == [3, 2, 1]
+        trunk.requires_grad_()
+        assert trunk(images)[0].requires_grad
+    for maps, one, other in zip(expected, first, again, strict=True):
+        torch.testing.assert_close(one, maps[[0, 1, 0]])
+        torch.testing.assert_close(other, maps)
+    assert trunk(images)[0].requires_grad
+
+
+def test_a_set_of_pairs_is_read_in_both_layouts(benchmark, tmp_path):
+    edited, pairs = benchmark("photographs.edited"), benchmark("photographs.pairs")
+    folder = edited.generated_folder(tmp_path / "photos", 20, lacking=0.4)
+    photographs = edited.labelled([folder], config="clothing", holdout=0.3, plain=True)
+    found = pairs.write_set(tmp_path / "set", photographs, 4, seed=0)
+    as_published = read_cir("fashioniq", tmp_path / "set", categories=["dress"])
+    as_records = read_cir("jsonl", tmp_path / "set")
+    assert not [one for one in as_published.findings if one.level == "needed"]
+    names = {split: set(as_published.images.galleries[f"dress.{split}"]) for split in found}
+    assert not names["train"] & names["val"]
+    kinds = set()
+    for split, count in found.items():
+        queries, records = as_published.queries[f"dress.{split}"], as_records.queries[split]
+        assert len(queries) == len(records) == count > 0
+        for query, record in zip(queries, records, strict=True):
+            assert query.captions == record.captions
+            assert (f"images/{query.reference}.jpg", f"images/{query.target}.jpg") == (record.reference, record.target)
+            assert {query.reference, query.target} <= names[split]
+            kinds.add((record.mask is None, record.target_mask is None))
+            for mask in (record.mask, record.target_mask):
+                assert mask is None or np.asarray(Image.open(tmp_path / "set" / mask)).max() == 255
+    assert kinds == {(False, False), (True, False), (False, True)}  # changed, added, removed

@@ -90,8 +90,14 @@ def edits_of_objects(folder: Path, objects: Collection[str], fold: int | None = 
     return [triplet for triplet in triplets if triplet.id in wanted]
 
 
-def generated_folder(folder: Path, count: int = 8) -> Path:
-    """Write images of three coloured patches with labels, in the layout of labelled photographs."""
+def generated_folder(folder: Path, count: int = 8, *, lacking: float = 0.0) -> Path:
+    """Write images of coloured patches with labels, in the layout of labelled photographs.
+
+    Args:
+        folder: A folder that is not there yet.
+        count: Number of images.
+        lacking: How often each of the three patches is left out; the ground is even then.
+    """
     (folder / "photos").mkdir(parents=True)
     (folder / "labels").mkdir()
     (folder / "labels.json").write_text(json.dumps(["null", "jumper", "pants", "sneakers", "purse"]))
@@ -99,7 +105,11 @@ def generated_folder(folder: Path, count: int = 8) -> Path:
     for i in range(count):
         pixels = rng.integers(90, 160, (96, 72, 3), dtype=np.uint8)
         labels = np.zeros((96, 72), np.uint8)
+        if lacking:
+            pixels[:] = 240
         for label, top in enumerate((6, 36, 66), start=1):
+            if lacking and rng.random() < lacking:
+                continue
             left = int(rng.integers(4, 30))
             box = (slice(top, top + 24), slice(left, left + 30))
             pixels[box], labels[box] = rng.integers(0, 255, 3), label

@@ -73,6 +73,7 @@ def test_layers_of_the_chosen_model(ask):
 
 def test_configs_and_their_keys(ask):
     shipped = {"tiny", "reference", "reference-no-grounding", "clothing", "clothing-large", "everyday", "clip"}
+    shipped |= {"cirr", "fashioniq", "shoes"}
     assert {one for one in ask("mmgrad-explain train ") if not one.startswith("-")} == shipped | {
         "mine.yaml",
         "photos/",
@@ -130,6 +131,8 @@ def test_offers(program):
     assert "photos/" in offered("--model")
     assert sorted(offered("images")) == ["bin/", "my picture.png", "photos/", "query.jpg"]
     assert offered("--backdrops", "ph") == ["photos/"]
+    assert offered("--masks") == ["given", "difference", "clipseg", "detections", "segments"]
+    assert offered("--masks", "clipseg:ph") == ["clipseg:photos/"]
     assert {"tiny", "reference", "photos/"} <= set(offered("config"))
     keys = offered("--set")
     assert keys == sorted(keys)

@@ -1,5 +1,6 @@
 """What models offer, and what is said by name where something is missing."""
 
+import json
 import re
 from types import SimpleNamespace
 
@@ -176,7 +177,10 @@ def test_a_model_without_save_pretrained_is_saved_by_its_weights(processor, tmp_
     torch.testing.assert_close(other.state_dict(), model.state_dict(), rtol=0, atol=0)
     model.save_pretrained = lambda folder: (folder / "own").write_text("")
     capabilities(model).save(tmp_path)
-    assert (tmp_path / "own").exists()
+    assert [path.name for path in tmp_path.glob("*.*")] == []  # its maps are of the usual method
+    model.default_method = "legrad"
+    capabilities(model).save(tmp_path)
+    assert json.loads((tmp_path / "maps.json").read_text()) == {"method": "legrad"}
 
 
 def test_what_is_offered(processor, tiny):

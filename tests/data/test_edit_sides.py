@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmgrad_explain.data.edit_sides import find_object_side, is_on_target_only
+from mmgrad_explain.data.edit_sides import find_object_side, is_on_target_only, names_side
 from mmgrad_explain.data.edits.options import EDIT_KINDS
 from mmgrad_explain.data.scenes.planning import EDITS
 
@@ -18,3 +18,9 @@ def test_the_side_of_an_edit(edit, side):
 @pytest.mark.parametrize("kinds", [EDITS, EDIT_KINDS])
 def test_of_all_kinds_only_what_is_added_is_new(kinds):
     assert [kind for kind in kinds if is_on_target_only(kind)] == ["add"]
+
+
+def test_texts_that_name_a_side():
+    assert names_side("Make the leftmost star red.")
+    assert names_side("remove it, to the Right of the ring")
+    assert not names_side("a brighter dress with a high collar")

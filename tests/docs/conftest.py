@@ -110,14 +110,14 @@ def noise(file, seed):
 
 
 def fashioniq(folder):
-    """FashionIQ's validation part, small: enough pictures for recall at 50."""
+    """FashionIQ, small: a query of each category to train on, and to evaluate; enough pictures for recall at 50."""
     for category in ("dress", "shirt", "toptee"):
         names = [f"B{category}{number}" for number in range(51)]
         query = {"target": names[1], "candidate": names[0], "captions": ["is solid white", "is lighter"]}
         for path, content in ((f"captions/cap.{category}", [query]), (f"image_splits/split.{category}", names)):
-            file = folder / f"{path}.val.json"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(content))
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / f"{path}.val.json").write_text(json.dumps(content))
+            (folder / f"{path}.train.json").write_text(json.dumps(content[:2]))
         for number, name in enumerate(names):
             noise(folder / "images" / f"{name}.jpg", number)
 

@@ -33,6 +33,7 @@ NOT_RUN = {
     r"(\.venv/bin/)?python -m sphinx ": ".ci/run builds the pages",
     r"\.venv/bin/(pytest|ruff|mypy)\b": ".ci/run runs it",
     r"torchrun --nproc-per-node 2 -m mmgrad_explain train ": "tests/training/test_several_processes.py starts two",
+    r"mmgrad-explain (.* runs/(cirr|shoes)|data (check|masks) (cirr CIRR|shoes shoes))\b": "as with FashionIQ",
     r"mmgrad-explain evaluate --maps refcoco:": "tests/data/phrases reads RefCOCO's files",
     r"mmgrad-explain .*http://host:19530": "needs a Milvus server; its options are parsed",
 }
@@ -110,6 +111,9 @@ import json
 from mmgrad_explain.images import open_image
 batches, optimizer, log = [(image, text, target, masks)], torch.optim.SGD(model.parameters(), 0.1), print
 reference_features, target_features = torch.rand(2, 8, 24, 24), torch.rand(2, 8, 24, 24)
+maps_of_paraphrases, has_paraphrase = torch.rand(2, 4, 4), torch.tensor([True, False])
+def score_of(images):
+    return (model(images, text) * target).sum(-1)
 pictures, files, texts = [open_image("dog.jpg")] * 2, ["0.jpg", "1.jpg"], ["the red dog", "the left dog"]
 Path("instances.json").write_text(Path("instances_train2017.json").read_text())
 found = [{"image_id": 0, "category_id": 1, "bbox": [9, 9, 40, 40], "score": 0.9}]
@@ -189,7 +193,8 @@ def shortened(arguments):
         return arguments
     if arguments[0] == "train" and "--help" not in arguments:
         arguments = [one.replace("=RUN/model", "=clothing") for one in arguments]
-        kind = {"clip": "triplets", "clothing": "photos", "clothing-large": "photos"}.get(arguments[1], "scenes")
+        own = {"clip": "triplets", "clothing": "photos", "clothing-large": "photos", "fashioniq": "fashioniq"}
+        kind = own.get(arguments[1], "scenes")
         few = [f"sources.{kind}.{option}" for option in ("pictures=2", "edits=2")]
         few += [] if kind == "scenes" else [f"sources.{kind}.holdout=0.5"]
         few += ["sources.photos.least=1"] if kind == "photos" else []
@@ -332,6 +337,7 @@ MADE_BEFORE = {
     "mmgrad-explain data edits": [
         "mmgrad-explain data edits photos/ --labels labels/ --ignore skin --out clothes/ --count 2000 --seed 1"
     ],
+    "mmgrad-explain data masks": ["mmgrad-explain data scenes --out my-triplets --count 12"],
     "mmgrad-explain data check": ["mmgrad-explain data scenes --out my-triplets --count 12"],
     "mmgrad-explain evaluate": [
         "mmgrad-explain data scenes --out my-triplets --count 12",

@@ -194,6 +194,13 @@ def test_each_image_is_embedded_once_and_progress_is_reported(triplets):
     assert found.notices == ["'make the ring bigger' is odd"]
 
 
+def test_the_baselines_can_be_left_out(triplets):
+    composer = Towers()
+    found = evaluate_cir(composer, triplets, baselines=False).figures
+    assert found == {"model": evaluate_cir(Towers(), triplets).figures["model"]}
+    assert composer.batches == [8, 9]
+
+
 def test_models_that_keep_shapes_get_images_one_at_a_time(triplets):
     save(triplets.root / "3.png", 3, (12, 20))
     whole = evaluate_cir(Towers().eval(), triplets)

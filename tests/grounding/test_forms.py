@@ -49,6 +49,15 @@ class TestHandValues:
         expected = 0.5 * math.log(0.5 * total / lit) + 0.5 * math.log(0.5 * total / dark)
         assert FORMS["kl"](maps, mask).item() == pytest.approx(expected, rel=1e-5)
 
+    def test_amc(self):
+        """The margins of the means (0.1) and of the maxima (0.5), of the map from its minimum to its maximum."""
+        maps, mask = torch.tensor([[[6.0, 4.0, 5.0, 2.0]]]), torch.tensor([[[1.0, 1.0, 0.0, 0.0]]])
+        inside, outside = (1 + 0.5) / 2, (0.75 + 0) / 2
+        assert FORMS["amc"](maps, mask).item() == pytest.approx(max(0, outside - inside + 0.1) + 0.75 - 1 + 0.5)
+        assert FORMS["amc"](maps, 1 - mask).item() == pytest.approx(inside - outside + 0.1 + 1 - 0.75 + 0.5)
+        assert FORMS["amc"](mask, mask).item() == 0
+        assert FORMS["amc"](torch.zeros(1, 1, 4), mask).item() == pytest.approx(2.6)
+
     @every_form
     def test_scale_does_not_count(self, form, live):
         maps, masks = live()

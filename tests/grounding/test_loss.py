@@ -11,11 +11,17 @@ from mmgrad_explain.grounding import (
     DEFAULT_WEIGHTS,
     FORMS,
     AttentionGroundingLoss,
+    MaskedScores,
+    PairedMaps,
     consistency_loss,
     contrast_loss,
     dice_loss,
     grounding_targets,
+    hidden_loss,
     margin_loss,
+    selfeq_loss,
+    separation_loss,
+    shown_loss,
 )
 
 ALL = {"form": 2.0, "contrast": 0.5, "margin": 0.25, "consistency": 0.125}
@@ -336,3 +342,70 @@ class TestWrongUse:
     def test_values_need_not_be_looked_at(self):
         loss = AttentionGroundingLoss(validate=False)
         assert loss(torch.rand(1, 3, 3), torch.full((1, 9, 9), 2.0)).isfinite()
+
+
+ALONE = {"form": 0.0, "selfeq": 1.0, "mirror": 0.5, "texts": 0.25, "hidden": 2.0, "shown": 3.0}
+
+
+class TestTermsWithoutMasks:
+    def given(self):
+        maps, others = torch.randn(4, 3, 5), {name: torch.randn(4, 3, 5) for name in ("selfeq", "mirror", "texts")}
+        scores = MaskedScores(torch.tensor([1.0, 2.0, -1.0, 4.0]), *torch.rand(2, 4))
+        return maps, others, scores
+
+    def test_every_one(self):
+        maps, others, scores = self.given()
+        loss = AttentionGroundingLoss(weights=ALONE)
+        made = loss(maps, None, other_maps={n: PairedMaps(one) for n, one in others.items()}, scores=scores)
+        above = scores.whole > 0  # of a score of 0 or less no share can be told
+        expected = (
+            selfeq_loss(maps, others["selfeq"]).mean()
+            + 0.5 * selfeq_loss(maps, others["mirror"]).mean()
+            + 0.25 * separation_loss(maps, others["texts"]).mean()
+            + 2 * hidden_loss(scores.whole, scores.hidden)[above].mean()
+            + 3 * shown_loss(scores.whole, scores.shown)[above].mean()
+        )
+        torch.testing.assert_close(made, expected)
+        assert {name: int(count) for name, count in loss.report.counts.items()} == {
+            "selfeq": 4, "mirror": 4, "texts": 4, "hidden": 3, "shown": 3,
+        }  # fmt: skip
+        assert loss.report.supervised == 0
+
+    def test_samples_that_do_not_count_have_no_loss_and_no_gradient(self):
+        maps, others, _ = self.given()
+        maps[3] = float("nan")
+        maps.requires_grad_()
+        valid = torch.tensor([True, False, True, False])
+        loss = AttentionGroundingLoss(weights=ALONE, reduction="none")
+        made = loss(maps, None, other_maps={"selfeq": PairedMaps(others["selfeq"], valid)})
+        assert (made[~valid] == 0).all()
+        torch.testing.assert_close(made[valid], selfeq_loss(maps[valid], others["selfeq"][valid]))
+        made.sum().backward()
+        assert not maps.grad[~valid].any()
+
+    def test_the_dead_among_them_are_reported(self):
+        maps, others, _ = self.given()
+        maps[0] = -1
+        loss = AttentionGroundingLoss(weights=ALONE)
+        valid = torch.tensor([True, True, False, False])
+        loss(maps, None, other_maps={"mirror": PairedMaps(others["mirror"], valid)})
+        assert loss.report.dead == 0.5
+
+    def test_without_any_term_the_loss_is_0_and_differentiable(self):
+        maps = torch.randn(2, 3, 3, requires_grad=True)
+        loss = AttentionGroundingLoss(weights=ALONE)(maps, None)
+        loss.backward()
+        assert loss == 0
+        assert not maps.grad.any()
+
+    def test_wrong_use(self):
+        maps, others, _ = self.given()
+        loss = AttentionGroundingLoss(weights=ALONE)
+        with pytest.raises(InputError, match=r"other_maps: there is no term 'selfeg'; did you mean 'selfeq'\?"):
+            loss(maps, None, other_maps={"selfeg": PairedMaps(others["selfeq"])})
+        with pytest.raises(InputError, match=r"other_maps\['selfeq'\] must be like maps, \(4, 3, 5\), got \(4, 2, 2\)"):
+            loss(maps, None, other_maps={"selfeq": PairedMaps(torch.zeros(4, 2, 2))})
+        with pytest.raises(InputError, match=r"other_maps\['texts'\].valid must be \(4,\) bool, got \(2,\) torch.bool"):
+            loss(maps, None, other_maps={"texts": PairedMaps(maps, torch.ones(2, dtype=torch.bool))})
+        with pytest.raises(InputError, match="scores must be of 4 samples like the maps, not 3"):
+            loss(maps, None, scores=MaskedScores(*torch.rand(3, 3)))

@@ -28,6 +28,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "training.md"
             {"grounding": {"context": 0.3}, "sources": {"triplets": {"folder": "x"}}},
             "grounding.context: none of the sources knows the other objects in a text",
         ),
+        ({"grounding": {"selfeq": 1.0}}, "grounding.selfeq: none of the sources has paraphrases of its texts"),
         ({"retrieval": {"across": 1.0}}, "retrieval.across: none of the sources knows what its images show"),
         ({"retrieval": {"facts": 1.0}}, "retrieval.facts: none of the sources knows what its images show"),
         ({"evaluation": {"best": "search"}}, "evaluation.best: none of the sources knows what its images show"),

@@ -12,7 +12,8 @@ from mmgrad_explain.training.sources.photo_options import PhotoOptions
 
 def test_the_configs_of_the_package():
     assert config_names() == (
-        "clip", "clothing", "clothing-large", "everyday", "reference", "reference-no-grounding", "tiny"
+        "cirr", "clip", "clothing", "clothing-large", "everyday", "fashioniq", "reference", "reference-no-grounding",
+        "shoes", "tiny",
     )  # fmt: skip
     for name in config_names():
         config = load_config(name)
@@ -99,7 +100,7 @@ def test_an_empty_file_is_the_defaults(tmp_path):
             "model.sizes, model.backbone_weights and model.segmenter_weights are for a new network",
         ),
         (["model.lora.rank=-1"], "lora: rank must be at least 0 and dropout in [0, 1), got -1, 0.0"),
-        (["model.freeze=network"], "model.freeze must be a list, not 'network'"),
+        (["model.freeze=3"], "model.freeze must be a list, not 3"),
         (["model.sizes=3"], "model.sizes must hold keys and values, not 3"),
         (["sources=scenes"], "sources must be names with their options"),
         (
@@ -155,7 +156,10 @@ def test_a_wrong_value_is_named_in_one_line(changes, message):
         ("a: &a [*a]\nsteps: *a\n", "more than 10000000 characters with its aliases put in"),
         ("steps: " + "[" * 5000, "is no YAML: it is nested too deeply"),
         ("extends: [a]\n", "extends must be a name or a path, not ['a']"),
-        ("extends: refrence\n", "no config 'refrence': did you mean 'reference'? give a YAML file or one of clip"),
+        (
+            "extends: refrence\n",
+            "no config 'refrence': did you mean 'reference'? give a YAML file or one of cirr",
+        ),
     ],
 )
 def test_wrong_files(tmp_path, text, message):

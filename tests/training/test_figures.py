@@ -54,7 +54,9 @@ def composer(tiny_config, tiny_processor):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_logged_under_its_own_name(form, composer):
-    grounding = GroundingOptions(form=form, contrast=1, margin=1, consistency=1, pooling=1, context=1)
+    grounding = GroundingOptions(
+        form=form, pooling=1, context=1, **{name: 1 for name in DEFAULT_WEIGHTS if name != "form"}
+    )
     options = ObjectiveOptions(grounding, DenseOptions(1.0), RetrievalOptions(4, 1.0, 1.0, 1.0, 1.0), "float32")
     batch = batch_with_facts(composer, 3)
     figures = GroundedObjective(composer, options, SOURCE.label_classes, 1)(batch, np.random.default_rng(0)).figures
@@ -80,6 +82,7 @@ def test_the_list_holds_every_figure_on_held_out_data(composer):
         ("eval_pointing_add", "train/eval_pointing_add", "grounding/pointing_add"),
         ("eval_sibling_r1", "train/eval_sibling_r1", "retrieval/sibling_r1"),
         ("eval_runtime", "train/eval_runtime", "eval/runtime"),
+        ("eval_cirr.val.r1", "retrieval/eval_cirr.val.r1", "retrieval/cirr.val.r1"),
         ("dead", "grounding/dead", "grounding/train/dead"),
         ("change", "train/change", "retrieval/train/change"),
         ("mine/x", "mine/x", "train/mine/x"),

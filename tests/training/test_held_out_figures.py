@@ -73,6 +73,7 @@ def test_the_weighting_that_is_judged_is_one_that_is_trained(tiny, monkeypatch):
 
     assert kind() == MapKind("shift", "gradcam")
     assert kind(weightings=("layercam", "hirescam")) == MapKind("shift", "layercam")
+    assert kind(score="pair", method="legrad") == MapKind("pair", "legrad")
     monkeypatch.setattr(tiny, "default_method", "hirescam", raising=False)
     assert kind() == MapKind("shift", "hirescam")
     assert kind(weightings=("layercam",), weight=0.0) == MapKind("shift", "hirescam")  # no map is trained

@@ -99,6 +99,14 @@ def test_options_with_their_defaults_are_accepted(micro, tmp_path):
         check_arguments(training_arguments(config, tmp_path, metric_for_best_model="eval_r1"), config)
 
 
+def test_the_best_may_be_of_a_measured_benchmark(micro, tmp_path):
+    shoes = {"kind": "cir", "set": "shoes", "masks": "segments"}
+    config = micro(sources={"shoes": shoes}, evaluation={"benchmarks": ["shoes.eval"]})
+    check_arguments(training_arguments(config, tmp_path, metric_for_best_model="eval_shoes.eval.r1"), config)
+    with pytest.raises(InputError, match=r"metric_for_best_model: there is no figure 'cirr\.val\.r1'"):
+        check_arguments(training_arguments(config, tmp_path, metric_for_best_model="eval_cirr.val.r1"), config)
+
+
 def test_processes_that_would_each_train_alone_are_refused(micro, tmp_path, monkeypatch):
     config = micro()
     made = training_arguments(config, tmp_path)

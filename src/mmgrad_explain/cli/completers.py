@@ -118,6 +118,14 @@ def _benchmarks(prefix: str, **_: Any) -> list[str]:
     return [f"{name}:{folder}" for folder in _folders(root)] if colon else [f"{format_}:" for format_ in _formats()]
 
 
+def _mask_ways(prefix: str, **_: Any) -> list[str]:
+    """Complete a way to make masks, and the file or folder after its colon."""
+    from mmgrad_explain.data.masks.settings import MAKERS
+
+    name, colon, rest = prefix.partition(":")
+    return [f"{name}:{path}" for path in _files()(rest)] if colon else list(MAKERS)
+
+
 def _methods(prefix: str, **_: Any) -> list[str]:
     """Complete the last name of a list with commas."""
     before, comma, _last = prefix.rpartition(",")
@@ -158,4 +166,5 @@ _BY_METAVAR: dict[str, Callable[..., Iterable[str]]] = {
     "DIR": _folders,
     "FOLDER": _folders,
     "ROOT": _folders,
+    "HOW": _mask_ways,
 }

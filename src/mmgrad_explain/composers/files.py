@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mmgrad_explain._system.choices import check_choice
 from mmgrad_explain._system.user_files import quote, read_json, read_text, reading
 from mmgrad_explain.errors import InputError
 
@@ -21,6 +22,8 @@ _Processor = TypeVar("_Processor")
 _Module = TypeVar("_Module", bound="nn.Module")
 
 CONFIG = "config.json"
+MAPS_FILE = "maps.json"
+"""The file in a model's folder that names the method of its maps, where it is another one than that of its kind."""
 SAFETENSORS, TORCH_WEIGHTS = "model.safetensors", "pytorch_model.bin"
 PROCESSOR_CONFIG, TOKENIZER_FILE = "preprocessor_config.json", "tokenizer.json"
 MOST_PARTS, LARGEST_SIZE = 1000, 2**26
@@ -139,6 +142,28 @@ def read_processor(folder: Path, build: Callable[..., _Processor]) -> _Processor
             tokenizer = Tokenizer.from_str(text)
         options.pop("processor_class", None)
         return build(tokenizer, **options)
+
+
+def write_default_method(folder: Path, method: str) -> None:
+    """Write the name of the method of a model's maps into its folder."""
+    (folder / MAPS_FILE).write_text(json.dumps({"method": method}) + "\n", encoding="utf-8")
+
+
+def read_default_method(folder: Path) -> str | None:
+    """Read what :func:`write_default_method` wrote; None if the folder has no such file.
+
+    Raises:
+        InputError: The file is damaged, or names no method.
+    """
+    from mmgrad_explain.attention.methods.named import METHODS  # with torch, which this module does without
+
+    file = folder / MAPS_FILE
+    if not file.is_file():
+        return None
+    found = read_json(file)
+    method = found.get("method") if isinstance(found, dict) else None
+    check_choice(f"{file}: method", method, METHODS)
+    return str(method)
 
 
 def fitting(folder: Path) -> AbstractContextManager[None]:

@@ -102,9 +102,14 @@ def _fetch_model(hub_id: str, *, open_clip: bool, local_files_only: bool) -> Pat
 
 
 def _from_folder(folder: Path, name: str, *, open_clip: bool = False, local_files_only: bool = False) -> Composer:
+    from mmgrad_explain.composers.files import read_default_method
+
     with reading(f"the model in {folder} cannot be loaded"):  # transformers, timm and others raise all sorts of things
         composer = _read(folder, name, open_clip=open_clip, local_files_only=local_files_only)
         _try(composer)
+        method = read_default_method(folder)
+        if method is not None:
+            composer.default_method = method
         if (folder / CALIBRATION_FILE).is_file():
             composer.calibration = _read_calibration(folder / CALIBRATION_FILE, composer)
     return composer

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mmgrad_explain.attention.model_hints import ask_processor, ask_text_stages
 from mmgrad_explain.composers.base import Composer
-from mmgrad_explain.composers.files import save_weights
+from mmgrad_explain.composers.files import save_weights, write_default_method
 from mmgrad_explain.composers.outputs import HOW_TO
 from mmgrad_explain.errors import InputError
 
@@ -76,10 +76,16 @@ class Capabilities:
         return bool(getattr(self.processor, "keeps_shapes", not hasattr(self.processor, "image_size")))
 
     def save(self, folder: Path) -> None:
-        """Write the model into a folder, by its ``save_pretrained``; without one, write its weights alone."""
+        """Write the model into a folder, by its ``save_pretrained``; without one, write its weights alone.
+
+        A ``default_method`` of its own, another one than that of its kind, is written beside it.
+        """
         save: Any = getattr(self.composer, "save_pretrained", None)
         if callable(save):
             save(folder)
+            method = self.composer.default_method
+            if method is not None and method != type(self.composer).default_method:
+                write_default_method(folder, method)
         else:
             save_weights(self.composer, folder)
 

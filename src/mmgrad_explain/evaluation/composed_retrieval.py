@@ -58,8 +58,8 @@ class CirEvaluation:
 
     Attributes:
         protocol: How the figures were computed, in words.
-        figures: By kind of query (:data:`QUERY_KINDS`), part and figure (``"R@10"``), as shares in [0, 1]; several
-            parts have a ``"mean"``. NaN where no target is known.
+        figures: By kind of query (:data:`QUERY_KINDS`, or the model's alone), part and figure (``"R@10"``), as shares
+            in [0, 1]; several parts have a ``"mean"``. NaN where no target is known.
         aspects: CIRCO's ``mAP@10`` of the model by semantic aspect; empty for other sets.
         counts: For each part the number of its queries, of those with a target, and of the images it ranks.
         notices: What the composer noted about the texts, each once.
@@ -83,6 +83,7 @@ def evaluate_cir(
     exclude_reference: bool | None = None,
     batch: int = 32,
     submit: bool = False,
+    baselines: bool = True,
     progress: EmbeddingProgress | None = None,
 ) -> CirEvaluation:
     """Embed the images and queries of a set, rank, and score.
@@ -95,6 +96,7 @@ def evaluate_cir(
         exclude_reference: See :func:`~mmgrad_explain.metrics.protocols.choose_protocol`.
         batch: Images that go through the composer together.
         submit: Whether to also make the files for CIRR's or CIRCO's server; they need the original gallery.
+        baselines: Whether to measure the image-only and the text-only query as well.
         progress: Called after each batch.
 
     Raises:
@@ -118,25 +120,26 @@ def evaluate_cir(
         cutoffs = {**protocol.cutoffs, "R_subset": protocol.cutoffs.get("R_subset", (1, 2, 3))}
         protocol = replace(protocol, cutoffs=cutoffs)
     galleries = {part: _gallery_names(data, part, gallery) for part in data.queries}
-    parts: dict[str, dict[str, dict[str, Tensor]]] = {method: {} for method in QUERY_KINDS}
+    kinds = QUERY_KINDS if baselines else QUERY_KINDS[:1]
+    parts: dict[str, dict[str, dict[str, Tensor]]] = {kind: {} for kind in kinds}
     notices: dict[str, None] = {}
     submissions: dict[str, Any] = {}
     with undisturbed(composer, {}), torch.no_grad():
         embedder = _Embedder(composer, data, batch, progress)
         images = embedder.images(galleries)
         for part, queries in data.queries.items():
-            embedded = embedder.queries(part, images, notices)
+            embedded = embedder.queries(part, kinds, images, notices)
             names = galleries[part]
             matrix = torch.stack([images[name] for name in names])
             indices = _look_up(queries, names)
-            for method in QUERY_KINDS:
-                parts[method][part] = score_rankings(protocol, indices, _similarities(embedded[method], matrix))
+            for kind in kinds:
+                parts[kind][part] = score_rankings(protocol, indices, _similarities(embedded[kind], matrix))
             if submit:
                 similarities = _similarities(embedded["model"], matrix)
                 submissions |= make_submissions(data.name, part, queries, names, indices, similarities)
     return CirEvaluation(
         protocol.describe(),
-        {method: summarize(protocol, found) for method, found in parts.items()},
+        {kind: summarize(protocol, found) for kind, found in parts.items()},
         _aspects(data, parts["model"]),
         {
             part: {
@@ -174,9 +177,12 @@ class _Embedder:
             found |= zip(batch, F.normalize(torch.cat(rows).float(), dim=-1).cpu(), strict=True)
         return found
 
-    def queries(self, part: str, images: Mapping[str, Tensor], notices: dict[str, None]) -> dict[str, Tensor]:
+    def queries(
+        self, part: str, kinds: Sequence[str], images: Mapping[str, Tensor], notices: dict[str, None]
+    ) -> dict[str, Tensor]:
         """Return unit embeddings ``(Q, D)`` of a part's queries, by kind of query."""
         composed, worded = list[Tensor](), list[Tensor]()
+        text_only = QUERY_KINDS[2] in kinds
         queries = self.data.queries[part]
         for batch in self._batches(f"queries of {part}", queries):
             texts = [query.text for query in batch]
@@ -185,18 +191,21 @@ class _Embedder:
                 output = run(self.composer, inputs.tensors)
                 check_parts(output, ("embedding",), "to be evaluated")
                 composed.append(output.embedding)
-                alone = text_alone(output)
+                alone = text_alone(output) if text_only else None
                 if alone is not None:
                     worded.append(alone)
-            if len(worded) < len(composed):
+            if text_only and len(worded) < len(composed):
                 grey = [Image.new("RGB", (64, 64), _GREY)] * len(batch)
                 worded += [
                     run(self.composer, inputs.tensors).embedding
                     for inputs in prepare_batches(self.composer, grey, texts)
                 ]
-        model, text = (F.normalize(torch.cat(rows).float(), dim=-1).cpu() for rows in (composed, worded))
-        image = torch.stack([images[query.reference] for query in queries])
-        return dict(zip(QUERY_KINDS, (model, image, text), strict=True))
+        rows = [composed, [images[query.reference][None] for query in queries], worded]
+        return {
+            kind: F.normalize(torch.cat(own).float(), dim=-1).cpu()
+            for kind, own in zip(QUERY_KINDS, rows, strict=True)
+            if kind in kinds
+        }
 
     def _open(self, name: str) -> Image.Image:
         return open_image(read_pixels(self.data.images.path(name)))

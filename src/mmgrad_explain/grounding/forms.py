@@ -20,10 +20,12 @@ from mmgrad_explain.grounding.maps import (
     check_pair,
     dead_is_worst,
     full_precision,
+    mean_in,
     reach_of,
     rectify,
     share_of,
     spread_of,
+    stretch,
 )
 
 Form = Callable[[Tensor, Tensor], Tensor]
@@ -31,6 +33,10 @@ Form = Callable[[Tensor, Tensor], Tensor]
 
 SOFTNESS = 0.1
 """How far below zero :func:`kl_loss` still gives a cell weight, as a share of the map's largest magnitude."""
+
+
+MEAN_MARGIN, PEAK_MARGIN = 0.1, 0.5
+"""The margins of :func:`amc_loss`, of the means and of the maxima: those of its authors."""
 
 
 @full_precision
@@ -152,12 +158,40 @@ def kl_loss(maps: Tensor, masks: Tensor) -> Tensor:
     return dead_is_worst(loss, worst, maps, masks)
 
 
+@full_precision
+def amc_loss(maps: Tensor, masks: Tensor) -> Tensor:
+    r"""Attention Mask Consistency: inside, a map should be brighter by a margin, in its mean and at its maximum.
+
+    .. math:: \ell = \max\left(0, \bar g_{out} - \bar g_{in} + \delta_1\right)
+        + \max\left(0, \max_x g (1 - m) - \max_x g\, m + \delta_2\right)
+
+    ``g`` is the rectified map, scaled from its minimum, 0, to its maximum, 1; the bars are its means over ``m`` and
+    over ``1 - m``. ``delta`` is :data:`MEAN_MARGIN` and :data:`PEAK_MARGIN`.
+
+    Args and raises as :func:`dice_loss`.
+
+    Returns:
+        ``(B,)`` in [0, 2.6]; 2.6 for a dead map.
+
+    Source: Yang et al., Improving Visual Grounding by Encouraging Consistent Gradient-based Explanations (CVPR 2023,
+    arXiv 2206.15462), the losses L_mean and L_max, with the margins of the authors' code. That takes the first mean
+    over all samples of a batch; here it is of each sample. The scale of a map is held constant here, as in the other
+    forms.
+    """
+    masks = check_pair(maps, masks)
+    g = stretch(maps)
+    means = mean_in(g, 1 - masks) - mean_in(g, masks) + MEAN_MARGIN
+    peaks = (g * (1 - masks)).amax((1, 2)) - (g * masks).amax((1, 2)) + PEAK_MARGIN
+    return dead_is_worst(means.relu() + peaks.relu(), 2 + MEAN_MARGIN + PEAK_MARGIN, maps, masks)
+
+
 FORMS: dict[str, Form] = {
     "dice": dice_loss,
     "bce": bce_loss,
     "softmax": softmax_loss,
     "softplus": softplus_loss,
     "kl": kl_loss,
+    "amc": amc_loss,
 }
 """The list of the forms: every place that takes or logs a form by its name reads it.
 

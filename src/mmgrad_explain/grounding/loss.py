@@ -14,10 +14,22 @@ from mmgrad_explain._system.choices import check_choice
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding.forms import FORMS, Form, ensure_form
 from mmgrad_explain.grounding.maps import dead_maps, in_float32
+from mmgrad_explain.grounding.masking import MaskedScores, find_scored, hidden_loss, shown_loss
+from mmgrad_explain.grounding.self_supervision import PairedMaps, selfeq_loss, separation_loss
 from mmgrad_explain.grounding.targets import GroundingTargets, find_supervised, grounding_targets
 from mmgrad_explain.grounding.terms import consistency_loss, contrast_loss, find_foreign_regions, margin_loss
 
-DEFAULT_WEIGHTS = {"form": 2.0, "contrast": 0.0, "margin": 0.0, "consistency": 0.0}
+PAIRED_TERMS = {"selfeq": selfeq_loss, "mirror": selfeq_loss, "texts": separation_loss}
+"""The terms that compare maps with each other and need no mask, each with its loss: of a text and its paraphrase, of an
+image and its mirrored image, of two texts about one image."""
+
+MASKED_TERMS = {"hidden": hidden_loss, "shown": shown_loss}
+"""The terms on the scores of images that are masked by their maps; they need no mask of the data either."""
+
+DEFAULT_WEIGHTS = {
+    "form": 2.0, "contrast": 0.0, "margin": 0.0, "consistency": 0.0,
+    **dict.fromkeys((*PAIRED_TERMS, *MASKED_TERMS), 0.0),
+}  # fmt: skip
 """Weight of each term beside an InfoNCE loss, chosen by ``benchmarks/loss_ablation.py``. The list of the terms."""
 
 FIGURES = (*FORMS, *(term for term in DEFAULT_WEIGHTS if term != "form"), "dead")
@@ -34,7 +46,8 @@ class GroundingReport:
         terms: Mean of each computed term over the samples that it is defined for, before its weight. The form has its
             own name here.
         counts: Number of samples in each of these means.
-        dead: Share of dead maps among the supervised ones; with several weightings, the mean of their shares.
+        dead: Share of dead maps among those that a term without masks looks at or that are supervised; with several
+            weightings, the mean of their shares.
         supervised: Number of samples with a mask.
         samples: Number of all samples.
     """
@@ -56,7 +69,9 @@ class AttentionGroundingLoss(nn.Module):
 
     ``weights["form"] * form + weights["contrast"] * contrast + ...``, each term a mean over the samples that it is
     defined for. It has no parameters. Source of the idea: Udhayanan et al., arXiv 2308.16649, section 3.3. The modules
-    :mod:`~mmgrad_explain.grounding.forms` and :mod:`~mmgrad_explain.grounding.terms` document each term.
+    :mod:`~mmgrad_explain.grounding.forms` and :mod:`~mmgrad_explain.grounding.terms` document each term;
+    :mod:`~mmgrad_explain.grounding.self_supervision` and :mod:`~mmgrad_explain.grounding.masking` those that need no
+    masks.
 
         loss_of = AttentionGroundingLoss()
         maps = mmgrad.attend(score, seen, create_graph=True, relu=False)
@@ -117,13 +132,15 @@ class AttentionGroundingLoss(nn.Module):
     def forward(
         self,
         maps: Tensor,
-        targets: GroundingTargets | Mapping[str, Any] | Tensor | Sequence[Tensor | None],
+        targets: GroundingTargets | Mapping[str, Any] | Tensor | Sequence[Tensor | None] | None,
         *,
         supervised: Tensor | Sequence[bool] | None = None,
         other_masks: Tensor | Sequence[Tensor | None] | None = None,
         paired_maps: Tensor | None = None,
         paired_valid: Tensor | None = None,
         excluded: Tensor | None = None,
+        other_maps: Mapping[str, PairedMaps] | None = None,
+        scores: MaskedScores | None = None,
     ) -> Tensor:
         """Compute the loss of a batch of maps.
 
@@ -134,8 +151,8 @@ class AttentionGroundingLoss(nn.Module):
             maps: ``(B, h, w)`` from ``attend(..., create_graph=True)``; signed maps (``relu=False``) let dead ones
                 recover. Or ``(W, B, h, w)`` of several weightings; their losses are averaged.
             targets: Masks ``(B, H, W)`` of any resolution; a list of masks and None; a mapping with the arguments of
-                :func:`~.targets.grounding_targets`, such as ``{"boxes": ..., "units": "pixel", "image_size": ...}``; or
-                the result of :func:`~.targets.grounding_targets`.
+                :func:`~.targets.grounding_targets`, such as ``{"boxes": ..., "units": "pixel", "image_size": ...}``;
+                the result of :func:`~.targets.grounding_targets`; or None, where only terms without masks are used.
             supervised: ``(B,)`` bool; False leaves a sample out.
             other_masks: For the contrast term, where the maps of other texts about the same image should be bright:
                 ``(B, H, W)``, ``(B, K, H, W)``, or a list with None. See :func:`~.targets.partner_masks`.
@@ -143,6 +160,9 @@ class AttentionGroundingLoss(nn.Module):
             paired_valid: ``(B,)`` bool: the samples whose two maps should agree, supervised or not; None takes the
                 supervised ones. Leave out objects that move.
             excluded: For the consistency term, cells to leave out, ``(B, h, w)`` in [0, 1].
+            other_maps: For the terms of :data:`PAIRED_TERMS`, by their names, the maps to compare with:
+                ``{"selfeq": PairedMaps(maps_of_paraphrases, has_paraphrase)}``.
+            scores: For the terms ``hidden`` and ``shown``, the scores of the images as their maps mask them.
 
         Returns:
             A float32 number (float64 for float64 maps), or ``(B,)`` with ``reduction="none"``.
@@ -173,13 +193,14 @@ class AttentionGroundingLoss(nn.Module):
                 values["margin"] = _values_of(margin_loss, every, known, masks, self.margin)
             if self.weights["consistency"] and paired_maps is not None:
                 counted["consistency"] = self._find_pairs(every, paired_maps, known, paired_valid, excluded)
-                values["consistency"] = _consistency_of(every, paired_maps, counted["consistency"], excluded)
+                values["consistency"] = _compare(every, paired_maps, counted["consistency"], consistency_loss, excluded)
+            looked_at = known | self._add_terms_without_masks(every, other_maps or {}, scores, values, counted)
             means = {name: self.average(each, counted[name]) for name, each in values.items()}
             dead = torch.stack([dead_maps(one) for one in every]).to(every.dtype).mean(0)
             self.report = GroundingReport(
                 terms={name: mean.detach() for name, mean in means.items()},
                 counts={name: each.sum() for name, each in counted.items()},
-                dead=self.average(torch.where(known, dead, 0), known),
+                dead=self.average(torch.where(looked_at, dead, 0), looked_at),
                 supervised=known.sum(),
                 samples=len(known),
             )
@@ -194,8 +215,39 @@ class AttentionGroundingLoss(nn.Module):
         """
         return values.sum() / counted.sum().clamp(min=1)
 
+    def _add_terms_without_masks(
+        self,
+        maps: Tensor,
+        others: Mapping[str, PairedMaps],
+        scores: MaskedScores | None,
+        values: dict[str, Tensor],
+        counted: dict[str, Tensor],
+    ) -> Tensor:
+        """Add the values and counts of these terms; return the samples that any of them looks at, ``(B,)`` bool."""
+        for name in others:
+            check_choice("other_maps", name, PAIRED_TERMS, noun="term")
+        found = maps.new_zeros(maps.shape[1], dtype=torch.bool)
+        for name, loss in PAIRED_TERMS.items():
+            if self.weights[name] and name in others:
+                paired, valid = others[name]
+                _check_like(maps, paired, f"other_maps[{name!r}]")
+                counted[name] = _ensure_valid(valid, found, f"other_maps[{name!r}].valid")
+                values[name] = _compare(maps, paired, counted[name], loss)
+                found = found | counted[name]
+        for name, of_scores in MASKED_TERMS.items():
+            part = None if scores is None else getattr(scores, name)
+            if self.weights[name] and scores is not None and part is not None:
+                if scores.whole.shape != found.shape:
+                    raise InputError(f"scores must be of {len(found)} samples like the maps, not {len(scores.whole)}")
+                counted[name] = _ensure_valid(scores.valid, found, "scores.valid") & find_scored(scores.whole)
+                values[name] = torch.where(counted[name], of_scores(scores.whole, part), 0).to(maps.dtype)
+                found = found | counted[name]
+        return found
+
     def _targets(self, maps: Tensor, targets: Any, supervised: Tensor | Sequence[bool] | None) -> GroundingTargets:
         grid = (maps.shape[2], maps.shape[3])
+        if targets is None:
+            targets = GroundingTargets(torch.zeros_like(maps[0]), maps.new_zeros(maps.shape[1], dtype=torch.bool))
         if not isinstance(targets, GroundingTargets):
             given = targets if isinstance(targets, Mapping) else {"masks": targets}
             targets = grounding_targets(grid, **{"device": maps.device, "validate": self.validate, **given})
@@ -221,15 +273,10 @@ class AttentionGroundingLoss(nn.Module):
     def _find_pairs(
         self, maps: Tensor, paired: Tensor, known: Tensor, valid: Tensor | None, excluded: Tensor | None
     ) -> Tensor:
-        if paired.shape != maps.shape and paired.shape != maps.shape[1:]:
-            raise InputError(f"paired_maps must be like maps, {tuple(maps.shape[1:])}, got {tuple(paired.shape)}")
+        _check_like(maps, paired, "paired_maps")
         if excluded is not None and excluded.shape != maps.shape[1:]:
             raise InputError(f"excluded must be {tuple(maps.shape[1:])}, like the maps, got {tuple(excluded.shape)}")
-        if valid is None:
-            return known
-        if valid.shape != known.shape or valid.dtype != torch.bool:
-            raise InputError(f"paired_valid must be ({len(known)},) bool, got {tuple(valid.shape)} {valid.dtype}")
-        return valid.to(maps.device)
+        return known if valid is None else _ensure_valid(valid, known, "paired_valid")
 
     def _reduce(self, maps: Tensor, values: dict[str, Tensor], means: dict[str, Tensor]) -> Tensor:
         none = torch.zeros_like(maps, dtype=torch.bool)
@@ -249,9 +296,24 @@ def _values_of(term: Any, maps: Tensor, counted: Tensor, *others: Any) -> Tensor
     return torch.where(counted, values, 0)
 
 
-def _consistency_of(maps: Tensor, paired: Tensor, counted: Tensor, excluded: Tensor | None) -> Tensor:
+def _compare(maps: Tensor, paired: Tensor, counted: Tensor, loss: Any, *others: Any) -> Tensor:
+    """Average what a loss gives for pairs of maps over the weightings, ``(B,)``; 0 where it does not count."""
     here = counted[:, None, None]
     pairs = torch.where(here, in_float32(paired).to(maps).expand_as(maps), 0)
     clean = torch.where(here, maps, 0)
-    values = torch.stack([consistency_loss(a, b, excluded) for a, b in zip(clean, pairs, strict=True)]).mean(0)
+    values = torch.stack([loss(a, b, *others) for a, b in zip(clean, pairs, strict=True)]).mean(0)
     return torch.where(counted, values, 0)
+
+
+def _check_like(maps: Tensor, paired: Tensor, name: str) -> None:
+    if paired.shape != maps.shape and paired.shape != maps.shape[1:]:
+        raise InputError(f"{name} must be like maps, {tuple(maps.shape[1:])}, got {tuple(paired.shape)}")
+
+
+def _ensure_valid(valid: Tensor | None, like: Tensor, name: str) -> Tensor:
+    """Return which samples count, all for None; raise InputError unless it is ``(B,)`` bool."""
+    if valid is None:
+        return torch.ones_like(like)
+    if valid.shape != like.shape or valid.dtype != torch.bool:
+        raise InputError(f"{name} must be ({len(like)},) bool, got {tuple(valid.shape)} {valid.dtype}")
+    return valid.to(like.device)

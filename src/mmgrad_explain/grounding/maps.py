@@ -87,6 +87,33 @@ def rectify(maps: Tensor) -> Tensor:
     return bright / peak_of(bright)
 
 
+def stretch(maps: Tensor) -> Tensor:
+    """Scale each rectified map from its minimum, 0, to its maximum, 1; both are held constant. A flat map becomes 0."""
+    bright = rectify(maps)
+    low = bright.detach().amin((1, 2), keepdim=True)
+    room = 1 - low
+    return (bright - low) / torch.where(room > floor_of(maps), room, torch.ones_like(room))
+
+
+def stretch_recoverably(maps: Tensor) -> Tensor:
+    """Scale maps as :func:`stretch` does, where a value below 0 has the gradient of one just above it."""
+    scaled = maps / peak_of(maps.relu())
+    return stretch(maps) + (scaled - scaled.detach()) * (scaled.detach() <= 0)  # adds 0, but for its gradient
+
+
+def cosine_of(first: Tensor, second: Tensor) -> Tensor:
+    """Return the cosine of two rectified maps, ``(B,)``; 0, with a finite gradient, where either is dark."""
+    squares = first.square().sum((1, 2)) * second.square().sum((1, 2))
+    bright = squares > torch.finfo(first.dtype).eps ** 2
+    length = torch.where(bright, squares, torch.ones_like(squares)).sqrt()
+    return torch.where(bright, (first * second).sum((1, 2)) / length, torch.zeros_like(length))
+
+
+def mean_in(values: Tensor, region: Tensor) -> Tensor:
+    """Return the mean of a map over a region, weighted by it, ``(B,)``; 0 for an empty region."""
+    return (values * region).sum((1, 2)) / region.sum((1, 2)).clamp(min=torch.finfo(region.dtype).eps)
+
+
 def dead_maps(maps: Tensor) -> Tensor:
     """Find the maps that show nothing: no cell of the rectified map is brighter than another.
 

@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.errors import InputError
-from mmgrad_explain.grounding.maps import check_pair, dead_is_worst, dead_maps, full_precision, in_float32, rectify
+from mmgrad_explain.grounding.maps import (
+    check_pair,
+    cosine_of,
+    dead_is_worst,
+    dead_maps,
+    full_precision,
+    in_float32,
+    mean_in,
+    rectify,
+)
 
 SLACK = 0.01
 """Brightness that :func:`contrast_loss` adds to both means, as a share of a map's maximum."""
@@ -61,7 +70,7 @@ def contrast_loss(maps: Tensor, masks: Tensor, other_masks: Tensor) -> Tensor:
     masks = check_pair(maps, masks)
     foreign = find_foreign_regions(masks, other_masks)
     p = rectify(maps)
-    own, other = _mean_in(p, masks), _mean_in(p, foreign)
+    own, other = mean_in(p, masks), mean_in(p, foreign)
     return dead_is_worst((other + SLACK) / (own + other + 2 * SLACK), 1.0, maps, masks)
 
 
@@ -117,12 +126,5 @@ def consistency_loss(maps: Tensor, paired_maps: Tensor, excluded: Tensor | None 
     if excluded is not None:
         keep = 1 - check_pair(maps, excluded, "maps and excluded")
         first, second = first * keep.sqrt(), second * keep.sqrt()
-    squares = first.square().sum((1, 2)) * second.square().sum((1, 2))
-    bright = squares > torch.finfo(maps.dtype).eps ** 2
-    length = torch.where(bright, squares, torch.ones_like(squares)).sqrt()
-    loss = 1 - torch.where(bright, (first * second).sum((1, 2)) / length, torch.zeros_like(length))
+    loss = 1 - cosine_of(first, second)
     return torch.where(dead_maps(maps) | dead_maps(paired), 1 + (loss - loss.detach()), loss)
-
-
-def _mean_in(values: Tensor, region: Tensor) -> Tensor:
-    return (values * region).sum((1, 2)) / region.sum((1, 2)).clamp(min=torch.finfo(region.dtype).eps)

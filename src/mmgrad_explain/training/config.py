@@ -8,7 +8,10 @@ from typing import Any
 from mmgrad_explain.data.edits.options import EDIT_KINDS
 from mmgrad_explain.data.scenes.planning import EDITS
 from mmgrad_explain.errors import InputError, did_you_mean
+from mmgrad_explain.training.benchmarks import Benchmark, benchmark_of, find_benchmarks
 from mmgrad_explain.training.objective.options import (
+    MASK_TERMS,
+    UNMASKED_TERMS,
     DenseOptions,
     GroundingOptions,
     ObjectiveOptions,
@@ -151,8 +154,10 @@ class EvaluationOptions:
         every: Steps between evaluations; 0 evaluates at the end only.
         batches: Number of batches, each as large as a training batch.
         seed: Seed of held-out scenes and edits; must differ from the run's.
-        best: Figure on held-out data that decides which weights are saved as the model, such as ``pointing``. Null
-            saves the last weights.
+        best: Figure on held-out data that decides which weights are saved as the model, such as ``pointing``, or one
+            of a benchmark, such as ``cirr.val.r1``. Null saves the last weights.
+        benchmarks: Published splits of sources of kind ``cir`` that are measured by their protocol as well, such as
+            ``cirr.val``; that of ``best`` always is.
         maps: Number of held-out samples in ``maps.png``, also logged as overlays.
     """
 
@@ -160,10 +165,11 @@ class EvaluationOptions:
     batches: int = 4
     seed: int = 1_000_003
     best: str | None = None
+    benchmarks: tuple[str, ...] = ()
     maps: int = 6
 
     def __post_init__(self) -> None:
-        if self.best is not None:
+        if self.best is not None and not benchmark_of(self.best):
             from mmgrad_explain.training.figures import HELD_OUT  # with all of what measures them
 
             if self.best not in HELD_OUT:
@@ -173,6 +179,12 @@ class EvaluationOptions:
             raise InputError("evaluation: every and maps must be at least 0, batches at least 1")
         if self.best is not None and self.every == 0:
             raise InputError("evaluation.best needs evaluation.every above 0")
+
+    @property
+    def measured_benchmarks(self) -> tuple[str, ...]:
+        """Names of all benchmarks that are measured."""
+        best = benchmark_of(self.best or "")
+        return tuple(dict.fromkeys((*self.benchmarks, best) if best else self.benchmarks))
 
 
 @dataclass(frozen=True)
@@ -234,6 +246,7 @@ class TrainingConfig:
         check_precision(self.precision)
         self._check_sources()
         self._check_edits()
+        self._check_benchmarks()
 
     @property
     def objective(self) -> ObjectiveOptions:
@@ -242,14 +255,25 @@ class TrainingConfig:
             self.grounding, self.dense, self.retrieval, self.precision, self.model.gradient_checkpointing
         )
 
+    @property
+    def benchmarks(self) -> list[Benchmark]:
+        """The benchmarks that the evaluation measures."""
+        return find_benchmarks(self.sources, self.evaluation.measured_benchmarks)
+
     def _check_sources(self) -> None:
         """Refuse options that none of the sources would use."""
         check_mix(self.mix)
         if self.mix == "batch" and len({options.weight for options in self.sources.values()}) > 1:
             raise InputError("sources: weights are for mix: step; with mix: batch every source is in each batch")
+        self._check_regions()
         if self.grounding.context and not any(options.knows_context for options in self.sources.values()):
             raise InputError(
                 "grounding.context: none of the sources knows the other objects in a text, as scenes do; set it to 0"
+            )
+        if self.grounding.selfeq and not any(options.knows_paraphrases for options in self.sources.values()):
+            raise InputError(
+                "grounding.selfeq: none of the sources has paraphrases of its texts; set it to 0, or take "
+                "grounding.mirror or grounding.texts, which need none"
             )
         if not any(options.knows_facts for options in self.sources.values()):
             needs = {
@@ -260,6 +284,30 @@ class TrainingConfig:
             for name, used in needs.items():
                 if used:
                     raise InputError(f"{name}: none of the sources knows what its images show, as photos with pairs do")
+
+    def _check_regions(self) -> None:
+        """Refuse terms that need masks where there are none, and comparisons of maps where nothing compares them."""
+        needs_masks = [name for name in (*MASK_TERMS, "pooling") if getattr(self.grounding, name)]
+        if needs_masks and not any(options.knows_regions for options in self.sources.values()):
+            names = ", ".join(f"grounding.{name}" for name in needs_masks)
+            raise InputError(
+                f"{names}: none of the sources says where maps should be bright: name a way by sources.NAME.masks, "
+                f"such as clipseg or segments, or set to 0; terms that need no masks are {', '.join(UNMASKED_TERMS)}"
+            )
+        for name, options in self.sources.items():
+            if options.compares_maps and not self.grounding.looks_without_masks:
+                raise InputError(
+                    f"sources.{name}.masks: 'self' compares maps with each other, and no term does: give one of "
+                    f"{', '.join(f'grounding.{term}' for term in UNMASKED_TERMS)} a weight"
+                )
+
+    def _check_benchmarks(self) -> None:
+        """Refuse benchmarks that no source has, and a best figure that its benchmark lacks."""
+        best = self.evaluation.best or ""
+        for benchmark in self.benchmarks:
+            if benchmark.name == benchmark_of(best) and best not in (known := benchmark.figures()):
+                hint = did_you_mean(best, known)
+                raise InputError(f"evaluation.best: there is no figure {best!r}: {hint}use {', '.join(known)}")
 
     def _check_edits(self) -> None:
         """Refuse kinds of edits that no source makes."""

@@ -207,6 +207,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
 
 
 def _tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if arguments == (str, Ellipsis) and isinstance(value, str):
+        value = [value]  # one name needs no list
     if not isinstance(value, list | tuple):
         raise InputError(f"{where} must be a list, not {quote(value)}")
     endless = arguments[-1] is Ellipsis

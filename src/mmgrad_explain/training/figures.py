@@ -39,12 +39,15 @@ def is_held_out_figure(name: str) -> bool:
 
 
 def add_group(name: str) -> str:
-    """Put the group of a held-out figure before its name; a name with a slash is returned unchanged."""
+    """Put the group of a held-out figure before its name; a name with a slash is returned unchanged.
+
+    A name with a dot is of a benchmark (:mod:`mmgrad_explain.training.benchmarks`).
+    """
     if "/" in name:
         return name
     if name in HELD_OUT_MAPS or name.startswith(BY_EDIT):
         return f"grounding/{name}"
-    return f"retrieval/{name}" if name in HELD_OUT_RETRIEVAL else f"train/{name}"
+    return f"retrieval/{name}" if name in HELD_OUT_RETRIEVAL or "." in name else f"train/{name}"
 
 
 def add_group_to_logged_name(name: str) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmgrad_explain.composers.model_capabilities import has_maps_of
+from mmgrad_explain.data.batches.batch import MARKED
 from mmgrad_explain.data.batches.facts import match_facts, same_photo
 from mmgrad_explain.data.edit_sides import is_on_target_only
 from mmgrad_explain.evaluation.figures import measure_recall
@@ -36,14 +37,14 @@ if TYPE_CHECKING:
 def trained_kind(composer: Composer, options: GroundingOptions) -> MapKind:
     """Return the kind of maps that these options train: the kind to measure and to show.
 
-    It has the options' score, and the composer's default weighting if that is trained, else the first trained one. If
-    no map is trained, the weighting is the composer's default; so is the score if the composer has no maps of the
+    It has the options' score, and the composer's default method if that is trained, else the first trained one. If no
+    map is trained, the method is the composer's default; so is the score if the composer has no maps of the
     options' score.
     """
     own = default_kind(composer)
     if not options.supervises_maps:
         return MapKind(options.score if has_maps_of(composer, options.score) else own.score, own.method)
-    return MapKind(options.score, own.method if own.method in options.weightings else options.weightings[0])
+    return MapKind(options.score, own.method if own.method in options.methods else options.methods[0])
 
 
 def evaluate_batches(
@@ -74,10 +75,10 @@ def evaluate_batches(
     drawer = MapDrawer(composer, [kind])
     for batch in batches:
         on_target = torch.tensor([*map(is_on_target_only, batch.edits)], device=batch.picture.device)
-        masks = torch.where(on_target[:, None, None], batch.target_masks, batch.reference_masks)
+        masks = torch.where(on_target[:, None, None], batch.target_masks, batch.reference_masks) >= MARKED
         grids, output = drawer.draw(inputs_of(batch), on_target)
         maps = resize_maps(grids[kind], (masks.shape[1], masks.shape[2]))
-        known = batch.supervised
+        known = batch.supervised & masks.flatten(1).any(1)
         for name, values in measure_maps(maps, masks).items():
             values_of.setdefault(name, []).append(values[known].cpu())
         edits += [edit for edit, one in zip(batch.edits, known.tolist(), strict=True) if one]

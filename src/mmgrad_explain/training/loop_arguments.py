@@ -10,6 +10,7 @@ import torch
 from transformers import TrainingArguments
 
 from mmgrad_explain.errors import InputError, did_you_mean
+from mmgrad_explain.training.benchmarks import benchmark_of
 from mmgrad_explain.training.figures import EVALUATION_PREFIX, HELD_OUT, LOWER_IS_BETTER, is_held_out_figure
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _check_best(args: TrainingArguments, config: TrainingConfig) -> None:
     if metric is None:
         return
     name = metric.removeprefix(EVALUATION_PREFIX)
-    if not is_held_out_figure(name):
+    if not is_held_out_figure(name) and benchmark_of(name) not in config.evaluation.measured_benchmarks:
         hint = did_you_mean(name, HELD_OUT)
         raise InputError(f"metric_for_best_model: there is no figure {name!r}: {hint}use {', '.join(HELD_OUT)}")
     if best is not None and name != best:

@@ -139,6 +139,8 @@ def _write_model(trainer: GroundedTrainer, out: Path) -> int:
     if not trainer.is_world_process_zero():
         return int(trainer.state.global_step)
     composer = trainer.model.composer
+    if trainer.config.grounding.supervises_maps:
+        composer.default_method = trainer.kind.method
     best = load_best(out / CHECKPOINTS / BEST, composer) if trainer.config.evaluation.best else None
     with trainer.average.apply() if trainer.average and best is None else nullcontext():
         save_composer(composer, out / MODEL)

@@ -15,6 +15,7 @@ from transformers import PrinterCallback, ProgressCallback, Trainer
 
 from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.training.benchmarks import BenchmarkSets
 from mmgrad_explain.training.callbacks import AverageWeights
 from mmgrad_explain.training.data_workers import prepare_data_worker
 from mmgrad_explain.training.distributed import broadcast, mean_of_processes
@@ -122,6 +123,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
             self.add_callback(callback)
         self._figures: dict[str, list[Tensor]] = {}
         self._fixed: TripletBatch | None = None
+        self._benchmarks = BenchmarkSets(config.benchmarks)
         self._to_freeze = find_parts(composer, config.dense.freeze, "dense.freeze")
 
     # ----------------------------------------------------------------------------------------------------------- steps
@@ -245,6 +247,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
             with self.average.apply() if self.average else nullcontext():
                 figures = evaluate_batches(composer, self._batches(dataset), self.kind)
                 if metric_key_prefix == "eval":
+                    figures |= self._benchmarks.measure(composer)
                     self._keep_best(figures)
                     self._add_maps()
         named = {f"{metric_key_prefix}_{name}": value for name, value in broadcast(figures).items()}

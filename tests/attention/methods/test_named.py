@@ -5,7 +5,14 @@ import pytest
 from mmgrad_explain import InputError
 from mmgrad_explain.attention.methods.attention.legrad import LeGrad
 from mmgrad_explain.attention.methods.base import Method
-from mmgrad_explain.attention.methods.named import METHODS, choose_argument, ensure_method, list_names
+from mmgrad_explain.attention.methods.named import (
+    METHODS,
+    choose_argument,
+    ensure_differentiable,
+    ensure_method,
+    list_differentiable,
+    list_names,
+)
 from mmgrad_explain.attention.methods.weighted import Weighted
 from mmgrad_explain.attention.weighting import WEIGHTINGS, layercam
 
@@ -56,3 +63,14 @@ def test_method_and_weighting_name_one_thing():
             choose_argument(None, weightings)
     with pytest.raises(InputError, match="weighting: there is no 'gradcan'"):
         choose_argument(None, "gradcan")
+
+
+def test_methods_say_whether_a_loss_can_train_their_maps():
+    assert set(list_differentiable()) == {*WEIGHTINGS, "legrad", "grad-eclip", "relevancy", "attention-rollout"}
+    assert ensure_differentiable("legrad").name == "legrad"
+    assert ensure_differentiable(layercam).name == "layercam"
+    for method in ("rise", METHODS["rise"]()):
+        with pytest.raises(
+            InputError, match=r"mine: 'rise' makes maps that cannot be .* take one of gradcam, .*, legrad"
+        ):
+            ensure_differentiable(method, "mine")

@@ -83,4 +83,4 @@ def test_help_tells_the_configs(capsys):
     with pytest.raises(SystemExit):
         parse("--help")
     shown = capsys.readouterr().out
-    assert all(name in shown for name in ("reference-no-grounding", "clothing", "clip", "tiny", "runs/CONFIG"))
+    assert all(name in shown for name in ("reference-no-grounding", "clothing", "clip", "cirr", "tiny", "runs/CONFIG"))

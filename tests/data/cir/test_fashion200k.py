@@ -18,6 +18,23 @@ def test_fashion200k(fashion200k):
     assert len(found.images.galleries["test"]) == 4
 
 
+def test_training_pairs_differ_by_one_word_and_stay_the_same(fashion200k, list_findings):
+    found = read_cir("fashion200k", fashion200k, ["train"])
+    assert found.findings == ()
+    a, b, blue, wool, _ = found.images.galleries["train"]
+    pairs = [(query.reference, query.text, query.relevant) for query in found.queries["train"]]
+    assert sorted(pairs) == sorted([
+        *[(red, "replace red with blue", (blue,)) for red in (a, b)],
+        *[(red, "replace silk with wool", (wool,)) for red in (a, b)],
+        (blue, "replace blue with red", (a, b)), (wool, "replace wool with silk", (a, b)),
+    ])  # fmt: skip
+    assert all(query.target in query.relevant for query in found.queries["train"])
+    assert read_cir("fashion200k", fashion200k, ["train"]).queries == found.queries
+    (fashion200k / "labels" / "skirt_train_detect_all.txt").unlink()
+    assert read_cir("fashion200k", fashion200k).complete
+    assert not read_cir("fashion200k", fashion200k).queries.get("train")
+
+
 def test_what_fashion200k_can_lack(fashion200k, list_findings):
     with (fashion200k / "test_queries.txt").open("a") as stream:
         stream.write("women/one.jpeg\nwomen/one.jpeg women/two.jpeg\n")

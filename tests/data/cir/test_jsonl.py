@@ -30,6 +30,25 @@ def test_galleries_and_splits_of_ones_own(jsonl, write, list_findings):
     assert list_findings(read_cir("jsonl", jsonl, ["dev"]))[1:] == [("dev", 1, "gallery without an image", "dev")]
 
 
+def test_what_only_training_needs(jsonl, write, list_findings):
+    plain = {"reference": "a.jpg", "text": "t", "target": "b.jpg"}
+    lines = [
+        {**plain, "mask": "m.png", "paraphrases": ["u", "v"], "edit": "recolour"},
+        {**plain, "text": "both", "mask": "m.png", "mask_object_in": "both"},
+        {**plain, "text": "each", "mask": "m.png", "target_mask": "n.png", "mask_object_in": "both"},
+        {**plain, "text": "outside", "mask": "../m.png"},
+        {**plain, "text": "no path", "target_mask": 3},
+    ]
+    write(jsonl, {"triplets.jsonl": "\n".join(map(json.dumps, lines))})
+    found = read_cir("jsonl", jsonl)
+    first, *others = found.queries["all"]
+    assert (first.mask, first.target_mask, first.paraphrases, first.edit) == ("m.png", None, ("u", "v"), "recolour")
+    assert [query.target_mask for query in others] == ["m.png", "n.png"]
+    ((_, count, _, *names),) = list_findings(found)
+    assert count == 2
+    assert names == ["no. 4 has a mask whose path leads out of the folder", "no. 5 has no target_mask"]
+
+
 def test_names_are_taken_as_they_stand_first(jsonl, write):
     lines = [
         {"reference": "a.jpg", "text": "t", "target": "A.jpg"},

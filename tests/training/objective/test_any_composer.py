@@ -86,7 +86,7 @@ def test_clip_is_trained_in_stages(clip_folder, objective, rng, source):
     assert blocks[0].mlp.fc1.weight.grad.abs().sum() > 0
     assert composer.combiner.mix[0].weight.grad.abs().sum() > 0
     other = objective(composer, dense=0.5)
-    other._score = CallableScore(TextShift(), "the same by another name")
+    other.passes.score = CallableScore(TextShift(), "the same by another name")
     whole = other(batch, rng())
     torch.testing.assert_close(losses.grounding, whole.grounding, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(losses.retrieval, whole.retrieval, rtol=1e-3, atol=1e-4)
@@ -99,7 +99,7 @@ def test_clip_checkpoints_its_own_blocks(clip_folder, objective, rng, source):
     for checkpointing in (False, True):
         made = objective(composer, checkpointing=checkpointing)
         assert composer.checkpointing == checkpointing
-        assert not made._checkpointing
+        assert not made.passes.checkpointing
         composer.zero_grad()
         losses = made(batch, rng())
         losses.total.backward()

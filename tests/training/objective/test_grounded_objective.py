@@ -39,7 +39,7 @@ def test_the_grounding_loss_is_the_formula(composer, batch, objective, rng):
         torch.cat([batch.references[batch.picture[rows.reference]], batch.targets[rows.target]])
     )
     looked = features.detach().requires_grad_()
-    chosen = torch.cat(rows)
+    chosen = rows.every
     mask = batch.attention_mask[chosen].bool()
     shift = network.change(looked, *network.text(batch.input_ids[chosen], mask), mask)
     (gradient,) = torch.autograd.grad((shift * shift.detach()).sum(), looked)
@@ -80,7 +80,7 @@ def test_both_ways_forward_are_the_same(composer, batch, terms, objective, rng):
     """Each picture encoded once, or the composer's whole forward: equal losses and gradients."""
     one = objective(composer, **terms)
     other = objective(composer, **terms)
-    other._score = CallableScore(TextShift(), "the same by another name")
+    other.passes.score = CallableScore(TextShift(), "the same by another name")
     made = []
     for each in (one, other):
         composer.zero_grad()
@@ -122,9 +122,9 @@ def test_precisions_agree(composer, batch, objective, rng):
 
 
 def test_checkpointing_changes_nothing_but_memory(composer, batch, monkeypatch, objective, rng):
-    from mmgrad_explain.training.objective import grounded_objective as module
+    from mmgrad_explain.training.objective import forward_pass as module
 
-    monkeypatch.setattr(module, "_CHUNK", 3)
+    monkeypatch.setattr(module, "CHUNK", 3)
     made = []
     for checkpointing in (False, True):
         composer.zero_grad()

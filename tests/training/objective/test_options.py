@@ -17,6 +17,17 @@ def test_the_schedule():
 def test_sides_of_edits():
     shares = GroundingOptions(target_side={"move": 0.7}).target_shares(["add", "move", "recolour", "blur"])
     assert shares.tolist() == [1.0, 0.7, 0.1, 0.0]
+    both = GroundingOptions(score="pair", target_side={"move": 0.7}).target_shares(["add", "move", "blur", "remove"])
+    assert both.tolist() == [1.0, 0.7, 1.0, 0.0]
+
+
+def test_every_differentiable_method_can_be_supervised_and_no_other():
+    assert GroundingOptions(method="relevancy").methods == ("relevancy",)
+    assert GroundingOptions(weightings=("layercam",)).methods == ("layercam",)
+    with pytest.raises(InputError, match=r"grounding.method: 'occlusion' makes maps that .* gradcam, .*, relevancy"):
+        GroundingOptions(method="occlusion")
+    with pytest.raises(InputError, match=r"grounding.method: there is no 'relevance'; did you mean 'relevancy'"):
+        GroundingOptions(method="relevance")
 
 
 def test_the_weight_of_the_change_is_not_negative():
@@ -35,9 +46,13 @@ def test_an_unknown_form_is_refused_with_the_list():
 
 
 def test_weights_have_the_names_of_the_grounding_loss():
-    options = GroundingOptions(weight=1.0, contrast=2.0, margin=3.0, consistency=4.0)
-    assert options.map_weights == dict(zip(DEFAULT_WEIGHTS, (1.0, 2.0, 3.0, 4.0), strict=True))
+    numbers = range(1, 1 + len(DEFAULT_WEIGHTS))
+    names = ["weight" if name == "form" else name for name in DEFAULT_WEIGHTS]
+    options = GroundingOptions(**dict(zip(names, numbers, strict=True)))
+    assert options.map_weights == dict(zip(DEFAULT_WEIGHTS, numbers, strict=True))
     assert options.supervises_maps
+    assert options.looks_without_masks
+    assert not GroundingOptions(contrast=1.0).looks_without_masks
     assert not GroundingOptions(weight=0.0).supervises_maps
 
 

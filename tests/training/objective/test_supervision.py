@@ -8,7 +8,7 @@ import torch
 
 from mmgrad_explain.data.batches.batch import encode_batch, take_images
 from mmgrad_explain.training.objective.options import GroundingOptions
-from mmgrad_explain.training.objective.supervision import draw_rows, no_rows
+from mmgrad_explain.training.objective.supervision import draw_rows, masks_of, no_rows
 from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
 
 SOURCE = SceneSource(32, SceneSourceOptions(pictures=4, edits=2))
@@ -25,7 +25,7 @@ def test_add_is_supervised_on_the_target_alone(batch, rng):
     assert rows
     assert not no_rows()
     fewer = draw_rows(batch, GroundingOptions(share=0.5, target_side={"recolour": 1.0}), rng())
-    assert len(torch.cat(fewer)) == 4
+    assert len(fewer.every) == 4
 
 
 @pytest.mark.parametrize("options", [{}, {"share": 0.4}, {"share": 0.7, "consistency": 1.0}])
@@ -33,10 +33,28 @@ def test_parts_get_the_rows_that_the_whole_batch_would_draw(tiny_processor, opti
     options = GroundingOptions(**options)
     for seed in range(4):
         whole = SOURCE.batch(seed, 0)
-        expected = draw_rows(encode_batch(whole, tiny_processor), options, np.random.default_rng(seed))
-        found = []
+        whole = replace(whole, supervised=whole.supervised & (np.arange(len(whole.texts)) % 3 > 0))
+        rng = np.random.default_rng(seed)
+        expected = draw_rows(encode_batch(whole, tiny_processor), options, rng, without_masks=True)
+        found, masked = [], []
         for first in (0, 2):
             part = encode_batch(take_images(whole, np.array([first, first + 1])), tiny_processor)
-            found.append([rows + 2 * first for rows in draw_rows(part, options, np.random.default_rng(seed))])
-        for side, rows in enumerate(expected):
+            rows = draw_rows(part, options, np.random.default_rng(seed), without_masks=True)
+            found.append([side + 2 * first for side in (rows.reference, rows.target)])
+            masked.append(rows.supervised[: len(rows.reference)])
+        for side, rows in enumerate((expected.reference, expected.target)):
             assert torch.cat([found[0][side], found[1][side]]).tolist() == rows.tolist()
+        assert torch.cat(masked).tolist() == expected.supervised[: len(expected.reference)].tolist()
+
+
+def test_terms_without_masks_look_at_references_whose_region_is_unknown(batch, rng):
+    batch = replace(batch, edits=["add", "recolour", "recolour"] * 2, supervised=torch.arange(6) == 1)
+    options = GroundingOptions(selfeq=1.0, target_side={"recolour": 1.0})
+    rows = draw_rows(batch, options, rng(), without_masks=True)
+    assert (rows.reference.tolist(), rows.target.tolist()) == ([1, 2, 4, 5], [1])
+    assert rows.supervised.tolist() == [True, False, False, False, True]
+    assert masks_of(batch, rows)[1:4].any() == 0
+    assert masks_of(batch, rows)[0].equal(batch.reference_masks[1])
+    fewer = draw_rows(batch, replace(options, share=0.5), rng(), without_masks=True)
+    assert len(fewer.reference) == 2
+    assert 1 in fewer.reference.tolist()  # supervised ones first

@@ -1,10 +1,19 @@
 """Terms of the loss of a batch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from mmgrad_explain.training.objective.terms import change_loss, direction_loss, pooling_loss
+from mmgrad_explain.training.objective.supervision import Rows
+from mmgrad_explain.training.objective.terms import (
+    JoinedGroundingLoss,
+    change_loss,
+    direction_loss,
+    ground,
+    pooling_loss,
+)
 
 
 def test_the_pooling_loss_is_low_inside_the_mask():
@@ -25,6 +34,22 @@ def test_the_change_loss_compares_directions_within_an_image():
     assert right < 1e-3
     assert wrong > 9
     assert change_loss(change, change[[1, 2, 3, 0]], torch.arange(4)) == 0  # one edit each: nothing to tell apart
+
+
+def test_soft_masks_reach_the_loss_as_they_are(batch):
+    torch.manual_seed(0)
+    soft = torch.rand(batch.reference_masks.shape) * batch.reference_masks
+    faint = replace(batch, reference_masks=soft, target_masks=soft)
+    rows = Rows(torch.arange(6), torch.tensor([1, 2]), torch.ones(8, dtype=torch.bool))
+    loss = JoinedGroundingLoss("bce", weights={"form": 1.0, "contrast": 1.0}, validate=False)
+    maps = torch.rand(1, 8, 8, 8)
+    expected = loss(
+        maps,
+        soft[[0, 1, 2, 3, 4, 5, 1, 2]],
+        other_masks=torch.stack([soft[j] if j >= 0 else 0 * soft[0] for j in [*batch.partner.tolist(), -1, -1]]),
+    )
+    torch.testing.assert_close(ground(loss, maps, faint, rows), expected)
+    assert ground(loss, maps, batch, rows) != expected
 
 
 def test_the_direction_of_a_shift_is_compared_where_only_the_edit_differs():

@@ -11,6 +11,7 @@ from torch import Tensor
 from mmgrad_explain.attention.gradient import check_grids_reached, take_gradients
 from mmgrad_explain.attention.layouts.layout import AnyLayout
 from mmgrad_explain.attention.methods.base import Method, MethodMaps
+from mmgrad_explain.attention.methods.named import list_differentiable
 from mmgrad_explain.attention.methods.run import Run
 from mmgrad_explain.attention.recording.capture import Capture
 from mmgrad_explain.attention.running.second_derivative import (
@@ -100,7 +101,10 @@ def attend_step(run: Run, methods: Sequence[Method], verified: Verified) -> list
     """
     for method in methods:
         if run.create_graph and not method.differentiable:
-            raise InputError(f"method {method.name!r} makes maps that cannot be differentiated: leave create_graph out")
+            raise InputError(
+                f"method {method.name!r} makes maps that cannot be differentiated: leave create_graph out, or take one "
+                f"of {', '.join(list_differentiable())}"
+            )
         if method.needs.attention is not None and not run.attention:
             raise InputError(
                 f"method {method.name!r} needs attention, which was not recorded: make the MMGrad with this method"

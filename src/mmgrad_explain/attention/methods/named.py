@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mmgrad_explain._system.choices import choose
+from mmgrad_explain._system.choices import check_choice, choose
 from mmgrad_explain.attention.methods.answers.relative_attention import RelativeAttention
 from mmgrad_explain.attention.methods.answers.token_activation import TokenActivation
 from mmgrad_explain.attention.methods.attention.dense import Dense
@@ -66,6 +66,34 @@ def ensure_method(method: Any) -> Method:
     if not callable(method):
         raise TypeError(f"method must be a name, a method or a callable, not {type(method).__name__}")
     return Weighted(*ensure_weighting(method))
+
+
+def list_differentiable() -> tuple[str, ...]:
+    """Return the names of the methods whose maps a loss can train: those that are ``differentiable``."""
+    return tuple(name for name, make in METHODS.items() if make().differentiable)
+
+
+def ensure_differentiable(method: Any, option: str = "method") -> Method:
+    """Return a method whose maps a loss can train.
+
+    Args:
+        method: As for :func:`ensure_method`.
+        option: The argument that it was passed for.
+
+    Raises:
+        TypeError: as :func:`ensure_method`.
+        InputError: its maps cannot be differentiated; the message lists the methods of which they can. Or as
+            :func:`ensure_method`.
+    """
+    if isinstance(method, str):
+        check_choice(option, method, METHODS)
+    made = ensure_method(method)
+    if not made.differentiable:
+        raise InputError(
+            f"{option}: {made.name!r} makes maps that cannot be differentiated, which a loss needs: take one of "
+            f"{', '.join(list_differentiable())}"
+        )
+    return made
 
 
 def list_names(names: Any) -> list[Any]:

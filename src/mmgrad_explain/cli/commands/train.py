@@ -27,6 +27,7 @@ CONFIG is a YAML file, or the name of a config in the package:
   everyday                 the things of Pascal VOC on photographs; say sources.objects.folder, model.backbone_weights
                            and model.segmenter_weights
   clip                     CLIP with a combiner on triplets of `mmgrad-explain data edits`; say sources.triplets.folder
+  cirr, fashioniq, shoes   the same on a benchmark of composed retrieval; say sources.CONFIG.folder
   tiny                     a small model in about two minutes
 
 A file holds only the differences: `extends: reference` and the keys to change. --set changes single keys, with dots for
@@ -42,6 +43,7 @@ Examples:
   mmgrad-explain train reference --set steps=8000 --set model.sizes.image_size=128
   mmgrad-explain train clothing --set sources.photos.folder=FOLDER --set model.backbone_weights=FILE
   mmgrad-explain train clip --set sources.triplets.folder=coco-edits --set model.lora.rank=8
+  mmgrad-explain train fashioniq --set sources.fashioniq.folder=fashion-iq --set steps=1400
   mmgrad-explain train reference --out runs/reference --resume
 """
 

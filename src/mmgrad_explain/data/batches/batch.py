@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.composers.contract import TrainingProcessor
 
+    Mask: TypeAlias = npt.NDArray[np.bool_] | npt.NDArray[np.float32]
+
 IGNORE = 255
 """Value of unknown pixels in a label map."""
+
+MARKED = 0.5
+"""Least value at which a soft mask marks a place, where a figure or a choice needs a yes or no."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,9 @@ class ImageBatch:
     Attributes:
         references: ``(S, H, W, 3)`` uint8.
         targets: ``(N, H, W, 3)`` uint8.
-        reference_masks: The edited region in the reference, ``(N, H, W)`` bool.
-        target_masks: The edited region in the target, ``(N, H, W)`` bool.
+        reference_masks: The edited region in the reference, ``(N, H, W)`` bool, or float32 in [0, 1] where masks are
+            soft.
+        target_masks: The edited region in the target, likewise.
         texts: Modifier texts, ``N``.
         edits: Kind of each edit, ``N``.
         picture: Index of each edit's reference, ``(N,)`` int64.
@@ -61,12 +67,19 @@ class ImageBatch:
             of the ring". Empty where there is none; None if the source does not know.
         facts: What the images show and the texts ask for; None if the source does not know.
         whole: The batch that this is a part of; None for all of a step.
+        paraphrases: Another text for each edit that asks for the same of the same images, ``N``; empty where there is
+            none. None if the source has none. Maps of a text and of its paraphrase should be alike.
+        mirrorable: Whether a text means the same if its images are mirrored, ``(N,)`` bool: false if it names a side.
+            None if the source does not know.
+        reference_ids: Numbers of the references, ``(S,)`` int64: images with one number are the same image, or equally
+            right answers, and no negatives of each other; -1 is unlike every other. None if all images differ.
+        target_ids: Numbers of the targets, ``(N,)`` int64, likewise.
     """
 
     references: npt.NDArray[np.uint8]
     targets: npt.NDArray[np.uint8]
-    reference_masks: npt.NDArray[np.bool_]
-    target_masks: npt.NDArray[np.bool_]
+    reference_masks: Mask
+    target_masks: Mask
     texts: list[str]
     edits: list[str]
     picture: npt.NDArray[np.int64]
@@ -77,6 +90,10 @@ class ImageBatch:
     context_masks: npt.NDArray[np.bool_] | None = None
     facts: Facts | None = None
     whole: WholeBatch | None = None
+    paraphrases: list[str] | None = None
+    mirrorable: npt.NDArray[np.bool_] | None = None
+    reference_ids: npt.NDArray[np.int64] | None = None
+    target_ids: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,8 +103,8 @@ class TripletBatch:
     Attributes:
         references: ``(S, 3, H, W)`` float32, normalised.
         targets: ``(N, 3, H, W)`` float32, normalised.
-        reference_masks: ``(N, H, W)`` bool.
-        target_masks: ``(N, H, W)`` bool.
+        reference_masks: ``(N, H, W)`` bool, or float32 in [0, 1].
+        target_masks: Likewise.
         input_ids: ``(N, L)``.
         attention_mask: ``(N, L)``.
         texts: ``N``.
@@ -100,6 +117,12 @@ class TripletBatch:
         context_masks: ``(N, H, W)`` bool, or None.
         facts: Likewise, or None.
         whole: The batch that this is a part of; None for all of a step. It stays on the CPU.
+        paraphrase_ids: The paraphrases, ``(N, L')``; None if there are none.
+        paraphrase_attention: ``(N, L')``, or None.
+        paraphrased: Which edits have a paraphrase, ``(N,)`` bool, or None.
+        mirrorable: ``(N,)`` bool, or None.
+        reference_ids: ``(S,)``, or None.
+        target_ids: ``(N,)``, or None.
     """
 
     references: Tensor
@@ -118,6 +141,12 @@ class TripletBatch:
     context_masks: Tensor | None = None
     facts: Facts | None = None
     whole: WholeBatch | None = None
+    paraphrase_ids: Tensor | None = None
+    paraphrase_attention: Tensor | None = None
+    paraphrased: Tensor | None = None
+    mirrorable: Tensor | None = None
+    reference_ids: Tensor | None = None
+    target_ids: Tensor | None = None
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> TripletBatch:
         """Move the batch to another device."""
@@ -147,6 +176,11 @@ def encode_batch(batch: ImageBatch, encoder: TrainingProcessor) -> TripletBatch:
         encoder: Tokenizes the texts and normalises the images.
     """
     input_ids, attention_mask = encoder.encode_texts(batch.texts)
+    again: tuple[Tensor | None, Tensor | None, Tensor | None] = None, None, None
+    if batch.paraphrases is not None and any(batch.paraphrases):
+        pairs = list(zip(batch.paraphrases, batch.texts, strict=True))
+        same = encoder.encode_texts([other or text for other, text in pairs])
+        again = (*same, torch.tensor([bool(other) for other, _ in pairs]))
     return TripletBatch(
         references=encoder.normalise(batch.references),
         targets=encoder.normalise(batch.targets),
@@ -161,10 +195,24 @@ def encode_batch(batch: ImageBatch, encoder: TrainingProcessor) -> TripletBatch:
         supervised=torch.from_numpy(batch.supervised),
         reference_labels={name: torch.from_numpy(one) for name, one in batch.reference_labels.items()},
         target_labels={name: torch.from_numpy(one) for name, one in batch.target_labels.items()},
-        context_masks=None if batch.context_masks is None else torch.from_numpy(batch.context_masks),
+        context_masks=_tensor(batch.context_masks),
         facts=batch.facts,
         whole=batch.whole,
+        paraphrase_ids=again[0],
+        paraphrase_attention=again[1],
+        paraphrased=again[2],
+        mirrorable=_tensor(batch.mirrorable),
+        reference_ids=_tensor(batch.reference_ids),
+        target_ids=_tensor(batch.target_ids),
     )
+
+
+def _tensor(values: npt.NDArray[Any] | None) -> Tensor | None:
+    return None if values is None else torch.from_numpy(values)
+
+
+def _at(values: npt.NDArray[Any] | None, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any] | None:
+    return None if values is None else values[rows]
 
 
 def take_images(batch: ImageBatch, images: npt.NDArray[np.int64]) -> ImageBatch:
@@ -191,9 +239,13 @@ def take_images(batch: ImageBatch, images: npt.NDArray[np.int64]) -> ImageBatch:
         supervised=batch.supervised[own],
         reference_labels={name: labels[images] for name, labels in batch.reference_labels.items()},
         target_labels={name: labels[own] for name, labels in batch.target_labels.items()},
-        context_masks=None if batch.context_masks is None else batch.context_masks[own],
+        context_masks=_at(batch.context_masks, own),
         facts=None if batch.facts is None else batch.facts.take(torch.from_numpy(images), torch.from_numpy(own)),
         whole=WholeBatch(batch.edits, known, find_unmoved(before, after, batch.edits, known), torch.from_numpy(own)),
+        paraphrases=None if batch.paraphrases is None else [batch.paraphrases[i] for i in own],
+        mirrorable=_at(batch.mirrorable, own),
+        reference_ids=_at(batch.reference_ids, images),
+        target_ids=_at(batch.target_ids, own),
     )
 
 
@@ -201,12 +253,15 @@ def find_unmoved(before: Tensor, after: Tensor, edits: Sequence[str], supervised
     """Find the edits with the object in the same place in both images, ``(N,)`` bool: IoU above one half.
 
     Args:
-        before: The edited region in the reference, ``(N, H, W)`` bool.
+        before: The edited region in the reference, ``(N, H, W)`` bool, or in [0, 1].
         after: The same in the target.
         edits: Kind of each edit, ``N``.
         supervised: Whether its region is known, ``(N,)`` bool.
     """
-    both, either = (before & after).sum((1, 2)), (before | after).sum((1, 2))
+    if before.dtype == after.dtype == torch.bool:
+        both, either = (before & after).sum((1, 2)), (before | after).sum((1, 2))
+    else:
+        both, either = torch.minimum(before, after).sum((1, 2)), torch.maximum(before, after).sum((1, 2))
     gone = torch.tensor([edit in {"add", "remove"} for edit in edits], device=both.device)
     return (2 * both > either) & supervised & ~gone
 
@@ -241,14 +296,43 @@ def join_batches(batches: Sequence[ImageBatch]) -> ImageBatch:
         target_labels={n: _labels([(b.target_labels, b.targets) for b in batches], n) for n in names},
         context_masks=_context(batches),
         facts=join_facts([b.facts for b in batches], [(len(b.references), len(b.texts)) for b in batches]),
+        **_join_texts(batches),
+        **_join_ids(batches),
     )
+
+
+def _join_texts(batches: Sequence[ImageBatch]) -> dict[str, Any]:
+    """Join what is known of the texts; the texts of the other batches have no paraphrase and are not mirrored."""
+    found: dict[str, Any] = {}
+    if any(b.paraphrases is not None for b in batches):
+        found["paraphrases"] = [one for b in batches for one in b.paraphrases or [""] * len(b.texts)]
+    if any(b.mirrorable is not None for b in batches):
+        every = [np.zeros(len(b.texts), bool) if b.mirrorable is None else b.mirrorable for b in batches]
+        found["mirrorable"] = np.concatenate(every)
+    return found
+
+
+def _join_ids(batches: Sequence[ImageBatch]) -> dict[str, Any]:
+    """Join the numbers of images; each batch has its own, and images of the others differ from all."""
+    first, of_references, of_targets = 0, [], []
+    for batch in batches:
+        parts = [
+            np.full(count, -1, np.int64) if ids is None else np.where(ids < 0, -1, ids + first)
+            for ids, count in ((batch.reference_ids, len(batch.references)), (batch.target_ids, len(batch.texts)))
+        ]
+        of_references.append(parts[0])
+        of_targets.append(parts[1])
+        first = max(first, *(int(part.max(initial=-1)) + 1 for part in parts))
+    if not first:
+        return {}
+    return {"reference_ids": np.concatenate(of_references), "target_ids": np.concatenate(of_targets)}
 
 
 def _context(batches: Sequence[ImageBatch]) -> npt.NDArray[np.bool_] | None:
     if all(batch.context_masks is None for batch in batches):
         return None
     return np.concatenate(
-        [np.zeros_like(b.reference_masks) if b.context_masks is None else b.context_masks for b in batches]
+        [np.zeros_like(b.reference_masks, bool) if b.context_masks is None else b.context_masks for b in batches]
     )
 
 
@@ -259,17 +343,17 @@ def _labels(
     return np.concatenate([labels.get(name, none) for (labels, _), none in zip(parts, unknown, strict=True)])
 
 
-def find_partners(masks: npt.NDArray[np.bool_], picture: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def find_partners(masks: Mask, picture: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Find for each edit another one of the same image with a disjoint mask.
 
     Args:
-        masks: ``(N, H, W)`` bool.
+        masks: ``(N, H, W)`` bool, or in [0, 1]: what is marked by at least one half.
         picture: ``(N,)``, index of the image of each.
 
     Returns:
         ``(N,)`` int64, the next such edit in cyclic order; -1 where there is none.
     """
-    flat = masks.reshape(len(masks), -1)
+    flat = masks.reshape(len(masks), -1) >= MARKED
     found = np.full(len(masks), -1, np.int64)
     for i in range(len(masks)):
         same = np.flatnonzero(picture == picture[i])

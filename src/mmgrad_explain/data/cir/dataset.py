@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 Level: TypeAlias = Literal["needed", "training", "absent", "odd"]
@@ -40,6 +40,10 @@ class CirTriplet:
         group: Ids of the images that the subset figures rank (CIRR), including the reference.
         soft: Scores of images by id, as CIRR's ``target_soft`` has them.
         aspects: CIRCO's semantic aspects of the query.
+        paraphrases: Other texts that ask for the same, where the file has any.
+        mask: Where the text asks for a change in the reference: a path below the set's folder, where the file has one.
+        target_mask: Likewise in the target.
+        edit: Kind of the edit; empty where the file has none.
     """
 
     id: str
@@ -50,6 +54,10 @@ class CirTriplet:
     group: tuple[str, ...] = ()
     soft: Mapping[str, float] = field(default_factory=dict)
     aspects: tuple[str, ...] = ()
+    paraphrases: tuple[str, ...] = ()
+    mask: str | None = None
+    target_mask: str | None = None
+    edit: str = ""
 
     @property
     def text(self) -> str:
@@ -58,13 +66,18 @@ class CirTriplet:
         Of several captions, ``. ? ,`` at the ends are removed and the first is capitalised, as is usual for FashionIQ
         since Baldrati et al. (CLIP4Cir). Empty captions are left out; the text is empty if all are.
         """
-        tidy = [" ".join(caption.split()) for caption in self.captions]
-        if len(tidy) > 1:
-            tidy = [caption.strip(".?, ") for caption in tidy]
-        tidy = [caption for caption in tidy if caption]
-        if len(self.captions) > 1 and tidy:
-            tidy[0] = tidy[0].capitalize()
-        return " and ".join(tidy)
+        return join_captions(self.captions)
+
+
+def join_captions(captions: Sequence[str]) -> str:
+    """Join captions as :attr:`CirTriplet.text` does, in the order given."""
+    tidy = [" ".join(caption.split()) for caption in captions]
+    if len(tidy) > 1:
+        tidy = [caption.strip(".?, ") for caption in tidy]
+    tidy = [caption for caption in tidy if caption]
+    if len(captions) > 1 and tidy:
+        tidy[0] = tidy[0].capitalize()
+    return " and ".join(tidy)
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ FORMATS = {
     ),
     "fashion200k": Format(
         "labels/, test_queries.txt, women/",
-        ("test",), "test", protocol="fashion200k",
+        ("train", "test"), "test", protocol="fashion200k",
     ),
     "jsonl": Format('triplets.jsonl: one object a line with "reference", "text" and "target"'),
 }  # fmt: skip

@@ -4,6 +4,10 @@ Keys: ``reference`` (a path below the folder) and ``text`` (or ``captions``, a l
 or ``targets`` a list of paths that all count as right, with the target first; ``id``, ``split`` and ``group`` (a
 list of paths) are optional, and other keys are left alone: the sets of ``mmgrad-explain data edits`` can be read. The
 gallery of a split is ``gallery.SPLIT.txt`` or ``gallery.txt``, one path a line, or else every image its queries name.
+
+To train there may be ``paraphrases`` (a list of texts), ``edit`` (a word), and ``mask`` and ``target_mask``: paths of
+grey images, bright where the text asks for a change in the reference and in the target. In a record with
+``mask_object_in``, as the sets of this package have it, one mask is for both images.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mmgrad_explain._system.user_files import parse_json
 from mmgrad_explain.data.cir.collector import Damaged, require_text, require_texts
 from mmgrad_explain.data.cir.dataset import CirTriplet
+from mmgrad_explain.data.path_checks import leaves_folder
 from mmgrad_explain.data.set_files import TRIPLETS_FILE
 from mmgrad_explain.errors import InputError
 
@@ -68,4 +73,29 @@ def _triplet(number: int, line: str) -> tuple[CirTriplet, str]:
     name = require_text(entry, "id", number=True) if "id" in entry else str(number)
     split = require_text(entry, "split") if "split" in entry else SPLIT
     target = relevant[0] if relevant else None
-    return CirTriplet(name, require_text(entry, "reference"), captions, target, relevant, group), split
+    mask, target_mask = _mask(entry, "mask"), _mask(entry, "target_mask")
+    if target_mask is None and "mask_object_in" in entry:
+        target_mask = mask
+    triplet = CirTriplet(
+        name,
+        require_text(entry, "reference"),
+        captions,
+        target,
+        relevant,
+        group,
+        paraphrases=require_texts(entry, "paraphrases") if "paraphrases" in entry else (),
+        mask=mask,
+        target_mask=target_mask,
+        edit=entry["edit"] if isinstance(entry.get("edit"), str) else "",
+    )
+    return triplet, split
+
+
+def _mask(entry: Any, key: str) -> str | None:
+    """Read the path of a mask; None where the record has none."""
+    if entry.get(key) is None:
+        return None
+    path = require_text(entry, key)
+    if leaves_folder(path):
+        raise Damaged(f"has a {key} whose path leads out of the folder")
+    return path

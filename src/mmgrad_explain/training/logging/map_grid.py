@@ -10,6 +10,7 @@ from PIL import Image
 
 from mmgrad_explain._system.files import atomic_file
 from mmgrad_explain._system.user_files import reading
+from mmgrad_explain.data.batches.batch import MARKED
 from mmgrad_explain.data.edit_sides import is_on_target_only
 from mmgrad_explain.images.overlay import blend
 from mmgrad_explain.images.panels import panel
@@ -64,7 +65,7 @@ class MapGrid:
             for row, target in zip(rows, on_target, strict=True)
         ]
         masks = [
-            (batch.target_masks if target else batch.reference_masks)[row] if batch.supervised[row] else None
+            (batch.target_masks if target else batch.reference_masks)[row] >= MARKED if batch.supervised[row] else None
             for row, target in zip(rows, on_target, strict=True)
         ]
         return cls(np.stack(images), [batch.texts[row] for row in rows], masks, rows)

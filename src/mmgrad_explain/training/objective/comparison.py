@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from mmgrad_explain.data.batches.facts import UNKNOWN, match_facts, same_photo
-from mmgrad_explain.training.distributed import mean_over_all
+from mmgrad_explain.training.distributed import join_galleries, mean_over_all
 from mmgrad_explain.training.objective.terms import across_loss
 
 if TYPE_CHECKING:
@@ -66,6 +66,27 @@ def compare(
         loss = loss + across * missed
         figures["across"] = missed.detach()
     return loss, figures
+
+
+def forget_twins(cosine: Tensor, truth: Tensor, batch: TripletBatch, queries: int) -> Tensor:
+    """Leave out the images that are a query's target once more, or as right as it: they are no negatives.
+
+    Args:
+        cosine: Of this process's queries and the images of all, ``(N, M)``.
+        truth: Index of each query's target, ``(N,)``.
+        batch: This process's; with ``target_ids`` and ``reference_ids``, or every image counts.
+        queries: ``N``.
+
+    Returns:
+        The cosines, minus infinity for the images that are left out.
+    """
+    own, references = batch.target_ids, batch.reference_ids
+    if own is None or references is None:
+        return cosine
+    every = join_galleries(torch.cat([own, references])[:, None].double(), queries)[0][:, 0].long()
+    twins = (own[:, None] == every[None]) & (own >= 0)[:, None]
+    twins[torch.arange(len(truth), device=truth.device), truth] = False
+    return cosine.masked_fill(twins, -torch.inf)
 
 
 def copied(batch: TripletBatch) -> Tensor:

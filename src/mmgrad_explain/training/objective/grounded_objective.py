@@ -3,41 +3,30 @@
 *Retrieval* is InfoNCE of the composed query against all targets and references of the batch, and those in the memory;
 the edits of one image are hard negatives of each other. *Across* compares images of other photographs, where it is
 known what they show. *Change* classifies by the direction of the text shift which edit of its image it is. *Grounding*
-takes the maps of the text shift from the same graph, several weightings from one gradient; they should be bright where
-the edit is. *Pooling* and *context* ask the same of the composer's own attention.
+takes the maps of the text shift, or of another score, from the same graph, several weightings from one gradient; they
+should be bright where the edit is. Its terms without masks compare maps with each other, or hide what a map shows.
+*Pooling* and *context* ask of the composer's own attention that it is where the edit is.
 *Dense* predicts label maps from the explained feature grid with linear heads that exist only in training.
 """
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
-from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
-from mmgrad_explain.attention.scores.named import ensure_score
-from mmgrad_explain.composers.model_capabilities import (
-    capabilities,
-    check_has_maps_of,
-    check_trainable,
-    logit_scale_of,
-    look_layer_of,
-)
-from mmgrad_explain.composers.outputs import check_parts, convert_parts, reference_alone
-from mmgrad_explain.composers.recomputation import recompute_activations
+from mmgrad_explain.composers.model_capabilities import check_trainable, logit_scale_of
 from mmgrad_explain.data.batches.facts import UNKNOWN
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.training.distributed import count_processes, join_galleries, mean_over_all
-from mmgrad_explain.training.held_out_figures import inputs_of
-from mmgrad_explain.training.objective.comparison import compare, copied, siblings
+from mmgrad_explain.training.objective.comparison import compare, copied, forget_twins, siblings
 from mmgrad_explain.training.objective.fact_head import FactHead
+from mmgrad_explain.training.objective.forward_pass import ForwardPass
 from mmgrad_explain.training.objective.label_heads import LabelHeads
-from mmgrad_explain.training.objective.options import ATTENTION_TERMS
+from mmgrad_explain.training.objective.options import UNMASKED_TERMS
+from mmgrad_explain.training.objective.second_looks import compare_maps, score_masked
 from mmgrad_explain.training.objective.supervision import context_of, draw_rows, masks_of, no_rows
 from mmgrad_explain.training.objective.terms import (
     JoinedGroundingLoss,
@@ -49,17 +38,16 @@ from mmgrad_explain.training.objective.terms import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     import numpy as np
 
     from mmgrad_explain.composers.base import Composer
-    from mmgrad_explain.composers.contract import Text, TrainingStages
+    from mmgrad_explain.composers.contract import TrainingStages
     from mmgrad_explain.data.batches.batch import TripletBatch
+    from mmgrad_explain.training.objective.forward_pass import Forward
     from mmgrad_explain.training.objective.options import ObjectiveOptions
     from mmgrad_explain.training.objective.supervision import Rows
-
-_CHUNK = 32  # images that are encoded together with gradient checkpointing
 
 
 @dataclass(frozen=True)
@@ -79,27 +67,6 @@ class Losses:
     grounding: Tensor
     dense: Tensor
     figures: dict[str, Tensor] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Forward:
-    """Results of the forward pass of a batch.
-
-    Attributes:
-        query: Composed embeddings, ``(N, D)``, normalised.
-        gallery: Embeddings of targets, then of references, ``(N + S, D)``, normalised.
-        shift: What each text adds to the embedding, ``(N, D)``.
-        change: Embedding of the target minus embedding of the reference, ``(N, D)``.
-        maps: Signed maps of the supervised rows, ``(W, R, h, w)``; None without.
-        attention: Logits of the composer's attention for the rows, ``(R, H, n)``, by term.
-    """
-
-    query: Tensor
-    gallery: Tensor
-    shift: Tensor
-    change: Tensor
-    maps: Tensor | None = None
-    attention: dict[str, Tensor] = field(default_factory=dict)
 
 
 class GroundedObjective(nn.Module):
@@ -129,11 +96,11 @@ class GroundedObjective(nn.Module):
         super().__init__()
         check_trainable(composer)
         self.composer = composer
-        self._can = capabilities(composer)
         self.options = options
+        self.passes = ForwardPass(composer, options)
         own = logit_scale_of(composer)
         self.logit_scale = None if own is not None else nn.Parameter(torch.tensor(2.66))
-        stages = self._can.training_stages
+        stages = self.passes.stages
         self.heads = LabelHeads.of(stages, label_classes or {}) if options.dense.weight else None
         self.register_buffer("memory", _empty_memory(options.retrieval.memory, stages))
         remembered = torch.full((options.retrieval.memory, 1 + facts), UNKNOWN, dtype=torch.int32)
@@ -142,13 +109,6 @@ class GroundedObjective(nn.Module):
         self.fact_head = FactHead(wide, facts) if wide and facts and options.retrieval.facts else None
         grounding = options.grounding
         self.grounding = JoinedGroundingLoss(grounding.form, weights=grounding.map_weights, validate=False)
-        self.attention_layers = {
-            term: look_layer_of(composer, term) for term in ATTENTION_TERMS if getattr(grounding, term)
-        }
-        self._score = ensure_score(grounding.score)
-        if grounding.supervises_maps:
-            check_has_maps_of(composer, self._score.name)
-        self._checkpointing = options.gradient_checkpointing and not recompute_activations(composer)
 
     def forward(
         self, batch: TripletBatch, rng: np.random.Generator, schedule: float = 1.0, *, dense_only: bool = False
@@ -161,19 +121,19 @@ class GroundedObjective(nn.Module):
             schedule: Factor of the weights of the terms on maps; with 0 no map is computed.
             dense_only: Compute the loss of the label heads only.
         """
-        stages = self._can.training_stages
+        stages = self.passes.stages
         if dense_only and stages is not None:
-            dense, figures = self._dense(stages, batch, self._encode(stages, batch))
+            alone = self.passes.encode(torch.cat([batch.references, batch.targets]))
+            dense, figures = self._dense(stages, batch, alone)
             return Losses(self.options.dense.weight * dense, dense.new_zeros(()), dense.new_zeros(()), dense, figures)
         maps = schedule > 0 and any(self.grounding.weights.values())
-        rows = draw_rows(batch, self.options.grounding, rng) if maps or self.attention_layers else no_rows()
+        rows = no_rows()
+        if maps or self.passes.attention_layers:
+            more = maps and any(self.grounding.weights[name] for name in UNMASKED_TERMS)
+            rows = draw_rows(batch, self.options.grounding, rng, without_masks=more)
         rows = rows.to(batch.references.device)
-        features = None
-        if stages is not None and (self._score.name == "shift" or not maps):
-            features = self._encode(stages, batch)
-            forward = self._run_in_stages(stages, batch, features, rows, maps=maps)
-        else:
-            forward = self._run_as_a_whole(batch, rows, maps=maps)
+        forward = self.passes.run(batch, rows, maps=maps)
+        features = forward.features
         retrieval, figures = self._retrieval(forward, batch)
         grounding, found = self._grounding(forward, batch, rows, schedule, maps=maps)
         figures.update(found)
@@ -191,11 +151,11 @@ class GroundedObjective(nn.Module):
 
     # ---------------------------------------------------------------------------------------------------------- losses
 
-    def _retrieval(self, forward: _Forward, batch: TripletBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def _retrieval(self, forward: Forward, batch: TripletBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute InfoNCE and the weighted change loss, with their figures."""
         gallery, first = join_galleries(forward.gallery, len(forward.query))
         truth = first + torch.arange(len(forward.query), device=forward.query.device)
-        cosine = forward.query @ gallery.T
+        cosine = forget_twins(forward.query @ gallery.T, truth, batch, len(forward.query))
         known = None
         if batch.facts is not None:
             known = join_galleries(batch.facts.gallery.float(), len(forward.query))[0].int()
@@ -230,23 +190,26 @@ class GroundedObjective(nn.Module):
             self.memory_facts = torch.cat([known.int(), self.memory_facts])[: len(memory)]
 
     def _grounding(
-        self, forward: _Forward, batch: TripletBatch, rows: Rows, schedule: float, *, maps: bool
+        self, forward: Forward, batch: TripletBatch, rows: Rows, schedule: float, *, maps: bool
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum the weighted terms on maps and on the composer's attention, with their figures."""
         total = forward.query.new_zeros(())
         figures: dict[str, Tensor] = {}
         if forward.maps is not None:
-            total = schedule * ground(self.grounding, forward.maps, batch, rows)
+            weights = self.grounding.weights
+            others = compare_maps(self.passes, batch, rows, forward, weights)
+            scores = score_masked(self.passes, batch, rows, forward, weights)
+            total = schedule * ground(self.grounding, forward.maps, batch, rows, others, scores)
             figures.update(figures_of(self.grounding))
         elif maps and count_processes() > 1:
             figures.update(self.grounding.join_without_maps(forward.query))
-        for term in self.attention_layers if forward.attention or count_processes() > 1 else ():
+        for term in self.passes.attention_layers if forward.attention or count_processes() > 1 else ():
             missed = self._missed_by_attention(term, forward, batch, rows)
             total = total + getattr(self.options.grounding, term) * missed
             figures[term] = missed.detach()
         return total, figures
 
-    def _missed_by_attention(self, term: str, forward: _Forward, batch: TripletBatch, rows: Rows) -> Tensor:
+    def _missed_by_attention(self, term: str, forward: Forward, batch: TripletBatch, rows: Rows) -> Tensor:
         """Return how much of the composer's attention misses its region; 0 if this process has no row."""
         if term not in forward.attention:
             return mean_over_all(forward.query.new_zeros(0))
@@ -264,104 +227,6 @@ class GroundedObjective(nn.Module):
         )
         return dense, {"dense": dense.detach()}
 
-    # ---------------------------------------------------------------------------------------------------- forward pass
-
-    def _run_in_stages(
-        self, stages: TrainingStages, batch: TripletBatch, features: Tensor, rows: Rows, *, maps: bool
-    ) -> _Forward:
-        """Run a composer in stages: each image is encoded once, and retrieval and maps share its features."""
-        count = len(batch.references)
-        targets = count + torch.arange(len(batch.texts), device=features.device)
-        with self._autocast(features.device, "bf16-composer"):
-            text = stages.encode_text(batch.input_ids, batch.attention_mask)
-            own = stages.embed(features)
-        references = batch.picture
-        supervised = torch.cat([references[rows.reference], targets[rows.target]])
-        rest = _others(rows.reference, len(references))
-        shifts = own.new_zeros(len(references), own.shape[1], dtype=torch.float32)
-        drawn: Tensor | None = None
-        attention: dict[str, Tensor] = {}
-        if rows:
-            drawn, shift, attention = self._compose(stages, features[supervised], _at(text, torch.cat(rows)), maps=maps)
-            shifts = shifts.index_put((rows.reference,), shift[: len(rows.reference)])
-        if len(rest):
-            with self._autocast(features.device, "bf16-composer"):
-                shift = stages.shift(features[references[rest]], _at(text, rest))
-            shifts = shifts.index_put((rest,), shift.float())
-        own = own.float()
-        before = own[references]
-        query, gallery = _unit(before + shifts, torch.cat([own[count:], own[:count]]))
-        return _Forward(query, gallery, shifts, own[count:] - before, drawn, attention)
-
-    def _compose(
-        self, stages: TrainingStages, features: Tensor, text: Text, *, maps: bool
-    ) -> tuple[Tensor | None, Tensor, dict[str, Tensor]]:
-        """Compose images with their texts: maps, shifts, and the logits of the composer's own attention."""
-        mmgrad = MultiModalGradAttention(self.composer)
-        with mmgrad.capture() as record, self._autocast(features.device, "bf16-composer"), self._attention() as found:
-            shift = stages.compose(features, text).shift
-        shift = shift.float()
-        score = (shift * shift.detach()).sum(-1)
-        drawn = self._attend(mmgrad, score, record, 0) if maps else None
-        return drawn, shift, {term: logits[0] for term, logits in found.items()}
-
-    def _run_as_a_whole(self, batch: TripletBatch, rows: Rows, *, maps: bool) -> _Forward:
-        """Run any composer by its ``forward``; retrieval and maps share its graph."""
-        mmgrad = MultiModalGradAttention(self.composer)
-        with mmgrad.capture() as record, self._autocast(batch.references.device), self._attention() as found:
-            output = self.composer(**inputs_of(batch))
-        check_parts(output, ("embedding", "target", "shift"), "to be trained")
-        parts = convert_parts(output, Tensor.float)
-        embedding, shift = parts.embedding, parts.shift
-        target = cast("Tensor", parts.target)
-        first = torch.arange(len(batch.references), device=embedding.device)
-        first = (batch.picture[None] == first[:, None]).int().argmax(1)  # the first triplet of each image
-        before = reference_alone(parts)
-        query, gallery = _unit(embedding, torch.cat([target, before[first]]))
-        drawn = None
-        if rows and maps:
-            if len(rows.target) and self._score.name == "shift":
-                check_parts(output, ("target_shift",), "to be trained by maps of targets")
-            with torch.autocast(embedding.device.type, enabled=False):
-                score = self._score(output)
-            sides = [self._attend(mmgrad, score, record, call)[:, own] for call, own in enumerate(rows) if len(own)]
-            drawn = torch.cat(sides, dim=1)
-        attention = {
-            term: torch.cat([one[own] for one, own in zip(logits, rows, strict=False)])
-            for term, logits in found.items()
-            if rows
-        }
-        return _Forward(query, gallery, shift, target - before, drawn, attention)
-
-    def _attend(self, mmgrad: MultiModalGradAttention, score: Tensor, record: Any, call: int) -> Tensor:
-        weightings = list(self.options.grounding.weightings)
-        return mmgrad.attend(score, record, create_graph=True, call=call, method=weightings, relu=False)
-
-    def _encode(self, stages: TrainingStages, batch: TripletBatch) -> Tensor:
-        """Return the features of the references, then of the targets, in float32."""
-        pixels = torch.cat([batch.references, batch.targets])
-        with self._autocast(pixels.device):
-            if not (self._checkpointing and torch.is_grad_enabled()):
-                return stages.encode_image(pixels).float()
-            parts = [checkpoint(stages.encode_image, part, use_reentrant=False) for part in torch.split(pixels, _CHUNK)]
-        return torch.cat(parts).float()
-
-    def _autocast(self, device: torch.device, least: str = "bf16") -> torch.autocast:
-        precision = self.options.precision
-        return torch.autocast(device.type, torch.bfloat16, enabled=precision in {least, "bf16-composer"})
-
-    @contextmanager
-    def _attention(self) -> Iterator[dict[str, list[Tensor]]]:
-        """Collect the logits of the composer's attention inside the block: ``(B, heads, tokens)`` a call, by term."""
-        found: dict[str, list[Tensor]] = {term: [] for term in self.attention_layers}
-        with ExitStack() as stack:
-            for term, name in self.attention_layers.items():
-                keep = found[term].append
-                layer = self.composer.get_submodule(name)
-                handle = layer.register_forward_hook(lambda _module, _inputs, output, keep=keep: keep(output))
-                stack.callback(handle.remove)
-            yield found
-
 
 def _empty_memory(size: int, stages: TrainingStages | None) -> Tensor | None:
     if not size:
@@ -371,18 +236,3 @@ def _empty_memory(size: int, stages: TrainingStages | None) -> Tensor | None:
             "retrieval.memory: this composer does not say how long its embeddings are (see TrainingStages); set it to 0"
         )
     return torch.zeros(size, stages.embed_dim)
-
-
-def _unit(query: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
-    return F.normalize(query, dim=-1), F.normalize(gallery, dim=-1)
-
-
-def _at(text: Text, rows: Tensor) -> Text:
-    return tuple(part[rows] for part in text)
-
-
-def _others(rows: Tensor, count: int) -> Tensor:
-    """Return the indices below ``count`` that are not in ``rows``."""
-    left = torch.ones(count, dtype=torch.bool, device=rows.device)
-    left[rows] = False
-    return left.nonzero()[:, 0]

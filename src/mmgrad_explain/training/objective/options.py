@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmgrad_explain.attention.methods.named import ensure_differentiable
 from mmgrad_explain.attention.weighting import ensure_weighting
+from mmgrad_explain.data.edit_sides import find_object_side
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.grounding.forms import ensure_form
+from mmgrad_explain.grounding.loss import MASKED_TERMS, PAIRED_TERMS
 from mmgrad_explain.training.option_checks import check_at_least_one, check_not_negative
 
 if TYPE_CHECKING:
@@ -21,7 +24,16 @@ if TYPE_CHECKING:
 TARGET_SIDE = {"add": 1.0, "recolour": 0.1, "reshape": 0.1, "resize": 0.1, "move": 0.15, "swap": 0.1}
 """How often the map of each kind of edit is supervised on the target as well."""
 
-MAP_TERMS = ("weight", "contrast", "margin", "consistency")
+TWO_SIDED = ("pair", "pair-different")
+"""Scores that give the reference and the target a map each, of one gradient: both are supervised."""
+
+UNMASKED_TERMS = (*PAIRED_TERMS, *MASKED_TERMS)
+"""Options that weigh the terms on maps for which no source has to know a mask."""
+
+MASK_TERMS = ("weight", "contrast", "margin", "consistency")
+"""Options that weigh the terms on maps that compare them with masks."""
+
+MAP_TERMS = (*MASK_TERMS, *UNMASKED_TERMS)
 """Options that weigh the terms on maps."""
 
 ATTENTION_TERMS = ("pooling", "context")
@@ -66,20 +78,34 @@ class GroundingOptions:
         contrast: Weight of the contrast term: a map should be dark where another text of the image belongs.
         margin: Weight of the margin term: the brightest cell inside should stand out from the brightest one outside.
         consistency: Weight of the consistency term: the maps on reference and target should be alike.
-        score: What the maps explain. ``shift`` is the quickest; others need the composer's whole forward.
+        selfeq: Weight of the SelfEQ term, which needs no masks: the maps of a text and of its paraphrase should be
+            alike. Costs another composition of the image.
+        mirror: Weight of the mirror term, which needs no masks: mirroring the image should mirror its map, unless the
+            text names a side. Costs another encoding and composition of the references.
+        texts: Weight of the term between texts, which needs no masks: the maps of two texts about one reference, with
+            different targets, should not overlap by more than half.
+        hidden: Weight of GAIN's term, which needs no masks: without what its map shows, an image should have no score.
+            Costs another encoding and composition of the references.
+        shown: Weight of its counterpart: what the map shows alone should have the score of the whole image. The same
+            cost.
+        score: What the maps explain, by the names of ``explain``. ``shift`` is the quickest; others need the composer's
+            whole forward. ``pair`` and ``pair-different`` give both images of a triplet a map.
+        method: Name of the method whose maps are supervised, in place of ``weightings``: any that can be
+            differentiated. Methods on attention need the composer's whole forward.
         weightings: The maps that are supervised, all from one gradient.
         pooling: Weight of the share of the composer's attention pooling (``pooling_layer``) that misses the region,
             without warm start.
         context: Weight of the share of the composer's attention to the context (``context_layer``) that misses the
             other objects in the text, for sources that know them; without warm start.
         pooling_heads: Number of attention heads that ``pooling`` and ``context`` count.
-        share: Share of the maps that are supervised.
+        share: Share of the maps that are supervised, or that a term without masks looks at.
         warm_start: Share of the steps before the loss starts.
         ramp: Share of the steps during which it rises to its weight.
         anneal: Share of the steps, at the end, during which its factor changes from 1 to ``final``.
         final: Factor of the weights after the last step; used if ``anneal`` is above 0.
         target_side: How often each kind of edit is supervised on the target as well; kinds that are left out keep
-            their default. ``add`` is supervised on the target only.
+            their default: always for the scores of both images, rarely for others. ``add`` is supervised on the target
+            only.
     """
 
     weight: float = 2.0
@@ -87,7 +113,13 @@ class GroundingOptions:
     contrast: float = 0.0
     margin: float = 0.0
     consistency: float = 0.0
+    selfeq: float = 0.0
+    mirror: float = 0.0
+    texts: float = 0.0
+    hidden: float = 0.0
+    shown: float = 0.0
     score: str = "shift"
+    method: str | None = None
     weightings: tuple[str, ...] = ("gradcam", "hirescam")
     pooling: float = 0.0
     context: float = 0.0
@@ -105,6 +137,8 @@ class GroundingOptions:
             raise InputError("grounding.weightings: name at least one")
         for name in self.weightings:
             ensure_weighting(name)
+        if self.method is not None:
+            ensure_differentiable(self.method, "grounding.method")
         check_not_negative("grounding.", self, *MAP_TERMS, *ATTENTION_TERMS, "final")
         for name in ("warm_start", "ramp", "anneal"):
             if not 0 <= getattr(self, name) <= 1:
@@ -120,6 +154,16 @@ class GroundingOptions:
     def supervises_maps(self) -> bool:
         """Whether any term on maps has a weight."""
         return any(getattr(self, name) for name in MAP_TERMS)
+
+    @property
+    def looks_without_masks(self) -> bool:
+        """Whether any term on maps that needs no masks has a weight."""
+        return any(getattr(self, name) for name in UNMASKED_TERMS)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names of the methods whose maps are supervised."""
+        return self.weightings if self.method is None else (self.method,)
 
     @property
     def map_weights(self) -> dict[str, float]:
@@ -140,8 +184,11 @@ class GroundingOptions:
 
     def target_shares(self, edits: Sequence[str]) -> npt.NDArray[np.float64]:
         """Return how often each edit is supervised on the target, ``(N,)`` in [0, 1]."""
-        shares = {**TARGET_SIDE, **self.target_side}
-        return np.array([shares.get(edit, 0.0) for edit in edits])
+        shares = {**({} if self.score in TWO_SIDED else TARGET_SIDE), **self.target_side}
+        return np.array([shares.get(edit, self._usual_share(edit)) for edit in edits])
+
+    def _usual_share(self, edit: str) -> float:
+        return float(self.score in TWO_SIDED and find_object_side(edit) != "reference")
 
 
 @dataclass(frozen=True)

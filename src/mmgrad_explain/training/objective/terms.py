@@ -14,7 +14,11 @@ from mmgrad_explain.training.distributed import mean_over_all
 from mmgrad_explain.training.objective.supervision import find_unmoved_triplets, masks_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mmgrad_explain.data.batches.batch import TripletBatch
+    from mmgrad_explain.grounding.masking import MaskedScores
+    from mmgrad_explain.grounding.self_supervision import PairedMaps
     from mmgrad_explain.training.objective.supervision import Rows
 
 CHANGE_SCALE = 10.0
@@ -46,8 +50,17 @@ class JoinedGroundingLoss(AttentionGroundingLoss):
         return {name: self.average(nothing, nothing.bool()) for name in (*terms, "dead")}
 
 
-def ground(loss: AttentionGroundingLoss, maps: Tensor, batch: TripletBatch, rows: Rows) -> Tensor:
+def ground(
+    loss: AttentionGroundingLoss,
+    maps: Tensor,
+    batch: TripletBatch,
+    rows: Rows,
+    other_maps: Mapping[str, PairedMaps] | None = None,
+    scores: MaskedScores | None = None,
+) -> Tensor:
     """Compute the grounding loss of signed maps ``(W, R, h, w)``, references first.
+
+    ``other_maps`` and ``scores`` are for the terms without masks.
 
     The contrast term needs the place of a partner's object, which is known in the reference only. The consistency term
     compares the two maps of each triplet that has a map on both sides.
@@ -55,16 +68,19 @@ def ground(loss: AttentionGroundingLoss, maps: Tensor, batch: TripletBatch, rows
     others = paired = valid = None
     if loss.weights["contrast"]:
         partner = batch.partner[rows.reference]
-        others = batch.reference_masks[partner.clamp(min=0)] & (partner >= 0)[:, None, None]
+        others = batch.reference_masks[partner.clamp(min=0)] * (partner >= 0)[:, None, None]
         others = torch.cat([others, torch.zeros_like(batch.target_masks[rows.target])])
     if loss.weights["consistency"]:
         pair = rows.reference[:, None] == rows.target[None]
         place = len(rows.reference) + pair.int().argmax(1) if len(rows.target) else torch.zeros_like(rows.reference)
         itself = len(rows.reference) + torch.arange(len(rows.target), device=place.device)
         paired = maps[:, torch.cat([place, itself])]
-        unmoved = pair.any(1) & find_unmoved_triplets(batch)[rows.reference]
+        unmoved = pair.any(1) & find_unmoved_triplets(batch)[rows.reference] & rows.supervised[: len(rows.reference)]
         valid = torch.cat([unmoved, torch.zeros_like(itself, dtype=torch.bool)])
-    return loss(maps, masks_of(batch, rows), other_masks=others, paired_maps=paired, paired_valid=valid)  # type: ignore[no-any-return]
+    return loss(  # type: ignore[no-any-return]
+        maps, masks_of(batch, rows), other_masks=others, paired_maps=paired, paired_valid=valid,
+        other_maps=other_maps, scores=scores,
+    )  # fmt: skip
 
 
 def figures_of(loss: AttentionGroundingLoss) -> dict[str, Tensor]:
@@ -80,7 +96,7 @@ def pooling_loss(logits: Tensor, masks: Tensor, heads: int) -> Tensor:
 
     Args:
         logits: Logits of the attention, ``(R, H, n)``, tokens on a square grid.
-        masks: ``(R, H, W)`` bool.
+        masks: ``(R, H, W)`` bool, or in [0, 1].
         heads: Number of heads that count, from the first one on.
 
     Returns:

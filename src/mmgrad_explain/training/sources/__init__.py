@@ -1,10 +1,12 @@
-"""Sources of training data: scenes, labelled photographs, folders of triplets, and mixtures of them."""
+"""Sources of training data: scenes, labelled photographs, triplets, composed-retrieval sets, and mixtures."""
 
 from typing import TYPE_CHECKING
 
 from mmgrad_explain._doors import door
 
 if TYPE_CHECKING:
+    from mmgrad_explain.training.sources.cir import CirSource as CirSource
+    from mmgrad_explain.training.sources.cir import CirSourceOptions as CirSourceOptions
     from mmgrad_explain.training.sources.kinds import SOURCES as SOURCES
     from mmgrad_explain.training.sources.kinds import build_source as build_source
     from mmgrad_explain.training.sources.mixture import Mixture as Mixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mmgrad_explain.training.sources.cir import CirSourceOptions
 from mmgrad_explain.training.sources.mixture import Mixture
 from mmgrad_explain.training.sources.objects import ObjectSourceOptions
 from mmgrad_explain.training.sources.photos import PhotoSourceOptions
@@ -20,6 +21,7 @@ SOURCES = {
     "photos": PhotoSourceOptions,
     "objects": ObjectSourceOptions,
     "triplets": TripletSourceOptions,
+    "cir": CirSourceOptions,
 }
 """Options of each kind of source: the list of the kinds."""
 

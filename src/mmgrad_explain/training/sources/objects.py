@@ -91,6 +91,9 @@ class ObjectSourceOptions:
 
     knows_context: ClassVar[bool] = False
     knows_facts: ClassVar[bool] = False
+    knows_regions: ClassVar[bool] = True
+    compares_maps: ClassVar[bool] = False
+    knows_paraphrases: ClassVar[bool] = False
     has_own_edits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

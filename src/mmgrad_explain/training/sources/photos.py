@@ -60,6 +60,9 @@ class PhotoSourceOptions(PhotoOptions):
     weight: float = 1.0
 
     knows_context: ClassVar[bool] = False
+    knows_regions: ClassVar[bool] = True
+    compares_maps: ClassVar[bool] = False
+    knows_paraphrases: ClassVar[bool] = False
     has_own_edits: ClassVar[bool] = False
 
     def build(self, name: str, size: int, *, labels: bool, held_out: bool) -> PhotoSource:  # noqa: ARG002

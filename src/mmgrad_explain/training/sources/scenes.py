@@ -41,6 +41,9 @@ class SceneSourceOptions:
 
     knows_context: ClassVar[bool] = True
     knows_facts: ClassVar[bool] = False
+    knows_regions: ClassVar[bool] = True
+    compares_maps: ClassVar[bool] = False
+    knows_paraphrases: ClassVar[bool] = False
     has_own_edits: ClassVar[bool] = False
 
     def build(self, name: str, size: int, *, labels: bool, held_out: bool) -> SceneSource:  # noqa: ARG002

@@ -47,6 +47,18 @@ class SourceOptions(Protocol):
         """Whether batches say what every image shows (``facts``)."""
 
     @property
+    def knows_regions(self) -> bool:
+        """Whether batches say where maps should be bright."""
+
+    @property
+    def compares_maps(self) -> bool:
+        """Whether maps are to be compared with each other where a batch does not say this."""
+
+    @property
+    def knows_paraphrases(self) -> bool:
+        """Whether batches have another text for some edits that asks for the same (``paraphrases``)."""
+
+    @property
     def has_own_edits(self) -> bool:
         """Whether triplets can have kinds of edits that this package does not make."""
 

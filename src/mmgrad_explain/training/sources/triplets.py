@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from mmgrad_explain.data.batches.batch import ImageBatch, find_partners
+from mmgrad_explain.data.edit_sides import names_side
 from mmgrad_explain.data.triplets import read_triplets, split_image_path
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.placement import fit
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     _Sample = tuple[_Pixels, _Pixels, _Mask]
 
 _CACHE_BYTES = 512 * 2**20  # of resized images, in each process
-_SIDES = {"left", "right", "leftmost", "rightmost"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,9 @@ class TripletSourceOptions:
 
     knows_context: ClassVar[bool] = False
     knows_facts: ClassVar[bool] = False
+    knows_regions: ClassVar[bool] = True
+    compares_maps: ClassVar[bool] = False
+    knows_paraphrases: ClassVar[bool] = False
     has_own_edits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -123,7 +126,7 @@ class TripletSource:
             group = self._groups[self._names[index]]
             own = [group[int(i)] for i in rng.permutation(len(group))[: self.options.edits]]
             mirrored = not self.held_out and rng.random() < self.options.flip
-            mirrored = mirrored and not any(_SIDES & set(_words(triplet.text)) for triplet in own)
+            mirrored = mirrored and not any(names_side(triplet.text) for triplet in own)
             read = [_mirror(self._read(triplet)) if mirrored else self._read(triplet) for triplet in own]
             references.append(read[0][0])
             samples += read

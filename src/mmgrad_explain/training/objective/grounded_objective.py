@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from mmgrad_explain.composers.model_capabilities import check_trainable, logit_scale_of
+from mmgrad_explain.composers.model_capabilities import check_trainable, gallery_shape_of, logit_scale_of
 from mmgrad_explain.data.batches.facts import UNKNOWN
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.metrics.similarities import similarities
 from mmgrad_explain.training.distributed import count_processes, join_galleries, mean_over_all
 from mmgrad_explain.training.objective.comparison import compare, copied, forget_twins, siblings
 from mmgrad_explain.training.objective.fact_head import FactHead
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.contract import TrainingStages
     from mmgrad_explain.data.batches.batch import TripletBatch
     from mmgrad_explain.training.objective.forward_pass import Forward
-    from mmgrad_explain.training.objective.options import ObjectiveOptions
+    from mmgrad_explain.training.objective.options import ObjectiveOptions, RetrievalOptions
     from mmgrad_explain.training.objective.supervision import Rows
 
 
@@ -102,7 +103,9 @@ class GroundedObjective(nn.Module):
         self.logit_scale = None if own is not None else nn.Parameter(torch.tensor(2.66))
         stages = self.passes.stages
         self.heads = LabelHeads.of(stages, label_classes or {}) if options.dense.weight else None
-        self.register_buffer("memory", _empty_memory(options.retrieval.memory, stages))
+        shape = gallery_shape_of(composer)
+        _check_directions(shape, options.retrieval)
+        self.register_buffer("memory", _empty_memory(options.retrieval.memory, shape))
         remembered = torch.full((options.retrieval.memory, 1 + facts), UNKNOWN, dtype=torch.int32)
         self.register_buffer("memory_facts", remembered if facts and options.retrieval.memory else None)
         wide = stages.embed_dim if stages is not None else 0
@@ -155,12 +158,13 @@ class GroundedObjective(nn.Module):
         """Compute InfoNCE and the weighted change loss, with their figures."""
         gallery, first = join_galleries(forward.gallery, len(forward.query))
         truth = first + torch.arange(len(forward.query), device=forward.query.device)
-        cosine = forget_twins(forward.query @ gallery.T, truth, batch, len(forward.query))
+        cosine = forget_twins(similarities(forward.query, gallery), truth, batch, len(forward.query))
         known = None
         if batch.facts is not None:
             known = join_galleries(batch.facts.gallery.float(), len(forward.query))[0].int()
         if self.memory is not None:
-            stored = (forward.query @ self.memory.T).masked_fill(~self.memory.any(1), -torch.inf)  # not filled yet
+            filled = self.memory.flatten(1).any(1)
+            stored = similarities(forward.query, self.memory).masked_fill(~filled, -torch.inf)
             cosine = torch.cat([cosine, stored], dim=1)
         every = known if known is None or self.memory_facts is None else torch.cat([known, self.memory_facts])
         loss, figures = compare(
@@ -228,11 +232,21 @@ class GroundedObjective(nn.Module):
         return dense, {"dense": dense.detach()}
 
 
-def _empty_memory(size: int, stages: TrainingStages | None) -> Tensor | None:
+def _empty_memory(size: int, shape: tuple[int, ...] | None) -> Tensor | None:
     if not size:
         return None
-    if stages is None:
+    if shape is None:
         raise InputError(
-            "retrieval.memory: this composer does not say how long its embeddings are (see TrainingStages); set it to 0"
+            "retrieval.memory: this composer does not say how long its embeddings are (embed_dim); set it to 0"
         )
-    return torch.zeros(size, stages.embed_dim)
+    return torch.zeros(size, *shape)
+
+
+def _check_directions(shape: tuple[int, ...] | None, options: RetrievalOptions) -> None:
+    """Refuse losses on the direction from one image to another where an image is several vectors."""
+    for name in ("change", "direction"):
+        if getattr(options, name) and shape is not None and len(shape) > 1:
+            raise InputError(
+                f"retrieval.{name}: an image is {shape[0]} vectors for this composer, which have no one direction to "
+                "another image's; set it to 0"
+            )

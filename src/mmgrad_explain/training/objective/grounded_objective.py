@@ -11,6 +11,7 @@ should be bright where the edit is. Its terms without masks compare maps with ea
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,7 @@ class GroundedObjective(nn.Module):
         InputError: If the composer cannot be trained with these options.
     """
 
+    fixed_scale: Tensor | None
     memory: Tensor | None
     memory_facts: Tensor | None
     _keys_to_ignore_on_save = None  # read by transformers when a checkpoint lacks the memory
@@ -100,7 +102,13 @@ class GroundedObjective(nn.Module):
         self.options = options
         self.passes = ForwardPass(composer, options)
         own = logit_scale_of(composer)
-        self.logit_scale = None if own is not None else nn.Parameter(torch.tensor(2.66))
+        fixed = options.retrieval.temperature
+        self.logit_scale = None if own is not None or fixed is not None else nn.Parameter(torch.tensor(2.66))
+        if own is not None and fixed is not None:
+            with torch.no_grad():
+                own.fill_(-math.log(fixed))
+            own.requires_grad_(requires_grad=False)
+        self.register_buffer("fixed_scale", None if fixed is None else torch.tensor(1 / fixed), persistent=False)
         stages = self.passes.stages
         self.heads = LabelHeads.of(stages, label_classes or {}) if options.dense.weight else None
         shape = gallery_shape_of(composer)
@@ -149,6 +157,8 @@ class GroundedObjective(nn.Module):
 
     def temperature(self) -> Tensor:
         """Return the factor of the similarities, at most 100."""
+        if self.fixed_scale is not None:
+            return self.fixed_scale
         scale = self.logit_scale if self.logit_scale is not None else logit_scale_of(self.composer)
         return scale.exp().clamp(max=100)  # type: ignore[union-attr]
 

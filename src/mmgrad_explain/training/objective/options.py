@@ -45,6 +45,8 @@ class RetrievalOptions:
     """Additions to the InfoNCE loss.
 
     Attributes:
+        temperature: That of InfoNCE, by which cosines are divided, at least 0.01. Null learns it, from the composer's
+            own or 0.07 on.
         memory: Number of embeddings from the latest batches that serve as further negatives, so that the model learns
             to find an image in a large gallery. Use it with sources that always show new images, such as scenes, or
             that know what their images show: else an image that returns while it is in the memory is its own negative.
@@ -58,6 +60,7 @@ class RetrievalOptions:
             asks for; for the same sources.
     """
 
+    temperature: float | None = None
     memory: int = 0
     change: float = 0.0
     direction: float = 0.0
@@ -66,6 +69,8 @@ class RetrievalOptions:
 
     def __post_init__(self) -> None:
         check_not_negative("retrieval.", self, "memory", "change", "direction", "across", "facts")
+        if self.temperature is not None and self.temperature < 0.01:
+            raise InputError(f"retrieval.temperature must be at least 0.01, got {self.temperature}")
 
 
 @dataclass(frozen=True)

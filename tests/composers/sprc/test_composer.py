@@ -12,6 +12,7 @@ from mmgrad_explain import MMGrad, load_composer
 from mmgrad_explain.attention.scores.embedding import Similarity
 from mmgrad_explain.composers import SprcComposer, embed_images, embed_query
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.gallery import Gallery
 
 _FILE = Path(__file__).parents[1] / "huggingface" / "small_models.py"
 _SPEC = importlib.util.spec_from_file_location("small_models", _FILE)
@@ -91,3 +92,18 @@ def test_a_folder_is_read_again_and_other_models_are_refused(composer, images, t
     small_models.save_model("clip", tmp_path / "clip")
     with pytest.raises(InputError, match=r"has no Q-Former of BLIP-2: take a Blip2ForImageTextRetrieval"):
         SprcComposer.from_tower(tmp_path / "clip")
+
+
+def test_a_gallery_of_images_of_several_vectors(composer, images, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for number, image in enumerate([*images, images[0].rotate(90)]):
+        image.save(tmp_path / "photos" / f"{number}.png")
+    composer.save_pretrained(tmp_path / "model")
+    with Gallery(tmp_path / "mine.db", tmp_path / "model", create=True) as gallery:
+        gallery.index([tmp_path / "photos"])
+        found = gallery.retrieve(tmp_path / "photos" / "0.png", "make it red", k=2)
+        maps = gallery.explain(found, score="similarity")
+    query = embed_query(composer, images[0], "make it red")[0]
+    expected = (embed_images(composer, [images[1], images[0].rotate(90)]) @ query).amax(1)
+    assert [hit.score for hit in found.hits] == pytest.approx(sorted(expected.tolist(), reverse=True), abs=1e-5)
+    assert maps.found is found

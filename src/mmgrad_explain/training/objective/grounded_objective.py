@@ -23,7 +23,7 @@ from mmgrad_explain.data.batches.facts import UNKNOWN
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.metrics.similarities import similarities
 from mmgrad_explain.training.distributed import count_processes, join_galleries, mean_over_all
-from mmgrad_explain.training.objective.comparison import compare, copied, forget_twins, siblings
+from mmgrad_explain.training.objective.comparison import compare, copied, forget_twins, join_ids, siblings
 from mmgrad_explain.training.objective.fact_head import FactHead
 from mmgrad_explain.training.objective.forward_pass import ForwardPass
 from mmgrad_explain.training.objective.label_heads import LabelHeads
@@ -87,6 +87,7 @@ class GroundedObjective(nn.Module):
     fixed_scale: Tensor | None
     memory: Tensor | None
     memory_facts: Tensor | None
+    memory_ids: Tensor | None
     _keys_to_ignore_on_save = None  # read by transformers when a checkpoint lacks the memory
 
     def __init__(
@@ -116,6 +117,8 @@ class GroundedObjective(nn.Module):
         self.register_buffer("memory", _empty_memory(options.retrieval.memory, shape))
         remembered = torch.full((options.retrieval.memory, 1 + facts), UNKNOWN, dtype=torch.int32)
         self.register_buffer("memory_facts", remembered if facts and options.retrieval.memory else None)
+        size = options.retrieval.memory
+        self.register_buffer("memory_ids", torch.full((size,), -1) if size else None)
         wide = stages.embed_dim if stages is not None else 0
         self.fact_head = FactHead(wide, facts) if wide and facts and options.retrieval.facts else None
         grounding = options.grounding
@@ -168,20 +171,22 @@ class GroundedObjective(nn.Module):
         """Compute InfoNCE and the weighted change loss, with their figures."""
         gallery, first = join_galleries(forward.gallery, len(forward.query))
         truth = first + torch.arange(len(forward.query), device=forward.query.device)
-        cosine = forget_twins(similarities(forward.query, gallery), truth, batch, len(forward.query))
+        ids = join_ids(batch, len(forward.query))
+        cosine = forget_twins(similarities(forward.query, gallery), batch, ids, truth)
         known = None
         if batch.facts is not None:
             known = join_galleries(batch.facts.gallery.float(), len(forward.query))[0].int()
         if self.memory is not None:
             filled = self.memory.flatten(1).any(1)
             stored = similarities(forward.query, self.memory).masked_fill(~filled, -torch.inf)
+            stored = forget_twins(stored, batch, self.memory_ids)
             cosine = torch.cat([cosine, stored], dim=1)
         every = known if known is None or self.memory_facts is None else torch.cat([known, self.memory_facts])
         loss, figures = compare(
             cosine, self.temperature(), truth, batch, every, len(gallery), self.options.retrieval.across
         )
         if self.memory is not None and self.training:
-            self._remember(gallery, known, self.memory)
+            self._remember(gallery, known, ids, self.memory)
         if self.fact_head is not None and batch.facts is not None:
             missed = self.fact_head(forward.gallery, forward.query, batch.facts)
             loss = loss + self.options.retrieval.facts * missed
@@ -196,9 +201,12 @@ class GroundedObjective(nn.Module):
             figures["direction"] = missed.detach()
         return loss, figures
 
-    def _remember(self, gallery: Tensor, known: Tensor | None, memory: Tensor) -> None:
-        """Put a batch's gallery, and what is known of it, into the memory."""
+    def _remember(self, gallery: Tensor, known: Tensor | None, ids: Tensor | None, memory: Tensor) -> None:
+        """Put a batch's gallery, what is known of it, and the numbers of its images into the memory."""
         self.memory = torch.cat([gallery.detach(), memory])[: len(memory)]
+        if self.memory_ids is not None:
+            ids = torch.full((len(gallery),), -1, device=gallery.device) if ids is None else ids
+            self.memory_ids = torch.cat([ids, self.memory_ids])[: len(memory)]
         if self.memory_facts is not None:
             known = gallery.new_full((len(gallery), self.memory_facts.shape[1]), UNKNOWN) if known is None else known
             self.memory_facts = torch.cat([known.int(), self.memory_facts])[: len(memory)]

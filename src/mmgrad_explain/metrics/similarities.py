@@ -24,7 +24,7 @@ def similarities(queries: Tensor, gallery: Tensor) -> Tensor:
     if gallery.ndim == 2:
         return queries @ gallery.T
     every = queries @ gallery.flatten(0, 1).T
-    return every.unflatten(1, gallery.shape[:2]).amax(2)
+    return every.reshape(len(queries), *gallery.shape[:2]).amax(2)
 
 
 def own_similarities(queries: Tensor, candidates: Tensor) -> Tensor:

@@ -68,7 +68,8 @@ def read_sprc(held: Mapping[str, Any], file: str | Path, processor: str | Path |
         )
     weights = weights_in(held, ("Blip2QformerCirAlignPrompt", "model", "state_dict"), file)
     model = Blip2ForImageTextRetrieval(Blip2Config(**_config(weights, file)))
-    found, used = {}, set()
+    found: dict[str, Tensor] = {}
+    used: set[str] = set()
     missing: list[str] = []
     for name, value in model.state_dict().items():
         old = published_name(name)

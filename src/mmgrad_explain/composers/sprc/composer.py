@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,9 +32,6 @@ from mmgrad_explain.composers.huggingface.families.blip import QueryComposer
 from mmgrad_explain.composers.model_types import SPRC
 from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.errors import InputError
-
-if TYPE_CHECKING:
-    from mmgrad_explain.composers.contract import Processor
 
 TOWER = "tower"
 """The folder of the BLIP-2 model, inside the composer's."""
@@ -79,7 +76,7 @@ class SprcComposer(Composer):
         super().__init__()
         self.tower = tower
         self.name = name
-        self.processor: Processor | Any = tower.processor
+        self.processor = tower.processor
         self.processor.max_tokens = min(self.processor.max_tokens, LONGEST)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / _TEMPERATURE), device=device_of(tower)))
         self.vision_eps = vision_eps

@@ -1,7 +1,8 @@
 """Composed retrieval between photographs: trained without a loss on maps, and with it by three kinds of masks.
 
     python benchmarks/cir.py --photos FOLDER --model openai/clip-vit-base-patch32     # twelve runs into runs/cir
-    python benchmarks/cir.py --photos FOLDER --pseudo clipseg:FOLDER --runs DIR       # a small network from scratch
+    python benchmarks/cir.py --photos FOLDER --trunk FILE --detector FOLDER2 --twins FILE --table README.md
+    python benchmarks/cir.py --photos FOLDER --trunk FILE --tune                      # on a split of the training part
     python benchmarks/cir.py --quick                                                  # the figures mean nothing
 
 Photographs with labelled garments (``photos/``, ``labels/``, ``labels.json``) become a set in FashionIQ's layout: two
@@ -10,11 +11,13 @@ initial weights and steps:
 
 - ``none``: retrieval alone;
 - ``self``: no masks: maps of both captions agree, and those of mirrored images;
-- ``pseudo``: masks that ``data masks`` makes without the labels;
+- ``pseudo``: masks that ``data masks`` makes without the labels, with ``--detector`` of the boxes of a small detector
+  that was trained on the labels of other photographs;
 - ``true``: masks by the labels.
 
 Prints a Markdown table: recall by FashionIQ's protocol on held-out photographs, and pointing on the true masks, mean
-and spread over the seeds. Finished runs are kept.
+and spread over the seeds. Finished runs are kept. With ``--tune`` the held-out photographs are left out, and a part of
+the others takes their place: weights are chosen on it.
 """
 
 from __future__ import annotations
@@ -39,8 +42,11 @@ from mmgrad_explain.training.held_out_figures import evaluate_batches
 from mmgrad_explain.training.sources.cir import CirSource, CirSourceOptions
 
 sys.path.insert(0, str(Path(__file__).parent))
+from photographs.card import write_tables
+from photographs.detector import TRUNK, GarmentDetector, write_detections
 from photographs.edited import generated_folder, labelled
 from photographs.pairs import CATEGORY, write_set
+from testbed.remembered import remembered_trunks
 from testbed.runs import train_if_missing
 
 if TYPE_CHECKING:
@@ -53,10 +59,16 @@ if TYPE_CHECKING:
 KIND = MapKind("shift", "gradcam")
 """The maps that are judged, whatever was trained."""
 FIGURES = {"R@10": "R@10", "R@50": "R@50", "pointing": "pointing", "energy": "energy in mask"}
-SCRATCH = (
-    "sources.scenes=", "model.sizes.image_size=96", "dense={weight: 0.0}", "retrieval={memory: 0, change: 0.0}",
-    "grounding.pooling=0", "ema=0.99",
+PLAIN = (
+    "sources.scenes=", "dense={weight: 0.0, first: 0.0}", "retrieval={memory: 0, change: 0.0}", "ema=0.99",
+    "grounding={pooling: 0, context: 0, contrast: 0, share: 1.0, warm_start: 0.2, ramp: 0.1}",
 )  # fmt: skip
+SCRATCH = (*PLAIN, "model.sizes.image_size=96")
+ON_TRUNK = (
+    *PLAIN, f"model.sizes={json.dumps({**TRUNK, 'image_size': 192, 'embed_dim': 128})}",
+    "model.freeze=[network.visual]", "optimizer={lr: 1.0e-3, weight_decay: 0.1, warmup: 30}", "workers=0",
+)  # fmt: skip
+DETECTIONS = "detections.json"
 _TOGETHER = 32  # images
 
 
@@ -65,7 +77,10 @@ def variants(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     true = {"set": "jsonl", "masks": ["given"]}
     return {
         "none": {"source": {"masks": ["none"]}, "grounding": {"weight": 0.0}},
-        "self": {"source": {"masks": ["self"]}, "grounding": {"weight": 0.0, "selfeq": 1.0, "mirror": 1.0}},
+        "self": {
+            "source": {"masks": ["self"]},
+            "grounding": {"weight": 0.0, "selfeq": options.self_weight, "mirror": options.self_weight},
+        },
         "pseudo": {"source": {"masks": options.pseudo}, "grounding": {"weight": options.weight}},
         "true": {"source": true, "grounding": {"weight": options.weight}},
     }
@@ -78,9 +93,12 @@ def config_of(options: argparse.Namespace, data: Path, name: str, seed: int) -> 
     source |= {"pictures": options.pictures, "edits": 2, "holdout": 0.0, **of["source"]}
     if source["set"] != "fashioniq":
         source["categories"] = []
-    base, changes = ("clip", ["sources.triplets="]) if options.model else ("tiny", list(SCRATCH))
     if options.model:
-        changes.append(f"model.path={json.dumps(options.model)}")
+        base, changes = "clip", ["sources.triplets=", f"model.path={json.dumps(options.model)}"]
+    elif options.trunk:
+        base, changes = "reference", [*ON_TRUNK, f"model.backbone_weights={json.dumps(str(options.trunk))}"]
+    else:
+        base, changes = "tiny", list(SCRATCH)
     if options.quick:
         changes += ["model.sizes.image_size=32", "device=cpu"]
     return load_config(
@@ -122,7 +140,11 @@ def count_masks(options: argparse.Namespace, data: Path) -> str:
 def make_set(options: argparse.Namespace, out: Path) -> dict[str, int]:
     """Write the set if it is not there; return the number of queries of each split."""
     file = out / "queries.json"
-    asked = {"photos": [str(one) for one in options.photos], "queries": options.queries}
+    inner = options.holdout if options.tune else 0.0
+    asked = {
+        "photos": [str(one) for one in options.photos], "queries": options.queries, "holdout": options.holdout,
+        "inner": inner,
+    }  # fmt: skip
     if file.exists():
         known: dict[str, Any] = json.loads(file.read_text())
         if known["asked"] != asked:
@@ -132,33 +154,64 @@ def make_set(options: argparse.Namespace, out: Path) -> dict[str, int]:
         options.photos, config="clothing", twins=options.twins or "",
         holdout=0.3 if options.quick else options.holdout, plain=options.quick,
     )  # fmt: skip
-    found = write_set(out, photographs, options.queries, seed=0)
+    found = write_set(out, photographs, options.queries, seed=0, inner=inner)
+    if options.detector is not None:
+        found["detector"] = detect(options, out, photographs.settings.synonyms)
     file.write_text(json.dumps({"asked": asked, "found": found}))
     return found
 
 
-def run(options: argparse.Namespace) -> None:
-    """Train what is missing, measure, and print."""
+def detect(options: argparse.Namespace, out: Path, synonyms: dict[str, Any]) -> int:
+    """Train a detector on other photographs and run it on those of the set; return how many it was trained on."""
+    known = {image.stem for folder in options.photos for image in (folder / "photos").iterdir()}
+    twins = json.loads(Path(options.twins).read_text()) if options.twins else []
+    known |= {name for of in twins if known & set(of) for name in of}
+    detector = GarmentDetector(options.trunk, options.detector, options.twins or "", known)
+    write_detections(out / DETECTIONS, sorted((out / "images").iterdir()), detector, synonyms)
+    return detector.count
+
+
+def run(options: argparse.Namespace) -> str:
+    """Train what is missing, and measure; return the table."""
     data = options.runs / "set"
     found = make_set(options, data)
+    if options.detector is not None:
+        options.pseudo = [f"detections:{data / DETECTIONS}"]
     rows = []
-    for name in variants(options):
-        figures = [
-            measure(
-                train_if_missing(
-                    config_of(options, data, name, seed), options.runs / f"{name}-{seed}", f"{name}, seed {seed}"
-                ),
-                data,
-            )
-            for seed in range(1, options.seeds + 1)
-        ]
+    figures_of: dict[str, list[dict[str, float]]] = {}
+    for seed in range(1, options.seeds + 1):
+        for name in options.only or variants(options):
+            folder = options.runs / f"{name}-{seed}"
+            model = train_if_missing(config_of(options, data, name, seed), folder, f"{name}, seed {seed}")
+            figures_of.setdefault(name, []).append(measured(model, data))
+    for name, figures in figures_of.items():
         rows.append([name, *(mean_and_spread([one.get(key, float("nan")) for one in figures]) for key in FIGURES)])
-    print(markdown_table(["masks", *FIGURES.values()], rows))
-    print(
-        f"\n{found['train']} queries to train on, {found['val']} held out; {count_masks(options, data)}; "
-        f"{options.steps} steps of {options.pictures} references, {options.seeds} seeds; "
-        f"{options.model or 'a network from scratch'}; {environment_line()}"
+    return "\n\n".join(
+        (
+            markdown_table(["masks", *FIGURES.values()], rows),
+            f"{found['train']} queries to train on, {found['val']} held out among "
+            f"{len((data / 'gallery.val.txt').read_text().split())} photographs; {count_masks(options, data)}"
+            + (f", the detector trained on {found['detector']} other photographs" if "detector" in found else "")
+            + f"; {options.steps} steps of {options.pictures} references, seeds 1 to {options.seeds}; "
+            f"{model_name(options)}; {environment_line()}",
+        )
     )
+
+
+def model_name(options: argparse.Namespace) -> str:
+    """Return what is trained, in words."""
+    if options.model:
+        return str(options.model)
+    return f"a network on a frozen trunk ({options.trunk.name})" if options.trunk else "a network from scratch"
+
+
+def measured(model: Path, data: Path) -> dict[str, float]:
+    """Return the figures of a model, which are kept beside it."""
+    file = model.parent / "figures.json"
+    if not file.exists():
+        file.write_text(json.dumps(measure(model, data)))
+    found: dict[str, float] = json.loads(file.read_text())
+    return found
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -170,8 +223,14 @@ def main(argv: list[str] | None = None) -> int:
     add("--holdout", type=float, default=0.2, help="share of the photographs that are held out (0.2)")
     add("--queries", type=int, default=4, help="differences drawn for each photograph (4)")
     add("--model", metavar="NAME", help="a CLIP to put a combiner on; without, a small network from scratch")
+    add("--trunk", type=Path, metavar="FILE", help="weights of an ImageNet MobileNetV2 for a network on a frozen trunk")
+    add("--detector", type=Path, metavar="FOLDER", help="labelled photographs that teach a detector for pseudo masks")
     add("--pseudo", action="append", metavar="HOW", help="ways to make pseudo masks (clipseg, segments)")
     add("--weight", type=float, default=1.0, help="grounding.weight with masks (1.0)")
+    add("--self-weight", type=float, default=1.0, help="weight of each term without masks (1.0)")
+    add("--only", action="append", metavar="MASKS", help="only these of none, self, pseudo, true, may be repeated")
+    add("--tune", action="store_true", help="hold out a part of the photographs that are trained on")
+    add("--table", action="append", default=[], type=Path, metavar="PAGE", help="pages to put the table into")
     add("--steps", type=int, default=1000, help="optimizer steps of a run (1000)")
     add("--pictures", type=int, default=32, help="reference images in a batch (32)")
     add("--seeds", type=int, default=3, help="runs of each kind (3)")
@@ -183,12 +242,18 @@ def main(argv: list[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as folder:
             options.photos, options.runs = [generated_folder(Path(folder) / "photos", 20, lacking=0.4)], Path(folder)
             options.pseudo, options.steps, options.pictures, options.seeds = ["segments"], 1, 4, 1
-            run(options)
+            print(run(options))
         return 0
     if not options.photos:
         parser.error("--photos: name a folder of photographs with labels")
+    if options.detector and not options.trunk:
+        parser.error("--detector: needs the weights of its trunk (--trunk)")
     options.pseudo = options.pseudo or ["clipseg", "segments"]
-    run(options)
+    with remembered_trunks():
+        table = run(options)
+    print(table)
+    for page in options.table:
+        write_tables(page, "cir.py", table)
     return 0
 
 

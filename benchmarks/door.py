@@ -6,8 +6,8 @@
 Sentences about garments, shapes, other things, looks alone and nothing are asked about each of some images: drawn
 scenes, photographs of a model's own kind, other photographs, noise. Counted are the models that answer, and the maps
 without a note that the image is unlike what the model that answers was trained on, and those without any mark: neither
-this note nor one on words that it does not know. Of a folder of more than 100 images the half is taken that
-``training.familiarity_fit`` leaves alone. Prints two Markdown tables.
+this note nor one on words that it does not know, or on a thing that it does not find. Of a folder of more than 100
+images the half is taken that ``training.familiarity_fit`` leaves alone. Prints two Markdown tables.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from PIL import Image
 
 from mmgrad_explain.composers.bundled import choose_bundled
 from mmgrad_explain.composers.content_words import find_unknown_words
-from mmgrad_explain.composers.familiar_images import strangeness_of
+from mmgrad_explain.composers.familiar_images import note_absent, strangeness_of, watch_presence
 from mmgrad_explain.composers.load import BUNDLED, load_composer
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.images.reading import open_image
@@ -59,7 +59,12 @@ def ask(image: Image.Image, text: str) -> tuple[str, bool, bool]:
     """Return the name of the model that answers, whether it finds the image strange, and whether its map is marked."""
     choice = choose_bundled([image], [text], load=load)
     strange = bool(strangeness_of(choice.composer, [image]) > 1)
-    return choice.name, strange, strange or bool(find_unknown_words(choice.composer, [text]))
+    marked = strange or bool(find_unknown_words(choice.composer, [text]))
+    if not marked and choice.composer.presence_layer:
+        with torch.inference_mode(), watch_presence(choice.composer) as seen:
+            choice.composer(**choice.composer.preprocess([image], [text]).tensors)
+        marked = bool(note_absent(choice.composer, seen))
+    return choice.name, strange, marked
 
 
 def percent(values: list[bool]) -> str:
@@ -113,13 +118,13 @@ def main(argv: list[str] | None = None) -> int:
             counted = Counter(model for model, _, _ in answers)
             shares = [percent([not strange for _, strange, _ in answers]), percent([not one for _, _, one in answers])]
             table.append([name, about, str(len(answers)), *(str(counted[model]) for model in BUNDLED), *shares])
-            silent[BY_ANOTHER] += [not strange for model, strange, _ in answers if model != owner]
-            silent[OF_UNKNOWN] += [not strange for _, strange, _ in answers if owner is None]
+            silent[BY_ANOTHER] += [not marked for model, _, marked in answers if model != owner]
+            silent[OF_UNKNOWN] += [not marked for _, _, marked in answers if owner is None]
     print(f"{environment_line()}\n\nScene series {SERIES}:\n")
     print(markdown_table(["images", "sentences about", "maps", *BUNDLED, "image not noted %", "no mark %"], table))
     print()
     rows = [[name, str(len(values)), percent(values)] for name, values in silent.items()]
-    print(markdown_table(["maps", "count", "image not noted %"], rows))
+    print(markdown_table(["maps", "count", "no mark %"], rows))
     return 0
 
 

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parent
 PHOTOGRAPHS = DOCS.parent / "examples" / "photographs"
 PICTURES = {
-    "overlay.jpg": {"astronaut.jpg": ["make the suit blue"], "grace_hopper.jpg": ["make the hat red"]},
+    "overlay.jpg": {
+        "astronaut.jpg": ["make the suit blue", "remove the person"],
+        "chelsea.jpg": ["make the cat black"],
+    },
     "failures.jpg": {"grace_hopper.jpg": ["remove the glasses"], "coffee.jpg": ["remove the spoon"]},
 }
 """The pictures in docs/images, the photographs on each, and what is asked of each photograph."""
@@ -46,7 +49,7 @@ def draw(sentences: dict[str, list[str]]) -> Image.Image:
 
 
 def encoded(picture: Image.Image) -> bytes:
-    """The picture as it is kept: a JPEG."""
+    """Encode a picture as the JPEG that is stored."""
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=85, optimize=True)
     return stream.getvalue()

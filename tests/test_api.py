@@ -280,6 +280,16 @@ def test_without_a_model_words_and_picture_choose():
     assert explain(scene.reference, "make the coat red", model="clothing").model_choice == ""
 
 
+def test_a_thing_that_the_picture_does_not_show_is_noted_for_its_texts_alone(picture):
+    texts = ["make the dog brown", "make it red", "remove the car"]
+    found = explain(picture, texts, model="everyday")
+    absent, nothing = (note for note in found.notes if note.kind == "absent-thing")
+    assert (absent.samples, nothing.samples) == ((0, 2), (1,))
+    assert "does not find in the image what the text names" in absent.text
+    assert "reads in the text no thing that it knows" in nothing.text
+    assert found.texts == tuple(texts)
+
+
 def test_a_picture_unlike_the_training_data_is_noted(tiny_folder, tmp_path, picture):
     folder = shutil.copytree(tiny_folder, tmp_path / "model")
     composer = load_composer(folder)

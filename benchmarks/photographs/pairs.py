@@ -1,8 +1,9 @@
 """A set of composed retrieval made of photographs with pixel labels, in FashionIQ's layout and as records with masks.
 
 A query is two different photographs whose labelled garments differ as its two captions say: "has a green skirt", "make
-the skirt green". What else differs is left open, as in FashionIQ. The labels give what FashionIQ lacks: where in both
-images that garment is.
+the skirt green". Of the photographs that are as asked the target is the one whose garments and colours are otherwise
+most like those of the reference, as published sets pair similar images; what else differs, the captions do not say. The
+labels give what published sets lack: where in both images that garment is.
 
     captions/cap.dress.{train,val}.json, image_splits/split.dress.{train,val}.json, images/NAME.jpg
     triplets.jsonl, gallery.{train,val}.txt, masks/NAME.LABEL.png
@@ -13,13 +14,14 @@ Both describe the same queries in the same order. The category is called dress b
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from mmgrad_explain.training.sources.photo_facts import FactNumbers
-from mmgrad_explain.training.sources.photo_folder import PhotoFolder
+from mmgrad_explain.training.sources.photo_folder import PhotoFolder, share_of_name
 from mmgrad_explain.training.sources.photo_pairs import PairDrawer, find_middles
 from mmgrad_explain.training.sources.photo_texts import PhotoTexts
 
@@ -34,7 +36,7 @@ CATEGORY = "dress"
 _TRIES = 5  # until a second caption has other words than the first
 
 
-def write_set(out: Path, photographs: Labelled, queries: int, seed: int) -> dict[str, int]:
+def write_set(out: Path, photographs: Labelled, queries: int, seed: int, *, inner: float = 0.0) -> dict[str, int]:
     """Write the set.
 
     Args:
@@ -42,6 +44,8 @@ def write_set(out: Path, photographs: Labelled, queries: int, seed: int) -> dict
         photographs: Folders of photographs with labels, and which of them are held out: these are the split ``val``.
         queries: Differences that are drawn for each photograph; some are not found.
         seed: Equal seeds give equal sets.
+        inner: Leave out the photographs that are held out, and hold out this share of the others: a set to choose
+            options on.
 
     Returns:
         The number of queries of each split.
@@ -53,8 +57,13 @@ def write_set(out: Path, photographs: Labelled, queries: int, seed: int) -> dict
     found = {}
     for split in ("train", "val"):
         photos = PhotoFolder(
-            first, more=more, twins=photographs.twins, holdout=photographs.settings.holdout, held_out=split == "val"
-        )
+            first, more=more, twins=photographs.twins, holdout=photographs.settings.holdout,
+            held_out=split == "val" and not inner,
+        )  # fmt: skip
+        if inner:
+            photos.files = [
+                file for file in photos.files if (share_of_name(f"inner {file.photo.stem}") < inner) == (split == "val")
+            ]
         names = [file.photo.stem for file in photos.files]
         for number, name in enumerate(names):
             Image.fromarray(photos[number][0]).save(out / "images" / f"{name}.jpg", quality=95)
@@ -98,7 +107,8 @@ def _draw(
         targets = set()
         for _ in range(queries):
             pair = drawer.draw(rng, number, table[number], shown)
-            if pair is None or pair.other in targets:
+            pair = None if pair is None else _with_nearest(pair, table, number, targets)
+            if pair is None:
                 continue
             targets.add(pair.other)
             said = [texts.pair(rng, pair.kind, pair.gone, pair.come, pair.colour, shown) for _ in range(_TRIES)]
@@ -108,6 +118,18 @@ def _draw(
                 if label is not None:
                     masks[key] = _write_mask(out, photos[photo][1] == label, f"{names[photo]}.{label}")
             yield number, pair, captions, masks
+
+
+def _with_nearest(pair: Pair, table: Any, number: int, taken: set[int]) -> Pair | None:
+    """Take the photograph most like the reference of those that are as asked; None if all are taken."""
+    asked = pair.asks != -1
+    fitting = np.flatnonzero((table[:, asked] == pair.asks[asked]).all(1))
+    fitting = np.setdiff1d(fitting, [number, *taken])
+    if not len(fitting):
+        return None
+    same = ((table[fitting] == 1) & (table[number] == 1))[:, ~asked].sum(1)
+    either = ((table[fitting] == 1) | (table[number] == 1))[:, ~asked].sum(1)
+    return replace(pair, other=int(fitting[np.argmax(same / np.maximum(either, 1))]))
 
 
 def _write_mask(out: Path, mask: Any, name: str) -> str:

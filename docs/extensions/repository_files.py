@@ -21,6 +21,7 @@ PAGES = {
     "CHANGELOG": "changelog",
     "src/mmgrad_explain/weights/reference/README": "bundled",
     "src/mmgrad_explain/weights/clothing/README": "bundled",
+    "src/mmgrad_explain/weights/everyday/README": "bundled",
 }
 
 

@@ -15,7 +15,7 @@ from mmgrad_explain.attention.several_scores import explain_each
 from mmgrad_explain.attention.word_values.pieces import pieces_of_text
 from mmgrad_explain.attention.word_values.request import ensure_words
 from mmgrad_explain.composers.bundled import choose_bundled
-from mmgrad_explain.composers.familiar_images import note_unfamiliar, watch_familiarity
+from mmgrad_explain.composers.familiar_images import note_absent, note_unfamiliar, watch_familiarity, watch_presence
 from mmgrad_explain.composers.generative.answer_parts import EACH_WORD, place_of_part, words_of
 from mmgrad_explain.composers.load import load_composer
 from mmgrad_explain.composers.model_capabilities import capabilities
@@ -133,7 +133,7 @@ def explain(
             composer, layer, score, method, weighting=weighting, words_layer=words_layer,
             words=request and replace(request, sentences=sentences.find),
         )  # fmt: skip
-        with watch_familiarity(composer) as seen:
+        with watch_familiarity(composer) as seen, watch_presence(composer) as found:
             if one_image and answer is None and mmgrad.layer_names and can.takes_many_texts:
                 explanation = mmgrad.texts(images[0], texts)
             else:
@@ -159,7 +159,7 @@ def explain(
     unfamiliar = note_unfamiliar(composer, seen)
     caution = None if composer.caution is None else Note("caution", composer.caution)
     of_images = [*_notes_of_images(images), *_notes_of_images(targets or [], "target: ")]
-    more = _of_samples([*filter(None, (caution, unfamiliar)), *of_images], rows)
+    more = _of_samples([*filter(None, (caution, unfamiliar)), *note_absent(composer, found), *of_images], rows)
     notes = join_notes((*explanation.notes, *more), count)
     method = mmgrad.settings.method
     if mmgrad.layer_names and (method is None or method.needs.layers):

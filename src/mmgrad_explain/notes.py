@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 NoteKind = Literal[
     "empty-map", "flat-map", "whose-map", "unfamiliar-image", "image-values", "first-image", "unknown-words",
-    "lost-text", "cut-text", "caution", "few-hits", "stale-hits", "attention-sink", "unchecked", "word-values",
-    "part-of-score", "knows-no-score", "weak-calibration",
+    "lost-text", "absent-thing", "cut-text", "caution", "few-hits", "stale-hits", "attention-sink", "unchecked",
+    "word-values", "part-of-score", "knows-no-score", "weak-calibration",
 ]  # fmt: skip
 """What a note is about; code decides by the kind and never by the text."""
 OF_MAPS: frozenset[NoteKind] = frozenset({"empty-map", "flat-map"})

@@ -60,7 +60,7 @@ def test_values(ask):
     assert ask("mmgrad-explain overlay --weighting gradc") == {"gradcam", "gradcam++"}
     assert ask("mmgrad-explain overlay --weighting=la") in ({"--weighting=layercam"}, {"layercam"})
     assert set(COLORMAPS) == ask("mmgrad-explain overlay --colormap ")
-    assert ask("mmgrad-explain layers --model ") == {"reference", "clothing", "photos/"}
+    assert ask("mmgrad-explain layers --model ") == {"reference", "clothing", "everyday", "photos/"}
     assert ask("mmgrad-explain overlay --device m") == {"mps"}
 
 
@@ -72,7 +72,7 @@ def test_layers_of_the_chosen_model(ask):
 
 
 def test_configs_and_their_keys(ask):
-    shipped = {"tiny", "reference", "reference-no-grounding", "clothing", "everyday", "clip"}
+    shipped = {"tiny", "reference", "reference-no-grounding", "clothing", "clothing-search", "everyday", "clip"}
     shipped |= {"cirr", "fashioniq", "shoes"}
     assert {one for one in ask("mmgrad-explain train ") if not one.startswith("-")} == shipped | {
         "mine.yaml",
@@ -127,7 +127,7 @@ def test_offers(program):
     assert offered("--layer", model="clothing") == sorted(bundled_layers("clothing"))
     assert set(offered("--layer", model=None)) == {layer for name in BUNDLED for layer in bundled_layers(name)}
     assert offered("--layer", model="./mine") == []
-    assert offered("--model")[:2] == ["reference", "clothing"]
+    assert offered("--model")[:3] == ["reference", "clothing", "everyday"]
     assert "photos/" in offered("--model")
     assert sorted(offered("images")) == ["bin/", "my picture.png", "photos/", "query.jpg"]
     assert offered("--backdrops", "ph") == ["photos/"]

@@ -193,7 +193,9 @@ def shortened(arguments):
     if not arguments:
         return arguments
     if arguments[0] == "train" and "--help" not in arguments:
-        kind = {"clip": "triplets", "clothing": "photos", "fashioniq": "fashioniq"}.get(arguments[1], "scenes")
+        arguments = [one.replace("=RUN/model", "=clothing") for one in arguments]
+        own = {"clip": "triplets", "clothing": "photos", "clothing-search": "photos", "fashioniq": "fashioniq"}
+        kind = own.get(arguments[1], "scenes")
         few = [f"sources.{kind}.{option}" for option in ("pictures=2", "edits=2")]
         few += [] if kind == "scenes" else [f"sources.{kind}.holdout=0.5"]
         few += ["sources.photos.least=1"] if kind == "photos" else []

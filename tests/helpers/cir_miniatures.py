@@ -193,3 +193,39 @@ def draw_images(name, root):
         for image, path in read_cir(name, root, [split.rpartition(".")[2]]).images.paths.items():
             draw_product(image).convert("RGB").save(path)
     return root
+
+
+COLOURS = {"red": (210, 40, 40), "green": (40, 160, 60), "blue": (40, 60, 200), "yellow": (230, 200, 40)}
+
+
+def write_learnable_cirr(root):
+    """CIRR with photographs that can be learned: garments at places of their own; each text asks for a colour.
+
+    The images of a split are 4 places in 4 colours, of test1 13 places, as answers for the server have 50 images; those
+    of one place are a set of similar images.
+    """
+    for split, prefix, shift in (("train", "train", 0), ("val", "dev", 1), ("test1", "test1", 2)):
+        places = 13 if split == "test1" else 4
+        names = [[f"{prefix}-{place}-0-{colour}" for colour in COLOURS] for place in range(places)]
+        entries = []
+        for place, reference, target in np.ndindex(4, 4, 4):
+            if reference == target:
+                continue
+            own = names[place]
+            entry = {"pairid": len(entries), "reference": own[reference], "caption": f"make it {list(COLOURS)[target]}"}
+            entry["img_set"] = {"id": place, "members": own, "reference_rank": reference}
+            if split != "test1":
+                entry |= {"target_hard": own[target], "target_soft": {own[target]: 1.0}}
+                entry["img_set"]["target_rank"] = target
+            entries.append(entry)
+        put(root, {
+            f"captions/cap.rc2.{split}.json": entries,
+            f"image_splits/split.rc2.{split}.json": {name: f"./{prefix}/{name}.png" for of in names for name in of},
+        })  # fmt: skip
+        (root / "img_raw" / prefix).mkdir(parents=True)
+        for place, number in np.ndindex(places, 4):
+            pixels = np.full((48, 48, 3), 250, np.uint8)
+            top, left = 3 + shift + 20 * (place // 2 % 2), 3 + shift + 20 * (place % 2) + place // 4
+            pixels[top : top + 20, left : left + 18] = list(COLOURS.values())[number]
+            Image.fromarray(pixels).save(root / "img_raw" / prefix / f"{names[place][number]}.png")
+    return root

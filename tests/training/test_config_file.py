@@ -12,7 +12,8 @@ from mmgrad_explain.training.sources.photo_options import PhotoOptions
 
 def test_the_configs_of_the_package():
     assert config_names() == (
-        "cirr", "clip", "clothing", "everyday", "fashioniq", "reference", "reference-no-grounding", "shoes", "tiny",
+        "cirr", "clip", "clothing", "clothing-search", "everyday", "fashioniq", "reference", "reference-no-grounding",
+        "shoes", "tiny",
     )  # fmt: skip
     for name in config_names():
         config = load_config(name)
@@ -58,6 +59,18 @@ def test_another_trunk_does_not_take_over_options(tmp_path):
     assert kept["taps"] == [0, 2]
     deeper = load_config("tiny", ["model.sizes.backbone_options.groups=8"]).model.sizes["backbone_options"]
     assert (deeper["groups"], deeper["stem_width"]) == (8, 16)
+
+
+def test_a_run_from_a_model_takes_over_nothing_of_a_new_network(tmp_path):
+    """Options of a new network that come beside the path are an error, as ever."""
+    (tmp_path / "c.yaml").write_text("extends: clothing\nmodel: {path: mine, freeze: [network.neck]}\n")
+    for config in (load_config(tmp_path / "c.yaml"), load_config("clothing-search", ["model.path=mine"])):
+        assert (config.model.path, config.model.sizes, config.model.backbone_weights) == ("mine", {}, None)
+    assert load_config(tmp_path / "c.yaml").model.freeze == ("network.neck",)
+    assert load_config("clothing", ["model.path=null"]).model.sizes == load_config("clothing").model.sizes
+    for changes in (["model.sizes.heads=2", "model.path=mine"], ["model.path=mine", "model.sizes.heads=2"]):
+        with pytest.raises(InputError, match="are for a new network"):
+            load_config("clothing", changes)
 
 
 def test_an_empty_file_is_the_defaults(tmp_path):

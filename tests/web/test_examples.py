@@ -1,5 +1,6 @@
 """Example images and the code that draws them."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -28,7 +29,8 @@ def test_maps_of_the_figures_lie_on_what_is_asked_for():
     composer = load_composer("clothing")
     for one in draw_examples("figures"):
         changed = np.abs(np.asarray(one.image).astype(int) - np.asarray(one.target)).max(2) > 30
-        assert changed[explain(one.image, one.text, model=composer).peak()]
+        around = cv2.dilate(changed.astype(np.uint8), np.ones((15, 15)))  # stripes leave much of a skirt as it is
+        assert around[explain(one.image, one.text, model=composer).peak()]
 
 
 def test_no_other_picture_has(picture):

@@ -29,6 +29,7 @@ COLORMAPS = ("turbo", "viridis", "magma", "inferno", "plasma", "gray", "hot", "j
 DEVICES = ("cpu", "cuda", "mps")
 PUBLISHED = ("clip4cir", "searle", "lincir", "pic2word", "sprc")
 _STAGE = re.compile(r"network\.visual\.(?:layer|blocks\.)\d+(?=\.)")
+_SEGMENTER = "network.segmenter."
 _MERGED = re.compile(r"network\.neck\.lateral\.(\d+)\.weight")
 
 
@@ -50,7 +51,8 @@ def bundled_layers(name: str) -> tuple[str, ...]:
         return ()
     weights = sorted(_read_header(Path(str(resources.files("mmgrad_explain") / "weights" / name))))
     stages = dict.fromkeys(found[0] for weight in weights if (found := _STAGE.match(weight)))
-    maps = [f"network.visual[{found[1]}]" for weight in weights if (found := _MERGED.fullmatch(weight))]
+    merged = [f"network.visual[{found[1]}]" for weight in weights if (found := _MERGED.fullmatch(weight))]
+    maps = merged[:-1] if any(weight.startswith(_SEGMENTER) for weight in weights) else merged  # its classes come last
     return (*stages, *maps, "network.neck", "network.features")
 
 

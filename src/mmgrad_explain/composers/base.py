@@ -99,6 +99,8 @@ class Composer(nn.Module, ABC):
         pooling_layer: Dotted name of a module that outputs the logits of the attention by which the shift is pooled,
             ``(B, heads, tokens)`` over a square grid; None if the model has none. Training can supervise it.
         context_layer: Likewise, of the attention to the other objects that a text names.
+        presence_layer: Dotted name of a module that outputs how surely each image shows what its text names,
+            ``(B, 1)`` from 0 to 1, and NaN for a text that names nothing; None if the model has none.
         described_layers: Dotted names of layers of several depths. Their features tell training images from others
             (:mod:`~mmgrad_explain.composers.familiarity`); the first layer takes the pixels.
         familiarity: Statistics of the training images, read from the model's folder; None if it has none.
@@ -120,6 +122,7 @@ class Composer(nn.Module, ABC):
     target_layer: str | None = None
     pooling_layer: str | None = None
     context_layer: str | None = None
+    presence_layer: str | None = None
     described_layers: tuple[str, ...] = ()
     familiarity: Familiarity | None = None
     caution: str | None = None

@@ -1,4 +1,4 @@
-"""Choose the bundled model for images and texts, by the words, then by the images, and say why."""
+"""Choose a bundled model for images and texts, and give the reason."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def choose_bundled(
     fewest = min(things for things, _ in lost.values())
     looked_at = pick_evenly(images, MOST_IMAGES)
     strange = {name: strangeness_of(composers[name], looked_at) for name in BUNDLED if lost[name][0] == fewest}
-    familiar = {name: int((values <= 1).sum()) for name, values in strange.items()}
+    familiar = _count_familiar(strange)
     most = [name for name in strange if familiar[name] == max(familiar.values())]
     best_heard = [name for name in most if lost[name][1] == min(lost[other][1] for other in most)]
     votes = _votes({name: strange[name] for name in best_heard})
@@ -125,7 +125,7 @@ def choose_by_images(images: Sequence[Image.Image], *, load: Callable[[str], Com
     looked_at = pick_evenly(images, MOST_IMAGES)
     composers = {name: load(name) for name in BUNDLED}
     strange = {name: strangeness_of(one, looked_at) for name, one in composers.items()}
-    familiar = {name: int((values <= 1).sum()) for name, values in strange.items()}
+    familiar = _count_familiar(strange)
     known = {name: values for name, values in strange.items() if 2 * familiar[name] > len(looked_at)}
     votes = _votes(known) if known else {}
     best = [name for name in known if votes[name] == max(votes.values())]
@@ -150,6 +150,11 @@ def pick_evenly(items: Sequence[Image.Image], most: int) -> list[Image.Image]:
     return [single[index * len(single) // most] for index in range(most)]
 
 
+def _count_familiar(strange: dict[str, Tensor]) -> dict[str, int]:
+    """Count for each model the images that are familiar to it."""
+    return {name: int((values <= 1).sum()) for name, values in strange.items()}
+
+
 def _votes(strange: dict[str, Tensor]) -> dict[str, int]:
     """Count for each model the images that are not stranger to it than to any other."""
     least = torch.stack([*strange.values()]).amin(0)
@@ -170,7 +175,7 @@ def _why(best: str, words: _Words, strange: dict[str, Tensor], count: int, *, he
         count: Number of images.
         heard: Whether the model was chosen because it knows more of the other words.
     """
-    familiar = {name: int((values <= 1).sum()) for name, values in strange.items()}
+    familiar = _count_familiar(strange)
     rivals = [name for name in strange if name != best]
     reasons, doubts = [], []
     if len(strange) < len(words.unknown):

@@ -1,4 +1,7 @@
-"""Find out from a model's layers whether images are familiar to it (:mod:`~mmgrad_explain.composers.familiarity`)."""
+"""Find out from a model's layers whether images are familiar to it, and whether they show what the texts name.
+
+How strange an image is says :mod:`~mmgrad_explain.composers.familiarity`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from torch import Tensor
 from mmgrad_explain.composers.familiarity import describe
 from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.notes import Note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,9 +22,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from mmgrad_explain.composers.base import Composer
-    from mmgrad_explain.notes import Note
 
 PIXELS = "pixels"
+_PRESENT = 0.2
+"""Least presence of what a text names, of 1; below it the image is said not to show it."""
 
 
 @contextmanager
@@ -106,3 +111,27 @@ def note_unfamiliar(composer: Composer, seen: Mapping[str, Tensor]) -> Note | No
         None if no image is strange, or the model has no familiarity.
     """
     return None if composer.familiarity is None or not seen else composer.familiarity.note(describe(seen))
+
+
+@contextmanager
+def watch_presence(composer: Composer) -> Iterator[dict[str, Tensor]]:
+    """Record how surely images show what their texts name; nothing if the model does not tell."""
+    with record_layers(composer, [composer.presence_layer] if composer.presence_layer else []) as seen:
+        yield seen
+
+
+def note_absent(composer: Composer, seen: Mapping[str, Tensor]) -> list[Note]:
+    """Return the notes on what :func:`watch_presence` recorded; none if every image shows what its text names."""
+    if composer.presence_layer is None or composer.presence_layer not in seen:
+        return []
+    presence = seen[composer.presence_layer].flatten()
+    found = []
+    for which, text in (
+        (presence < _PRESENT, "does not find in the image what the text names: the map shows what else is there"),
+        (presence.isnan(), "reads in the text no thing that it knows: the map shows what stands out"),
+    ):
+        samples = tuple(index for index, one in enumerate(which.tolist()) if one)
+        if samples:
+            every = len(samples) == len(presence)
+            found.append(Note("absent-thing", f"{composer.name} {text}", None if every else samples))
+    return found

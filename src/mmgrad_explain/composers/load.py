@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.calibration.result import Calibration
     from mmgrad_explain.composers.base import Composer
 
-BUNDLED = ("reference", "clothing")
+BUNDLED = ("reference", "clothing", "everyday")
 """Names of the models that ship with the package."""
 
 CALIBRATION_FILE = "calibration.json"

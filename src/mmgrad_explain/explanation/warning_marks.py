@@ -15,6 +15,7 @@ REASONS: dict[NoteKind, str] = {
     "empty-map": "Empty map: nothing raises the score",
     "flat-map": "Flat map: it points nowhere",
     "lost-text": "Text not understood by the model",
+    "absent-thing": "What the text is about was not found in the image",
     "unfamiliar-image": "Image unlike the model's training images",
     "unknown-words": "Words unknown to the model",
     "cut-text": "Text cut: the model did not read all of it",

@@ -46,6 +46,10 @@ class LoraOptions:
             raise InputError(f"lora: rank must be at least 0 and dropout in [0, 1), got {self.rank}, {self.dropout}")
 
 
+NEW_NETWORK = ("sizes", "words", "backbone_weights", "segmenter_weights", "part_words")
+"""Options of :class:`ModelOptions` that describe a new network."""
+
+
 @dataclass(frozen=True)
 class ModelOptions:
     """The model to train.

@@ -13,12 +13,14 @@ from typing import Any
 from mmgrad_explain._system.user_files import parse_yaml, quote, read_text
 from mmgrad_explain.composers.reference.config import NetworkConfig
 from mmgrad_explain.errors import InputError, did_you_mean
-from mmgrad_explain.training.config import TrainingConfig
+from mmgrad_explain.training.config import NEW_NETWORK, TrainingConfig
 from mmgrad_explain.training.sources.kinds import SOURCES
 
 EXTENDS = "extends"
 _TRUNK, _TRUNK_OPTIONS = "backbone", ("backbone_options", "taps")
-_TRUNK_KEY = f"model.sizes.{_TRUNK}="
+_PATH = "path"
+_FIRST = (f"model.sizes.{_TRUNK}=", f"model.{_PATH}=")
+"""Changes that leave out options of the config, which others may then set."""
 _SUFFIX = ".yaml"
 _LARGEST = 1e15  # of a number; no option makes sense with a larger one
 
@@ -35,14 +37,15 @@ def load_config(source: str | Path, changes: typing.Sequence[str] = ()) -> Train
     Args:
         source: A YAML file, or the name of a config in the package. With ``extends: NAME`` (or a path relative to its
             own folder) a file holds only the keys that differ. A file that names another ``model.sizes.backbone`` does
-            not take over ``backbone_options`` and ``taps``.
+            not take over ``backbone_options`` and ``taps``, and one that names ``model.path`` nothing that describes a
+            new network.
         changes: ``key=value``, with dots for keys inside others (``grounding.weight=0``); values as in YAML.
 
     Raises:
         InputError: If there is no such config, it is not YAML, or a key or a value is wrong.
     """
     values = _read(source, ())
-    for change in sorted(changes, key=lambda one: not one.strip().startswith(_TRUNK_KEY)):
+    for change in sorted(changes, key=lambda one: not one.strip().startswith(_FIRST)):
         _set(values, change)
     return config_from(values)
 
@@ -97,7 +100,11 @@ def _read(source: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(parent, str):
         raise InputError(f"{name}: extends must be a name or a path, not {quote(parent)}")
     beside = Path(str(path)).parent / parent
-    return _merge(_read(beside if beside.is_file() else parent, (*seen, str(path))), values)
+    under = _read(beside if beside.is_file() else parent, (*seen, str(path)))
+    model = values.get("model")
+    if isinstance(model, dict) and model.get(_PATH) is not None:
+        _start_from_model(under)
+    return _merge(under, values)
 
 
 def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -119,12 +126,20 @@ def _change_trunk(sizes: dict[str, Any], name: Any) -> None:
     sizes[_TRUNK] = name
 
 
+def _start_from_model(values: dict[str, Any]) -> None:
+    """Leave out what describes a new network: a run that starts from a model does not take it over from its parent."""
+    if isinstance(model := values.get("model"), dict):
+        values["model"] = {key: value for key, value in model.items() if key not in NEW_NETWORK}
+
+
 def _set(values: dict[str, Any], change: str) -> None:
     key, equals, text = change.partition("=")
     if not equals or not key.strip():
         raise InputError(f"--set takes KEY=VALUE, for example grounding.weight=0, not {change!r}")
     value = parse_yaml(text, f"--set {change}: the value is no YAML")
     *parents, last = key.strip().split(".")
+    if ([*parents], last) == (["model"], _PATH) and value is not None:
+        _start_from_model(values)
     for parent in parents:
         below = values.get(parent)
         if below is not None and not isinstance(below, dict):

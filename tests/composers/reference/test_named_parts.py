@@ -1,5 +1,7 @@
 """Parts that a text finds by name."""
 
+import math
+
 import pytest
 import torch
 
@@ -137,6 +139,21 @@ def test_a_text_changes_little_where_what_it_names_is_not(network):
         )
     assert there[1] > 3 * absent[1] > 0
     assert there[0][0, 0] > 2 * there[0][0, 1:].max()
+
+
+def test_the_presence_of_what_a_text_names_can_be_recorded(network):
+    """It is not a number where a text names nothing."""
+    seen = []
+    handle = network.shift.search.presence.register_forward_hook(lambda *call: seen.append(float(call[2])))
+    with torch.no_grad():
+        for part, word in ((1, DOG), (1, CAT), (2, CAT), (1, 5)):
+            features = evidence(network, part)
+            network.compose(features, *text(network, word))
+    handle.remove()
+    shown, other, again, unnamed = seen
+    assert min(shown, again) > 0.5
+    assert other < 0.05
+    assert math.isnan(unnamed)
 
 
 def test_the_features_hold_the_classes_of_the_head(network):

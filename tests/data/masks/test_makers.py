@@ -9,6 +9,7 @@ from PIL import Image
 
 from mmgrad_explain.data.masks.makers import build_maker, read_image, words_for
 from mmgrad_explain.data.masks.settings import MaskSettings
+from mmgrad_explain.data.masks.spoken_things import find_things
 from mmgrad_explain.data.masks.units import Unit
 from mmgrad_explain.data.pseudo_masks import PseudoMasks, ReferringSegmenter
 
@@ -70,8 +71,9 @@ def test_clipseg_marks_what_is_named_on_the_side_where_it_is(unit, monkeypatch):
     assert made.target is None
     assert made.reference.max() == np.float32(0.4)
     assert nothing.reason == "the text names no thing"
-    assert words_for(Unit(None, None, (), (), "is darker", "dress"), whole=True) == (("dress",), "subject")
-    assert words_for(Unit(None, None, (), (), "is darker", "dress"), whole=False) == ((), "")
+    unit = Unit(None, None, (), (), "is darker", "dress")
+    assert words_for(unit, find_things, whole=True) == (("dress",), "subject")
+    assert words_for(unit, find_things, whole=False) == ((), "")
 
 
 def test_segments_do_not_mark_the_background(unit):

@@ -19,6 +19,8 @@ from mmgrad_explain.data.masks.spoken_things import find_things, is_known_thing
         ("are sky blue", ()),
         ("has more sleeve and longer sleeves", ("sleeve",)),
         ("is darker", ()),
+        ("the shoe is flat, wordy and fun", ("shoe",)),
+        ("one of the two is scary", ()),
         ("is more colourful, less revealing and a different style", ()),
         ("", ()),
     ],

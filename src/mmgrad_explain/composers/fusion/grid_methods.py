@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgrad_explain.composers.fusion.methods import Fusion, MethodImages, MethodTexts, Sizes, open_gate, require
-from mmgrad_explain.composers.reference.network import Attention
+from mmgrad_explain.composers.reference.text_encoder import Attention
 from mmgrad_explain.errors import InputError
 
 

@@ -43,6 +43,7 @@ class ReferenceComposer(Composer):
         self.network = network
         self.processor = processor
         self.name = name
+        self.presence_layer = "network.shift.search.presence" if network.config.named_parts else None
         self.described_layers = tuple(f"network.{layer}" for layer in network.described_layers)
 
     def forward(

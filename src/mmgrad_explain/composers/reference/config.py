@@ -69,7 +69,7 @@ class NetworkConfig:
 
     @property
     def grid_width(self) -> int:
-        """Channels of the feature grid: with parts, each part and each look has one; named parts one for each place."""
+        """Channels of the feature grid: those of the features, parts and looks; of a named part, one for each place."""
         if not self.parts:
             return self.feature_width
         return self.feature_width + self.looks + self.parts * (len(PLACED) if self.named_parts else 1)

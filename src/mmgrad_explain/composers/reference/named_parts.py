@@ -1,9 +1,9 @@
 """Parts that a text finds by name: classes of a segmentation head, each at its sides and sizes.
 
-What a trained head knows of its classes stays whole here. The features hold, for each class, how surely a cell shows
-it, and the same weighted by how far left, right, up or down the cell is and by how large the thing there is. A text
-chooses a class by its words and a side or size by what it says: no class has to be learned again from the photographs
-at hand, and those that these never show are found as well.
+The trained head stays as it is, so that nothing of what it knows is lost. The features hold, for each class, the share
+of it in each cell, and the same weighted by how far left, right, up or down the cell is and by how large the thing
+there is. A text chooses a class by its words and a side or size by what it says: no class has to be learned again from
+the photographs at hand, and those that these never show are found as well.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REACHES = (0.15, 0.3, 0.5)
 _SURE = 6.0
 """Logit of what a word means, at first."""
 _HEARD = 5.0
-"""How much more than others the words that mean something are heard, at first."""
+"""Initial bonus, in the attention over the words, of words that have a meaning."""
 _QUICKLY = 10.0
 """Factor of the table of meanings, whose rows few steps of a training show."""
 
@@ -46,14 +46,14 @@ def place_parts(shares: Tensor) -> Tensor:
 
 
 def _mean_around(shares: Tensor, reach: float) -> Tensor:
-    """Take means over squares, of what of them is in the image: first down, then across, which is quicker."""
+    """Average over squares, without their cells beyond the image: columns first, then rows, which is quicker."""
     size = 2 * (round(reach * min(shares.shape[-2:])) // 2) + 1
     down = F.avg_pool2d(shares, (size, 1), 1, (size // 2, 0), count_include_pad=False)
     return F.avg_pool2d(down, (1, size), 1, (0, size // 2), count_include_pad=False)
 
 
 class WordMeanings(nn.Module):
-    """Which of several meanings a sentence has: ``m(T) = sum_l a_l p_l`` over its words.
+    """Tells which of several meanings a sentence has: ``m(T) = sum_l a_l p_l`` over its words.
 
     Each word means something by ``p_l``, a softmax of a row of the table. The attention ``a`` hears words that mean
     something rather than others, and which of two by their context: the train in "replace the train with a bus", and
@@ -116,17 +116,22 @@ class PartSearch(nn.Module):
 
     Args:
         width: Length of an encoded sentence.
+
+    Attributes:
+        presence: An ``Identity`` whose output is how surely each image shows what its sentence names, ``(B, 1)``: NaN
+            where a sentence names no part. A module to hook.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.least = nn.Linear(width, 1)
         self.sharpness = nn.Parameter(torch.tensor(8.0))
+        self.presence = nn.Identity()
         nn.init.zeros_(self.least.weight)
         nn.init.constant_(self.least.bias, -2.0)
 
     def forward(self, evidence: Tensor, sentence: Tensor, named: Tensor) -> tuple[Tensor, Tensor]:
-        """Look in evidence for what sentences name.
+        """Find what sentences name in the evidence of the parts.
 
         Args:
             evidence: The shares of the parts, and those weighted by place, ``(B, len(PLACED) * K, h, w)``.
@@ -142,4 +147,6 @@ class PartSearch(nn.Module):
             found = (weights[:, None] @ evidence.float().flatten(2))[:, 0]
         logits = self.sharpness * found
         there = (logits.softmax(1) * found).sum(1, keepdim=True)
+        heard = weights.float().sum(1, keepdim=True)
+        self.presence(torch.where(heard > 0.5, there / heard.clamp(min=0.5), torch.full_like(there, torch.nan)))
         return logits, there + F.softplus(self.least(sentence).float())

@@ -23,9 +23,11 @@ from torch.nn import functional as F
 
 from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.composers.reference.named_parts import PartNames, PartSearch, place_parts
+from mmgrad_explain.composers.reference.neck import POSITION_CODES, GridPositions, Neck, position_codes
 from mmgrad_explain.composers.reference.part_pooling import ChannelReader, NamedChannels, PartPooling, PartShift
 from mmgrad_explain.composers.reference.plain_resnet import PlainResNet
 from mmgrad_explain.composers.reference.segmenter import Segmenter
+from mmgrad_explain.composers.reference.text_encoder import Attention, TextEncoder
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,125 +35,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from mmgrad_explain.composers.reference.config import NetworkConfig
-
-
-class Attention(nn.Module):
-    """Multi-head attention in plain operations, because the fused kernels have no second derivative."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """Have ``x`` (B, N, W) attend to ``memory`` (B, L, W) where ``mask`` (B, L) is true."""
-        batch, _, width = x.shape
-        split = (batch, -1, self.heads, width // self.heads)
-        query = self.query(x).view(split).transpose(1, 2)
-        key, value = (part.reshape(split).transpose(1, 2) for part in self.key_value(memory).chunk(2, dim=-1))
-        logits = query @ key.transpose(-1, -2) * split[-1] ** -0.5
-        logits = logits.masked_fill(~mask[:, None, None, :], torch.finfo(logits.dtype).min)
-        mixed = logits.softmax(-1) @ value
-        return self.out(mixed.transpose(1, 2).reshape(batch, -1, width))  # type: ignore[no-any-return]
-
-
-class TextBlock(nn.Module):
-    """A pre-norm transformer block."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Compute ``(B, L, W) -> (B, L, W)``."""
-        y = self.norm1(x)
-        x = x + self.attention(y, y, mask)
-        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
-
-
-class TextEncoder(nn.Module):
-    """Word embeddings, positions, a few transformer blocks."""
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.words = nn.Embedding(config.vocab_size, config.text_width, padding_idx=0)
-        self.positions = nn.Parameter(torch.randn(config.max_words, config.text_width) * 0.02)
-        self.blocks = nn.ModuleList(TextBlock(config.text_width, config.heads) for _ in range(config.text_layers))
-        self.norm = nn.LayerNorm(config.text_width)
-
-    def forward(self, input_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode ids and mask ``(B, L)``: word vectors ``(B, L, W)`` and their mean ``(B, W)``."""
-        x = self.words(input_ids) + self.positions[: input_ids.shape[1]]
-        for block in self.blocks:
-            x = block(x, mask)
-        x = self.norm(x)
-        weights = mask[..., None].to(x.dtype)
-        return x, (x * weights).sum(1) / weights.sum(1).clamp(min=1.0)
-
-
-class Neck(nn.Module):
-    """Merges the trunk's maps to the grid of the first (a small feature pyramid), with learned positions.
-
-    Args:
-        channels: Of each map, the finest first.
-        width: Channels of the grid.
-        side: Cells in a row of the second map, where the positions are added.
-        groups: Groups of GroupNorm.
-    """
-
-    def __init__(self, channels: Sequence[int], width: int, side: int, groups: int = 8) -> None:
-        super().__init__()
-        mix = 0.1 * torch.randn(width, POSITION_CODES)
-        self.positions = nn.Parameter((mix @ position_codes(side, mix).T).view(width, side, side))
-        self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
-        self.smooth = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 3, 1, 1))
-        self.project = nn.Sequential(nn.GroupNorm(groups, width), nn.GELU(), nn.Conv2d(width, width, 1), nn.ReLU())
-
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        """Merge maps, the finest first, to ``(B, width, h, w)`` on the grid of the first, non-negative."""
-        fine, *others = (lateral(m) for lateral, m in zip(self.lateral, maps, strict=True))
-        middle = others.pop()
-        while others:
-            finer = others.pop()
-            middle = finer + F.interpolate(middle, size=finer.shape[-2:], mode="nearest")
-        middle = self.smooth(middle + self.positions)
-        return self.project(fine + F.interpolate(middle, size=fine.shape[-2:], mode="bilinear"))  # type: ignore[no-any-return]
-
-
-POSITION_CODES = 10
-
-
-def position_codes(side: int, like: Tensor) -> Tensor:
-    """Encode the positions of a square grid: row and column, and two waves of each, ``(side * side, POSITION_CODES)``.
-
-    Args:
-        side: Tokens in a row.
-        like: A tensor of the wanted type and device.
-    """
-    axis = (torch.arange(side, dtype=like.dtype, device=like.device) + 0.5) / side * 2 - 1
-    waves = [axis, *(wave(math.pi * n * axis) for n in (1, 2) for wave in (torch.sin, torch.cos))]
-    return torch.cat([torch.stack(torch.meshgrid(wave, wave, indexing="ij")).flatten(1) for wave in waves]).T
-
-
-class GridPositions(nn.Module):
-    """Adds its position to every token of a square grid.
-
-    Args:
-        width: Of the tokens.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.project = nn.Linear(POSITION_CODES, width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Compute ``(B, side * side, W) -> (B, side * side, W)``."""
-        return tokens + self.project(position_codes(math.isqrt(tokens.shape[1]), tokens))  # type: ignore[no-any-return]
 
 
 class Pooling(nn.Module):
@@ -188,7 +71,8 @@ class ShiftComposer(nn.Module):
 
     With named parts that pooling looks where what the sentence names is found, and the shift is proportional to how
     surely it is there. What it changes into depends on how places differ, so that Grad-CAM, which weighs a channel by
-    what more of it everywhere would change, shows what is named.
+    what more of it everywhere would change, shows what is named. The hidden state is normalised: nothing in the maps
+    holds the shift's length, and it would grow beyond all embeddings.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -212,6 +96,7 @@ class ShiftComposer(nn.Module):
         )  # fmt: skip
         self.parts = PartShift(4 * width, config.parts, config.looks + 1) if config.parts else None
         self.search = PartSearch(width) if config.named_parts else None
+        self.settle = nn.LayerNorm(4 * width) if config.named_parts else None
 
     def forward(
         self,
@@ -246,6 +131,7 @@ class ShiftComposer(nn.Module):
         context = self.hear(torch.cat([self.context(x, sentence), sentence], dim=-1))
         x = self.norm3(x + self.update(F.gelu(self.token(x) + context[:, None])))
         hidden = self.mlp[:-1](torch.cat([self.pooling(x, sentence, found), sentence], dim=-1))
+        hidden = hidden if self.settle is None else self.settle(hidden)
         shift = self.mlp[-1](hidden)
         if self.parts is not None and parts is not None:
             shift = torch.cat([shift, self.parts(hidden, parts, named).flatten(1)], dim=1)
@@ -300,6 +186,7 @@ class ReferenceNetwork(nn.Module):
             nn.Linear(config.grid_width, 256), nn.GELU(), nn.Linear(256, 256), nn.GELU()
         )  # fmt: skip
         self.position_gain = nn.Linear(POSITION_CODES, 256)
+        self.settle = nn.LayerNorm(256) if config.named_parts else None
         self.identity_out = nn.Linear(256, config.embed_dim)
         self.parts = None
         if config.parts:
@@ -386,7 +273,8 @@ class ReferenceNetwork(nn.Module):
     def _embed(self, grid: Tensor, parts: Tensor | None) -> Tensor:
         tokens = self.identity(self.places(grid.flatten(2).transpose(1, 2)))
         gain = 1 + self.position_gain(position_codes(math.isqrt(tokens.shape[1]), grid))
-        embedding = self.identity_out((tokens * gain).mean(1))
+        hidden = (tokens * gain).mean(1)
+        embedding = self.identity_out(hidden if self.settle is None else self.settle(hidden))
         if self.parts is None or parts is None:
             return embedding  # type: ignore[no-any-return]
         return torch.cat([embedding, self.parts.deviations(parts).flatten(1)], dim=1)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.data.masks.cache import load_masks as load_masks
     from mmgrad_explain.data.masks.cache import make_masks as make_masks
     from mmgrad_explain.data.masks.foreground import mark_foreground as mark_foreground
+    from mmgrad_explain.data.masks.parsed_things import thing_finder as thing_finder
     from mmgrad_explain.data.masks.pixel_difference import mark_difference as mark_difference
     from mmgrad_explain.data.masks.settings import MASKS as MASKS
     from mmgrad_explain.data.masks.settings import MaskSettings as MaskSettings

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from mmgrad_explain.data.masks.foreground import mark_foreground
+from mmgrad_explain.data.masks.parsed_things import thing_finder
 from mmgrad_explain.data.masks.pixel_difference import mark_difference
-from mmgrad_explain.data.masks.spoken_things import find_things
 from mmgrad_explain.data.masks.units import UnitMasks
 from mmgrad_explain.data.triplets import read_pixels, split_image_path
 from mmgrad_explain.images.reading import open_image
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -50,7 +50,9 @@ def build_maker(given: str, settings: MaskSettings, device: str = "cpu") -> Mask
         return ClipSegMasks(rest, settings, device)
     if name == "detections":
         return DetectionMasks(rest, settings)
-    return {"given": _given, "difference": _difference, "segments": _segments}[name]
+    if name == "segments":
+        return SegmentMasks(settings)
+    return {"given": _given, "difference": _difference}[name]
 
 
 @lru_cache(maxsize=_KEPT)
@@ -93,27 +95,38 @@ def _difference(units: Sequence[Unit]) -> list[UnitMasks]:
     return [made[unit.reference, unit.target] for unit in units]
 
 
-def _segments(units: Sequence[Unit]) -> list[UnitMasks]:
-    made: dict[Path, npt.NDArray[np.float32] | str] = {}
-    found = []
-    for unit in units:
-        if "background" in find_things(unit.text):
-            found.append(UnitMasks(reason="the text speaks of the background"))
-            continue
-        sides = []
-        for path in (unit.reference, unit.target):
-            if path is not None and path not in made:
-                made[path] = mark_foreground(read_image(path)[0])
-            sides.append("" if path is None else made[path])
-        masks = [None if isinstance(side, str) else side for side in sides]
-        reason = next((side for side in sides if isinstance(side, str)), None)
-        found.append(UnitMasks(masks[0], masks[1], None if any(mask is not None for mask in masks) else reason))
-    return found
+class SegmentMasks:
+    """The object before an even background, unless the text speaks of the background.
+
+    Args:
+        settings: ``words`` says how that is found.
+    """
+
+    def __init__(self, settings: MaskSettings) -> None:
+        self.find = thing_finder(settings.words)
+
+    def __call__(self, units: Sequence[Unit]) -> list[UnitMasks]:
+        """Make the masks of each unit; each image is looked at once."""
+        made: dict[Path, npt.NDArray[np.float32] | str] = {}
+        found = []
+        for unit in units:
+            if "background" in self.find(unit.text):
+                found.append(UnitMasks(reason="the text speaks of the background"))
+                continue
+            sides = []
+            for path in (unit.reference, unit.target):
+                if path is not None and path not in made:
+                    made[path] = mark_foreground(read_image(path)[0])
+                sides.append("" if path is None else made[path])
+            masks = [None if isinstance(side, str) else side for side in sides]
+            reason = next((side for side in sides if isinstance(side, str)), None)
+            found.append(UnitMasks(masks[0], masks[1], None if any(mask is not None for mask in masks) else reason))
+        return found
 
 
-def words_for(unit: Unit, *, whole: bool) -> tuple[tuple[str, ...], str]:
+def words_for(unit: Unit, find: Callable[[str], tuple[str, ...]], *, whole: bool) -> tuple[tuple[str, ...], str]:
     """Return the things that a unit speaks of, and how they are known: ``text``, ``subject``, or empty."""
-    things = find_things(unit.text)
+    things = find(unit.text)
     if things:
         return things, "text"
     return ((unit.subject,), "subject") if whole and unit.subject else ((), "")
@@ -179,12 +192,13 @@ class ClipSegMasks:
     def __init__(self, model: str, settings: MaskSettings, device: str) -> None:
         from mmgrad_explain.data.pseudo_masks import SEGMENTER, ReferringSegmenter
 
+        self.find = thing_finder(settings.words)
         self.segmenter = ReferringSegmenter.from_pretrained(model or SEGMENTER, device)
         self.settings = settings
 
     def __call__(self, units: Sequence[Unit]) -> list[UnitMasks]:
         """Make the masks of each unit; a thing counts on the side where it is found, several as their union."""
-        asked, sources = zip(*(words_for(unit, whole=self.settings.whole) for unit in units), strict=True)
+        asked, sources = zip(*(words_for(unit, self.find, whole=self.settings.whole) for unit in units), strict=True)
         tasks = dict.fromkeys(
             (path, thing)
             for unit, things in zip(units, asked, strict=True)

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mmgrad_explain.data.masks.parsed_things import check_words
 from mmgrad_explain.errors import InputError, did_you_mean
 
 MASKS = {
@@ -36,6 +37,8 @@ class MaskSettings:
         size: Rows and columns of a mask, which covers its whole image, whatever its shape.
         least: A thing of CLIPSeg with no probability above this, and a box of a lower score, is not there.
         whole: Where a text names nothing, mark what all images of the set show, if the set says it: a dress.
+        words: How the things that a text names are found, for ``clipseg`` and ``segments``: ``rule``, or ``spacy``, a
+            parser, with ``spacy:MODEL`` for another model than its smallest English one.
 
     Raises:
         InputError: A name is unknown, or the list makes no sense.
@@ -45,8 +48,10 @@ class MaskSettings:
     size: int = 64
     least: float = 0.3
     whole: bool = True
+    words: str = "rule"
 
     def __post_init__(self) -> None:
+        check_words(self.words)
         if not self.masks:
             raise InputError("masks: name at least one; 'none' makes none")
         for given in self.masks:

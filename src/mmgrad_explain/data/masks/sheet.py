@@ -71,8 +71,9 @@ def _mark(pixels: npt.NDArray[np.uint8], mask: npt.NDArray[np.float32]) -> Image
     opacity = np.asarray(soft, np.float32)[..., None] / 255
     pale = np.asarray(image, np.float32)
     marked = opacity * pale + (1 - opacity) * (0.3 * pale + 0.7 * 235)
-    edge = np.abs(opacity - 0.5)[..., 0] < 0.08
-    marked[edge] = _MARK
+    inside = np.pad(opacity[..., 0] >= 0.5, 1, mode="edge")  # a line around it, however soft it is
+    near = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
+    marked[inside[1:-1, 1:-1] & ~near] = _MARK
     return Image.fromarray(marked.clip(0, 255).astype(np.uint8))
 
 

@@ -20,7 +20,7 @@ def _words(text: str) -> frozenset[str]:
 GARMENTS = _words("""
     dress gown skirt shirt t-shirt tshirt tee blouse top tank cami camisole tunic polo sweater sweatshirt hoodie
     cardigan jacket coat vest blazer suit jumper jumpsuit romper pants trousers jeans shorts leggings tights shoe boot
-    sandal sneaker pump heel loafer clog flat flip-flop slipper moccasin wedge stiletto oxford mule scarf hat cap bag
+    sandal sneaker pump heel loafer clog flats flip-flop slipper moccasin wedge stiletto oxford mule scarf hat cap bag
     purse glasses sunglasses watch bracelet necklace earring pullover sock
     glove tie robe kimono bra corset bikini swimsuit poncho shawl costume uniform outfit
 """)
@@ -71,7 +71,11 @@ _ADJECTIVES = _words("""
     indoors outdoors visible identical main left-most exact tan burgundy maroon cream khaki olive lavender peach coral
     aqua mustard rose neon pastel nude ivory charcoal fuchsia mint lime rust bronze copper leopard zebra-striped
     camouflage camo paisley plaid checkered gingham argyle tribal nautical graphic cropped crop flared ruffled pleated
-    belted tailored slim
+    belted tailored slim lacy lacey wordy busy fun chic whimsical scary trendy summery classy professional edgy preppy
+    sassy witty nerdy beachy breezy airy gritty geeky sloppy outdoorsy boho tropical animal-like animalistic
+    adolescent monochrome monochromatic minimal complex mature everyday premium subtle reverse abstract stylistic
+    nostalgic gothic goth ethnic traditional political sarcastic comical inspirational overall rainbow indoor outdoor
+    blousy billowy halter halterneck multi-color multicolor v-necked regular western mexican american
 """)
 _ABSTRACT = _words("""
     color colour colors colours shade tone hue style look length size shape type kind fit cut design pattern patterns
@@ -81,7 +85,12 @@ _ABSTRACT = _words("""
     right edge row line group pair set species breed brand model kind sort variety front camera distance closeup
     close-up foreground perspective appearance contrast brightness weather season coverage skin variation
     side sides area addition match shine close combination mixture difference product body otherwise twice base means
-    something anything nothing everything someone others ones one thing things item items object objects bottom
+    something anything nothing everything someone others ones one two three four five six target series case cases
+    thing things item items object objects bottom upside downward upwards forward forwards backwards sideways ashore
+    effect zoom space surface layout see comes come feel wear written worn taken kept built throughout once action
+    culture count multitude outline wrap name mix comparison form forms movement purpose mode segment portion posture
+    profile highlight highlights shade humor language fight exposure waste sentence log shadow sunlight reflection
+    structure interior decoration decor vegetation crowd stack pile array multipack couple pair pairs slice slices
 """)
 _OPENERS = _words("""
     a an the no any some with without has have having of on one two three four five six seven eight nine ten its his
@@ -126,6 +135,12 @@ def find_things(text: str) -> tuple[str, ...]:
     for place in sorted(found):
         things.setdefault(make_singular(found[place]), found[place])
     return tuple(things.values())
+
+
+def may_be_thing(noun: str) -> bool:
+    """Return whether a noun, as a parser finds it, names a thing, and not a look, a part of the image or its making."""
+    word = noun.lower()
+    return is_known_thing(word) or not (word in _NAMELESS or make_singular(word) in _NAMELESS or len(word) < 3)
 
 
 def is_known_thing(word: str) -> bool:

@@ -34,6 +34,7 @@ class CirOptions:
         masks_folder: Where they are kept; null takes ``.mmgrad-masks`` in the set's folder.
         mask_size: Rows and columns of a mask.
         mask_least: Least probability or score of what is marked.
+        mask_words: How masks find the things that a text names: ``rule``, ``spacy`` or ``spacy:MODEL``.
         captions: Several captions of a query become one text: ``joined`` in the file's order, as it is evaluated;
             ``orders`` in an order drawn anew; ``forms`` one of four, as CLIP4Cir draws them (both orders, each alone);
             ``each`` one caption alone, drawn anew.
@@ -55,6 +56,7 @@ class CirOptions:
     masks_folder: str | None = None
     mask_size: int = 64
     mask_least: float = 0.3
+    mask_words: str = "rule"
     captions: str = "orders"
     missing: str = "refuse"
     weight: float = 1.0
@@ -83,7 +85,7 @@ class CirOptions:
         Raises:
             InputError: The options make no sense.
         """
-        return MaskSettings(self.masks, self.mask_size, self.mask_least)
+        return MaskSettings(self.masks, self.mask_size, self.mask_least, words=self.mask_words)
 
     @property
     def knows_paraphrases(self) -> bool:

@@ -63,7 +63,7 @@ SUBJECT: dict[str, tuple[str, ...]] = {
         "i want {subject} to be smaller",
     ),
 }  # fmt: skip
-"""They fit every phrase; a kind that :data:`~mmgrad_explain.data.edits.templates.TEMPLATES` lacks has these alone."""
+"""They fit every phrase; a kind that ``TEMPLATES`` (``data/edits/templates.py``) lacks has these alone."""
 
 # {thing}: "a red dog". {noun}: "dog".
 ALONE: dict[str, tuple[str, ...]] = {

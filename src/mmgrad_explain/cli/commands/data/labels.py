@@ -21,7 +21,7 @@ looked for in it.
 
 The network is DeepLab v3 on MobileNetV2; --names is a text file of its classes in their order, a line each.
 
-Example:
+Examples:
   mmgrad-explain data labels street/ --trunk deeplab.safetensors --head head.safetensors --names voc.txt
 """
 

@@ -54,6 +54,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to keep them; default ROOT/.mmgrad-masks")
     parser.add_argument("--size", type=int, default=64, metavar="N", help="rows and columns of a mask; default 64")
     parser.add_argument("--least", type=float, default=0.3, metavar="X", help="least probability or score; default 0.3")
+    parser.add_argument(
+        "--words", default="rule", metavar="HOW", help="how things are found in texts: rule, spacy or spacy:MODEL"
+    )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes; default 1")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="where CLIPSeg runs; default cpu")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="draw some of them into a picture")
@@ -63,7 +66,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make the masks and report what was made and what was not."""
-    settings = MaskSettings(tuple(options.masks), options.size, options.least)
+    settings = MaskSettings(tuple(options.masks), options.size, options.least, words=options.words)
     if not settings.makers:
         raise InputError(f"--masks {' '.join(options.masks)} makes no masks: there is nothing to do")
     if options.workers < 1:

@@ -1,0 +1,69 @@
+"""Find the things that a modifier text speaks of with spaCy, a parser: the nouns that no other noun follows."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from mmgrad_explain.data.edits.nouns import make_singular
+from mmgrad_explain.data.masks.spoken_things import find_things, may_be_thing
+from mmgrad_explain.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RULE, PARSER = "rule", "spacy"
+DEFAULT_MODEL = "en_core_web_sm"
+
+
+def check_words(name: str) -> None:
+    """Check the name of a way to find things in texts: ``rule``, ``spacy`` or ``spacy:MODEL``.
+
+    Raises:
+        InputError: There is no such way.
+    """
+    way, colon, model = name.partition(":")
+    if way not in {RULE, PARSER} or (colon and (way == RULE or not model)):
+        raise InputError(f"words: must be {RULE}, {PARSER} or {PARSER}:MODEL, not {name!r}")
+
+
+def thing_finder(name: str) -> Callable[[str], tuple[str, ...]]:
+    """Return what finds the things in a text.
+
+    Args:
+        name: ``rule`` is :func:`~mmgrad_explain.data.masks.spoken_things.find_things`; ``spacy`` parses with
+            ``en_core_web_sm``, ``spacy:MODEL`` with another of spaCy's English models or the folder of one.
+
+    Raises:
+        ImportError: spaCy is not installed.
+        InputError: There is no such way, or spaCy has no such model.
+    """
+    check_words(name)
+    if name == RULE:
+        return find_things
+    parser = _load(name.partition(":")[2] or DEFAULT_MODEL)
+
+    def find(text: str) -> tuple[str, ...]:
+        things: dict[str, str] = {}
+        for token in parser(text.lower()):
+            noun = token.pos_ in {"NOUN", "PROPN"} and token.dep_ != "compound"
+            if noun and may_be_thing(token.text):
+                things.setdefault(make_singular(token.text), token.text)
+        return tuple(things.values())
+
+    return find
+
+
+@lru_cache(maxsize=1)
+def _load(model: str) -> Any:
+    try:
+        import spacy
+    except ImportError as error:
+        raise ImportError('words: spacy needs spaCy: pip install "mmgrad-explain[parser]"') from error
+    try:
+        return spacy.load(model, exclude=["ner"])
+    except OSError as error:
+        raise InputError(
+            f"words: spaCy has no model {model!r}: `python -m spacy download {DEFAULT_MODEL}` fetches its smallest "
+            "English one"
+        ) from error

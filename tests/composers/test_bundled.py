@@ -15,9 +15,12 @@ from mmgrad_explain.errors import InputError
 class Known:
     """Stands for a model: what it finds strange, and the words that it does not know."""
 
-    def __init__(self, strange, unknown=()):
+    def __init__(self, strange, unknown=(), nameless=()):
         self.strange, self.processor = strange, self
-        self.unknown = set(unknown)
+        self.unknown, self.nameless = set(unknown), nameless
+
+    def names_things(self, texts):
+        return [text not in self.nameless for text in texts]
 
     def unknown_words(self, texts):
         return [word for text in texts for word in text.split() if word in self.unknown]
@@ -68,11 +71,17 @@ def test_a_familiar_image_counts_before_looks_and_they_before_what_is_more_famil
     found = choose(models, [0], ["make the white one darker"])
     assert (found.name, found.why) == ("a", "the image is like its training images; it does not know 'white'")
     both = {"a": Known({0: 0.1}, ["white"]), "b": Known({0: 0.9}, ["left"])}
-    more = "it knows more of the words on looks and places"
+    more = "it understands more of the other words"
     found = choose(both, [0], ["make the white one darker"])
     assert (found.name, found.why) == ("b", f"the image is like its training images, and {more}")
     found = choose(models, [2], ["make the one on the left darker"])
     assert (found.name, found.why) == ("a", f"{more}; but the image is unlike its training images")
+
+
+def test_a_word_for_a_thing_or_a_place_goes_to_the_model_that_knows_the_thing(choose):
+    models = {"a": Known({0: 0.1, 1: 0.5}, nameless=["make the top red"]), "b": Known({0: 0.9, 1: 9.0})}
+    assert choose(models, [0], ["make the top red"]).name == "b"
+    assert choose(models, [0], ["make it red"]).name == choose(models, [1], ["make the top red"]).name == "a"
 
 
 def test_each_thing_can_be_known_by_another_model(choose):
@@ -175,6 +184,13 @@ def test_sentences_about_scenes_and_about_what_no_model_was_made_for(bundled, te
     assert ("unlike" in of_scene.why) == (of_scene.name != "reference")
     assert named in (of_noise.name, None)
     assert "unlike" in of_noise.why
+
+
+def test_the_model_of_everyday_things_tells_their_names_from_places(bundled):
+    texts = ["make the top purple", "make the dog brown", "make the one at the top brown"]
+    assert bundled["everyday"].names_things(texts) == [False, True, False]
+    assert bundled["everyday"].names_things([]) == []
+    assert bundled["clothing"].names_things(texts) == [True] * 3  # it cannot tell
 
 
 @pytest.fixture(scope="module")

@@ -194,7 +194,7 @@ def shortened(arguments):
         return arguments
     if arguments[0] == "train" and "--help" not in arguments:
         arguments = [one.replace("=RUN/model", "=clothing") for one in arguments]
-        own = {"clip": "triplets", "clothing": "photos", "clothing-search": "photos", "fashioniq": "fashioniq"}
+        own = {"clip": "triplets", "clothing": "photos", "clothing-large": "photos", "fashioniq": "fashioniq"}
         kind = own.get(arguments[1], "scenes")
         few = [f"sources.{kind}.{option}" for option in ("pictures=2", "edits=2")]
         few += [] if kind == "scenes" else [f"sources.{kind}.holdout=0.5"]

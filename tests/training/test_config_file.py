@@ -12,8 +12,8 @@ from mmgrad_explain.training.sources.photo_options import PhotoOptions
 
 def test_the_configs_of_the_package():
     assert config_names() == (
-        "cirr", "clip", "clothing", "clothing-search", "everyday", "fashioniq", "reference", "reference-no-grounding",
-        "shoes", "tiny",
+        "cirr", "cirr-blip2", "clip", "clothing", "clothing-large", "everyday", "fashioniq", "reference",
+        "reference-no-grounding", "shoes", "tiny",
     )  # fmt: skip
     for name in config_names():
         config = load_config(name)
@@ -64,7 +64,7 @@ def test_another_trunk_does_not_take_over_options(tmp_path):
 def test_a_run_from_a_model_takes_over_nothing_of_a_new_network(tmp_path):
     """Options of a new network that come beside the path are an error, as ever."""
     (tmp_path / "c.yaml").write_text("extends: clothing\nmodel: {path: mine, freeze: [network.neck]}\n")
-    for config in (load_config(tmp_path / "c.yaml"), load_config("clothing-search", ["model.path=mine"])):
+    for config in (load_config(tmp_path / "c.yaml"), load_config("clothing-large", ["model.path=mine"])):
         assert (config.model.path, config.model.sizes, config.model.backbone_weights) == ("mine", {}, None)
     assert load_config(tmp_path / "c.yaml").model.freeze == ("network.neck",)
     assert load_config("clothing", ["model.path=null"]).model.sizes == load_config("clothing").model.sizes

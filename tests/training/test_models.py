@@ -100,6 +100,16 @@ def test_freezing():
         starting_composer(ModelOptions(sizes=SIZES, freeze=("network",)), WORDS)
 
 
+def test_training_goes_on_at_another_size(tmp_path, clip_folder):
+    save_composer(starting_composer(ModelOptions(sizes=SIZES), WORDS), tmp_path / "model")
+    options = ModelOptions(path=str(tmp_path / "model"), image_size=64)
+    assert starting_composer(options, ()).processor.image_size == 64
+    with pytest.raises(InputError, match="image_size is for reference models"):
+        starting_composer(ModelOptions(path=str(clip_folder), image_size=64), ())
+    with pytest.raises(InputError, match="image_size is for a model that exists"):
+        starting_composer(ModelOptions(sizes=SIZES, image_size=64), WORDS)
+
+
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [

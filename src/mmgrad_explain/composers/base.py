@@ -133,6 +133,10 @@ class Composer(nn.Module, ABC):
     answers_in_words: ClassVar[bool] = False
     shift_depends_on_image: ClassVar[bool] = True
 
+    def names_things(self, texts: Sequence[str]) -> list[bool]:
+        """Say of each text whether it names a thing that the model knows; True if the model cannot tell."""
+        return [True] * len(texts)
+
     def preprocess(
         self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None
     ) -> ComposerInputs:

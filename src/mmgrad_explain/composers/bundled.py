@@ -41,10 +41,17 @@ class Choice:
 
 @dataclass(frozen=True)
 class _Words:
-    """The words that say what is meant, one list a text, and those of them that each model does not know."""
+    """What the texts mean, and what of it each model does not know.
+
+    Attributes:
+        meant: The words that say what is meant, one list a text.
+        unknown: The words that a model does not know.
+        nameless: Number of texts in which a model reads no thing by name.
+    """
 
     meant: list[list[str]]
     unknown: dict[str, set[str]]
+    nameless: dict[str, int]
 
     @classmethod
     def read(cls, composers: dict[str, Composer], texts: Sequence[str]) -> _Words:
@@ -52,13 +59,18 @@ class _Words:
         unknown = {
             name: {word.lower() for word in find_unknown_words(composer, texts)} for name, composer in composers.items()
         }
-        return cls(meant, unknown)
+        nameless = {name: composer.names_things(texts).count(False) for name, composer in composers.items()}
+        return cls(meant, unknown, nameless)
 
     def count_lost(self, name: str) -> tuple[int, int]:
-        """Count the things and actions, and the looks, that a model does not know and another one does."""
+        """Count the things and actions that a model does not know and another does, and what else it does not read.
+
+        The latter are looks and places, and texts without a thing that it knows: the top in "make the top red" may be
+        a garment, or a place.
+        """
         lost = [word for words in self.meant for word in words if word in self.unknown[name] and self.is_known(word)]
         things, looks, actions, _ = count_classes(lost)
-        return things + actions, looks
+        return things + actions, looks + self.nameless[name]
 
     def is_known(self, word: str) -> bool:
         """Return whether a model knows a word."""
@@ -86,9 +98,9 @@ def choose_bundled(
     The words decide: the model is taken with the fewest unknown things among them, or actions in a text that has
     nothing else (:mod:`~mmgrad_explain.composers.content_words`). Fillers and words that no model knows do not count.
     If several models are equal in this, the one is taken to which the most images are familiar; then the one with the
-    fewest unknown looks and places; then each image counts for the model to which it is the least strange. What is
-    equal still goes to the least strangeness on average, then to the first in
-    :data:`~mmgrad_explain.composers.load.BUNDLED`.
+    fewest unknown looks and places, and texts in which it knows no thing by name; then each image counts for the model
+    to which it is the least strange. What is equal still goes to the least strangeness on average, then to the first
+    in :data:`~mmgrad_explain.composers.load.BUNDLED`.
 
     Args:
         images: RGB images; :data:`MOST_IMAGES` of them are looked at.
@@ -189,7 +201,7 @@ def _why(best: str, words: _Words, strange: dict[str, Tensor], count: int, *, he
     elif heard:
         known = familiar[best] > 0
         reasons += [f"{_images_are(familiar[best], count)} like its training images"] if known else []
-        reasons.append("it knows more of the words on looks and places")
+        reasons.append("it understands more of the other words")
         doubts += [] if known else [f"but {_images_are(count, count)} unlike its training images"]
     elif all(torch.equal(strange[best], strange[name]) for name in rivals):
         reasons.append("the images fit none of them better" if reasons else "words and images fit no model better")

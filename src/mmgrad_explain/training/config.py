@@ -57,6 +57,8 @@ class ModelOptions:
     Attributes:
         path: A bundled name, a model folder or a hub id to start from; a CLIP model gets a new combiner. Null builds a
             new reference network.
+        image_size: Side of the images in pixels that a reference model of ``path`` is trained on from here on; null
+            leaves it as it is. A larger side shows small things better, and costs time.
         sizes: Sizes and trunk of a new reference network: fields of ``NetworkConfig``.
         words: Words that a new network knows in addition to those of its sources.
         backbone_weights: Weights of the trunk of a new reference network: ``pretrained``, or a safetensors file with
@@ -78,6 +80,7 @@ class ModelOptions:
     """
 
     path: str | None = None
+    image_size: int | None = None
     sizes: dict[str, Any] = field(default_factory=dict)
     words: tuple[str, ...] = ()
     backbone_weights: str | None = None

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from mmgrad_explain.training.config import ModelOptions
 
 
+_NOT_RESIZED = "model.image_size is for reference models, and {path} is none: leave it out"
+
+
 def image_size_of(options: ModelOptions) -> int | None:
     """Return the side of the images of a new network, in pixels; None if ``path`` names a model."""
     return None if options.path is not None else network_sizes(options, 2).image_size
@@ -152,6 +155,11 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
 def _new_network(
     options: ModelOptions, vocabulary: Sequence[str], classes: Mapping[str, int] | None
 ) -> ReferenceComposer:
+    if options.image_size is not None:
+        raise InputError(
+            "model.image_size is for a model that exists: name it by model.path, or give a new network "
+            "model.sizes.image_size"
+        )
     meanings = _meanings(options.part_words)
     vocabulary = tuple(dict.fromkeys((*vocabulary, *options.words, *meanings)))
     if not vocabulary:
@@ -217,12 +225,19 @@ def _from_path(path: str, options: ModelOptions) -> Composer:
         from mmgrad_explain.composers.clip.composer import ClipComposer, is_clip
 
         if is_clip(path):
+            if options.image_size is not None:
+                raise InputError(_NOT_RESIZED.format(path=path))
             return ClipComposer.from_clip(path, width=options.combiner_width, fit=options.fit)
     if options.shapes_combiner:
         raise InputError(
             f"model.combiner_width and model.fit are for a new combiner on CLIP, and {path} is no CLIP model"
         )
-    return _composing(load_composer(path), options)
+    composer = _composing(load_composer(path), options)
+    if options.image_size is None:
+        return composer
+    if not isinstance(composer, ReferenceComposer):
+        raise InputError(_NOT_RESIZED.format(path=path))
+    return composer.resized(options.image_size)
 
 
 def _composing(towers: Composer, options: ModelOptions) -> Composer:

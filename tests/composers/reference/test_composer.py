@@ -45,6 +45,26 @@ def test_a_saved_model_is_the_same(tiny, inputs, tmp_path):
         torch.testing.assert_close(again(**inputs), tiny.eval()(**inputs))
 
 
+def test_a_copy_takes_images_of_another_size(tiny, picture, tmp_path):
+    size = tiny.processor.image_size
+    large = tiny.resized(2 * size)
+    assert (large.network.config.image_size, tiny.network.config.image_size) == (2 * size, size)
+    prepared = large.preprocess([picture], ["make it red"]).tensors
+    assert prepared["pixel_values"].shape[-1] == 2 * size
+    with torch.no_grad():
+        found = large(**prepared)
+        large.save_pretrained(tmp_path / "large")
+        torch.testing.assert_close(load_composer(tmp_path / "large")(**prepared), large.eval()(**prepared))
+        assert found.embedding.shape == (1, tiny.embed_dim)
+    own, grown = tiny.network.neck.positions, large.network.neck.positions
+    assert grown.shape[-1] == 2 * own.shape[-1]
+    torch.testing.assert_close(grown.mean((1, 2)), own.mean((1, 2)))
+    same = tiny.resized(size)
+    torch.testing.assert_close(same.network.state_dict(), tiny.network.state_dict(), rtol=0, atol=0)
+    with pytest.raises(InputError, match="image_size must be a multiple of 8, not 100"):
+        tiny.resized(100)
+
+
 def test_folders_that_do_not_fit(tiny_folder, tmp_path):
     folder = shutil.copytree(tiny_folder, tmp_path / "model")
     settings = json.loads((folder / "preprocessor_config.json").read_text())

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import copy
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
 
 from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.familiarity import Familiarity
@@ -12,6 +17,7 @@ from mmgrad_explain.composers.files import SAFETENSORS, fill, fitting, read_own_
 from mmgrad_explain.composers.model_types import REFERENCE
 from mmgrad_explain.composers.outputs import ComposedOutput
 from mmgrad_explain.composers.reference.build import PREFIX, build_network, network_config
+from mmgrad_explain.composers.reference.named_parts import LEAST_NAMED
 from mmgrad_explain.composers.reference.processor import ReferenceProcessor
 from mmgrad_explain.errors import InputError
 
@@ -51,6 +57,16 @@ class ReferenceComposer(Composer):
     ) -> ComposedOutput:
         """See :class:`~mmgrad_explain.composers.reference.network.ReferenceNetwork`."""
         return self.network(pixel_values, input_ids, attention_mask, target_pixel_values)  # type: ignore[no-any-return]
+
+    def names_things(self, texts: Sequence[str]) -> list[bool]:
+        """See :meth:`~mmgrad_explain.composers.base.Composer.names_things`; a network with named parts can tell."""
+        if not self.network.config.named_parts or not texts:
+            return super().names_things(texts)
+        device = self.network.logit_scale.device
+        ids, mask = (each.to(device) for each in self.processor.encode_texts(texts))
+        with torch.no_grad():
+            named = self.encode_text(ids, mask)[-1]
+        return (named[..., 1:].sum((1, 2)) > LEAST_NAMED).tolist()
 
     # ------------------------------------------------------------------------------------------------------- in stages
 
@@ -111,6 +127,35 @@ class ReferenceComposer(Composer):
         weights = {PREFIX + name: value.contiguous() for name, value in self.network.state_dict().items()}
         (folder / SAFETENSORS).write_bytes(save(weights, {"format": "pt"}))  # save_file lets nobody else read it
         self.processor.save_pretrained(folder)
+
+    def resized(self, image_size: int) -> ReferenceComposer:
+        """Copy the model for images of another size: learned positions are interpolated, all else is the same.
+
+        A network knows things at the size that they had in its training; train the copy on. Its familiar images are
+        those of another size, so it has none.
+
+        Args:
+            image_size: Side of the square input, pixels: a multiple of the stride of the trunk's second map.
+
+        Returns:
+            A new composer, trainable and in train mode where this one is.
+
+        Raises:
+            InputError: The size is no multiple of the stride.
+        """
+        own = self.network.neck.positions
+        stride = self.network.config.image_size // own.shape[-1]
+        if image_size < stride or image_size % stride:
+            raise InputError(f"image_size must be a multiple of {stride}, not {image_size}")
+        resized = copy.deepcopy(self)
+        side = (image_size // stride, image_size // stride)
+        with torch.no_grad():
+            positions = F.interpolate(own[None], side, mode="bilinear", align_corners=False)[0]
+        resized.network.neck.positions = nn.Parameter(positions, requires_grad=own.requires_grad)
+        resized.network.config = replace(self.network.config, image_size=image_size)
+        resized.processor.image_size = image_size
+        resized.familiarity = None
+        return resized
 
     @classmethod
     def from_memory(cls, model: Any, processor: Any, name: str) -> ReferenceComposer:

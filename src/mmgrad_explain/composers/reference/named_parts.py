@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 PLACED = ("anywhere", "left", "right", "top", "bottom", "large", "small")
 """How the evidence of a class is weighted: first not at all, then in the order of the channels."""
 
+LEAST_NAMED = 0.5
+"""Share of its meaning from which a sentence names a part."""
+
 _REACHES = (0.15, 0.3, 0.5)
 """Sides of the squares in which the size of a thing is judged, as shares of the image's."""
 _SURE = 6.0
@@ -148,5 +151,6 @@ class PartSearch(nn.Module):
         logits = self.sharpness * found
         there = (logits.softmax(1) * found).sum(1, keepdim=True)
         heard = weights.float().sum(1, keepdim=True)
-        self.presence(torch.where(heard > 0.5, there / heard.clamp(min=0.5), torch.full_like(there, torch.nan)))
+        none = torch.full_like(there, torch.nan)
+        self.presence(torch.where(heard > LEAST_NAMED, there / heard.clamp(min=LEAST_NAMED), none))
         return logits, there + F.softplus(self.least(sentence).float())

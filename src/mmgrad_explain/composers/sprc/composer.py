@@ -17,6 +17,7 @@ queries read.
 from __future__ import annotations
 
 import math
+from copy import copy
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -76,7 +77,7 @@ class SprcComposer(Composer):
         super().__init__()
         self.tower = tower
         self.name = name
-        self.processor = tower.processor
+        self.processor = copy(tower.processor)
         self.processor.max_tokens = min(self.processor.max_tokens, LONGEST)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / _TEMPERATURE), device=device_of(tower)))
         self.vision_eps = vision_eps

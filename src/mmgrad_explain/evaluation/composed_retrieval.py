@@ -201,8 +201,8 @@ class _Embedder:
                     run(self.composer, inputs.tensors).embedding
                     for inputs in prepare_batches(self.composer, grey, texts)
                 ]
-        alone = [_one_vector(images[query.reference])[None] for query in queries]
-        rows = [composed, alone, worded]
+        pictured = [_one_vector(images[query.reference])[None] for query in queries]
+        rows = [composed, pictured, worded]
         return {
             kind: F.normalize(torch.cat(own).float(), dim=-1).cpu()
             for kind, own in zip(QUERY_KINDS, rows, strict=True)

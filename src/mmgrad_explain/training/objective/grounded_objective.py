@@ -108,7 +108,7 @@ class GroundedObjective(nn.Module):
         if own is not None and fixed is not None:
             with torch.no_grad():
                 own.fill_(-math.log(fixed))
-            own.requires_grad_(requires_grad=False)
+            own.requires_grad = False
         self.register_buffer("fixed_scale", None if fixed is None else torch.tensor(1 / fixed), persistent=False)
         stages = self.passes.stages
         self.heads = LabelHeads.of(stages, label_classes or {}) if options.dense.weight else None

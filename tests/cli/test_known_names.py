@@ -6,12 +6,14 @@ def test_the_commands_names_are_the_librarys():
     from mmgrad_explain.attention.word_values import WORD_WAYS
     from mmgrad_explain.cli import known_names as names
     from mmgrad_explain.cli.commands.overlay import command as overlay
+    from mmgrad_explain.composers.published import PUBLISHED
     from mmgrad_explain.images.colormaps import COLORMAPS
 
     assert set(names.SCORES) == set(SCORES)
     assert set(names.METHODS) == set(METHODS)
     assert names.WORD_WAYS == WORD_WAYS
     assert set(names.COLORMAPS) == set(COLORMAPS)
+    assert names.PUBLISHED == PUBLISHED
     for name in (*SCORES, *METHODS):
         assert name in overlay._DETAILS
 

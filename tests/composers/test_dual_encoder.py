@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmgrad_explain.composers.dual_encoder import DualEncoder, unit_features
+from mmgrad_explain.composers.dual_encoder import DualEncoder, as_projected, to_unit, unit_features
 
 
 class Towers(DualEncoder):
@@ -47,3 +47,18 @@ def test_unit_features_of_every_form(wrap):
     torch.testing.assert_close(unit_features(wrap(torch.full((1, 4), 3.0))), torch.full((1, 4), 0.5))
     tokens = torch.stack([torch.full((1, 4), 2.0), torch.rand(1, 4)], 1)  # the class token first
     torch.testing.assert_close(unit_features(wrap(tokens)), torch.full((1, 4), 0.5))
+
+
+def test_embeddings_as_projected_in_this_block_and_thread_alone():
+    from threading import Thread
+
+    vector, seen = torch.tensor([[3.0, 4.0]]), []
+    with as_projected():
+        assert to_unit(vector).tolist() == [[3, 4]]
+        with as_projected(wanted=False):
+            assert to_unit(vector).tolist() == [[3, 4]]  # the block outside still counts
+        other = Thread(target=lambda: seen.append(to_unit(vector)))
+        other.start()
+        other.join()
+    torch.testing.assert_close(seen[0], torch.tensor([[0.6, 0.8]]))
+    torch.testing.assert_close(to_unit(vector), torch.tensor([[0.6, 0.8]]))

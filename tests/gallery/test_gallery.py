@@ -138,7 +138,7 @@ class Rows:
 
 def search(rows, k, without=None):
     gallery = object.__new__(Gallery)
-    gallery._store = Rows(rows)
+    gallery._store, gallery.about = Rows(rows), {}
     found = gallery._search(np.zeros(2, np.float32), k, without)
     return [(hit.path, hit.score) for hit in found], gallery._store.asked
 
@@ -190,7 +190,7 @@ def test_the_stored_description_of_the_model(gallery, tiny_folder, tiny):
     identity = identify(tiny)
     assert gallery.about == {
         "name": tiny_folder.name, "fingerprint": identity.fingerprint, "dim": 8, "layer": "network.features",
-        "score": "shift", "source": str(tiny_folder), "index": "flat",
+        "score": "shift", "source": str(tiny_folder), "index": "flat", "vectors": 1,
         "model_choice": None,
     }  # fmt: skip
     assert json.dumps(gallery.about)

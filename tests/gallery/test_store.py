@@ -42,6 +42,27 @@ def address(request, place):
     db.close()
 
 
+def test_an_image_of_several_vectors_is_found_by_its_best(place):
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(9, 3, 4)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+    names = [f"{number}.png" for number in range(9)]
+    with GalleryStore(place, create=True) as store:
+        store.make({**ABOUT, "vectors": 3})
+        store.put([entry(name) for name in names], vectors)
+        assert len(store) == len(store.rows()) == 9
+        np.testing.assert_allclose(store.vectors(["4.png"])["4.png"], vectors[4])
+        query = unit(1, 2, -1, 0.5)
+        expected = (vectors @ query).max(1)
+        for limit in (1, 4, 9):
+            found = store.search(query, limit)
+            assert [one.path for one, _ in found] == [names[i] for i in np.argsort(-expected)[:limit]]
+            np.testing.assert_allclose([score for _, score in found], -np.sort(-expected)[:limit], atol=1e-6)
+        store.remove(["4.png"])
+        assert len(store) == 8
+        assert store.vectors(["4.png"]) == {}
+
+
 def test_rows(address):
     with GalleryStore(address, create=True) as store:
         assert store.about is None

@@ -6,7 +6,8 @@ from cir_miniatures import MINIATURES, draw_images
 from mmgrad_explain.data.cir.formats import read_cir
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.composed_retrieval import evaluate_cir
-from mmgrad_explain.training.benchmarks import BenchmarkSets, benchmark_of, find_benchmarks
+from mmgrad_explain.evaluation.submission import has_server
+from mmgrad_explain.training.benchmarks import WITH_SERVER, BenchmarkSets, benchmark_of, find_benchmarks
 from mmgrad_explain.training.config_file import config_from
 from mmgrad_explain.training.models import starting_composer
 from mmgrad_explain.training.sources.cir import CirSourceOptions
@@ -71,3 +72,11 @@ def test_the_best_figure_may_be_of_a_benchmark():
         config_from({"sources": sources, "evaluation": {"best": "cirr.val.r7"}})
     with pytest.raises(InputError, match="no source 'fiq' of kind cir"):
         config_from({"sources": sources, "evaluation": {"best": "fiq.val.r10"}})
+
+
+def test_submissions_go_to_a_server():
+    assert all(map(has_server, WITH_SERVER))
+    assert [name for name in MINIATURES if has_server(name)] == [name for name in MINIATURES if name in WITH_SERVER]
+    sources = {"shoes": {"kind": "cir", "set": "shoes", "masks": "segments"}}
+    with pytest.raises(InputError, match=r"submissions: no server takes 'shoes.eval': only cirr and circo have one"):
+        config_from({"sources": sources, "evaluation": {"submissions": ["shoes.eval"]}})

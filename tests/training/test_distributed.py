@@ -96,3 +96,13 @@ def test_galleries_are_joined_and_each_row_gets_its_gradient(second_of_two):
     assert first == 2
     (gradient,) = torch.autograd.grad((joined.flatten() * torch.arange(6)).sum(), own)
     assert gradient.flatten().tolist() == [2.5, 4.5, 5.5]  # its places in the gallery, and what the first process adds
+
+
+def test_images_of_several_vectors_are_joined(second_of_two):
+    """The first process has more rows, so that this one's are padded on the way."""
+    theirs, more = torch.randn(3, 2, 4), torch.randn(1, 2, 4)
+    second_of_two(torch.tensor([3, 1]), theirs, more)
+    own = torch.randn(2, 2, 4)
+    joined, first = join_galleries(own, 1)
+    assert torch.equal(joined, torch.cat([theirs, own[:1], more, own[1:]]))
+    assert first == 3

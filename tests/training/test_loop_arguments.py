@@ -52,7 +52,9 @@ def test_another_schedule_of_the_rate_is_used(trainer, kind):
 def test_the_schedule_of_the_config(trainer):
     made = trainer(steps=8, optimizer={"warmup": 3, "lr": 0.5, "final": 0.1})
     assert rates(made) == pytest.approx([0.5 * learning_rate(step, 8, 3, 0.1) for step in range(8)])
-    with pytest.raises(InputError, match=r"optimizer.final=0.1 is where the cosine ends; lr_scheduler_type='linear'"):
+    with pytest.raises(
+        InputError, match=r"optimizer.final=0.1 is where optimizer.schedule ends; lr_scheduler_type='linear'"
+    ):
         trainer({"lr_scheduler_type": "linear"}, optimizer={"final": 0.1})
 
 

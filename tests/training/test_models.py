@@ -169,3 +169,27 @@ def test_parts_are_as_many_as_the_label_map_has_classes():
     assert starting_composer(options, WORDS, {"object": 5, "pixel_colour": 12}).network.config.parts == 5
     assert starting_composer(options, WORDS).network.config.parts == 0
     assert image_size_of(options) == 32
+
+
+@pytest.mark.parametrize("name", ["tirg", "combiner", "sum"])
+def test_a_way_to_compose_is_put_on_two_towers(name, clip_folder, tmp_path):
+    from shutil import copytree
+
+    from transformers import CLIPImageProcessor
+
+    copytree(clip_folder, tmp_path / "clip")
+    size = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    CLIPImageProcessor(**size).save_pretrained(tmp_path / "clip")
+    more = {"composer_options": {"width": 8}} if name == "tirg" else {}
+    composer = starting_composer(ModelOptions(path=str(tmp_path / "clip"), composer=name, **more), ())
+    kinds = {"tirg": "FusionComposer", "combiner": "ClipComposer", "sum": "HuggingFaceComposer"}
+    assert type(composer).__name__ == kinds[name]
+    with pytest.raises(InputError, match=r"model.composer: there is no 'tirk'; did you mean 'tirg'"):
+        starting_composer(ModelOptions(path=str(tmp_path / "clip"), composer="tirk"), ())
+
+
+def test_a_way_to_compose_needs_towers_and_options_a_method():
+    with pytest.raises(InputError, match=r"model.composer is put on a model with two towers: name it by model.path"):
+        ModelOptions(composer="tirg")
+    with pytest.raises(InputError, match=r"model.composer_options are those of a new method"):
+        ModelOptions(path="some/clip", composer="sum", composer_options={"width": 8})

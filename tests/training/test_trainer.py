@@ -36,6 +36,8 @@ def test_the_learning_rate():
     assert rates == [*rates[:2], *sorted(rates[2:], reverse=True)]
     assert 0.1 < rates[-1] < 0.15
     assert learning_rate(12, 12, 2, 0.1) == pytest.approx(0.1)
+    assert [learning_rate(step, 12, 2, 0.5, "linear") for step in (0, 2, 7, 12)] == pytest.approx([0.5, 1, 0.75, 0.5])
+    assert [learning_rate(step, 12, 2, 0.0, "constant") for step in (0, 2, 12)] == [0.5, 1, 1]
     assert learning_rate(0, 4, 0) == 1.0
 
 

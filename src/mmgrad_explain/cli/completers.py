@@ -144,6 +144,7 @@ def _phrase_sets(prefix: str, **_: Any) -> list[str]:
 
 _BY_NAME: dict[str, Callable[..., Iterable[str]]] = {
     "model": _models,
+    "tower": _models,
     "layer": _layers,
     "score": _one_of(*SCORES),
     "method": _one_of(*METHODS),
@@ -167,4 +168,5 @@ _BY_METAVAR: dict[str, Callable[..., Iterable[str]]] = {
     "FOLDER": _folders,
     "ROOT": _folders,
     "HOW": _mask_ways,
+    "WEIGHTS": _files("pt", "pth", "bin", "safetensors"),
 }

@@ -27,6 +27,7 @@ METHODS = (
 WORD_WAYS = ("leave-one-out", "gradient")
 COLORMAPS = ("turbo", "viridis", "magma", "inferno", "plasma", "gray", "hot", "jet")
 DEVICES = ("cpu", "cuda", "mps")
+PUBLISHED = ("clip4cir", "searle", "lincir", "pic2word", "sprc")
 _STAGE = re.compile(r"network\.visual\.(?:layer|blocks\.)\d+(?=\.)")
 _SEGMENTER = "network.segmenter."
 _MERGED = re.compile(r"network\.neck\.lateral\.(\d+)\.weight")

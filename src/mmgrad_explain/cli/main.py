@@ -12,6 +12,7 @@ from mmgrad_explain.cli.commands import (
     calibrate,
     compare,
     completion,
+    convert,
     demo,
     evaluate,
     index,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-COMMANDS = (overlay, compare, layers, calibrate, data, evaluate, index, retrieve, train, demo, completion)
+COMMANDS = (overlay, compare, layers, calibrate, data, evaluate, index, retrieve, train, convert, demo, completion)
 """In the order of the help. Each module has ``add_parser``, which names the function that runs the command."""
 _DESCRIPTION = "See where a vision-language model looks in a picture because of a text."
 _EPILOG = """\

@@ -43,9 +43,12 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.outputs import TwoTowerOutput as TwoTowerOutput
     from mmgrad_explain.composers.outputs import reference_alone as reference_alone
     from mmgrad_explain.composers.processor import SquareProcessor as SquareProcessor
+    from mmgrad_explain.composers.published.opening import PUBLISHED as PUBLISHED
+    from mmgrad_explain.composers.published.opening import open_published as open_published
     from mmgrad_explain.composers.reference.composer import ReferenceComposer as ReferenceComposer
     from mmgrad_explain.composers.reference.processor import ReferenceProcessor as ReferenceProcessor
     from mmgrad_explain.composers.reference.tokenizer import build_tokenizer as build_tokenizer
+    from mmgrad_explain.composers.sprc.composer import SprcComposer as SprcComposer
     from mmgrad_explain.composers.square_images import SquareImages as SquareImages
     from mmgrad_explain.composers.stand_ins.build import stand_in as stand_in
     from mmgrad_explain.composers.towers.composer import TwoTowerComposer as TwoTowerComposer

@@ -120,6 +120,9 @@ class TrainableModel(ComposingModel, Protocol):
         logit_scale: A parameter of this name, anywhere in the model: the log of the inverse temperature. Without it
             training adds one.
         gradient_checkpointing_enable: ``()`` makes the backward pass compute activations again instead of keeping them.
+        embed_dim: Length of the embeddings; ``retrieval.memory`` needs it.
+        gallery_vectors: How many vectors an image is in a gallery, where it is several: ``target`` is then
+            ``(B, Q, D)``. Default: 1.
         backbone: Dotted names of the pretrained parts: they get a learning rate of their own, and adapters. Default:
             none.
 

@@ -13,7 +13,9 @@ make image plus text similar to the target. The shift is ``t`` for every image, 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +23,11 @@ from torch.nn import functional as F
 
 from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.outputs import TwoTowerOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_AS_PROJECTED: ContextVar[bool] = ContextVar("as_projected", default=False)
 
 
 class DualEncoder(Composer):
@@ -83,4 +90,25 @@ def unit_features(features: Any) -> Tensor:
     of the class token first.
     """
     vectors: Tensor = features if isinstance(features, Tensor) else features.pooler_output
-    return F.normalize((vectors[:, 0] if vectors.ndim == 3 else vectors).float(), dim=-1)
+    return to_unit(vectors[:, 0] if vectors.ndim == 3 else vectors)
+
+
+def to_unit(vectors: Tensor) -> Tensor:
+    """Return vectors ``(B, D)`` in float32, of unit length; inside :func:`as_projected` as long as they are."""
+    return vectors.float() if _AS_PROJECTED.get() else F.normalize(vectors.float(), dim=-1)
+
+
+@contextmanager
+def as_projected(wanted: bool = True) -> Iterator[None]:  # noqa: FBT001, FBT002
+    """Have towers give embeddings as their last projection gives them, not of unit length, inside the block.
+
+    Some published methods of composed retrieval were trained on such embeddings. Only this thread is concerned.
+
+    Args:
+        wanted: Whether to; False changes nothing.
+    """
+    before = _AS_PROJECTED.set(wanted or _AS_PROJECTED.get())
+    try:
+        yield
+    finally:
+        _AS_PROJECTED.reset(before)

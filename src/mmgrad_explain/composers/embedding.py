@@ -37,6 +37,7 @@ class ModelIdentity:
         dim: Length of its embeddings.
         layer: The layer that is explained by default.
         score: The default score.
+        vectors: How many embeddings an image has in a gallery.
     """
 
     name: str
@@ -44,6 +45,7 @@ class ModelIdentity:
     dim: int
     layer: str | None
     score: str | None
+    vectors: int = 1
 
 
 def identify(composer: Composer) -> ModelIdentity:
@@ -52,8 +54,11 @@ def identify(composer: Composer) -> ModelIdentity:
     Raises:
         InputError: The model gives no embedding of an image alone.
     """
-    dim = embed_images(composer, [Image.new("RGB", (64, 64), (127, 127, 127))]).shape[1]
-    return ModelIdentity(composer.name, fingerprint(composer), dim, composer.target_layer, composer.default_score)
+    (image,) = embed_images(composer, [Image.new("RGB", (64, 64), (127, 127, 127))])
+    vectors = len(image) if image.ndim == 2 else 1
+    return ModelIdentity(
+        composer.name, fingerprint(composer), image.shape[-1], composer.target_layer, composer.default_score, vectors
+    )
 
 
 def fingerprint(composer: Composer) -> str:
@@ -79,7 +84,7 @@ def embed_images(composer: Composer, images: Sequence[Image.Image]) -> Tensor:
         images: RGB images, one batch.
 
     Returns:
-        ``(B, D)`` float32 on the CPU, of unit length.
+        ``(B, D)`` float32 on the CPU, of unit length; ``(B, Q, D)`` of a model that keeps several vectors of an image.
 
     Raises:
         InputError: The model gives no embedding of an image alone.

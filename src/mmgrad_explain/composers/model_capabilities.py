@@ -201,6 +201,18 @@ def label_heads_of(stages: TrainingStages) -> Mapping[str, LabelClassifier]:
     return heads
 
 
+def gallery_shape_of(composer: nn.Module) -> tuple[int, ...] | None:
+    """Return the shape of an image's embedding as a gallery holds it: ``(D,)``, or ``(Q, D)`` for several vectors.
+
+    None if the composer has no ``embed_dim``. With ``gallery_vectors`` it has that many vectors of an image.
+    """
+    length = getattr(composer, "embed_dim", None)
+    if not isinstance(length, int):
+        return None
+    vectors = int(getattr(composer, "gallery_vectors", 1))
+    return (vectors, length) if vectors > 1 else (length,)
+
+
 def logit_scale_of(composer: nn.Module) -> nn.Parameter | None:
     """Return the composer's own temperature, its parameter ``logit_scale``; None if it has none."""
     for name, parameter in composer.named_parameters():

@@ -12,6 +12,7 @@ REFERENCE = "mmgrad_reference"
 CLIP_COMBINER = "mmgrad_clip_composer"
 FUSION = "mmgrad_fusion"
 TWO_TOWER = "mmgrad_two_tower"
+SPRC = "mmgrad_sprc"
 VISION_TEXT = "vision-text-dual-encoder"
 OPEN_CLIP = "open_clip"
 """Stands for all models of open_clip, whose configs have no ``model_type``."""
@@ -25,6 +26,7 @@ _OF_THIS_PACKAGE = {
     CLIP_COMBINER: ("clip.composer", "ClipComposer"),
     FUSION: ("fusion.composer", "FusionComposer"),
     TWO_TOWER: ("towers.composer", "TwoTowerComposer"),
+    SPRC: ("sprc.composer", "SprcComposer"),
 }
 _GENERATIVE = ("generative.composer", "GenerativeComposer")
 _CONTRASTIVE = ("huggingface.composer", "HuggingFaceComposer")

@@ -21,11 +21,12 @@ class ComposedOutput(NamedTuple):
     Attributes:
         embedding: Composed embedding of the reference image and the text, ``(B, D)``, not normalised.
         shift: What the text changes in it, ``(B, D)``: ``embedding - embedding without text``.
-        target: Embedding of the target image alone, ``(B, D)``, or None without a target.
+        target: Embedding of the target image alone, ``(B, D)``, or None without a target; ``(B, Q, D)`` of a model that
+            keeps several vectors of an image, of which the one nearest to a query counts.
         target_shift: What the text changes in the target's embedding, ``(B, D)``, or None without a target.
         target_composed: The target image composed with the text as well, ``(B, D)``, or None without a target.
         alone: Embedding of the reference image alone, as a gallery holds it, ``(B, D)``; None if it is
-            ``embedding - shift``.
+            ``embedding - shift``. Of the shape of ``target``.
     """
 
     embedding: Tensor

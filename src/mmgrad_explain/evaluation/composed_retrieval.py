@@ -30,6 +30,7 @@ from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.metrics.protocols import ASPECT_FIGURE, choose_protocol
 from mmgrad_explain.metrics.rankings import RankingQueries, score_rankings, summarize
 from mmgrad_explain.metrics.report import mean_of_known
+from mmgrad_explain.metrics.similarities import similarities
 from mmgrad_explain.notes import texts_of
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ class _Embedder:
         self.progress = progress
 
     def images(self, galleries: Mapping[str, Sequence[str]]) -> dict[str, Tensor]:
-        """Return unit embeddings ``(D,)`` of every image of a gallery and every reference, by name."""
+        """Return unit embeddings ``(D,)``, or several ``(Q, D)``, of all galleries and references, by name."""
         references = [query.reference for queries in self.data.queries.values() for query in queries]
         names = list(dict.fromkeys([*(name for gallery in galleries.values() for name in gallery), *references]))
         found: dict[str, Tensor] = {}
@@ -200,7 +201,8 @@ class _Embedder:
                     run(self.composer, inputs.tensors).embedding
                     for inputs in prepare_batches(self.composer, grey, texts)
                 ]
-        rows = [composed, [images[query.reference][None] for query in queries], worded]
+        pictured = [_one_vector(images[query.reference])[None] for query in queries]
+        rows = [composed, pictured, worded]
         return {
             kind: F.normalize(torch.cat(own).float(), dim=-1).cpu()
             for kind, own in zip(QUERY_KINDS, rows, strict=True)
@@ -215,6 +217,11 @@ class _Embedder:
             yield list(items[start : start + self.batch])
             if self.progress is not None:
                 self.progress(what, min(start + self.batch, len(items)), len(items))
+
+
+def _one_vector(image: Tensor) -> Tensor:
+    """Return the vector ``(D,)`` of an image, or the mean of its vectors ``(Q, D)``, for a query of the image only."""
+    return image if image.ndim == 1 else image.mean(0)
 
 
 def _check_parts(data: CirSet) -> None:
@@ -244,8 +251,9 @@ def _look_up(queries: Sequence[CirTriplet], gallery: Sequence[str]) -> RankingQu
 
 
 def _similarities(queries: Tensor, gallery: Tensor) -> Iterator[Tensor]:
-    for start in range(0, len(queries), _ROWS):
-        yield queries[start : start + _ROWS] @ gallery.T
+    rows = _ROWS if gallery.ndim == 2 else max(1, _ROWS // gallery.shape[1])
+    for start in range(0, len(queries), rows):
+        yield similarities(queries[start : start + rows], gallery)
 
 
 def _aspects(data: CirSet, figures: Mapping[str, Mapping[str, Tensor]]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from mmgrad_explain.attention.running.undisturbed import undisturbed
 from mmgrad_explain.evaluation.maps import draw_maps
 from mmgrad_explain.metrics.faithfulness import deletion_insertion, parameter_randomization
+from mmgrad_explain.metrics.similarities import own_similarities
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +96,7 @@ def measure_faithfulness(
     def score(changed: Tensor, index: Tensor) -> Tensor:
         found = composer(pixel_values=changed, **{name: value[index] for name, value in texts.items()})
         along = (found.shift * shift[index]).sum(-1) / length[index]
-        near = (F.normalize(found.embedding, dim=-1)[:, None] * candidates[index]).sum(-1)
+        near = own_similarities(F.normalize(found.embedding, dim=-1), candidates[index])
         first = (near[:, 0] > near[:, 1:].amax(1)).to(along)
         return torch.stack([along, first], 1)
 

@@ -10,6 +10,7 @@ import torch
 from mmgrad_explain.metrics.map_figures import CONTRAST
 from mmgrad_explain.metrics.report import mean_of_known
 from mmgrad_explain.metrics.retrieval import recall_at, target_ranks
+from mmgrad_explain.metrics.similarities import similarities
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +80,7 @@ def measure_recall(
     Raises:
         InputError: An embedding is NaN.
     """
-    similarity, truth = queries @ torch.cat([targets, references]).T, torch.arange(len(queries))
+    similarity, truth = similarities(queries, torch.cat([targets, references])), torch.arange(len(queries))
     siblings = query_images[:, None] == torch.cat([query_images, reference_images])[None]
     ranks = target_ranks(similarity, truth), target_ranks(similarity, truth, siblings)
     return recall_at(ranks[0], 1), recall_at(ranks[1], 1)

@@ -64,8 +64,8 @@ def image_only(output: ComposedOutput) -> Tensor:
     if output.shift is None:
         raise InputError(f"score {IMAGE_ONLY!r} needs an output with .shift, to take the text out of the embedding")
     own = reference_alone(output)
-    score = (own * own.detach()).sum(-1)
-    return score if output.target is None else score + (output.target * output.target.detach()).sum(-1)
+    score = (own * own.detach()).flatten(1).sum(1)
+    return score if output.target is None else score + (output.target * output.target.detach()).flatten(1).sum(1)
 
 
 def _scorer(name: str) -> Callable[[Any], Tensor]:

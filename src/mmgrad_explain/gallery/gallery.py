@@ -196,8 +196,9 @@ class Gallery:
             InputError: The image or the text cannot be used, or ``k`` is not from 1 to
                 :data:`~mmgrad_explain.gallery.store.MOST_HITS`.
         """
-        if not 1 <= k <= MOST_HITS:
-            raise InputError(f"k must be from 1 to {MOST_HITS}, got {k}")
+        most = MOST_HITS // int(self.about.get("vectors", 1))
+        if not 1 <= k <= most:
+            raise InputError(f"k must be from 1 to {most}, got {k}")
         if not text.strip():
             raise InputError('text is empty: say what should change, for example "make it red"')
         check_understood(self.composer, text, f"index the images with another model ({CHOICES})")
@@ -218,7 +219,7 @@ class Gallery:
 
     def _search(self, vector: npt.NDArray[np.float32], k: int, without: str | None) -> tuple[Hit, ...]:
         """Find the best ``k`` contents; reads more rows until no other content can be among them."""
-        total = min(len(self._store), MOST_HITS)
+        total = min(len(self._store), MOST_HITS // int(self.about.get("vectors", 1)))
         limit = min(2 * k + 1, total)
         while limit:
             rows = sorted(self._store.search(vector, limit), key=lambda row: (-row[1], row[0].path))

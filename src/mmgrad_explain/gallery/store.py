@@ -1,7 +1,8 @@
 """The rows of a gallery in Milvus: a local file (Milvus Lite), or a server by its address.
 
-A row is one image file: its path, what shows whether it changed, and its unit embedding. The key is a hash of the path,
-so that no file has two rows. The path itself cannot be the key, because Milvus makes filters of keys, and a quotation
+A row is one image file: its path, what shows whether it changed, and its unit embedding. Of a model that keeps several
+vectors of an image each is a row, and the best one counts. The key is a hash of the path (and of the vector's number),
+so that no file has more rows. The path itself cannot be the key, because Milvus makes filters of keys, and a quotation
 mark in a file's name would break them. The model's identity is a property of the collection, written together with it.
 Scores are inner products of unit vectors, that is cosines.
 """
@@ -118,8 +119,8 @@ class GalleryStore:
         """Make the gallery.
 
         Args:
-            about: What to store with it, ready for JSON; with ``dim``, the length of the vectors, and ``index``, one of
-                :data:`INDEXES`.
+            about: What to store with it, ready for JSON; with ``dim``, the length of the vectors, ``index``, one of
+                :data:`INDEXES`, and ``vectors``, how many an image has (1 if it is left out).
         """
         from pymilvus import DataType, MilvusClient
 
@@ -152,7 +153,12 @@ class GalleryStore:
     def __len__(self) -> int:
         with self._errors_as_input():
             found = self._client.query(self.collection, filter="", output_fields=["count(*)"])
-        return int(found[0]["count(*)"])
+        return int(found[0]["count(*)"]) // self.vectors_of_an_image
+
+    @property
+    def vectors_of_an_image(self) -> int:
+        """How many vectors an image has."""
+        return int((self.about or {}).get("vectors", 1))
 
     def rows(self) -> dict[str, Entry]:
         """Read every row, by its path."""
@@ -169,48 +175,64 @@ class GalleryStore:
 
         Args:
             entries: The image files.
-            vectors: Their embeddings ``(N, D)``, of unit length.
+            vectors: Their embeddings ``(N, D)``, of unit length; ``(N, Q, D)`` of a model with several of an image.
         """
+        count = self.vectors_of_an_image
         rows = [
-            {"id": _key(entry.path), **vars(entry), "embedding": vector}
-            for entry, vector in zip(entries, vectors, strict=True)
+            {"id": key, **vars(entry), "embedding": vector}
+            for entry, own in zip(entries, vectors.reshape(len(entries), count, -1), strict=True)
+            for key, vector in zip(_keys(entry.path, count), own, strict=True)
         ]
+        chunk = max(1, _CHUNK // count) * count  # no image is written in part
         with self._errors_as_input():
-            for start in range(0, len(rows), _CHUNK):
-                self._client.upsert(self.collection, rows[start : start + _CHUNK])
+            for start in range(0, len(rows), chunk):
+                self._client.upsert(self.collection, rows[start : start + chunk])
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove rows."""
-        every = [_key(path) for path in paths]
+        every = [key for path in paths for key in _keys(path, self.vectors_of_an_image)]
         with self._errors_as_input():
             for start in range(0, len(every), _CHUNK):
                 self._client.delete(self.collection, ids=every[start : start + _CHUNK])
 
     def vectors(self, paths: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
-        """Read the embeddings ``(D,)`` of rows, by their paths."""
+        """Read the embeddings ``(D,)``, or several ``(Q, D)``, of images, by their paths."""
         import numpy as np
 
         if not paths:
             return {}
+        keys = {path: _keys(path, self.vectors_of_an_image) for path in paths}
+        every = [key for own in keys.values() for key in own]
+        found: dict[str, npt.NDArray[np.float32]] = {}
         with self._errors_as_input():
-            rows = self._client.get(
-                self.collection, ids=[_key(path) for path in paths], output_fields=["path", "embedding"]
-            )
-        return {row["path"]: np.asarray(row["embedding"], np.float32) for row in rows}
+            for start in range(0, len(every), _CHUNK):
+                rows = self._client.get(
+                    self.collection, ids=every[start : start + _CHUNK], output_fields=["id", "embedding"]
+                )
+                found |= {row["id"]: np.asarray(row["embedding"], np.float32) for row in rows}
+        there = {path: own for path, own in keys.items() if all(key in found for key in own)}
+        return {
+            path: found[own[0]] if len(own) == 1 else np.stack([found[key] for key in own])
+            for path, own in there.items()
+        }
 
     def search(self, vector: npt.NDArray[np.float32], limit: int) -> list[tuple[Entry, float]]:
-        """Find the rows nearest to a unit vector, best first, with their cosines in [-1, 1].
+        """Find the images nearest to a unit vector, best first, with their cosines in [-1, 1].
 
         Args:
             vector: The query's embedding ``(D,)``.
-            limit: How many at most, from 1 to :data:`MOST_HITS`.
+            limit: How many at most, from 1 to :data:`MOST_HITS` divided by the number of vectors of an image.
         """
+        limit *= self.vectors_of_an_image  # as many rows hold at least that many images, and the best ones
         params = {"ef": max(128, 2 * limit)} if self.about and self.about["index"] == "hnsw" else {}
         with self._errors_as_input():
             found = self._client.search(
                 self.collection, [vector], limit=limit, output_fields=_ROW, search_params={"params": params}
             )
-        return [(_entry(row["entity"]), float(row["distance"])) for row in found[0]]
+        best: dict[str, tuple[Entry, float]] = {}
+        for row in found[0]:
+            best.setdefault(row["entity"]["path"], (_entry(row["entity"]), float(row["distance"])))
+        return list(best.values())[: limit // self.vectors_of_an_image]
 
     def flush(self) -> None:
         """Write everything to the disk."""
@@ -331,8 +353,10 @@ def _release(address: str) -> None:
             server_manager_instance.release_server(address)
 
 
-def _key(path: str) -> str:
-    return hashlib.sha256(path.encode()).hexdigest()
+def _keys(path: str, count: int) -> list[str]:
+    """Make the key of each of an image's vectors."""
+    names = [path] if count == 1 else [f"{path}\0{number}" for number in range(count)]
+    return [hashlib.sha256(name.encode()).hexdigest() for name in names]
 
 
 def _entry(row: dict[str, Any]) -> Entry:

@@ -16,8 +16,13 @@ from mmgrad_explain.training.sources.cir_options import CirOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from mmgrad_explain.composers.base import Composer
+
+
+WITH_SERVER = ("cirr", "circo")
+"""Sets whose test targets are kept by a server; a test holds it equal to what the evaluation can write."""
 
 
 class Benchmark(NamedTuple):
@@ -117,3 +122,28 @@ class BenchmarkSets:
             figures = parts["mean"] if len(parts) > 1 else next(iter(parts.values()))
             found |= {add_benchmark(name, figure): value for figure, value in figures.items()}
         return found
+
+
+def write_submissions(composer: Composer, benchmarks: Sequence[Benchmark], folder: Path) -> list[Path]:
+    """Write the files for the servers that keep the targets of test splits.
+
+    Args:
+        composer: The trained model.
+        benchmarks: The test splits.
+        folder: Where to; made if needed, and files in it are replaced.
+
+    Raises:
+        InputError: Something that the evaluation needs is missing, or a file breaks a rule of its server.
+    """
+    from mmgrad_explain.evaluation.composed_retrieval import evaluate_cir
+    from mmgrad_explain.evaluation.submission import write_submission
+
+    written = []
+    for one in benchmarks:
+        data = read_cir(one.options.set, one.options.folder, [one.split], one.options.categories)
+        found = evaluate_cir(composer, data, submit=True, baselines=False)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in found.submissions.items():
+            write_submission(content, folder / name, overwrite=True)
+            written.append(folder / name)
+    return written

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmgrad_explain._system.choices import check_choice
 from mmgrad_explain.data.edits.options import EDIT_KINDS
 from mmgrad_explain.data.scenes.planning import EDITS
 from mmgrad_explain.errors import InputError, did_you_mean
-from mmgrad_explain.training.benchmarks import Benchmark, benchmark_of, find_benchmarks
+from mmgrad_explain.training.benchmarks import WITH_SERVER, Benchmark, benchmark_of, find_benchmarks
 from mmgrad_explain.training.objective.options import (
     MASK_TERMS,
     UNMASKED_TERMS,
@@ -66,9 +67,14 @@ class ModelOptions:
             (``sizes.segmenter``), a safetensors file.
         part_words: Words for each named part of a new reference network (``sizes.named_parts``), by its name, in the
             order of the label map ``object`` without the background; the names count as words, and plurals too.
+        composer: How a model with two towers composes, for one without a way of its own: ``sum``; a method of
+            :data:`~mmgrad_explain.composers.fusion.registry.METHODS`, new; or ``sprc``, BLIP-2's own Q-Former. Null
+            takes the model as it is, and puts a combiner on CLIP.
+        composer_options: Sizes and options of a new method.
         combiner_width: Width of a new combiner on CLIP.
         fit: How images are fitted into CLIP's square: ``letterbox`` shows all of an image, ``crop`` cuts its sides.
         freeze: Dotted names of parts that are not trained.
+        cache: Folder in which the features of a frozen image encoder are kept, so that each image is encoded once.
         lora: Low-rank adapters.
         gradient_checkpointing: Recompute the encoder's activations in the backward pass instead of keeping them.
     """
@@ -80,9 +86,12 @@ class ModelOptions:
     backbone_weights: str | None = None
     segmenter_weights: str | None = None
     part_words: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    composer: str | None = None
+    composer_options: dict[str, Any] = field(default_factory=dict)
     combiner_width: int = 512
     fit: str = "letterbox"
     freeze: tuple[str, ...] = ()
+    cache: str | None = None
     lora: LoraOptions = field(default_factory=LoraOptions)
     gradient_checkpointing: bool = False
 
@@ -103,6 +112,10 @@ class ModelOptions:
                 "model.sizes.std: mostly 0.5 and 0.5 for weights of TensorFlow, [0.485, 0.456, 0.406] and "
                 "[0.229, 0.224, 0.225] for others of ImageNet"
             )
+        if self.path is None and self.composer is not None:
+            raise InputError("model.composer is put on a model with two towers: name it by model.path")
+        if self.composer_options and self.composer in {None, "sum", "sprc"}:
+            raise InputError("model.composer_options are those of a new method: name it by model.composer")
         if self.path is None and self.shapes_combiner:
             raise InputError("model.combiner_width and model.fit are for a new combiner on CLIP: name it by model.path")
 
@@ -117,9 +130,13 @@ class ModelOptions:
         return (self.combiner_width, self.fit) != (ModelOptions.combiner_width, ModelOptions.fit)
 
 
+SCHEDULES = ("cosine", "linear", "constant")
+"""Names of the schedules of the learning rate."""
+
+
 @dataclass(frozen=True)
 class OptimizerOptions:
-    """AdamW with a linear warm-up and a cosine decay of the learning rate.
+    """AdamW with a linear warm-up and a decay of the learning rate.
 
     Attributes:
         lr: Highest learning rate.
@@ -127,7 +144,8 @@ class OptimizerOptions:
         weight_decay: Weight decay of matrices; vectors have none.
         betas: Betas of AdamW.
         warmup: Steps of warm-up.
-        final: Learning rate at the end, as a share of the highest.
+        schedule: The learning rate after the warm-up: ``cosine`` or ``linear`` decay, or ``constant``.
+        final: Learning rate at the end of a decay, as a share of the highest.
         clip: Largest norm of the gradient; a longer one is scaled down.
     """
 
@@ -136,12 +154,16 @@ class OptimizerOptions:
     weight_decay: float = 0.02
     betas: tuple[float, float] = (0.9, 0.999)
     warmup: int = 150
+    schedule: str = "cosine"
     final: float = 0.0
     clip: float = 1.0
 
     def __post_init__(self) -> None:
         check_positive("optimizer.", self, "lr", "clip")
         check_not_negative("optimizer.", self, "backbone_lr", "weight_decay", "warmup", "final")
+        check_choice("optimizer.schedule", self.schedule, SCHEDULES)
+        if self.final and self.schedule == "constant":
+            raise InputError("optimizer.final is where a decay ends, and optimizer.schedule is constant: set it to 0")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise InputError(f"optimizer.betas must be at least 0 and below 1, got {list(self.betas)}")
 
@@ -158,6 +180,8 @@ class EvaluationOptions:
             of a benchmark, such as ``cirr.val.r1``. Null saves the last weights.
         benchmarks: Published splits of sources of kind ``cir`` that are measured by their protocol as well, such as
             ``cirr.val``; that of ``best`` always is.
+        submissions: Test splits of sources of kind ``cir`` whose targets a server has, such as ``cirr.test1``: at the
+            end the files for the server are written into the run folder's ``submissions``.
         maps: Number of held-out samples in ``maps.png``, also logged as overlays.
     """
 
@@ -166,6 +190,7 @@ class EvaluationOptions:
     seed: int = 1_000_003
     best: str | None = None
     benchmarks: tuple[str, ...] = ()
+    submissions: tuple[str, ...] = ()
     maps: int = 6
 
     def __post_init__(self) -> None:
@@ -196,6 +221,8 @@ class TrainingConfig:
         steps: Optimizer steps.
         precision: ``bf16``: the backbone runs in bfloat16, everything else in float32. ``bf16-composer``: text encoder
             and composer run in bfloat16 as well. ``float32``: everything in float32. Maps and losses always are.
+        accumulate: Parts into which the batch of a step is split, to save memory; each is a batch of its own for all
+            losses, negatives included.
         ema: Decay of a moving average of the weights, which is then evaluated and saved in their place; 0 has none.
         workers: Processes that prepare data; 0 prepares them in the training process.
         device: ``auto`` takes an accelerator if there is one, ``cpu`` never does.
@@ -217,6 +244,7 @@ class TrainingConfig:
     seed: int = 0
     steps: int = 4000
     precision: str = "bf16"
+    accumulate: int = 1
     ema: float = 0.0
     workers: int = 1
     device: str = "auto"
@@ -235,7 +263,7 @@ class TrainingConfig:
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
 
     def __post_init__(self) -> None:
-        check_at_least_one("", self, "steps", "log_every", "save_every", "keep")
+        check_at_least_one("", self, "steps", "log_every", "save_every", "keep", "accumulate")
         check_not_negative("", self, "seed", "workers")
         if self.seed == self.evaluation.seed:
             raise InputError("seed and evaluation.seed must differ: held-out scenes must not be trained on")
@@ -302,7 +330,12 @@ class TrainingConfig:
                 )
 
     def _check_benchmarks(self) -> None:
-        """Refuse benchmarks that no source has, and a best figure that its benchmark lacks."""
+        """Refuse benchmarks that no source has, a best figure that its benchmark lacks, and submissions to nobody."""
+        for one in find_benchmarks(self.sources, self.evaluation.submissions):
+            if one.options.set not in WITH_SERVER:
+                raise InputError(
+                    f"evaluation.submissions: no server takes {one.name!r}: only {' and '.join(WITH_SERVER)} have one"
+                )
         best = self.evaluation.best or ""
         for benchmark in self.benchmarks:
             if benchmark.name == benchmark_of(best) and best not in (known := benchmark.figures()):

@@ -76,7 +76,7 @@ def join_galleries(gallery: Tensor, targets: int) -> tuple[Tensor, int]:
     """Join the galleries of all processes; gradients flow back to the process that each row comes from.
 
     Args:
-        gallery: This process's targets, then its references, ``(N + S, D)``.
+        gallery: This process's targets, then its references, ``(N + S, D)``, or ``(N + S, Q, D)``.
         targets: ``N``; may differ between processes.
 
     Returns:
@@ -94,11 +94,12 @@ def join_galleries(gallery: Tensor, targets: int) -> tuple[Tensor, int]:
 
 
 class _Gather(torch.autograd.Function):
-    """Join rows of all processes, ``(N_0, D), (N_1, D)...`` to ``(N_0 + N_1 + ..., D)``."""
+    """Join rows of all processes, ``(N_0, ...), (N_1, ...)...`` to ``(N_0 + N_1 + ..., ...)``."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, lengths: Sequence[int]) -> Tensor:
-        padded = F.pad(rows, (0, 0, 0, max(lengths) - len(rows))).contiguous()
+        inside = (0, 0) * (rows.ndim - 1)
+        padded = F.pad(rows, (*inside, 0, max(lengths) - len(rows))).contiguous()
         parts = [torch.empty_like(padded) for _ in lengths]
         distributed.all_gather(parts, padded)
         start = sum(lengths[: distributed.get_rank()])

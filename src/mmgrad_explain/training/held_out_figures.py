@@ -24,6 +24,7 @@ from mmgrad_explain.explanation.fusion import resize_maps
 from mmgrad_explain.metrics.first_hits import share_of_right_hits
 from mmgrad_explain.metrics.localization import contrast_accuracy
 from mmgrad_explain.metrics.map_figures import CONTRAST, measure_maps
+from mmgrad_explain.metrics.similarities import similarities
 from mmgrad_explain.training.figures import BY_EDIT
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def evaluate_batches(
     )
     figures = {"r1": float(recall.mean()), "sibling_r1": float(sibling_recall.mean())}
     if len(shown) == len(queries):
-        found = _search(torch.cat(queries) @ torch.cat(references).T, torch.cat(asked), torch.cat(shown))
+        found = _search(similarities(torch.cat(queries), torch.cat(references)), torch.cat(asked), torch.cat(shown))
         figures.update({} if found.isnan().all() else {"search": float(found.nanmean())})
     if edits:
         every = {name: torch.cat(values) for name, values in values_of.items()}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.training.config import TrainingConfig
 
 COSINE = "cosine_with_min_lr"
-"""The schedule of the config: linear warm-up, then a cosine decay to ``optimizer.final``."""
+"""The schedule of the config by transformers' name: linear warm-up, then ``optimizer.schedule``."""
 
 CONFIG_KEYS = {
     "learning_rate": "optimizer.lr",
@@ -88,6 +88,7 @@ def _options_of(config: TrainingConfig) -> dict[str, Any]:
         "adam_beta2": config.optimizer.betas[1],
         "warmup_steps": config.optimizer.warmup,
         "max_grad_norm": config.optimizer.clip,
+        "gradient_accumulation_steps": config.accumulate,
         "logging_steps": config.log_every,
         "logging_nan_inf_filter": False,  # a loss that is NaN is logged as such, not as 0
         "save_strategy": "steps",
@@ -145,7 +146,7 @@ def check_arguments(args: TrainingArguments, config: TrainingConfig) -> None:
 def _check_schedule(args: TrainingArguments, config: TrainingConfig) -> None:
     if config.optimizer.final and args.lr_scheduler_type != COSINE:
         raise InputError(
-            f"optimizer.final={config.optimizer.final:g} is where the cosine ends; lr_scheduler_type="
+            f"optimizer.final={config.optimizer.final:g} is where optimizer.schedule ends; lr_scheduler_type="
             f"{str(args.lr_scheduler_type.value)!r} does not read it: set it to 0, or use {COSINE!r}"
         )
 

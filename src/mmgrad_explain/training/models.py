@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mmgrad_explain._system.choices import check_choice
 from mmgrad_explain._system.files import behind_links, put_folder, temporary_name
 from mmgrad_explain._system.user_files import reading
+from mmgrad_explain.composers.fusion.composer import FusionComposer
+from mmgrad_explain.composers.fusion.registry import METHODS
+from mmgrad_explain.composers.fusion.tower_reading import two_towers
 from mmgrad_explain.composers.load import BUNDLED, load_composer
 from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.composers.reference.build import build_network
@@ -210,9 +214,14 @@ def _meanings(part_words: Mapping[str, Sequence[str]]) -> dict[str, int]:
 
 
 def _from_path(path: str, options: ModelOptions) -> Composer:
-    """Load a saved composer, or a CLIP model with a new combiner."""
+    """Load a saved composer, or a CLIP model with a new combiner, or put a way to compose on two towers.
+
+    Raises:
+        InputError: If there is no such model or way, or an option does not fit it.
+    """
     folder = Path(path).expanduser()
-    if path not in BUNDLED and (folder.is_dir() or not folder.exists()):
+    plain = options.composer is None or (options.composer == "combiner" and not options.composer_options)
+    if plain and path not in BUNDLED and (folder.is_dir() or not folder.exists()):
         from mmgrad_explain.composers.clip.composer import ClipComposer, is_clip
 
         if is_clip(path):
@@ -223,9 +232,24 @@ def _from_path(path: str, options: ModelOptions) -> Composer:
         raise InputError(
             f"model.combiner_width and model.fit are for a new combiner on CLIP, and {path} is no CLIP model"
         )
-    composer: Composer = load_composer(path)
+    composer = _composing(load_composer(path), options)
     if options.image_size is None:
         return composer
     if not isinstance(composer, ReferenceComposer):
         raise InputError(_NOT_RESIZED.format(path=path))
     return composer.resized(options.image_size)
+
+
+def _composing(towers: Composer, options: ModelOptions) -> Composer:
+    """Put the way to compose that the options name on two towers."""
+    name = options.composer
+    if name is None:
+        return towers
+    check_choice("model.composer", name, ("sum", *METHODS, "sprc"))
+    if name == "sprc":
+        from mmgrad_explain.composers.sprc.composer import SprcComposer
+
+        return SprcComposer.from_tower(towers)
+    if name == "sum":
+        return two_towers(towers)
+    return FusionComposer.from_tower(towers, name, **options.composer_options)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mmgrad_explain.composers.model_capabilities import check_trainable
+from mmgrad_explain.training.benchmarks import find_benchmarks, write_submissions
 from mmgrad_explain.training.distributed import broadcast, is_first, wait_for_all
 from mmgrad_explain.training.figures import EVALUATION_PREFIX
 from mmgrad_explain.training.models import image_size_of, save_composer, starting_composer
@@ -24,6 +25,7 @@ from mmgrad_explain.training.run_folder import (
     CHECKPOINTS,
     EMA_FILE,
     MODEL,
+    SUBMISSIONS,
     check_folder,
     load_best,
     recover_last_checkpoint,
@@ -144,4 +146,6 @@ def _write_model(trainer: GroundedTrainer, out: Path) -> int:
     best = load_best(out / CHECKPOINTS / BEST, composer) if trainer.config.evaluation.best else None
     with trainer.average.apply() if trainer.average and best is None else nullcontext():
         save_composer(composer, out / MODEL)
+        tests = find_benchmarks(trainer.config.sources, trainer.config.evaluation.submissions)
+        write_submissions(composer, tests, out / SUBMISSIONS)
     return trainer.state.global_step if best is None else best

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 CONFIG, VERSIONS, METRICS = "config.yaml", "versions.json", "metrics.jsonl"
 MAPS_PICTURE, MAPS_ARRAYS = "maps.png", "maps.npz"
 CHECKPOINTS, MODEL, TENSORBOARD, WANDB_ID = "checkpoints", "model", "tensorboard", "wandb_id.txt"
-BEST, EMA_FILE = "best.safetensors", "ema.safetensors"
+BEST, EMA_FILE, SUBMISSIONS = "best.safetensors", "ema.safetensors", "submissions"
 
-_NAMES = (VERSIONS, METRICS, MAPS_PICTURE, MAPS_ARRAYS, CHECKPOINTS, MODEL, TENSORBOARD, WANDB_ID)
+_NAMES = (VERSIONS, METRICS, MAPS_PICTURE, MAPS_ARRAYS, CHECKPOINTS, MODEL, TENSORBOARD, WANDB_ID, SUBMISSIONS)
 _STATE = {".bin", ".json", ".pt", ".pth", ".safetensors", ".tmp"}  # of a checkpoint's files
 
 _FIXED = ("seed", "model", "sources", "mix", "ema")

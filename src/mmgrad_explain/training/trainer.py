@@ -19,6 +19,7 @@ from mmgrad_explain.training.benchmarks import BenchmarkSets
 from mmgrad_explain.training.callbacks import AverageWeights
 from mmgrad_explain.training.data_workers import prepare_data_worker
 from mmgrad_explain.training.distributed import broadcast, mean_of_processes
+from mmgrad_explain.training.feature_cache import FeatureCache
 from mmgrad_explain.training.figures import LOWER_IS_BETTER
 from mmgrad_explain.training.held_out_figures import evaluate_batches, sample_maps, trained_kind
 from mmgrad_explain.training.loop_arguments import COSINE, best_figure_options, check_arguments
@@ -124,6 +125,9 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         self._figures: dict[str, list[Tensor]] = {}
         self._fixed: TripletBatch | None = None
         self._benchmarks = BenchmarkSets(config.benchmarks)
+        if config.model.cache is not None:
+            maps = config.grounding.supervises_maps
+            objective.passes.cache = FeatureCache(composer, config.model.cache, config.precision, maps=maps)
         self._to_freeze = find_parts(composer, config.dense.freeze, "dense.freeze")
 
     # ----------------------------------------------------------------------------------------------------------- steps
@@ -190,7 +194,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> torch.optim.lr_scheduler.LRScheduler:
-        """Build linear warm-up and cosine decay, or the schedule that ``args.lr_scheduler_type`` names.
+        """Build linear warm-up and the config's decay, or the schedule that ``args.lr_scheduler_type`` names.
 
         With ``dense.freeze``, the steps before it have a warm-up and a decay of their own.
         """
@@ -203,7 +207,7 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
 
         def rate(step: int) -> float:
             start, end = (0, alone) if step < alone else (alone, num_training_steps)
-            return learning_rate(step - start, end - start, options.warmup, options.final)
+            return learning_rate(step - start, end - start, options.warmup, options.final, options.schedule)
 
         self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, rate)
         self._created_lr_scheduler = True
@@ -247,7 +251,8 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
             with self.average.apply() if self.average else nullcontext():
                 figures = evaluate_batches(composer, self._batches(dataset), self.kind)
                 if metric_key_prefix == "eval":
-                    figures |= self._benchmarks.measure(composer)
+                    with self.model.passes.with_cache():
+                        figures |= self._benchmarks.measure(composer)
                     self._keep_best(figures)
                     self._add_maps()
         named = {f"{metric_key_prefix}_{name}": value for name, value in broadcast(figures).items()}
@@ -284,12 +289,13 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         self.grid.add(self.state.global_step, maps.numpy())
 
 
-def learning_rate(step: int, steps: int, warmup: int, final: float = 0.0) -> float:
+def learning_rate(step: int, steps: int, warmup: int, final: float = 0.0, schedule: str = "cosine") -> float:
     """Return the learning rate at a step, as a share of the highest."""
     if step < warmup:
         return (step + 1) / warmup
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
-    return final + (1 - final) * cosine
+    done = min(1.0, (step - warmup) / max(1, steps - warmup))
+    left = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}[schedule]
+    return final + (1 - final) * left
 
 
 def save_best(path: Path, composer: torch.nn.Module, step: int, metric: str, value: float) -> None:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from mmgrad_explain.data.batches.batch import encode_batch
 from mmgrad_explain.data.batches.facts import UNKNOWN, Facts
-from mmgrad_explain.training.objective.comparison import compare, forget_twins, siblings
+from mmgrad_explain.training.objective.comparison import compare, forget_twins, join_ids, siblings
 from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
 from mmgrad_explain.training.objective.options import GroundingOptions, ObjectiveOptions, RetrievalOptions
 from mmgrad_explain.training.objective.terms import ACROSS_SCALE, across_loss
@@ -110,7 +110,10 @@ def test_gradients_are_finite_while_the_memory_fills(composer, known, rng, acros
 
 def test_an_image_that_is_the_target_once_more_is_no_negative(batch):
     ids = replace(batch, target_ids=torch.tensor([1, 2, -1, 4, 1, -1]), reference_ids=torch.tensor([2, 9]))
-    cosine = forget_twins(torch.zeros(6, 8), torch.arange(6), ids, 6)
+    numbers = join_ids(ids, 6)
+    cosine = forget_twins(torch.zeros(6, 8), ids, numbers, torch.arange(6))
     left_out = [(0, 4), (1, 6), (4, 0)]  # not (2, 5): nothing is known of these two
     assert cosine.isinf().nonzero().tolist() == [list(place) for place in left_out]
-    assert forget_twins(cosine, torch.arange(6), batch, 6) is cosine
+    assert forget_twins(cosine, batch, join_ids(batch, 6), torch.arange(6)) is cosine
+    remembered = torch.tensor([-1, int(ids.target_ids[0])])
+    assert forget_twins(torch.zeros(6, 2), ids, remembered)[0].tolist() == [0, -torch.inf]  # no target is among them

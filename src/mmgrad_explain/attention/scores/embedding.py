@@ -11,7 +11,7 @@ The scores for an image and a text, or an image and an answer, are in :mod:`~mmg
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from torch import Tensor
 
@@ -33,6 +33,8 @@ from mmgrad_explain.errors import InputError
 @dataclass(frozen=True, eq=False)
 class Similarity:
     """The cosine between the output embedding and a target embedding: ``s = <f, t> / (|f| |t|)``, in [-1, 1].
+
+    Where the output's target is several vectors of an image, ``(B, Q, D)``, the largest of their cosines.
 
     Attributes:
         target: (D,) or (B, D), held constant. None takes the ``target`` of the model's output with its gradient, so
@@ -59,13 +61,22 @@ class Similarity:
                 "score 'similarity' needs a target embedding: pass Similarity(target=...) or a target image to the "
                 f"model{_recommend_shift(output)}"
             )
+        if _is_of_several_vectors(embedding, target):
+            return (normalize(embedding)[:, None] * normalize(target.to(embedding))).sum(-1).amax(1)
         target = match_embedding(embedding, target, "score 'similarity': the target")
         return (normalize(embedding) * normalize(target)).sum(-1)
 
     def fits(self, output: Any) -> bool:
         """Return whether the output holds an embedding and a target for it."""
         embedding, target = find_tensor(output), self.target if self.target is not None else get_field(output, "target")
-        return is_embedding(embedding) and fits_embedding(embedding, target)
+        return is_embedding(embedding) and (
+            fits_embedding(embedding, target) or _is_of_several_vectors(embedding, target)
+        )
+
+
+def _is_of_several_vectors(embedding: Tensor, target: Any) -> TypeGuard[Tensor]:
+    """Return whether the target of embeddings ``(B, D)`` is several vectors of each image, ``(B, Q, D)``."""
+    return isinstance(target, Tensor) and target.ndim == 3 and target.shape[::2] == embedding.shape
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from mmgrad_explain._system.choices import check_choice
 from mmgrad_explain.composers.base import Composer
 from mmgrad_explain.composers.clip.processor import ClipProcessor
 from mmgrad_explain.composers.files import (
@@ -43,19 +44,39 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
+"""Activations of a combiner by name."""
+
+
 @dataclass(frozen=True)
 class CombinerConfig:
     """Sizes of :class:`Combiner`.
 
     Attributes:
         embed_dim: Length of CLIP's embeddings.
-        width: Of the projections; the hidden layer is twice as wide.
+        width: Of the projections.
         dropout: In training.
+        hidden: Width of the hidden layer; None makes it twice as wide as the projections.
+        gate_width: Width of the gate's hidden layer; None makes it as wide as the projections.
+        activation: ``gelu`` or ``relu``.
+        text_first: Whether the text's projection comes before the image's where the two are joined.
+        gate_dropout: In training, in the gate.
+
+    Raises:
+        InputError: There is no such activation.
     """
 
     embed_dim: int = 512
     width: int = 512
     dropout: float = 0.1
+    hidden: int | None = None
+    gate_width: int | None = None
+    activation: str = "gelu"
+    text_first: bool = False
+    gate_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("activation", self.activation, ACTIVATIONS)
 
 
 class Combiner(nn.Module):
@@ -68,18 +89,21 @@ class Combiner(nn.Module):
     def __init__(self, config: CombinerConfig) -> None:
         super().__init__()
         self.config = config
-        drop = config.dropout
-        self.image = nn.Sequential(nn.Linear(config.embed_dim, config.width), nn.GELU(), nn.Dropout(drop))
-        self.text = nn.Sequential(nn.Linear(config.embed_dim, config.width), nn.GELU(), nn.Dropout(drop))
-        hidden = 2 * config.width
+        drop, act = config.dropout, ACTIVATIONS[config.activation]
+        joined, hidden = 2 * config.width, config.hidden or 2 * config.width
+        gate_width = config.gate_width or config.width
+        self.image = nn.Sequential(nn.Linear(config.embed_dim, config.width), act(), nn.Dropout(drop))
+        self.text = nn.Sequential(nn.Linear(config.embed_dim, config.width), act(), nn.Dropout(drop))
         self.mix = nn.Sequential(
-            nn.Linear(hidden, hidden), nn.GELU(), nn.Dropout(drop), nn.Linear(hidden, config.embed_dim)
+            nn.Linear(joined, hidden), act(), nn.Dropout(drop), nn.Linear(hidden, config.embed_dim)
         )
-        self.gate = nn.Sequential(nn.Linear(hidden, config.width), nn.GELU(), nn.Linear(config.width, 1), nn.Sigmoid())
+        gated = nn.Sequential(act(), nn.Dropout(config.gate_dropout)) if config.gate_dropout else act()
+        self.gate = nn.Sequential(nn.Linear(joined, gate_width), gated, nn.Linear(gate_width, 1), nn.Sigmoid())
 
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
-        """Compute the shift ``(B, D)`` from unit embeddings ``(B, D)`` of images and texts."""
-        both = torch.cat([self.image(image), self.text(text)], dim=-1)
+        """Compute the shift ``(B, D)`` from embeddings ``(B, D)`` of images and texts."""
+        parts = self.image(image), self.text(text)
+        both = torch.cat(parts[::-1] if self.config.text_first else parts, dim=-1)
         return self.mix(both) + self.gate(both) * (text - image)  # type: ignore[no-any-return]
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from mmgrad_explain._system.devices import device_of
 from mmgrad_explain.attention.model_hints import ask_layout_for
 from mmgrad_explain.composers.base import Composer
+from mmgrad_explain.composers.dual_encoder import as_projected
 from mmgrad_explain.composers.files import (
     CONFIG,
     fill,
@@ -94,6 +95,11 @@ class FusionComposer(Composer):
         if ask_layout_for(tower) is not None:
             self.layout_for = partial(_layout_in, tower)
 
+    @property
+    def embed_dim(self) -> int:
+        """Length of the embeddings."""
+        return self.fusion.sizes.embed_dim
+
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
     ) -> ComposedOutput:
@@ -117,9 +123,9 @@ class FusionComposer(Composer):
     # ------------------------------------------------------------------------------------------------------- in stages
 
     def encode_image(self, pixel_values: Tensor) -> MethodImages:
-        """Encode pixels ``(B, 3, H, W)``: unit embeddings, and patches if the method reads them."""
+        """Encode pixels ``(B, 3, H, W)``: embeddings, and patches if the method reads them."""
         wanted = self._patches if "grid" in self.fusion.reads else None
-        with record_tokens(self.tower, wanted) as outputs:
+        with record_tokens(self.tower, wanted) as outputs, as_projected(not self.fusion.normalise_inputs):
             pooled = self._pooled(self.tower.encode_image(pixel_values))
         if wanted is None:
             return MethodImages(pooled)
@@ -130,7 +136,7 @@ class FusionComposer(Composer):
         mask = attention_mask.bool()
         if "prompt" in self.fusion.reads:
             return MethodTexts(mask, embed_prompts=partial(self._embed_prompts, input_ids, attention_mask))
-        with record_tokens(self.tower, self._tokens) as outputs:
+        with record_tokens(self.tower, self._tokens) as outputs, as_projected(not self.fusion.normalise_inputs):
             pooled = self._to_own_dtype(self.tower.encode_text(input_ids, attention_mask)[0])
         return MethodTexts(mask, pooled, None if self._tokens is None else outputs[0].to(pooled.dtype))
 
@@ -143,7 +149,7 @@ class FusionComposer(Composer):
         return ComposedOutput(before + shift, shift, alone=alone)
 
     def _pooled(self, features: Tensor) -> Tensor:
-        """Make unit embeddings ``(B, D)`` of the output of the tower's encoder, which may be tokens."""
+        """Make embeddings ``(B, D)`` of the output of the tower's encoder, which may be tokens."""
         if features.ndim == 2:
             return self._to_own_dtype(features)
         ids, mask = self._blank(len(features))

@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from mmgrad_explain.composers.clip.composer import Combiner, CombinerConfig
+from mmgrad_explain._system.choices import check_choice
+from mmgrad_explain.composers.clip.composer import ACTIVATIONS, Combiner, CombinerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +36,7 @@ class MethodImages(NamedTuple):
     """B images as a method reads them.
 
     Attributes:
-        pooled: Unit embeddings, ``(B, D)``.
+        pooled: Unit embeddings, ``(B, D)``; as the tower's projection gives them for a method that wants them so.
         grid: The patches on their grid, ``(B, C, h, w)``; None if the method does not read them.
     """
 
@@ -47,7 +49,7 @@ class MethodTexts(NamedTuple):
 
     Attributes:
         mask: True for tokens, False for padding, ``(B, L)``; all False is an empty text.
-        pooled: Unit embeddings, ``(B, D)``; None for a prompt.
+        pooled: Embeddings, ``(B, D)``, as those of the images; None for a prompt.
         words: The text tower's last tokens, ``(B, L, W)``; None if the method does not read them.
         embed_prompts: For a method with a prompt: a function from pseudo-words ``(B, W)`` to unit embeddings ``(B, D)``
             of the prompts with them.
@@ -81,12 +83,14 @@ class Fusion(nn.Module):
         reads: What it reads beside the two embeddings: ``"grid"``, ``"words"``, or ``"prompt"``, a text tower that
             takes a pseudo-word.
         gallery_differs: Whether a gallery holds other embeddings than the composed ones for an empty text.
+        normalise_inputs: Whether it reads unit embeddings; False for embeddings as the tower's projection gives them.
         sizes: Of the tower that it was made for.
         options: The keyword arguments that it was made with.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset()
     gallery_differs: ClassVar[bool] = False
+    normalise_inputs: bool = True
     sizes: Sizes
     options: dict[str, Any]
 
@@ -132,17 +136,40 @@ class Tirg(Fusion):
 class Combine(Fusion):
     """CLIP4Cir's combiner: ``f = i + MLP([i', t']) + g (t - i)``.
 
-    See :mod:`mmgrad_explain.composers.clip.composer`. Source: Baldrati et al., CLIP4Cir, CVPR Workshops 2022.
+    See :mod:`mmgrad_explain.composers.clip.composer`. Source: Baldrati et al., CLIP4Cir, CVPR Workshops 2022. The
+    combiner that was published with the paper has ``hidden`` and ``gate_width`` of one size, ``activation="relu"``,
+    ``text_first=True``, ``normalise_inputs=False``, and a dropout of 0.5 everywhere.
 
     Args:
         sizes: Of the tower.
-        width: Of the projections ``i'`` and ``t'``; the hidden layer is twice as wide.
+        width: Of the projections ``i'`` and ``t'``.
         dropout: In training.
+        hidden: Width of the hidden layer; None makes it twice as wide as the projections.
+        gate_width: Width of the gate's hidden layer; None makes it as wide as the projections.
+        activation: ``"gelu"`` or ``"relu"``.
+        text_first: Join ``[t', i']`` in place of ``[i', t']``.
+        gate_dropout: In training, in the gate.
+        normalise_inputs: Read unit embeddings; False reads them as the tower's projection gives them.
     """
 
-    def __init__(self, sizes: Sizes, *, width: int = 512, dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        sizes: Sizes,
+        *,
+        width: int = 512,
+        dropout: float = 0.1,
+        hidden: int | None = None,
+        gate_width: int | None = None,
+        activation: str = "gelu",
+        text_first: bool = False,
+        gate_dropout: float = 0.0,
+        normalise_inputs: bool = True,
+    ) -> None:
         super().__init__()
-        self.combiner = Combiner(CombinerConfig(embed_dim=sizes.embed_dim, width=width, dropout=dropout))
+        self.normalise_inputs = normalise_inputs
+        self.combiner = Combiner(
+            CombinerConfig(sizes.embed_dim, width, dropout, hidden, gate_width, activation, text_first, gate_dropout)
+        )
 
     def forward(self, image: MethodImages, text: MethodTexts) -> Tensor:
         """See :class:`Fusion`."""
@@ -160,16 +187,32 @@ class TextualInversion(Fusion):
         sizes: Of the tower.
         width: Of the hidden layers.
         dropout: In training.
+        activation: ``"relu"`` (Pic2Word), or ``"gelu"`` (SEARLE; Gu et al., LinCIR, arXiv 2312.01998).
+        normalise_inputs: Read unit embeddings of images; False, as in these papers' own code, reads them as the
+            tower's projection gives them.
+
+    Raises:
+        InputError: If there is no such activation.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"prompt"})
     gallery_differs: ClassVar[bool] = True
 
-    def __init__(self, sizes: Sizes, *, width: int = 512, dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        sizes: Sizes,
+        *,
+        width: int = 512,
+        dropout: float = 0.1,
+        activation: str = "relu",
+        normalise_inputs: bool = True,
+    ) -> None:
         super().__init__()
+        check_choice("activation", activation, ACTIVATIONS)
+        self.normalise_inputs, act = normalise_inputs, ACTIVATIONS[activation]
         self.word = nn.Sequential(
-            nn.Linear(sizes.embed_dim, width), nn.ReLU(), nn.Dropout(dropout),
-            nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout),
+            nn.Linear(sizes.embed_dim, width), act(), nn.Dropout(dropout),
+            nn.Linear(width, width), act(), nn.Dropout(dropout),
             nn.Linear(width, sizes.word_width),
         )  # fmt: skip
 
@@ -183,7 +226,7 @@ class TextualInversion(Fusion):
 
     def for_gallery(self, image: MethodImages, nothing: MethodTexts) -> Tensor:  # noqa: ARG002
         """Return the image's own embedding."""
-        return image.pooled
+        return F.normalize(image.pooled, dim=-1)
 
 
 def open_gate(gate: nn.Sequential) -> None:

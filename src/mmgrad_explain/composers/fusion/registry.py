@@ -27,6 +27,11 @@ METHODS: dict[str, type[Fusion]] = {
 :meta hide-value:
 """
 
+_WORDS = frozenset({"asks", "activation"})
+_SWITCHES = frozenset({"text_first", "normalise_inputs"})
+_SHARES = frozenset({"dropout", "gate_dropout"})
+_MAY_BE_LEFT_OUT = frozenset({"hidden", "gate_width"})
+
 
 def method_of(name: str) -> type[Fusion]:
     """Find a method by its name.
@@ -54,10 +59,25 @@ def build_fusion(name: str, sizes: Sizes, options: Mapping[str, Any]) -> Fusion:
     for option, value in options.items():
         if option not in known:
             raise InputError(f"{name}: there is no option {option!r}; known: {', '.join(known)}")
-        if option not in {"asks", "dropout"} and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise InputError(f"{name}: {option} must be a whole number of at least 1, got {value!r}")
-        if option == "dropout" and not (isinstance(value, int | float) and 0 <= value < 1):
-            raise InputError(f"{name}: dropout must be at least 0 and below 1, got {value!r}")
+        _check_option(name, option, value)
     fusion = kind(sizes, **options)
     fusion.sizes, fusion.options = sizes, dict(options)
     return fusion
+
+
+def _check_option(name: str, option: str, value: Any) -> None:
+    """Check the value of an option by its kind; the method's class checks words itself.
+
+    Raises:
+        InputError: If it does not fit.
+    """
+    if option in _WORDS or (value is None and option in _MAY_BE_LEFT_OUT):
+        return
+    if option in _SWITCHES:
+        if not isinstance(value, bool):
+            raise InputError(f"{name}: {option} must be true or false, got {value!r}")
+    elif option in _SHARES:
+        if not (isinstance(value, int | float) and 0 <= value < 1):
+            raise InputError(f"{name}: {option} must be at least 0 and below 1, got {value!r}")
+    elif not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{name}: {option} must be a whole number of at least 1, got {value!r}")

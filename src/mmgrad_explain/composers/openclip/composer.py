@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from mmgrad_explain.attention.running.undisturbed import evaluating
+from mmgrad_explain.composers.dual_encoder import to_unit
 from mmgrad_explain.composers.files import write_model
 from mmgrad_explain.composers.huggingface.loading import first_line
 from mmgrad_explain.composers.openclip.folders import (
@@ -68,11 +68,11 @@ class OpenClipComposer(TowerComposer):
         features: Tensor = self.model.encode_image(pixel_values.to(_dtype_of(self.model.visual))).float()
         if features.ndim == 3:  # from an attention pooling with a single query
             features = features[:, 0]
-        return F.normalize(features, dim=-1)
+        return to_unit(features)
 
     def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:  # noqa: ARG002  (the ids are enough)
         """Embed ids ``(B, L)``, padded to the model's length: unit embeddings ``(B, D)``."""
-        return F.normalize(self.model.encode_text(input_ids).float(), dim=-1)
+        return to_unit(self.model.encode_text(input_ids))
 
     @classmethod
     def from_pretrained(cls, folder: Path, name: str) -> OpenClipComposer:

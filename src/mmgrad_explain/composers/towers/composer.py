@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmgrad_explain.composers.dual_encoder import to_unit
 from mmgrad_explain.composers.files import fitting, read_own_model, write_model
 from mmgrad_explain.composers.huggingface.loading import first_line, silent
 from mmgrad_explain.composers.model_types import TWO_TOWER
@@ -81,7 +82,7 @@ class TwoTowerComposer(TowerComposer):
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Embed images ``(B, 3, H, W)``: unit embeddings ``(B, D)``."""
         features = self.vision(pixel_values)
-        return F.normalize(F.linear(features.to(self.image_projection.dtype), self.image_projection).float(), dim=-1)
+        return to_unit(F.linear(features.to(self.image_projection.dtype), self.image_projection))
 
     def embed_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Embed ids and mask ``(B, L)``: unit embeddings ``(B, D)``.
@@ -91,7 +92,7 @@ class TwoTowerComposer(TowerComposer):
         """
         output = self.text(input_ids=input_ids, attention_mask=attention_mask)
         pooled = pool_text(output, attention_mask, self.pool)
-        return F.normalize(F.linear(pooled.to(self.text_projection.dtype), self.text_projection).float(), dim=-1)
+        return to_unit(F.linear(pooled.to(self.text_projection.dtype), self.text_projection))
 
     @classmethod
     def from_timm(

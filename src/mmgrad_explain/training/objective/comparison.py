@@ -68,24 +68,37 @@ def compare(
     return loss, figures
 
 
-def forget_twins(cosine: Tensor, truth: Tensor, batch: TripletBatch, queries: int) -> Tensor:
+def join_ids(batch: TripletBatch, queries: int) -> Tensor | None:
+    """Return the number of each image of all processes, targets first, ``(M,)``; None if the batch has no numbers.
+
+    Args:
+        batch: This process's.
+        queries: Number of its queries.
+    """
+    if batch.target_ids is None or batch.reference_ids is None:
+        return None
+    own = torch.cat([batch.target_ids, batch.reference_ids])
+    return join_galleries(own[:, None].double(), queries)[0][:, 0].long()
+
+
+def forget_twins(cosine: Tensor, batch: TripletBatch, ids: Tensor | None, truth: Tensor | None = None) -> Tensor:
     """Leave out the images that are a query's target once more, or as right as it: they are no negatives.
 
     Args:
-        cosine: Of this process's queries and the images of all, ``(N, M)``.
-        truth: Index of each query's target, ``(N,)``.
-        batch: This process's; with ``target_ids`` and ``reference_ids``, or every image counts.
-        queries: ``N``.
+        cosine: Of this process's queries and some images, ``(N, M)``.
+        batch: This process's; with ``target_ids``, or every image counts.
+        ids: The number of each image, ``(M,)``; None if they have none.
+        truth: Index of each query's target among the images, ``(N,)``; None if it is not among them.
 
     Returns:
         The cosines, minus infinity for the images that are left out.
     """
-    own, references = batch.target_ids, batch.reference_ids
-    if own is None or references is None:
+    own = batch.target_ids
+    if own is None or ids is None:
         return cosine
-    every = join_galleries(torch.cat([own, references])[:, None].double(), queries)[0][:, 0].long()
-    twins = (own[:, None] == every[None]) & (own >= 0)[:, None]
-    twins[torch.arange(len(truth), device=truth.device), truth] = False
+    twins = (own[:, None] == ids[None]) & (own >= 0)[:, None]
+    if truth is not None:
+        twins[torch.arange(len(truth), device=truth.device), truth] = False
     return cosine.masked_fill(twins, -torch.inf)
 
 

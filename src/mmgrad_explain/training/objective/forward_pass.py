@@ -27,11 +27,13 @@ from mmgrad_explain.training.objective.options import ATTENTION_TERMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from mmgrad_explain.attention.recording.capture import Capture
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.composers.contract import Text, TrainingStages
     from mmgrad_explain.data.batches.batch import TripletBatch
+    from mmgrad_explain.training.feature_cache import FeatureCache
     from mmgrad_explain.training.objective.options import ObjectiveOptions
     from mmgrad_explain.training.objective.supervision import Rows
 
@@ -81,6 +83,7 @@ class ForwardPass:
         stages: The composer, if it can be run in stages.
         attention_layers: Term to the layer of the composer's own attention that it supervises.
         checkpointing: Whether the encoder's activations are recomputed here, not by the composer itself.
+        cache: Keeps the features of a frozen encoder; None encodes every image anew.
     """
 
     def __init__(self, composer: Composer, options: ObjectiveOptions) -> None:
@@ -96,6 +99,7 @@ class ForwardPass:
         if grounding.supervises_maps:
             check_has_maps_of(composer, self.score.name)
         self.checkpointing = options.gradient_checkpointing and not recompute_activations(composer)
+        self.cache: FeatureCache | None = None
         self._mmgrad: MultiModalGradAttention | None = None
 
     def in_stages(self, *, maps: bool) -> TrainingStages | None:
@@ -121,6 +125,8 @@ class ForwardPass:
         """Return the features of images, by a composer in stages, in float32."""
         stages = cast("TrainingStages", self.stages)
         with self.autocast(pixels.device):
+            if self.cache is not None:
+                return self.cache(pixels).float()  # type: ignore[no-any-return]
             if not (self.checkpointing and torch.is_grad_enabled()):
                 return stages.encode_image(pixels).float()
             parts = [checkpoint(stages.encode_image, part, use_reentrant=False) for part in torch.split(pixels, CHUNK)]
@@ -144,8 +150,12 @@ class ForwardPass:
     def compose_whole(self, inputs: dict[str, Tensor], *, maps: bool) -> tuple[Any, Capture | None]:
         """Run the composer as a whole, and record what the maps are made of if there are to be maps."""
         recording = self.mmgrad(inputs).capture() if maps else nullcontext()
-        with recording as record, self.autocast(inputs["pixel_values"].device):
+        with recording as record, self.autocast(inputs["pixel_values"].device), self.with_cache():
             return self.composer(**inputs), record
+
+    def with_cache(self) -> AbstractContextManager[None]:
+        """Return a block inside which the composer takes features from the cache, if there is one."""
+        return nullcontext() if self.cache is None else self.cache.used()
 
     def measure(self, output: Any) -> Tensor:
         """Compute the score of an output of the whole composer, ``(B,)``, in float32."""

@@ -11,17 +11,19 @@ should be bright where the edit is. Its terms without masks compare maps with ea
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from mmgrad_explain.composers.model_capabilities import check_trainable, logit_scale_of
+from mmgrad_explain.composers.model_capabilities import check_trainable, gallery_shape_of, logit_scale_of
 from mmgrad_explain.data.batches.facts import UNKNOWN
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.metrics.similarities import similarities
 from mmgrad_explain.training.distributed import count_processes, join_galleries, mean_over_all
-from mmgrad_explain.training.objective.comparison import compare, copied, forget_twins, siblings
+from mmgrad_explain.training.objective.comparison import compare, copied, forget_twins, join_ids, siblings
 from mmgrad_explain.training.objective.fact_head import FactHead
 from mmgrad_explain.training.objective.forward_pass import ForwardPass
 from mmgrad_explain.training.objective.label_heads import LabelHeads
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.contract import TrainingStages
     from mmgrad_explain.data.batches.batch import TripletBatch
     from mmgrad_explain.training.objective.forward_pass import Forward
-    from mmgrad_explain.training.objective.options import ObjectiveOptions
+    from mmgrad_explain.training.objective.options import ObjectiveOptions, RetrievalOptions
     from mmgrad_explain.training.objective.supervision import Rows
 
 
@@ -82,8 +84,10 @@ class GroundedObjective(nn.Module):
         InputError: If the composer cannot be trained with these options.
     """
 
+    fixed_scale: Tensor | None
     memory: Tensor | None
     memory_facts: Tensor | None
+    memory_ids: Tensor | None
     _keys_to_ignore_on_save = None  # read by transformers when a checkpoint lacks the memory
 
     def __init__(
@@ -99,12 +103,22 @@ class GroundedObjective(nn.Module):
         self.options = options
         self.passes = ForwardPass(composer, options)
         own = logit_scale_of(composer)
-        self.logit_scale = None if own is not None else nn.Parameter(torch.tensor(2.66))
+        fixed = options.retrieval.temperature
+        self.logit_scale = None if own is not None or fixed is not None else nn.Parameter(torch.tensor(2.66))
+        if own is not None and fixed is not None:
+            with torch.no_grad():
+                own.fill_(-math.log(fixed))
+            own.requires_grad = False
+        self.register_buffer("fixed_scale", None if fixed is None else torch.tensor(1 / fixed), persistent=False)
         stages = self.passes.stages
         self.heads = LabelHeads.of(stages, label_classes or {}) if options.dense.weight else None
-        self.register_buffer("memory", _empty_memory(options.retrieval.memory, stages))
+        shape = gallery_shape_of(composer)
+        _check_directions(shape, options.retrieval)
+        self.register_buffer("memory", _empty_memory(options.retrieval.memory, shape))
         remembered = torch.full((options.retrieval.memory, 1 + facts), UNKNOWN, dtype=torch.int32)
         self.register_buffer("memory_facts", remembered if facts and options.retrieval.memory else None)
+        size = options.retrieval.memory
+        self.register_buffer("memory_ids", torch.full((size,), -1) if size else None)
         wide = stages.embed_dim if stages is not None else 0
         self.fact_head = FactHead(wide, facts) if wide and facts and options.retrieval.facts else None
         grounding = options.grounding
@@ -146,6 +160,8 @@ class GroundedObjective(nn.Module):
 
     def temperature(self) -> Tensor:
         """Return the factor of the similarities, at most 100."""
+        if self.fixed_scale is not None:
+            return self.fixed_scale
         scale = self.logit_scale if self.logit_scale is not None else logit_scale_of(self.composer)
         return scale.exp().clamp(max=100)  # type: ignore[union-attr]
 
@@ -155,19 +171,22 @@ class GroundedObjective(nn.Module):
         """Compute InfoNCE and the weighted change loss, with their figures."""
         gallery, first = join_galleries(forward.gallery, len(forward.query))
         truth = first + torch.arange(len(forward.query), device=forward.query.device)
-        cosine = forget_twins(forward.query @ gallery.T, truth, batch, len(forward.query))
+        ids = join_ids(batch, len(forward.query))
+        cosine = forget_twins(similarities(forward.query, gallery), batch, ids, truth)
         known = None
         if batch.facts is not None:
             known = join_galleries(batch.facts.gallery.float(), len(forward.query))[0].int()
         if self.memory is not None:
-            stored = (forward.query @ self.memory.T).masked_fill(~self.memory.any(1), -torch.inf)  # not filled yet
+            filled = self.memory.flatten(1).any(1)
+            stored = similarities(forward.query, self.memory).masked_fill(~filled, -torch.inf)
+            stored = forget_twins(stored, batch, self.memory_ids)
             cosine = torch.cat([cosine, stored], dim=1)
         every = known if known is None or self.memory_facts is None else torch.cat([known, self.memory_facts])
         loss, figures = compare(
             cosine, self.temperature(), truth, batch, every, len(gallery), self.options.retrieval.across
         )
         if self.memory is not None and self.training:
-            self._remember(gallery, known, self.memory)
+            self._remember(gallery, known, ids, self.memory)
         if self.fact_head is not None and batch.facts is not None:
             missed = self.fact_head(forward.gallery, forward.query, batch.facts)
             loss = loss + self.options.retrieval.facts * missed
@@ -182,9 +201,12 @@ class GroundedObjective(nn.Module):
             figures["direction"] = missed.detach()
         return loss, figures
 
-    def _remember(self, gallery: Tensor, known: Tensor | None, memory: Tensor) -> None:
-        """Put a batch's gallery, and what is known of it, into the memory."""
+    def _remember(self, gallery: Tensor, known: Tensor | None, ids: Tensor | None, memory: Tensor) -> None:
+        """Put a batch's gallery, what is known of it, and the numbers of its images into the memory."""
         self.memory = torch.cat([gallery.detach(), memory])[: len(memory)]
+        if self.memory_ids is not None:
+            ids = torch.full((len(gallery),), -1, device=gallery.device) if ids is None else ids
+            self.memory_ids = torch.cat([ids, self.memory_ids])[: len(memory)]
         if self.memory_facts is not None:
             known = gallery.new_full((len(gallery), self.memory_facts.shape[1]), UNKNOWN) if known is None else known
             self.memory_facts = torch.cat([known.int(), self.memory_facts])[: len(memory)]
@@ -228,11 +250,21 @@ class GroundedObjective(nn.Module):
         return dense, {"dense": dense.detach()}
 
 
-def _empty_memory(size: int, stages: TrainingStages | None) -> Tensor | None:
+def _empty_memory(size: int, shape: tuple[int, ...] | None) -> Tensor | None:
     if not size:
         return None
-    if stages is None:
+    if shape is None:
         raise InputError(
-            "retrieval.memory: this composer does not say how long its embeddings are (see TrainingStages); set it to 0"
+            "retrieval.memory: this composer does not say how long its embeddings are (embed_dim); set it to 0"
         )
-    return torch.zeros(size, stages.embed_dim)
+    return torch.zeros(size, *shape)
+
+
+def _check_directions(shape: tuple[int, ...] | None, options: RetrievalOptions) -> None:
+    """Refuse losses on the direction from one image to another where an image is several vectors."""
+    for name in ("change", "direction"):
+        if getattr(options, name) and shape is not None and len(shape) > 1:
+            raise InputError(
+                f"retrieval.{name}: an image is {shape[0]} vectors for this composer, which have no one direction to "
+                "another image's; set it to 0"
+            )

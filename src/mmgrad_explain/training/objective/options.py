@@ -46,8 +46,9 @@ class RetrievalOptions:
 
     Attributes:
         memory: Number of embeddings from the latest batches that serve as further negatives, so that the model learns
-            to find an image in a large gallery. Use it with sources that always show new images, such as scenes, or
-            that know what their images show: else an image that returns while it is in the memory is its own negative.
+            to find an image in a large gallery. Use it with sources that always show new images, such as scenes, that
+            know what their images show, or that number them, as benchmarks do: else an image that returns while it is
+            in the memory is its own negative.
         change: Weight of the change loss: it classifies which edit of the image a text asks for, by the direction of
             the shift alone. It teaches edits of small objects, which hardly change the embedding of a full image.
         direction: Weight of the distance in direction between a text's shift and what its edit changed in the
@@ -56,6 +57,8 @@ class RetrievalOptions:
             photograph that is what the text asks for should be nearer to the query than every one that is not.
         facts: Weight of a linear head that reads from embeddings what their images show, and from a query what its text
             asks for; for the same sources.
+        temperature: That of InfoNCE, by which cosines are divided, at least 0.01. Null learns it, from the composer's
+            own or 0.07 on.
     """
 
     memory: int = 0
@@ -63,9 +66,12 @@ class RetrievalOptions:
     direction: float = 0.0
     across: float = 0.0
     facts: float = 0.0
+    temperature: float | None = None
 
     def __post_init__(self) -> None:
         check_not_negative("retrieval.", self, "memory", "change", "direction", "across", "facts")
+        if self.temperature is not None and self.temperature < 0.01:
+            raise InputError(f"retrieval.temperature must be at least 0.01, got {self.temperature}")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch.nn import functional as F
 
-from mmgrad_explain.composers.dual_encoder import unit_features
+from mmgrad_explain.composers.dual_encoder import to_unit, unit_features
 from mmgrad_explain.composers.family_files import always
 from mmgrad_explain.composers.huggingface.composer import HuggingFaceComposer, full_mask
 from mmgrad_explain.composers.huggingface.family import ContrastiveCheckpoint, ContrastiveFamily
@@ -78,7 +78,7 @@ class QueryComposer(MatchingComposer):
         alone = self.model.vision_projection(self.model.qformer(query_embeds=queries, **patches)[0])
         embeddings = F.normalize(alone.float(), dim=-1)
         nearest = (embeddings * sentence[:, None]).sum(-1).argmax(1)
-        image = embeddings[torch.arange(len(embeddings), device=embeddings.device), nearest]
+        image = to_unit(alone[torch.arange(len(alone), device=alone.device), nearest])
         read = self.model.qformer(
             query_embeds=self.model.embeddings(input_ids=input_ids, query_embeds=queries),
             query_length=queries.shape[1],

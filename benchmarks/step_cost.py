@@ -8,7 +8,8 @@ A step is forward and backward of the retrieval loss; what an optimizer does com
 the ratio of whole steps is lower. *With the loss* takes maps from the same forward graph, differentiable, at the last
 stage, and adds a Dice loss. *Second forward* runs the model once more to make the same maps, as one does where a map
 method cannot use the training's own graph. Steps are timed in turns, in rounds: the ratio of a round compares
-neighbours in time. Random weights; times do not depend on them.
+neighbours in time. *Ratio of operations* counts the floating-point operations of matrix products and convolutions: it
+is exact, and no other work on the machine changes it. Random weights; times do not depend on them.
 
 *Cached images*: the image tower is frozen, and what it makes of images is read from memory, as from a disk. Without
 the loss the step of CLIP needs an embedding of each image. With it, it also needs the image's prepared map: a matrix of
@@ -33,6 +34,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from mmgrad_explain import MMGrad
 from mmgrad_explain.attention import attend_prepared, prepare_maps
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from mmgrad_explain.training.config import TrainingConfig
 
     Step = Callable[[], None]
+    Measured = tuple[dict[str, list[float]], dict[str, int]]
 
 TARGETS = {
     "TIRG-ResNet-50": 1.10, "CLIP ViT-B/32": 1.10, "reference": 1.40, "CLIP ViT-B/32, cached images": 1.10,
@@ -344,7 +348,7 @@ def reference(options: argparse.Namespace) -> dict[str, Step]:
     return _reference_steps(options)
 
 
-def _work(rank: int, name: str, options: argparse.Namespace, rounds: int, folder: str) -> None:
+def _run(rank: int, name: str, options: argparse.Namespace, rounds: int, folder: str) -> None:
     """Time the steps of one of two processes; the first one writes what it measured."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -352,17 +356,17 @@ def _work(rank: int, name: str, options: argparse.Namespace, rounds: int, folder
     make, count = IN_TWO_PROCESSES[name]
     half = 1 if options.quick else getattr(options, count) // 2
     part = slice(0, half) if rank == 0 else slice(half, 2 * half)
-    seconds = time_in_turns(make(options, part), rounds, _clock(options))
+    measured = measure(make(options, part), rounds, _clock(options))
     if rank == 0:
-        torch.save(seconds, f"{folder}/seconds")
+        torch.save(measured, f"{folder}/measured")
     torch.distributed.destroy_process_group()
 
 
-def time_in_two_processes(name: str, options: argparse.Namespace, rounds: int) -> dict[str, list[float]]:
-    """Time a model's losses in two processes of one thread each."""
+def measure_in_two_processes(name: str, options: argparse.Namespace, rounds: int) -> Measured:
+    """Measure a model's losses in two processes of one thread each."""
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(_work, (name, options, rounds, folder), nprocs=2)
-        return torch.load(f"{folder}/seconds")  # type: ignore[no-any-return]
+        torch.multiprocessing.spawn(_run, (name, options, rounds, folder), nprocs=2)
+        return torch.load(f"{folder}/measured")  # type: ignore[no-any-return]
 
 
 MODELS = {
@@ -385,17 +389,40 @@ def _clock(options: argparse.Namespace) -> Callable[[], float]:
     return time.process_time if options.cpu_time else time.perf_counter
 
 
-def time_in_turns(steps: dict[str, Step], rounds: int, clock: Callable[[], float]) -> dict[str, list[float]]:
-    """Time every kind of step in every round, after one round to warm up; the order rotates."""
+class CountWork(TorchDispatchMode):
+    """Counts the floating-point operations of matrix products and convolutions inside the block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation and count it."""
+        made = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func.overloadpacket)
+        self.count += 0 if formula is None else formula(*args, **(kwargs or {}), out_val=made)
+        return made
+
+
+def measure(steps: dict[str, Step], rounds: int, clock: Callable[[], float]) -> Measured:
+    """Count the work of every kind of step, and time it in every round; the order rotates.
+
+    The first, counted step of each kind also warms up and has its graph checked.
+    """
     kinds = list(steps)
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
-    for turn in range(rounds + 1):
+    work = {}
+    for kind, step in steps.items():
+        step()
+        with CountWork() as counted:
+            step()
+        work[kind] = counted.count
+    for turn in range(rounds):
         for kind in kinds[turn % len(kinds) :] + kinds[: turn % len(kinds)]:
             began = clock()
             steps[kind]()
-            if turn:
-                seconds[kind].append(clock() - began)
-    return seconds
+            seconds[kind].append(clock() - began)
+    return seconds, work
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -419,16 +446,19 @@ def main(argv: list[str] | None = None) -> int:
         print(f"timing {name}", file=sys.stderr, flush=True)
         torch.manual_seed(0)
         if name in IN_TWO_PROCESSES:
-            seconds = time_in_two_processes(name, options, rounds)
+            seconds, work = measure_in_two_processes(name, options, rounds)
         else:
-            seconds = time_in_turns(MODELS[name](options), rounds, _clock(options))
+            seconds, work = measure(MODELS[name](options), rounds, _clock(options))
         base = np.array(seconds["without"])
         for kind, values in seconds.items():
             ratios = np.array(values) / base
             low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
             target = f"<= {TARGETS[name]:.2f}" if kind == "with the loss" and name in TARGETS else ""
-            rows.append([name, kind, f"{np.median(values):.3f}", f"{middle:.2f}", f"{low:.2f} to {high:.2f}", target])
-    print(markdown_table(["model", "step", "median seconds", "ratio", "middle half of the rounds", "target"], rows))
+            more = f"{work[kind] / work['without']:.2f}"
+            spread = f"{low:.2f} to {high:.2f}"
+            rows.append([name, kind, f"{np.median(values):.3f}", f"{middle:.2f}", spread, more, target])
+    header = ["model", "step", "median seconds", "ratio", "middle half of the rounds", "ratio of operations", "target"]
+    print(markdown_table(header, rows))
     return 0
 
 

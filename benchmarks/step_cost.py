@@ -185,6 +185,7 @@ def steps_on_cached(
     truth = torch.arange(len(words))
     prepared = prepare_maps(mmgrad, tokens, model.image) if frozen_tower else None
     stored = None if prepared is None else prepared.operators.half()
+    trained = [one for one in model.parameters() if one.requires_grad]
 
     def step(kind: str) -> None:
         model.zero_grad(set_to_none=True)
@@ -201,7 +202,7 @@ def steps_on_cached(
                 query = F.normalize(model(tokens if prepared is None else model.image(tokens), words), dim=-1)
             maps = mmgrad.attend((query * target).sum(-1), seen, create_graph=True)
             loss = F.cross_entropy(query @ target.T * 20, truth) + dice_of(maps)
-        loss.backward()
+        loss.backward(inputs=trained)  # or else autograd goes down to the recorded layer of a frozen tower as well
 
     kinds = ["without", "with the loss", *(["of cached tokens"] if frozen_tower else [])]
     return {kind: lambda kind=kind: step(kind) for kind in kinds}  # type: ignore[misc]

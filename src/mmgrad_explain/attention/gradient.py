@@ -87,7 +87,8 @@ def differentiate(
         )
     except RuntimeError as error:
         raise GradientError(_explain_error(str(error))) from error
-    return [None if gradient is None else to_float(gradient) / scale for gradient in taken]
+    floats = [None if gradient is None else to_float(gradient) for gradient in taken]
+    return floats if scale == 1 else [None if gradient is None else gradient / scale for gradient in floats]
 
 
 _CUT_OFF = (

@@ -87,8 +87,10 @@ def differentiate(
         )
     except RuntimeError as error:
         raise GradientError(_explain_error(str(error))) from error
-    floats = [None if gradient is None else to_float(gradient) for gradient in taken]
-    return floats if scale == 1 else [None if gradient is None else gradient / scale for gradient in floats]
+    floats: list[Tensor | None] = [None if gradient is None else to_float(gradient) for gradient in taken]
+    if scale == 1:
+        return floats
+    return [None if gradient is None else gradient / scale for gradient in floats]
 
 
 _CUT_OFF = (

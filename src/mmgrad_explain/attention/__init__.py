@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from mmgrad_explain.attention.methods.run import Run as Run
     from mmgrad_explain.attention.mmgrad import MMGrad as MMGrad
     from mmgrad_explain.attention.mmgrad import MultiModalGradAttention as MultiModalGradAttention
+    from mmgrad_explain.attention.prepared_maps import PreparedMaps as PreparedMaps
+    from mmgrad_explain.attention.prepared_maps import attend_prepared as attend_prepared
+    from mmgrad_explain.attention.prepared_maps import prepare_maps as prepare_maps
     from mmgrad_explain.attention.recording.capture import Capture as Capture
     from mmgrad_explain.attention.recording.records import Record as Record
     from mmgrad_explain.attention.scores.base import Score as Score

@@ -87,7 +87,10 @@ def differentiate(
         )
     except RuntimeError as error:
         raise GradientError(_explain_error(str(error))) from error
-    return [None if gradient is None else to_float(gradient) / scale for gradient in taken]
+    floats: list[Tensor | None] = [None if gradient is None else to_float(gradient) for gradient in taken]
+    if scale == 1:
+        return floats
+    return [None if gradient is None else gradient / scale for gradient in floats]
 
 
 _CUT_OFF = (

@@ -10,10 +10,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, PreTrainedTokenizerFast
 
-from mmgrad_explain.attention import MMGrad
+from mmgrad_explain.attention import MMGrad, attend_prepared, prepare_maps
 from mmgrad_explain.cli.main import main
 from mmgrad_explain.composers.embedding import embed_images
 from mmgrad_explain.composers.fusion.composer import FusionComposer
+from mmgrad_explain.composers.fusion.methods import MethodImages
 from mmgrad_explain.composers.fusion.processor import FusionProcessor
 from mmgrad_explain.composers.fusion.registry import METHODS
 from mmgrad_explain.composers.load import load_composer
@@ -21,7 +22,7 @@ from mmgrad_explain.composers.model_capabilities import check_trainable
 from mmgrad_explain.data.batches.batch import encode_batch
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.evaluation.maps import MapKind, unit_embeddings
-from mmgrad_explain.grounding import AttentionGroundingLoss
+from mmgrad_explain.grounding import AttentionGroundingLoss, dice_loss
 from mmgrad_explain.training.config_file import config_from
 from mmgrad_explain.training.held_out_figures import evaluate_batches, inputs_of
 from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
@@ -280,3 +281,27 @@ def test_checkpointing_puts_no_hooks_into_the_model(folder):
     composer.model.main_input_name = "input_ids"  # as BLIP's
     objective_of(composer, checkpointing=True, score="image-text")
     assert not any(module._forward_hooks for module in composer.modules())
+
+
+@pytest.mark.parametrize("method", ["combiner", "tirg"])
+def test_maps_of_cached_embeddings_train_the_method_as_those_of_the_whole_forward_do(composer, inputs):
+    """The tower is frozen: an embedding and a matrix an image replace it."""
+    composer.eval().tower.requires_grad_(False)
+    trained = list(composer.fusion.parameters())
+    mmgrad = MMGrad(composer, method="gradcam")
+    pixels, ids, mask = (inputs[name] for name in ("pixel_values", "input_ids", "attention_mask"))
+    with mmgrad.capture() as seen:
+        shift = composer(pixels, ids, mask).shift
+    expected = mmgrad.attend(shift.square().sum(-1), seen, create_graph=True, relu=False)
+    prepared = prepare_maps(mmgrad, pixels, lambda pixels: composer.encode_image(pixels).pooled)
+    image = prepared.embeddings.requires_grad_()
+    shift = composer.compose(MethodImages(image), composer.encode_text(ids, mask)).shift
+    made = attend_prepared(shift.square().sum(-1), image, prepared.operators, create_graph=True, relu=False)
+    theirs, ours = (
+        torch.autograd.grad(dice_loss(maps, torch.eye(maps.shape[1]).expand_as(maps)).sum(), trained, allow_unused=True)
+        for maps in (expected, made)
+    )
+    for one, other in zip([made.detach(), *ours], [expected.detach(), *theirs], strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))

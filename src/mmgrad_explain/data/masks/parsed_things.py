@@ -6,25 +6,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from mmgrad_explain.data.edits.nouns import make_singular
+from mmgrad_explain.data.masks.settings import RULE, check_words
 from mmgrad_explain.data.masks.spoken_things import find_things, may_be_thing
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RULE, PARSER = "rule", "spacy"
 DEFAULT_MODEL = "en_core_web_sm"
-
-
-def check_words(name: str) -> None:
-    """Check the name of a way to find things in texts: ``rule``, ``spacy`` or ``spacy:MODEL``.
-
-    Raises:
-        InputError: There is no such way.
-    """
-    way, colon, model = name.partition(":")
-    if way not in {RULE, PARSER} or (colon and (way == RULE or not model)):
-        raise InputError(f"words: must be {RULE}, {PARSER} or {PARSER}:MODEL, not {name!r}")
 
 
 def thing_finder(name: str) -> Callable[[str], tuple[str, ...]]:

@@ -7,7 +7,6 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mmgrad_explain.data.masks.parsed_things import check_words
 from mmgrad_explain.errors import InputError, did_you_mean
 
 MASKS = {
@@ -23,6 +22,8 @@ MASKS = {
 
 MAKERS = ("given", "difference", "clipseg", "detections", "segments")
 """Those that make masks."""
+
+RULE, PARSER = "rule", "spacy"
 
 _VERSION = 1  # raised when a maker's results change
 
@@ -89,6 +90,17 @@ class MaskSettings:
         files = [_digest(rest) for given in self.makers if (rest := given.partition(":")[2])]
         about = {**asdict(self), "masks": self.makers, "files": files, "version": _VERSION}
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def check_words(name: str) -> None:
+    """Check the name of a way to find things in texts: ``rule``, ``spacy`` or ``spacy:MODEL``.
+
+    Raises:
+        InputError: There is no such way.
+    """
+    way, colon, model = name.partition(":")
+    if way not in {RULE, PARSER} or (colon and (way == RULE or not model)):
+        raise InputError(f"words: must be {RULE}, {PARSER} or {PARSER}:MODEL, not {name!r}")
 
 
 def _digest(name: str) -> str:

@@ -99,8 +99,8 @@ def choose_bundled(
     nothing else (:mod:`~mmgrad_explain.composers.content_words`). Fillers and words that no model knows do not count.
     If several models are equal in this, the one is taken to which the most images are familiar; then the one with the
     fewest unknown looks and places, and texts in which it knows no thing by name; then each image counts for the model
-    to which it is familiar, and of several for the one with the least
-    :attr:`~mmgrad_explain.composers.familiarity.Familiarity.breadth`: a picture of the street is an everyday one, and
+    to which it is familiar, and of several for the one with the least breadth
+    (:class:`~mmgrad_explain.composers.familiarity.Familiarity`): a picture of the street is an everyday one, and
     clothes are seen by the model made for them. What is equal still, or familiar to none, goes to the least
     strangeness, then to the first in :data:`~mmgrad_explain.composers.load.BUNDLED`.
 

@@ -1,5 +1,7 @@
 """Which bundled model answers."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,8 @@ from mmgrad_explain.errors import InputError
 class Known:
     """Stands for a model: what it finds strange, and the words that it does not know."""
 
-    def __init__(self, strange, unknown=(), nameless=()):
+    def __init__(self, strange, unknown=(), nameless=(), breadth=1.0):
+        self.familiarity = SimpleNamespace(breadth=breadth)
         self.strange, self.processor = strange, self
         self.unknown, self.nameless = set(unknown), nameless
 
@@ -123,6 +126,12 @@ def test_each_picture_counts_for_the_model_to_which_it_is_least_strange(choose):
     models = {"a": Known({0: 0.01, 1: 0.9}), "b": Known({0: 0.9, 1: 0.8})}
     assert choose(models, [0, 1, 1]).name == "b"
     assert choose(models, [0, 1]).name == "a"
+
+
+def test_a_picture_that_several_know_counts_for_the_one_that_knows_least_else(choose):
+    models = {"a": Known({0: 0.1, 1: 0.2, 2: 3.0}, breadth=0.8), "b": Known({0: 0.9, 1: 2.0, 2: 4.0}, breadth=0.0)}
+    assert [choose(models, levels).name for levels in ([0], [1], [2], [0, 0, 1])] == ["b", "a", "a", "a"]
+    assert choose(models, [0, 0, 0, 1], by=choose_by_images).name == "b"
 
 
 def test_what_is_unlike_everything_goes_to_the_least_strange(choose):

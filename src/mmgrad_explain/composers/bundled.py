@@ -99,8 +99,10 @@ def choose_bundled(
     nothing else (:mod:`~mmgrad_explain.composers.content_words`). Fillers and words that no model knows do not count.
     If several models are equal in this, the one is taken to which the most images are familiar; then the one with the
     fewest unknown looks and places, and texts in which it knows no thing by name; then each image counts for the model
-    to which it is the least strange. What is equal still goes to the least strangeness on average, then to the first
-    in :data:`~mmgrad_explain.composers.load.BUNDLED`.
+    to which it is familiar, and of several for the one with the least breadth
+    (:class:`~mmgrad_explain.composers.familiarity.Familiarity`): a picture of the street is an everyday one, and
+    clothes are seen by the model made for them. What is equal still, or familiar to none, goes to the least
+    strangeness, then to the first in :data:`~mmgrad_explain.composers.load.BUNDLED`.
 
     Args:
         images: RGB images; :data:`MOST_IMAGES` of them are looked at.
@@ -116,7 +118,7 @@ def choose_bundled(
     familiar = _count_familiar(strange)
     most = [name for name in strange if familiar[name] == max(familiar.values())]
     best_heard = [name for name in most if lost[name][1] == min(lost[other][1] for other in most)]
-    votes = _votes({name: strange[name] for name in best_heard})
+    votes = _votes({name: strange[name] for name in best_heard}, composers)
     best = min(best_heard, key=lambda name: (-votes[name], _log_mean(strange[name])))
     heard = len(best_heard) == 1 < len(most)
     return Choice(composers[best], best, _why(best, words, strange, len(looked_at), heard=heard))
@@ -125,7 +127,7 @@ def choose_bundled(
 def choose_by_images(images: Sequence[Image.Image], *, load: Callable[[str], Composer] = load_composer) -> Choice:
     """Choose the bundled model to which more than half of some images are familiar.
 
-    If there are several, each image counts for the one to which it is the least strange.
+    If there are several, each image counts for the one with the least breadth among those to which it is familiar.
 
     Args:
         images: RGB images; :data:`MOST_IMAGES` of them are looked at.
@@ -139,7 +141,7 @@ def choose_by_images(images: Sequence[Image.Image], *, load: Callable[[str], Com
     strange = {name: strangeness_of(one, looked_at) for name, one in composers.items()}
     familiar = _count_familiar(strange)
     known = {name: values for name, values in strange.items() if 2 * familiar[name] > len(looked_at)}
-    votes = _votes(known) if known else {}
+    votes = _votes(known, composers) if known else {}
     best = [name for name in known if votes[name] == max(votes.values())]
     if len(best) != 1:
         counted = ", ".join(f"{count} like those of {name}" for name, count in familiar.items())
@@ -167,10 +169,23 @@ def _count_familiar(strange: dict[str, Tensor]) -> dict[str, int]:
     return {name: int((values <= 1).sum()) for name, values in strange.items()}
 
 
-def _votes(strange: dict[str, Tensor]) -> dict[str, int]:
-    """Count for each model the images that are not stranger to it than to any other."""
-    least = torch.stack([*strange.values()]).amin(0)
-    return {name: int((values <= least).sum()) for name, values in strange.items()}
+def _votes(strange: dict[str, Tensor], composers: dict[str, Composer]) -> dict[str, int]:
+    """Count for each model the images that are its own.
+
+    An image is its own if it is familiar to it and to no model with less breadth; if it is familiar to none, or to
+    several of one breadth, it goes to the least strangeness.
+    """
+    names = list(strange)
+    breadth = torch.tensor([_breadth_of(composers[name]) for name in names], dtype=torch.float64)
+    values = torch.stack([strange[name].double() for name in names])
+    broad = torch.where(values <= 1, breadth[:, None], torch.inf)
+    rivals = values.masked_fill(broad > broad.amin(0), torch.inf)
+    least = rivals.amin(0)
+    return {name: int((one <= least).sum()) for name, one in zip(names, rivals, strict=True)}
+
+
+def _breadth_of(composer: Composer) -> float:
+    return 1.0 if composer.familiarity is None else composer.familiarity.breadth
 
 
 def _log_mean(strange: Tensor) -> float:

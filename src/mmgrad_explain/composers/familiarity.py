@@ -86,6 +86,7 @@ class Familiarity:
         trained_on: The kinds in words, for the note.
         alternative: What to do with other images, for the note.
         rate: Share of each kind's held-out images that are called strange.
+        breadth: Share of images of any kind that look familiar, as far as it was measured; 1 if it was not.
     """
 
     kinds: dict[str, Kind]
@@ -93,6 +94,7 @@ class Familiarity:
     trained_on: str
     alternative: str
     rate: float = 0.01
+    breadth: float = 1.0
 
     def strangeness(self, described: Tensor) -> Tensor:
         """Return how far images are from the nearest kind, divided by its limit: above 1 is strange.
@@ -129,7 +131,7 @@ class Familiarity:
                 tensors[f"{name}.{part}"] = getattr(kind, part).half().contiguous()
             tensors[f"{name}.numbers"] = torch.tensor([kind.beside, kind.limit, kind.edge])
         words = {"trained_on": self.trained_on, "alternative": self.alternative, "rate": str(self.rate)}
-        words["layers"] = " ".join(self.layers)
+        words |= {"layers": " ".join(self.layers), "breadth": str(self.breadth)}
         with atomic_file(folder / FILE, overwrite=True) as stream:
             stream.write(save(tensors, metadata=words))
         return folder / FILE
@@ -156,7 +158,8 @@ class Familiarity:
                 beside, limit, edge = tensors[f"{name}.numbers"].tolist()
                 kinds[name] = Kind(mean, scale, whiten, beside, limit, plane, edge)
             layers = tuple(words["layers"].split())
-            return cls(kinds, layers, words["trained_on"], words["alternative"], float(words["rate"]))
+            breadth = float(words.get("breadth", "1"))
+            return cls(kinds, layers, words["trained_on"], words["alternative"], float(words["rate"]), breadth)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} is damaged ({error}): remove it, or copy the model folder again") from error
 

@@ -6,7 +6,7 @@
 An explanation of an image that is unlike all of them then has a note. Of a folder with more than 100 images one half,
 chosen by their names, is kept for measuring (benchmarks/familiarity.py). The command prints the share of further
 held-out training images that are called strange and, with ``--against``, how well the images of a folder are separated
-from them.
+from them; the share of these that looks familiar is kept as the model's breadth.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,7 +162,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = fit_familiarity(
         seen, composer.described_layers, trained_on, options.alternative, unknown=unknown, rate=options.rate
     )
-    found.save(options.model)
     strange = {name: found.strangeness(described) for name, described in checks.items()}
     result: dict[str, Any] = {"false alarms": {name: float((v > 1).float().mean()) for name, v in strange.items()}}
     if options.against:
@@ -172,6 +172,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             "auc": area_under_curve(familiar, others),
             "noted": float((others > 1).float().mean()),
         }
+        found = replace(found, breadth=1 - result["against"]["noted"])
+    found.save(options.model)
     sys.stdout.write(json.dumps(result, indent=1) + "\n")
     return 0
 
@@ -202,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--unknown-scenes", action="store_true", help="the model does not know drawn scenes of shapes")
     add("--views", type=int, default=2000, metavar="N", help="views of each folder's images (default: %(default)s)")
     add("--without", nargs="*", default=[], metavar="NAME", help="names, without suffix, of files to leave out")
-    add("--against", type=Path, metavar="FOLDER", help="images that should be found strange")
+    add("--against", type=Path, metavar="FOLDER", help="images of any kind, which should be found strange")
     return parser
 
 

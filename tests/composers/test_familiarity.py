@@ -98,6 +98,9 @@ def test_a_model_folder_keeps_it(known, tmp_path):
     assert known.save(tmp_path) == known.save(tmp_path) == tmp_path / FILE
     back = Familiarity.load(tmp_path)
     assert (back.layers, back.trained_on, back.alternative, back.rate) == (*WORDS, 0.01)
+    assert back.breadth == 1.0
+    replace(known, breadth=0.25).save(tmp_path)
+    assert Familiarity.load(tmp_path).breadth == 0.25
     some = torch.cat([descriptions(3, 0.0, 9), descriptions(3, 4.5, 9)])
     torch.testing.assert_close(back.strangeness(some), known.strangeness(some), rtol=1e-3, atol=1e-4)
     (tmp_path / FILE).write_bytes(b"nothing")

@@ -37,6 +37,7 @@ def test_the_file_is_written_and_the_figures_printed(folder, strange, capsys):
     assert 0 <= result["against"]["auc"] <= 1
     found = Familiarity.load(folder)
     assert (found.trained_on, found.alternative) == ("shapes", "take another")
+    assert found.breadth == 1 - result["against"]["noted"]
     assert list(found.kinds) == ["scenes"]
     assert found.kinds["scenes"].plane.abs().sum() > 0
 
@@ -44,6 +45,7 @@ def test_the_file_is_written_and_the_figures_printed(folder, strange, capsys):
 def test_further_images_and_unknown_scenes(folder, strange, capsys):
     assert main([str(folder), *SMALL, "--more", str(strange), "--views", "40", "--unknown-scenes"]) == 0
     assert list(json.loads(capsys.readouterr().out)) == ["false alarms"]
+    assert Familiarity.load(folder).breadth == 1.0
 
 
 def test_without_unknown_images(folder, capsys):

@@ -134,8 +134,19 @@ class Composer(nn.Module, ABC):
     shift_depends_on_image: ClassVar[bool] = True
 
     def names_things(self, texts: Sequence[str]) -> list[bool]:
-        """Say of each text whether it names a thing that the model knows; True if the model cannot tell."""
+        """Tell for each text whether it names a thing that the model knows; True where the model cannot tell."""
         return [True] * len(texts)
+
+    def resized(self, image_size: int) -> Composer:
+        """Copy the model for images of another size.
+
+        Args:
+            image_size: Side of the square input, pixels.
+
+        Raises:
+            InputError: The model takes images of one size only.
+        """
+        raise InputError(f"image_size is for reference models, and {self.name} is none: leave {image_size} out")
 
     def preprocess(
         self, images: Sequence[Image.Image], texts: Sequence[str], targets: Sequence[Image.Image] | None = None

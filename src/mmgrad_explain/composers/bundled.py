@@ -41,12 +41,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class _Words:
-    """What the texts mean, and what of it each model does not know.
+    """The words that say what is meant, and what each model understands of them.
 
     Attributes:
         meant: The words that say what is meant, one list a text.
-        unknown: The words that a model does not know.
-        nameless: Number of texts in which a model reads no thing by name.
+        unknown: By model, the words that it does not know.
+        nameless: By model, the number of texts that name no thing that it knows.
     """
 
     meant: list[list[str]]
@@ -63,10 +63,12 @@ class _Words:
         return cls(meant, unknown, nameless)
 
     def count_lost(self, name: str) -> tuple[int, int]:
-        """Count the things and actions that a model does not know and another does, and what else it does not read.
+        """Count what a model does not understand, of what another model does.
 
-        The latter are looks and places, and texts without a thing that it knows: the top in "make the top red" may be
-        a garment, or a place.
+        Returns:
+            The number of unknown things and actions; and the number of unknown looks and places, plus the texts that
+            name no thing that the model knows: in "make the top red", the top is a garment to one model and a place to
+            another.
         """
         lost = [word for words in self.meant for word in words if word in self.unknown[name] and self.is_known(word)]
         things, looks, actions, _ = count_classes(lost)
@@ -98,11 +100,11 @@ def choose_bundled(
     The words decide: the model is taken with the fewest unknown things among them, or actions in a text that has
     nothing else (:mod:`~mmgrad_explain.composers.content_words`). Fillers and words that no model knows do not count.
     If several models are equal in this, the one is taken to which the most images are familiar; then the one with the
-    fewest unknown looks and places, and texts in which it knows no thing by name; then each image counts for the model
-    to which it is familiar, and of several for the one with the least breadth
-    (:class:`~mmgrad_explain.composers.familiarity.Familiarity`): a picture of the street is an everyday one, and
-    clothes are seen by the model made for them. What is equal still, or familiar to none, goes to the least
-    strangeness, then to the first in :data:`~mmgrad_explain.composers.load.BUNDLED`.
+    fewest unknown looks and places, and the fewest texts that name no thing that it knows. Then each image counts for
+    one model: among those to which it is familiar, the one with the least breadth
+    (:class:`~mmgrad_explain.composers.familiarity.Familiarity`). An image that is familiar to none counts for the model
+    to which it is the least strange. Ties go to the least strangeness on average, then to the first in
+    :data:`~mmgrad_explain.composers.load.BUNDLED`.
 
     Args:
         images: RGB images; :data:`MOST_IMAGES` of them are looked at.
@@ -170,10 +172,10 @@ def _count_familiar(strange: dict[str, Tensor]) -> dict[str, int]:
 
 
 def _votes(strange: dict[str, Tensor], composers: dict[str, Composer]) -> dict[str, int]:
-    """Count for each model the images that are its own.
+    """Count the images for each model.
 
-    An image is its own if it is familiar to it and to no model with less breadth; if it is familiar to none, or to
-    several of one breadth, it goes to the least strangeness.
+    An image counts for the model with the least breadth among those to which it is familiar. If it is familiar to none,
+    or to several of equal breadth, it counts for the one to which it is the least strange.
     """
     names = list(strange)
     breadth = torch.tensor([_breadth_of(composers[name]) for name in names], dtype=torch.float64)

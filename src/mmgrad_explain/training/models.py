@@ -47,9 +47,6 @@ if TYPE_CHECKING:
     from mmgrad_explain.training.config import ModelOptions
 
 
-_NOT_RESIZED = "model.image_size is for reference models, and {path} is none: leave it out"
-
-
 def image_size_of(options: ModelOptions) -> int | None:
     """Return the side of the images of a new network, in pixels; None if ``path`` names a model."""
     return None if options.path is not None else network_sizes(options, 2).image_size
@@ -90,7 +87,13 @@ def starting_composer(
     Raises:
         InputError: If there is no such model, or an option does not fit it.
     """
-    composer = _new_network(options, vocabulary, classes) if options.path is None else _from_path(options.path, options)
+    composer: Composer
+    if options.path is None:
+        composer = _new_network(options, vocabulary, classes)
+    else:
+        composer = _from_path(options.path, options)
+        if options.image_size is not None:
+            composer = composer.resized(options.image_size)
     freeze(composer, options.freeze)
     if options.lora.rank:
         add_adapters(composer, options.lora)
@@ -225,19 +228,12 @@ def _from_path(path: str, options: ModelOptions) -> Composer:
         from mmgrad_explain.composers.clip.composer import ClipComposer, is_clip
 
         if is_clip(path):
-            if options.image_size is not None:
-                raise InputError(_NOT_RESIZED.format(path=path))
             return ClipComposer.from_clip(path, width=options.combiner_width, fit=options.fit)
     if options.shapes_combiner:
         raise InputError(
             f"model.combiner_width and model.fit are for a new combiner on CLIP, and {path} is no CLIP model"
         )
-    composer = _composing(load_composer(path), options)
-    if options.image_size is None:
-        return composer
-    if not isinstance(composer, ReferenceComposer):
-        raise InputError(_NOT_RESIZED.format(path=path))
-    return composer.resized(options.image_size)
+    return _composing(load_composer(path), options)
 
 
 def _composing(towers: Composer, options: ModelOptions) -> Composer:

@@ -23,7 +23,7 @@ CONFIG is a YAML file, or the name of a config in the package:
   reference-no-grounding   the same without it, for comparison
   clothing                 photographs with labelled garments; say sources.photos.folder and
                            model.backbone_weights
-  clothing-large          its second part, on larger images; say model.path and sources.photos.folder
+  clothing-large           its second part, on larger images; say model.path and sources.photos.folder
   everyday                 the things of Pascal VOC on photographs; say sources.objects.folder, model.backbone_weights
                            and model.segmenter_weights
   clip                     CLIP with a combiner on triplets of `mmgrad-explain data edits`; say sources.triplets.folder

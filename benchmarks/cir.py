@@ -68,6 +68,8 @@ ON_TRUNK = (
     *PLAIN, f"model.sizes={json.dumps({**TRUNK, 'image_size': 192, 'embed_dim': 128})}",
     "model.freeze=[network.visual]", "optimizer={lr: 1.0e-3, weight_decay: 0.1, warmup: 30}", "workers=0",
 )  # fmt: skip
+SELF = ("selfeq", "mirror", "texts")
+"""Terms of the grounding loss that need no masks."""
 DETECTIONS = "detections.json"
 _TOGETHER = 32  # images
 
@@ -79,7 +81,7 @@ def variants(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
         "none": {"source": {"masks": ["none"]}, "grounding": {"weight": 0.0}},
         "self": {
             "source": {"masks": ["self"]},
-            "grounding": {"weight": 0.0, "selfeq": options.self_weight, "mirror": options.self_weight},
+            "grounding": {"weight": 0.0, **dict.fromkeys(options.self_terms, options.self_weight)},
         },
         "pseudo": {"source": {"masks": options.pseudo}, "grounding": {"weight": options.weight}},
         "true": {"source": true, "grounding": {"weight": options.weight}},
@@ -228,6 +230,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--detector", type=Path, metavar="FOLDER", help="labelled photographs that teach a detector for pseudo masks")
     add("--pseudo", action="append", metavar="HOW", help="ways to make pseudo masks (clipseg, segments)")
     add("--weight", type=float, default=1.0, help="grounding.weight with masks (1.0)")
+    add("--self-terms", nargs="+", default=list(SELF), metavar="TERM", help=f"terms without masks ({' '.join(SELF)})")
     add("--self-weight", type=float, default=1.0, help="weight of each term without masks (1.0)")
     add("--only", action="append", metavar="MASKS", help="only these of none, self, pseudo, true, may be repeated")
     add("--tune", action="store_true", help="hold out a part of the photographs that are trained on")

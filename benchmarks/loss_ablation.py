@@ -1,6 +1,7 @@
 """Comparison of grounding losses: forms, weights and extra terms, all trained from one common start.
 
-    python benchmarks/loss_ablation.py            # the table in docs/grounding.md, some minutes of one core
+    python benchmarks/loss_ablation.py            # some minutes of one core
+    python benchmarks/loss_ablation.py --seeds 3 --table docs/grounding.md
     python benchmarks/loss_ablation.py --quick    # a few steps: a test of the path, the figures mean nothing
 
 A small reference network learns retrieval alone on procedural scenes; from these weights every variant goes on with the
@@ -17,6 +18,7 @@ import copy
 import sys
 import time
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -49,6 +51,9 @@ from mmgrad_explain.metrics.localization import (
     pointing_game,
 )
 from mmgrad_explain.metrics.report import environment_line, markdown_table, mean_and_spread
+
+sys.path.insert(0, str(Path(__file__).parent))
+from photographs.card import write_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -285,6 +290,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=2, help="number of seeds of the batches, from 0")
     parser.add_argument("--held-out", type=int, default=6, help="batches to evaluate on, of 24 scenes")
     parser.add_argument("--only", metavar="FORM", help="only the variants of this form, or with this term")
+    parser.add_argument("--table", type=Path, metavar="PAGE", help="a page to put the table into")
     parser.add_argument("--quick", action="store_true", help="a few steps, as a test of the whole path")
     options = parser.parse_args(argv)
     per_batch = 24
@@ -318,18 +324,20 @@ def main(argv: list[str] | None = None) -> int:
             train(network, processor, drawn, rates, variant)
             rows[variant.name].append(evaluate(network, held_out))
             sys.stderr.write(f"seed {seed}: {variant.name}: {rows[variant.name][-1]}\n")
-    print(
-        f"one start of {options.warm} steps of retrieval alone; {options.seeds} seed(s) from 0 of {options.steps} "
-        f"steps of {options.scenes * EDITS} triplets at {options.size} px, grid {grid}x{grid}; "
-        f"{options.held_out * per_batch * EDITS} held-out triplets of seed 10000, galleries of "
-        f"{per_batch * (EDITS + 1)}; {(time.process_time() - began) / 60:.0f} min of one core;"
-    )
-    print(environment_line() + "\n")
     table = [
         [name, *(mean_and_spread([one[figure] for one in figures]) for figure in FIGURES)]
         for name, figures in rows.items()
     ]
-    print(markdown_table(["loss", *FIGURES], table))
+    found = (
+        f"{markdown_table(['loss', *FIGURES], table)}\n\n"
+        f"One start of {options.warm} steps of retrieval alone, seed 0; {options.seeds} seed(s) from 0 of "
+        f"{options.steps} steps of {options.scenes * EDITS} triplets at {options.size} px, grid {grid}x{grid}; "
+        f"{options.held_out * per_batch * EDITS} held-out triplets of seed 10000, galleries of "
+        f"{per_batch * (EDITS + 1)}; {(time.process_time() - began) / 60:.0f} min of one core; {environment_line()}"
+    )
+    print(found)
+    if options.table is not None:
+        write_tables(options.table, "loss_ablation.py", found)
     return 0
 
 

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 def remembered_trunks() -> Iterator[None]:
     """Let every frozen MobileNetV2 inside the block look up images that it has seen, by their pixels.
 
-    All of them must have the same weights. One that is trained runs as ever.
+    All of them must have the same weights. One that is trained runs as ever, and so do images that need a gradient.
     """
     known: dict[tuple[bytes, bool], list[Tensor]] = {}
     run = PlainMobileNetV2.forward
 
     def look_up(trunk: PlainMobileNetV2, pixels: Tensor) -> list[Tensor]:
-        if any(parameter.requires_grad for parameter in trunk.parameters()) and torch.is_grad_enabled():
+        trained = any(parameter.requires_grad for parameter in trunk.parameters()) and torch.is_grad_enabled()
+        if trained or pixels.requires_grad:
             return run(trunk, pixels)
         low = torch.is_autocast_enabled(pixels.device.type)
         keys = [(hashlib.blake2b(one.cpu().numpy().tobytes(), digest_size=16).digest(), low) for one in pixels]

@@ -2,12 +2,16 @@
 
 An image is known by its pixels as the model reads them, so that crops and mirrored images are entries of their own, and
 by the frozen weights and the precision. What is read back is what was computed, bit for bit.
+
+Where the explained layer lies in the encoder, its maps are kept, too: as the matrices of
+:mod:`~mmgrad_explain.attention.prepared_maps`, from which a step makes them by one product.
 """
 
 from __future__ import annotations
 
 import hashlib
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,34 +21,59 @@ from torch import Tensor
 from mmgrad_explain._system.files import temporary_name
 from mmgrad_explain._system.user_files import reason_of
 from mmgrad_explain._system.weight_hash import update_by_weights
+from mmgrad_explain.attention.methods.named import ensure_method
+from mmgrad_explain.attention.mmgrad import MultiModalGradAttention
+from mmgrad_explain.attention.prepared_maps import attend_prepared, prepare_maps
 from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from mmgrad_explain.attention.methods.base import Method
     from mmgrad_explain.composers.base import Composer
 
 _CLOSE = 1e-3
+_VERSION = 1  # of prepared maps, raised when what is kept changes
+
+
+@dataclass(frozen=True)
+class KeptCall:
+    """What maps of one call of the encoder are made of.
+
+    Attributes:
+        embeddings: That were given out, ``(B, D)``, with ``requires_grad``.
+        operators: Reads what makes maps of their gradients, ``(B, W, h, w, D)``.
+    """
+
+    embeddings: Tensor
+    operators: Callable[[], Tensor]
+
+    def attend(self, score: Tensor) -> Tensor:
+        """Make the signed maps of a score ``(B,)``, ``(W, B, h, w)``, differentiable."""
+        return attend_prepared(score, self.embeddings, self.operators(), create_graph=True, relu=False)
 
 
 class FeatureCache:
     """Stands for the ``encode_image`` of a composer whose image encoder is frozen.
 
-    Several processes may share a folder. The first images are checked: the encoder must be frozen, give an image the
-    same features in any batch, and, where maps are trained, not contain the explained layer.
+    Several processes may share a folder. The first images are checked: the encoder must be frozen and give an image the
+    same features in any batch. Where maps are trained and the explained layer lies in the encoder, the features must be
+    one embedding an image, and the maps linear in the gradient: then they are prepared.
 
     Args:
         composer: In stages; comes back from every call as it was.
         folder: Where features are kept, made if needed.
         precision: Of the training.
-        maps: Whether maps are trained.
+        methods: Of the maps that are trained; none without maps.
 
     Raises:
         InputError: The composer has no stages, or the folder cannot be written.
     """
 
-    def __init__(self, composer: Composer, folder: str | Path, precision: str, *, maps: bool) -> None:
+    def __init__(
+        self, composer: Composer, folder: str | Path, precision: str, methods: Sequence[str | Method] = ()
+    ) -> None:
         stages = capabilities(composer).stages
         if stages is None:
             raise InputError(
@@ -53,8 +82,12 @@ class FeatureCache:
             )
         self._composer = composer
         self._encode: Callable[[Tensor], Any] = stages.encode_image
-        self._maps = maps
+        self._methods = [ensure_method(method) for method in methods]
+        self._precision = precision
         self._checked = False
+        self._prepares = False
+        self._mmgrad: MultiModalGradAttention | None = None
+        self._calls: list[KeptCall] | None = None
         self._kind: Any = Tensor
         self.folder = Path(folder).expanduser() / _frozen_hash(composer, precision)
         try:
@@ -70,20 +103,26 @@ class FeatureCache:
         """
         if pixels.requires_grad:  # an image that depends on a map
             return self._encode(pixels)
-        if not self._checked:
-            self._check(pixels)
-            self._checked = True
+        self._check_once(pixels)
         place = "rounded" if torch.is_autocast_enabled(pixels.device.type) else "exact"
-        files = [self.folder / place / key[:2] / f"{key}.safetensors" for key in map(_key, pixels.cpu())]
-        missing = {file: row for row, file in enumerate(files) if not file.is_file()}
-        if missing:
-            with torch.no_grad():
-                fresh = self._encode(pixels[list(missing.values())])
-            for number, file in enumerate(missing):
-                _write(file, [part[number] for part in _parts(fresh)])
-        rows = [_read(file) for file in files]
-        joined = [torch.stack(parts).to(pixels.device) for parts in zip(*rows, strict=True)]
+        keys = [_key(image) for image in pixels.cpu()]
+        joined = self._keep(self.folder / place, keys, pixels, self._encode_anew)
+        if self._calls is not None:
+            joined[0].requires_grad_()
+            self._calls.append(KeptCall(joined[0], lambda: self._operators(keys, pixels)))
         return joined[0] if self._kind is Tensor else self._kind(*joined)
+
+    def prepares(self, pixels: Tensor) -> bool:
+        """Return whether maps have to be made of what is kept, because the explained layer lies in the encoder.
+
+        Args:
+            pixels: The first images are checked.
+
+        Raises:
+            InputError: The encoder is none whose features and maps can be kept.
+        """
+        self._check_once(pixels)
+        return self._prepares
 
     @contextmanager
     def used(self) -> Iterator[None]:
@@ -97,6 +136,83 @@ class FeatureCache:
             del own["encode_image"]
             if before is not None:
                 own["encode_image"] = before
+
+    @contextmanager
+    def recorded(self) -> Iterator[list[KeptCall]]:
+        """Have the composer take features from here inside the block, and collect what the maps of each call need."""
+        calls: list[KeptCall] = []
+        self._calls = calls
+        try:
+            with self.used():
+                yield calls
+        finally:
+            self._calls = None
+
+    def _keep(
+        self, folder: Path, keys: list[str], pixels: Tensor, make: Callable[[Tensor], Sequence[Tensor]]
+    ) -> list[Tensor]:
+        """Read tensors of images, batch first; ``make`` makes them of the images that are not there."""
+        files = [folder / key[:2] / f"{key}.safetensors" for key in keys]
+        missing = {file: row for row, file in enumerate(files) if not file.is_file()}
+        if missing:
+            fresh = make(pixels[list(missing.values())])
+            for number, file in enumerate(missing):
+                _write(file, [part[number] for part in fresh])
+        rows = [_read(file) for file in files]
+        return [torch.stack(parts).to(pixels.device) for parts in zip(*rows, strict=True)]
+
+    def _encode_anew(self, pixels: Tensor) -> list[Tensor]:
+        with torch.no_grad():
+            return _parts(self._encode(pixels))
+
+    def _operators(self, keys: list[str], pixels: Tensor) -> Tensor:
+        """Read what makes maps of these images, ``(B, W, h, w, D)``."""
+        about = [_VERSION, self._composer.target_layer, [method.name for method in self._methods]]
+        place = f"maps-{hashlib.blake2b(repr(about).encode(), digest_size=8).hexdigest()}"
+        largest, operators = self._keep(self.folder / place, keys, pixels, self._prepare)
+        return operators.float() * largest
+
+    def _prepare(self, pixels: Tensor) -> list[Tensor]:
+        """Prepare maps: the largest number of each image, and the numbers as shares of it."""
+        if self._mmgrad is None:
+            self._mmgrad = MultiModalGradAttention(self._composer)
+        with torch.enable_grad(), torch.autocast(pixels.device.type, enabled=False):
+            operators = prepare_maps(self._mmgrad, pixels, self._embed, method=self._methods).operators
+        largest = operators.abs().amax((1, 2, 3, 4), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+        shares = operators / largest
+        return [largest, shares if self._precision == "float32" else shares.half()]
+
+    def _embed(self, pixels: Tensor) -> Tensor:
+        (embeddings,) = _parts(self._encode(pixels))
+        return embeddings
+
+    def _check_once(self, pixels: Tensor) -> None:
+        if not self._checked:
+            self._check(pixels)
+            self._checked = True
+
+    def _check_prepared(self, pixels: Tensor, features: list[Tensor]) -> None:
+        """Check that maps of a layer in the encoder can be prepared.
+
+        Raises:
+            InputError: They cannot.
+        """
+        where = f"the explained layer {self._composer.target_layer} lies in the image encoder"
+        ways = "leave model.cache out, or set grounding.weight to 0"
+        if len(features) != 1 or features[0].ndim != 2:
+            raise InputError(
+                f"model.cache: {where} of {type(self._composer).__name__}, which reads more of an image than one "
+                f"embedding, so that its maps cannot be kept: {ways}"
+            )
+        try:
+            self._prepare(pixels[:1])
+        except InputError as error:
+            names = ", ".join(method.name for method in self._methods)
+            raise InputError(
+                f"model.cache: {where}, and maps by {names} cannot be kept: set grounding.method to gradcam, xgradcam "
+                f"or hirescam, {ways}"
+            ) from error
+        self._prepares = True
 
     def _check(self, pixels: Tensor) -> None:
         """Check that features of these images can be kept.
@@ -122,17 +238,13 @@ class FeatureCache:
                 "model.cache: the image encoder is trained, and its features change: freeze it by model.freeze, or "
                 "leave model.cache out"
             )
-        if ran and self._maps:
-            raise InputError(
-                f"model.cache: the explained layer {name} lies in the image encoder of "
-                f"{type(self._composer).__name__}, and kept features have no maps: leave model.cache out, or set "
-                "grounding.weight to 0"
-            )
         if not all(torch.allclose(both.float(), one.float(), rtol=_CLOSE, atol=_CLOSE) for both, one in pairs):
             raise InputError(
                 "model.cache: the image encoder gives an image other features in another batch (dropout, or a "
                 "normalisation over the batch): leave it out"
             )
+        if ran and self._methods:
+            self._check_prepared(pixels, _parts(whole))
 
 
 def _frozen_hash(composer: Composer, precision: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.composers.contract import Text, TrainingStages
     from mmgrad_explain.data.batches.batch import TripletBatch
-    from mmgrad_explain.training.feature_cache import FeatureCache
+    from mmgrad_explain.training.feature_cache import FeatureCache, KeptCall
     from mmgrad_explain.training.objective.options import ObjectiveOptions
     from mmgrad_explain.training.objective.supervision import Rows
+
+    Record: TypeAlias = Capture | list[KeptCall]
 
 CHUNK = 32
 """Images that are encoded together with gradient checkpointing."""
@@ -147,10 +149,15 @@ class ForwardPass:
         drawn = None if record is None else self.attend((shift * shift.detach()).sum(-1), record, 0)
         return drawn, shift, {term: logits[0] for term, logits in found.items()}
 
-    def compose_whole(self, inputs: dict[str, Tensor], *, maps: bool) -> tuple[Any, Capture | None]:
+    def compose_whole(self, inputs: dict[str, Tensor], *, maps: bool) -> tuple[Any, Record | None]:
         """Run the composer as a whole, and record what the maps are made of if there are to be maps."""
+        pixels = inputs["pixel_values"]
+        with self.autocast(pixels.device):
+            if maps and self.cache is not None and self.cache.prepares(pixels):
+                with self.cache.recorded() as calls:
+                    return self.composer(**inputs), calls
         recording = self.mmgrad(inputs).capture() if maps else nullcontext()
-        with recording as record, self.autocast(inputs["pixel_values"].device), self.with_cache():
+        with recording as record, self.autocast(pixels.device), self.with_cache():
             return self.composer(**inputs), record
 
     def with_cache(self) -> AbstractContextManager[None]:
@@ -162,8 +169,10 @@ class ForwardPass:
         with torch.autocast(output.embedding.device.type, enabled=False):
             return self.score(output)
 
-    def attend(self, score: Tensor, record: Capture, call: int) -> Tensor:
+    def attend(self, score: Tensor, record: Record, call: int) -> Tensor:
         """Make the signed maps of a recorded forward, ``(W, B, h, w)``, differentiable."""
+        if isinstance(record, list):  # of kept features
+            return record[call].attend(score)
         replays = any(method.needs.replay for method in self.methods)  # the model's head runs again, as it ran before
         with self.autocast(score.device) if replays else nullcontext():
             return self.mmgrad().attend(

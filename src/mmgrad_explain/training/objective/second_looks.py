@@ -24,9 +24,8 @@ from mmgrad_explain.training.objective.forward_pass import take_texts
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mmgrad_explain.attention.recording.capture import Capture
     from mmgrad_explain.data.batches.batch import TripletBatch
-    from mmgrad_explain.training.objective.forward_pass import Forward, ForwardPass
+    from mmgrad_explain.training.objective.forward_pass import Forward, ForwardPass, Record
     from mmgrad_explain.training.objective.supervision import Rows
 
 
@@ -190,7 +189,7 @@ def _maps_of_whole(
         "target_pixel_values": targets.flip(-1) if mirrored else targets,
     }  # fmt: skip
     output, record = passes.compose_whole(inputs, maps=True)
-    return passes.attend(passes.measure(output), cast("Capture", record), 0)
+    return passes.attend(passes.measure(output), cast("Record", record), 0)
 
 
 def _score_images(

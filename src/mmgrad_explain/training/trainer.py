@@ -127,7 +127,11 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         self._benchmarks = BenchmarkSets(config.benchmarks)
         if config.model.cache is not None:
             methods = objective.passes.methods if config.grounding.supervises_maps else ()
-            objective.passes.cache = FeatureCache(composer, config.model.cache, config.precision, methods)
+            cache = FeatureCache(
+                composer, config.model.cache, config.precision, methods, embeddings=objective.heads is None
+            )
+            cache.check_model()
+            objective.passes.cache = cache
         self._to_freeze = find_parts(composer, config.dense.freeze, "dense.freeze")
 
     # ----------------------------------------------------------------------------------------------------------- steps

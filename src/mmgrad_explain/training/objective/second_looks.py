@@ -153,7 +153,7 @@ def _paraphrase(
         return None
     ids, mask = batch.paraphrase_ids[own], batch.paraphrase_attention[own]
     if forward.features is not None:
-        return passes.compose(forward.features[batch.picture[own]], passes.encode_text(ids, mask), maps=True)[0]
+        return passes.compose(forward.features.take(batch.picture[own]), passes.encode_text(ids, mask), maps=True)[0]
     return _maps_of_whole(passes, batch, own, batch.references, ids, mask)
 
 
@@ -166,7 +166,7 @@ def _mirror(passes: ForwardPass, batch: TripletBatch, rows: Rows, chosen: Tensor
     if passes.in_stages(maps=True) is not None:
         pictures, place = torch.unique(batch.picture[own], return_inverse=True)
         features = passes.encode(batch.references[pictures].flip(-1))
-        drawn = passes.compose(features[place], passes.encode_text(ids, mask), maps=True)[0]
+        drawn = passes.compose(features.take(place), passes.encode_text(ids, mask), maps=True)[0]
     else:
         drawn = _maps_of_whole(passes, batch, own, batch.references.flip(-1), ids, mask, mirrored=True)
     return None if drawn is None else drawn.flip(-1)
@@ -204,7 +204,7 @@ def _score_images(
         direction = forward.shift[own].detach()
         text = passes.encode_text(batch.input_ids[own], batch.attention_mask[own])
         every = take_texts(text, torch.arange(len(own), device=own.device).repeat(times))
-        features = passes.encode(pixels)
+        features = passes.encode(pixels).values
         with passes.autocast(pixels.device, "bf16-composer"):
             shift = passes.stages.shift(features, every)
         return direction.square().sum(-1), (shift.float() * direction.repeat(times, 1)).sum(-1)

@@ -86,7 +86,9 @@ def test_a_method_that_is_not_linear_is_refused(zoo, tower, method):
 
 def test_what_does_not_fit_is_refused(zoo, tower, head):
     mmgrad = MMGrad(tower, LAYER, method="gradcam")
-    with pytest.raises(InputError, match=r"encode must return embeddings \(B, D\), not of shape \(1, 5, 1\)"):
+    with pytest.raises(
+        InputError, match=r"encode must return embeddings \(B, D\), or these and patches .*, not \(1, 5, 1\)"
+    ):
         prepare_maps(mmgrad, zoo.pictures(1), lambda x: tower(x)[..., None])
     prepared = prepare_maps(mmgrad, zoo.pictures(2), tower)
     image, text = prepared.embeddings, torch.ones(2, 5)

@@ -115,6 +115,8 @@ class Composer(nn.Module, ABC):
             no layer and no method is named are made as it says. Read from the model's folder; None if it has none.
         answers_in_words: Whether the model is an :class:`~mmgrad_explain.composers.contract.AnsweringModel`.
         shift_depends_on_image: Whether the shift differs from image to image. If not, the score ``"shift"`` has no map.
+        composes_embeddings: Whether the stages take what ``embed`` returned in the place of features, with the same
+            results. Then a training on a frozen encoder needs no more than an embedding of an image.
     """
 
     processor: Any
@@ -132,6 +134,7 @@ class Composer(nn.Module, ABC):
     calibration: Calibration | None = None
     answers_in_words: ClassVar[bool] = False
     shift_depends_on_image: ClassVar[bool] = True
+    composes_embeddings: ClassVar[bool] = False
 
     def names_things(self, texts: Sequence[str]) -> list[bool]:
         """Tell for each text whether it names a thing that the model knows; True where the model cannot tell."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmgrad_explain._system.choices import check_choice
+from mmgrad_explain.attention.methods.named import ensure_method
 from mmgrad_explain.data.edits.options import EDIT_KINDS
 from mmgrad_explain.data.scenes.planning import EDITS
 from mmgrad_explain.errors import InputError, did_you_mean
@@ -275,6 +276,7 @@ class TrainingConfig:
         self._check_sources()
         self._check_edits()
         self._check_benchmarks()
+        self._check_cache()
 
     @property
     def objective(self) -> ObjectiveOptions:
@@ -341,6 +343,24 @@ class TrainingConfig:
             if benchmark.name == benchmark_of(best) and best not in (known := benchmark.figures()):
                 hint = did_you_mean(best, known)
                 raise InputError(f"evaluation.best: there is no figure {best!r}: {hint}use {', '.join(known)}")
+
+    def _check_cache(self) -> None:
+        """Refuse a cache for images that do not return, and for maps that need more of the encoder than is kept."""
+        if self.model.cache is None:
+            return
+        for name, options in self.sources.items():
+            if options.draws_images:
+                raise InputError(
+                    f"model.cache: sources.{name} draws its images anew in every batch, and features of an image that "
+                    "does not return help nobody: leave model.cache out, or the source"
+                )
+        if self.grounding.supervises_maps:
+            for method in self.grounding.methods:
+                if not ensure_method(method).needs.of_layers_alone:
+                    raise InputError(
+                        f"model.cache: maps by {method} are made of the encoder's attention, which is not kept: set "
+                        "grounding.method to gradcam, xgradcam or hirescam, or leave model.cache out"
+                    )
 
     def _check_edits(self) -> None:
         """Refuse kinds of edits that no source makes."""

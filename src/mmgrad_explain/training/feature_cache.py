@@ -2,6 +2,9 @@
 
 An image is known by its pixels as the model reads them, so that crops and mirrored images are entries of their own, and
 by the frozen weights and the precision. What is read back is what was computed, bit for bit.
+
+Where all of the way from the explained layer to the embedding is frozen, maps are kept, too: as the matrices of
+:mod:`~mmgrad_explain.attention.prepared_maps`, from which a step makes them by one product (:mod:`.kept_maps`).
 """
 
 from __future__ import annotations
@@ -11,56 +14,84 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mmgrad_explain._system.files import temporary_name
 from mmgrad_explain._system.user_files import reason_of
 from mmgrad_explain._system.weight_hash import update_by_weights
+from mmgrad_explain.attention.methods.named import ensure_method
 from mmgrad_explain.composers.model_capabilities import capabilities
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.training.kept_maps import KeptMaps, MapStore
+from mmgrad_explain.training.tensor_store import TensorStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from mmgrad_explain.attention.methods.base import Method
     from mmgrad_explain.composers.base import Composer
 
+KeptCall = tuple[KeptMaps, list[Tensor]]
+"""What makes maps of the images of one call of the encoder, and the features that it gave, with ``requires_grad``."""
 _CLOSE = 1e-3
 
 
 class FeatureCache:
     """Stands for the ``encode_image`` of a composer whose image encoder is frozen.
 
-    Several processes may share a folder. The first images are checked: the encoder must be frozen, give an image the
-    same features in any batch, and, where maps are trained, not contain the explained layer.
+    Several processes may share a folder. An image's features are its embedding, if the composer composes embeddings
+    (``composes_embeddings``), they are frozen and its maps can be prepared; else what ``encode_image`` returns.
 
     Args:
         composer: In stages; comes back from every call as it was.
         folder: Where features are kept, made if needed.
         precision: Of the training.
-        maps: Whether maps are trained.
+        methods: Of the maps that are trained; none without maps.
+        embeddings: Whether an embedding may stand for the features; not where label heads read their grid.
 
     Raises:
         InputError: The composer has no stages, or the folder cannot be written.
+
+    Attributes:
+        folder: Where the features are kept.
+        prepares: Whether maps are made of what is kept, not of the layer in a forward; known once it is checked.
     """
 
-    def __init__(self, composer: Composer, folder: str | Path, precision: str, *, maps: bool) -> None:
-        stages = capabilities(composer).stages
-        if stages is None:
+    def __init__(
+        self,
+        composer: Composer,
+        folder: str | Path,
+        precision: str,
+        methods: Sequence[str | Method] = (),
+        *,
+        embeddings: bool = True,
+    ) -> None:
+        found = capabilities(composer)
+        if found.stages is None:
             raise InputError(
                 f"model.cache: {type(composer).__name__} does not encode images apart from texts (encode_image): leave "
                 "it out"
             )
         self._composer = composer
-        self._encode: Callable[[Tensor], Any] = stages.encode_image
-        self._maps = maps
+        self._encoder: Callable[[Tensor], Any] = found.stages.encode_image
+        self._embed = found.embed_features if embeddings and composer.composes_embeddings else None
+        self._methods = [ensure_method(method) for method in methods]
+        self._precision = precision
         self._checked = False
+        self._calls: list[KeptCall] | None = None
         self._kind: Any = Tensor
+        self._maps: MapStore | None = None
         self.folder = Path(folder).expanduser() / _frozen_hash(composer, precision)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"model.cache: {folder} cannot be written: {reason_of(error)}") from error
+
+    @property
+    def prepares(self) -> bool:
+        """Whether maps are made of what is kept, not of a layer in a forward; known from :meth:`check` on."""
+        return self._maps is not None
 
     def __call__(self, pixels: Tensor) -> Any:
         """Return the features of images ``(B, 3, H, W)``, from the disk where they are there.
@@ -68,22 +99,28 @@ class FeatureCache:
         Raises:
             InputError: The encoder is none whose features can be kept, or the disk is full.
         """
+        features, kept = self.read(pixels)
+        if self._calls is not None and kept is not None:
+            parts = _parts(features)
+            for part in parts:
+                part.requires_grad_()
+            self._calls.append((kept, parts))
+        return features
+
+    def read(self, pixels: Tensor) -> tuple[Any, KeptMaps | None]:
+        """Return the features of images, and what makes maps of them; None if maps are made of a layer in a forward.
+
+        Raises:
+            InputError: As for a call.
+        """
         if pixels.requires_grad:  # an image that depends on a map
-            return self._encode(pixels)
-        if not self._checked:
-            self._check(pixels)
-            self._checked = True
-        place = "rounded" if torch.is_autocast_enabled(pixels.device.type) else "exact"
-        files = [self.folder / place / key[:2] / f"{key}.safetensors" for key in map(_key, pixels.cpu())]
-        missing = {file: row for row, file in enumerate(files) if not file.is_file()}
-        if missing:
-            with torch.no_grad():
-                fresh = self._encode(pixels[list(missing.values())])
-            for number, file in enumerate(missing):
-                _write(file, [part[number] for part in _parts(fresh)])
-        rows = [_read(file) for file in files]
-        joined = [torch.stack(parts).to(pixels.device) for parts in zip(*rows, strict=True)]
-        return joined[0] if self._kind is Tensor else self._kind(*joined)
+            return self._encode(pixels), None
+        self.check(pixels)
+        keys = [_key(image) for image in pixels.cpu()]
+        store = TensorStore(self.folder / self._place(pixels))
+        joined = store.read(keys, lambda missing: self._encode_anew(pixels[missing]), pixels.device)
+        kept = None if self._maps is None else KeptMaps(self._maps, keys, pixels, list(range(len(keys))))
+        return joined[0] if self._kind is Tensor else self._kind(*joined), kept
 
     @contextmanager
     def used(self) -> Iterator[None]:
@@ -98,41 +135,139 @@ class FeatureCache:
             if before is not None:
                 own["encode_image"] = before
 
-    def _check(self, pixels: Tensor) -> None:
-        """Check that features of these images can be kept.
+    @contextmanager
+    def recorded(self) -> Iterator[list[KeptCall]]:
+        """Have the composer take features from here inside the block, and collect what the maps of each call need."""
+        calls: list[KeptCall] = []
+        self._calls = calls
+        try:
+            with self.used():
+                yield calls
+        finally:
+            self._calls = None
+
+    def check_model(self) -> None:
+        """Check that the features and maps of the composer can be kept, with images of noise.
 
         Raises:
             InputError: They cannot.
         """
-        ran: list[bool] = []
+        processor, device = self._composer.processor, next(self._composer.parameters()).device
+        size = int(processor.image_size)
+        noise = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+        self.check(processor.normalise(noise).to(device))
+
+    def check(self, pixels: Tensor) -> None:
+        """Check once that features and maps can be kept: the encoder must be frozen, and know images one by one.
+
+        Args:
+            pixels: Some images, ``(B, 3, H, W)``.
+
+        Raises:
+            InputError: They cannot.
+        """
+        if not self._checked:
+            self._check(pixels)
+            self._checked = True
+
+    # ------------------------------------------------------------------------------------------------------- computing
+
+    def _encode(self, pixels: Tensor) -> Any:
+        """Compute features, as the training does without a cache."""
+        features = self._encoder(pixels)
+        if self._embed is None:
+            return features
+        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self._is_autocast(pixels, "bf16-composer")):
+            return self._embed(features.float())
+
+    def _is_autocast(self, pixels: Tensor, least: str) -> bool:
+        return torch.is_autocast_enabled(pixels.device.type) and self._precision in {least, "bf16-composer"}
+
+    def _place(self, pixels: Tensor) -> str:
+        place = "rounded" if torch.is_autocast_enabled(pixels.device.type) else "exact"
+        return place if self._embed is None else f"{place}-embeddings"
+
+    def _encode_anew(self, pixels: Tensor) -> list[Tensor]:
+        with torch.no_grad():
+            return _parts(self._encode(pixels))
+
+    def _start_of_maps(self, pixels: Tensor) -> tuple[Any, Callable[[Any], Any]]:
+        """Return what the frozen part that holds the explained layer takes, and that part."""
+        embed = self._embed
+        if embed is None:
+            return pixels, lambda one: tuple(_parts(self._encoder(one)))
+        with torch.no_grad(), torch.autocast(pixels.device.type, torch.bfloat16, enabled=self._precision != "float32"):
+            return self._encoder(pixels).float(), embed
+
+    # -------------------------------------------------------------------------------------------------------- checking
+
+    def _check(self, pixels: Tensor) -> None:
         name = self._composer.target_layer
-        layer = self._composer.get_submodule(name) if name else None
-        hook = None if layer is None else layer.register_forward_hook(lambda *_: ran.append(True))
-        try:
-            with torch.enable_grad():
-                whole = self._encode(pixels[:2])
-                alone = self._encode(pixels[:1])
-        finally:
-            if hook is not None:
-                hook.remove()
+        if self._embed is not None and not self._can_embed(pixels):
+            self._embed = None
+        with _watched(self._composer, name) as ran, torch.enable_grad():
+            whole = self._encode(pixels[:2])
+            alone = self._encode(pixels[:1])
         self._kind = Tensor if isinstance(whole, Tensor) else type(whole)
         pairs = [(all_of[:1], one) for all_of, one in zip(_parts(whole), _parts(alone), strict=True)]
         if any(one.requires_grad for _, one in pairs):
             raise InputError(
-                "model.cache: the image encoder is trained, and its features change: freeze it by model.freeze, or "
-                "leave model.cache out"
-            )
-        if ran and self._maps:
-            raise InputError(
-                f"model.cache: the explained layer {name} lies in the image encoder of "
-                f"{type(self._composer).__name__}, and kept features have no maps: leave model.cache out, or set "
-                "grounding.weight to 0"
+                "model.cache: the image encoder is trained, and its features change: freeze it by model.freeze and set "
+                "model.lora.rank to 0, or leave model.cache out"
             )
         if not all(torch.allclose(both.float(), one.float(), rtol=_CLOSE, atol=_CLOSE) for both, one in pairs):
             raise InputError(
                 "model.cache: the image encoder gives an image other features in another batch (dropout, or a "
                 "normalisation over the batch): leave it out"
             )
+        if ran and self._methods:
+            self._maps = self._map_store()
+            if self._embed is None:
+                self._check_maps(self._maps, pixels, _parts(whole))
+
+    def _can_embed(self, pixels: Tensor) -> bool:
+        """Return whether embeddings may stand for the features: they are frozen, and maps can be prepared of them."""
+        with torch.enable_grad():
+            embedding = self._encode(pixels[:1])
+        if embedding.requires_grad or not self._methods:
+            return not embedding.requires_grad
+        try:
+            self._map_store().prepare(pixels[:1])
+        except InputError:
+            return False
+        return True
+
+    def _map_store(self) -> MapStore:
+        return MapStore(self._composer, self.folder, self._methods, self._start_of_maps, self._precision)
+
+    def _check_maps(self, maps: MapStore, pixels: Tensor, features: list[Tensor]) -> None:
+        where = f"the explained layer {self._composer.target_layer} lies in the image encoder"
+        ways = "leave model.cache out, or set grounding.weight to 0"
+        if [part.ndim for part in features] not in ([2], [2, 4]):
+            raise InputError(
+                f"model.cache: {where} of {type(self._composer).__name__}, which reads more of an image than its "
+                f"embedding and patches, so that its maps cannot be kept: {ways}"
+            )
+        try:
+            maps.prepare(pixels[:1])
+        except InputError as error:
+            names = ", ".join(method.name for method in self._methods)
+            raise InputError(
+                f"model.cache: {where}, and maps by {names} cannot be kept: set grounding.method to gradcam, xgradcam "
+                f"or hirescam, {ways}"
+            ) from error
+
+
+@contextmanager
+def _watched(composer: Composer, layer: str | None) -> Iterator[list[bool]]:
+    """Collect whether a layer runs inside the block."""
+    ran: list[bool] = []
+    hook = composer.get_submodule(layer).register_forward_hook(lambda *_: ran.append(True)) if layer else None
+    try:
+        yield ran
+    finally:
+        if hook is not None:
+            hook.remove()
 
 
 def _frozen_hash(composer: Composer, precision: str) -> str:
@@ -154,28 +289,3 @@ def _key(image: Tensor) -> str:
 
 def _parts(features: Any) -> list[Tensor]:
     return [features] if isinstance(features, Tensor) else [part for part in features if part is not None]
-
-
-def _write(file: Path, parts: Sequence[Tensor]) -> None:
-    """Write one image's features; the file is whole or not there."""
-    from safetensors.torch import save
-
-    content = save({str(number): part.detach().cpu().contiguous() for number, part in enumerate(parts)})
-    temporary = file.with_name(temporary_name())
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(file)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"model.cache: {file.parent} cannot be written: {reason_of(error)}") from error
-
-
-def _read(file: Path) -> list[Tensor]:
-    from safetensors.torch import load_file
-
-    try:
-        held = load_file(file)
-    except Exception as error:  # safetensors raises kinds of its own
-        raise InputError(f"model.cache: {file} is damaged: delete it") from error
-    return [held[str(number)] for number in range(len(held))]

@@ -126,8 +126,12 @@ class GroundedTrainer(Trainer):  # type: ignore[misc]
         self._fixed: TripletBatch | None = None
         self._benchmarks = BenchmarkSets(config.benchmarks)
         if config.model.cache is not None:
-            maps = config.grounding.supervises_maps
-            objective.passes.cache = FeatureCache(composer, config.model.cache, config.precision, maps=maps)
+            methods = objective.passes.methods if config.grounding.supervises_maps else ()
+            cache = FeatureCache(
+                composer, config.model.cache, config.precision, methods, embeddings=objective.heads is None
+            )
+            cache.check_model()
+            objective.passes.cache = cache
         self._to_freeze = find_parts(composer, config.dense.freeze, "dense.freeze")
 
     # ----------------------------------------------------------------------------------------------------------- steps

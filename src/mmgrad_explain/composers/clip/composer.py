@@ -110,7 +110,8 @@ class Combiner(nn.Module):
 class ClipComposer(Composer):
     """A CLIP model with a combiner.
 
-    It has stages for training: an image's features are the tokens before the last block of the vision tower.
+    It has stages for training: an image's features are the tokens before the last block of the vision tower, or its
+    embedding.
 
     Args:
         clip: A ``transformers.CLIPModel``.
@@ -123,6 +124,7 @@ class ClipComposer(Composer):
     """
 
     default_score: ClassVar[str | None] = "shift"
+    composes_embeddings: ClassVar[bool] = True
     backbone: tuple[str, ...] = ("clip",)
     """The pretrained part."""
 
@@ -181,7 +183,7 @@ class ClipComposer(Composer):
         )
 
     def compose(self, features: Tensor, text: tuple[Tensor, ...]) -> ComposedOutput:
-        """Compose B images' tokens with B encoded texts: an output without a target. Maps are taken here."""
+        """Compose B images' features with B encoded texts: an output without a target. Maps are taken here."""
         identity, shift = self._parts(features, text)
         return ComposedOutput(identity + shift, shift)
 
@@ -191,7 +193,9 @@ class ClipComposer(Composer):
         return identity, self.combiner(identity, sentence) * has_words
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embed images from their tokens: unit embeddings ``(B, D)``."""
+        """Embed images from their tokens: unit embeddings ``(B, D)``; these are returned as they are."""
+        if features.ndim == 2:
+            return features
         vision = self.clip.vision_model
         pooled = vision.post_layernorm(_run(self._blocks[-1], features)[:, 0])
         return F.normalize(self.clip.visual_projection(pooled).float(), dim=-1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -33,12 +33,33 @@ if TYPE_CHECKING:
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.composers.contract import Text, TrainingStages
     from mmgrad_explain.data.batches.batch import TripletBatch
-    from mmgrad_explain.training.feature_cache import FeatureCache
+    from mmgrad_explain.training.feature_cache import FeatureCache, KeptCall
+    from mmgrad_explain.training.kept_maps import KeptMaps
     from mmgrad_explain.training.objective.options import ObjectiveOptions
     from mmgrad_explain.training.objective.supervision import Rows
 
+    Record: TypeAlias = Capture | list[KeptCall]
+
 CHUNK = 32
 """Images that are encoded together with gradient checkpointing."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of images, of a composer in stages.
+
+    Attributes:
+        values: In float32, batch first.
+        kept: What makes maps of the images where the features came from a cache; None where maps are made of the layer
+            in :meth:`ForwardPass.compose`.
+    """
+
+    values: Tensor
+    kept: KeptMaps | None = None
+
+    def take(self, rows: Tensor) -> Features:
+        """Return those of some of the images."""
+        return Features(self.values[rows], None if self.kept is None else self.kept.take(rows))
 
 
 @dataclass(frozen=True)
@@ -62,7 +83,7 @@ class Forward:
     change: Tensor
     maps: Tensor | None = None
     attention: dict[str, Tensor] = field(default_factory=dict)
-    features: Tensor | None = None
+    features: Features | None = None
     output: Any = None
 
 
@@ -121,37 +142,51 @@ class ForwardPass:
         features = self.encode(torch.cat([batch.references, batch.targets]))
         return self._run_in_stages(stages, batch, features, rows, maps=maps)
 
-    def encode(self, pixels: Tensor) -> Tensor:
-        """Return the features of images, by a composer in stages, in float32."""
+    def encode(self, pixels: Tensor) -> Features:
+        """Return the features of images, by a composer in stages."""
         stages = cast("TrainingStages", self.stages)
         with self.autocast(pixels.device):
             if self.cache is not None:
-                return self.cache(pixels).float()  # type: ignore[no-any-return]
+                values, kept = self.cache.read(pixels)
+                return Features(values.float(), kept)
             if not (self.checkpointing and torch.is_grad_enabled()):
-                return stages.encode_image(pixels).float()
+                return Features(stages.encode_image(pixels).float())
             parts = [checkpoint(stages.encode_image, part, use_reentrant=False) for part in torch.split(pixels, CHUNK)]
-        return torch.cat(parts).float()
+        return Features(torch.cat(parts).float())
 
     def encode_text(self, ids: Tensor, attention_mask: Tensor) -> Text:
         """Encode texts by a composer in stages."""
         with self.autocast(ids.device, "bf16-composer"):
             return cast("TrainingStages", self.stages).encode_text(ids, attention_mask)
 
-    def compose(self, features: Tensor, text: Text, *, maps: bool) -> tuple[Tensor | None, Tensor, dict[str, Tensor]]:
+    def compose(self, features: Features, text: Text, *, maps: bool) -> tuple[Tensor | None, Tensor, dict[str, Tensor]]:
         """Compose images with their texts: maps, shifts, and the logits of the composer's own attention."""
         stages = cast("TrainingStages", self.stages)
+        values, kept = features.values, features.kept
+        if maps and kept is not None:
+            values = values.detach().requires_grad_()
         recording = self.mmgrad().capture() if maps else nullcontext()
-        with recording as record, self.autocast(features.device, "bf16-composer"), self._attention() as found:
-            shift = stages.compose(features, text).shift
+        with recording as record, self.autocast(values.device, "bf16-composer"), self._attention() as found:
+            shift = stages.compose(values, text).shift
         shift = shift.float()
-        drawn = None if record is None else self.attend((shift * shift.detach()).sum(-1), record, 0)
+        drawn = None
+        if record is not None:
+            whole: Record = record if kept is None else [(kept, [values])]
+            drawn = self.attend((shift * shift.detach()).sum(-1), whole, 0)
         return drawn, shift, {term: logits[0] for term, logits in found.items()}
 
-    def compose_whole(self, inputs: dict[str, Tensor], *, maps: bool) -> tuple[Any, Capture | None]:
+    def compose_whole(self, inputs: dict[str, Tensor], *, maps: bool) -> tuple[Any, Record | None]:
         """Run the composer as a whole, and record what the maps are made of if there are to be maps."""
+        pixels, cache = inputs["pixel_values"], self.cache
+        if cache is not None:
+            cache.check(pixels)
         recording = self.mmgrad(inputs).capture() if maps else nullcontext()
-        with recording as record, self.autocast(inputs["pixel_values"].device), self.with_cache():
-            return self.composer(**inputs), record
+        with recording as record, self.autocast(pixels.device):
+            if not maps or cache is None or not cache.prepares:
+                with self.with_cache():
+                    return self.composer(**inputs), record
+            with cache.recorded() as calls:
+                return self.composer(**inputs), calls
 
     def with_cache(self) -> AbstractContextManager[None]:
         """Return a block inside which the composer takes features from the cache, if there is one."""
@@ -162,8 +197,11 @@ class ForwardPass:
         with torch.autocast(output.embedding.device.type, enabled=False):
             return self.score(output)
 
-    def attend(self, score: Tensor, record: Capture, call: int) -> Tensor:
+    def attend(self, score: Tensor, record: Record, call: int) -> Tensor:
         """Make the signed maps of a recorded forward, ``(W, B, h, w)``, differentiable."""
+        if isinstance(record, list):  # of kept features
+            kept, features = record[call]
+            return kept.attend(score, features)
         replays = any(method.needs.replay for method in self.methods)  # the model's head runs again, as it ran before
         with self.autocast(score.device) if replays else nullcontext():
             return self.mmgrad().attend(
@@ -189,14 +227,14 @@ class ForwardPass:
         return torch.autocast(device.type, torch.bfloat16, enabled=self.precision in {least, "bf16-composer"})
 
     def _run_in_stages(
-        self, stages: TrainingStages, batch: TripletBatch, features: Tensor, rows: Rows, *, maps: bool
+        self, stages: TrainingStages, batch: TripletBatch, features: Features, rows: Rows, *, maps: bool
     ) -> Forward:
         """Run a composer in stages: each image is encoded once, and retrieval and maps share its features."""
-        count = len(batch.references)
-        targets = count + torch.arange(len(batch.texts), device=features.device)
+        count, values = len(batch.references), features.values
+        targets = count + torch.arange(len(batch.texts), device=values.device)
         text = self.encode_text(batch.input_ids, batch.attention_mask)
-        with self.autocast(features.device, "bf16-composer"):
-            own = stages.embed(features)
+        with self.autocast(values.device, "bf16-composer"):
+            own = stages.embed(values)
         references = batch.picture
         supervised = torch.cat([references[rows.reference], targets[rows.target]])
         rest = _others(rows.reference, len(references))
@@ -204,11 +242,11 @@ class ForwardPass:
         drawn: Tensor | None = None
         attention: dict[str, Tensor] = {}
         if rows:
-            drawn, shift, attention = self.compose(features[supervised], take_texts(text, rows.every), maps=maps)
+            drawn, shift, attention = self.compose(features.take(supervised), take_texts(text, rows.every), maps=maps)
             shifts = shifts.index_put((rows.reference,), shift[: len(rows.reference)])
         if len(rest):
-            with self.autocast(features.device, "bf16-composer"):
-                shift = stages.shift(features[references[rest]], take_texts(text, rest))
+            with self.autocast(values.device, "bf16-composer"):
+                shift = stages.shift(values[references[rest]], take_texts(text, rest))
             shifts = shifts.index_put((rest,), shift.float())
         own = own.float()
         before = own[references]

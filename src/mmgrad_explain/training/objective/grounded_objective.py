@@ -138,7 +138,7 @@ class GroundedObjective(nn.Module):
         stages = self.passes.stages
         if dense_only and stages is not None:
             alone = self.passes.encode(torch.cat([batch.references, batch.targets]))
-            dense, figures = self._dense(stages, batch, alone)
+            dense, figures = self._dense(stages, batch, alone.values)
             return Losses(self.options.dense.weight * dense, dense.new_zeros(()), dense.new_zeros(()), dense, figures)
         maps = schedule > 0 and any(self.grounding.weights.values())
         rows = no_rows()
@@ -153,7 +153,7 @@ class GroundedObjective(nn.Module):
         figures.update(found)
         dense = retrieval.new_zeros(())
         if stages is not None and features is not None and self.heads is not None and not self.options.dense.freeze:
-            dense, found = self._dense(stages, batch, features)
+            dense, found = self._dense(stages, batch, features.values)
             figures.update(found)
         total = retrieval + grounding + self.options.dense.weight * dense
         return Losses(total, retrieval, grounding, dense, figures)

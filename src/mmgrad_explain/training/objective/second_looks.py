@@ -24,9 +24,8 @@ from mmgrad_explain.training.objective.forward_pass import take_texts
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mmgrad_explain.attention.recording.capture import Capture
     from mmgrad_explain.data.batches.batch import TripletBatch
-    from mmgrad_explain.training.objective.forward_pass import Forward, ForwardPass
+    from mmgrad_explain.training.objective.forward_pass import Forward, ForwardPass, Record
     from mmgrad_explain.training.objective.supervision import Rows
 
 
@@ -154,7 +153,7 @@ def _paraphrase(
         return None
     ids, mask = batch.paraphrase_ids[own], batch.paraphrase_attention[own]
     if forward.features is not None:
-        return passes.compose(forward.features[batch.picture[own]], passes.encode_text(ids, mask), maps=True)[0]
+        return passes.compose(forward.features.take(batch.picture[own]), passes.encode_text(ids, mask), maps=True)[0]
     return _maps_of_whole(passes, batch, own, batch.references, ids, mask)
 
 
@@ -167,7 +166,7 @@ def _mirror(passes: ForwardPass, batch: TripletBatch, rows: Rows, chosen: Tensor
     if passes.in_stages(maps=True) is not None:
         pictures, place = torch.unique(batch.picture[own], return_inverse=True)
         features = passes.encode(batch.references[pictures].flip(-1))
-        drawn = passes.compose(features[place], passes.encode_text(ids, mask), maps=True)[0]
+        drawn = passes.compose(features.take(place), passes.encode_text(ids, mask), maps=True)[0]
     else:
         drawn = _maps_of_whole(passes, batch, own, batch.references.flip(-1), ids, mask, mirrored=True)
     return None if drawn is None else drawn.flip(-1)
@@ -190,7 +189,7 @@ def _maps_of_whole(
         "target_pixel_values": targets.flip(-1) if mirrored else targets,
     }  # fmt: skip
     output, record = passes.compose_whole(inputs, maps=True)
-    return passes.attend(passes.measure(output), cast("Capture", record), 0)
+    return passes.attend(passes.measure(output), cast("Record", record), 0)
 
 
 def _score_images(
@@ -205,7 +204,7 @@ def _score_images(
         direction = forward.shift[own].detach()
         text = passes.encode_text(batch.input_ids[own], batch.attention_mask[own])
         every = take_texts(text, torch.arange(len(own), device=own.device).repeat(times))
-        features = passes.encode(pixels)
+        features = passes.encode(pixels).values
         with passes.autocast(pixels.device, "bf16-composer"):
             shift = passes.stages.shift(features, every)
         return direction.square().sum(-1), (shift.float() * direction.repeat(times, 1)).sum(-1)

@@ -50,6 +50,7 @@ class CirSourceOptions(CirOptions):
     knows_context: ClassVar[bool] = False
     knows_facts: ClassVar[bool] = False
     has_own_edits: ClassVar[bool] = True
+    draws_images: ClassVar[bool] = False
 
     def build(self, name: str, size: int, *, labels: bool, held_out: bool) -> CirSource:  # noqa: ARG002
         """See :class:`~mmgrad_explain.training.sources.source.SourceOptions`; there are no label maps."""

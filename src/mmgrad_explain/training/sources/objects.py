@@ -95,6 +95,7 @@ class ObjectSourceOptions:
     compares_maps: ClassVar[bool] = False
     knows_paraphrases: ClassVar[bool] = False
     has_own_edits: ClassVar[bool] = True
+    draws_images: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.kinds) - set(OBJECT_EDITS))

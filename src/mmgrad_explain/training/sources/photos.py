@@ -64,6 +64,7 @@ class PhotoSourceOptions(PhotoOptions):
     compares_maps: ClassVar[bool] = False
     knows_paraphrases: ClassVar[bool] = False
     has_own_edits: ClassVar[bool] = False
+    draws_images: ClassVar[bool] = True
 
     def build(self, name: str, size: int, *, labels: bool, held_out: bool) -> PhotoSource:  # noqa: ARG002
         """See :class:`~mmgrad_explain.training.sources.source.SourceOptions`; label maps are always there."""

@@ -62,6 +62,10 @@ class SourceOptions(Protocol):
     def has_own_edits(self) -> bool:
         """Whether triplets can have kinds of edits that this package does not make."""
 
+    @property
+    def draws_images(self) -> bool:
+        """Whether images are drawn, cut out or changed anew in every batch, so that hardly one returns."""
+
     def build(self, name: str, size: int, *, labels: bool, held_out: bool) -> Source:
         """Build the source.
 

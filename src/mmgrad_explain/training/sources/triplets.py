@@ -58,6 +58,7 @@ class TripletSourceOptions:
     compares_maps: ClassVar[bool] = False
     knows_paraphrases: ClassVar[bool] = False
     has_own_edits: ClassVar[bool] = True
+    draws_images: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.pictures < 1 or self.edits < 1:

@@ -12,19 +12,23 @@ neighbours in time. *Ratio of operations* counts the floating-point operations o
 is exact, and no other work on the machine changes it. *Peak memory* is that of the tensors that a step makes, gradients
 of the weights among them. Random weights; times do not depend on them.
 
-*Cached images*: the image tower is frozen, and what it makes of images is read from memory, as from a disk. Without
-the loss the step of CLIP needs an embedding of each image. With it, it also needs the image's prepared map: a matrix of
+*Cached images*: the image tower is frozen, and what it makes of images is read from memory, as from a disk. Without the
+loss the step of CLIP needs an embedding of each image. With it, it also needs the image's prepared map: a matrix of
 cells x D, kept in half precision (49 KB an image). *Of cached tokens* makes the same maps of the tokens before the last
 block, which runs in every step, where nothing of the image tower ran. The text tower is trained, or *frozen*, and runs
 all the same; or texts are cached too, and only the combiner is left of the step. *BLIP-2 Q-Former* has the published
 sizes (12 layers of width 768, 32 queries, 257 image tokens of width 1408), is trained, and reads the reference with the
-text; the target's embedding is cached. Its map is made at the values of the last cross-attention. *Two processes* train
-by gloo, each on half of the images, wrapped as a Trainer wraps them.
+text; the target's embedding is cached. Its map is made at the values of the last cross-attention. *Config cirr-frozen*
+is that training itself, with its losses and maps by two methods, on images and texts of scenes: towers frozen, the text
+tower running; embeddings and maps are read from its cache on disk, by the pixels. *Two processes* train by gloo, each
+on half of the images, wrapped as a Trainer wraps them.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
+import shutil
 import sys
 import tempfile
 import time
@@ -54,6 +58,7 @@ if TYPE_CHECKING:
 TARGETS = {
     "TIRG-ResNet-50": 1.10, "CLIP ViT-B/32": 1.10, "CLIP ViT-B/32, LoRA": 1.10, "CLIP ViT-B/32, cached images": 1.10,
     "CLIP ViT-B/32, cached images, frozen texts": 1.10, "BLIP-2 Q-Former, cached images": 1.10,
+    "CLIP ViT-B/32, config cirr-frozen": 1.10,
     "CLIP ViT-B/32, two processes": 1.10, "reference": 1.40, "reference, two processes": 1.40,
 }  # fmt: skip
 
@@ -309,6 +314,59 @@ def cached_texts(options: argparse.Namespace) -> dict[str, Step]:
     return cached_clip(options, train_text=False, cache_texts=True)
 
 
+def kept_clip(options: argparse.Namespace) -> dict[str, Step]:
+    """The training of the config ``cirr-frozen``, on images of scenes: embeddings and maps come from its cache."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import CLIPConfig, CLIPModel
+
+    from mmgrad_explain.composers.clip.composer import ClipComposer, Combiner, CombinerConfig
+    from mmgrad_explain.composers.clip.processor import ClipProcessor
+    from mmgrad_explain.data.batches.batch import encode_batch
+    from mmgrad_explain.training.config_file import load_config
+    from mmgrad_explain.training.feature_cache import FeatureCache
+    from mmgrad_explain.training.models import find_parts
+    from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
+    from mmgrad_explain.training.sources.scenes import SceneSource, SceneSourceOptions
+
+    sizes = _clip_sizes(options)
+    pixels, words = (64, 100) if options.quick else (224, 49_408)
+    source = SceneSource(pixels, SceneSourceOptions(pictures=2 if options.quick else options.batch * 4, edits=1))
+    known = {word: i for i, word in enumerate(["<unk>", "<start>", *source.vocabulary[: words - 3]])}
+    tokenizer = Tokenizer(models.WordLevel({**known, "<end>": words - 1}, unk_token="<unk>"))  # noqa: S106
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<start> $A <end>", special_tokens=[("<start>", 1), ("<end>", words - 1)]
+    )
+    text = {**sizes.get("text_config", {}), "eos_token_id": words - 1}
+    clip = CLIPModel(CLIPConfig(**{**sizes, "text_config": text}))
+    length = clip.config.text_config.max_position_embeddings
+    processor = ClipProcessor(tokenizer, pixels, length, words - 1, words - 1)
+    width = clip.config.projection_dim
+    composer = ClipComposer(clip, processor, Combiner(CombinerConfig(width, width)))
+    batch = encode_batch(source.batch(0, 0), processor)
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+    def make_step(*changes: str) -> Step:
+        config = load_config("cirr-frozen", ["sources.cirr.folder=none", "precision=float32", *changes])
+        for part in find_parts(composer, config.model.freeze, "model.freeze"):
+            part.requires_grad_(requires_grad=False)
+        objective = GroundedObjective(composer, config.objective).train()
+        methods = objective.passes.methods if config.grounding.supervises_maps else ()
+        objective.passes.cache = FeatureCache(composer, folder, config.precision, methods)
+
+        def step() -> None:
+            objective.zero_grad(set_to_none=True)
+            objective(batch, np.random.default_rng(0)).total.backward()
+
+        return step
+
+    return {
+        "without": make_step("grounding.weight=0", "sources.cirr.masks=none"),
+        "with the loss": make_step(),
+    }
+
+
 def q_former(options: argparse.Namespace) -> dict[str, Step]:
     """BLIP-2's Q-Former in its published size, on the cached tokens of a ViT-g."""
     sizes: dict[str, Any] = {}
@@ -387,6 +445,7 @@ MODELS = {
     "CLIP ViT-B/32, cached images": cached_clip,
     "CLIP ViT-B/32, cached images, frozen texts": frozen_clip,
     "CLIP ViT-B/32, cached images and texts": cached_texts,
+    "CLIP ViT-B/32, config cirr-frozen": kept_clip,
     "BLIP-2 Q-Former, cached images": q_former,
     "reference": reference,
 }

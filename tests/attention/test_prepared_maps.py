@@ -70,6 +70,66 @@ def test_rows_can_be_stored_in_half_precision_and_taken_from_the_store(zoo, towe
     assert torch.allclose(made, expected, atol=0.01 * float(expected.max()))
 
 
+class WithPatches(nn.Module):
+    """A tower that also gives the output of its layer on the grid, or something else."""
+
+    def __init__(self, tower, added=0):
+        super().__init__()
+        self.tower, self.added = tower, added
+
+    def forward(self, pixels):
+        found = []
+        with self.tower.get_submodule(LAYER).register_forward_hook(lambda _m, _i, tokens: found.append(tokens)):
+            pooled = self.tower(pixels)
+        return pooled, self.added + found[0][:, 1:].transpose(1, 2).reshape(len(pixels), -1, 2, 3)
+
+
+@pytest.mark.parametrize("reads_pooled", [True, False], ids=["both", "patches alone"])
+def test_a_score_may_read_the_patches_too(zoo, tower, head, reads_pooled):
+    model, methods = WithPatches(tower), ["gradcam", "xgradcam", "hirescam"]
+    pixels, text = zoo.pictures(3), torch.ones(3, 5)
+
+    def score(pooled, patches):
+        read = (patches.relu() ** 2).mean((2, 3))[:, :5]
+        return score_of(head, pooled + read if reads_pooled else read, text)
+
+    mmgrad = MMGrad(model, f"tower.{LAYER}")
+    with mmgrad.capture() as seen:
+        output = model(pixels)
+    expected = mmgrad.attend(score(*output), seen, create_graph=True, method=methods, relu=False)
+    wanted = list(head.parameters())
+    theirs = torch.autograd.grad(loss_of(expected), wanted, allow_unused=True)
+
+    prepared = prepare_maps(mmgrad, pixels, model, method=methods)
+    image, patches = prepared.embeddings.requires_grad_(), prepared.patches.requires_grad_()
+    made = attend_prepared(
+        score(image, patches), image, prepared.operators, patches=patches, method=methods, create_graph=True, relu=False
+    )
+    ours = torch.autograd.grad(loss_of(made), wanted, allow_unused=True)
+    torch.testing.assert_close(made, expected, rtol=1e-4, atol=1e-5 * float(expected.detach().abs().max()))
+    for one, other in zip(ours, theirs, strict=True):
+        if one is not None:
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
+
+
+def test_patches_that_are_not_the_layers_or_not_weighted_are_refused(zoo, tower, head):
+    model = WithPatches(tower, 2)
+    with pytest.raises(InputError, match="patches must be the output of the target layer on its grid"):
+        prepare_maps(MMGrad(model, f"tower.{LAYER}", method="gradcam"), zoo.pictures(2), model)
+    prepared = prepare_maps(MMGrad(tower, LAYER, method="gradcam"), zoo.pictures(2), WithPatches(tower))
+    image, patches = prepared.embeddings.requires_grad_(), prepared.patches
+    with pytest.raises(InputError, match=r"patches need a gradient: call patches\.requires_grad_\(\)"):
+        attend_prepared(image.sum(-1), image, prepared.operators, patches=patches)
+    patches.requires_grad_()
+    score = image.square().sum(-1) + patches.square().sum((1, 2, 3))
+    for options, said in (
+        ({"patches": patches, "method": ["gradcam", "hirescam"]}, "must name the methods of the operators"),
+        ({"patches": patches, "method": "relevancy"}, "'relevancy' is no weighting"),
+    ):
+        with pytest.raises(InputError, match=said):
+            attend_prepared(score, image, prepared.operators, **options)
+
+
 def test_a_tower_that_is_frozen_by_nobody_comes_back_trainable(zoo, head):
     trained = zoo.build(zoo.ViT).train()
     with zoo.leaves_alone(trained):

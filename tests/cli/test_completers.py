@@ -73,7 +73,7 @@ def test_layers_of_the_chosen_model(ask):
 
 def test_configs_and_their_keys(ask):
     shipped = {"tiny", "reference", "reference-no-grounding", "clothing", "clothing-large", "everyday", "clip"}
-    shipped |= {"cirr", "cirr-blip2", "fashioniq", "shoes"}
+    shipped |= {"cirr", "cirr-blip2", "fashioniq", "shoes", "cirr-frozen", "fashioniq-frozen", "shoes-frozen"}
     assert {one for one in ask("mmgrad-explain train ") if not one.startswith("-")} == shipped | {
         "mine.yaml",
         "photos/",

@@ -32,6 +32,15 @@ DOCS = Path(__file__).parents[2] / "docs" / "training.md"
         ({"retrieval": {"across": 1.0}}, "retrieval.across: none of the sources knows what its images show"),
         ({"retrieval": {"facts": 1.0}}, "retrieval.facts: none of the sources knows what its images show"),
         ({"evaluation": {"best": "search"}}, "evaluation.best: none of the sources knows what its images show"),
+        ({"model": {"cache": "x"}}, "model.cache: sources.scenes draws its images anew in every batch"),
+        (
+            {
+                "model": {"cache": "x", "path": "y"},
+                "sources": {"triplets": {"folder": "x"}},
+                "grounding": {"method": "relevancy"},
+            },
+            "model.cache: maps by relevancy are made of the encoder's attention, which is not kept: set grounding.meth",
+        ),
     ],
 )
 def test_options_without_effect_are_refused(values, said):

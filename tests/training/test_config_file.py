@@ -12,8 +12,8 @@ from mmgrad_explain.training.sources.photo_options import PhotoOptions
 
 def test_the_configs_of_the_package():
     assert config_names() == (
-        "cirr", "cirr-blip2", "clip", "clothing", "clothing-large", "everyday", "fashioniq", "reference",
-        "reference-no-grounding", "shoes", "tiny",
+        "cirr", "cirr-blip2", "cirr-frozen", "clip", "clothing", "clothing-large", "everyday", "fashioniq",
+        "fashioniq-frozen", "reference", "reference-no-grounding", "shoes", "shoes-frozen", "tiny",
     )  # fmt: skip
     for name in config_names():
         config = load_config(name)

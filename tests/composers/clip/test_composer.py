@@ -73,6 +73,16 @@ def test_the_features_lie_on_their_grid(composer, inputs):
     torch.testing.assert_close(grid[:, :, 1, 2], features[:, 1 + 4 + 2])
 
 
+def test_an_embedding_stands_for_the_features(composer, inputs):
+    texts = composer.encode_text(inputs["input_ids"], inputs["attention_mask"])
+    features = composer.encode_image(inputs["pixel_values"])
+    embedding = composer.embed(features)
+    assert composer.embed(embedding) is embedding
+    torch.testing.assert_close(composer.shift(embedding, texts), composer.shift(features, texts))
+    for own, other in zip(composer.compose(embedding, texts)[:2], composer.compose(features, texts)[:2], strict=True):
+        torch.testing.assert_close(own, other)
+
+
 def test_saving(composer, inputs, tmp_path):
     composer.save_pretrained(tmp_path / "model")
     assert len({path.stat().st_mode for path in (tmp_path / "model").iterdir()}) == 1  # whoever reads one reads all

@@ -28,6 +28,8 @@ CONFIG is a YAML file, or the name of a config in the package:
                            and model.segmenter_weights
   clip                     CLIP with a combiner on triplets of `mmgrad-explain data edits`; say sources.triplets.folder
   cirr, fashioniq, shoes   the same on a benchmark of composed retrieval; say sources.CONFIG.folder
+  cirr-frozen, fashioniq-frozen, shoes-frozen
+                           the combiner alone on frozen CLIP, each image encoded once; say sources.cirr.folder and so on
   cirr-blip2               BLIP-2 by its own Q-Former on CIRR; say sources.cirr.folder
   tiny                     a small model in about two minutes
 

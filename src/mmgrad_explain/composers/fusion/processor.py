@@ -44,7 +44,8 @@ class FusionProcessor(SquareImages):
     def __init__(self, inner: Any, prompt: str | None = None, pad_ratio: float | None = None) -> None:
         self.inner = inner
         if pad_ratio is not None:
-            self.inner, self.pad_ratio = PaddedProcessor(inner, pad_ratio), float(pad_ratio)
+            self.inner = padded = PaddedProcessor(inner, pad_ratio)
+            self.pad_ratio, self.fit_image = padded.pad_ratio, padded.fit_image
         self.prompt = prompt
         self.word_index: int | None = None
         if prompt is None:

@@ -75,7 +75,7 @@ def test_what_does_not_fit_is_said(sprc_files, blip2_folder, tmp_path):
         ),
         ("ViT-g", {"text_proj.bias": None}, of_g + r"it lacks text_proj.bias$"),
         ("ViT-g", {"visual_encoder.conv1.weight": torch.ones(1)}, of_g + r"it has visual_encoder.conv1.weight$"),
-        ("ViT-g", {"itm_head.weight": torch.ones(3, 4)}, of_g),
+        ("ViT-g", {"itm_head.weight": torch.ones(128, 2)}, of_g + r"itm_head.weight is 128 x 2, not 2 x 128$"),
         ("ViT-g", {"prompt_tokens": torch.ones(1, 1, 128)}, r"prompt_tokens is 1 x 1 x 128, .* must be 1 x 5 x 128$"),
         ("ViT-L", {"visual_encoder.ln_pre.bias": None}, of_l + r"it lacks visual_encoder.ln_pre.bias$"),
         ("ViT-g", {"visual_encoder.pos_embed": None}, no_tower),

@@ -140,4 +140,10 @@ def test_what_does_not_fit_is_said(clip_file, forwards, tmp_path):
         InputError, match=r"wide.pt reads embeddings of 30 numbers and writes words of 30, and cirr_clip has"
     ):
         open_published("searle", tmp_path / "wide.pt", tower=file)
+    with pytest.raises(InputError, match=r"prompt: clip4cir has none: it reads texts as they are"):
+        open_published("clip4cir", tmp_path / "combiner.pt", tower=file, prompt="a $ {text}")
+    with pytest.raises(InputError, match=r"'CLIP' is a fine-tuned CLIP, which is given as the tower"):
+        open_published("clip4cir", file, tower=tmp_path / "combiner.pt")
+    with pytest.raises(InputError, match=r"combiner.pt holds no weights under CLIP, .* 'Combiner' is the combiner of"):
+        open_published("clip4cir", tmp_path / "combiner.pt", tower=tmp_path / "combiner.pt")
     assert {"clip4cir", "searle", "lincir", "pic2word"} <= set(PUBLISHED)

@@ -1,8 +1,8 @@
 """Read BLIP-2 with the names of LAVIS, as SPRC's checkpoints have them.
 
 Names and sizes are those of the public code of BLIP-2 (Li et al., arXiv 2301.12597) with either of its vision towers,
-EVA's ViT-g (``pretrain``) and CLIP's ViT-L (``pretrain_vitL``), and of SPRC (Bai et al., arXiv 2310.05473). A language-
-model head, which a checkpoint holds for training alone, is left out.
+EVA's ViT-g (``pretrain``) and CLIP's ViT-L (``pretrain_vitL``), and of SPRC (Bai et al., arXiv 2310.05473). The head of
+a language model, which a checkpoint holds for training alone, is left out.
 """
 
 from __future__ import annotations
@@ -132,7 +132,9 @@ def read_sprc(held: Mapping[str, Any], file: str | Path, processor: str | Path |
         )
     weights = weights_in(held, ("Blip2QformerCirAlignPrompt", "model", "state_dict"), file)
     tower = tower_of(weights, file)
-    model = Blip2ForImageTextRetrieval(Blip2Config(**_config(weights, tower, file)))
+    what = f"SPRC on BLIP-2's {tower.title}"
+    with reading(f"{file} is no {what}"):  # shapes of too few sides
+        model = Blip2ForImageTextRetrieval(Blip2Config(**_config(weights, tower, file)))
     parts: dict[str, list[str]] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     used = {*_OWN, *tower.own, "temp"}
@@ -143,7 +145,6 @@ def read_sprc(held: Mapping[str, Any], file: str | Path, processor: str | Path |
         used.update(parts[name])
         shapes[name] = tuple(value.shape)
     extra = [name for name in weights if name not in used and not name.startswith(_LEFT_OUT)]
-    what = f"SPRC on BLIP-2's {tower.title}"
     for does, names in (("lacks", missing), ("has", extra)):
         if names:
             raise InputError(f"{file} is no {what}: it {does} {list_some(names)}")
@@ -195,7 +196,12 @@ def _join(weights: Mapping[str, Tensor], parts: Sequence[str], shape: tuple[int,
     if not parts:
         return torch.zeros(shape)
     query, *more = (weights[part] for part in parts)
-    return torch.cat([query, torch.zeros_like(query), *more]) if more else query.reshape(shape)
+    if more:
+        return torch.cat([query, torch.zeros_like(query), *more])
+    found, wanted = ([side for side in one if side != 1] for one in (query.shape, shape))
+    if found != wanted:
+        raise ValueError(f"{parts[0]} is {' x '.join(map(str, found))}, not {' x '.join(map(str, wanted))}")
+    return query.reshape(shape)
 
 
 def _query_composer(model: Any, processor: str | Path) -> QueryComposer:

@@ -67,6 +67,8 @@ def open_published(
     if name == "sprc":
         return _sprc(held, file, tower, prompt)
     head = HEADS[name](held, file)
+    if prompt is not None and not head.word_width:
+        raise InputError(f"prompt: {name} has none: it reads texts as they are")
     towers = _tower(name, held, file, tower)
     sizes = measure_sizes(towers, method_of(head.method).reads)
     if (head.embed_dim, head.word_width or sizes.word_width) != (sizes.embed_dim, sizes.word_width):

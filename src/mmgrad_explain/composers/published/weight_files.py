@@ -126,6 +126,10 @@ def rename(
     extra = [name for name in weights if name not in wanted and not name.startswith(tuple(others))]
     if extra:
         raise InputError(f"{file} is no {what}: it has {list_some(extra)}, which such a network does not have")
+    for name in wanted:
+        if weights[name].ndim != (2 if name.endswith(".weight") else 1):
+            shape = " x ".join(map(str, weights[name].shape)) or "one number"
+            raise InputError(f"{file} is no {what}: {name} is {shape}, and belongs to a linear layer")
     return {new: weights[old] for old, new in wanted.items()}
 
 

@@ -6,7 +6,7 @@ from copy import copy
 from typing import TYPE_CHECKING
 
 from mmgrad_explain.composers.padded_images import PaddedProcessor
-from mmgrad_explain.composers.towers.framing import Framing
+from mmgrad_explain.composers.towers.framing import timm_framing
 from mmgrad_explain.composers.towers.processor import TwoTowerProcessor
 
 if TYPE_CHECKING:
@@ -33,14 +33,11 @@ def sprc_processor(blip: HuggingFaceProcessor, pad_ratio: float | None) -> Huggi
         own = copy(blip)
         own.max_tokens = longest
         return own
-    from torchvision import transforms
-
-    side, values = blip.image_size, blip.image_processor
-    steps = [
-        transforms.Resize(side, interpolation=transforms.InterpolationMode.BICUBIC),
-        transforms.CenterCrop(side),
-        transforms.ToTensor(),
-        transforms.Normalize(values.image_mean, values.image_std),
-    ]
-    framing = Framing(transforms.Compose(steps), (side, side))
+    values = blip.image_processor
+    framing = timm_framing(
+        {
+            "input_size": (3, blip.image_size, blip.image_size), "crop_pct": 1.0, "crop_mode": "center",
+            "interpolation": "bicubic", "mean": values.image_mean, "std": values.image_std,
+        }
+    )  # fmt: skip
     return PaddedProcessor(TwoTowerProcessor(framing, blip.tokenizer, longest), pad_ratio)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
+    import numpy.typing as npt
     from PIL import Image
     from torch import Tensor
 
@@ -77,9 +78,14 @@ class FittedImages:
 
     def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
         """Prepare RGB images: ``(B, 3, S, S)`` float32, and their placements."""
-        fitted = [fit(image, self.image_size, mode=self.fit, fill=(self.fill,) * 3) for image in images]  # type: ignore[arg-type]
-        pixels = self.normalise(np.stack([np.asarray(square) for square, _ in fitted]))
+        fitted = [self.fit_image(image) for image in images]
+        pixels = self.normalise(np.stack([square for square, _ in fitted]))
         return pixels, [placement for _, placement in fitted]
+
+    def fit_image(self, image: Image.Image) -> tuple[npt.NDArray[np.uint8], Placement]:
+        """Fit an image into the square, ``(S, S, 3)``, for training: :meth:`normalise` is the next step."""
+        fitted, placement = fit(image, self.image_size, mode=self.fit, fill=(self.fill,) * 3)  # type: ignore[arg-type]
+        return np.asarray(fitted), placement
 
     def normalise(self, images: np.ndarray) -> Tensor:
         """Normalise squares: ``(B, S, S, 3)`` uint8 to ``(B, 3, S, S)`` float32."""

@@ -62,6 +62,10 @@ class TrainingProcessor(Protocol):
 
     Must be written: all of it. :class:`~mmgrad_explain.composers.square_images.SquareImages` adds ``image_size`` and
     ``normalise`` to a processor with ``encode_images``.
+
+    Optional:
+        fit_image: From an RGB image to an array ``(S, S, 3)`` uint8 and its placement, as ``encode_images`` fits it.
+            Default: images are letterboxed.
     """
 
     @property
@@ -123,6 +127,8 @@ class TrainableModel(ComposingModel, Protocol):
         embed_dim: Length of the embeddings; ``retrieval.memory`` needs it.
         gallery_vectors: How many vectors an image is in a gallery, where it is several: ``target`` is then
             ``(B, Q, D)``. Default: 1.
+        learned_prompt: ``(output, input_ids, attention_mask)``, what ``forward`` gave and its texts, to a
+            :class:`~mmgrad_explain.composers.outputs.LearnedPrompt`, for ``retrieval.prompt`` and ``retrieval.align``.
         backbone: Dotted names of the pretrained parts: they get a learning rate of their own, and adapters. Default:
             none.
 

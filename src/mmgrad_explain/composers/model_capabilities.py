@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from mmgrad_explain.composers.contract import AnsweringModel, LabelClassifier, Reader, StagedModel, TrainingStages
+    from mmgrad_explain.composers.outputs import LearnedPrompt
+    from mmgrad_explain.images.placement import FitImage
 
 _TRAINING_STAGES = ("feature_width", "embed_dim", "embed", "shift", "feature_grid")
 
@@ -42,6 +44,8 @@ class Capabilities:
         answers: The model, if it answers in words.
         tokenizer: Splits a text into tokens, and says which tokens belong to a word.
         unknown_words: From texts to the words in them that the model does not know.
+        fit_image: From an RGB image to the array that training takes, and its placement.
+        learned_prompt: From an output and its texts to what the losses of a learned prompt need.
     """
 
     composer: Composer
@@ -53,6 +57,8 @@ class Capabilities:
     answers: AnsweringModel | None
     tokenizer: Any
     unknown_words: Callable[[Sequence[str]], Sequence[str]] | None
+    fit_image: FitImage | None = None
+    learned_prompt: Callable[[Any, Tensor, Tensor], LearnedPrompt] | None = None
 
     @property
     def takes_many_texts(self) -> bool:
@@ -130,6 +136,8 @@ def capabilities(model: Composer) -> Capabilities:
         answers=cast("AnsweringModel", model) if getattr(model, "answers_in_words", False) else None,
         tokenizer=getattr(processor, "tokenizer", None) or getattr(model, "tokenizer", None),
         unknown_words=find_unknown if callable(find_unknown) else None,
+        fit_image=getattr(processor, "fit_image", None),
+        learned_prompt=getattr(model, "learned_prompt", None),
     )
 
 

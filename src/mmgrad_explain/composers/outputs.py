@@ -37,6 +37,18 @@ class ComposedOutput(NamedTuple):
     alone: Tensor | None = None
 
 
+class LearnedPrompt(NamedTuple):
+    """What a composer with a learned prompt gives for two losses in training; see SPRC, arXiv 2310.05473.
+
+    Attributes:
+        query: Unit embeddings of the texts with the learned prompt, without the images, ``(B, D)``.
+        distance: Mean squared distance of the prompts that were made of the images from the learned one, ``(B,)``.
+    """
+
+    query: Tensor
+    distance: Tensor
+
+
 class TwoTowerOutput(NamedTuple):
     """The output of a model with a vision tower and a text tower.
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mmgrad_explain.images.processor_geometry import place_by_processor as place_by_processor
     from mmgrad_explain.images.provenance import attach_provenance as attach_provenance
     from mmgrad_explain.images.provenance import read_provenance as read_provenance
+    from mmgrad_explain.images.ratio_padding import pad_to_ratio as pad_to_ratio
+    from mmgrad_explain.images.ratio_padding import place_padded as place_padded
     from mmgrad_explain.images.reading import MAX_PIXELS as MAX_PIXELS
     from mmgrad_explain.images.reading import open_image as open_image
     from mmgrad_explain.images.reading_notes import notes_of_image as notes_of_image

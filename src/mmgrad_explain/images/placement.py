@@ -1,7 +1,7 @@
 """Placement of an image in a model's input: resize, crop or letterbox it, and map values both ways."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -14,6 +14,8 @@ from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.images.values import as_array
 
 _Floats: TypeAlias = npt.NDArray[np.float32]
+FitImage: TypeAlias = Callable[[Image.Image], tuple[Any, "Placement"]]
+"""Brings an RGB image to the size of a model: its pixels, ``(H, W, 3)`` uint8 or an image, and its placement."""
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 

@@ -10,6 +10,7 @@ from mmgrad_explain.attention.methods.named import ensure_method
 from mmgrad_explain.data.edits.options import EDIT_KINDS
 from mmgrad_explain.data.scenes.planning import EDITS
 from mmgrad_explain.errors import InputError, did_you_mean
+from mmgrad_explain.images.ratio_padding import check_ratio
 from mmgrad_explain.training.benchmarks import WITH_SERVER, Benchmark, benchmark_of, find_benchmarks
 from mmgrad_explain.training.objective.options import (
     MASK_TERMS,
@@ -72,6 +73,8 @@ class ModelOptions:
             :data:`~mmgrad_explain.composers.fusion.registry.METHODS`, new; or ``sprc``, BLIP-2's own Q-Former. Null
             takes the model as it is, and puts a combiner on CLIP.
         composer_options: Sizes and options of a new method.
+        pad_ratio: Long images are padded towards this ratio of their sides, then resized and cropped, as CLIP4Cir and
+            SPRC do with 1.25; for a new method, and for ``sprc``. Null leaves them to the tower's own processor.
         combiner_width: Width of a new combiner on CLIP.
         fit: How images are fitted into CLIP's square: ``letterbox`` shows all of an image, ``crop`` cuts its sides.
         freeze: Dotted names of parts that are not trained.
@@ -89,6 +92,7 @@ class ModelOptions:
     part_words: dict[str, tuple[str, ...]] = field(default_factory=dict)
     composer: str | None = None
     composer_options: dict[str, Any] = field(default_factory=dict)
+    pad_ratio: float | None = None
     combiner_width: int = 512
     fit: str = "letterbox"
     freeze: tuple[str, ...] = ()
@@ -117,6 +121,10 @@ class ModelOptions:
             raise InputError("model.composer is put on a model with two towers: name it by model.path")
         if self.composer_options and self.composer in {None, "sum", "sprc"}:
             raise InputError("model.composer_options are those of a new method: name it by model.composer")
+        if self.pad_ratio is not None:
+            check_ratio(self.pad_ratio)
+            if self.composer in {None, "sum"}:
+                raise InputError("model.pad_ratio is for a new method, or sprc: name it by model.composer")
         if self.path is None and self.shapes_combiner:
             raise InputError("model.combiner_width and model.fit are for a new combiner on CLIP: name it by model.path")
 

@@ -223,7 +223,8 @@ def _from_path(path: str, options: ModelOptions) -> Composer:
         InputError: If there is no such model or way, or an option does not fit it.
     """
     folder = Path(path).expanduser()
-    plain = options.composer is None or (options.composer == "combiner" and not options.composer_options)
+    own = options.composer_options or options.pad_ratio is not None
+    plain = options.composer is None or (options.composer == "combiner" and not own)
     if plain and path not in BUNDLED and (folder.is_dir() or not folder.exists()):
         from mmgrad_explain.composers.clip.composer import ClipComposer, is_clip
 
@@ -245,7 +246,7 @@ def _composing(towers: Composer, options: ModelOptions) -> Composer:
     if name == "sprc":
         from mmgrad_explain.composers.sprc.composer import SprcComposer
 
-        return SprcComposer.from_tower(towers)
+        return SprcComposer.from_tower(towers, pad_ratio=options.pad_ratio)
     if name == "sum":
         return two_towers(towers)
-    return FusionComposer.from_tower(towers, name, **options.composer_options)
+    return FusionComposer.from_tower(towers, name, pad_ratio=options.pad_ratio, **options.composer_options)

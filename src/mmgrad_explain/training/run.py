@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
-from mmgrad_explain.composers.model_capabilities import check_trainable
+from mmgrad_explain.composers.model_capabilities import capabilities, check_trainable
 from mmgrad_explain.training.benchmarks import find_benchmarks, write_submissions
 from mmgrad_explain.training.distributed import broadcast, is_first, wait_for_all
 from mmgrad_explain.training.figures import EVALUATION_PREFIX
@@ -121,10 +122,9 @@ def _model_and_data(config: TrainingConfig) -> tuple[Composer, Source, Source]:
     known = ((), {}) if source is None else (source.vocabulary, source.label_classes)
     composer = starting_composer(config.model, *known)
     check_trainable(composer)
-    size = int(composer.processor.image_size)
-    if source is None:
-        source = build_source(config.sources, size, mix=config.mix, labels=labels)
-    return composer, source, build_source(config.sources, size, mix=config.mix, labels=labels, held_out=True)
+    size, fit_image = int(composer.processor.image_size), capabilities(composer).fit_image
+    build = partial(build_source, config.sources, size, mix=config.mix, labels=labels, fit_image=fit_image)
+    return composer, build() if source is None else source, build(held_out=True)
 
 
 def _last_figures(trainer: GroundedTrainer) -> dict[str, float]:

@@ -45,9 +45,11 @@ def blip2_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def sprc_file(tmp_path_factory):
-    """An SPRC checkpoint and its weights."""
-    weights = _forwards.sprc_weights()
-    file = tmp_path_factory.mktemp("sprc") / "sprc.pt"
-    torch.save({"epoch": 1, "Blip2QformerCirAlignPrompt": weights}, file)
-    return file, weights
+def sprc_files(tmp_path_factory):
+    """SPRC's checkpoints with either vision tower, and their weights."""
+    folder, files = tmp_path_factory.mktemp("sprc"), {}
+    for name, large in (("ViT-g", False), ("ViT-L", True)):
+        weights = _forwards.sprc_weights(large)
+        torch.save({"epoch": 1, "Blip2QformerCirAlignPrompt": weights}, folder / f"{name}.pt")
+        files[name] = folder / f"{name}.pt", weights
+    return files

@@ -1,6 +1,8 @@
 """Random weights with published names, and what the papers' networks compute with them, in plain torch."""
 
+import numpy as np
 import torch
+from PIL import Image, ImageOps
 from torch.nn import functional as F
 
 WIDTH, SIZE, PATCH, SIDE, LENGTH, WORDS = 32, 24, 8, 32, 12, 49408
@@ -113,34 +115,76 @@ def im2text(w, image):
     return linear(w, "fc_out", linear(w, "layers.1.0", linear(w, "layers.0.0", image).relu()).relu())
 
 
+def target_pad(image, side, ratio=1.25):
+    """The preprocessing ``targetpad``: black bars, then CLIP's resize, crop and values."""
+    w, h = image.size
+    if max(w, h) / min(w, h) >= ratio:
+        long = max(w, h) / ratio
+        x, y = (max(int((long - one) / 2), 0) for one in (w, h))
+        image = ImageOps.expand(image, (x, y, x, y), 0)
+    short = min(image.size)
+    image = image.resize([int(side * one / short) for one in image.size], Image.Resampling.BICUBIC)
+    left, top = (round((one - side) / 2) for one in image.size)
+    pixels = torch.from_numpy(np.array(image.crop((left, top, left + side, top + side)))).permute(2, 0, 1) / 255
+    mean, std = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
+    return (pixels - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+
+
 # ------------------------------------------------------------------------------------------------------------- SPRC
 
-VIT, INNER, QUERIES, KNOWN = 176, 128, 5, 14
-"""Widths of vision tower (two heads of 88) and Q-Former (two of 64), queries, vocabulary."""
+VIT, LARGE, INNER, QUERIES, KNOWN = 176, 64, 128, 5, 14
+"""Widths of ViT-g (two heads of 88), ViT-L (one of 64) and Q-Former (two of 64), queries, vocabulary."""
 
 
-def sprc_weights():
-    """Of a small SPRC with LAVIS's names: two blocks, two layers, of which the first looks at the image."""
+def vit_g_shapes():
+    """Of two blocks of EVA's ViT-g in LAVIS's code."""
     shapes = {
         "visual_encoder.cls_token": (1, 1, VIT), "visual_encoder.pos_embed": (1, 17, VIT),
         "visual_encoder.patch_embed.proj.weight": (VIT, 3, 8, 8), "visual_encoder.patch_embed.proj.bias": (VIT,),
-        "query_tokens": (1, QUERIES, INNER), "prompt_tokens": (1, QUERIES, INNER),
-        "Qformer.bert.embeddings.word_embeddings.weight": (KNOWN, INNER),
-        "Qformer.bert.embeddings.position_embeddings.weight": (16, INNER), "Qformer.cls.predictions.bias": (KNOWN,),
     }  # fmt: skip
-    norms = ["ln_vision", *(f"visual_encoder.blocks.{i}.norm{n}" for i in range(2) for n in (1, 2))]
+    norms = [f"visual_encoder.blocks.{i}.norm{n}" for i in range(2) for n in (1, 2)]
     shapes |= {f"{name}.{part}": (VIT,) for name in norms for part in ("weight", "bias")}
     for i in range(2):
         own = f"visual_encoder.blocks.{i}."
         shapes |= {f"{own}attn.q_bias": (VIT,), f"{own}attn.v_bias": (VIT,), f"{own}attn.qkv.weight": (3 * VIT, VIT)}
         sizes = {"attn.proj": (VIT, VIT), "mlp.fc1": (40, VIT), "mlp.fc2": (VIT, 40)}
         shapes |= dict(linears(**{f"{own}{name}".replace(".", "__"): size for name, size in sizes.items()}))
+    return shapes
+
+
+def vit_l_shapes():
+    """Of two blocks of CLIP's ViT-L in LAVIS's code: it ends before CLIP's own last norm."""
+    own = "visual_encoder."
+    shapes = {
+        f"{own}class_embedding": (LARGE,), f"{own}positional_embedding": (17, LARGE),
+        f"{own}conv1.weight": (LARGE, 3, 8, 8), f"{own}ln_pre.weight": (LARGE,), f"{own}ln_pre.bias": (LARGE,),
+    }  # fmt: skip
+    for i in range(2):
+        start = f"{own}transformer.resblocks.{i}."
+        shapes |= {f"{start}{norm}.{part}": (LARGE,) for norm in ("ln_1", "ln_2") for part in ("weight", "bias")}
+        shapes |= {f"{start}attn.in_proj_weight": (3 * LARGE, LARGE), f"{start}attn.in_proj_bias": (3 * LARGE,)}
+        sizes = linears(attn__out_proj=(LARGE, LARGE), mlp__c_fc=(96, LARGE), mlp__c_proj=(LARGE, 96))
+        shapes |= {f"{start}{name}": shape for name, shape in sizes}
+    return shapes
+
+
+def sprc_weights(large=False):
+    """Of a small SPRC with LAVIS's names: two blocks, two layers, of which the first looks at the image."""
+    width = LARGE if large else VIT
+    shapes = vit_l_shapes() if large else vit_g_shapes()
+    shapes |= {
+        "ln_vision.weight": (width,), "ln_vision.bias": (width,),
+        "query_tokens": (1, QUERIES, INNER), "prompt_tokens": (1, QUERIES, INNER),
+        "Qformer.bert.embeddings.word_embeddings.weight": (KNOWN, INNER),
+        "Qformer.bert.embeddings.position_embeddings.weight": (18, INNER), "Qformer.cls.predictions.bias": (KNOWN,),
+    }  # fmt: skip
+    for i in range(2):
         own = f"Qformer.bert.encoder.layer.{i}."
         inner = {f"attention.self.{part}": (INNER, INNER) for part in ("query", "key", "value")}
         inner |= {"attention.output.dense": (INNER, INNER)}
         if i == 0:
             inner |= {f"crossattention.{part}": (INNER, INNER) for part in ("self.query", "output.dense")}
-            inner |= {f"crossattention.self.{part}": (INNER, VIT) for part in ("key", "value")}
+            inner |= {f"crossattention.self.{part}": (INNER, width) for part in ("key", "value")}
         for kind in ("", "_query"):
             inner |= {f"intermediate{kind}.dense": (24, INNER), f"output{kind}.dense": (INNER, 24)}
         shapes |= dict(linears(**{f"{own}{name}".replace(".", "__"): size for name, size in inner.items()}))
@@ -159,6 +203,13 @@ def attend(query, key, value, heads, mask=None):
 
 def see(w, pixels):
     own = "visual_encoder."
+    if f"{own}conv1.weight" in w:
+        x = F.conv2d(pixels, w[f"{own}conv1.weight"], stride=8).flatten(2).mT
+        x = torch.cat([w[f"{own}class_embedding"].expand(len(x), 1, -1), x], 1) + w[f"{own}positional_embedding"]
+        x = norm(w, f"{own}ln_pre", x)
+        for i in range(2):
+            x = block(w, f"{own}transformer.resblocks.{i}.", x, causal=False)
+        return norm(w, "ln_vision", x)
     x = F.conv2d(pixels, w[f"{own}patch_embed.proj.weight"], w[f"{own}patch_embed.proj.bias"], stride=8).flatten(2).mT
     x = torch.cat([w[f"{own}cls_token"].expand(len(x), -1, -1), x], 1) + w[f"{own}pos_embed"]
     for i in range(2):
@@ -212,9 +263,28 @@ def sprc_gallery(w, pixels):
     return F.normalize(linear(w, "vision_proj", former(w, queries, None, None, see(w, pixels))), dim=-1)
 
 
-def sprc_query(w, pixels, ids, mask):
+def sprc_prompt(w, pixels, ids, mask):
+    """What the queries became by image and text."""
     queries = w["query_tokens"].expand(len(pixels), -1, -1)
     both = torch.cat([torch.ones(len(ids), QUERIES), mask], 1)
-    fused = former(w, queries, ids, both, see(w, pixels))[:, :QUERIES]
+    return former(w, queries, ids, both, see(w, pixels))[:, :QUERIES], both
+
+
+def sprc_query(w, pixels, ids, mask):
+    fused, both = sprc_prompt(w, pixels, ids, mask)
     said = former(w, fused, ids, both, None)
     return F.normalize(linear(w, "text_proj", said[:, QUERIES]), dim=-1)
+
+
+def sprc_losses(w, pixels, targets, ids, mask):
+    """The two losses of SPRC's code beside that of its queries: of the learned prompt, and of its distance."""
+    fused, both = sprc_prompt(w, pixels, ids, mask)
+    learned = w["prompt_tokens"].expand(len(ids), -1, -1)
+    e = "Qformer.bert.embeddings."
+    words = w[f"{e}word_embeddings.weight"][ids]
+    x = torch.cat([words[:, :1], learned, words[:, 1:]], 1)
+    x = x + w[f"{e}position_embeddings.weight"][: x.shape[1]]
+    text = F.normalize(linear(w, "text_proj", former(w, x, None, both, None)[:, 0]), dim=-1)
+    similar = torch.einsum("bd,nqd->bnq", text, sprc_gallery(w, targets)).amax(2) / w["temp"]
+    align = F.mse_loss(fused.mean(1), w["prompt_tokens"].mean(1).expand(len(ids), -1))
+    return F.cross_entropy(similar, torch.arange(len(ids))), align

@@ -22,6 +22,9 @@ def test_more_layers_or_other_shapes_are_refused(forwards):
     deeper = forwards.im2text_weights() | {"layers.2.0.weight": torch.ones(20, 20), "layers.2.0.bias": torch.ones(20)}
     with pytest.raises(InputError, match=r"f is no network of Pic2Word: it has layers.2.0.weight, layers.2.0.bias,"):
         read_im2text({"state_dict_img2text": deeper}, "f")
+    flat = forwards.phi_weights() | {"layers.0.weight": torch.ones(20)}
+    with pytest.raises(InputError, match=r"f is no network Phi: layers.0.weight is 20, and belongs to a linear layer"):
+        read_phi({"Phi": flat}, "f")
     broken = forwards.combiner_weights() | {"combiner_layer.weight": torch.ones(28, 20)}
     with pytest.raises(InputError, match=r"combiner of CLIP4Cir: combiner.mix.0.weight is 28 x 20, .* must be 28 x 40"):
         read_combiner({"Combiner": broken}, "f")

@@ -36,6 +36,9 @@ def test_other_files_are_refused(clip_file):
     _, weights = clip_file
     with pytest.raises(InputError, match=r"f is no CLIP with OpenAI's names: text_projection, positional_embedding"):
         read_openai_clip({"a": torch.ones(1)}, "f", "mine")
+    flat = weights | {"visual.conv1.weight": torch.ones(3)}
+    with pytest.raises(InputError, match=r"f is no CLIP with OpenAI's names: not enough values"):
+        read_openai_clip(flat, "f", "mine")
     without = {name: value for name, value in weights.items() if name != "visual.conv1.weight"}
     with pytest.raises(InputError, match=r"f is no CLIP with OpenAI's names: visual.conv1.weight missing"):
         read_openai_clip(without, "f", "mine")

@@ -1,12 +1,13 @@
 """Published weights compute what their papers' networks compute, and stay the same in a folder."""
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch.nn import functional as F
 
 from mmgrad_explain import explain
-from mmgrad_explain.composers import load_composer
+from mmgrad_explain.composers import FusionComposer, fingerprint, load_composer
 from mmgrad_explain.composers.published import PUBLISHED, open_published
 from mmgrad_explain.errors import InputError
 
@@ -50,6 +51,45 @@ def test_clip4cir(clip_file, forwards, images, tmp_path):
     again = load_composer(tmp_path / "model")
     assert torch.equal(run(again, images)[0].embedding, output.embedding)
     assert explain(images[0], TEXTS[0], model=again).maps[0].max() > 0
+
+
+def test_long_images_are_padded_as_theirs_and_maps_come_back_to_the_image(clip_file, forwards, tmp_path):
+    file, clip = clip_file
+    weights = forwards.combiner_weights()
+    torch.save({"Combiner": weights}, tmp_path / "combiner.pt")
+    composer = open_published("clip4cir", tmp_path / "combiner.pt", tower=file)
+    marked = np.zeros((40, 120, 3), np.uint8)
+    marked[10:30, 40:60] = 255
+    wide, tall = Image.fromarray(marked), Image.fromarray(marked).rotate(90, expand=True)
+    pixels = torch.stack([forwards.target_pad(one, 32) for one in (wide, tall)])
+    output, tensors = run(composer, [wide, tall])
+    torch.testing.assert_close(tensors["pixel_values"], pixels)
+    same(output.target, forwards.clip_image(clip, pixels.flip(0)))
+    composer.save_pretrained(tmp_path / "model")
+    again = load_composer(tmp_path / "model")
+    assert fingerprint(again) == fingerprint(composer)
+    inputs = again.preprocess([wide, tall], TEXTS)
+    assert torch.equal(inputs.tensors["pixel_values"], tensors["pixel_values"])
+    for image, placement, values in zip((wide, tall), inputs.placements, pixels, strict=True):
+        own, found = np.asarray(image)[..., 0] / 255, placement.to_original((values[0] > 0.5).float().numpy())
+        seen = placement.seen()
+        assert seen.mean() == pytest.approx(0.8, abs=0.02)  # the ends are cut off even so
+        assert not found[~seen].any()
+        assert ((found > 0.5) == own)[seen].mean() > 0.97
+    drawn = explain(wide, TEXTS[0], model=again).heatmap(0)
+    assert drawn.shape == (40, 120)
+    assert drawn[:, :5].max() == 0 < drawn.max()
+    plain = FusionComposer(composer.tower, "combiner", composer.fusion)
+    assert (run(plain, [wide, tall])[1]["pixel_values"] - pixels).abs().max() > 1
+    assert fingerprint(plain) != fingerprint(composer)
+
+
+def test_who_pads(clip_file, forwards, tmp_path):
+    torch.save({"Phi": forwards.phi_weights()}, tmp_path / "phi.pt")
+    found = {
+        name: open_published(name, tmp_path / "phi.pt", tower=clip_file[0]).pad_ratio for name in ("searle", "lincir")
+    }
+    assert found == {"searle": 1.25, "lincir": None}
 
 
 @pytest.mark.parametrize("name", ["searle", "lincir"])
@@ -100,4 +140,10 @@ def test_what_does_not_fit_is_said(clip_file, forwards, tmp_path):
         InputError, match=r"wide.pt reads embeddings of 30 numbers and writes words of 30, and cirr_clip has"
     ):
         open_published("searle", tmp_path / "wide.pt", tower=file)
+    with pytest.raises(InputError, match=r"prompt: clip4cir has none: it reads texts as they are"):
+        open_published("clip4cir", tmp_path / "combiner.pt", tower=file, prompt="a $ {text}")
+    with pytest.raises(InputError, match=r"'CLIP' is a fine-tuned CLIP, which is given as the tower"):
+        open_published("clip4cir", file, tower=tmp_path / "combiner.pt")
+    with pytest.raises(InputError, match=r"combiner.pt holds no weights under CLIP, .* 'Combiner' is the combiner of"):
+        open_published("clip4cir", tmp_path / "combiner.pt", tower=tmp_path / "combiner.pt")
     assert {"clip4cir", "searle", "lincir", "pic2word"} <= set(PUBLISHED)

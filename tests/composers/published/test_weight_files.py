@@ -1,5 +1,7 @@
 """Files of weights: read without running code, found under their names, complete and without others."""
 
+import zipfile
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -15,9 +17,16 @@ class Code:
 
 def test_no_code_is_run(tmp_path, capsys):
     torch.save({"model": Code()}, tmp_path / "bad.pt")
-    with pytest.raises(
-        InputError, match=r"bad.pt was not loaded: it is damaged or holds more than weights, and code is"
-    ):
+    refused = (
+        r"bad.pt was not loaded: it is damaged, or it holds more than weights, .* torch.save\(model.state_dict\(\)"
+    )
+    with pytest.raises(InputError, match=refused):
+        read_weight_file(tmp_path / "bad.pt")
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "bad.pt")
+    with pytest.raises(InputError, match=refused):
+        read_weight_file(tmp_path / "bad.pt")
+    (tmp_path / "bad.pt").write_bytes(b"half a file")
+    with pytest.raises(InputError, match=refused):
         read_weight_file(tmp_path / "bad.pt")
     assert capsys.readouterr().out == ""
     with pytest.raises(InputError, match=r"is no file: give the file of weights as it was published"):
@@ -27,14 +36,29 @@ def test_no_code_is_run(tmp_path, capsys):
         read_weight_file(tmp_path / "list.pt")
 
 
+def test_an_archive_of_torchscript_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "ViT-B-32.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", b"")
+        archive.writestr("archive/constants.pkl", b"")
+    with pytest.raises(InputError, match=r"is a TorchScript archive, .* such as openai/clip-vit-large-patch14"):
+        read_weight_file(tmp_path / "ViT-B-32.pt")
+
+
 def test_weights_are_found_under_a_name_or_by_themselves(tmp_path):
     save_file({"a.weight": torch.ones(2)}, tmp_path / "plain.safetensors")
     held = read_weight_file(tmp_path / "plain.safetensors")
     assert weights_in(held, ("Net",), "f")["a.weight"].tolist() == [1, 1]
     found = weights_in({"Net": {"module._orig_mod.a.weight": torch.ones(2).half()}, "epoch": 3}, ("Net",), "f")
     assert found["a.weight"].dtype == torch.float32
-    with pytest.raises(InputError, match=r"f holds no weights under Net: it has 'epoch'"):
-        weights_in({"epoch": 3}, ("Net",), "f")
+    inner = {"epoch": 3, "Net": {"args": 1, "state_dict": {"module": {"a.weight": torch.ones(2)}}}}
+    assert list(weights_in(inner, ("Net",), "f")) == ["a.weight"]
+    for held in ({"epoch": 3}, {"epoch": 3, "Net": {"args": {}}}):
+        with pytest.raises(InputError, match=r"f holds no weights under Net: it has 'epoch'"):
+            weights_in(held, ("Net",), "f")
+    with pytest.raises(
+        InputError, match=r"under Net: it has 'CLIP'; 'CLIP' is a fine-tuned CLIP, which is given as the"
+    ):
+        weights_in({"CLIP": inner}, ("Net",), "f")
 
 
 def test_missing_extra_and_wrong_shapes_are_named():

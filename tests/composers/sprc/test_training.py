@@ -10,6 +10,7 @@ from cir_miniatures import MINIATURES, draw_images
 
 from mmgrad_explain.composers import SprcComposer, load_composer
 from mmgrad_explain.errors import InputError
+from mmgrad_explain.training.config import ModelOptions
 from mmgrad_explain.training.config_file import config_from
 from mmgrad_explain.training.objective.grounded_objective import GroundedObjective
 from mmgrad_explain.training.objective.options import ObjectiveOptions, RetrievalOptions
@@ -39,10 +40,10 @@ def test_a_run_on_cirr(blip2, tmp_path):
         {
             "steps": 3, "workers": 0, "log_every": 1, "tensorboard": False, "precision": "float32", "device": "cpu",
             "accumulate": 2, "sources": {"cirr": source}, "grounding": {"warm_start": 0},
-            "retrieval": {"memory": 8, "temperature": 0.05},
+            "retrieval": {"memory": 8, "temperature": 0.05, "prompt": 0.4, "align": 0.4},
             "optimizer": {"warmup": 1, "schedule": "linear", "lr": 1e-3},
             "evaluation": {"every": 3, "batches": 1, "maps": 0, "best": "cirr.val.r1", "submissions": ["cirr.test1"]},
-            "model": {"path": str(blip2), "composer": "sprc", "freeze": ["tower.model.vision_model"],
+            "model": {"path": str(blip2), "composer": "sprc", "pad_ratio": 1.25, "freeze": ["tower.model.vision_model"],
                       "cache": str(tmp_path / "features")},
         }
     )  # fmt: skip
@@ -53,7 +54,10 @@ def test_a_run_on_cirr(blip2, tmp_path):
     before, after = SprcComposer.from_tower(blip2), load_composer(result.model)
     assert after.logit_scale.exp().item() == pytest.approx(20)
     changed = {name for name, value in after.state_dict().items() if not torch.equal(value, before.state_dict()[name])}
-    assert changed
+    assert "learned" in changed
+    assert after.pad_ratio == 1.25
+    logged = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert all(line["prompt"] > 0 < line["align"] for line in logged if "retrieval" in line)
     assert not any(".vision_model." in name for name in changed)
     assert any((tmp_path / "features").rglob("*.safetensors"))
 
@@ -61,3 +65,7 @@ def test_a_run_on_cirr(blip2, tmp_path):
 def test_what_needs_one_vector_of_an_image_is_refused(blip2):
     with pytest.raises(InputError, match=r"retrieval.change: an image is 3 vectors for this composer"):
         GroundedObjective(SprcComposer.from_tower(blip2), ObjectiveOptions(retrieval=RetrievalOptions(change=1.0)))
+    with pytest.raises(InputError, match=r"retrieval.align: .* has no learned prompt, as BLIP-2's own Q-Former has"):
+        GroundedObjective(load_composer("reference"), ObjectiveOptions(retrieval=RetrievalOptions(align=1.0)))
+    with pytest.raises(InputError, match=r"model.pad_ratio is for a new method, or sprc: name it by model.composer"):
+        ModelOptions(path=str(blip2), pad_ratio=1.25)

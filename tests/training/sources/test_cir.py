@@ -9,6 +9,8 @@ from PIL import Image
 from safetensors import safe_open
 
 from mmgrad_explain.composers.load import load_composer
+from mmgrad_explain.composers.padded_images import PaddedProcessor
+from mmgrad_explain.composers.processor import SquareProcessor
 from mmgrad_explain.errors import InputError, MMGradWarning
 from mmgrad_explain.training.run import train
 from mmgrad_explain.training.sources.cir import CirSource, CirSourceOptions
@@ -47,6 +49,28 @@ def test_the_published_splits_are_trained_on_and_held_out(make, name):
     assert np.array_equal(again.targets, batch.targets)
     assert held.masks is not None
     assert list(held._data.queries) != list(trained._data.queries)
+
+
+def test_images_are_fitted_as_the_model_fits_them(tmp_path):
+    """Padded and cropped, as everywhere else; the mask goes with its image."""
+    Image.new("RGB", (60, 20), (200, 30, 30)).save(tmp_path / "a.png")
+    mask = np.zeros((20, 60), np.uint8)
+    mask[:, 30:] = 255
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    put(tmp_path, {"triplets.jsonl": json.dumps({"reference": "a.png", "text": "in blue", "target": "a.png",
+                                                 "mask": "m.png"})})  # fmt: skip
+    own = SquareProcessor(len, 32)
+    own.fit = "crop"
+    options = {"mine": CirSourceOptions("jsonl", str(tmp_path), pictures=1, flip=0.0, holdout=0.0)}
+    source = build_source(options, 32, fit_image=PaddedProcessor(own, 1.25).fit_image)
+    batch = source.batch(0, 0)
+    bars = (batch.references[0] == 0).all(-1)
+    assert bars[:5].all()
+    assert bars[-5:].all()
+    assert not bars[12:20].any()
+    assert batch.reference_masks[0, 12:20, :14].max() == 0
+    assert batch.reference_masks[0, 12:20, 18:].min() > 0.9
+    assert not batch.reference_masks[0][:5].any()
 
 
 def test_soft_masks_lie_where_the_letterboxed_image_has_them(tmp_path):

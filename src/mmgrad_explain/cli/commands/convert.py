@@ -22,7 +22,7 @@ each paper's files are, what their licences say, and what is done as theirs do i
   searle     the network phi; --tower takes its CLIP
   lincir     the same
   pic2word   the checkpoint, which holds its CLIP as well
-  sprc       the checkpoint, which is whole; --tower takes a BLIP-2 for its image processor and tokenizer
+  sprc       the checkpoint, on ViT-g or ViT-L; --tower takes a BLIP-2 for its image processor and tokenizer
 
 Examples:
   mmgrad-explain convert clip4cir combiner.pt --tower cirr_clip_RN50x4_fullft.pt --out clip4cir/

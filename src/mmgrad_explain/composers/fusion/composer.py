@@ -63,6 +63,8 @@ class FusionComposer(Composer):
         method: Name of the method, from :data:`~mmgrad_explain.composers.fusion.registry.METHODS`.
         fusion: The method, made for this tower.
         prompt: For a method with a prompt, see :class:`~mmgrad_explain.composers.fusion.processor.FusionProcessor`.
+        pad_ratio: Long images are padded towards this ratio of their sides before the tower's own resize and crop, as
+            CLIP4Cir and SEARLE pad them to 1.25; None leaves them as they are.
         name: What the model is called.
 
     Raises:
@@ -78,14 +80,22 @@ class FusionComposer(Composer):
     blank_mask: Tensor
 
     def __init__(
-        self, tower: DualEncoder, method: str, fusion: Fusion, *, prompt: str = PROMPT, name: str = "fusion"
+        self,
+        tower: DualEncoder,
+        method: str,
+        fusion: Fusion,
+        *,
+        prompt: str = PROMPT,
+        pad_ratio: float | None = None,
+        name: str = "fusion",
     ) -> None:
         super().__init__()
         self.tower = tower
         self.method = method
         self.fusion = fusion
         self.name = name
-        self.processor = FusionProcessor(tower.processor, prompt if "prompt" in fusion.reads else None)
+        self.pad_ratio = pad_ratio
+        self.processor = FusionProcessor(tower.processor, prompt if "prompt" in fusion.reads else None, pad_ratio)
         ids, mask = (tensor.to(device_of(tower)) for tensor in self.processor.blank)
         self.register_buffer("blank_ids", ids, persistent=False)
         self.register_buffer("blank_mask", mask, persistent=False)
@@ -188,6 +198,8 @@ class FusionComposer(Composer):
         config = {"model_type": FUSION, "method": self.method, "sizes": sizes, "options": self.fusion.options}
         if self.processor.prompt is not None:
             config["prompt"] = self.processor.prompt
+        if self.pad_ratio is not None:
+            config["pad_ratio"] = self.pad_ratio
         write_model(folder, config, self.fusion.state_dict())
         save_tower(self.tower, folder / TOWER)
 
@@ -208,12 +220,19 @@ class FusionComposer(Composer):
         with fitting(folder):
             sizes = Sizes(**{name: operator.index(size) for name, size in config["sizes"].items()})
             fusion = fill(lambda: build_fusion(config["method"], sizes, config["options"]), weights)
-        prompt = config.get("prompt", PROMPT)
-        return cls(tower, config["method"], fusion, prompt=prompt, name=name or folder.name).eval()
+        prompt, ratio = config.get("prompt", PROMPT), config.get("pad_ratio")
+        named = name or folder.name
+        return cls(tower, config["method"], fusion, prompt=prompt, pad_ratio=ratio, name=named).eval()
 
     @classmethod
     def from_tower(
-        cls, tower: str | Path | Composer, method: str, *, prompt: str = PROMPT, **options: Any
+        cls,
+        tower: str | Path | Composer,
+        method: str,
+        *,
+        prompt: str = PROMPT,
+        pad_ratio: float | None = None,
+        **options: Any,
     ) -> FusionComposer:
         """Put a method with random weights on a tower.
 
@@ -224,6 +243,7 @@ class FusionComposer(Composer):
             method: ``"tirg"``, ``"tirg-spatial"``, ``"film"``, ``"cross-attention"``, ``"combiner"``, ``"inversion"``
                 or ``"qformer"``.
             prompt: For ``"inversion"``: a text with ``$`` for the pseudo-word and, after it, ``{text}``.
+            pad_ratio: See the class.
             **options: Sizes of the method, see its class.
 
         Raises:
@@ -235,7 +255,8 @@ class FusionComposer(Composer):
         towers = two_towers(tower if isinstance(tower, Composer) else load_composer(tower))
         fusion = build_fusion(method, measure_sizes(towers, reads), options)
         fusion = fusion.to(device_of(towers))
-        return cls(towers, method, fusion, prompt=prompt, name=f"{method} on {towers.name}").eval()
+        named = f"{method} on {towers.name}"
+        return cls(towers, method, fusion, prompt=prompt, pad_ratio=pad_ratio, name=named).eval()
 
 
 def _layout_in(tower: Any, layer: str, *args: Any, **kwargs: Any) -> Any:

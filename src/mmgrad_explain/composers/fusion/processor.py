@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain.composers.padded_images import PaddedProcessor
 from mmgrad_explain.composers.square_images import SquareImages
 from mmgrad_explain.errors import InputError
 
@@ -29,6 +30,8 @@ class FusionProcessor(SquareImages):
     Args:
         inner: The tower's processor.
         prompt: A text with ``$`` for the pseudo-word and, after it, ``{text}``; None for texts as they are.
+        pad_ratio: Long images are padded towards this ratio of their sides first
+            (:mod:`~mmgrad_explain.images.ratio_padding`); None leaves them as they are.
 
     Attributes:
         blank: Ids and mask ``(1, L)`` of an empty text; with a prompt, of its part before the text.
@@ -38,8 +41,11 @@ class FusionProcessor(SquareImages):
         InputError: If the prompt lacks something, or the tokenizer cannot reserve one token in it.
     """
 
-    def __init__(self, inner: Any, prompt: str | None = None) -> None:
+    def __init__(self, inner: Any, prompt: str | None = None, pad_ratio: float | None = None) -> None:
         self.inner = inner
+        if pad_ratio is not None:
+            self.inner = padded = PaddedProcessor(inner, pad_ratio)
+            self.pad_ratio, self.fit_image = padded.pad_ratio, padded.fit_image
         self.prompt = prompt
         self.word_index: int | None = None
         if prompt is None:

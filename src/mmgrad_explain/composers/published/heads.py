@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmgrad_explain.composers.fusion.processor import PROMPT
 from mmgrad_explain.composers.published.weight_files import check_shapes, rename, weights_in
+from mmgrad_explain.images.ratio_padding import TARGET_RATIO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +42,7 @@ class Head(NamedTuple):
         embed_dim: Length of the embeddings that it reads.
         word_width: Of the pseudo-words that it writes; 0 if it writes none.
         prompt: That it was published with.
+        pad_ratio: To which long images are padded; None leaves them as they are.
     """
 
     method: str
@@ -49,6 +51,7 @@ class Head(NamedTuple):
     embed_dim: int
     word_width: int = 0
     prompt: str = PROMPT
+    pad_ratio: float | None = None
 
 
 def read_combiner(held: Mapping[str, Any], file: str | Path) -> Head:
@@ -71,11 +74,20 @@ def read_combiner(held: Mapping[str, Any], file: str | Path) -> Head:
         "width": width, "hidden": hidden, "gate_width": gate, "activation": "relu", "text_first": True,
         "dropout": 0.5, "gate_dropout": 0.5, "normalise_inputs": False,
     }  # fmt: skip
-    return Head("combiner", options, weights, size)
+    return Head("combiner", options, weights, size, pad_ratio=TARGET_RATIO)
+
+
+def read_searle(held: Mapping[str, Any], file: str | Path) -> Head:
+    """Read the network of SEARLE that makes a word of an image. It was trained on padded images.
+
+    Raises:
+        InputError: The file holds no such network.
+    """
+    return read_phi(held, file)._replace(pad_ratio=TARGET_RATIO)
 
 
 def read_phi(held: Mapping[str, Any], file: str | Path) -> Head:
-    """Read the network of SEARLE or LinCIR that makes a word of an image; both have the same layout.
+    """Read the network of LinCIR that makes a word of an image; SEARLE's has the same layout.
 
     Raises:
         InputError: The file holds no such network.

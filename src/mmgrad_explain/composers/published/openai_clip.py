@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mmgrad_explain._system.user_files import reading
 from mmgrad_explain.composers.published.weight_files import weights_in
 from mmgrad_explain.errors import InputError
 
@@ -73,7 +74,15 @@ def model_config(weights: Mapping[str, Tensor], file: str | Path) -> dict[str, A
     """
     missing = [name for name in _NEEDED if name not in weights]
     if missing:
-        raise InputError(f"{file} is no CLIP with OpenAI's names: {', '.join(missing)} missing")
+        raise InputError(
+            f"{file} is no CLIP with OpenAI's names: {', '.join(missing)} missing; a model of transformers or "
+            "open_clip is given as its folder"
+        )
+    with reading(f"{file} is no CLIP with OpenAI's names"):  # shapes of too few sides
+        return _sizes(weights, file)
+
+
+def _sizes(weights: Mapping[str, Tensor], file: str | Path) -> dict[str, Any]:
     width = len(weights["ln_final.weight"])
     words, positions = len(weights["token_embedding.weight"]), len(weights["positional_embedding"])
     text = {

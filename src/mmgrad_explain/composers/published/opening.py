@@ -18,7 +18,7 @@ from mmgrad_explain.composers.fusion.composer import FusionComposer
 from mmgrad_explain.composers.fusion.registry import build_fusion, method_of
 from mmgrad_explain.composers.fusion.tower_reading import measure_sizes, two_towers
 from mmgrad_explain.composers.load import load_composer
-from mmgrad_explain.composers.published.heads import Head, read_combiner, read_im2text, read_phi
+from mmgrad_explain.composers.published.heads import Head, read_combiner, read_im2text, read_phi, read_searle
 from mmgrad_explain.composers.published.openai_clip import read_openai_clip
 from mmgrad_explain.composers.published.weight_files import read_weight_file
 from mmgrad_explain.errors import InputError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 HEADS: dict[str, Callable[[Mapping[str, Any], str | Path], Head]] = {
     "clip4cir": read_combiner,
-    "searle": read_phi,
+    "searle": read_searle,
     "lincir": read_phi,
     "pic2word": read_im2text,
 }
@@ -67,6 +67,8 @@ def open_published(
     if name == "sprc":
         return _sprc(held, file, tower, prompt)
     head = HEADS[name](held, file)
+    if prompt is not None and not head.word_width:
+        raise InputError(f"prompt: {name} has none: it reads texts as they are")
     towers = _tower(name, held, file, tower)
     sizes = measure_sizes(towers, method_of(head.method).reads)
     if (head.embed_dim, head.word_width or sizes.word_width) != (sizes.embed_dim, sizes.word_width):
@@ -77,7 +79,8 @@ def open_published(
             "the weights were trained on"
         )
     fusion = fill(lambda: build_fusion(head.method, sizes, head.options), head.weights).to(device_of(towers))
-    return FusionComposer(towers, head.method, fusion, prompt=prompt or head.prompt, name=name).eval()
+    prompt = prompt or head.prompt
+    return FusionComposer(towers, head.method, fusion, prompt=prompt, pad_ratio=head.pad_ratio, name=name).eval()
 
 
 def _sprc(

@@ -7,8 +7,14 @@ its query vectors, and the largest of their cosines with the composed embedding 
     p = Q-Former([q, T], I)[:Q],    f(I, T) = W_t Q-Former([p, T])[Q],    s(f, J) = max_k <f, W_v Q-Former(q, J)[k]>
 
 with all vectors of unit length. Source: Bai et al., Sentence-level Prompts Benefit Composed Image Retrieval (SPRC),
-arXiv 2310.05473, on Li et al., BLIP-2, arXiv 2301.12597. Of the paper's three losses training has the first, on ``s``;
-its two others, on learned prompts that stand in for ``p``, are left out.
+arXiv 2310.05473, on Li et al., BLIP-2, arXiv 2301.12597.
+
+Training is contrastive on ``s``. Two more losses of the paper's code are for training alone
+(:meth:`SprcComposer.learned_prompt`). A learned prompt ``p'``, the same for all images, takes the place of ``p``,
+between the text's class token and its words, and should find the target without the image. And the mean of ``p`` over
+the queries should be near that of ``p'``, which is held fixed in this loss::
+
+    g(T) = W_t Q-Former([T_cls, p', T_words])_cls,    |mean_k p_k - mean_k p'_k|^2 / width
 
 ``f(I, -)`` is the same with an empty text. Maps are taken at the last norm of the vision tower, whose patches the
 queries read.
@@ -17,7 +23,6 @@ queries read.
 from __future__ import annotations
 
 import math
-from copy import copy
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -31,13 +36,12 @@ from mmgrad_explain.composers.files import fitting, read_own_model, write_model
 from mmgrad_explain.composers.huggingface.composer import full_mask
 from mmgrad_explain.composers.huggingface.families.blip import QueryComposer
 from mmgrad_explain.composers.model_types import SPRC
-from mmgrad_explain.composers.outputs import ComposedOutput
+from mmgrad_explain.composers.outputs import LearnedPrompt
+from mmgrad_explain.composers.sprc.processor import sprc_processor
 from mmgrad_explain.errors import InputError
 
 TOWER = "tower"
 """The folder of the BLIP-2 model, inside the composer's."""
-LONGEST = 32
-"""Tokens of the longest text, as in the paper's code."""
 _TEMPERATURE = 0.07
 
 
@@ -53,6 +57,28 @@ class SprcTexts(NamedTuple):
     mask: Tensor
 
 
+class SprcOutput(NamedTuple):
+    """A :class:`~mmgrad_explain.composers.outputs.ComposedOutput`, with what the queries became.
+
+    Attributes:
+        embedding: See :class:`~mmgrad_explain.composers.outputs.ComposedOutput`, as all others but the last.
+        shift: What the text changes.
+        target: Of the target image, ``(B, Q, D)``.
+        target_shift: What the text changes in the target's embedding.
+        target_composed: The target composed with the text.
+        alone: Of the reference image alone, ``(B, Q, D)``.
+        prompt: The mean over the queries of ``p``, what they became by image and text, ``(B, W)``.
+    """
+
+    embedding: Tensor
+    shift: Tensor
+    target: Tensor | None = None
+    target_shift: Tensor | None = None
+    target_composed: Tensor | None = None
+    alone: Tensor | None = None
+    prompt: Tensor | None = None
+
+
 class SprcComposer(Composer):
     """A BLIP-2 model that composes image and text by its Q-Former.
 
@@ -64,6 +90,12 @@ class SprcComposer(Composer):
         name: What the model is called.
         vision_eps: The epsilon of the vision tower's last norm; None leaves it as it is. BLIP-2's own code has another
             one than transformers.
+        pad_ratio: See :func:`~mmgrad_explain.composers.sprc.processor.sprc_processor`; 1.25 in the paper's code.
+        first_norm: Whether the vision tower normalises patches and positions before its first block, as that of CLIP
+            does, BLIP-2's smaller one. BLIP-2 of transformers has no such norm; its weights are this composer's own.
+
+    Attributes:
+        learned: The learned prompt ``p'``, ``(1, Q, W)``; read in training alone.
     """
 
     default_score: ClassVar[str | None] = "shift"
@@ -73,25 +105,39 @@ class SprcComposer(Composer):
 
     blank_ids: Tensor
 
-    def __init__(self, tower: QueryComposer, name: str = "sprc", vision_eps: float | None = None) -> None:
+    def __init__(
+        self,
+        tower: QueryComposer,
+        name: str = "sprc",
+        vision_eps: float | None = None,
+        *,
+        pad_ratio: float | None = None,
+        first_norm: bool = False,
+    ) -> None:
         super().__init__()
         self.tower = tower
         self.name = name
-        self.processor = copy(tower.processor)
-        self.processor.max_tokens = min(self.processor.max_tokens, LONGEST)
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / _TEMPERATURE), device=device_of(tower)))
+        self.pad_ratio = pad_ratio
+        self.processor = sprc_processor(tower.processor, pad_ratio)
+        config, device = tower.model.config, device_of(tower)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / _TEMPERATURE), device=device))
+        # a generator of its own: what a user draws afterwards does not depend on whether a model was loaded
+        drawn = torch.randn(tower.model.query_tokens.shape, generator=torch.Generator().manual_seed(0))
+        self.learned = nn.Parameter((config.qformer_config.initializer_range * drawn).to(device))
+        width, eps = config.vision_config.hidden_size, config.vision_config.layer_norm_eps
+        self.first_norm = nn.LayerNorm(width, eps=eps).to(device) if first_norm else None
         self.vision_eps = vision_eps
         if vision_eps is not None:
             tower.model.vision_model.post_layernorm.eps = vision_eps
         self.target_layer = f"{TOWER}.model.vision_model.post_layernorm"
-        self.embed_dim: int = tower.model.config.image_text_hidden_size
-        self.gallery_vectors: int = tower.model.config.num_query_tokens
-        blank = tower.processor.encode_texts([""])[0].to(device_of(tower))
+        self.embed_dim: int = config.image_text_hidden_size
+        self.gallery_vectors: int = config.num_query_tokens
+        blank = tower.processor.encode_texts([""])[0].to(device)
         self.register_buffer("blank_ids", blank, persistent=False)
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor, target_pixel_values: Tensor | None = None
-    ) -> ComposedOutput:
+    ) -> SprcOutput:
         """Compose images with texts.
 
         Args:
@@ -114,21 +160,22 @@ class SprcComposer(Composer):
         vision = self.tower.model.vision_model
         own = vision.config.image_size
         tokens = vision.embeddings(pixel_values, interpolate_pos_encoding=tuple(pixel_values.shape[2:]) != (own, own))
+        tokens = tokens if self.first_norm is None else self.first_norm(tokens)
         return vision.encoder(inputs_embeds=tokens)[0]  # type: ignore[no-any-return]
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> SprcTexts:
         """Take ids and mask ``(B, L)`` as they are: the Q-Former reads them together with the image."""
         return SprcTexts(input_ids, attention_mask)
 
-    def compose(self, features: Tensor, text: SprcTexts) -> ComposedOutput:
+    def compose(self, features: Tensor, text: SprcTexts) -> SprcOutput:
         """Compose B images' tokens with B texts: an output without a target. Maps are taken here."""
         patches = self.tower.model.vision_model.post_layernorm(features)
         blank = self.blank_ids.expand(len(features), -1)
-        before = self._read(patches, blank, torch.ones_like(blank))
+        before, _ = self._read(patches, blank, torch.ones_like(blank))
         words = text.mask.bool().any(1, keepdim=True)
-        mask = torch.where(words, text.mask, 1)  # attention to nothing is not a number
-        shift = (self._read(patches, text.input_ids, mask) - before) * words
-        return ComposedOutput(before + shift, shift, alone=self._vectors(patches))
+        after, prompt = self._read(patches, text.input_ids, _readable(text.mask))
+        shift = (after - before) * words
+        return SprcOutput(before + shift, shift, alone=self._vectors(patches), prompt=prompt.mean(1))
 
     def embed(self, features: Tensor) -> Tensor:
         """Embed images alone from their tokens, as a gallery holds them: ``(B, Q, D)``."""
@@ -143,8 +190,8 @@ class SprcComposer(Composer):
         )[0]
         return F.normalize(model.vision_projection(read).float(), dim=-1)
 
-    def _read(self, patches: Tensor, input_ids: Tensor, mask: Tensor) -> Tensor:
-        """Make the two passes: unit embeddings ``(B, D)`` of images with texts."""
+    def _read(self, patches: Tensor, input_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Make the two passes: unit embeddings ``(B, D)`` of images with texts, and ``p``, ``(B, Q, W)``."""
         model = self.tower.model
         queries = model.query_tokens.expand(len(patches), -1, -1)
         count = queries.shape[1]
@@ -158,15 +205,41 @@ class SprcComposer(Composer):
         )[0][:, :count]
         said = model.embeddings(input_ids=input_ids, query_embeds=fused)
         read = model.qformer(query_embeds=said, query_length=0, attention_mask=both)[0]
-        return F.normalize(model.text_projection(read[:, count]).float(), dim=-1)
+        return F.normalize(model.text_projection(read[:, count]).float(), dim=-1), fused.float()
+
+    def learned_prompt(self, output: SprcOutput, input_ids: Tensor, attention_mask: Tensor) -> LearnedPrompt:
+        """Read texts with the learned prompt, without an image; and measure how far ``p`` is from it.
+
+        Source: the losses ``loss_rtc`` and ``loss_align`` in the public code of Bai et al., arXiv 2310.05473.
+
+        Args:
+            output: Of :meth:`forward` for these texts.
+            input_ids: Tokens, ``(B, L)``.
+            attention_mask: 1 for tokens, 0 for padding, ``(B, L)``.
+        """
+        model, learned = self.tower.model, self.learned.expand(len(input_ids), -1, -1)
+        words = model.embeddings.word_embeddings(input_ids)
+        said = torch.cat([words[:, :1], learned.to(words.dtype), words[:, 1:]], 1)
+        places = torch.arange(said.shape[1], device=said.device)
+        mask = torch.cat([full_mask(learned), _readable(attention_mask)], 1)  # the class token counts as the words do
+        read = model.qformer(
+            query_embeds=said + model.embeddings.position_embeddings(places), query_length=0, attention_mask=mask
+        )[0]
+        query = F.normalize(model.text_projection(read[:, 0]).float(), dim=-1)
+        if output.prompt is None:
+            raise InputError("output: has no prompt; give what forward returned")
+        distance = (output.prompt.float() - self.learned.detach().float().mean(1)).square().mean(1)
+        return LearnedPrompt(query, distance)
 
     # ----------------------------------------------------------------------------------------------------------- files
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write config and temperature into a folder, and the BLIP-2 model into a folder inside."""
+        """Write config and own weights into a folder, and the BLIP-2 model into a folder inside."""
         folder = Path(folder)
-        config = {"model_type": SPRC, "vision_eps": self.vision_eps}
-        write_model(folder, config, {"logit_scale": self.logit_scale})
+        config = {"model_type": SPRC, "vision_eps": self.vision_eps, "pad_ratio": self.pad_ratio}
+        config["first_norm"] = self.first_norm is not None
+        own = {name: one for name, one in self.state_dict().items() if not name.startswith(f"{TOWER}.")}
+        write_model(folder, config, own)
         self.tower.save_pretrained(folder / TOWER)
 
     @classmethod
@@ -180,14 +253,26 @@ class SprcComposer(Composer):
 
         folder = Path(folder)
         config, weights = read_own_model(folder, SPRC, safetensors_only=True)
-        composer = cls.from_tower(load_composer(folder / TOWER), name or folder.name, config.get("vision_eps"))
-        with fitting(folder), torch.no_grad():
-            composer.logit_scale.copy_(weights["logit_scale"])
+        composer = cls.from_tower(
+            load_composer(folder / TOWER), name or folder.name, config.get("vision_eps"),
+            pad_ratio=config.get("pad_ratio"), first_norm=bool(config.get("first_norm")),
+        )  # fmt: skip
+        with fitting(folder):
+            lacking, extra = composer.load_state_dict(weights, strict=False)
+        wrong = [*extra, *(one for one in lacking if not one.startswith(f"{TOWER}."))]
+        if wrong:
+            raise InputError(f"the weights in {folder} do not fit its config.json: {wrong[0]} is missing or too many")
         return composer.eval()
 
     @classmethod
     def from_tower(
-        cls, tower: str | Path | Composer, name: str | None = None, vision_eps: float | None = None
+        cls,
+        tower: str | Path | Composer,
+        name: str | None = None,
+        vision_eps: float | None = None,
+        *,
+        pad_ratio: float | None = None,
+        first_norm: bool = False,
     ) -> SprcComposer:
         """Make a composer of a BLIP-2 for image-text retrieval: it starts with BLIP-2's own weights.
 
@@ -195,6 +280,8 @@ class SprcComposer(Composer):
             tower: Folder or hub id, or the loaded composer.
             name: What the model is called.
             vision_eps: See the class.
+            pad_ratio: See the class.
+            first_norm: See the class.
 
         Raises:
             InputError: If it is another kind of model.
@@ -207,4 +294,10 @@ class SprcComposer(Composer):
                 f"{towers.name} ({type(towers).__name__}) has no Q-Former of BLIP-2: take a "
                 "Blip2ForImageTextRetrieval, such as Salesforce/blip2-itm-vit-g"
             )
-        return cls(towers, name or f"sprc on {towers.name}", vision_eps).eval()
+        named = name or f"sprc on {towers.name}"
+        return cls(towers, named, vision_eps, pad_ratio=pad_ratio, first_norm=first_norm).eval()
+
+
+def _readable(mask: Tensor) -> Tensor:
+    """Show all tokens of an empty text: attention to nothing is not a number."""
+    return torch.where(mask.bool().any(1, keepdim=True), mask, 1)

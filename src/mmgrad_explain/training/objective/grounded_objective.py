@@ -2,7 +2,8 @@
 
 *Retrieval* is InfoNCE of the composed query against all targets and references of the batch, and those in the memory;
 the edits of one image are hard negatives of each other. *Across* compares images of other photographs, where it is
-known what they show. *Change* classifies by the direction of the text shift which edit of its image it is. *Grounding*
+known what they show. *Prompt* and *align* are of a learned prompt, for composers that have one. *Change* classifies by
+the direction of the text shift which edit of its image it is. *Grounding*
 takes the maps of the text shift, or of another score, from the same graph, several weightings from one gradient; they
 should be bright where the edit is. Its terms without masks compare maps with each other, or hide what a map shows.
 *Pooling* and *context* ask of the composer's own attention that it is where the edit is.
@@ -13,12 +14,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from mmgrad_explain.composers.model_capabilities import check_trainable, gallery_shape_of, logit_scale_of
+from mmgrad_explain.composers.model_capabilities import (
+    capabilities,
+    check_trainable,
+    gallery_shape_of,
+    logit_scale_of,
+)
 from mmgrad_explain.data.batches.facts import UNKNOWN
 from mmgrad_explain.errors import InputError
 from mmgrad_explain.metrics.similarities import similarities
@@ -40,12 +46,13 @@ from mmgrad_explain.training.objective.terms import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import numpy as np
 
     from mmgrad_explain.composers.base import Composer
     from mmgrad_explain.composers.contract import TrainingStages
+    from mmgrad_explain.composers.outputs import LearnedPrompt
     from mmgrad_explain.data.batches.batch import TripletBatch
     from mmgrad_explain.training.objective.forward_pass import Forward
     from mmgrad_explain.training.objective.options import ObjectiveOptions, RetrievalOptions
@@ -114,6 +121,7 @@ class GroundedObjective(nn.Module):
         self.heads = LabelHeads.of(stages, label_classes or {}) if options.dense.weight else None
         shape = gallery_shape_of(composer)
         _check_directions(shape, options.retrieval)
+        self._learned_prompt = _find_prompt(composer, options.retrieval)
         self.register_buffer("memory", _empty_memory(options.retrieval.memory, shape))
         remembered = torch.full((options.retrieval.memory, 1 + facts), UNKNOWN, dtype=torch.int32)
         self.register_buffer("memory_facts", remembered if facts and options.retrieval.memory else None)
@@ -172,19 +180,17 @@ class GroundedObjective(nn.Module):
         gallery, first = join_galleries(forward.gallery, len(forward.query))
         truth = first + torch.arange(len(forward.query), device=forward.query.device)
         ids = join_ids(batch, len(forward.query))
-        cosine = forget_twins(similarities(forward.query, gallery), batch, ids, truth)
+        cosine = self._compare_all(forward.query, gallery, batch, ids, truth)
         known = None
         if batch.facts is not None:
             known = join_galleries(batch.facts.gallery.float(), len(forward.query))[0].int()
-        if self.memory is not None:
-            filled = self.memory.flatten(1).any(1)
-            stored = similarities(forward.query, self.memory).masked_fill(~filled, -torch.inf)
-            stored = forget_twins(stored, batch, self.memory_ids)
-            cosine = torch.cat([cosine, stored], dim=1)
         every = known if known is None or self.memory_facts is None else torch.cat([known, self.memory_facts])
         loss, figures = compare(
             cosine, self.temperature(), truth, batch, every, len(gallery), self.options.retrieval.across
         )
+        for name, missed in self._prompt_losses(forward, batch, gallery, ids, truth):
+            loss = loss + getattr(self.options.retrieval, name) * missed
+            figures[name] = missed.detach()
         if self.memory is not None and self.training:
             self._remember(gallery, known, ids, self.memory)
         if self.fact_head is not None and batch.facts is not None:
@@ -200,6 +206,32 @@ class GroundedObjective(nn.Module):
             loss = loss + self.options.retrieval.direction * missed
             figures["direction"] = missed.detach()
         return loss, figures
+
+    def _compare_all(
+        self, query: Tensor, gallery: Tensor, batch: TripletBatch, ids: Tensor | None, truth: Tensor
+    ) -> Tensor:
+        """Compute the cosines of queries with the gallery and the memory; minus infinity for what does not count."""
+        cosine = forget_twins(similarities(query, gallery), batch, ids, truth)
+        if self.memory is None:
+            return cosine
+        filled = self.memory.flatten(1).any(1)
+        stored = similarities(query, self.memory).masked_fill(~filled, -torch.inf)
+        return torch.cat([cosine, forget_twins(stored, batch, self.memory_ids)], dim=1)
+
+    def _prompt_losses(
+        self, forward: Forward, batch: TripletBatch, gallery: Tensor, ids: Tensor | None, truth: Tensor
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Compute the losses of a learned prompt that have a weight, by name."""
+        if self._learned_prompt is None:
+            return
+        with self.passes.autocast(batch.input_ids.device):
+            found = self._learned_prompt(forward.output, batch.input_ids, batch.attention_mask)
+        if self.options.retrieval.prompt:
+            cosine = self._compare_all(found.query.float(), gallery, batch, ids, truth)
+            yield "prompt", compare(cosine, self.temperature(), truth, batch, None, len(gallery), 0.0)[0]
+        if self.options.retrieval.align:
+            own = copied(batch)
+            yield "align", mean_over_all(found.distance * own, own)
 
     def _remember(self, gallery: Tensor, known: Tensor | None, ids: Tensor | None, memory: Tensor) -> None:
         """Put a batch's gallery, what is known of it, and the numbers of its images into the memory."""
@@ -258,6 +290,24 @@ def _empty_memory(size: int, shape: tuple[int, ...] | None) -> Tensor | None:
             "retrieval.memory: this composer does not say how long its embeddings are (embed_dim); set it to 0"
         )
     return torch.zeros(size, *shape)
+
+
+def _find_prompt(
+    composer: Composer, options: RetrievalOptions
+) -> Callable[[Any, Tensor, Tensor], LearnedPrompt] | None:
+    """Return what gives the composer's learned prompt, if its losses have a weight.
+
+    Raises:
+        InputError: They have, and the composer has no such prompt.
+    """
+    wanted = [name for name in ("prompt", "align") if getattr(options, name)]
+    found = capabilities(composer).learned_prompt
+    if wanted and found is None:
+        raise InputError(
+            f"retrieval.{wanted[0]}: {type(composer).__name__} has no learned prompt, as BLIP-2's own Q-Former has "
+            "(model.composer: sprc); set it to 0"
+        )
+    return found if wanted else None
 
 
 def _check_directions(shape: tuple[int, ...] | None, options: RetrievalOptions) -> None:

@@ -57,6 +57,9 @@ class RetrievalOptions:
             photograph that is what the text asks for should be nearer to the query than every one that is not.
         facts: Weight of a linear head that reads from embeddings what their images show, and from a query what its text
             asks for; for the same sources.
+        prompt: Weight of InfoNCE of a learned prompt with the text, without the reference; for ``sprc`` (SPRC, arXiv
+            2310.05473, there 0.4 on CIRR).
+        align: Weight of the squared distance of the prompt that is made of an image from the learned one; for the same.
         temperature: That of InfoNCE, by which cosines are divided, at least 0.01. Null learns it, from the composer's
             own or 0.07 on.
     """
@@ -66,10 +69,12 @@ class RetrievalOptions:
     direction: float = 0.0
     across: float = 0.0
     facts: float = 0.0
+    prompt: float = 0.0
+    align: float = 0.0
     temperature: float | None = None
 
     def __post_init__(self) -> None:
-        check_not_negative("retrieval.", self, "memory", "change", "direction", "across", "facts")
+        check_not_negative("retrieval.", self, "memory", "change", "direction", "across", "facts", "prompt", "align")
         if self.temperature is not None and self.temperature < 0.01:
             raise InputError(f"retrieval.temperature must be at least 0.01, got {self.temperature}")
 

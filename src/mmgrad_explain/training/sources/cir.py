@@ -7,6 +7,7 @@ import re
 import warnings
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from mmgrad_explain.data.cir.dataset import CirSet, CirTriplet
     from mmgrad_explain.data.masks.cache import MaskCache
-    from mmgrad_explain.images.placement import Placement
+    from mmgrad_explain.images.placement import FitImage, Placement
 
     _Pixels = npt.NDArray[np.uint8]
     _Query = tuple[str, int, CirTriplet]  # part, number of its first caption in the part's masks, query
@@ -52,12 +53,20 @@ class CirSourceOptions(CirOptions):
     has_own_edits: ClassVar[bool] = True
     draws_images: ClassVar[bool] = False
 
-    def build(self, name: str, size: int, *, labels: bool, held_out: bool) -> CirSource:  # noqa: ARG002
+    def build(
+        self,
+        name: str,
+        size: int,
+        *,
+        labels: bool,  # noqa: ARG002
+        held_out: bool,
+        fit_image: FitImage | None = None,
+    ) -> CirSource:
         """See :class:`~mmgrad_explain.training.sources.source.SourceOptions`; there are no label maps."""
         folder = require_folder(name, self.folder)
         if not self.set:
             raise InputError(f"sources.{name}.set is missing: say what the folder holds, one of {', '.join(FORMATS)}")
-        return CirSource(folder, size, self, held_out=held_out)
+        return CirSource(folder, size, self, held_out=held_out, fit_image=fit_image)
 
 
 class CirSource:
@@ -65,16 +74,26 @@ class CirSource:
 
     Args:
         folder: Its folder.
-        size: Side of the square images, pixels; images of any shape are letterboxed.
+        size: Side of the square images, pixels.
         options: See :class:`CirSourceOptions`.
         held_out: Give the published held-out split, or where there is none the images that are kept from training;
             never mirrored, and with their captions joined as they are evaluated.
+        fit_image: How images of any shape are brought to that size; None letterboxes them.
 
     Raises:
         InputError: The folder holds nothing of the set, images are missing, or no query is left.
     """
 
-    def __init__(self, folder: str | Path, size: int, options: CirOptions, *, held_out: bool = False) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        size: int,
+        options: CirOptions,
+        *,
+        held_out: bool = False,
+        fit_image: FitImage | None = None,
+    ) -> None:
+        self._fit = fit_image or partial(fit, size=size)
         self.size, self.options, self.held_out = size, options, held_out
         self._data, shared = _read(folder, options, held_out=held_out)
         usable = _usable(self._data, options)
@@ -189,7 +208,7 @@ class CirSource:
         if image in self._cache:
             self._cache.move_to_end(image)
             return self._cache[image]
-        fitted, placement = fit(Image.fromarray(read_pixels(self._data.images.path(image))), self.size)
+        fitted, placement = self._fit(Image.fromarray(read_pixels(self._data.images.path(image))))
         self._cache[image] = np.asarray(fitted), placement
         if len(self._cache) * 3 * self.size**2 > _CACHE_BYTES:
             self._cache.popitem(last=False)

@@ -14,6 +14,7 @@ from mmgrad_explain.training.sources.triplets import TripletSourceOptions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mmgrad_explain.images.placement import FitImage
     from mmgrad_explain.training.sources.source import SourceOptions
 
 SOURCES = {
@@ -27,7 +28,13 @@ SOURCES = {
 
 
 def build_source(
-    options: Mapping[str, SourceOptions], size: int, *, mix: str = "step", labels: bool = False, held_out: bool = False
+    options: Mapping[str, SourceOptions],
+    size: int,
+    *,
+    mix: str = "step",
+    labels: bool = False,
+    held_out: bool = False,
+    fit_image: FitImage | None = None,
 ) -> Mixture:
     """Build the sources of a config as one, for training or for evaluation on held-out images.
 
@@ -38,10 +45,14 @@ def build_source(
             batches show all of them in either case.
         labels: Whether label maps are used.
         held_out: Give the images that are kept from training.
+        fit_image: How the model's processor fits an image; None letterboxes it.
 
     Raises:
         InputError: If a folder is missing or not as it should be.
     """
-    sources = {name: each.build(name, size, labels=labels, held_out=held_out) for name, each in options.items()}
+    sources = {
+        name: each.build(name, size, labels=labels, held_out=held_out, fit_image=fit_image)
+        for name, each in options.items()
+    }
     weights = [each.weight for each in options.values()]
     return Mixture(sources, weights, "batch" if held_out and len(sources) > 1 else mix)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from mmgrad_explain.images.placement import FitImage
     from mmgrad_explain.training.sources.object_edits import ObjectEdit
 
     _Pixels = npt.NDArray[np.uint8]
@@ -112,7 +113,15 @@ class ObjectSourceOptions:
         if not 0 < self.areas[0] <= self.areas[1] < 1:
             raise InputError(f"objects.areas must rise, between 0 and 1, got {list(self.areas)}")
 
-    def build(self, name: str, size: int, *, labels: bool, held_out: bool) -> ObjectSource:  # noqa: ARG002
+    def build(
+        self,
+        name: str,
+        size: int,
+        *,
+        labels: bool,  # noqa: ARG002
+        held_out: bool,
+        fit_image: FitImage | None = None,  # noqa: ARG002
+    ) -> ObjectSource:
         """See :class:`~mmgrad_explain.training.sources.source.SourceOptions`; label maps are always there."""
         return ObjectSource(require_folder(name, self.folder), size, self, held_out=held_out)
 

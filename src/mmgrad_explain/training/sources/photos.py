@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from mmgrad_explain.images.placement import FitImage
     from mmgrad_explain.training.sources.photo_pairs import Pair
 
 _MOST_BESIDE = 120  # labels; those of a second photograph are raised by their number
@@ -66,7 +67,15 @@ class PhotoSourceOptions(PhotoOptions):
     has_own_edits: ClassVar[bool] = False
     draws_images: ClassVar[bool] = True
 
-    def build(self, name: str, size: int, *, labels: bool, held_out: bool) -> PhotoSource:  # noqa: ARG002
+    def build(
+        self,
+        name: str,
+        size: int,
+        *,
+        labels: bool,  # noqa: ARG002
+        held_out: bool,
+        fit_image: FitImage | None = None,  # noqa: ARG002
+    ) -> PhotoSource:
         """See :class:`~mmgrad_explain.training.sources.source.SourceOptions`; label maps are always there."""
         folder = require_folder(name, self.folder)
         return PhotoSource(folder, size, self, more=self.more, twins=self.twins, held_out=held_out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from mmgrad_explain.data.scenes.contrast import find_contrast_partners
 from mmgrad_explain.data.scenes.options import SceneOptions
 from mmgrad_explain.data.scenes.scene import LABELS, scenes
 from mmgrad_explain.data.scenes.text import VOCABULARY
+
+if TYPE_CHECKING:
+    from mmgrad_explain.images.placement import FitImage
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,15 @@ class SceneSourceOptions:
     has_own_edits: ClassVar[bool] = False
     draws_images: ClassVar[bool] = True
 
-    def build(self, name: str, size: int, *, labels: bool, held_out: bool) -> SceneSource:  # noqa: ARG002
+    def build(
+        self,
+        name: str,  # noqa: ARG002
+        size: int,
+        *,
+        labels: bool,
+        held_out: bool,  # noqa: ARG002
+        fit_image: FitImage | None = None,  # noqa: ARG002
+    ) -> SceneSource:
         """See :class:`~mmgrad_explain.training.sources.source.SourceOptions`; held-out scenes have another seed."""
         return SceneSource(size, self, labels=labels)
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mmgrad_explain.data.batches.batch import ImageBatch
+    from mmgrad_explain.images.placement import FitImage
 
 
 class Source(Protocol):
@@ -66,7 +67,7 @@ class SourceOptions(Protocol):
     def draws_images(self) -> bool:
         """Whether images are drawn, cut out or changed anew in every batch, so that hardly one returns."""
 
-    def build(self, name: str, size: int, *, labels: bool, held_out: bool) -> Source:
+    def build(self, name: str, size: int, *, labels: bool, held_out: bool, fit_image: FitImage | None = None) -> Source:
         """Build the source.
 
         Args:
@@ -74,6 +75,8 @@ class SourceOptions(Protocol):
             size: Side of the square images, pixels.
             labels: Whether label maps are used.
             held_out: Give the images that are kept from training.
+            fit_image: How the model's processor fits an image; None letterboxes it. Sources that edit or crop images
+                fit them in their own way.
 
         Raises:
             InputError: If a folder is missing or not as it should be.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmgrad_explain.data.triplets import Triplet
+    from mmgrad_explain.images.placement import FitImage
 
     _Pixels = npt.NDArray[np.uint8]
     _Mask = npt.NDArray[np.bool_]
@@ -64,9 +66,17 @@ class TripletSourceOptions:
         if self.pictures < 1 or self.edits < 1:
             raise InputError("triplets: pictures and edits must be at least 1")
 
-    def build(self, name: str, size: int, *, labels: bool, held_out: bool) -> TripletSource:  # noqa: ARG002
+    def build(
+        self,
+        name: str,
+        size: int,
+        *,
+        labels: bool,  # noqa: ARG002
+        held_out: bool,
+        fit_image: FitImage | None = None,
+    ) -> TripletSource:
         """See :class:`~mmgrad_explain.training.sources.source.SourceOptions`; there are no label maps."""
-        return TripletSource(require_folder(name, self.folder), size, self, held_out=held_out)
+        return TripletSource(require_folder(name, self.folder), size, self, held_out=held_out, fit_image=fit_image)
 
 
 class TripletSource:
@@ -77,14 +87,22 @@ class TripletSource:
         size: Side of the square images, pixels.
         options: See :class:`TripletSourceOptions`.
         held_out: Give the images that are kept from training, never mirrored.
+        fit_image: How images are brought to that size; None letterboxes them.
 
     Raises:
         InputError: If the folder holds no triplets, or none of this part.
     """
 
     def __init__(
-        self, folder: str | Path, size: int, options: TripletSourceOptions | None = None, *, held_out: bool = False
+        self,
+        folder: str | Path,
+        size: int,
+        options: TripletSourceOptions | None = None,
+        *,
+        held_out: bool = False,
+        fit_image: FitImage | None = None,
     ) -> None:
+        self._fit = fit_image or partial(fit, size=size)
         self.size = size
         self.options = options or TripletSourceOptions()
         self.held_out = held_out
@@ -153,8 +171,8 @@ class TripletSource:
             self._cache.move_to_end(triplet.id)
             return self._cache[triplet.id]
         reference, target, mask = triplet.read_images()
-        before, placement = fit(Image.fromarray(reference), self.size)
-        after, _ = fit(Image.fromarray(target), self.size)
+        before, placement = self._fit(Image.fromarray(reference))
+        after, _ = self._fit(Image.fromarray(target))
         sample = np.asarray(before), np.asarray(after), placement.to_input(mask) >= 0.5
         self._cache[triplet.id] = sample
         if len(self._cache) * 7 * self.size**2 > _CACHE_BYTES:

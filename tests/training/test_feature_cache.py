@@ -243,12 +243,14 @@ def assert_trained_alike(composer, tmp_path, grounding):
     assert len(calls) <= before + 4  # the checks
 
 
-def test_maps_are_kept_in_half_precision_where_not_everything_is_exact(fusion, tmp_path):
-    batch = encode_batch(SceneSource(32, SceneSourceOptions(pictures=2, edits=3)).batch(3, 0), fusion.processor)
-    expected = losses_and_gradients(fusion, batch, method="gradcam")
-    made = losses_and_gradients(fusion, batch, tmp_path, "bf16", method="gradcam")
+@pytest.mark.parametrize("in_stages", [False, True], ids=["on two towers", "in stages"])
+def test_maps_are_kept_in_half_precision_where_not_everything_is_exact(fusion, clip_folder, tmp_path, in_stages):
+    composer = frozen(clip_folder) if in_stages else fusion
+    batch = encode_batch(SceneSource(32, SceneSourceOptions(pictures=2, edits=3)).batch(3, 0), composer.processor)
+    expected = losses_and_gradients(composer, batch, precision="bf16", method="gradcam")
+    made = losses_and_gradients(composer, batch, tmp_path, "bf16", method="gradcam")
     assert_close(made, expected, 0.05)
-    sizes = {precision: size_of_maps(tmp_path / precision, fusion, precision) for precision in ("float32", "bf16")}
+    sizes = {precision: size_of_maps(tmp_path / precision, composer, precision) for precision in ("float32", "bf16")}
     assert sizes["bf16"] < 0.6 * sizes["float32"]
 
 

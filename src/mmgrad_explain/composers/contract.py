@@ -160,6 +160,9 @@ class TrainingStages(StagedModel, Protocol):
     Optional:
         label_heads: A :class:`LabelClassifier` of the cells of the feature grid, by name of the label map. Training
             with these label maps trains them; for others it adds heads that it throws away.
+        composes_embeddings: Whether ``embed``, ``compose`` and ``shift`` take what ``embed`` returned in the place of
+            features, with the same results. A training on a frozen encoder then keeps no more of an image than its
+            embedding and its maps. Default: False.
 
     Attributes:
         feature_width: Channels of the feature grid.

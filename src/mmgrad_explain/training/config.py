@@ -78,7 +78,8 @@ class ModelOptions:
         combiner_width: Width of a new combiner on CLIP.
         fit: How images are fitted into CLIP's square: ``letterbox`` shows all of an image, ``crop`` cuts its sides.
         freeze: Dotted names of parts that are not trained.
-        cache: Folder in which the features of a frozen image encoder are kept, so that each image is encoded once.
+        cache: Folder in which the features of a frozen image encoder are kept, and what makes its maps, so that each
+            image is encoded once.
         lora: Low-rank adapters.
         gradient_checkpointing: Recompute the encoder's activations in the backward pass instead of keeping them.
     """

@@ -55,7 +55,6 @@ class FeatureCache:
 
     Attributes:
         folder: Where the features are kept.
-        prepares: Whether maps are made of what is kept, not of the layer in a forward; known once it is checked.
     """
 
     def __init__(

@@ -223,10 +223,11 @@ class SprcComposer(Composer):
         model, learned = self.tower.model, self.learned.expand(len(input_ids), -1, -1)
         words = model.embeddings.word_embeddings(input_ids)
         said = torch.cat([words[:, :1], learned.to(words.dtype), words[:, 1:]], 1)
-        if said.shape[1] > model.embeddings.position_embeddings.num_embeddings:
+        most = model.embeddings.position_embeddings.num_embeddings
+        if said.shape[1] > most:
             raise InputError(
-                f"the learned prompt and a text of {input_ids.shape[1]} tokens are {said.shape[1]}, and {self.name} has "
-                f"{model.embeddings.position_embeddings.num_embeddings} positions: use shorter texts"
+                f"the learned prompt and a text of {input_ids.shape[1]} tokens are {said.shape[1]}, and {self.name} "
+                f"has {most} positions: use shorter texts"
             )
         if output.prompt is None:
             raise InputError("output: it has no prompt; give what forward returned")

@@ -64,6 +64,16 @@ def test_the_score_takes_the_nearest_vector(composer, images):
     )
 
 
+def test_a_learned_prompt_needs_positions_of_its_own(composer, images):
+    tensors = composer.preprocess(images, ["red", "make it blue"]).tensors
+    output = composer(**tensors)
+    short = [tensors[name][:, :5] for name in ("input_ids", "attention_mask")]
+    assert composer.learned_prompt(output, *short).query.shape == (2, 16)
+    longer = torch.ones(2, 6, dtype=torch.long)
+    with pytest.raises(InputError, match=r"learned prompt and a text of 6 tokens are 9, and .* has 8 positions: use"):
+        composer.learned_prompt(output, longer, longer)
+
+
 def test_the_map_is_plain_grad_cam_at_the_last_norm(composer, images):
     tensors = composer.preprocess(images[:1], ["red"]).tensors
     kept = []

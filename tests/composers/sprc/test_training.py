@@ -22,6 +22,10 @@ small_models = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(small_models)
 
 
+LONGER = {**small_models.CONFIGS["blip-2"]["qformer_config"], "max_position_embeddings": 11}
+small_models.CONFIGS["blip-2"] |= {"qformer_config": LONGER}  # of a copy of the module: texts stand beside a prompt
+
+
 @pytest.fixture(scope="module")
 def blip2(tmp_path_factory):
     folder = tmp_path_factory.mktemp("blip2")

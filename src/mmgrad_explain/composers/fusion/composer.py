@@ -195,7 +195,12 @@ class FusionComposer(Composer):
         """Write config and weights into a folder, and the tower into a folder inside; make the folders if needed."""
         folder = Path(folder)
         sizes = vars(self.fusion.sizes)
-        config = {"model_type": FUSION, "method": self.method, "sizes": sizes, "options": self.fusion.options}
+        config: dict[str, Any] = {
+            "model_type": FUSION,
+            "method": self.method,
+            "sizes": sizes,
+            "options": self.fusion.options,
+        }
         if self.processor.prompt is not None:
             config["prompt"] = self.processor.prompt
         if self.pad_ratio is not None:

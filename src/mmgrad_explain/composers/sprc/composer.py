@@ -216,18 +216,27 @@ class SprcComposer(Composer):
             output: Of :meth:`forward` for these texts.
             input_ids: Tokens, ``(B, L)``.
             attention_mask: 1 for tokens, 0 for padding, ``(B, L)``.
+
+        Raises:
+            InputError: The Q-Former has too few positions for prompt and text, or the output is another one.
         """
         model, learned = self.tower.model, self.learned.expand(len(input_ids), -1, -1)
         words = model.embeddings.word_embeddings(input_ids)
         said = torch.cat([words[:, :1], learned.to(words.dtype), words[:, 1:]], 1)
+        most = model.embeddings.position_embeddings.num_embeddings
+        if said.shape[1] > most:
+            raise InputError(
+                f"the learned prompt and a text of {input_ids.shape[1]} tokens are {said.shape[1]}, and {self.name} "
+                f"has {most} positions: use shorter texts"
+            )
+        if output.prompt is None:
+            raise InputError("output: it has no prompt; give what forward returned")
         places = torch.arange(said.shape[1], device=said.device)
         mask = torch.cat([full_mask(learned), _readable(attention_mask)], 1)  # the class token counts as the words do
         read = model.qformer(
             query_embeds=said + model.embeddings.position_embeddings(places), query_length=0, attention_mask=mask
         )[0]
         query = F.normalize(model.text_projection(read[:, 0]).float(), dim=-1)
-        if output.prompt is None:
-            raise InputError("output: has no prompt; give what forward returned")
         distance = (output.prompt.float() - self.learned.detach().float().mean(1)).square().mean(1)
         return LearnedPrompt(query, distance)
 

@@ -34,8 +34,6 @@ class NetworkConfig:
             ``object`` of the training. 0 leaves them out.
         named_parts: Whether the parts are the segmentation head's classes, which a text finds by name, side and size
             (:class:`~mmgrad_explain.composers.reference.named_parts.PartSearch`).
-        normed_shift: Whether the state that the shift is made of is normalised. Nothing in a map holds the shift's
-            length: without this it grows beyond all embeddings where maps are trained long. Always so with named parts.
         looks: Number of classes that say what a part looks like, likewise of the label map ``pixel_colour``.
         backbone: The trunk: name of a timm model that offers ``features_only``.
         backbone_options: Options of ``timm.create_model``, such as ``pad_type`` and ``output_stride``; ``groups`` is
@@ -60,7 +58,6 @@ class NetworkConfig:
     embed_dim: int = 128
     parts: int = 0
     named_parts: bool = False
-    normed_shift: bool = False
     looks: int = 12
     backbone: str = DEFAULT_BACKBONE
     backbone_options: dict[str, Any] = None  # type: ignore[assignment]  # never None once it is made
@@ -92,7 +89,7 @@ class NetworkConfig:
                 raise InputError(f"{name} must be a whole number from 0 on, not {quote(value)}")
         if self.text_width % self.heads or not isinstance(self.backbone_options, dict):
             raise InputError("heads must divide text_width, and backbone_options must be names with values")
-        for name in ("frozen_norm", "named_parts", "normed_shift"):
+        for name in ("frozen_norm", "named_parts"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name} must be true or false, not {quote(getattr(self, name))}")
         if self.named_parts and not self.parts == self.segmenter > 1:

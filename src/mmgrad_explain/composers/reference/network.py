@@ -96,7 +96,7 @@ class ShiftComposer(nn.Module):
         )  # fmt: skip
         self.parts = PartShift(4 * width, config.parts, config.looks + 1) if config.parts else None
         self.search = PartSearch(width) if config.named_parts else None
-        self.settle = nn.LayerNorm(4 * width) if config.named_parts or config.normed_shift else None
+        self.settle = nn.LayerNorm(4 * width) if config.named_parts else None
 
     def forward(
         self,

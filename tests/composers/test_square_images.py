@@ -31,6 +31,14 @@ def test_arrays_become_what_images_become():
     torch.testing.assert_close(Crops().normalise(pictures), expected)
 
 
+def test_an_image_is_fitted_for_training_as_the_processor_fits_it():
+    image = Image.effect_noise((50, 90), 90).convert("RGB")
+    pixels, (placement,) = Crops().encode_images([image])
+    array, again = Crops().fit_image(image)
+    assert (array.dtype, again) == (np.dtype(np.uint8), placement)
+    torch.testing.assert_close(Crops().normalise(array[None]), pixels)
+
+
 def test_the_side_and_whether_shapes_are_kept():
     assert (Crops().image_size, Crops().keeps_shapes, Keeps().keeps_shapes) == (32, False, True)
     with pytest.raises(AttributeError, match="images of this model have no one size"):

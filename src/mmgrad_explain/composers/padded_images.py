@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mmgrad_explain.composers.batch_processor import BatchProcessor
 from mmgrad_explain.composers.square_images import SquareImages
 from mmgrad_explain.images.ratio_padding import check_ratio, pad_to_ratio, place_padded
@@ -13,7 +11,6 @@ from mmgrad_explain.images.ratio_padding import check_ratio, pad_to_ratio, place
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
     from PIL import Image
     from torch import Tensor
 
@@ -47,13 +44,6 @@ class PaddedProcessor(BatchProcessor, SquareImages):
         pixels, placements = self.inner.encode_images([pad_to_ratio(image, self.pad_ratio) for image in images])
         sizes = [(image.height, image.width) for image in images]
         return pixels, [place_padded(size, self.pad_ratio, one) for size, one in zip(sizes, placements, strict=True)]
-
-    def fit_image(self, image: Image.Image) -> tuple[npt.NDArray[np.uint8], Placement]:
-        """Bring an image to the model's size for training, ``(S, S, 3)``: :meth:`normalise` is the next step."""
-        pixels, (placement,) = self.encode_images([image])
-        black, white = self._ends
-        levels = (255 * (pixels[0] - black) / (white - black)).round().clamp(0, 255)
-        return np.ascontiguousarray(levels.byte().permute(1, 2, 0).numpy()), placement
 
     def encode_texts(self, texts: Sequence[str], notices: list[Note] | None = None) -> tuple[Tensor, Tensor]:
         """Prepare texts by the other processor."""

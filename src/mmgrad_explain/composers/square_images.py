@@ -1,4 +1,4 @@
-"""Normalise image arrays of a model's own size, which training uses, as the model's processor would."""
+"""Fit and normalise image arrays of a model's own size, which training uses, as the model's processor would."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from abc import abstractmethod
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
+    import numpy.typing as npt
     from PIL import Image
     from torch import Tensor
 
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class SquareImages:
-    """Adds ``image_size`` and ``normalise``, which training needs, to a processor; derives them from plain images."""
+    """Adds to a processor what training needs: ``image_size``, ``fit_image`` and ``normalise``.
+
+    Everything follows from what the processor makes of images.
+    """
 
     @abstractmethod
     def encode_images(self, images: Sequence[Image.Image]) -> tuple[Tensor, list[Placement]]:
@@ -41,6 +45,13 @@ class SquareImages:
     def keeps_shapes(self) -> bool:
         """Whether images of different shapes keep different sizes."""
         return len(self._sizes) > 1
+
+    def fit_image(self, image: Image.Image) -> tuple[npt.NDArray[np.uint8], Placement]:
+        """Fit an RGB image as the processor does, ``(S, S, 3)``: :meth:`normalise` is the next step."""
+        pixels, (placement,) = self.encode_images([image])
+        black, white = self._ends
+        levels = (255 * (pixels[0] - black) / (white - black)).round().clamp(0, 255)
+        return np.ascontiguousarray(levels.byte().permute(1, 2, 0).numpy()), placement
 
     def normalise(self, images: np.ndarray) -> Tensor:
         """Normalise images of ``image_size``: ``(B, S, S, 3)`` uint8 to ``(B, 3, S, S)`` float32, not resized."""

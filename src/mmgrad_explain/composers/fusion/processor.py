@@ -44,8 +44,8 @@ class FusionProcessor(SquareImages):
     def __init__(self, inner: Any, prompt: str | None = None, pad_ratio: float | None = None) -> None:
         self.inner = inner
         if pad_ratio is not None:
-            self.inner = padded = PaddedProcessor(inner, pad_ratio)
-            self.pad_ratio, self.fit_image = padded.pad_ratio, padded.fit_image
+            self.inner = PaddedProcessor(inner, pad_ratio)
+            self.pad_ratio = pad_ratio
         self.prompt = prompt
         self.word_index: int | None = None
         if prompt is None:

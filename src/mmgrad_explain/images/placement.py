@@ -14,8 +14,6 @@ from mmgrad_explain.images.reading import open_image
 from mmgrad_explain.images.values import as_array
 
 _Floats: TypeAlias = npt.NDArray[np.float32]
-FitImage: TypeAlias = Callable[[Image.Image], tuple[Any, "Placement"]]
-"""Brings an RGB image to the size of a model: its pixels, ``(H, W, 3)`` uint8 or an image, and its placement."""
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
@@ -144,6 +142,10 @@ class Placement:
             return cls(**pairs, window=None if window is None else (tuple(window[0]), tuple(window[1])))
         except (KeyError, TypeError, IndexError) as error:
             raise InputError(f"a placement needs the pairs original, input, scale and offset: {error!r}") from error
+
+
+FitImage: TypeAlias = Callable[[Image.Image], tuple[Any, Placement]]
+"""Brings an RGB image to the size of a model: its pixels, ``(H, W, 3)`` uint8 or an image, and its placement."""
 
 
 def _map(values: object) -> _Floats:

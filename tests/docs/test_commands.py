@@ -35,6 +35,7 @@ NOT_RUN = {
     r"torchrun --nproc-per-node 2 -m mmgrad_explain train ": "tests/training/test_several_processes.py starts two",
     r"mmgrad-explain (.* runs/(cirr|shoes)|data (check|masks) (cirr CIRR|shoes shoes))\b": "as with FashionIQ",
     r"mmgrad-explain (convert .*\.pt |.* --model (clip4cir|sprc)\b)": "needs published weights; options are parsed",
+    r"mmgrad-explain demo$": "README's command runs, and tests/cli/test_demo.py",
     r"mmgrad-explain evaluate --maps refcoco:": "tests/data/phrases reads RefCOCO's files",
     r"mmgrad-explain .*http://host:19530": "needs a Milvus server; its options are parsed",
 }

@@ -137,7 +137,7 @@ class Composer(nn.Module, ABC):
     composes_embeddings: ClassVar[bool] = False
 
     def names_things(self, texts: Sequence[str]) -> list[bool]:
-        """Tell for each text whether it names a thing that the model knows; True where the model cannot tell."""
+        """Return, for each text, whether it names a thing that the model knows; True if the model cannot tell."""
         return [True] * len(texts)
 
     def resized(self, image_size: int) -> Composer:

@@ -83,7 +83,7 @@ class FittedImages:
         return pixels, [placement for _, placement in fitted]
 
     def fit_image(self, image: Image.Image) -> tuple[npt.NDArray[np.uint8], Placement]:
-        """Fit an image into the square, ``(S, S, 3)``, for training: :meth:`normalise` is the next step."""
+        """Fit an image into the model's square, ``(S, S, 3)`` uint8, for training; not yet normalised."""
         fitted, placement = fit(image, self.image_size, mode=self.fit, fill=(self.fill,) * 3)  # type: ignore[arg-type]
         return np.asarray(fitted), placement
 

@@ -41,12 +41,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class _Words:
-    """The words that say what is meant, and what each model understands of them.
+    """The content words of the texts, and how far each bundled model knows them.
 
     Attributes:
-        meant: The words that say what is meant, one list a text.
-        unknown: By model, the words that it does not know.
-        nameless: By model, the number of texts that name no thing that it knows.
+        meant: The content words of each text.
+        unknown: For each model, the words that it does not know.
+        nameless: For each model, the number of texts that name nothing it knows.
     """
 
     meant: list[list[str]]

@@ -47,7 +47,7 @@ class SquareImages:
         return len(self._sizes) > 1
 
     def fit_image(self, image: Image.Image) -> tuple[npt.NDArray[np.uint8], Placement]:
-        """Fit an RGB image as the processor does, ``(S, S, 3)``: :meth:`normalise` is the next step."""
+        """Fit an RGB image as the processor does, ``(S, S, 3)`` uint8, for training; not yet normalised."""
         pixels, (placement,) = self.encode_images([image])
         black, white = self._ends
         levels = (255 * (pixels[0] - black) / (white - black)).round().clamp(0, 255)

@@ -55,7 +55,7 @@ class TensorStore:
 
 
 def _write(file: Path, parts: Sequence[Tensor]) -> None:
-    """Write one image's tensors; the file is whole or not there."""
+    """Write the tensors of one image; a write that is interrupted leaves no file."""
     from safetensors.torch import save
 
     content = save({str(number): part.detach().cpu().contiguous() for number, part in enumerate(parts)})

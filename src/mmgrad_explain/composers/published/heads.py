@@ -87,7 +87,7 @@ def read_searle(held: Mapping[str, Any], file: str | Path) -> Head:
 
 
 def read_phi(held: Mapping[str, Any], file: str | Path) -> Head:
-    """Read the network of LinCIR that makes a word of an image; SEARLE's has the same layout.
+    """Read LinCIR's network, which turns an image into a pseudo-word. SEARLE's network has the same layout.
 
     Raises:
         InputError: The file holds no such network.

@@ -192,7 +192,7 @@ def _parts(name: str, tower: Tower) -> list[str]:
 
 
 def _join(weights: Mapping[str, Tensor], parts: Sequence[str], shape: tuple[int, ...]) -> Tensor:
-    """Join the parts of a weight: the biases of queries and values with zeros for the keys."""
+    """Make one weight of its parts in the file; the bias of a query-key-value layer gets zeros for the keys."""
     if not parts:
         return torch.zeros(shape)
     query, *more = (weights[part] for part in parts)
